@@ -1,0 +1,347 @@
+//! Typed client of the daemon's HTTP API, used by the dashboard, the command line and the tests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventsource_stream::Eventsource;
+use futures_util::{Stream, StreamExt};
+use reqwest::{Method, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Event, NodeName, Problem, TaskId,
+    wire::{
+        CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest, ReuseMode,
+        SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
+    },
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no answer from {base}: {source}")]
+    Unreachable {
+        base: String,
+        source: reqwest::Error,
+    },
+    /// The daemon refused, and says why.
+    #[error("{0}")]
+    Refused(Problem),
+    #[error("{base} answered {status} with something that is not Onceover's: {detail}")]
+    Unexpected {
+        base: String,
+        status: StatusCode,
+        detail: String,
+    },
+}
+
+impl ClientError {
+    /// HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            Self::Unexpected { status, .. } => Some(status.as_u16()),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}
+
+/// Filters of `GET /v1/tasks`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TaskQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// A node name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Text in the task id, a node name or an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// What `GET /v1/events` sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feed {
+    Event(Box<Event>),
+    /// Events after the asked-for id are gone: read everything again. Holds the sequence number to go on from.
+    Reset(u64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// `base` as in `http://127.0.0.1:8788`.
+    pub fn new(base: &str) -> Self {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .no_proxy()
+            .build()
+            .expect("an HTTP client without options that could be refused");
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            http,
+        }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitResponse, ClientError> {
+        self.call(Method::POST, "/v1/tasks", Some(request)).await
+    }
+
+    pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
+        let request = self
+            .http
+            .get(self.url("/v1/tasks"))
+            .query(query)
+            .timeout(CALL_TIMEOUT);
+        self.answer(request).await
+    }
+
+    pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
+        self.get(&format!("/v1/tasks/{task}")).await
+    }
+
+    pub async fn status(
+        &self,
+        task: &TaskId,
+        node: Option<&NodeName>,
+    ) -> Result<TaskView, ClientError> {
+        let query = node
+            .map(|node| format!("?task_name={node}"))
+            .unwrap_or_default();
+        self.get(&format!("/v1/tasks/{task}/status{query}")).await
+    }
+
+    /// Cancels what is in flight under the task.
+    pub async fn cancel(&self, task: &TaskId) -> Result<CancelResponse, ClientError> {
+        self.call(Method::DELETE, &format!("/v1/tasks/{task}"), None::<&()>)
+            .await
+    }
+
+    /// Cancels one stage, when it is in flight.
+    pub async fn cancel_stage(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+    ) -> Result<CancelResponse, ClientError> {
+        self.call(
+            Method::DELETE,
+            &format!("/v1/tasks/{task}?task_name={node}"),
+            None::<&()>,
+        )
+        .await
+    }
+
+    pub async fn delete(&self, task: &TaskId, force: bool) -> Result<DeleteReport, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/tasks/{task}/delete"),
+            Some(&DeleteRequest { force }),
+        )
+        .await
+    }
+
+    /// The stored request of the stage again, same task.
+    pub async fn resubmit(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        reuse: ReuseMode,
+    ) -> Result<SubmitResponse, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/resubmit");
+        self.call(Method::POST, &path, Some(&ResubmitRequest { reuse }))
+            .await
+    }
+
+    pub async fn system(&self) -> Result<SystemInfo, ClientError> {
+        self.get("/v1/system").await
+    }
+
+    pub async fn queues(&self) -> Result<Queues, ClientError> {
+        self.get("/v1/queues").await
+    }
+
+    /// The last `bytes` bytes of the stage's log; empty when there is none yet.
+    pub async fn log_tail(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        bytes: u64,
+    ) -> Result<Bytes, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/log");
+        let request = self
+            .http
+            .get(self.url(&path))
+            .header(header::RANGE, format!("bytes=-{bytes}"))
+            .timeout(CALL_TIMEOUT);
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(Bytes::new());
+        }
+        let response = self.accepted(response).await?;
+        response
+            .bytes()
+            .await
+            .map_err(|source| self.unreachable(source))
+    }
+
+    /// The stage's log from byte `from` on, as it grows; ends when the run ends.
+    pub async fn log_follow(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/log?follow=true&from={from}");
+        let response = self
+            .http
+            .get(self.url(&path))
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        let response = self.accepted(response).await?;
+        let base = self.base.clone();
+        Ok(response.bytes_stream().map(move |chunk| {
+            chunk.map_err(|source| ClientError::Unreachable {
+                base: base.clone(),
+                source,
+            })
+        }))
+    }
+
+    /// Events after `last`, live. The stream ends or errs when the connection does; open it again from
+    /// the last sequence number seen.
+    pub async fn events(
+        &self,
+        last: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Feed, ClientError>> + Send + use<>, ClientError> {
+        let mut request = self
+            .http
+            .get(self.url("/v1/events"))
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        let response = self.accepted(response).await?;
+        let base = self.base.clone();
+        Ok(response
+            .bytes_stream()
+            .eventsource()
+            .filter_map(move |message| {
+                let broken = |detail: String| ClientError::Unexpected {
+                    base: base.clone(),
+                    status: StatusCode::OK,
+                    detail,
+                };
+                let item = match message {
+                    Err(error) => Some(Err(broken(format!("the event stream broke: {error}")))),
+                    Ok(message) if message.event == "reset" => {
+                        Some(Ok(Feed::Reset(message.id.parse().unwrap_or_default())))
+                    }
+                    Ok(message) if message.event == "change" => Some(
+                        serde_json::from_str(&message.data)
+                            .map(|event| Feed::Event(Box::new(event)))
+                            .map_err(|error| {
+                                broken(format!("an event could not be read: {error}"))
+                            }),
+                    ),
+                    Ok(_) => None,
+                };
+                std::future::ready(item)
+            }))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let mut request = self
+            .http
+            .request(method, self.url(path))
+            .timeout(CALL_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        let response = self.accepted(response).await?;
+        let status = response.status();
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Unexpected {
+            base: self.base.clone(),
+            status,
+            detail: error.to_string(),
+        })
+    }
+
+    async fn accepted(
+        &self,
+        response: reqwest::Response,
+    ) -> Result<reqwest::Response, ClientError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        Err(match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_) => ClientError::Unexpected {
+                base: self.base.clone(),
+                status,
+                detail: String::from_utf8_lossy(&bytes).chars().take(200).collect(),
+            },
+        })
+    }
+}
+
+/// A delete that has to end a run first can take the run's grace time.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);

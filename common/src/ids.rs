@@ -1,0 +1,198 @@
+//! Identifiers that parse once at the edge: task ids, node names, run ids. What parsed is safe as a
+//! key part, a folder name and a URL segment.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Words that are paths of the API below `/v1/tasks/`, or our own key prefix, and so cannot be task ids.
+pub const RESERVED_TASK_IDS: [&str; 5] =
+    ["health", "supported-tasks", "batch", "events", "onceover"];
+
+/// Why a text is not an identifier; the sentence is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidId(pub String);
+
+fn is_id_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        #[schema(value_type = String)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::parse(text)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id_type! {
+    /// One task: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, no `..`, not a reserved word.
+    TaskId
+}
+id_type! {
+    /// One node, `<service>.<method>`: both parts `[A-Za-z0-9_-]+`, exactly one dot. Whether the
+    /// catalog has such a node is the catalog's question.
+    NodeName
+}
+id_type! {
+    /// One run of a stage (a UUID, version 7, so that ids sort by time).
+    RunId
+}
+
+impl TaskId {
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let invalid = |why: &str| {
+            Err(InvalidId(format!(
+                "{why}; a task id is 1 to 128 of A-Z a-z 0-9 . _ -, starts with a letter or digit and has no '..'"
+            )))
+        };
+        if text.is_empty() {
+            return invalid("it is empty");
+        }
+        if text.len() > 128 {
+            return invalid("it is longer than 128 characters");
+        }
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return invalid("it does not start with a letter or digit");
+        }
+        if !text.chars().all(is_id_char) {
+            return invalid("it has a character that is not allowed");
+        }
+        if text.contains("..") {
+            return invalid("it has '..'");
+        }
+        if RESERVED_TASK_IDS.contains(&text) {
+            return invalid("it is a reserved word");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// `task-<uuid>`, for a request that names no task.
+    pub fn generate() -> Self {
+        Self(format!("task-{}", uuid::Uuid::now_v7()))
+    }
+}
+
+impl NodeName {
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let part_ok = |part: &str| {
+            (1..=64).contains(&part.len())
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        };
+        match text.split_once('.') {
+            Some((service, method)) if part_ok(service) && part_ok(method) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(InvalidId(
+                "a node name is '<service>.<method>' with exactly one dot".into(),
+            )),
+        }
+    }
+
+    /// The part before the dot.
+    pub fn service(&self) -> &str {
+        self.0.split_once('.').map_or("", |(service, _)| service)
+    }
+
+    /// The part after the dot.
+    pub fn method(&self) -> &str {
+        self.0.split_once('.').map_or("", |(_, method)| method)
+    }
+}
+
+impl RunId {
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        match uuid::Uuid::try_parse(text) {
+            Ok(id) => Ok(Self(id.hyphenated().to_string())),
+            Err(_) => Err(InvalidId("a run id is a UUID".into())),
+        }
+    }
+
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_ids_that_would_leave_their_folder_or_key_are_refused() {
+        for bad in [
+            "",
+            "..",
+            "a..b",
+            "../x",
+            "a/b",
+            "a:b",
+            "*",
+            "a b",
+            ".a",
+            "-a",
+            "ä",
+            "health",
+            "a\0b",
+            &"x".repeat(129),
+        ] {
+            assert!(TaskId::parse(bad).is_err(), "{bad:?} parsed");
+        }
+        for good in ["t1", "lecture-07", "a.b_c-d", "0", &"x".repeat(128)] {
+            assert!(TaskId::parse(good).is_ok(), "{good:?} refused");
+        }
+    }
+
+    #[test]
+    fn node_names_have_exactly_one_dot() {
+        for bad in [
+            "", "ffmpeg", "ffmpeg.", ".x", "a.b.c", "a:b.c", "a.b/c", "a. b",
+        ] {
+            assert!(NodeName::parse(bad).is_err(), "{bad:?} parsed");
+        }
+        let node = NodeName::parse("ffmpeg.extract_audio").unwrap();
+        assert_eq!((node.service(), node.method()), ("ffmpeg", "extract_audio"));
+    }
+}

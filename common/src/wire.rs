@@ -1,0 +1,428 @@
+//! Bodies of the HTTP API, as both programs see them. The shapes that bind are in `docs/api.md`.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
+
+/// How a request wants an earlier result treated (R8).
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ReuseMode {
+    /// Reuse a finished stage, also when its input differs (the answer says so).
+    #[default]
+    Auto,
+    /// Run, whatever is stored. The former result stays until the new run succeeds.
+    Never,
+    /// Reuse only a result of the same input.
+    Strict,
+}
+
+impl ReuseMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// `POST /v1/tasks`.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SubmitRequest {
+    /// A node of the catalog.
+    #[schema(example = "ffmpeg.extract_audio")]
+    pub task_name: String,
+    /// The task the stage belongs to; left out, a new `task-<uuid>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "lecture-07",
+        pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+    )]
+    pub task_id: Option<String>,
+    /// http or https URL that gets the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2048)]
+    pub callback: Option<String>,
+    /// The node's parameters.
+    #[schema(value_type = Object)]
+    pub input_data: serde_json::Map<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ReuseMode>,
+}
+
+/// Why a submit was answered as it was (R2, R3, R4). Fields that do not apply are left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReuseInfo {
+    /// True for a finished stage (`source`) and for one in flight (`state`).
+    pub reuse_hit: bool,
+    #[schema(value_type = String)]
+    pub task_name: String,
+    /// Hit: where the result came from, always `redis`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Hit: when the stage ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_at: Option<Timestamp>,
+    /// Hit: the stored result came from other input than this request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_changed: Option<bool>,
+    /// Hit: run time of the stage that did not have to run again, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_seconds: Option<f64>,
+    /// In flight: always `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// In flight: PENDING or RUNNING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_status: Option<StageState>,
+    /// Miss: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`, `artifact_missing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// In flight and miss: the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+}
+
+/// Answer of `POST /v1/tasks`, of retry and of resubmit.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SubmitResponse {
+    pub task_id: TaskId,
+    /// `completed` for a hit, else `pending`.
+    pub status: TaskStatus,
+    /// One sentence for people.
+    pub message: String,
+    pub reuse_info: ReuseInfo,
+    /// The full task view, for a hit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<TaskView>>,
+}
+
+/// The newest request of a task.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct InputParams {
+    pub task_name: NodeName,
+    #[schema(value_type = Object)]
+    pub input_data: Box<RawValue>,
+    pub callback_url: Option<String>,
+}
+
+/// One stage, in full.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StageView {
+    pub status: StageState,
+    /// The request's `input_data`; the values of `api_key`, `token`, `password` and `secret` are `***`.
+    #[schema(value_type = Object)]
+    pub input_params: Box<RawValue>,
+    /// Empty until the stage succeeded; during a forced rerun the former output.
+    #[schema(value_type = Object)]
+    pub output: Box<RawValue>,
+    pub error: Option<String>,
+    /// Seconds the run took.
+    pub duration: f64,
+    /// The last attempt to replace a standing result, when it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<LastAttempt>,
+    /// The same facts in short, as events and lists carry them.
+    pub summary: StageSummary,
+}
+
+/// A forced rerun that failed or was cancelled; the former result stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LastAttempt {
+    pub status: StageState,
+    pub error: Option<String>,
+    pub run_id: Option<RunId>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// One stage in short, at most 1 KiB as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StageSummary {
+    pub status: StageState,
+    /// The run the state speaks of; absent for a result written by a foreign worker.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// 1 for the first; a run whose owner was lost goes on as the next attempt.
+    pub attempt: u32,
+    /// Grows with every write of the stage.
+    pub revision: u64,
+    /// Resource class whose slots it uses.
+    pub queue: String,
+    /// 0 to 100; never goes back within an attempt.
+    #[serde(default)]
+    pub progress: Option<f64>,
+    /// What the tool says it is doing.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Why this run was started: the miss reason (R4).
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// A forced rerun while a former result stands.
+    #[serde(default)]
+    pub forced: bool,
+    /// Submits answered from the finished stage.
+    pub reuse_hits: u64,
+    /// Submits that joined a run in flight.
+    pub joins: u64,
+    /// Run time that hits did not spend again, in seconds.
+    pub saved_seconds: f64,
+    #[serde(default)]
+    pub queued_at: Option<Timestamp>,
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+    /// Seconds from start to end; 0 until it ended.
+    pub duration: f64,
+    /// First 200 characters of the error.
+    #[serde(default)]
+    pub error: Option<String>,
+    #[serde(default)]
+    pub callback_status: Option<CallbackStatus>,
+}
+
+/// Result of one node, as the older gateway's clients read it.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeResult {
+    pub task_name: NodeName,
+    pub status: StageState,
+    #[schema(value_type = Object)]
+    pub input_params: Box<RawValue>,
+    #[schema(value_type = Object)]
+    pub output: Box<RawValue>,
+    pub error: Option<String>,
+    pub duration: f64,
+}
+
+/// The task view (S2): every stage ever run under the task, merged.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaskView {
+    /// The same as `task_id`.
+    pub workflow_id: TaskId,
+    pub task_id: TaskId,
+    pub status: TaskStatus,
+    /// The same as `created_at`.
+    pub create_at: Timestamp,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The newest request.
+    pub input_params: Option<InputParams>,
+    /// Folder of the task's files.
+    pub shared_storage_path: String,
+    /// Error of the stage that ended last, when that failed.
+    pub error: Option<String>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub minio_files: Option<Vec<serde_json::Value>>,
+    pub callback_status: Option<CallbackStatus>,
+    /// One sentence for people.
+    pub message: String,
+    /// Every stage, in the order first asked for.
+    pub stages: IndexMap<NodeName, StageView>,
+    /// The addressed node: of the query, else of the newest request.
+    pub task_name: Option<NodeName>,
+    /// Output of the addressed node.
+    #[schema(value_type = Option<Object>)]
+    pub output: Option<Box<RawValue>>,
+    /// Duration of the addressed node, seconds.
+    pub duration: Option<f64>,
+    /// Result of the addressed node; only in `/status` and `/result`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<NodeResult>,
+}
+
+/// One task in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaskItem {
+    pub task_id: TaskId,
+    pub status: TaskStatus,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Node of the newest request.
+    #[serde(default)]
+    pub task_name: Option<NodeName>,
+    #[serde(default)]
+    pub callback_status: Option<CallbackStatus>,
+    /// Every stage, in the order first asked for.
+    pub stages: IndexMap<NodeName, StageSummary>,
+}
+
+/// `GET /v1/tasks`, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaskPage {
+    pub items: Vec<TaskItem>,
+    /// Give it back as `cursor` for what follows; absent at the end. A page can hold fewer items
+    /// than asked for, also none, and still have a cursor: the search goes on there.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+    /// Sequence number of the last event this page knows of.
+    pub seq: u64,
+}
+
+/// Number of tasks by status.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaskCounts {
+    pub pending: u64,
+    pub running: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+/// What reuse did since this Redis database was begun.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReuseTotals {
+    /// Submits answered from a finished stage.
+    pub hits: u64,
+    /// Submits that joined a run in flight.
+    pub joins: u64,
+    /// Submits that started a run.
+    pub misses: u64,
+    /// Run time that hits did not spend again, in seconds.
+    pub saved_seconds: f64,
+}
+
+impl ReuseTotals {
+    /// Share of submits that started no run, 0 to 1; None before the first.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let total = self.hits + self.joins + self.misses;
+        (total > 0).then(|| (self.hits + self.joins) as f64 / total as f64)
+    }
+}
+
+/// One queue: the runs that wait for, or hold, slots of one resource class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueInfo {
+    /// Resource class: cpu, gpu, io, llm, or one of the configuration.
+    pub name: String,
+    pub slots: u32,
+    pub running: u64,
+    pub pending: u64,
+    /// The runs that wait, next first, at most 100.
+    pub next: Vec<QueuedRun>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueuedRun {
+    pub task_id: TaskId,
+    pub task_name: NodeName,
+}
+
+/// `GET /v1/queues`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Queues {
+    pub queues: Vec<QueueInfo>,
+}
+
+/// Where state is kept, and how it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RedisInfo {
+    /// `private` (the daemon's own server) or `external`.
+    pub mode: String,
+    /// Connection URL without user or password.
+    pub url: String,
+    pub database: i64,
+    /// Whether the last command was answered.
+    pub up: bool,
+    /// Round trip of a PING, milliseconds.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Append-only file on.
+    #[serde(default)]
+    pub append_only: Option<bool>,
+}
+
+/// `GET /v1/system`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SystemInfo {
+    pub version: String,
+    /// This daemon: its data directory's id and the number of its start.
+    pub instance: String,
+    pub started_at: Timestamp,
+    pub redis: RedisInfo,
+    /// Pub/sub channel of the events.
+    pub events_channel: String,
+    /// Sequence number of the last event.
+    pub seq: u64,
+    /// Tasks by status.
+    pub tasks: TaskCounts,
+    pub reuse: ReuseTotals,
+    /// Folder that holds a folder for every task.
+    pub share: String,
+    /// Folders that inputs may lie in, beside `share`.
+    pub media_roots: Vec<String>,
+}
+
+/// `DELETE /v1/tasks/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CancelResponse {
+    pub task_id: TaskId,
+    pub status: TaskStatus,
+    pub message: String,
+    /// The stages whose run was cancelled by this request.
+    pub cancelled: Vec<NodeName>,
+}
+
+/// `POST /v1/tasks/{id}/delete`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeleteRequest {
+    /// Also delete a task with stages in flight; their runs are ended first.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What became of one resource of a deleted task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeletedResource {
+    /// `local_directory`, `redis` or `minio`.
+    pub resource: String,
+    /// `deleted`, `skipped` or `failed`.
+    pub status: String,
+    pub message: String,
+    /// For `failed`: whether the same request can succeed later.
+    pub retriable: Option<bool>,
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<serde_json::Value>,
+}
+
+/// Answer of `POST /v1/tasks/{id}/delete`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeleteReport {
+    /// `success`, `partial_failed` or `failed`.
+    pub status: String,
+    pub results: Vec<DeletedResource>,
+    pub warnings: Option<Vec<String>>,
+    pub timestamp: Timestamp,
+}
+
+/// Body of `POST /v1/tasks/{id}/stages/{task_name}/resubmit` and of retry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResubmitRequest {
+    #[serde(default)]
+    pub reuse: ReuseMode,
+}
+
+/// `GET /v1/tasks/supported-tasks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SupportedTasks {
+    /// Node names by service.
+    pub supported_tasks: IndexMap<String, Vec<String>>,
+    pub total_count: usize,
+    pub description: String,
+}
+
+/// `GET /v1/tasks/health`, `/livez`, `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Health {
+    /// `healthy` or `unhealthy`.
+    pub status: String,
+    pub service: String,
+    /// What is wrong, when something is.
+    pub causes: Vec<String>,
+}

@@ -1,0 +1,96 @@
+//! What a run sees, and the one trait a backend implements (`Runner`). Nothing here knows HTTP or Redis,
+//! so every runner and node is testable with files alone.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use indexmap::IndexMap;
+use onceover_common::{NodeName, RunId, TaskId, catalog::NodeSpec};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::log::RunLog;
+use crate::paths::Roots;
+
+/// A JSON object, as outputs and parameters are.
+pub type Object = Map<String, Value>;
+
+/// Everything a run may use.
+pub struct RunContext {
+    pub task_id: TaskId,
+    pub run_id: RunId,
+    /// 1 for the first; higher after the owner of an attempt was lost.
+    pub attempt: u32,
+    pub node: Arc<NodeSpec>,
+    /// The request's `input_data` with fallbacks from earlier stages and defaults filled in.
+    pub input: Object,
+    /// Outputs of the task's successful stages, oldest first.
+    pub stages: IndexMap<NodeName, Object>,
+    /// The attempt's own folder, which exists. Everything the run writes goes below it.
+    pub dir: PathBuf,
+    /// Where inputs may lie.
+    pub roots: Arc<Roots>,
+    pub progress: ProgressSink,
+    pub log: RunLog,
+    /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a
+    /// child process ends its whole group, then returns `RunError::Interrupted`.
+    pub cancel: CancellationToken,
+    /// Value of `ONCEOVER_RUN` in the environment of every child, by which left-over processes are found.
+    pub mark: String,
+}
+
+/// Why a run gave no output.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// For people: what was tried, what went wrong, what to do.
+    #[error("{0}")]
+    Failed(String),
+    /// The token in the context was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl RunError {
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+}
+
+/// A backend that runs nodes. A new one is one more file.
+pub trait Runner: Send + Sync {
+    /// Runs to the end and returns the stage's output. After it returned no process of the run is left.
+    fn run<'a>(&'a self, context: &'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: f64,
+    pub message: Option<String>,
+}
+
+/// Takes a run's progress. Never blocks and never goes back: a lower percentage is taken as the highest so far.
+#[derive(Debug, Clone)]
+pub struct ProgressSink(Arc<watch::Sender<Progress>>);
+
+impl ProgressSink {
+    pub fn new() -> (Self, watch::Receiver<Progress>) {
+        let (sender, receiver) = watch::channel(Progress::default());
+        (Self(Arc::new(sender)), receiver)
+    }
+
+    pub fn report(&self, percent: f64, message: Option<String>) {
+        let percent = if percent.is_finite() { percent.clamp(0.0, 100.0) } else { 0.0 };
+        self.0.send_if_modified(|progress| {
+            let next = Progress {
+                percent: progress.percent.max(percent),
+                message: message.or_else(|| progress.message.clone()),
+            };
+            let changed = *progress != next;
+            *progress = next;
+            changed
+        });
+    }
+}
