@@ -1,1 +1,3 @@
-//! The daemon.
+//! The daemon `onceoverd`: HTTP API, engine, executor and callbacks. `store` is the only door to Redis.
+
+pub mod store;

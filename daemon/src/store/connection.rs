@@ -1,0 +1,48 @@
+//! The connection to Redis: settings under which it comes back after any outage, and the limit after
+//! which a call is given up.
+
+use std::time::Duration;
+
+use redis::{
+    Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
+
+use super::StoreError;
+
+/// How long a caller waits for Redis before the answer is "not now".
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads a Redis URL and puts our connection settings on it.
+pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
+    let info = url.into_connection_info().map_err(|error| StoreError::Url(error.to_string()))?;
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_user_timeout(Duration::from_secs(10))
+        .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3)));
+    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
+}
+
+/// A connection that reconnects for ever. It is made at the first call.
+pub fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(usize::MAX)
+        .set_max_delay(Duration::from_millis(500))
+        .set_connection_timeout(Some(Duration::from_secs(2)))
+        .set_response_timeout(Some(Duration::from_secs(2)));
+    let client = Client::open(info).map_err(|error| StoreError::Url(error.to_string()))?;
+    ConnectionManager::new_lazy_with_config(client, config).map_err(StoreError::from)
+}
+
+/// The URL without user and password, for people and for clients that connect themselves.
+pub fn public_url(info: &ConnectionInfo) -> String {
+    let database = info.redis_settings().db();
+    match info.addr() {
+        redis::ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
+        redis::ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{database}"),
+        redis::ConnectionAddr::Unix(path) => format!("redis+unix://{}?db={database}", path.display()),
+        other => format!("{other}"),
+    }
+}

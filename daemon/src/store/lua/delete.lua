@@ -1,0 +1,34 @@
+-- Removes every key of a task and nothing of any other (S4). Arguments: task, force, names (the catalog).
+-- Answers {'in_flight', name, ...} or {'deleted', records, projections, queued, deliveries}.
+
+local t = A.task
+local names, seen = {}, {}
+for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
+  names[#names + 1] = n
+  seen[n] = true
+end
+local own = #names
+for n in string.gmatch(A.names or '', '[^ ]+') do
+  if not seen[n] then names[#names + 1] = n end
+end
+local flying = { 'in_flight' }
+for i = 1, own do
+  if in_flight(call('HGET', stage_key(t, names[i]), 'state')) then flying[#flying + 1] = names[i] end
+end
+if #flying > 1 and A.force ~= '1' then return flying end
+
+local records, projections, queued, deliveries = 0, 0, 0, 0
+for _, n in ipairs(names) do
+  local queue = call('HGET', stage_key(t, n), 'queue')
+  if queue then queued = queued + call('ZREM', queue_key(queue), queue_member(t, n)) end
+  records = records + call('DEL', stage_key(t, n))
+  projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
+end
+for _, id in ipairs(call('SMEMBERS', task_deliveries_key(t))) do
+  call('ZREM', OUTBOX, id)
+  deliveries = deliveries + call('DEL', delivery_key(id))
+end
+local known = call('EXISTS', task_key(t))
+forget_task(t)
+if known + records + projections > 0 then emit(t, nil, nil, 'deleted') end
+return { 'deleted', records, projections, queued, deliveries, known }

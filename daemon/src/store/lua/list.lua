@@ -1,0 +1,64 @@
+-- One page of tasks, newest first. Arguments: limit, scan (how many tasks may be looked at), status?, node?, search?
+-- (lower case), before_score?, before_id?. Answers {next cursor or '', seq, item JSON, ...}.
+
+local index = A.status and status_key(A.status) or A.node and node_key(A.node) or TASKS
+if A.status and A.node and call('ZCARD', node_key(A.node)) < call('ZCARD', index) then index = node_key(A.node) end
+local limit, budget = tonumber(A.limit), tonumber(A.scan)
+
+local function matches(t, status, names, records)
+  if A.status and status ~= A.status then return false end
+  if A.node then
+    local has = false
+    for _, n in ipairs(names) do has = has or n == A.node end
+    if not has then return false end
+  end
+  if not A.search then return true end
+  local function found(text) return text and string.find(string.lower(text), A.search, 1, true) end
+  if found(t) then return true end
+  for i, n in ipairs(names) do
+    if found(n) or found(records[i].error_short) then return true end
+  end
+  return false
+end
+
+local out = { '', tonumber(call('GET', SEQ) or 0) }
+local max = A.before_score or '+inf'
+local offset, looked, last_score, last_id = 0, 0, nil, nil
+local skipping = A.before_id
+while looked < budget and #out - 2 < limit do
+  local page = call('ZREVRANGEBYSCORE', index, max, '-inf', 'WITHSCORES', 'LIMIT', offset, 100)
+  if #page == 0 then return out end
+  offset = offset + #page / 2
+  for i = 1, #page, 2 do
+    local t, score = page[i], page[i + 1]
+    -- Members of equal score come in descending order of their names.
+    if not (skipping and score == A.before_score and t >= A.before_id) then
+      skipping = nil
+      looked = looked + 1
+      local task = call('HMGET', task_key(t), 'created', 'updated', 'status', 'newest', 'callback_status')
+      if task[1] then
+        local names, records = {}, {}
+        for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
+          local values = call('HMGET', stage_key(t, n), unpack(SUMMARY_FIELDS))
+          if values[1] then
+            local r = {}
+            for f, field in ipairs(SUMMARY_FIELDS) do r[field] = values[f] or nil end
+            names[#names + 1] = n
+            records[#records + 1] = r
+          end
+        end
+        if #names > 0 and matches(t, task[3], names, records) then
+          local stages = {}
+          for s, n in ipairs(names) do stages[s] = '"' .. n .. '":' .. summary(records[s]) end
+          out[#out + 1] = '{"task_id":"' .. t .. '","status":' .. quoted(task[3]) .. ',"created_at":' .. iso(task[1])
+            .. ',"updated_at":' .. iso(task[2]) .. ',"task_name":' .. quoted(task[4] or nil) .. ',"callback_status":'
+            .. quoted(task[5] or nil) .. ',"stages":{' .. table.concat(stages, ',') .. '}}'
+        end
+      end
+      last_score, last_id = score, t
+      if looked >= budget or #out - 2 >= limit then break end
+    end
+  end
+end
+if last_id then out[1] = last_score .. ':' .. last_id end
+return out

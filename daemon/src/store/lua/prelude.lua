@@ -1,0 +1,306 @@
+-- What every script shares: key names, the stage record, its public projection, indexes, events, outbox.
+--
+-- Arguments come as pairs (name, value) and are read from `A`. Each script checks everything before its
+-- first write, because an error in the middle is not rolled back. JSON is put together from fragments the
+-- daemon supplied, never re-encoded. Numbers are written with %.0f: Lua's own spelling of a time in
+-- milliseconds has an exponent.
+
+local A = {}
+for i = 1, #ARGV, 2 do A[ARGV[i]] = ARGV[i + 1] end
+
+local call = redis.call
+
+local function int(n) return string.format('%.0f', n) end
+
+local clock = call('TIME')
+local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local function stage_key(t, n) return 'onceover:stage:' .. t .. ':' .. n end
+local function task_key(t) return 'onceover:task:' .. t end
+local function stages_key(t) return 'onceover:task:' .. t .. ':stages' end
+local function task_deliveries_key(t) return 'onceover:task:' .. t .. ':deliveries' end
+local function queue_key(q) return 'onceover:queue:' .. q end
+local function held_key(q) return 'onceover:held:' .. q end
+local function delivery_key(id) return 'onceover:delivery:' .. id end
+local function projection_key(t, n) return t .. ':node:' .. n end
+local function older_key(t, n) return t .. ':' .. string.gsub(n, '%.', ':', 1) end
+local OUTBOX = 'onceover:outbox'
+local TASKS = 'onceover:tasks'
+local EXPIRY = 'onceover:expiry'
+local STATS = 'onceover:stats'
+local SEQ = 'onceover:seq'
+local EVENTS = 'onceover:events'
+local function status_key(s) return 'onceover:tasks:status:' .. s end
+local function node_key(n) return 'onceover:tasks:node:' .. n end
+
+local function queue_member(t, n) return t .. '|' .. n end
+local function held_member(t, n, run, attempt, owner)
+  return t .. '|' .. n .. '|' .. run .. '|' .. attempt .. '|' .. owner
+end
+
+-- Times and numbers as JSON
+
+local function iso(ms)
+  if not ms or ms == '' then return 'null' end
+  ms = tonumber(ms)
+  local s = math.floor(ms / 1000)
+  local days = math.floor(s / 86400)
+  local rest = s - days * 86400
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', year, month, day, math.floor(rest / 3600),
+    math.floor(rest / 60) % 60, rest % 60, ms - s * 1000)
+end
+
+local function seconds(ms) return string.format('%.3f', tonumber(ms or 0) / 1000) end
+
+-- Only for text of a harmless alphabet: states, ids, node names, queue names, reasons.
+local function quoted(text) return text and ('"' .. text .. '"') or 'null' end
+
+-- The stage record
+
+local function load(t, n)
+  local flat = call('HGETALL', stage_key(t, n))
+  if #flat == 0 then return nil end
+  local r = {}
+  for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+  return r
+end
+
+local function in_flight(state) return state == 'PENDING' or state == 'RUNNING' end
+
+-- Writes the changed fields (false removes one) and counts the revision.
+local function change(t, n, r, fields)
+  fields.rev = int(tonumber(r.rev or 0) + 1)
+  local set, gone = {}, {}
+  for field, value in pairs(fields) do
+    if value == false then
+      if r[field] ~= nil then gone[#gone + 1] = field end
+      r[field] = nil
+    else
+      set[#set + 1] = field
+      set[#set + 1] = value
+      r[field] = value
+    end
+  end
+  call('HSET', stage_key(t, n), unpack(set))
+  if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
+end
+
+local SUMMARY_FIELDS = { 'state', 'run', 'attempt', 'rev', 'queue', 'progress', 'message', 'reason', 'restore', 'hits',
+  'joins', 'saved_ms', 'queued', 'started', 'ended', 'duration_ms', 'error_short', 'callback_status' }
+
+local function summary(r)
+  return '{"status":"' .. r.state .. '","run_id":' .. quoted(r.run) .. ',"attempt":' .. (r.attempt or '1')
+    .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","progress":' .. (r.progress or 'null')
+    .. ',"message":' .. (r.message or 'null') .. ',"reason":' .. quoted(r.reason)
+    .. ',"forced":' .. ((r.restore == '1' and in_flight(r.state)) and 'true' or 'false')
+    .. ',"reuse_hits":' .. (r.hits or '0') .. ',"joins":' .. (r.joins or '0')
+    .. ',"saved_seconds":' .. seconds(r.saved_ms) .. ',"queued_at":' .. iso(r.queued) .. ',"started_at":'
+    .. iso(r.started) .. ',"ended_at":' .. iso(r.ended) .. ',"duration":' .. seconds(r.duration_ms) .. ',"error":'
+    .. (r.error_short or 'null') .. ',"callback_status":' .. quoted(r.callback_status) .. '}'
+end
+
+-- The start of a projection. A JSON that starts otherwise was written by somebody else.
+local function projection_head(t, n, r)
+  return '{"workflow_id":"' .. t .. '","stages":{"' .. n .. '":{"revision":' .. (r.projected or '0') .. ',"run_id":'
+    .. quoted(r.run) .. ','
+end
+
+local function stage_body(r, state, output, error, duration_ms)
+  return '"status":"' .. state .. '","input_params":' .. (r.input_pub or '{}') .. ',"output":' .. output
+    .. ',"error":' .. (error or 'null') .. ',"duration":' .. seconds(duration_ms) .. ',"attempt":'
+    .. (r.attempt or '1') .. ',"runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
+    .. ',"started_at":' .. iso(r.started) .. ',"ended_at":' .. iso(r.ended)
+end
+
+-- The output a reader may use: of the success that stands, also while a forced rerun is under way (R8).
+local function standing_output(r)
+  if r.state == 'SUCCESS' or r.restore == '1' then return r.res_output or '{}' end
+  return '{}'
+end
+
+local TASK_STATUS = { PENDING = 'pending', RUNNING = 'running', SUCCESS = 'completed', FAILED = 'failed',
+  CANCELLED = 'cancelled' }
+
+-- Writes the public JSON of the stage (S1), with its own expiry.
+local function project(t, n, r)
+  local rev = r.rev
+  call('HSET', stage_key(t, n), 'projected', rev)
+  r.projected = rev
+  local json = projection_head(t, n, r) .. stage_body(r, r.state, standing_output(r), r.error, r.duration_ms)
+    .. '}},"task_id":"' .. t .. '","status":"' .. TASK_STATUS[r.state] .. '","create_at":' .. iso(r.created)
+    .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
+    .. '","input_data":' .. (r.input_pub or '{}') .. ',"callback_url":' .. (r.callback or 'null')
+    .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
+    .. ',"minio_files":null,"callback_status":' .. quoted(r.callback_status) .. '}'
+  call('SET', projection_key(t, n), json, 'EX', A.ttl)
+end
+
+-- Events
+
+local function emit(t, n, r, kind)
+  local seq = call('INCR', SEQ)
+  local json = '{"v":1,"seq":' .. int(seq) .. ',"ts":' .. iso(NOW) .. ',"task_id":"' .. t .. '"'
+  if n then json = json .. ',"task_name":"' .. n .. '"' end
+  json = json .. ',"kind":"' .. kind .. '"'
+  if r then json = json .. ',"stage":' .. summary(r) end
+  json = json .. '}'
+  call('XADD', EVENTS, 'MAXLEN', '~', A.keep_events, int(seq) .. '-0', 'e', json)
+  call('PUBLISH', 'onceover:' .. A.db .. ':events', json)
+  return seq
+end
+
+-- Task and indexes
+
+local function read_task(t)
+  local flat = call('HGETALL', task_key(t))
+  local task = {}
+  for i = 1, #flat, 2 do task[flat[i]] = flat[i + 1] end
+  return task
+end
+
+local function forget_task(t)
+  local status = call('HGET', task_key(t), 'status')
+  if status then call('ZREM', status_key(status), t) end
+  for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do call('ZREM', node_key(n), t) end
+  call('ZREM', TASKS, t)
+  call('ZREM', EXPIRY, t)
+  call('DEL', task_key(t), stages_key(t), task_deliveries_key(t))
+end
+
+-- Derives the task's status from its stages and moves the task between the indexes. While a stage is in
+-- flight the task does not expire; after that it does when its newest stage does.
+local function settle(t)
+  local waiting, running, last, last_ended = false, false, nil, -1
+  for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
+    local s = call('HMGET', stage_key(t, n), 'state', 'ended')
+    if not s[1] then
+      call('ZREM', stages_key(t), n)
+      call('ZREM', node_key(n), t)
+    elseif s[1] == 'RUNNING' then
+      running = true
+    elseif s[1] == 'PENDING' then
+      waiting = true
+    else
+      local ended = tonumber(s[2] or 0)
+      if ended >= last_ended then last, last_ended = s[1], ended end
+    end
+  end
+  local status = running and 'running' or waiting and 'pending' or last and TASK_STATUS[last]
+  if not status then return forget_task(t) end
+  local before = call('HMGET', task_key(t), 'status', 'created')
+  if before[1] ~= status then
+    if before[1] then call('ZREM', status_key(before[1]), t) end
+    call('ZADD', status_key(status), before[2], t)
+  end
+  call('HSET', task_key(t), 'status', status, 'updated', int(NOW))
+  if running or waiting then
+    call('PERSIST', task_key(t))
+    call('PERSIST', stages_key(t))
+    call('PERSIST', task_deliveries_key(t))
+    call('ZREM', EXPIRY, t)
+  else
+    call('EXPIRE', task_key(t), A.ttl)
+    call('EXPIRE', stages_key(t), A.ttl)
+    call('EXPIRE', task_deliveries_key(t), A.ttl)
+    call('ZADD', EXPIRY, int(NOW + tonumber(A.ttl) * 1000), t)
+  end
+end
+
+-- Puts the stage into the indexes of its task; the task is made when it is new.
+local function index_stage(t, n, order)
+  if call('HSETNX', task_key(t), 'created', int(NOW)) == 1 then call('ZADD', TASKS, int(NOW), t) end
+  call('ZADD', stages_key(t), 'NX', order, n)
+  call('ZADD', node_key(n), 'NX', call('HGET', task_key(t), 'created'), t)
+end
+
+-- Outbox
+
+local function put_delivery(id, url, t, n, run, status, reuse, stage)
+  call('HSET', delivery_key(id), 'url', url, 'task', t, 'name', n, 'run', run, 'status', status, 'reuse', reuse,
+    'stage', stage, 'created', int(NOW), 'attempts', '0', 'state', 'pending')
+  call('ZADD', OUTBOX, int(NOW), id)
+  call('SADD', task_deliveries_key(t), id)
+end
+
+-- One delivery for each distinct URL that asked for this run (C3), told how the run ended.
+local function deliver_run(t, n, r, state, output, error, duration_ms)
+  local stage
+  local gone = {}
+  for field, asked in pairs(r) do
+    if string.sub(field, 1, 3) == 'cb:' then
+      local url = string.sub(field, 4)
+      stage = stage or ('{' .. stage_body(r, state, output, error, duration_ms) .. '}')
+      local reuse
+      if asked == 'started' then
+        reuse = '{"reuse_hit":false,"task_name":"' .. n .. '","reason":' .. quoted(r.reason) .. ',"run_id":'
+          .. quoted(r.run) .. '}'
+      else
+        reuse = '{"reuse_hit":true,"task_name":"' .. n .. '","state":"pending","run_id":' .. quoted(r.run) .. '}'
+      end
+      put_delivery(r.run .. '.' .. string.sub(redis.sha1hex(url), 1, 16), url, t, n, r.run, TASK_STATUS[state], reuse,
+        stage)
+      gone[#gone + 1] = field
+    end
+  end
+  for _, field in ipairs(gone) do r[field] = nil end
+  if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
+end
+
+-- Ends the run the record speaks of. `outcome` is SUCCESS, FAILED or CANCELLED; for the last two a success
+-- that a forced rerun was to replace stands again (R8). The caller has checked that the run owns the stage.
+local function end_run(t, n, r, outcome, given)
+  local started = tonumber(r.started or NOW)
+  local duration = int(math.max(0, NOW - started))
+  local fields = { state = outcome, ended = int(NOW), duration_ms = duration, owner = false, lease = false,
+    message = false, restore = false }
+  local kind
+  if outcome == 'SUCCESS' then
+    kind = 'succeeded'
+    fields.progress = '100'
+    fields.error = false
+    fields.error_short = false
+    fields.last_attempt = false
+    fields.adopted = false
+    fields.res_input = false
+    fields.res_run = r.run
+    fields.res_attempt = r.attempt
+    fields.res_started = int(started)
+    fields.res_ended = int(NOW)
+    fields.res_duration_ms = duration
+    fields.res_input_pub = r.input_pub
+    fields.res_fp = r.fp or false
+    fields.res_output = given.output
+    fields.res_reusable = given.reusable
+    fields.res_artifacts = given.artifacts
+    fields.res_runner = r.runner or false
+  else
+    kind = outcome == 'FAILED' and 'failed' or 'cancelled'
+    fields.error = given.error or false
+    fields.error_short = given.error_short or false
+  end
+  local stands = r.restore == '1' and outcome ~= 'SUCCESS'
+  change(t, n, r, fields)
+  deliver_run(t, n, r, outcome, outcome == 'SUCCESS' and r.res_output or '{}', r.error, duration)
+  if stands then
+    change(t, n, r, { state = 'SUCCESS', run = r.res_run or false, attempt = r.res_attempt or '1',
+      started = r.res_started or false, ended = r.res_ended or false, duration_ms = r.res_duration_ms or '0',
+      input = r.res_input or r.input or false, res_input = false, input_pub = r.res_input_pub or '{}', fp = r.res_fp or false, runner = r.res_runner or false, progress = '100',
+      error = false, error_short = false,
+      last_attempt = '{"status":"' .. outcome .. '","error":' .. (given.error or 'null') .. ',"run_id":'
+        .. quoted(r.run) .. ',"ended_at":' .. iso(NOW) .. '}' })
+  end
+  project(t, n, r)
+  call('EXPIRE', stage_key(t, n), A.ttl)
+  call('HINCRBY', STATS, 'ended:' .. outcome, 1)
+  settle(t)
+  return emit(t, n, r, kind)
+end

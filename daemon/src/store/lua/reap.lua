@@ -1,0 +1,31 @@
+-- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that is known to
+-- be gone. Arguments: queue, owner?, max_attempts, error, error_short (JSON). Answers the number taken back.
+
+local members
+if A.owner then
+  members = call('ZRANGE', held_key(A.queue), 0, -1)
+else
+  members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
+end
+local taken = 0
+for _, member in ipairs(members) do
+  local t, n, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
+  if not A.owner or owner == A.owner then
+    call('ZREM', held_key(A.queue), member)
+    local r = load(t, n)
+    if r and r.state == 'RUNNING' and r.run == run and r.attempt == attempt then
+      taken = taken + 1
+      if tonumber(attempt) >= tonumber(A.max_attempts) then
+        end_run(t, n, r, 'FAILED', { error = A.error, error_short = A.error_short })
+      else
+        change(t, n, r, { state = 'PENDING', owner = false, lease = false, started = false, progress = false,
+          message = false })
+        call('ZADD', queue_key(r.queue), r.qseq, queue_member(t, n))
+        project(t, n, r)
+        settle(t)
+        emit(t, n, r, 'reaped')
+      end
+    end
+  end
+end
+return taken

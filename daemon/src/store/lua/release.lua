@@ -1,0 +1,3 @@
+-- Gives the slot of a run back whose processes are gone. Arguments: task, name, run, attempt, owner, queue.
+
+return call('ZREM', held_key(A.queue), held_member(A.task, A.name, A.run, A.attempt, A.owner))

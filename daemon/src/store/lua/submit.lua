@@ -1,0 +1,118 @@
+-- Decides reuse and claims the stage in one step (R1-R5). Answers one of
+--   {'hit', seq, ...view}        the finished stage answers
+--   {'join', state, run, seq}    a run is in flight
+--   {'run', reason, run, seq}    a run was queued
+--   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
+--   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
+-- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
+-- (JSON), url, hit_delivery, verified, broken, ignore (sha of a foreign JSON that counts as lost), names.
+
+local t, n = A.task, A.name
+local r = load(t, n)
+
+local function foreign(key, head)
+  if head then
+    local start = redis.pcall('GETRANGE', key, 0, #head - 1)
+    if type(start) == 'table' or start == '' or start == head then return nil end
+  end
+  local json = redis.pcall('GET', key)
+  if not json or type(json) == 'table' then return nil end
+  local sha = redis.sha1hex(json)
+  if sha == A.ignore or (r and (r.adopted == sha or r.ignored == sha)) then return nil end
+  return { 'foreign', key, sha, call('TTL', key), json }
+end
+
+if not r or not in_flight(r.state) then
+  local found = foreign(projection_key(t, n), r and projection_head(t, n, r)) or foreign(older_key(t, n), nil)
+  if found then return found end
+end
+
+-- Decide.
+
+local reason
+if not r then
+  reason = 'absent'
+elseif r.state == 'FAILED' then
+  reason = 'failed'
+elseif r.state == 'CANCELLED' then
+  reason = 'cancelled'
+elseif r.state == 'SUCCESS' then
+  local token = (r.res_run or '') .. '/' .. (r.res_attempt or '')
+  if r.res_reusable ~= '1' then
+    reason = 'empty_output'
+  elseif A.mode == 'never' then
+    reason = 'forced'
+  elseif A.mode == 'strict' and r.res_fp ~= A.fp then
+    reason = 'input_changed'
+  elseif A.broken == token then
+    reason = 'artifact_missing'
+  elseif r.res_artifacts and r.res_artifacts ~= '[]' and A.verified ~= token then
+    return { 'verify', token, r.res_artifacts }
+  end
+end
+if A.ignore and reason == 'absent' then reason = 'lost' end
+
+-- From here on it is written.
+
+local function remember_request()
+  call('HSET', task_key(t), 'newest', n, 'req_input', A.input_pub, 'req_callback', A.callback)
+  if A.url then call('HSET', task_key(t), 'callback_status', 'pending') end
+end
+
+if r and in_flight(r.state) then
+  local fields = { joins = int(tonumber(r.joins or 0) + 1) }
+  if A.url then
+    fields.callback_status = 'pending'
+    if not r['cb:' .. A.url] then fields['cb:' .. A.url] = 'joined' end
+  end
+  change(t, n, r, fields)
+  remember_request()
+  call('HINCRBY', STATS, 'joins', 1)
+  return { 'join', r.state, r.run, emit(t, n, r, 'joined') }
+end
+
+if not reason then
+  local saved = r.res_duration_ms or '0'
+  local changed = (r.res_fp and A.fp and r.res_fp ~= A.fp) and 'true' or 'false'
+  change(t, n, r, { hits = int(tonumber(r.hits or 0) + 1), saved_ms = int(tonumber(r.saved_ms or 0) + tonumber(saved)),
+    callback_status = A.url and 'pending' or nil })
+  call('HINCRBY', STATS, 'hits', 1)
+  call('HINCRBY', STATS, 'saved_ms', saved)
+  if A.url then
+    put_delivery(A.hit_delivery, A.url, t, n, r.res_run or '', 'completed',
+      '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":' .. iso(r.res_ended)
+        .. ',"input_changed":' .. changed .. ',"saved_seconds":' .. seconds(saved) .. '}',
+      '{' .. stage_body(r, 'SUCCESS', r.res_output, nil, r.res_duration_ms) .. '}')
+  end
+  remember_request()
+  local seq = emit(t, n, r, 'hit')
+  return { 'hit', seq, changed, read_view(t) }
+end
+
+local before = r and r.state
+r = r or { rev = '0', created = int(NOW) }
+local order = call('INCR', 'onceover:order')
+-- A standing success stays readable, and comes back if this run does not succeed.
+local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed')) and '1' or '0'
+local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
+  attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
+  queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
+  error = false, error_short = false, owner = false, lease = false, input = A.input, input_pub = A.input_pub,
+  fp = A.fp, path = A.path, callback = A.callback, ignored = A.ignore or r.adopted or r.ignored or false,
+  res_input = restore == '1' and r.input or false, runs = int(tonumber(r.runs or 0) + 1) }
+if A.url then
+  fields.callback_status = 'pending'
+  fields['cb:' .. A.url] = 'started'
+else
+  fields.callback_status = false
+end
+change(t, n, r, fields)
+call('PERSIST', stage_key(t, n))
+index_stage(t, n, int(order))
+remember_request()
+if not A.url then call('HDEL', task_key(t), 'callback_status') end
+call('ZADD', queue_key(A.queue), int(order), queue_member(t, n))
+project(t, n, r)
+settle(t)
+call('HINCRBY', STATS, 'misses', 1)
+return { 'run', reason, A.run, emit(t, n, r, 'queued') }

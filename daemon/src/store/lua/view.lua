@@ -1,0 +1,48 @@
+-- Included after the prelude where a whole task is read (S2): its own stages, and what somebody else wrote
+-- under the names of the catalog; nothing is scanned (S5).
+
+-- {task hash, {name, record, ...}, {name, ttl, json, ...} of foreign results}
+local function read_view(t)
+  local stages, foreign, names, keys = {}, {}, {}, {}
+  local own = {}
+  for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
+    local flat = call('HGETALL', stage_key(t, n))
+    if #flat == 0 then
+      call('ZREM', stages_key(t), n)
+      call('ZREM', node_key(n), t)
+    else
+      local r = {}
+      for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+      own[n] = r
+      stages[#stages + 1] = n
+      stages[#stages + 1] = flat
+    end
+  end
+  for n in string.gmatch(A.names or '', '[^ ]+') do
+    local r = own[n]
+    local head = r and projection_head(t, n, r)
+    if not (r and in_flight(r.state)) then
+      local start = head and redis.pcall('GETRANGE', projection_key(t, n), 0, #head - 1)
+      if not head or (type(start) == 'string' and start ~= '' and start ~= head) then
+        names[#names + 1] = n
+        keys[#keys + 1] = projection_key(t, n)
+      end
+      names[#names + 1] = n
+      keys[#keys + 1] = older_key(t, n)
+    end
+  end
+  if #keys > 0 then
+    for i, json in ipairs(call('MGET', unpack(keys))) do
+      if json then
+        local r = own[names[i]]
+        local sha = r and redis.sha1hex(json)
+        if not r or (r.adopted ~= sha and r.ignored ~= sha) then
+          foreign[#foreign + 1] = names[i]
+          foreign[#foreign + 1] = call('TTL', keys[i])
+          foreign[#foreign + 1] = json
+        end
+      end
+    end
+  end
+  return { call('HGETALL', task_key(t)), stages, foreign }
+end

@@ -1,0 +1,316 @@
+//! What Redis holds, parsed: stage records, whole tasks, deliveries, and the answers of the scripts.
+
+use std::{collections::HashMap, str::FromStr};
+
+use onceover_common::{
+    CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    wire::{LastAttempt, StageSummary},
+};
+use redis::{FromRedisValue, Value};
+use serde_json::value::RawValue;
+
+use super::{Decision, Deletion, Page, Removed, StoreError};
+
+/// The record of one stage (`onceover:stage:<task>:<node>`).
+#[derive(Debug, Clone)]
+pub struct StageRecord {
+    fields: HashMap<String, String>,
+    pub state: StageState,
+}
+
+/// Everything known of one task.
+#[derive(Debug, Clone, Default)]
+pub struct TaskRecords {
+    pub task: HashMap<String, String>,
+    /// In the order first asked for.
+    pub stages: Vec<(NodeName, StageRecord)>,
+    pub foreign: Vec<(NodeName, ForeignJson)>,
+}
+
+/// A stage's JSON that somebody else wrote.
+#[derive(Debug, Clone)]
+pub struct ForeignJson {
+    /// Key and hash of the JSON; empty where it is only read, not decided on.
+    pub key: String,
+    pub sha: String,
+    /// Seconds the key has left; negative without an expiry.
+    pub ttl: i64,
+    pub json: String,
+}
+
+/// One entry of the outbox.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub id: String,
+    pub url: String,
+    pub task: TaskId,
+    pub node: NodeName,
+    /// completed, failed or cancelled.
+    pub status: String,
+    /// `reuse_info` of the request that asked, as JSON.
+    pub reuse: String,
+    /// The stage as the run left it, as JSON.
+    pub stage: String,
+    /// Tries begun, this one included.
+    pub attempts: u32,
+    /// What is sent, fixed at the first try.
+    pub body: Option<String>,
+}
+
+fn unexpected(what: impl Into<String>) -> StoreError {
+    StoreError::Unexpected(what.into())
+}
+
+pub(super) fn parse<T: FromStr>(text: &str) -> Result<T, StoreError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| unexpected(format!("'{text}': {error}")))
+}
+
+fn convert<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    T::from_redis_value(value).map_err(|error| unexpected(error.to_string()))
+}
+
+/// JSON that must be whole, since it goes out as it is.
+fn raw(json: &str) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(json.to_owned()).map_err(|error| unexpected(format!("a stored JSON is broken: {error}")))
+}
+
+impl StageRecord {
+    pub(super) fn from_fields(fields: HashMap<String, String>) -> Result<Self, StoreError> {
+        let state = fields.get("state").ok_or_else(|| unexpected("a stage record has no state"))?;
+        Ok(Self { state: parse(state)?, fields })
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+
+    fn number<T: FromStr + Default>(&self, field: &str) -> T {
+        self.text(field).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    fn time(&self, field: &str) -> Option<Timestamp> {
+        self.text(field)?.parse().ok().map(Timestamp::from_millis)
+    }
+
+    fn json_text(&self, field: &str) -> Option<String> {
+        serde_json::from_str(self.text(field)?).ok()
+    }
+
+    pub fn run(&self) -> Option<RunId> {
+        RunId::parse(self.text("run")?).ok()
+    }
+
+    pub fn attempt(&self) -> u32 {
+        self.number("attempt")
+    }
+
+    pub fn queue(&self) -> &str {
+        self.text("queue").unwrap_or_default()
+    }
+
+    /// The request's `input_data` as it was sent.
+    pub fn input(&self) -> &str {
+        self.text("input").or(self.text("input_pub")).unwrap_or("{}")
+    }
+
+    /// Callback of the request that started the newest run.
+    pub fn callback(&self) -> Option<String> {
+        self.json_text("callback")
+    }
+
+    pub fn input_public(&self) -> Result<Box<RawValue>, StoreError> {
+        raw(self.text("input_pub").unwrap_or("{}"))
+    }
+
+    /// The output a reader may use: of the success that stands, also while a forced rerun is under way (R8).
+    pub fn output(&self) -> Result<Box<RawValue>, StoreError> {
+        raw(self.standing_output().unwrap_or("{}"))
+    }
+
+    pub fn standing_output(&self) -> Option<&str> {
+        (self.state == StageState::Success || self.text("restore") == Some("1")).then(|| self.text("res_output"))?
+    }
+
+    pub fn error(&self) -> Option<String> {
+        self.json_text("error")
+    }
+
+    pub fn started(&self) -> Option<Timestamp> {
+        self.time("started")
+    }
+
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.time("ended")
+    }
+
+    pub fn created(&self) -> Option<Timestamp> {
+        self.time("created")
+    }
+
+    pub fn duration(&self) -> f64 {
+        self.number::<f64>("duration_ms") / 1000.0
+    }
+
+    /// When the result that stands was made, and how long that took.
+    pub fn result_ended(&self) -> Option<Timestamp> {
+        self.time("res_ended")
+    }
+
+    pub fn result_duration(&self) -> f64 {
+        self.number::<f64>("res_duration_ms") / 1000.0
+    }
+
+    /// Folder of the attempt below the task's: `runs/<run_id>/<attempt>`. Of the newest run, also one in flight.
+    pub fn run_folder(&self) -> Option<String> {
+        let run = self.text("run")?;
+        Some(format!("runs/{run}/{}", self.attempt().max(1)))
+    }
+
+    pub fn last_attempt(&self) -> Option<LastAttempt> {
+        serde_json::from_str(self.text("last_attempt")?).ok()
+    }
+
+    pub fn summary(&self) -> StageSummary {
+        StageSummary {
+            status: self.state,
+            run_id: self.run(),
+            attempt: self.attempt(),
+            revision: self.number("rev"),
+            queue: self.queue().to_owned(),
+            progress: self.text("progress").and_then(|text| text.parse().ok()),
+            message: self.json_text("message"),
+            reason: self.text("reason").map(str::to_owned),
+            forced: self.state.in_flight() && self.text("restore") == Some("1"),
+            reuse_hits: self.number("hits"),
+            joins: self.number("joins"),
+            saved_seconds: self.number::<f64>("saved_ms") / 1000.0,
+            queued_at: self.time("queued"),
+            started_at: self.started(),
+            ended_at: self.ended(),
+            duration: self.duration(),
+            error: self.json_text("error_short"),
+            callback_status: self.text("callback_status").and_then(|text| text.parse::<CallbackStatus>().ok()),
+        }
+    }
+}
+
+impl TaskRecords {
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.foreign.is_empty()
+    }
+
+    pub fn stage(&self, node: &NodeName) -> Option<&StageRecord> {
+        self.stages.iter().find(|(name, _)| name == node).map(|(_, record)| record)
+    }
+
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.task.get(field).map(String::as_str)
+    }
+
+    pub fn time(&self, field: &str) -> Option<Timestamp> {
+        self.text(field)?.parse().ok().map(Timestamp::from_millis)
+    }
+
+    pub fn newest(&self) -> Option<NodeName> {
+        NodeName::parse(self.text("newest")?).ok()
+    }
+
+    /// Status of the task by its own stages.
+    pub fn status(&self) -> Option<TaskStatus> {
+        TaskStatus::derive(self.stages.iter().map(|(_, record)| (record.state, record.ended())))
+    }
+}
+
+pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
+    let (task, stages, foreign): (HashMap<String, String>, Vec<Value>, Vec<String>) = convert(value)?;
+    let mut records = TaskRecords { task, ..TaskRecords::default() };
+    let mut stages = stages.into_iter();
+    while let (Some(name), Some(fields)) = (stages.next(), stages.next()) {
+        let name: String = convert(name)?;
+        records.stages.push((parse(&name)?, StageRecord::from_fields(convert(fields)?)?));
+    }
+    for entry in foreign.chunks_exact(3) {
+        let json = ForeignJson { key: String::new(), sha: String::new(), ttl: parse(&entry[1])?, json: entry[2].clone() };
+        records.foreign.push((parse(&entry[0])?, json));
+    }
+    Ok(records)
+}
+
+pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
+    let mut answer = answer.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    let kind: String = convert(next())?;
+    Ok(match kind.as_str() {
+        "hit" => {
+            next();
+            let changed: String = convert(next())?;
+            Decision::Hit { input_changed: changed == "true", records: task_records(next())? }
+        }
+        "join" => {
+            let (state, run): (String, String) = (convert(next())?, convert(next())?);
+            Decision::Joined { state: parse(&state)?, run: parse(&run)? }
+        }
+        "run" => {
+            let (reason, run): (String, String) = (convert(next())?, convert(next())?);
+            Decision::Started { reason, run: parse(&run)? }
+        }
+        "verify" => Decision::Verify { token: convert(next())?, artifacts: convert(next())? },
+        "foreign" => Decision::Foreign(ForeignJson {
+            key: convert(next())?,
+            sha: convert(next())?,
+            ttl: convert(next())?,
+            json: convert(next())?,
+        }),
+        other => return Err(unexpected(format!("the submit script answered '{other}'"))),
+    })
+}
+
+pub(super) fn deletion(answer: Vec<Value>) -> Result<Deletion, StoreError> {
+    let mut answer = answer.into_iter();
+    let kind: String = convert(answer.next().unwrap_or(Value::Nil))?;
+    if kind == "in_flight" {
+        return Ok(Deletion::InFlight(answer.map(convert).collect::<Result<_, _>>()?));
+    }
+    let counts: Vec<u64> = answer.map(convert).collect::<Result<_, _>>()?;
+    match counts[..] {
+        [records, projections, queued, deliveries, known] => {
+            Ok(Deletion::Removed(Removed { records, projections, queued, deliveries, known: known > 0 }))
+        }
+        _ => Err(unexpected("the delete script answered something else")),
+    }
+}
+
+pub(super) fn page(answer: Vec<Value>) -> Result<Page, StoreError> {
+    let mut answer = answer.into_iter();
+    let cursor: String = convert(answer.next().unwrap_or(Value::Nil))?;
+    let seq = convert(answer.next().unwrap_or(Value::Nil))?;
+    let next = match cursor.split_once(':') {
+        Some((score, task)) => Some((parse(score)?, parse(task)?)),
+        None => None,
+    };
+    Ok(Page { next, seq, items: answer.map(convert).collect::<Result<_, _>>()? })
+}
+
+pub(super) fn deliveries(taken: Vec<Value>) -> Result<Vec<Delivery>, StoreError> {
+    let mut taken = taken.into_iter();
+    let mut deliveries = Vec::new();
+    while let (Some(id), Some(fields)) = (taken.next(), taken.next()) {
+        let mut fields: HashMap<String, String> = convert(fields)?;
+        let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+        deliveries.push(Delivery {
+            id: convert(id)?,
+            url: field("url"),
+            task: parse(&field("task"))?,
+            node: parse(&field("name"))?,
+            status: field("status"),
+            reuse: field("reuse"),
+            stage: field("stage"),
+            attempts: parse(&field("attempts"))?,
+            body: Some(field("body")).filter(|body| !body.is_empty()),
+        });
+    }
+    Ok(deliveries)
+}

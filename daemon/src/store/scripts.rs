@@ -1,0 +1,39 @@
+//! The scripts: one a transition, each with the common prelude before it. Arguments go as pairs of name and value.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! scripts {
+    ($($name:ident = $($file:literal)+;)*) => {
+        $(pub static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(include_str!("lua/prelude.lua"), $("\n", include_str!(concat!("lua/", $file, ".lua")),)+))
+        });)*
+
+        /// Loads every script, so that the first use of one costs no more than the next.
+        pub fn all() -> Vec<&'static Script> {
+            vec![$(&*$name),*]
+        }
+    };
+}
+
+scripts! {
+    SUBMIT = "view" "submit";
+    READ = "view" "read";
+    CLAIM = "claim";
+    BEAT = "beat";
+    FINISH = "finish";
+    RELEASE = "release";
+    CANCEL = "cancel";
+    DELETE = "delete";
+    REAP = "reap";
+    REPAIR = "repair";
+    ADOPT = "adopt";
+    LIST = "list";
+    TOTALS = "totals";
+    QUEUE = "queue";
+    HOLDING = "holding";
+    OUTBOX_TAKE = "outbox_take";
+    OUTBOX_BODY = "outbox_body";
+    OUTBOX_DONE = "outbox_done";
+}
