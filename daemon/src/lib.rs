@@ -1,1 +1,4 @@
 //! The daemon.
+
+pub mod executor;
+pub mod paths;

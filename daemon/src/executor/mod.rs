@@ -1,0 +1,4 @@
+//! Running nodes: what a run sees, the runners, and the processes they start.
+
+pub mod log;
+pub mod run;
