@@ -1,4 +1,6 @@
 //! Running nodes: what a run sees, the runners, and the processes they start.
 
+pub mod keeper;
 pub mod log;
+pub mod process;
 pub mod run;
