@@ -1,4 +1,6 @@
 //! The daemon.
 
+pub mod catalog;
 pub mod executor;
+pub mod nodes;
 pub mod paths;

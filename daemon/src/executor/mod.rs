@@ -1,5 +1,8 @@
 //! Running nodes: what a run sees, the runners, and the processes they start.
 
+pub mod builtin;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod keeper;
 pub mod log;
 pub mod process;

@@ -3,6 +3,8 @@
 
 mod lines;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
