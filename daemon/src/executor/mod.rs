@@ -1,6 +1,7 @@
 //! Running nodes: what a run sees, the runners, and the processes they start.
 
 pub mod builtin;
+pub mod command;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod keeper;
