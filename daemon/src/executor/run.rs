@@ -82,7 +82,11 @@ impl ProgressSink {
     }
 
     pub fn report(&self, percent: f64, message: Option<String>) {
-        let percent = if percent.is_finite() { percent.clamp(0.0, 100.0) } else { 0.0 };
+        let percent = if percent.is_finite() {
+            percent.clamp(0.0, 100.0)
+        } else {
+            0.0
+        };
         self.0.send_if_modified(|progress| {
             let next = Progress {
                 percent: progress.percent.max(percent),

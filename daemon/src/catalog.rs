@@ -1,0 +1,324 @@
+//! The nodes the daemon ships, and how a run's input is completed from the request, earlier stages and
+//! defaults.
+
+use indexmap::IndexMap;
+use onceover_common::{
+    NodeName,
+    catalog::{Catalog, Fallback, NodeSpec, ParameterSpec, is_empty_value, parse_node},
+};
+use serde_json::Value;
+
+use crate::executor::run::{Object, RunError};
+
+const SHIPPED: [&str; 4] = [
+    include_str!("../../assets/nodes/ffmpeg.extract_audio.toml"),
+    include_str!("../../assets/nodes/ffmpeg.extract_keyframes.toml"),
+    include_str!("../../assets/nodes/ffmpeg.split_audio_segments.toml"),
+    include_str!("../../assets/nodes/wservice.generate_subtitle_files.toml"),
+];
+
+/// The catalog without what the configuration adds.
+pub fn shipped() -> Catalog {
+    let mut catalog = Catalog::default();
+    for text in SHIPPED {
+        catalog.insert(parse_node(text).expect("shipped node files are read by a test"));
+    }
+    catalog
+}
+
+/// Completes a request's `input_data`: an explicit value that is not null (a text that is entirely
+/// `${{ stages.<node>.output.<field> }}` stands for that value), else the first fallback that is not empty,
+/// else the default. Parameters the node does not have pass unchanged.
+pub fn resolve_input(
+    spec: &NodeSpec,
+    input: &Object,
+    stages: &IndexMap<NodeName, Object>,
+) -> Result<Object, RunError> {
+    let mut resolved = Object::new();
+    for (name, value) in input {
+        if !value.is_null() {
+            resolved.insert(name.clone(), replace_placeholder(name, value, stages)?);
+        }
+    }
+    for parameter in &spec.parameters {
+        if resolved.contains_key(&parameter.name) {
+            continue;
+        }
+        let found = parameter
+            .fallbacks
+            .iter()
+            .find_map(|fallback| from_stage(fallback, stages))
+            .or(parameter.default.as_ref());
+        match found {
+            Some(value) => {
+                resolved.insert(parameter.name.clone(), value.clone());
+            }
+            None if parameter.required => return Err(missing(parameter)),
+            None => {}
+        }
+    }
+    // Once more, since values of earlier stages have not been checked yet.
+    let errors = spec.check_input(&resolved);
+    if errors.is_empty() {
+        return Ok(resolved);
+    }
+    let errors: Vec<_> = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.field, error.message))
+        .collect();
+    Err(RunError::failed(format!(
+        "the input of {} cannot be used: {}",
+        spec.name,
+        errors.join("; ")
+    )))
+}
+
+/// The error for a parameter that nothing provides.
+pub fn missing(parameter: &ParameterSpec) -> RunError {
+    let name = &parameter.name;
+    let sources: Vec<_> = parameter
+        .fallbacks
+        .iter()
+        .map(|fallback| format!("{} (its {})", fallback.node, fallback.field))
+        .collect();
+    RunError::failed(if sources.is_empty() {
+        format!("input_data.{name} is missing: {}", parameter.meaning)
+    } else {
+        format!(
+            "input_data.{name} is missing and no earlier stage of this task provides it; give it, or run first: {}",
+            sources.join(", or ")
+        )
+    })
+}
+
+/// The value a fallback finds; empty values do not count.
+pub fn from_stage<'a>(
+    fallback: &Fallback,
+    stages: &'a IndexMap<NodeName, Object>,
+) -> Option<&'a Value> {
+    field(stages.get(&fallback.node)?, &fallback.field).filter(|value| !is_empty_value(value))
+}
+
+/// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
+pub fn is_placeholder(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| inside_braces(text).is_some())
+}
+
+fn replace_placeholder(
+    name: &str,
+    value: &Value,
+    stages: &IndexMap<NodeName, Object>,
+) -> Result<Value, RunError> {
+    let Some((text, inside)) = value
+        .as_str()
+        .and_then(|text| Some((text, inside_braces(text)?)))
+    else {
+        return Ok(value.clone());
+    };
+    let error = |why: String| RunError::failed(format!("input_data.{name} is '{text}': {why}"));
+    let Some((node, path)) = inside
+        .strip_prefix("stages.")
+        .and_then(|rest| rest.split_once(".output."))
+    else {
+        return Err(error(
+            "write it as ${{ stages.<node>.output.<field> }}".into(),
+        ));
+    };
+    let Some(output) = stages.get(node) else {
+        return Err(error(format!("this task has no successful stage {node}")));
+    };
+    field(output, path)
+        .filter(|value| !value.is_null())
+        .cloned()
+        .ok_or_else(|| {
+            let fields: Vec<_> = output.keys().map(String::as_str).collect();
+            error(format!(
+                "the output of {node} has no {path}; it has {}",
+                fields.join(", ")
+            ))
+        })
+}
+
+fn inside_braces(text: &str) -> Option<&str> {
+    let inside = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+    Some(inside.trim())
+}
+
+/// A field by name, or by a dotted path into nested objects.
+fn field<'a>(object: &'a Object, path: &str) -> Option<&'a Value> {
+    if let Some(value) = object.get(path) {
+        return Some(value);
+    }
+    let (first, rest) = path.split_once('.')?;
+    field(object.get(first)?.as_object()?, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_common::catalog::RunnerSpec;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{executor::fixture::object, nodes};
+
+    fn stages() -> IndexMap<NodeName, Object> {
+        [
+            (
+                "a.first",
+                json!({"file": "", "nested": {"file": "/deep"}, "list": [1, 2]}),
+            ),
+            ("a.second", json!({"file": "/second", "count": 3})),
+        ]
+        .into_iter()
+        .map(|(node, output)| (NodeName::parse(node).unwrap(), object(output)))
+        .collect()
+    }
+
+    fn node(parameters: &str) -> NodeSpec {
+        parse_node(&format!(
+            "name = \"demo.node\"\nrunner = {{ command = [\"true\"] }}\n{parameters}"
+        ))
+        .unwrap()
+    }
+
+    fn resolve(parameters: &str, input: Value) -> Result<Value, String> {
+        resolve_input(&node(parameters), &object(input), &stages())
+            .map(Value::Object)
+            .map_err(|error| error.to_string())
+    }
+
+    const FILE: &str = r#"
+        [[parameters]]
+        name = "file"
+        type = "path"
+        fallbacks = [{ node = "a.first", field = "file" }, { node = "a.second", field = "file" }]
+    "#;
+
+    #[test]
+    fn shipped_nodes_are_read_and_each_has_its_builtin() {
+        let catalog = shipped();
+        assert_eq!(catalog.len(), SHIPPED.len());
+        for spec in catalog.iter() {
+            let RunnerSpec::Builtin(name) = &spec.runner else {
+                panic!("{} is not builtin", spec.name);
+            };
+            assert!(nodes::builtin(name).is_some(), "{name}");
+            assert!(
+                !spec.title.is_empty() && !spec.purpose.is_empty(),
+                "{}",
+                spec.name
+            );
+            for field in &spec.reuse_fields {
+                assert!(
+                    spec.outputs.iter().any(|output| output.name == *field),
+                    "{field}"
+                );
+            }
+            for parameter in &spec.parameters {
+                assert!(
+                    !parameter.meaning.is_empty(),
+                    "{}.{}",
+                    spec.name,
+                    parameter.name
+                );
+                let default = object(json!({parameter.name.clone(): parameter.default}));
+                let errors = spec.check_input(&default);
+                assert!(
+                    errors
+                        .iter()
+                        .all(|error| !error.field.ends_with(&parameter.name) || parameter.required)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_explicit_value_wins_then_the_first_fallback_that_is_not_empty() {
+        assert_eq!(
+            resolve(FILE, json!({"file": "/x"})),
+            Ok(json!({"file": "/x"}))
+        );
+        assert_eq!(resolve(FILE, json!({})), Ok(json!({"file": "/second"})));
+        assert_eq!(
+            resolve(FILE, json!({"file": null})),
+            Ok(json!({"file": "/second"}))
+        );
+        assert_eq!(
+            resolve(FILE, json!({"other": 1})),
+            Ok(json!({"other": 1, "file": "/second"}))
+        );
+    }
+
+    #[test]
+    fn a_fallback_may_name_a_nested_field() {
+        let nested = r#"
+            [[parameters]]
+            name = "file"
+            type = "path"
+            fallbacks = [{ node = "a.first", field = "nested.file" }]
+        "#;
+        assert_eq!(resolve(nested, json!({})), Ok(json!({"file": "/deep"})));
+    }
+
+    #[test]
+    fn defaults_come_last_and_a_required_parameter_names_who_could_provide_it() {
+        let parameters = r#"
+            [[parameters]]
+            name = "count"
+            type = "integer"
+            default = 100
+            [[parameters]]
+            name = "area"
+            type = "array"
+            required = true
+            fallbacks = [{ node = "a.third", field = "area" }]
+        "#;
+        let error = resolve(parameters, json!({})).unwrap_err();
+        assert!(
+            error.contains("input_data.area") && error.contains("a.third"),
+            "{error}"
+        );
+        assert_eq!(
+            resolve(parameters, json!({"area": [1]})),
+            Ok(json!({"area": [1], "count": 100}))
+        );
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_an_earlier_stages_value() {
+        let of = |text: &str| resolve("", json!({"x": text}));
+        assert_eq!(
+            of("${{ stages.a.first.output.list }}"),
+            Ok(json!({"x": [1, 2]}))
+        );
+        assert_eq!(
+            of("${{stages.a.first.output.nested.file}}"),
+            Ok(json!({"x": "/deep"}))
+        );
+        let part = "see ${{ stages.a.first.output.list }}";
+        assert_eq!(of(part), Ok(json!({"x": part})));
+        for (bad, named) in [
+            ("${{ stages.a.third.output.x }}", "a.third"),
+            ("${{ stages.a.second.output.gone }}", "gone"),
+            ("${{ a.second.file }}", "stages.<node>.output.<field>"),
+        ] {
+            let error = of(bad).unwrap_err();
+            assert!(
+                error.contains("input_data.x") && error.contains(named),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_of_earlier_stages_are_checked_like_the_requests() {
+        let error =
+            resolve(FILE, json!({"file": "${{ stages.a.second.output.count }}"})).unwrap_err();
+        assert!(
+            error.contains("input_data.file") && error.contains("path"),
+            "{error}"
+        );
+    }
+}

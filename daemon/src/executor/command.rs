@@ -1,0 +1,327 @@
+//! The command runner: a node that is a program of its own, in any language. It reads one JSON request on
+//! its standard input and writes JSON lines: progress, log, output, error.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::future::BoxFuture;
+use onceover_common::catalog::{RunnerSpec, ValueKind};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    process::{DEFAULT_GRACE, Tool},
+    run::{Object, RunContext, RunError, Runner},
+};
+
+/// Version of the request and of the lines.
+pub const PROTOCOL: u32 = 1;
+
+/// Bytes of one line a program writes; an output that is longer belongs in a file.
+const LINE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Runs `RunnerSpec::Command` nodes.
+#[derive(Debug, Clone)]
+pub struct CommandRunner {
+    /// How long a cancelled program may take to end by itself.
+    pub grace: Duration,
+    /// Variables (`NAME` or `PREFIX*`) programs get beside the usual ones.
+    pub inherit: Vec<String>,
+}
+
+impl Default for CommandRunner {
+    fn default() -> Self {
+        Self {
+            grace: DEFAULT_GRACE,
+            inherit: Vec::new(),
+        }
+    }
+}
+
+/// One line of the protocol.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line {
+    Progress {
+        percent: f64,
+        message: Option<String>,
+    },
+    Log {
+        message: String,
+    },
+    /// The last one is the stage's output.
+    Output {
+        output: Object,
+    },
+    Error {
+        message: String,
+    },
+}
+
+/// What the lines told so far.
+#[derive(Default)]
+struct Told {
+    output: Option<Object>,
+    error: Option<String>,
+}
+
+impl Told {
+    fn take(&mut self, line: &str, context: &RunContext) {
+        match parse(line) {
+            Some(Ok(Line::Progress { percent, message })) => {
+                context.progress.report(percent, message)
+            }
+            Some(Ok(Line::Log { message })) => context.log.line(&message),
+            Some(Ok(Line::Output { output })) => self.output = Some(output),
+            Some(Ok(Line::Error { message })) => {
+                context.log.line(&format!("error: {message}"));
+                self.error = Some(message);
+            }
+            Some(Err(why)) => context.log.line(&format!(
+                "a line that is not of the protocol ({why}): {line}"
+            )),
+            None => context.log.line(line),
+        }
+    }
+}
+
+/// `None`: not meant as a line of the protocol.
+fn parse(line: &str) -> Option<serde_json::Result<Line>> {
+    let line = line.trim();
+    if !line.starts_with('{') {
+        return None;
+    }
+    match serde_json::from_str(line) {
+        Ok(line) => Some(Ok(line)),
+        Err(why) => line.contains("\"type\"").then_some(Err(why)),
+    }
+}
+
+impl Runner for CommandRunner {
+    fn run<'a>(&'a self, context: &'a RunContext) -> BoxFuture<'a, Result<Object, RunError>> {
+        Box::pin(self.run_program(context))
+    }
+}
+
+impl CommandRunner {
+    async fn run_program(&self, context: &RunContext) -> Result<Object, RunError> {
+        let node = &context.node.name;
+        let RunnerSpec::Command(command) = &context.node.runner else {
+            return Err(RunError::failed(format!("{node} is not run by a command")));
+        };
+        let Some((program, args)) = command.split_first() else {
+            return Err(RunError::failed(format!(
+                "{node} has an empty command; name a program in its node file"
+            )));
+        };
+        let mut told = Told::default();
+        let exit = Tool::new(program)
+            .args(args)
+            .stdin(request(context))
+            .inherit(&self.inherit)
+            .grace(self.grace)
+            .line_limit(LINE_LIMIT)
+            .run(context, |line| told.take(line, context))
+            .await?;
+        if let Some(error) = told.error {
+            return Err(RunError::Failed(error));
+        }
+        if !exit.success() {
+            return Err(RunError::failed(format!(
+                "{program} failed with {}{}",
+                exit.in_words(),
+                exit.stderr_in_words()
+            )));
+        }
+        let Some(output) = told.output else {
+            return Err(RunError::failed(format!(
+                "{program} ended without an output line; it must write {{\"type\":\"output\",\"output\":{{...}}}}{}",
+                exit.stderr_in_words()
+            )));
+        };
+        check_paths(context, &output)?;
+        Ok(output)
+    }
+}
+
+/// What the program reads: one JSON object and a line end.
+fn request(context: &RunContext) -> Vec<u8> {
+    let request = json!({
+        "protocol": PROTOCOL,
+        "task_id": context.task_id,
+        "task_name": context.node.name,
+        "run_id": context.run_id,
+        "attempt": context.attempt,
+        "input": context.input,
+        "stages": context.stages,
+        "output_dir": context.dir,
+    });
+    format!("{request}\n").into_bytes()
+}
+
+/// Files an output names must be there, in the run's folder or below the roots.
+fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
+    for spec in context
+        .node
+        .outputs
+        .iter()
+        .filter(|spec| spec.kind == ValueKind::Path)
+    {
+        let Some(Value::String(path)) = output.get(&spec.name) else {
+            continue;
+        };
+        if path.is_empty() || is_in_folder(Path::new(path), &context.dir) {
+            continue;
+        }
+        context.roots.open_input(path).map_err(|why| {
+            RunError::failed(format!(
+                "{} gave an output field '{}' that is not usable: {why}",
+                context.node.name, spec.name
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether it exists and really lies in the folder.
+fn is_in_folder(path: &Path, folder: &Path) -> bool {
+    path.is_absolute()
+        && match (path.canonicalize(), folder.canonicalize()) {
+            (Ok(path), Ok(folder)) => path.starts_with(folder),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_common::catalog::parse_node;
+
+    use super::*;
+    use crate::executor::fixture::{Fixture, object};
+
+    async fn run(fixture: &Fixture) -> Result<Object, RunError> {
+        CommandRunner::default().run(&fixture.context).await
+    }
+
+    fn shell(script: &str) -> Fixture {
+        Fixture::command(&["sh", "-c", script])
+    }
+
+    async fn error(script: &str) -> String {
+        run(&shell(script)).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_program_gets_the_request_and_gives_the_output() {
+        let mut fixture = shell(
+            r#"read request; echo "{\"type\":\"output\",\"output\":{\"request\":$request}}""#,
+        );
+        fixture.context.input = object(json!({"text": "héllo 'x'"}));
+        fixture.stage("a.b", json!({"n": 1}));
+        let output = run(&fixture).await.unwrap();
+        assert_eq!(
+            output["request"],
+            json!({
+                "protocol": 1,
+                "task_id": "t1",
+                "task_name": "demo.node",
+                "run_id": fixture.context.run_id,
+                "attempt": 1,
+                "input": {"text": "héllo 'x'"},
+                "stages": {"a.b": {"n": 1}},
+                "output_dir": fixture.context.dir,
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_output_line_counts_and_other_lines_are_logged() {
+        let fixture = shell(
+            r#"echo '{"type":"output","output":{"n":1}}'; echo hello; echo '{"x":1}'; echo '{"type":"odd"}'
+            echo '{"type":"log","message":"from the log line"}'; echo problem >&2
+            echo '{"type":"output","output":{"n":2}}'"#,
+        );
+        assert_eq!(run(&fixture).await.unwrap(), object(json!({"n": 2})));
+        let log = fixture.log_text();
+        for line in [
+            "hello",
+            "{\"x\":1}",
+            "\"odd\"",
+            "from the log line",
+            "problem",
+        ] {
+            assert!(log.contains(line), "{line} is not in {log}");
+        }
+    }
+
+    #[tokio::test]
+    async fn v3_progress_never_goes_back() {
+        let fixture = shell(
+            r#"for p in 10 50.5 20 1e999 -3; do echo "{\"type\":\"progress\",\"percent\":$p,\"message\":\"at $p\"}"; done
+            echo '{"type":"output","output":{"n":1}}'"#,
+        );
+        run(&fixture).await.unwrap();
+        assert_eq!(fixture.progress.borrow().percent, 50.5);
+        assert_eq!(fixture.progress.borrow().message.as_deref(), Some("at -3"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_the_program_said() {
+        assert_eq!(
+            error(r#"echo '{"type":"error","message":"no model"}'; echo '{"type":"output","output":{"n":1}}'"#).await,
+            "no model"
+        );
+        let text = error("echo first >&2; echo second >&2; exit 7").await;
+        assert!(
+            text.contains("exit code 7") && text.ends_with("first / second"),
+            "{text}"
+        );
+        let text = error("kill -9 $$").await;
+        assert!(text.contains("signal 9"), "{text}");
+        let text = error("echo done").await;
+        assert!(text.contains("without an output line"), "{text}");
+        let text = error(r#"echo '{"type":"output","output":{"n":1}}'; exit 1"#).await;
+        assert!(text.contains("exit code 1"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_output_may_be_large() {
+        let fixture = shell(
+            r#"printf '{"type":"output","output":{"text":"'; head -c 1000000 /dev/zero | tr '\0' x; echo '"}}'"#,
+        );
+        assert_eq!(
+            run(&fixture).await.unwrap()["text"].as_str().unwrap().len(),
+            1_000_000
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_an_output_names_must_exist_and_be_inside() {
+        let node = |script: &str| {
+            let mut spec = parse_node(
+                r#"
+                name = "demo.node"
+                runner = { command = [] }
+                [[outputs]]
+                name = "file"
+                type = "path"
+                "#,
+            )
+            .unwrap();
+            let script = format!(
+                "cd $(sed 's/.*output_dir\":\"//; s/\".*//'); >a; {script}; echo '{{\"type\":\"output\",\"output\":{{\"file\":\"'$f'\"}}}}'"
+            );
+            spec.runner = RunnerSpec::Command(vec!["sh".into(), "-c".into(), script]);
+            Fixture::new(spec)
+        };
+        assert!(run(&node("f=$PWD/a")).await.is_ok());
+        for bad in [
+            "f=$PWD/b",
+            "f=/etc/passwd",
+            "f=a",
+            "ln -s /etc/passwd c; f=$PWD/c",
+        ] {
+            let error = run(&node(bad)).await.unwrap_err().to_string();
+            assert!(error.contains("'file'"), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Running nodes: what a run sees, the runners, and the processes they start.
+
+pub mod builtin;
+pub mod command;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod keeper;
+pub mod log;
+pub mod process;
+pub mod run;

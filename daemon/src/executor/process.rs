@@ -1,0 +1,423 @@
+//! Running one external program: its own process group, a known environment, its output line by line,
+//! and nothing of it left behind however it ends. Never through a shell.
+
+mod lines;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::{Instant, sleep_until},
+};
+
+pub use self::sweep::{sweep, sweep_until_gone};
+use self::{
+    lines::{Ends, LineReader},
+    sweep::Mark,
+};
+use super::run::{RunContext, RunError};
+
+/// By which processes of a run are found, whatever group or session they moved to.
+pub const RUN_VARIABLE: &str = "ONCEOVER_RUN";
+
+/// Sets the processes of one program apart from others of the same run.
+const TOOL_VARIABLE: &str = "ONCEOVER_TOOL";
+
+/// How long a program may take to end by itself after SIGTERM, before SIGKILL.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(3);
+
+/// Bytes of one line of output; what is longer is cut.
+pub const DEFAULT_LINE_LIMIT: usize = 64 * 1024;
+
+/// How long output is still read after the program ended, while a process we cannot find holds its pipes.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a killed process may take to vanish before the log says so.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Lines of the error output kept for the error message.
+const TAIL: usize = 20;
+
+/// Variables a program gets from the daemon's environment; those that end in `*` by prefix.
+const INHERITED: [&str; 11] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_*",
+    "TMPDIR",
+    "TZ",
+    "CUDA_*",
+    "LD_LIBRARY_PATH",
+    "HF_HOME",
+    "VIRTUAL_ENV",
+    "PYTHON*",
+];
+
+static TOOLS: AtomicU64 = AtomicU64::new(0);
+
+/// A program to run, with everything it gets.
+#[derive(Debug)]
+pub struct Tool {
+    program: OsString,
+    args: Vec<OsString>,
+    stdin: Option<Vec<u8>>,
+    inherited: Vec<String>,
+    dir: Option<PathBuf>,
+    grace: Duration,
+    line_limit: usize,
+}
+
+/// How a program ended. Only `success` says that it did what it was asked.
+#[derive(Debug)]
+pub struct Exit {
+    pub status: ExitStatus,
+    /// The last lines of its error output.
+    pub stderr: Vec<String>,
+}
+
+impl Exit {
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// `exit code 1`, `signal 9 (SIGKILL ...)`.
+    pub fn in_words(&self) -> String {
+        if let Some(code) = self.status.code() {
+            return format!("exit code {code}");
+        }
+        match self.status.signal() {
+            Some(9) => "signal 9 (SIGKILL; the machine may be out of memory)".into(),
+            Some(11) => "signal 11 (SIGSEGV, it crashed)".into(),
+            Some(6) => "signal 6 (SIGABRT, it gave up)".into(),
+            Some(signal) => format!("signal {signal}"),
+            None => "an unknown end".into(),
+        }
+    }
+
+    /// The error output's last lines as the end of an error message; empty if there was none.
+    pub fn stderr_in_words(&self) -> String {
+        if self.stderr.is_empty() {
+            String::new()
+        } else {
+            format!("; it said: {}", self.stderr.join(" / "))
+        }
+    }
+}
+
+impl Tool {
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            stdin: None,
+            inherited: Vec::new(),
+            dir: None,
+            grace: DEFAULT_GRACE,
+            line_limit: DEFAULT_LINE_LIMIT,
+        }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Written to its standard input, which is then closed. Without it the input is empty.
+    pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
+        self.stdin = Some(bytes);
+        self
+    }
+
+    /// More variables to take from the daemon's environment; `NAME` or `PREFIX*`.
+    pub fn inherit(mut self, names: &[String]) -> Self {
+        self.inherited.extend_from_slice(names);
+        self
+    }
+
+    pub fn current_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    pub fn line_limit(mut self, bytes: usize) -> Self {
+        self.line_limit = bytes;
+        self
+    }
+
+    /// Runs the program to its end. Each line of its output goes to `on_stdout`, each of its error output
+    /// to the run's log. When the run's token is cancelled the whole group gets SIGTERM, after the grace
+    /// time SIGKILL, and the answer is `Interrupted`. Dropping the future kills at once.
+    pub async fn run(
+        self,
+        context: &RunContext,
+        mut on_stdout: impl FnMut(&str) + Send,
+    ) -> Result<Exit, RunError> {
+        if context.cancel.is_cancelled() {
+            return Err(RunError::Interrupted);
+        }
+        context.log.line(&format!("$ {}", self.in_words()));
+        let mark = Mark {
+            run: context.mark.clone(),
+            tool: Some(format!(
+                "{}-{}",
+                std::process::id(),
+                TOOLS.fetch_add(1, Ordering::Relaxed)
+            )),
+        };
+        let mut child = self.spawn(&mark)?;
+        let guard = Guard::new(&child, mark);
+
+        let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
+        let mut stderr =
+            LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
+        let mut tail = VecDeque::with_capacity(TAIL);
+        let stdin = child.stdin.take();
+        let request = self.stdin.as_deref().unwrap_or_default();
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                // A program that does not read its input is its own affair.
+                let _ = stdin.write_all(request).await;
+            }
+        };
+        tokio::pin!(feed);
+
+        let mut fed = false;
+        let mut status = None;
+        let mut interrupted = false;
+        // When SIGKILL follows SIGTERM; when reading stops after the end.
+        let mut kill_at = None;
+        let mut stop_reading_at = None;
+        while status.is_none() || !(stdout.ended() && stderr.ended()) {
+            tokio::select! {
+                () = context.cancel.cancelled(), if !interrupted && status.is_none() => {
+                    interrupted = true;
+                    guard.signal(Signal::TERM);
+                    kill_at = Some(Instant::now() + self.grace);
+                }
+                () = at(kill_at), if kill_at.is_some() && status.is_none() => {
+                    kill_at = None;
+                    guard.signal(Signal::KILL);
+                    guard.mark.kill();
+                }
+                ended = child.wait(), if status.is_none() => {
+                    status = Some(ended.map_err(|why| RunError::failed(format!(
+                        "cannot wait for {}: {why}", self.program.display()
+                    )))?);
+                    // What it started goes with it; that also closes the pipes.
+                    guard.signal(Signal::KILL);
+                    guard.mark.kill();
+                    stop_reading_at = Some(Instant::now() + DRAIN);
+                }
+                () = at(stop_reading_at), if stop_reading_at.is_some() => {
+                    context.log.line("its output is still held open by a process it left; not read further");
+                    break;
+                }
+                line = stdout.next(), if !stdout.ended() => {
+                    if let Some(line) = line {
+                        on_stdout(&line);
+                    }
+                }
+                line = stderr.next(), if !stderr.ended() => {
+                    if let Some(line) = line {
+                        context.log.line(&line);
+                        if tail.len() == TAIL {
+                            tail.pop_front();
+                        }
+                        tail.push_back(short(line));
+                    }
+                }
+                () = &mut feed, if !fed => fed = true,
+            }
+        }
+        guard.finish(context).await;
+        let exit = Exit {
+            status: status.expect("the loop ends only after the program did"),
+            stderr: tail.into(),
+        };
+        if interrupted {
+            context
+                .log
+                .line(&format!("interrupted: {}", exit.in_words()));
+            return Err(RunError::Interrupted);
+        }
+        if !exit.success() {
+            context.log.line(&format!("ended with {}", exit.in_words()));
+        }
+        Ok(exit)
+    }
+
+    fn spawn(&self, mark: &Mark) -> Result<Child, RunError> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| self.inherits(name)))
+            .env(RUN_VARIABLE, &mark.run)
+            .stdin(if self.stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(tool) = &mark.tool {
+            command.env(TOOL_VARIABLE, tool);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command
+            .spawn()
+            .map_err(|why| RunError::failed(cannot_start(&self.program, &why)))
+    }
+
+    fn inherits(&self, name: &OsStr) -> bool {
+        let Some(name) = name.to_str() else {
+            return false;
+        };
+        INHERITED
+            .iter()
+            .copied()
+            .chain(self.inherited.iter().map(String::as_str))
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == pattern,
+            })
+    }
+
+    fn in_words(&self) -> String {
+        std::iter::once(&self.program)
+            .chain(&self.args)
+            .map(|arg| {
+                let arg = arg.to_string_lossy();
+                let plain = |c: char| c.is_alphanumeric() || "-_./:,=+%@".contains(c);
+                if !arg.is_empty() && arg.chars().all(plain) {
+                    arg.into_owned()
+                } else {
+                    format!("'{}'", arg.replace('\'', r"'\''"))
+                }
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A line as an error message can carry it.
+fn short(mut line: String) -> String {
+    const LONGEST: usize = 400;
+    if line.len() > LONGEST {
+        line.truncate(line.floor_char_boundary(LONGEST));
+        line.push('…');
+    }
+    line
+}
+
+fn cannot_start(program: &OsStr, why: &io::Error) -> String {
+    let name = program.display();
+    match why.kind() {
+        io::ErrorKind::NotFound => {
+            let package = match program.to_str() {
+                Some("ffmpeg" | "ffprobe") => Some("ffmpeg"),
+                Some("python3") => Some("python3"),
+                Some("espeak-ng") => Some("espeak-ng"),
+                _ => None,
+            };
+            let advice = match package {
+                Some(package) => format!("install it with: apt-get install {package}"),
+                None => "install it, or give its absolute path".into(),
+            };
+            format!("cannot start {name}: there is no such program on the PATH; {advice}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot start {name}: the daemon's user may not execute it (chmod +x)")
+        }
+        _ => format!("cannot start {name}: {why}"),
+    }
+}
+
+/// Owns a program's process group. Dropped early, it leaves nothing of it alive.
+struct Guard {
+    group: Option<Pid>,
+    mark: Mark,
+    armed: bool,
+}
+
+impl Guard {
+    fn new(child: &Child, mark: Mark) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self {
+            group: pid.and_then(Pid::from_raw),
+            mark,
+            armed: true,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // An error means that no process is left in the group.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Waits until every process that carries the mark is gone.
+    async fn finish(mut self, context: &RunContext) {
+        let deadline = Instant::now() + SWEEP;
+        while self.mark.kill() > 0 {
+            if Instant::now() > deadline {
+                context
+                    .log
+                    .line("a process of this run does not end although it was killed");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.armed = false;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.signal(Signal::KILL);
+            // A process that forks while it is looked for may need another look.
+            for _ in 0..10 {
+                if self.mark.kill() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Lines of a program's output, in bounded memory whatever it prints.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    Newline,
+    /// Also a carriage return, by which progress bars redraw themselves; empty lines are skipped.
+    NewlineOrReturn,
+}
+
+/// Reads lines; cancel-safe.
+pub(super) struct LineReader<R> {
+    reader: Option<BufReader<R>>,
+    line: Vec<u8>,
+    limit: usize,
+    ends: Ends,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    pub(super) fn new(reader: Option<R>, limit: usize, ends: Ends) -> Self {
+        Self {
+            reader: reader.map(BufReader::new),
+            line: Vec::new(),
+            limit,
+            ends,
+        }
+    }
+
+    /// Whether the last line was given out.
+    pub(super) fn ended(&self) -> bool {
+        self.reader.is_none()
+    }
+
+    /// The next line without its end, bytes that are not UTF-8 replaced, cut at the limit; `None` at the end.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        loop {
+            let buffer = match self.reader.as_mut()?.fill_buf().await {
+                Ok(buffer) if !buffer.is_empty() => buffer,
+                _ => {
+                    self.reader = None;
+                    return (!self.line.is_empty()).then(|| self.take());
+                }
+            };
+            let is_end = |byte: &u8| {
+                *byte == b'\n' || (self.ends == Ends::NewlineOrReturn && *byte == b'\r')
+            };
+            let end = buffer.iter().position(is_end);
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            let room = self.limit.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            let read = part.len() + usize::from(end.is_some());
+            if let Some(reader) = &mut self.reader {
+                reader.consume(read);
+            }
+            if end.is_some() && !(self.ends == Ends::NewlineOrReturn && self.line.is_empty()) {
+                return Some(self.take());
+            }
+        }
+    }
+
+    fn take(&mut self) -> String {
+        if self.ends == Ends::Newline && self.line.last() == Some(&b'\r') {
+            self.line.pop();
+        }
+        let text = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(bytes: &[u8], limit: usize, ends: Ends) -> Vec<String> {
+        let mut reader = LineReader::new(Some(bytes), limit, ends);
+        let mut lines = Vec::new();
+        while let Some(line) = reader.next().await {
+            lines.push(line);
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_cut_and_repaired() {
+        assert_eq!(lines(b"a\r\n\nb", 9, Ends::Newline).await, ["a", "", "b"]);
+        assert_eq!(
+            lines(b" 1%\r 2%\r\n\nc\n", 9, Ends::NewlineOrReturn).await,
+            [" 1%", " 2%", "c"]
+        );
+        assert_eq!(lines(b"abcdef\ng", 3, Ends::Newline).await, ["abc", "g"]);
+        assert_eq!(lines(b"a\xffb\n", 9, Ends::Newline).await, ["a\u{fffd}b"]);
+        assert!(lines(b"", 9, Ends::Newline).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_line_longer_than_the_read_buffer_is_one_line() {
+        let mut text = vec![b'x'; 90_000];
+        text.extend_from_slice(b"\ny\n");
+        let lines = lines(&text, 64 * 1024, Ends::Newline).await;
+        assert_eq!(
+            lines.iter().map(String::len).collect::<Vec<_>>(),
+            [65_536, 1]
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! `ffmpeg.extract_keyframes`: evenly spaced frames of a video as JPEG files (not the codec's key frames).
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{
+    Advance, Ffmpeg, failed,
+    probe::{self, CountBy},
+};
+use crate::{
+    executor::run::{Object, RunContext, RunError},
+    nodes::input::{Input, create_folder, path_text},
+};
+
+pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
+    let input = Input(context);
+    let video = input.file("video_path")?;
+    let wanted = input.count("keyframe_sample_count")?;
+    if !probe::media(context, &video).await?.has_video() {
+        return Err(RunError::failed(format!(
+            "{} has no video track",
+            video.display()
+        )));
+    }
+    let folder = create_folder(context, "images/keyframes")?;
+    context.progress.report(0.0, Some("counting frames".into()));
+    // Packets are counted in a moment; where they are not frames, the pictures written tell, and the frames
+    // are counted one by one.
+    for by in [CountBy::Packets, CountBy::Frames] {
+        let total = probe::count_frames(context, &video, by).await?;
+        let sample = wanted.min(total);
+        if sample == 0 {
+            continue;
+        }
+        let written = extract(context, &video, &folder, sample, total).await?;
+        if written == sample || by == CountBy::Frames && written > 0 {
+            return Ok(Object::from_iter([
+                ("keyframe_dir".into(), json!(path_text(&folder))),
+                ("keyframe_files_count".into(), json!(written)),
+            ]));
+        }
+        context.log.line(&format!(
+            "{written} frames came where {sample} of {total} were asked for; counting again"
+        ));
+        clear(&folder)?;
+    }
+    Err(RunError::failed(format!(
+        "no frame of {} could be decoded; is the file complete?",
+        video.display()
+    )))
+}
+
+/// Writes `frame_0001.jpg` ... and gives how many there are.
+async fn extract(
+    context: &RunContext,
+    video: &Path,
+    folder: &Path,
+    sample: u64,
+    total: u64,
+) -> Result<u64, RunError> {
+    // The folder is the working folder, so that a `%` in its path is no part of the pattern.
+    let exit = Ffmpeg::new()
+        .input(video)
+        .args([
+            "-map",
+            "0:V:0",
+            "-vf",
+            &format!("select='{}'", selection(sample, total)),
+        ])
+        .args([
+            "-fps_mode",
+            "vfr",
+            "-q:v",
+            "2",
+            "-f",
+            "image2",
+            "frame_%04d.jpg",
+        ])
+        .current_dir(folder)
+        .run(context, |advance| {
+            if let Advance::Frames(done) = advance {
+                let percent = 100.0 * done as f64 / sample as f64;
+                context
+                    .progress
+                    .report(percent, Some(format!("{done} of {sample} frames")));
+            }
+        })
+        .await?;
+    if !exit.success() {
+        return Err(failed("extracting frames of", video, &exit));
+    }
+    let files = std::fs::read_dir(folder)
+        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", folder.display())))?;
+    Ok(files
+        .flatten()
+        .filter(|file| is_picture(&file.path()))
+        .count() as u64)
+}
+
+fn clear(folder: &Path) -> Result<(), RunError> {
+    std::fs::remove_dir_all(folder)
+        .and_then(|()| std::fs::create_dir(folder))
+        .map_err(|why| RunError::failed(format!("cannot clear {}: {why}", folder.display())))
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix == "jpg")
+}
+
+/// The condition by which ffmpeg keeps the frames `trunc(k * (total-1) / (sample-1))`, k from 0. It says so of
+/// each frame number `n` rather than listing them, so its length does not grow with the sample: the only k that
+/// may give n is the smallest with k * (total-1) / (sample-1) >= n. Quotients of whole numbers below 2^53 that are
+/// no whole numbers themselves are far enough from one for the rounding of a double not to matter.
+fn selection(sample: u64, total: u64) -> String {
+    match (sample.saturating_sub(1), total.saturating_sub(1)) {
+        (0, _) | (_, 0) => "eq(n,0)".into(),
+        (steps, last) => format!("eq(n,floor(ceil(n*{steps}/{last})*{last}/{steps}))"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
+
+    /// What the contract says.
+    fn indices(sample: u64, total: u64) -> Vec<u64> {
+        match sample {
+            1 => vec![0],
+            _ => (0..sample)
+                .map(|k| k * (total - 1) / (sample - 1))
+                .collect(),
+        }
+    }
+
+    /// What the selection keeps, computed as ffmpeg does, in doubles.
+    fn selected(sample: u64, total: u64) -> Vec<u64> {
+        if sample == 1 || total == 1 {
+            return vec![0];
+        }
+        let (steps, last) = ((sample - 1) as f64, (total - 1) as f64);
+        (0..total)
+            .filter(|n| {
+                let n = *n as f64;
+                n == ((n * steps / last).ceil() * last / steps).floor()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_worked_example_of_30_frames() {
+        assert_eq!(indices(4, 30), [0, 9, 19, 29]);
+        assert_eq!(selected(4, 30), [0, 9, 19, 29]);
+        assert_eq!(selection(4, 30), "eq(n,floor(ceil(n*3/29)*29/3))");
+        assert_eq!(selection(1, 30), "eq(n,0)");
+    }
+
+    #[test]
+    fn the_selection_keeps_exactly_the_evenly_spaced_frames() {
+        for total in 1..=130 {
+            for sample in 1..=total {
+                assert_eq!(
+                    selected(sample, total),
+                    indices(sample, total),
+                    "{sample} of {total}"
+                );
+            }
+        }
+        for (sample, total) in [(100, 107_892), (9_999, 215_784), (7, 1_000_003)] {
+            assert_eq!(
+                selected(sample, total),
+                indices(sample, total),
+                "{sample} of {total}"
+            );
+        }
+    }
+
+    fn fixture(name: &str, count: Value) -> Fixture {
+        Fixture::of("ffmpeg.extract_keyframes", |fixture| {
+            clip::video_with_tone(&fixture.path(name));
+            json!({"video_path": fixture.path(name), "keyframe_sample_count": count})
+        })
+    }
+
+    #[tokio::test]
+    async fn v3_a_video_gives_the_frames_asked_for() {
+        let fixture = fixture("clip.mp4", json!(4));
+        let output = run(&fixture.context).await.unwrap();
+        let folder = fixture.context.dir.join("images/keyframes");
+        assert_eq!(output["keyframe_dir"], json!(folder));
+        assert_eq!(output["keyframe_files_count"], 4);
+        let mut names: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "frame_0001.jpg",
+                "frame_0002.jpg",
+                "frame_0003.jpg",
+                "frame_0004.jpg"
+            ]
+        );
+        assert!(fixture.progress.borrow().percent >= 99.0);
+        assert!(fixture.context.node.output_is_reusable(&output));
+    }
+
+    #[tokio::test]
+    async fn more_frames_than_there_are_gives_all_and_one_gives_the_first() {
+        for (count, frames) in [(json!(null), 30), (json!(1), 1), (json!(29), 29)] {
+            let fixture = fixture("clip.mkv", count);
+            assert_eq!(
+                run(&fixture.context).await.unwrap()["keyframe_files_count"],
+                frames
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sound_file_has_no_frames_and_says_so() {
+        let fixture = Fixture::of("ffmpeg.extract_keyframes", |fixture| {
+            clip::tone(&fixture.path("a.wav"), 1);
+            json!({"video_path": fixture.path("a.wav")})
+        });
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("no video track"), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The nodes that call ffmpeg, and how it is called: on one local file, with no other file, protocol or
+//! playlist reachable from it, and with progress that can be read.
+
+pub(super) mod extract_audio;
+pub(super) mod extract_keyframes;
+pub(super) mod split_audio_segments;
+
+mod probe;
+mod segments;
+
+use std::{ffi::OsString, path::Path};
+
+use crate::executor::{
+    process::{Exit, Tool},
+    run::{RunContext, RunError},
+};
+
+/// Containers that hold their own media. Playlists and scripts (hls, concat, dash, imf, sdp ...), which make ffmpeg
+/// open other files, are left out.
+const FORMATS: &str = "mov,matroska,avi,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,wav,w64,aiff,\
+caf,au,mp3,aac,ac3,eac3,dts,flac,amr,ape,wv,tta,tak,asf,mxf,rm,nut,dv,gif,wtv,mjpeg,yuv4mpegpipe";
+
+/// `file:` keeps a name from being read as an option or a protocol.
+fn file_argument(path: &Path) -> OsString {
+    let mut argument = OsString::from("file:");
+    argument.push(path);
+    argument
+}
+
+/// Limits on what an input may make ffmpeg or ffprobe open; stands before the input.
+fn limits() -> [&'static str; 4] {
+    [
+        "-protocol_whitelist",
+        "file,pipe",
+        "-format_whitelist",
+        FORMATS,
+    ]
+}
+
+/// An ffmpeg that reads one file.
+struct Ffmpeg {
+    tool: Tool,
+}
+
+impl Ffmpeg {
+    fn new() -> Self {
+        Self {
+            tool: Tool::new("ffmpeg").args([
+                "-hide_banner",
+                "-nostdin",
+                "-loglevel",
+                "error",
+                "-nostats",
+                "-stats_period",
+                "0.5",
+                "-progress",
+                "pipe:1",
+                "-y",
+            ]),
+        }
+    }
+
+    /// Options of the input, or, after `input`, of the output.
+    fn args<S: AsRef<std::ffi::OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.tool = self.tool.args(args);
+        self
+    }
+
+    fn input(self, path: &Path) -> Self {
+        self.args(limits()).args(["-i".into(), file_argument(path)])
+    }
+
+    fn output(self, path: &Path) -> Self {
+        self.args([file_argument(path)])
+    }
+
+    fn current_dir(mut self, dir: &Path) -> Self {
+        self.tool = self.tool.current_dir(dir);
+        self
+    }
+
+    /// Only exit code 0 is success: an ffmpeg that was ended early prints `progress=end`, too.
+    async fn run(
+        self,
+        context: &RunContext,
+        mut on_advance: impl FnMut(Advance) + Send,
+    ) -> Result<Exit, RunError> {
+        self.tool
+            .run(context, |line| {
+                if let Some(advance) = Advance::parse(line) {
+                    on_advance(advance);
+                }
+            })
+            .await
+    }
+}
+
+/// The error for an ffmpeg that failed.
+fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
+    let refused = exit
+        .stderr
+        .iter()
+        .any(|line| line.contains("Format not on whitelist"));
+    let advice = if refused {
+        "; playlists and other files that refer to files are not read"
+    } else {
+        ""
+    };
+    RunError::failed(format!(
+        "{doing} {} failed with {}{}{advice}",
+        path.display(),
+        exit.in_words(),
+        exit.stderr_in_words()
+    ))
+}
+
+/// One line of `-progress` that says how far it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Advance {
+    /// Seconds of output.
+    Seconds(f64),
+    /// Frames of output.
+    Frames(u64),
+}
+
+impl Advance {
+    fn parse(line: &str) -> Option<Self> {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim();
+        match key {
+            // `out_time_ms` is in microseconds as well.
+            "out_time_us" => Some(Self::Seconds(value.parse::<f64>().ok()? / 1e6)),
+            "frame" => value.parse().ok().map(Self::Frames),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_lines_are_read_and_others_skipped() {
+        assert_eq!(
+            Advance::parse("out_time_us=2500000"),
+            Some(Advance::Seconds(2.5))
+        );
+        assert_eq!(Advance::parse("frame= 12"), Some(Advance::Frames(12)));
+        for other in [
+            "out_time_us=N/A",
+            "out_time_ms=5",
+            "progress=end",
+            "bitrate= 471.3kbits/s",
+            "",
+        ] {
+            assert_eq!(Advance::parse(other), None, "{other}");
+        }
+    }
+}
+
+/// Tiny media for the tests of the nodes.
+#[cfg(test)]
+mod clip {
+    use std::{path::Path, process::Command};
+
+    /// Two seconds: 30 frames of a test picture (the first number shown counts up) and a tone.
+    pub(super) fn video_with_tone(path: &Path) {
+        make(
+            path,
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=duration=2:size=160x120:rate=15",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=duration=2",
+                "-pix_fmt",
+                "yuv420p",
+                "-shortest",
+            ],
+        );
+    }
+
+    pub(super) fn video_without_sound(path: &Path) {
+        make(
+            path,
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=duration=1:size=160x120:rate=15",
+            ],
+        );
+    }
+
+    /// A tone of the given length.
+    pub(super) fn tone(path: &Path, seconds: u32) {
+        make(
+            path,
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                &format!("sine=duration={seconds}:sample_rate=44100"),
+            ],
+        );
+    }
+
+    fn make(path: &Path, args: &[&str]) {
+        let status = Command::new("ffmpeg")
+            .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
+            .args(args)
+            .arg(path)
+            .status()
+            .unwrap();
+        assert!(status.success(), "ffmpeg could not make {}", path.display());
+    }
+}

@@ -1,0 +1,161 @@
+//! Typed access to a run's input, and the files and folders of a run. Errors name the parameter.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{
+    catalog,
+    executor::run::{RunContext, RunError},
+};
+
+/// A run's input; types were checked against the node's file when it was completed.
+pub(super) struct Input<'a>(pub(super) &'a RunContext);
+
+impl Input<'_> {
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.0.input.get(name)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.value(name)?.as_str()
+    }
+
+    /// The real path of an input file that must be given.
+    pub(super) fn file(&self, name: &str) -> Result<PathBuf, RunError> {
+        match self.text(name) {
+            Some(path) => self.open(name, path),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    /// The real path of an input file that may be left out.
+    pub(super) fn optional_file(&self, name: &str) -> Result<Option<PathBuf>, RunError> {
+        self.text(name)
+            .map(|path| self.open(name, path))
+            .transpose()
+    }
+
+    fn open(&self, name: &str, path: &str) -> Result<PathBuf, RunError> {
+        self.0
+            .roots
+            .open_file(path)
+            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))
+    }
+
+    /// The earlier stage a value came from; `None` if the request gave it.
+    pub(super) fn source_stage(&self, name: &str) -> Option<&str> {
+        let value = self.value(name)?;
+        let parameter = self.0.node.parameter(name)?;
+        parameter
+            .fallbacks
+            .iter()
+            .find(|fallback| catalog::from_stage(fallback, &self.0.stages) == Some(value))
+            .map(|fallback| fallback.node.as_str())
+    }
+
+    pub(super) fn number(&self, name: &str) -> Result<f64, RunError> {
+        self.value(name)
+            .and_then(Value::as_f64)
+            .ok_or_else(|| self.missing(name))
+    }
+
+    /// A count; the node's file has its range.
+    pub(super) fn count(&self, name: &str) -> Result<u64, RunError> {
+        let number = self.number(name)?;
+        if number >= 0.0 && number.fract() == 0.0 && number < 9e15 {
+            Ok(number as u64)
+        } else {
+            Err(RunError::failed(format!(
+                "input_data.{name} must be a whole number, not {number}"
+            )))
+        }
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, RunError> {
+        self.value(name)
+            .and_then(Value::as_bool)
+            .ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &str) -> RunError {
+        match self.0.node.parameter(name) {
+            Some(parameter) => catalog::missing(parameter),
+            None => RunError::failed(format!("input_data.{name} is missing")),
+        }
+    }
+}
+
+/// A new folder of the run, `<run's folder>/<name>`.
+pub(super) fn create_folder(context: &RunContext, name: &str) -> Result<PathBuf, RunError> {
+    let folder = context.dir.join(name);
+    std::fs::create_dir_all(&folder)
+        .map_err(|why| RunError::failed(format!("cannot create {}: {why}", folder.display())))?;
+    Ok(folder)
+}
+
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    std::fs::write(path, bytes)
+        .map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    std::fs::read(path)
+        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", path.display())))
+}
+
+/// Work that keeps a processor busy, off the threads that serve everything else.
+pub(super) async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(why) => Err(RunError::failed(format!("the node broke off: {why}"))),
+    }
+}
+
+/// A path as JSON outputs carry it.
+pub(super) fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A file name without its last suffix, short enough to get another one.
+pub(super) fn stem(name: &str) -> Option<String> {
+    const LONGEST: usize = 180;
+    let stem = Path::new(name).file_stem()?.to_string_lossy();
+    let mut stem: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_control() || c == '\u{fffd}' {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    stem.truncate(stem.floor_char_boundary(LONGEST));
+    let stem = stem.trim();
+    (!stem.is_empty()).then(|| stem.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stem_has_no_folder_no_last_suffix_and_no_control_characters() {
+        for (name, expected) in [
+            ("/a/clip.mp4", Some("clip")),
+            ("talk.v2", Some("talk")),
+            ("../../etc/passwd", Some("passwd")),
+            (".hidden", Some(".hidden")),
+            ("a\nb.srt", Some("a_b")),
+            ("..", None),
+            ("", None),
+            ("  .srt", None),
+        ] {
+            assert_eq!(stem(name).as_deref(), expected, "{name:?}");
+        }
+        assert!(stem(&"é".repeat(300)).unwrap().len() <= 180);
+    }
+}

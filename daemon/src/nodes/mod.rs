@@ -1,0 +1,35 @@
+//! The nodes written in Rust: what each does, given its parameters and its folder. No HTTP, no Redis.
+
+mod ffmpeg;
+mod input;
+mod subtitles;
+
+use futures_util::future::BoxFuture;
+
+use crate::executor::run::{Object, RunContext, RunError};
+
+/// A builtin node.
+pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;
+
+/// Every builtin, by the name node files use.
+pub const BUILTINS: [(&str, Node); 4] = [
+    ("ffmpeg.extract_audio", |context| {
+        Box::pin(ffmpeg::extract_audio::run(context))
+    }),
+    ("ffmpeg.extract_keyframes", |context| {
+        Box::pin(ffmpeg::extract_keyframes::run(context))
+    }),
+    ("ffmpeg.split_audio_segments", |context| {
+        Box::pin(ffmpeg::split_audio_segments::run(context))
+    }),
+    ("wservice.generate_subtitle_files", |context| {
+        Box::pin(subtitles::generate_subtitle_files::run(context))
+    }),
+];
+
+pub fn builtin(name: &str) -> Option<Node> {
+    BUILTINS
+        .iter()
+        .find(|(builtin, _)| *builtin == name)
+        .map(|(_, node)| *node)
+}

@@ -1,0 +1,427 @@
+//! `wservice.generate_subtitle_files`: SRT and JSON subtitles of a transcript.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{
+    compose_srt, speaker_words, srt_time,
+    transcript::{Segment, Turn, parse_diarization, parse_transcript},
+};
+use crate::{
+    executor::run::{Object, RunContext, RunError},
+    nodes::input::{Input, compute, create_folder, path_text, read, stem, write},
+};
+
+/// Endings of a transcript's name that say only that it is one.
+const TRANSCRIPT_ENDINGS: [&str; 3] = ["_segments", "_transcribe_data", "_transcription"];
+
+pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
+    let input = Input(context);
+    let transcript = input.file("segments_file")?;
+    let diarization = diarization_file(context)?;
+    let source = input
+        .source_stage("segments_file")
+        .or_else(|| input.text("segments_file"))
+        .unwrap_or_default();
+    let files = Files {
+        folder: create_folder(context, "subtitles")?,
+        base: base_name(input.text("output_filename"), &transcript),
+        language: input.text("language").unwrap_or("unknown").to_owned(),
+        audio_duration: context
+            .input
+            .get("audio_duration")
+            .cloned()
+            .unwrap_or(json!(0)),
+        source: source.to_owned(),
+    };
+    let is_explicit = input.source_stage("diarization_file").is_none();
+    let (output, notes) = compute(move || {
+        let segments = parse_transcript(&read(&transcript)?).map_err(|why| {
+            RunError::failed(format!(
+                "the transcript {} cannot be used: {why}",
+                transcript.display()
+            ))
+        })?;
+        let mut notes = Vec::new();
+        let turns = match diarization.map(|path| read_turns(&path)).transpose() {
+            Ok(turns) => turns.unwrap_or_default(),
+            Err(why) if is_explicit => return Err(why),
+            // Of an earlier stage, and only one of the files needs it.
+            Err(why) => {
+                notes.push(format!("no subtitles with speakers: {why}"));
+                Vec::new()
+            }
+        };
+        let output = files.write(&segments, &turns)?;
+        notes.push(format!(
+            "{} segments, {} speaker turns",
+            segments.len(),
+            turns.len()
+        ));
+        Ok((output, notes))
+    })
+    .await?;
+    for note in notes {
+        context.log.line(&note);
+    }
+    context.progress.report(100.0, None);
+    Ok(output)
+}
+
+/// A diarization of an earlier stage whose file is gone is none; one the request names must be there.
+fn diarization_file(context: &RunContext) -> Result<Option<PathBuf>, RunError> {
+    let input = Input(context);
+    match input.optional_file("diarization_file") {
+        Err(why) if input.source_stage("diarization_file").is_some() => {
+            context
+                .log
+                .line(&format!("no subtitles with speakers: {why}"));
+            Ok(None)
+        }
+        result => result,
+    }
+}
+
+fn read_turns(path: &Path) -> Result<Vec<Turn>, RunError> {
+    parse_diarization(&read(path)?).map_err(|why| {
+        RunError::failed(format!(
+            "the diarization {} cannot be used: {why}",
+            path.display()
+        ))
+    })
+}
+
+/// What the files are called: as asked for, else like the transcript.
+fn base_name(asked: Option<&str>, transcript: &Path) -> String {
+    if let Some(name) = asked.and_then(stem) {
+        return name;
+    }
+    let name = stem(&path_text(transcript)).unwrap_or_default();
+    let base = TRANSCRIPT_ENDINGS
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
+    if base.is_empty() {
+        "subtitles".into()
+    } else {
+        base.into()
+    }
+}
+
+/// The files to write and what is noted in them.
+struct Files {
+    folder: PathBuf,
+    base: String,
+    language: String,
+    audio_duration: Value,
+    /// The file or stage the transcript came from.
+    source: String,
+}
+
+impl Files {
+    fn write(&self, segments: &[Segment], turns: &[Turn]) -> Result<Object, RunError> {
+        let has_words = segments.iter().any(|segment| !segment.words.is_empty());
+        let basic = self.file(".srt", &basic_srt(segments))?;
+        let mut files = Object::from_iter([("basic".into(), json!(basic))]);
+        if has_words && !turns.is_empty() {
+            let path = self.file("_with_speakers.srt", &speaker_srt(segments, turns))?;
+            files.insert("with_speakers".into(), json!(path));
+        }
+        if has_words {
+            let path = self.file("_word_timestamps.json", &pretty(&word_timestamps(segments)))?;
+            files.insert("word_timestamps".into(), json!(path));
+        }
+        let full = json!({
+            "format": "yivideo_subtitle",
+            "version": "1.0",
+            "metadata": {
+                "language": self.language,
+                "audio_duration": self.audio_duration,
+                "total_segments": segments.len(),
+                "has_word_timestamps": has_words,
+                "data_source": self.source,
+            },
+            "segments": segments.iter().map(|segment| &segment.json).collect::<Vec<_>>(),
+        });
+        let json_path = self.file("_subtitle.json", &pretty(&full))?;
+        files.insert("json".into(), json!(json_path));
+        Ok(Object::from_iter([
+            ("subtitle_path".into(), json!(basic)),
+            ("json_path".into(), json!(json_path)),
+            ("subtitle_files".into(), Value::Object(files)),
+        ]))
+    }
+
+    /// Writes a file and gives its path.
+    fn file(&self, ending: &str, bytes: &[u8]) -> Result<String, RunError> {
+        let path = self.folder.join(format!("{}{ending}", self.base));
+        write(&path, bytes)?;
+        Ok(path_text(&path))
+    }
+}
+
+fn basic_srt(segments: &[Segment]) -> Vec<u8> {
+    compose_srt(
+        segments
+            .iter()
+            .map(|segment| (segment.start, segment.end, segment.text.as_str())),
+    )
+}
+
+fn speaker_srt(segments: &[Segment], turns: &[Turn]) -> Vec<u8> {
+    let cues: Vec<_> = speaker_words::merge(segments, turns)
+        .into_iter()
+        .filter(|piece| !piece.text.trim().is_empty())
+        .map(|piece| {
+            (
+                piece.start,
+                piece.end,
+                format!("[{}] {}", piece.speaker, piece.text.trim()),
+            )
+        })
+        .collect();
+    compose_srt(
+        cues.iter()
+            .map(|(start, end, text)| (*start, *end, text.as_str())),
+    )
+}
+
+fn word_timestamps(segments: &[Segment]) -> Value {
+    let words = |segment: &Segment| -> Vec<Value> {
+        if segment.words.is_empty() {
+            // One word that stands for all of them.
+            return vec![json!({
+                "word": segment.text,
+                "start": segment.start,
+                "end": segment.end,
+                "confidence": 1.0,
+            })];
+        }
+        let word = |word: &super::transcript::Word| {
+            json!({
+                "word": word.word,
+                "start": word.start,
+                "end": word.end,
+                // null where the transcriber does not say.
+                "confidence": word.probability,
+            })
+        };
+        segment.words.iter().map(word).collect()
+    };
+    let listed: Vec<_> = segments
+        .iter()
+        .enumerate()
+        .map(|(position, segment)| {
+            json!({
+                "id": position + 1,
+                "start": segment.start,
+                "end": segment.end,
+                "text": segment.text.trim(),
+                "srt_time": format!("{} --> {}", srt_time(segment.start), srt_time(segment.end)),
+                "words": words(segment),
+            })
+        })
+        .collect();
+    json!({"format": "word_timestamps", "total_segments": segments.len(), "segments": listed})
+}
+
+/// Indent 2, other scripts as they are.
+fn pretty(value: &Value) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("a JSON value is written without fail");
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::executor::fixture::Fixture;
+
+    const NODE: &str = "wservice.generate_subtitle_files";
+
+    fn transcript() -> String {
+        let word = |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end, "probability": 0.5});
+        json!({"metadata": {}, "segments": [
+            {"id": 1, "start": 0.5, "end": 2.9, "text": " Good morning all.", "words": [
+                word(" Good", 0.5, 1.0), word(" morning", 1.0, 1.6), word(" all.", 1.7, 2.9)]},
+            {"id": 2, "start": 3.0, "end": 61.2345, "text": " Hi Ann, ready?", "words": [
+                word(" Hi", 3.0, 4.0), word(" Ann,", 4.0, 5.0), word(" ready?", 60.0, 61.2345)]},
+        ]})
+        .to_string()
+    }
+
+    fn diarization() -> String {
+        json!({"success": true, "segments": [
+            {"start": 0.0, "end": 2.0, "speaker": "SPEAKER_00"},
+            {"start": 2.2, "end": 70.0, "speaker": "SPEAKER_01"},
+        ]})
+        .to_string()
+    }
+
+    fn text(path: &Value) -> String {
+        fs::read_to_string(path.as_str().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_worked_example_with_rounded_milliseconds() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            json!({
+                "segments_file": fixture.file("meeting_transcribe_data.json", transcript()),
+                "diarization_file": fixture.file("diarization.json", diarization()),
+                "language": "en",
+            })
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let folder = fixture.context.dir.join("subtitles");
+        assert_eq!(output["subtitle_path"], json!(folder.join("meeting.srt")));
+        assert_eq!(
+            output["json_path"],
+            json!(folder.join("meeting_subtitle.json"))
+        );
+        assert_eq!(
+            output["subtitle_files"],
+            json!({
+                "basic": folder.join("meeting.srt"),
+                "with_speakers": folder.join("meeting_with_speakers.srt"),
+                "word_timestamps": folder.join("meeting_word_timestamps.json"),
+                "json": folder.join("meeting_subtitle.json"),
+            })
+        );
+        assert_eq!(
+            text(&output["subtitle_path"]),
+            "1\n00:00:00,500 --> 00:00:02,900\nGood morning all.\n\n\
+             2\n00:00:03,000 --> 00:01:01,235\nHi Ann, ready?\n\n"
+        );
+        assert_eq!(
+            text(&output["subtitle_files"]["with_speakers"]),
+            "1\n00:00:00,500 --> 00:00:01,600\n[SPEAKER_00] Good morning\n\n\
+             2\n00:00:01,700 --> 00:00:02,900\n[SPEAKER_01] all.\n\n\
+             3\n00:00:03,000 --> 00:01:01,235\n[SPEAKER_01] Hi Ann, ready?\n\n"
+        );
+        let words: Value =
+            serde_json::from_str(&text(&output["subtitle_files"]["word_timestamps"])).unwrap();
+        assert_eq!(words["format"], "word_timestamps");
+        assert_eq!(words["total_segments"], 2);
+        assert_eq!(
+            words["segments"][1]["srt_time"],
+            "00:00:03,000 --> 00:01:01,235"
+        );
+        assert_eq!(
+            words["segments"][0]["words"][0],
+            json!({"word": " Good", "start": 0.5, "end": 1.0, "confidence": 0.5})
+        );
+        let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
+        let given: Value = serde_json::from_str(&transcript()).unwrap();
+        assert_eq!(full["segments"], given["segments"]);
+        assert_eq!(
+            full["metadata"],
+            json!({
+                "language": "en",
+                "audio_duration": 0,
+                "total_segments": 2,
+                "has_word_timestamps": true,
+                "data_source": fixture.path("meeting_transcribe_data.json"),
+            })
+        );
+        assert!(fixture.context.node.output_is_reusable(&output));
+    }
+
+    /// A run whose files come from earlier stages.
+    fn after_stages(diarization: &str) -> Fixture {
+        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let transcript = fixture.file("transcribe_data_t1.json", transcript());
+        fixture.stage(
+            "faster_whisper.transcribe_audio",
+            json!({"segments_file": transcript}),
+        );
+        let file = fixture.file("diarization.json", diarization);
+        fixture.stage(
+            "pyannote_audio.diarize_speakers",
+            json!({"diarization_file": file}),
+        );
+        fixture.resolve(&Object::new());
+        fixture
+    }
+
+    #[tokio::test]
+    async fn files_of_earlier_stages_are_found() {
+        let fixture = after_stages(&diarization());
+        let output = run(&fixture.context).await.unwrap();
+        assert!(output["subtitle_files"].get("with_speakers").is_some());
+        let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
+        assert_eq!(
+            full["metadata"]["data_source"],
+            "faster_whisper.transcribe_audio"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broken_diarization_of_an_earlier_stage_costs_only_the_file_with_speakers() {
+        let fixture = after_stages(r#"{"success":false}"#);
+        let output = run(&fixture.context).await.unwrap();
+        assert!(output["subtitle_files"].get("with_speakers").is_none());
+        assert!(output["subtitle_files"].get("word_timestamps").is_some());
+        assert!(fixture.log_text().contains("no subtitles with speakers"));
+    }
+
+    #[tokio::test]
+    async fn a_broken_diarization_the_request_names_is_an_error() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            json!({
+                "segments_file": fixture.file("a.json", transcript()),
+                "diarization_file": fixture.file("diarization.json", "[]"),
+            })
+        });
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(
+            error.contains("diarization.json") && error.contains("no segments"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_words_there_are_no_word_files() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            json!({
+                "segments_file": fixture.file("a_segments.json", r#"[{"start":0,"end":1,"text":"안녕"}]"#),
+                "output_filename": "../../talk.v2",
+            })
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let keys: Vec<_> = output["subtitle_files"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
+        assert_eq!(keys, ["basic", "json"]);
+        assert_eq!(
+            output["subtitle_path"],
+            json!(fixture.context.dir.join("subtitles/talk.srt"))
+        );
+        assert!(text(&output["json_path"]).contains("안녕"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_transcript_says_what_could_provide_it() {
+        let fixture = Fixture::of(NODE, |_| json!({}));
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("input_data.segments_file"), "{error}");
+        assert!(error.contains("faster_whisper.transcribe_audio"), "{error}");
+    }
+
+    #[test]
+    fn files_are_named_like_the_transcript_or_as_asked() {
+        for (asked, transcript, base) in [
+            (None, "/x/meeting_transcribe_data.json", "meeting"),
+            (None, "/x/meeting_segments.json", "meeting"),
+            (None, "/x/_transcription.json", "subtitles"),
+            (Some("talk.v2"), "/x/a.json", "talk"),
+            (Some(".."), "/x/a.json", "a"),
+        ] {
+            assert_eq!(base_name(asked, transcript.as_ref()), base);
+        }
+    }
+}
