@@ -1,1 +1,3 @@
 //! The daemon.
+pub mod data_dir;
+pub mod private_redis;
