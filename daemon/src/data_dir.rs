@@ -67,8 +67,7 @@ impl DataDir {
         // Whoever may open the socket may do anything to the state, also where the directory above was not made by us.
         fs::set_permissions(root.join("redis"), fs::Permissions::from_mode(0o700))
             .map_err(unusable("cannot close its redis folder to others"))?;
-        let instance = next_instance(&root.join("instance"))
-            .map_err(unusable("cannot write its instance file"))?;
+        let instance = next_instance(&root.join("instance")).map_err(unusable("cannot write its instance file"))?;
         Ok(Self {
             root,
             instance,
@@ -192,9 +191,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let first = DataDir::open(base.path()).unwrap();
         let error = DataDir::open(base.path()).unwrap_err();
-        assert!(
-            matches!(&error, DataDirError::InUse { holder: Some(pid), .. } if *pid == std::process::id())
-        );
+        assert!(matches!(&error, DataDirError::InUse { holder: Some(pid), .. } if *pid == std::process::id()));
         let text = error.to_string();
         assert!(
             text.contains(&first.root().display().to_string()) && text.contains("--data"),
@@ -218,19 +215,13 @@ mod tests {
         let names: Vec<_> = (0..3)
             .map(|_| DataDir::open(base.path()).unwrap().instance().to_string())
             .collect();
-        let parts: Vec<_> = names
-            .iter()
-            .map(|name| name.split_once('#').unwrap())
-            .collect();
+        let parts: Vec<_> = names.iter().map(|name| name.split_once('#').unwrap()).collect();
         assert!(
             parts
                 .iter()
                 .all(|(id, _)| *id == parts[0].0 && Uuid::parse_str(id).is_ok())
         );
-        assert_eq!(
-            parts.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
-            ["1", "2", "3"]
-        );
+        assert_eq!(parts.iter().map(|(_, n)| *n).collect::<Vec<_>>(), ["1", "2", "3"]);
         fs::write(base.path().join("instance"), "garbage").unwrap();
         let anew = DataDir::open(base.path()).unwrap().instance().to_string();
         assert!(anew.ends_with("#1") && !anew.starts_with(parts[0].0));

@@ -14,9 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{
-    AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::{
     io::AsyncReadExt,
@@ -204,9 +202,7 @@ impl Home {
     /// append-only file, so none is started before the former is gone.
     async fn up(&self) -> Result<Server> {
         if let Ok(stream) = UnixStream::connect(&self.socket).await
-            && let Ok(Some(pid)) = stream
-                .peer_cred()
-                .map(|peer| peer.pid().and_then(Pid::from_raw))
+            && let Ok(Some(pid)) = stream.peer_cred().map(|peer| peer.pid().and_then(Pid::from_raw))
         {
             let mut server = Server::Adopted { pid, stream };
             match self.probe_until_ready(&mut server).await {
@@ -341,9 +337,7 @@ impl Home {
             Ok::<_, RedisError>(settings)
         };
         ask.await.is_ok_and(|settings| {
-            settings
-                .get("appendonly")
-                .is_some_and(|value| value == "yes")
+            settings.get("appendonly").is_some_and(|value| value == "yes")
                 && settings
                     .get("maxmemory-policy")
                     .is_some_and(|value| value == "noeviction")
@@ -362,10 +356,7 @@ impl Home {
     /// Ends a server that runs in our directory but is not behind the socket, because somebody removed that file.
     async fn end_by_pid_file(&self) -> Result<()> {
         let noted = fs::read_to_string(&self.pid_file).ok();
-        let Some(pid) = noted
-            .and_then(|text| text.trim().parse().ok())
-            .and_then(Pid::from_raw)
-        else {
+        let Some(pid) = noted.and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw) else {
             return Ok(());
         };
         // The number may belong to another process by now. A server's working directory is the one with its data.
@@ -429,9 +420,7 @@ impl Server {
 
     fn raw_pid(&self) -> Option<Pid> {
         match self {
-            Self::Child(child) => child
-                .id()
-                .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+            Self::Child(child) => child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
             Self::Adopted { pid, .. } => Some(*pid),
         }
     }
@@ -469,10 +458,7 @@ impl Server {
             );
             self.signal(Signal::KILL);
             if timeout(END_WAIT, self.ended()).await.is_err() {
-                error!(
-                    "the private Redis (process {}) outlives SIGKILL",
-                    self.pid()
-                );
+                error!("the private Redis (process {}) outlives SIGKILL", self.pid());
             }
         }
     }
@@ -495,9 +481,7 @@ impl Drop for Server {
 
 /// The configured server, else the first that PATH offers.
 fn find_server(configured: Option<&Path>) -> Result<PathBuf> {
-    let executable = |path: &Path| {
-        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-    };
+    let executable = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
     let on_path = |name: &Path| {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)
@@ -505,9 +489,7 @@ fn find_server(configured: Option<&Path>) -> Result<PathBuf> {
             .find(|file| executable(file))
     };
     match configured {
-        Some(path) if path.as_os_str().as_bytes().contains(&b'/') => {
-            executable(path).then(|| path.to_path_buf())
-        }
+        Some(path) if path.as_os_str().as_bytes().contains(&b'/') => executable(path).then(|| path.to_path_buf()),
         Some(name) => on_path(name),
         None => SERVERS.iter().find_map(|name| on_path(Path::new(name))),
     }
@@ -541,9 +523,7 @@ fn make_short_dir(path: &Path) -> Result<()> {
     // /tmp is everybody's: what lies there may be somebody's trap.
     let found = fs::symlink_metadata(path).map_err(|error| refuse(error.to_string()))?;
     if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(refuse(
-            "it is there already and is not this user's alone".into(),
-        ));
+        return Err(refuse("it is there already and is not this user's alone".into()));
     }
     Ok(())
 }

@@ -22,9 +22,7 @@ fn pid(file: &Path) -> Option<Pid> {
 }
 
 async fn ask<T: redis::FromRedisValue>(url: &str, words: &[&str]) -> redis::RedisResult<T> {
-    let mut connection = redis::Client::open(url)?
-        .get_multiplexed_async_connection()
-        .await?;
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     let mut command = redis::cmd(words[0]);
     words[1..].iter().for_each(|word| {
         command.arg(word);
@@ -124,8 +122,7 @@ async fn o2_killed_it_comes_back_with_its_data() {
         let former = pid(server.pid_file()).unwrap();
         kill_process(former, Signal::KILL).unwrap();
         until("it is back", async || {
-            get(server.url()).await.as_deref() == Some("kept")
-                && pid(server.pid_file()) != Some(former)
+            get(server.url()).await.as_deref() == Some("kept") && pid(server.pid_file()) != Some(former)
         })
         .await;
     }
@@ -190,11 +187,7 @@ async fn stale_files_of_a_machine_that_went_down_do_not_matter() {
     let data = open(&base);
     drop(std::os::unix::net::UnixListener::bind(data.redis().join("redis.sock")).unwrap());
     // A process that is alive, but is no server of ours: it must survive.
-    fs::write(
-        data.redis().join("redis.pid"),
-        format!("{}\n", std::process::id()),
-    )
-    .unwrap();
+    fs::write(data.redis().join("redis.pid"), format!("{}\n", std::process::id())).unwrap();
     let server = PrivateRedis::start(&data, None).await.unwrap();
     assert!(ask::<()>(server.url(), &["PING"]).await.is_ok());
     server.stop().await;
@@ -207,17 +200,13 @@ async fn a_dropped_one_ends_its_server() {
     let server = PrivateRedis::start(&data, None).await.unwrap();
     let process = pid(server.pid_file()).unwrap();
     drop(server);
-    until("the server is gone", async || {
-        test_kill_process(process).is_err()
-    })
-    .await;
+    until("the server is gone", async || test_kill_process(process).is_err()).await;
 }
 
 #[tokio::test]
 async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     let base = tempfile::tempdir().unwrap();
-    let data =
-        DataDir::open(&base.path().join("long".repeat(30)).join("data with blanks")).unwrap();
+    let data = DataDir::open(&base.path().join("long".repeat(30)).join("data with blanks")).unwrap();
     let server = PrivateRedis::start(&data, None).await.unwrap();
     assert!(
         server.url().starts_with("redis+unix:///tmp/onceover-"),
@@ -255,15 +244,8 @@ async fn what_is_missing_or_broken_is_said() {
         "{missing}"
     );
     fs::create_dir_all(data.redis().join("appendonlydir")).unwrap();
-    fs::write(
-        data.redis().join("appendonlydir/appendonly.aof.manifest"),
-        "garbage\n",
-    )
-    .unwrap();
-    let broken = PrivateRedis::start(&data, None)
-        .await
-        .unwrap_err()
-        .to_string();
+    fs::write(data.redis().join("appendonlydir/appendonly.aof.manifest"), "garbage\n").unwrap();
+    let broken = PrivateRedis::start(&data, None).await.unwrap_err().to_string();
     assert!(
         broken.contains("ended before it answered") && broken.contains("manifest"),
         "{broken}"
