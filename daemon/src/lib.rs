@@ -1,3 +1,4 @@
 //! The daemon.
+pub mod callbacks;
 pub mod data_dir;
 pub mod private_redis;
