@@ -157,9 +157,7 @@ pub fn is_empty_value(value: &Value) -> bool {
 
 impl NodeSpec {
     pub fn parameter(&self, name: &str) -> Option<&ParameterSpec> {
-        self.parameters
-            .iter()
-            .find(|parameter| parameter.name == name)
+        self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
     /// Whether a result is worth reusing: its reuse fields are present and non-empty (R2).
@@ -167,11 +165,9 @@ impl NodeSpec {
         if self.reuse_fields.is_empty() {
             return !output.is_empty();
         }
-        self.reuse_fields.iter().all(|field| {
-            output
-                .get(field)
-                .is_some_and(|value| !is_empty_value(value))
-        })
+        self.reuse_fields
+            .iter()
+            .all(|field| output.get(field).is_some_and(|value| !is_empty_value(value)))
     }
 
     /// Checks a request's `input_data`: required parameters, types, allowed values, ranges. Parameters
@@ -295,10 +291,7 @@ mod tests {
         assert_eq!(fields(json!({"count": "3"})), ["input_data.count"]);
         assert_eq!(fields(json!({"count": 1.5})), ["input_data.count"]);
         assert_eq!(fields(json!({"count": 0})), ["input_data.count"]);
-        assert_eq!(
-            fields(json!({"count": 1, "format": "ogg"})),
-            ["input_data.format"]
-        );
+        assert_eq!(fields(json!({"count": 1, "format": "ogg"})), ["input_data.format"]);
         assert!(fields(json!({"count": 2.0, "format": null, "other": 1})).is_empty());
     }
 

@@ -11,18 +11,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Event, NodeName, Problem, TaskId,
     wire::{
-        CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest, ReuseMode,
-        SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
+        CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest, ReuseMode, SubmitRequest, SubmitResponse,
+        SystemInfo, TaskPage, TaskView,
     },
 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("no answer from {base}: {source}")]
-    Unreachable {
-        base: String,
-        source: reqwest::Error,
-    },
+    Unreachable { base: String, source: reqwest::Error },
     /// The daemon refused, and says why.
     #[error("{0}")]
     Refused(Problem),
@@ -99,11 +96,7 @@ impl Client {
     }
 
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
-        let request = self
-            .http
-            .get(self.url("/v1/tasks"))
-            .query(query)
-            .timeout(CALL_TIMEOUT);
+        let request = self.http.get(self.url("/v1/tasks")).query(query).timeout(CALL_TIMEOUT);
         self.answer(request).await
     }
 
@@ -111,14 +104,8 @@ impl Client {
         self.get(&format!("/v1/tasks/{task}")).await
     }
 
-    pub async fn status(
-        &self,
-        task: &TaskId,
-        node: Option<&NodeName>,
-    ) -> Result<TaskView, ClientError> {
-        let query = node
-            .map(|node| format!("?task_name={node}"))
-            .unwrap_or_default();
+    pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, ClientError> {
+        let query = node.map(|node| format!("?task_name={node}")).unwrap_or_default();
         self.get(&format!("/v1/tasks/{task}/status{query}")).await
     }
 
@@ -129,11 +116,7 @@ impl Client {
     }
 
     /// Cancels one stage, when it is in flight.
-    pub async fn cancel_stage(
-        &self,
-        task: &TaskId,
-        node: &NodeName,
-    ) -> Result<CancelResponse, ClientError> {
+    pub async fn cancel_stage(&self, task: &TaskId, node: &NodeName) -> Result<CancelResponse, ClientError> {
         self.call(
             Method::DELETE,
             &format!("/v1/tasks/{task}?task_name={node}"),
@@ -159,8 +142,7 @@ impl Client {
         reuse: ReuseMode,
     ) -> Result<SubmitResponse, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/resubmit");
-        self.call(Method::POST, &path, Some(&ResubmitRequest { reuse }))
-            .await
+        self.call(Method::POST, &path, Some(&ResubmitRequest { reuse })).await
     }
 
     pub async fn system(&self) -> Result<SystemInfo, ClientError> {
@@ -172,30 +154,19 @@ impl Client {
     }
 
     /// The last `bytes` bytes of the stage's log; empty when there is none yet.
-    pub async fn log_tail(
-        &self,
-        task: &TaskId,
-        node: &NodeName,
-        bytes: u64,
-    ) -> Result<Bytes, ClientError> {
+    pub async fn log_tail(&self, task: &TaskId, node: &NodeName, bytes: u64) -> Result<Bytes, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/log");
         let request = self
             .http
             .get(self.url(&path))
             .header(header::RANGE, format!("bytes=-{bytes}"))
             .timeout(CALL_TIMEOUT);
-        let response = request
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(Bytes::new());
         }
         let response = self.accepted(response).await?;
-        response
-            .bytes()
-            .await
-            .map_err(|source| self.unreachable(source))
+        response.bytes().await.map_err(|source| self.unreachable(source))
     }
 
     /// The stage's log from byte `from` on, as it grows; ends when the run ends.
@@ -235,37 +206,29 @@ impl Client {
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let response = self.accepted(response).await?;
         let base = self.base.clone();
-        Ok(response
-            .bytes_stream()
-            .eventsource()
-            .filter_map(move |message| {
-                let broken = |detail: String| ClientError::Unexpected {
-                    base: base.clone(),
-                    status: StatusCode::OK,
-                    detail,
-                };
-                let item = match message {
-                    Err(error) => Some(Err(broken(format!("the event stream broke: {error}")))),
-                    Ok(message) if message.event == "reset" => {
-                        Some(Ok(Feed::Reset(message.id.parse().unwrap_or_default())))
-                    }
-                    Ok(message) if message.event == "change" => Some(
-                        serde_json::from_str(&message.data)
-                            .map(|event| Feed::Event(Box::new(event)))
-                            .map_err(|error| {
-                                broken(format!("an event could not be read: {error}"))
-                            }),
-                    ),
-                    Ok(_) => None,
-                };
-                std::future::ready(item)
-            }))
+        Ok(response.bytes_stream().eventsource().filter_map(move |message| {
+            let broken = |detail: String| ClientError::Unexpected {
+                base: base.clone(),
+                status: StatusCode::OK,
+                detail,
+            };
+            let item = match message {
+                Err(error) => Some(Err(broken(format!("the event stream broke: {error}")))),
+                Ok(message) if message.event == "reset" => {
+                    Some(Ok(Feed::Reset(message.id.parse().unwrap_or_default())))
+                }
+                Ok(message) if message.event == "change" => Some(
+                    serde_json::from_str(&message.data)
+                        .map(|event| Feed::Event(Box::new(event)))
+                        .map_err(|error| broken(format!("an event could not be read: {error}"))),
+                ),
+                Ok(_) => None,
+            };
+            std::future::ready(item)
+        }))
     }
 
     fn url(&self, path: &str) -> String {
@@ -289,30 +252,18 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Result<T, ClientError> {
-        let mut request = self
-            .http
-            .request(method, self.url(path))
-            .timeout(CALL_TIMEOUT);
+        let mut request = self.http.request(method, self.url(path)).timeout(CALL_TIMEOUT);
         if let Some(body) = body {
             request = request.json(body);
         }
         self.answer(request).await
     }
 
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let response = self.accepted(response).await?;
         let status = response.status();
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
         serde_json::from_slice(&bytes).map_err(|error| ClientError::Unexpected {
             base: self.base.clone(),
             status,
@@ -320,18 +271,12 @@ impl Client {
         })
     }
 
-    async fn accepted(
-        &self,
-        response: reqwest::Response,
-    ) -> Result<reqwest::Response, ClientError> {
+    async fn accepted(&self, response: reqwest::Response) -> Result<reqwest::Response, ClientError> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
         Err(match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => ClientError::Refused(problem),
             Err(_) => ClientError::Unexpected {

@@ -6,8 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Words that are paths of the API below `/v1/tasks/`, or our own key prefix, and so cannot be task ids.
-pub const RESERVED_TASK_IDS: [&str; 5] =
-    ["health", "supported-tasks", "batch", "events", "onceover"];
+pub const RESERVED_TASK_IDS: [&str; 5] = ["health", "supported-tasks", "batch", "events", "onceover"];
 
 /// Why a text is not an identifier; the sentence is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,9 +122,7 @@ impl NodeName {
                     .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
         };
         match text.split_once('.') {
-            Some((service, method)) if part_ok(service) && part_ok(method) => {
-                Ok(Self(text.to_owned()))
-            }
+            Some((service, method)) if part_ok(service) && part_ok(method) => Ok(Self(text.to_owned())),
             _ => Err(InvalidId(
                 "a node name is '<service>.<method>' with exactly one dot".into(),
             )),
@@ -187,9 +184,7 @@ mod tests {
 
     #[test]
     fn node_names_have_exactly_one_dot() {
-        for bad in [
-            "", "ffmpeg", "ffmpeg.", ".x", "a.b.c", "a:b.c", "a.b/c", "a. b",
-        ] {
+        for bad in ["", "ffmpeg", "ffmpeg.", ".x", "a.b.c", "a:b.c", "a.b/c", "a. b"] {
             assert!(NodeName::parse(bad).is_err(), "{bad:?} parsed");
         }
         let node = NodeName::parse("ffmpeg.extract_audio").unwrap();

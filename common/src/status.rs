@@ -5,19 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// State of one stage, as stored and as on the wire.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StageState {
     Pending,
@@ -81,19 +69,7 @@ impl std::str::FromStr for StageState {
 }
 
 /// Status of a task, derived from its stages.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     Pending,
@@ -228,17 +204,13 @@ mod tests {
     #[test]
     fn a_task_runs_if_any_stage_runs_else_waits_else_is_as_its_last_ended_stage() {
         use StageState::*;
-        let derive =
-            |stages: &[(StageState, Option<i64>)]| TaskStatus::derive(stages.iter().copied());
+        let derive = |stages: &[(StageState, Option<i64>)]| TaskStatus::derive(stages.iter().copied());
         assert_eq!(derive(&[]), None);
         assert_eq!(
             derive(&[(Success, Some(1)), (Running, None), (Pending, None)]),
             Some(TaskStatus::Running)
         );
-        assert_eq!(
-            derive(&[(Failed, Some(1)), (Pending, None)]),
-            Some(TaskStatus::Pending)
-        );
+        assert_eq!(derive(&[(Failed, Some(1)), (Pending, None)]), Some(TaskStatus::Pending));
         assert_eq!(
             derive(&[(Failed, Some(1)), (Success, Some(2))]),
             Some(TaskStatus::Completed)

@@ -40,8 +40,7 @@ impl fmt::Display for Timestamp {
 impl std::str::FromStr for Timestamp {
     type Err = jiff::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| Self(time.as_millisecond()))
+        text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond()))
     }
 }
 

@@ -7,9 +7,7 @@ use serde_json::value::RawValue;
 use crate::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
 /// How a request wants an earlier result treated (R8).
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReuseMode {
     /// Reuse a finished stage, also when its input differs (the answer says so).
@@ -39,10 +37,7 @@ pub struct SubmitRequest {
     pub task_name: String,
     /// The task the stage belongs to; left out, a new `task-<uuid>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(
-        example = "lecture-07",
-        pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-    )]
+    #[schema(example = "lecture-07", pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     pub task_id: Option<String>,
     /// http or https URL that gets the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]

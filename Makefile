@@ -1,0 +1,35 @@
+# Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
+.DEFAULT_GOAL := help
+.PHONY: help demo test deps build install lint clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
+	cargo build --locked -p onceover-daemon -p onceover-tui --bins
+	@assets/demo.sh
+
+test: deps ## Build everything and run all tests
+	cargo build --locked --workspace
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --locked --workspace; \
+	else \
+		cargo test --locked --workspace; \
+	fi
+
+deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
+	@assets/install-deps.sh
+
+build: ## Build both programs into target/debug
+	cargo build --locked --workspace --bins
+
+install: ## Build both programs for use and put them into ~/.cargo/bin
+	cargo install --locked --path daemon
+	cargo install --locked --path tui
+
+lint: ## Check formatting and lints, as CI does
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+clean: ## Remove what was built, the demo's data included
+	cargo clean

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The demo: a daemon on a fresh data directory, a sample clip, four requests of which two are answered without any work.
+# In a terminal it then opens the dashboard; elsewhere it prints the finished stage tree. Expects the programs in
+# target/debug (`make demo` builds them first).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin=${CARGO_TARGET_DIR:-target}/debug
+for program in onceoverd onceover; do
+    [ -x "$bin/$program" ] || {
+        echo "$bin/$program is missing; run \`make demo\`" >&2
+        exit 1
+    }
+done
+# Absolute, so that the daemon may take them as they come.
+media=$PWD/target/demo/media
+# Nothing a person has configured for real work is to reach the demo.
+while IFS= read -r name; do unset "$name"; done < <(compgen -e ONCEOVER_)
+
+say() { printf '\n== %s\n' "$*"; }
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+ready() { # The daemon's own word for it, without needing curl.
+    (
+        exec 3<>"/dev/tcp/127.0.0.1/$port" || exit 1
+        printf 'GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$port" >&3
+        read -r -t 2 _ status _ <&3 && [ "$status" = 200 ]
+    ) 2>/dev/null
+}
+
+assets/sample/make-sample.sh "$media"
+
+mkdir -p target/demo
+data=$(mktemp -d "$PWD/target/demo/data-XXXXXX")
+output=$data/onceoverd.out
+daemon=
+finish() {
+    code=$?
+    trap - EXIT
+    if [ -n "$daemon" ]; then
+        kill -TERM "$daemon" 2>/dev/null || true
+        wait "$daemon" 2>/dev/null || true
+    fi
+    if [ "$code" -ne 0 ]; then
+        {
+            echo
+            echo "The demo failed. The end of what its daemon said ($data):"
+            tail -n 30 "$output" "$data"/logs/onceoverd.log 2>/dev/null || true
+        } >&2
+    else
+        rm -rf "$data"
+    fi
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+port=8788
+while listens "$port"; do port=$((20000 + RANDOM % 20000)); done
+url=http://127.0.0.1:$port
+say "onceoverd on $url, with a Redis of its own"
+"$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data" --media-root "$media" >"$output" 2>&1 </dev/null &
+daemon=$!
+for ((tries = 0; ; tries++)); do
+    if ! kill -0 "$daemon" 2>/dev/null; then
+        echo "onceoverd ended before it was ready" >&2
+        exit 1
+    fi
+    if ready; then break; fi
+    if [ "$tries" -ge 600 ]; then
+        echo "onceoverd is not ready after 30 seconds" >&2
+        exit 1
+    fi
+    sleep 0.05
+done
+
+submit() { # submit HEADING NODE
+    say "$1"
+    "$bin/onceover" --daemon "$url" submit "$2" --task demo --set video_path="$media/clip.mp4" --wait --json
+}
+submit "1. Extract the audio: nothing is known yet, so it runs" ffmpeg.extract_audio
+submit "2. The same once more: a reuse hit, nothing runs" ffmpeg.extract_audio
+submit "3. Another stage of the same task: runs" ffmpeg.extract_keyframes
+submit "4. And the first again: still there, a hit" ffmpeg.extract_audio
+
+if [ -t 0 ] && [ -t 1 ]; then
+    "$bin/onceover" --daemon "$url" --task demo
+else
+    say "The task's stages"
+    "$bin/onceover" --daemon "$url" tree demo
+fi

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font.
+# Says nothing and changes nothing where it is all there.
+set -euo pipefail
+
+missing=()
+need() { # need PACKAGE COMMAND...: the package, unless one of the commands is there
+    local package=$1 name
+    shift
+    for name in "$@"; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    missing+=("$package")
+}
+need redis-server valkey-server redis-server
+need ffmpeg ffmpeg
+need ffmpeg ffprobe
+need espeak-ng espeak-ng
+# TLS libraries (C, built once) want a compiler; linking wants one too.
+need gcc cc
+fonts=(/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf "$HOME/.fonts/DejaVuSans.ttf")
+if [ ! -e "${fonts[0]}" ] && [ ! -e "${fonts[1]}" ]; then
+    if ! command -v fc-match >/dev/null || [ ! -e "$(fc-match -f '%{file}' sans)" ]; then missing+=(fonts-dejavu-core); fi
+fi
+# Without certificates no https client starts.
+if [ "$(uname -s)" = Linux ] && [ -z "$(ls -A /etc/ssl/certs 2>/dev/null)$(ls -A /etc/pki/tls/certs 2>/dev/null)" ]; then
+    missing+=(ca-certificates)
+fi
+
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
+if ! command -v apt-get >/dev/null; then
+    {
+        echo "Missing here (by their Debian names): ${missing[*]}"
+        echo "Install them with this system's packages, for example"
+        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc"
+        echo "  brew install redis ffmpeg espeak-ng font-dejavu"
+    } >&2
+    exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "Missing: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+echo "Installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+    "${as_root[@]}" apt-get -qq update &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
+}
+if ! install >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    echo "apt-get could not install: ${missing[*]}" >&2
+    exit 1
+fi

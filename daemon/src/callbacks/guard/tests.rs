@@ -1,0 +1,323 @@
+//! The guard against the spellings people use to get past one.
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use super::*;
+
+fn guard(allow: &[&str]) -> Guard {
+    Guard::new(&allow.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+}
+
+/// Hosts that may not be called without the operator's word.
+const FORBIDDEN: &[&str] = &[
+    // loopback and this machine, in every spelling a URL allows
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "127.255.255.254",
+    "127.0.0.1.",
+    "2130706433",
+    "017700000001",
+    "0x7f000001",
+    "0x7f.1",
+    "0x7f.0x0.0x0.0x1",
+    "0177.0.0.1",
+    "0177.0.0.01",
+    "00000177.0.0.1",
+    "127.0x1",
+    "%31%32%37.0.0.1",
+    "127%2e0%2e0%2e1",
+    "１２７.０.０.１",
+    "127。0。0。1",
+    "①②⑦.0.0.1",
+    "0",
+    "0.0.0.0",
+    "0x0",
+    "0.1.2.3",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "LocalHost.",
+    "foo.localhost",
+    "a.b.localhost.",
+    "ｌocalhost",
+    // private networks
+    "10.0.0.1",
+    "10.255.255.255",
+    "012.1",
+    "167772161",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.0.1",
+    "192.168.257",
+    "0xc0a80001",
+    "3232235521",
+    // link-local, providers' networks, metadata services
+    "169.254.0.1",
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "0xa9.254.0251.0376",
+    "100.64.0.1",
+    "100.127.255.255",
+    "100.100.100.200",
+    "192.0.0.192",
+    "168.63.129.16",
+    // the rest of what is not the public internet
+    "192.0.0.1",
+    "192.0.2.1",
+    "192.88.99.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.7",
+    "203.0.113.7",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "4294967295",
+    "037777777777",
+    // IPv6
+    "[::]",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[0000:0000:0000:0000:0000:0000:0000:0001]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::FFFF:10.0.0.1]",
+    "[0:0:0:0:0:ffff:169.254.169.254]",
+    "[::127.0.0.1]",
+    "[::8.8.8.8]",
+    "[::ffff:0:127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[64:ff9b::8.8.8.8]",
+    "[64:ff9b:1::1]",
+    "[2002:7f00:1::]",
+    "[2002:808:808::1]",
+    "[2001::1]",
+    "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",
+    "[2001:2::1]",
+    "[2001:10::1]",
+    "[2001:20::1]",
+    "[2001:db8::1]",
+    "[3fff::1]",
+    "[100::1]",
+    "[5f00::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[fe80::1]",
+    "[febf::1]",
+    "[fec0::1]",
+    "[ff02::1]",
+    "[4000::1]",
+    "[1::1]",
+];
+
+const FINE: &[&str] = &[
+    "8.8.8.8",
+    "1.1.1.1",
+    "9.255.255.255",
+    "11.0.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "126.255.255.255",
+    "128.0.0.1",
+    "169.253.255.255",
+    "172.15.255.255",
+    "172.32.0.1",
+    "192.167.255.255",
+    "192.169.0.1",
+    "198.17.255.255",
+    "198.20.0.1",
+    "223.255.255.255",
+    "134744072",
+    "[2606:4700:4700::1111]",
+    "[2a00:1450:4001::1]",
+    "[::ffff:8.8.8.8]",
+    "example.com",
+    "hooks.example.com.",
+    "localhost.example.com",
+    "notlocalhost",
+    "bücher.example",
+];
+
+#[test]
+fn c5_forbidden_addresses_are_refused_in_every_spelling() {
+    let guard = Guard::default();
+    let mut wrong = Vec::new();
+    for host in FORBIDDEN {
+        for url in [format!("http://{host}/"), format!("https://{host}:8443/hook?x=1")] {
+            match guard.check_url(&url) {
+                Ok(_) => wrong.push(format!("{url} passed")),
+                Err(why) if !why.contains("callbacks.allow = [") => wrong.push(format!("{url}: {why}")),
+                Err(_) => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn c5_public_addresses_and_names_pass() {
+    for host in FINE {
+        let checked = Guard::default().check_url(&format!("http://{host}/"));
+        assert!(checked.is_ok(), "{host}: {checked:?}");
+    }
+}
+
+#[test]
+fn c5_only_web_addresses_without_secrets_and_of_bounded_length_pass() {
+    let guard = Guard::default();
+    for (url, word) in [
+        ("ftp://example.com/", "http"),
+        ("file:///etc/passwd", "http"),
+        ("gopher://example.com/", "http"),
+        ("javascript:alert(1)", "http"),
+        ("unix:///run/docker.sock", "http"),
+        ("example.com/hook", "not a URL"),
+        ("//example.com/hook", "not a URL"),
+        ("", "not a URL"),
+        ("http://", "not a URL"),
+        ("http://[::1", "not a URL"),
+        ("http://[fe80::1%25eth0]/", "not a URL"),
+        ("http://exa mple.com/", "not a URL"),
+        ("http://256.0.0.1/", "not a URL"),
+        ("http://./", "host"),
+        ("http://user@example.com/", "user name"),
+        ("http://user:secret@example.com/", "user name"),
+        ("http://:secret@example.com/", "user name"),
+        ("http://example.com@127.0.0.1/", "user name"),
+    ] {
+        let why = guard.check_url(url).expect_err(url);
+        assert!(why.contains(word), "{url}: {why}");
+        assert!(!why.contains("secret"), "{why}");
+    }
+    let long = |length: usize| format!("http://example.com/{}", "x".repeat(length - 19));
+    assert!(guard.check_url(&long(2048)).is_ok());
+    assert!(guard.check_url(&long(2049)).unwrap_err().contains("2048"));
+}
+
+#[test]
+fn c5_what_the_operator_allows_passes_and_nothing_beside_it() {
+    let guard = guard(&[
+        "192.168.0.0/16",
+        "127.0.0.1",
+        "fd00::/8",
+        "localhost",
+        "Bücher.Example.",
+        "10.1.2.3/24",
+        "n8n_1.lan",
+    ]);
+    for url in [
+        "http://192.168.7.7/",
+        "http://2130706433/",
+        "http://[::ffff:192.168.1.1]/",
+        "http://[fd12::1]/",
+        "http://localhost./",
+        "http://10.1.2.200/",
+    ] {
+        assert!(guard.check_url(url).is_ok(), "{url}");
+    }
+    for url in [
+        "http://127.0.0.2/",
+        "http://10.1.3.1/",
+        "http://[fc00::1]/",
+        "http://[64:ff9b::192.168.0.1]/",
+    ] {
+        assert!(guard.check_url(url).is_err(), "{url}");
+    }
+    let inside = vec![SocketAddr::from(([10, 9, 9, 9], 0))];
+    assert_eq!(guard.filter("xn--bcher-kva.example", inside.clone()).unwrap(), inside);
+    assert!(guard.filter("other.example", inside).is_err());
+}
+
+#[test]
+fn c5_localhost_passes_by_its_name_or_its_number() {
+    let by_name = guard(&["localhost"]);
+    assert!(by_name.check_url("http://localhost:8080/").is_ok());
+    assert!(by_name.check_url("http://sub.localhost/").is_err());
+    assert!(by_name.check_url("http://127.0.0.1/").is_err());
+    assert!(guard(&["127.0.0.0/8"]).check_url("http://localhost:8080/").is_ok());
+}
+
+#[test]
+fn a_bad_entry_is_named() {
+    for entry in [
+        "",
+        "192.168.0.0/33",
+        "192.168.0.300",
+        "192.168",
+        "http://n8n.lan",
+        "n8n.lan:5678",
+        "*.lan",
+        "a b",
+        "[::1",
+        "n8n..lan",
+    ] {
+        let error = Guard::new(&[entry.to_string()]).expect_err(entry);
+        assert!(error.to_string().contains(&format!("{entry:?}")), "{error}");
+    }
+}
+
+#[test]
+fn the_error_names_the_line_to_add() {
+    for (url, line) in [
+        ("http://192.168.1.20/", r#"callbacks.allow = ["192.168.0.0/16"]"#),
+        ("http://169.254.169.254/", r#"callbacks.allow = ["169.254.169.254"]"#),
+        ("http://[::ffff:10.0.0.9]/", r#"callbacks.allow = ["10.0.0.0/8"]"#),
+        ("http://[fe80::1]/", r#"callbacks.allow = ["fe80::1"]"#),
+        ("http://A.localhost/", r#"callbacks.allow = ["a.localhost"]"#),
+    ] {
+        let why = Guard::default().check_url(url).unwrap_err();
+        assert!(why.contains(line), "{why}");
+        // Whoever follows the advice gets through.
+        let entry = line.split('"').nth(1).unwrap();
+        assert!(guard(&[entry]).check_url(url).is_ok(), "{url} with {entry}");
+    }
+}
+
+#[test]
+fn c5_of_a_name_with_both_kinds_of_addresses_only_the_public_ones_are_called() {
+    let public = SocketAddr::from(([8, 8, 8, 8], 0));
+    let found = vec![SocketAddr::from(([127, 0, 0, 1], 0)), public];
+    assert_eq!(Guard::default().filter("rebind.example", found).unwrap(), [public]);
+}
+
+#[tokio::test]
+async fn c5_a_name_that_leads_inside_is_refused_when_connecting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+
+    let error = Guard::default().client().unwrap().post(&url).send().await.unwrap_err();
+    let refused = refusal(&error).unwrap_or_else(|| panic!("not refused by the guard: {error:?}"));
+    assert_eq!(refused.name, "localhost");
+    assert!(
+        refused.to_string().contains(r#"callbacks.allow = ["localhost"]"#),
+        "{refused}"
+    );
+
+    // The same call, allowed, arrives: it was the guard that stopped it.
+    let caller = tokio::spawn(async move { guard(&["localhost"]).client().unwrap().post(&url).send().await });
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut head = vec![0; 4096];
+    let read = socket.read(&mut head).await.unwrap();
+    let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+    assert!(head.contains("user-agent: onceover/"), "{head}");
+    caller.abort();
+}
+
+#[tokio::test]
+async fn c5_redirects_are_not_followed() {
+    use tokio::io::AsyncWriteExt;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    let caller = tokio::spawn(async move { guard(&["localhost"]).client().unwrap().post(&url).send().await });
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut head = [0; 4096];
+    assert!(socket.read(&mut head).await.unwrap() > 0);
+    socket
+        .write_all(b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(caller.await.unwrap().unwrap().status(), 302);
+}

@@ -1,0 +1,3 @@
+//! Callbacks: telling a client's URL how its stage ended.
+
+pub mod guard;

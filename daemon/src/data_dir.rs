@@ -1,0 +1,229 @@
+//! The daemon's data directory: who may use it (one daemon at a time, by a lock), where things lie in it, and
+//! the daemon's name. What is written into the folders is not decided here.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+/// How long a lock held by somebody else is waited for: what a daemon that just died leaves behind may hold it
+/// for a moment.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("cannot use {} as the data directory: {what}: {source}; name another one with --data DIR", path.display())]
+    Unusable {
+        path: PathBuf,
+        what: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "the data directory {} is in use by another onceoverd{}; end that one, or give this one a directory of its own with --data DIR",
+        path.display(),
+        holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    InUse { path: PathBuf, holder: Option<u32> },
+}
+
+/// A data directory this process holds the lock of. The lock goes when this is dropped or the process dies.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    instance: String,
+    /// Never read: an open file is what holds the lock.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes what is missing (the directory itself readable by its owner only), takes the lock and counts this start.
+    /// Blocks up to three seconds where another process holds the lock.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let unusable = |what: &'static str| {
+            move |source: io::Error| DataDirError::Unusable {
+                path: path.to_path_buf(),
+                what,
+                source,
+            }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable("cannot make it"))?;
+        let root = path.canonicalize().map_err(unusable("cannot resolve it"))?;
+        let lock = take_lock(&root)?;
+        for folder in ["share/workflows", "logs", "redis"] {
+            fs::create_dir_all(root.join(folder)).map_err(unusable("cannot make its folders"))?;
+        }
+        // Whoever may open the socket may do anything to the state, also where the directory above was not made by us.
+        fs::set_permissions(root.join("redis"), fs::Permissions::from_mode(0o700))
+            .map_err(unusable("cannot close its redis folder to others"))?;
+        let instance = next_instance(&root.join("instance")).map_err(unusable("cannot write its instance file"))?;
+        Ok(Self {
+            root,
+            instance,
+            _lock: lock,
+        })
+    }
+
+    /// The directory itself, absolute and without links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Below it every task has its folder, named by its id.
+    pub fn workflows(&self) -> PathBuf {
+        self.root.join("share/workflows")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Where the private Redis keeps its data.
+    pub fn redis(&self) -> PathBuf {
+        self.root.join("redis")
+    }
+
+    /// The file whose lock says that a daemon lives here; it holds that daemon's process id.
+    pub fn lock_file(&self) -> PathBuf {
+        lock_file(&self.root)
+    }
+
+    /// `<uuid>#<n>`: the uuid is the directory's for ever, n counts the starts.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+}
+
+fn lock_file(root: &Path) -> PathBuf {
+    root.join("lock")
+}
+
+fn take_lock(root: &Path) -> Result<File, DataDirError> {
+    let unusable = |source| DataDirError::Unusable {
+        path: root.to_path_buf(),
+        what: "cannot lock it",
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(lock_file(root))
+        .map_err(unusable)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let holder = file
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
+                return Err(DataDirError::InUse {
+                    path: root.to_path_buf(),
+                    holder,
+                });
+            }
+        }
+    }
+    let note = |file: &mut File| {
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{}", std::process::id())
+    };
+    note(&mut file).map_err(unusable)?;
+    Ok(file)
+}
+
+/// Reads `<uuid>#<n>`, counts one on and writes it back. An unreadable file starts over with a new uuid, so that two
+/// starts never share a name.
+fn next_instance(path: &Path) -> io::Result<String> {
+    let former = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let (id, starts) = former
+        .trim()
+        .split_once('#')
+        .and_then(|(id, starts)| Some((Uuid::parse_str(id).ok()?, starts.parse::<u64>().ok()?)))
+        .unwrap_or_else(|| (Uuid::new_v4(), 0));
+    let instance = format!("{id}#{}", starts.saturating_add(1));
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, format!("{instance}\n"))?;
+    fs::rename(&fresh, path)?;
+    Ok(instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_directory_is_closed_to_others_and_has_its_folders() {
+        let base = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&base.path().join("deep/data")).unwrap();
+        assert_eq!(fs::metadata(data.root()).unwrap().mode() & 0o777, 0o700);
+        for folder in [data.workflows(), data.logs(), data.redis()] {
+            assert!(folder.is_dir(), "{}", folder.display());
+        }
+    }
+
+    #[test]
+    fn the_second_daemon_is_told_who_has_the_directory_and_what_to_do() {
+        let base = tempfile::tempdir().unwrap();
+        let first = DataDir::open(base.path()).unwrap();
+        let error = DataDir::open(base.path()).unwrap_err();
+        assert!(matches!(&error, DataDirError::InUse { holder: Some(pid), .. } if *pid == std::process::id()));
+        let text = error.to_string();
+        assert!(
+            text.contains(&first.root().display().to_string()) && text.contains("--data"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_in_time_is_taken() {
+        let base = tempfile::tempdir().unwrap();
+        let first = DataDir::open(base.path()).unwrap();
+        let path = base.path().to_path_buf();
+        let second = thread::spawn(move || DataDir::open(&path));
+        drop(first);
+        second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn each_start_has_a_name_of_its_own_under_one_uuid() {
+        let base = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..3)
+            .map(|_| DataDir::open(base.path()).unwrap().instance().to_string())
+            .collect();
+        let parts: Vec<_> = names.iter().map(|name| name.split_once('#').unwrap()).collect();
+        assert!(
+            parts
+                .iter()
+                .all(|(id, _)| *id == parts[0].0 && Uuid::parse_str(id).is_ok())
+        );
+        assert_eq!(parts.iter().map(|(_, n)| *n).collect::<Vec<_>>(), ["1", "2", "3"]);
+        fs::write(base.path().join("instance"), "garbage").unwrap();
+        let anew = DataDir::open(base.path()).unwrap().instance().to_string();
+        assert!(anew.ends_with("#1") && !anew.starts_with(parts[0].0));
+    }
+}
