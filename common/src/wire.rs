@@ -148,6 +148,9 @@ pub struct StageSummary {
     pub revision: u64,
     /// Resource class whose slots it uses.
     pub queue: String,
+    /// What runs it: `builtin`, `command`; `foreign` for a result that another system's worker wrote.
+    #[serde(default)]
+    pub runner: Option<String>,
     /// 0 to 100; never goes back within an attempt.
     #[serde(default)]
     pub progress: Option<f64>,

@@ -29,11 +29,7 @@ pub fn shipped() -> Catalog {
 /// Completes a request's `input_data`: an explicit value that is not null (a text that is entirely
 /// `${{ stages.<node>.output.<field> }}` stands for that value), else the first fallback that is not empty,
 /// else the default. Parameters the node does not have pass unchanged.
-pub fn resolve_input(
-    spec: &NodeSpec,
-    input: &Object,
-    stages: &IndexMap<NodeName, Object>,
-) -> Result<Object, RunError> {
+pub fn resolve_input(spec: &NodeSpec, input: &Object, stages: &IndexMap<NodeName, Object>) -> Result<Object, RunError> {
     let mut resolved = Object::new();
     for (name, value) in input {
         if !value.is_null() {
@@ -92,29 +88,17 @@ pub fn missing(parameter: &ParameterSpec) -> RunError {
 }
 
 /// The value a fallback finds; empty values do not count.
-pub fn from_stage<'a>(
-    fallback: &Fallback,
-    stages: &'a IndexMap<NodeName, Object>,
-) -> Option<&'a Value> {
+pub fn from_stage<'a>(fallback: &Fallback, stages: &'a IndexMap<NodeName, Object>) -> Option<&'a Value> {
     field(stages.get(&fallback.node)?, &fallback.field).filter(|value| !is_empty_value(value))
 }
 
 /// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
 pub fn is_placeholder(value: &Value) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| inside_braces(text).is_some())
+    value.as_str().is_some_and(|text| inside_braces(text).is_some())
 }
 
-fn replace_placeholder(
-    name: &str,
-    value: &Value,
-    stages: &IndexMap<NodeName, Object>,
-) -> Result<Value, RunError> {
-    let Some((text, inside)) = value
-        .as_str()
-        .and_then(|text| Some((text, inside_braces(text)?)))
-    else {
+fn replace_placeholder(name: &str, value: &Value, stages: &IndexMap<NodeName, Object>) -> Result<Value, RunError> {
+    let Some((text, inside)) = value.as_str().and_then(|text| Some((text, inside_braces(text)?))) else {
         return Ok(value.clone());
     };
     let error = |why: String| RunError::failed(format!("input_data.{name} is '{text}': {why}"));
@@ -122,9 +106,7 @@ fn replace_placeholder(
         .strip_prefix("stages.")
         .and_then(|rest| rest.split_once(".output."))
     else {
-        return Err(error(
-            "write it as ${{ stages.<node>.output.<field> }}".into(),
-        ));
+        return Err(error("write it as ${{ stages.<node>.output.<field> }}".into()));
     };
     let Some(output) = stages.get(node) else {
         return Err(error(format!("this task has no successful stage {node}")));
@@ -205,24 +187,12 @@ mod tests {
                 panic!("{} is not builtin", spec.name);
             };
             assert!(nodes::builtin(name).is_some(), "{name}");
-            assert!(
-                !spec.title.is_empty() && !spec.purpose.is_empty(),
-                "{}",
-                spec.name
-            );
+            assert!(!spec.title.is_empty() && !spec.purpose.is_empty(), "{}", spec.name);
             for field in &spec.reuse_fields {
-                assert!(
-                    spec.outputs.iter().any(|output| output.name == *field),
-                    "{field}"
-                );
+                assert!(spec.outputs.iter().any(|output| output.name == *field), "{field}");
             }
             for parameter in &spec.parameters {
-                assert!(
-                    !parameter.meaning.is_empty(),
-                    "{}.{}",
-                    spec.name,
-                    parameter.name
-                );
+                assert!(!parameter.meaning.is_empty(), "{}.{}", spec.name, parameter.name);
                 let default = object(json!({parameter.name.clone(): parameter.default}));
                 let errors = spec.check_input(&default);
                 assert!(
@@ -236,15 +206,9 @@ mod tests {
 
     #[test]
     fn an_explicit_value_wins_then_the_first_fallback_that_is_not_empty() {
-        assert_eq!(
-            resolve(FILE, json!({"file": "/x"})),
-            Ok(json!({"file": "/x"}))
-        );
+        assert_eq!(resolve(FILE, json!({"file": "/x"})), Ok(json!({"file": "/x"})));
         assert_eq!(resolve(FILE, json!({})), Ok(json!({"file": "/second"})));
-        assert_eq!(
-            resolve(FILE, json!({"file": null})),
-            Ok(json!({"file": "/second"}))
-        );
+        assert_eq!(resolve(FILE, json!({"file": null})), Ok(json!({"file": "/second"})));
         assert_eq!(
             resolve(FILE, json!({"other": 1})),
             Ok(json!({"other": 1, "file": "/second"}))
@@ -289,14 +253,8 @@ mod tests {
     #[test]
     fn a_placeholder_stands_for_an_earlier_stages_value() {
         let of = |text: &str| resolve("", json!({"x": text}));
-        assert_eq!(
-            of("${{ stages.a.first.output.list }}"),
-            Ok(json!({"x": [1, 2]}))
-        );
-        assert_eq!(
-            of("${{stages.a.first.output.nested.file}}"),
-            Ok(json!({"x": "/deep"}))
-        );
+        assert_eq!(of("${{ stages.a.first.output.list }}"), Ok(json!({"x": [1, 2]})));
+        assert_eq!(of("${{stages.a.first.output.nested.file}}"), Ok(json!({"x": "/deep"})));
         let part = "see ${{ stages.a.first.output.list }}";
         assert_eq!(of(part), Ok(json!({"x": part})));
         for (bad, named) in [
@@ -305,20 +263,13 @@ mod tests {
             ("${{ a.second.file }}", "stages.<node>.output.<field>"),
         ] {
             let error = of(bad).unwrap_err();
-            assert!(
-                error.contains("input_data.x") && error.contains(named),
-                "{error}"
-            );
+            assert!(error.contains("input_data.x") && error.contains(named), "{error}");
         }
     }
 
     #[test]
     fn values_of_earlier_stages_are_checked_like_the_requests() {
-        let error =
-            resolve(FILE, json!({"file": "${{ stages.a.second.output.count }}"})).unwrap_err();
-        assert!(
-            error.contains("input_data.file") && error.contains("path"),
-            "{error}"
-        );
+        let error = resolve(FILE, json!({"file": "${{ stages.a.second.output.count }}"})).unwrap_err();
+        assert!(error.contains("input_data.file") && error.contains("path"), "{error}");
     }
 }

@@ -1,11 +1,17 @@
 //! The daemon `onceoverd`: HTTP API, engine, executor and callbacks. `store` is the only door to Redis.
 
+pub mod api;
 pub mod callbacks;
 pub mod catalog;
+pub mod check;
+pub mod config;
 pub mod data_dir;
+pub mod engine;
 pub mod executor;
+pub mod hub;
 pub mod logging;
 pub mod nodes;
 pub mod paths;
 pub mod private_redis;
+pub mod serve;
 pub mod store;

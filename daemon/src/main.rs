@@ -1,1 +1,101 @@
-fn main() {}
+//! `onceoverd`: flags and subcommands. What the daemon is made of is in `serve`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use onceover_daemon::{
+    check,
+    config::{Config, ConfigError},
+    executor::keeper,
+    serve,
+};
+
+/// Runs media work one stage at a time and never does the same stage twice.
+#[derive(Parser)]
+#[command(name = "onceoverd", version, args_conflicts_with_subcommands = false)]
+struct Args {
+    /// Address of the HTTP API [default: 127.0.0.1:8788]
+    #[arg(long, env = "ONCEOVER_LISTEN", value_name = "HOST:PORT", global = true)]
+    listen: Option<String>,
+    /// Folder of the private Redis, the logs and every task's files [default: onceover in the user's data folder]
+    #[arg(long, env = "ONCEOVER_DATA", value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// Redis to use, redis://... or redis+unix://...; left out, the daemon starts a private one
+    #[arg(
+        long,
+        env = "ONCEOVER_REDIS",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    redis: Option<String>,
+    /// Configuration file (TOML)
+    #[arg(long, env = "ONCEOVER_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Folder that inputs may lie in, beside the tasks' own; can be repeated
+    #[arg(
+        long = "media-root",
+        env = "ONCEOVER_MEDIA_ROOT",
+        value_name = "DIR",
+        value_delimiter = ':',
+        global = true
+    )]
+    media_roots: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the effective configuration and what is missing on this machine
+    Check,
+    /// List the nodes: name, queue, runner, what they need
+    Nodes,
+}
+
+impl Args {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(listen) = &self.listen {
+            config.listen.clone_from(listen);
+        }
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        if let Some(redis) = &self.redis {
+            config.redis.url = Some(redis.clone());
+        }
+        if !self.media_roots.is_empty() {
+            config.media_roots.clone_from(&self.media_roots);
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|first| first == "keeper") {
+        return keeper::main(arguments);
+    }
+    let args = Args::parse();
+    let result = args
+        .config()
+        .map_err(anyhow::Error::from)
+        .and_then(|config| match args.command {
+            None => tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(anyhow::Error::from)
+                .and_then(|runtime| runtime.block_on(serve::serve(config))),
+            Some(Command::Check) => check::check(&config),
+            Some(Command::Nodes) => check::nodes(&config),
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("onceoverd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -156,11 +156,7 @@ impl Roots {
     }
 
     fn in_words(&self) -> String {
-        let names: Vec<_> = self
-            .given
-            .iter()
-            .map(|root| root.display().to_string())
-            .collect();
+        let names: Vec<_> = self.given.iter().map(|root| root.display().to_string()).collect();
         names.join(" or ")
     }
 }
@@ -216,11 +212,7 @@ mod tests {
             assert!(disk.roots.open_input(&bad).is_err(), "{bad:?}");
         }
         for good in ["share/a.mp4", "media//./a.mp4", "media/not yet there.mp4"] {
-            assert_eq!(
-                disk.roots.lexically_allowed(&disk.path(good)),
-                Ok(()),
-                "{good}"
-            );
+            assert_eq!(disk.roots.lexically_allowed(&disk.path(good)), Ok(()), "{good}");
         }
     }
 
@@ -243,17 +235,10 @@ mod tests {
         symlink(disk.path("outside"), disk.path("media/folder")).unwrap();
         symlink(disk.path("share/a.mp4"), disk.path("media/inside.mp4")).unwrap();
         for bad in ["media/link.mp4", "media/folder/a.mp4"] {
-            let error = disk
-                .roots
-                .open_input(&disk.path(bad))
-                .unwrap_err()
-                .to_string();
+            let error = disk.roots.open_input(&disk.path(bad)).unwrap_err().to_string();
             assert!(error.contains("not below"), "{error}");
         }
-        let real = disk
-            .roots
-            .open_input(&disk.path("media/inside.mp4"))
-            .unwrap();
+        let real = disk.roots.open_input(&disk.path("media/inside.mp4")).unwrap();
         assert_eq!(real, fs::canonicalize(disk.path("share/a.mp4")).unwrap());
     }
 

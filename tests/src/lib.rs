@@ -1,1 +1,71 @@
-//! Test harness.
+//! What the tests share: real daemons on data directories and ports of their own, their private Redis, a receiver for
+//! callbacks, and waiting for conditions. No test waits for a fixed time.
+
+pub mod callbacks;
+pub mod daemon;
+pub mod media;
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+pub use daemon::{Daemon, DaemonBuilder};
+
+/// How long a condition may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program of this workspace, as `make test` builds it before the tests run.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    // target/<profile>/deps/<test>
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in target/<profile>/deps")
+        .to_owned();
+    let path = profile.join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing; `make test` builds it, or `cargo build --workspace`",
+        path.display()
+    );
+    path
+}
+
+/// Waits until `look` answers something.
+pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until `look` answers as expected; the last answer is in the message when it never does.
+pub async fn until_equal<T, F>(what: &str, expected: T, mut look: impl FnMut() -> F)
+where
+    T: PartialEq + Debug,
+    F: Future<Output = T>,
+{
+    let start = Instant::now();
+    loop {
+        let found = look().await;
+        if found == expected {
+            return;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} for {what}: expected {expected:?}, last saw {found:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

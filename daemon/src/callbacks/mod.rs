@@ -1,3 +1,4 @@
 //! Callbacks: telling a client's URL how its stage ended.
 
+pub mod deliver;
 pub mod guard;

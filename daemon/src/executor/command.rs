@@ -67,18 +67,16 @@ struct Told {
 impl Told {
     fn take(&mut self, line: &str, context: &RunContext) {
         match parse(line) {
-            Some(Ok(Line::Progress { percent, message })) => {
-                context.progress.report(percent, message)
-            }
+            Some(Ok(Line::Progress { percent, message })) => context.progress.report(percent, message),
             Some(Ok(Line::Log { message })) => context.log.line(&message),
             Some(Ok(Line::Output { output })) => self.output = Some(output),
             Some(Ok(Line::Error { message })) => {
                 context.log.line(&format!("error: {message}"));
                 self.error = Some(message);
             }
-            Some(Err(why)) => context.log.line(&format!(
-                "a line that is not of the protocol ({why}): {line}"
-            )),
+            Some(Err(why)) => context
+                .log
+                .line(&format!("a line that is not of the protocol ({why}): {line}")),
             None => context.log.line(line),
         }
     }
@@ -160,12 +158,7 @@ fn request(context: &RunContext) -> Vec<u8> {
 
 /// Files an output names must be there, in the run's folder or below the roots.
 fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
-    for spec in context
-        .node
-        .outputs
-        .iter()
-        .filter(|spec| spec.kind == ValueKind::Path)
-    {
+    for spec in context.node.outputs.iter().filter(|spec| spec.kind == ValueKind::Path) {
         let Some(Value::String(path)) = output.get(&spec.name) else {
             continue;
         };
@@ -212,9 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_gets_the_request_and_gives_the_output() {
-        let mut fixture = shell(
-            r#"read request; echo "{\"type\":\"output\",\"output\":{\"request\":$request}}""#,
-        );
+        let mut fixture = shell(r#"read request; echo "{\"type\":\"output\",\"output\":{\"request\":$request}}""#);
         fixture.context.input = object(json!({"text": "héllo 'x'"}));
         fixture.stage("a.b", json!({"n": 1}));
         let output = run(&fixture).await.unwrap();
@@ -242,13 +233,7 @@ mod tests {
         );
         assert_eq!(run(&fixture).await.unwrap(), object(json!({"n": 2})));
         let log = fixture.log_text();
-        for line in [
-            "hello",
-            "{\"x\":1}",
-            "\"odd\"",
-            "from the log line",
-            "problem",
-        ] {
+        for line in ["hello", "{\"x\":1}", "\"odd\"", "from the log line", "problem"] {
             assert!(log.contains(line), "{line} is not in {log}");
         }
     }
@@ -285,13 +270,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_output_may_be_large() {
-        let fixture = shell(
-            r#"printf '{"type":"output","output":{"text":"'; head -c 1000000 /dev/zero | tr '\0' x; echo '"}}'"#,
-        );
-        assert_eq!(
-            run(&fixture).await.unwrap()["text"].as_str().unwrap().len(),
-            1_000_000
-        );
+        let fixture =
+            shell(r#"printf '{"type":"output","output":{"text":"'; head -c 1000000 /dev/zero | tr '\0' x; echo '"}}'"#);
+        assert_eq!(run(&fixture).await.unwrap()["text"].as_str().unwrap().len(), 1_000_000);
     }
 
     #[tokio::test]
@@ -314,12 +295,7 @@ mod tests {
             Fixture::new(spec)
         };
         assert!(run(&node("f=$PWD/a")).await.is_ok());
-        for bad in [
-            "f=$PWD/b",
-            "f=/etc/passwd",
-            "f=a",
-            "ln -s /etc/passwd c; f=$PWD/c",
-        ] {
+        for bad in ["f=$PWD/b", "f=/etc/passwd", "f=a", "ln -s /etc/passwd c; f=$PWD/c"] {
             let error = run(&node(bad)).await.unwrap_err().to_string();
             assert!(error.contains("'file'"), "{bad}: {error}");
         }

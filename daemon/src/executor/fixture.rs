@@ -65,10 +65,7 @@ impl Fixture {
     }
 
     pub(crate) fn command(program: &[&str]) -> Self {
-        Self::new(
-            serde_json::from_value(json!({"name": "demo.node", "runner": {"command": program}}))
-                .unwrap(),
-        )
+        Self::new(serde_json::from_value(json!({"name": "demo.node", "runner": {"command": program}})).unwrap())
     }
 
     /// Gives the run an earlier stage's output.

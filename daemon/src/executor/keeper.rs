@@ -51,17 +51,9 @@ pub fn spawn(mark_prefix: &str, redis: Option<&PrivateRedis>) -> io::Result<Keep
     spawn_program(Path::new("/proc/self/exe"), mark_prefix, redis)
 }
 
-fn spawn_program(
-    program: &Path,
-    mark_prefix: &str,
-    redis: Option<&PrivateRedis>,
-) -> io::Result<Keeper> {
+fn spawn_program(program: &Path, mark_prefix: &str, redis: Option<&PrivateRedis>) -> io::Result<Keeper> {
     let mut command = Command::new(program);
-    command
-        .arg0("onceoverd")
-        .arg("keeper")
-        .arg("--mark")
-        .arg(mark_prefix);
+    command.arg0("onceoverd").arg("keeper").arg("--mark").arg(mark_prefix);
     if let Some(redis) = redis {
         command
             .arg("--redis-pid-file")
@@ -125,9 +117,7 @@ impl Orders {
         let (mut mark, mut pid_file, mut lock) = (None, None, None);
         let mut args = args.into_iter();
         while let Some(flag) = args.next() {
-            let value = args
-                .next()
-                .ok_or_else(|| format!("{} needs a value", flag.display()))?;
+            let value = args.next().ok_or_else(|| format!("{} needs a value", flag.display()))?;
             match flag.to_str() {
                 Some("--mark") => mark = value.into_string().ok(),
                 Some("--redis-pid-file") => pid_file = Some(value.into()),
@@ -135,9 +125,7 @@ impl Orders {
                 _ => return Err(format!("{} is unknown", flag.display())),
             }
         }
-        let mark = mark
-            .filter(|mark| !mark.is_empty())
-            .ok_or("--mark is missing")?;
+        let mark = mark.filter(|mark| !mark.is_empty()).ok_or("--mark is missing")?;
         let redis = match (pid_file, lock) {
             (Some(pid_file), Some(lock)) => Some(PrivateRedis { pid_file, lock }),
             (None, None) => None,
@@ -271,24 +259,14 @@ mod tests {
         fn start() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let child = Command::new("redis-server")
-                .args([
-                    "--port",
-                    "0",
-                    "--unixsocket",
-                    "redis.sock",
-                    "--save",
-                    "",
-                    "--pidfile",
-                ])
+                .args(["--port", "0", "--unixsocket", "redis.sock", "--save", "", "--pidfile"])
                 .arg(dir.path().join("redis.pid"))
                 .current_dir(dir.path())
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
             fs::write(dir.path().join("lock"), "").unwrap();
-            while !fs::read_to_string(dir.path().join("redis.pid"))
-                .is_ok_and(|pid| pid.ends_with('\n'))
-            {
+            while !fs::read_to_string(dir.path().join("redis.pid")).is_ok_and(|pid| pid.ends_with('\n')) {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Self { dir, child }
@@ -335,10 +313,7 @@ mod tests {
     fn a_dismissed_keeper_touches_nothing() {
         let mark = unique();
         let mut child = left_over(&mark);
-        assert_eq!(
-            keep(&b"q"[..], &orders(&mark, None), SUCCESSION),
-            Outcome::Dismissed
-        );
+        assert_eq!(keep(&b"q"[..], &orders(&mark, None), SUCCESSION), Outcome::Dismissed);
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -349,10 +324,7 @@ mod tests {
         let mut redis = Redis::start();
         let outcome = keep(io::empty(), &redis.orders(), Duration::from_millis(200));
         assert_eq!(outcome, Outcome::RedisEnded);
-        assert!(
-            redis.child.wait().unwrap().success(),
-            "Redis was not ended gently"
-        );
+        assert!(redis.child.wait().unwrap().success(), "Redis was not ended gently");
     }
 
     #[test]
@@ -360,10 +332,7 @@ mod tests {
         let mut redis = Redis::start();
         let lock = File::open(redis.dir.path().join("lock")).unwrap();
         lock.try_lock().unwrap();
-        assert_eq!(
-            keep(io::empty(), &redis.orders(), SUCCESSION),
-            Outcome::RedisTakenOver
-        );
+        assert_eq!(keep(io::empty(), &redis.orders(), SUCCESSION), Outcome::RedisTakenOver);
         assert!(redis.child.try_wait().unwrap().is_none());
     }
 
@@ -405,19 +374,10 @@ mod tests {
             pid_file: "/data/redis.pid".into(),
             lock: "/data/lock".into(),
         };
-        spawn_program(&program, "abc/", Some(&redis))
-            .unwrap()
-            .dismiss();
-        let args: Vec<_> = fs::read_to_string(&told)
-            .unwrap()
-            .lines()
-            .map(OsString::from)
-            .collect();
+        spawn_program(&program, "abc/", Some(&redis)).unwrap().dismiss();
+        let args: Vec<_> = fs::read_to_string(&told).unwrap().lines().map(OsString::from).collect();
         assert_eq!(args[0], "keeper");
-        assert_eq!(
-            Orders::parse(args[1..].to_vec()),
-            Ok(orders("abc/", Some(redis)))
-        );
+        assert_eq!(Orders::parse(args[1..].to_vec()), Ok(orders("abc/", Some(redis))));
         assert_eq!(fs::read(dir.path().join("word")).unwrap(), [DISMISSED]);
     }
 

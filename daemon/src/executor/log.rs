@@ -110,10 +110,7 @@ mod tests {
         log.line("one\ntwo");
         log.clone().line("three");
         let text = fs::read_to_string(log.path()).unwrap();
-        let lines: Vec<_> = text
-            .lines()
-            .map(|line| line.split_once(' ').unwrap())
-            .collect();
+        let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap()).collect();
         assert_eq!(
             lines.iter().map(|line| line.1).collect::<Vec<_>>(),
             ["one", "two", "three"]

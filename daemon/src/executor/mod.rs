@@ -8,3 +8,4 @@ pub mod keeper;
 pub mod log;
 pub mod process;
 pub mod run;
+pub mod supervise;

@@ -137,8 +137,7 @@ impl Tool {
     }
 
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.args
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -172,11 +171,7 @@ impl Tool {
     /// Runs the program to its end. Each line of its output goes to `on_stdout`, each of its error output
     /// to the run's log. When the run's token is cancelled the whole group gets SIGTERM, after the grace
     /// time SIGKILL, and the answer is `Interrupted`. Dropping the future kills at once.
-    pub async fn run(
-        self,
-        context: &RunContext,
-        mut on_stdout: impl FnMut(&str) + Send,
-    ) -> Result<Exit, RunError> {
+    pub async fn run(self, context: &RunContext, mut on_stdout: impl FnMut(&str) + Send) -> Result<Exit, RunError> {
         if context.cancel.is_cancelled() {
             return Err(RunError::Interrupted);
         }
@@ -193,8 +188,7 @@ impl Tool {
         let guard = Guard::new(&child, mark);
 
         let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
-        let mut stderr =
-            LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
+        let mut stderr = LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
         let mut tail = VecDeque::with_capacity(TAIL);
         let stdin = child.stdin.take();
         let request = self.stdin.as_deref().unwrap_or_default();
@@ -260,9 +254,7 @@ impl Tool {
             stderr: tail.into(),
         };
         if interrupted {
-            context
-                .log
-                .line(&format!("interrupted: {}", exit.in_words()));
+            context.log.line(&format!("interrupted: {}", exit.in_words()));
             return Err(RunError::Interrupted);
         }
         if !exit.success() {

@@ -31,9 +31,7 @@ impl Input<'_> {
 
     /// The real path of an input file that may be left out.
     pub(super) fn optional_file(&self, name: &str) -> Result<Option<PathBuf>, RunError> {
-        self.text(name)
-            .map(|path| self.open(name, path))
-            .transpose()
+        self.text(name).map(|path| self.open(name, path)).transpose()
     }
 
     fn open(&self, name: &str, path: &str) -> Result<PathBuf, RunError> {
@@ -95,13 +93,11 @@ pub(super) fn create_folder(context: &RunContext, name: &str) -> Result<PathBuf,
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    std::fs::write(path, bytes)
-        .map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
+    std::fs::write(path, bytes).map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, RunError> {
-    std::fs::read(path)
-        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", path.display())))
+    std::fs::read(path).map_err(|why| RunError::failed(format!("cannot read {}: {why}", path.display())))
 }
 
 /// Work that keeps a processor busy, off the threads that serve everything else.
@@ -125,13 +121,7 @@ pub(super) fn stem(name: &str) -> Option<String> {
     let stem = Path::new(name).file_stem()?.to_string_lossy();
     let mut stem: String = stem
         .chars()
-        .map(|c| {
-            if c.is_control() || c == '\u{fffd}' {
-                '_'
-            } else {
-                c
-            }
-        })
+        .map(|c| if c.is_control() || c == '\u{fffd}' { '_' } else { c })
         .collect();
     stem.truncate(stem.floor_char_boundary(LONGEST));
     let stem = stem.trim();

@@ -16,12 +16,18 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Reads a Redis URL and puts our connection settings on it.
 pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
-    let info = url.into_connection_info().map_err(|error| StoreError::Url(error.to_string()))?;
+    let info = url
+        .into_connection_info()
+        .map_err(|error| StoreError::Url(error.to_string()))?;
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let tcp = TcpSettings::default()
         .set_nodelay(true)
         .set_user_timeout(Duration::from_secs(10))
-        .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3)));
+        .set_keepalive(
+            TcpKeepalive::new()
+                .with_time(Duration::from_secs(10))
+                .with_interval(Duration::from_secs(3)),
+        );
     Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
 }
 

@@ -57,8 +57,8 @@ pub struct StoreOptions {
     pub keep_events: u64,
     /// How long a run is held for an owner that is not heard of.
     pub lease: Duration,
-    /// Attempts of one run before it is FAILED as lost.
-    pub max_attempts: u32,
+    /// How often one run may be lost before it is FAILED.
+    pub max_lost: u32,
 }
 
 #[derive(Clone)]
@@ -99,11 +99,23 @@ pub struct Submit<'a> {
 
 /// The decision of a submit (R2-R4).
 pub enum Decision {
-    Hit { input_changed: bool, records: TaskRecords },
-    Joined { state: StageState, run: RunId },
-    Started { reason: String, run: RunId },
+    Hit {
+        input_changed: bool,
+        records: TaskRecords,
+    },
+    Joined {
+        state: StageState,
+        run: RunId,
+    },
+    Started {
+        reason: String,
+        run: RunId,
+    },
     /// A hit, if its files are still there: look, and ask again.
-    Verify { token: String, artifacts: String },
+    Verify {
+        token: String,
+        artifacts: String,
+    },
     /// Somebody else wrote this stage: adopt or ignore it, and ask again.
     Foreign(ForeignJson),
 }
@@ -136,6 +148,17 @@ pub enum Outcome {
     Failed {
         error: String,
     },
+}
+
+/// Whose runs [`Store::reap`] takes back.
+#[derive(Debug, Clone, Copy)]
+pub enum Reap<'a> {
+    /// Those whose lease has run out.
+    Expired,
+    /// Those of a daemon that is known to be gone.
+    Gone(&'a str),
+    /// Those of a daemon that gives them back itself.
+    HandedBack(&'a str),
 }
 
 /// A finished result of an existing Python worker, taken over.
@@ -233,7 +256,10 @@ impl<'a> Args<'a> {
 async fn limited<T>(call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "no answer within {} s",
+            CALL_TIMEOUT.as_secs()
+        ))),
     }
 }
 
@@ -264,8 +290,17 @@ impl Store {
     pub fn open(options: StoreOptions, names: impl IntoIterator<Item = NodeName>) -> Result<Self, StoreError> {
         let info = connection::connection_info(&options.url)?;
         let redis = connection::connect(info.clone())?;
-        let names = names.into_iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" ");
-        Ok(Self { redis, info, options, names })
+        let names = names
+            .into_iter()
+            .map(|name| name.to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
+        Ok(Self {
+            redis,
+            info,
+            options,
+            names,
+        })
     }
 
     pub fn database(&self) -> i64 {
@@ -348,7 +383,10 @@ impl Store {
 
     /// One task: its own stages and what foreign workers wrote (S2), with the last sequence number.
     pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
-        let args = self.args().with("task", task.as_str()).with("names", self.names.as_str());
+        let args = self
+            .args()
+            .with("task", task.as_str())
+            .with("names", self.names.as_str());
         let (records, seq): (redis::Value, u64) = self.run(&scripts::READ, args).await?;
         Ok((record::task_records(records)?, seq))
     }
@@ -374,12 +412,7 @@ impl Store {
     }
 
     /// Renews the lease and records progress. False: the run has lost its stage.
-    pub async fn beat(
-        &self,
-        fence: &Fence,
-        progress: Option<f64>,
-        message: Option<&str>,
-    ) -> Result<bool, StoreError> {
+    pub async fn beat(&self, fence: &Fence, progress: Option<f64>, message: Option<&str>) -> Result<bool, StoreError> {
         let args = self
             .args()
             .fence(fence)
@@ -393,7 +426,11 @@ impl Store {
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome) -> Result<bool, StoreError> {
         let args = self.args().fence(fence);
         let args = match outcome {
-            Outcome::Success { output, reusable, artifacts } => args
+            Outcome::Success {
+                output,
+                reusable,
+                artifacts,
+            } => args
                 .with("outcome", "SUCCESS")
                 .with("output", output.as_str())
                 .with("reusable", if *reusable { "1" } else { "0" })
@@ -413,9 +450,15 @@ impl Store {
 
     /// Cancels what is in flight; None for an unknown task.
     pub async fn cancel(&self, task: &TaskId, node: Option<&NodeName>) -> Result<Option<Vec<NodeName>>, StoreError> {
-        let args = self.args().with("task", task.as_str()).with_some("name", node.map(NodeName::as_str));
+        let args = self
+            .args()
+            .with("task", task.as_str())
+            .with_some("name", node.map(NodeName::as_str));
         let (known, cancelled): (bool, Vec<String>) = self.run(&scripts::CANCEL, args).await?;
-        let cancelled = cancelled.iter().map(|name| record::parse(name)).collect::<Result<_, _>>()?;
+        let cancelled = cancelled
+            .iter()
+            .map(|name| record::parse(name))
+            .collect::<Result<_, _>>()?;
         Ok(known.then_some(cancelled))
     }
 
@@ -430,18 +473,24 @@ impl Store {
         record::deletion(answer)
     }
 
-    /// Takes back the runs of a queue whose lease has run out, or all of a daemon that is known to be gone.
-    pub async fn reap(&self, queue: &str, owner: Option<&str>) -> Result<u64, StoreError> {
+    /// Takes runs of a queue back: they wait again, as the next attempt.
+    pub async fn reap(&self, queue: &str, whose: Reap<'_>) -> Result<u64, StoreError> {
+        let (owner, handed_back) = match whose {
+            Reap::Expired => (None, false),
+            Reap::Gone(owner) => (Some(owner), false),
+            Reap::HandedBack(owner) => (Some(owner), true),
+        };
         let error = format!(
             "the run was lost {} times: each time its daemon ended or was not heard of for {:.0} s",
-            self.options.max_attempts,
+            self.options.max_lost,
             self.options.lease.as_secs_f64()
         );
         let args = self
             .args()
             .with("queue", queue)
             .with_some("owner", owner)
-            .with("max_attempts", self.options.max_attempts.to_string())
+            .with_some("handed_back", handed_back.then_some("1"))
+            .with("max_lost", self.options.max_lost.to_string())
             .with("error_short", short_json(&error, SHORT_ERROR))
             .with("error", json_string(&error));
         self.run(&scripts::REAP, args).await
@@ -485,7 +534,10 @@ impl Store {
             .with("output", adoption.output)
             .with("reusable", if adoption.reusable { "1" } else { "0" })
             .with_some("error", adoption.error.map(json_string))
-            .with_some("error_short", adoption.error.map(|error| short_json(error, SHORT_ERROR)))
+            .with_some(
+                "error_short",
+                adoption.error.map(|error| short_json(error, SHORT_ERROR)),
+            )
             .with("duration_ms", adoption.duration_ms.to_string())
             .with("ended", adoption.ended_ms.to_string())
             .with("path", json_string(adoption.path));
@@ -519,8 +571,19 @@ impl Store {
         let [hits, joins, misses, saved_ms] = stats.map(Option::unwrap_or_default);
         Ok(Totals {
             seq,
-            tasks: TaskCounts { pending, running, completed, failed, cancelled },
-            reuse: ReuseTotals { hits, joins, misses, saved_seconds: saved_ms as f64 / 1000.0 },
+            tasks: TaskCounts {
+                pending,
+                running,
+                completed,
+                failed,
+                cancelled,
+            },
+            reuse: ReuseTotals {
+                hits,
+                joins,
+                misses,
+                saved_seconds: saved_ms as f64 / 1000.0,
+            },
         })
     }
 
@@ -530,9 +593,20 @@ impl Store {
         let next = next
             .iter()
             .filter_map(|member| member.split_once('|'))
-            .map(|(task, node)| Ok(QueuedRun { task_id: record::parse(task)?, task_name: record::parse(node)? }))
+            .map(|(task, node)| {
+                Ok(QueuedRun {
+                    task_id: record::parse(task)?,
+                    task_name: record::parse(node)?,
+                })
+            })
             .collect::<Result<_, StoreError>>()?;
-        Ok(QueueInfo { name: name.to_owned(), slots, running, pending, next })
+        Ok(QueueInfo {
+            name: name.to_owned(),
+            slots,
+            running,
+            pending,
+            next,
+        })
     }
 
     /// Deliveries that are due, held for `hold`; and the time until the next one, when there is one.
@@ -541,8 +615,10 @@ impl Store {
         limit: u32,
         hold: Duration,
     ) -> Result<(Vec<Delivery>, Option<Duration>), StoreError> {
-        let args =
-            self.args().with("limit", limit.to_string()).with("hold_ms", hold.as_millis().to_string());
+        let args = self
+            .args()
+            .with("limit", limit.to_string())
+            .with("hold_ms", hold.as_millis().to_string());
         let (next_ms, taken): (i64, Vec<redis::Value>) = self.run(&scripts::OUTBOX_TAKE, args).await?;
         let next = (next_ms >= 0 || !taken.is_empty()).then(|| Duration::from_millis(next_ms.max(0).unsigned_abs()));
         Ok((record::deliveries(taken)?, next))
@@ -550,7 +626,8 @@ impl Store {
 
     /// Fixes what a delivery sends; the first body given stays. None: the delivery is gone.
     pub async fn outbox_body(&self, id: &str, body: &str) -> Result<Option<String>, StoreError> {
-        self.run(&scripts::OUTBOX_BODY, self.args().with("id", id).with("body", body)).await
+        self.run(&scripts::OUTBOX_BODY, self.args().with("id", id).with("body", body))
+            .await
     }
 
     /// Records how a try went: sent, given up, or to be tried again after `retry`.
@@ -579,13 +656,25 @@ impl Store {
             return Ok(None);
         }
         let mut range = redis::cmd("XRANGE");
-        range.arg("onceover:events").arg(format!("({seq}-0")).arg("+").arg("COUNT").arg(limit);
+        range
+            .arg("onceover:events")
+            .arg(format!("({seq}-0"))
+            .arg("+")
+            .arg("COUNT")
+            .arg(limit);
         let entries: Vec<(String, Vec<String>)> = limited(range.query_async(&mut redis)).await?;
-        let first = entries.first().and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());
+        let first = entries
+            .first()
+            .and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());
         match first {
             Some(first) if first != seq + 1 => Ok(None),
             None if last > seq => Ok(None),
-            _ => Ok(Some(entries.into_iter().filter_map(|(_, fields)| fields.into_iter().nth(1)).collect())),
+            _ => Ok(Some(
+                entries
+                    .into_iter()
+                    .filter_map(|(_, fields)| fields.into_iter().nth(1))
+                    .collect(),
+            )),
         }
     }
 
@@ -606,7 +695,8 @@ impl Store {
         info.arg("persistence").arg("memory");
         let rest: String = limited(info.query_async(&mut redis)).await.unwrap_or_default();
         let field = |text: &str, name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
         };
         Ok((
             field(&server, "valkey_version").or_else(|| field(&server, "redis_version")),
@@ -628,7 +718,12 @@ mod tests {
     #[test]
     fn short_json_keeps_its_limit_and_whole_characters() {
         assert_eq!(short_json("fine", 20), "\"fine\"");
-        for text in ["x".repeat(500), "字幕".repeat(300), "\u{1}".repeat(400), "a\"\\".repeat(200)] {
+        for text in [
+            "x".repeat(500),
+            "字幕".repeat(300),
+            "\u{1}".repeat(400),
+            "a\"\\".repeat(200),
+        ] {
             let json = short_json(&text, 120);
             assert!(json.len() <= 120, "{} bytes", json.len());
             assert!(serde_json::from_str::<String>(&json).unwrap().ends_with('…'));

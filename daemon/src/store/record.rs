@@ -65,7 +65,8 @@ pub(super) fn parse<T: FromStr>(text: &str) -> Result<T, StoreError>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|error: T::Err| unexpected(format!("'{text}': {error}")))
+    text.parse()
+        .map_err(|error: T::Err| unexpected(format!("'{text}': {error}")))
 }
 
 fn convert<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
@@ -79,8 +80,13 @@ fn raw(json: &str) -> Result<Box<RawValue>, StoreError> {
 
 impl StageRecord {
     pub(super) fn from_fields(fields: HashMap<String, String>) -> Result<Self, StoreError> {
-        let state = fields.get("state").ok_or_else(|| unexpected("a stage record has no state"))?;
-        Ok(Self { state: parse(state)?, fields })
+        let state = fields
+            .get("state")
+            .ok_or_else(|| unexpected("a stage record has no state"))?;
+        Ok(Self {
+            state: parse(state)?,
+            fields,
+        })
     }
 
     fn text(&self, field: &str) -> Option<&str> {
@@ -180,6 +186,7 @@ impl StageRecord {
             attempt: self.attempt(),
             revision: self.number("rev"),
             queue: self.queue().to_owned(),
+            runner: self.text("runner").map(str::to_owned),
             progress: self.text("progress").and_then(|text| text.parse().ok()),
             message: self.json_text("message"),
             reason: self.text("reason").map(str::to_owned),
@@ -192,7 +199,9 @@ impl StageRecord {
             ended_at: self.ended(),
             duration: self.duration(),
             error: self.json_text("error_short"),
-            callback_status: self.text("callback_status").and_then(|text| text.parse::<CallbackStatus>().ok()),
+            callback_status: self
+                .text("callback_status")
+                .and_then(|text| text.parse::<CallbackStatus>().ok()),
         }
     }
 }
@@ -203,7 +212,10 @@ impl TaskRecords {
     }
 
     pub fn stage(&self, node: &NodeName) -> Option<&StageRecord> {
-        self.stages.iter().find(|(name, _)| name == node).map(|(_, record)| record)
+        self.stages
+            .iter()
+            .find(|(name, _)| name == node)
+            .map(|(_, record)| record)
     }
 
     pub fn text(&self, field: &str) -> Option<&str> {
@@ -226,14 +238,24 @@ impl TaskRecords {
 
 pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
     let (task, stages, foreign): (HashMap<String, String>, Vec<Value>, Vec<String>) = convert(value)?;
-    let mut records = TaskRecords { task, ..TaskRecords::default() };
+    let mut records = TaskRecords {
+        task,
+        ..TaskRecords::default()
+    };
     let mut stages = stages.into_iter();
     while let (Some(name), Some(fields)) = (stages.next(), stages.next()) {
         let name: String = convert(name)?;
-        records.stages.push((parse(&name)?, StageRecord::from_fields(convert(fields)?)?));
+        records
+            .stages
+            .push((parse(&name)?, StageRecord::from_fields(convert(fields)?)?));
     }
     for entry in foreign.chunks_exact(3) {
-        let json = ForeignJson { key: String::new(), sha: String::new(), ttl: parse(&entry[1])?, json: entry[2].clone() };
+        let json = ForeignJson {
+            key: String::new(),
+            sha: String::new(),
+            ttl: parse(&entry[1])?,
+            json: entry[2].clone(),
+        };
         records.foreign.push((parse(&entry[0])?, json));
     }
     Ok(records)
@@ -247,17 +269,29 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
         "hit" => {
             next();
             let changed: String = convert(next())?;
-            Decision::Hit { input_changed: changed == "true", records: task_records(next())? }
+            Decision::Hit {
+                input_changed: changed == "true",
+                records: task_records(next())?,
+            }
         }
         "join" => {
             let (state, run): (String, String) = (convert(next())?, convert(next())?);
-            Decision::Joined { state: parse(&state)?, run: parse(&run)? }
+            Decision::Joined {
+                state: parse(&state)?,
+                run: parse(&run)?,
+            }
         }
         "run" => {
             let (reason, run): (String, String) = (convert(next())?, convert(next())?);
-            Decision::Started { reason, run: parse(&run)? }
+            Decision::Started {
+                reason,
+                run: parse(&run)?,
+            }
         }
-        "verify" => Decision::Verify { token: convert(next())?, artifacts: convert(next())? },
+        "verify" => Decision::Verify {
+            token: convert(next())?,
+            artifacts: convert(next())?,
+        },
         "foreign" => Decision::Foreign(ForeignJson {
             key: convert(next())?,
             sha: convert(next())?,
@@ -276,9 +310,13 @@ pub(super) fn deletion(answer: Vec<Value>) -> Result<Deletion, StoreError> {
     }
     let counts: Vec<u64> = answer.map(convert).collect::<Result<_, _>>()?;
     match counts[..] {
-        [records, projections, queued, deliveries, known] => {
-            Ok(Deletion::Removed(Removed { records, projections, queued, deliveries, known: known > 0 }))
-        }
+        [records, projections, queued, deliveries, known] => Ok(Deletion::Removed(Removed {
+            records,
+            projections,
+            queued,
+            deliveries,
+            known: known > 0,
+        })),
         _ => Err(unexpected("the delete script answered something else")),
     }
 }
@@ -291,7 +329,11 @@ pub(super) fn page(answer: Vec<Value>) -> Result<Page, StoreError> {
         Some((score, task)) => Some((parse(score)?, parse(task)?)),
         None => None,
     };
-    Ok(Page { next, seq, items: answer.map(convert).collect::<Result<_, _>>()? })
+    Ok(Page {
+        next,
+        seq,
+        items: answer.map(convert).collect::<Result<_, _>>()?,
+    })
 }
 
 pub(super) fn deliveries(taken: Vec<Value>) -> Result<Vec<Delivery>, StoreError> {

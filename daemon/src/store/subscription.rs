@@ -45,7 +45,9 @@ impl Subscription {
                     }
                     let mut messages = pubsub.into_on_message();
                     while let Some(message) = messages.next().await {
-                        let Ok(json) = message.get_payload::<String>() else { continue };
+                        let Ok(json) = message.get_payload::<String>() else {
+                            continue;
+                        };
                         if sender.send(Notice::Event(json)).await.is_err() {
                             return;
                         }

@@ -43,9 +43,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                     return (!self.line.is_empty()).then(|| self.take());
                 }
             };
-            let is_end = |byte: &u8| {
-                *byte == b'\n' || (self.ends == Ends::NewlineOrReturn && *byte == b'\r')
-            };
+            let is_end = |byte: &u8| *byte == b'\n' || (self.ends == Ends::NewlineOrReturn && *byte == b'\r');
             let end = buffer.iter().position(is_end);
             let part = &buffer[..end.unwrap_or(buffer.len())];
             let room = self.limit.saturating_sub(self.line.len());
@@ -100,9 +98,6 @@ mod tests {
         let mut text = vec![b'x'; 90_000];
         text.extend_from_slice(b"\ny\n");
         let lines = lines(&text, 64 * 1024, Ends::Newline).await;
-        assert_eq!(
-            lines.iter().map(String::len).collect::<Vec<_>>(),
-            [65_536, 1]
-        );
+        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [65_536, 1]);
     }
 }

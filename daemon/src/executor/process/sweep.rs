@@ -36,9 +36,7 @@ pub fn sweep(mark_prefix: &str) -> usize {
     if mark_prefix.is_empty() {
         return 0;
     }
-    kill_where(|environ| {
-        variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
-    })
+    kill_where(|environ| variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes())))
 }
 
 /// Sweeps until nothing is left, at most for the given time; whether nothing was left. Blocks.
@@ -59,8 +57,7 @@ pub(crate) fn marked(mark_prefix: &str) -> Vec<i32> {
     pids()
         .filter(|pid| {
             environ(*pid).is_some_and(|environ| {
-                variable(&environ, RUN_VARIABLE)
-                    .is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
+                variable(&environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
             })
         })
         .collect()
@@ -72,13 +69,10 @@ fn kill_where(wanted: impl Fn(&[u8]) -> bool) -> usize {
         .filter(|pid| {
             // The descriptor stands for one process, so a number that was given to another one in
             // between is noticed by reading the environment again.
-            let Some(fd) =
-                Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-            else {
+            let Some(fd) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
                 return false;
             };
-            environ(*pid).is_some_and(|environ| wanted(&environ))
-                && pidfd_send_signal(&fd, Signal::KILL).is_ok()
+            environ(*pid).is_some_and(|environ| wanted(&environ)) && pidfd_send_signal(&fd, Signal::KILL).is_ok()
         })
         .count()
 }

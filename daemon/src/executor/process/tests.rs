@@ -37,8 +37,7 @@ async fn cancel_at_first_line(fixture: &Fixture, tool: Tool) -> Duration {
 #[tokio::test]
 async fn cancel_ends_the_whole_group() {
     let fixture = Fixture::bare();
-    let tool = shell("sleep 60 & sh -c 'sleep 60 & wait' & echo ready; wait")
-        .grace(Duration::from_secs(30));
+    let tool = shell("sleep 60 & sh -c 'sleep 60 & wait' & echo ready; wait").grace(Duration::from_secs(30));
     let took = cancel_at_first_line(&fixture, tool).await;
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
@@ -46,8 +45,7 @@ async fn cancel_ends_the_whole_group() {
 #[tokio::test]
 async fn cancel_kills_what_ignores_sigterm_after_the_grace_time() {
     let fixture = Fixture::bare();
-    let tool = shell("trap '' TERM; echo ready; while :; do sleep 1; done")
-        .grace(Duration::from_millis(300));
+    let tool = shell("trap '' TERM; echo ready; while :; do sleep 1; done").grace(Duration::from_millis(300));
     let took = cancel_at_first_line(&fixture, tool).await;
     assert!(took >= Duration::from_millis(300), "{took:?}");
 }
@@ -55,23 +53,18 @@ async fn cancel_kills_what_ignores_sigterm_after_the_grace_time() {
 #[tokio::test]
 async fn cancel_reaches_a_process_that_made_its_own_session() {
     let fixture = Fixture::bare();
-    cancel_at_first_line(
-        &fixture,
-        shell("setsid sh -c 'echo ready; exec sleep 60' & wait"),
-    )
-    .await;
+    cancel_at_first_line(&fixture, shell("setsid sh -c 'echo ready; exec sleep 60' & wait")).await;
 }
 
 #[tokio::test]
 async fn a_normal_exit_leaves_neither_background_nor_daemonised_processes() {
     let fixture = Fixture::bare();
     // They hold its output open as well.
-    let exit =
-        shell("sleep 60 & setsid sh -c '>up; sleep 60' & until [ -e up ]; do :; done; echo end")
-            .current_dir(&fixture.context.dir)
-            .run(&fixture.context, |_| {})
-            .await
-            .unwrap();
+    let exit = shell("sleep 60 & setsid sh -c '>up; sleep 60' & until [ -e up ]; do :; done; echo end")
+        .current_dir(&fixture.context.dir)
+        .run(&fixture.context, |_| {})
+        .await
+        .unwrap();
     assert!(exit.success(), "{exit:?}");
     assert_eq!(marked(&fixture.context.mark), [0; 0]);
 }
@@ -87,11 +80,7 @@ async fn an_untraceable_process_that_holds_the_output_open_does_not_make_a_run_h
         .await
         .unwrap();
     assert_eq!(lines, ["done"]);
-    assert!(
-        start.elapsed() < Duration::from_secs(7),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -212,10 +201,7 @@ async fn a_program_that_cannot_be_started_is_named_with_what_to_do() {
         .run(&fixture.context, |_| {})
         .await
         .unwrap_err();
-    assert!(
-        error.to_string().contains("onceover-no-such-program"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("onceover-no-such-program"), "{error}");
     let missing = io::Error::from(io::ErrorKind::NotFound);
     assert!(cannot_start("ffprobe".as_ref(), &missing).contains("apt-get install ffmpeg"));
 }
@@ -225,10 +211,7 @@ async fn a_run_that_was_cancelled_before_starts_nothing() {
     let fixture = Fixture::bare();
     fixture.context.cancel.cancel();
     let touched = fixture.path("touched");
-    let result = Tool::new("touch")
-        .arg(&touched)
-        .run(&fixture.context, |_| {})
-        .await;
+    let result = Tool::new("touch").arg(&touched).run(&fixture.context, |_| {}).await;
     assert!(matches!(result, Err(RunError::Interrupted)));
     assert!(!touched.exists());
 }

@@ -53,10 +53,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             audio.display()
         )));
     }
-    Ok(Object::from_iter([(
-        "audio_path".into(),
-        json!(path_text(&audio)),
-    )]))
+    Ok(Object::from_iter([("audio_path".into(), json!(path_text(&audio)))]))
 }
 
 #[cfg(test)]
@@ -79,18 +76,11 @@ mod tests {
         let fixture = fixture(clip::video_with_tone, "-clip %d 'a': [b].mp4");
         let output = run(&fixture.context).await.unwrap();
         let path = Path::new(output["audio_path"].as_str().unwrap());
-        assert_eq!(
-            path,
-            fixture.context.dir.join("audio/-clip %d 'a': [b].wav")
-        );
+        assert_eq!(path, fixture.context.dir.join("audio/-clip %d 'a': [b].wav"));
         let bytes = fs::read(path).unwrap();
         assert_eq!(&bytes[..4], b"RIFF");
         assert_eq!(u16::from_le_bytes([bytes[22], bytes[23]]), 1, "channels");
-        assert_eq!(
-            u32::from_le_bytes(bytes[24..28].try_into().unwrap()),
-            16000,
-            "rate"
-        );
+        assert_eq!(u32::from_le_bytes(bytes[24..28].try_into().unwrap()), 16000, "rate");
         assert_eq!(u16::from_le_bytes([bytes[34], bytes[35]]), 16, "bits");
         let seconds = (bytes.len() - 44) as f64 / 32000.0;
         assert!((1.9..2.2).contains(&seconds), "{seconds}");
@@ -109,10 +99,7 @@ mod tests {
     async fn a_file_that_is_no_video_says_so() {
         let fixture = fixture(|path| fs::write(path, "hello").unwrap(), "text.mp4");
         let error = run(&fixture.context).await.unwrap_err().to_string();
-        assert!(
-            error.contains("text.mp4") && error.contains("it said"),
-            "{error}"
-        );
+        assert!(error.contains("text.mp4") && error.contains("it said"), "{error}");
     }
 
     #[tokio::test]

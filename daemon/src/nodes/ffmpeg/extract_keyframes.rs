@@ -18,10 +18,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let video = input.file("video_path")?;
     let wanted = input.count("keyframe_sample_count")?;
     if !probe::media(context, &video).await?.has_video() {
-        return Err(RunError::failed(format!(
-            "{} has no video track",
-            video.display()
-        )));
+        return Err(RunError::failed(format!("{} has no video track", video.display())));
     }
     let folder = create_folder(context, "images/keyframes")?;
     context.progress.report(0.0, Some("counting frames".into()));
@@ -52,13 +49,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
 }
 
 /// Writes `frame_0001.jpg` ... and gives how many there are.
-async fn extract(
-    context: &RunContext,
-    video: &Path,
-    folder: &Path,
-    sample: u64,
-    total: u64,
-) -> Result<u64, RunError> {
+async fn extract(context: &RunContext, video: &Path, folder: &Path, sample: u64, total: u64) -> Result<u64, RunError> {
     // The folder is the working folder, so that a `%` in its path is no part of the pattern.
     let exit = Ffmpeg::new()
         .input(video)
@@ -68,15 +59,7 @@ async fn extract(
             "-vf",
             &format!("select='{}'", selection(sample, total)),
         ])
-        .args([
-            "-fps_mode",
-            "vfr",
-            "-q:v",
-            "2",
-            "-f",
-            "image2",
-            "frame_%04d.jpg",
-        ])
+        .args(["-fps_mode", "vfr", "-q:v", "2", "-f", "image2", "frame_%04d.jpg"])
         .current_dir(folder)
         .run(context, |advance| {
             if let Advance::Frames(done) = advance {
@@ -92,10 +75,7 @@ async fn extract(
     }
     let files = std::fs::read_dir(folder)
         .map_err(|why| RunError::failed(format!("cannot read {}: {why}", folder.display())))?;
-    Ok(files
-        .flatten()
-        .filter(|file| is_picture(&file.path()))
-        .count() as u64)
+    Ok(files.flatten().filter(|file| is_picture(&file.path())).count() as u64)
 }
 
 fn clear(folder: &Path) -> Result<(), RunError> {
@@ -130,9 +110,7 @@ mod tests {
     fn indices(sample: u64, total: u64) -> Vec<u64> {
         match sample {
             1 => vec![0],
-            _ => (0..sample)
-                .map(|k| k * (total - 1) / (sample - 1))
-                .collect(),
+            _ => (0..sample).map(|k| k * (total - 1) / (sample - 1)).collect(),
         }
     }
 
@@ -162,19 +140,11 @@ mod tests {
     fn the_selection_keeps_exactly_the_evenly_spaced_frames() {
         for total in 1..=130 {
             for sample in 1..=total {
-                assert_eq!(
-                    selected(sample, total),
-                    indices(sample, total),
-                    "{sample} of {total}"
-                );
+                assert_eq!(selected(sample, total), indices(sample, total), "{sample} of {total}");
             }
         }
         for (sample, total) in [(100, 107_892), (9_999, 215_784), (7, 1_000_003)] {
-            assert_eq!(
-                selected(sample, total),
-                indices(sample, total),
-                "{sample} of {total}"
-            );
+            assert_eq!(selected(sample, total), indices(sample, total), "{sample} of {total}");
         }
     }
 
@@ -199,12 +169,7 @@ mod tests {
         names.sort();
         assert_eq!(
             names,
-            [
-                "frame_0001.jpg",
-                "frame_0002.jpg",
-                "frame_0003.jpg",
-                "frame_0004.jpg"
-            ]
+            ["frame_0001.jpg", "frame_0002.jpg", "frame_0003.jpg", "frame_0004.jpg"]
         );
         assert!(fixture.progress.borrow().percent >= 99.0);
         assert!(fixture.context.node.output_is_reusable(&output));
@@ -214,10 +179,7 @@ mod tests {
     async fn more_frames_than_there_are_gives_all_and_one_gives_the_first() {
         for (count, frames) in [(json!(null), 30), (json!(1), 1), (json!(29), 29)] {
             let fixture = fixture("clip.mkv", count);
-            assert_eq!(
-                run(&fixture.context).await.unwrap()["keyframe_files_count"],
-                frames
-            );
+            assert_eq!(run(&fixture.context).await.unwrap()["keyframe_files_count"], frames);
         }
     }
 

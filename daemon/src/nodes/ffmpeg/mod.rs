@@ -29,12 +29,7 @@ fn file_argument(path: &Path) -> OsString {
 
 /// Limits on what an input may make ffmpeg or ffprobe open; stands before the input.
 fn limits() -> [&'static str; 4] {
-    [
-        "-protocol_whitelist",
-        "file,pipe",
-        "-format_whitelist",
-        FORMATS,
-    ]
+    ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS]
 }
 
 /// An ffmpeg that reads one file.
@@ -80,11 +75,7 @@ impl Ffmpeg {
     }
 
     /// Only exit code 0 is success: an ffmpeg that was ended early prints `progress=end`, too.
-    async fn run(
-        self,
-        context: &RunContext,
-        mut on_advance: impl FnMut(Advance) + Send,
-    ) -> Result<Exit, RunError> {
+    async fn run(self, context: &RunContext, mut on_advance: impl FnMut(Advance) + Send) -> Result<Exit, RunError> {
         self.tool
             .run(context, |line| {
                 if let Some(advance) = Advance::parse(line) {
@@ -97,10 +88,7 @@ impl Ffmpeg {
 
 /// The error for an ffmpeg that failed.
 fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
-    let refused = exit
-        .stderr
-        .iter()
-        .any(|line| line.contains("Format not on whitelist"));
+    let refused = exit.stderr.iter().any(|line| line.contains("Format not on whitelist"));
     let advice = if refused {
         "; playlists and other files that refer to files are not read"
     } else {
@@ -142,10 +130,7 @@ mod tests {
 
     #[test]
     fn progress_lines_are_read_and_others_skipped() {
-        assert_eq!(
-            Advance::parse("out_time_us=2500000"),
-            Some(Advance::Seconds(2.5))
-        );
+        assert_eq!(Advance::parse("out_time_us=2500000"), Some(Advance::Seconds(2.5)));
         assert_eq!(Advance::parse("frame= 12"), Some(Advance::Frames(12)));
         for other in [
             "out_time_us=N/A",
@@ -185,15 +170,7 @@ mod clip {
     }
 
     pub(super) fn video_without_sound(path: &Path) {
-        make(
-            path,
-            &[
-                "-f",
-                "lavfi",
-                "-i",
-                "testsrc=duration=1:size=160x120:rate=15",
-            ],
-        );
+        make(path, &["-f", "lavfi", "-i", "testsrc=duration=1:size=160x120:rate=15"]);
     }
 
     /// A tone of the given length.

@@ -49,9 +49,9 @@ impl Media {
 
     /// A cover picture is no video.
     pub(super) fn has_video(&self) -> bool {
-        self.streams.iter().any(|stream| {
-            stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0
-        })
+        self.streams
+            .iter()
+            .any(|stream| stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0)
     }
 
     /// Seconds, where the file says.
@@ -83,11 +83,7 @@ pub(super) enum CountBy {
 }
 
 /// The number of frames of the first video stream; 0 if it cannot be found out.
-pub(super) async fn count_frames(
-    context: &RunContext,
-    path: &Path,
-    by: CountBy,
-) -> Result<u64, RunError> {
+pub(super) async fn count_frames(context: &RunContext, path: &Path, by: CountBy) -> Result<u64, RunError> {
     #[derive(Deserialize)]
     struct Counted {
         #[serde(default)]
@@ -111,11 +107,7 @@ pub(super) async fn count_frames(
         .unwrap_or(0))
 }
 
-async fn ffprobe<T: DeserializeOwned>(
-    context: &RunContext,
-    path: &Path,
-    args: &[&str],
-) -> Result<T, RunError> {
+async fn ffprobe<T: DeserializeOwned>(context: &RunContext, path: &Path, args: &[&str]) -> Result<T, RunError> {
     let mut json = String::new();
     let exit = Tool::new("ffprobe")
         .args(["-hide_banner", "-v", "error", "-of", "json"])

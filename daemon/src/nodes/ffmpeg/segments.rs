@@ -128,11 +128,7 @@ mod tests {
 
     #[test]
     fn limits_include_cues_of_exactly_that_length() {
-        let cues = vec![
-            cue(1, 2.1, 3.1, None),
-            cue(2, 4.1, 34.1, None),
-            cue(3, 5.0, 5.0, None),
-        ];
+        let cues = vec![cue(1, 2.1, 3.1, None), cue(2, 4.1, 34.1, None), cue(3, 5.0, 5.0, None)];
         assert_eq!(selection().segments(cues, "wav").len(), 2);
     }
 
@@ -157,11 +153,7 @@ mod tests {
 
     #[test]
     fn pieces_are_ordered_by_id_and_none_overwrites_another() {
-        let cues = vec![
-            cue(7, 0.0, 2.0, None),
-            cue(2, 0.0, 2.0, None),
-            cue(7, 3.0, 5.0, None),
-        ];
+        let cues = vec![cue(7, 0.0, 2.0, None), cue(2, 0.0, 2.0, None), cue(7, 3.0, 5.0, None)];
         let flat = Selection {
             by_speaker: false,
             ..selection()

@@ -40,12 +40,8 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             selection.min, selection.max
         )));
     }
-    let cues = cues::parse(&subtitles, &read(&subtitles)?).map_err(|why| {
-        RunError::failed(format!(
-            "the subtitles {} cannot be used: {why}",
-            subtitles.display()
-        ))
-    })?;
+    let cues = cues::parse(&subtitles, &read(&subtitles)?)
+        .map_err(|why| RunError::failed(format!("the subtitles {} cannot be used: {why}", subtitles.display())))?;
     let all = cues.len();
     let segments = selection.segments(cues, &form.format);
     if segments.is_empty() {
@@ -58,10 +54,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     }
     let media = probe::media(context, &audio).await?;
     if !media.has_audio() {
-        return Err(RunError::failed(format!(
-            "{} has no audio track",
-            audio.display()
-        )));
+        return Err(RunError::failed(format!("{} has no audio track", audio.display())));
     }
 
     let folder = create_folder(context, "audio/segments")?;
@@ -74,11 +67,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         seeks_exactly: media.seeks_exactly(),
     };
     let pieces = cutter
-        .cut_all(
-            &segments,
-            workers(&input)?,
-            input.number("concurrent_timeout")?,
-        )
+        .cut_all(&segments, workers(&input)?, input.number("concurrent_timeout")?)
         .await?;
     let outcome = Outcome {
         folder: &folder,
@@ -88,10 +77,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         by_speaker: selection.by_speaker,
     };
     if outcome.cut().next().is_none() {
-        let why = outcome
-            .pieces
-            .iter()
-            .find_map(|piece| piece.result.as_ref().err());
+        let why = outcome.pieces.iter().find_map(|piece| piece.result.as_ref().err());
         return Err(RunError::failed(format!(
             "none of the {} pieces of {} could be cut; the first: {}",
             segments.len(),
@@ -154,19 +140,11 @@ struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     /// Gives the pieces in the order of the segments, whichever was ready first.
-    async fn cut_all(
-        &self,
-        segments: &'a [Segment],
-        workers: usize,
-        seconds: f64,
-    ) -> Result<Vec<Piece<'a>>, RunError> {
+    async fn cut_all(&self, segments: &'a [Segment], workers: usize, seconds: f64) -> Result<Vec<Piece<'a>>, RunError> {
         let all = segments.len();
         let cutting = async {
             let mut pieces = Vec::with_capacity(all);
-            let cuts: Vec<_> = segments
-                .iter()
-                .map(|segment| self.cut(segment).boxed())
-                .collect();
+            let cuts: Vec<_> = segments.iter().map(|segment| self.cut(segment).boxed()).collect();
             let mut cuts = stream::iter(cuts).buffered(workers);
             while let Some(piece) = cuts.next().await {
                 pieces.push(piece?);
@@ -205,9 +183,8 @@ impl<'a> Cutter<'a> {
     async fn encode(&self, segment: &Segment, path: &Path) -> Result<u64, RunError> {
         let cue = &segment.cue;
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|why| {
-                RunError::failed(format!("cannot create {}: {why}", folder.display()))
-            })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|why| RunError::failed(format!("cannot create {}: {why}", folder.display())))?;
         }
         let times = [
             "-ss".to_owned(),
@@ -293,10 +270,7 @@ impl Outcome<'_> {
     /// The contents of `split_info.json`.
     fn info(&self) -> Value {
         let (cut, all) = (self.cut().count(), self.pieces.len());
-        let segments: Vec<_> = self
-            .cut()
-            .map(|(segment, size)| self.info_of(segment, size))
-            .collect();
+        let segments: Vec<_> = self.cut().map(|(segment, size)| self.info_of(segment, size)).collect();
         let failed: Vec<_> = self
             .pieces
             .iter()
@@ -415,8 +389,7 @@ mod tests {
     }
 
     fn info(output: &Object) -> Value {
-        serde_json::from_slice(&fs::read(output["split_info_file"].as_str().unwrap()).unwrap())
-            .unwrap()
+        serde_json::from_slice(&fs::read(output["split_info_file"].as_str().unwrap()).unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -444,9 +417,7 @@ mod tests {
         let first = folder.join("by_speaker/SPEAKER_00/segment_001_SPEAKER_00.wav");
         assert_eq!(fs::metadata(&first).unwrap().len(), 48_078);
         assert_eq!(
-            fs::metadata(folder.join("segments/segment_004.wav"))
-                .unwrap()
-                .len(),
+            fs::metadata(folder.join("segments/segment_004.wav")).unwrap().len(),
             64_078
         );
         let info = info(&output);
@@ -457,10 +428,7 @@ mod tests {
                 "speaker": "SPEAKER_00", "file_path": first, "file_size": 48_078,
             })
         );
-        assert_eq!(
-            info["speaker_groups"]["SPEAKER_00"]["files"],
-            json!([first])
-        );
+        assert_eq!(info["speaker_groups"]["SPEAKER_00"]["files"], json!([first]));
         assert_eq!(fixture.progress.borrow().percent, 100.0);
         assert!(fixture.context.node.output_is_reusable(&output));
     }
@@ -494,10 +462,7 @@ mod tests {
                 })
             });
             let output = run(&fixture.context).await.unwrap();
-            let path = info(&output)["segments"][0]["file_path"]
-                .as_str()
-                .unwrap()
-                .to_owned();
+            let path = info(&output)["segments"][0]["file_path"].as_str().unwrap().to_owned();
             let media = probe::media(&fixture.context, path.as_ref()).await.unwrap();
             let seconds = media.duration().unwrap();
             assert!((1.8..2.3).contains(&seconds), "{format}: {seconds}");
@@ -541,10 +506,7 @@ mod tests {
             "{error}"
         );
         let long = json!({"min_segment_duration": 50, "max_segment_duration": 60});
-        let error = run(&fixture("a.srt", SRT, long).context)
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = run(&fixture("a.srt", SRT, long).context).await.unwrap_err().to_string();
         assert!(error.contains("none of the 4 cues"), "{error}");
     }
 
@@ -553,10 +515,7 @@ mod tests {
         let mut fixture = fixture("speakers.srt", SRT, json!({}));
         let (tone, speakers) = (fixture.path("tone.wav"), fixture.path("speakers.srt"));
         fixture.stage("ffmpeg.extract_audio", json!({"audio_path": "/other.wav"}));
-        fixture.stage(
-            "audio_separator.separate_vocals",
-            json!({"vocal_audio": tone}),
-        );
+        fixture.stage("audio_separator.separate_vocals", json!({"vocal_audio": tone}));
         fixture.stage(
             "wservice.generate_subtitle_files",
             json!({"subtitle_path": "/other.srt", "subtitle_files": {"with_speakers": speakers}}),

@@ -26,11 +26,7 @@ pub(in crate::nodes) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Cue>, Str
     let is_json = path
         .extension()
         .is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"));
-    let cues = if is_json {
-        parse_json(bytes)
-    } else {
-        parse_srt(bytes)
-    }?;
+    let cues = if is_json { parse_json(bytes) } else { parse_srt(bytes) }?;
     if cues.is_empty() {
         return Err("it has no cues".into());
     }
@@ -66,9 +62,9 @@ fn split_speaker(text: &str) -> (Option<&str>, &str) {
     let tag = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match tag {
         Some((label, rest))
-            if label.strip_prefix("SPEAKER_").is_some_and(|id| {
-                !id.is_empty() && id.chars().all(|c| c.is_alphanumeric() || c == '_')
-            }) =>
+            if label
+                .strip_prefix("SPEAKER_")
+                .is_some_and(|id| !id.is_empty() && id.chars().all(|c| c.is_alphanumeric() || c == '_')) =>
         {
             (Some(label), rest.trim_start())
         }
@@ -101,12 +97,9 @@ fn cue_of(segment: &Value, position: u64, is_array: bool) -> Result<Cue, String>
             .find_map(|name| segment.get(*name).filter(|value| !value.is_null()))
     };
     let time = |names: &[&str]| {
-        field(names).and_then(Value::as_f64).ok_or_else(|| {
-            format!(
-                "its segment {position} has no number '{}'",
-                names[names.len() - 1]
-            )
-        })
+        field(names)
+            .and_then(Value::as_f64)
+            .ok_or_else(|| format!("its segment {position} has no number '{}'", names[names.len() - 1]))
     };
     let text = |name: &str| field(&[name]).and_then(Value::as_str).map(str::trim);
     let (start, end, confidence): (&[_], &[_], _) = if is_array {
@@ -136,15 +129,7 @@ mod tests {
 
     fn short(cues: &[Cue]) -> Vec<(u64, f64, f64, Option<&str>, &str)> {
         cues.iter()
-            .map(|cue| {
-                (
-                    cue.id,
-                    cue.start,
-                    cue.end,
-                    cue.speaker.as_deref(),
-                    cue.text.as_str(),
-                )
-            })
+            .map(|cue| (cue.id, cue.start, cue.end, cue.speaker.as_deref(), cue.text.as_str()))
             .collect()
     }
 
@@ -171,7 +156,8 @@ mod tests {
 
     #[test]
     fn json_cues_come_from_segments_or_an_array() {
-        let object = r#"{"segments":[{"id":5,"start":1,"end":2.5,"text":" a ","speaker":"Dr. Lee","speaker_confidence":0.5}]}"#;
+        let object =
+            r#"{"segments":[{"id":5,"start":1,"end":2.5,"text":" a ","speaker":"Dr. Lee","speaker_confidence":0.5}]}"#;
         let cues = parse("a.JSON".as_ref(), object.as_bytes()).unwrap();
         assert_eq!(short(&cues), [(5, 1.0, 2.5, Some("Dr. Lee"), "a")]);
         assert_eq!(cues[0].confidence, Some(0.5.into()));

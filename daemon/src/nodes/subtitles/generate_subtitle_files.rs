@@ -28,20 +28,13 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         folder: create_folder(context, "subtitles")?,
         base: base_name(input.text("output_filename"), &transcript),
         language: input.text("language").unwrap_or("unknown").to_owned(),
-        audio_duration: context
-            .input
-            .get("audio_duration")
-            .cloned()
-            .unwrap_or(json!(0)),
+        audio_duration: context.input.get("audio_duration").cloned().unwrap_or(json!(0)),
         source: source.to_owned(),
     };
     let is_explicit = input.source_stage("diarization_file").is_none();
     let (output, notes) = compute(move || {
         let segments = parse_transcript(&read(&transcript)?).map_err(|why| {
-            RunError::failed(format!(
-                "the transcript {} cannot be used: {why}",
-                transcript.display()
-            ))
+            RunError::failed(format!("the transcript {} cannot be used: {why}", transcript.display()))
         })?;
         let mut notes = Vec::new();
         let turns = match diarization.map(|path| read_turns(&path)).transpose() {
@@ -54,11 +47,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             }
         };
         let output = files.write(&segments, &turns)?;
-        notes.push(format!(
-            "{} segments, {} speaker turns",
-            segments.len(),
-            turns.len()
-        ));
+        notes.push(format!("{} segments, {} speaker turns", segments.len(), turns.len()));
         Ok((output, notes))
     })
     .await?;
@@ -74,9 +63,7 @@ fn diarization_file(context: &RunContext) -> Result<Option<PathBuf>, RunError> {
     let input = Input(context);
     match input.optional_file("diarization_file") {
         Err(why) if input.source_stage("diarization_file").is_some() => {
-            context
-                .log
-                .line(&format!("no subtitles with speakers: {why}"));
+            context.log.line(&format!("no subtitles with speakers: {why}"));
             Ok(None)
         }
         result => result,
@@ -84,12 +71,8 @@ fn diarization_file(context: &RunContext) -> Result<Option<PathBuf>, RunError> {
 }
 
 fn read_turns(path: &Path) -> Result<Vec<Turn>, RunError> {
-    parse_diarization(&read(path)?).map_err(|why| {
-        RunError::failed(format!(
-            "the diarization {} cannot be used: {why}",
-            path.display()
-        ))
-    })
+    parse_diarization(&read(path)?)
+        .map_err(|why| RunError::failed(format!("the diarization {} cannot be used: {why}", path.display())))
 }
 
 /// What the files are called: as asked for, else like the transcript.
@@ -181,10 +164,7 @@ fn speaker_srt(segments: &[Segment], turns: &[Turn]) -> Vec<u8> {
             )
         })
         .collect();
-    compose_srt(
-        cues.iter()
-            .map(|(start, end, text)| (*start, *end, text.as_str())),
-    )
+    compose_srt(cues.iter().map(|(start, end, text)| (*start, *end, text.as_str())))
 }
 
 fn word_timestamps(segments: &[Segment]) -> Value {
@@ -243,7 +223,8 @@ mod tests {
     const NODE: &str = "wservice.generate_subtitle_files";
 
     fn transcript() -> String {
-        let word = |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end, "probability": 0.5});
+        let word =
+            |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end, "probability": 0.5});
         json!({"metadata": {}, "segments": [
             {"id": 1, "start": 0.5, "end": 2.9, "text": " Good morning all.", "words": [
                 word(" Good", 0.5, 1.0), word(" morning", 1.0, 1.6), word(" all.", 1.7, 2.9)]},
@@ -277,10 +258,7 @@ mod tests {
         let output = run(&fixture.context).await.unwrap();
         let folder = fixture.context.dir.join("subtitles");
         assert_eq!(output["subtitle_path"], json!(folder.join("meeting.srt")));
-        assert_eq!(
-            output["json_path"],
-            json!(folder.join("meeting_subtitle.json"))
-        );
+        assert_eq!(output["json_path"], json!(folder.join("meeting_subtitle.json")));
         assert_eq!(
             output["subtitle_files"],
             json!({
@@ -301,14 +279,10 @@ mod tests {
              2\n00:00:01,700 --> 00:00:02,900\n[SPEAKER_01] all.\n\n\
              3\n00:00:03,000 --> 00:01:01,235\n[SPEAKER_01] Hi Ann, ready?\n\n"
         );
-        let words: Value =
-            serde_json::from_str(&text(&output["subtitle_files"]["word_timestamps"])).unwrap();
+        let words: Value = serde_json::from_str(&text(&output["subtitle_files"]["word_timestamps"])).unwrap();
         assert_eq!(words["format"], "word_timestamps");
         assert_eq!(words["total_segments"], 2);
-        assert_eq!(
-            words["segments"][1]["srt_time"],
-            "00:00:03,000 --> 00:01:01,235"
-        );
+        assert_eq!(words["segments"][1]["srt_time"], "00:00:03,000 --> 00:01:01,235");
         assert_eq!(
             words["segments"][0]["words"][0],
             json!({"word": " Good", "start": 0.5, "end": 1.0, "confidence": 0.5})
@@ -333,15 +307,9 @@ mod tests {
     fn after_stages(diarization: &str) -> Fixture {
         let mut fixture = Fixture::of(NODE, |_| json!({}));
         let transcript = fixture.file("transcribe_data_t1.json", transcript());
-        fixture.stage(
-            "faster_whisper.transcribe_audio",
-            json!({"segments_file": transcript}),
-        );
+        fixture.stage("faster_whisper.transcribe_audio", json!({"segments_file": transcript}));
         let file = fixture.file("diarization.json", diarization);
-        fixture.stage(
-            "pyannote_audio.diarize_speakers",
-            json!({"diarization_file": file}),
-        );
+        fixture.stage("pyannote_audio.diarize_speakers", json!({"diarization_file": file}));
         fixture.resolve(&Object::new());
         fixture
     }
@@ -352,10 +320,7 @@ mod tests {
         let output = run(&fixture.context).await.unwrap();
         assert!(output["subtitle_files"].get("with_speakers").is_some());
         let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
-        assert_eq!(
-            full["metadata"]["data_source"],
-            "faster_whisper.transcribe_audio"
-        );
+        assert_eq!(full["metadata"]["data_source"], "faster_whisper.transcribe_audio");
     }
 
     #[tokio::test]
@@ -391,11 +356,7 @@ mod tests {
             })
         });
         let output = run(&fixture.context).await.unwrap();
-        let keys: Vec<_> = output["subtitle_files"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .collect();
+        let keys: Vec<_> = output["subtitle_files"].as_object().unwrap().keys().collect();
         assert_eq!(keys, ["basic", "json"]);
         assert_eq!(
             output["subtitle_path"],

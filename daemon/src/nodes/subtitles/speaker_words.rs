@@ -44,10 +44,7 @@ fn by_words(words: &[Word], timeline: &[Turn], pieces: &mut Vec<Piece>) {
         let Some(speaker) = speaker_at(f64::midpoint(word.start, word.end), timeline) else {
             return;
         };
-        match pieces[first..]
-            .last_mut()
-            .filter(|piece| piece.speaker == speaker)
-        {
+        match pieces[first..].last_mut().filter(|piece| piece.speaker == speaker) {
             Some(piece) => {
                 piece.end = word.end;
                 piece.text.push_str(&word.word);
@@ -65,10 +62,7 @@ fn by_words(words: &[Word], timeline: &[Turn], pieces: &mut Vec<Piece>) {
 /// The first turn the time lies in; else the nearest. Of two that are equally near, the later wins only if its
 /// middle is nearer than that of the first turn of the speaker found so far.
 fn speaker_at(time: f64, timeline: &[Turn]) -> Option<&str> {
-    if let Some(turn) = timeline
-        .iter()
-        .find(|turn| (turn.start..=turn.end).contains(&time))
-    {
+    if let Some(turn) = timeline.iter().find(|turn| (turn.start..=turn.end).contains(&time)) {
         return Some(&turn.speaker);
     }
     let to_edge = |turn: &Turn| (time - turn.start).abs().min((time - turn.end).abs());
@@ -106,8 +100,7 @@ mod tests {
 
     #[test]
     fn the_worked_example_of_words_across_a_speaker_change() {
-        let word =
-            |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end});
+        let word = |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end});
         let transcript = json!({"segments": [
             {"start": 0.0, "end": 4.0, "text": " We start now stop.", "words": [
                 word(" We", 0.0, 0.5), word(" start", 0.5, 1.5), word(" now", 2.3, 2.7), word(" stop.", 3.0, 4.0),
@@ -135,10 +128,7 @@ mod tests {
                 "words": [{"word": text, "start": start, "end": start + 1.0}]})
         };
         let turns = json!([{"start": 0, "end": 9, "speaker": "A"}]);
-        assert_eq!(
-            merged(json!([segment(0.0, "a"), segment(1.0, "b")]), turns).len(),
-            2
-        );
+        assert_eq!(merged(json!([segment(0.0, "a"), segment(1.0, "b")]), turns).len(), 2);
     }
 
     #[test]

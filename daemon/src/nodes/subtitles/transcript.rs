@@ -42,9 +42,7 @@ pub(in crate::nodes) fn parse_transcript(bytes: &[u8]) -> Result<Vec<Segment>, S
     segments
         .into_iter()
         .enumerate()
-        .map(|(position, json)| {
-            segment(json).map_err(|why| format!("its segment {} {why}", position + 1))
-        })
+        .map(|(position, json)| segment(json).map_err(|why| format!("its segment {} {why}", position + 1)))
         .collect()
 }
 
@@ -56,8 +54,7 @@ pub(in crate::nodes) fn parse_diarization(bytes: &[u8]) -> Result<Vec<Turn>, Str
     }
     let segments = segments_of(json, &["speaker_enhanced_segments", "segments"])?;
     let turn = |(position, json): (usize, Value)| -> Result<Turn, String> {
-        let (start, end) =
-            times(&json).map_err(|why| format!("its segment {} {why}", position + 1))?;
+        let (start, end) = times(&json).map_err(|why| format!("its segment {} {why}", position + 1))?;
         let speaker = json
             .get("speaker")
             .and_then(Value::as_str)
@@ -93,19 +90,11 @@ fn segments_of(json: Value, fields: &[&str]) -> Result<Vec<Value>, String> {
 
 fn segment(json: Value) -> Result<Segment, String> {
     let (start, end) = times(&json)?;
-    let words = json
-        .get("words")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let words = json.get("words").and_then(Value::as_array).into_iter().flatten();
     Ok(Segment {
         start,
         end,
-        text: json
-            .get("text")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .into(),
+        text: json.get("text").and_then(Value::as_str).unwrap_or_default().into(),
         words: words.filter_map(|json| word(json, start, end)).collect(),
         json,
     })
@@ -167,11 +156,7 @@ mod tests {
             "speaker_enhanced_segments":[{"start":0,"end":1,"speaker":"B"}]}"#;
         assert_eq!(parse_diarization(text.as_bytes()).unwrap()[0].speaker, "B");
         let failed = r#"{"success":false,"error":{"message":"x"}}"#;
-        assert!(
-            parse_diarization(failed.as_bytes())
-                .unwrap_err()
-                .contains("failed")
-        );
+        assert!(parse_diarization(failed.as_bytes()).unwrap_err().contains("failed"));
         assert!(
             parse_diarization(br#"[{"start":0,"end":1}]"#)
                 .unwrap_err()

@@ -94,12 +94,12 @@ local function change(t, n, r, fields)
   if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
 end
 
-local SUMMARY_FIELDS = { 'state', 'run', 'attempt', 'rev', 'queue', 'progress', 'message', 'reason', 'restore', 'hits',
+local SUMMARY_FIELDS = { 'state', 'run', 'attempt', 'rev', 'queue', 'runner', 'progress', 'message', 'reason', 'restore', 'hits',
   'joins', 'saved_ms', 'queued', 'started', 'ended', 'duration_ms', 'error_short', 'callback_status' }
 
 local function summary(r)
   return '{"status":"' .. r.state .. '","run_id":' .. quoted(r.run) .. ',"attempt":' .. (r.attempt or '1')
-    .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","progress":' .. (r.progress or 'null')
+    .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
     .. ',"message":' .. (r.message or 'null') .. ',"reason":' .. quoted(r.reason)
     .. ',"forced":' .. ((r.restore == '1' and in_flight(r.state)) and 'true' or 'false')
     .. ',"reuse_hits":' .. (r.hits or '0') .. ',"joins":' .. (r.joins or '0')

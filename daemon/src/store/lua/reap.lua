@@ -1,5 +1,6 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that is known to
--- be gone. Arguments: queue, owner?, max_attempts, error, error_short (JSON). Answers the number taken back.
+-- be gone. A run handed back by its own daemon as that ends does not count as lost. Arguments: queue, owner?,
+-- handed_back?, max_lost, error, error_short (JSON). Answers the number taken back.
 
 local members
 if A.owner then
@@ -15,11 +16,12 @@ for _, member in ipairs(members) do
     local r = load(t, n)
     if r and r.state == 'RUNNING' and r.run == run and r.attempt == attempt then
       taken = taken + 1
-      if tonumber(attempt) >= tonumber(A.max_attempts) then
+      local lost = tonumber(r.lost or 0) + (A.handed_back and 0 or 1)
+      if lost >= tonumber(A.max_lost) then
         end_run(t, n, r, 'FAILED', { error = A.error, error_short = A.error_short })
       else
         change(t, n, r, { state = 'PENDING', owner = false, lease = false, started = false, progress = false,
-          message = false })
+          message = false, lost = int(lost) })
         call('ZADD', queue_key(r.queue), r.qseq, queue_member(t, n))
         project(t, n, r)
         settle(t)

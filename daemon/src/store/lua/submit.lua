@@ -97,7 +97,7 @@ local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
   queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
-  error = false, error_short = false, owner = false, lease = false, input = A.input, input_pub = A.input_pub,
+  error = false, error_short = false, owner = false, lease = false, lost = false, input = A.input, input_pub = A.input_pub,
   fp = A.fp, path = A.path, callback = A.callback, ignored = A.ignore or r.adopted or r.ignored or false,
   res_input = restore == '1' and r.input or false, runs = int(tonumber(r.runs or 0) + 1) }
 if A.url then

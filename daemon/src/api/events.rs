@@ -1,0 +1,166 @@
+//! Every change as server-sent events, resumable by `Last-Event-ID` (S6).
+
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event as Sse, KeepAlive},
+    },
+};
+use futures_util::Stream;
+use onceover_common::{Event, Problem};
+use serde::Deserialize;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{ApiError, AppState, extract::Params};
+use crate::{hub::Change, store::Store};
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(events))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct EventParams {
+    /// Sequence number of the last event seen, where the header `Last-Event-ID` cannot be sent.
+    last_event_id: Option<u64>,
+}
+
+/// One message of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the stream in the API document")]
+struct Message {
+    /// Sequence number.
+    id: String,
+    /// `change`, or `reset`: changes after the asked-for one are gone, read everything again.
+    event: String,
+    /// The change, as JSON.
+    data: Event,
+}
+
+/// Events sent on at a time from the store.
+const CATCH_UP: usize = 500;
+
+/// Follow every change
+///
+/// `id` is the sequence number, `event` is `change` (the data is the event) or `reset`. Without `Last-Event-ID` it
+/// begins with what happens next.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    params(EventParams, ("Last-Event-ID" = Option<u64>, Header, description = "Sequence number of the last event seen")),
+    responses((status = 200, body = Message, content_type = "text/event-stream"),
+        (status = 422, body = Problem, content_type = "application/problem+json")))]
+async fn events(
+    State(state): State<AppState>,
+    Params(params): Params<EventParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let last = match header.filter(|text| !text.is_empty()) {
+        Some(text) => Some(
+            text.parse::<u64>()
+                .map_err(|_| Problem::invalid_field("Last-Event-ID", "it must be the sequence number of an event"))?,
+        ),
+        None => params.last_event_id,
+    };
+    // Listen first, then read what was before: nothing falls between.
+    let changes = state.engine.hub.changes();
+    let reader = Reader {
+        store: state.engine.store.clone(),
+        last: last.unwrap_or_else(|| state.engine.hub.seq()),
+        behind: last.is_some(),
+        changes,
+        ready: VecDeque::new(),
+        stop: state.stop.clone(),
+    };
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
+    Ok(axum::response::Sse::new(reader.stream())
+        .keep_alive(keep_alive)
+        .into_response())
+}
+
+struct Reader {
+    store: Store,
+    /// Sequence number of the last event sent.
+    last: u64,
+    /// There may be events in the store that were not sent.
+    behind: bool,
+    changes: Receiver<Change>,
+    ready: VecDeque<Sse>,
+    stop: CancellationToken,
+}
+
+impl Reader {
+    fn stream(self) -> impl Stream<Item = Result<Sse, Infallible>> {
+        futures_util::stream::unfold(self, |mut reader| async move {
+            loop {
+                if let Some(event) = reader.ready.pop_front() {
+                    return Some((Ok(event), reader));
+                }
+                if reader.behind {
+                    reader.catch_up().await;
+                    continue;
+                }
+                let change = tokio::select! {
+                    () = reader.stop.cancelled() => return None,
+                    change = reader.changes.recv() => change,
+                };
+                match change {
+                    Ok(Change::Event { seq, json }) if seq > reader.last => {
+                        if seq == reader.last + 1 {
+                            reader.push(seq, &json);
+                        } else {
+                            reader.behind = true;
+                        }
+                    }
+                    Ok(Change::Event { .. }) => {}
+                    Ok(Change::Reset { seq }) => reader.reset(seq),
+                    Err(RecvError::Lagged(_)) => reader.behind = true,
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
+    }
+
+    fn push(&mut self, seq: u64, json: &str) {
+        self.last = seq;
+        self.ready
+            .push_back(Sse::default().id(seq.to_string()).event("change").data(json));
+    }
+
+    fn reset(&mut self, seq: u64) {
+        self.last = seq;
+        self.behind = false;
+        self.ready
+            .push_back(Sse::default().id(seq.to_string()).event("reset").data("{}"));
+    }
+
+    async fn catch_up(&mut self) {
+        match self.store.events_after(self.last, CATCH_UP).await {
+            Ok(Some(missed)) => {
+                self.behind = missed.len() == CATCH_UP;
+                for json in missed {
+                    if let Ok(event) = serde_json::from_str::<Event>(&json) {
+                        self.push(event.seq, &json);
+                    }
+                }
+            }
+            Ok(None) => match self.store.totals().await {
+                Ok(totals) => self.reset(totals.seq),
+                Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            },
+            // Redis is away; the client waits with us.
+            Err(_) => {
+                tokio::select! {
+                    () = self.stop.cancelled() => self.behind = false,
+                    () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                }
+            }
+        }
+    }
+}

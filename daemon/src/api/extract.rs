@@ -1,0 +1,123 @@
+//! Extractors whose refusals are problem documents that name the field (O4).
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
+    http::request::Parts,
+};
+use onceover_common::{NodeName, Problem, TaskId};
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+/// A JSON body that may be left out.
+pub struct OptionalBody<T>(pub T);
+
+fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value: serde_json::Value = serde::Deserialize::deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| Problem::new(400, "not-json", "Not JSON", format!("the body is not JSON: {error}")))?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.inner().to_string();
+        // A missing field is reported at its parent; its name is in the message.
+        let field = match cause
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split('`').next())
+        {
+            Some(missing) if path == "." => missing.to_owned(),
+            Some(missing) => format!("{path}.{missing}"),
+            None if path == "." => "body".to_owned(),
+            None => path,
+        };
+        Problem::invalid_field(field, cause).into()
+    })
+}
+
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<bytes::Bytes, ApiError> {
+    bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
+        let status = rejection.status().as_u16();
+        let (slug, title) = if status == 413 {
+            ("too-large", "Body too large")
+        } else {
+            ("bad-body", "Body unreadable")
+        };
+        ApiError(Problem::new(status, slug, title, rejection.body_text()))
+    })
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        parse_body(&bytes(request, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = bytes(request, state).await?;
+        if bytes.trim_ascii().is_empty() || bytes.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
+        parse_body(&bytes).map(Self)
+    }
+}
+
+/// The query string.
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::invalid_field("query", rejection.body_text()).into()),
+        }
+    }
+}
+
+fn raw_path(path: Result<Path<Vec<(String, String)>>, PathRejection>) -> Result<Vec<(String, String)>, ApiError> {
+    path.map(|Path(parts)| parts)
+        .map_err(|rejection| Problem::invalid_field("path", rejection.body_text()).into())
+}
+
+fn part<'a>(parts: &'a [(String, String)], name: &str) -> &'a str {
+    parts.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+}
+
+/// `{task_id}` of the path.
+pub struct TaskPath(pub TaskId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parts = raw_path(Path::from_request_parts(parts, state).await)?;
+        let task = TaskId::parse(part(&parts, "task_id"));
+        task.map(Self)
+            .map_err(|error| Problem::invalid_field("task_id", error.to_string()).into())
+    }
+}
+
+/// `{task_id}` and `{task_name}` of the path.
+pub struct StagePath(pub TaskId, pub NodeName);
+
+impl<S: Send + Sync> FromRequestParts<S> for StagePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parts = raw_path(Path::from_request_parts(parts, state).await)?;
+        let task = TaskId::parse(part(&parts, "task_id"))
+            .map_err(|error| Problem::invalid_field("task_id", error.to_string()))?;
+        let node = NodeName::parse(part(&parts, "task_name"))
+            .map_err(|error| Problem::invalid_field("task_name", error.to_string()))?;
+        Ok(Self(task, node))
+    }
+}

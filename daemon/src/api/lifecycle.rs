@@ -1,0 +1,97 @@
+//! Cancel, delete, and run again.
+
+use axum::{Json, extract::State};
+use onceover_common::{
+    NodeName, Problem,
+    wire::{CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, SubmitResponse},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiError, AppState,
+    extract::{OptionalBody, Params, StagePath, TaskPath},
+};
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(cancel))
+        .routes(routes!(delete))
+        .routes(routes!(retry))
+        .routes(routes!(resubmit))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CancelParams {
+    /// Only this stage.
+    task_name: Option<String>,
+}
+
+/// Cancel what is in flight under a task
+///
+/// Runs that wait are taken from their queue, running ones are ended with all their processes.
+#[utoipa::path(delete, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = String, Path), CancelParams),
+    responses((status = 200, body = CancelResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn cancel(
+    State(state): State<AppState>,
+    TaskPath(task): TaskPath,
+    Params(params): Params<CancelParams>,
+) -> Result<Json<CancelResponse>, ApiError> {
+    let node = params.task_name.as_deref().map(NodeName::parse).transpose();
+    let node = node.map_err(|error| Problem::invalid_field("task_name", error.to_string()))?;
+    Ok(Json(state.engine.cancel(&task, node.as_ref()).await?))
+}
+
+/// Delete a task: its records, its files
+///
+/// Refused with 400 while stages are in flight, unless `force`; then their runs are ended first.
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/delete", tag = "tasks", params(("task_id" = String, Path)),
+    request_body(content = Option<DeleteRequest>),
+    responses((status = 200, body = DeleteReport), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn delete(
+    State(state): State<AppState>,
+    TaskPath(task): TaskPath,
+    OptionalBody(request): OptionalBody<DeleteRequest>,
+) -> Result<Json<DeleteReport>, ApiError> {
+    Ok(Json(state.engine.delete(&task, request.force).await?))
+}
+
+/// Resubmit the newest stage of a task, under the same task id
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/retry", tag = "tasks", params(("task_id" = String, Path)),
+    request_body(content = Option<ResubmitRequest>),
+    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn retry(
+    State(state): State<AppState>,
+    TaskPath(task): TaskPath,
+    OptionalBody(request): OptionalBody<ResubmitRequest>,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    Ok(Json(state.engine.resubmit(&task, None, request.reuse).await?))
+}
+
+/// Submit the stored request of a stage again, under the same task
+///
+/// With `"reuse": "never"` it runs whatever is stored; the former result stays until the new run succeeds (R8).
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/stages/{task_name}/resubmit", tag = "tasks",
+    params(("task_id" = String, Path), ("task_name" = String, Path)), request_body(content = Option<ResubmitRequest>),
+    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn resubmit(
+    State(state): State<AppState>,
+    StagePath(task, node): StagePath,
+    OptionalBody(request): OptionalBody<ResubmitRequest>,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    Ok(Json(state.engine.resubmit(&task, Some(&node), request.reuse).await?))
+}

@@ -1,0 +1,204 @@
+//! Logs of stages: a range of bytes, or as they grow.
+
+use std::{io::SeekFrom, path::PathBuf};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use onceover_common::{NodeName, Problem, TaskId};
+use serde::Deserialize;
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt, AsyncSeekExt},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiError, AppState,
+    extract::{Params, StagePath},
+};
+use crate::engine::EngineError;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(log))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LogParams {
+    /// Send what is written from now on too, until the run ends.
+    #[serde(default)]
+    follow: bool,
+    /// First byte to send, with `follow`.
+    #[serde(default)]
+    from: u64,
+}
+
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Read the log of a stage's newest run
+///
+/// Takes `Range: bytes=...`, also `bytes=-4096` for the end. With `follow=true` it goes on as the log grows, and ends
+/// when the run does.
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/log", tag = "tasks",
+    params(("task_id" = String, Path), ("task_name" = String, Path), LogParams),
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 206, body = String, content_type = "text/plain"),
+        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 416, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn log(
+    State(state): State<AppState>,
+    StagePath(task, node): StagePath,
+    Params(params): Params<LogParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    // Before the file: a run that ends between the two is then read to its end.
+    let growing = state.executor.live_log(&task, &node).map(|log| log.length());
+    let path = log_path(&state, &task, &node).await?;
+    let mut file = match File::open(&path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Problem::new(
+                404,
+                "no-log",
+                "No log",
+                format!("{node} of '{task}' has no log yet, or none any more"),
+            )
+            .into());
+        }
+        Err(error) => return Err(unreadable(&path, &error)),
+    };
+    if params.follow {
+        file.seek(SeekFrom::Start(params.from))
+            .await
+            .map_err(|error| unreadable(&path, &error))?;
+        let body = Body::from_stream(follow(file, growing, state.stop.clone()));
+        return Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response());
+    }
+    let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
+    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let Some((first, last)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {
+        return Err(Problem::new(
+            416,
+            "range",
+            "Range not satisfiable",
+            format!("the log has {length} bytes"),
+        )
+        .into());
+    };
+    file.seek(SeekFrom::Start(first))
+        .await
+        .map_err(|error| unreadable(&path, &error))?;
+    let body = Body::from_stream(tokio_util::io::ReaderStream::with_capacity(
+        file.take(last - first),
+        CHUNK,
+    ));
+    let length_header = (header::CONTENT_LENGTH, (last - first).to_string());
+    let text = (header::CONTENT_TYPE, TEXT.to_owned());
+    if range.is_none() {
+        return Ok(([text, length_header, (header::ACCEPT_RANGES, "bytes".into())], body).into_response());
+    }
+    let span = (header::CONTENT_RANGE, format!("bytes {first}-{}/{length}", last - 1));
+    Ok((StatusCode::PARTIAL_CONTENT, [text, length_header, span], body).into_response())
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn unreadable(path: &std::path::Path, error: &std::io::Error) -> ApiError {
+    tracing::error!(%error, path = %path.display(), "a log cannot be read");
+    Problem::new(
+        500,
+        "internal",
+        "Internal error",
+        format!("the log cannot be read: {error}"),
+    )
+    .into()
+}
+
+async fn log_path(state: &AppState, task: &TaskId, node: &NodeName) -> Result<PathBuf, ApiError> {
+    let (records, _) = state.engine.store.read(task).await?;
+    if records.is_empty() {
+        return Err(EngineError::UnknownTask(task.clone()).into());
+    }
+    let unknown = || EngineError::UnknownStage {
+        task: task.clone(),
+        node: node.clone(),
+    };
+    let folder = match records.stage(node) {
+        Some(record) => record.run_folder(),
+        None if records.foreign.iter().any(|(name, _)| name == node) => None,
+        None => return Err(unknown().into()),
+    };
+    let folder = folder.unwrap_or_else(|| "runs/none".into());
+    Ok(state.engine.task_folder(task).join(folder).join("run.log"))
+}
+
+/// First byte and the one after the last, of the first range asked for; None when it lies outside.
+fn byte_range(header: &str, length: u64) -> Option<(u64, u64)> {
+    let Some(range) = header
+        .strip_prefix("bytes=")
+        .and_then(|ranges| ranges.split(',').next())
+    else {
+        return Some((0, length));
+    };
+    let (first, last) = range.trim().split_once('-')?;
+    let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) => (first, last.saturating_add(1).min(length)),
+        (Ok(first), Err(_)) if last.is_empty() => (first, length),
+        (Err(_), Ok(suffix)) if first.is_empty() => (length.saturating_sub(suffix), length),
+        _ => return None,
+    };
+    (first < last).then_some((first, last))
+}
+
+/// Reads on as the log grows; ends when the run has ended and all is read, or when the daemon stops.
+fn follow(
+    file: File,
+    growing: Option<watch::Receiver<u64>>,
+    stop: CancellationToken,
+) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
+    futures_util::stream::try_unfold((file, growing, stop), |(mut file, mut growing, stop)| async move {
+        loop {
+            let mut buffer = vec![0; CHUNK];
+            if let Some(growing) = &mut growing {
+                growing.borrow_and_update();
+            }
+            let read = file.read(&mut buffer).await?;
+            if read > 0 {
+                buffer.truncate(read);
+                return Ok(Some((Bytes::from(buffer), (file, growing, stop))));
+            }
+            let Some(growth) = &mut growing else { return Ok(None) };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                // The writer is gone: what is left is read once more, then it is over.
+                changed = growth.changed() => if changed.is_err() { growing = None },
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::byte_range;
+
+    #[test]
+    fn ranges_are_cut_to_the_log() {
+        assert_eq!(byte_range("bytes=0-3", 10), Some((0, 4)));
+        assert_eq!(byte_range("bytes=4-", 10), Some((4, 10)));
+        assert_eq!(byte_range("bytes=-3", 10), Some((7, 10)));
+        assert_eq!(byte_range("bytes=-30", 10), Some((0, 10)));
+        assert_eq!(byte_range("bytes=5-99", 10), Some((5, 10)));
+        for outside in ["bytes=10-", "bytes=5-3", "bytes=-0", "bytes=x-y", "bytes=7"] {
+            assert_eq!(byte_range(outside, 10), None, "{outside}");
+        }
+        assert_eq!(byte_range("bytes=-5", 0), None);
+    }
+}

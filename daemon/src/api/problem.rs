@@ -1,0 +1,66 @@
+//! The API's one error type, and which HTTP status each error is.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use onceover_common::Problem;
+
+use crate::{engine::EngineError, store::StoreError};
+
+/// An error answer: `application/problem+json` (RFC 9457).
+#[derive(Debug)]
+pub struct ApiError(pub Problem);
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self(match error {
+            // Never fail open: no decision is better than a wrong one, and every call can be repeated.
+            StoreError::Unavailable(_) => Problem::new(
+                503,
+                "redis-unavailable",
+                "Redis is not available",
+                format!("{error}; nothing was decided, the request can be repeated as it is"),
+            ),
+            StoreError::Unexpected(_) | StoreError::Url(_) => {
+                tracing::error!(%error, "store");
+                Problem::new(500, "internal", "Internal error", error.to_string())
+            }
+        })
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EngineError::UnknownTask(_) => Self(Problem::new(404, "unknown-task", "Unknown task", detail)),
+            EngineError::UnknownStage { .. } => Self(Problem::new(404, "unknown-stage", "Unknown stage", detail)),
+            EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
+            EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
+            EngineError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).expect("a problem can be written as JSON");
+        let mut response = (status, body).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,124 @@
+//! Queues, the state of the daemon, health.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use onceover_common::{
+    Problem, keys,
+    wire::{Health, Queues, RedisInfo, SystemInfo},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{ApiError, AppState};
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(queues))
+        .routes(routes!(system))
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(health))
+}
+
+/// What runs and what waits, by resource class
+#[utoipa::path(get, path = "/v1/queues", tag = "system",
+    responses((status = 200, body = Queues), (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn queues(State(state): State<AppState>) -> Result<Json<Queues>, ApiError> {
+    let mut queues = Vec::new();
+    for (name, slots) in state.executor.slots() {
+        queues.push(state.engine.store.queue(name, *slots).await?);
+    }
+    Ok(Json(Queues { queues }))
+}
+
+/// The daemon and its Redis, counts, what reuse saved
+#[utoipa::path(get, path = "/v1/system", tag = "system", responses((status = 200, body = SystemInfo)))]
+async fn system(State(state): State<AppState>) -> Json<SystemInfo> {
+    let store = &state.engine.store;
+    let ping = store.ping().await;
+    let (version, append_only, _) = match &ping {
+        Ok(_) => store.server().await.unwrap_or_default(),
+        Err(_) => Default::default(),
+    };
+    // Redis away: what is left to say is said; `redis.up` tells.
+    let totals = match &ping {
+        Ok(_) => store.totals().await.unwrap_or_default(),
+        Err(_) => Default::default(),
+    };
+    Json(SystemInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: state.instance.to_string(),
+        started_at: state.started_at,
+        redis: RedisInfo {
+            mode: store.mode().into(),
+            url: store.public_url(),
+            database: store.database(),
+            up: ping.is_ok(),
+            latency_ms: ping
+                .ok()
+                .map(|time| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0),
+            version,
+            append_only,
+        },
+        events_channel: keys::events_channel(store.database()),
+        seq: totals.seq,
+        tasks: totals.tasks,
+        reuse: totals.reuse,
+        share: state.engine.roots.share().display().to_string(),
+        media_roots: state
+            .engine
+            .roots
+            .media()
+            .iter()
+            .map(|root| root.display().to_string())
+            .collect(),
+    })
+}
+
+fn answer(causes: Vec<String>) -> Response {
+    let healthy = causes.is_empty();
+    let health = Health {
+        status: if healthy { "healthy" } else { "unhealthy" }.into(),
+        service: "onceover".into(),
+        causes,
+    };
+    (
+        if healthy {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(health),
+    )
+        .into_response()
+}
+
+/// The process is alive
+#[utoipa::path(get, path = "/livez", tag = "system", responses((status = 200, body = Health)))]
+async fn livez() -> Response {
+    answer(Vec::new())
+}
+
+/// Submits can be decided now
+#[utoipa::path(get, path = "/readyz", tag = "system",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+async fn readyz(State(state): State<AppState>) -> Response {
+    let mut causes = Vec::new();
+    if state.stop.is_cancelled() {
+        causes.push("the daemon is stopping".to_owned());
+    }
+    if let Err(error) = state.engine.store.ping().await {
+        causes.push(error.to_string());
+    }
+    answer(causes)
+}
+
+/// The same as `/readyz`, where the older gateway had it
+#[utoipa::path(get, path = "/v1/tasks/health", tag = "system",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+async fn health(state: State<AppState>) -> Response {
+    readyz(state).await
+}

@@ -1,0 +1,193 @@
+//! Submit, read and list tasks.
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use onceover_common::{
+    NodeName, Problem, TaskId,
+    wire::{SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiError, AppState,
+    extract::{Body, Params, TaskPath},
+};
+use crate::{
+    engine::view::node_result,
+    store::{Page, TaskFilter},
+};
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(submit, list))
+        .routes(routes!(supported))
+        .routes(routes!(status))
+        .routes(routes!(result))
+        .routes(routes!(get))
+}
+
+/// Ask for a node to be run under a task
+///
+/// Answers at once: `completed` with the result when the stage has already succeeded (R2), `pending` when it is
+/// under way (R3) or was queued now (R4). Whatever is asked at the same moment, one run starts (R5).
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = SubmitRequest,
+    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn submit(
+    State(state): State<AppState>,
+    Body(request): Body<SubmitRequest>,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let request = state.engine.check(request)?;
+    Ok(Json(state.engine.submit(&request).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListParams {
+    /// pending, running, completed, failed or cancelled.
+    status: Option<String>,
+    /// Only tasks with a stage of this node.
+    node: Option<String>,
+    /// Text in the task id, a node name or an error; case does not matter.
+    search: Option<String>,
+    /// Tasks on a page, 1 to 500.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List tasks, newest first
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListParams),
+    responses((status = 200, body = TaskPage), (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn list(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Response, ApiError> {
+    fn wrong<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Problem {
+        move |error| Problem::invalid_field(field, error.to_string())
+    }
+    let limit = params.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        return Err(Problem::invalid_field("limit", "it must be from 1 to 500").into());
+    }
+    let filter = TaskFilter {
+        status: params
+            .status
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(wrong("status"))?,
+        node: params
+            .node
+            .map(|text| NodeName::parse(&text))
+            .transpose()
+            .map_err(wrong("node"))?,
+        search: params.search.filter(|text| !text.is_empty()),
+    };
+    let after = params.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
+    let page = state.engine.store.list(&filter, limit, after.as_ref()).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], page_json(&page)).into_response())
+}
+
+/// The items are JSON already, put together where they are stored.
+fn page_json(page: &Page) -> String {
+    let next = page
+        .next
+        .as_ref()
+        .map(|(score, task)| BASE64_URL_SAFE_NO_PAD.encode(format!("{score}:{task}")));
+    let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
+    format!(
+        r#"{{"items":[{}],"next_cursor":{next},"seq":{}}}"#,
+        page.items.join(","),
+        page.seq
+    )
+}
+
+fn read_cursor(cursor: &str) -> Result<(i64, TaskId), ApiError> {
+    let read = || {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (score, task) = text.split_once(':')?;
+        Some((score.parse().ok()?, TaskId::parse(task).ok()?))
+    };
+    read().ok_or_else(|| Problem::invalid_field("cursor", "it is not a next_cursor of an earlier page").into())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ViewParams {
+    /// The node to address; else that of the newest request.
+    task_name: Option<String>,
+}
+
+impl ViewParams {
+    fn node(&self) -> Result<Option<NodeName>, ApiError> {
+        let node = self.task_name.as_deref().map(NodeName::parse).transpose();
+        node.map_err(|error| Problem::invalid_field("task_name", error.to_string()).into())
+    }
+}
+
+/// Read a task with all its stages
+#[utoipa::path(get, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn get(
+    State(state): State<AppState>,
+    TaskPath(task): TaskPath,
+    Params(params): Params<ViewParams>,
+) -> Result<Json<TaskView>, ApiError> {
+    Ok(Json(state.engine.view(&task, params.node()?.as_ref()).await?))
+}
+
+/// Read a task, with the addressed node's result under `result`
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/status", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn status(
+    state: State<AppState>,
+    task: TaskPath,
+    params: Params<ViewParams>,
+) -> Result<Json<TaskView>, ApiError> {
+    let Json(mut view) = get(state, task, params).await?;
+    view.result = node_result(&view);
+    Ok(Json(view))
+}
+
+/// The same as `status`
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/result", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn result(
+    state: State<AppState>,
+    task: TaskPath,
+    params: Params<ViewParams>,
+) -> Result<Json<TaskView>, ApiError> {
+    status(state, task, params).await
+}
+
+/// The nodes of the catalog, by service
+#[utoipa::path(get, path = "/v1/tasks/supported-tasks", tag = "tasks",
+    responses((status = 200, body = SupportedTasks)))]
+async fn supported(State(state): State<AppState>) -> Json<SupportedTasks> {
+    let mut supported_tasks = indexmap::IndexMap::<String, Vec<String>>::new();
+    for node in state.engine.catalog.iter() {
+        supported_tasks
+            .entry(node.name.service().to_owned())
+            .or_default()
+            .push(node.name.to_string());
+    }
+    Json(SupportedTasks {
+        supported_tasks,
+        total_count: state.engine.catalog.len(),
+        description: "Nodes that POST /v1/tasks takes as task_name".into(),
+    })
+}

@@ -1,0 +1,278 @@
+//! Configuration: a TOML file, then the environment and flags on top. Checked whole at start; an error names the
+//! file, the line and what is allowed.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use onceover_common::catalog::NodeSpec;
+use serde::{Deserialize, Deserializer};
+
+/// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address of the HTTP API.
+    pub listen: String,
+    /// Folder of the private Redis, the logs and, below `share/workflows`, every task's files.
+    pub data: PathBuf,
+    /// Folders that inputs may lie in, beside the data folder's own.
+    pub media_roots: Vec<PathBuf>,
+    pub redis: RedisConfig,
+    /// Runs at a time by resource class. Classes left out keep their default.
+    pub slots: IndexMap<String, u32>,
+    pub runs: RunsConfig,
+    pub retention: RetentionConfig,
+    pub callbacks: CallbacksConfig,
+    /// More nodes, or other settings for shipped ones.
+    pub nodes: Vec<NodeSpec>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// The Redis to use; left out, the daemon starts a private one.
+    pub url: Option<String>,
+    /// Program of the private one; left out, `valkey-server` or `redis-server` on the PATH.
+    pub server: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunsConfig {
+    /// How long a run is held for a daemon that is not heard of.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
+    /// How often a daemon says that a run goes on.
+    #[serde(deserialize_with = "duration")]
+    pub heartbeat: Duration,
+    /// How long a program may take to end by itself after it was asked to.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+    /// How often a run may be lost with its daemon before it is FAILED.
+    pub max_lost: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// How long a finished stage is kept (S1).
+    #[serde(deserialize_with = "duration")]
+    pub ttl: Duration,
+    /// How many events a reader can be behind.
+    pub events: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallbacksConfig {
+    /// Addresses, networks (CIDR) and host names that may be called although they are not public.
+    pub allow: Vec<String>,
+    /// Waits before each try; their number is the number of tries (C4).
+    #[serde(deserialize_with = "durations")]
+    pub schedule: Vec<Duration>,
+    /// Limit of one try.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8788".into(),
+            data: default_data_dir(),
+            media_roots: Vec::new(),
+            redis: RedisConfig::default(),
+            slots: IndexMap::new(),
+            runs: RunsConfig::default(),
+            retention: RetentionConfig::default(),
+            callbacks: CallbacksConfig::default(),
+            nodes: Vec::new(),
+        }
+    }
+}
+
+impl Default for RunsConfig {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(7),
+            heartbeat: Duration::from_secs(2),
+            grace: Duration::from_secs(3),
+            max_lost: 5,
+        }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(86_400),
+            events: 10_000,
+        }
+    }
+}
+
+impl Default for CallbacksConfig {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            schedule: [0, 5, 60, 300, 1800].map(Duration::from_secs).to_vec(),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+fn default_data_dir() -> PathBuf {
+    use etcetera::BaseStrategy;
+    match etcetera::choose_base_strategy() {
+        Ok(base) => base.data_dir().join("onceover"),
+        Err(_) => PathBuf::from("onceover-data"),
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let span = jiff::SignedDuration::deserialize(deserializer)?;
+    Duration::try_from(span).map_err(|_| serde::de::Error::custom("a duration must not be negative"))
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let spans = Vec::<jiff::SignedDuration>::deserialize(deserializer)?;
+    spans
+        .into_iter()
+        .map(|span| Duration::try_from(span).map_err(|_| serde::de::Error::custom("a duration must not be negative")))
+        .collect()
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration file {path} cannot be read: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Parse {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads the file, when there is one.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.into(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Slots of each resource class: the defaults (cpu = cores, gpu = 1, io = 4, llm = 4), then what is configured.
+    pub fn slots(&self) -> IndexMap<String, u32> {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let mut slots: IndexMap<String, u32> = [("cpu", cores), ("gpu", 1), ("io", 4), ("llm", 4)]
+            .map(|(name, count)| (name.to_owned(), count))
+            .into();
+        slots.extend(self.slots.iter().map(|(name, count)| (name.clone(), *count)));
+        slots
+    }
+
+    /// What one value alone cannot tell.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Value(text));
+        if self.runs.heartbeat * 2 > self.runs.lease {
+            return refuse(format!(
+                "runs.heartbeat ({:?}) must be at most half of runs.lease ({:?}), or a run is lost with one late beat",
+                self.runs.heartbeat, self.runs.lease
+            ));
+        }
+        if self.runs.heartbeat.is_zero() || self.retention.ttl.as_secs() == 0 {
+            return refuse("runs.heartbeat must be above zero, and retention.ttl at least 1s".into());
+        }
+        if self.runs.max_lost == 0 {
+            return refuse("runs.max_lost must be at least 1".into());
+        }
+        if self.callbacks.schedule.is_empty() {
+            return refuse("callbacks.schedule needs at least one wait, [\"0s\"] for a single try".into());
+        }
+        let slots = self.slots();
+        for name in slots.keys() {
+            if name.is_empty()
+                || !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            {
+                return refuse(format!(
+                    "slots: '{name}' is no name for a resource class (A-Z a-z 0-9 _ -)"
+                ));
+            }
+        }
+        for node in &self.nodes {
+            if !slots.contains_key(&node.queue) {
+                let known: Vec<_> = slots.keys().map(String::as_str).collect();
+                return refuse(format!(
+                    "nodes: {} wants the queue '{}', which has no slots; there are {}, and slots.{} = N makes it one",
+                    node.name,
+                    node.queue,
+                    known.join(", "),
+                    node.queue
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn defaults_are_the_decided_ones() {
+        let config = parse("").unwrap();
+        assert_eq!(config.listen, "127.0.0.1:8788");
+        assert_eq!((config.runs.lease.as_secs(), config.runs.heartbeat.as_secs()), (7, 2));
+        assert_eq!(config.retention.ttl.as_secs(), 86_400);
+        assert_eq!(config.slots()["gpu"], 1);
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_what_is_allowed() {
+        let error = parse("listen = '127.0.0.1:1'\nlissten = 'x'").unwrap_err();
+        assert!(
+            error.contains("line 2") && error.contains("lissten") && error.contains("media_roots"),
+            "{error}"
+        );
+        let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
+        assert!(error.contains("runs.heartbeat"), "{error}");
+        let error = parse("[[nodes]]\nname = 'a.b'\nqueue = 'nope'\nrunner = { command = ['true'] }").unwrap_err();
+        assert!(
+            error.contains("'nope'") && error.contains("cpu, gpu, io, llm"),
+            "{error}"
+        );
+        assert!(
+            parse("[slots]\nnope = 2\n[[nodes]]\nname = 'a.b'\nqueue = 'nope'\nrunner = { command = ['true'] }")
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn durations_are_for_people() {
+        let config =
+            parse("[runs]\nlease = '500ms'\nheartbeat = '100ms'\n[callbacks]\nschedule = ['0s', '1m 30s']").unwrap();
+        assert_eq!(config.runs.lease, Duration::from_millis(500));
+        assert_eq!(config.callbacks.schedule[1], Duration::from_secs(90));
+    }
+}

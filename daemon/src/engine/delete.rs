@@ -1,0 +1,180 @@
+//! Deleting a task: its runs, its keys, its files; each resource reported (S4).
+
+use std::{io::ErrorKind, time::Duration};
+
+use onceover_common::{
+    TaskId, Timestamp,
+    wire::{DeleteReport, DeletedResource},
+};
+use serde_json::json;
+
+use super::{Engine, EngineError, remove_below};
+use crate::store::{Deletion, Removed, StoreError};
+
+fn resource(resource: &str, status: &str, message: impl Into<String>) -> DeletedResource {
+    DeletedResource {
+        resource: resource.into(),
+        status: status.into(),
+        message: message.into(),
+        retriable: None,
+        details: None,
+    }
+}
+
+impl Engine {
+    /// Deletes a task. With stages in flight only when `force`; their processes are ended first.
+    pub async fn delete(&self, task: &TaskId, force: bool) -> Result<DeleteReport, EngineError> {
+        let folder = self.task_folder(task);
+        let (records, _) = self.store.read(task).await?;
+        let has_folder = tokio::fs::symlink_metadata(&folder).await.is_ok();
+        if records.is_empty() && !has_folder {
+            return Err(EngineError::UnknownTask(task.clone()));
+        }
+        if records.stages.iter().any(|(_, record)| record.state.in_flight()) {
+            if !force {
+                return Err(in_flight(
+                    task,
+                    records
+                        .stages
+                        .iter()
+                        .filter(|(_, record)| record.state.in_flight())
+                        .map(|(name, _)| name.to_string()),
+                ));
+            }
+            self.store.cancel(task, None).await?;
+        }
+        self.hub.nudge(task);
+        self.wait_for_processes(task).await?;
+        let removed = match self.store.delete(task, force).await {
+            Ok(Deletion::InFlight(names)) => return Err(in_flight(task, names.into_iter())),
+            Ok(Deletion::Removed(removed)) => Ok(removed),
+            Err(StoreError::Unavailable(error)) => Err(error),
+            Err(error) => return Err(error.into()),
+        };
+        // Records first: from here on no run can own a stage, so nothing grows back below the folder.
+        let results = vec![self.delete_folder(task).await, redis_report(removed), minio_report()];
+        let any = |status: &str| results.iter().any(|result| result.status == status);
+        let status = match (any("failed"), any("deleted")) {
+            (true, true) => "partial_failed",
+            (true, false) => "failed",
+            _ => "success",
+        };
+        let warnings: Vec<_> = results
+            .iter()
+            .filter(|result| result.retriable == Some(true) || result.status == "skipped")
+            .map(|result| format!("{}: {}", result.resource, result.message))
+            .collect();
+        Ok(DeleteReport {
+            status: status.into(),
+            results,
+            warnings: (!warnings.is_empty()).then_some(warnings),
+            timestamp: Timestamp::now(),
+        })
+    }
+
+    /// Waits until the task's cancelled runs have ended their processes, or their owner is lost.
+    async fn wait_for_processes(&self, task: &TaskId) -> Result<(), EngineError> {
+        let limit = self.grace + self.store.options().lease + Duration::from_secs(2);
+        let mut released = self.hub.released();
+        let waiting = async {
+            loop {
+                if self.store.holding(task, &self.queues).await? == 0 {
+                    return Ok(());
+                }
+                // Woken by our own executor; a run of another daemon is looked for again shortly.
+                let _ = tokio::time::timeout(Duration::from_millis(200), released.changed()).await;
+            }
+        };
+        match tokio::time::timeout(limit, waiting).await {
+            Ok(done) => done,
+            Err(_) => Err(EngineError::Store(StoreError::Unavailable(format!(
+                "a run of '{task}' was cancelled but its processes have not ended after {} s; try again",
+                limit.as_secs()
+            )))),
+        }
+    }
+
+    async fn delete_folder(&self, task: &TaskId) -> DeletedResource {
+        let name = "local_directory";
+        let (root, folder) = (self.roots.share().to_owned(), self.task_folder(task));
+        let shown = folder.display().to_string();
+        let removal = tokio::task::spawn_blocking(move || {
+            let meta = match std::fs::symlink_metadata(&folder) {
+                Ok(meta) => meta,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if !meta.is_dir() {
+                return Err(std::io::Error::new(ErrorKind::NotADirectory, "it is not a folder"));
+            }
+            let (files, bytes) = content(&folder);
+            remove_below(&root, &folder).map(|()| Some((files, bytes)))
+        });
+        match removal.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(None) => resource(name, "skipped", format!("there is no folder {shown}")),
+            Ok(Some((files, bytes))) => DeletedResource {
+                details: Some(json!({"path": shown, "files": files, "bytes": bytes})),
+                ..resource(
+                    name,
+                    "deleted",
+                    format!("removed {shown}: {files} files, logs included, {bytes} bytes"),
+                )
+            },
+            Err(error) => DeletedResource {
+                retriable: Some(!matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+                )),
+                ..resource(name, "failed", format!("{shown} could not be removed: {error}"))
+            },
+        }
+    }
+}
+
+fn in_flight(task: &TaskId, names: impl Iterator<Item = String>) -> EngineError {
+    let names: Vec<_> = names.collect();
+    EngineError::Refused(format!(
+        "task '{task}' has stages in flight ({}); cancel it first, or delete with {{\"force\": true}} to end them",
+        names.join(", ")
+    ))
+}
+
+fn redis_report(removed: Result<Removed, String>) -> DeletedResource {
+    match removed {
+        Ok(removed) if removed == Removed::default() => resource("redis", "skipped", "no records of this task"),
+        Ok(removed) => DeletedResource {
+            details: Some(json!({
+                "records": removed.records, "projections": removed.projections, "index": removed.known,
+                "queue": removed.queued, "outbox": removed.deliveries,
+            })),
+            ..resource(
+                "redis",
+                "deleted",
+                format!("removed {} stage records", removed.records.max(removed.projections)),
+            )
+        },
+        Err(error) => DeletedResource {
+            retriable: Some(true),
+            ..resource("redis", "failed", error)
+        },
+    }
+}
+
+fn minio_report() -> DeletedResource {
+    resource("minio", "skipped", "no object storage is configured")
+}
+
+/// Files below a folder and their bytes; links are not followed.
+fn content(folder: &std::path::Path) -> (u64, u64) {
+    let Ok(entries) = folder.read_dir() else { return (0, 0) };
+    entries
+        .flatten()
+        .fold((0, 0), |(files, bytes), entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => {
+                let (more, size) = content(&entry.path());
+                (files + more, bytes + size)
+            }
+            Ok(meta) => (files + 1, bytes + meta.len()),
+            Err(_) => (files, bytes),
+        })
+}

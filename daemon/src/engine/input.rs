@@ -1,0 +1,112 @@
+//! What a request's `input_data` becomes: its fingerprint, and the form in which it may be shown.
+
+use serde_json::{Map, Value};
+
+/// Keys whose values are never shown.
+const SECRET_KEYS: [&str; 4] = ["api_key", "token", "password", "secret"];
+
+/// Fingerprint of the canonical input (R8): keys sorted, parameters that are null left out, whole numbers in
+/// one spelling. Equal inputs have equal fingerprints; unequal ones differ.
+pub fn fingerprint(input: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    canonical_object(input, true, &mut text);
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+fn canonical_object(object: &Map<String, Value>, skip_null: bool, out: &mut String) {
+    let mut fields: Vec<_> = object
+        .iter()
+        .filter(|(_, value)| !(skip_null && value.is_null()))
+        .collect();
+    fields.sort_by_key(|(key, _)| *key);
+    out.push('{');
+    for (key, value) in fields {
+        out.push_str(&Value::from(key.as_str()).to_string());
+        out.push(':');
+        canonical(value, out);
+        out.push(',');
+    }
+    out.push('}');
+}
+
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(object) => canonical_object(object, false, out),
+        Value::Array(items) => {
+            out.push('[');
+            for item in items {
+                canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        // 4 and 4.0 are the same number to JSON; beyond 2^53 a float is no longer exact.
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 => {
+                out.push_str(&(float as i64).to_string());
+            }
+            _ => out.push_str(&number.to_string()),
+        },
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// The input as it may be shown: the values of `api_key`, `token`, `password` and `secret` are `***`.
+pub fn public(input: &Map<String, Value>) -> Map<String, Value> {
+    let hidden = |(key, value): (&String, &Value)| {
+        let secret = SECRET_KEYS.contains(&key.as_str()) && !value.is_null();
+        (key.clone(), if secret { Value::from("***") } else { value.clone() })
+    };
+    input.iter().map(hidden).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(value: Value) -> String {
+        fingerprint(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn r8_the_fingerprint_ignores_order_spelling_and_nulls_and_nothing_else() {
+        assert_eq!(
+            of(json!({"a": 1, "b": [1, {"c": 2, "d": 3}]})),
+            of(json!({"b": [1.0, {"d": 3, "c": 2}], "a": 1.0}))
+        );
+        assert_eq!(of(json!({"a": 1, "b": null})), of(json!({"a": 1})));
+        for other in [
+            json!({"a": "1"}),
+            json!({"a": 1.5}),
+            json!({"a": [1]}),
+            json!({}),
+            json!({"a": {"x": null}}),
+        ] {
+            assert_ne!(of(json!({"a": 1})), of(other.clone()), "{other}");
+        }
+        assert_ne!(of(json!({"a": ["x", "y"]})), of(json!({"a": ["y", "x"]})));
+    }
+
+    proptest! {
+        #[test]
+        fn r8_different_texts_have_different_fingerprints(a in ".*", b in ".*") {
+            prop_assert_eq!(a == b, of(json!({"v": a})) == of(json!({"v": b})));
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = public(
+            json!({"token": "t", "password": null, "video_path": "v"})
+                .as_object()
+                .unwrap(),
+        );
+        assert_eq!(
+            Value::Object(shown),
+            json!({"token": "***", "password": null, "video_path": "v"})
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! What can be done with tasks: submit, read, cancel, delete, resubmit. Handlers call it with parsed
+//! arguments; it decides with the store and wakes who has to act.
+
+pub mod artifacts;
+mod delete;
+pub mod foreign;
+pub mod input;
+mod submit;
+pub mod view;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use onceover_common::{
+    CallbackStatus, FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
+    catalog::Catalog,
+    wire::{CancelResponse, TaskView},
+};
+
+pub use submit::Request;
+
+use crate::{
+    callbacks::guard::Guard,
+    hub::Hub,
+    paths::Roots,
+    store::{Store, StoreError},
+};
+
+/// Why something cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("there is no task '{0}'; it was never submitted, was deleted, or has expired")]
+    UnknownTask(TaskId),
+    #[error("task '{task}' has no stage '{node}'")]
+    UnknownStage { task: TaskId, node: NodeName },
+    #[error("{0}")]
+    Refused(String),
+    #[error("{}", fields(.0))]
+    Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn fields(errors: &[FieldError]) -> String {
+    Problem::invalid_fields(errors.to_vec()).to_string()
+}
+
+/// Cheap to clone; shared by handlers, executor and callbacks.
+#[derive(Clone)]
+pub struct Engine {
+    pub store: Store,
+    pub catalog: Arc<Catalog>,
+    pub roots: Arc<Roots>,
+    pub guard: Arc<Guard>,
+    pub hub: Hub,
+    /// Resource classes.
+    pub queues: Arc<[String]>,
+    /// How long a program may take to end after it was asked to.
+    pub grace: Duration,
+}
+
+impl Engine {
+    /// Folder of a task's files.
+    pub fn task_folder(&self, task: &TaskId) -> PathBuf {
+        self.roots.share().join(task.as_str())
+    }
+
+    fn view_of<'a>(&self, task: &'a TaskId, node: Option<&'a NodeName>) -> view::ViewOf<'a> {
+        view::ViewOf {
+            task,
+            node,
+            shared_storage_path: self.task_folder(task).display().to_string(),
+            ttl_seconds: self.store.options().ttl.as_secs(),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// The task view; with `node`, addressed to that node, which must be a stage of the task.
+    pub async fn view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, EngineError> {
+        let (records, _) = self.store.read(task).await?;
+        let view = view::task_view(&records, &self.view_of(task, node))?;
+        let view = view.ok_or_else(|| EngineError::UnknownTask(task.clone()))?;
+        match node {
+            Some(node) if !view.stages.contains_key(node) => Err(EngineError::UnknownStage {
+                task: task.clone(),
+                node: node.clone(),
+            }),
+            _ => Ok(view),
+        }
+    }
+
+    /// Cancels what is in flight under a task, or one stage of it; the processes are ended by whoever runs them.
+    pub async fn cancel(&self, task: &TaskId, node: Option<&NodeName>) -> Result<CancelResponse, EngineError> {
+        let Some(cancelled) = self.store.cancel(task, node).await? else {
+            return Err(EngineError::UnknownTask(task.clone()));
+        };
+        self.hub.nudge(task);
+        if cancelled.is_empty() {
+            let what = node.map_or_else(
+                || format!("task '{task}'"),
+                |node| format!("stage '{node}' of '{task}'"),
+            );
+            return Err(EngineError::Refused(format!(
+                "nothing to cancel: {what} has no run that waits or runs"
+            )));
+        }
+        let names: Vec<_> = cancelled.iter().map(NodeName::as_str).collect();
+        Ok(CancelResponse {
+            task_id: task.clone(),
+            status: TaskStatus::Cancelled,
+            message: format!("cancelled {}", names.join(", ")),
+            cancelled,
+        })
+    }
+
+    /// Records how a callback delivery went.
+    pub async fn delivered(
+        &self,
+        id: &str,
+        status: CallbackStatus,
+        retry: Option<Duration>,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        self.store.outbox_done(id, status, retry, detail).await
+    }
+}
+
+/// Removes a folder that must lie below `root`, without following links. Blocks.
+fn remove_below(root: &Path, folder: &Path) -> std::io::Result<()> {
+    debug_assert!(folder.starts_with(root) && folder != root);
+    std::fs::remove_dir_all(folder)
+}

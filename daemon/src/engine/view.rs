@@ -1,0 +1,185 @@
+//! The task view (S2): every stage ever run under a task, merged into the one shape that clients read.
+
+use indexmap::IndexMap;
+use onceover_common::{
+    NodeName, StageState, TaskId, TaskStatus, Timestamp,
+    wire::{InputParams, NodeResult, StageSummary, StageView, TaskView},
+};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{foreign::ForeignStage, input};
+use crate::store::{StageRecord, StoreError, TaskRecords};
+
+fn raw(object: &Map<String, Value>) -> Box<RawValue> {
+    serde_json::value::to_raw_value(object).expect("a JSON object can be written as JSON")
+}
+
+fn own_stage(record: &StageRecord) -> Result<StageView, StoreError> {
+    Ok(StageView {
+        status: record.state,
+        input_params: record.input_public()?,
+        output: record.output()?,
+        error: record.error(),
+        duration: record.duration(),
+        last_attempt: record.last_attempt(),
+        summary: record.summary(),
+    })
+}
+
+fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageView {
+    let state = stage.state;
+    let counted = counted.as_ref();
+    StageView {
+        status: state,
+        input_params: raw(&input::public(&stage.input)),
+        output: raw(&stage.output),
+        error: stage.error.clone(),
+        duration: stage.duration,
+        last_attempt: None,
+        summary: StageSummary {
+            status: state,
+            run_id: None,
+            attempt: 1,
+            revision: counted.map_or(0, |summary| summary.revision),
+            queue: counted.map_or_else(String::new, |summary| summary.queue.clone()),
+            runner: Some("foreign".into()),
+            progress: (state == StageState::Success).then_some(100.0),
+            message: Some("written by another worker".into()),
+            reason: None,
+            forced: false,
+            reuse_hits: counted.map_or(0, |summary| summary.reuse_hits),
+            joins: counted.map_or(0, |summary| summary.joins),
+            saved_seconds: counted.map_or(0.0, |summary| summary.saved_seconds),
+            queued_at: None,
+            started_at: None,
+            ended_at: (!state.in_flight()).then_some(stage.written),
+            duration: stage.duration,
+            error: stage.error.as_ref().map(|error| error.chars().take(200).collect()),
+            callback_status: None,
+        },
+    }
+}
+
+fn sentence(stages: &IndexMap<NodeName, StageView>, status: TaskStatus) -> String {
+    let count = |state| stages.values().filter(|stage| stage.status == state).count();
+    let done = count(StageState::Success);
+    let all = stages.len();
+    match status {
+        TaskStatus::Running => {
+            let running: Vec<_> = stages
+                .iter()
+                .filter(|(_, stage)| stage.status == StageState::Running)
+                .map(|(name, stage)| match stage.summary.progress {
+                    Some(percent) => format!("{name} {percent:.0} %"),
+                    None => name.to_string(),
+                })
+                .collect();
+            format!("running {}; {done} of {all} stages done", running.join(", "))
+        }
+        TaskStatus::Pending => format!("{} waiting; {done} of {all} stages done", count(StageState::Pending)),
+        TaskStatus::Completed => format!("{done} of {all} stages done"),
+        TaskStatus::Failed => format!("{} failed; {done} of {all} stages done", count(StageState::Failed)),
+        TaskStatus::Cancelled => format!(
+            "{} cancelled; {done} of {all} stages done",
+            count(StageState::Cancelled)
+        ),
+    }
+}
+
+/// What the view is made for.
+pub struct ViewOf<'a> {
+    pub task: &'a TaskId,
+    /// The node addressed; else that of the newest request.
+    pub node: Option<&'a NodeName>,
+    pub shared_storage_path: String,
+    pub ttl_seconds: u64,
+    pub now: Timestamp,
+}
+
+/// Puts the view together; None when nothing is known of the task.
+pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskView>, StoreError> {
+    let mut stages = IndexMap::new();
+    let mut created = records.time("created");
+    for (name, record) in &records.stages {
+        stages.insert(name.clone(), own_stage(record)?);
+    }
+    for (name, json) in &records.foreign {
+        let Some(stage) = ForeignStage::read(name, json, of.ttl_seconds, of.now) else {
+            continue;
+        };
+        let counted = records.stage(name).map(StageRecord::summary);
+        created = Some(created.map_or(stage.created, |known| known.min(stage.created)));
+        stages.insert(name.clone(), foreign_stage(&stage, counted));
+    }
+    let Some(status) = TaskStatus::derive(stages.values().map(|stage| (stage.status, stage.summary.ended_at))) else {
+        return Ok(None);
+    };
+    let newest = records.newest().filter(|node| stages.contains_key(node));
+    let last = stages
+        .iter()
+        .max_by_key(|(_, stage)| stage.summary.ended_at)
+        .map(|(name, _)| name.clone());
+    let newest = newest.or(last.clone());
+    let request = match (&newest, records.text("req_input")) {
+        (Some(node), Some(text)) if records.newest().as_ref() == Some(node) => Some(InputParams {
+            task_name: node.clone(),
+            input_data: RawValue::from_string(text.to_owned())
+                .map_err(|error| StoreError::Unexpected(format!("a stored request is broken: {error}")))?,
+            callback_url: records
+                .text("req_callback")
+                .and_then(|text| serde_json::from_str(text).ok()),
+        }),
+        (Some(node), _) => stages.get(node).map(|stage| InputParams {
+            task_name: node.clone(),
+            input_data: stage.input_params.clone(),
+            callback_url: None,
+        }),
+        _ => None,
+    };
+    let addressed = of.node.cloned().or(newest);
+    let addressed_stage = addressed.as_ref().and_then(|node| stages.get(node));
+    let error = match (status, &last) {
+        (TaskStatus::Failed, Some(node)) => stages[node]
+            .error
+            .as_ref()
+            .map(|error| format!("{node} failed: {error}")),
+        _ => None,
+    };
+    let created = created.unwrap_or(of.now);
+    let updated = records
+        .time("updated")
+        .or_else(|| stages.values().filter_map(|stage| stage.summary.ended_at).max());
+    Ok(Some(TaskView {
+        workflow_id: of.task.clone(),
+        task_id: of.task.clone(),
+        status,
+        create_at: created,
+        created_at: created,
+        updated_at: updated.unwrap_or(created),
+        input_params: request,
+        shared_storage_path: of.shared_storage_path.clone(),
+        error,
+        minio_files: None,
+        callback_status: records.text("callback_status").and_then(|text| text.parse().ok()),
+        message: sentence(&stages, status),
+        task_name: addressed.clone(),
+        output: addressed_stage.map(|stage| stage.output.clone()),
+        duration: addressed_stage.map(|stage| stage.duration),
+        result: None,
+        stages,
+    }))
+}
+
+/// The addressed node's result, as `/status` and `/result` carry it.
+pub fn node_result(view: &TaskView) -> Option<NodeResult> {
+    let node = view.task_name.as_ref()?;
+    let stage = view.stages.get(node)?;
+    Some(NodeResult {
+        task_name: node.clone(),
+        status: stage.status,
+        input_params: stage.input_params.clone(),
+        output: stage.output.clone(),
+        error: stage.error.clone(),
+        duration: stage.duration,
+    })
+}

@@ -1,0 +1,488 @@
+//! Takes runs from the queues as slots allow and watches over each: lease, progress, time limit, cancel, the
+//! result. What a run does is its runner's business.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use onceover_common::{
+    NodeName, TaskId,
+    catalog::{NodeSpec, RunnerSpec},
+};
+use serde_json::Value;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    builtin::BuiltinRunner,
+    command::CommandRunner,
+    log::RunLog,
+    run::{Object, Progress, ProgressSink, RunContext, RunError, Runner},
+};
+use crate::{
+    catalog::resolve_input,
+    engine::{Engine, artifacts},
+    store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError},
+};
+
+/// How the executor works.
+#[derive(Debug, Clone)]
+pub struct ExecutorOptions {
+    /// This daemon, as runs are owned by it.
+    pub owner: String,
+    /// What the marks of this data directory's child processes begin with.
+    pub mark: String,
+    pub slots: IndexMap<String, u32>,
+    pub heartbeat: Duration,
+}
+
+/// Between two writes of one run's progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Between two looks at leases, when nothing else wakes the executor.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two checks of the indexes against the records.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A run under way in this daemon.
+#[derive(Clone)]
+struct Watched {
+    log: RunLog,
+    /// Look now whether the run still owns its stage.
+    nudge: Arc<Notify>,
+}
+
+#[derive(Clone)]
+pub struct Executor(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    options: ExecutorOptions,
+    watched: Mutex<HashMap<(TaskId, NodeName), Watched>>,
+    stop: CancellationToken,
+}
+
+impl Executor {
+    pub fn new(engine: Engine, options: ExecutorOptions) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            options,
+            watched: Mutex::default(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    pub fn slots(&self) -> &IndexMap<String, u32> {
+        &self.0.options.slots
+    }
+
+    /// The log of a run under way here, which tells when it grows.
+    pub fn live_log(&self, task: &TaskId, node: &NodeName) -> Option<RunLog> {
+        let watched = self.0.watched.lock().expect("no thread panics with the list of runs");
+        watched.get(&(task.clone(), node.clone())).map(|run| run.log.clone())
+    }
+
+    /// Ends every run and hands it back; `run` returns once all are gone.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
+    /// Works until stopped.
+    pub async fn run(self) {
+        let inner = self.0;
+        let mut runs = JoinSet::new();
+        let mut nudges = inner.engine.hub.nudges();
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut repaired: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = inner.stop.cancelled() => break,
+                () = inner.engine.hub.run_wanted() => inner.claim_all(&mut runs).await,
+                Some(_) = runs.join_next(), if !runs.is_empty() => {}
+                nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
+                _ = sweep.tick() => {
+                    inner.reap_expired().await;
+                    if repaired.is_none_or(|at| at.elapsed() >= REPAIR_INTERVAL) && inner.redis_settled() {
+                        match inner.engine.store.repair().await {
+                            Ok(()) => repaired = Some(Instant::now()),
+                            Err(error) => tracing::debug!(%error, "indexes not checked"),
+                        }
+                    }
+                    inner.claim_all(&mut runs).await;
+                }
+            }
+        }
+        while runs.join_next().await.is_some() {}
+        for queue in inner.options.slots.keys() {
+            if let Err(error) = inner
+                .engine
+                .store
+                .reap(queue, Reap::HandedBack(&inner.options.owner))
+                .await
+            {
+                tracing::warn!(%error, queue, "runs could not be handed back; their lease will run out");
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Redis has been there for a whole lease, so that every owner could say that its runs go on.
+    fn redis_settled(&self) -> bool {
+        let since = *self.engine.hub.connected().borrow();
+        since.is_some_and(|since| since.elapsed() >= self.engine.store.options().lease)
+    }
+
+    async fn reap_expired(&self) {
+        if !self.redis_settled() {
+            return;
+        }
+        for queue in self.options.slots.keys() {
+            match self.engine.store.reap(queue, Reap::Expired).await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
+                Err(error) => return tracing::debug!(%error, "leases not looked at"),
+            }
+        }
+    }
+
+    fn nudge(&self, task: Option<&TaskId>) {
+        let watched = self.watched.lock().expect("no thread panics with the list of runs");
+        for ((of, _), run) in watched.iter() {
+            if task.is_none_or(|task| task == of) {
+                run.nudge.notify_one();
+            }
+        }
+    }
+
+    async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
+        for (queue, slots) in &self.options.slots {
+            loop {
+                if self.stop.is_cancelled() {
+                    return;
+                }
+                match self.engine.store.claim(queue, *slots, &self.options.owner).await {
+                    Ok(Some(claim)) => {
+                        let inner = Arc::clone(self);
+                        runs.spawn(async move { inner.supervise(claim).await });
+                    }
+                    Ok(None) => break,
+                    Err(error) => return tracing::debug!(%error, queue, "no run taken"),
+                }
+            }
+        }
+    }
+
+    async fn supervise(self: Arc<Self>, claim: Claim) {
+        let Claim { task, node, record } = claim;
+        let Some(run) = record.run() else {
+            tracing::error!(%task, %node, "a claimed record has no run id");
+            return;
+        };
+        let fence = Fence {
+            task: task.clone(),
+            node: node.clone(),
+            run,
+            attempt: record.attempt(),
+            owner: self.options.owner.clone(),
+            queue: record.queue().to_owned(),
+        };
+        tracing::info!(%task, %node, run = %fence.run, attempt = fence.attempt, "run started");
+        let ended = self.attend(&fence, &record).await;
+        match ended {
+            Ended::With(outcome) => self.commit(&fence, outcome).await,
+            Ended::Lost => {
+                tracing::info!(%task, %node, run = %fence.run, "run no longer owns its stage");
+                if let Err(error) = self.engine.store.release(&fence).await {
+                    tracing::warn!(%error, "a slot was not given back; its lease will run out");
+                }
+            }
+            // Handed back with all others, when the executor has stopped.
+            Ended::Stopped => {}
+        }
+        self.watched
+            .lock()
+            .expect("no thread panics with the list of runs")
+            .remove(&(task, node));
+        self.engine.hub.slot_released();
+    }
+
+    /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
+    async fn attend(self: &Arc<Self>, fence: &Fence, record: &StageRecord) -> Ended {
+        let failed = |message: String| Ended::With(Outcome::Failed { error: message });
+        let Some(spec) = self.engine.catalog.get(fence.node.as_str()) else {
+            return failed(format!(
+                "there is no node '{}' any more; the catalog has changed",
+                fence.node
+            ));
+        };
+        let dir = self
+            .engine
+            .task_folder(&fence.task)
+            .join("runs")
+            .join(fence.run.as_str())
+            .join(fence.attempt.to_string());
+        if let Err(error) = tokio::fs::create_dir_all(&dir).await {
+            return failed(format!("the run's folder {} could not be made: {error}", dir.display()));
+        }
+        let log = match RunLog::create(&dir) {
+            Ok(log) => log,
+            Err(error) => return failed(format!("the run's log in {} could not be made: {error}", dir.display())),
+        };
+        let nudge = Arc::new(Notify::new());
+        let watched = Watched {
+            log: log.clone(),
+            nudge: Arc::clone(&nudge),
+        };
+        self.watched
+            .lock()
+            .expect("no thread panics with the list of runs")
+            .insert((fence.task.clone(), fence.node.clone()), watched);
+
+        let cancel = CancellationToken::new();
+        let (sink, mut progress) = ProgressSink::new();
+        let spec = Arc::new(spec.clone());
+        let work = self.work(fence, record, Arc::clone(&spec), dir, log.clone(), sink, cancel.clone());
+        // On a task of its own: waiting for Redis must not hold up reading a program's output.
+        let mut work = tokio::spawn(work);
+        let mut beat = tokio::time::interval(self.options.heartbeat);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let deadline = tokio::time::sleep(Duration::from_secs(spec.timeout_seconds));
+        tokio::pin!(deadline);
+        let mut interrupted: Option<Interrupt> = None;
+        let mut told = Progress::default();
+        let mut next_report = Instant::now();
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                () = &mut deadline, if interrupted.is_none() => {
+                    interrupted = Some(Interrupt::TimedOut);
+                    log.line(&format!("time limit of {} s reached, ending the run", spec.timeout_seconds));
+                    cancel.cancel();
+                    continue;
+                }
+                () = self.stop.cancelled(), if interrupted.is_none() => {
+                    interrupted = Some(Interrupt::Stopped);
+                    log.line("the daemon is stopping, ending the run");
+                    cancel.cancel();
+                    continue;
+                }
+                _ = beat.tick() => {}
+                () = nudge.notified() => {}
+                changed = async {
+                    tokio::time::sleep_until(next_report).await;
+                    progress.changed().await
+                } => {
+                    if changed.is_err() {
+                        // The runner is done with reporting; its result comes.
+                        next_report = Instant::now() + Duration::from_secs(3600);
+                        continue;
+                    }
+                    next_report = Instant::now() + PROGRESS_INTERVAL;
+                }
+            }
+            let now = progress.borrow_and_update().clone();
+            let news = (now != told).then_some(&now);
+            let percent = news.map(|progress| progress.percent);
+            let message = news.and_then(|progress| progress.message.as_deref());
+            match self.engine.store.beat(fence, percent, message).await {
+                Ok(true) => told = now,
+                Ok(false) if interrupted.is_none() => {
+                    interrupted = Some(Interrupt::Lost);
+                    log.line("cancelled, ending the run");
+                    cancel.cancel();
+                }
+                Ok(false) => interrupted = Some(Interrupt::Lost),
+                // The run goes on; the lease is renewed when Redis is back.
+                Err(error) => tracing::debug!(%error, "lease not renewed"),
+            }
+        };
+        let result = result.unwrap_or_else(|error| Err(RunError::failed(format!("the node broke down: {error}"))));
+        match (interrupted, result) {
+            (Some(Interrupt::Lost), _) => Ended::Lost,
+            (_, Ok(outcome)) => {
+                log.line("succeeded");
+                Ended::With(outcome)
+            }
+            (Some(Interrupt::TimedOut), Err(_)) => failed(format!(
+                "it took longer than its time limit of {} s and was ended",
+                spec.timeout_seconds
+            )),
+            (Some(Interrupt::Stopped), Err(RunError::Interrupted)) => Ended::Stopped,
+            (_, Err(RunError::Interrupted)) => failed("the node gave up although nobody asked it to".into()),
+            (_, Err(RunError::Failed(message))) => {
+                log.line(&format!("failed: {message}"));
+                failed(message)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "moves what one run needs onto its own task")]
+    fn work(
+        self: &Arc<Self>,
+        fence: &Fence,
+        record: &StageRecord,
+        spec: Arc<NodeSpec>,
+        dir: PathBuf,
+        log: RunLog,
+        progress: ProgressSink,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<Outcome, RunError>> + Send + 'static {
+        let inner = Arc::clone(self);
+        let fence = fence.clone();
+        let input = record.input().to_owned();
+        async move {
+            let stages = inner.earlier_outputs(&fence).await?;
+            let input: Object = serde_json::from_str(&input)
+                .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
+            let context = RunContext {
+                task_id: fence.task.clone(),
+                run_id: fence.run.clone(),
+                attempt: fence.attempt,
+                input: resolve_input(&spec, &input, &stages)?,
+                stages,
+                dir,
+                roots: Arc::clone(&inner.engine.roots),
+                progress,
+                log,
+                cancel,
+                mark: format!("{}/{}/{}", inner.options.mark, fence.run, fence.attempt),
+                node: spec,
+            };
+            context.log.line(&format!(
+                "{} under task {}, run {} attempt {}",
+                fence.node, fence.task, fence.run, fence.attempt
+            ));
+            let output = match &context.node.runner {
+                RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
+                RunnerSpec::Command(_) => {
+                    let runner = CommandRunner {
+                        grace: inner.engine.grace,
+                        ..CommandRunner::default()
+                    };
+                    runner.run(&context).await?
+                }
+            };
+            let missing: Vec<_> = context
+                .node
+                .reuse_fields
+                .iter()
+                .filter(|field| !output.contains_key(*field))
+                .cloned()
+                .collect();
+            if !missing.is_empty() {
+                return Err(RunError::failed(format!(
+                    "the node ended well but without the output it declares: {}",
+                    missing.join(", ")
+                )));
+            }
+            let reusable = context.node.output_is_reusable(&output);
+            let value = Value::Object(output);
+            let text = value.to_string();
+            let dir = context.dir.clone();
+            let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir))
+                .await
+                .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?;
+            Ok(Outcome::Success {
+                output: text,
+                reusable,
+                artifacts,
+            })
+        }
+    }
+
+    /// Outputs of the task's other successful stages, oldest first.
+    async fn earlier_outputs(&self, fence: &Fence) -> Result<IndexMap<NodeName, Object>, RunError> {
+        let view = loop {
+            match self.engine.view(&fence.task, None).await {
+                Ok(view) => break view,
+                Err(crate::engine::EngineError::Store(StoreError::Unavailable(_))) => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(RunError::failed(format!("the task cannot be read: {error}"))),
+            }
+        };
+        let mut outputs: Vec<_> = view
+            .stages
+            .iter()
+            .filter(|(name, _)| **name != fence.node)
+            .filter_map(|(name, stage)| {
+                let output: Object = serde_json::from_str(stage.output.get()).ok()?;
+                (!output.is_empty()).then(|| (stage.summary.ended_at, name.clone(), output))
+            })
+            .collect();
+        outputs.sort_by_key(|(ended, _, _)| *ended);
+        Ok(outputs.into_iter().map(|(_, name, output)| (name, output)).collect())
+    }
+
+    /// Writes how the run ended, however long Redis is away; then links the winner's files.
+    async fn commit(&self, fence: &Fence, outcome: Outcome) {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.engine.store.finish(fence, &outcome).await {
+                Ok(true) => {
+                    let ended = if matches!(outcome, Outcome::Success { .. }) {
+                        "succeeded"
+                    } else {
+                        "failed"
+                    };
+                    tracing::info!(task = %fence.task, node = %fence.node, run = %fence.run, "run {ended}");
+                    self.engine.hub.outbox_grew();
+                    if matches!(outcome, Outcome::Success { .. })
+                        && let Err(error) = link_winner(&self.engine.task_folder(&fence.task), fence)
+                    {
+                        tracing::warn!(%error, task = %fence.task, node = %fence.node, "the nodes/ link was not set");
+                    }
+                    return;
+                }
+                Ok(false) => {
+                    tracing::info!(task = %fence.task, node = %fence.node, "a late result was dropped");
+                    return;
+                }
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::warn!(error, run = %fence.run, "a result waits for Redis");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+                Err(error) => {
+                    tracing::error!(%error, run = %fence.run, "a result cannot be written");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How a run ended, for its stage.
+enum Ended {
+    With(Outcome),
+    /// Cancelled, deleted or superseded: nothing to write, the slot to give back.
+    Lost,
+    /// This daemon is stopping.
+    Stopped,
+}
+
+#[derive(Clone, Copy)]
+enum Interrupt {
+    Lost,
+    TimedOut,
+    Stopped,
+}
+
+/// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step.
+fn link_winner(task_folder: &std::path::Path, fence: &Fence) -> std::io::Result<()> {
+    let nodes = task_folder.join("nodes");
+    // Not with its parents: a task deleted a moment ago must not get a folder again.
+    match std::fs::create_dir(&nodes) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let fresh = nodes.join(format!(".{}.{}", fence.node, fence.run));
+    let _ = std::fs::remove_file(&fresh);
+    std::os::unix::fs::symlink(format!("../runs/{}/{}", fence.run, fence.attempt), &fresh)?;
+    std::fs::rename(&fresh, nodes.join(fence.node.as_str()))
+}

@@ -1,0 +1,220 @@
+//! Who has to know of a change inside this daemon: the executor, the outbox, open event streams. Fed by the
+//! events of Redis, so it also hears what other daemons did; local changes wake directly as well.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use onceover_common::{Event, EventKind, TaskId};
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::store::{Notice, Store};
+
+/// What an event stream sends.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Event {
+        seq: u64,
+        json: Arc<str>,
+    },
+    /// Events before this one are missing and cannot be had: read again.
+    Reset {
+        seq: u64,
+    },
+}
+
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    changes: broadcast::Sender<Change>,
+    nudges: broadcast::Sender<TaskId>,
+    runs: Notify,
+    outbox: Notify,
+    released: watch::Sender<u64>,
+    connected: watch::Sender<Option<Instant>>,
+    seq: AtomicU64,
+}
+
+/// Changes that an event stream may be behind before it is told to read again.
+const BEHIND: usize = 4096;
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            changes: broadcast::channel(BEHIND).0,
+            nudges: broadcast::channel(256).0,
+            runs: Notify::new(),
+            outbox: Notify::new(),
+            released: watch::channel(0).0,
+            connected: watch::channel(None).0,
+            seq: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl Hub {
+    /// Changes from now on, in order.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    /// Sequence number of the last change seen.
+    pub fn seq(&self) -> u64 {
+        self.0.seq.load(Ordering::Acquire)
+    }
+
+    /// Tasks whose running stages should look whether they still own them.
+    pub fn nudges(&self) -> broadcast::Receiver<TaskId> {
+        self.0.nudges.subscribe()
+    }
+
+    pub fn nudge(&self, task: &TaskId) {
+        // No receiver: nothing runs here.
+        let _ = self.0.nudges.send(task.clone());
+    }
+
+    /// A run waits, or a slot is free.
+    pub fn run_queued(&self, _queue: &str) {
+        self.0.runs.notify_one();
+    }
+
+    pub async fn run_wanted(&self) {
+        self.0.runs.notified().await;
+    }
+
+    pub fn outbox_grew(&self) {
+        self.0.outbox.notify_one();
+    }
+
+    pub async fn delivery_wanted(&self) {
+        self.0.outbox.notified().await;
+    }
+
+    /// The processes of a run are gone and its slot is free.
+    pub fn slot_released(&self) {
+        self.0.released.send_modify(|count| *count += 1);
+        self.0.runs.notify_one();
+    }
+
+    pub fn released(&self) -> watch::Receiver<u64> {
+        self.0.released.subscribe()
+    }
+
+    /// Since when Redis has been connected; None while it is not.
+    pub fn connected(&self) -> watch::Receiver<Option<Instant>> {
+        self.0.connected.subscribe()
+    }
+
+    /// Listens for as long as the program runs.
+    pub async fn listen(self, store: Store) {
+        let mut subscription = match store.subscribe() {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen to events");
+                return;
+            }
+        };
+        while let Some(notice) = subscription.next().await {
+            match notice {
+                Notice::Connected => {
+                    self.catch_up(&store).await;
+                    self.0.connected.send_replace(Some(Instant::now()));
+                    // Whatever happened meanwhile, everybody looks once.
+                    self.0.runs.notify_one();
+                    self.0.outbox.notify_one();
+                }
+                Notice::Disconnected => {
+                    tracing::warn!("the connection to Redis is lost");
+                    self.0.connected.send_replace(None);
+                }
+                Notice::Event(json) => self.take(&store, json).await,
+            }
+        }
+    }
+
+    async fn take(&self, store: &Store, json: String) {
+        let event: Event = match serde_json::from_str(&json) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, json, "an event cannot be read");
+                return;
+            }
+        };
+        let last = self.seq();
+        if event.seq <= last {
+            return;
+        }
+        if last != 0 && event.seq > last + 1 {
+            self.catch_up(store).await;
+        }
+        if event.seq > self.seq() {
+            self.spread(&event, json);
+        }
+    }
+
+    fn spread(&self, event: &Event, json: String) {
+        self.0.seq.store(event.seq, Ordering::Release);
+        match event.kind {
+            EventKind::Queued | EventKind::Reaped => self.0.runs.notify_one(),
+            EventKind::Succeeded | EventKind::Failed => {
+                self.0.runs.notify_one();
+                self.0.outbox.notify_one();
+            }
+            EventKind::Cancelled | EventKind::Deleted => {
+                self.nudge(&event.task_id);
+                self.0.outbox.notify_one();
+            }
+            EventKind::Hit => self.0.outbox.notify_one(),
+            _ => {}
+        }
+        let _ = self.0.changes.send(Change::Event {
+            seq: event.seq,
+            json: json.into(),
+        });
+    }
+
+    /// Sends on what was missed; where that is not whole, everybody reads again.
+    async fn catch_up(&self, store: &Store) {
+        loop {
+            let last = self.seq();
+            if last == 0 {
+                // Nobody has read anything yet.
+                match store.totals().await {
+                    Ok(totals) => self.0.seq.store(totals.seq, Ordering::Release),
+                    Err(error) => tracing::warn!(%error, "the last event is not known"),
+                }
+                return;
+            }
+            match store.events_after(last, 500).await {
+                Ok(Some(missed)) if missed.is_empty() => return,
+                Ok(Some(missed)) => {
+                    for json in missed {
+                        match serde_json::from_str::<Event>(&json) {
+                            Ok(event) => self.spread(&event, json),
+                            Err(error) => {
+                                tracing::warn!(%error, json, "an event cannot be read");
+                                return;
+                            }
+                        }
+                    }
+                }
+                Ok(None) => {
+                    let Ok(totals) = store.totals().await else { return };
+                    tracing::info!(last, now = totals.seq, "events were missed that Redis no longer has");
+                    self.0.seq.store(totals.seq, Ordering::Release);
+                    let _ = self.0.changes.send(Change::Reset { seq: totals.seq });
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "missed events cannot be read now");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use onceover_common::{
+    NodeName, Timestamp,
+    catalog::{Catalog, RunnerSpec},
+};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, AppState},
+    callbacks::{
+        deliver::{self, DeliveryOptions},
+        guard::Guard,
+    },
+    catalog,
+    config::Config,
+    data_dir::DataDir,
+    engine::Engine,
+    executor::{
+        keeper, process,
+        supervise::{Executor, ExecutorOptions},
+    },
+    hub::Hub,
+    logging, nodes,
+    paths::Roots,
+    private_redis::PrivateRedis,
+    store::{Reap, Store, StoreError, StoreOptions},
+};
+
+/// How long open requests and the ending of runs may take once the daemon was asked to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Every node: the shipped ones, then the configuration's.
+pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
+    let mut catalog = catalog::shipped();
+    for node in &config.nodes {
+        catalog.insert(node.clone());
+    }
+    let slots = config.slots();
+    for node in catalog.iter() {
+        if !slots.contains_key(&node.queue) {
+            bail!("node {}: there is no queue '{}'", node.name, node.queue);
+        }
+        match &node.runner {
+            RunnerSpec::Builtin(name) if nodes::builtin(name).is_none() => {
+                let names = nodes::BUILTINS.map(|(name, _)| name).join(", ");
+                bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
+            }
+            RunnerSpec::Command(command) if command.is_empty() => {
+                bail!("node {}: runner.command needs a program", node.name);
+            }
+            _ => {}
+        }
+    }
+    Ok(catalog)
+}
+
+/// The guard of callback addresses.
+pub fn guard(config: &Config) -> anyhow::Result<Guard> {
+    Guard::new(&config.callbacks.allow).context("callbacks.allow")
+}
+
+/// Runs the daemon until SIGTERM or ctrl-C.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    config.check()?;
+    let catalog = whole_catalog(&config)?;
+    let guard = guard(&config)?;
+    let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
+    let data = DataDir::open(&config.data)?;
+    let _logging = logging::start(&data.logs(), false)?;
+    let roots = Roots::new(data.workflows(), config.media_roots.clone())?;
+    let listener = TcpListener::bind(&config.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}; is another onceoverd running? --listen HOST:PORT takes another address",
+            config.listen
+        )
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = data.instance(), %address, "starting");
+
+    // What an earlier daemon of this directory left running, before anything new starts.
+    let mark = data.instance().split('#').next().unwrap_or_default().to_owned();
+    if !process::sweep_until_gone(&format!("{mark}/"), Duration::from_secs(5)) {
+        tracing::warn!("processes that an earlier daemon left do not end");
+    }
+    let private = match &config.redis.url {
+        Some(_) => None,
+        None => Some(PrivateRedis::start(&data, config.redis.server.as_deref()).await?),
+    };
+    let keeper = keeper::spawn(
+        &format!("{mark}/"),
+        private
+            .as_ref()
+            .map(|redis| keeper::PrivateRedis {
+                pid_file: redis.pid_file().to_owned(),
+                lock: data.lock_file(),
+            })
+            .as_ref(),
+    )
+    .context("cannot start the keeper, which ends left-over processes should the daemon be killed")?;
+
+    let names: Vec<NodeName> = catalog.iter().map(|node| node.name.clone()).collect();
+    let options = StoreOptions {
+        url: config
+            .redis
+            .url
+            .clone()
+            .or_else(|| private.as_ref().map(|redis| redis.url().to_owned()))
+            .unwrap_or_default(),
+        mode: if private.is_some() { "private" } else { "external" },
+        ttl: config.retention.ttl,
+        keep_events: config.retention.events,
+        lease: config.runs.lease,
+        max_lost: config.runs.max_lost,
+    };
+    let store = Store::open(options, names)?;
+    let stop = CancellationToken::new();
+    let slots = config.slots();
+    let hub = Hub::default();
+    let engine = Engine {
+        store: store.clone(),
+        catalog: Arc::new(catalog),
+        roots: Arc::new(roots),
+        guard: Arc::new(guard),
+        hub: hub.clone(),
+        queues: slots.keys().cloned().collect(),
+        grace: config.runs.grace,
+    };
+    let executor = Executor::new(
+        engine.clone(),
+        ExecutorOptions {
+            owner: data.instance().to_owned(),
+            mark,
+            slots: slots.clone(),
+            heartbeat: config.runs.heartbeat,
+        },
+    );
+    let state = AppState {
+        engine: engine.clone(),
+        executor: executor.clone(),
+        instance: data.instance().into(),
+        started_at: Timestamp::now(),
+        stop: stop.clone(),
+    };
+    let mut server = tokio::spawn(
+        axum::serve(listener, api::router(state))
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
+            .into_future(),
+    );
+    eprintln!(
+        "onceoverd listens on http://{address}; its log is in {}",
+        data.logs().display()
+    );
+
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
+    let asked_to_stop = async {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    tokio::pin!(asked_to_stop);
+
+    let listening = tokio::spawn(hub.listen(store.clone()));
+    let mut work = tokio::spawn(work(
+        engine,
+        executor.clone(),
+        callbacks,
+        config.clone(),
+        stop.clone(),
+        data.instance().to_owned(),
+    ));
+    let ended: anyhow::Result<()> = tokio::select! {
+        signal = &mut asked_to_stop => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
+        worked = &mut work => match worked {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error).context("the executor broke down"),
+        },
+        served = &mut server => match served {
+            Ok(Ok(())) => bail!("the HTTP server ended by itself"),
+            Ok(Err(error)) => Err(error).context("the HTTP server failed"),
+            Err(error) => Err(error).context("the HTTP server broke down"),
+        },
+    };
+    executor.stop();
+    stop.cancel();
+    let limit = STOP_LIMIT + config.runs.grace;
+    let down = async {
+        if !work.is_finished() {
+            let _ = work.await;
+        }
+        if !server.is_finished() {
+            let _ = server.await;
+        }
+    };
+    if tokio::time::timeout(limit, down).await.is_err() {
+        tracing::warn!(?limit, "not everything ended in time; what is left is ended now");
+        process::sweep_until_gone(
+            &format!("{}/", data.instance().split('#').next().unwrap_or_default()),
+            Duration::from_secs(2),
+        );
+    }
+    listening.abort();
+    if let Some(redis) = private {
+        redis.stop().await;
+    }
+    tokio::task::spawn_blocking(move || keeper.dismiss()).await?;
+    tracing::info!("stopped");
+    ended
+}
+
+/// Waits for Redis, takes back what an earlier daemon of this directory held, then runs and delivers.
+async fn work(
+    engine: Engine,
+    executor: Executor,
+    callbacks: reqwest::Client,
+    config: Config,
+    stop: CancellationToken,
+    instance: String,
+) -> Result<(), StoreError> {
+    let prepare = async {
+        loop {
+            match engine.store.prepare().await {
+                Ok(()) => break,
+                Err(error @ StoreError::Unavailable(_)) => {
+                    tracing::warn!(%error, "waiting for Redis");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        check_server(&engine.store).await?;
+        take_back(&engine, &instance).await
+    };
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        prepared = prepare => prepared?,
+    }
+    let options = DeliveryOptions {
+        schedule: config.callbacks.schedule,
+        timeout: config.callbacks.timeout,
+    };
+    let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
+    executor.run().await;
+    let _ = delivering.await;
+    Ok(())
+}
+
+/// A Redis that evicts keys would forget what has been done; one without a file forgets all when it restarts.
+async fn check_server(store: &Store) -> Result<(), StoreError> {
+    let (version, append_only, policy) = store.server().await?;
+    if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
+        return Err(StoreError::Unexpected(format!(
+            "its maxmemory-policy is '{policy}', so it may drop records at any time; set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
+        )));
+    }
+    if append_only == Some(false) {
+        tracing::warn!("Redis keeps no append-only file: what is accepted is lost when it restarts (appendonly yes)");
+    }
+    tracing::info!(version, "connected to Redis");
+    Ok(())
+}
+
+/// This directory's lock is ours, so every earlier daemon of it is gone, and its runs can be taken back at once.
+async fn take_back(engine: &Engine, instance: &str) -> Result<(), StoreError> {
+    let Some((id, start)) = instance.split_once('#') else {
+        return Ok(());
+    };
+    let start: u64 = start.parse().unwrap_or_default();
+    // A daemon that was killed while it waited for Redis never took anything; look past a few of those.
+    for earlier in start.saturating_sub(20)..start {
+        for queue in engine.queues.iter() {
+            let taken = engine.store.reap(queue, Reap::Gone(&format!("{id}#{earlier}"))).await?;
+            if taken > 0 {
+                tracing::info!(queue, taken, "took back runs of an earlier start");
+            }
+        }
+    }
+    Ok(())
+}

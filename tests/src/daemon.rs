@@ -1,0 +1,337 @@
+//! A real `onceoverd` on a data directory and port of its own, with nodes that tests need.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use onceover_common::{
+    NodeName, StageState, TaskId,
+    client::{Client, ClientError},
+    wire::{ReuseMode, StageView, SubmitRequest, SubmitResponse},
+};
+use redis::aio::MultiplexedConnection;
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use crate::{eventually, program};
+
+/// Nodes that do nothing, wait, fork, fail or ignore signals; each a few lines of shell or Python.
+const NODES: &str = include_str!("nodes.toml");
+
+/// How a test wants its daemon.
+pub struct DaemonBuilder {
+    config: String,
+    redis: Option<String>,
+    media: Vec<PathBuf>,
+}
+
+impl Default for DaemonBuilder {
+    fn default() -> Self {
+        Self {
+            config: String::new(),
+            redis: None,
+            media: Vec::new(),
+        }
+    }
+}
+
+impl DaemonBuilder {
+    /// More configuration (TOML), before the nodes.
+    pub fn config(mut self, text: &str) -> Self {
+        self.config.push_str(text);
+        self.config.push('\n');
+        self
+    }
+
+    /// Uses this Redis instead of a private one.
+    pub fn redis(mut self, url: &str) -> Self {
+        self.redis = Some(url.to_owned());
+        self
+    }
+
+    pub fn media_root(mut self, dir: &Path) -> Self {
+        self.media.push(dir.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Daemon {
+        let dir = tempfile::Builder::new()
+            .prefix("oo")
+            .tempdir()
+            .expect("a temporary folder");
+        let port = free_port();
+        let config = dir.path().join("onceover.toml");
+        let nodes = NODES.replace("@DIR@", &dir.path().display().to_string());
+        let lease = if self.config.contains("[runs]") {
+            ""
+        } else {
+            "[runs]\nlease = '1s'\nheartbeat = '200ms'\ngrace = '500ms'\n"
+        };
+        fs::write(&config, format!("{}\n{lease}\n{nodes}", self.config)).expect("the configuration is written");
+        let mut daemon = Daemon {
+            client: Client::new(&format!("http://127.0.0.1:{port}")),
+            data: dir.path().join("data"),
+            port,
+            config,
+            redis: self.redis,
+            media: self.media,
+            child: None,
+            dir,
+        };
+        daemon.launch().await;
+        daemon
+    }
+}
+
+/// A port nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A running daemon; killed with all it started when dropped.
+pub struct Daemon {
+    pub client: Client,
+    pub data: PathBuf,
+    pub port: u16,
+    config: PathBuf,
+    redis: Option<String>,
+    media: Vec<PathBuf>,
+    child: Option<Child>,
+    dir: TempDir,
+}
+
+impl Daemon {
+    pub fn builder() -> DaemonBuilder {
+        DaemonBuilder::default()
+    }
+
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Folder of the test: data directory, configuration, and what nodes leave as traces.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The command that starts this daemon.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program("onceoverd"));
+        command
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{}", self.port))
+            .arg("--data")
+            .arg(&self.data)
+            .arg("--config")
+            .arg(&self.config)
+            .arg("--media-root")
+            .arg(self.dir.path())
+            .stdin(Stdio::null())
+            .process_group(0);
+        for root in &self.media {
+            command.arg("--media-root").arg(root);
+        }
+        if let Some(redis) = &self.redis {
+            command.arg("--redis").arg(redis);
+        }
+        command
+    }
+
+    /// Starts it (again) and waits until it is ready.
+    pub async fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let output = fs::File::create(self.dir.path().join("daemon.out")).expect("a file for its output");
+        let mut command = self.command();
+        command
+            .stdout(output.try_clone().expect("one more handle"))
+            .stderr(output);
+        self.child = Some(command.spawn().expect("onceoverd starts"));
+        let url = format!("{}/readyz", self.url());
+        let http = reqwest::Client::new();
+        let start = std::time::Instant::now();
+        loop {
+            if let Ok(answer) = http.get(&url).send().await
+                && answer.status().is_success()
+            {
+                return;
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() || start.elapsed() > crate::PATIENCE {
+                let said = fs::read_to_string(self.dir.path().join("daemon.out")).unwrap_or_default();
+                panic!("onceoverd does not get ready ({ended:?}): {said}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().expect("it runs").id()).expect("a pid")
+    }
+
+    /// SIGKILL, and nothing else.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
+    /// SIGTERM, and waits for the end; answers how it ended.
+    pub async fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        self.signal_pid(i32::try_from(child.id()).expect("a pid"), rustix::process::Signal::TERM);
+        tokio::task::spawn_blocking(move || child.wait().expect("it can be waited for"))
+            .await
+            .expect("waiting works")
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.signal_pid(self.pid(), signal);
+    }
+
+    fn signal_pid(&self, pid: i32, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("it can be signalled");
+    }
+
+    /// A connection to its private Redis.
+    pub async fn redis(&self) -> MultiplexedConnection {
+        let url = match &self.redis {
+            Some(url) => url.clone(),
+            None => self.client.system().await.expect("the daemon answers").redis.url,
+        };
+        let client = redis::Client::open(url).expect("a Redis URL");
+        client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    /// Process ids of everything that runs for this daemon's tasks.
+    pub fn children(&self) -> Vec<i32> {
+        let Ok(instance) = fs::read_to_string(self.data.join("instance")) else {
+            return Vec::new();
+        };
+        let id = instance
+            .split(|c: char| c == '#' || c.is_whitespace())
+            .next()
+            .unwrap_or_default();
+        let mark = format!("ONCEOVER_RUN={id}/");
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter(|pid| {
+                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environ
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable.starts_with(mark.as_bytes()))
+            })
+            .collect()
+    }
+
+    /// How often a test node was begun under this trace name.
+    pub fn traces(&self, name: &str) -> usize {
+        fs::read_to_string(self.dir.path().join(format!("trace.{name}"))).map_or(0, |text| text.lines().count())
+    }
+
+    pub async fn submit(&self, task: &str, node: &str, input: Value) -> SubmitResponse {
+        self.try_submit(task, node, input, None, ReuseMode::Auto)
+            .await
+            .expect("the submit is accepted")
+    }
+
+    pub async fn try_submit(
+        &self,
+        task: &str,
+        node: &str,
+        input: Value,
+        callback: Option<String>,
+        reuse: ReuseMode,
+    ) -> Result<SubmitResponse, ClientError> {
+        self.client.submit(&request(task, node, input, callback, reuse)).await
+    }
+
+    /// The stage as it is now.
+    pub async fn stage(&self, task: &str, node: &str) -> Option<StageView> {
+        let mut view = self.client.task(&task_id(task)).await.ok()?;
+        view.stages.swap_remove(&node_name(node))
+    }
+
+    /// Waits until the stage is in a state.
+    pub async fn until(&self, task: &str, node: &str, state: StageState) -> StageView {
+        eventually(&format!("{node} of {task} {state}"), || async {
+            self.stage(task, node).await.filter(|stage| stage.status == state)
+        })
+        .await
+    }
+
+    /// Waits until the stage has ended and answers it.
+    pub async fn until_ended(&self, task: &str, node: &str) -> StageView {
+        eventually(&format!("the end of {node} of {task}"), || async {
+            self.stage(task, node).await.filter(|stage| !stage.status.in_flight())
+        })
+        .await
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            if std::thread::panicking() {
+                let log = fs::read_dir(self.data.join("logs")).into_iter().flatten().flatten();
+                for file in log {
+                    eprintln!(
+                        "--- {}\n{}",
+                        file.path().display(),
+                        fs::read_to_string(file.path()).unwrap_or_default()
+                    );
+                }
+            }
+            // SIGTERM first, so that it takes its Redis down.
+            let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            for _ in 0..500 {
+                if child.try_wait().ok().flatten().is_some() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A submit request.
+pub fn request(task: &str, node: &str, input: Value, callback: Option<String>, reuse: ReuseMode) -> SubmitRequest {
+    let Value::Object(input_data) = input else {
+        panic!("input_data is an object")
+    };
+    let input_data: Map<String, Value> = input_data;
+    SubmitRequest {
+        task_name: node.to_owned(),
+        task_id: Some(task.to_owned()),
+        callback,
+        input_data,
+        reuse: Some(reuse),
+    }
+}
+
+pub fn task_id(text: &str) -> TaskId {
+    TaskId::parse(text).expect("a task id")
+}
+
+pub fn node_name(text: &str) -> NodeName {
+    NodeName::parse(text).expect("a node name")
+}
