@@ -51,9 +51,10 @@ fi
 echo "Installing ${missing[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# A machine that was just started often has its own updates running: wait for their lock.
 install() {
     "${as_root[@]}" apt-get -qq update &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
 }
 if ! install >"$log" 2>&1 </dev/null; then
     cat "$log" >&2

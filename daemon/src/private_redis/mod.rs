@@ -145,13 +145,20 @@ async fn supervise(home: Home, mut server: Server, stop: CancellationToken) {
             Duration::ZERO
         };
         server = loop {
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = stop.cancelled() => return home.clean(),
-            }
-            match home.up().await {
-                Ok(server) => break server,
-                Err(problem) => error!("the private Redis does not come back: {problem}"),
+            let again = async {
+                sleep(delay).await;
+                home.up().await
+            };
+            match stop.run_until_cancelled(again).await {
+                Some(Ok(server)) => break server,
+                Some(Err(problem)) => error!("the private Redis does not come back: {problem}"),
+                None => {
+                    // A server that was still reading its data back was told to end when `again` was dropped.
+                    if let Err(problem) = home.end_by_pid_file().await {
+                        error!("{problem}");
+                    }
+                    return home.clean();
+                }
             }
             delay = (delay * 2).clamp(Duration::from_millis(100), BACK_OFF_MAX);
         };

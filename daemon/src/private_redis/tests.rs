@@ -251,3 +251,19 @@ async fn what_is_missing_or_broken_is_said() {
         "{broken}"
     );
 }
+
+#[tokio::test]
+async fn stop_does_not_wait_for_a_server_that_cannot_come_back() {
+    let base = tempfile::tempdir().unwrap();
+    let data = open(&base);
+    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let process = pid(server.pid_file()).unwrap();
+    fs::write(data.redis().join("appendonlydir/appendonly.aof.manifest"), "garbage\n").unwrap();
+    kill_process(process, Signal::KILL).unwrap();
+    until("it tried and failed", async || {
+        fs::read_to_string(data.logs().join("redis.log")).is_ok_and(|log| log.contains("manifest file"))
+    })
+    .await;
+    timeout(PATIENCE, server.stop()).await.unwrap();
+    assert!(!data.redis().join("redis.sock").exists());
+}
