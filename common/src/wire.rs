@@ -122,8 +122,71 @@ pub struct StageView {
     /// The last attempt to replace a standing result, when it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<LastAttempt>,
-    /// The same facts in short, as events and lists carry them.
-    pub summary: StageSummary,
+    /// The run the state speaks of; absent for a result written by a foreign worker.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// 1 for the first; a run whose owner was lost goes on as the next attempt.
+    pub attempt: u32,
+    /// Grows with every write of the stage.
+    pub revision: u64,
+    /// Resource class whose slots it uses.
+    pub queue: String,
+    /// What runs it: `builtin`, `command`; `foreign` for a result that another system's worker wrote.
+    #[serde(default)]
+    pub runner: Option<String>,
+    /// 0 to 100; never goes back within an attempt.
+    #[serde(default)]
+    pub progress: Option<f64>,
+    /// What the tool says it is doing.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Why this run was started: the miss reason (R4).
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// A forced rerun while a former result stands.
+    #[serde(default)]
+    pub forced: bool,
+    /// Submits answered from the finished stage.
+    pub reuse_hits: u64,
+    /// Submits that joined a run in flight.
+    pub joins: u64,
+    /// Run time that hits did not spend again, in seconds.
+    pub saved_seconds: f64,
+    #[serde(default)]
+    pub queued_at: Option<Timestamp>,
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+    #[serde(default)]
+    pub callback_status: Option<CallbackStatus>,
+}
+
+impl StageView {
+    /// The stage in short, as events and lists carry it.
+    pub fn summary(&self) -> StageSummary {
+        StageSummary {
+            status: self.status,
+            run_id: self.run_id.clone(),
+            attempt: self.attempt,
+            revision: self.revision,
+            queue: self.queue.clone(),
+            runner: self.runner.clone(),
+            progress: self.progress,
+            message: self.message.clone(),
+            reason: self.reason.clone(),
+            forced: self.forced,
+            reuse_hits: self.reuse_hits,
+            joins: self.joins,
+            saved_seconds: self.saved_seconds,
+            queued_at: self.queued_at,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            duration: self.duration,
+            error: self.error.as_ref().map(|error| error.chars().take(200).collect()),
+            callback_status: self.callback_status,
+        }
+    }
 }
 
 /// A forced rerun that failed or was cancelled; the former result stands.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::refusal;
 use crate::{
     engine::{Engine, EngineError},
     store::{Delivery, StoreError},
@@ -91,7 +92,11 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
 
 async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOptions, delivery: Delivery) {
     let outcome = match body(engine, &delivery).await {
-        Ok(Some(body)) => send(client, options, &delivery, body).await,
+        Ok(Some(body)) => match engine.guard.check_url(&delivery.url) {
+            Ok(_) => send(client, options, &delivery, body).await,
+            // What may be called can have changed since it was asked for.
+            Err(refused) => Err(refused),
+        },
         // The task is gone, and the delivery with it.
         Ok(None) => return,
         Err(error) => Err(error.to_string()),
@@ -151,7 +156,6 @@ fn tell(view: &mut TaskView, node: &NodeName, then: StageThen) {
     view.duration = Some(then.duration);
     if let Some(stage) = view.stages.get_mut(node) {
         stage.status = then.status;
-        stage.summary.status = then.status;
         stage.input_params = then.input_params;
         stage.output = then.output;
         stage.error = then.error;
@@ -174,7 +178,7 @@ async fn send(
         .body(body)
         .send()
         .await
-        .map_err(|error| causes(&error))?;
+        .map_err(|error| refusal(&error).map_or_else(|| causes(&error), ToString::to_string))?;
     let status = response.status();
     // 3xx is no delivery: redirects are not followed.
     if status.is_success() {

@@ -15,48 +15,59 @@ fn raw(object: &Map<String, Value>) -> Box<RawValue> {
 }
 
 fn own_stage(record: &StageRecord) -> Result<StageView, StoreError> {
+    let summary = record.summary();
     Ok(StageView {
-        status: record.state,
+        status: summary.status,
         input_params: record.input_public()?,
         output: record.output()?,
         error: record.error(),
-        duration: record.duration(),
+        duration: summary.duration,
         last_attempt: record.last_attempt(),
-        summary: record.summary(),
+        run_id: summary.run_id,
+        attempt: summary.attempt,
+        revision: summary.revision,
+        queue: summary.queue,
+        runner: summary.runner,
+        progress: summary.progress,
+        message: summary.message,
+        reason: summary.reason,
+        forced: summary.forced,
+        reuse_hits: summary.reuse_hits,
+        joins: summary.joins,
+        saved_seconds: summary.saved_seconds,
+        queued_at: summary.queued_at,
+        started_at: summary.started_at,
+        ended_at: summary.ended_at,
+        callback_status: summary.callback_status,
     })
 }
 
+/// A result that another worker wrote; what was counted for an earlier one of ours stays counted.
 fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageView {
-    let state = stage.state;
     let counted = counted.as_ref();
     StageView {
-        status: state,
+        status: stage.state,
         input_params: raw(&input::public(&stage.input)),
         output: raw(&stage.output),
         error: stage.error.clone(),
         duration: stage.duration,
         last_attempt: None,
-        summary: StageSummary {
-            status: state,
-            run_id: None,
-            attempt: 1,
-            revision: counted.map_or(0, |summary| summary.revision),
-            queue: counted.map_or_else(String::new, |summary| summary.queue.clone()),
-            runner: Some("foreign".into()),
-            progress: (state == StageState::Success).then_some(100.0),
-            message: Some("written by another worker".into()),
-            reason: None,
-            forced: false,
-            reuse_hits: counted.map_or(0, |summary| summary.reuse_hits),
-            joins: counted.map_or(0, |summary| summary.joins),
-            saved_seconds: counted.map_or(0.0, |summary| summary.saved_seconds),
-            queued_at: None,
-            started_at: None,
-            ended_at: (!state.in_flight()).then_some(stage.written),
-            duration: stage.duration,
-            error: stage.error.as_ref().map(|error| error.chars().take(200).collect()),
-            callback_status: None,
-        },
+        run_id: None,
+        attempt: 1,
+        revision: counted.map_or(0, |summary| summary.revision),
+        queue: counted.map_or_else(String::new, |summary| summary.queue.clone()),
+        runner: Some("foreign".into()),
+        progress: (stage.state == StageState::Success).then_some(100.0),
+        message: Some("written by another worker".into()),
+        reason: None,
+        forced: false,
+        reuse_hits: counted.map_or(0, |summary| summary.reuse_hits),
+        joins: counted.map_or(0, |summary| summary.joins),
+        saved_seconds: counted.map_or(0.0, |summary| summary.saved_seconds),
+        queued_at: None,
+        started_at: None,
+        ended_at: (!stage.state.in_flight()).then_some(stage.written),
+        callback_status: None,
     }
 }
 
@@ -69,7 +80,7 @@ fn sentence(stages: &IndexMap<NodeName, StageView>, status: TaskStatus) -> Strin
             let running: Vec<_> = stages
                 .iter()
                 .filter(|(_, stage)| stage.status == StageState::Running)
-                .map(|(name, stage)| match stage.summary.progress {
+                .map(|(name, stage)| match stage.progress {
                     Some(percent) => format!("{name} {percent:.0} %"),
                     None => name.to_string(),
                 })
@@ -111,13 +122,13 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         created = Some(created.map_or(stage.created, |known| known.min(stage.created)));
         stages.insert(name.clone(), foreign_stage(&stage, counted));
     }
-    let Some(status) = TaskStatus::derive(stages.values().map(|stage| (stage.status, stage.summary.ended_at))) else {
+    let Some(status) = TaskStatus::derive(stages.values().map(|stage| (stage.status, stage.ended_at))) else {
         return Ok(None);
     };
     let newest = records.newest().filter(|node| stages.contains_key(node));
     let last = stages
         .iter()
-        .max_by_key(|(_, stage)| stage.summary.ended_at)
+        .max_by_key(|(_, stage)| stage.ended_at)
         .map(|(name, _)| name.clone());
     let newest = newest.or(last.clone());
     let request = match (&newest, records.text("req_input")) {
@@ -148,7 +159,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
     let created = created.unwrap_or(of.now);
     let updated = records
         .time("updated")
-        .or_else(|| stages.values().filter_map(|stage| stage.summary.ended_at).max());
+        .or_else(|| stages.values().filter_map(|stage| stage.ended_at).max());
     Ok(Some(TaskView {
         workflow_id: of.task.clone(),
         task_id: of.task.clone(),

@@ -412,7 +412,7 @@ impl Inner {
             .filter(|(name, _)| **name != fence.node)
             .filter_map(|(name, stage)| {
                 let output: Object = serde_json::from_str(stage.output.get()).ok()?;
-                (!output.is_empty()).then(|| (stage.summary.ended_at, name.clone(), output))
+                (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
             })
             .collect();
         outputs.sort_by_key(|(ended, _, _)| *ended);
