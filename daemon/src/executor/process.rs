@@ -24,6 +24,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+pub(crate) use self::sweep::marked;
 pub use self::sweep::{sweep, sweep_until_gone};
 use self::{
     lines::{Ends, LineReader},
@@ -76,6 +78,7 @@ pub struct Tool {
     args: Vec<OsString>,
     stdin: Option<Vec<u8>>,
     inherited: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     grace: Duration,
     line_limit: usize,
@@ -125,6 +128,7 @@ impl Tool {
             args: Vec::new(),
             stdin: None,
             inherited: Vec::new(),
+            environment: Vec::new(),
             dir: None,
             grace: DEFAULT_GRACE,
             line_limit: DEFAULT_LINE_LIMIT,
@@ -151,6 +155,13 @@ impl Tool {
     /// More variables to take from the daemon's environment; `NAME` or `PREFIX*`.
     pub fn inherit(mut self, names: &[String]) -> Self {
         self.inherited.extend_from_slice(names);
+        self
+    }
+
+    /// A variable it gets whatever the daemon's environment has.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -190,7 +201,7 @@ impl Tool {
             )),
         };
         let mut child = self.spawn(&mark)?;
-        let guard = Guard::new(&child, mark);
+        let mut guard = Guard::new(&child, mark);
 
         let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
         let mut stderr =
@@ -231,6 +242,8 @@ impl Tool {
                     // What it started goes with it; that also closes the pipes.
                     guard.signal(Signal::KILL);
                     guard.mark.kill();
+                    // From here on the number may be given to another group.
+                    guard.group = None;
                     stop_reading_at = Some(Instant::now() + DRAIN);
                 }
                 () = at(stop_reading_at), if stop_reading_at.is_some() => {
@@ -277,6 +290,7 @@ impl Tool {
             .args(&self.args)
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| self.inherits(name)))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(RUN_VARIABLE, &mark.run)
             .stdin(if self.stdin.is_some() {
                 Stdio::piped()

@@ -2,7 +2,7 @@
 
 use std::time::Instant as Clock;
 
-use super::{sweep::marked, *};
+use super::*;
 use crate::executor::fixture::Fixture;
 
 fn shell(script: &str) -> Tool {
