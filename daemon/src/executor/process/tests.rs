@@ -95,6 +95,24 @@ async fn an_untraceable_process_that_holds_the_output_open_does_not_make_a_run_h
 }
 
 #[tokio::test]
+async fn an_untraceable_process_that_goes_on_writing_does_not_make_a_run_hang() {
+    let fixture = Fixture::bare();
+    let start = Clock::now();
+    // Ends by itself when nobody reads any more.
+    let exit = shell(
+        "env -i setsid yes & until [ \"$(tr -d '\\0' </proc/$!/cmdline)\" = yes ]; do :; done",
+    )
+    .run(&fixture.context, |_| {})
+    .await;
+    assert!(exit.unwrap().success());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_dropped_run_leaves_nothing() {
     let fixture = Fixture::bare();
     let ready = tokio_util::sync::CancellationToken::new();
