@@ -12,9 +12,9 @@ use std::{
 
 use uuid::Uuid;
 
-/// How long a lock held by somebody else is waited for: what a daemon that just died leaves behind may hold it
-/// for a moment.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How long a lock held by somebody else is waited for: the keeper of a daemon that just died may hold it while it
+/// ends what that left behind.
+const LOCK_WAIT: Duration = Duration::from_secs(6);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// Why the data directory cannot be used.
@@ -45,7 +45,7 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes what is missing (the directory itself readable by its owner only), takes the lock and counts this start.
-    /// Blocks up to three seconds where another process holds the lock.
+    /// Blocks up to six seconds where a dead daemon's keeper holds the lock.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |what: &'static str| {
             move |source: io::Error| DataDirError::Unusable {
@@ -127,17 +127,14 @@ fn take_lock(root: &Path) -> Result<File, DataDirError> {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let holder = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| text.trim().parse().ok());
-                return Err(DataDirError::InUse {
-                    path: root.to_path_buf(),
-                    holder,
-                });
+                let holder = noted_holder(&mut file);
+                // A daemon that lives does not let go; only a dead one's keeper does.
+                if holder.is_some_and(is_alive) || Instant::now() >= deadline {
+                    let path = root.to_path_buf();
+                    return Err(DataDirError::InUse { path, holder });
+                }
+                thread::sleep(LOCK_RETRY);
             }
         }
     }
@@ -148,6 +145,19 @@ fn take_lock(root: &Path) -> Result<File, DataDirError> {
     };
     note(&mut file).map_err(unusable)?;
     Ok(file)
+}
+
+/// The process id in the lock file: of the daemon that took the lock last.
+fn noted_holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    // A process that has ended and was not yet waited for has no command line any more.
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 /// Reads `<uuid>#<n>`, counts one on and writes it back. An unreadable file starts over with a new uuid, so that two

@@ -83,14 +83,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = data.instance(), %address, "starting");
 
     // What an earlier daemon of this directory left running, before anything new starts.
-    let mark = data.instance().split('#').next().unwrap_or_default().to_owned();
-    if !process::sweep_until_gone(&format!("{mark}/"), Duration::from_secs(5)) {
+    let (directory, start) = data.instance().split_once('#').unwrap_or((data.instance(), "0"));
+    if !process::sweep_until_gone(&format!("{directory}/"), Duration::from_secs(5)) {
         tracing::warn!("processes that an earlier daemon left do not end");
     }
     let private = match &config.redis.url {
         Some(_) => None,
         None => Some(PrivateRedis::start(&data, config.redis.server.as_deref()).await?),
     };
+    // With the start's number: the keeper of an earlier start must not end what this one runs.
+    let mark = format!("{directory}/{start}");
     let keeper = keeper::spawn(
         &format!("{mark}/"),
         private
@@ -134,7 +136,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         engine.clone(),
         ExecutorOptions {
             owner: data.instance().to_owned(),
-            mark,
+            mark: mark.clone(),
             slots: slots.clone(),
             heartbeat: config.runs.heartbeat,
         },
@@ -204,10 +206,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     if tokio::time::timeout(limit, down).await.is_err() {
         tracing::warn!(?limit, "not everything ended in time; what is left is ended now");
-        process::sweep_until_gone(
-            &format!("{}/", data.instance().split('#').next().unwrap_or_default()),
-            Duration::from_secs(2),
-        );
+        process::sweep_until_gone(&format!("{mark}/"), Duration::from_secs(2));
     }
     listening.abort();
     if let Some(redis) = private {

@@ -11,6 +11,7 @@ use onceover_common::{
 use serde_json::{Map, Value};
 
 use super::{Engine, EngineError, artifacts, foreign::ForeignStage, input, view};
+use crate::catalog::is_placeholder;
 use crate::store::{Adoption, Decision, ForeignJson, StoreError, Submit};
 
 /// A checked submit.
@@ -83,7 +84,13 @@ impl Engine {
     }
 
     fn check_input(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<FieldError> {
+        let later = |field: &str| {
+            let name = field.strip_prefix("input_data.").unwrap_or(field);
+            input.get(name).is_some_and(is_placeholder)
+        };
+        // A reference to an earlier stage's output is resolved, and checked, when the run starts.
         let mut errors = node.check_input(input);
+        errors.retain(|error| !later(&error.field));
         for parameter in node
             .parameters
             .iter()
@@ -92,8 +99,7 @@ impl Engine {
             let Some(Value::String(path)) = input.get(&parameter.name) else {
                 continue;
             };
-            // A reference to an earlier stage's output is resolved when the run starts.
-            if path.is_empty() || path.starts_with("${{") {
+            if path.is_empty() || later(&parameter.name) {
                 continue;
             }
             if let Err(message) = self.roots.lexically_allowed(path) {

@@ -116,6 +116,8 @@ impl CommandRunner {
             .args(args)
             .stdin(request(context))
             .inherit(&self.inherit)
+            // Else Python keeps its lines until it ends, and with them the progress.
+            .env("PYTHONUNBUFFERED", "1")
             .grace(self.grace)
             .line_limit(LINE_LIMIT)
             .run(context, |line| told.take(line, context))

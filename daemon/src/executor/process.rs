@@ -1,6 +1,7 @@
 //! Running one external program: its own process group, a known environment, its output line by line,
 //! and nothing of it left behind however it ends. Never through a shell.
 
+mod guard;
 mod lines;
 mod sweep;
 #[cfg(test)]
@@ -17,15 +18,18 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+pub(crate) use self::sweep::marked;
 pub use self::sweep::{sweep, sweep_until_gone};
 use self::{
+    guard::Guard,
     lines::{Ends, LineReader},
     sweep::Mark,
 };
@@ -43,11 +47,11 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(3);
 /// Bytes of one line of output; what is longer is cut.
 pub const DEFAULT_LINE_LIMIT: usize = 64 * 1024;
 
-/// How long output is still read after the program ended, while a process we cannot find holds its pipes.
+/// How long more output is waited for after the program ended, while a process we cannot find holds its pipes.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long a killed process may take to vanish before the log says so.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How long such a process can go on writing.
+const DRAIN_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Lines of the error output kept for the error message.
 const TAIL: usize = 20;
@@ -76,6 +80,7 @@ pub struct Tool {
     args: Vec<OsString>,
     stdin: Option<Vec<u8>>,
     inherited: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     grace: Duration,
     line_limit: usize,
@@ -125,6 +130,7 @@ impl Tool {
             args: Vec::new(),
             stdin: None,
             inherited: Vec::new(),
+            environment: Vec::new(),
             dir: None,
             grace: DEFAULT_GRACE,
             line_limit: DEFAULT_LINE_LIMIT,
@@ -150,6 +156,13 @@ impl Tool {
     /// More variables to take from the daemon's environment; `NAME` or `PREFIX*`.
     pub fn inherit(mut self, names: &[String]) -> Self {
         self.inherited.extend_from_slice(names);
+        self
+    }
+
+    /// A variable it gets whatever the daemon's environment has.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -185,7 +198,7 @@ impl Tool {
             )),
         };
         let mut child = self.spawn(&mark)?;
-        let guard = Guard::new(&child, mark);
+        let mut guard = Guard::new(&child, mark);
 
         let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
         let mut stderr = LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
@@ -203,11 +216,14 @@ impl Tool {
         let mut fed = false;
         let mut status = None;
         let mut interrupted = false;
-        // When SIGKILL follows SIGTERM; when reading stops after the end.
+        // When SIGKILL follows SIGTERM.
         let mut kill_at = None;
-        let mut stop_reading_at = None;
+        // When reading stops after the end: if nothing is there to read, and in any case.
+        let (mut idle_at, mut stop_at) = (None, None);
         while status.is_none() || !(stdout.ended() && stderr.ended()) {
             tokio::select! {
+                // What was written before the end is read before any clock is looked at, however late that is.
+                biased;
                 () = context.cancel.cancelled(), if !interrupted && status.is_none() => {
                     interrupted = true;
                     guard.signal(Signal::TERM);
@@ -225,10 +241,12 @@ impl Tool {
                     // What it started goes with it; that also closes the pipes.
                     guard.signal(Signal::KILL);
                     guard.mark.kill();
-                    stop_reading_at = Some(Instant::now() + DRAIN);
+                    guard.forget_group();
+                    idle_at = Some(Instant::now() + DRAIN);
+                    stop_at = Some(Instant::now() + DRAIN_AT_MOST);
                 }
-                () = at(stop_reading_at), if stop_reading_at.is_some() => {
-                    context.log.line("its output is still held open by a process it left; not read further");
+                () = at(stop_at), if stop_at.is_some() => {
+                    context.log.line("a process it left goes on writing; not read further");
                     break;
                 }
                 line = stdout.next(), if !stdout.ended() => {
@@ -246,6 +264,10 @@ impl Tool {
                     }
                 }
                 () = &mut feed, if !fed => fed = true,
+                () = at(idle_at), if idle_at.is_some() => {
+                    context.log.line("a process it left holds its output open; not read further");
+                    break;
+                }
             }
         }
         guard.finish(context).await;
@@ -269,6 +291,7 @@ impl Tool {
             .args(&self.args)
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| self.inherits(name)))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(RUN_VARIABLE, &mark.run)
             .stdin(if self.stdin.is_some() {
                 Stdio::piped()
@@ -357,59 +380,5 @@ fn cannot_start(program: &OsStr, why: &io::Error) -> String {
             format!("cannot start {name}: the daemon's user may not execute it (chmod +x)")
         }
         _ => format!("cannot start {name}: {why}"),
-    }
-}
-
-/// Owns a program's process group. Dropped early, it leaves nothing of it alive.
-struct Guard {
-    group: Option<Pid>,
-    mark: Mark,
-    armed: bool,
-}
-
-impl Guard {
-    fn new(child: &Child, mark: Mark) -> Self {
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        Self {
-            group: pid.and_then(Pid::from_raw),
-            mark,
-            armed: true,
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // An error means that no process is left in the group.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    /// Waits until every process that carries the mark is gone.
-    async fn finish(mut self, context: &RunContext) {
-        let deadline = Instant::now() + SWEEP;
-        while self.mark.kill() > 0 {
-            if Instant::now() > deadline {
-                context
-                    .log
-                    .line("a process of this run does not end although it was killed");
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.armed = false;
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.armed {
-            self.signal(Signal::KILL);
-            // A process that forks while it is looked for may need another look.
-            for _ in 0..10 {
-                if self.mark.kill() == 0 {
-                    break;
-                }
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant as Clock;
 
-use super::{sweep::marked, *};
+use super::*;
 use crate::executor::fixture::Fixture;
 
 fn shell(script: &str) -> Tool {
@@ -81,6 +81,18 @@ async fn an_untraceable_process_that_holds_the_output_open_does_not_make_a_run_h
         .unwrap();
     assert_eq!(lines, ["done"]);
     assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_untraceable_process_that_goes_on_writing_does_not_make_a_run_hang() {
+    let fixture = Fixture::bare();
+    let start = Clock::now();
+    // Ends by itself when nobody reads any more.
+    let exit = shell("env -i setsid yes & until [ \"$(tr -d '\\0' </proc/$!/cmdline)\" = yes ]; do :; done")
+        .run(&fixture.context, |_| {})
+        .await;
+    assert!(exit.unwrap().success());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

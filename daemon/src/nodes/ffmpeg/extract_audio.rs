@@ -9,7 +9,8 @@ use crate::{
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
-    let video = Input(context).file("video_path")?;
+    let input = Input(context);
+    let video = input.file("video_path")?;
     let media = probe::media(context, &video).await?;
     if !media.has_audio() {
         return Err(RunError::failed(format!(
@@ -17,7 +18,11 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             video.display()
         )));
     }
-    let name = stem(&path_text(&video)).unwrap_or_else(|| "audio".into());
+    // Named as the request names it, which may be through a link.
+    let name = input
+        .text("video_path")
+        .and_then(stem)
+        .unwrap_or_else(|| "audio".into());
     let audio = create_folder(context, "audio")?.join(format!("{name}.wav"));
     let duration = media.duration();
     let exit = Ffmpeg::new()
@@ -61,7 +66,10 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
+    use crate::{
+        executor::{fixture::Fixture, process::marked},
+        nodes::ffmpeg::clip,
+    };
 
     fn fixture(make: impl FnOnce(&Path), name: &str) -> Fixture {
         Fixture::of("ffmpeg.extract_audio", |fixture| {
@@ -122,5 +130,20 @@ mod tests {
             assert!(error.contains("reading"), "{error}");
             assert!(!fixture.context.dir.join("audio").exists());
         }
+    }
+
+    #[tokio::test]
+    async fn cancel_ends_ffmpeg_in_the_middle() {
+        let fixture = fixture(|path| clip::tone(path, 2400), "long.wav");
+        let mut log = fixture.context.log.length();
+        let started = async {
+            while !fixture.log_text().contains("$ ffmpeg") {
+                log.changed().await.unwrap();
+            }
+            fixture.context.cancel.cancel();
+        };
+        let (result, ()) = tokio::join!(run(&fixture.context), started);
+        assert!(matches!(result, Err(RunError::Interrupted)), "{result:?}");
+        assert_eq!(marked(&fixture.context.mark), [0; 0]);
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
 pub(super) mod split_audio_segments;
 
+mod pieces;
 mod probe;
 mod segments;
 

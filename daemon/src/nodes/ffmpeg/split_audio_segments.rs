@@ -1,27 +1,25 @@
 //! `ffmpeg.split_audio_segments`: one sound file per subtitle cue.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, StreamExt, stream};
-use serde_json::{Map, Value, json};
 
 use super::{
-    Ffmpeg, failed, probe,
+    Advance, Ffmpeg, failed,
+    pieces::{Form, Outcome, Piece},
+    probe,
     segments::{Segment, Selection},
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
-        input::{Input, create_folder, path_text, read, write},
+        input::{Input, create_folder, read, write},
         subtitles::cues,
     },
 };
-
-/// Speaker of cues without one, in summaries.
-const UNKNOWN: &str = "UNKNOWN";
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
@@ -98,38 +96,6 @@ fn workers(input: &Input<'_>) -> Result<usize, RunError> {
     Ok(cores.min(input.count("max_workers")? as usize).max(1))
 }
 
-/// How pieces are encoded.
-struct Form {
-    format: String,
-    rate: u64,
-    channels: u64,
-}
-
-impl Form {
-    fn of(input: &Input<'_>) -> Result<Self, RunError> {
-        Ok(Self {
-            format: input.text("output_format").unwrap_or("wav").to_owned(),
-            rate: input.count("sample_rate")?,
-            channels: input.count("channels")?,
-        })
-    }
-
-    fn codec(&self) -> &'static str {
-        match self.format.as_str() {
-            "flac" => "flac",
-            "mp3" => "libmp3lame",
-            "aac" | "m4a" => "aac",
-            _ => "pcm_s16le",
-        }
-    }
-}
-
-/// A cue with its file's size in bytes, or why there is none.
-struct Piece<'a> {
-    segment: &'a Segment,
-    result: Result<u64, String>,
-}
-
 struct Cutter<'a> {
     context: &'a RunContext,
     audio: &'a Path,
@@ -198,6 +164,7 @@ impl<'a> Cutter<'a> {
         } else {
             Ffmpeg::new().input(self.audio).args(&times)
         };
+        let mut written = 0.0;
         let exit = ffmpeg
             .args(["-map", "0:a:0", "-c:a", self.form.codec()])
             .args([
@@ -207,14 +174,18 @@ impl<'a> Cutter<'a> {
                 &self.form.channels.to_string(),
             ])
             .output(path)
-            .run(self.context, |_| {})
+            .run(self.context, |advance| {
+                if let Advance::Seconds(seconds) = advance {
+                    written = seconds;
+                }
+            })
             .await?;
         if !exit.success() {
             return Err(failed("cutting a piece of", self.audio, &exit));
         }
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
-        // ffmpeg writes a header without sound for a time behind the end.
-        if size == 0 || self.form.format == "wav" && size <= 78 {
+        // ffmpeg writes a file with a header only, and ends well.
+        if size == 0 || written <= 0.0 {
             return Err(RunError::failed(format!(
                 "cue {} ({:.3} to {:.3} s) lies behind the end of the sound",
                 cue.id, cue.start, cue.end
@@ -224,144 +195,11 @@ impl<'a> Cutter<'a> {
     }
 }
 
-struct Outcome<'a> {
-    folder: &'a Path,
-    form: &'a Form,
-    pieces: Vec<Piece<'a>>,
-    seconds: f64,
-    by_speaker: bool,
-}
-
-impl Outcome<'_> {
-    /// The pieces that were cut, with their sizes.
-    fn cut(&self) -> impl Iterator<Item = (&Segment, u64)> {
-        self.pieces
-            .iter()
-            .filter_map(|piece| Some((piece.segment, *piece.result.as_ref().ok()?)))
-    }
-
-    fn duration(&self) -> f64 {
-        millis(self.cut().map(|(segment, _)| segment.cue.duration()).sum())
-    }
-
-    fn path(&self, segment: &Segment) -> PathBuf {
-        self.folder.join(&segment.file)
-    }
-
-    /// Per speaker, first heard first: count, seconds and files.
-    fn speakers(&self) -> Map<String, Value> {
-        let mut speakers = Map::new();
-        for (segment, _) in self.cut() {
-            let name = segment.cue.speaker.as_deref().unwrap_or(UNKNOWN);
-            let group = speakers
-                .entry(name)
-                .or_insert_with(|| json!({"count": 0, "duration": 0.0, "files": []}));
-            let count = group["count"].as_u64().unwrap_or(0) + 1;
-            let duration = group["duration"].as_f64().unwrap_or(0.0) + segment.cue.duration();
-            group["count"] = json!(count);
-            group["duration"] = json!(millis(duration));
-            if let Value::Array(files) = &mut group["files"] {
-                files.push(json!(path_text(&self.path(segment))));
-            }
-        }
-        speakers
-    }
-
-    /// The contents of `split_info.json`.
-    fn info(&self) -> Value {
-        let (cut, all) = (self.cut().count(), self.pieces.len());
-        let segments: Vec<_> = self.cut().map(|(segment, size)| self.info_of(segment, size)).collect();
-        let failed: Vec<_> = self
-            .pieces
-            .iter()
-            .filter_map(|piece| {
-                let error = piece.result.as_ref().err()?;
-                Some(json!({"id": piece.segment.cue.id, "error": error}))
-            })
-            .collect();
-        let mut info = json!({
-            "metadata": {
-                "total_segments": all,
-                "successful_segments": cut,
-                "failed_segments": all - cut,
-                "success_rate": cut as f64 / all as f64,
-                "total_duration": self.duration(),
-                "processing_time": millis(self.seconds),
-                "processing_speed": millis(self.duration() / self.seconds.max(0.001)),
-                "audio_format": self.form.format,
-                "sample_rate": self.form.rate,
-                "channels": self.form.channels,
-                "output_directory": path_text(self.folder),
-                "created_at": onceover_common::Timestamp::now().as_millis() / 1000,
-            },
-            "segments": segments,
-            "failures": failed,
-        });
-        if self.by_speaker {
-            info["speaker_groups"] = Value::Object(self.speakers());
-        }
-        info
-    }
-
-    fn info_of(&self, segment: &Segment, size: u64) -> Value {
-        let cue = &segment.cue;
-        let mut info = json!({
-            "id": cue.id,
-            "start_time": cue.start,
-            "end_time": cue.end,
-            "duration": millis(cue.duration()),
-            "text": cue.text,
-        });
-        if let Some(speaker) = &cue.speaker {
-            info["speaker"] = json!(speaker);
-        }
-        info["file_path"] = json!(path_text(&self.path(segment)));
-        info["file_size"] = json!(size);
-        if let Some(confidence) = &cue.confidence {
-            info["confidence"] = confidence.clone();
-        }
-        if let Some(words) = &cue.words {
-            info["words"] = words.clone();
-        }
-        info
-    }
-
-    fn output(&self, audio: &Path, subtitles: &Path, info: &Path) -> Object {
-        let (cut, all) = (self.cut().count(), self.pieces.len());
-        let mut output = Object::from_iter([
-            ("audio_segments_dir".into(), json!(path_text(self.folder))),
-            ("audio_source".into(), json!(path_text(audio))),
-            ("subtitle_source".into(), json!(path_text(subtitles))),
-            ("total_segments".into(), json!(all)),
-            ("successful_segments".into(), json!(cut)),
-            ("failed_segments".into(), json!(all - cut)),
-            ("total_duration".into(), json!(self.duration())),
-            ("processing_time".into(), json!(millis(self.seconds))),
-            ("audio_format".into(), json!(self.form.format)),
-            ("sample_rate".into(), json!(self.form.rate)),
-            ("channels".into(), json!(self.form.channels)),
-            ("split_info_file".into(), json!(path_text(info))),
-            ("segments_count".into(), json!(cut)),
-        ]);
-        if self.by_speaker {
-            let mut summary = self.speakers();
-            for group in summary.values_mut().filter_map(Value::as_object_mut) {
-                group.remove("files");
-            }
-            output.insert("speaker_summary".into(), Value::Object(summary));
-        }
-        output
-    }
-}
-
-/// Rounded to three places, so that sums of times read like times.
-fn millis(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
@@ -375,6 +213,9 @@ mod tests {
         2\n00:00:02,200 --> 00:00:02,900\nshort\n\n\
         3\n00:00:03,000 --> 00:00:36,500\nlong\n\n\
         4\n00:00:37,000 --> 00:00:39,000\nbye\n\n";
+
+    const ONE_INSIDE_ONE_BEHIND: &str = "1\n00:00:01,000 --> 00:00:03,000\nx\n\n\
+        2\n00:01:00,000 --> 00:01:02,000\ny\n\n";
 
     fn fixture(subtitles: &str, text: &str, options: Value) -> Fixture {
         Fixture::of(NODE, |fixture| {
@@ -452,16 +293,17 @@ mod tests {
 
     #[tokio::test]
     async fn every_format_can_be_written_and_cut_from_compressed_sound() {
-        for format in ["mp3", "aac", "m4a"] {
+        for format in ["flac", "mp3", "aac", "m4a"] {
             let fixture = Fixture::of(NODE, |fixture| {
                 clip::tone(&fixture.path("tone.mp3"), 5);
                 json!({
                     "audio_path": fixture.path("tone.mp3"),
-                    "subtitle_path": fixture.file("a.srt", "1\n00:00:01,000 --> 00:00:03,000\nx\n\n"),
+                "subtitle_path": fixture.file("a.srt", ONE_INSIDE_ONE_BEHIND),
                     "output_format": format,
                 })
             });
             let output = run(&fixture.context).await.unwrap();
+            assert_eq!(output["failed_segments"], 1, "{format}");
             let path = info(&output)["segments"][0]["file_path"].as_str().unwrap().to_owned();
             let media = probe::media(&fixture.context, path.as_ref()).await.unwrap();
             let seconds = media.duration().unwrap();

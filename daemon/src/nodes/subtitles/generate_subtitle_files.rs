@@ -26,7 +26,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         .unwrap_or_default();
     let files = Files {
         folder: create_folder(context, "subtitles")?,
-        base: base_name(input.text("output_filename"), &transcript),
+        base: base_name(
+            input.text("output_filename"),
+            input.text("segments_file").unwrap_or_default(),
+        ),
         language: input.text("language").unwrap_or("unknown").to_owned(),
         audio_duration: context.input.get("audio_duration").cloned().unwrap_or(json!(0)),
         source: source.to_owned(),
@@ -76,11 +79,11 @@ fn read_turns(path: &Path) -> Result<Vec<Turn>, RunError> {
 }
 
 /// What the files are called: as asked for, else like the transcript.
-fn base_name(asked: Option<&str>, transcript: &Path) -> String {
+fn base_name(asked: Option<&str>, transcript: &str) -> String {
     if let Some(name) = asked.and_then(stem) {
         return name;
     }
-    let name = stem(&path_text(transcript)).unwrap_or_default();
+    let name = stem(transcript).unwrap_or_default();
     let base = TRANSCRIPT_ENDINGS
         .iter()
         .find_map(|ending| name.strip_suffix(ending))
@@ -382,7 +385,7 @@ mod tests {
             (Some("talk.v2"), "/x/a.json", "talk"),
             (Some(".."), "/x/a.json", "a"),
         ] {
-            assert_eq!(base_name(asked, transcript.as_ref()), base);
+            assert_eq!(base_name(asked, transcript), base);
         }
     }
 }

@@ -1,0 +1,71 @@
+//! What stands between a program and being forgotten: its group and its mark, killed on drop.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{process::Child, time::Instant};
+
+use super::sweep::Mark;
+use crate::executor::run::RunContext;
+
+/// How long a killed process may take to vanish before the log says so.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Owns a program's process group. Dropped early, it leaves nothing of it alive.
+pub(super) struct Guard {
+    group: Option<Pid>,
+    pub(super) mark: Mark,
+    armed: bool,
+}
+
+impl Guard {
+    pub(super) fn new(child: &Child, mark: Mark) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self {
+            group: pid.and_then(Pid::from_raw),
+            mark,
+            armed: true,
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // An error means that no process is left in the group.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// For when the leader was waited for: from then on its number may be given to another group.
+    pub(super) fn forget_group(&mut self) {
+        self.group = None;
+    }
+
+    /// Waits until every process that carries the mark is gone.
+    pub(super) async fn finish(mut self, context: &RunContext) {
+        let deadline = Instant::now() + SWEEP;
+        while self.mark.kill() > 0 {
+            if Instant::now() > deadline {
+                context
+                    .log
+                    .line("a process of this run does not end although it was killed");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.armed = false;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.signal(Signal::KILL);
+            // A process that forks while it is looked for may need another look.
+            for _ in 0..10 {
+                if self.mark.kill() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
