@@ -198,8 +198,11 @@ impl Config {
         if self.runs.max_lost == 0 {
             return refuse("runs.max_lost must be at least 1".into());
         }
-        if self.callbacks.schedule.is_empty() {
-            return refuse("callbacks.schedule needs at least one wait, [\"0s\"] for a single try".into());
+        if self.callbacks.schedule.first() != Some(&Duration::ZERO) {
+            return refuse(
+                "callbacks.schedule must begin with 0s, since the first try is at once; [\"0s\"] is a single try"
+                    .into(),
+            );
         }
         let slots = self.slots();
         for name in slots.keys() {
