@@ -1,1 +1,3 @@
+//! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod reuse;
