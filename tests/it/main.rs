@@ -1,1 +1,4 @@
+//! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod reuse;
+mod state;

@@ -34,10 +34,13 @@ impl Received {
     }
 }
 
+/// A status, and where a redirect points.
+type Planned = (u16, Option<String>);
+
 #[derive(Clone, Default)]
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
-    answers: Arc<Mutex<VecDeque<(u16, Option<String>)>>>,
+    answers: Arc<Mutex<VecDeque<Planned>>>,
 }
 
 /// Listens on a port of its own until dropped.

@@ -9,34 +9,25 @@ use std::{
 };
 
 use onceover_common::{
-    NodeName, StageState, TaskId,
+    NodeName, Problem, StageState, TaskId,
     client::{Client, ClientError},
     wire::{ReuseMode, StageView, SubmitRequest, SubmitResponse},
 };
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::{eventually, program};
+use crate::{eventually, program, until_equal};
 
 /// Nodes that do nothing, wait, fork, fail or ignore signals; each a few lines of shell or Python.
 const NODES: &str = include_str!("nodes.toml");
 
 /// How a test wants its daemon.
+#[derive(Default)]
 pub struct DaemonBuilder {
     config: String,
     redis: Option<String>,
     media: Vec<PathBuf>,
-}
-
-impl Default for DaemonBuilder {
-    fn default() -> Self {
-        Self {
-            config: String::new(),
-            redis: None,
-            media: Vec::new(),
-        }
-    }
 }
 
 impl DaemonBuilder {
@@ -64,7 +55,6 @@ impl DaemonBuilder {
             .prefix("oo")
             .tempdir()
             .expect("a temporary folder");
-        let port = free_port();
         let config = dir.path().join("onceover.toml");
         let nodes = NODES.replace("@DIR@", &dir.path().display().to_string());
         let lease = if self.config.contains("[runs]") {
@@ -74,9 +64,9 @@ impl DaemonBuilder {
         };
         fs::write(&config, format!("{}\n{lease}\n{nodes}", self.config)).expect("the configuration is written");
         let mut daemon = Daemon {
-            client: Client::new(&format!("http://127.0.0.1:{port}")),
+            client: Client::new("http://127.0.0.1"),
             data: dir.path().join("data"),
-            port,
+            port: 0,
             config,
             redis: self.redis,
             media: self.media,
@@ -88,17 +78,15 @@ impl DaemonBuilder {
     }
 }
 
-/// A port nobody listens on at this moment.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
-}
+/// What a started daemon says about its address.
+const LISTENS: &str = "onceoverd listens on http://127.0.0.1:";
 
 /// A running daemon; killed with all it started when dropped.
 pub struct Daemon {
     pub client: Client,
     pub data: PathBuf,
-    pub port: u16,
+    /// The same after a restart; the first start takes one that is free.
+    port: u16,
     config: PathBuf,
     redis: Option<String>,
     media: Vec<PathBuf>,
@@ -150,26 +138,33 @@ impl Daemon {
     /// Starts it (again) and waits until it is ready.
     pub async fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let output = fs::File::create(self.dir.path().join("daemon.out")).expect("a file for its output");
+        let said = self.dir.path().join("daemon.out");
+        let output = fs::File::create(&said).expect("a file for its output");
         let mut command = self.command();
         command
             .stdout(output.try_clone().expect("one more handle"))
             .stderr(output);
         self.child = Some(command.spawn().expect("onceoverd starts"));
-        let url = format!("{}/readyz", self.url());
         let http = reqwest::Client::new();
         let start = std::time::Instant::now();
         loop {
-            if let Ok(answer) = http.get(&url).send().await
-                && answer.status().is_success()
+            let text = fs::read_to_string(&said).unwrap_or_default();
+            if let Some((_, rest)) = text.split_once(LISTENS)
+                && let Some((port, _)) = rest.split_once(';')
             {
-                return;
+                self.port = port.parse().expect("a port");
+                self.client = Client::new(&self.url());
+                if let Ok(answer) = http.get(format!("{}/readyz", self.url())).send().await
+                    && answer.status().is_success()
+                {
+                    return;
+                }
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            if ended.is_some() || start.elapsed() > crate::PATIENCE {
-                let said = fs::read_to_string(self.dir.path().join("daemon.out")).unwrap_or_default();
-                panic!("onceoverd does not get ready ({ended:?}): {said}");
-            }
+            assert!(
+                ended.is_none() && start.elapsed() < crate::PATIENCE,
+                "onceoverd does not get ready ({ended:?}): {text}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -211,6 +206,114 @@ impl Daemon {
         };
         let client = redis::Client::open(url).expect("a Redis URL");
         client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    /// Every key in Redis, sorted.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut redis = self.redis().await;
+        let mut keys: Vec<String> = redis.keys("*").await.expect("Redis answers");
+        keys.sort();
+        keys
+    }
+
+    /// Everything in Redis, byte for byte: the keys and their dumps.
+    pub async fn content(&self) -> Vec<(String, Vec<u8>)> {
+        let mut redis = self.redis().await;
+        let mut content = Vec::new();
+        for key in self.keys().await {
+            let dump: Option<Vec<u8>> = redis::cmd("DUMP")
+                .arg(&key)
+                .query_async(&mut redis)
+                .await
+                .expect("Redis answers");
+            content.push((key, dump.unwrap_or_default()));
+        }
+        content
+    }
+
+    /// The public JSON of a stage.
+    pub async fn projection(&self, task: &str, node: &str) -> Value {
+        let json: Option<String> = self
+            .redis()
+            .await
+            .get(format!("{task}:node:{node}"))
+            .await
+            .expect("Redis answers");
+        json.map_or(Value::Null, |json| serde_json::from_str(&json).expect("JSON"))
+    }
+
+    /// Process id of the Redis it uses.
+    pub async fn redis_pid(&self) -> i32 {
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut self.redis().await)
+            .await
+            .expect("Redis answers");
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        pid.and_then(|pid| pid.parse().ok()).expect("Redis tells its pid")
+    }
+
+    /// Waits until nothing runs and nothing waits.
+    pub async fn idle(&self) {
+        until_equal("runs that wait or run", 0, || async {
+            let queues = self.client.queues().await.expect("the daemon answers").queues;
+            queues.iter().map(|queue| queue.running + queue.pending).sum()
+        })
+        .await;
+    }
+
+    /// Waits until no delivery is pending.
+    pub async fn delivered(&self) {
+        let redis = self.redis().await;
+        until_equal("pending deliveries", 0u64, || {
+            let mut redis = redis.clone();
+            async move { redis.zcard("onceover:outbox").await.expect("Redis answers") }
+        })
+        .await;
+    }
+
+    /// Lets `test.wait` go on that waits for this file.
+    pub fn release(&self, until: &str) {
+        fs::write(self.dir().join(until), "").expect("the file is written");
+    }
+
+    /// Ends one run of `test.told`, as the JSON says: `{"output": {...}}` or `{"error": "..."}`.
+    pub fn tell(&self, run: &str, end: &Value) {
+        let draft = self.dir().join(format!("draft.{run}"));
+        fs::write(&draft, end.to_string()).expect("the file is written");
+        fs::rename(draft, self.dir().join(format!("go.{run}"))).expect("the file is renamed");
+    }
+
+    /// Sends a request as any HTTP client would.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let method = method.parse().expect("a method");
+        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.expect("the daemon answers")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, Some(&body)).await
+    }
+
+    /// What the daemon has logged.
+    pub fn logged(&self) -> String {
+        let files = fs::read_dir(self.data.join("logs")).into_iter().flatten().flatten();
+        files
+            .map(|file| fs::read_to_string(file.path()).unwrap_or_default())
+            .collect()
+    }
+
+    /// Submits and waits until it has succeeded.
+    pub async fn done(&self, task: &str, node: &str, input: Value) -> StageView {
+        self.submit(task, node, input).await;
+        self.until(task, node, StageState::Success).await
     }
 
     /// Process ids of everything that runs for this daemon's tasks.
@@ -287,19 +390,12 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             if std::thread::panicking() {
-                let log = fs::read_dir(self.data.join("logs")).into_iter().flatten().flatten();
-                for file in log {
-                    eprintln!(
-                        "--- {}\n{}",
-                        file.path().display(),
-                        fs::read_to_string(file.path()).unwrap_or_default()
-                    );
-                }
+                eprintln!("--- log of the daemon in {}\n{}", self.data.display(), self.logged());
             }
-            // SIGTERM first, so that it takes its Redis down.
-            let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
-            if let Some(pid) = pid {
+            // SIGTERM first, so that it takes its Redis down; a frozen one has to be thawed for that.
+            if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
             }
             for _ in 0..500 {
                 if child.try_wait().ok().flatten().is_some() {
@@ -310,6 +406,39 @@ impl Drop for Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let status = response.status().as_u16();
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            status,
+            content_type: content_type.to_owned(),
+            text: response.text().await.expect("a whole answer"),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Names of the fields that a problem document refuses.
+    pub fn fields(&self) -> Vec<String> {
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        let problem: Problem = serde_json::from_str(&self.text).expect("a problem document");
+        assert_eq!(problem.status, self.status);
+        problem.errors.into_iter().map(|error| error.field).collect()
     }
 }
 

@@ -3,7 +3,9 @@
 
 pub mod callbacks;
 pub mod daemon;
+pub mod events;
 pub mod media;
+pub mod redis_server;
 
 use std::{
     fmt::Debug,
@@ -12,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use daemon::{Daemon, DaemonBuilder};
+pub use daemon::{Answer, Daemon, DaemonBuilder};
+pub use redis_server::RedisServer;
 
 /// How long a condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

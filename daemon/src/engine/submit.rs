@@ -121,7 +121,7 @@ impl Engine {
         let folder = self.task_folder(&request.task).display().to_string();
         let run = RunId::generate();
         let delivery = format!("hit.{}", RunId::generate());
-        let (mut verified, mut broken, mut ignore) = (None, None, None);
+        let (mut verified, mut broken, mut ignore) = (None, None, None::<String>);
         for _ in 0..ROUNDS {
             let decision = self
                 .store
@@ -156,7 +156,8 @@ impl Engine {
                 }
                 Decision::Foreign(json) => match self.take_over(request, &json).await? {
                     TakenOver::Adopted => {}
-                    TakenOver::Useless => ignore = Some(json.sha),
+                    // There may be one under each spelling.
+                    TakenOver::Useless => ignore = Some(ignore.unwrap_or_default() + " " + &json.sha),
                     TakenOver::InFlight(state) => return Ok(joined(request, state, None)),
                 },
                 Decision::Hit { input_changed, records } => {

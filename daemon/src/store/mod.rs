@@ -93,7 +93,7 @@ pub struct Submit<'a> {
     pub verified: Option<&'a str>,
     /// The result whose files were looked at and are not whole.
     pub broken: Option<&'a str>,
-    /// A foreign JSON that counts as lost.
+    /// Foreign JSONs that count as lost, by their hashes.
     pub ignore: Option<&'a str>,
 }
 

@@ -11,7 +11,8 @@ r = r or { rev = '0', created = A.ended }
 local fields = { created = r.created, state = A.state, run = false, attempt = '1', queue = A.queue, runner = 'foreign',
   reason = false, restore = false, queued = false, started = false, ended = A.ended, duration_ms = A.duration_ms,
   progress = false, message = false, input = A.input, input_pub = A.input_pub, fp = false, path = A.path, callback = 'null',
-  error = A.error or false, error_short = A.error_short or false, adopted = A.sha, last_attempt = false }
+  error = A.error or false, error_short = A.error_short or false, last_attempt = false,
+  seen = sha_at(projection_key(t, n)) or false, seen_older = sha_at(older_key(t, n)) or false }
 if A.state == 'SUCCESS' then
   fields.progress = '100'
   fields.res_run = false

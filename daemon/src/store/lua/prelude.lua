@@ -114,6 +114,14 @@ local function projection_head(t, n, r)
     .. quoted(r.run) .. ','
 end
 
+-- The JSON somebody left at a key, by its hash. A record keeps, as `seen` and `seen_older`, the hashes of what lay
+-- under both spellings when it was last taken over or run: only other ones are news.
+local function sha_at(key)
+  local json = redis.pcall('GET', key)
+  if not json or type(json) == 'table' then return nil end
+  return redis.sha1hex(json), json
+end
+
 local function stage_body(r, state, output, error, duration_ms)
   return '"status":"' .. state .. '","input_params":' .. (r.input_pub or '{}') .. ',"output":' .. output
     .. ',"error":' .. (error or 'null') .. ',"duration":' .. seconds(duration_ms) .. ',"attempt":'
@@ -269,7 +277,6 @@ local function end_run(t, n, r, outcome, given)
     fields.error = false
     fields.error_short = false
     fields.last_attempt = false
-    fields.adopted = false
     fields.res_input = false
     fields.res_run = r.run
     fields.res_attempt = r.attempt

@@ -5,25 +5,24 @@
 --   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
--- (JSON), url, hit_delivery, verified, broken, ignore (sha of a foreign JSON that counts as lost), names.
+-- (JSON), url, hit_delivery, verified, broken, ignore (shas of foreign JSONs that count as lost), names.
 
 local t, n = A.task, A.name
 local r = load(t, n)
 
-local function foreign(key, head)
+local function foreign(key, seen, head)
   if head then
     local start = redis.pcall('GETRANGE', key, 0, #head - 1)
     if type(start) == 'table' or start == '' or start == head then return nil end
   end
-  local json = redis.pcall('GET', key)
-  if not json or type(json) == 'table' then return nil end
-  local sha = redis.sha1hex(json)
-  if sha == A.ignore or (r and (r.adopted == sha or r.ignored == sha)) then return nil end
+  local sha, json = sha_at(key)
+  if not sha or sha == seen or (A.ignore and string.find(A.ignore, sha, 1, true)) then return nil end
   return { 'foreign', key, sha, call('TTL', key), json }
 end
 
 if not r or not in_flight(r.state) then
-  local found = foreign(projection_key(t, n), r and projection_head(t, n, r)) or foreign(older_key(t, n), nil)
+  local found = foreign(projection_key(t, n), r and r.seen, r and projection_head(t, n, r))
+    or foreign(older_key(t, n), r and r.seen_older, nil)
   if found then return found end
 end
 
@@ -98,7 +97,7 @@ local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
   queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
   error = false, error_short = false, owner = false, lease = false, lost = false, input = A.input, input_pub = A.input_pub,
-  fp = A.fp, path = A.path, callback = A.callback, ignored = A.ignore or r.adopted or r.ignored or false,
+  fp = A.fp, path = A.path, callback = A.callback, seen = false, seen_older = sha_at(older_key(t, n)) or false,
   res_input = restore == '1' and r.input or false, runs = int(tonumber(r.runs or 0) + 1) }
 if A.url then
   fields.callback_status = 'pending'

@@ -33,10 +33,13 @@ local function read_view(t)
   end
   if #keys > 0 then
     for i, json in ipairs(call('MGET', unpack(keys))) do
-      if json then
+      -- As in submit, today's spelling comes first.
+      if json and foreign[#foreign - 2] ~= names[i] then
         local r = own[names[i]]
         local sha = r and redis.sha1hex(json)
-        if not r or (r.adopted ~= sha and r.ignored ~= sha) then
+        local seen = r and r.seen
+        if r and keys[i] == older_key(t, names[i]) then seen = r.seen_older end
+        if not r or sha ~= seen then
           foreign[#foreign + 1] = names[i]
           foreign[#foreign + 1] = call('TTL', keys[i])
           foreign[#foreign + 1] = json

@@ -1,0 +1,62 @@
+//! A Redis that is not a daemon's own, for what several daemons share and for servers with settings of their own.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// Listens on a socket in a folder of its own until dropped.
+pub struct RedisServer {
+    dir: TempDir,
+    child: Child,
+}
+
+impl RedisServer {
+    /// Starts it with more arguments and waits until it answers.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("oor")
+            .tempdir()
+            .expect("a temporary folder");
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(dir.path().join("redis.sock"))
+            .arg("--dir")
+            .arg(dir.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (make deps)");
+        let server = Self { dir, child };
+        let client = redis::Client::open(server.url(0)).expect("a Redis URL");
+        crate::eventually("Redis", || async {
+            client.get_multiplexed_async_connection().await.ok()
+        })
+        .await;
+        server
+    }
+
+    /// URL of one of its databases.
+    pub fn url(&self, database: i64) -> String {
+        format!(
+            "redis+unix://{}?db={database}",
+            self.dir.path().join("redis.sock").display()
+        )
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // Daemons that use it have ended before, or must bear it.
+        let _ = self.child.kill();
+        for _ in 0..100 {
+            if self.child.try_wait().ok().flatten().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
