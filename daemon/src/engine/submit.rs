@@ -11,8 +11,10 @@ use onceover_common::{
 use serde_json::{Map, Value};
 
 use super::{Engine, EngineError, artifacts, foreign::ForeignStage, input, view};
-use crate::catalog::is_placeholder;
-use crate::store::{Adoption, Decision, ForeignJson, StoreError, Submit};
+use crate::{
+    catalog::is_placeholder,
+    store::{Adoption, Decision, ForeignJson, StoreError, Submit},
+};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -84,13 +86,10 @@ impl Engine {
     }
 
     fn check_input(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<FieldError> {
-        let later = |field: &str| {
-            let name = field.strip_prefix("input_data.").unwrap_or(field);
-            input.get(name).is_some_and(is_placeholder)
-        };
-        // A reference to an earlier stage's output is resolved, and checked, when the run starts.
+        // A reference to an earlier stage's output is resolved, and its value checked, when the run starts.
+        let refers = |name: &str| input.get(name).is_some_and(is_placeholder);
         let mut errors = node.check_input(input);
-        errors.retain(|error| !later(&error.field));
+        errors.retain(|error| !error.field.strip_prefix("input_data.").is_some_and(refers));
         for parameter in node
             .parameters
             .iter()
@@ -99,7 +98,7 @@ impl Engine {
             let Some(Value::String(path)) = input.get(&parameter.name) else {
                 continue;
             };
-            if path.is_empty() || later(&parameter.name) {
+            if path.is_empty() || refers(&parameter.name) {
                 continue;
             }
             if let Err(message) = self.roots.lexically_allowed(path) {
