@@ -95,7 +95,7 @@ async fn c2_a_hit_goes_to_the_url_of_this_request_and_the_stored_stage_is_not_re
     assert_eq!(body["status"], "completed");
     assert_eq!(
         body["reuse_info"],
-        json!({"reuse_hit": true, "task_name": ECHO, "source": "redis", "cached_at": stage.summary.ended_at,
+        json!({"reuse_hit": true, "task_name": ECHO, "source": "redis", "cached_at": stage.ended_at,
             "input_changed": true, "saved_seconds": stage.duration})
     );
     assert_eq!(body["result"]["stages"][ECHO]["output"], json!({"value": 1}));
@@ -180,7 +180,7 @@ async fn c4_a_delivery_is_given_up_after_the_schedule() {
     daemon.delivered().await;
     assert_eq!(receiver.received().len(), 3);
     let stage = daemon.stage("t1", ECHO).await.unwrap();
-    assert_eq!(stage.summary.callback_status, Some(CallbackStatus::Failed));
+    assert_eq!(stage.callback_status, Some(CallbackStatus::Failed));
     assert_eq!(stage.status, StageState::Success, "the stage has nothing to do with it");
     // Nobody listens there at all.
     submit(&daemon, "t2", ECHO, json!({}), "http://127.0.0.1:9/").await;
@@ -228,7 +228,7 @@ async fn c4_a_callback_asked_for_before_the_daemon_is_killed_is_made_after_it() 
     daemon.launch().await;
     let got = receiver.wait_for(1).await.remove(0);
     assert_eq!(got.body["status"], "completed");
-    assert_eq!(got.body["result"]["stages"][WAIT]["summary"]["attempt"], 2);
+    assert_eq!(got.body["result"]["stages"][WAIT]["attempt"], 2);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn cancel_takes_a_waiting_run_from_its_queue_and_only_the_named_stage() {
         .await
         .unwrap();
     let stage = daemon.stage("t1", WAIT).await.unwrap();
-    assert_eq!((stage.status, stage.summary.started_at), (StageState::Cancelled, None));
+    assert_eq!((stage.status, stage.started_at), (StageState::Cancelled, None));
     assert_eq!(
         daemon.stage("t1", "test.told").await.unwrap().status,
         StageState::Running
@@ -190,7 +190,7 @@ async fn v3_progress_moves_and_never_goes_back() {
             steps += 1;
             assert_eq!(stage.message.as_deref(), Some("waiting"));
             let view = daemon.stage("t1", WAIT).await.unwrap();
-            assert!(view.summary.progress.unwrap() >= last);
+            assert!(view.progress.unwrap() >= last);
         }
         if event.kind == EventKind::Succeeded {
             break;
