@@ -202,7 +202,7 @@ async fn session(
                     if let Some(looks) = &mut looks_since_break {
                         *looks += 1;
                     }
-                    let _ = events.send(Event::System(Box::new(system))).await;
+                    let _ = events.send(Event::System(system)).await;
                 }
                 Some(Finding::Change(change)) => {
                     if events.send(Event::Change(change)).await.is_err() {
@@ -241,7 +241,7 @@ fn redis_away(reason: &str) -> Ended {
 enum Finding {
     Snapshot(Result<Box<Snapshot>, ClientError>),
     /// The error is None when there was no answer in time.
-    Look(Result<SystemInfo, Option<String>>),
+    Look(Result<Box<SystemInfo>, Option<String>>),
     Change(Box<onceover_common::Event>),
     Subscribed,
     SubscriptionLost {
@@ -271,7 +271,9 @@ async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
 
 async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
     let answer = match timeout(LOOK_PATIENCE, client.system()).await {
-        Ok(answer) => answer.map_err(|error| Some(short_reason(&error))),
+        Ok(answer) => answer
+            .map(Box::new)
+            .map_err(|error| Some(short_reason(&error))),
         Err(_) => Err(None),
     };
     let _ = found.send(Finding::Look(answer)).await;

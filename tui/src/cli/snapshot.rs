@@ -6,7 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{Outcome, args::Frame, print};
 use crate::{
     driver, feed,
-    model::{Missing, Model},
+    model::{Missing, Model, Source},
     theme::Theme,
     update::{Call, Effect, Event, update},
     view::{text, view},
@@ -18,6 +18,8 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
     model.theme = Theme { mono: true };
     model.tz = jiff::tz::TimeZone::system();
     model.read_only = true;
+    // Nothing is followed, so there is no way of following to speak of.
+    model.source = Source::PubSub;
     model.wanted = args.task;
     let read = feed::read_snapshot(client).await;
     let there = read.is_ok();

@@ -54,11 +54,9 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
     for applied in &applied {
         model.totals.follow(applied);
     }
-    if first {
-        if model.store.len() <= EXPAND_ALL_UP_TO {
-            model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
-            model.tree.changed();
-        }
+    if first && model.store.len() <= EXPAND_ALL_UP_TO {
+        model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
+        model.tree.changed();
     }
     if was_lost {
         // What was fetched while the other side was away may be old or missing.

@@ -231,7 +231,7 @@ fn draw_stage(
     if state == StageState::Running {
         let progress = stage.progress.unwrap_or(0.0);
         let seconds = elapsed(stage, clock);
-        let eta = if progress >= 1.0 && progress < 100.0 && model.is_live() {
+        let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
             format!(
                 "   eta {}",
                 figures::long(seconds * (100.0 - progress) / progress)

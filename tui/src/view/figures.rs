@@ -68,10 +68,10 @@ pub fn bar(progress: f64, columns: u16) -> String {
     } else {
         progress.clamp(0.0, 100.0) / 100.0
     };
-    let eighths = (share * columns as f64 * 8.0).round() as usize;
+    let eighths = (share * columns as f64 * 8.0).floor() as usize;
     let mut bar = "█".repeat(eighths / 8);
     bar.push_str(EIGHTHS[eighths % 8]);
-    let used = eighths / 8 + usize::from(eighths % 8 > 0);
+    let used = eighths / 8 + usize::from(!eighths.is_multiple_of(8));
     bar.push_str(&"·".repeat(columns.saturating_sub(used)));
     bar
 }

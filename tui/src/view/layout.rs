@@ -78,7 +78,7 @@ pub fn panes(size: (u16, u16), zoom: bool) -> Panes {
         _ if zoom => (nothing, middle),
         Tier::Small => (middle, nothing),
         Tier::Wide => {
-            let left = (u32::from(columns) * 58 / 100) as u16;
+            let left = (u32::from(columns) * 62 / 100) as u16;
             (
                 Rect {
                     width: left,

@@ -43,8 +43,8 @@ impl Columns {
         for (column, takes, keep) in [
             (&mut columns.time, 8, 12),
             (&mut columns.reuse, 6, 14),
-            (&mut columns.bar, 9, 18),
-            (&mut columns.attempt, 4, 20),
+            (&mut columns.bar, 9, 26),
+            (&mut columns.attempt, 4, 24),
         ] {
             if rest >= takes + keep {
                 *column = takes;
@@ -258,37 +258,29 @@ fn draw_row(
     let mut x = x + columns.name;
     draw_state(model, row, task, stage, state, columns, x, area.y, buffer);
     x += columns.state;
-    let running = stage.or_else(|| {
-        task.stages
+    let running = match stage {
+        Some(stage) => Some(stage),
+        None => task
+            .stages
             .values()
-            .find(|stage| stage.status == StageState::Running)
-    });
-    if let Some(progress) = running
+            .find(|stage| stage.status == StageState::Running),
+    };
+    let progress = running
         .filter(|stage| stage.status == StageState::Running)
-        .and_then(|stage| stage.progress)
-        && columns.bar > 1
-    {
-        put(
-            buffer,
-            x,
-            area.y,
-            columns.bar - 1,
-            &figures::bar(progress, columns.bar - 1),
-            theme.accent(),
-        );
+        .and_then(|stage| stage.progress);
+    // Where there is no room for both, a running stage shows its bar and not its time.
+    let instead = columns.bar == 0 && stage.is_some() && progress.is_some();
+    let room = if instead { columns.time } else { columns.bar };
+    if let Some(progress) = progress.filter(|_| room > 1) {
+        let bar = figures::bar(progress, room - 1);
+        put(buffer, x, area.y, room - 1, &bar, theme.accent());
     }
     x += columns.bar + columns.time;
     let clock = model.clock();
     let seconds = stage.map_or_else(|| task.elapsed(clock), |stage| elapsed(stage, clock));
-    if seconds > 0.0 || state != StageState::Pending {
-        put_right(
-            buffer,
-            x,
-            area.y,
-            columns.time.saturating_sub(1),
-            &figures::short(seconds),
-            style,
-        );
+    if !instead && (seconds > 0.0 || state != StageState::Pending) {
+        let room = columns.time.saturating_sub(1);
+        put_right(buffer, x, area.y, room, &figures::short(seconds), style);
     }
     x += columns.attempt;
     let attempt = stage.map_or(1, |stage| stage.attempt);
