@@ -211,7 +211,7 @@ pub fn item_of(view: &TaskView) -> TaskItem {
         stages: view
             .stages
             .iter()
-            .map(|(node, stage)| (node.clone(), stage.summary.clone()))
+            .map(|(node, stage)| (node.clone(), stage.summary()))
             .collect(),
     }
 }
