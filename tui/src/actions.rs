@@ -40,9 +40,7 @@ impl Key {
             return None;
         }
         let code = match event.code {
-            KeyCode::Char(c)
-                if event.modifiers.contains(KeyModifiers::SHIFT) && c.is_ascii_lowercase() =>
-            {
+            KeyCode::Char(c) if event.modifiers.contains(KeyModifiers::SHIFT) && c.is_ascii_lowercase() => {
                 KeyCode::Char(c.to_ascii_uppercase())
             }
             code => code,
@@ -158,11 +156,7 @@ fn on_row(model: &Model) -> bool {
 }
 
 fn on_stage(model: &Model) -> bool {
-    on_row(model)
-        && model
-            .subjects()
-            .iter()
-            .any(|row| model.newest_stage_of(row).is_some())
+    on_row(model) && model.subjects().iter().any(|row| model.newest_stage_of(row).is_some())
 }
 
 fn on_flight(model: &Model) -> bool {
@@ -219,14 +213,7 @@ const fn k(code: KeyCode) -> Key {
 
 /// Every action there is.
 pub static ACTIONS: &[ActionSpec] = &[
-    spec(
-        Action::Up,
-        "up",
-        &[c('k'), k(KeyCode::Up)],
-        Move,
-        "up",
-        "row up",
-    ),
+    spec(Action::Up, "up", &[c('k'), k(KeyCode::Up)], Move, "up", "row up"),
     spec(
         Action::Down,
         "down",
@@ -578,10 +565,7 @@ pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
 
 fn named_key(name: &str) -> Option<Key> {
     let name = name.to_lowercase();
-    if let Some(letter) = name
-        .strip_prefix("c-")
-        .or_else(|| name.strip_prefix("ctrl-"))
-    {
+    if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
         let mut letters = letter.chars();
         return match (letters.next(), letters.next()) {
             (Some(letter), None) => Some(Key::ctrl(letter)),

@@ -78,12 +78,8 @@ impl Ended {
 /// An error in a few words; the address is on the screen already.
 pub fn short_reason(error: &ClientError) -> String {
     match error {
-        ClientError::Unreachable { source, .. } if source.is_timeout() => {
-            "no answer in time".into()
-        }
-        ClientError::Unreachable { source, .. } if source.is_connect() => {
-            "connection refused or no route".into()
-        }
+        ClientError::Unreachable { source, .. } if source.is_timeout() => "no answer in time".into(),
+        ClientError::Unreachable { source, .. } if source.is_connect() => "connection refused or no route".into(),
         ClientError::Unreachable { source, .. } => format!("the connection broke: {source}"),
         other => other.to_string(),
     }
@@ -271,9 +267,7 @@ async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
 
 async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
     let answer = match timeout(LOOK_PATIENCE, client.system()).await {
-        Ok(answer) => answer
-            .map(Box::new)
-            .map_err(|error| Some(short_reason(&error))),
+        Ok(answer) => answer.map(Box::new).map_err(|error| Some(short_reason(&error))),
         Err(_) => Err(None),
     };
     let _ = found.send(Finding::Look(answer)).await;

@@ -36,11 +36,8 @@ impl Theme {
     }
 
     pub fn faint(self) -> Style {
-        self.fg(Color::DarkGray).add_modifier(if self.mono {
-            Modifier::DIM
-        } else {
-            Modifier::empty()
-        })
+        self.fg(Color::DarkGray)
+            .add_modifier(if self.mono { Modifier::DIM } else { Modifier::empty() })
     }
 
     pub fn accent(self) -> Style {
@@ -86,11 +83,7 @@ impl Theme {
     /// Laid over what is no longer known to be true.
     pub fn stale(self) -> Style {
         let style = Style::new().add_modifier(Modifier::DIM);
-        if self.mono {
-            style
-        } else {
-            style.fg(Color::DarkGray)
-        }
+        if self.mono { style } else { style.fg(Color::DarkGray) }
     }
 
     pub fn state(self, state: StageState) -> Style {

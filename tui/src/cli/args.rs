@@ -78,12 +78,12 @@ pub struct Submit {
     #[arg(long, value_name = "URL")]
     pub callback: Option<String>,
     /// What an earlier result is worth.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub reuse: Reuse,
+    #[arg(long, value_enum)]
+    pub reuse: Option<Reuse>,
     /// Wait for the end; exit 1 when it was no success.
     #[arg(long)]
     pub wait: bool,
-    /// Print the answer (with --wait: the result) as JSON.
+    /// Print the answer as JSON; with --wait as it is when the run has ended.
     #[arg(long)]
     pub json: bool,
 }
@@ -161,9 +161,7 @@ mod tests {
         assert_eq!(args.daemon, "http://h:1");
         let args = Args::parse_from(["onceover", "--task", "demo"]);
         assert_eq!(args.task.unwrap().as_str(), "demo");
-        let args = Args::parse_from([
-            "onceover", "submit", "a.b", "--set", "x=1", "y=two", "--set", "z=3",
-        ]);
+        let args = Args::parse_from(["onceover", "submit", "a.b", "--set", "x=1", "y=two", "--set", "z=3"]);
         assert!(matches!(args.command, Some(Command::Submit(submit)) if submit.set.len() == 3));
         assert!(Args::try_parse_from(["onceover", "snapshot", "--size", "0x5"]).is_err());
     }

@@ -96,11 +96,7 @@ pub async fn run(args: Args) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),
         Err(Failure(text)) => {
-            let _ = writeln!(
-                io::stderr(),
-                "onceover: {}",
-                crate::view::text::harmless(&text)
-            );
+            let _ = writeln!(io::stderr(), "onceover: {}", crate::view::text::harmless(&text));
             ExitCode::from(FAILED)
         }
     }

@@ -60,8 +60,7 @@ async fn do_reads(client: &Client, model: &mut Model, effects: Vec<Effect>) {
         let (id, call) = match effect {
             Effect::Call {
                 id,
-                call:
-                    call @ (Call::Stage { .. } | Call::Task { .. } | Call::Log { .. } | Call::Queues),
+                call: call @ (Call::Stage { .. } | Call::Task { .. } | Call::Log { .. } | Call::Queues),
             } => (id, call),
             Effect::FollowLog { id, task, node } => (id, Call::Log { task, node }),
             _ => continue,

@@ -19,19 +19,18 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         task_id: args.task.as_ref().map(ToString::to_string),
         callback: args.callback.clone(),
         input_data: input(&args)?,
-        reuse: Some(args.reuse.into()),
+        reuse: args.reuse.map(Into::into),
     };
-    let response = client.submit(&request).await?;
-    if !args.wait {
-        print(&if args.json {
-            serde_json::to_string_pretty(&response)?
-        } else {
-            sentence(&response)
-        })?;
-        return Ok(true);
-    }
+    let mut response = client.submit(&request).await?;
     if !args.json {
         print(&sentence(&response))?;
+        print(&format!("reuse_info  {}", serde_json::to_string(&response.reuse_info)?))?;
+    }
+    if !args.wait {
+        if args.json {
+            print(&serde_json::to_string_pretty(&response)?)?;
+        }
+        return Ok(true);
     }
     let state = if response.status.in_flight() {
         watch::until_end(client, &response.task_id, Some(&args.node), |_| Ok(())).await?
@@ -40,22 +39,31 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
     };
     let view = client.status(&response.task_id, Some(&args.node)).await?;
     if args.json {
-        print(&serde_json::to_string_pretty(&view.result)?)?;
+        // The answer as it would be now that the run has ended.
+        response.status = state.into();
+        response.result = Some(Box::new(view));
+        print(&serde_json::to_string_pretty(&response)?)?;
     } else if let Some(stage) = view.stages.get(&args.node) {
-        let error = stage
-            .error
-            .as_ref()
-            .map_or(String::new(), |error| format!(": {error}"));
+        let error = stage.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
         let line = format!(
             "{} {} after {}{error}",
             glyph(state),
             word(state),
             figures::long(stage.duration)
         );
-        print(&text::harmless(&line))?;
-        if state == StageState::Success {
-            print(stage.output.get())?;
+        // Of a hit there is nothing new to tell.
+        if response.status.in_flight() {
+            print(&text::harmless(&line))?;
         }
+        if state == StageState::Success {
+            print(&format!("output      {}", stage.output.get()))?;
+        }
+        let stages: Vec<_> = view
+            .stages
+            .iter()
+            .map(|(node, stage)| format!("{} {node}", glyph(stage.status)))
+            .collect();
+        print(&format!("stages      {}", stages.join("   ")))?;
     }
     Ok(state == StageState::Success)
 }
@@ -64,9 +72,9 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
 fn sentence(response: &SubmitResponse) -> String {
     let info = &response.reuse_info;
     let decision = if info.reuse_hit && info.state.is_none() {
-        let saved = info.saved_seconds.map_or(String::new(), |saved| {
-            format!(", {} saved", figures::long(saved))
-        });
+        let saved = info
+            .saved_seconds
+            .map_or(String::new(), |saved| format!(", {} saved", figures::long(saved)));
         let changed = if info.input_changed == Some(true) {
             ", though its input differs"
         } else {

@@ -56,10 +56,7 @@ async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, onceover_common::cl
 /// The tasks as lines: state, time, attempts, reuse; the columns line up over all of them.
 pub fn render(items: &[TaskItem], now: Timestamp) -> String {
     let names = items.iter().flat_map(|item| {
-        let stages = item
-            .stages
-            .keys()
-            .map(|node| text::width(node.as_str()) + 3);
+        let stages = item.stages.keys().map(|node| text::width(node.as_str()) + 3);
         stages.chain([text::width(item.task_id.as_str())])
     });
     let column = usize::from(names.max().unwrap_or(0));
@@ -96,10 +93,7 @@ fn facts(stage: &StageSummary, now: Timestamp) -> String {
         (StageState::Running, Some(started)) => figures::short(now.seconds_since(started)),
         _ => figures::short(stage.duration),
     }];
-    if let Some(progress) = stage
-        .progress
-        .filter(|_| stage.status == StageState::Running)
-    {
+    if let Some(progress) = stage.progress.filter(|_| stage.status == StageState::Running) {
         facts.push(format!("{} %", figures::percent(progress)));
     }
     if stage.reuse_hits + stage.joins > 0 {

@@ -30,10 +30,7 @@ pub async fn run(client: &Client, args: Watch) -> Outcome {
         .await?;
         return Ok(true);
     };
-    let end = until_end(client, &task, None, |event| {
-        print(&serde_json::to_string(event)?)
-    })
-    .await?;
+    let end = until_end(client, &task, None, |event| print(&serde_json::to_string(event)?)).await?;
     Ok(end == StageState::Success)
 }
 

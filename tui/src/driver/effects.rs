@@ -57,8 +57,7 @@ impl Runner {
                                     None => break None,
                                     Some(Err(error)) => break Some(short_reason(&error)),
                                     Some(Ok(bytes)) => {
-                                        if events.send(Event::LogChunk { id, bytes }).await.is_err()
-                                        {
+                                        if events.send(Event::LogChunk { id, bytes }).await.is_err() {
                                             return;
                                         }
                                     }
@@ -90,13 +89,9 @@ impl Drop for Runner {
 /// One call to the daemon and its answer.
 pub async fn answer(client: &Client, call: Call) -> Reply {
     match call {
-        Call::Stage { task, node } => Reply::Stage(
-            client
-                .status(&task, Some(&node))
-                .await
-                .map(Box::new)
-                .map_err(refusal),
-        ),
+        Call::Stage { task, node } => {
+            Reply::Stage(client.status(&task, Some(&node)).await.map(Box::new).map_err(refusal))
+        }
         Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(refusal)),
         Call::Log { task, node } => {
             Reply::Log(match client.log_tail(&task, &node, LOG_TAIL).await {
@@ -120,9 +115,7 @@ pub async fn answer(client: &Client, call: Call) -> Reply {
             }
             .map_err(refusal),
         ),
-        Call::Delete { task, force } => {
-            Reply::Deleted(client.delete(&task, force).await.map_err(refusal))
-        }
+        Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(refusal)),
     }
 }
 

@@ -38,8 +38,8 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
 
     let mut stop = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
-    let mut suspend = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))
-        .context("SIGTSTP cannot be caught")?;
+    let mut suspend =
+        signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).context("SIGTSTP cannot be caught")?;
 
     let mut terminal = Terminal::open().context("the terminal cannot be used")?;
     model.size = terminal.size();

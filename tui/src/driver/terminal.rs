@@ -12,8 +12,8 @@ use crossterm::{
     event::{DisableBracketedPaste, EnableBracketedPaste},
     execute, queue,
     terminal::{
-        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-        LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+        disable_raw_mode, enable_raw_mode,
     },
 };
 use ratatui::{
@@ -61,10 +61,7 @@ impl Terminal {
         let area = Rect::new(0, 0, columns, rows);
         let mut next = Buffer::empty(area);
         let cursor = view(model, &mut next);
-        let fresh = self
-            .shown
-            .as_ref()
-            .is_none_or(|(shown, _)| shown.area != area);
+        let fresh = self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
         let blank;
         let (before, cursor_before) = match &self.shown {
             Some((shown, cursor)) if !fresh => (shown, *cursor),
@@ -121,12 +118,7 @@ impl Drop for Terminal {
 fn set_modes() -> io::Result<()> {
     enable_raw_mode()?;
     OPEN.store(true, Ordering::SeqCst);
-    execute!(
-        io::stdout(),
-        EnterAlternateScreen,
-        EnableBracketedPaste,
-        Hide
-    )
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)
 }
 
 /// The terminal as it was. Nothing more can be done where that fails.

@@ -21,13 +21,7 @@ pub enum Tab {
 }
 
 impl Tab {
-    pub const ALL: [Self; 5] = [
-        Self::Overview,
-        Self::Input,
-        Self::Output,
-        Self::Reuse,
-        Self::Log,
-    ];
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Input, Self::Output, Self::Reuse, Self::Log];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -74,11 +68,7 @@ fn pretty(json: &str) -> Vec<String> {
     let text = serde_json::from_str::<serde_json::Value>(json)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| json.to_owned());
-    let mut lines: Vec<String> = text
-        .lines()
-        .take(MAX_JSON_LINES)
-        .map(str::to_owned)
-        .collect();
+    let mut lines: Vec<String> = text.lines().take(MAX_JSON_LINES).map(str::to_owned).collect();
     if lines.len() == MAX_JSON_LINES {
         lines.push("… the rest is not shown".into());
     }

@@ -77,34 +77,20 @@ impl Filter {
 }
 
 impl Expr {
-    fn matches(
-        &self,
-        task: &Task,
-        node: &str,
-        stage: Option<&StageSummary>,
-        now: Timestamp,
-    ) -> bool {
+    fn matches(&self, task: &Task, node: &str, stage: Option<&StageSummary>, now: Timestamp) -> bool {
         let age = || now.seconds_since(task.created_at);
         match self {
-            Self::All(parts) => parts
-                .iter()
-                .all(|part| part.matches(task, node, stage, now)),
-            Self::Any(parts) => parts
-                .iter()
-                .any(|part| part.matches(task, node, stage, now)),
+            Self::All(parts) => parts.iter().all(|part| part.matches(task, node, stage, now)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(task, node, stage, now)),
             Self::Not(part) => !part.matches(task, node, stage, now),
             Self::State(states) => match stage {
                 Some(stage) => states.contains(&stage.status),
-                None => states
-                    .iter()
-                    .any(|state| TaskStatus::from(*state) == task.status),
+                None => states.iter().any(|state| TaskStatus::from(*state) == task.status),
             },
             Self::Node(pattern) => glob(pattern, node),
             Self::Id(pattern) => glob(pattern, task.id.as_str()),
             Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
-            Self::Reused(wanted) => {
-                stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted
-            }
+            Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
             Self::OlderThan(seconds) => age() > *seconds,
             Self::YoungerThan(seconds) => age() < *seconds,
             Self::Text(text) => {
@@ -122,10 +108,7 @@ impl Expr {
 fn contains(hay: &str, needle: &str) -> bool {
     if needle.is_ascii() && hay.is_ascii() {
         let (hay, needle) = (hay.as_bytes(), needle.as_bytes());
-        return needle.is_empty()
-            || hay
-                .windows(needle.len())
-                .any(|part| part.eq_ignore_ascii_case(needle));
+        return needle.is_empty() || hay.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle));
     }
     hay.to_lowercase().contains(needle)
 }
@@ -221,8 +204,7 @@ impl Parser {
     }
 
     fn next_is(&self, word: &str) -> bool {
-        self.peek()
-            .is_some_and(|token| !token.quoted && token.text == word)
+        self.peek().is_some_and(|token| !token.quoted && token.text == word)
     }
 
     fn any(&mut self) -> Result<Expr, FilterError> {
@@ -263,14 +245,9 @@ impl Parser {
                 self.at += 1;
                 Ok(inner)
             }
-            ")" | "or" | "and" => Err(error(
-                token.position,
-                format!("'{}' has nothing before it", token.text),
-            )),
+            ")" | "or" | "and" => Err(error(token.position, format!("'{}' has nothing before it", token.text))),
             text => match text.strip_prefix('-') {
-                Some(rest) if !rest.is_empty() => {
-                    Ok(Expr::Not(Box::new(term(rest, token.position + 1)?)))
-                }
+                Some(rest) if !rest.is_empty() => Ok(Expr::Not(Box::new(term(rest, token.position + 1)?))),
                 _ => term(text, token.position),
             },
         }
@@ -286,17 +263,11 @@ fn one_or(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
 
 fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
     let lower = text.to_lowercase();
-    for (sign, make) in [
-        ('>', Expr::OlderThan as fn(f64) -> Expr),
-        ('<', Expr::YoungerThan),
-    ] {
+    for (sign, make) in [('>', Expr::OlderThan as fn(f64) -> Expr), ('<', Expr::YoungerThan)] {
         if let Some(("age", value)) = lower.split_once(sign) {
-            return seconds(value).map(make).ok_or_else(|| {
-                error(
-                    position + 4,
-                    "an age is a number and s, m, h or d, such as age>10m",
-                )
-            });
+            return seconds(value)
+                .map(make)
+                .ok_or_else(|| error(position + 4, "an age is a number and s, m, h or d, such as age>10m"));
         }
     }
     let Some((field, value)) = lower.split_once(':') else {
@@ -373,11 +344,7 @@ mod tests {
             ("colour:red", 1),
             ("not", 4),
         ] {
-            assert_eq!(
-                Filter::parse(text).unwrap_err().position,
-                position,
-                "{text}"
-            );
+            assert_eq!(Filter::parse(text).unwrap_err().position, position, "{text}");
         }
         assert_eq!(Filter::parse("   ").unwrap(), None);
     }

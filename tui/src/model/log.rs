@@ -79,8 +79,7 @@ impl LogBuffer {
 
     fn close_line(&mut self) {
         let bytes = std::mem::take(&mut self.open);
-        let line =
-            String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(&bytes)).into_owned();
+        let line = String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(&bytes)).into_owned();
         self.bytes += line.len();
         self.lines.push_back(line);
         while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {

@@ -226,11 +226,7 @@ impl Model {
 
     /// The time that elapsed figures count to: it stands still while disconnected.
     pub fn clock(&self) -> Timestamp {
-        if self.is_live() {
-            self.now
-        } else {
-            self.fresh_at
-        }
+        if self.is_live() { self.now } else { self.fresh_at }
     }
 
     pub fn new_id(&mut self) -> u64 {
@@ -252,23 +248,16 @@ impl Model {
         let task = self.store.get(&row.task)?;
         match &row.node {
             Some(node) => task.stages.contains_key(node).then(|| row.clone()),
-            None => task
-                .newest_stage()
-                .map(|(node, _)| RowId::stage(&task.id, node)),
+            None => task.newest_stage().map(|(node, _)| RowId::stage(&task.id, node)),
         }
     }
 
     /// Whether anything waits or runs in the row.
     pub fn in_flight(&self, row: &RowId) -> bool {
-        self.store
-            .get(&row.task)
-            .is_some_and(|task| match &row.node {
-                Some(node) => task
-                    .stages
-                    .get(node)
-                    .is_some_and(|stage| stage.status.in_flight()),
-                None => task.status.in_flight(),
-            })
+        self.store.get(&row.task).is_some_and(|task| match &row.node {
+            Some(node) => task.stages.get(node).is_some_and(|stage| stage.status.in_flight()),
+            None => task.status.in_flight(),
+        })
     }
 
     /// Whether an action on the row, or on a stage of it, has no answer yet.
@@ -282,12 +271,7 @@ impl Model {
     pub fn delete_due(&self, task: &TaskId) -> Option<Timestamp> {
         self.deletes
             .iter()
-            .find(|delete| {
-                delete
-                    .targets
-                    .iter()
-                    .any(|target| *target.row.task == *task)
-            })
+            .find(|delete| delete.targets.iter().any(|target| *target.row.task == *task))
             .map(|delete| delete.due)
     }
 
@@ -324,11 +308,9 @@ impl Model {
                 .detail_stage()
                 .is_some_and(|stage| stage.status == StageState::Running)
                 || self.visible_rows().iter().any(|row| {
-                    self.store.get(&row.task).is_some_and(|task| {
-                        task.stages
-                            .values()
-                            .any(|stage| stage.status == StageState::Running)
-                    })
+                    self.store
+                        .get(&row.task)
+                        .is_some_and(|task| task.stages.values().any(|stage| stage.status == StageState::Running))
                 }))
     }
 

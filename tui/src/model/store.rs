@@ -9,8 +9,7 @@ use std::{
 
 use indexmap::IndexMap;
 use onceover_common::{
-    CallbackStatus, Event as Change, EventKind, NodeName, StageState, TaskId, TaskStatus,
-    Timestamp,
+    CallbackStatus, Event as Change, EventKind, NodeName, StageState, TaskId, TaskStatus, Timestamp,
     wire::{StageSummary, TaskItem},
 };
 
@@ -42,32 +41,20 @@ impl Task {
     }
 
     pub fn in_flight(&self) -> usize {
-        self.stages
-            .values()
-            .filter(|stage| stage.status.in_flight())
-            .count()
+        self.stages.values().filter(|stage| stage.status.in_flight()).count()
     }
 
     pub fn reuse_hits(&self) -> u64 {
-        self.stages
-            .values()
-            .map(|stage| stage.reuse_hits + stage.joins)
-            .sum()
+        self.stages.values().map(|stage| stage.reuse_hits + stage.joins).sum()
     }
 
     /// Seconds the stages took together; a running one counts up to `clock`.
     pub fn elapsed(&self, clock: Timestamp) -> f64 {
-        self.stages
-            .values()
-            .map(|stage| elapsed(stage, clock))
-            .sum()
+        self.stages.values().map(|stage| elapsed(stage, clock)).sum()
     }
 
     fn derive_status(&mut self) {
-        let stages = self
-            .stages
-            .values()
-            .map(|stage| (stage.status, stage.ended_at));
+        let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at));
         if let Some(status) = TaskStatus::derive(stages) {
             self.status = status;
         }
@@ -163,13 +150,7 @@ impl Store {
 
     /// Replaces everything; `seq` is the last event the items surely know of. Returns the held events
     /// that follow it, applied.
-    pub fn load(
-        &mut self,
-        items: Vec<TaskItem>,
-        seq: u64,
-        complete: bool,
-        now: Timestamp,
-    ) -> Vec<Applied> {
+    pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
         self.tasks.clear();
         self.order.clear();
         for item in items {
@@ -189,8 +170,7 @@ impl Store {
             };
             // A task can move between two pages while they are read; the later page is the newer one.
             self.remove(&id);
-            self.order
-                .insert((Reverse(task.created_at.as_millis()), id.clone()));
+            self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
             self.tasks.insert(id, task);
         }
         self.seq = Some(seq);
@@ -229,8 +209,7 @@ impl Store {
         };
         task.derive_status();
         self.remove(&id);
-        self.order
-            .insert((Reverse(task.created_at.as_millis()), id.clone()));
+        self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
         self.tasks.insert(id, task);
         self.membership += 1;
         self.content += 1;
@@ -358,8 +337,7 @@ impl Store {
 
     fn remove(&mut self, id: &TaskId) {
         if let Some(task) = self.tasks.remove(id) {
-            self.order
-                .remove(&(Reverse(task.created_at.as_millis()), task.id));
+            self.order.remove(&(Reverse(task.created_at.as_millis()), task.id));
             self.membership += 1;
         }
     }

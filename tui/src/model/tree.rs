@@ -67,11 +67,7 @@ impl Tree {
             let before = std::mem::take(&mut self.rows);
             self.shown = self.fill(store, now);
             self.marks.retain(|row| store.contains(row));
-            if self
-                .mark_anchor
-                .as_ref()
-                .is_some_and(|row| !store.contains(row))
-            {
+            if self.mark_anchor.as_ref().is_some_and(|row| !store.contains(row)) {
                 self.mark_anchor = None;
             }
             self.expanded.retain(|task| store.get(task).is_some());
@@ -111,8 +107,7 @@ impl Tree {
             }
             let at = self.rows.len();
             self.rows.push(RowId::task(&task.id));
-            let mut any = task.stages.is_empty()
-                && filters.iter().all(|filter| filter.matches_bare(task, now));
+            let mut any = task.stages.is_empty() && filters.iter().all(|filter| filter.matches_bare(task, now));
             for (node, stage) in &task.stages {
                 if filters
                     .iter()
@@ -158,26 +153,15 @@ impl Tree {
     /// Where the row is now that was closest to the cursor: its task first, then outwards.
     fn nearest(&self, before: &[RowId]) -> Option<usize> {
         let cursor = self.cursor.as_ref()?;
-        let at: std::collections::HashMap<&RowId, usize> = self
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(index, row)| (row, index))
-            .collect();
+        let at: std::collections::HashMap<&RowId, usize> =
+            self.rows.iter().enumerate().map(|(index, row)| (row, index)).collect();
         if let Some(index) = at.get(&RowId::task(&cursor.task)) {
             return Some(*index);
         }
         for distance in 1..=before.len() {
             let below = before.get(self.index + distance);
-            let above = self
-                .index
-                .checked_sub(distance)
-                .and_then(|index| before.get(index));
-            if let Some(index) = [below, above]
-                .into_iter()
-                .flatten()
-                .find_map(|row| at.get(row))
-            {
+            let above = self.index.checked_sub(distance).and_then(|index| before.get(index));
+            if let Some(index) = [below, above].into_iter().flatten().find_map(|row| at.get(row)) {
                 return Some(*index);
             }
         }

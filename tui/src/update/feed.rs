@@ -48,9 +48,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
     let seq = snapshot.system.seq;
     model.system = Some(snapshot.system);
     let now = model.now;
-    let applied = model
-        .store
-        .load(snapshot.items, seq, snapshot.complete, now);
+    let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
     for applied in &applied {
         model.totals.follow(applied);
     }
@@ -68,11 +66,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
 
 /// Puts the cursor on the task asked for at the start, once it is there.
 fn show_wanted(model: &mut Model) {
-    let Some(task) = model
-        .wanted
-        .as_ref()
-        .and_then(|wanted| model.store.get(wanted))
-    else {
+    let Some(task) = model.wanted.as_ref().and_then(|wanted| model.store.get(wanted)) else {
         return;
     };
     let row = RowId::task(&task.id);
@@ -116,10 +110,7 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
     {
         model.redraw = true;
     }
-    let latency = model
-        .system
-        .as_ref()
-        .and_then(|known| known.redis.latency_ms);
+    let latency = model.system.as_ref().and_then(|known| known.redis.latency_ms);
     let mut system = system;
     if latency.is_some() && !notable(latency, system.redis.latency_ms) {
         system.redis.latency_ms = latency;
@@ -151,13 +142,7 @@ pub fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-pub fn lost(
-    model: &mut Model,
-    missing: Missing,
-    reason: String,
-    retry_in_ms: i64,
-    effects: &mut Vec<Effect>,
-) {
+pub fn lost(model: &mut Model, missing: Missing, reason: String, retry_in_ms: i64, effects: &mut Vec<Effect>) {
     let (since, never) = match &model.link {
         Link::Lost { since, never, .. } => (*since, *never),
         Link::Connecting => (model.now, true),

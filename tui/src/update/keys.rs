@@ -108,9 +108,7 @@ fn in_dialog(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         Some(Dialog::Confirm(confirm)) => {
             let needs_count = confirm.needs_count();
             match key.code {
-                KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => {
-                    confirm.go = !confirm.go
-                }
+                KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => confirm.go = !confirm.go,
                 KeyCode::Down => confirm.scroll += 1,
                 KeyCode::Up => confirm.scroll = confirm.scroll.saturating_sub(1),
                 KeyCode::Char(c @ '0'..='9') if needs_count => {
@@ -126,10 +124,7 @@ fn in_dialog(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
                 KeyCode::Char('y') if !needs_count => confirmed(model, effects),
                 KeyCode::Enter if confirm.go && confirm.count_given() => confirmed(model, effects),
                 KeyCode::Enter if confirm.go => {
-                    let text = format!(
-                        "type {} first, the number of targets",
-                        confirm.targets.len()
-                    );
+                    let text = format!("type {} first, the number of targets", confirm.targets.len());
                     model.say(Tone::Bad, text);
                 }
                 KeyCode::Enter | KeyCode::Esc | KeyCode::Char('n' | 'q') => model.dialog = None,
@@ -174,11 +169,7 @@ fn confirmed(model: &mut Model, effects: &mut Vec<Effect>) {
             send(model, "cancel", calls, effects);
         }
         Question::Resubmit(reuse) => {
-            let rows = confirm
-                .targets
-                .into_iter()
-                .map(|target| target.row)
-                .collect();
+            let rows = confirm.targets.into_iter().map(|target| target.row).collect();
             resubmit_rows(model, rows, reuse, effects);
         }
     }
@@ -230,9 +221,7 @@ fn act(model: &mut Model, spec: &ActionSpec, effects: &mut Vec<Effect>) {
         Action::MarkRange => mark_range(model),
         Action::MarkAll => mark_all(model),
         Action::Filter => open_filter(model),
-        Action::PendingOnly => model
-            .tree
-            .toggle_quick("pending only", &[StageState::Pending]),
+        Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
         Action::ActiveOnly => model
             .tree
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
@@ -265,10 +254,7 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
         effects.push(Effect::Quit);
     } else {
         model.quit_asked = true;
-        model.say(
-            Tone::Bad,
-            "a delete is not sent yet: again to quit without it, or wait",
-        );
+        model.say(Tone::Bad, "a delete is not sent yet: again to quit without it, or wait");
     }
 }
 
@@ -295,11 +281,7 @@ fn refused(model: &Model) -> Option<String> {
 
 fn page(model: &Model) -> isize {
     let panes = layout::panes(model.size, model.zoom);
-    let rows = if model.zoom {
-        panes.detail_rows()
-    } else {
-        panes.rows()
-    };
+    let rows = if model.zoom { panes.detail_rows() } else { panes.rows() };
     rows.saturating_sub(1).max(1) as isize
 }
 
@@ -310,11 +292,7 @@ fn step(model: &mut Model, by: isize) {
 
 fn scroll_detail(model: &mut Model, by: isize) {
     // The log is scrolled from its end: down means towards newer lines, which is less.
-    let by = if model.detail.tab == Tab::Log {
-        -by
-    } else {
-        by
-    };
+    let by = if model.detail.tab == Tab::Log { -by } else { by };
     let limit = match (model.detail.tab, &model.detail.text) {
         (Tab::Log, _) => model.detail.log.len(),
         (Tab::Input, Some(text)) => text.input.len(),
@@ -383,9 +361,7 @@ fn back(model: &mut Model) {
 fn open_filter(model: &mut Model) {
     model.zoom = false;
     let before = model.tree.filter.clone();
-    let text = before
-        .as_ref()
-        .map_or(String::new(), |filter| filter.text.clone());
+    let text = before.as_ref().map_or(String::new(), |filter| filter.text.clone());
     model.filter_input = Some(FilterInput {
         input: tui_input::Input::new(text),
         before,
@@ -410,14 +386,7 @@ fn mark_range(model: &mut Model) {
         .and_then(|anchor| model.tree.rows.iter().position(|row| *row == anchor))
         .unwrap_or(model.tree.index);
     let (low, high) = (from.min(model.tree.index), from.max(model.tree.index));
-    let rows: Vec<_> = model
-        .tree
-        .rows
-        .iter()
-        .skip(low)
-        .take(high - low + 1)
-        .cloned()
-        .collect();
+    let rows: Vec<_> = model.tree.rows.iter().skip(low).take(high - low + 1).cloned().collect();
     model.tree.marks.extend(rows);
 }
 
@@ -454,10 +423,7 @@ fn target(model: &Model, row: RowId) -> Option<Target> {
 }
 
 fn ask(model: &mut Model, question: Question, rows: impl IntoIterator<Item = RowId>) {
-    let targets = rows
-        .into_iter()
-        .filter_map(|row| target(model, row))
-        .collect();
+    let targets = rows.into_iter().filter_map(|row| target(model, row)).collect();
     model.dialog = Some(Dialog::Confirm(Confirm::new(question, targets)));
 }
 
@@ -471,10 +437,7 @@ fn ask_cancel(model: &mut Model) {
         .cloned()
         .collect();
     if rows.is_empty() {
-        model.say(
-            Tone::Neutral,
-            "nothing to cancel: nothing waits or runs here",
-        );
+        model.say(Tone::Neutral, "nothing to cancel: nothing waits or runs here");
         return;
     }
     ask(model, Question::Cancel, rows);
@@ -489,10 +452,7 @@ fn ask_delete(model: &mut Model) {
         .collect();
     rows.dedup();
     if rows.is_empty() {
-        model.say(
-            Tone::Neutral,
-            "nothing to delete that is not being acted on already",
-        );
+        model.say(Tone::Neutral, "nothing to delete that is not being acted on already");
         return;
     }
     ask(model, Question::Delete, rows);
@@ -501,10 +461,7 @@ fn ask_delete(model: &mut Model) {
 fn undo(model: &mut Model) {
     match model.deletes.pop() {
         Some(delete) => {
-            let text = format!(
-                "taken back: {} not deleted",
-                counted(delete.targets.len(), "task")
-            );
+            let text = format!("taken back: {} not deleted", counted(delete.targets.len(), "task"));
             model.say(Tone::Good, text);
         }
         None => model.say(Tone::Neutral, "nothing to take back"),
@@ -513,18 +470,12 @@ fn undo(model: &mut Model) {
 
 fn resubmit(model: &mut Model, reuse: ReuseMode, effects: &mut Vec<Effect>) {
     let subjects = model.subjects();
-    let mut rows: Vec<_> = subjects
-        .iter()
-        .filter_map(|row| model.newest_stage_of(row))
-        .collect();
+    let mut rows: Vec<_> = subjects.iter().filter_map(|row| model.newest_stage_of(row)).collect();
     rows.sort();
     rows.dedup();
     rows.retain(|row| !model.under_way.contains_key(row));
     if rows.is_empty() {
-        model.say(
-            Tone::Neutral,
-            "nothing to resubmit that has not been asked for already",
-        );
+        model.say(Tone::Neutral, "nothing to resubmit that has not been asked for already");
     } else if rows.len() > 1 {
         ask(model, Question::Resubmit(reuse), rows);
     } else {
@@ -558,12 +509,7 @@ fn resubmit_rows(model: &mut Model, rows: Vec<RowId>, reuse: ReuseMode, effects:
 }
 
 /// Sends one call a row; the rows show "requested" until the answers are in.
-pub fn send(
-    model: &mut Model,
-    verb: &'static str,
-    calls: Vec<(RowId, Call)>,
-    effects: &mut Vec<Effect>,
-) {
+pub fn send(model: &mut Model, verb: &'static str, calls: Vec<(RowId, Call)>, effects: &mut Vec<Effect>) {
     let batch = model.new_id();
     let mut total = 0;
     for (row, call) in calls {

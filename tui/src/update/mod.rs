@@ -9,10 +9,7 @@ mod time;
 use bytes::Bytes;
 use onceover_common::{
     Event as Change, NodeName, TaskId, Timestamp,
-    wire::{
-        CancelResponse, DeleteReport, Queues, ReuseMode, SubmitResponse, SystemInfo, TaskItem,
-        TaskView,
-    },
+    wire::{CancelResponse, DeleteReport, Queues, ReuseMode, SubmitResponse, SystemInfo, TaskItem, TaskView},
 };
 
 use crate::{

@@ -77,10 +77,7 @@ fn submitted(response: &SubmitResponse) -> String {
             ""
         };
         return match info.saved_seconds {
-            Some(saved) => format!(
-                "reused{changed}, {} saved",
-                crate::view::figures::long(saved)
-            ),
+            Some(saved) => format!("reused{changed}, {} saved", crate::view::figures::long(saved)),
             None => format!("reused{changed}"),
         };
     }
@@ -141,10 +138,7 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
     };
     let (text, tone) = match (batch.total, batch.failed.as_slice()) {
         (1, [(row, why)]) => (format!("{row}: {} refused: {why}", batch.verb), Tone::Bad),
-        (1, _) => (
-            format!("{}: {}", name(&row), batch.notes.concat()),
-            Tone::Good,
-        ),
+        (1, _) => (format!("{}: {}", name(&row), batch.notes.concat()), Tone::Good),
         (total, []) => (
             format!("{} of {total}: {}", batch.verb, tally(&batch.notes)),
             Tone::Good,
@@ -177,10 +171,7 @@ fn tally(notes: &[String]) -> String {
             None => counts.push((short, 1)),
         }
     }
-    let parts: Vec<_> = counts
-        .iter()
-        .map(|(text, count)| format!("{count} {text}"))
-        .collect();
+    let parts: Vec<_> = counts.iter().map(|(text, count)| format!("{count} {text}")).collect();
     parts.join(", ")
 }
 

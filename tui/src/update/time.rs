@@ -35,10 +35,7 @@ fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
     for delete in due {
         model.redraw = true;
         if !model.is_live() {
-            model.say(
-                Tone::Bad,
-                "nothing was deleted: the connection was lost first",
-            );
+            model.say(Tone::Bad, "nothing was deleted: the connection was lost first");
             continue;
         }
         let calls = delete
@@ -74,11 +71,7 @@ fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     };
     let seen = Some((stage.status, stage.attempt));
     if model.detail.seen != seen {
-        let rest = if model.detail.seen.is_none() {
-            REST_MS
-        } else {
-            0
-        };
+        let rest = if model.detail.seen.is_none() { REST_MS } else { 0 };
         model.detail.seen = seen;
         model.detail.fetch_at = Some(Timestamp::from_millis(model.now.as_millis() + rest));
     }
@@ -109,10 +102,7 @@ fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     match state {
         StageState::Pending => {
             model.detail.queues_request = Some(id);
-            effects.push(Effect::Call {
-                id,
-                call: Call::Queues,
-            });
+            effects.push(Effect::Call { id, call: Call::Queues });
         }
         StageState::Running => {
             model.detail.log.clear();

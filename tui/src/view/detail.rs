@@ -38,11 +38,7 @@ type Lines = Vec<(String, Style)>;
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let area = panes.inner(panes.detail);
-    let title = model
-        .tree
-        .cursor
-        .as_ref()
-        .map_or(String::new(), ToString::to_string);
+    let title = model.tree.cursor.as_ref().map_or(String::new(), ToString::to_string);
     if panes.framed() {
         frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
@@ -50,14 +46,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
         return;
     }
     let Some(row) = &model.tree.cursor else {
-        put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            " nothing selected",
-            theme.faint(),
-        );
+        put(buffer, area.x, area.y, area.width, " nothing selected", theme.faint());
         return;
     };
     let Some(task) = model.store.get(&row.task) else {
@@ -95,20 +84,8 @@ fn below(area: Rect, rows: u16) -> Rect {
 }
 
 fn draw_lines(lines: &Lines, skip: usize, area: Rect, buffer: &mut Buffer) {
-    for (index, (line, style)) in lines
-        .iter()
-        .skip(skip)
-        .take(usize::from(area.height))
-        .enumerate()
-    {
-        put(
-            buffer,
-            area.x,
-            area.y + index as u16,
-            area.width,
-            line,
-            *style,
-        );
+    for (index, (line, style)) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
+        put(buffer, area.x, area.y + index as u16, area.width, line, *style);
     }
 }
 
@@ -128,14 +105,8 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
             theme.state(state),
         ),
         (String::new(), theme.plain()),
-        (
-            format!("created   {}", clock(task.created_at)),
-            theme.plain(),
-        ),
-        (
-            format!("updated   {}", clock(task.updated_at)),
-            theme.plain(),
-        ),
+        (format!("created   {}", clock(task.created_at)), theme.plain()),
+        (format!("updated   {}", clock(task.updated_at)), theme.plain()),
         (
             format!("run time  {}", figures::long(task.elapsed(model.clock()))),
             theme.plain(),
@@ -157,28 +128,16 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     }
     if let Some(system) = &model.system {
         lines.push((
-            format!(
-                "files     {}/{}",
-                system.share.trim_end_matches('/'),
-                task.id
-            ),
+            format!("files     {}/{}", system.share.trim_end_matches('/'), task.id),
             theme.plain(),
         ));
     }
     lines.push((String::new(), theme.plain()));
     for (node, stage) in &task.stages {
-        let progress = stage
-            .progress
-            .filter(|_| stage.status == StageState::Running);
-        let progress = progress.map_or(String::new(), |progress| {
-            format!(" {} %", figures::percent(progress))
-        });
+        let progress = stage.progress.filter(|_| stage.status == StageState::Running);
+        let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
         lines.push((
-            format!(
-                "{} {node}  {}{progress}",
-                glyph(stage.status),
-                word(stage.status)
-            ),
+            format!("{} {node}  {}{progress}", glyph(stage.status), word(stage.status)),
             theme.state(stage.status),
         ));
         if let Some(error) = &stage.error {
@@ -198,14 +157,7 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     );
 }
 
-fn draw_stage(
-    model: &Model,
-    node: &str,
-    task: &Task,
-    stage: &StageSummary,
-    area: Rect,
-    buffer: &mut Buffer,
-) {
+fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let clock = model.clock();
     let state = stage.status;
@@ -219,23 +171,13 @@ fn draw_stage(
     if stage.forced {
         head += "   forced";
     }
-    put(
-        buffer,
-        area.x,
-        area.y,
-        area.width,
-        &head,
-        theme.state(state),
-    );
+    put(buffer, area.x, area.y, area.width, &head, theme.state(state));
     let mut area = below(area, 1);
     if state == StageState::Running {
         let progress = stage.progress.unwrap_or(0.0);
         let seconds = elapsed(stage, clock);
         let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
-            format!(
-                "   eta {}",
-                figures::long(seconds * (100.0 - progress) / progress)
-            )
+            format!("   eta {}", figures::long(seconds * (100.0 - progress) / progress))
         } else {
             String::new()
         };
@@ -277,8 +219,7 @@ fn draw_stage(
                 area,
                 buffer,
             );
-            if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle
-            {
+            if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle {
                 draw_log(model, 0, below(area, wants + 1), buffer);
             }
         }
@@ -309,19 +250,8 @@ fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
         } else {
             format!(" {} ", tab.title())
         };
-        let style = if here {
-            model.theme.key()
-        } else {
-            model.theme.faint()
-        };
-        x += put(
-            buffer,
-            x,
-            area.y,
-            area.right().saturating_sub(x),
-            &text,
-            style,
-        );
+        let style = if here { model.theme.key() } else { model.theme.faint() };
+        x += put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);
     }
 }
 
@@ -332,20 +262,12 @@ fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, column
     let mut say = |text: String, style: Style| {
         lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
     };
-    if let Some(why) = model
-        .tree
-        .cursor
-        .as_ref()
-        .and_then(|row| model.failures.get(row))
-    {
+    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failures.get(row)) {
         say(format!("refused   {why}"), theme.bad());
     }
     if let Some(queued) = stage.queued_at {
         let waited = match (stage.status, stage.started_at) {
-            (StageState::Pending, _) => format!(
-                "   waits for {}",
-                figures::long(model.clock().seconds_since(queued))
-            ),
+            (StageState::Pending, _) => format!("   waits for {}", figures::long(model.clock().seconds_since(queued))),
             (_, Some(started)) => format!(
                 "   waited {} for a {} slot",
                 figures::long(started.seconds_since(queued)),
@@ -353,29 +275,19 @@ fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, column
             ),
             _ => String::new(),
         };
-        say(
-            format!("queued    {}{waited}", clock(queued)),
-            theme.plain(),
-        );
+        say(format!("queued    {}{waited}", clock(queued)), theme.plain());
     }
     if stage.status == StageState::Pending
         && let Some(line) = queue_place(model, node, task, stage)
     {
         say(line, theme.warn());
     }
-    if let Some(started) = stage
-        .started_at
-        .filter(|_| stage.status != StageState::Pending)
-    {
+    if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
         say(format!("started   {}", clock(started)), theme.plain());
     }
     if let Some(ended) = stage.ended_at.filter(|_| !stage.status.in_flight()) {
         say(
-            format!(
-                "ended     {}   took {}",
-                clock(ended),
-                figures::long(stage.duration)
-            ),
+            format!("ended     {}   took {}", clock(ended), figures::long(stage.duration)),
             theme.plain(),
         );
     }
@@ -414,10 +326,7 @@ fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, column
         say(format!("no detail {failed}"), theme.bad());
     }
     say(" ".into(), theme.plain());
-    say(
-        format!("Why did it run?  {}", decision(stage)),
-        theme.plain(),
-    );
+    say(format!("Why did it run?  {}", decision(stage)), theme.plain());
     lines
 }
 
@@ -426,34 +335,22 @@ fn decision(stage: &StageSummary) -> String {
     match (stage.reason.as_deref(), why(stage.reason.as_deref())) {
         (Some(reason), Some(why)) => format!("miss · {reason}: {why}."),
         (Some(reason), None) => format!("miss · {reason}."),
-        (None, _) if stage.run_id.is_none() => {
-            "It was written by another worker; there is no record of why.".into()
-        }
+        (None, _) if stage.run_id.is_none() => "It was written by another worker; there is no record of why.".into(),
         (None, _) => "The reason was not recorded.".into(),
     }
 }
 
 fn queue_place(model: &Model, node: &str, task: &Task, stage: &StageSummary) -> Option<String> {
     let queues = model.detail.queues.as_ref()?;
-    let queue = queues
-        .queues
-        .iter()
-        .find(|queue| queue.name == stage.queue)?;
+    let queue = queues.queues.iter().find(|queue| queue.name == stage.queue)?;
     let slots = format!("{} of {} slots in use", queue.running, queue.slots);
     let place = queue
         .next
         .iter()
         .position(|run| run.task_id == *task.id && run.task_name.as_str() == node);
     Some(match place {
-        Some(place) => format!(
-            "place     {} in {}; {slots}",
-            figures::ordinal(place + 1),
-            queue.name
-        ),
-        None => format!(
-            "place     one of {} in {}; {slots}",
-            queue.pending, queue.name
-        ),
+        Some(place) => format!("place     {} in {}; {slots}", figures::ordinal(place + 1), queue.name),
+        None => format!("place     one of {} in {}; {slots}", queue.pending, queue.name),
     })
 }
 
@@ -464,10 +361,7 @@ fn reuse(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
         lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
     };
     say(
-        format!(
-            "hits      {} answered from the finished stage",
-            stage.reuse_hits
-        ),
+        format!("hits      {} answered from the finished stage", stage.reuse_hits),
         theme.plain(),
     );
     say(
@@ -485,9 +379,7 @@ fn reuse(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
         StageState::Success => {
             "A submit now is answered at once from this result (↺), unless it is strict and its input differs, or the result's files are gone."
         }
-        StageState::Pending | StageState::Running => {
-            "A submit now joins this run; no second one starts."
-        }
+        StageState::Pending | StageState::Running => "A submit now joins this run; no second one starts.",
         StageState::Failed => "A submit now runs it again: a failed stage is never reused.",
         StageState::Cancelled => "A submit now runs it again: a cancelled stage is never reused.",
     };
@@ -499,19 +391,11 @@ fn reuse(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
             theme.warn(),
         );
     }
-    if let Some(last) = model
-        .detail
-        .text
-        .as_ref()
-        .and_then(|text| text.last_attempt.as_ref())
-    {
+    if let Some(last) = model.detail.text.as_ref().and_then(|text| text.last_attempt.as_ref()) {
         let error = last.error.as_deref().unwrap_or("no error text");
         say(" ".into(), theme.plain());
         say(
-            format!(
-                "The last attempt to replace it ended {}: {error}",
-                word(last.status)
-            ),
+            format!("The last attempt to replace it ended {}: {error}", word(last.status)),
             theme.bad(),
         );
     }
@@ -530,20 +414,8 @@ fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut B
         return;
     };
     let skip = model.detail.scroll.min(lines.len().saturating_sub(1));
-    for (index, line) in lines
-        .iter()
-        .skip(skip)
-        .take(usize::from(area.height))
-        .enumerate()
-    {
-        put(
-            buffer,
-            area.x,
-            area.y + index as u16,
-            area.width,
-            line,
-            theme.plain(),
-        );
+    for (index, line) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
+        put(buffer, area.x, area.y + index as u16, area.width, line, theme.plain());
     }
 }
 

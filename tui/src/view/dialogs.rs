@@ -45,13 +45,7 @@ fn centred(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
 fn open(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
     let area = centred(buffer, columns, rows);
     clear(buffer, area);
-    frame(
-        buffer,
-        area,
-        title,
-        model.theme.accent(),
-        model.theme.strong(),
-    );
+    frame(buffer, area, title, model.theme.accent(), model.theme.strong());
     Rect {
         x: area.x + 2.min(area.width),
         y: area.y + 1.min(area.height),
@@ -72,21 +66,13 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
         }
         lines.push((String::new(), group.title().to_owned(), theme.strong()));
         for spec in ACTIONS.iter().filter(|spec| spec.group == group) {
-            for (index, line) in wrap(spec.help, room.saturating_sub(keys_room))
-                .into_iter()
-                .enumerate()
-            {
-                let keys = if index == 0 {
-                    keys_text(spec)
-                } else {
-                    String::new()
-                };
+            for (index, line) in wrap(spec.help, room.saturating_sub(keys_room)).into_iter().enumerate() {
+                let keys = if index == 0 { keys_text(spec) } else { String::new() };
                 lines.push((keys, line, theme.plain()));
             }
         }
     }
-    let legend =
-        "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  ↺ n answered by reuse  #n attempt";
+    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  ↺ n answered by reuse  #n attempt";
     lines.push(Default::default());
     lines.extend(
         wrap(legend, room)
@@ -97,26 +83,14 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
     let title = "Help · ↑ ↓ scroll, any other key closes";
     let inside = open(model, buffer, title, columns, rows);
     let scroll = scroll.min(lines.len().saturating_sub(usize::from(inside.height)));
-    for (index, (keys, line, style)) in lines
-        .iter()
-        .skip(scroll)
-        .take(usize::from(inside.height))
-        .enumerate()
-    {
+    for (index, (keys, line, style)) in lines.iter().skip(scroll).take(usize::from(inside.height)).enumerate() {
         let y = inside.y + index as u16;
         let indent = if keys.is_empty() && (*style == theme.strong() || *style == theme.faint()) {
             0
         } else {
             keys_room
         };
-        put(
-            buffer,
-            inside.x,
-            y,
-            keys_room.saturating_sub(1),
-            keys,
-            theme.key(),
-        );
+        put(buffer, inside.x, y, keys_room.saturating_sub(1), keys, theme.key());
         put(
             buffer,
             inside.x + indent,
@@ -138,19 +112,9 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
         .collect();
     let fixed = consequences.len() + 3 + usize::from(confirm.needs_count()) * 2;
     let height = usize::from(buffer.area.height.saturating_sub(2));
-    let list_rows = confirm
-        .targets
-        .len()
-        .min(height.saturating_sub(fixed).max(1))
-        .min(12);
+    let list_rows = confirm.targets.len().min(height.saturating_sub(fixed).max(1)).min(12);
     let title = title(confirm);
-    let inside = open(
-        model,
-        buffer,
-        &title,
-        columns,
-        (fixed + list_rows + 2) as u16,
-    );
+    let inside = open(model, buffer, &title, columns, (fixed + list_rows + 2) as u16);
     // The buttons are what must be seen, however small the screen.
     let buttons_y = inside.bottom().saturating_sub(1);
     let mut y = inside.y;
@@ -211,14 +175,7 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
         let (leave, verb) = (button(leave, !confirm.go), button(verb, confirm.go));
         let total = width(&leave) + 3 + width(&verb);
         let mut x = inside.x + inside.width.saturating_sub(total) / 2;
-        x += put(
-            buffer,
-            x,
-            buttons_y,
-            inside.width,
-            &leave,
-            style(!confirm.go),
-        ) + 3;
+        x += put(buffer, x, buttons_y, inside.width, &leave, style(!confirm.go)) + 3;
         put(
             buffer,
             x,

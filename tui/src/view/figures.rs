@@ -19,11 +19,7 @@ pub fn short(seconds: f64) -> String {
 
 /// `0.4 s`, `12 s`, `3 m 20 s`, `6 h 12 m`, `4 d 2 h`.
 pub fn long(seconds: f64) -> String {
-    let seconds = if seconds.is_finite() {
-        seconds.max(0.0)
-    } else {
-        0.0
-    };
+    let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),
@@ -102,14 +98,8 @@ mod tests {
             [long(0.44), long(12.2), long(200.0), long(22_320.0)],
             ["0.4 s", "12 s", "3 m 20 s", "6 h 12 m"]
         );
-        assert_eq!(
-            [bar(0.0, 4), bar(62.0, 8), bar(100.0, 4)],
-            ["····", "████▉···", "████"]
-        );
+        assert_eq!([bar(0.0, 4), bar(62.0, 8), bar(100.0, 4)], ["····", "████▉···", "████"]);
         assert_eq!(percent(99.9), 99);
-        assert_eq!(
-            [ordinal(1), ordinal(12), ordinal(23)],
-            ["1st", "12th", "23rd"]
-        );
+        assert_eq!([ordinal(1), ordinal(12), ordinal(23)], ["1st", "12th", "23rd"]);
     }
 }

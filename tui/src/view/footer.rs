@@ -55,12 +55,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         );
         return None;
     }
-    if let Some(why) = model
-        .tree
-        .cursor
-        .as_ref()
-        .and_then(|row| model.failures.get(row))
-    {
+    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failures.get(row)) {
         put(
             buffer,
             area.x,
@@ -94,25 +89,13 @@ fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let mut x = area.x + 1;
     for spec in specs {
         let room = area.right().saturating_sub(x);
-        x += put(
-            buffer,
-            x,
-            area.y,
-            room,
-            &spec.keys[0].to_string(),
-            theme.key(),
-        ) + 1;
+        x += put(buffer, x, area.y, room, &spec.keys[0].to_string(), theme.key()) + 1;
         let room = area.right().saturating_sub(x);
         x += put(buffer, x, area.y, room, spec.label, theme.faint()) + 2;
     }
 }
 
-fn filter_line(
-    model: &Model,
-    line: &crate::model::FilterInput,
-    area: Rect,
-    buffer: &mut Buffer,
-) -> Option<Position> {
+fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
     let used = put(buffer, area.x, area.y, area.width, " / ", theme.key());
     let room = area.width.saturating_sub(used);

@@ -113,11 +113,7 @@ fn parts(model: &Model, wide: bool) -> Vec<(String, Style)> {
         if count == 0 && state == StageState::Cancelled {
             continue;
         }
-        let style = if count > 0 {
-            theme.state(state)
-        } else {
-            theme.faint()
-        };
+        let style = if count > 0 { theme.state(state) } else { theme.faint() };
         let text = if wide {
             format!(" {} {count} {}", glyph(state), word(state))
         } else {
@@ -145,10 +141,7 @@ fn parts(model: &Model, wide: bool) -> Vec<(String, Style)> {
         parts.push((" ↺ no reuse yet".into(), theme.faint()));
     }
     if model.store.gaps > 0 {
-        parts.push((
-            format!("{gap}{} gaps repaired", model.store.gaps),
-            theme.warn(),
-        ));
+        parts.push((format!("{gap}{} gaps repaired", model.store.gaps), theme.warn()));
     }
     parts
 }

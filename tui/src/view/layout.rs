@@ -60,12 +60,7 @@ pub fn panes(size: (u16, u16), zoom: bool) -> Panes {
     let header = Rect::new(0, 0, columns, rows.min(1));
     let footer_rows = u16::from(rows > 2);
     let footer = Rect::new(0, rows - footer_rows, columns, footer_rows);
-    let middle = Rect::new(
-        0,
-        header.height,
-        columns,
-        rows - header.height - footer_rows,
-    );
+    let middle = Rect::new(0, header.height, columns, rows - header.height - footer_rows);
     let nothing = Rect::new(0, middle.y, 0, 0);
     let tier = if columns >= 100 && rows >= 12 {
         Tier::Wide
@@ -80,10 +75,7 @@ pub fn panes(size: (u16, u16), zoom: bool) -> Panes {
         Tier::Wide => {
             let left = (u32::from(columns) * 62 / 100) as u16;
             (
-                Rect {
-                    width: left,
-                    ..middle
-                },
+                Rect { width: left, ..middle },
                 Rect {
                     x: left,
                     width: columns - left,

@@ -63,10 +63,7 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
             missing: Missing::Daemon,
             ..
         } => vec![
-            (
-                format!("No daemon at {} yet.", model.daemon),
-                theme.strong(),
-            ),
+            (format!("No daemon at {} yet.", model.daemon), theme.strong()),
             (String::new(), theme.plain()),
             ("Start one with:  onceoverd".into(), theme.plain()),
             (
@@ -74,10 +71,7 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
                 theme.plain(),
             ),
             (String::new(), theme.plain()),
-            (
-                "It will be connected to as soon as it is there.".into(),
-                theme.faint(),
-            ),
+            ("It will be connected to as soon as it is there.".into(), theme.faint()),
         ],
         Link::Lost {
             missing: Missing::Redis,

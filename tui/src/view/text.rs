@@ -23,11 +23,9 @@ fn visible(c: char) -> Option<String> {
         | '\u{2066}'..='\u{2069}'
         | '\u{e0000}'..='\u{e007f}' => Some(format!("<{:x}>", c as u32)),
         // Without width, or joining what terminals do not join.
-        '\u{ad}'
-        | '\u{200b}'..='\u{200d}'
-        | '\u{2060}'..='\u{2065}'
-        | '\u{206a}'..='\u{206f}'
-        | '\u{feff}' => Some(String::new()),
+        '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' => {
+            Some(String::new())
+        }
         _ => None,
     }
 }
@@ -102,14 +100,7 @@ fn set(buffer: &mut Buffer, x: u16, y: u16, symbol: &str, columns: u16, style: S
 /// The same, ending at column `right` (exclusive).
 pub fn put_right(buffer: &mut Buffer, right: u16, y: u16, room: u16, text: &str, style: Style) {
     let columns = width(&harmless(text)).min(room);
-    put(
-        buffer,
-        right.saturating_sub(columns),
-        y,
-        columns,
-        text,
-        style,
-    );
+    put(buffer, right.saturating_sub(columns), y, columns, text, style);
 }
 
 /// A rectangle emptied, for what is drawn over something else.

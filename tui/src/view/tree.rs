@@ -60,13 +60,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut area = panes.inner(panes.tree);
     if panes.framed() {
-        frame(
-            buffer,
-            panes.tree,
-            &title(model),
-            theme.faint(),
-            theme.strong(),
-        );
+        frame(buffer, panes.tree, &title(model), theme.faint(), theme.strong());
         if area.height > 0 {
             titles(model, area, buffer);
         }
@@ -136,32 +130,11 @@ fn titles(model: &Model, area: Rect, buffer: &mut Buffer) {
     x += columns.name;
     put(buffer, x, area.y, columns.state, "STATE", style);
     x += columns.state + columns.bar;
-    put_right(
-        buffer,
-        x + columns.time,
-        area.y,
-        columns.time,
-        "TIME",
-        style,
-    );
+    put_right(buffer, x + columns.time, area.y, columns.time, "TIME", style);
     x += columns.time;
-    put_right(
-        buffer,
-        x + columns.attempt,
-        area.y,
-        columns.attempt,
-        "TRY",
-        style,
-    );
+    put_right(buffer, x + columns.attempt, area.y, columns.attempt, "TRY", style);
     x += columns.attempt;
-    put_right(
-        buffer,
-        x + columns.reuse,
-        area.y,
-        columns.reuse,
-        "REUSE",
-        style,
-    );
+    put_right(buffer, x + columns.reuse, area.y, columns.reuse, "REUSE", style);
 }
 
 fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
@@ -179,14 +152,7 @@ fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
     );
 }
 
-fn draw_row(
-    model: &Model,
-    row: &RowId,
-    index: usize,
-    columns: &Columns,
-    area: Rect,
-    buffer: &mut Buffer,
-) {
+fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let Some(task) = model.store.get(&row.task) else {
         return;
@@ -198,14 +164,7 @@ fn draw_row(
         (true, false) => "▸",
         _ => " ",
     };
-    put(
-        buffer,
-        area.x,
-        area.y,
-        1.min(area.width),
-        marker,
-        theme.key(),
-    );
+    put(buffer, area.x, area.y, 1.min(area.width), marker, theme.key());
     let x = area.x + 2;
     let stage = row.node.as_ref().and_then(|node| task.stages.get(node));
     let (state, style) = match &row.node {
@@ -228,11 +187,7 @@ fn draw_row(
         }
         Some(node) => {
             // The last stage on screen under its task, whatever a filter hides.
-            let last = model
-                .tree
-                .rows
-                .get(index + 1)
-                .is_none_or(|next| next.task != row.task);
+            let last = model.tree.rows.get(index + 1).is_none_or(|next| next.task != row.task);
             let used = put(
                 buffer,
                 x,
@@ -260,10 +215,7 @@ fn draw_row(
     x += columns.state;
     let running = match stage {
         Some(stage) => Some(stage),
-        None => task
-            .stages
-            .values()
-            .find(|stage| stage.status == StageState::Running),
+        None => task.stages.values().find(|stage| stage.status == StageState::Running),
     };
     let progress = running
         .filter(|stage| stage.status == StageState::Running)
@@ -285,14 +237,7 @@ fn draw_row(
     x += columns.attempt;
     let attempt = stage.map_or(1, |stage| stage.attempt);
     if attempt > 1 {
-        put_right(
-            buffer,
-            x,
-            area.y,
-            columns.attempt,
-            &format!("#{attempt}"),
-            theme.warn(),
-        );
+        put_right(buffer, x, area.y, columns.attempt, &format!("#{attempt}"), theme.warn());
     }
     x += columns.reuse;
     let hits = stage.map_or_else(|| task.reuse_hits(), |stage| stage.reuse_hits + stage.joins);
@@ -327,14 +272,7 @@ fn draw_state(
     let room = columns.state.saturating_sub(1);
     if let Some(due) = model.delete_due(&task.id) {
         let left = due.seconds_since(model.now).ceil();
-        put(
-            buffer,
-            x,
-            y,
-            room,
-            &format!("✂ del in {left:.0} s"),
-            theme.bad(),
-        );
+        put(buffer, x, y, room, &format!("✂ del in {left:.0} s"), theme.bad());
     } else if model.is_requested(row) {
         put(buffer, x, y, room, "… requested", theme.warn());
     } else if model.failures.contains_key(row) {
