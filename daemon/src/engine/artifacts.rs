@@ -8,6 +8,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::executor::log;
+
 /// Files of one result that are recorded one by one; a folder with more counts by its first ones.
 const LIMIT: usize = 5000;
 
@@ -34,7 +36,7 @@ fn collect(value: &Value, dir: &Path, files: &mut Vec<Recorded>) {
         Value::String(text) => {
             let path = Path::new(text);
             if path.is_absolute() && path.starts_with(dir) {
-                add(path, files);
+                add(path, dir, files);
             }
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, files)),
@@ -43,8 +45,9 @@ fn collect(value: &Value, dir: &Path, files: &mut Vec<Recorded>) {
     }
 }
 
-fn add(path: &Path, files: &mut Vec<Recorded>) {
-    if files.len() >= LIMIT || files.iter().any(|(known, _)| known == path) {
+fn add(path: &Path, dir: &Path, files: &mut Vec<Recorded>) {
+    // The run's log lies in the run's folder, and goes on growing.
+    if path == dir.join(log::FILE_NAME) || files.len() >= LIMIT || files.iter().any(|(known, _)| known == path) {
         return;
     }
     let Ok(meta) = path.metadata() else { return };
@@ -56,7 +59,7 @@ fn add(path: &Path, files: &mut Vec<Recorded>) {
     let Ok(entries) = path.read_dir() else { return };
     let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     inside.sort();
-    inside.iter().for_each(|path| add(path, files));
+    inside.iter().for_each(|path| add(path, dir, files));
 }
 
 /// Whether every recorded file is still there, unchanged in size and time. Blocks on the file system.
@@ -99,5 +102,10 @@ mod tests {
         let recorded = record(&output, &dir);
         fs::remove_file(dir.join("a.wav")).unwrap();
         assert!(!whole(&recorded), "gone");
+
+        fs::write(dir.join("run.log"), "a line").unwrap();
+        let recorded = record(&json!({"folder": dir}), &dir);
+        fs::write(dir.join("run.log"), "a line\nanother").unwrap();
+        assert!(whole(&recorded), "the log is no result");
     }
 }
