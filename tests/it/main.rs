@@ -1,6 +1,10 @@
 //! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod api;
 mod callbacks;
+mod model;
+mod restart;
 mod reuse;
 mod runs;
+mod scenario;
 mod state;

@@ -114,10 +114,15 @@ impl Daemon {
 
     /// The command that starts this daemon.
     pub fn command(&self) -> Command {
+        self.command_on(&format!("127.0.0.1:{}", self.port))
+    }
+
+    /// The same with another address.
+    pub fn command_on(&self, listen: &str) -> Command {
         let mut command = Command::new(program("onceoverd"));
         command
             .arg("--listen")
-            .arg(format!("127.0.0.1:{}", self.port))
+            .arg(listen)
             .arg("--data")
             .arg(&self.data)
             .arg("--config")
