@@ -251,7 +251,7 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
 fn r1_to_r8_every_sequence_is_decided_and_shown_as_the_rules_say() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     // Runs whose processes are still ending must not hold up the next one.
-    let daemon = runtime.block_on(Daemon::builder().config("[slots]\nio = 16").start());
+    let daemon = runtime.block_on(Daemon::builder().config("[slots]\ncpu = 16").start());
     let case = std::sync::atomic::AtomicU32::new(0);
     let config = Config {
         cases: 40,

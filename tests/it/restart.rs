@@ -12,6 +12,7 @@ use onceover_tests::{
     daemon::{request, task_id},
     eventually, until_equal,
 };
+use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -219,9 +220,7 @@ async fn o2_a_redis_that_would_forget_or_is_of_a_newer_layout_is_refused() {
         let client = redis::Client::open(server.url(0)).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
         if let Some(version) = version {
-            let _: () = redis::AsyncCommands::set(&mut redis, "onceover:schema", version)
-                .await
-                .unwrap();
+            let _: () = redis.set("onceover:schema", version).await.unwrap();
         }
         let dir = tempfile::tempdir().unwrap();
         let mut command = tokio::process::Command::new(onceover_tests::program("onceoverd"));
@@ -353,4 +352,79 @@ async fn o2_another_daemon_takes_over_from_one_that_was_killed() {
     let stage = other.until("t1", TOLD, StageState::Success).await;
     assert_eq!(stage.summary.attempt, 2);
     until_equal("processes", Vec::<i32>::new(), || async { killed.children() }).await;
+}
+
+#[tokio::test]
+async fn o2_a_redis_that_was_frozen_past_every_lease_does_not_make_a_run_twice() {
+    let daemon = Daemon::builder().config("[slots]\ncpu = 4").start().await;
+    for n in 0..3 {
+        let task = format!("t{n}");
+        daemon.submit(&task, "test.told", json!({})).await;
+    }
+    let mut runs = Vec::new();
+    for n in 0..3 {
+        let stage = daemon.until(&format!("t{n}"), TOLD, StageState::Running).await;
+        let run = stage.summary.run_id.unwrap().to_string();
+        until_equal("begun", 1, || async { daemon.traces(&run) }).await;
+        runs.push(run);
+    }
+    let redis = daemon.redis_pid().await;
+    kill(redis, Signal::STOP);
+    let frozen = Instant::now();
+    // Longer than the lease of 1 s, and until the daemon has noticed.
+    eventually("an outage", || async {
+        (daemon.get("/readyz").await.status == 503 && frozen.elapsed() > Duration::from_secs(3)).then_some(())
+    })
+    .await;
+    kill(redis, Signal::CONT);
+    stays_single(&daemon, &runs).await;
+}
+
+#[tokio::test]
+async fn o2_a_lone_daemon_that_was_frozen_past_its_leases_goes_on_with_its_runs() {
+    let daemon = Daemon::start().await;
+    let run = daemon
+        .submit("t0", TOLD, json!({}))
+        .await
+        .reuse_info
+        .run_id
+        .unwrap()
+        .to_string();
+    until_equal("begun", 1, || async { daemon.traces(&run) }).await;
+    let mut redis = daemon.redis().await;
+    daemon.signal(Signal::STOP);
+    eventually("the lease runs out", || {
+        let mut redis = redis.clone();
+        async move {
+            let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
+            let held: Vec<(String, f64)> = redis.zrange_withscores("onceover:held:cpu", 0, -1).await.unwrap();
+            (held[0].1 + 500.0 < (seconds * 1000 + micros / 1000) as f64).then_some(())
+        }
+    })
+    .await;
+    daemon.signal(Signal::CONT);
+    let _: String = redis.ping().await.unwrap();
+    stays_single(&daemon, &[run]).await;
+}
+
+/// The runs of t0, t1, ... are still their first attempts after more than a lease, and end as such.
+async fn stays_single(daemon: &Daemon, runs: &[String]) {
+    eventually("the daemon", || async {
+        (daemon.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    // Each lease has been renewed.
+    for n in 0..runs.len() {
+        let before = daemon.stage(&format!("t{n}"), TOLD).await.unwrap().summary;
+        eventually("beats", || async {
+            let now = daemon.stage(&format!("t{n}"), TOLD).await?.summary;
+            (now.attempt > before.attempt || now.revision > before.revision + 2).then_some(())
+        })
+        .await;
+    }
+    for (n, run) in runs.iter().enumerate() {
+        daemon.tell(run, &json!({"output": {"value": n}}));
+        let stage = daemon.until(&format!("t{n}"), TOLD, StageState::Success).await;
+        assert_eq!((stage.summary.attempt, daemon.traces(run)), (1, 1), "{run}");
+    }
 }
