@@ -7,6 +7,7 @@ use super::{figures, text};
 use crate::{
     model::{Link, Missing, Model, Source},
     theme::{glyph, word},
+    update::keys::counted,
 };
 
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -165,7 +166,10 @@ fn parts(model: &Model, wide: bool) -> Vec<Part> {
     if model.store.gaps > 0 {
         say(
             6,
-            format!("{gap}{} gaps repaired", model.store.gaps),
+            format!(
+                "{gap}{} repaired",
+                counted(model.store.gaps as usize, "gap")
+            ),
             theme.warn(),
         );
     }
