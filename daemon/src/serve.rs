@@ -1,6 +1,12 @@
 //! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use onceover_common::{
@@ -142,7 +148,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             verify: config.reuse.verify,
         },
     );
+    let prepared = Arc::new(AtomicBool::new(false));
     let state = AppState {
+        prepared: Arc::clone(&prepared),
         engine: engine.clone(),
         executor: executor.clone(),
         instance: data.instance().into(),
@@ -177,6 +185,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         config.clone(),
         stop.clone(),
         data.instance().to_owned(),
+        prepared,
     ));
     let ended: anyhow::Result<()> = tokio::select! {
         signal = &mut asked_to_stop => {
@@ -226,6 +235,7 @@ async fn work(
     config: Config,
     stop: CancellationToken,
     instance: String,
+    is_prepared: Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
     let prepare = async {
         loop {
@@ -245,6 +255,7 @@ async fn work(
         () = stop.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
     }
+    is_prepared.store(true, Ordering::Release);
     let options = DeliveryOptions {
         schedule: config.callbacks.schedule,
         timeout: config.callbacks.timeout,

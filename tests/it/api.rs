@@ -306,6 +306,7 @@ async fn walk_from(daemon: &Daemon, query: &str, mut at: TaskPage) -> Vec<String
     let mut ids = Vec::new();
     loop {
         ids.extend(at.items.iter().map(|item| item.task_id.to_string()));
+        assert!(ids.len() < 1000, "the pages do not end");
         match at.next_cursor {
             Some(next) => at = page(daemon, &format!("{query}&cursor={next}")).await,
             None => return ids,
