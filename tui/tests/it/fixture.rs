@@ -40,6 +40,7 @@ pub fn stage(status: StageState) -> StageSummary {
         attempt: 1,
         revision: 1,
         queue: "cpu".into(),
+        runner: Some("builtin".into()),
         progress: None,
         message: None,
         reason: Some("absent".into()),
@@ -192,6 +193,7 @@ pub fn lost(missing: onceover_tui::model::Missing) -> Event {
 
 pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
     let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
+    let summary = stage(status);
     let view = StageView {
         status,
         input_params: raw(r#"{"video_path":"/v/강의.mp4","api_key":"***"}"#),
@@ -199,7 +201,22 @@ pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
         error: None,
         duration: 30.0,
         last_attempt: None,
-        summary: stage(status),
+        run_id: summary.run_id,
+        attempt: summary.attempt,
+        revision: summary.revision,
+        queue: summary.queue,
+        runner: summary.runner,
+        progress: summary.progress,
+        message: summary.message,
+        reason: summary.reason,
+        forced: summary.forced,
+        reuse_hits: summary.reuse_hits,
+        joins: summary.joins,
+        saved_seconds: summary.saved_seconds,
+        queued_at: summary.queued_at,
+        started_at: summary.started_at,
+        ended_at: summary.ended_at,
+        callback_status: summary.callback_status,
     };
     TaskView {
         workflow_id: task_id(id),
