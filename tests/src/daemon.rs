@@ -409,8 +409,14 @@ impl Drop for Daemon {
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            // It hangs, or ends runs that are slow to end. Its keeper ends those, but would not find Redis any more
+            // once the folder is gone.
             let _ = child.kill();
             let _ = child.wait();
+            let redis = fs::read_to_string(self.data.join("redis/redis.pid")).unwrap_or_default();
+            if let Some(redis) = redis.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(redis, rustix::process::Signal::KILL);
+            }
         }
     }
 }
