@@ -1,6 +1,6 @@
 //! What comes from the daemon by itself: changes, snapshots, connection up and down.
 
-use onceover_common::{Event as Change, EventKind, Timestamp, wire::SystemInfo};
+use onceover_common::{Event as Change, EventKind, StageState, Timestamp, wire::SystemInfo};
 
 use super::{Call, Effect, Snapshot};
 use crate::model::{Link, Missing, Model, RowId, log::LogState, store::Applied, totals::Totals};
@@ -46,6 +46,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
     model.fresh_at = model.now;
     model.totals = Totals::of(&snapshot.system);
     let seq = snapshot.system.seq;
+    model.seq_at_look = seq;
     model.system = Some(snapshot.system);
     let now = model.now;
     let applied = model
@@ -96,18 +97,24 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
         let totals = Totals::of(&system);
         model.redraw |= totals != model.totals;
         model.totals = totals;
-    } else if system.seq < seq {
-        // Asked before the newest event; or another database took this one's place.
-        let restarted = model
-            .system
-            .as_ref()
-            .is_some_and(|known| known.instance != system.instance);
-        if restarted {
-            reread(model, effects);
-        }
+    } else if system.seq < model.seq_at_look {
+        // The sequence went back: another database took this one's place.
+        reread(model, effects);
     } else if model.system.as_ref().is_some_and(|known| known.seq > seq) {
         // The look before this one knew of events that have not come since: they were lost.
         missed(model, effects);
+    }
+    model.seq_at_look = seq;
+    if model
+        .detail_stage()
+        .is_some_and(|stage| stage.status == StageState::Pending)
+    {
+        let id = model.new_id();
+        model.detail.queues_request = Some(id);
+        effects.push(Effect::Call {
+            id,
+            call: Call::Queues,
+        });
     }
     if model
         .system
