@@ -17,7 +17,11 @@ pub fn change(model: &mut Model, change: Change, effects: &mut Vec<Effect>) {
 
 fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     model.redraw = true;
-    model.totals.follow(applied);
+    // Whether a task that is not loaded was counted before is not known: the next look tells.
+    if applied.status_before.is_some() || model.store.complete {
+        model.totals.follow_tasks(applied);
+    }
+    model.totals.follow_reuse(applied);
     let task = &applied.change.task_id;
     if applied.change.kind == EventKind::Deleted {
         model.failures.retain(|row, _| *row.task != *task);
@@ -53,7 +57,8 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
         .store
         .load(snapshot.items, seq, snapshot.complete, now);
     for applied in &applied {
-        model.totals.follow(applied);
+        model.totals.follow_tasks(applied);
+        model.totals.follow_reuse(applied);
     }
     if first && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
@@ -92,12 +97,14 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
     if !model.is_live() {
         return;
     }
-    // The figures are taken over only where they speak of the very state that is shown.
-    if system.seq == seq {
+    // The figures are taken over where they speak of the very state that is shown, or where what is shown
+    // is not all there is.
+    if system.seq == seq || !model.store.complete && system.seq >= model.seq_at_look {
         let totals = Totals::of(&system);
         model.redraw |= totals != model.totals;
         model.totals = totals;
-    } else if system.seq < model.seq_at_look {
+    }
+    if system.seq < model.seq_at_look {
         // The sequence went back: another database took this one's place.
         reread(model, effects);
     } else if model.system.as_ref().is_some_and(|known| known.seq > seq) {
