@@ -594,3 +594,59 @@ fn lost_messages_at_the_end_are_noticed_by_the_regular_look() {
     assert!(!update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
     assert!(update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
 }
+
+#[test]
+fn another_database_in_this_ones_place_is_read_anew() {
+    let mut model = dashboard((120, 36));
+    assert!(update(&mut model, Event::System(Box::new(system(3)))).contains(&Effect::Reread));
+    update(&mut model, snapshot(Vec::new(), 3));
+    assert_eq!((model.store.seq(), model.store.len()), (Some(3), 0));
+}
+
+#[test]
+fn a_look_answered_before_the_newest_event_is_no_reason_to_read_again() {
+    let mut model = dashboard((120, 36));
+    for seq in 101..110 {
+        let summary = StageSummary {
+            revision: seq,
+            ..stage(StageState::Running)
+        };
+        update(
+            &mut model,
+            change(seq, "lecture-07", LIVE, EventKind::Progress, summary),
+        );
+        let effects = update(&mut model, Event::System(Box::new(system(seq - 1))));
+        assert!(!effects.contains(&Effect::Reread));
+    }
+}
+
+#[test]
+fn place_in_the_queue_is_asked_for_and_shown() {
+    use onceover_common::wire::{QueueInfo, QueuedRun, Queues};
+    let mut model = dashboard((120, 36));
+    press(&mut model, "jjj");
+    tick(&mut model, 0.0);
+    let effects = tick(&mut model, 0.2);
+    let id = id_of(&effects, |call| *call == Call::Queues);
+    let run = |task| QueuedRun {
+        task_id: task_id(task),
+        task_name: node("wservice.generate_subtitle_files"),
+    };
+    let queue = QueueInfo {
+        name: "cpu".into(),
+        slots: 2,
+        running: 2,
+        pending: 2,
+        next: vec![run("other"), run("lecture-07")],
+    };
+    update(
+        &mut model,
+        Event::Reply {
+            id,
+            reply: Reply::Queues(Ok(Queues {
+                queues: vec![queue],
+            })),
+        },
+    );
+    assert_shows(&model, &["2nd in cpu; 2 of 2 slots in"]);
+}
