@@ -112,10 +112,7 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
     {
         let id = model.new_id();
         model.detail.queues_request = Some(id);
-        effects.push(Effect::Call {
-            id,
-            call: Call::Queues,
-        });
+        effects.push(Effect::Call { id, call: Call::Queues });
     }
     if model
         .system

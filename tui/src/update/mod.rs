@@ -136,10 +136,7 @@ pub enum Call {
 impl Call {
     /// Whether it changes something in the daemon.
     pub fn changes(&self) -> bool {
-        matches!(
-            self,
-            Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. }
-        )
+        matches!(self, Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. })
     }
 }
 

@@ -115,10 +115,7 @@ fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buff
     let columns = put(buffer, area.x + used, area.y, room, &value[start..], style);
     let hint = match &line.error {
         Some(error) => format!("   column {}: {}", error.position, error.message),
-        None => format!(
-            "   {} · enter keep · esc drop",
-            counted(model.tree.shown, "task")
-        ),
+        None => format!("   {} · enter keep · esc drop", counted(model.tree.shown, "task")),
     };
     let hint_style = if line.error.is_some() {
         theme.bad()

@@ -643,9 +643,7 @@ fn place_in_the_queue_is_asked_for_and_shown() {
         &mut model,
         Event::Reply {
             id,
-            reply: Reply::Queues(Ok(Queues {
-                queues: vec![queue],
-            })),
+            reply: Reply::Queues(Ok(Queues { queues: vec![queue] })),
         },
     );
     assert_shows(&model, &["2nd in cpu; 2 of 2 slots in"]);

@@ -58,10 +58,7 @@ impl Daemon {
         if let Event::Change(change) = event {
             let json = serde_json::to_string(change).unwrap();
             self.events
-                .send(format!(
-                    "id: {}\nevent: change\ndata: {json}\n\n",
-                    change.seq
-                ))
+                .send(format!("id: {}\nevent: change\ndata: {json}\n\n", change.seq))
                 .unwrap();
         }
     }
@@ -79,8 +76,7 @@ async fn serve(mut stream: TcpStream, seq: u64, mut events: broadcast::Receiver<
     let path = request.split(' ').nth(1).unwrap_or("").to_owned();
     let body = match path.split('?').next().unwrap_or("") {
         "/v1/events" => {
-            let head =
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
             let _ = stream.write_all(head.as_bytes()).await;
             while let Ok(text) = events.recv().await {
                 if stream.write_all(text.as_bytes()).await.is_err() {
@@ -175,10 +171,7 @@ async fn a_daemon_without_redis_is_told_from_no_daemon() {
     let (events, mut incoming) = mpsc::channel(64);
     let (_ask, requests) = mpsc::channel(1);
     tokio::spawn(feed::run(Client::new(&base), None, events, requests));
-    let event = timeout(Duration::from_secs(3), incoming.recv())
-        .await
-        .unwrap()
-        .unwrap();
+    let event = timeout(Duration::from_secs(3), incoming.recv()).await.unwrap().unwrap();
     assert!(
         matches!(
             event,

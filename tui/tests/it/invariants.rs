@@ -245,13 +245,7 @@ fn a_hundred_thousand_tasks_are_no_burden() {
         };
         update(
             &mut model,
-            change(
-                101 + i,
-                "task-050000",
-                NODES[0],
-                EventKind::Progress,
-                running,
-            ),
+            change(101 + i, "task-050000", NODES[0], EventKind::Progress, running),
         );
         tick(&mut model, i as f64);
         draw(&model);
@@ -259,11 +253,7 @@ fn a_hundred_thousand_tasks_are_no_burden() {
     let frames = begun.elapsed();
     press(&mut model, "/node:*whisper* \"text found\" age>10m");
     let filtered = begun.elapsed() - frames;
-    assert!(
-        model.tree.shown > 50 && model.tree.shown < 1000,
-        "{}",
-        model.tree.shown
-    );
+    assert!(model.tree.shown > 50 && model.tree.shown < 1000, "{}", model.tree.shown);
     // An unoptimised build on a busy machine is 50 times slower than what is asked of a real one.
     assert!(frames.as_secs() < 10, "100 frames took {frames:?}");
     eprintln!("100 frames {frames:?}, typing a filter of 37 characters {filtered:?}");
