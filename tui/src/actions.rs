@@ -356,7 +356,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         "scroll the detail up (the log: to older lines)",
     ),
     footer(
-        9,
+        3,
         always,
         spec(
             Action::Filter,
@@ -388,7 +388,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         "only what waits or runs, and back",
     ),
     footer(
-        3,
+        4,
         on_stage,
         changing(spec(
             Action::Resubmit,
@@ -400,7 +400,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        4,
+        5,
         on_stage,
         changing(spec(
             Action::Force,
@@ -412,7 +412,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        5,
+        6,
         on_flight,
         changing(spec(
             Action::Cancel,
@@ -424,7 +424,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        6,
+        7,
         on_row,
         changing(spec(
             Action::Delete,
@@ -448,7 +448,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     footer(
-        7,
+        8,
         on_row,
         spec(
             Action::Mark,
