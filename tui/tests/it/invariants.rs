@@ -105,6 +105,10 @@ fn check(model: &Model) {
             "the cursor is off the screen"
         );
     }
+    assert!(
+        model.wake_at().is_none_or(|at| at > model.now),
+        "it wants to be woken for what it was just woken for"
+    );
     draw(model);
 }
 

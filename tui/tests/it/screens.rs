@@ -53,7 +53,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- r resubmit  R force  x cancel  d delete  space mark  / filter  p pending  y copy id  ? help  q quit
+ / filter  r resubmit  R force  x cancel  d delete  space mark  p pending  y copy id  ? help  q quit
 "#);
 }
 
@@ -77,7 +77,7 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     └ ffmpeg.extract_audio   ⊘ cancelled     00:30
 
 
- enter open  r resubmit  R force  x cancel  ? help  q quit
+ enter open  / filter  r resubmit  R force  ? help  q quit
 "#);
     press(&mut model, "<enter>");
     assert_shows(
