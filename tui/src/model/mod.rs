@@ -327,9 +327,7 @@ impl Model {
             self.toast.as_ref().map(|toast| toast.until),
             self.detail.fetch_at.filter(|_| self.is_live()),
             self.deletes.iter().map(|delete| delete.due).min(),
-            self.store
-                .gap_deadline()
-                .filter(|_| !self.reading && self.is_live()),
+            self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
         ];
         times.into_iter().flatten().min()
     }
