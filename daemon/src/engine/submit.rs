@@ -9,6 +9,7 @@ use onceover_common::{
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{Engine, EngineError, artifacts, foreign::ForeignStage, input, view};
 use crate::catalog::is_placeholder;
@@ -20,7 +21,7 @@ pub struct Request {
     pub task: TaskId,
     pub node: Arc<NodeSpec>,
     pub input: Map<String, Value>,
-    pub callback: Option<String>,
+    pub callback: Option<Url>,
     pub reuse: ReuseMode,
 }
 
@@ -65,7 +66,7 @@ impl Engine {
         }
         let callback = match request.callback.as_deref().map(|url| self.guard.check_url(url)) {
             None => None,
-            Some(Ok(url)) => Some(url.to_string()),
+            Some(Ok(url)) => Some(url),
             Some(Err(message)) => {
                 errors.push(FieldError::new("callback", message));
                 None
@@ -120,7 +121,7 @@ impl Engine {
         let fingerprint = input::fingerprint(&request.input);
         let folder = self.task_folder(&request.task).display().to_string();
         let run = RunId::generate();
-        let delivery = format!("hit.{}", RunId::generate());
+        let delivery = format!("hit-{}", RunId::generate());
         let (mut verified, mut broken, mut ignore) = (None, None, None::<String>);
         for _ in 0..ROUNDS {
             let decision = self
@@ -136,7 +137,8 @@ impl Engine {
                     input_public: &shown,
                     fingerprint: &fingerprint,
                     path: &folder,
-                    callback: request.callback.as_deref(),
+                    callback: request.callback.as_ref().map(Url::as_str),
+                    callback_host: request.callback.as_ref().and_then(Url::host_str),
                     delivery: &delivery,
                     verified: verified.as_deref(),
                     broken: broken.as_deref(),
