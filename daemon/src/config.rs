@@ -24,6 +24,7 @@ pub struct Config {
     /// Runs at a time by resource class. Classes left out keep their default.
     pub slots: IndexMap<String, u32>,
     pub runs: RunsConfig,
+    pub reuse: ReuseConfig,
     pub retention: RetentionConfig,
     pub callbacks: CallbacksConfig,
     /// More nodes, or other settings for shipped ones.
@@ -53,6 +54,23 @@ pub struct RunsConfig {
     pub grace: Duration,
     /// How often a run may be lost with its daemon before it is FAILED.
     pub max_lost: u32,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReuseConfig {
+    /// How a result's files are looked at before it is reused.
+    pub verify: Verify,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// By size and time of change.
+    #[default]
+    Stat,
+    /// By their bytes as well: reads every file when a run ends and at every hit.
+    Hash,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -91,6 +109,7 @@ impl Default for Config {
             redis: RedisConfig::default(),
             slots: IndexMap::new(),
             runs: RunsConfig::default(),
+            reuse: ReuseConfig::default(),
             retention: RetentionConfig::default(),
             callbacks: CallbacksConfig::default(),
             nodes: Vec::new(),

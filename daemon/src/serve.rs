@@ -151,6 +151,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             mark: mark.clone(),
             slots: slots.clone(),
             heartbeat: config.runs.heartbeat,
+            verify: config.reuse.verify,
         },
     );
     let state = AppState {

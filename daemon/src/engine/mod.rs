@@ -3,8 +3,10 @@
 
 pub mod artifacts;
 mod delete;
+pub mod explain;
 pub mod foreign;
 pub mod input;
+mod request;
 mod submit;
 pub mod view;
 
@@ -20,7 +22,7 @@ use onceover_common::{
     wire::{CallbackDelivery, CancelResponse, TaskView},
 };
 
-pub use submit::Request;
+pub use request::Request;
 
 use crate::{
     callbacks::guard::Guard,
@@ -38,6 +40,10 @@ pub enum EngineError {
     UnknownStage { task: TaskId, node: NodeName },
     #[error("there is no callback '{0}'; it has expired, its task was deleted, or it never was")]
     UnknownCallback(String),
+    #[error(
+        "{node} has already succeeded under task '{task}' with other input, and this node refuses to answer with that or to replace it; use another task_id, or ask with \"reuse\": \"never\" to replace it"
+    )]
+    OtherInput { task: TaskId, node: NodeName },
     #[error("{0}")]
     Refused(String),
     #[error("{}", fields(.0))]

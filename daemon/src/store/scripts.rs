@@ -18,7 +18,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "view" "submit";
+    SUBMIT = "view" "decide" "submit";
+    EXPLAIN = "decide" "explain";
     READ = "view" "read";
     CLAIM = "claim";
     BEAT = "beat";

@@ -154,7 +154,7 @@ local function project(t, n, r)
     .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
     .. '","input_data":' .. (r.input_pub or '{}') .. ',"callback_url":' .. (r.callback or 'null')
     .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
-    .. ',"minio_files":null,"callback_status":' .. quoted(r.callback_status) .. '}'
+    .. ',"minio_files":null,"callback_status":' .. quoted(r.run_callback_status) .. '}'
   call('SET', projection_key(t, n), json, 'EX', A.ttl)
 end
 
@@ -294,13 +294,15 @@ local function project_again(t, n, r)
   if left > 0 then call('PEXPIRE', projection_key(t, n), left) end
 end
 
--- The state of a delivery, as task and stage show it: that of the newest request which asked for one.
+-- The state of a delivery, as task and stage show it: that of the newest request which asked for one. The public JSON
+-- of a stage shows that of the newest for its run, because a hit does not rewrite it (C2).
 local function show_callback(t, n, id, state)
   if call('HGET', task_key(t), 'callback_id') == id then call('HSET', task_key(t), 'callback_status', state) end
   local r = load(t, n)
   if not r then return end
-  if r.callback_id == id and r.callback_status ~= state then
-    change(t, n, r, { callback_status = state })
+  if r.callback_id == id and r.callback_status ~= state then change(t, n, r, { callback_status = state }) end
+  if r.run_callback_id == id and r.run_callback_status ~= state then
+    change(t, n, r, { run_callback_status = state })
     project_again(t, n, r)
   end
   emit(t, n, r, 'callback')
