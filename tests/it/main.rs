@@ -5,3 +5,6 @@ mod dashboard;
 mod reuse;
 mod runs;
 mod state;
+mod webhook_addresses;
+mod webhook_records;
+mod webhooks;
