@@ -1,6 +1,12 @@
 //! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use onceover_common::{
@@ -154,7 +160,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             verify: config.reuse.verify,
         },
     );
+    let prepared = Arc::new(AtomicBool::new(false));
     let state = AppState {
+        prepared: Arc::clone(&prepared),
         engine: engine.clone(),
         executor: executor.clone(),
         instance: data.instance().into(),
@@ -193,6 +201,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             secrets,
         },
         stop.clone(),
+        prepared,
     ));
     let ended: anyhow::Result<()> = tokio::select! {
         signal = &mut asked_to_stop => {
@@ -241,6 +250,7 @@ async fn work(
     callbacks: reqwest::Client,
     options: DeliveryOptions,
     stop: CancellationToken,
+    is_prepared: Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
     let prepare = async {
         loop {
@@ -260,6 +270,7 @@ async fn work(
         () = stop.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
     }
+    is_prepared.store(true, Ordering::Release);
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
     executor.run().await;
     let _ = delivering.await;

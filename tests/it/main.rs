@@ -1,9 +1,13 @@
 //! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod api;
 mod callbacks;
 mod dashboard;
+mod model;
+mod restart;
 mod reuse;
 mod runs;
+mod scenario;
 mod state;
 mod webhook_addresses;
 mod webhook_records;

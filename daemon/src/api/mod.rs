@@ -9,7 +9,7 @@ mod problem;
 mod system;
 mod tasks;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::{
     Router,
@@ -33,6 +33,8 @@ use crate::{engine::Engine, executor::supervise::Executor};
 pub struct AppState {
     pub engine: Engine,
     pub executor: Executor,
+    /// The layout in Redis is known, and what an earlier daemon held is taken back.
+    pub prepared: Arc<AtomicBool>,
     /// This daemon: `<id of the data directory>#<number of the start>`.
     pub instance: Arc<str>,
     pub started_at: onceover_common::Timestamp,

@@ -1,5 +1,7 @@
 //! Queues, the state of the daemon, health.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     Json,
     extract::State,
@@ -110,8 +112,10 @@ async fn readyz(State(state): State<AppState>) -> Response {
     if state.stop.is_cancelled() {
         causes.push("the daemon is stopping".to_owned());
     }
-    if let Err(error) = state.engine.store.ping().await {
-        causes.push(error.to_string());
+    match state.engine.store.ping().await {
+        Err(error) => causes.push(error.to_string()),
+        Ok(_) if !state.prepared.load(Ordering::Acquire) => causes.push("the daemon is starting".to_owned()),
+        Ok(_) => {}
     }
     answer(causes)
 }

@@ -34,6 +34,7 @@ local function deliveries_key(state) return 'onceover:deliveries:' .. state end
 local TASKS = 'onceover:tasks'
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
+local REAPER = 'onceover:reaper'
 local SEQ = 'onceover:seq'
 local EVENTS = 'onceover:events'
 local function status_key(s) return 'onceover:tasks:status:' .. s end
