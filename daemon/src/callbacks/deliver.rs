@@ -134,8 +134,22 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
     let tried = outcome(answer, delivery.attempts, &options.schedule);
     tracing::info!(id = delivery.id, task = %delivery.task, attempt = delivery.attempts + 1, ?tried, "callback");
     let mut wait = Duration::from_millis(200);
-    while let Err(StoreError::Unavailable(error)) = engine.store.outbox_done(&delivery, &tried).await {
-        tracing::debug!(error, "the outcome of a callback waits for Redis");
+    loop {
+        match engine.store.outbox_done(&delivery, &tried).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::debug!(id = delivery.id, "deleted, or taken again, while it was tried");
+                return;
+            }
+            Err(StoreError::Unavailable(error)) => {
+                tracing::debug!(error, "the outcome of a callback waits for Redis");
+            }
+            Err(error) => {
+                // It is tried again when nobody holds it any more.
+                tracing::error!(id = delivery.id, %error, "the outcome of a callback cannot be recorded");
+                return;
+            }
+        }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
     }
