@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Event, NodeName, Problem, TaskId,
     wire::{
-        CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest, ReuseExplanation, ReuseMode,
-        SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
+        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest,
+        ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
     },
 };
 
@@ -53,6 +53,20 @@ pub struct TaskQuery {
     /// Text in the task id, a node name or an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Filters of `GET /v1/callbacks`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CallbackQuery {
+    /// pending, sent or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,6 +181,21 @@ impl Client {
 
     pub async fn queues(&self) -> Result<Queues, ClientError> {
         self.get("/v1/queues").await
+    }
+
+    pub async fn callbacks(&self, query: &CallbackQuery) -> Result<CallbackPage, ClientError> {
+        let request = self.http.get(self.url("/v1/callbacks")).query(query);
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    pub async fn callback(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
+        self.get(&format!("/v1/callbacks/{id}")).await
+    }
+
+    /// Sends a callback again: same id, same body, the schedule from its beginning.
+    pub async fn redeliver(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
+        self.call(Method::POST, &format!("/v1/callbacks/{id}/redeliver"), None::<&()>)
+            .await
     }
 
     /// The last `bytes` bytes of the stage's log; empty when there is none yet.

@@ -512,6 +512,42 @@ pub struct ResubmitRequest {
     pub reuse: ReuseMode,
 }
 
+/// One callback delivery: what is, was or will be sent to one URL for one run or hit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CallbackDelivery {
+    /// The `webhook-id` of every try.
+    pub id: String,
+    pub url: String,
+    pub task_id: TaskId,
+    /// The node it tells of.
+    pub task_name: NodeName,
+    /// The run it tells of; for a hit, the run whose result was reused.
+    pub run_id: Option<RunId>,
+    /// How that run ended: `completed`, `failed` or `cancelled`.
+    pub status: TaskStatus,
+    pub state: CallbackStatus,
+    /// Tries ended since it was asked for, or since it was last asked to be redelivered.
+    pub attempts: u32,
+    pub created_at: Timestamp,
+    /// When it is tried next, while it is pending.
+    pub next_try_at: Option<Timestamp>,
+    pub last_tried_at: Option<Timestamp>,
+    /// What came of the last try, for people.
+    pub detail: Option<String>,
+    /// HTTP status of the last answer; none where nobody answered.
+    pub http_status: Option<u16>,
+}
+
+/// `GET /v1/callbacks`, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CallbackPage {
+    pub items: Vec<CallbackDelivery>,
+    /// Give it back as `cursor` for what follows; absent at the end. A page can hold fewer items than asked for, also
+    /// none, and still have a cursor: the search goes on there.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
 /// `GET /v1/tasks/supported-tasks`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SupportedTasks {

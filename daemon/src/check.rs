@@ -7,7 +7,7 @@ use onceover_common::catalog::RunnerSpec;
 
 use crate::{
     config::Config,
-    serve::{guard, whole_catalog},
+    serve::{guard, secrets, whole_catalog},
 };
 
 /// The file a program name stands for; a name with a slash is a path.
@@ -34,6 +34,7 @@ fn programs(runner: &RunnerSpec) -> Vec<&str> {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(config)?;
     guard(config)?;
+    let secrets = secrets(config)?;
     println!("listen       {}", config.listen);
     println!("data         {}", config.data.display());
     for root in &config.media_roots {
@@ -60,8 +61,13 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     );
     println!("kept         {:?} after a stage ended", config.retention.ttl);
     println!(
-        "callbacks    {} tries; private addresses allowed: {}",
+        "callbacks    {} tries; {}; private addresses allowed: {}",
         config.callbacks.schedule.len(),
+        match secrets.len() {
+            0 => "not signed".to_owned(),
+            1 => "signed".to_owned(),
+            count => format!("signed with {count} secrets"),
+        },
         if config.callbacks.allow.is_empty() {
             "none".to_owned()
         } else {

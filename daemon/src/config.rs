@@ -94,6 +94,10 @@ pub struct CallbacksConfig {
     /// Limit of one try.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
+    /// File with the secrets that callbacks are signed with, one a line; two while they are being changed.
+    pub secrets_file: Option<PathBuf>,
+    /// How many callbacks that were sent are kept, to be seen and sent again.
+    pub keep: u64,
 }
 
 impl Default for Config {
@@ -139,6 +143,8 @@ impl Default for CallbacksConfig {
             allow: Vec::new(),
             schedule: [0, 5, 60, 300, 1800].map(Duration::from_secs).to_vec(),
             timeout: Duration::from_secs(30),
+            secrets_file: None,
+            keep: 10_000,
         }
     }
 }
@@ -222,6 +228,9 @@ impl Config {
                 "callbacks.schedule must begin with 0s, since the first try is at once; [\"0s\"] is a single try"
                     .into(),
             );
+        }
+        if self.callbacks.timeout.is_zero() {
+            return refuse("callbacks.timeout must be above zero".into());
         }
         let slots = self.slots();
         for name in slots.keys() {

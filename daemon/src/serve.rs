@@ -21,6 +21,7 @@ use crate::{
     callbacks::{
         deliver::{self, DeliveryOptions},
         guard::Guard,
+        sign::{SECRETS_VARIABLE, Secrets},
     },
     catalog,
     config::Config,
@@ -70,12 +71,22 @@ pub fn guard(config: &Config) -> anyhow::Result<Guard> {
     Guard::new(&config.callbacks.allow).context("callbacks.allow")
 }
 
+/// What callbacks are signed with.
+pub fn secrets(config: &Config) -> anyhow::Result<Secrets> {
+    let environment = std::env::var(SECRETS_VARIABLE).ok();
+    Ok(Secrets::load(
+        environment.as_deref(),
+        config.callbacks.secrets_file.as_deref(),
+    )?)
+}
+
 /// Runs the daemon until SIGTERM or ctrl-C.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
     let guard = guard(&config)?;
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
+    let secrets = secrets(&config)?;
     let data = DataDir::open(&config.data)?;
     let _logging = logging::start(&data.logs(), false)?;
     let roots = Roots::new(data.workflows(), config.media_roots.clone())?;
@@ -124,6 +135,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         keep_events: config.retention.events,
         lease: config.runs.lease,
         max_lost: config.runs.max_lost,
+        keep_callbacks: config.callbacks.keep,
     };
     let store = Store::open(options, names)?;
     let stop = CancellationToken::new();
@@ -182,9 +194,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         engine,
         executor.clone(),
         callbacks,
-        config.clone(),
+        DeliveryOptions {
+            owner: data.instance().to_owned(),
+            schedule: config.callbacks.schedule.clone(),
+            timeout: config.callbacks.timeout,
+            secrets,
+        },
         stop.clone(),
-        data.instance().to_owned(),
         prepared,
     ));
     let ended: anyhow::Result<()> = tokio::select! {
@@ -232,9 +248,8 @@ async fn work(
     engine: Engine,
     executor: Executor,
     callbacks: reqwest::Client,
-    config: Config,
+    options: DeliveryOptions,
     stop: CancellationToken,
-    instance: String,
     is_prepared: Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
     let prepare = async {
@@ -249,17 +264,13 @@ async fn work(
             }
         }
         check_server(&engine.store).await?;
-        take_back(&engine, &instance).await
+        take_back(&engine, &options.owner).await
     };
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
     }
     is_prepared.store(true, Ordering::Release);
-    let options = DeliveryOptions {
-        schedule: config.callbacks.schedule,
-        timeout: config.callbacks.timeout,
-    };
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
     executor.run().await;
     let _ = delivering.await;
@@ -281,7 +292,7 @@ async fn check_server(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// This directory's lock is ours, so every earlier daemon of it is gone, and its runs can be taken back at once.
+/// This directory's lock is ours, so every earlier daemon of it is gone, and what it had taken can be taken back at once.
 async fn take_back(engine: &Engine, instance: &str) -> Result<(), StoreError> {
     let Some((id, start)) = instance.split_once('#') else {
         return Ok(());
@@ -294,6 +305,10 @@ async fn take_back(engine: &Engine, instance: &str) -> Result<(), StoreError> {
             if taken > 0 {
                 tracing::info!(queue, taken, "took back runs of an earlier start");
             }
+        }
+        let taken = engine.store.outbox_release(&format!("{id}#{earlier}")).await?;
+        if taken > 0 {
+            tracing::info!(taken, "took back callbacks of an earlier start");
         }
     }
     Ok(())

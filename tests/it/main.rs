@@ -9,3 +9,6 @@ mod reuse;
 mod runs;
 mod scenario;
 mod state;
+mod webhook_addresses;
+mod webhook_records;
+mod webhooks;

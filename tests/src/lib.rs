@@ -4,6 +4,7 @@
 pub mod callbacks;
 pub mod daemon;
 pub mod events;
+pub mod hooks;
 pub mod media;
 pub mod redis_server;
 pub mod screen;

@@ -121,3 +121,15 @@ impl<S: Send + Sync> FromRequestParts<S> for StagePath {
         Ok(Self(task, node))
     }
 }
+
+/// `{id}` of the path. Any text: what is not an id is the id of nothing.
+pub struct IdPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parts = raw_path(Path::from_request_parts(parts, state).await)?;
+        Ok(Self(part(&parts, "id").to_owned()))
+    }
+}

@@ -1,5 +1,6 @@
 //! The HTTP API: routes next to their handlers, one file a resource; errors are problem documents.
 
+mod callbacks;
 mod events;
 mod extract;
 mod lifecycle;
@@ -54,6 +55,7 @@ const BODY_LIMIT: usize = 8 * 1024 * 1024;
     tags(
         (name = "tasks", description = "Submit stages, read tasks, cancel, delete, run again"),
         (name = "events", description = "Every change, as it happens"),
+        (name = "callbacks", description = "What was told to clients' URLs, and sending it again"),
         (name = "system", description = "Queues, state of the daemon, health")
     )
 )]
@@ -66,6 +68,7 @@ pub fn router(state: AppState) -> Router {
         .merge(lifecycle::routes())
         .merge(log::routes())
         .merge(events::routes())
+        .merge(callbacks::routes())
         .merge(system::routes())
         .split_for_parts();
     router

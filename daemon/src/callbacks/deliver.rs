@@ -1,34 +1,42 @@
 //! Deliveries from the durable outbox (C1-C4): taken when due, tried, recorded, tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use onceover_common::{CallbackStatus, NodeName, StageState, Timestamp, wire::TaskView};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::refusal;
+use super::{
+    send::{Answer, send},
+    sign::Secrets,
+};
 use crate::{
     engine::{Engine, EngineError},
-    store::{Delivery, StoreError},
+    store::{Delivery, Room, StoreError, Tried},
 };
 
-/// When and how often to try.
-#[derive(Debug, Clone)]
+/// How deliveries are made.
+#[derive(Debug)]
 pub struct DeliveryOptions {
+    /// This daemon, under whose name deliveries are held.
+    pub owner: String,
     /// Waits before each try.
     pub schedule: Vec<Duration>,
     /// Limit of one try.
     pub timeout: Duration,
+    pub secrets: Secrets,
 }
 
-/// Deliveries under way at a time; one receiver that hangs holds up none of the others.
+/// Deliveries under way at a time.
 const AT_A_TIME: usize = 32;
+/// Of these to one host, so that one that hangs holds up none of the others.
+const PER_HOST: usize = 4;
 /// How long to wait when nothing is due and nothing wakes us.
 const IDLE: Duration = Duration::from_secs(30);
-/// How much of a refusal is kept for people to read.
-const DETAIL_LIMIT: usize = 300;
+/// How long tries under way may take once the daemon stops. What is cut off is tried again by the next start.
+const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// What a callback carries.
 #[derive(Serialize)]
@@ -54,25 +62,30 @@ struct StageThen {
 
 /// Delivers until `stop`.
 pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptions, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
     let hold = options.timeout * 2 + Duration::from_secs(10);
+    let options = Arc::new(options);
+    let mut tries = JoinSet::new();
+    let mut hosts = HashMap::<Id, String>::new();
     loop {
-        let wait = match places.available_permits() {
+        let mut busy = HashMap::<String, usize>::new();
+        for host in hosts.values() {
+            *busy.entry(host.clone()).or_default() += 1;
+        }
+        let room = Room {
+            places: AT_A_TIME.saturating_sub(tries.len()),
+            per_host: PER_HOST,
+            busy: &busy,
+        };
+        let wait = match room.places {
             // A place that gets free wakes us.
             0 => IDLE,
-            free => match engine.store.outbox_take(free as u32, hold).await {
+            _ => match engine.store.outbox_take(&options.owner, room, hold).await {
                 Ok((taken, next)) => {
                     for delivery in taken {
-                        let permit = Arc::clone(&places)
-                            .acquire_owned()
-                            .await
-                            .expect("nobody closes the places");
-                        let (engine, client, options) = (engine.clone(), client.clone(), options.clone());
-                        tokio::spawn(async move {
-                            attempt(&engine, &client, &options, delivery).await;
-                            drop(permit);
-                            engine.hub.outbox_grew();
-                        });
+                        let (engine, client, options) = (engine.clone(), client.clone(), Arc::clone(&options));
+                        let host = delivery.host.clone();
+                        let task = tries.spawn(async move { attempt(&engine, &client, &options, delivery).await });
+                        hosts.insert(task.id(), host);
                     }
                     next.map_or(IDLE, |next| next.min(IDLE))
                 }
@@ -83,37 +96,93 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
             },
         };
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = engine.hub.delivery_wanted() => {}
             () = tokio::time::sleep(wait) => {}
+            Some(ended) = tries.join_next_with_id() => {
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        tracing::error!(%error, "a delivery broke down");
+                        error.id()
+                    }
+                };
+                hosts.remove(&id);
+            }
         }
     }
+    let _ = tokio::time::timeout(STOP_WAIT, async { while tries.join_next().await.is_some() {} }).await;
 }
 
 async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOptions, delivery: Delivery) {
-    let outcome = match body(engine, &delivery).await {
+    let answer = match body(engine, &delivery).await {
         Ok(Some(body)) => match engine.guard.check_url(&delivery.url) {
-            Ok(_) => send(client, options, &delivery, body).await,
+            Ok(_) => send(client, &options.secrets, options.timeout, &delivery, body).await,
             // What may be called can have changed since it was asked for.
-            Err(refused) => Err(refused),
+            Err(refused) => Answer::failed(refused),
         },
-        // The task is gone, and the delivery with it.
+        // Deleted with its task.
         Ok(None) => return,
-        Err(error) => Err(error.to_string()),
-    };
-    let (state, retry, detail) = match outcome {
-        Ok(detail) => (CallbackStatus::Sent, None, detail),
-        Err(detail) => match options.schedule.get(delivery.attempts as usize) {
-            Some(wait) => (CallbackStatus::Pending, Some(jittered(*wait)), detail),
-            None => (CallbackStatus::Failed, None, detail),
+        Err(EngineError::UnknownTask(task)) => Answer::Refused {
+            status: None,
+            detail: format!("task '{task}' has expired before it could be told of"),
+            wait: None,
+            gone: true,
         },
+        Err(error) => Answer::failed(error.to_string()),
     };
-    tracing::info!(id = delivery.id, task = %delivery.task, attempt = delivery.attempts, ?state, detail, "callback");
+    let tried = outcome(answer, delivery.attempts, &options.schedule);
+    tracing::info!(id = delivery.id, task = %delivery.task, attempt = delivery.attempts + 1, ?tried, "callback");
     let mut wait = Duration::from_millis(200);
-    while let Err(StoreError::Unavailable(error)) = engine.delivered(&delivery.id, state, retry, &detail).await {
-        tracing::debug!(error, "the outcome of a callback waits for Redis");
+    loop {
+        match engine.store.outbox_done(&delivery, &tried).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::debug!(id = delivery.id, "deleted, or taken again, while it was tried");
+                return;
+            }
+            Err(StoreError::Unavailable(error)) => {
+                tracing::debug!(error, "the outcome of a callback waits for Redis");
+            }
+            Err(error) => {
+                // It is tried again when nobody holds it any more.
+                tracing::error!(id = delivery.id, %error, "the outcome of a callback cannot be recorded");
+                return;
+            }
+        }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// What follows from an answer, `before` tries of the schedule having ended earlier.
+fn outcome(answer: Answer, before: u32, schedule: &[Duration]) -> Tried {
+    match answer {
+        Answer::Accepted { status } => Tried {
+            state: CallbackStatus::Sent,
+            retry: None,
+            detail: format!("answered {status}"),
+            http_status: Some(status),
+        },
+        Answer::Refused {
+            status,
+            detail,
+            wait,
+            gone,
+        } => {
+            let retry = schedule.get(before as usize + 1).filter(|_| !gone);
+            // Not before the receiver wants it.
+            let retry = retry.map(|next| jittered(*next).max(wait.unwrap_or_default()));
+            Tried {
+                state: match retry {
+                    Some(_) => CallbackStatus::Pending,
+                    None => CallbackStatus::Failed,
+                },
+                retry,
+                detail,
+                http_status: status,
+            }
+        }
     }
 }
 
@@ -126,11 +195,7 @@ async fn body(engine: &Engine, delivery: &Delivery) -> Result<Option<String>, En
     if let Some(body) = &delivery.body {
         return Ok(Some(body.clone()));
     }
-    let mut view = match engine.view(&delivery.task, None).await {
-        Ok(view) => view,
-        Err(EngineError::UnknownTask(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let mut view = engine.view(&delivery.task, None).await?;
     let then: StageThen = serde_json::from_str(&delivery.stage)
         .map_err(|error| StoreError::Unexpected(format!("a delivery's stage is broken: {error}")))?;
     tell(&mut view, &delivery.node, then);
@@ -163,38 +228,44 @@ fn tell(view: &mut TaskView, node: &NodeName, then: StageThen) {
     }
 }
 
-async fn send(
-    client: &reqwest::Client,
-    options: &DeliveryOptions,
-    delivery: &Delivery,
-    body: String,
-) -> Result<String, String> {
-    let response = client
-        .post(&delivery.url)
-        .timeout(options.timeout)
-        .header(reqwest::header::CONTENT_TYPE, "application/json")
-        .header("webhook-id", &delivery.id)
-        .header("webhook-timestamp", (Timestamp::now().as_millis() / 1000).to_string())
-        .body(body)
-        .send()
-        .await
-        .map_err(|error| refusal(&error).map_or_else(|| causes(&error), ToString::to_string))?;
-    let status = response.status();
-    // 3xx is no delivery: redirects are not followed.
-    if status.is_success() {
-        Ok(format!("answered {status}"))
-    } else {
-        Err(format!("answered {status}"))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The whole chain of an error: the reason a connection was refused is at its end.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+    fn refused(wait: Option<u64>, gone: bool) -> Answer {
+        Answer::Refused {
+            status: Some(500),
+            detail: "answered 500".into(),
+            wait: wait.map(Duration::from_secs),
+            gone,
+        }
     }
-    text.chars().take(DETAIL_LIMIT).collect()
+
+    #[test]
+    fn c4_there_are_as_many_tries_as_waits_with_a_tenth_of_jitter() {
+        let schedule = [0, 5, 60, 300, 1800].map(Duration::from_secs);
+        for (before, seconds) in [(0, 5.0), (1, 60.0), (2, 300.0), (3, 1800.0)] {
+            for _ in 0..50 {
+                let tried = outcome(refused(None, false), before, &schedule);
+                let wait = tried.retry.unwrap().as_secs_f64();
+                assert_eq!(tried.state, CallbackStatus::Pending);
+                assert!((seconds * 0.9..=seconds * 1.1).contains(&wait), "{wait}");
+            }
+        }
+        let last = outcome(refused(None, false), 4, &schedule);
+        assert_eq!((last.state, last.retry), (CallbackStatus::Failed, None));
+    }
+
+    #[test]
+    fn c4_a_receiver_can_ask_for_a_longer_wait_but_not_for_more_tries() {
+        let schedule = [0, 5].map(Duration::from_secs);
+        let longer = outcome(refused(Some(90), false), 0, &schedule);
+        assert_eq!(longer.retry, Some(Duration::from_secs(90)));
+        assert!(outcome(refused(Some(1), false), 0, &schedule).retry > Some(Duration::from_secs(4)));
+        assert_eq!(
+            outcome(refused(Some(1), false), 1, &schedule).state,
+            CallbackStatus::Failed
+        );
+        assert_eq!(outcome(refused(None, true), 0, &schedule).state, CallbackStatus::Failed);
+    }
 }

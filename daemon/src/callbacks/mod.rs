@@ -2,3 +2,5 @@
 
 pub mod deliver;
 pub mod guard;
+mod send;
+pub mod sign;

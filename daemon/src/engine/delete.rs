@@ -27,7 +27,7 @@ impl Engine {
         let folder = self.task_folder(task);
         let (records, _) = self.store.read(task).await?;
         let has_folder = tokio::fs::symlink_metadata(&folder).await.is_ok();
-        if records.is_empty() && !has_folder {
+        if records.is_empty() && !has_folder && self.store.deliveries_of(task).await? == 0 {
             return Err(EngineError::UnknownTask(task.clone()));
         }
         if records.stages.iter().any(|(_, record)| record.state.in_flight()) {

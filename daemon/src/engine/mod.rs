@@ -17,9 +17,9 @@ use std::{
 };
 
 use onceover_common::{
-    CallbackStatus, FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
+    FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
     catalog::Catalog,
-    wire::{CancelResponse, TaskView},
+    wire::{CallbackDelivery, CancelResponse, TaskView},
 };
 
 pub use request::Request;
@@ -38,6 +38,8 @@ pub enum EngineError {
     UnknownTask(TaskId),
     #[error("task '{task}' has no stage '{node}'")]
     UnknownStage { task: TaskId, node: NodeName },
+    #[error("there is no callback '{0}'; it has expired, its task was deleted, or it never was")]
+    UnknownCallback(String),
     #[error(
         "{node} has already succeeded under task '{task}' with other input, and this node refuses to answer with that or to replace it; use another task_id, or ask with \"reuse\": \"never\" to replace it"
     )]
@@ -122,16 +124,36 @@ impl Engine {
         })
     }
 
-    /// Records how a callback delivery went.
-    pub async fn delivered(
-        &self,
-        id: &str,
-        status: CallbackStatus,
-        retry: Option<Duration>,
-        detail: &str,
-    ) -> Result<(), StoreError> {
-        self.store.outbox_done(id, status, retry, detail).await
+    /// One callback delivery.
+    pub async fn callback(&self, id: &str) -> Result<CallbackDelivery, EngineError> {
+        let found = match is_callback_id(id) {
+            true => self.store.delivery(id).await?,
+            false => None,
+        };
+        found.ok_or_else(|| EngineError::UnknownCallback(shortened(id)))
     }
+
+    /// Sends a callback again, whether it was sent, given up or is still pending.
+    pub async fn redeliver(&self, id: &str) -> Result<CallbackDelivery, EngineError> {
+        let found = match is_callback_id(id) {
+            true => self.store.redeliver(id).await?,
+            false => None,
+        };
+        let found = found.ok_or_else(|| EngineError::UnknownCallback(shortened(id)))?;
+        self.hub.outbox_grew();
+        Ok(found)
+    }
+}
+
+/// Longest id of a callback that there can be: two of its parts are a UUID and half a hash.
+const CALLBACK_ID_MAX: usize = 64;
+
+fn is_callback_id(text: &str) -> bool {
+    (1..=CALLBACK_ID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn shortened(id: &str) -> String {
+    id.chars().take(CALLBACK_ID_MAX).collect()
 }
 
 /// Removes a folder that must lie below `root`, without following links. Blocks.

@@ -8,6 +8,7 @@ use onceover_common::{
     wire::{ReuseMode, SubmitRequest},
 };
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{Engine, EngineError};
 use crate::catalog::is_placeholder;
@@ -18,7 +19,7 @@ pub struct Request {
     pub task: TaskId,
     pub node: Arc<NodeSpec>,
     pub input: Map<String, Value>,
-    pub callback: Option<String>,
+    pub callback: Option<Url>,
     /// What the request said about reuse; the node's policy when it said nothing.
     pub reuse: Option<ReuseMode>,
 }
@@ -68,7 +69,7 @@ impl Engine {
         }
         let callback = match request.callback.as_deref().map(|url| self.guard.check_url(url)) {
             None => None,
-            Some(Ok(url)) => Some(url.to_string()),
+            Some(Ok(url)) => Some(url),
             Some(Err(message)) => {
                 errors.push(FieldError::new("callback", message));
                 None

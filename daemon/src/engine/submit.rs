@@ -6,6 +6,7 @@ use onceover_common::{
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{
     Engine, EngineError, Request,
@@ -31,7 +32,7 @@ impl Engine {
         let fingerprint = input::fingerprint(&request.input);
         let folder = self.task_folder(&request.task).display().to_string();
         let run = RunId::generate();
-        let delivery = format!("hit.{}", RunId::generate());
+        let delivery = format!("hit-{}", RunId::generate());
         let mut looked = Looked::default();
         for _ in 0..ROUNDS {
             let submit = Submit {
@@ -47,7 +48,8 @@ impl Engine {
                 input: &whole,
                 input_public: &shown,
                 path: &folder,
-                callback: request.callback.as_deref(),
+                callback: request.callback.as_ref().map(Url::as_str),
+                callback_host: request.callback.as_ref().and_then(Url::host_str),
                 delivery: &delivery,
             };
             match self.store.submit(&submit, &looked).await? {

@@ -5,6 +5,7 @@
 //! the record and can be rebuilt from records.
 
 mod connection;
+mod outbox;
 mod record;
 mod scripts;
 mod subscription;
@@ -18,7 +19,8 @@ use onceover_common::{
 use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
 
 pub use connection::CALL_TIMEOUT;
-pub use record::{Delivery, ForeignJson, StageRecord, TaskRecords};
+pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
+pub use record::{ForeignJson, StageRecord, TaskRecords};
 pub use subscription::{Notice, Subscription};
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,8 @@ pub struct StoreOptions {
     pub lease: Duration,
     /// How often one run may be lost before it is FAILED.
     pub max_lost: u32,
+    /// How many callbacks that were sent are kept, to be seen and sent again.
+    pub keep_callbacks: u64,
 }
 
 #[derive(Clone)]
@@ -111,6 +115,8 @@ pub struct Submit<'a> {
     /// Folder of the task's files.
     pub path: &'a str,
     pub callback: Option<&'a str>,
+    /// Host of the callback, without a port.
+    pub callback_host: Option<&'a str>,
     /// Id of the delivery, if this is a hit with a callback.
     pub delivery: &'a str,
 }
@@ -421,6 +427,7 @@ impl Store {
             .with("path", json_string(submit.path))
             .with("callback", callback)
             .with_some("url", submit.callback)
+            .with_some("host", submit.callback_host)
             .with("hit_delivery", submit.delivery)
             .with("names", self.names.as_str());
         let answer: Vec<redis::Value> = self.run(&scripts::SUBMIT, args).await?;
@@ -555,7 +562,7 @@ impl Store {
         self.run(&scripts::HOLDING, args).await
     }
 
-    /// Rebuilds queues and slots from the records in flight, and forgets expired tasks.
+    /// Rebuilds queues and slots from the records in flight, and forgets expired tasks and deliveries.
     pub async fn repair(&self) -> Result<(), StoreError> {
         for status in [TaskStatus::Pending, TaskStatus::Running] {
             let mut from = 0i64;
@@ -569,7 +576,7 @@ impl Store {
                 from = self.run(&scripts::REPAIR, args).await?;
             }
         }
-        Ok(())
+        self.repair_outbox().await
     }
 
     /// Takes over a finished foreign result. False: it has changed meanwhile, or a run of ours is in flight.
@@ -660,44 +667,6 @@ impl Store {
             pending,
             next,
         })
-    }
-
-    /// Deliveries that are due, held for `hold`; and the time until the next one, when there is one.
-    pub async fn outbox_take(
-        &self,
-        limit: u32,
-        hold: Duration,
-    ) -> Result<(Vec<Delivery>, Option<Duration>), StoreError> {
-        let args = self
-            .args()
-            .with("limit", limit.to_string())
-            .with("hold_ms", hold.as_millis().to_string());
-        let (next_ms, taken): (i64, Vec<redis::Value>) = self.run(&scripts::OUTBOX_TAKE, args).await?;
-        let next = (next_ms >= 0 || !taken.is_empty()).then(|| Duration::from_millis(next_ms.max(0).unsigned_abs()));
-        Ok((record::deliveries(taken)?, next))
-    }
-
-    /// Fixes what a delivery sends; the first body given stays. None: the delivery is gone.
-    pub async fn outbox_body(&self, id: &str, body: &str) -> Result<Option<String>, StoreError> {
-        self.run(&scripts::OUTBOX_BODY, self.args().with("id", id).with("body", body))
-            .await
-    }
-
-    /// Records how a try went: sent, given up, or to be tried again after `retry`.
-    pub async fn outbox_done(
-        &self,
-        id: &str,
-        state: onceover_common::CallbackStatus,
-        retry: Option<Duration>,
-        detail: &str,
-    ) -> Result<(), StoreError> {
-        let args = self
-            .args()
-            .with("id", id)
-            .with("state", state.as_str())
-            .with_some("retry_ms", retry.map(|wait| wait.as_millis().to_string()))
-            .with("detail", detail);
-        self.run(&scripts::OUTBOX_DONE, args).await
     }
 
     /// Events after `seq`, oldest first, at most `limit`. None: some of them are gone.

@@ -1,9 +1,9 @@
-//! What Redis holds, parsed: stage records, whole tasks, deliveries, and the answers of the scripts.
+//! What Redis holds, parsed: stage records, whole tasks, and the answers of the scripts.
 
 use std::{collections::HashMap, str::FromStr};
 
 use onceover_common::{
-    CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    CallbackStatus, NodeName, RunId, StageState, TaskStatus, Timestamp,
     wire::{LastAttempt, StageSummary},
 };
 use redis::{FromRedisValue, Value};
@@ -38,26 +38,7 @@ pub struct ForeignJson {
     pub json: String,
 }
 
-/// One entry of the outbox.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    pub id: String,
-    pub url: String,
-    pub task: TaskId,
-    pub node: NodeName,
-    /// completed, failed or cancelled.
-    pub status: String,
-    /// `reuse_info` of the request that asked, as JSON.
-    pub reuse: String,
-    /// The stage as the run left it, as JSON.
-    pub stage: String,
-    /// Tries begun, this one included.
-    pub attempts: u32,
-    /// What is sent, fixed at the first try.
-    pub body: Option<String>,
-}
-
-fn unexpected(what: impl Into<String>) -> StoreError {
+pub(super) fn unexpected(what: impl Into<String>) -> StoreError {
     StoreError::Unexpected(what.into())
 }
 
@@ -69,7 +50,7 @@ where
         .map_err(|error: T::Err| unexpected(format!("'{text}': {error}")))
 }
 
-fn convert<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+pub(super) fn convert<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     T::from_redis_value(value).map_err(|error| unexpected(error.to_string()))
 }
 
@@ -376,25 +357,4 @@ pub(super) fn page(answer: Vec<Value>) -> Result<Page, StoreError> {
         seq,
         items: answer.map(convert).collect::<Result<_, _>>()?,
     })
-}
-
-pub(super) fn deliveries(taken: Vec<Value>) -> Result<Vec<Delivery>, StoreError> {
-    let mut taken = taken.into_iter();
-    let mut deliveries = Vec::new();
-    while let (Some(id), Some(fields)) = (taken.next(), taken.next()) {
-        let mut fields: HashMap<String, String> = convert(fields)?;
-        let mut field = |name: &str| fields.remove(name).unwrap_or_default();
-        deliveries.push(Delivery {
-            id: convert(id)?,
-            url: field("url"),
-            task: parse(&field("task"))?,
-            node: parse(&field("name"))?,
-            status: field("status"),
-            reuse: field("reuse"),
-            stage: field("stage"),
-            attempts: parse(&field("attempts"))?,
-            body: Some(field("body")).filter(|body| !body.is_empty()),
-        });
-    }
-    Ok(deliveries)
 }

@@ -37,4 +37,9 @@ scripts! {
     OUTBOX_TAKE = "outbox_take";
     OUTBOX_BODY = "outbox_body";
     OUTBOX_DONE = "outbox_done";
+    OUTBOX_REDELIVER = "outbox_redeliver";
+    OUTBOX_RELEASE = "outbox_release";
+    OUTBOX_REPAIR = "outbox_repair";
+    DELIVERIES = "deliveries";
+    DELIVERY = "delivery";
 }

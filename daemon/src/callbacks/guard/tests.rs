@@ -9,109 +9,11 @@ fn guard(allow: &[&str]) -> Guard {
 }
 
 /// Hosts that may not be called without the operator's word.
-const FORBIDDEN: &[&str] = &[
-    // loopback and this machine, in every spelling a URL allows
-    "127.0.0.1",
-    "127.1",
-    "127.0.1",
-    "127.255.255.254",
-    "127.0.0.1.",
-    "2130706433",
-    "017700000001",
-    "0x7f000001",
-    "0x7f.1",
-    "0x7f.0x0.0x0.0x1",
-    "0177.0.0.1",
-    "0177.0.0.01",
-    "00000177.0.0.1",
-    "127.0x1",
-    "%31%32%37.0.0.1",
-    "127%2e0%2e0%2e1",
-    "１２７.０.０.１",
-    "127。0。0。1",
-    "①②⑦.0.0.1",
-    "0",
-    "0.0.0.0",
-    "0x0",
-    "0.1.2.3",
-    "localhost",
-    "LOCALHOST",
-    "localhost.",
-    "LocalHost.",
-    "foo.localhost",
-    "a.b.localhost.",
-    "ｌocalhost",
-    // private networks
-    "10.0.0.1",
-    "10.255.255.255",
-    "012.1",
-    "167772161",
-    "172.16.0.1",
-    "172.31.255.255",
-    "192.168.0.1",
-    "192.168.257",
-    "0xc0a80001",
-    "3232235521",
-    // link-local, providers' networks, metadata services
-    "169.254.0.1",
-    "169.254.169.254",
-    "2852039166",
-    "0xa9fea9fe",
-    "0xa9.254.0251.0376",
-    "100.64.0.1",
-    "100.127.255.255",
-    "100.100.100.200",
-    "192.0.0.192",
-    "168.63.129.16",
-    // the rest of what is not the public internet
-    "192.0.0.1",
-    "192.0.2.1",
-    "192.88.99.1",
-    "198.18.0.1",
-    "198.19.255.255",
-    "198.51.100.7",
-    "203.0.113.7",
-    "224.0.0.1",
-    "239.255.255.255",
-    "240.0.0.1",
-    "255.255.255.255",
-    "4294967295",
-    "037777777777",
-    // IPv6
-    "[::]",
-    "[::1]",
-    "[0:0:0:0:0:0:0:1]",
-    "[0000:0000:0000:0000:0000:0000:0000:0001]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[::FFFF:10.0.0.1]",
-    "[0:0:0:0:0:ffff:169.254.169.254]",
-    "[::127.0.0.1]",
-    "[::8.8.8.8]",
-    "[::ffff:0:127.0.0.1]",
-    "[64:ff9b::127.0.0.1]",
-    "[64:ff9b::8.8.8.8]",
-    "[64:ff9b:1::1]",
-    "[2002:7f00:1::]",
-    "[2002:808:808::1]",
-    "[2001::1]",
-    "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",
-    "[2001:2::1]",
-    "[2001:10::1]",
-    "[2001:20::1]",
-    "[2001:db8::1]",
-    "[3fff::1]",
-    "[100::1]",
-    "[5f00::1]",
-    "[fc00::1]",
-    "[fd00:ec2::254]",
-    "[fe80::1]",
-    "[febf::1]",
-    "[fec0::1]",
-    "[ff02::1]",
-    "[4000::1]",
-    "[1::1]",
-];
+fn forbidden() -> impl Iterator<Item = &'static str> {
+    include_str!("forbidden.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
 
 const FINE: &[&str] = &[
     "8.8.8.8",
@@ -145,7 +47,8 @@ const FINE: &[&str] = &[
 fn c5_forbidden_addresses_are_refused_in_every_spelling() {
     let guard = Guard::default();
     let mut wrong = Vec::new();
-    for host in FORBIDDEN {
+    assert!(forbidden().count() >= 80);
+    for host in forbidden() {
         for url in [format!("http://{host}/"), format!("https://{host}:8443/hook?x=1")] {
             match guard.check_url(&url) {
                 Ok(_) => wrong.push(format!("{url} passed")),

@@ -24,10 +24,10 @@ for _, n in ipairs(names) do
   records = records + call('DEL', stage_key(t, n))
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
 end
-for _, id in ipairs(call('SMEMBERS', task_deliveries_key(t))) do
-  call('ZREM', OUTBOX, id)
-  deliveries = deliveries + call('DEL', delivery_key(id))
+for _, id in ipairs(call('ZRANGE', task_deliveries_key(t), 0, -1)) do
+  deliveries = deliveries + forget_delivery(t, id)
 end
+call('DEL', task_deliveries_key(t))
 local known = call('EXISTS', task_key(t))
 forget_task(t)
 if known + records + projections > 0 then emit(t, nil, nil, 'deleted') end

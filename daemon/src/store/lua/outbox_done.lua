@@ -1,23 +1,40 @@
--- Records a try. Arguments: id, state (sent, pending, failed), retry_ms?, detail. Answers 1, or 0 for a delivery
--- that is gone (its task was deleted).
+-- Records a try. Arguments: id, take (which taking of it this was), state (sent, pending, failed), retry_ms?, detail,
+-- http_status?, keep (how many sent ones are kept). Answers 1, or 0 for a delivery that is gone (its task was
+-- deleted) or was taken by somebody else since.
 
-local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'run')
-local t, n = d[1], d[2]
-if not t then
-  call('ZREM', OUTBOX, A.id)
-  return 0
-end
+local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'take', 'created')
+local t, n, host = d[1], d[2], d[3]
+if not t or d[4] ~= A.take then return 0 end
 call('HSET', delivery_key(A.id), 'state', A.state, 'detail', A.detail, 'tried', int(NOW))
+call('HINCRBY', delivery_key(A.id), 'attempts', 1)
+if A.http_status then
+  call('HSET', delivery_key(A.id), 'http_status', A.http_status)
+else
+  call('HDEL', delivery_key(A.id), 'http_status')
+end
+unschedule(A.id, host)
 if A.state == 'pending' then
-  call('ZADD', OUTBOX, int(NOW + tonumber(A.retry_ms)), A.id)
+  local at = int(NOW + tonumber(A.retry_ms))
+  call('HSET', delivery_key(A.id), 'next', at)
+  schedule(A.id, host, at)
+  show_callback(t, n, A.id, 'pending')
   return 1
 end
-call('ZREM', OUTBOX, A.id)
-call('EXPIRE', delivery_key(A.id), A.ttl)
-if call('EXISTS', task_key(t)) == 1 then call('HSET', task_key(t), 'callback_status', A.state) end
-local r = load(t, n)
-if r and (r.run == d[3] or r.res_run == d[3] or d[3] == '') then
-  change(t, n, r, { callback_status = A.state })
-  emit(t, n, r, 'callback')
+call('HDEL', delivery_key(A.id), 'next')
+call('ZREM', deliveries_key('pending'), A.id)
+call('ZADD', deliveries_key(A.state), d[5], A.id)
+local expiry = int(NOW + tonumber(A.ttl) * 1000)
+call('PEXPIREAT', delivery_key(A.id), expiry)
+call('ZADD', DELIVERIES_EXPIRY, expiry, t .. '|' .. A.id)
+show_callback(t, n, A.id, A.state)
+if A.state == 'sent' then
+  local surplus = call('ZCARD', deliveries_key('sent')) - tonumber(A.keep)
+  if surplus > 0 then
+    for _, id in ipairs(call('ZRANGE', deliveries_key('sent'), 0, math.min(surplus, 20) - 1)) do
+      -- One whose record has expired is removed by `repair`, which knows its task.
+      local task = call('HGET', delivery_key(id), 'task')
+      if task then forget_delivery(task, id) end
+    end
+  end
 end
 return 1

@@ -25,6 +25,12 @@ local function delivery_key(id) return 'onceover:delivery:' .. id end
 local function projection_key(t, n) return t .. ':node:' .. n end
 local function older_key(t, n) return t .. ':' .. string.gsub(n, '%.', ':', 1) end
 local OUTBOX = 'onceover:outbox'
+local OUTBOX_HOSTS = 'onceover:outbox:hosts'
+local OUTBOX_HELD = 'onceover:outbox:held'
+local function host_outbox_key(host) return 'onceover:outbox:host:' .. host end
+local DELIVERIES = 'onceover:deliveries'
+local DELIVERIES_EXPIRY = 'onceover:deliveries:expiry'
+local function deliveries_key(state) return 'onceover:deliveries:' .. state end
 local TASKS = 'onceover:tasks'
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
@@ -149,7 +155,7 @@ local function project(t, n, r)
     .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
     .. '","input_data":' .. (r.input_pub or '{}') .. ',"callback_url":' .. (r.callback or 'null')
     .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
-    .. ',"minio_files":null,"callback_status":' .. quoted(r.callback_status) .. '}'
+    .. ',"minio_files":null,"callback_status":' .. quoted(r.run_callback_status) .. '}'
   call('SET', projection_key(t, n), json, 'EX', A.ttl)
 end
 
@@ -182,7 +188,7 @@ local function forget_task(t)
   for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do call('ZREM', node_key(n), t) end
   call('ZREM', TASKS, t)
   call('ZREM', EXPIRY, t)
-  call('DEL', task_key(t), stages_key(t), task_deliveries_key(t))
+  call('DEL', task_key(t), stages_key(t))
 end
 
 -- Derives the task's status from its stages and moves the task between the indexes. While a stage is in
@@ -214,12 +220,10 @@ local function settle(t)
   if running or waiting then
     call('PERSIST', task_key(t))
     call('PERSIST', stages_key(t))
-    call('PERSIST', task_deliveries_key(t))
     call('ZREM', EXPIRY, t)
   else
     call('EXPIRE', task_key(t), A.ttl)
     call('EXPIRE', stages_key(t), A.ttl)
-    call('EXPIRE', task_deliveries_key(t), A.ttl)
     call('ZADD', EXPIRY, int(NOW + tonumber(A.ttl) * 1000), t)
   end
 end
@@ -231,32 +235,98 @@ local function index_stage(t, n, order)
   call('ZADD', node_key(n), 'NX', call('HGET', task_key(t), 'created'), t)
 end
 
--- Outbox
+-- Outbox. A delivery that is pending is in OUTBOX and in the outbox of its host, by the time it is due; the hosts are
+-- in OUTBOX_HOSTS by the earliest of theirs, so that one full of deliveries does not stand before the others. Every
+-- delivery is in the lists by time of creation (all, by state, of its task) until its record expires.
 
-local function put_delivery(id, url, t, n, run, status, reuse, stage)
-  call('HSET', delivery_key(id), 'url', url, 'task', t, 'name', n, 'run', run, 'status', status, 'reuse', reuse,
-    'stage', stage, 'created', int(NOW), 'attempts', '0', 'state', 'pending')
-  call('ZADD', OUTBOX, int(NOW), id)
-  call('SADD', task_deliveries_key(t), id)
+local function due_at_host(host)
+  local first = call('ZRANGE', host_outbox_key(host), 0, 0, 'WITHSCORES')
+  if first[1] then
+    call('ZADD', OUTBOX_HOSTS, first[2], host)
+  else
+    call('ZREM', OUTBOX_HOSTS, host)
+  end
 end
 
--- One delivery for each distinct URL that asked for this run (C3), told how the run ended.
+local function schedule(id, host, at)
+  call('ZADD', OUTBOX, at, id)
+  call('ZADD', host_outbox_key(host), at, id)
+  due_at_host(host)
+end
+
+local function unschedule(id, host)
+  call('ZREM', OUTBOX, id)
+  call('HDEL', OUTBOX_HELD, id)
+  if host then
+    call('ZREM', host_outbox_key(host), id)
+    due_at_host(host)
+  end
+end
+
+-- Removes a delivery from wherever it is named. Answers 1 when its record was still there.
+local function forget_delivery(t, id)
+  unschedule(id, call('HGET', delivery_key(id), 'host'))
+  call('ZREM', DELIVERIES, id)
+  for _, state in ipairs({ 'pending', 'sent', 'failed' }) do call('ZREM', deliveries_key(state), id) end
+  call('ZREM', DELIVERIES_EXPIRY, t .. '|' .. id)
+  call('ZREM', task_deliveries_key(t), id)
+  return call('DEL', delivery_key(id))
+end
+
+local function delivery_id(run, url) return run .. '-' .. string.sub(redis.sha1hex(url), 1, 16) end
+
+local function put_delivery(id, url, host, t, n, run, status, reuse, stage)
+  call('HSET', delivery_key(id), 'url', url, 'host', host, 'task', t, 'name', n, 'run', run, 'status', status,
+    'reuse', reuse, 'stage', stage, 'created', int(NOW), 'attempts', '0', 'take', '0', 'next', int(NOW), 'state',
+    'pending')
+  schedule(id, host, int(NOW))
+  call('ZADD', DELIVERIES, int(NOW), id)
+  call('ZADD', deliveries_key('pending'), int(NOW), id)
+  call('ZADD', task_deliveries_key(t), int(NOW), id)
+end
+
+-- Writes a stage's public JSON again in place, with the expiry it has, when it is still the one we wrote.
+local function project_again(t, n, r)
+  local head = projection_head(t, n, r)
+  local start = redis.pcall('GETRANGE', projection_key(t, n), 0, #head - 1)
+  if start ~= head then return end
+  local left = call('PTTL', projection_key(t, n))
+  project(t, n, r)
+  if left > 0 then call('PEXPIRE', projection_key(t, n), left) end
+end
+
+-- The state of a delivery, as task and stage show it: that of the newest request which asked for one. The public JSON
+-- of a stage shows that of the newest for its run, because a hit does not rewrite it (C2).
+local function show_callback(t, n, id, state)
+  if call('HGET', task_key(t), 'callback_id') == id then call('HSET', task_key(t), 'callback_status', state) end
+  local r = load(t, n)
+  if not r then return end
+  if r.callback_id == id and r.callback_status ~= state then change(t, n, r, { callback_status = state }) end
+  if r.run_callback_id == id and r.run_callback_status ~= state then
+    change(t, n, r, { run_callback_status = state })
+    project_again(t, n, r)
+  end
+  emit(t, n, r, 'callback')
+end
+
+-- One delivery for each distinct URL that asked for this run (C3), told how the run ended. The fields `cb:<url>` hold
+-- who asked first, whoever started the run or somebody who joined it, and the host: `started <host>`.
 local function deliver_run(t, n, r, state, output, error, duration_ms)
   local stage
   local gone = {}
   for field, asked in pairs(r) do
     if string.sub(field, 1, 3) == 'cb:' then
       local url = string.sub(field, 4)
+      local how, host = string.match(asked, '^(%a+) (.+)$')
       stage = stage or ('{' .. stage_body(r, state, output, error, duration_ms) .. '}')
       local reuse
-      if asked == 'started' then
+      if how == 'started' then
         reuse = '{"reuse_hit":false,"task_name":"' .. n .. '","reason":' .. quoted(r.reason) .. ',"run_id":'
           .. quoted(r.run) .. '}'
       else
         reuse = '{"reuse_hit":true,"task_name":"' .. n .. '","state":"pending","run_id":' .. quoted(r.run) .. '}'
       end
-      put_delivery(r.run .. '.' .. string.sub(redis.sha1hex(url), 1, 16), url, t, n, r.run, TASK_STATUS[state], reuse,
-        stage)
+      put_delivery(delivery_id(r.run, url), url, host or url, t, n, r.run, TASK_STATUS[state], reuse, stage)
       gone[#gone + 1] = field
     end
   end

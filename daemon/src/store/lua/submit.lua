@@ -6,7 +6,7 @@
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
 --   {'refuse'}                   the result came from other input, and the node's policy refuses that
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
--- (JSON), url, hit_delivery, verified, broken, broken_how (artifact_missing or
+-- (JSON), url, host, hit_delivery, verified, broken, broken_how (artifact_missing or
 -- artifact_changed), ignore (shas of foreign JSONs that count as lost), names.
 
 local t, n = A.task, A.name
@@ -16,19 +16,24 @@ if ask then return ask end
 
 -- From here on it is written.
 
-local function remember_request()
+-- `delivery`: the one that will answer this request, whose state the task shows from now on.
+local function remember_request(delivery)
   call('HSET', task_key(t), 'newest', n, 'req_input', A.input_pub, 'req_callback', A.callback)
-  if A.url then call('HSET', task_key(t), 'callback_status', 'pending') end
+  if A.url then call('HSET', task_key(t), 'callback_status', 'pending', 'callback_id', delivery) end
 end
 
 if r and in_flight(r.state) then
   local fields = { joins = int(tonumber(r.joins or 0) + 1) }
   if A.url then
     fields.callback_status = 'pending'
-    if not r['cb:' .. A.url] then fields['cb:' .. A.url] = 'joined' end
+    fields.callback_id = delivery_id(r.run, A.url)
+    fields.run_callback_status = 'pending'
+    fields.run_callback_id = fields.callback_id
+    if not r['cb:' .. A.url] then fields['cb:' .. A.url] = 'joined ' .. A.host end
   end
   change(t, n, r, fields)
-  remember_request()
+  if A.url then project_again(t, n, r) end
+  remember_request(fields.callback_id)
   call('HINCRBY', STATS, 'joins', 1)
   return { 'join', r.state, r.run, emit(t, n, r, 'joined') }
 end
@@ -37,16 +42,16 @@ if not reason then
   local saved = r.res_duration_ms or '0'
   local changed = input_changed(r)
   change(t, n, r, { hits = int(tonumber(r.hits or 0) + 1), saved_ms = int(tonumber(r.saved_ms or 0) + tonumber(saved)),
-    callback_status = A.url and 'pending' or nil })
+    callback_status = A.url and 'pending' or nil, callback_id = A.url and A.hit_delivery or nil })
   call('HINCRBY', STATS, 'hits', 1)
   call('HINCRBY', STATS, 'saved_ms', saved)
   if A.url then
-    put_delivery(A.hit_delivery, A.url, t, n, r.res_run or '', 'completed',
+    put_delivery(A.hit_delivery, A.url, A.host, t, n, r.res_run or '', 'completed',
       '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":' .. iso(r.res_ended)
         .. ',"input_changed":' .. changed .. ',"saved_seconds":' .. seconds(saved) .. '}',
       '{' .. stage_body(r, 'SUCCESS', r.res_output, nil, r.res_duration_ms) .. '}')
   end
-  remember_request()
+  remember_request(A.hit_delivery)
   local seq = emit(t, n, r, 'hit')
   return { 'hit', seq, changed, read_view(t) }
 end
@@ -64,15 +69,21 @@ local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state
   res_input = restore == '1' and r.input or false, runs = int(tonumber(r.runs or 0) + 1) }
 if A.url then
   fields.callback_status = 'pending'
-  fields['cb:' .. A.url] = 'started'
+  fields.callback_id = delivery_id(A.run, A.url)
+  fields.run_callback_status = 'pending'
+  fields.run_callback_id = fields.callback_id
+  fields['cb:' .. A.url] = 'started ' .. A.host
 else
   fields.callback_status = false
+  fields.callback_id = false
+  fields.run_callback_status = false
+  fields.run_callback_id = false
 end
 change(t, n, r, fields)
 call('PERSIST', stage_key(t, n))
 index_stage(t, n, int(order))
-remember_request()
-if not A.url then call('HDEL', task_key(t), 'callback_status') end
+remember_request(fields.callback_id)
+if not A.url then call('HDEL', task_key(t), 'callback_status', 'callback_id') end
 call('ZADD', queue_key(A.queue), int(order), queue_member(t, n))
 project(t, n, r)
 settle(t)

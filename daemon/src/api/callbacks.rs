@@ -1,0 +1,97 @@
+//! Callbacks: what was delivered, what waits, what was given up; and sending one again.
+
+use axum::{Json, extract::State};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use onceover_common::{
+    Problem, TaskId,
+    wire::{CallbackDelivery, CallbackPage},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiError, AppState,
+    extract::{IdPath, Params},
+};
+use crate::store::DeliveryFilter;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(redeliver))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListParams {
+    /// pending, sent or failed.
+    state: Option<String>,
+    /// Only those of this task.
+    task_id: Option<String>,
+    /// Callbacks on a page, 1 to 500.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List callbacks, newest first
+///
+/// One that was given up (`state=failed`) is listed until its record expires.
+#[utoipa::path(get, path = "/v1/callbacks", tag = "callbacks", params(ListParams),
+    responses((status = 200, body = CallbackPage), (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn list(
+    State(state): State<AppState>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<CallbackPage>, ApiError> {
+    let limit = params.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        return Err(Problem::invalid_field("limit", "it must be from 1 to 500").into());
+    }
+    let wanted = params.state.map(|text| text.parse()).transpose();
+    let task = params.task_id.map(|text| TaskId::parse(&text)).transpose();
+    let filter = DeliveryFilter {
+        state: wanted.map_err(|_| Problem::invalid_field("state", "it is one of pending, sent, failed"))?,
+        task: task.map_err(|error| Problem::invalid_field("task_id", error.to_string()))?,
+    };
+    let after = params.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
+    let page = state.engine.store.deliveries(&filter, limit, after.as_ref()).await?;
+    Ok(Json(CallbackPage {
+        items: page.items,
+        next_cursor: page
+            .next
+            .map(|(score, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{score}:{id}"))),
+    }))
+}
+
+fn read_cursor(cursor: &str) -> Result<(i64, String), ApiError> {
+    let read = || {
+        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (score, id) = text.split_once(':')?;
+        Some((score.parse().ok()?, id.to_owned()))
+    };
+    read().ok_or_else(|| Problem::invalid_field("cursor", "it is not a next_cursor of an earlier page").into())
+}
+
+/// One callback
+#[utoipa::path(get, path = "/v1/callbacks/{id}", tag = "callbacks", params(("id" = String, Path)),
+    responses((status = 200, body = CallbackDelivery), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn get(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
+    Ok(Json(state.engine.callback(&id).await?))
+}
+
+/// Send a callback again
+///
+/// Whether it was sent, given up or is still pending: the same `webhook-id` and body, its schedule from the beginning.
+#[utoipa::path(post, path = "/v1/callbacks/{id}/redeliver", tag = "callbacks", params(("id" = String, Path)),
+    responses((status = 200, body = CallbackDelivery), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn redeliver(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
+    Ok(Json(state.engine.redeliver(&id).await?))
+}

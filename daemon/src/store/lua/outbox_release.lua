@@ -1,0 +1,15 @@
+-- Gives back what a daemon took that is known to be gone, to be tried now. Arguments: owner. Answers the number.
+
+local held = call('HGETALL', OUTBOX_HELD)
+local count = 0
+for i = 1, #held, 2 do
+  if held[i + 1] == A.owner then
+    call('HDEL', OUTBOX_HELD, held[i])
+    local host = call('HGET', delivery_key(held[i]), 'host')
+    if host and call('ZSCORE', OUTBOX, held[i]) then
+      schedule(held[i], host, int(NOW))
+      count = count + 1
+    end
+  end
+end
+return count

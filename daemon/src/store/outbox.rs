@@ -1,0 +1,242 @@
+//! The outbox: callbacks to be delivered, and what became of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use onceover_common::{CallbackStatus, NodeName, RunId, TaskId, Timestamp, wire::CallbackDelivery};
+
+use super::{
+    Store, StoreError,
+    record::{convert, parse, unexpected},
+    scripts,
+};
+
+/// One delivery, taken to be tried.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub id: String,
+    pub url: String,
+    /// Host of the URL, without a port.
+    pub host: String,
+    pub task: TaskId,
+    pub node: NodeName,
+    /// completed, failed or cancelled.
+    pub status: String,
+    /// `reuse_info` of the request that asked, as JSON; needed until there is a body, as is `stage`.
+    pub reuse: String,
+    /// The stage as the run left it, as JSON.
+    pub stage: String,
+    /// Tries ended since the schedule began.
+    pub attempts: u32,
+    /// Which taking of the delivery this is: an outcome counts only for the newest.
+    pub take: u64,
+    /// What is sent, fixed at the first try.
+    pub body: Option<String>,
+}
+
+/// How a try of a delivery went.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    pub state: CallbackStatus,
+    /// When to try again, while it is pending.
+    pub retry: Option<Duration>,
+    /// In words, for people.
+    pub detail: String,
+    /// HTTP status of the answer, if there was one.
+    pub http_status: Option<u16>,
+}
+
+/// Filters of a list of deliveries.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    pub state: Option<CallbackStatus>,
+    pub task: Option<TaskId>,
+}
+
+/// A page of deliveries.
+pub struct DeliveryPage {
+    pub items: Vec<CallbackDelivery>,
+    pub next: Option<(i64, String)>,
+}
+
+/// What may be under way at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    pub places: usize,
+    pub per_host: usize,
+    /// Deliveries under way here, by host.
+    pub busy: &'a HashMap<String, usize>,
+}
+
+/// How many deliveries one page may look at: a filter that matches nothing must not walk a whole list.
+const LIST_SCAN: u32 = 2000;
+/// Deliveries that one step of a repair looks at.
+const REPAIR_CHUNK: i64 = 200;
+
+impl Store {
+    /// Deliveries that are due and that there is room for, held for `hold`; and the time until the next one is, when
+    /// there is one at a host with room.
+    pub async fn outbox_take(
+        &self,
+        owner: &str,
+        room: Room<'_>,
+        hold: Duration,
+    ) -> Result<(Vec<Delivery>, Option<Duration>), StoreError> {
+        let busy: Vec<_> = room
+            .busy
+            .iter()
+            .map(|(host, count)| format!("{host}={count}"))
+            .collect();
+        let args = self
+            .args()
+            .with("limit", room.places.to_string())
+            .with("per_host", room.per_host.to_string())
+            .with("busy", busy.join(" "))
+            .with("hold_ms", hold.as_millis().to_string())
+            .with("owner", owner);
+        let (next_ms, taken): (i64, Vec<redis::Value>) = self.run(&scripts::OUTBOX_TAKE, args).await?;
+        let next = u64::try_from(next_ms).ok().map(Duration::from_millis);
+        Ok((deliveries(taken)?, next))
+    }
+
+    /// Fixes what a delivery sends; the first body given stays. None: the delivery is gone.
+    pub async fn outbox_body(&self, id: &str, body: &str) -> Result<Option<String>, StoreError> {
+        self.run(&scripts::OUTBOX_BODY, self.args().with("id", id).with("body", body))
+            .await
+    }
+
+    /// Records how a try went. False: the delivery is gone, or was taken by somebody else since.
+    pub async fn outbox_done(&self, delivery: &Delivery, tried: &Tried) -> Result<bool, StoreError> {
+        let args = self
+            .args()
+            .with("id", delivery.id.as_str())
+            .with("take", delivery.take.to_string())
+            .with("state", tried.state.as_str())
+            .with_some("retry_ms", tried.retry.map(|wait| wait.as_millis().to_string()))
+            .with("detail", tried.detail.as_str())
+            .with_some("http_status", tried.http_status.map(|status| status.to_string()))
+            .with("keep", self.options.keep_callbacks.to_string());
+        self.run(&scripts::OUTBOX_DONE, args).await
+    }
+
+    /// Gives back what a daemon had taken that is known to be gone.
+    pub async fn outbox_release(&self, owner: &str) -> Result<u64, StoreError> {
+        self.run(&scripts::OUTBOX_RELEASE, self.args().with("owner", owner))
+            .await
+    }
+
+    /// Sends a delivery again, from the beginning of its schedule. None: there is no such delivery.
+    pub async fn redeliver(&self, id: &str) -> Result<Option<CallbackDelivery>, StoreError> {
+        let fields = self.run(&scripts::OUTBOX_REDELIVER, self.args().with("id", id)).await?;
+        shown_as(id, fields)
+    }
+
+    /// One delivery; None where there is none.
+    pub async fn delivery(&self, id: &str) -> Result<Option<CallbackDelivery>, StoreError> {
+        let fields = self.run(&scripts::DELIVERY, self.args().with("id", id)).await?;
+        shown_as(id, fields)
+    }
+
+    /// One page of deliveries, newest first, from `after` on.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+        after: Option<&(i64, String)>,
+    ) -> Result<DeliveryPage, StoreError> {
+        let args = self
+            .args()
+            .with("limit", limit.to_string())
+            .with("scan", LIST_SCAN.to_string())
+            .with_some("state", filter.state.map(CallbackStatus::as_str))
+            .with_some("task", filter.task.as_ref().map(TaskId::as_str))
+            .with_some("before_score", after.map(|(score, _)| score.to_string()))
+            .with_some("before_id", after.map(|(_, id)| id.as_str()));
+        let mut answer = self
+            .run::<Vec<redis::Value>>(&scripts::DELIVERIES, args)
+            .await?
+            .into_iter();
+        let cursor: String = convert(answer.next().unwrap_or(redis::Value::Nil))?;
+        let next = match cursor.split_once(':') {
+            Some((score, id)) => Some((parse(score)?, id.to_owned())),
+            None => None,
+        };
+        let items = answer.map(|item| {
+            let (id, fields): (String, HashMap<String, String>) = convert(item)?;
+            shown(&id, &fields)
+        });
+        Ok(DeliveryPage {
+            items: items.collect::<Result<_, _>>()?,
+            next,
+        })
+    }
+
+    /// How many deliveries a task has, whether or not the task itself is still there.
+    pub async fn deliveries_of(&self, task: &TaskId) -> Result<usize, StoreError> {
+        let filter = DeliveryFilter {
+            task: Some(task.clone()),
+            state: None,
+        };
+        Ok(self.deliveries(&filter, 1, None).await?.items.len())
+    }
+
+    /// Forgets expired deliveries and completes the lists of pending ones.
+    pub(super) async fn repair_outbox(&self) -> Result<(), StoreError> {
+        let mut from = 0i64;
+        while from >= 0 {
+            let args = self
+                .args()
+                .with("from", from.to_string())
+                .with("count", REPAIR_CHUNK.to_string());
+            from = self.run(&scripts::OUTBOX_REPAIR, args).await?;
+        }
+        Ok(())
+    }
+}
+
+fn deliveries(taken: Vec<redis::Value>) -> Result<Vec<Delivery>, StoreError> {
+    let mut taken = taken.into_iter();
+    let mut deliveries = Vec::new();
+    while let (Some(id), Some(fields)) = (taken.next(), taken.next()) {
+        let mut fields: HashMap<String, String> = convert(fields)?;
+        let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+        deliveries.push(Delivery {
+            id: convert(id)?,
+            url: field("url"),
+            host: field("host"),
+            task: parse(&field("task"))?,
+            node: parse(&field("name"))?,
+            status: field("status"),
+            reuse: field("reuse"),
+            stage: field("stage"),
+            attempts: parse(&field("attempts"))?,
+            take: parse(&field("take"))?,
+            body: Some(field("body")).filter(|body| !body.is_empty()),
+        });
+    }
+    Ok(deliveries)
+}
+
+fn shown_as(id: &str, fields: Option<HashMap<String, String>>) -> Result<Option<CallbackDelivery>, StoreError> {
+    fields.map(|fields| shown(id, &fields)).transpose()
+}
+
+/// A delivery as the API shows it.
+fn shown(id: &str, fields: &HashMap<String, String>) -> Result<CallbackDelivery, StoreError> {
+    let text = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let time = |name: &str| fields.get(name)?.parse().ok().map(Timestamp::from_millis);
+    Ok(CallbackDelivery {
+        id: id.to_owned(),
+        url: text("url").to_owned(),
+        task_id: parse(text("task"))?,
+        task_name: parse(text("name"))?,
+        run_id: RunId::parse(text("run")).ok(),
+        status: parse(text("status"))?,
+        state: parse(text("state"))?,
+        attempts: parse(text("attempts"))?,
+        created_at: time("created").ok_or_else(|| unexpected("a delivery does not say when it was made"))?,
+        next_try_at: time("next"),
+        last_tried_at: time("tried"),
+        detail: fields.get("detail").cloned(),
+        http_status: fields.get("http_status").and_then(|status| status.parse().ok()),
+    })
+}
