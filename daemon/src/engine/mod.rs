@@ -20,11 +20,13 @@ use onceover_common::{
     wire::{CancelResponse, TaskView},
 };
 
-pub use submit::Request;
+pub use submit::{Request, TakenOver};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     callbacks::guard::Guard,
     hub::Hub,
+    metrics::Metrics,
     paths::Roots,
     store::{Store, StoreError},
 };
@@ -38,6 +40,8 @@ pub enum EngineError {
     UnknownStage { task: TaskId, node: NodeName },
     #[error("{0}")]
     Refused(String),
+    #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]
+    Draining,
     #[error("{}", fields(.0))]
     Invalid(Vec<FieldError>),
     #[error(transparent)]
@@ -60,6 +64,9 @@ pub struct Engine {
     pub queues: Arc<[String]>,
     /// How long a program may take to end after it was asked to.
     pub grace: Duration,
+    pub metrics: Metrics,
+    /// Cancelled once the daemon takes no new work.
+    pub draining: CancellationToken,
 }
 
 impl Engine {
@@ -124,7 +131,9 @@ impl Engine {
         retry: Option<Duration>,
         detail: &str,
     ) -> Result<(), StoreError> {
-        self.store.outbox_done(id, status, retry, detail).await
+        self.store.outbox_done(id, status, retry, detail).await?;
+        self.metrics.called_back(status);
+        Ok(())
     }
 }
 

@@ -114,6 +114,18 @@ impl Engine {
 
     /// Decides, claims and answers.
     pub async fn submit(&self, request: &Request) -> Result<SubmitResponse, EngineError> {
+        if self.draining.is_cancelled() {
+            return Err(EngineError::Draining);
+        }
+        let decided = self.decide(request).await;
+        match &decided {
+            Ok(response) => self.metrics.submitted(&response.reuse_info),
+            Err(_) => self.metrics.undecided(request.node.name.as_str()),
+        }
+        decided
+    }
+
+    async fn decide(&self, request: &Request) -> Result<SubmitResponse, EngineError> {
         let node = &request.node;
         let shown = serde_json::to_string(&input::public(&request.input)).expect("JSON can be written");
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
@@ -154,7 +166,7 @@ impl Engine {
                         broken = Some(token)
                     }
                 }
-                Decision::Foreign(json) => match self.take_over(request, &json).await? {
+                Decision::Foreign(json) => match self.take_over(&request.task, node, &json).await? {
                     TakenOver::Adopted => {}
                     // There may be one under each spelling.
                     TakenOver::Useless => ignore = Some(ignore.unwrap_or_default() + " " + &json.sha),
@@ -257,22 +269,22 @@ impl Engine {
         self.submit(&request).await
     }
 
-    async fn take_over(&self, request: &Request, json: &ForeignJson) -> Result<TakenOver, EngineError> {
-        let now = Timestamp::now();
-        let node = &request.node;
-        let Some(stage) = ForeignStage::read(&node.name, json, self.store.options().ttl.as_secs(), now) else {
-            return Ok(TakenOver::Useless);
+    /// Makes a finished foreign result a record of ours.
+    pub async fn take_over(
+        &self,
+        task: &TaskId,
+        node: &NodeSpec,
+        json: &ForeignJson,
+    ) -> Result<TakenOver, EngineError> {
+        let stage = match self.judge(node, json) {
+            Judged::Finished(stage) => stage,
+            Judged::Useless => return Ok(TakenOver::Useless),
+            Judged::InFlight(state) => return Ok(TakenOver::InFlight(state)),
         };
-        if stage.is_lost(now) {
-            return Ok(TakenOver::Useless);
-        }
-        if stage.state.in_flight() {
-            return Ok(TakenOver::InFlight(stage.state));
-        }
         let text = |object: &Map<String, Value>| serde_json::to_string(object).expect("JSON can be written");
         self.store
             .adopt(&Adoption {
-                task: &request.task,
+                task,
                 node: &node.name,
                 foreign: json,
                 queue: &node.queue,
@@ -284,16 +296,43 @@ impl Engine {
                 error: stage.error.as_deref(),
                 duration_ms: (stage.duration * 1000.0) as i64,
                 ended_ms: stage.written.as_millis(),
-                path: &self.task_folder(&request.task).display().to_string(),
+                path: &self.task_folder(task).display().to_string(),
             })
             .await?;
         // Taken over or changed meanwhile: the next round sees which.
         Ok(TakenOver::Adopted)
     }
+
+    /// The same without a trace: what [`Engine::take_over`] would answer.
+    pub fn would_take_over(&self, node: &NodeSpec, json: &ForeignJson) -> TakenOver {
+        match self.judge(node, json) {
+            Judged::Finished(_) => TakenOver::Adopted,
+            Judged::Useless => TakenOver::Useless,
+            Judged::InFlight(state) => TakenOver::InFlight(state),
+        }
+    }
+
+    fn judge(&self, node: &NodeSpec, json: &ForeignJson) -> Judged {
+        let now = Timestamp::now();
+        match ForeignStage::read(&node.name, json, self.store.options().ttl.as_secs(), now) {
+            None => Judged::Useless,
+            Some(stage) if stage.is_lost(now) => Judged::Useless,
+            Some(stage) if stage.state.in_flight() => Judged::InFlight(stage.state),
+            Some(stage) => Judged::Finished(Box::new(stage)),
+        }
+    }
+}
+
+/// What a foreign JSON is worth.
+enum Judged {
+    Finished(Box<ForeignStage>),
+    Useless,
+    InFlight(StageState),
 }
 
 /// What became of a foreign result.
-enum TakenOver {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenOver {
     Adopted,
     /// Unreadable or lost: it stands in nobody's way.
     Useless,

@@ -18,7 +18,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "view" "submit";
+    SUBMIT = "view" "foreign" "submit";
     READ = "view" "read";
     CLAIM = "claim";
     BEAT = "beat";
@@ -29,9 +29,11 @@ scripts! {
     REAP = "reap";
     REPAIR = "repair";
     ADOPT = "adopt";
+    LOOK = "foreign" "look";
     LIST = "list";
     TOTALS = "totals";
     QUEUE = "queue";
+    GAUGES = "gauges";
     HOLDING = "holding";
     OUTBOX_TAKE = "outbox_take";
     OUTBOX_BODY = "outbox_body";

@@ -10,21 +10,8 @@
 local t, n = A.task, A.name
 local r = load(t, n)
 
-local function foreign(key, seen, head)
-  if head then
-    local start = redis.pcall('GETRANGE', key, 0, #head - 1)
-    if type(start) == 'table' or start == '' or start == head then return nil end
-  end
-  local sha, json = sha_at(key)
-  if not sha or sha == seen or (A.ignore and string.find(A.ignore, sha, 1, true)) then return nil end
-  return { 'foreign', key, sha, call('TTL', key), json }
-end
-
-if not r or not in_flight(r.state) then
-  local found = foreign(projection_key(t, n), r and r.seen, r and projection_head(t, n, r))
-    or foreign(older_key(t, n), r and r.seen_older, nil)
-  if found then return found end
-end
+local found = foreign_stage(t, n, r)
+if found then return { 'foreign', unpack(found) } end
 
 -- Decide.
 
