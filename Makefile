@@ -6,7 +6,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
-	cargo build --locked -p onceover-daemon -p onceover-tui --bins
+	cargo build --locked --workspace
 	@assets/demo.sh
 
 test: deps ## Build everything and run all tests
@@ -21,7 +21,7 @@ deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get
 	@assets/install-deps.sh
 
 build: ## Build both programs into target/debug
-	cargo build --locked --workspace --bins
+	cargo build --locked --workspace
 
 install: ## Build both programs for use and put them into ~/.cargo/bin
 	cargo install --locked --path daemon

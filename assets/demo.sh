@@ -76,7 +76,7 @@ done
 
 submit() { # submit HEADING NODE
     say "$1"
-    "$bin/onceover" --daemon "$url" submit "$2" --task demo --set video_path="$media/clip.mp4" --wait --json
+    "$bin/onceover" --daemon "$url" submit "$2" --task demo --set video_path="$media/clip.mp4" --wait
 }
 submit "1. Extract the audio: nothing is known yet, so it runs" ffmpeg.extract_audio
 submit "2. The same once more: a reuse hit, nothing runs" ffmpeg.extract_audio

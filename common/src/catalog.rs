@@ -26,6 +26,9 @@ pub struct NodeSpec {
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u64,
     pub runner: RunnerSpec,
+    /// How a request that says nothing about reuse is treated.
+    #[serde(default)]
+    pub reuse: ReusePolicy,
     /// Output fields that must be present and non-empty for a hit (R2); none: the output object must be non-empty.
     #[serde(default)]
     pub reuse_fields: Vec<String>,
@@ -41,6 +44,32 @@ fn default_queue() -> String {
 
 fn default_timeout() -> u64 {
     1800
+}
+
+/// How a stored result is treated when the request does not say (R8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReusePolicy {
+    /// Reused, also for other input; the answer says so.
+    #[default]
+    Auto,
+    /// Reused only for the same input.
+    Strict,
+    /// Reused for the same input; other input under the same task is refused (409).
+    Refuse,
+    /// Never reused.
+    Off,
+}
+
+impl ReusePolicy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Strict => "strict",
+            Self::Refuse => "refuse",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// What runs the node.

@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Event, NodeName, Problem, TaskId,
     wire::{
-        BatchRequest, BatchResponse, CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest, ReuseMode,
-        SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
+        BatchRequest, BatchResponse, CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest,
+        ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
     },
 };
 
@@ -206,6 +206,19 @@ impl Client {
     ) -> Result<SubmitResponse, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/resubmit");
         self.call(Method::POST, &path, Some(&ResubmitRequest { reuse })).await
+    }
+
+    /// How a submit of the stored request would be decided now.
+    pub async fn explain(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        reuse: Option<ReuseMode>,
+    ) -> Result<ReuseExplanation, ClientError> {
+        let query = reuse
+            .map(|mode| format!("?reuse={}", mode.as_str()))
+            .unwrap_or_default();
+        self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
     }
 
     pub async fn system(&self) -> Result<SystemInfo, ClientError> {

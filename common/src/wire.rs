@@ -75,7 +75,8 @@ pub struct ReuseInfo {
     /// In flight: PENDING or RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_status: Option<StageState>,
-    /// Miss: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`, `artifact_missing`.
+    /// Miss, why it runs: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`,
+    /// `artifact_missing`, `artifact_changed`, `lost`, `policy_off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In flight and miss: the run.
@@ -139,6 +140,48 @@ impl BatchResult {
 pub struct BatchResponse {
     /// In the order of the request.
     pub results: Vec<BatchResult>,
+}
+
+/// What a submit would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReuseDecision {
+    Hit,
+    Join,
+    Run,
+    /// Answered with 409, by the node's policy.
+    Refuse,
+}
+
+/// `GET /v1/tasks/{id}/stages/{task_name}/reuse`: how a submit of the stored request would be decided now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReuseExplanation {
+    pub task_id: TaskId,
+    pub task_name: NodeName,
+    /// `auto`, `never`, `strict`, or the node's policy `refuse` or `off`.
+    pub mode: String,
+    pub decision: ReuseDecision,
+    /// The reason a submit's `reuse_info` would give.
+    pub reason: String,
+    /// One sentence for people.
+    pub message: String,
+    /// Output fields that must be there and not empty; none: the output must not be empty.
+    pub reuse_fields: Vec<String>,
+    /// The run whose result stands, or that is in flight.
+    pub run_id: Option<RunId>,
+    pub stage_status: Option<StageState>,
+    /// Place in its queue, 1 for the next; absent while it runs.
+    pub queue_position: Option<u64>,
+    /// In flight: why that run was started.
+    pub started_because: Option<String>,
+    /// Hit: the result came from other input than the stored request's.
+    pub input_changed: Option<bool>,
+    /// Hit: when the stage ended.
+    pub cached_at: Option<Timestamp>,
+    /// Hit: run time that would not be spent again, in seconds.
+    pub saved_seconds: Option<f64>,
+    /// Of the last run, when that failed.
+    pub error: Option<String>,
 }
 
 /// The newest request of a task.

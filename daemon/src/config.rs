@@ -24,6 +24,7 @@ pub struct Config {
     /// Runs at a time by resource class. Classes left out keep their default.
     pub slots: IndexMap<String, u32>,
     pub runs: RunsConfig,
+    pub reuse: ReuseConfig,
     pub retention: RetentionConfig,
     pub callbacks: CallbacksConfig,
     pub access: AccessConfig,
@@ -57,6 +58,23 @@ pub struct RunsConfig {
     /// How long runs may go on after the daemon was asked to stop, before they are handed back.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReuseConfig {
+    /// How a result's files are looked at before it is reused.
+    pub verify: Verify,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// By size and time of change.
+    #[default]
+    Stat,
+    /// By their bytes as well: reads every file when a run ends and at every hit.
+    Hash,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -102,6 +120,7 @@ impl Default for Config {
             redis: RedisConfig::default(),
             slots: IndexMap::new(),
             runs: RunsConfig::default(),
+            reuse: ReuseConfig::default(),
             retention: RetentionConfig::default(),
             callbacks: CallbacksConfig::default(),
             access: AccessConfig::default(),

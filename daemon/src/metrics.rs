@@ -170,6 +170,11 @@ impl Metrics {
         }
     }
 
+    /// A submit was refused by its node's policy.
+    pub fn refused(&self, node: &str) {
+        self.submit(node, "refused", "input_changed");
+    }
+
     /// A submit could not be decided.
     pub fn undecided(&self, node: &str) {
         self.submit(node, "error", "");
@@ -288,7 +293,7 @@ impl Inner {
         );
         own.register(
             "submits",
-            "Decisions by node: hit, join, miss (with its reason), error",
+            "Decisions by node: hit, join, miss (with its reason), refused, error",
             self.submits.clone(),
         );
         own.register(

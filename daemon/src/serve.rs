@@ -160,6 +160,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             mark: mark.clone(),
             slots: slots.clone(),
             heartbeat: config.runs.heartbeat,
+            verify: config.reuse.verify,
         },
     );
     let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));

@@ -448,8 +448,8 @@ async fn s6_every_change_is_published_with_consecutive_numbers_the_same_on_redis
     assert_eq!(first.events_channel, "onceover:3:events");
 
     daemon.submit("t1", WAIT, json!({"until": "go"})).await;
-    daemon.submit("t1", WAIT, json!({"until": "go"})).await;
     daemon.until("t1", WAIT, StageState::Running).await;
+    daemon.submit("t1", WAIT, json!({"until": "go"})).await;
     daemon.release("go");
     daemon.until("t1", WAIT, StageState::Success).await;
     daemon.submit("t1", WAIT, json!({"until": "go"})).await;
@@ -491,8 +491,8 @@ async fn s6_every_change_is_published_with_consecutive_numbers_the_same_on_redis
         kinds,
         [
             "t1 queued",
-            "t1 joined",
             "t1 started",
+            "t1 joined",
             "t1 succeeded",
             "t1 hit",
             "t1 queued",

@@ -1,9 +1,9 @@
-//! Cancel, delete, and run again.
+//! Cancel, delete, run again, and whether that would run.
 
 use axum::{Json, extract::State};
 use onceover_common::{
     NodeName, Problem,
-    wire::{CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, SubmitResponse},
+    wire::{CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitResponse},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -20,6 +20,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(delete))
         .routes(routes!(retry))
         .routes(routes!(resubmit))
+        .routes(routes!(explain))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -94,4 +95,27 @@ async fn resubmit(
     OptionalBody(request): OptionalBody<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
     Ok(Json(state.engine.resubmit(&task, Some(&node), request.reuse).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ExplainParams {
+    /// As in a submit; left out, the node's policy.
+    reuse: Option<ReuseMode>,
+}
+
+/// Explain how a submit of the stored request would be decided now
+///
+/// Changes nothing, and agrees with what the submit then does (R8).
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/reuse", tag = "tasks",
+    params(("task_id" = String, Path), ("task_name" = String, Path), ExplainParams),
+    responses((status = 200, body = ReuseExplanation), (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn explain(
+    State(state): State<AppState>,
+    StagePath(task, node): StagePath,
+    Params(params): Params<ExplainParams>,
+) -> Result<Json<ReuseExplanation>, ApiError> {
+    Ok(Json(state.engine.explain(&task, &node, params.reuse).await?))
 }

@@ -42,6 +42,7 @@ impl From<EngineError> for ApiError {
         match error {
             EngineError::UnknownTask(_) => Self(Problem::new(404, "unknown-task", "Unknown task", detail)),
             EngineError::UnknownStage { .. } => Self(Problem::new(404, "unknown-stage", "Unknown stage", detail)),
+            EngineError::OtherInput { .. } => Self(Problem::new(409, "input-changed", "Result of other input", detail)),
             EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
             EngineError::Draining => Self(Problem::new(503, "draining", "The daemon is stopping", detail)),
             EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),

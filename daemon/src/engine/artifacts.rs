@@ -6,13 +6,31 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Files of one result that are recorded one by one; a folder with more counts by its first ones.
 const LIMIT: usize = 5000;
 
-/// One recorded file: path, size in bytes, time of change in milliseconds since 1970. A folder has neither.
-type Recorded = (PathBuf, Option<(u64, i64)>);
+/// One recorded file or folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    path: PathBuf,
+    /// Of a file: bytes, and time of change in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<(u64, i64)>,
+    /// Of a file, when asked for: BLAKE3 of its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+}
+
+/// What became of the files of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Whole,
+    Missing,
+    Changed,
+}
 
 fn stamp(meta: &Metadata) -> (u64, i64) {
     let changed = meta
@@ -22,53 +40,73 @@ fn stamp(meta: &Metadata) -> (u64, i64) {
     (meta.len(), changed.map_or(0, |since| since.as_millis() as i64))
 }
 
-/// Records every file below `dir` that the output names, alone or in a folder. Answers JSON for the record.
-pub fn record(output: &Value, dir: &Path) -> String {
+fn hash(path: &Path) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).ok()?).ok()?;
+    Some(hasher.finalize().to_hex().to_string())
+}
+
+/// Records every file below `dir` that the output names, alone or in a folder. Answers JSON for the record. Blocks.
+pub fn record(output: &Value, dir: &Path, hashed: bool) -> String {
     let mut files: Vec<Recorded> = Vec::new();
-    collect(output, dir, &mut files);
+    collect(output, dir, hashed, &mut files);
     serde_json::to_string(&files).unwrap_or_else(|_| "[]".into())
 }
 
-fn collect(value: &Value, dir: &Path, files: &mut Vec<Recorded>) {
+fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     match value {
         Value::String(text) => {
             let path = Path::new(text);
             if path.is_absolute() && path.starts_with(dir) {
-                add(path, files);
+                add(path, hashed, files);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, dir, files)),
-        Value::Object(fields) => fields.values().for_each(|item| collect(item, dir, files)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
+        Value::Object(fields) => fields.values().for_each(|item| collect(item, dir, hashed, files)),
         _ => {}
     }
 }
 
-fn add(path: &Path, files: &mut Vec<Recorded>) {
-    if files.len() >= LIMIT || files.iter().any(|(known, _)| known == path) {
+fn add(path: &Path, hashed: bool, files: &mut Vec<Recorded>) {
+    if files.len() >= LIMIT || files.iter().any(|known| known.path == path) {
         return;
     }
     let Ok(meta) = path.metadata() else { return };
-    if !meta.is_dir() {
-        files.push((path.to_owned(), Some(stamp(&meta))));
+    let is_file = !meta.is_dir();
+    files.push(Recorded {
+        path: path.to_owned(),
+        stamp: is_file.then(|| stamp(&meta)),
+        hash: (is_file && hashed).then(|| hash(path)).flatten(),
+    });
+    if is_file {
         return;
     }
-    files.push((path.to_owned(), None));
     let Ok(entries) = path.read_dir() else { return };
     let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     inside.sort();
-    inside.iter().for_each(|path| add(path, files));
+    inside.iter().for_each(|path| add(path, hashed, files));
 }
 
-/// Whether every recorded file is still there, unchanged in size and time. Blocks on the file system.
-pub fn whole(recorded: &str) -> bool {
+/// Looks whether every recorded file is still there, unchanged in size and time, and in bytes where those were recorded.
+/// Blocks on the file system.
+pub fn look(recorded: &str) -> Found {
     let Ok(files) = serde_json::from_str::<Vec<Recorded>>(recorded) else {
-        return false;
+        return Found::Changed;
     };
-    files.iter().all(|(path, expected)| match (path.metadata(), expected) {
-        (Ok(meta), Some(expected)) => !meta.is_dir() && stamp(&meta) == *expected,
-        (Ok(meta), None) => meta.is_dir(),
-        (Err(_), _) => false,
-    })
+    let of = |file: &Recorded| match (file.path.metadata(), file.stamp) {
+        (Err(_), _) => Found::Missing,
+        (Ok(meta), None) if meta.is_dir() => Found::Whole,
+        (Ok(meta), Some(expected)) if !meta.is_dir() && stamp(&meta) == expected => match &file.hash {
+            Some(expected) if hash(&file.path).as_ref() != Some(expected) => Found::Changed,
+            _ => Found::Whole,
+        },
+        _ => Found::Changed,
+    };
+    files
+        .iter()
+        .map(of)
+        .find(|found| *found != Found::Whole)
+        .unwrap_or(Found::Whole)
 }
 
 #[cfg(test)]
@@ -90,14 +128,33 @@ mod tests {
         fs::write(temp.path().join("input.mp4"), "not ours").unwrap();
         let output = json!({"audio": dir.join("a.wav"), "more": [{"frames": dir.join("frames")}],
             "source": temp.path().join("input.mp4"), "text": "words"});
-        let recorded = record(&output, &dir);
-        assert!(whole(&recorded));
+        let recorded = record(&output, &dir, false);
+        assert_eq!(look(&recorded), Found::Whole);
         fs::remove_file(temp.path().join("input.mp4")).unwrap();
-        assert!(whole(&recorded), "only files of the run are looked at");
+        assert_eq!(look(&recorded), Found::Whole, "only files of the run are looked at");
         fs::write(dir.join("frames/2.jpg"), "other bytes").unwrap();
-        assert!(!whole(&recorded), "changed");
-        let recorded = record(&output, &dir);
+        assert_eq!(look(&recorded), Found::Changed);
+        let recorded = record(&output, &dir, false);
         fs::remove_file(dir.join("a.wav")).unwrap();
-        assert!(!whole(&recorded), "gone");
+        assert_eq!(look(&recorded), Found::Missing);
+    }
+
+    #[test]
+    fn req9_with_hashes_other_bytes_of_the_same_size_and_time_are_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.wav");
+        fs::write(&path, "one").unwrap();
+        let changed = path.metadata().unwrap().modified().unwrap();
+        let output = json!({"audio": path});
+        let (plain, hashed) = (record(&output, temp.path(), false), record(&output, temp.path(), true));
+        fs::write(&path, "two").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(changed)
+            .unwrap();
+        assert_eq!(look(&plain), Found::Whole);
+        assert_eq!(look(&hashed), Found::Changed);
     }
 }

@@ -3,8 +3,10 @@
 
 pub mod artifacts;
 mod delete;
+pub mod explain;
 pub mod foreign;
 pub mod input;
+mod request;
 mod submit;
 pub mod view;
 
@@ -20,7 +22,8 @@ use onceover_common::{
     wire::{CancelResponse, TaskView},
 };
 
-pub use submit::{Request, TakenOver};
+pub use request::Request;
+pub use submit::TakenOver;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -38,6 +41,10 @@ pub enum EngineError {
     UnknownTask(TaskId),
     #[error("task '{task}' has no stage '{node}'")]
     UnknownStage { task: TaskId, node: NodeName },
+    #[error(
+        "{node} has already succeeded under task '{task}' with other input, and this node refuses to answer with that or to replace it; use another task_id, or ask with \"reuse\": \"never\" to replace it"
+    )]
+    OtherInput { task: TaskId, node: NodeName },
     #[error("{0}")]
     Refused(String),
     #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]

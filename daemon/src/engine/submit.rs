@@ -1,117 +1,29 @@
-//! Submit: the decision of R1 to R5, and what surrounds it: checking the request, looking at a hit's files,
-//! taking over foreign results, and the answer.
-
-use std::sync::Arc;
+//! Submit: the decision of R1 to R5, and what surrounds it: looking at a hit's files, taking over foreign results, and
+//! the answer.
 
 use onceover_common::{
-    FieldError, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
-    catalog::{NodeSpec, ValueKind},
+    NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    catalog::NodeSpec,
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
 
-use super::{Engine, EngineError, artifacts, foreign::ForeignStage, input, view};
-use crate::catalog::is_placeholder;
-use crate::store::{Adoption, Decision, ForeignJson, StoreError, Submit};
+use super::{
+    Engine, EngineError, Request,
+    artifacts::{self, Found},
+    explain,
+    foreign::ForeignStage,
+    input, view,
+};
+use crate::store::{Adoption, Ask, Decision, ForeignJson, Looked, Question, StoreError, Submit, TaskRecords};
 
-/// A checked submit.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub task: TaskId,
-    pub node: Arc<NodeSpec>,
-    pub input: Map<String, Value>,
-    pub callback: Option<String>,
-    pub reuse: ReuseMode,
-}
+/// `input_data` and callback.
+type StoredRequest = (Map<String, Value>, Option<String>);
 
 /// A stage that changes with every look is somebody else's race, not ours to win.
-const ROUNDS: usize = 8;
+pub(super) const ROUNDS: usize = 8;
 
 impl Engine {
-    /// Checks a request as a client sent it (O4): nothing is stored for one that is refused.
-    pub fn check(&self, request: SubmitRequest) -> Result<Request, EngineError> {
-        let mut errors = Vec::new();
-        let task = match request.task_id.as_deref().map(TaskId::parse) {
-            None => Some(TaskId::generate()),
-            Some(Ok(task)) => Some(task),
-            Some(Err(error)) => {
-                errors.push(FieldError::new("task_id", error.to_string()));
-                None
-            }
-        };
-        let node = self.catalog.get(&request.task_name);
-        match node {
-            Some(node) => errors.extend(self.check_input(node, &request.input_data)),
-            None => {
-                let same_service: Vec<_> = self
-                    .catalog
-                    .iter()
-                    .map(|node| node.name.as_str())
-                    .filter(|name| name.split('.').next() == request.task_name.split('.').next())
-                    .collect();
-                let hint = if same_service.is_empty() {
-                    "GET /v1/tasks/supported-tasks lists them".to_owned()
-                } else {
-                    format!("there are {}", same_service.join(", "))
-                };
-                errors.push(FieldError::new(
-                    "task_name",
-                    format!(
-                        "there is no node '{}'; {hint}",
-                        request.task_name.chars().take(128).collect::<String>()
-                    ),
-                ));
-            }
-        }
-        let callback = match request.callback.as_deref().map(|url| self.guard.check_url(url)) {
-            None => None,
-            Some(Ok(url)) => Some(url.to_string()),
-            Some(Err(message)) => {
-                errors.push(FieldError::new("callback", message));
-                None
-            }
-        };
-        match (task, node) {
-            (Some(task), Some(node)) if errors.is_empty() => Ok(Request {
-                task,
-                node: Arc::new(node.clone()),
-                input: request.input_data,
-                callback,
-                reuse: request.reuse.unwrap_or_default(),
-            }),
-            _ => Err(EngineError::Invalid(errors)),
-        }
-    }
-
-    fn check_input(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<FieldError> {
-        let later = |field: &str| {
-            let name = field.strip_prefix("input_data.").unwrap_or(field);
-            input.get(name).is_some_and(is_placeholder)
-        };
-        // A reference to an earlier stage's output is resolved, and checked, when the run starts.
-        let mut errors = node.check_input(input);
-        errors.retain(|error| !later(&error.field));
-        for parameter in node
-            .parameters
-            .iter()
-            .filter(|parameter| parameter.kind == ValueKind::Path)
-        {
-            let Some(Value::String(path)) = input.get(&parameter.name) else {
-                continue;
-            };
-            if path.is_empty() || later(&parameter.name) {
-                continue;
-            }
-            if let Err(message) = self.roots.lexically_allowed(path) {
-                let field = format!("input_data.{}", parameter.name);
-                if errors.iter().all(|error| error.field != field) {
-                    errors.push(FieldError::new(field, message));
-                }
-            }
-        }
-        errors
-    }
-
     /// Decides, claims and answers.
     pub async fn submit(&self, request: &Request) -> Result<SubmitResponse, EngineError> {
         if self.draining.is_cancelled() {
@@ -120,6 +32,7 @@ impl Engine {
         let decided = self.decide(request).await;
         match &decided {
             Ok(response) => self.metrics.submitted(&response.reuse_info),
+            Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str()),
             Err(_) => self.metrics.undecided(request.node.name.as_str()),
         }
         decided
@@ -133,45 +46,37 @@ impl Engine {
         let folder = self.task_folder(&request.task).display().to_string();
         let run = RunId::generate();
         let delivery = format!("hit.{}", RunId::generate());
-        let (mut verified, mut broken, mut ignore) = (None, None, None::<String>);
+        let mut looked = Looked::default();
         for _ in 0..ROUNDS {
-            let decision = self
-                .store
-                .submit(&Submit {
+            let submit = Submit {
+                question: Question {
                     task: &request.task,
                     node: &node.name,
-                    mode: request.reuse,
-                    run: &run,
-                    queue: &node.queue,
-                    runner: node.runner.kind(),
-                    input: &whole,
-                    input_public: &shown,
+                    mode: request.mode(),
                     fingerprint: &fingerprint,
-                    path: &folder,
-                    callback: request.callback.as_deref(),
-                    delivery: &delivery,
-                    verified: verified.as_deref(),
-                    broken: broken.as_deref(),
-                    ignore: ignore.as_deref(),
-                })
-                .await?;
-            match decision {
-                Decision::Verify { token, artifacts } => {
-                    let intact = tokio::task::spawn_blocking(move || artifacts::whole(&artifacts))
-                        .await
-                        .map_err(|error| EngineError::Refused(format!("the files could not be looked at: {error}")))?;
-                    if intact {
-                        verified = Some(token)
-                    } else {
-                        broken = Some(token)
-                    }
-                }
-                Decision::Foreign(json) => match self.take_over(&request.task, node, &json).await? {
+                },
+                run: &run,
+                queue: &node.queue,
+                runner: node.runner.kind(),
+                input: &whole,
+                input_public: &shown,
+                path: &folder,
+                callback: request.callback.as_deref(),
+                delivery: &delivery,
+            };
+            match self.store.submit(&submit, &looked).await? {
+                Decision::Ask(Ask::Verify { token, artifacts }) => look_at_files(&mut looked, token, artifacts).await?,
+                Decision::Ask(Ask::Foreign(json)) => match self.take_over(&request.task, node, &json).await? {
                     TakenOver::Adopted => {}
-                    // There may be one under each spelling.
-                    TakenOver::Useless => ignore = Some(ignore.unwrap_or_default() + " " + &json.sha),
+                    TakenOver::Useless => looked.set_aside(&json.sha),
                     TakenOver::InFlight(state) => return Ok(joined(request, state, None)),
                 },
+                Decision::Refused => {
+                    return Err(EngineError::OtherInput {
+                        task: request.task.clone(),
+                        node: node.name.clone(),
+                    });
+                }
                 Decision::Hit { input_changed, records } => {
                     if request.callback.is_some() {
                         self.hub.outbox_grew();
@@ -201,7 +106,7 @@ impl Engine {
                     return Ok(SubmitResponse {
                         task_id: request.task.clone(),
                         status: TaskStatus::Pending,
-                        message: format!("queued: {}", started_because(&reason)),
+                        message: format!("queued: {}", explain::in_words(&reason)),
                         reuse_info: ReuseInfo {
                             reuse_hit: false,
                             task_name: node.name.to_string(),
@@ -229,35 +134,18 @@ impl Engine {
         reuse: ReuseMode,
     ) -> Result<SubmitResponse, EngineError> {
         let (records, _) = self.store.read(task).await?;
-        if records.is_empty() {
-            return Err(EngineError::UnknownTask(task.clone()));
-        }
         let newest = records
             .newest()
-            .or_else(|| records.stages.last().map(|(name, _)| name.clone()));
-        let newest = newest.or_else(|| records.foreign.last().map(|(name, _)| name.clone()));
-        let Some(node) = node.cloned().or(newest) else {
+            .or_else(|| records.stages.last().map(|(name, _)| name.clone()))
+            .or_else(|| records.foreign.last().map(|(name, _)| name.clone()));
+        let Some(node) = node.cloned().or(newest).filter(|_| !records.is_empty()) else {
             return Err(EngineError::UnknownTask(task.clone()));
         };
-        let unknown = || EngineError::UnknownStage {
-            task: task.clone(),
-            node: node.clone(),
-        };
-        let (input, callback) = match records.stage(&node) {
-            Some(record) => {
-                let input = serde_json::from_str(record.input())
-                    .map_err(|error| StoreError::Unexpected(format!("the stored request is broken: {error}")))?;
-                (input, record.callback())
-            }
-            None => {
-                let (_, json) = records
-                    .foreign
-                    .iter()
-                    .find(|(name, _)| *name == node)
-                    .ok_or_else(unknown)?;
-                let stage = ForeignStage::read(&node, json, self.store.options().ttl.as_secs(), Timestamp::now());
-                (stage.ok_or_else(unknown)?.input, None)
-            }
+        let Some((input, callback)) = self.stored_request(&records, &node)? else {
+            return Err(EngineError::UnknownStage {
+                task: task.clone(),
+                node,
+            });
         };
         let request = self.check(SubmitRequest {
             task_name: node.to_string(),
@@ -267,6 +155,27 @@ impl Engine {
             reuse: Some(reuse),
         })?;
         self.submit(&request).await
+    }
+
+    /// `input_data` and callback of a stage's newest request; None when the task has no such stage.
+    pub(super) fn stored_request(
+        &self,
+        records: &TaskRecords,
+        node: &NodeName,
+    ) -> Result<Option<StoredRequest>, StoreError> {
+        if let Some(record) = records.stage(node) {
+            let input = serde_json::from_str(record.input())
+                .map_err(|error| StoreError::Unexpected(format!("the stored request is broken: {error}")))?;
+            return Ok(Some((input, record.callback())));
+        }
+        let json = records
+            .foreign
+            .iter()
+            .find(|(name, _)| name == node)
+            .map(|(_, json)| json);
+        let stage =
+            json.and_then(|json| ForeignStage::read(node, json, self.store.options().ttl.as_secs(), Timestamp::now()));
+        Ok(stage.map(|stage| (stage.input, None)))
     }
 
     /// Makes a finished foreign result a record of ours.
@@ -330,6 +239,19 @@ enum Judged {
     InFlight(StageState),
 }
 
+/// Looks at the files of a hit and notes what was found.
+pub(super) async fn look_at_files(looked: &mut Looked, token: String, artifacts: String) -> Result<(), EngineError> {
+    let found = tokio::task::spawn_blocking(move || artifacts::look(&artifacts))
+        .await
+        .map_err(|error| StoreError::Unavailable(format!("the files of a result could not be looked at: {error}")))?;
+    match found {
+        Found::Whole => looked.verified = Some(token),
+        Found::Missing => looked.broken = Some((token, "artifact_missing")),
+        Found::Changed => looked.broken = Some((token, "artifact_changed")),
+    }
+    Ok(())
+}
+
 /// What became of a foreign result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenOver {
@@ -354,19 +276,5 @@ fn joined(request: &Request, state: StageState, run: Option<RunId>) -> SubmitRes
             ..ReuseInfo::default()
         },
         result: None,
-    }
-}
-
-fn started_because(reason: &str) -> &str {
-    match reason {
-        "absent" => "no earlier run of this node under this task",
-        "failed" => "the last run failed",
-        "cancelled" => "the last run was cancelled",
-        "empty_output" => "the last run succeeded without the output that counts",
-        "forced" => "asked to run whatever is stored",
-        "input_changed" => "the stored result came from other input",
-        "artifact_missing" => "files of the stored result are gone or changed",
-        "lost" => "another worker began it and was not heard of for two hours",
-        other => other,
     }
 }

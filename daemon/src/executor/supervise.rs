@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     catalog::resolve_input,
+    config::Verify,
     engine::{Engine, artifacts},
     store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError},
 };
@@ -38,6 +39,8 @@ pub struct ExecutorOptions {
     pub mark: String,
     pub slots: IndexMap<String, u32>,
     pub heartbeat: Duration,
+    /// How the files of results are recorded.
+    pub verify: Verify,
 }
 
 /// Between two writes of one run's progress.
@@ -407,7 +410,8 @@ impl Inner {
             let value = Value::Object(output);
             let text = value.to_string();
             let dir = context.dir.clone();
-            let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir))
+            let hashed = inner.options.verify == Verify::Hash;
+            let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
                 .await
                 .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?;
             Ok(Outcome::Success {

@@ -15,7 +15,7 @@ use std::{collections::HashMap, future::Future, time::Duration};
 
 use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, keys,
-    wire::{QueueInfo, QueuedRun, ReuseMode, ReuseTotals, TaskCounts},
+    wire::{QueueInfo, QueuedRun, ReuseTotals, TaskCounts},
 };
 use prometheus_client::metrics::histogram::Histogram;
 use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
@@ -86,11 +86,37 @@ pub struct Store {
     calls: Histogram,
 }
 
-/// One submit, as the script takes it.
-pub struct Submit<'a> {
+/// What reuse is decided by.
+pub struct Question<'a> {
     pub task: &'a TaskId,
     pub node: &'a NodeName,
-    pub mode: ReuseMode,
+    /// auto, never, strict, refuse or off.
+    pub mode: &'a str,
+    /// Fingerprint of the input.
+    pub fingerprint: &'a str,
+}
+
+/// What the daemon looked at because the store could not decide without.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// The result whose files are whole.
+    pub verified: Option<String>,
+    /// The result whose files are not, and why: `artifact_missing` or `artifact_changed`.
+    pub broken: Option<(String, &'static str)>,
+    /// Hashes of foreign JSONs that count as lost, blank-separated.
+    pub ignore: Option<String>,
+}
+
+impl Looked {
+    /// A foreign JSON counts as lost. There may be one under each spelling of the key.
+    pub fn set_aside(&mut self, sha: &str) {
+        self.ignore = Some(self.ignore.take().unwrap_or_default() + " " + sha);
+    }
+}
+
+/// One submit, as the script takes it.
+pub struct Submit<'a> {
+    pub question: Question<'a>,
     /// Id of the run, if one starts.
     pub run: &'a RunId,
     pub queue: &'a str,
@@ -98,19 +124,11 @@ pub struct Submit<'a> {
     /// The request's `input_data` as JSON, and the same with secrets hidden.
     pub input: &'a str,
     pub input_public: &'a str,
-    /// Fingerprint of the input.
-    pub fingerprint: &'a str,
     /// Folder of the task's files.
     pub path: &'a str,
     pub callback: Option<&'a str>,
     /// Id of the delivery, if this is a hit with a callback.
     pub delivery: &'a str,
-    /// The result whose files were looked at and are whole.
-    pub verified: Option<&'a str>,
-    /// The result whose files were looked at and are not whole.
-    pub broken: Option<&'a str>,
-    /// Foreign JSONs that count as lost, by their hashes.
-    pub ignore: Option<&'a str>,
 }
 
 /// The decision of a submit (R2-R4).
@@ -127,13 +145,36 @@ pub enum Decision {
         reason: String,
         run: RunId,
     },
-    /// A hit, if its files are still there: look, and ask again.
-    Verify {
-        token: String,
-        artifacts: String,
-    },
-    /// Somebody else wrote this stage: adopt or ignore it, and ask again.
+    /// The result came from other input, and the node's policy refuses that.
+    Refused,
+    Ask(Ask),
+}
+
+/// What has to be looked at before a decision; then ask again.
+pub enum Ask {
+    /// A hit, if these files are still there.
+    Verify { token: String, artifacts: String },
+    /// Somebody else wrote this stage.
     Foreign(ForeignJson),
+}
+
+/// How a submit would be decided now.
+pub enum Explained {
+    Hit {
+        input_changed: bool,
+        record: StageRecord,
+    },
+    /// With the number of runs before it in the queue; None while it runs.
+    InFlight {
+        record: StageRecord,
+        position: Option<u64>,
+    },
+    Run {
+        reason: String,
+        record: Option<StageRecord>,
+    },
+    Refused,
+    Ask(Ask),
 }
 
 /// A run taken by [`Store::claim`].
@@ -371,30 +412,41 @@ impl Store {
         answer
     }
 
+    fn question<'a>(&'a self, question: &Question<'a>, looked: &'a Looked) -> Args<'a> {
+        self.args()
+            .with("task", question.task.as_str())
+            .with("name", question.node.as_str())
+            .with("mode", question.mode)
+            .with("fp", question.fingerprint)
+            .with_some("verified", looked.verified.as_deref())
+            .with_some("broken", looked.broken.as_ref().map(|(token, _)| token.as_str()))
+            .with_some("broken_how", looked.broken.as_ref().map(|(_, how)| *how))
+            .with_some("ignore", looked.ignore.as_deref())
+    }
+
     /// Decides reuse and claims the stage in one step (R5).
-    pub async fn submit(&self, submit: &Submit<'_>) -> Result<Decision, StoreError> {
+    pub async fn submit(&self, submit: &Submit<'_>, looked: &Looked) -> Result<Decision, StoreError> {
         let callback = submit.callback.map_or_else(|| "null".to_owned(), json_string);
         let args = self
-            .args()
-            .with("task", submit.task.as_str())
-            .with("name", submit.node.as_str())
-            .with("mode", submit.mode.as_str())
+            .question(&submit.question, looked)
             .with("run", submit.run.as_str())
             .with("queue", submit.queue)
             .with("runner", submit.runner)
             .with("input", submit.input)
             .with("input_pub", submit.input_public)
-            .with("fp", submit.fingerprint)
             .with("path", json_string(submit.path))
             .with("callback", callback)
             .with_some("url", submit.callback)
             .with("hit_delivery", submit.delivery)
-            .with_some("verified", submit.verified)
-            .with_some("broken", submit.broken)
-            .with_some("ignore", submit.ignore)
             .with("names", self.names.as_str());
         let answer: Vec<redis::Value> = self.run(&scripts::SUBMIT, args).await?;
         record::decision(answer)
+    }
+
+    /// Says how a submit would be decided now, and changes nothing.
+    pub async fn explain(&self, question: &Question<'_>, looked: &Looked) -> Result<Explained, StoreError> {
+        let answer: Vec<redis::Value> = self.run(&scripts::EXPLAIN, self.question(question, looked)).await?;
+        record::explained(answer)
     }
 
     /// One task: its own stages and what foreign workers wrote (S2), with the last sequence number.

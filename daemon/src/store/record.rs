@@ -9,7 +9,7 @@ use onceover_common::{
 use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
 
-use super::{Decision, Deletion, Page, Removed, StoreError};
+use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError};
 
 /// The record of one stage (`onceover:stage:<task>:<node>`).
 #[derive(Debug, Clone)]
@@ -288,17 +288,59 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
                 run: parse(&run)?,
             }
         }
-        "verify" => Decision::Verify {
+        "refuse" => Decision::Refused,
+        "verify" | "foreign" => Decision::Ask(ask(&kind, next)?),
+        other => return Err(unexpected(format!("the submit script answered '{other}'"))),
+    })
+}
+
+fn ask(kind: &str, mut next: impl FnMut() -> Value) -> Result<Ask, StoreError> {
+    Ok(match kind {
+        "verify" => Ask::Verify {
             token: convert(next())?,
             artifacts: convert(next())?,
         },
-        "foreign" => Decision::Foreign(ForeignJson {
+        _ => Ask::Foreign(ForeignJson {
             key: convert(next())?,
             sha: convert(next())?,
             ttl: convert(next())?,
             json: convert(next())?,
         }),
-        other => return Err(unexpected(format!("the submit script answered '{other}'"))),
+    })
+}
+
+pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
+    let mut answer = answer.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    let kind: String = convert(next())?;
+    let record = |fields: Value| StageRecord::from_fields(convert(fields)?);
+    Ok(match kind.as_str() {
+        "hit" => {
+            let changed: String = convert(next())?;
+            Explained::Hit {
+                input_changed: changed == "true",
+                record: record(next())?,
+            }
+        }
+        "join" => {
+            let record = record(next())?;
+            let position: i64 = convert(next())?;
+            Explained::InFlight {
+                record,
+                position: u64::try_from(position).ok(),
+            }
+        }
+        "run" => {
+            let reason = convert(next())?;
+            let fields: HashMap<String, String> = convert(next())?;
+            let record = (!fields.is_empty())
+                .then(|| StageRecord::from_fields(fields))
+                .transpose()?;
+            Explained::Run { reason, record }
+        }
+        "refuse" => Explained::Refused,
+        "verify" | "foreign" => Explained::Ask(ask(&kind, next)?),
+        other => return Err(unexpected(format!("the explain script answered '{other}'"))),
     })
 }
 

@@ -18,7 +18,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "view" "foreign" "submit";
+    SUBMIT = "view" "foreign" "decide" "submit";
+    EXPLAIN = "foreign" "decide" "explain";
     READ = "view" "read";
     CLAIM = "claim";
     BEAT = "beat";

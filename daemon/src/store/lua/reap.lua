@@ -18,6 +18,8 @@ for _, member in ipairs(members) do
       taken = taken + 1
       local lost = tonumber(r.lost or 0) + (A.handed_back and 0 or 1)
       if lost >= tonumber(A.max_lost) then
+        r.given_up = '1'
+        call('HSET', stage_key(t, n), 'given_up', '1')
         end_run(t, n, r, 'FAILED', { error = A.error, error_short = A.error_short })
       else
         change(t, n, r, { state = 'PENDING', owner = false, lease = false, started = false, progress = false,

@@ -4,39 +4,15 @@
 --   {'run', reason, run, seq}    a run was queued
 --   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
+--   {'refuse'}                   the result came from other input, and the node's policy refuses that
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
--- (JSON), url, hit_delivery, verified, broken, ignore (shas of foreign JSONs that count as lost), names.
+-- (JSON), url, hit_delivery, verified, broken, broken_how (artifact_missing or
+-- artifact_changed), ignore (shas of foreign JSONs that count as lost), names.
 
 local t, n = A.task, A.name
 local r = load(t, n)
-
-local found = foreign_stage(t, n, r)
-if found then return { 'foreign', unpack(found) } end
-
--- Decide.
-
-local reason
-if not r then
-  reason = 'absent'
-elseif r.state == 'FAILED' then
-  reason = 'failed'
-elseif r.state == 'CANCELLED' then
-  reason = 'cancelled'
-elseif r.state == 'SUCCESS' then
-  local token = (r.res_run or '') .. '/' .. (r.res_attempt or '')
-  if r.res_reusable ~= '1' then
-    reason = 'empty_output'
-  elseif A.mode == 'never' then
-    reason = 'forced'
-  elseif A.mode == 'strict' and r.res_fp ~= A.fp then
-    reason = 'input_changed'
-  elseif A.broken == token then
-    reason = 'artifact_missing'
-  elseif r.res_artifacts and r.res_artifacts ~= '[]' and A.verified ~= token then
-    return { 'verify', token, r.res_artifacts }
-  end
-end
-if A.ignore and reason == 'absent' then reason = 'lost' end
+local reason, ask = decide(t, n, r)
+if ask then return ask end
 
 -- From here on it is written.
 
@@ -59,7 +35,7 @@ end
 
 if not reason then
   local saved = r.res_duration_ms or '0'
-  local changed = (r.res_fp and A.fp and r.res_fp ~= A.fp) and 'true' or 'false'
+  local changed = input_changed(r)
   change(t, n, r, { hits = int(tonumber(r.hits or 0) + 1), saved_ms = int(tonumber(r.saved_ms or 0) + tonumber(saved)),
     callback_status = A.url and 'pending' or nil })
   call('HINCRBY', STATS, 'hits', 1)
@@ -79,11 +55,11 @@ local before = r and r.state
 r = r or { rev = '0', created = int(NOW) }
 local order = call('INCR', 'onceover:order')
 -- A standing success stays readable, and comes back if this run does not succeed.
-local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed')) and '1' or '0'
+local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed' or reason == 'policy_off')) and '1' or '0'
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
   queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
-  error = false, error_short = false, owner = false, lease = false, lost = false, input = A.input, input_pub = A.input_pub,
+  error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false, input = A.input, input_pub = A.input_pub,
   fp = A.fp, path = A.path, callback = A.callback, seen = false, seen_older = sha_at(older_key(t, n)) or false,
   res_input = restore == '1' and r.input or false, runs = int(tonumber(r.runs or 0) + 1) }
 if A.url then

@@ -1,0 +1,162 @@
+//! Why a stage would be reused, or would run: the decision of a submit, without its effects (R8).
+
+use onceover_common::{
+    NodeName, StageState, TaskId, Timestamp,
+    catalog::NodeSpec,
+    wire::{ReuseDecision, ReuseExplanation, ReuseMode},
+};
+
+use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
+use crate::store::{Ask, Explained, ForeignJson, Looked, Question, StoreError};
+
+/// A reason code as the rest of a sentence.
+pub fn in_words(reason: &str) -> &str {
+    match reason {
+        "hit" => "the stage has succeeded and its output counts",
+        "in_flight" => "a run of it is under way",
+        "absent" => "no earlier run of this node under this task",
+        "failed" => "the last run failed",
+        "cancelled" => "the last run was cancelled",
+        "empty_output" => "the last run succeeded without the output that counts",
+        "forced" => "asked to run whatever is stored",
+        "input_changed" => "the stored result came from other input",
+        "artifact_missing" => "files of the stored result are gone",
+        "artifact_changed" => "files of the stored result have changed since",
+        "lost" => "the last run was lost: whoever ran it was not heard of any more",
+        "policy_off" => "the results of this node are not reused, by its configuration",
+        other => other,
+    }
+}
+
+impl Engine {
+    /// How `POST /v1/tasks` with the stage's stored request would be decided now.
+    pub async fn explain(
+        &self,
+        task: &TaskId,
+        name: &NodeName,
+        reuse: Option<ReuseMode>,
+    ) -> Result<ReuseExplanation, EngineError> {
+        let Some(node) = self.catalog.get(name.as_str()) else {
+            return Err(EngineError::UnknownStage {
+                task: task.clone(),
+                node: name.clone(),
+            });
+        };
+        let (records, _) = self.store.read(task).await?;
+        let stored = self.stored_request(&records, name)?;
+        let request = stored.map(|(input, _)| input).unwrap_or_default();
+        let fingerprint = input::fingerprint(&request);
+        let mode = reuse.map_or(node.reuse.as_str(), ReuseMode::as_str);
+        let question = Question {
+            task,
+            node: name,
+            mode,
+            fingerprint: &fingerprint,
+        };
+        let mut looked = Looked::default();
+        for _ in 0..submit::ROUNDS {
+            match self.store.explain(&question, &looked).await? {
+                Explained::Ask(Ask::Verify { token, artifacts }) => {
+                    submit::look_at_files(&mut looked, token, artifacts).await?;
+                }
+                Explained::Ask(Ask::Foreign(json)) => match self.explain_foreign(&question, node, &json) {
+                    Some(explained) => return Ok(explained),
+                    None => looked.set_aside(&json.sha),
+                },
+                Explained::Hit { input_changed, record } => {
+                    return Ok(ReuseExplanation {
+                        run_id: record.run(),
+                        input_changed: Some(input_changed),
+                        cached_at: record.result_ended(),
+                        saved_seconds: Some(record.result_duration()),
+                        ..answer(&question, node, ReuseDecision::Hit, "hit")
+                    });
+                }
+                Explained::InFlight { record, position } => {
+                    return Ok(ReuseExplanation {
+                        run_id: record.run(),
+                        stage_status: Some(record.state),
+                        queue_position: position.map(|before| before + 1),
+                        started_because: record.summary().reason,
+                        ..answer(&question, node, ReuseDecision::Join, "in_flight")
+                    });
+                }
+                Explained::Run { reason, record } => {
+                    return Ok(ReuseExplanation {
+                        run_id: record.as_ref().and_then(|record| record.run()),
+                        stage_status: record.as_ref().map(|record| record.state),
+                        error: record.as_ref().and_then(|record| record.error()),
+                        ..answer(&question, node, ReuseDecision::Run, &reason)
+                    });
+                }
+                Explained::Refused => {
+                    return Ok(ReuseExplanation {
+                        input_changed: Some(true),
+                        ..answer(&question, node, ReuseDecision::Refuse, "input_changed")
+                    });
+                }
+            }
+        }
+        Err(StoreError::Unavailable(format!("{name} of '{task}' changed while it was looked at; try again")).into())
+    }
+
+    /// A submit would take a foreign result over first; what it would then decide. None: it would set it aside.
+    fn explain_foreign(
+        &self,
+        question: &Question<'_>,
+        node: &NodeSpec,
+        json: &ForeignJson,
+    ) -> Option<ReuseExplanation> {
+        let now = Timestamp::now();
+        let stage = ForeignStage::read(question.node, json, self.store.options().ttl.as_secs(), now)?;
+        if stage.is_lost(now) {
+            return None;
+        }
+        let empty = || !node.output_is_reusable(&stage.output);
+        let (decision, reason) = match (stage.state, question.mode) {
+            (StageState::Pending | StageState::Running, _) => (ReuseDecision::Join, "in_flight"),
+            (StageState::Failed, _) => (ReuseDecision::Run, "failed"),
+            (StageState::Cancelled, _) => (ReuseDecision::Run, "cancelled"),
+            (StageState::Success, _) if empty() => (ReuseDecision::Run, "empty_output"),
+            (StageState::Success, "never") => (ReuseDecision::Run, "forced"),
+            (StageState::Success, "off") => (ReuseDecision::Run, "policy_off"),
+            // What it was made from is not known, and unknown is never equal.
+            (StageState::Success, "strict") => (ReuseDecision::Run, "input_changed"),
+            (StageState::Success, "refuse") => (ReuseDecision::Refuse, "input_changed"),
+            (StageState::Success, _) => (ReuseDecision::Hit, "hit"),
+        };
+        Some(ReuseExplanation {
+            stage_status: Some(stage.state),
+            cached_at: (decision == ReuseDecision::Hit).then_some(stage.written),
+            saved_seconds: (decision == ReuseDecision::Hit).then_some(stage.duration),
+            error: stage.error.clone(),
+            ..answer(question, node, decision, reason)
+        })
+    }
+}
+
+fn answer(question: &Question<'_>, node: &NodeSpec, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
+    let verdict = match decision {
+        ReuseDecision::Hit => "would be reused",
+        ReuseDecision::Join => "would be waited for",
+        ReuseDecision::Run => "would run",
+        ReuseDecision::Refuse => "would be refused",
+    };
+    ReuseExplanation {
+        task_id: question.task.clone(),
+        task_name: question.node.clone(),
+        mode: question.mode.to_owned(),
+        decision,
+        reason: reason.to_owned(),
+        message: format!("{verdict}: {}", in_words(reason)),
+        reuse_fields: node.reuse_fields.clone(),
+        run_id: None,
+        stage_status: None,
+        queue_position: None,
+        started_because: None,
+        input_changed: None,
+        cached_at: None,
+        saved_seconds: None,
+        error: None,
+    }
+}

@@ -1,0 +1,114 @@
+//! A submit request, checked: what is refused here is stored nowhere (O4).
+
+use std::sync::Arc;
+
+use onceover_common::{
+    FieldError, TaskId,
+    catalog::{NodeSpec, ValueKind},
+    wire::{ReuseMode, SubmitRequest},
+};
+use serde_json::{Map, Value};
+
+use super::{Engine, EngineError};
+use crate::catalog::is_placeholder;
+
+/// A checked submit.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub task: TaskId,
+    pub node: Arc<NodeSpec>,
+    pub input: Map<String, Value>,
+    pub callback: Option<String>,
+    /// What the request said about reuse; the node's policy when it said nothing.
+    pub reuse: Option<ReuseMode>,
+}
+
+impl Request {
+    /// How a stored result is to be treated, as the store takes it.
+    pub fn mode(&self) -> &'static str {
+        self.reuse.map_or(self.node.reuse.as_str(), ReuseMode::as_str)
+    }
+}
+
+impl Engine {
+    /// Checks a request as a client sent it (O4): nothing is stored for one that is refused.
+    pub fn check(&self, request: SubmitRequest) -> Result<Request, EngineError> {
+        let mut errors = Vec::new();
+        let task = match request.task_id.as_deref().map(TaskId::parse) {
+            None => Some(TaskId::generate()),
+            Some(Ok(task)) => Some(task),
+            Some(Err(error)) => {
+                errors.push(FieldError::new("task_id", error.to_string()));
+                None
+            }
+        };
+        let node = self.catalog.get(&request.task_name);
+        match node {
+            Some(node) => errors.extend(self.check_input(node, &request.input_data)),
+            None => {
+                let same_service: Vec<_> = self
+                    .catalog
+                    .iter()
+                    .map(|node| node.name.as_str())
+                    .filter(|name| name.split('.').next() == request.task_name.split('.').next())
+                    .collect();
+                let hint = if same_service.is_empty() {
+                    "GET /v1/tasks/supported-tasks lists them".to_owned()
+                } else {
+                    format!("there are {}", same_service.join(", "))
+                };
+                errors.push(FieldError::new(
+                    "task_name",
+                    format!(
+                        "there is no node '{}'; {hint}",
+                        request.task_name.chars().take(128).collect::<String>()
+                    ),
+                ));
+            }
+        }
+        let callback = match request.callback.as_deref().map(|url| self.guard.check_url(url)) {
+            None => None,
+            Some(Ok(url)) => Some(url.to_string()),
+            Some(Err(message)) => {
+                errors.push(FieldError::new("callback", message));
+                None
+            }
+        };
+        match (task, node) {
+            (Some(task), Some(node)) if errors.is_empty() => Ok(Request {
+                task,
+                node: Arc::new(node.clone()),
+                input: request.input_data,
+                callback,
+                reuse: request.reuse,
+            }),
+            _ => Err(EngineError::Invalid(errors)),
+        }
+    }
+
+    fn check_input(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<FieldError> {
+        // A reference to an earlier stage's output is resolved, and its value checked, when the run starts.
+        let refers = |name: &str| input.get(name).is_some_and(is_placeholder);
+        let mut errors = node.check_input(input);
+        errors.retain(|error| !error.field.strip_prefix("input_data.").is_some_and(refers));
+        for parameter in node
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.kind == ValueKind::Path)
+        {
+            let Some(Value::String(path)) = input.get(&parameter.name) else {
+                continue;
+            };
+            if path.is_empty() || refers(&parameter.name) {
+                continue;
+            }
+            if let Err(message) = self.roots.lexically_allowed(path) {
+                let field = format!("input_data.{}", parameter.name);
+                if errors.iter().all(|error| error.field != field) {
+                    errors.push(FieldError::new(field, message));
+                }
+            }
+        }
+        errors
+    }
+}

@@ -1,0 +1,13 @@
+-- Says how a submit would be decided now, and changes nothing. Arguments: as submit's for the decision. Answers
+-- {'hit', input_changed, record}, {'join', record}, {'run', reason, record or {}}, or 'verify' and 'foreign' as submit.
+
+local t, n = A.task, A.name
+local r = load(t, n)
+local reason, ask = decide(t, n, r)
+if ask then return ask end
+local flat = call('HGETALL', stage_key(t, n))
+if reason then return { 'run', reason, flat } end
+if in_flight(r.state) then
+  return { 'join', flat, call('ZRANK', queue_key(r.queue), queue_member(t, n)) or -1 }
+end
+return { 'hit', input_changed(r), flat }

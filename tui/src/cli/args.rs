@@ -1,0 +1,168 @@
+//! The arguments of `onceover`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use onceover_common::{NodeName, TaskId, wire::ReuseMode};
+
+use crate::actions::{Key, parse_keys};
+
+/// Every task's stages live, what waits and why, what reuse saved; resubmit, cancel and delete from the
+/// keyboard. Without a terminal it prints the tree.
+#[derive(Debug, Parser)]
+#[command(name = "onceover", version, args_conflicts_with_subcommands = false)]
+pub struct Args {
+    /// Where the daemon listens.
+    #[arg(
+        long,
+        global = true,
+        env = "ONCEOVER_DAEMON",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8788"
+    )]
+    pub daemon: String,
+    /// The Redis to follow, instead of the one the daemon names.
+    #[arg(
+        long,
+        global = true,
+        env = "ONCEOVER_REDIS",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub redis: Option<String>,
+    /// Folder for the program's own log [default: onceover below the user's state folder].
+    #[arg(long, global = true, env = "ONCEOVER_LOG_DIR", value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Open with the cursor on this task.
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<TaskId>,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the tasks and their stages, or those of one task.
+    Tree(Tree),
+    /// Ask for a node to be run, or its finished result.
+    Submit(Submit),
+    /// Print events as JSON lines, of everything or of one task until it ends.
+    Watch(Watch),
+    /// Print one frame of the dashboard as text.
+    Snapshot(Frame),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Tree {
+    /// Only this task.
+    pub task: Option<TaskId>,
+    /// As JSON: the list of tasks, or the view of the one.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Submit {
+    /// The node, such as ffmpeg.extract_audio.
+    pub node: NodeName,
+    /// The task it belongs to; left out, a new one.
+    #[arg(long, value_name = "ID")]
+    pub task: Option<TaskId>,
+    /// All of the input: a JSON object.
+    #[arg(long, value_name = "JSON", conflicts_with = "set")]
+    pub input: Option<String>,
+    /// One field of the input; the value is JSON where it reads as JSON, else text.
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., action = clap::ArgAction::Append)]
+    pub set: Vec<String>,
+    /// URL that gets the result.
+    #[arg(long, value_name = "URL")]
+    pub callback: Option<String>,
+    /// What an earlier result is worth.
+    #[arg(long, value_enum)]
+    pub reuse: Option<Reuse>,
+    /// Wait for the end; exit 1 when it was no success.
+    #[arg(long)]
+    pub wait: bool,
+    /// Print the answer as JSON; with --wait as it is when the run has ended.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Reuse {
+    /// Take a finished result, also when its input differs.
+    Auto,
+    /// Run, whatever is stored.
+    Never,
+    /// Take only a result of the same input.
+    Strict,
+}
+
+impl From<Reuse> for ReuseMode {
+    fn from(reuse: Reuse) -> Self {
+        match reuse {
+            Reuse::Auto => Self::Auto,
+            Reuse::Never => Self::Never,
+            Reuse::Strict => Self::Strict,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Watch {
+    /// Only this task, and only until nothing of it waits or runs; exit 1 when that was no success.
+    pub task: Option<TaskId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Frame {
+    /// Columns and rows.
+    #[arg(long, value_name = "WxH", default_value = "120x36", value_parser = size)]
+    pub size: (u16, u16),
+    /// Keys to press first, such as "jj<enter>": <enter> <esc> <tab> <space> <up> <down> <c-d> <lt> ...
+    #[arg(long, value_name = "KEYS", default_value = "", value_parser = keys)]
+    pub keys: Keys,
+    /// Put the cursor on this task first.
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<TaskId>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Keys(pub Vec<Key>);
+
+fn keys(text: &str) -> Result<Keys, String> {
+    parse_keys(text).map(Keys)
+}
+
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let parsed = text
+        .split_once('x')
+        .and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
+    match parsed {
+        Some((columns @ 1..=500, rows @ 1..=500)) => Ok((columns, rows)),
+        _ => Err("a size is COLUMNSxROWS, each from 1 to 500, such as 120x36".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        let args = Args::parse_from(["onceover", "tree", "demo", "--daemon", "http://h:1"]);
+        assert_eq!(args.daemon, "http://h:1");
+        let args = Args::parse_from(["onceover", "--task", "demo"]);
+        assert_eq!(args.task.unwrap().as_str(), "demo");
+        let args = Args::parse_from(["onceover", "submit", "a.b", "--set", "x=1", "y=two", "--set", "z=3"]);
+        assert!(matches!(args.command, Some(Command::Submit(submit)) if submit.set.len() == 3));
+        assert!(Args::try_parse_from(["onceover", "snapshot", "--size", "0x5"]).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! `onceover snapshot`: one frame as text. Keys are applied as the dashboard would, but nothing is changed.
+
+use onceover_common::{Timestamp, client::Client};
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{Outcome, args::Frame, print};
+use crate::{
+    driver, feed,
+    model::{Missing, Model, Source},
+    theme::Theme,
+    update::{Call, Effect, Event, update},
+    view::{text, view},
+};
+
+pub async fn run(client: &Client, args: Frame) -> Outcome {
+    let now = Timestamp::now();
+    let mut model = Model::new(client.base(), now, args.size);
+    model.theme = Theme { mono: true };
+    model.tz = jiff::tz::TimeZone::system();
+    model.read_only = true;
+    // Nothing is followed, so there is no way of following to speak of.
+    model.source = Source::PubSub;
+    model.wanted = args.task;
+    let read = feed::read_snapshot(client).await;
+    let there = read.is_ok();
+    let event = match read {
+        Ok(snapshot) => Event::Snapshot(Box::new(snapshot)),
+        Err(error) => Event::Lost {
+            missing: if error.status() == Some(503) {
+                Missing::Redis
+            } else {
+                Missing::Daemon
+            },
+            reason: feed::short_reason(&error),
+            retry_in_ms: 0,
+        },
+    };
+    update(&mut model, event);
+    for key in args.keys.0 {
+        let effects = update(&mut model, Event::Key(key));
+        do_reads(client, &mut model, effects).await;
+        let effects = update(&mut model, Event::Time(now));
+        do_reads(client, &mut model, effects).await;
+    }
+    // The detail is fetched once the cursor has rested.
+    for rest_ms in [0, 200] {
+        let later = Timestamp::from_millis(now.as_millis() + rest_ms);
+        let effects = update(&mut model, Event::Time(later));
+        do_reads(client, &mut model, effects).await;
+    }
+    let mut buffer = Buffer::empty(Rect::new(0, 0, args.size.0, args.size.1));
+    view(&model, &mut buffer);
+    print(&text::lines_of(&buffer).join("\n"))?;
+    Ok(there)
+}
+
+/// Does the effects that read; a printed frame does no others.
+async fn do_reads(client: &Client, model: &mut Model, effects: Vec<Effect>) {
+    for effect in effects {
+        let (id, call) = match effect {
+            Effect::Call {
+                id,
+                call: call @ (Call::Stage { .. } | Call::Task { .. } | Call::Log { .. } | Call::Queues),
+            } => (id, call),
+            Effect::FollowLog { id, task, node } => (id, Call::Log { task, node }),
+            _ => continue,
+        };
+        let reply = driver::answer(client, call).await;
+        update(model, Event::Reply { id, reply });
+    }
+}

@@ -1,0 +1,115 @@
+//! `onceover submit`: one request, and with `--wait` its end.
+
+use onceover_common::{
+    StageState,
+    client::Client,
+    wire::{SubmitRequest, SubmitResponse},
+};
+use serde_json::{Map, Value};
+
+use super::{Failure, Outcome, args::Submit, print, watch};
+use crate::{
+    theme::{glyph, word},
+    view::{figures, text},
+};
+
+pub async fn run(client: &Client, args: Submit) -> Outcome {
+    let request = SubmitRequest {
+        task_name: args.node.to_string(),
+        task_id: args.task.as_ref().map(ToString::to_string),
+        callback: args.callback.clone(),
+        input_data: input(&args)?,
+        reuse: args.reuse.map(Into::into),
+    };
+    let mut response = client.submit(&request).await?;
+    if !args.json {
+        print(&sentence(&response))?;
+        print(&format!("reuse_info  {}", serde_json::to_string(&response.reuse_info)?))?;
+    }
+    if !args.wait {
+        if args.json {
+            print(&serde_json::to_string_pretty(&response)?)?;
+        }
+        return Ok(true);
+    }
+    let state = if response.status.in_flight() {
+        watch::until_end(client, &response.task_id, Some(&args.node), |_| Ok(())).await?
+    } else {
+        StageState::Success
+    };
+    let view = client.status(&response.task_id, Some(&args.node)).await?;
+    if args.json {
+        // The answer as it would be now that the run has ended.
+        response.status = state.into();
+        response.result = Some(Box::new(view));
+        print(&serde_json::to_string_pretty(&response)?)?;
+    } else if let Some(stage) = view.stages.get(&args.node) {
+        let error = stage.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+        let line = format!(
+            "{} {} after {}{error}",
+            glyph(state),
+            word(state),
+            figures::long(stage.duration)
+        );
+        // Of a hit there is nothing new to tell.
+        if response.status.in_flight() {
+            print(&text::harmless(&line))?;
+        }
+        if state == StageState::Success {
+            print(&format!("output      {}", stage.output.get()))?;
+        }
+        let stages: Vec<_> = view
+            .stages
+            .iter()
+            .map(|(node, stage)| format!("{} {node}", glyph(stage.status)))
+            .collect();
+        print(&format!("stages      {}", stages.join("   ")))?;
+    }
+    Ok(state == StageState::Success)
+}
+
+/// The daemon's sentence, and what the decision was.
+fn sentence(response: &SubmitResponse) -> String {
+    let info = &response.reuse_info;
+    let decision = if info.reuse_hit && info.state.is_none() {
+        let saved = info
+            .saved_seconds
+            .map_or(String::new(), |saved| format!(", {} saved", figures::long(saved)));
+        let changed = if info.input_changed == Some(true) {
+            ", though its input differs"
+        } else {
+            ""
+        };
+        format!("↺ reused{saved}{changed}")
+    } else if info.reuse_hit {
+        "↺ joined the run in flight".into()
+    } else {
+        format!("◌ {}", info.reason.as_deref().unwrap_or("queued"))
+    };
+    text::harmless(&format!(
+        "{}  {}  {decision}  {}",
+        response.task_id, info.task_name, response.message
+    ))
+}
+
+fn input(args: &Submit) -> Result<Map<String, Value>, Failure> {
+    if let Some(json) = &args.input {
+        return match serde_json::from_str(json) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(Failure::new(
+                "--input: a JSON object is needed, such as '{\"video_path\": \"/videos/a.mp4\"}'",
+            )),
+            Err(error) => Err(Failure::new(format!("--input is not JSON: {error}"))),
+        };
+    }
+    let mut object = Map::new();
+    for field in &args.set {
+        let (key, value) = field
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| Failure::new(format!("--set {field}: KEY=VALUE is needed")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        object.insert(key.to_owned(), value);
+    }
+    Ok(object)
+}

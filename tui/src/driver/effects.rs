@@ -1,0 +1,127 @@
+//! Does what the state machine asks for: calls to the daemon, logs followed. Each call is a task of its
+//! own, so that none waits for another, and each answer comes back as an event.
+
+use futures_util::StreamExt;
+use onceover_common::client::{Client, ClientError};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    feed::{Request, short_reason},
+    update::{Call, Effect, Event, Refusal, Reply},
+};
+
+/// Bytes of a finished stage's log that are read.
+const LOG_TAIL: u64 = 16 * 1024;
+
+pub struct Runner {
+    client: Client,
+    events: mpsc::Sender<Event>,
+    feed: mpsc::Sender<Request>,
+    log: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    pub fn new(client: Client, events: mpsc::Sender<Event>, feed: mpsc::Sender<Request>) -> Self {
+        Self {
+            client,
+            events,
+            feed,
+            log: None,
+        }
+    }
+
+    /// Starts the effect; those that are the terminal's are none of these.
+    pub async fn run(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reread => {
+                // A full queue holds the same request already.
+                let _ = self.feed.try_send(Request::Reread);
+            }
+            Effect::Call { id, call } => {
+                let (client, events) = (self.client.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let reply = answer(&client, call).await;
+                    let _ = events.send(Event::Reply { id, reply }).await;
+                });
+            }
+            Effect::FollowLog { id, task, node } => {
+                self.stop_log();
+                let (client, events) = (self.client.clone(), self.events.clone());
+                self.log = Some(tokio::spawn(async move {
+                    let error = match client.log_follow(&task, &node, 0).await {
+                        Err(error) => Some(short_reason(&error)),
+                        Ok(stream) => {
+                            let mut stream = std::pin::pin!(stream);
+                            loop {
+                                match stream.next().await {
+                                    None => break None,
+                                    Some(Err(error)) => break Some(short_reason(&error)),
+                                    Some(Ok(bytes)) => {
+                                        if events.send(Event::LogChunk { id, bytes }).await.is_err() {
+                                            return;
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    };
+                    let _ = events.send(Event::LogEnd { id, error }).await;
+                }));
+            }
+            Effect::StopLog => self.stop_log(),
+            Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
+        }
+    }
+
+    fn stop_log(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.abort();
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop_log();
+    }
+}
+
+/// One call to the daemon and its answer.
+pub async fn answer(client: &Client, call: Call) -> Reply {
+    match call {
+        Call::Stage { task, node } => {
+            Reply::Stage(client.status(&task, Some(&node)).await.map(Box::new).map_err(refusal))
+        }
+        Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(refusal)),
+        Call::Log { task, node } => {
+            Reply::Log(match client.log_tail(&task, &node, LOG_TAIL).await {
+                // A stage written by another worker has no log here.
+                Err(error) if error.status() == Some(404) => Ok(bytes::Bytes::new()),
+                other => other.map_err(refusal),
+            })
+        }
+        Call::Queues => Reply::Queues(client.queues().await.map_err(refusal)),
+        Call::Resubmit { task, node, reuse } => Reply::Submitted(
+            client
+                .resubmit(&task, &node, reuse)
+                .await
+                .map(Box::new)
+                .map_err(refusal),
+        ),
+        Call::Cancel { task, node } => Reply::Cancelled(
+            match &node {
+                Some(node) => client.cancel_stage(&task, node).await,
+                None => client.cancel(&task).await,
+            }
+            .map_err(refusal),
+        ),
+        Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(refusal)),
+    }
+}
+
+fn refusal(error: ClientError) -> Refusal {
+    Refusal {
+        status: error.status(),
+        text: short_reason(&error),
+    }
+}

@@ -1,0 +1,124 @@
+//! The dashboard as a running program: terminal, input, effects, feed, and the loop that ties them to the
+//! state machine. All the IO and the clock that `update` and `view` do without.
+
+mod effects;
+mod scheduler;
+mod terminal;
+
+use anyhow::Context;
+use crossterm::event::{Event as Input, EventStream};
+use futures_util::StreamExt;
+use onceover_common::{Timestamp, client::Client};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{Duration, Instant, sleep_until},
+};
+
+use crate::{
+    actions::Key,
+    feed,
+    model::Model,
+    update::{Effect, Event, update},
+};
+
+pub use effects::answer;
+use scheduler::Scheduler;
+use terminal::Terminal;
+
+/// Events taken in before the next look at the keyboard.
+const AT_ONCE: usize = 2_000;
+
+/// Runs the dashboard until it is quit. The terminal is as before when this returns.
+pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
+    let (events, mut incoming) = mpsc::channel::<Event>(4_096);
+    let (ask_feed, requests) = mpsc::channel(8);
+    let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
+    let mut runner = effects::Runner::new(client, events, ask_feed);
+
+    let mut stop = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+    let mut suspend =
+        signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).context("SIGTSTP cannot be caught")?;
+
+    let mut terminal = Terminal::open().context("the terminal cannot be used")?;
+    model.size = terminal.size();
+    let mut input = EventStream::new();
+    let mut scheduler = Scheduler::new();
+    'running: loop {
+        let wake = scheduler.wake(&model);
+        let mut effects = Vec::new();
+        tokio::select! {
+            biased;
+            _ = stop.recv() => break,
+            _ = hang_up.recv() => break,
+            _ = suspend.recv() => effects.push(Effect::Suspend),
+            key = input.next() => match key {
+                Some(Ok(event)) => take(&mut model, event, &mut effects),
+                // The terminal is gone.
+                Some(Err(_)) | None => break,
+            },
+            event = incoming.recv() => {
+                let Some(event) = event else { break };
+                effects.extend(update(&mut model, Event::Time(Timestamp::now())));
+                effects.extend(update(&mut model, event));
+                for _ in 0..AT_ONCE {
+                    let Ok(event) = incoming.try_recv() else { break };
+                    effects.extend(update(&mut model, event));
+                }
+            }
+            () = wait(wake) => {}
+        }
+        effects.extend(update(&mut model, Event::Time(Timestamp::now())));
+        for effect in effects {
+            match effect {
+                Effect::Quit => break 'running,
+                Effect::Redraw => {
+                    terminal.forget();
+                    model.redraw = true;
+                }
+                Effect::Suspend => {
+                    terminal.suspend().await?;
+                    model.size = terminal.size();
+                    model.redraw = true;
+                }
+                Effect::Copy(text) => terminal.copy(&text)?,
+                effect => runner.run(effect).await,
+            }
+        }
+        if scheduler.is_due(&model) {
+            if terminal.draw(&model).is_err() {
+                // The terminal is gone; there is nobody to tell.
+                break;
+            }
+            model.redraw = false;
+            scheduler.drawn();
+        }
+    }
+    feed.abort();
+    drop(terminal);
+    Ok(())
+}
+
+/// One event of the terminal, as the state machine's.
+fn take(model: &mut Model, event: Input, effects: &mut Vec<Effect>) {
+    let event = match event {
+        Input::Key(key) => match Key::of(&key) {
+            Some(key) => Event::Key(key),
+            None => return,
+        },
+        Input::Paste(text) => Event::Paste(text),
+        Input::Resize(columns, rows) => Event::Resize(columns, rows),
+        _ => return,
+    };
+    effects.extend(update(model, Event::Time(Timestamp::now())));
+    effects.extend(update(model, event));
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        // Nothing is due: only an event goes on. The hour keeps the arithmetic simple.
+        None => tokio::time::sleep(Duration::from_secs(3600)).await,
+        Some(until) => sleep_until(until).await,
+    }
+}

@@ -1,0 +1,136 @@
+//! The terminal, held: modes set on opening and put back on every way out. Writes only cells that
+//! changed, each frame as one synchronized update.
+
+use std::{
+    io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crossterm::{
+    clipboard::CopyToClipboard,
+    cursor::{Hide, MoveTo, Show},
+    event::{DisableBracketedPaste, EnableBracketedPaste},
+    execute, queue,
+    terminal::{
+        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+        disable_raw_mode, enable_raw_mode,
+    },
+};
+use ratatui::{
+    backend::{Backend, CrosstermBackend},
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use crate::{model::Model, view::view};
+
+/// Whether the modes are set now; the panic hook and the guard must put them back once.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+pub struct Terminal {
+    /// What is on the screen; None: unknown, every cell has to be written.
+    shown: Option<(Buffer, Option<Position>)>,
+}
+
+impl Terminal {
+    pub fn open() -> io::Result<Self> {
+        // With NO_COLOR crossterm writes a bare reset that would take bold and reverse away, and the
+        // selection with them. The theme does without colours itself.
+        crossterm::style::force_color_output(true);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            before(panic);
+        }));
+        set_modes()?;
+        Ok(Self { shown: None })
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> (u16, u16) {
+        crossterm::terminal::size().unwrap_or((80, 24))
+    }
+
+    /// The next frame writes every cell.
+    pub fn forget(&mut self) {
+        self.shown = None;
+    }
+
+    pub fn draw(&mut self, model: &Model) -> io::Result<()> {
+        let (columns, rows) = model.size;
+        let area = Rect::new(0, 0, columns, rows);
+        let mut next = Buffer::empty(area);
+        let cursor = view(model, &mut next);
+        let fresh = self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
+        let blank;
+        let (before, cursor_before) = match &self.shown {
+            Some((shown, cursor)) if !fresh => (shown, *cursor),
+            _ => {
+                blank = Buffer::empty(area);
+                (&blank, None)
+            }
+        };
+        let changes = before.diff(&next);
+        if !fresh && changes.is_empty() && cursor == cursor_before {
+            return Ok(());
+        }
+        // One write a frame: a terminal never sees half of it.
+        let mut bytes = Vec::with_capacity(16 * 1024);
+        queue!(bytes, BeginSynchronizedUpdate, Hide)?;
+        if fresh {
+            queue!(bytes, Clear(ClearType::All))?;
+        }
+        CrosstermBackend::new(&mut bytes).draw(changes.into_iter())?;
+        if let Some(cursor) = cursor {
+            queue!(bytes, MoveTo(cursor.x, cursor.y), Show)?;
+        }
+        queue!(bytes, EndSynchronizedUpdate)?;
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()?;
+        self.shown = Some((next, cursor));
+        Ok(())
+    }
+
+    /// Into the clipboard of the terminal, over ssh too (OSC 52).
+    pub fn copy(&self, text: &str) -> io::Result<()> {
+        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+
+    /// Back to the shell until `fg`.
+    pub async fn suspend(&mut self) -> io::Result<()> {
+        restore();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        // The stop may reach another thread first.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        set_modes()?;
+        self.forget();
+        Ok(())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn set_modes() -> io::Result<()> {
+    enable_raw_mode()?;
+    OPEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)
+}
+
+/// The terminal as it was. Nothing more can be done where that fails.
+fn restore() {
+    if OPEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
+        let _ = disable_raw_mode();
+    }
+}

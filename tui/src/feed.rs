@@ -1,0 +1,377 @@
+//! Keeps the model in step with the daemon: the event stream, Redis pub/sub beside it, snapshots, and a
+//! regular look at the daemon. All IO; what it learns goes out as events, and what to make of them is the
+//! state machine's business.
+//!
+//! Events come twice where Redis can be reached, over pub/sub and over the daemon's stream: the sequence
+//! number tells which is the second one. The stream is held open as the sign that the daemon lives.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use onceover_common::{
+    client::{Client, ClientError, Feed, TaskQuery},
+    wire::SystemInfo,
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    model::{Missing, Source},
+    update::{Event, Snapshot},
+};
+
+/// Tasks read at once, and at most.
+const PAGE: u32 = 200;
+const MOST_TASKS: usize = 2_000;
+/// Pages in a row that may be empty before reading is given up; the index can have old entries.
+const MOST_PAGES: usize = 200;
+/// The daemon is looked at this often, and has this long to answer.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest pause before the next try; with the time a try may take, tries are at most 5 s apart.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The daemon has to say twice that its Redis is up before the loss of our own connection is just ours.
+const REPRIEVE_LOOKS: u32 = 2;
+
+/// What the dashboard asks of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Read everything again.
+    Reread,
+}
+
+/// Why a session with the daemon ended.
+struct Ended {
+    missing: Missing,
+    reason: String,
+}
+
+impl Ended {
+    fn daemon(reason: impl Into<String>) -> Self {
+        Self {
+            missing: Missing::Daemon,
+            reason: reason.into(),
+        }
+    }
+
+    fn of(error: &ClientError) -> Self {
+        // 503 with a problem document: the daemon is there, what it needs is not.
+        let missing = if error.status() == Some(503) {
+            Missing::Redis
+        } else {
+            Missing::Daemon
+        };
+        Self {
+            missing,
+            reason: short_reason(error),
+        }
+    }
+}
+
+/// An error in a few words; the address is on the screen already.
+pub fn short_reason(error: &ClientError) -> String {
+    match error {
+        ClientError::Unreachable { source, .. } if source.is_timeout() => "no answer in time".into(),
+        ClientError::Unreachable { source, .. } if source.is_connect() => "connection refused or no route".into(),
+        ClientError::Unreachable { source, .. } => format!("the connection broke: {source}"),
+        other => other.to_string(),
+    }
+}
+
+/// Runs until the dashboard is gone.
+pub async fn run(
+    client: Client,
+    redis: Option<String>,
+    events: mpsc::Sender<Event>,
+    mut requests: mpsc::Receiver<Request>,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            ended = session(&client, redis.as_deref(), &events, &mut requests) => ended,
+            () = events.closed() => return,
+        };
+        let Err(ended) = ended else {
+            return;
+        };
+        tracing::warn!(reason = %ended.reason, "connection lost");
+        // A session that held for a while was a good one.
+        if begun.elapsed() > Duration::from_secs(5) {
+            pause = FIRST_PAUSE;
+        }
+        let lost = Event::Lost {
+            missing: ended.missing,
+            reason: ended.reason,
+            retry_in_ms: pause.as_millis() as i64,
+        };
+        if events.send(lost).await.is_err() {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        // What was asked for meanwhile is done anyway by the next session.
+        while requests.try_recv().is_ok() {}
+    }
+}
+
+/// One connection to the daemon, from its first answer to its end. Ok when the dashboard is gone.
+async fn session(
+    client: &Client,
+    redis: Option<&str>,
+    events: &mpsc::Sender<Event>,
+    requests: &mut mpsc::Receiver<Request>,
+) -> Result<(), Ended> {
+    let stream = timeout(CONNECT_PATIENCE, client.events(None))
+        .await
+        .map_err(|_| Ended::daemon("no answer in time"))?
+        .map_err(|error| Ended::of(&error))?;
+    let mut stream = std::pin::pin!(stream);
+    let (found, mut findings) = mpsc::channel::<Finding>(256);
+    let mut snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone())));
+    let mut again = false;
+    let mut subscriber: Option<Aborting> = None;
+    let mut subscribed = false;
+    // Our own Redis connection broke; the daemon says whether its does.
+    let mut looks_since_break: Option<u32> = None;
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looking: Option<Aborting> = None;
+    loop {
+        tokio::select! {
+            item = stream.next() => match item {
+                Some(Ok(Feed::Event(change))) => {
+                    if events.send(Event::Change(change)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Ok(Feed::Reset(_))) => {
+                    let _ = events.send(Event::Reset).await;
+                }
+                Some(Err(error)) => return Err(Ended::of(&error)),
+                None => return Err(Ended::daemon("the daemon closed the event stream")),
+            },
+            request = requests.recv() => match request {
+                None => return Ok(()),
+                // A snapshot under way may have been read before what is missed now.
+                Some(Request::Reread) if snapshot.is_some() => again = true,
+                Some(Request::Reread) => snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone()))),
+            },
+            _ = look.tick() => {
+                if looking.is_none() {
+                    looking = Some(spawn(look_into(client.clone(), found.clone())));
+                }
+            }
+            finding = findings.recv() => match finding {
+                None => return Ok(()),
+                Some(Finding::Snapshot(Err(error))) => return Err(Ended::of(&error)),
+                Some(Finding::Snapshot(Ok(read))) => {
+                    if subscriber.is_none() {
+                        let url = redis.map_or_else(|| read.system.redis.url.clone(), str::to_owned);
+                        let channel = read.system.events_channel.clone();
+                        subscriber = Some(spawn(subscribe(url, channel, found.clone())));
+                    }
+                    snapshot = None;
+                    if std::mem::take(&mut again) {
+                        snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone())));
+                    }
+                    if !read.system.redis.up {
+                        return Err(redis_away("the daemon cannot reach it"));
+                    }
+                    if events.send(Event::Snapshot(read)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Finding::Look(answer)) => {
+                    looking = None;
+                    let system = answer.map_err(|reason| Ended::daemon(reason.unwrap_or_else(|| "no answer in time".into())))?;
+                    if !system.redis.up {
+                        return Err(redis_away("the daemon cannot reach it"));
+                    }
+                    if let Some(looks) = &mut looks_since_break {
+                        *looks += 1;
+                    }
+                    let _ = events.send(Event::System(system)).await;
+                }
+                Some(Finding::Change(change)) => {
+                    if events.send(Event::Change(change)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Finding::Subscribed) => {
+                    subscribed = true;
+                    looks_since_break = None;
+                    let _ = events.send(Event::Source(Source::PubSub)).await;
+                }
+                Some(Finding::SubscriptionLost { reason, refused }) => {
+                    let _ = events.send(Event::Source(Source::Stream)).await;
+                    if !subscribed {
+                        continue;
+                    }
+                    // It worked before. Where it cannot be had again at once, Redis is away, unless the
+                    // daemon still reaches it.
+                    let looks = *looks_since_break.get_or_insert(0);
+                    if refused && looks < REPRIEVE_LOOKS {
+                        return Err(redis_away(&reason));
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn redis_away(reason: &str) -> Ended {
+    Ended {
+        missing: Missing::Redis,
+        reason: reason.to_owned(),
+    }
+}
+
+enum Finding {
+    Snapshot(Result<Box<Snapshot>, ClientError>),
+    /// The error is None when there was no answer in time.
+    Look(Result<Box<SystemInfo>, Option<String>>),
+    Change(Box<onceover_common::Event>),
+    Subscribed,
+    SubscriptionLost {
+        reason: String,
+        /// The try to connect again failed too.
+        refused: bool,
+    },
+}
+
+/// A task that ends with its handle.
+struct Aborting(JoinHandle<()>);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Aborting {
+    Aborting(tokio::spawn(work))
+}
+
+async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
+    let read = read_snapshot(&client).await.map(Box::new);
+    let _ = found.send(Finding::Snapshot(read)).await;
+}
+
+async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
+    let answer = match timeout(LOOK_PATIENCE, client.system()).await {
+        Ok(answer) => answer.map(Box::new).map_err(|error| Some(short_reason(&error))),
+        Err(_) => Err(None),
+    };
+    let _ = found.send(Finding::Look(answer)).await;
+}
+
+/// The daemon's figures first, then page after page of its tasks: what the pages hold is then at least
+/// as new as the figures' sequence number.
+pub async fn read_snapshot(client: &Client) -> Result<Snapshot, ClientError> {
+    let system = client.system().await?;
+    let mut items = Vec::new();
+    let mut query = TaskQuery {
+        limit: Some(PAGE),
+        ..TaskQuery::default()
+    };
+    for _ in 0..MOST_PAGES {
+        let page = client.tasks(&query).await?;
+        items.extend(page.items);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() || items.len() >= MOST_TASKS {
+            break;
+        }
+    }
+    Ok(Snapshot {
+        system,
+        items,
+        complete: query.cursor.is_none(),
+    })
+}
+
+/// Follows the channel for as long as its handle lives, connecting again and again.
+async fn subscribe(url: String, channel: String, found: mpsc::Sender<Finding>) {
+    let mut pause = FIRST_PAUSE;
+    let mut tries = 0;
+    loop {
+        let reason = match listen(&url, &channel, &found).await {
+            Listened::Gone => return,
+            Listened::Broke(reason) => {
+                pause = FIRST_PAUSE;
+                tries = 0;
+                reason
+            }
+            Listened::Refused(reason) => {
+                tries += 1;
+                reason
+            }
+        };
+        tracing::info!(%reason, "not subscribed to Redis");
+        let lost = Finding::SubscriptionLost {
+            reason,
+            refused: tries > 0,
+        };
+        if found.send(lost).await.is_err() {
+            return;
+        }
+        if tries > 0 {
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+enum Listened {
+    /// Nobody wants to know any more.
+    Gone,
+    /// There was a subscription, and it broke.
+    Broke(String),
+    /// There was none.
+    Refused(String),
+}
+
+async fn listen(url: &str, channel: &str, found: &mpsc::Sender<Finding>) -> Listened {
+    let connect = async {
+        let mut subscription = redis::Client::open(url)?.get_async_pubsub().await?;
+        subscription.subscribe(channel).await?;
+        Ok::<_, redis::RedisError>(subscription)
+    };
+    let (mut sink, mut stream) = match timeout(CONNECT_PATIENCE, connect).await {
+        Ok(Ok(subscription)) => subscription.split(),
+        Ok(Err(error)) => return Listened::Refused(error.to_string()),
+        Err(_) => return Listened::Refused("no answer in time".into()),
+    };
+    if found.send(Finding::Subscribed).await.is_err() {
+        return Listened::Gone;
+    }
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = stream.next() => {
+                let Some(message) = message else {
+                    return Listened::Broke("Redis closed the connection".into());
+                };
+                // What cannot be read is a gap in the sequence, and repaired as one.
+                if let Ok(change) = serde_json::from_slice(message.get_payload_bytes())
+                    && found.send(Finding::Change(Box::new(change))).await.is_err()
+                {
+                    return Listened::Gone;
+                }
+            }
+            _ = ping.tick() => match timeout(PING_PATIENCE, sink.ping::<redis::Value>()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Listened::Broke(error.to_string()),
+                Err(_) => return Listened::Broke("Redis does not answer".into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The program's own log: a file a day, a few kept. The screen belongs to the dashboard, so nothing is
+//! ever written beside it; where the file cannot be, there is no log.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use tracing_appender::{
+    non_blocking::WorkerGuard,
+    rolling::{RollingFileAppender, Rotation},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Days kept.
+const KEEP: usize = 5;
+
+/// Starts the log. What is still to be written is written when the guard goes.
+#[must_use]
+pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
+    let folder = folder.map(Path::to_owned).or_else(default_folder)?;
+    std::fs::create_dir_all(&folder).ok()?;
+    let file = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("onceover")
+        .filename_suffix("log")
+        .max_log_files(KEEP)
+        .build(&folder)
+        .ok()?;
+    let (writer, guard) = tracing_appender::non_blocking(file);
+    let filter = EnvFilter::try_from_env("ONCEOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .try_init()
+        .ok()?;
+    Some(guard)
+}
+
+fn default_folder() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    let state = strategy.state_dir().unwrap_or_else(|| strategy.cache_dir());
+    Some(state.join("onceover"))
+}

@@ -1,0 +1,373 @@
+//! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes`. Parsing
+//! and matching; what it hides is the tree's business.
+
+use onceover_common::{StageState, TaskStatus, Timestamp, wire::StageSummary};
+
+use super::store::Task;
+
+/// A filter as typed, and as understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    pub text: String,
+    expr: Expr,
+}
+
+/// Why a filter was not understood, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterError {
+    /// Column of the first character that does not fit, from 1.
+    pub position: usize,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Expr {
+    All(Vec<Expr>),
+    Any(Vec<Expr>),
+    Not(Box<Expr>),
+    State(Vec<StageState>),
+    Node(String),
+    Id(String),
+    Queue(String),
+    Reused(bool),
+    OlderThan(f64),
+    YoungerThan(f64),
+    Text(String),
+}
+
+impl Filter {
+    /// None for an empty text: everything is shown.
+    pub fn parse(text: &str) -> Result<Option<Self>, FilterError> {
+        let tokens = tokens(text)?;
+        if tokens.is_empty() {
+            return Ok(None);
+        }
+        let mut parser = Parser {
+            tokens,
+            at: 0,
+            end: text.chars().count() + 1,
+        };
+        let expr = parser.any()?;
+        if let Some(token) = parser.peek() {
+            return Err(error(token.position, "nothing opened this ')'"));
+        }
+        Ok(Some(Self {
+            text: text.to_owned(),
+            expr,
+        }))
+    }
+
+    /// Only stages in one of these states.
+    pub fn states(text: &str, states: &[StageState]) -> Self {
+        Self {
+            text: text.to_owned(),
+            expr: Expr::State(states.to_vec()),
+        }
+    }
+
+    /// Whether this stage of the task is shown.
+    pub fn matches(&self, task: &Task, node: &str, stage: &StageSummary, now: Timestamp) -> bool {
+        self.expr.matches(task, node, Some(stage), now)
+    }
+
+    /// Whether a task without stages is shown.
+    pub fn matches_bare(&self, task: &Task, now: Timestamp) -> bool {
+        self.expr.matches(task, "", None, now)
+    }
+}
+
+impl Expr {
+    fn matches(&self, task: &Task, node: &str, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+        let age = || now.seconds_since(task.created_at);
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(task, node, stage, now)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(task, node, stage, now)),
+            Self::Not(part) => !part.matches(task, node, stage, now),
+            Self::State(states) => match stage {
+                Some(stage) => states.contains(&stage.status),
+                None => states.iter().any(|state| TaskStatus::from(*state) == task.status),
+            },
+            Self::Node(pattern) => glob(pattern, node),
+            Self::Id(pattern) => glob(pattern, task.id.as_str()),
+            Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
+            Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
+            Self::OlderThan(seconds) => age() > *seconds,
+            Self::YoungerThan(seconds) => age() < *seconds,
+            Self::Text(text) => {
+                contains(task.id.as_str(), text)
+                    || contains(node, text)
+                    || stage
+                        .and_then(|stage| stage.error.as_deref())
+                        .is_some_and(|error| contains(error, text))
+            }
+        }
+    }
+}
+
+/// `needle` is lower case already.
+fn contains(hay: &str, needle: &str) -> bool {
+    if needle.is_ascii() && hay.is_ascii() {
+        let (hay, needle) = (hay.as_bytes(), needle.as_bytes());
+        return needle.is_empty() || hay.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle));
+    }
+    hay.to_lowercase().contains(needle)
+}
+
+/// `*` stands for any text. Without one, the pattern is looked for anywhere in the text.
+fn glob(pattern: &str, text: &str) -> bool {
+    if !pattern.contains('*') {
+        return contains(text, pattern);
+    }
+    let text = text.to_lowercase();
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Token {
+    position: usize,
+    text: String,
+    quoted: bool,
+}
+
+fn error(position: usize, message: impl Into<String>) -> FilterError {
+    FilterError {
+        position,
+        message: message.into(),
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
+    let mut tokens: Vec<Token> = Vec::new();
+    let mut open: Option<Token> = None;
+    let mut quote: Option<usize> = None;
+    for (index, c) in text.chars().enumerate() {
+        let position = index + 1;
+        let fresh = |quoted| Token {
+            position,
+            text: String::new(),
+            quoted,
+        };
+        if quote.is_some() {
+            if c == '"' {
+                quote = None;
+            } else if let Some(token) = &mut open {
+                token.text.push(c);
+            }
+            continue;
+        }
+        match c {
+            '"' => {
+                quote = Some(position);
+                open.get_or_insert(fresh(true));
+            }
+            '(' | ')' => {
+                tokens.extend(open.take());
+                tokens.push(Token {
+                    text: c.into(),
+                    ..fresh(false)
+                });
+            }
+            c if c.is_whitespace() => tokens.extend(open.take()),
+            c => open.get_or_insert(fresh(false)).text.push(c),
+        }
+    }
+    if let Some(position) = quote {
+        return Err(error(position, "this '\"' is not closed"));
+    }
+    tokens.extend(open);
+    Ok(tokens)
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    end: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn next_is(&self, word: &str) -> bool {
+        self.peek().is_some_and(|token| !token.quoted && token.text == word)
+    }
+
+    fn any(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.all()?];
+        while self.next_is("or") {
+            self.at += 1;
+            parts.push(self.all()?);
+        }
+        Ok(one_or(parts, Expr::Any))
+    }
+
+    fn all(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.unary()?];
+        while self.peek().is_some() && !self.next_is("or") && !self.next_is(")") {
+            if self.next_is("and") {
+                self.at += 1;
+            }
+            parts.push(self.unary()?);
+        }
+        Ok(one_or(parts, Expr::All))
+    }
+
+    fn unary(&mut self) -> Result<Expr, FilterError> {
+        let Some(token) = self.peek().cloned() else {
+            return Err(error(self.end, "something is missing here"));
+        };
+        self.at += 1;
+        if token.quoted {
+            return Ok(Expr::Text(token.text.to_lowercase()));
+        }
+        match token.text.as_str() {
+            "not" => Ok(Expr::Not(Box::new(self.unary()?))),
+            "(" => {
+                let inner = self.any()?;
+                if !self.next_is(")") {
+                    return Err(error(token.position, "this '(' is not closed"));
+                }
+                self.at += 1;
+                Ok(inner)
+            }
+            ")" | "or" | "and" => Err(error(token.position, format!("'{}' has nothing before it", token.text))),
+            text => match text.strip_prefix('-') {
+                Some(rest) if !rest.is_empty() => Ok(Expr::Not(Box::new(term(rest, token.position + 1)?))),
+                _ => term(text, token.position),
+            },
+        }
+    }
+}
+
+fn one_or(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
+    match parts.len() {
+        1 => parts.swap_remove(0),
+        _ => many(parts),
+    }
+}
+
+fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
+    let lower = text.to_lowercase();
+    for (sign, make) in [('>', Expr::OlderThan as fn(f64) -> Expr), ('<', Expr::YoungerThan)] {
+        if let Some(("age", value)) = lower.split_once(sign) {
+            return seconds(value)
+                .map(make)
+                .ok_or_else(|| error(position + 4, "an age is a number and s, m, h or d, such as age>10m"));
+        }
+    }
+    let Some((field, value)) = lower.split_once(':') else {
+        return Ok(Expr::Text(lower));
+    };
+    let at_value = position + field.chars().count() + 1;
+    let value_owned = value.to_owned();
+    match field {
+        "state" | "status" => states(value).map(Expr::State).ok_or_else(|| {
+            error(
+                at_value,
+                "a state is pending, running, done, failed, cancelled, active or ended",
+            )
+        }),
+        "node" => Ok(Expr::Node(value_owned)),
+        "id" | "task" => Ok(Expr::Id(value_owned)),
+        "queue" => Ok(Expr::Queue(value_owned)),
+        "reused" => match value {
+            "yes" => Ok(Expr::Reused(true)),
+            "no" => Ok(Expr::Reused(false)),
+            _ => Err(error(at_value, "reused: takes yes or no")),
+        },
+        _ => Err(error(
+            position,
+            "a field is state, node, id, queue, reused or age; quote text that holds ':'",
+        )),
+    }
+}
+
+fn states(value: &str) -> Option<Vec<StageState>> {
+    use StageState::*;
+    Some(match value {
+        "pending" | "waiting" => vec![Pending],
+        "running" => vec![Running],
+        "done" | "success" | "completed" => vec![Success],
+        "failed" => vec![Failed],
+        "cancelled" => vec![Cancelled],
+        "active" => vec![Pending, Running],
+        "ended" => vec![Success, Failed, Cancelled],
+        _ => return None,
+    })
+}
+
+fn seconds(value: &str) -> Option<f64> {
+    let unit = match value.chars().last()? {
+        's' => 1.0,
+        'm' => 60.0,
+        'h' => 3600.0,
+        'd' => 86400.0,
+        _ => return None,
+    };
+    let number: f64 = value[..value.len() - 1].parse().ok()?;
+    (number.is_finite() && number >= 0.0).then_some(number * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Expr {
+        Filter::parse(text).unwrap().unwrap().expr
+    }
+
+    #[test]
+    fn a_wrong_filter_shows_where() {
+        for (text, position) in [
+            ("state:nope", 7),
+            ("a age>10x", 7),
+            ("a (b", 3),
+            ("a b)", 4),
+            ("a \"b", 3),
+            ("a or", 5),
+            ("or a", 1),
+            ("colour:red", 1),
+            ("not", 4),
+        ] {
+            assert_eq!(Filter::parse(text).unwrap_err().position, position, "{text}");
+        }
+        assert_eq!(Filter::parse("   ").unwrap(), None);
+    }
+
+    #[test]
+    fn and_binds_closer_than_or() {
+        assert_eq!(
+            parsed("a b or not c"),
+            Expr::Any(vec![
+                Expr::All(vec![Expr::Text("a".into()), Expr::Text("b".into())]),
+                Expr::Not(Box::new(Expr::Text("c".into()))),
+            ])
+        );
+        assert_eq!(parsed("-\"x y\" a"), parsed("-\"x y\" and a"));
+    }
+
+    #[test]
+    fn stars_stand_for_any_text() {
+        assert!(glob("whisper", "faster_whisper.x"));
+        assert!(!glob("whisper*", "faster_whisper.x"));
+        assert!(glob("*whisper*", "faster_whisper.x"));
+        assert!(glob("f*.x", "Faster_whisper.x"));
+        assert!(!glob("f*.y", "faster_whisper.x"));
+        assert!(glob("*", ""));
+    }
+}

@@ -1,0 +1,341 @@
+//! Everything the dashboard knows. Plain data: no IO, no clock, no terminal. It is changed by
+//! `update` alone and drawn by `view`.
+
+pub mod detail;
+pub mod dialog;
+pub mod filter;
+pub mod log;
+pub mod store;
+pub mod totals;
+pub mod tree;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use onceover_common::{
+    NodeName, StageState, TaskId, Timestamp,
+    wire::{StageSummary, SystemInfo},
+};
+
+use crate::{theme::Theme, view::layout};
+
+use detail::Detail;
+use dialog::{Dialog, Target};
+use filter::FilterError;
+use store::Store;
+use totals::Totals;
+use tree::Tree;
+
+/// How long a confirmed delete waits for an undo before it is sent.
+pub const UNDO_MS: i64 = 5_000;
+
+/// One row of the tree, by id: a task, or one of its stages.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId {
+    pub task: Arc<TaskId>,
+    pub node: Option<Arc<NodeName>>,
+}
+
+impl RowId {
+    pub fn task(task: &Arc<TaskId>) -> Self {
+        Self {
+            task: task.clone(),
+            node: None,
+        }
+    }
+
+    pub fn stage(task: &Arc<TaskId>, node: &Arc<NodeName>) -> Self {
+        Self {
+            task: task.clone(),
+            node: Some(node.clone()),
+        }
+    }
+}
+
+impl std::fmt::Display for RowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.node {
+            None => write!(f, "{}", self.task),
+            Some(node) => write!(f, "{} › {node}", self.task),
+        }
+    }
+}
+
+/// What went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Daemon,
+    Redis,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Link {
+    /// The first connection is being made.
+    Connecting,
+    Live,
+    Lost {
+        missing: Missing,
+        reason: String,
+        since: Timestamp,
+        retry_at: Timestamp,
+        /// There was no connection since the program started.
+        never: bool,
+    },
+}
+
+/// The way events come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// The daemon's event stream; its Redis cannot be reached from here.
+    #[default]
+    Stream,
+    /// Redis pub/sub, and the daemon's event stream beside it.
+    PubSub,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Bad,
+    Neutral,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Toast {
+    pub text: String,
+    pub tone: Tone,
+    pub until: Timestamp,
+}
+
+/// A request on its way for one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    pub request: u64,
+    pub batch: u64,
+}
+
+/// Requests made by one key press, to be summed up in one sentence.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub verb: &'static str,
+    pub total: usize,
+    pub done: usize,
+    /// What the answers said.
+    pub notes: Vec<String>,
+    pub failed: Vec<(RowId, String)>,
+}
+
+/// A delete that is confirmed but can still be taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingDelete {
+    pub targets: Vec<Target>,
+    pub due: Timestamp,
+}
+
+/// The filter line while it is being typed.
+#[derive(Debug)]
+pub struct FilterInput {
+    pub input: tui_input::Input,
+    /// What was in force before, for Esc.
+    pub before: Option<filter::Filter>,
+    pub error: Option<FilterError>,
+}
+
+#[derive(Debug)]
+pub struct Model {
+    pub now: Timestamp,
+    /// Columns, rows.
+    pub size: (u16, u16),
+    pub theme: Theme,
+    pub tz: jiff::tz::TimeZone,
+    /// Base URL of the daemon.
+    pub daemon: String,
+    /// Changing actions are refused: a printed frame must not change anything.
+    pub read_only: bool,
+    pub link: Link,
+    /// When what is shown was last known to be true.
+    pub fresh_at: Timestamp,
+    pub source: Source,
+    pub system: Option<SystemInfo>,
+    pub store: Store,
+    pub totals: Totals,
+    pub tree: Tree,
+    pub detail: Detail,
+    pub dialog: Option<Dialog>,
+    pub filter_input: Option<FilterInput>,
+    /// The detail has the whole screen.
+    pub zoom: bool,
+    pub under_way: HashMap<RowId, UnderWay>,
+    pub batches: BTreeMap<u64, Batch>,
+    pub deletes: Vec<PendingDelete>,
+    /// Rows whose last action was refused, and why.
+    pub failures: HashMap<RowId, String>,
+    pub toast: Option<Toast>,
+    /// The task to open with (`--task`), until it is there.
+    pub wanted: Option<TaskId>,
+    /// Everything is being read again.
+    pub reading: bool,
+    /// Tasks being read on their own.
+    pub fetching: BTreeMap<u64, TaskId>,
+    /// Quit was asked for while a delete can still be taken back.
+    pub quit_asked: bool,
+    pub next_id: u64,
+    /// Something on screen may have changed since the last frame.
+    pub redraw: bool,
+}
+
+impl Model {
+    pub fn new(daemon: &str, now: Timestamp, size: (u16, u16)) -> Self {
+        Self {
+            now,
+            size,
+            theme: Theme::default(),
+            tz: jiff::tz::TimeZone::UTC,
+            daemon: daemon.to_owned(),
+            read_only: false,
+            link: Link::Connecting,
+            fresh_at: now,
+            source: Source::default(),
+            system: None,
+            store: Store::default(),
+            totals: Totals::default(),
+            tree: Tree::default(),
+            detail: Detail::default(),
+            dialog: None,
+            filter_input: None,
+            zoom: false,
+            under_way: HashMap::new(),
+            batches: BTreeMap::new(),
+            deletes: Vec::new(),
+            failures: HashMap::new(),
+            toast: None,
+            wanted: None,
+            reading: false,
+            fetching: BTreeMap::new(),
+            quit_asked: false,
+            next_id: 1,
+            redraw: true,
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.link == Link::Live
+    }
+
+    /// The time that elapsed figures count to: it stands still while disconnected.
+    pub fn clock(&self) -> Timestamp {
+        if self.is_live() { self.now } else { self.fresh_at }
+    }
+
+    pub fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The rows an action is about: the marked ones, else the cursor's.
+    pub fn subjects(&self) -> BTreeSet<RowId> {
+        if self.tree.marks.is_empty() {
+            self.tree.cursor.iter().cloned().collect()
+        } else {
+            self.tree.marks.clone()
+        }
+    }
+
+    /// The stage a row stands for: itself, or the newest of the task.
+    pub fn newest_stage_of(&self, row: &RowId) -> Option<RowId> {
+        let task = self.store.get(&row.task)?;
+        match &row.node {
+            Some(node) => task.stages.contains_key(node).then(|| row.clone()),
+            None => task.newest_stage().map(|(node, _)| RowId::stage(&task.id, node)),
+        }
+    }
+
+    /// Whether anything waits or runs in the row.
+    pub fn in_flight(&self, row: &RowId) -> bool {
+        self.store.get(&row.task).is_some_and(|task| match &row.node {
+            Some(node) => task.stages.get(node).is_some_and(|stage| stage.status.in_flight()),
+            None => task.status.in_flight(),
+        })
+    }
+
+    /// Whether an action on the row, or on a stage of it, has no answer yet.
+    pub fn is_requested(&self, row: &RowId) -> bool {
+        !self.under_way.is_empty()
+            && (self.under_way.contains_key(row)
+                || row.node.is_none() && self.under_way.keys().any(|other| other.task == row.task))
+    }
+
+    /// The pending delete that holds the task.
+    pub fn delete_due(&self, task: &TaskId) -> Option<Timestamp> {
+        self.deletes
+            .iter()
+            .find(|delete| delete.targets.iter().any(|target| *target.row.task == *task))
+            .map(|delete| delete.due)
+    }
+
+    /// The stage in the detail pane.
+    pub fn detail_stage(&self) -> Option<&StageSummary> {
+        let (task, node) = self.detail.stage.as_ref()?;
+        self.store.stage(task, node)
+    }
+
+    pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        let stay = if tone == Tone::Bad { 8_000 } else { 4_000 };
+        self.toast = Some(Toast {
+            text: text.into(),
+            tone,
+            until: Timestamp::from_millis(self.now.as_millis() + stay),
+        });
+    }
+
+    /// The rows on screen.
+    pub fn visible_rows(&self) -> &[RowId] {
+        let height = layout::panes(self.size, self.zoom).rows();
+        let top = self.tree.top.min(self.tree.rows.len());
+        let end = (top + height).min(self.tree.rows.len());
+        &self.tree.rows[top..end]
+    }
+
+    /// Whether a figure on screen counts seconds now.
+    fn counts_seconds(&self) -> bool {
+        if !self.deletes.is_empty() || matches!(self.link, Link::Lost { .. }) {
+            return true;
+        }
+        self.is_live()
+            && (self
+                .detail_stage()
+                .is_some_and(|stage| stage.status == StageState::Running)
+                || self.visible_rows().iter().any(|row| {
+                    self.store
+                        .get(&row.task)
+                        .is_some_and(|task| task.stages.values().any(|stage| stage.status == StageState::Running))
+                }))
+    }
+
+    /// When the model wants to be told the time next; None: not before something happens.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let second = self
+            .counts_seconds()
+            .then(|| Timestamp::from_millis((self.now.as_millis().div_euclid(1000) + 1) * 1000));
+        let times = [
+            second,
+            self.toast.as_ref().map(|toast| toast.until),
+            self.detail.fetch_at.filter(|_| self.is_live()),
+            self.deletes.iter().map(|delete| delete.due).min(),
+            self.store.gap_deadline().filter(|_| !self.reading),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Brings what is derived up to date: visible rows, cursor, the detail's target.
+    pub fn settle(&mut self) {
+        let height = layout::panes(self.size, self.zoom).rows();
+        self.tree.settle(&self.store, self.now, height);
+        if !self.failures.is_empty() {
+            let store = &self.store;
+            self.failures.retain(|row, _| store.contains(row));
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Tasks and stages by id, kept up to date from snapshots and change events. Knows the sequence: what
+//! is old is dropped, what comes early is held back, what is missing is noticed. Not here: what of it is on screen.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+use onceover_common::{
+    CallbackStatus, Event as Change, EventKind, NodeName, StageState, TaskId, TaskStatus, Timestamp,
+    wire::{StageSummary, TaskItem},
+};
+
+use super::RowId;
+
+/// Events that came before their predecessors wait at most this long for them.
+const GAP_PATIENCE_MS: i64 = 150;
+/// More early events than this are not worth keeping: a re-read is cheaper.
+const HELD_LIMIT: usize = 20_000;
+
+/// One task as the dashboard knows it.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub id: Arc<TaskId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub status: TaskStatus,
+    pub callback_status: Option<CallbackStatus>,
+    /// In the order first asked for.
+    pub stages: IndexMap<Arc<NodeName>, StageSummary>,
+}
+
+impl Task {
+    /// The stage asked for last: what a resubmit of the task means.
+    pub fn newest_stage(&self) -> Option<(&Arc<NodeName>, &StageSummary)> {
+        self.stages
+            .iter()
+            .max_by_key(|(_, stage)| stage.queued_at.or(stage.started_at).or(stage.ended_at))
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.stages.values().filter(|stage| stage.status.in_flight()).count()
+    }
+
+    pub fn reuse_hits(&self) -> u64 {
+        self.stages.values().map(|stage| stage.reuse_hits + stage.joins).sum()
+    }
+
+    /// Seconds the stages took together; a running one counts up to `clock`.
+    pub fn elapsed(&self, clock: Timestamp) -> f64 {
+        self.stages.values().map(|stage| elapsed(stage, clock)).sum()
+    }
+
+    fn derive_status(&mut self) {
+        let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at));
+        if let Some(status) = TaskStatus::derive(stages) {
+            self.status = status;
+        }
+    }
+}
+
+/// Seconds a stage has run by `clock`, never negative; 0 while it waits.
+pub fn elapsed(stage: &StageSummary, clock: Timestamp) -> f64 {
+    match (stage.status, stage.started_at) {
+        (StageState::Pending, _) => 0.0,
+        (StageState::Running, Some(started)) => clock.seconds_since(started),
+        _ => stage.duration,
+    }
+}
+
+/// What one applied event changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    pub change: Change,
+    /// The stage before the change.
+    pub before: Option<StageSummary>,
+    /// The task's status before and after; None where it does not exist.
+    pub status_before: Option<TaskStatus>,
+    pub status_after: Option<TaskStatus>,
+}
+
+#[derive(Debug, Default)]
+pub struct Store {
+    tasks: HashMap<Arc<TaskId>, Task>,
+    order: BTreeSet<(Reverse<i64>, Arc<TaskId>)>,
+    nodes: HashSet<Arc<NodeName>>,
+    /// Last event in the state; None before the first snapshot.
+    seq: Option<u64>,
+    held: BTreeMap<u64, Change>,
+    held_since: Option<Timestamp>,
+    /// Times that messages were missed and everything was read again.
+    pub gaps: u64,
+    /// Whether every task of the daemon is here (a snapshot ends at a limit).
+    pub complete: bool,
+    membership: u64,
+    content: u64,
+}
+
+impl Store {
+    pub fn get(&self, task: &TaskId) -> Option<&Task> {
+        self.tasks.get(task)
+    }
+
+    pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<&StageSummary> {
+        self.tasks.get(task)?.stages.get(node)
+    }
+
+    pub fn contains(&self, row: &RowId) -> bool {
+        match &row.node {
+            None => self.tasks.contains_key(&row.task),
+            Some(node) => self.stage(&row.task, node).is_some(),
+        }
+    }
+
+    /// Newest first.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.order.iter().filter_map(|(_, id)| self.tasks.get(id))
+    }
+
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    pub fn seq(&self) -> Option<u64> {
+        self.seq
+    }
+
+    /// Changes whenever a task or stage came or went.
+    pub fn membership(&self) -> u64 {
+        self.membership
+    }
+
+    /// Changes with every change.
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
+    /// When early events have waited long enough for what is missing before them.
+    pub fn gap_deadline(&self) -> Option<Timestamp> {
+        let since = self.held_since?;
+        self.seq?;
+        Some(Timestamp::from_millis(since.as_millis() + GAP_PATIENCE_MS))
+    }
+
+    /// Replaces everything; `seq` is the last event the items surely know of. Returns the held events
+    /// that follow it, applied.
+    pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
+        self.tasks.clear();
+        self.order.clear();
+        for item in items {
+            let stages = item
+                .stages
+                .into_iter()
+                .map(|(node, stage)| (self.intern(node), stage))
+                .collect();
+            let id = Arc::new(item.task_id);
+            let task = Task {
+                id: id.clone(),
+                created_at: item.created_at,
+                updated_at: item.updated_at,
+                status: item.status,
+                callback_status: item.callback_status,
+                stages,
+            };
+            // A task can move between two pages while they are read; the later page is the newer one.
+            self.remove(&id);
+            self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
+            self.tasks.insert(id, task);
+        }
+        self.seq = Some(seq);
+        self.complete = complete;
+        self.membership += 1;
+        self.content += 1;
+        self.held = self.held.split_off(&(seq + 1));
+        self.held_since = None;
+        self.release(now)
+    }
+
+    /// One task read on its own, because an event spoke of a task that was not loaded.
+    pub fn merge(&mut self, item: TaskItem) {
+        let known = self.tasks.get(&item.task_id);
+        let id = known.map_or_else(|| Arc::new(item.task_id), |task| task.id.clone());
+        let mut stages: IndexMap<Arc<NodeName>, StageSummary> = IndexMap::new();
+        for (node, stage) in item.stages {
+            let stage = match known.and_then(|task| task.stages.get(&node)) {
+                Some(mine) if mine.revision > stage.revision => mine.clone(),
+                _ => stage,
+            };
+            stages.insert(Arc::new(node), stage);
+        }
+        if let Some(task) = known {
+            for (node, stage) in &task.stages {
+                stages.entry(node.clone()).or_insert_with(|| stage.clone());
+            }
+        }
+        let mut task = Task {
+            id: id.clone(),
+            created_at: item.created_at,
+            updated_at: item.updated_at,
+            status: item.status,
+            callback_status: item.callback_status,
+            stages,
+        };
+        task.derive_status();
+        self.remove(&id);
+        self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
+        self.tasks.insert(id, task);
+        self.membership += 1;
+        self.content += 1;
+    }
+
+    /// Takes one event in. Returns what could be applied, in order: nothing for an old or early event.
+    pub fn offer(&mut self, change: Change, now: Timestamp) -> Vec<Applied> {
+        let Some(seq) = self.seq else {
+            self.hold(change);
+            return Vec::new();
+        };
+        if change.seq <= seq {
+            return Vec::new();
+        }
+        if change.seq > seq + 1 {
+            self.hold(change);
+            self.held_since.get_or_insert(now);
+            return Vec::new();
+        }
+        self.seq = Some(change.seq);
+        let mut applied = vec![self.apply(change)];
+        applied.extend(self.release(now));
+        applied
+    }
+
+    /// Messages were missed: what is here is no longer known to be right until the next [`Store::load`].
+    pub fn missed(&mut self) {
+        self.gaps += 1;
+        self.held_since = None;
+    }
+
+    fn hold(&mut self, change: Change) {
+        self.held.insert(change.seq, change);
+        if self.held.len() > HELD_LIMIT {
+            self.held.pop_first();
+        }
+    }
+
+    fn release(&mut self, now: Timestamp) -> Vec<Applied> {
+        let mut applied = Vec::new();
+        while let (Some(seq), Some((&first, _))) = (self.seq, self.held.first_key_value()) {
+            if first > seq + 1 {
+                break;
+            }
+            let Some((_, change)) = self.held.pop_first() else {
+                break;
+            };
+            if first == seq + 1 {
+                self.seq = Some(first);
+                applied.push(self.apply(change));
+            }
+        }
+        if self.held.is_empty() {
+            self.held_since = None;
+        } else if !applied.is_empty() || self.held_since.is_none() {
+            self.held_since = Some(now);
+        }
+        applied
+    }
+
+    fn apply(&mut self, change: Change) -> Applied {
+        self.content += 1;
+        let status_before = self.get(&change.task_id).map(|task| task.status);
+        let before = change
+            .task_name
+            .as_ref()
+            .and_then(|node| self.stage(&change.task_id, node))
+            .cloned();
+        if change.kind == EventKind::Deleted {
+            self.remove(&change.task_id.clone());
+        } else if let (Some(node), Some(stage)) = (&change.task_name, &change.stage) {
+            self.put_stage(&change.task_id, node, stage.clone(), change.ts);
+        }
+        let status_after = self.get(&change.task_id).map(|task| task.status);
+        Applied {
+            change,
+            before,
+            status_before,
+            status_after,
+        }
+    }
+
+    fn put_stage(&mut self, id: &TaskId, node: &NodeName, mut stage: StageSummary, ts: Timestamp) {
+        let node = self.intern(node.clone());
+        if !self.tasks.contains_key(id) {
+            let id = Arc::new(id.clone());
+            self.order.insert((Reverse(ts.as_millis()), id.clone()));
+            self.tasks.insert(
+                id.clone(),
+                Task {
+                    id,
+                    created_at: ts,
+                    updated_at: ts,
+                    status: stage.status.into(),
+                    callback_status: None,
+                    stages: IndexMap::new(),
+                },
+            );
+            self.membership += 1;
+        }
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if let Some(mine) = task.stages.get(&node) {
+            if mine.revision > stage.revision {
+                return;
+            }
+            // Progress never moves back within one attempt of a run.
+            if mine.run_id == stage.run_id && mine.attempt == stage.attempt {
+                stage.progress = match (mine.progress, stage.progress) {
+                    (Some(mine), Some(new)) => Some(new.max(mine)),
+                    (mine, new) => new.or(mine),
+                };
+            }
+        } else {
+            self.membership += 1;
+        }
+        if stage.callback_status.is_some() {
+            task.callback_status = stage.callback_status;
+        }
+        task.stages.insert(node, stage);
+        task.updated_at = task.updated_at.max(ts);
+        task.derive_status();
+    }
+
+    fn remove(&mut self, id: &TaskId) {
+        if let Some(task) = self.tasks.remove(id) {
+            self.order.remove(&(Reverse(task.created_at.as_millis()), task.id));
+            self.membership += 1;
+        }
+    }
+
+    /// The few node names there are, once each.
+    fn intern(&mut self, node: NodeName) -> Arc<NodeName> {
+        if let Some(known) = self.nodes.get(&node) {
+            return known.clone();
+        }
+        let node = Arc::new(node);
+        self.nodes.insert(node.clone());
+        node
+    }
+}

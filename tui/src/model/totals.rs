@@ -1,0 +1,59 @@
+//! The header's figures: tasks by status and what reuse did. Right at each snapshot, moved on by deltas.
+
+use onceover_common::{
+    EventKind, TaskStatus,
+    wire::{ReuseTotals, SystemInfo, TaskCounts},
+};
+
+use super::store::Applied;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    pub tasks: TaskCounts,
+    pub reuse: ReuseTotals,
+}
+
+impl Totals {
+    pub fn of(system: &SystemInfo) -> Self {
+        Self {
+            tasks: system.tasks.clone(),
+            reuse: system.reuse.clone(),
+        }
+    }
+
+    /// Moves the figures on by one applied event.
+    pub fn follow(&mut self, applied: &Applied) {
+        if applied.status_before != applied.status_after {
+            if let Some(before) = applied.status_before {
+                let count = self.count_mut(before);
+                *count = count.saturating_sub(1);
+            }
+            if let Some(after) = applied.status_after {
+                *self.count_mut(after) += 1;
+            }
+        }
+        let Some(stage) = &applied.change.stage else {
+            return;
+        };
+        match applied.change.kind {
+            EventKind::Hit => {
+                self.reuse.hits += 1;
+                let before = applied.before.as_ref().map_or(0.0, |old| old.saved_seconds);
+                self.reuse.saved_seconds += (stage.saved_seconds - before).max(0.0);
+            }
+            EventKind::Joined => self.reuse.joins += 1,
+            EventKind::Queued if stage.attempt <= 1 => self.reuse.misses += 1,
+            _ => {}
+        }
+    }
+
+    fn count_mut(&mut self, status: TaskStatus) -> &mut u64 {
+        match status {
+            TaskStatus::Pending => &mut self.tasks.pending,
+            TaskStatus::Running => &mut self.tasks.running,
+            TaskStatus::Completed => &mut self.tasks.completed,
+            TaskStatus::Failed => &mut self.tasks.failed,
+            TaskStatus::Cancelled => &mut self.tasks.cancelled,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What of the store is on screen: expansion, filter, marks, cursor, scroll, and the flat list of visible
+//! rows, which is built again only after something it depends on changed.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use onceover_common::{StageState, TaskId, Timestamp};
+
+use super::{RowId, filter::Filter, store::Store};
+
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The visible rows, top to bottom.
+    pub rows: Vec<RowId>,
+    pub cursor: Option<RowId>,
+    /// Where the cursor is in `rows`.
+    pub index: usize,
+    /// First row on screen.
+    pub top: usize,
+    pub marks: BTreeSet<RowId>,
+    /// The row marked last, where a range begins.
+    pub mark_anchor: Option<RowId>,
+    pub expanded: HashSet<Arc<TaskId>>,
+    pub filter: Option<Filter>,
+    /// The one-key filter (pending only, active only), beside the typed one.
+    pub quick: Option<Filter>,
+    /// Whether a key moved the cursor yet: until then it stays on the newest task.
+    pub touched: bool,
+    /// Tasks among the rows.
+    pub shown: usize,
+    changed: u64,
+    built: Option<(u64, u64, u64)>,
+}
+
+impl Tree {
+    /// Expansion or filter changed.
+    pub fn changed(&mut self) {
+        self.changed += 1;
+    }
+
+    pub fn narrowed(&self) -> bool {
+        self.filter.is_some() || self.quick.is_some()
+    }
+
+    /// Shows only stages in these states; asked again, everything.
+    pub fn toggle_quick(&mut self, name: &str, states: &[StageState]) {
+        self.quick = match &self.quick {
+            Some(quick) if quick.text == name => None,
+            _ => Some(Filter::states(name, states)),
+        };
+        self.changed();
+    }
+
+    pub fn is_expanded(&self, task: &TaskId) -> bool {
+        self.expanded.contains(task)
+    }
+
+    /// Rebuilds the rows if needed, keeps the cursor on its id or moves it to the nearest row that is
+    /// left, and keeps it in view.
+    pub fn settle(&mut self, store: &Store, now: Timestamp, height: usize) {
+        let content = if self.narrowed() { store.content() } else { 0 };
+        let key = (store.membership(), content, self.changed);
+        if self.built != Some(key) {
+            self.built = Some(key);
+            let before = std::mem::take(&mut self.rows);
+            self.shown = self.fill(store, now);
+            self.marks.retain(|row| store.contains(row));
+            if self.mark_anchor.as_ref().is_some_and(|row| !store.contains(row)) {
+                self.mark_anchor = None;
+            }
+            self.expanded.retain(|task| store.get(task).is_some());
+            self.find_cursor(&before);
+        }
+        self.scroll(height);
+    }
+
+    /// Puts the cursor on the row, when it is visible.
+    pub fn go_to(&mut self, row: &RowId) -> bool {
+        let Some(index) = self.rows.iter().position(|other| other == row) else {
+            return false;
+        };
+        self.go(index);
+        true
+    }
+
+    pub fn go(&mut self, index: usize) {
+        self.touched = true;
+        self.index = index.min(self.rows.len().saturating_sub(1));
+        self.cursor = self.rows.get(self.index).cloned();
+    }
+
+    fn fill(&mut self, store: &Store, now: Timestamp) -> usize {
+        let mut shown = 0;
+        let filters: Vec<_> = self.filter.iter().chain(&self.quick).collect();
+        for task in store.tasks() {
+            let open = self.expanded.contains(&task.id);
+            if filters.is_empty() {
+                shown += 1;
+                self.rows.push(RowId::task(&task.id));
+                if open {
+                    let rows = task.stages.keys().map(|node| RowId::stage(&task.id, node));
+                    self.rows.extend(rows);
+                }
+                continue;
+            }
+            let at = self.rows.len();
+            self.rows.push(RowId::task(&task.id));
+            let mut any = task.stages.is_empty() && filters.iter().all(|filter| filter.matches_bare(task, now));
+            for (node, stage) in &task.stages {
+                if filters
+                    .iter()
+                    .all(|filter| filter.matches(task, node.as_str(), stage, now))
+                {
+                    any = true;
+                    if !open {
+                        break;
+                    }
+                    self.rows.push(RowId::stage(&task.id, node));
+                }
+            }
+            if any {
+                shown += 1;
+            } else {
+                self.rows.truncate(at);
+            }
+        }
+        shown
+    }
+
+    fn find_cursor(&mut self, before: &[RowId]) {
+        if !self.touched {
+            self.index = 0;
+            self.top = 0;
+            self.cursor = self.rows.first().cloned();
+            return;
+        }
+        let offset = self.index.saturating_sub(self.top);
+        let found = self
+            .cursor
+            .as_ref()
+            .and_then(|cursor| self.rows.iter().position(|row| row == cursor));
+        self.index = found
+            .or_else(|| self.nearest(before))
+            .unwrap_or(self.index)
+            .min(self.rows.len().saturating_sub(1));
+        self.cursor = self.rows.get(self.index).cloned();
+        // What was above the cursor may have grown: the cursor's line on the screen stays.
+        self.top = self.index.saturating_sub(offset);
+    }
+
+    /// Where the row is now that was closest to the cursor: its task first, then outwards.
+    fn nearest(&self, before: &[RowId]) -> Option<usize> {
+        let cursor = self.cursor.as_ref()?;
+        let at: std::collections::HashMap<&RowId, usize> =
+            self.rows.iter().enumerate().map(|(index, row)| (row, index)).collect();
+        if let Some(index) = at.get(&RowId::task(&cursor.task)) {
+            return Some(*index);
+        }
+        for distance in 1..=before.len() {
+            let below = before.get(self.index + distance);
+            let above = self.index.checked_sub(distance).and_then(|index| before.get(index));
+            if let Some(index) = [below, above].into_iter().flatten().find_map(|row| at.get(row)) {
+                return Some(*index);
+            }
+        }
+        None
+    }
+
+    fn scroll(&mut self, height: usize) {
+        let height = height.max(1);
+        if self.index < self.top {
+            self.top = self.index;
+        } else if self.index >= self.top + height {
+            self.top = self.index + 1 - height;
+        }
+        self.top = self.top.min(self.rows.len().saturating_sub(height));
+    }
+}

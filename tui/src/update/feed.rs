@@ -1,0 +1,169 @@
+//! What comes from the daemon by itself: changes, snapshots, connection up and down.
+
+use onceover_common::{Event as Change, EventKind, Timestamp, wire::SystemInfo};
+
+use super::{Call, Effect, Snapshot};
+use crate::model::{Link, Missing, Model, RowId, log::LogState, store::Applied, totals::Totals};
+
+/// With this many tasks or fewer everything is expanded at the start.
+const EXPAND_ALL_UP_TO: usize = 12;
+
+pub fn change(model: &mut Model, change: Change, effects: &mut Vec<Effect>) {
+    let now = model.now;
+    for applied in model.store.offer(change, now) {
+        followed(model, &applied, effects);
+    }
+}
+
+fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
+    model.redraw = true;
+    model.totals.follow(applied);
+    let task = &applied.change.task_id;
+    if applied.change.kind == EventKind::Deleted {
+        model.failures.retain(|row, _| *row.task != *task);
+        return;
+    }
+    if applied.status_before.is_none() && !model.store.complete && model.is_live() {
+        // A task beyond the snapshot's limit came to life: this event tells of one stage only.
+        if !model.fetching.values().any(|other| other == task) {
+            let id = model.new_id();
+            model.fetching.insert(id, task.clone());
+            effects.push(Effect::Call {
+                id,
+                call: Call::Task { task: task.clone() },
+            });
+        }
+    }
+    show_wanted(model);
+}
+
+pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
+    let first = model.store.seq().is_none();
+    let was_lost = matches!(model.link, Link::Lost { .. });
+    model.redraw = true;
+    model.reading = false;
+    model.link = Link::Live;
+    model.fresh_at = model.now;
+    model.totals = Totals::of(&snapshot.system);
+    let seq = snapshot.system.seq;
+    model.system = Some(snapshot.system);
+    let now = model.now;
+    let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
+    for applied in &applied {
+        model.totals.follow(applied);
+    }
+    if first && model.store.len() <= EXPAND_ALL_UP_TO {
+        model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
+        model.tree.changed();
+    }
+    if was_lost {
+        // What was fetched while the other side was away may be old or missing.
+        model.detail.retarget(None);
+    }
+    show_wanted(model);
+    model.settle();
+}
+
+/// Puts the cursor on the task asked for at the start, once it is there.
+fn show_wanted(model: &mut Model) {
+    let Some(task) = model.wanted.as_ref().and_then(|wanted| model.store.get(wanted)) else {
+        return;
+    };
+    let row = RowId::task(&task.id);
+    model.tree.expanded.insert(task.id.clone());
+    model.tree.changed();
+    model.wanted = None;
+    model.settle();
+    model.tree.go_to(&row);
+    model.settle();
+}
+
+pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) {
+    let Some(seq) = model.store.seq() else {
+        return;
+    };
+    if !model.is_live() {
+        return;
+    }
+    // The figures are taken over only where they speak of the very state that is shown.
+    if system.seq == seq {
+        let totals = Totals::of(&system);
+        model.redraw |= totals != model.totals;
+        model.totals = totals;
+    } else if system.seq < seq {
+        // Asked before the newest event; or another database took this one's place.
+        let restarted = model
+            .system
+            .as_ref()
+            .is_some_and(|known| known.instance != system.instance);
+        if restarted {
+            reread(model, effects);
+        }
+    } else if model.system.as_ref().is_some_and(|known| known.seq > seq) {
+        // The look before this one knew of events that have not come since: they were lost.
+        missed(model, effects);
+    }
+    if model
+        .system
+        .as_ref()
+        .is_some_and(|known| known.redis.up != system.redis.up)
+    {
+        model.redraw = true;
+    }
+    let latency = model.system.as_ref().and_then(|known| known.redis.latency_ms);
+    let mut system = system;
+    if latency.is_some() && !notable(latency, system.redis.latency_ms) {
+        system.redis.latency_ms = latency;
+    }
+    model.system = Some(system);
+}
+
+/// A round trip that changed enough to be drawn again.
+fn notable(old: Option<f64>, new: Option<f64>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => (new - old).abs() > 5.0 && (new > old * 2.0 || new < old / 2.0),
+        _ => true,
+    }
+}
+
+/// Messages are missing: counted, and everything is read again.
+pub fn missed(model: &mut Model, effects: &mut Vec<Effect>) {
+    if !model.reading {
+        model.store.missed();
+    }
+    reread(model, effects);
+}
+
+pub fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.redraw = true;
+    if !model.reading {
+        model.reading = true;
+        effects.push(Effect::Reread);
+    }
+}
+
+pub fn lost(model: &mut Model, missing: Missing, reason: String, retry_in_ms: i64, effects: &mut Vec<Effect>) {
+    let (since, never) = match &model.link {
+        Link::Lost { since, never, .. } => (*since, *never),
+        Link::Connecting => (model.now, true),
+        Link::Live => {
+            model.fresh_at = model.now;
+            (model.now, false)
+        }
+    };
+    model.redraw = true;
+    // The feed reads everything again by itself when the connection is back.
+    model.reading = false;
+    model.link = Link::Lost {
+        missing,
+        reason,
+        since,
+        retry_at: Timestamp::from_millis(model.now.as_millis() + retry_in_ms),
+        never,
+    };
+    if model.detail.log.state == LogState::Following {
+        model.detail.log.state = LogState::Ended;
+        model.detail.log_request = None;
+        effects.push(Effect::StopLog);
+    }
+}

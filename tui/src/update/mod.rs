@@ -1,0 +1,177 @@
+//! The state machine: `update(&mut Model, Event) -> Vec<Effect>`. No IO, no clock, no terminal; the time
+//! comes in as an event and everything to be done goes out as data.
+
+mod feed;
+pub(crate) mod keys;
+pub(crate) mod replies;
+mod time;
+
+use bytes::Bytes;
+use onceover_common::{
+    Event as Change, NodeName, TaskId, Timestamp,
+    wire::{CancelResponse, DeleteReport, Queues, ReuseMode, SubmitResponse, SystemInfo, TaskItem, TaskView},
+};
+
+use crate::{
+    actions::Key,
+    model::{Missing, Model, Source},
+};
+
+/// Everything read at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Read first: the items know at least all events up to its `seq`.
+    pub system: SystemInfo,
+    pub items: Vec<TaskItem>,
+    /// Whether these are all the tasks there are.
+    pub complete: bool,
+}
+
+/// Everything that can happen to the dashboard.
+#[derive(Debug)]
+pub enum Event {
+    Time(Timestamp),
+    Key(Key),
+    Paste(String),
+    Resize(u16, u16),
+    Change(Box<Change>),
+    Snapshot(Box<Snapshot>),
+    /// The regular look at the daemon.
+    System(Box<SystemInfo>),
+    /// Events were lost on the way: only a snapshot helps.
+    Reset,
+    Source(Source),
+    Lost {
+        missing: Missing,
+        reason: String,
+        retry_in_ms: i64,
+    },
+    Reply {
+        id: u64,
+        reply: Reply,
+    },
+    LogChunk {
+        id: u64,
+        bytes: Bytes,
+    },
+    LogEnd {
+        id: u64,
+        error: Option<String>,
+    },
+}
+
+/// Why a call had no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status, when the daemon answered.
+    pub status: Option<u16>,
+    pub text: String,
+}
+
+pub type Answer<T> = Result<T, Refusal>;
+
+#[derive(Debug)]
+pub enum Reply {
+    Stage(Answer<Box<TaskView>>),
+    Task(Answer<Box<TaskView>>),
+    Log(Answer<Bytes>),
+    Queues(Answer<Queues>),
+    Submitted(Answer<Box<SubmitResponse>>),
+    Cancelled(Answer<CancelResponse>),
+    Deleted(Answer<DeleteReport>),
+}
+
+/// Something the driver has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Quit,
+    /// Read the snapshot again.
+    Reread,
+    Call {
+        id: u64,
+        call: Call,
+    },
+    /// Follow this log, instead of any other.
+    FollowLog {
+        id: u64,
+        task: TaskId,
+        node: NodeName,
+    },
+    StopLog,
+    Copy(String),
+    /// Draw every cell again.
+    Redraw,
+    Suspend,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    Stage {
+        task: TaskId,
+        node: NodeName,
+    },
+    Task {
+        task: TaskId,
+    },
+    Log {
+        task: TaskId,
+        node: NodeName,
+    },
+    Queues,
+    Resubmit {
+        task: TaskId,
+        node: NodeName,
+        reuse: ReuseMode,
+    },
+    Cancel {
+        task: TaskId,
+        node: Option<NodeName>,
+    },
+    Delete {
+        task: TaskId,
+        force: bool,
+    },
+}
+
+/// Takes one event in; what it asks for comes back as effects.
+pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match event {
+        Event::Time(now) => time::advance(model, now, &mut effects),
+        Event::Key(key) => {
+            model.settle();
+            keys::press(model, key, &mut effects);
+            model.redraw = true;
+        }
+        Event::Paste(text) => {
+            keys::paste(model, &text);
+            model.redraw = true;
+        }
+        Event::Resize(columns, rows) => {
+            model.size = (columns, rows);
+            model.redraw = true;
+        }
+        Event::Change(change) => feed::change(model, *change, &mut effects),
+        Event::Snapshot(snapshot) => feed::snapshot(model, *snapshot),
+        Event::System(system) => feed::system(model, *system, &mut effects),
+        Event::Reset => feed::reread(model, &mut effects),
+        Event::Source(source) => {
+            model.redraw |= model.source != source;
+            model.source = source;
+        }
+        Event::Lost {
+            missing,
+            reason,
+            retry_in_ms,
+        } => {
+            feed::lost(model, missing, reason, retry_in_ms, &mut effects);
+        }
+        Event::Reply { id, reply } => {
+            replies::reply(model, id, reply);
+            model.redraw = true;
+        }
+        Event::LogChunk { id, bytes } => replies::log_chunk(model, id, &bytes),
+        Event::LogEnd { id, error } => replies::log_end(model, id, error),
+    }
+    effects
+}

@@ -1,0 +1,208 @@
+//! Answers of the daemon to what was asked: an answer to anything but the newest question of its kind is
+//! dropped, and the answers to one key press are summed up in one sentence.
+
+use onceover_common::wire::{SubmitResponse, TaskItem, TaskView};
+
+use super::{Answer, Refusal, Reply};
+use crate::model::{Model, RowId, Tone, detail::StageText, log::LogState};
+
+pub fn reply(model: &mut Model, id: u64, reply: Reply) {
+    match reply {
+        Reply::Stage(answer) => stage(model, id, answer),
+        Reply::Task(answer) => {
+            if model.fetching.remove(&id).is_some()
+                && let Ok(view) = answer
+            {
+                model.store.merge(item_of(&view));
+            }
+        }
+        Reply::Log(answer) if model.detail.log_request == Some(id) => {
+            model.detail.log_request = None;
+            match answer {
+                Ok(bytes) => {
+                    model.detail.log.clear();
+                    model.detail.log.push(&bytes);
+                    model.detail.log.state = LogState::Ended;
+                }
+                Err(refusal) => model.detail.log.state = LogState::Failed(refusal.text),
+            }
+        }
+        Reply::Log(_) => {}
+        Reply::Queues(answer) => {
+            if model.detail.queues_request == Some(id)
+                && let Ok(queues) = answer
+            {
+                model.detail.queues = Some(queues);
+            }
+        }
+        Reply::Submitted(answer) => {
+            let note = answer.map(|response| submitted(&response));
+            settle_action(model, id, note);
+        }
+        Reply::Cancelled(answer) => {
+            let note = answer.map(|response| response.message);
+            settle_action(model, id, note);
+        }
+        Reply::Deleted(answer) => {
+            let note = answer.and_then(|report| {
+                if report.status == "success" {
+                    return Ok("deleted".to_owned());
+                }
+                let failed: Vec<_> = report
+                    .results
+                    .iter()
+                    .filter(|resource| resource.status == "failed")
+                    .map(|resource| format!("{}: {}", resource.resource, resource.message))
+                    .collect();
+                Err(Refusal {
+                    status: Some(200),
+                    text: format!("{}: {}", report.status, failed.join("; ")),
+                })
+            });
+            settle_action(model, id, note);
+        }
+    }
+}
+
+/// What became of a resubmit, in a few words.
+fn submitted(response: &SubmitResponse) -> String {
+    let info = &response.reuse_info;
+    if info.reuse_hit && info.state.is_some() {
+        return "joined the run in flight".into();
+    }
+    if info.reuse_hit {
+        let changed = if info.input_changed == Some(true) {
+            ", though its input differs"
+        } else {
+            ""
+        };
+        return match info.saved_seconds {
+            Some(saved) => format!("reused{changed}, {} saved", crate::view::figures::long(saved)),
+            None => format!("reused{changed}"),
+        };
+    }
+    let why = crate::view::detail::why(info.reason.as_deref()).unwrap_or("it has to run");
+    format!("queued: {why}")
+}
+
+fn stage(model: &mut Model, id: u64, answer: Answer<Box<TaskView>>) {
+    if model.detail.request != Some(id) {
+        return;
+    }
+    model.detail.request = None;
+    match answer {
+        Ok(view) => {
+            let stage = model
+                .detail
+                .stage
+                .as_ref()
+                .and_then(|(_, node)| view.stages.get(&**node));
+            model.detail.text = stage.map(|stage| StageText::of(stage, &view.shared_storage_path));
+            model.detail.failed = None;
+        }
+        Err(refusal) => model.detail.failed = Some(refusal.text),
+    }
+}
+
+/// One answer of a batch is in; the last one ends it with a sentence.
+fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
+    let Some((row, batch_id)) = model
+        .under_way
+        .iter()
+        .find(|(_, under_way)| under_way.request == id)
+        .map(|(row, under_way)| (row.clone(), under_way.batch))
+    else {
+        return;
+    };
+    model.under_way.remove(&row);
+    let Some(batch) = model.batches.get_mut(&batch_id) else {
+        return;
+    };
+    batch.done += 1;
+    match answer {
+        Ok(note) => {
+            model.failures.remove(&row);
+            model.tree.marks.remove(&row);
+            batch.notes.push(note);
+        }
+        Err(refusal) => {
+            model.failures.insert(row.clone(), refusal.text.clone());
+            batch.failed.push((row.clone(), refusal.text));
+        }
+    }
+    if batch.done < batch.total {
+        return;
+    }
+    let Some(batch) = model.batches.remove(&batch_id) else {
+        return;
+    };
+    let (text, tone) = match (batch.total, batch.failed.as_slice()) {
+        (1, [(row, why)]) => (format!("{row}: {} refused: {why}", batch.verb), Tone::Bad),
+        (1, _) => (format!("{}: {}", name(&row), batch.notes.concat()), Tone::Good),
+        (total, []) => (
+            format!("{} of {total}: {}", batch.verb, tally(&batch.notes)),
+            Tone::Good,
+        ),
+        (total, [(row, why), ..]) => (
+            format!(
+                "{}: {} of {total} refused and still marked; {row}: {why}",
+                batch.verb,
+                batch.failed.len()
+            ),
+            Tone::Bad,
+        ),
+    };
+    model.say(tone, text);
+}
+
+fn name(row: &RowId) -> String {
+    row.node
+        .as_ref()
+        .map_or_else(|| row.task.to_string(), |node| node.to_string())
+}
+
+/// `reused 3, queued: ... 1`.
+fn tally(notes: &[String]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for note in notes {
+        let short = note.split([',', ':']).next().unwrap_or(note);
+        match counts.iter_mut().find(|(text, _)| *text == short) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((short, 1)),
+        }
+    }
+    let parts: Vec<_> = counts.iter().map(|(text, count)| format!("{count} {text}")).collect();
+    parts.join(", ")
+}
+
+pub fn log_chunk(model: &mut Model, id: u64, bytes: &[u8]) {
+    if model.detail.log_request == Some(id) {
+        model.detail.log.push(bytes);
+        model.redraw = true;
+    }
+}
+
+pub fn log_end(model: &mut Model, id: u64, error: Option<String>) {
+    if model.detail.log_request == Some(id) {
+        model.detail.log_request = None;
+        model.detail.log.state = error.map_or(LogState::Ended, LogState::Failed);
+        model.redraw = true;
+    }
+}
+
+/// The view in short, as lists carry it.
+pub fn item_of(view: &TaskView) -> TaskItem {
+    TaskItem {
+        task_id: view.task_id.clone(),
+        status: view.status,
+        created_at: view.created_at,
+        updated_at: view.updated_at,
+        task_name: view.task_name.clone(),
+        callback_status: view.callback_status,
+        stages: view
+            .stages
+            .iter()
+            .map(|(node, stage)| (node.clone(), stage.summary()))
+            .collect(),
+    }
+}

@@ -1,0 +1,455 @@
+//! The row under the cursor in full: how it stands, why it ran, input, output, what reuse did, its log.
+
+use onceover_common::{StageState, wire::StageSummary};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{
+    figures, frame,
+    layout::Panes,
+    text::{put, wrap},
+};
+use crate::{
+    model::{
+        Model,
+        detail::Tab,
+        log::LogState,
+        store::{Task, elapsed},
+    },
+    theme::{as_state, glyph, word},
+};
+
+/// Why a run was started, as a sentence without its subject (R4).
+pub fn why(reason: Option<&str>) -> Option<&'static str> {
+    Some(match reason? {
+        "absent" => "there was no earlier result under this task",
+        "failed" => "the earlier run failed",
+        "cancelled" => "the earlier run was cancelled",
+        "empty_output" => "the earlier result was empty",
+        "forced" => "a run was forced, whatever is stored",
+        "input_changed" => "the stored result came from other input, and the request was strict",
+        "artifact_missing" => "files of the stored result are gone from disk",
+        _ => return None,
+    })
+}
+
+/// Lines of text with a style each.
+type Lines = Vec<(String, Style)>;
+
+pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let area = panes.inner(panes.detail);
+    let title = model.tree.cursor.as_ref().map_or(String::new(), ToString::to_string);
+    if panes.framed() {
+        frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
+    }
+    if area.is_empty() {
+        return;
+    }
+    let Some(row) = &model.tree.cursor else {
+        put(buffer, area.x, area.y, area.width, " nothing selected", theme.faint());
+        return;
+    };
+    let Some(task) = model.store.get(&row.task) else {
+        return;
+    };
+    let mut area = Rect {
+        x: area.x + 1.min(area.width),
+        width: area.width.saturating_sub(2),
+        ..area
+    };
+    if !panes.framed() {
+        put(buffer, area.x, area.y, area.width, &title, theme.strong());
+        area = below(area, 1);
+    }
+    match row.node.as_ref().and_then(|node| task.stages.get(node)) {
+        Some(stage) => draw_stage(
+            model,
+            row.node.as_ref().map_or("", |node| node.as_str()),
+            task,
+            stage,
+            area,
+            buffer,
+        ),
+        None => draw_task(model, task, area, buffer),
+    }
+}
+
+fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect {
+        y: area.y + rows,
+        height: area.height - rows,
+        ..area
+    }
+}
+
+fn draw_lines(lines: &Lines, skip: usize, area: Rect, buffer: &mut Buffer) {
+    for (index, (line, style)) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
+        put(buffer, area.x, area.y + index as u16, area.width, line, *style);
+    }
+}
+
+fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let state = as_state(task.status);
+    let mut lines: Lines = vec![
+        (
+            format!(
+                "{} {}   {} stages, {} in flight",
+                glyph(state),
+                word(state),
+                task.stages.len(),
+                task.in_flight()
+            ),
+            theme.state(state),
+        ),
+        (String::new(), theme.plain()),
+        (format!("created   {}", clock(task.created_at)), theme.plain()),
+        (format!("updated   {}", clock(task.updated_at)), theme.plain()),
+        (
+            format!("run time  {}", figures::long(task.elapsed(model.clock()))),
+            theme.plain(),
+        ),
+    ];
+    let saved: f64 = task.stages.values().map(|stage| stage.saved_seconds).sum();
+    if task.reuse_hits() > 0 {
+        lines.push((
+            format!(
+                "reuse     ↺ {} answers without a run, {} saved",
+                task.reuse_hits(),
+                figures::long(saved)
+            ),
+            theme.reuse(),
+        ));
+    }
+    if let Some(callback) = task.callback_status {
+        lines.push((format!("callback  {}", callback.as_str()), theme.plain()));
+    }
+    if let Some(system) = &model.system {
+        lines.push((
+            format!("files     {}/{}", system.share.trim_end_matches('/'), task.id),
+            theme.plain(),
+        ));
+    }
+    lines.push((String::new(), theme.plain()));
+    for (node, stage) in &task.stages {
+        let progress = stage.progress.filter(|_| stage.status == StageState::Running);
+        let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
+        lines.push((
+            format!("{} {node}  {}{progress}", glyph(stage.status), word(stage.status)),
+            theme.state(stage.status),
+        ));
+        if let Some(error) = &stage.error {
+            lines.extend(
+                wrap(error, area.width.saturating_sub(4))
+                    .into_iter()
+                    .take(3)
+                    .map(|line| (format!("    {line}"), theme.bad())),
+            );
+        }
+    }
+    draw_lines(
+        &lines,
+        model.detail.scroll.min(lines.len().saturating_sub(1)),
+        area,
+        buffer,
+    );
+}
+
+fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let clock = model.clock();
+    let state = stage.status;
+    let mut head = format!(
+        "{} {}   attempt {}   queue {}",
+        glyph(state),
+        word(state),
+        stage.attempt,
+        stage.queue
+    );
+    if stage.forced {
+        head += "   forced";
+    }
+    put(buffer, area.x, area.y, area.width, &head, theme.state(state));
+    let mut area = below(area, 1);
+    if state == StageState::Running {
+        let progress = stage.progress.unwrap_or(0.0);
+        let seconds = elapsed(stage, clock);
+        let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
+            format!("   eta {}", figures::long(seconds * (100.0 - progress) / progress))
+        } else {
+            String::new()
+        };
+        let text = match stage.progress {
+            Some(progress) => format!(" {} %{eta}", figures::percent(progress)),
+            None => " no figure yet".into(),
+        };
+        let bar_columns = area.width.saturating_sub(24).min(40);
+        let used = put(
+            buffer,
+            area.x,
+            area.y,
+            area.width,
+            &figures::bar(progress, bar_columns),
+            theme.accent(),
+        );
+        put(
+            buffer,
+            area.x + used,
+            area.y,
+            area.width.saturating_sub(used),
+            &text,
+            theme.plain(),
+        );
+        area = below(area, 1);
+    }
+    draw_tabs(model, area, buffer);
+    area = below(area, 2);
+    let text = model.detail.text.as_ref();
+    match model.detail.tab {
+        Tab::Overview => {
+            let lines = overview(model, node, task, stage, area.width);
+            // Half the room at most, when there is a log to see below it.
+            let wants = lines.len() as u16;
+            let log_rows = area.height.saturating_sub(wants + 1);
+            draw_lines(
+                &lines,
+                model.detail.scroll.min(lines.len().saturating_sub(1)),
+                area,
+                buffer,
+            );
+            if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle {
+                draw_log(model, 0, below(area, wants + 1), buffer);
+            }
+        }
+        Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
+        Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
+        Tab::Reuse => {
+            let lines = reuse(model, stage, area.width);
+            draw_lines(
+                &lines,
+                model.detail.scroll.min(lines.len().saturating_sub(1)),
+                area,
+                buffer,
+            );
+        }
+        Tab::Log => draw_log(model, model.detail.scroll, area, buffer),
+    }
+}
+
+fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let mut x = area.x;
+    for tab in Tab::ALL {
+        let here = tab == model.detail.tab;
+        let text = if here {
+            format!("[{}]", tab.title())
+        } else {
+            format!(" {} ", tab.title())
+        };
+        let style = if here { model.theme.key() } else { model.theme.faint() };
+        x += put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);
+    }
+}
+
+fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
+    let theme = model.theme;
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let mut lines: Lines = Vec::new();
+    let mut say = |text: String, style: Style| {
+        lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
+    };
+    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failures.get(row)) {
+        say(format!("refused   {why}"), theme.bad());
+    }
+    if let Some(queued) = stage.queued_at {
+        let waited = match (stage.status, stage.started_at) {
+            (StageState::Pending, _) => format!("   waits for {}", figures::long(model.clock().seconds_since(queued))),
+            (_, Some(started)) => format!(
+                "   waited {} for a {} slot",
+                figures::long(started.seconds_since(queued)),
+                stage.queue
+            ),
+            _ => String::new(),
+        };
+        say(format!("queued    {}{waited}", clock(queued)), theme.plain());
+    }
+    if stage.status == StageState::Pending
+        && let Some(line) = queue_place(model, node, task, stage)
+    {
+        say(line, theme.warn());
+    }
+    if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
+        say(format!("started   {}", clock(started)), theme.plain());
+    }
+    if let Some(ended) = stage.ended_at.filter(|_| !stage.status.in_flight()) {
+        say(
+            format!("ended     {}   took {}", clock(ended), figures::long(stage.duration)),
+            theme.plain(),
+        );
+    }
+    if let Some(message) = stage.message.as_ref().filter(|_| stage.status.in_flight()) {
+        say(format!("says      {message}"), theme.plain());
+    }
+    if stage.reuse_hits + stage.joins > 0 {
+        say(
+            format!(
+                "reuse     ↺ {} hits, {} joined, {} saved",
+                stage.reuse_hits,
+                stage.joins,
+                figures::long(stage.saved_seconds)
+            ),
+            theme.reuse(),
+        );
+    }
+    if let Some(callback) = stage.callback_status {
+        let style = if callback.as_str() == "failed" {
+            theme.bad()
+        } else {
+            theme.plain()
+        };
+        say(format!("callback  {}", callback.as_str()), style);
+    }
+    let error = model
+        .detail
+        .text
+        .as_ref()
+        .and_then(|text| text.error.as_ref())
+        .or(stage.error.as_ref());
+    if let Some(error) = error.filter(|_| stage.status == StageState::Failed) {
+        say(format!("error     {error}"), theme.bad());
+    }
+    if let Some(failed) = &model.detail.failed {
+        say(format!("no detail {failed}"), theme.bad());
+    }
+    say(" ".into(), theme.plain());
+    say(format!("Why did it run?  {}", decision(stage)), theme.plain());
+    lines
+}
+
+/// The reuse decision behind the run.
+fn decision(stage: &StageSummary) -> String {
+    match (stage.reason.as_deref(), why(stage.reason.as_deref())) {
+        (Some(reason), Some(why)) => format!("miss · {reason}: {why}."),
+        (Some(reason), None) => format!("miss · {reason}."),
+        (None, _) if stage.run_id.is_none() => "It was written by another worker; there is no record of why.".into(),
+        (None, _) => "The reason was not recorded.".into(),
+    }
+}
+
+fn queue_place(model: &Model, node: &str, task: &Task, stage: &StageSummary) -> Option<String> {
+    let queues = model.detail.queues.as_ref()?;
+    let queue = queues.queues.iter().find(|queue| queue.name == stage.queue)?;
+    let slots = format!("{} of {} slots in use", queue.running, queue.slots);
+    let place = queue
+        .next
+        .iter()
+        .position(|run| run.task_id == *task.id && run.task_name.as_str() == node);
+    Some(match place {
+        Some(place) => format!("place     {} in {}; {slots}", figures::ordinal(place + 1), queue.name),
+        None => format!("place     one of {} in {}; {slots}", queue.pending, queue.name),
+    })
+}
+
+fn reuse(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
+    let theme = model.theme;
+    let mut lines: Lines = Vec::new();
+    let mut say = |text: String, style: Style| {
+        lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
+    };
+    say(
+        format!("hits      {} answered from the finished stage", stage.reuse_hits),
+        theme.plain(),
+    );
+    say(
+        format!("joined    {} waited with the run in flight", stage.joins),
+        theme.plain(),
+    );
+    say(
+        format!("saved     {}", figures::long(stage.saved_seconds)),
+        theme.reuse(),
+    );
+    say(" ".into(), theme.plain());
+    say(format!("The last run: {}", decision(stage)), theme.plain());
+    say(" ".into(), theme.plain());
+    let next = match stage.status {
+        StageState::Success => {
+            "A submit now is answered at once from this result (↺), unless it is strict and its input differs, or the result's files are gone."
+        }
+        StageState::Pending | StageState::Running => "A submit now joins this run; no second one starts.",
+        StageState::Failed => "A submit now runs it again: a failed stage is never reused.",
+        StageState::Cancelled => "A submit now runs it again: a cancelled stage is never reused.",
+    };
+    say(next.into(), theme.plain());
+    if stage.forced {
+        say(" ".into(), theme.plain());
+        say(
+            "This run was forced: the former result stands until it succeeds.".into(),
+            theme.warn(),
+        );
+    }
+    if let Some(last) = model.detail.text.as_ref().and_then(|text| text.last_attempt.as_ref()) {
+        let error = last.error.as_deref().unwrap_or("no error text");
+        say(" ".into(), theme.plain());
+        say(
+            format!("The last attempt to replace it ended {}: {error}", word(last.status)),
+            theme.bad(),
+        );
+    }
+    lines
+}
+
+fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let Some(lines) = lines else {
+        let text = match &model.detail.failed {
+            Some(why) => why.as_str(),
+            None if !model.is_live() => "not read before the connection was lost",
+            None => "…",
+        };
+        put(buffer, area.x, area.y, area.width, text, theme.faint());
+        return;
+    };
+    let skip = model.detail.scroll.min(lines.len().saturating_sub(1));
+    for (index, line) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
+        put(buffer, area.x, area.y + index as u16, area.width, line, theme.plain());
+    }
+}
+
+/// The log's end, or what lies `up` lines above it.
+fn draw_log(model: &Model, up: usize, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let theme = model.theme;
+    let log = &model.detail.log;
+    let state = match &log.state {
+        LogState::Idle => "".to_owned(),
+        LogState::Loading => "…".to_owned(),
+        LogState::Following if up > 0 => format!("{up} lines above the end"),
+        LogState::Following => "following".to_owned(),
+        LogState::Ended if log.is_empty() => "empty".to_owned(),
+        LogState::Ended => "ended".to_owned(),
+        LogState::Failed(why) => why.clone(),
+    };
+    let rule = format!("Log  {state} {}", "─".repeat(usize::from(area.width)));
+    let room = area.width;
+    put(buffer, area.x, area.y, room, rule.trim_end(), theme.faint());
+    let body = below(area, 1);
+    let height = usize::from(body.height);
+    let end = log.len().saturating_sub(up).max(height.min(log.len()));
+    let start = end.saturating_sub(height);
+    for (row, index) in (start..end).enumerate() {
+        put(
+            buffer,
+            body.x,
+            body.y + row as u16,
+            body.width,
+            &log.line(index),
+            theme.plain(),
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! How durations, times, ratios and progress are written.
+
+use onceover_common::Timestamp;
+
+/// `04:12`, `1:02:03`.
+pub fn short(seconds: f64) -> String {
+    let whole = if seconds.is_finite() {
+        seconds.max(0.0) as u64
+    } else {
+        0
+    };
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
+}
+
+/// `0.4 s`, `12 s`, `3 m 20 s`, `6 h 12 m`, `4 d 2 h`.
+pub fn long(seconds: f64) -> String {
+    let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} m {} s", whole / 60, whole % 60),
+        3600..86400 => format!("{} h {} m", whole / 3600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86400, whole / 3600 % 24),
+    }
+}
+
+/// Time of day, with the date when that is another day than `now`'s.
+pub fn clock(time: Timestamp, now: Timestamp, tz: &jiff::tz::TimeZone) -> String {
+    let at = |time: Timestamp| {
+        jiff::Timestamp::from_millisecond(time.as_millis())
+            .unwrap_or_default()
+            .to_zoned(tz.clone())
+    };
+    let (time, now) = (at(time), at(now));
+    let format = if time.date() == now.date() {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
+    time.strftime(format).to_string()
+}
+
+/// Progress as shown: 0 to 100, and 100 only when it is.
+pub fn percent(progress: f64) -> u8 {
+    if progress.is_nan() {
+        0
+    } else {
+        progress.clamp(0.0, 100.0).floor() as u8
+    }
+}
+
+/// A bar of `columns` cells with eighths of a cell.
+pub fn bar(progress: f64, columns: u16) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let columns = usize::from(columns);
+    let share = if progress.is_nan() {
+        0.0
+    } else {
+        progress.clamp(0.0, 100.0) / 100.0
+    };
+    let eighths = (share * columns as f64 * 8.0).floor() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    bar.push_str(EIGHTHS[eighths % 8]);
+    let used = eighths / 8 + usize::from(!eighths.is_multiple_of(8));
+    bar.push_str(&"·".repeat(columns.saturating_sub(used)));
+    bar
+}
+
+/// `1st`, `2nd`, `3rd`, `11th`.
+pub fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(
+            [short(3.9), short(252.0), short(3723.0), short(-1.0)],
+            ["00:03", "04:12", "1:02:03", "00:00"]
+        );
+        assert_eq!(
+            [long(0.44), long(12.2), long(200.0), long(22_320.0)],
+            ["0.4 s", "12 s", "3 m 20 s", "6 h 12 m"]
+        );
+        assert_eq!([bar(0.0, 4), bar(62.0, 8), bar(100.0, 4)], ["····", "████▉···", "████"]);
+        assert_eq!(percent(99.9), 99);
+        assert_eq!([ordinal(1), ordinal(12), ordinal(23)], ["1st", "12th", "23rd"]);
+    }
+}

@@ -1,0 +1,134 @@
+//! The screen: a pure function of the model. Nothing is built for rows that are not on it.
+
+pub mod detail;
+mod dialogs;
+pub mod figures;
+mod footer;
+mod header;
+pub mod layout;
+pub mod text;
+mod tree;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Style,
+};
+
+use crate::model::{Link, Missing, Model};
+
+/// Draws the whole frame; the answer is where the terminal's cursor belongs, when it belongs anywhere.
+pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    if buffer.area.is_empty() {
+        return None;
+    }
+    let panes = layout::panes((buffer.area.width, buffer.area.height), model.zoom);
+    header::draw(model, panes.header, buffer);
+    if model.store.seq().is_none() {
+        empty(model, &panes, buffer);
+    } else {
+        if !panes.tree.is_empty() {
+            tree::draw(model, &panes, buffer);
+        }
+        if !panes.detail.is_empty() {
+            detail::draw(model, &panes, buffer);
+        }
+        if !model.is_live() {
+            let stale = Rect {
+                x: 0,
+                y: 1,
+                width: buffer.area.width,
+                height: panes.tree.height.max(panes.footer.y.saturating_sub(1)),
+            };
+            buffer.set_style(text::within(buffer, stale), model.theme.stale());
+        }
+    }
+    let cursor = footer::draw(model, &panes, buffer);
+    if let Some(dialog) = &model.dialog {
+        return dialogs::draw(model, dialog, buffer).or(None);
+    }
+    cursor
+}
+
+/// Before the first snapshot: what is being tried, and what to do.
+fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let area = Rect {
+        y: panes.header.height,
+        height: panes.footer.y.saturating_sub(panes.header.height),
+        ..panes.header
+    };
+    let lines: Vec<(String, Style)> = match &model.link {
+        Link::Lost {
+            missing: Missing::Daemon,
+            ..
+        } => vec![
+            (format!("No daemon at {} yet.", model.daemon), theme.strong()),
+            (String::new(), theme.plain()),
+            ("Start one with:  onceoverd".into(), theme.plain()),
+            (
+                "or name another: onceover --daemon http://HOST:PORT".into(),
+                theme.plain(),
+            ),
+            (String::new(), theme.plain()),
+            ("It will be connected to as soon as it is there.".into(), theme.faint()),
+        ],
+        Link::Lost {
+            missing: Missing::Redis,
+            ..
+        } => vec![
+            (
+                format!("The daemon at {} is up, its Redis is not.", model.daemon),
+                theme.strong(),
+            ),
+            (
+                "What it holds will be read as soon as it is back.".into(),
+                theme.faint(),
+            ),
+        ],
+        _ => vec![(format!("Connecting to {} …", model.daemon), theme.plain())],
+    };
+    let top = area.y + area.height.saturating_sub(lines.len() as u16) / 3;
+    for (index, (line, style)) in lines.iter().enumerate() {
+        let y = top + index as u16;
+        if y < area.bottom() {
+            text::put(
+                buffer,
+                area.x + 2.min(area.width),
+                y,
+                area.width.saturating_sub(2),
+                line,
+                *style,
+            );
+        }
+    }
+}
+
+/// A frame with a title; the title is foreign text.
+fn frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, title_style: Style) {
+    let area = text::within(buffer, area);
+    if area.width < 2 || area.height < 2 {
+        return;
+    }
+    let (left, right, top, bottom) = (area.left(), area.right() - 1, area.top(), area.bottom() - 1);
+    let bar = "─".repeat(usize::from(area.width - 2));
+    for (y, start, end) in [(top, "┌", "┐"), (bottom, "└", "┘")] {
+        text::put(buffer, left, y, 1, start, style);
+        text::put(buffer, left + 1, y, area.width - 2, &bar, style);
+        text::put(buffer, right, y, 1, end, style);
+    }
+    for y in top + 1..bottom {
+        text::put(buffer, left, y, 1, "│", style);
+        text::put(buffer, right, y, 1, "│", style);
+    }
+    if !title.is_empty() && area.width > 6 {
+        text::put(
+            buffer,
+            left + 1,
+            top,
+            area.width - 2,
+            &format!(" {title} "),
+            title_style,
+        );
+    }
+}
