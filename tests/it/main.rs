@@ -1,6 +1,8 @@
 //! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod access;
 mod callbacks;
+mod operation;
 mod reuse;
 mod runs;
 mod state;
