@@ -202,8 +202,13 @@ impl Daemon {
 
     /// SIGTERM, and waits for the end; answers how it ended.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself; answers how it ended.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        self.signal_pid(i32::try_from(child.id()).expect("a pid"), rustix::process::Signal::TERM);
         tokio::task::spawn_blocking(move || child.wait().expect("it can be waited for"))
             .await
             .expect("waiting works")

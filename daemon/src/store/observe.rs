@@ -59,11 +59,8 @@ impl Store {
     /// server that is full or a replica refuses it.
     pub async fn check_layout(&self) -> Result<(), StoreError> {
         let mut redis = self.redis.clone();
-        let mut both = redis::pipe();
-        both.set_nx(keys::SCHEMA, keys::SCHEMA_VERSION)
-            .ignore()
-            .get(keys::SCHEMA);
-        let (found,): (String,) = limited(both.query_async(&mut redis)).await?;
+        limited(redis.set_nx::<_, _, bool>(keys::SCHEMA, keys::SCHEMA_VERSION)).await?;
+        let found: String = limited(redis.get(keys::SCHEMA)).await?;
         match found.parse::<u32>() {
             Ok(version) if version <= keys::SCHEMA_VERSION => Ok(()),
             _ => Err(StoreError::Unexpected(format!(
