@@ -57,7 +57,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         .collect();
     println!("slots        {}", slots.join(", "));
     println!(
-        "lease        {:?}, heartbeat {:?}, drain {:?}",
+        "lease        {:?}, heartbeat {:?}, drain {:?} on SIGTERM",
         config.runs.lease, config.runs.heartbeat, config.runs.drain
     );
     println!("kept         {:?} after a stage ended", config.retention.ttl);

@@ -2,6 +2,8 @@
 
 mod access;
 mod callbacks;
+mod drain;
+mod import;
 mod operation;
 mod reuse;
 mod runs;

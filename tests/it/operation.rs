@@ -1,18 +1,10 @@
 //! Running the daemon blind: requirements 28 and 30.
 
-use std::time::{Duration, Instant};
-
 use onceover_common::{
     StageState,
-    client::TaskQuery,
     wire::{BatchRequest, ReuseMode},
 };
-use onceover_tests::{
-    Answer, Daemon, RedisServer,
-    daemon::{request, task_id},
-    events::Sse,
-    eventually, until_equal,
-};
+use onceover_tests::{Answer, Daemon, RedisServer, daemon::request, eventually};
 use redis::AsyncCommands;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
@@ -306,155 +298,6 @@ async fn req30_a_batch_has_a_result_per_item() {
         let answer = daemon.post("/v1/tasks/batch", refused).await;
         assert_eq!((answer.status, answer.fields()), (422, vec!["tasks".to_owned()]));
     }
-}
-
-const DRAIN: &str = "[runs]\nlease = '2s'\nheartbeat = '200ms'\ngrace = '500ms'\ndrain = ";
-
-/// SIGTERM, and waits until it is noticed.
-async fn terminate(daemon: &Daemon) {
-    daemon.signal(Signal::TERM);
-    eventually("draining", || async {
-        (daemon.get("/readyz").await.status == 503).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn req30_drain_lets_runs_end_and_takes_nothing_new() {
-    let mut daemon = Daemon::builder().config(&format!("{DRAIN}'20s'")).start().await;
-    daemon.submit("t1", WAIT, json!({"until": "go"})).await;
-    daemon.until("t1", WAIT, StageState::Running).await;
-    daemon.submit("t2", WAIT, json!({"until": "go"})).await;
-    let mut stream = Sse::open(&daemon, None).await;
-    terminate(&daemon).await;
-    let answer = daemon.get("/readyz").await;
-    assert!(answer.text.contains("draining"), "{answer:?}");
-    let body = json!({"task_name": ECHO, "task_id": "t3", "input_data": {}});
-    for (path, body) in [
-        ("/v1/tasks", body.clone()),
-        ("/v1/tasks/batch", json!({"tasks": [body]})),
-        ("/v1/tasks/t1/retry", json!({})),
-    ] {
-        let answer = daemon.post(path, body).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (503, "draining"), "{path}");
-        assert_eq!(answer.header("retry-after"), "1");
-    }
-    assert_eq!(daemon.get("/v1/tasks/t1").await.json()["status"], "running");
-    let start = Instant::now();
-    daemon.release("go");
-    assert!(stream.next().await.data.contains("t1"), "open streams tell how it ends");
-    assert!(daemon.ended().await.success());
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "it does not wait longer than its runs"
-    );
-    daemon.launch().await;
-    assert_eq!(
-        daemon.until_ended("t1", WAIT).await.attempt,
-        1,
-        "it ended in the daemon that began it"
-    );
-    daemon.until("t2", WAIT, StageState::Success).await;
-    assert_eq!(daemon.get("/v1/tasks/t3").await.status, 404);
-}
-
-#[tokio::test]
-async fn req30_what_does_not_end_in_time_is_handed_back() {
-    let mut daemon = Daemon::builder().config(&format!("{DRAIN}'1s'")).start().await;
-    daemon.submit("t1", WAIT, json!({"until": "go", "deaf": true})).await;
-    daemon.until("t1", WAIT, StageState::Running).await;
-    let _stream = Sse::open(&daemon, None).await;
-    let start = Instant::now();
-    assert!(daemon.stop().await.success());
-    let took = start.elapsed();
-    assert!(took >= Duration::from_secs(1), "it waited {took:?}");
-    assert!(
-        took <= Duration::from_millis(1000 + 500 + 2000),
-        "drain + grace + 2 s, but {took:?}"
-    );
-    assert!(daemon.children().is_empty());
-    daemon.release("go");
-    daemon.launch().await;
-    assert_eq!(daemon.until("t1", WAIT, StageState::Success).await.attempt, 2);
-}
-
-#[tokio::test]
-async fn req30_a_second_signal_hands_back_at_once() {
-    let mut daemon = Daemon::builder().config(&format!("{DRAIN}'60s'")).start().await;
-    daemon.submit("t1", WAIT, json!({"until": "go"})).await;
-    daemon.until("t1", WAIT, StageState::Running).await;
-    terminate(&daemon).await;
-    let start = Instant::now();
-    assert!(daemon.stop().await.success());
-    assert!(
-        start.elapsed() <= Duration::from_millis(500 + 2000),
-        "{:?}",
-        start.elapsed()
-    );
-    daemon.release("go");
-    daemon.launch().await;
-    assert_eq!(daemon.until("t1", WAIT, StageState::Success).await.attempt, 2);
-}
-
-fn python(task: &str, node: &str, status: &str) -> String {
-    let stage = json!({"status": status, "input_params": {}, "output": {"value": 7}, "error": null, "duration": 2.0});
-    json!({"workflow_id": task, "input_params": {"task_name": node, "input_data": {}, "callback_url": null},
-        "stages": {node: stage}})
-    .to_string()
-}
-
-#[tokio::test]
-async fn s5_import_enters_tasks_known_only_from_foreign_keys() {
-    let server = RedisServer::start(&[]).await;
-    let daemon = Daemon::builder().redis(&server.url(0)).start().await;
-    daemon.done("own", ECHO, json!({})).await;
-    let mut redis = daemon.redis().await;
-    for (key, json) in [
-        ("p1:node:test.echo", python("p1", ECHO, "SUCCESS")),
-        ("p1:test:file", python("p1", "test.file", "SUCCESS")),
-        ("p2:test:echo", python("p2", ECHO, "FAILED")),
-        ("p3:node:test.echo", python("p3", ECHO, "IN_PROGRESS")),
-        ("p4:node:test.echo", "not JSON".to_owned()),
-        ("p*5:node:test.echo", python("p*5", ECHO, "SUCCESS")),
-        ("q6:node:test.echo", python("q6", ECHO, "SUCCESS")),
-        ("p7:node:no.such", python("p7", "no.such", "SUCCESS")),
-    ] {
-        let _: () = redis.set_ex(key, json, 86_400).await.unwrap();
-    }
-    let listed = async || {
-        let page = daemon.client.tasks(&TaskQuery::default()).await.unwrap();
-        let mut ids: Vec<_> = page.items.iter().map(|item| item.task_id.to_string()).collect();
-        ids.sort();
-        ids
-    };
-    let import = |arguments: &[&str]| {
-        let output = daemon.command().arg("import").args(arguments).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let before = daemon.content().await;
-    let said = import(&["--dry-run"]);
-    assert!(said.contains("would enter 4 stages of 3 tasks"), "{said}");
-    assert_eq!(daemon.content().await, before);
-    let said = import(&["--match", "p"]);
-    assert!(said.contains("entered 3 stages of 2 tasks"), "{said}");
-    for line in ["test.echo of p3 (RUNNING)", "test.echo of p4", "p*5:node:test.echo"] {
-        assert!(said.contains(line), "{line} is not in: {said}");
-    }
-    assert_eq!(listed().await, ["own", "p1", "p2"]);
-    let said = import(&[]);
-    assert!(
-        said.contains("entered 1 stages of 1 tasks") && said.contains("known already: 4"),
-        "{said}"
-    );
-    assert_eq!(listed().await, ["own", "p1", "p2", "q6"]);
-    assert!(daemon.submit("p1", ECHO, json!({})).await.reuse_info.reuse_hit);
-    let untouched: String = redis.get("p1:test:file").await.unwrap();
-    assert_eq!(untouched, python("p1", "test.file", "SUCCESS"));
-    until_equal("p2", "failed".to_owned(), || async {
-        daemon.client.task(&task_id("p2")).await.unwrap().status.to_string()
-    })
-    .await;
 }
 
 #[tokio::test]
