@@ -210,12 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_let_go_in_time_is_taken() {
+    fn a_dead_daemons_lock_that_its_keeper_lets_go_in_time_is_taken() {
         let base = tempfile::tempdir().unwrap();
-        let first = DataDir::open(base.path()).unwrap();
+        drop(DataDir::open(base.path()).unwrap());
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        fs::write(lock_file(base.path()), format!("{}\n", gone.id())).unwrap();
+        let keeper = File::open(lock_file(base.path())).unwrap();
+        keeper.try_lock().unwrap();
         let path = base.path().to_path_buf();
         let second = thread::spawn(move || DataDir::open(&path));
-        drop(first);
+        drop(keeper);
         second.join().unwrap().unwrap();
     }
 

@@ -530,7 +530,13 @@ async fn r7_a_deleted_tasks_run_changes_nothing() {
     assert!(daemon.children().is_empty());
     assert!(daemon.stage("t1", WAIT).await.is_none());
     assert!(!daemon.data.join("share/workflows/t1").exists());
-    let known = ["onceover:events", "onceover:order", "onceover:seq", "onceover:stats"];
+    let known = [
+        "onceover:events",
+        "onceover:order",
+        "onceover:reaper",
+        "onceover:seq",
+        "onceover:stats",
+    ];
     let mut keys = daemon.keys().await;
     keys.retain(|key| !before.contains(key) && !known.contains(&key.as_str()));
     assert_eq!(keys, Vec::<String>::new());

@@ -10,6 +10,7 @@ use onceover_tests::{
     events::Sse,
     eventually, until_equal,
 };
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";
@@ -158,6 +159,22 @@ async fn a_cancelled_runs_slot_is_free_only_when_its_processes_are_gone() {
     until_equal("begun", 1, || async { daemon.traces("t1") }).await;
     daemon.submit("t2", WAIT, json!({"until": "go2", "trace": "t2"})).await;
     daemon.client.cancel(&task_id("t1")).await.unwrap();
+    // However long that takes: also when the lease it had has run out.
+    let redis = daemon.redis().await;
+    let held: Vec<(String, f64)> = redis
+        .clone()
+        .zrange_withscores("onceover:held:gpu", 0, -1)
+        .await
+        .unwrap();
+    eventually("the lease to pass", || {
+        let mut redis = redis.clone();
+        let lease = held[0].1 as i64;
+        async move {
+            let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
+            (seconds * 1000 > lease + 1000).then_some(())
+        }
+    })
+    .await;
     // Others start meanwhile, so the executor has looked at its queues.
     daemon.done("t3", ECHO, json!({})).await;
     assert_eq!(daemon.stage("t2", WAIT).await.unwrap().status, StageState::Pending);

@@ -576,3 +576,35 @@ async fn s6_an_event_is_short_whatever_a_node_says() {
         assert_eq!(stage.error.as_deref(), Some(text.as_str()), "the stage has it whole");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s4_deletes_among_submits_leave_whole_tasks_or_nothing() {
+    let daemon = Daemon::builder().config("[slots]\nio = 8").start().await;
+    let id = task_id("t1");
+    for round in 0..30 {
+        let submits = async {
+            for n in 0..4 {
+                let input = json!({"message": format!("{round} {n}")});
+                daemon.submit("t1", "test.fail", input.clone()).await;
+                daemon.submit("t1", "test.garbage", input).await;
+            }
+        };
+        let deletes = async {
+            for _ in 0..3 {
+                let _ = daemon.client.delete(&id, true).await;
+            }
+        };
+        tokio::join!(submits, deletes);
+        let last = daemon.client.delete(&id, true).await;
+        assert!(last.is_ok() || last.unwrap_err().status() == Some(404));
+        daemon.idle().await;
+        assert!(
+            !daemon.data.join("share/workflows/t1").exists(),
+            "round {round}: files grew back"
+        );
+        let keys = daemon.keys().await;
+        let left: Vec<_> = keys.iter().filter(|key| mentions(key, "t1")).collect();
+        assert!(left.is_empty(), "round {round}: {left:?}");
+        assert!(daemon.children().is_empty());
+    }
+}

@@ -132,10 +132,15 @@ impl Daemon {
 
     /// The command that starts this daemon.
     pub fn command(&self) -> Command {
+        self.command_on(&format!("127.0.0.1:{}", self.port))
+    }
+
+    /// The same with another address.
+    pub fn command_on(&self, listen: &str) -> Command {
         let mut command = Command::new(program("onceoverd"));
         command
             .arg("--listen")
-            .arg(format!("127.0.0.1:{}", self.port))
+            .arg(listen)
             .arg("--data")
             .arg(&self.data)
             .arg("--config")
@@ -241,11 +246,12 @@ impl Daemon {
         keys
     }
 
-    /// Everything in Redis, byte for byte: the keys and their dumps.
+    /// Everything in Redis that requests can change, byte for byte: the keys and their dumps.
     pub async fn content(&self) -> Vec<(String, Vec<u8>)> {
         let mut redis = self.redis().await;
         let mut content = Vec::new();
-        for key in self.keys().await {
+        // The daemon's own clock goes on.
+        for key in self.keys().await.into_iter().filter(|key| key != "onceover:reaper") {
             let dump: Option<Vec<u8>> = redis::cmd("DUMP")
                 .arg(&key)
                 .query_async(&mut redis)
@@ -431,8 +437,14 @@ impl Drop for Daemon {
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            // It hangs, or ends runs that are slow to end. Its keeper ends those, but would not find Redis any more
+            // once the folder is gone.
             let _ = child.kill();
             let _ = child.wait();
+            let redis = fs::read_to_string(self.data.join("redis/redis.pid")).unwrap_or_default();
+            if let Some(redis) = redis.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(redis, rustix::process::Signal::KILL);
+            }
         }
     }
 }

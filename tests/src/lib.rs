@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod events;
 pub mod media;
 pub mod redis_server;
+pub mod screen;
 
 use std::{
     fmt::Debug,

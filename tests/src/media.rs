@@ -4,22 +4,34 @@ use std::{path::Path, process::Command};
 
 /// Makes a clip with picture and sound, `seconds` long.
 pub fn clip(path: &Path, seconds: u32) {
+    let sources = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=320x240:rate=25",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440",
+    ];
+    let codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
+    ffmpeg(&sources, &codecs, path, seconds);
+}
+
+/// Makes a plain sound file, `seconds` long: an hour costs a quarter of a second.
+pub fn sound(path: &Path, seconds: u32) {
+    let source = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=8000"];
+    ffmpeg(&source, &["-c:a", "pcm_u8"], path, seconds);
+}
+
+fn ffmpeg(sources: &[&str], codecs: &[&str], path: &Path, seconds: u32) {
     let made = Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
-        .args(["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440"])
-        .args([
-            "-t",
-            &seconds.to_string(),
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-c:a",
-            "aac",
-        ])
+        .args(sources)
+        .args(["-t", &seconds.to_string()])
+        .args(codecs)
         .arg(path)
         .status()
         .expect("ffmpeg is installed (make deps)");
-    assert!(made.success(), "ffmpeg made the clip");
+    assert!(made.success(), "ffmpeg made {}", path.display());
 }

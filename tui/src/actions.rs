@@ -343,7 +343,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         "scroll the detail up (the log: to older lines)",
     ),
     footer(
-        9,
+        3,
         always,
         spec(
             Action::Filter,
@@ -375,7 +375,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         "only what waits or runs, and back",
     ),
     footer(
-        3,
+        4,
         on_stage,
         changing(spec(
             Action::Resubmit,
@@ -387,7 +387,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        4,
+        5,
         on_stage,
         changing(spec(
             Action::Force,
@@ -399,7 +399,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        5,
+        6,
         on_flight,
         changing(spec(
             Action::Cancel,
@@ -411,7 +411,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         )),
     ),
     footer(
-        6,
+        7,
         on_row,
         changing(spec(
             Action::Delete,
@@ -435,7 +435,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     footer(
-        7,
+        8,
         on_row,
         spec(
             Action::Mark,

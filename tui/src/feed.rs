@@ -15,7 +15,7 @@ use onceover_common::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -30,7 +30,7 @@ const MOST_TASKS: usize = 2_000;
 const MOST_PAGES: usize = 200;
 /// The daemon is looked at this often, and has this long to answer.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(2);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
@@ -94,17 +94,16 @@ pub async fn run(
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let begun = Instant::now();
+        let mut delivered = false;
         let ended = tokio::select! {
-            ended = session(&client, redis.as_deref(), &events, &mut requests) => ended,
+            ended = session(&client, redis.as_deref(), &events, &mut requests, &mut delivered) => ended,
             () = events.closed() => return,
         };
         let Err(ended) = ended else {
             return;
         };
         tracing::warn!(reason = %ended.reason, "connection lost");
-        // A session that held for a while was a good one.
-        if begun.elapsed() > Duration::from_secs(5) {
+        if delivered {
             pause = FIRST_PAUSE;
         }
         let lost = Event::Lost {
@@ -122,12 +121,14 @@ pub async fn run(
     }
 }
 
-/// One connection to the daemon, from its first answer to its end. Ok when the dashboard is gone.
+/// One connection to the daemon, from its first answer to its end; `delivered` says whether it came to a
+/// snapshot. Ok when the dashboard is gone.
 async fn session(
     client: &Client,
     redis: Option<&str>,
     events: &mpsc::Sender<Event>,
     requests: &mut mpsc::Receiver<Request>,
+    delivered: &mut bool,
 ) -> Result<(), Ended> {
     let stream = timeout(CONNECT_PATIENCE, client.events(None))
         .await
@@ -185,13 +186,17 @@ async fn session(
                     if !read.system.redis.up {
                         return Err(redis_away("the daemon cannot reach it"));
                     }
+                    *delivered = true;
                     if events.send(Event::Snapshot(read)).await.is_err() {
                         return Ok(());
                     }
                 }
                 Some(Finding::Look(answer)) => {
                     looking = None;
-                    let system = answer.map_err(|reason| Ended::daemon(reason.unwrap_or_else(|| "no answer in time".into())))?;
+                    let system = answer.map_err(|error| match error {
+                        Some(error) => Ended::of(&error),
+                        None => Ended::daemon("no answer in time"),
+                    })?;
                     if !system.redis.up {
                         return Err(redis_away("the daemon cannot reach it"));
                     }
@@ -237,7 +242,7 @@ fn redis_away(reason: &str) -> Ended {
 enum Finding {
     Snapshot(Result<Box<Snapshot>, ClientError>),
     /// The error is None when there was no answer in time.
-    Look(Result<Box<SystemInfo>, Option<String>>),
+    Look(Result<Box<SystemInfo>, Option<ClientError>>),
     Change(Box<onceover_common::Event>),
     Subscribed,
     SubscriptionLost {
@@ -267,7 +272,7 @@ async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
 
 async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
     let answer = match timeout(LOOK_PATIENCE, client.system()).await {
-        Ok(answer) => answer.map(Box::new).map_err(|error| Some(short_reason(&error))),
+        Ok(answer) => answer.map(Box::new).map_err(Some),
         Err(_) => Err(None),
     };
     let _ = found.send(Finding::Look(answer)).await;

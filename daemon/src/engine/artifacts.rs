@@ -9,6 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::executor::log;
+
 /// Files of one result that are recorded one by one; a folder with more counts by its first ones.
 const LIMIT: usize = 5000;
 
@@ -58,7 +60,7 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
         Value::String(text) => {
             let path = Path::new(text);
             if path.is_absolute() && path.starts_with(dir) {
-                add(path, hashed, files);
+                add(path, dir, hashed, files);
             }
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
@@ -67,8 +69,10 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     }
 }
 
-fn add(path: &Path, hashed: bool, files: &mut Vec<Recorded>) {
-    if files.len() >= LIMIT || files.iter().any(|known| known.path == path) {
+fn add(path: &Path, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
+    let known = |file: &Recorded| file.path == path;
+    // The run's log lies in the run's folder, and goes on growing.
+    if path == dir.join(log::FILE_NAME) || files.len() >= LIMIT || files.iter().any(known) {
         return;
     }
     let Ok(meta) = path.metadata() else { return };
@@ -84,7 +88,7 @@ fn add(path: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     let Ok(entries) = path.read_dir() else { return };
     let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     inside.sort();
-    inside.iter().for_each(|path| add(path, hashed, files));
+    inside.iter().for_each(|path| add(path, dir, hashed, files));
 }
 
 /// Looks whether every recorded file is still there, unchanged in size and time, and in bytes where those were recorded.
@@ -137,6 +141,11 @@ mod tests {
         let recorded = record(&output, &dir, false);
         fs::remove_file(dir.join("a.wav")).unwrap();
         assert_eq!(look(&recorded), Found::Missing);
+
+        fs::write(dir.join("run.log"), "a line").unwrap();
+        let recorded = record(&json!({"folder": dir}), &dir, false);
+        fs::write(dir.join("run.log"), "a line\nanother").unwrap();
+        assert_eq!(look(&recorded), Found::Whole, "the log is no result");
     }
 
     #[test]

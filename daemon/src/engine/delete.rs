@@ -51,7 +51,10 @@ impl Engine {
             Err(StoreError::Unavailable(error)) => Err(error),
             Err(error) => return Err(error.into()),
         };
-        // Records first: from here on no run can own a stage, so nothing grows back below the folder.
+        // Records first: from here on no run can own a stage. One that was taken just before has its folder already,
+        // and ends as it sees that.
+        self.hub.nudge(task);
+        self.wait_for_processes(task).await?;
         let results = vec![self.delete_folder(task).await, redis_report(removed), minio_report()];
         let any = |status: &str| results.iter().any(|result| result.status == status);
         let status = match (any("failed"), any("deleted")) {

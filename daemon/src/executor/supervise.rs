@@ -45,7 +45,7 @@ pub struct ExecutorOptions {
 
 /// Between two writes of one run's progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// Between two looks at leases, when nothing else wakes the executor.
+/// Between two looks at leases, at most; a quarter of a lease where that is less.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two checks of the indexes against the records.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
@@ -112,7 +112,7 @@ impl Executor {
         let inner = self.0;
         let mut runs = JoinSet::new();
         let mut nudges = inner.engine.hub.nudges();
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.engine.store.options().lease / 4));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut repaired: Option<Instant> = None;
         let mut draining = false;

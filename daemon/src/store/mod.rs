@@ -558,6 +558,7 @@ impl Store {
             .with("queue", queue)
             .with_some("owner", owner)
             .with_some("handed_back", handed_back.then_some("1"))
+            .with("lease_ms", self.options.lease.as_millis().to_string())
             .with("max_lost", self.options.max_lost.to_string())
             .with("error_short", short_json(&error, SHORT_ERROR))
             .with("error", json_string(&error));

@@ -10,7 +10,7 @@ use crate::actions::{Key, parse_keys};
 /// Every task's stages live, what waits and why, what reuse saved; resubmit, cancel and delete from the
 /// keyboard. Without a terminal it prints the tree.
 #[derive(Debug, Parser)]
-#[command(name = "onceover", version, args_conflicts_with_subcommands = false)]
+#[command(name = "onceover", version)]
 pub struct Args {
     /// Where the daemon listens.
     #[arg(

@@ -70,7 +70,10 @@ pub async fn run(args: Args) -> ExitCode {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
-        Some(Command::Snapshot(frame)) => snapshot::run(&client, frame).await,
+        Some(Command::Snapshot(mut frame)) => {
+            frame.task = frame.task.or(args.task);
+            snapshot::run(&client, frame).await
+        }
         None if io::stdout().is_terminal() && io::stdin().is_terminal() => {
             let mut model = Model::new(client.base(), Timestamp::now(), (80, 24));
             model.theme = Theme::from_env();

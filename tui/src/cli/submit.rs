@@ -84,7 +84,7 @@ fn sentence(response: &SubmitResponse) -> String {
     } else if info.reuse_hit {
         "↺ joined the run in flight".into()
     } else {
-        format!("◌ {}", info.reason.as_deref().unwrap_or("queued"))
+        format!("◌ miss · {}", info.reason.as_deref().unwrap_or("it has to run"))
     };
     text::harmless(&format!(
         "{}  {}  {decision}  {}",

@@ -1,9 +1,14 @@
 //! Does what the state machine asks for: calls to the daemon, logs followed. Each call is a task of its
 //! own, so that none waits for another, and each answer comes back as an event.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use onceover_common::client::{Client, ClientError};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{
     feed::{Request, short_reason},
@@ -13,11 +18,15 @@ use crate::{
 /// Bytes of a finished stage's log that are read.
 const LOG_TAIL: u64 = 16 * 1024;
 
+/// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
+const CHANGES_AT_ONCE: usize = 8;
+
 pub struct Runner {
     client: Client,
     events: mpsc::Sender<Event>,
     feed: mpsc::Sender<Request>,
     log: Option<JoinHandle<()>>,
+    changes: Arc<Semaphore>,
 }
 
 impl Runner {
@@ -27,6 +36,7 @@ impl Runner {
             events,
             feed,
             log: None,
+            changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
         }
     }
 
@@ -39,7 +49,12 @@ impl Runner {
             }
             Effect::Call { id, call } => {
                 let (client, events) = (self.client.clone(), self.events.clone());
+                let changes = self.changes.clone();
                 tokio::spawn(async move {
+                    let _turn = match call.changes() {
+                        true => changes.acquire_owned().await.ok(),
+                        false => None,
+                    };
                     let reply = answer(&client, call).await;
                     let _ = events.send(Event::Reply { id, reply }).await;
                 });

@@ -37,6 +37,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let mut runner = effects::Runner::new(client, events, ask_feed);
 
     let mut stop = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
     let mut suspend =
         signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).context("SIGTSTP cannot be caught")?;
@@ -51,6 +52,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
         tokio::select! {
             biased;
             _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
             _ = hang_up.recv() => break,
             _ = suspend.recv() => effects.push(Effect::Suspend),
             key = input.next() => match key {

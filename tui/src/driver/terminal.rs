@@ -41,6 +41,8 @@ impl Terminal {
         std::panic::set_hook(Box::new(move |panic| {
             restore();
             before(panic);
+            // Without the part that panicked, what is shown could be stale and look live.
+            std::process::exit(101);
         }));
         set_modes()?;
         Ok(Self { shown: None })

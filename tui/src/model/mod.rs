@@ -159,6 +159,8 @@ pub struct Model {
     pub fresh_at: Timestamp,
     pub source: Source,
     pub system: Option<SystemInfo>,
+    /// The last event in the state when the daemon was looked at last.
+    pub seq_at_look: u64,
     pub store: Store,
     pub totals: Totals,
     pub tree: Tree,
@@ -199,6 +201,7 @@ impl Model {
             fresh_at: now,
             source: Source::default(),
             system: None,
+            seq_at_look: 0,
             store: Store::default(),
             totals: Totals::default(),
             tree: Tree::default(),
@@ -324,7 +327,7 @@ impl Model {
             self.toast.as_ref().map(|toast| toast.until),
             self.detail.fetch_at.filter(|_| self.is_live()),
             self.deletes.iter().map(|delete| delete.due).min(),
-            self.store.gap_deadline().filter(|_| !self.reading),
+            self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
         ];
         times.into_iter().flatten().min()
     }

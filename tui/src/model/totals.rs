@@ -21,8 +21,8 @@ impl Totals {
         }
     }
 
-    /// Moves the figures on by one applied event.
-    pub fn follow(&mut self, applied: &Applied) {
+    /// Moves the counts of tasks on by one applied event.
+    pub fn follow_tasks(&mut self, applied: &Applied) {
         if applied.status_before != applied.status_after {
             if let Some(before) = applied.status_before {
                 let count = self.count_mut(before);
@@ -32,6 +32,10 @@ impl Totals {
                 *self.count_mut(after) += 1;
             }
         }
+    }
+
+    /// Moves what reuse did on by one applied event.
+    pub fn follow_reuse(&mut self, applied: &Applied) {
         let Some(stage) = &applied.change.stage else {
             return;
         };

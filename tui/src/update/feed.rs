@@ -1,6 +1,6 @@
 //! What comes from the daemon by itself: changes, snapshots, connection up and down.
 
-use onceover_common::{Event as Change, EventKind, Timestamp, wire::SystemInfo};
+use onceover_common::{Event as Change, EventKind, StageState, Timestamp, wire::SystemInfo};
 
 use super::{Call, Effect, Snapshot};
 use crate::model::{Link, Missing, Model, RowId, log::LogState, store::Applied, totals::Totals};
@@ -17,7 +17,11 @@ pub fn change(model: &mut Model, change: Change, effects: &mut Vec<Effect>) {
 
 fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     model.redraw = true;
-    model.totals.follow(applied);
+    // Whether a task that is not loaded was counted before is not known: the next look tells.
+    if applied.status_before.is_some() || model.store.complete {
+        model.totals.follow_tasks(applied);
+    }
+    model.totals.follow_reuse(applied);
     let task = &applied.change.task_id;
     if applied.change.kind == EventKind::Deleted {
         model.failures.retain(|row, _| *row.task != *task);
@@ -46,11 +50,13 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
     model.fresh_at = model.now;
     model.totals = Totals::of(&snapshot.system);
     let seq = snapshot.system.seq;
+    model.seq_at_look = seq;
     model.system = Some(snapshot.system);
     let now = model.now;
     let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
     for applied in &applied {
-        model.totals.follow(applied);
+        model.totals.follow_tasks(applied);
+        model.totals.follow_reuse(applied);
     }
     if first && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
@@ -85,23 +91,28 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
     if !model.is_live() {
         return;
     }
-    // The figures are taken over only where they speak of the very state that is shown.
-    if system.seq == seq {
+    // The figures are taken over where they speak of the very state that is shown, or where what is shown
+    // is not all there is.
+    if system.seq == seq || !model.store.complete && system.seq >= model.seq_at_look {
         let totals = Totals::of(&system);
         model.redraw |= totals != model.totals;
         model.totals = totals;
-    } else if system.seq < seq {
-        // Asked before the newest event; or another database took this one's place.
-        let restarted = model
-            .system
-            .as_ref()
-            .is_some_and(|known| known.instance != system.instance);
-        if restarted {
-            reread(model, effects);
-        }
+    }
+    if system.seq < model.seq_at_look {
+        // The sequence went back: another database took this one's place.
+        reread(model, effects);
     } else if model.system.as_ref().is_some_and(|known| known.seq > seq) {
         // The look before this one knew of events that have not come since: they were lost.
         missed(model, effects);
+    }
+    model.seq_at_look = seq;
+    if model
+        .detail_stage()
+        .is_some_and(|stage| stage.status == StageState::Pending)
+    {
+        let id = model.new_id();
+        model.detail.queues_request = Some(id);
+        effects.push(Effect::Call { id, call: Call::Queues });
     }
     if model
         .system

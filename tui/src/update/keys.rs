@@ -64,7 +64,7 @@ fn in_filter(model: &mut Model, key: Key) {
         (KeyCode::Char('u'), true) => InputRequest::DeleteLine,
         (KeyCode::Char('a'), true) | (KeyCode::Home, _) => InputRequest::GoToStart,
         (KeyCode::Char('e'), true) | (KeyCode::End, _) => InputRequest::GoToEnd,
-        (KeyCode::Char(c), false) => InputRequest::InsertChar(c),
+        (KeyCode::Char(c), false) if !c.is_control() => InputRequest::InsertChar(c),
         (KeyCode::Backspace, _) => InputRequest::DeletePrevChar,
         (KeyCode::Delete, _) => InputRequest::DeleteNextChar,
         (KeyCode::Left, _) => InputRequest::GoToPrevChar,

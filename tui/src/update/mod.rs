@@ -133,6 +133,13 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// Whether it changes something in the daemon.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. })
+    }
+}
+
 /// Takes one event in; what it asks for comes back as effects.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = Vec::new();

@@ -16,6 +16,7 @@ use crate::{
         store::{Task, elapsed},
     },
     theme::{as_state, glyph, word},
+    update::keys::counted,
 };
 
 /// Why a run was started, as a sentence without its subject (R4).
@@ -96,10 +97,10 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     let mut lines: Lines = vec![
         (
             format!(
-                "{} {}   {} stages, {} in flight",
+                "{} {}   {}, {} in flight",
                 glyph(state),
                 word(state),
-                task.stages.len(),
+                counted(task.stages.len(), "stage"),
                 task.in_flight()
             ),
             theme.state(state),

@@ -121,7 +121,8 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
     let scroll = confirm
         .scroll
         .min(confirm.targets.len() - list_rows.min(confirm.targets.len()));
-    let name_room = (room / 2).max(10).min(room);
+    let names = confirm.targets.iter().map(|target| width(&target.row.to_string()));
+    let name_room = (names.max().unwrap_or(0) + 2).min(room / 2);
     for target in confirm.targets.iter().skip(scroll).take(list_rows) {
         if y < buttons_y {
             put(

@@ -30,6 +30,15 @@ pub fn long(seconds: f64) -> String {
     }
 }
 
+/// The same in whole seconds.
+pub fn whole(seconds: f64) -> String {
+    if (0.0..10.0).contains(&seconds) {
+        format!("{} s", seconds as u64)
+    } else {
+        long(seconds.floor())
+    }
+}
+
 /// Time of day, with the date when that is another day than `now`'s.
 pub fn clock(time: Timestamp, now: Timestamp, tz: &jiff::tz::TimeZone) -> String {
     let at = |time: Timestamp| {

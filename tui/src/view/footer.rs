@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     layout::{Panes, Tier},
-    text::{put, width},
+    text::{harmless, put, width},
 };
 use crate::{
     actions::{ACTIONS, ActionSpec},
@@ -99,13 +99,14 @@ fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buff
     let theme = model.theme;
     let used = put(buffer, area.x, area.y, area.width, " / ", theme.key());
     let room = area.width.saturating_sub(used);
-    let value = line.input.value();
+    let value = harmless(line.input.value());
     let style = if line.error.is_some() {
         theme.bad()
     } else {
         theme.plain()
     };
-    let before: String = value.chars().take(line.input.cursor()).collect();
+    let before: String = line.input.value().chars().take(line.input.cursor()).collect();
+    let before = harmless(&before);
     // The end that is typed at stays in view.
     let mut start = 0;
     while width(&before[start..]) >= room.max(2) {
@@ -114,7 +115,7 @@ fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buff
     let columns = put(buffer, area.x + used, area.y, room, &value[start..], style);
     let hint = match &line.error {
         Some(error) => format!("   column {}: {}", error.position, error.message),
-        None => format!("   {} tasks · enter keep · esc drop", model.tree.shown),
+        None => format!("   {} · enter keep · esc drop", counted(model.tree.shown, "task")),
     };
     let hint_style = if line.error.is_some() {
         theme.bad()

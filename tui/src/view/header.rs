@@ -7,6 +7,7 @@ use super::{figures, text};
 use crate::{
     model::{Link, Missing, Model, Source},
     theme::{glyph, word},
+    update::keys::counted,
 };
 
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -21,7 +22,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         never,
     } = &model.link
     {
-        let away = figures::long(model.now.seconds_since(*since).floor());
+        let away = figures::whole(model.now.seconds_since(*since));
         let next = retry_at.seconds_since(model.now).ceil();
         let next = if next > 0.0 {
             format!("next try in {next:.0} s")
@@ -55,38 +56,51 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         );
         return;
     }
-    let wide = area.width >= 90;
-    let parts = parts(model, wide);
-    let mut x = area.x;
-    for (part, style) in parts {
-        // A part that does not fit is left out whole.
-        if text::width(&part) > area.right().saturating_sub(x) {
-            if x == area.x {
-                text::put(buffer, x, area.y, area.width, &part, style);
-            }
+    let mut parts = parts(model, area.width >= 90);
+    // What does not fit is left out whole, the least needed first.
+    while parts.iter().map(|part| text::width(&part.text)).sum::<u16>() > area.width {
+        let Some(least) = (0..parts.len()).rev().min_by_key(|index| parts[*index].need) else {
+            break;
+        };
+        if parts.len() == 1 {
             break;
         }
-        x += text::put(buffer, x, area.y, area.width, &part, style);
+        parts.remove(least);
+    }
+    let mut x = area.x;
+    for part in parts {
+        x += text::put(
+            buffer,
+            x,
+            area.y,
+            area.right().saturating_sub(x),
+            &part.text,
+            part.style,
+        );
     }
 }
 
-fn parts(model: &Model, wide: bool) -> Vec<(String, Style)> {
+/// A piece of the line, and how much it is needed.
+struct Part {
+    text: String,
+    style: Style,
+    need: u8,
+}
+
+fn parts(model: &Model, wide: bool) -> Vec<Part> {
     let theme = model.theme;
     let gap = if wide { "  " } else { " " };
-    let mut parts = vec![(" onceover".to_owned(), theme.strong())];
-    if model.is_live() {
-        let state = if model.reading {
-            format!("{gap}● re-reading")
-        } else {
-            format!("{gap}● live")
-        };
-        parts.push((state, theme.good()));
-    } else {
-        parts.push((format!("{gap}… connecting"), theme.warn()));
+    let mut parts = Vec::new();
+    let mut say = |need: u8, text: String, style: Style| parts.push(Part { text, style, need });
+    say(5, " onceover".into(), theme.strong());
+    if !model.is_live() {
+        say(9, format!("{gap}… connecting"), theme.warn());
         return parts;
     }
+    let state = if model.reading { "re-reading" } else { "live" };
+    say(9, format!("{gap}● {state}"), theme.good());
     if wide {
-        parts.push((format!("  {}", host(&model.daemon)), theme.plain()));
+        say(2, format!("  {}", host(&model.daemon)), theme.plain());
         if let Some(system) = &model.system {
             let redis = &system.redis;
             let latency = match redis.latency_ms {
@@ -95,20 +109,20 @@ fn parts(model: &Model, wide: bool) -> Vec<(String, Style)> {
                 None => "up".to_owned(),
             };
             let style = if redis.up { theme.plain() } else { theme.bad() };
-            parts.push((format!("  redis {latency}"), style));
+            say(3, format!("  redis {latency}"), style);
         }
         if model.source == Source::Stream {
-            parts.push((" via daemon".into(), theme.faint()));
+            say(1, " via daemon".into(), theme.faint());
         }
-        parts.push((" │".into(), theme.faint()));
+        say(5, " │".into(), theme.faint());
     }
     let counts = &model.totals.tasks;
-    for (state, count, short) in [
-        (StageState::Running, counts.running, "run"),
-        (StageState::Pending, counts.pending, "pend"),
-        (StageState::Failed, counts.failed, "fail"),
-        (StageState::Success, counts.completed, "done"),
-        (StageState::Cancelled, counts.cancelled, "canc"),
+    for (state, count, short, need) in [
+        (StageState::Running, counts.running, "run", 8),
+        (StageState::Pending, counts.pending, "pend", 8),
+        (StageState::Failed, counts.failed, "fail", 8),
+        (StageState::Success, counts.completed, "done", 4),
+        (StageState::Cancelled, counts.cancelled, "canc", 2),
     ] {
         if count == 0 && state == StageState::Cancelled {
             continue;
@@ -119,29 +133,30 @@ fn parts(model: &Model, wide: bool) -> Vec<(String, Style)> {
         } else {
             format!("{gap}{count} {short}")
         };
-        parts.push((text, style));
+        say(need, text, style);
+    }
+    if wide {
+        say(5, " │".into(), theme.faint());
     }
     let reuse = &model.totals.reuse;
-    if wide {
-        parts.push((" │".into(), theme.faint()));
-    }
     if let Some(ratio) = reuse.hit_ratio() {
         let percent = (ratio * 100.0).floor();
-        let text = if wide {
-            format!(" ↺ reuse {percent:.0} %")
-        } else {
-            format!("{gap}↺ {percent:.0} %")
-        };
-        parts.push((text, theme.reuse()));
-        parts.push((
+        let word = if wide { "reuse " } else { "" };
+        say(7, format!(" ↺ {word}{percent:.0} %"), theme.reuse());
+        say(
+            6,
             format!("{gap}saved {}", figures::long(reuse.saved_seconds)),
             theme.reuse(),
-        ));
+        );
     } else if wide {
-        parts.push((" ↺ no reuse yet".into(), theme.faint()));
+        say(3, " ↺ no reuse yet".into(), theme.faint());
     }
     if model.store.gaps > 0 {
-        parts.push((format!("{gap}{} gaps repaired", model.store.gaps), theme.warn()));
+        say(
+            6,
+            format!("{gap}{} repaired", counted(model.store.gaps as usize, "gap")),
+            theme.warn(),
+        );
     }
     parts
 }

@@ -42,9 +42,10 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// Columns the text takes.
+/// Columns the text takes; control characters take none.
 pub fn width(text: &str) -> u16 {
     text.graphemes(true)
+        .filter(|grapheme| !grapheme.contains(char::is_control))
         .map(|grapheme| grapheme.cell_width())
         .fold(0, u16::saturating_add)
 }

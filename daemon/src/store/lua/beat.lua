@@ -4,10 +4,12 @@
 local t, n = A.task, A.name
 local member = held_member(t, n, A.run, A.attempt, A.owner)
 local r = load(t, n)
+local lease = int(NOW + tonumber(A.lease_ms))
 if not r or r.state ~= 'RUNNING' or r.run ~= A.run or r.attempt ~= A.attempt or r.owner ~= A.owner then
+  -- Its processes are still ending: until then the slot, if nobody has taken it away, is theirs.
+  call('ZADD', held_key(A.queue), 'XX', lease, member)
   return 'lost'
 end
-local lease = int(NOW + tonumber(A.lease_ms))
 local moved = A.progress and tonumber(A.progress) > tonumber(r.progress or -1)
 local said = A.message and A.message ~= r.message
 local fields = { lease = lease }

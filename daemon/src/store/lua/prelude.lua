@@ -28,6 +28,7 @@ local OUTBOX = 'onceover:outbox'
 local TASKS = 'onceover:tasks'
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
+local REAPER = 'onceover:reaper'
 local SEQ = 'onceover:seq'
 local EVENTS = 'onceover:events'
 local function status_key(s) return 'onceover:tasks:status:' .. s end

@@ -1,11 +1,18 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that is known to
 -- be gone. A run handed back by its own daemon as that ends does not count as lost. Arguments: queue, owner?,
--- handed_back?, max_lost, error, error_short (JSON). Answers the number taken back.
+-- handed_back?, lease_ms, max_lost, error, error_short (JSON). Answers the number taken back.
 
 local members
 if A.owner then
   members = call('ZRANGE', held_key(A.queue), 0, -1)
 else
+  -- After a pause in these looks (Redis, the machine or every daemon stood still) all leases have run out, whoever
+  -- lives: the owners first get the time of a lease to say that their runs go on.
+  local looked = call('HMGET', REAPER, 'at', 'since')
+  local at, since, lease = tonumber(looked[1] or 0), tonumber(looked[2] or 0), tonumber(A.lease_ms)
+  if NOW - at > lease / 2 or NOW < at then since = NOW end
+  call('HSET', REAPER, 'at', int(NOW), 'since', int(since))
+  if NOW - since < lease then return 0 end
   members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
 end
 local taken = 0

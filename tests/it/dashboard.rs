@@ -1,0 +1,225 @@
+//! The dashboard in a pty, against a real daemon (D1 to D4).
+
+use std::time::Duration;
+
+use onceover_common::StageState;
+use onceover_tests::{
+    Daemon,
+    screen::{Dashboard, row_with},
+};
+use serde_json::json;
+use termlens::Key;
+
+const ECHO: &str = "test.echo";
+const WAIT: &str = "test.wait";
+
+/// Percentage in the row of a text.
+fn percent(screen: &termlens::Screen, text: &str) -> Option<u32> {
+    let row = row_with(screen, text)?;
+    let before = row.split(" %").next()?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+async fn done(daemon: &Daemon, task: &str) {
+    daemon.submit(task, ECHO, json!({"trace": task})).await;
+    daemon.until(task, ECHO, StageState::Success).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d2_a_running_stages_bar_moves_and_its_end_shows() {
+    for (columns, rows) in [(120, 36), (60, 16)] {
+        let daemon = Daemon::start().await;
+        let mut dashboard = Dashboard::open(&daemon, columns, rows);
+        daemon.submit("film", WAIT, json!({"until": "go"})).await;
+        let early = dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > 0));
+        let early = percent(&early, WAIT).expect("a percentage");
+        dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > early + 5));
+        std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+        dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d1_a_hit_is_on_screen_within_the_second() {
+    for (columns, rows) in [(120, 36), (60, 16)] {
+        let daemon = Daemon::start().await;
+        done(&daemon, "film").await;
+        let mut dashboard = Dashboard::open(&daemon, columns, rows);
+        dashboard
+            .until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("✔ done") && !row.contains('↺')));
+        let answer = daemon.submit("film", ECHO, json!({"trace": "film"})).await;
+        assert!(answer.reuse_info.reuse_hit);
+        dashboard.within(Duration::from_secs(1), |screen| {
+            row_with(screen, ECHO).is_some_and(|row| row.contains('↺') && row.contains('1'))
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_resubmit_reuses_and_force_runs_again_under_the_same_task() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("✔ done")));
+    dashboard.press('r');
+    dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
+    assert_eq!(daemon.traces("film"), 1, "a hit runs nothing");
+    let before = daemon.stage("film", ECHO).await.expect("the stage").run_id;
+    dashboard.press('R');
+    onceover_tests::eventually("the forced run", || async {
+        let stage = daemon.stage("film", ECHO).await?;
+        (stage.run_id != before && stage.status == StageState::Success).then_some(())
+    })
+    .await;
+    assert_eq!(daemon.traces("film"), 2);
+    assert_eq!(
+        daemon
+            .client
+            .tasks(&Default::default())
+            .await
+            .expect("a list")
+            .items
+            .len(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_delete_says_what_goes_does_nothing_by_default_and_can_be_taken_back() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    done(&daemon, "other").await;
+    let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
+    dashboard.until(|screen| screen.contains("film") && screen.contains("other"));
+
+    dashboard.press('d');
+    let dialog = dashboard.shows("Delete 1 task?");
+    assert!(
+        dialog.contains("film") && dialog.contains("1 stage") && dialog.contains("share/workflows/film"),
+        "{}",
+        dialog.text()
+    );
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| !screen.contains("Delete 1 task?"));
+    assert!(daemon.stage("film", ECHO).await.is_some(), "Enter means Cancel");
+
+    dashboard.press('d');
+    dashboard.shows("Delete 1 task?");
+    dashboard.send(Key::Tab);
+    dashboard.send(Key::Enter);
+    dashboard.shows("undo");
+    dashboard.press('u');
+    dashboard.until(|screen| !screen.contains("undo"));
+
+    dashboard.press('d');
+    dashboard.shows("Delete 1 task?");
+    dashboard.send(Key::Tab);
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| row_with(screen, "▾ film").is_none() && row_with(screen, "▾ other").is_some());
+    assert!(daemon.stage("film", ECHO).await.is_none());
+    assert!(daemon.stage("other", ECHO).await.is_some(), "only its own");
+    assert!(!daemon.data.join("share/workflows/film").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_cancel_asks_and_ends_the_run() {
+    let daemon = Daemon::start().await;
+    daemon.submit("film", WAIT, json!({"until": "never"})).await;
+    let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
+    dashboard.until(|screen| percent(screen, WAIT).is_some());
+    dashboard.press('x');
+    dashboard.shows("Keep");
+    dashboard.send(Key::Tab);
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("⊘ cancelled")));
+    onceover_tests::until_equal("no process", 0, || async { daemon.children().len() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_a_killed_daemon_is_announced_and_its_return_noticed_without_a_key() {
+    for (columns, rows) in [(120, 36), (60, 16)] {
+        let mut daemon = Daemon::start().await;
+        done(&daemon, "film").await;
+        let mut dashboard = Dashboard::open(&daemon, columns, rows);
+        dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+        daemon.kill();
+        dashboard.within(Duration::from_secs(2), |screen| {
+            screen.contains("no answer") && screen.contains("film")
+        });
+        // Acting on what may be stale is refused, with the reason.
+        dashboard.press('R');
+        dashboard.shows("not while disconnected");
+        daemon.launch().await;
+        dashboard.within(Duration::from_secs(10), |screen| {
+            screen.contains("● live") && screen.contains("film")
+        });
+        done(&daemon, "second").await;
+        dashboard.shows("second");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_without_a_daemon_it_says_how_to_start_one_and_connects_when_it_is_there() {
+    let mut daemon = Daemon::start().await;
+    daemon.stop().await;
+    let mut dashboard = Dashboard::open(&daemon, 80, 24);
+    dashboard.shows("onceoverd");
+    daemon.launch().await;
+    dashboard.within(Duration::from_secs(10), |screen| screen.contains("● live"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_a_stopped_redis_is_survived() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+    let pid = std::fs::read_to_string(daemon.data.join("redis/redis.pid")).expect("the private Redis has a pid file");
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");
+    onceover_tests::eventually("a new Redis", || async {
+        daemon
+            .try_submit("second", ECHO, json!({}), None, Default::default())
+            .await
+            .ok()
+    })
+    .await;
+    dashboard.until(|screen| screen.contains("● live") && screen.contains("second"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_terminal_is_left_as_it_was_found() {
+    let daemon = Daemon::start().await;
+    for how in ["q", "TERM", "HUP"] {
+        let mut dashboard = Dashboard::open(&daemon, 80, 24);
+        let screen = dashboard.until(|screen| screen.contains("● live"));
+        assert!(screen.alternate_screen());
+        match how {
+            "q" => dashboard.press('q'),
+            "TERM" => dashboard.signal(termlens::Signal::Term),
+            _ => dashboard.signal(termlens::Signal::Hup),
+        }
+        dashboard.ended();
+        let screen = dashboard.screen();
+        assert!(
+            !screen.alternate_screen() && screen.cursor_visible() && !screen.bracketed_paste(),
+            "{how}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_size_is_drawn_and_the_small_one_keeps_help_and_quit() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| screen.contains("film"));
+    for (columns, rows) in [(40, 12), (200, 60), (10, 3), (60, 16)] {
+        dashboard.resize(columns, rows);
+        // Help, and away again.
+        for key in ['j', '?', '?', 'k'] {
+            dashboard.press(key);
+        }
+    }
+    dashboard.until(|screen| screen.contains("film") && screen.contains("? help") && screen.contains("q quit"));
+}

@@ -1,0 +1,84 @@
+//! The dashboard in a real terminal: a pty whose screen can be read and waited for.
+
+use std::time::Duration;
+
+use termlens::{ExitStatus, Key, Screen, Terminal};
+
+use crate::{Daemon, PATIENCE, program};
+
+/// A running `onceover`.
+pub struct Dashboard {
+    terminal: Terminal,
+}
+
+impl Dashboard {
+    /// Opens it on a daemon, which need not be there.
+    pub fn open(daemon: &Daemon, columns: u16, rows: u16) -> Self {
+        Self::open_with(daemon, columns, rows, &[])
+    }
+
+    pub fn open_with(daemon: &Daemon, columns: u16, rows: u16, args: &[&str]) -> Self {
+        let terminal = Terminal::builder()
+            .size(columns, rows)
+            .env_clear()
+            .env("TERM", "xterm-256color")
+            .env("HOME", daemon.dir())
+            .env("ONCEOVER_LOG_DIR", daemon.dir().join("dashboard-log"))
+            .timeout(PATIENCE)
+            .args(["--daemon", &daemon.url()])
+            .args(args)
+            .spawn(program("onceover"))
+            .expect("onceover starts in a terminal");
+        Self { terminal }
+    }
+
+    pub fn press(&mut self, key: char) {
+        self.send(Key::Char(key));
+    }
+
+    pub fn send(&mut self, key: Key) {
+        tokio::task::block_in_place(|| self.terminal.send(key)).expect("it takes the key");
+    }
+
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        tokio::task::block_in_place(|| self.terminal.resize(columns, rows)).expect("it can be resized");
+    }
+
+    /// Waits until the screen is as wanted. When it never is, the message shows the screen.
+    pub fn until(&mut self, wanted: impl FnMut(&Screen) -> bool) -> Screen {
+        self.within(PATIENCE, wanted)
+    }
+
+    pub fn within(&mut self, limit: Duration, wanted: impl FnMut(&Screen) -> bool) -> Screen {
+        tokio::task::block_in_place(|| self.terminal.wait_until_for(wanted, limit))
+            .unwrap_or_else(|error| panic!("{error}"));
+        self.terminal.screen()
+    }
+
+    /// Waits for a text anywhere.
+    pub fn shows(&mut self, text: &str) -> Screen {
+        self.until(|screen| screen.contains(text))
+    }
+
+    pub fn screen(&self) -> Screen {
+        self.terminal.screen()
+    }
+
+    pub fn signal(&mut self, signal: termlens::Signal) {
+        self.terminal.signal(signal).expect("it can be signalled");
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        tokio::task::block_in_place(|| self.terminal.wait_exit()).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// The row that holds a text.
+pub fn row_with(screen: &Screen, text: &str) -> Option<String> {
+    screen
+        .text()
+        .lines()
+        .find(|line| line.contains(text))
+        .map(str::to_owned)
+}

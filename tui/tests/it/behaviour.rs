@@ -1,0 +1,650 @@
+//! What the dashboard does: keys, deltas, gaps, disconnects, actions. No terminal, no network, no clock.
+
+use onceover_common::{
+    EventKind, StageState,
+    wire::{DeleteReport, ReuseInfo, ReuseMode, StageSummary},
+};
+use onceover_tui::{
+    model::{Link, Missing, Source},
+    update::{Call, Effect, Event, Refusal, Reply, update},
+};
+
+use crate::fixture::*;
+
+const LIVE: &str = "faster_whisper.transcribe_audio";
+
+fn calls(effects: &[Effect]) -> Vec<Call> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Call { call, .. } => Some(call.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn changing(effects: &[Effect]) -> Vec<Call> {
+    let changes = |call: &Call| matches!(call, Call::Resubmit { .. } | Call::Cancel { .. } | Call::Delete { .. });
+    calls(effects).into_iter().filter(changes).collect()
+}
+
+fn id_of(effects: &[Effect], wanted: impl Fn(&Call) -> bool) -> u64 {
+    effects
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::Call { id, call } if wanted(call) => Some(*id),
+            _ => None,
+        })
+        .expect("such a call")
+}
+
+#[test]
+fn d1_a_delta_moves_stage_task_and_totals() {
+    let mut model = dashboard((120, 36));
+    let done = StageSummary {
+        revision: 2,
+        ended_at: Some(at(0.0)),
+        ..stage(StageState::Success)
+    };
+    update(
+        &mut model,
+        change(
+            101,
+            "podcast-112",
+            "ffmpeg.extract_audio",
+            EventKind::Succeeded,
+            done.clone(),
+        ),
+    );
+    assert_eq!((model.totals.tasks.pending, model.totals.tasks.completed), (0, 2));
+    let hit = StageSummary {
+        revision: 3,
+        reuse_hits: 1,
+        saved_seconds: 30.0,
+        ..done
+    };
+    update(
+        &mut model,
+        change(102, "podcast-112", "ffmpeg.extract_audio", EventKind::Hit, hit),
+    );
+    assert_eq!(model.totals.reuse.hits, 7);
+    assert_eq!(model.totals.reuse.saved_seconds, 22_350.0);
+    update(
+        &mut model,
+        change(
+            103,
+            "new",
+            "ffmpeg.extract_audio",
+            EventKind::Queued,
+            stage(StageState::Pending),
+        ),
+    );
+    assert_eq!((model.totals.tasks.pending, model.totals.reuse.misses), (1, 4));
+    update(&mut model, deleted(104, "new"));
+    assert_eq!(model.totals.tasks.pending, 0);
+    assert_eq!(model.store.len(), 5);
+}
+
+#[test]
+fn early_late_and_repeated_events_end_in_the_same_state() {
+    let progress = |seq, percent| {
+        let stage = StageSummary {
+            revision: seq,
+            progress: Some(percent),
+            ..stage(StageState::Running)
+        };
+        change(seq, "lecture-07", LIVE, EventKind::Progress, stage)
+    };
+    let mut model = dashboard((120, 36));
+    for seq in [103, 101, 101, 102, 100, 103] {
+        update(&mut model, progress(seq, seq as f64 - 30.0));
+    }
+    assert_eq!(model.store.seq(), Some(103));
+    let stage = model.store.stage(&task_id("lecture-07"), &node(LIVE)).unwrap();
+    assert_eq!(stage.progress, Some(73.0));
+    assert!(tick(&mut model, 5.0).iter().all(|effect| *effect != Effect::Reread));
+    assert_eq!(model.store.gaps, 0);
+}
+
+#[test]
+fn a_gap_that_stays_is_counted_and_read_over_once() {
+    let mut model = dashboard((120, 36));
+    let running = || StageSummary {
+        revision: 9,
+        progress: Some(80.0),
+        ..stage(StageState::Running)
+    };
+    update(
+        &mut model,
+        change(103, "lecture-07", LIVE, EventKind::Progress, running()),
+    );
+    assert!(
+        !tick(&mut model, 0.1).contains(&Effect::Reread),
+        "what is missing may be on its way"
+    );
+    assert!(tick(&mut model, 0.2).contains(&Effect::Reread));
+    assert!(!tick(&mut model, 0.5).contains(&Effect::Reread), "asked for once");
+    assert_eq!(model.store.gaps, 1);
+    // The snapshot knows 102; the held 103 is applied on top.
+    update(&mut model, snapshot(items(), 102));
+    assert_eq!(model.store.seq(), Some(103));
+    let stage = model.store.stage(&task_id("lecture-07"), &node(LIVE)).unwrap();
+    assert_eq!(stage.progress, Some(80.0));
+    assert_shows(&model, &["1 gap repaired"]);
+}
+
+#[test]
+fn v3_progress_never_goes_back_within_an_attempt_and_starts_anew_in_the_next() {
+    let mut model = dashboard((120, 36));
+    let with = |revision, attempt, percent| StageSummary {
+        revision,
+        attempt,
+        progress: Some(percent),
+        ..stage(StageState::Running)
+    };
+    let shown =
+        |model: &onceover_tui::model::Model| model.store.stage(&task_id("lecture-07"), &node(LIVE)).unwrap().progress;
+    update(
+        &mut model,
+        change(101, "lecture-07", LIVE, EventKind::Progress, with(2, 2, 40.0)),
+    );
+    assert_eq!(shown(&model), Some(62.0));
+    update(
+        &mut model,
+        change(102, "lecture-07", LIVE, EventKind::Reaped, with(3, 3, 0.0)),
+    );
+    assert_eq!(shown(&model), Some(0.0));
+}
+
+#[test]
+fn d4_a_lost_connection_stops_clocks_refuses_changes_and_heals() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "jj");
+    assert_shows(&model, &["01:30"]);
+    tick(&mut model, 5.0);
+    assert_shows(&model, &["01:35"]);
+    update(&mut model, lost(Missing::Daemon));
+    tick(&mut model, 17.0);
+    assert_shows(
+        &model,
+        &[
+            "✖ no answer from 127.0.0.1:8788 for 12 s",
+            "what you see is from 12:06:06",
+            "01:35",
+        ],
+    );
+    for key in ["r", "R", "x", "d"] {
+        assert!(changing(&press(&mut model, key)).is_empty());
+        assert!(model.dialog.is_none());
+        assert_shows(&model, &["not while disconnected: connection refused"]);
+    }
+    update(&mut model, snapshot(items(), 300));
+    assert_eq!(model.link, Link::Live);
+    assert_shows(&model, &["● live"]);
+}
+
+#[test]
+fn no_daemon_at_the_start_says_how_to_start_one() {
+    let mut model = onceover_tui::model::Model::new("http://127.0.0.1:8788", at(0.0), (80, 24));
+    update(&mut model, lost(Missing::Daemon));
+    assert_shows(
+        &model,
+        &[
+            "No daemon at http://127.0.0.1:8788 yet.",
+            "onceoverd",
+            "next try in 2 s",
+        ],
+    );
+    update(&mut model, snapshot(items(), 1));
+    assert_shows(&model, &["lecture-07"]);
+}
+
+#[test]
+fn a_confirmed_action_waits_for_the_connection_too() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "d");
+    update(&mut model, lost(Missing::Redis));
+    press(&mut model, "y");
+    assert!(model.deletes.is_empty());
+    assert_shows(&model, &["not while Redis is away"]);
+}
+
+#[test]
+fn d3_delete_asks_can_be_taken_back_and_is_sent_after_five_seconds() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "d<enter>");
+    assert!(
+        model.dialog.is_none() && model.deletes.is_empty(),
+        "the default is to leave it"
+    );
+    press(&mut model, "d<tab><enter>");
+    assert_shows(&model, &["1 task will be deleted in 5 s — u undo"]);
+    press(&mut model, "u");
+    assert!(changing(&tick(&mut model, 6.0)).is_empty());
+    press(&mut model, "dy");
+    assert!(changing(&tick(&mut model, 10.9)).is_empty());
+    let effects = tick(&mut model, 11.0);
+    assert_eq!(
+        changing(&effects),
+        [Call::Delete {
+            task: task_id("lecture-07"),
+            force: true
+        }],
+        "it has stages in flight, and the dialog said that they will be ended"
+    );
+    let report = DeleteReport {
+        status: "success".into(),
+        results: vec![],
+        warnings: None,
+        timestamp: at(0.0),
+    };
+    let id = id_of(&effects, |call| matches!(call, Call::Delete { .. }));
+    update(
+        &mut model,
+        Event::Reply {
+            id,
+            reply: Reply::Deleted(Ok(report)),
+        },
+    );
+    assert_shows(&model, &["✔ lecture-07: deleted"]);
+}
+
+#[test]
+fn a_confirmed_delete_touches_exactly_what_the_dialog_listed() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "C<home> j d");
+    // New tasks come in above, the cursor's neighbours go, while the question stands.
+    update(
+        &mut model,
+        change(
+            101,
+            "newest",
+            "ffmpeg.extract_audio",
+            EventKind::Queued,
+            stage(StageState::Pending),
+        ),
+    );
+    update(&mut model, deleted(102, "podcast-112"));
+    press(&mut model, "y");
+    let effects = tick(&mut model, 6.0);
+    let mut names: Vec<_> = changing(&effects)
+        .into_iter()
+        .map(|call| match call {
+            Call::Delete { task, .. } => task.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, ["lecture-07", "podcast-112"].map(String::from).to_vec());
+}
+
+#[test]
+fn more_than_ten_targets_need_their_count_typed() {
+    let many = (0..12).map(|i| {
+        item(
+            &format!("t{i:02}"),
+            f64::from(i),
+            &[("a.b", stage(StageState::Success))],
+        )
+    });
+    let mut model = dashboard_of(many.collect(), (120, 40));
+    press(&mut model, "C*dy");
+    assert!(model.dialog.is_some(), "y alone is not enough");
+    press(&mut model, "<tab><enter>");
+    assert!(model.deletes.is_empty());
+    press(&mut model, "11<enter>");
+    assert!(model.deletes.is_empty());
+    let mut model = dashboard_of(
+        (0..12).map(|i| item(&format!("t{i:02}"), f64::from(i), &[])).collect(),
+        (120, 40),
+    );
+    press(&mut model, "*d12<enter>");
+    assert_eq!(model.deletes[0].targets.len(), 12);
+    assert_eq!(changing(&tick(&mut model, 5.0)).len(), 12);
+}
+
+#[test]
+fn quitting_with_a_delete_not_sent_yet_takes_two_presses() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "dy");
+    assert!(!press(&mut model, "q").contains(&Effect::Quit));
+    assert!(press(&mut model, "q").contains(&Effect::Quit));
+    assert!(press(&mut dashboard((120, 36)), "q").contains(&Effect::Quit));
+}
+
+#[test]
+fn resubmit_of_a_task_means_its_newest_stage_and_twice_means_once() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "<end>");
+    press(&mut model, "k");
+    let effects = press(&mut model, "rr");
+    let wanted = Call::Resubmit {
+        task: task_id("old"),
+        node: node("ffmpeg.extract_audio"),
+        reuse: ReuseMode::Auto,
+    };
+    assert_eq!(changing(&effects), [wanted]);
+    assert_shows(&model, &["… requested"]);
+    let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
+    let info = ReuseInfo {
+        reuse_hit: false,
+        reason: Some("cancelled".into()),
+        ..ReuseInfo::default()
+    };
+    update(
+        &mut model,
+        Event::Reply {
+            id,
+            reply: Reply::Submitted(Ok(Box::new(submitted("old", info)))),
+        },
+    );
+    assert_shows(&model, &["queued: the earlier run was cancelled"]);
+    assert_hides(&model, "… requested");
+    let effects = press(&mut model, "R");
+    assert!(matches!(
+        changing(&effects)[..],
+        [Call::Resubmit {
+            reuse: ReuseMode::Never,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn each_answer_to_a_submit_is_told_apart() {
+    let cases = [
+        (
+            ReuseInfo {
+                reuse_hit: true,
+                source: Some("redis".into()),
+                saved_seconds: Some(30.0),
+                ..ReuseInfo::default()
+            },
+            "reused, 30 s saved",
+        ),
+        (
+            ReuseInfo {
+                reuse_hit: true,
+                state: Some("pending".into()),
+                ..ReuseInfo::default()
+            },
+            "joined the run in flight",
+        ),
+        (
+            ReuseInfo {
+                reason: Some("forced".into()),
+                ..ReuseInfo::default()
+            },
+            "queued: a run was forced",
+        ),
+    ];
+    for (info, text) in cases {
+        let mut model = dashboard((120, 36));
+        let effects = press(&mut model, "jr");
+        let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
+        update(
+            &mut model,
+            Event::Reply {
+                id,
+                reply: Reply::Submitted(Ok(Box::new(submitted("lecture-07", info)))),
+            },
+        );
+        assert_shows(&model, &[text]);
+    }
+}
+
+#[test]
+fn bulk_targets_that_were_refused_stay_marked_with_their_error() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "C<home>  ");
+    let effects = press(&mut model, "ry");
+    assert_eq!(changing(&effects).len(), 2, "more than one asks first");
+    let ids: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Call {
+                id,
+                call: Call::Resubmit { task, .. },
+            } => Some((*id, task.to_string())),
+            _ => None,
+        })
+        .collect();
+    for (id, task) in &ids {
+        let reply = if task == "clip_03" {
+            Err(Refusal {
+                status: Some(503),
+                text: "Redis does not answer".into(),
+            })
+        } else {
+            Ok(Box::new(submitted(task, ReuseInfo::default())))
+        };
+        update(
+            &mut model,
+            Event::Reply {
+                id: *id,
+                reply: Reply::Submitted(reply),
+            },
+        );
+    }
+    assert_shows(&model, &["1 of 2 refused and still marked", "Redis does not answer"]);
+    let failed: Vec<_> = model.failures.keys().map(|row| row.task.to_string()).collect();
+    assert_eq!(failed, ["clip_03"]);
+}
+
+#[test]
+fn cancel_asks_and_only_for_what_is_in_flight() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "<end>x");
+    assert!(model.dialog.is_none());
+    assert_shows(&model, &["nothing to cancel"]);
+    press(&mut model, "<home>jj");
+    assert_eq!(cursor(&model), format!("lecture-07 › {LIVE}"));
+    assert!(changing(&press(&mut model, "x")).is_empty());
+    assert_eq!(
+        changing(&press(&mut model, "y")),
+        [Call::Cancel {
+            task: task_id("lecture-07"),
+            node: Some(node(LIVE))
+        }]
+    );
+}
+
+#[test]
+fn detail_is_fetched_after_a_rest_and_late_answers_are_dropped() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "j");
+    assert!(calls(&tick(&mut model, 0.05)).is_empty(), "the cursor may move on");
+    let first = tick(&mut model, 0.2);
+    let id = id_of(&first, |call| matches!(call, Call::Stage { .. }));
+    press(&mut model, "j");
+    let second = [tick(&mut model, 0.3), tick(&mut model, 0.5)].concat();
+    assert!(second.iter().any(|effect| matches!(effect, Effect::FollowLog { .. })));
+    let view = |name| Reply::Stage(Ok(Box::new(task_view("lecture-07", name, StageState::Running))));
+    update(
+        &mut model,
+        Event::Reply {
+            id,
+            reply: view("ffmpeg.extract_audio"),
+        },
+    );
+    assert!(model.detail.text.is_none(), "an answer about a row that is left behind");
+    let id = id_of(&second, |call| matches!(call, Call::Stage { .. }));
+    update(&mut model, Event::Reply { id, reply: view(LIVE) });
+    press(&mut model, "<tab>");
+    assert_shows(&model, &["\"video_path\": \"/v/강의.mp4\""]);
+}
+
+#[test]
+fn the_end_of_a_run_fetches_its_detail_again() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "jj");
+    tick(&mut model, 0.0);
+    tick(&mut model, 1.0);
+    assert!(calls(&tick(&mut model, 2.0)).is_empty());
+    let done = StageSummary {
+        revision: 2,
+        attempt: 2,
+        ended_at: Some(at(2.0)),
+        ..stage(StageState::Success)
+    };
+    update(&mut model, change(101, "lecture-07", LIVE, EventKind::Succeeded, done));
+    let effects = tick(&mut model, 2.1);
+    assert!(calls(&effects).iter().any(|call| matches!(call, Call::Stage { .. })));
+    assert!(calls(&effects).iter().any(|call| matches!(call, Call::Log { .. })));
+}
+
+#[test]
+fn the_cursor_stays_on_its_id_while_rows_come_and_go() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "C<home>jj");
+    assert_eq!(cursor(&model), "podcast-112");
+    update(
+        &mut model,
+        change(
+            101,
+            "newest",
+            "ffmpeg.extract_audio",
+            EventKind::Queued,
+            stage(StageState::Pending),
+        ),
+    );
+    update(&mut model, deleted(102, "lecture-07"));
+    tick(&mut model, 0.1);
+    assert_eq!(cursor(&model), "podcast-112");
+    update(&mut model, deleted(103, "podcast-112"));
+    tick(&mut model, 0.2);
+    assert_eq!(cursor(&model), "trailer-v2", "the next one takes its place");
+}
+
+#[test]
+fn filters_hide_rows_and_a_wrong_one_keeps_the_result() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "/state:failed");
+    assert_eq!(model.tree.shown, 1);
+    press(&mut model, " (");
+    assert_eq!(model.tree.shown, 1);
+    assert_shows(&model, &["column 15"]);
+    press(&mut model, "<bs><bs><enter>");
+    assert_hides(&model, "podcast-112");
+    press(&mut model, "<esc>");
+    assert_shows(&model, &["podcast-112"]);
+    press(&mut model, "p");
+    assert_eq!(model.tree.shown, 2);
+    assert_shows(&model, &["pending only", "podcast-112", "lecture-07"]);
+    assert_hides(&model, "clip_03");
+    press(&mut model, "p");
+    assert_eq!(model.tree.shown, 5);
+}
+
+#[test]
+fn the_task_asked_for_at_the_start_has_the_cursor_and_is_open() {
+    let mut model = onceover_tui::model::Model::new("http://h", at(0.0), (120, 36));
+    model.wanted = Some(task_id("late"));
+    update(&mut model, snapshot(items(), 100));
+    update(
+        &mut model,
+        change(
+            101,
+            "late",
+            "ffmpeg.extract_audio",
+            EventKind::Queued,
+            stage(StageState::Pending),
+        ),
+    );
+    tick(&mut model, 0.1);
+    assert_eq!(cursor(&model), "late");
+    assert!(model.tree.is_expanded(&task_id("late")));
+}
+
+#[test]
+fn nothing_is_drawn_again_while_nothing_changes() {
+    let quiet = vec![item("done", 10.0, &[("a.b", stage(StageState::Success))])];
+    let mut model = dashboard_of(quiet, (120, 36));
+    press(&mut model, "j");
+    tick(&mut model, 1.0);
+    tick(&mut model, 1.5);
+    model.redraw = false;
+    assert_eq!(model.wake_at(), None);
+    for second in 2..100 {
+        tick(&mut model, f64::from(second));
+        update(&mut model, Event::System(Box::new(system(100))));
+        update(&mut model, Event::Source(Source::Stream));
+    }
+    assert!(!model.redraw);
+    // A running stage on screen asks for one redraw a second, and no more.
+    let mut model = dashboard((120, 36));
+    press(&mut model, "<end>");
+    tick(&mut model, 10.0);
+    tick(&mut model, 10.25);
+    assert_eq!(model.wake_at(), Some(at(11.0)));
+}
+
+#[test]
+fn a_printed_frame_changes_nothing() {
+    let mut model = dashboard((120, 36));
+    model.read_only = true;
+    assert!(changing(&press(&mut model, "jrR")).is_empty());
+    press(&mut model, "dy");
+    assert!(model.deletes.is_empty());
+}
+
+#[test]
+fn lost_messages_at_the_end_are_noticed_by_the_regular_look() {
+    let mut model = dashboard((120, 36));
+    assert!(!update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
+    assert!(update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
+}
+
+#[test]
+fn another_database_in_this_ones_place_is_read_anew() {
+    let mut model = dashboard((120, 36));
+    assert!(update(&mut model, Event::System(Box::new(system(3)))).contains(&Effect::Reread));
+    update(&mut model, snapshot(Vec::new(), 3));
+    assert_eq!((model.store.seq(), model.store.len()), (Some(3), 0));
+}
+
+#[test]
+fn a_look_answered_before_the_newest_event_is_no_reason_to_read_again() {
+    let mut model = dashboard((120, 36));
+    for seq in 101..110 {
+        let summary = StageSummary {
+            revision: seq,
+            ..stage(StageState::Running)
+        };
+        update(
+            &mut model,
+            change(seq, "lecture-07", LIVE, EventKind::Progress, summary),
+        );
+        let effects = update(&mut model, Event::System(Box::new(system(seq - 1))));
+        assert!(!effects.contains(&Effect::Reread));
+    }
+}
+
+#[test]
+fn place_in_the_queue_is_asked_for_and_shown() {
+    use onceover_common::wire::{QueueInfo, QueuedRun, Queues};
+    let mut model = dashboard((120, 36));
+    press(&mut model, "jjj");
+    tick(&mut model, 0.0);
+    let effects = tick(&mut model, 0.2);
+    let id = id_of(&effects, |call| *call == Call::Queues);
+    let run = |task| QueuedRun {
+        task_id: task_id(task),
+        task_name: node("wservice.generate_subtitle_files"),
+    };
+    let queue = QueueInfo {
+        name: "cpu".into(),
+        slots: 2,
+        running: 2,
+        pending: 2,
+        next: vec![run("other"), run("lecture-07")],
+    };
+    update(
+        &mut model,
+        Event::Reply {
+            id,
+            reply: Reply::Queues(Ok(Queues { queues: vec![queue] })),
+        },
+    );
+    assert_shows(&model, &["2nd in cpu; 2 of 2 slots in"]);
+}

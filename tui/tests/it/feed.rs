@@ -1,0 +1,185 @@
+//! The feed against a daemon that is killed and comes back: what it says, and how soon.
+
+use std::time::Duration;
+
+use onceover_common::{EventKind, StageState, client::Client, wire::TaskPage};
+use onceover_tui::{
+    feed,
+    model::{Missing, Model},
+    update::{Event, update},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{broadcast, mpsc},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use crate::fixture::*;
+
+/// A daemon's worth of HTTP: figures, one page of tasks, and an event stream.
+struct Daemon {
+    address: std::net::SocketAddr,
+    events: broadcast::Sender<String>,
+    serving: JoinHandle<()>,
+}
+
+impl Daemon {
+    async fn start(address: &str, seq: u64) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
+        let listener: TcpListener = socket.listen(64).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (events, _) = broadcast::channel(64);
+        let sender = events.clone();
+        let serving = tokio::spawn(async move {
+            // Dropped with the task: a killed daemon closes its connections.
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, seq, sender.subscribe()));
+            }
+        });
+        Self {
+            address,
+            events,
+            serving,
+        }
+    }
+
+    async fn kill(self) -> String {
+        self.serving.abort();
+        let _ = self.serving.await;
+        self.address.to_string()
+    }
+
+    fn publish(&self, event: &Event) {
+        if let Event::Change(change) = event {
+            let json = serde_json::to_string(change).unwrap();
+            self.events
+                .send(format!("id: {}\nevent: change\ndata: {json}\n\n", change.seq))
+                .unwrap();
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, seq: u64, mut events: broadcast::Receiver<String>) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => request.push(byte),
+            Err(_) => return,
+        }
+    }
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let path = request.split(' ').nth(1).unwrap_or("").to_owned();
+    let body = match path.split('?').next().unwrap_or("") {
+        "/v1/events" => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(head.as_bytes()).await;
+            while let Ok(text) = events.recv().await {
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            return;
+        }
+        "/v1/system" => {
+            let mut system = system(seq);
+            // Nobody listens there: the event stream has to do.
+            system.redis.url = "redis+unix:///nonexistent/onceover.sock".into();
+            serde_json::to_string(&system).unwrap()
+        }
+        _ => serde_json::to_string(&TaskPage {
+            items: items(),
+            next_cursor: None,
+            seq,
+        })
+        .unwrap(),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all((head + &body).as_bytes()).await;
+}
+
+/// Feeds the model until `done`; fails when that takes longer than `patience`.
+async fn until(
+    model: &mut Model,
+    incoming: &mut mpsc::Receiver<Event>,
+    patience: Duration,
+    done: impl Fn(&Model) -> bool,
+) {
+    let waiting = async {
+        while !done(model) {
+            let event = incoming.recv().await.expect("the feed goes on");
+            update(model, event);
+        }
+    };
+    timeout(patience, waiting).await.expect("in time");
+}
+
+#[tokio::test]
+async fn d4_a_killed_daemon_is_noticed_within_a_second_and_a_new_one_is_found() {
+    let second = Duration::from_secs(1);
+    let mut daemon = Daemon::start("127.0.0.1:0", 100).await;
+    let base = format!("http://{}", daemon.address);
+    let (events, mut incoming) = mpsc::channel(64);
+    let (_ask, requests) = mpsc::channel(1);
+    tokio::spawn(feed::run(Client::new(&base), None, events, requests));
+    let mut model = Model::new(&base, at(0.0), (80, 24));
+    for round in 0..2 {
+        until(&mut model, &mut incoming, 5 * second, Model::is_live).await;
+        assert_eq!(model.store.len(), 5);
+        let seq = 101 + round;
+        daemon.publish(&change(
+            seq,
+            "new",
+            "a.b",
+            EventKind::Queued,
+            stage(StageState::Pending),
+        ));
+        until(&mut model, &mut incoming, second, |model| {
+            model.store.seq() == Some(seq)
+        })
+        .await;
+        let address = daemon.kill().await;
+        until(&mut model, &mut incoming, second, |model| !model.is_live()).await;
+        assert_shows(&model, &["no answer from"]);
+        daemon = Daemon::start(&address, seq).await;
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_without_redis_is_told_from_no_daemon() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let body = r#"{"type":"/problems/unavailable","title":"Redis is away","status":503}"#;
+            let head = format!(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + body).as_bytes()).await;
+        }
+    });
+    let (events, mut incoming) = mpsc::channel(64);
+    let (_ask, requests) = mpsc::channel(1);
+    tokio::spawn(feed::run(Client::new(&base), None, events, requests));
+    let event = timeout(Duration::from_secs(3), incoming.recv()).await.unwrap().unwrap();
+    assert!(
+        matches!(
+            event,
+            Event::Lost {
+                missing: Missing::Redis,
+                ..
+            }
+        ),
+        "{event:?}"
+    );
+}

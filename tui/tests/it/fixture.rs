@@ -1,0 +1,312 @@
+//! A small daemon's worth of data, and a dashboard to show it.
+
+use indexmap::IndexMap;
+use onceover_common::{
+    CallbackStatus, Event as Change, EventKind, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    wire::{
+        RedisInfo, ReuseInfo, ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem,
+        TaskView,
+    },
+};
+use onceover_tui::{
+    actions::parse_keys,
+    model::Model,
+    update::{Effect, Event, Snapshot, update},
+    view::{text::lines_of, view},
+};
+use ratatui::{buffer::Buffer, layout::Rect};
+use serde_json::value::RawValue;
+
+/// 2026-11-22T12:06:01Z.
+pub const NOW: i64 = 1_795_349_161_000;
+
+pub fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_millis(NOW + (seconds * 1000.0) as i64)
+}
+
+pub fn task_id(text: &str) -> TaskId {
+    TaskId::parse(text).unwrap()
+}
+
+pub fn node(text: &str) -> NodeName {
+    NodeName::parse(text).unwrap()
+}
+
+pub fn stage(status: StageState) -> StageSummary {
+    let ended = !status.in_flight();
+    StageSummary {
+        status,
+        run_id: Some(RunId::parse("0190c0de-0000-7000-8000-000000000001").unwrap()),
+        attempt: 1,
+        revision: 1,
+        queue: "cpu".into(),
+        runner: Some("builtin".into()),
+        progress: None,
+        message: None,
+        reason: Some("absent".into()),
+        forced: false,
+        reuse_hits: 0,
+        joins: 0,
+        saved_seconds: 0.0,
+        queued_at: Some(at(-100.0)),
+        started_at: (status != StageState::Pending).then(|| at(-90.0)),
+        ended_at: ended.then(|| at(-60.0)),
+        duration: if ended { 30.0 } else { 0.0 },
+        error: None,
+        callback_status: None,
+    }
+}
+
+pub fn item(id: &str, age: f64, stages: &[(&str, StageSummary)]) -> TaskItem {
+    let stages: IndexMap<NodeName, StageSummary> =
+        stages.iter().map(|(name, stage)| (node(name), stage.clone())).collect();
+    let states = stages.values().map(|stage| (stage.status, stage.ended_at));
+    TaskItem {
+        task_id: task_id(id),
+        status: TaskStatus::derive(states).unwrap_or(TaskStatus::Pending),
+        created_at: at(-age),
+        updated_at: at(-age),
+        task_name: None,
+        callback_status: None,
+        stages,
+    }
+}
+
+/// A lecture under way, a clip that failed, one that waits, one that was reused, one cancelled.
+pub fn items() -> Vec<TaskItem> {
+    use StageState::*;
+    let transcribe = StageSummary {
+        progress: Some(62.0),
+        queue: "gpu".into(),
+        attempt: 2,
+        message: Some("segment 42".into()),
+        ..stage(Running)
+    };
+    let reused = StageSummary {
+        reuse_hits: 4,
+        joins: 1,
+        saved_seconds: 120.0,
+        ..stage(Success)
+    };
+    let failed = StageSummary {
+        error: Some("no text found in 214 frames".into()),
+        callback_status: Some(CallbackStatus::Failed),
+        ..stage(Failed)
+    };
+    vec![
+        item(
+            "lecture-07",
+            200.0,
+            &[
+                (
+                    "ffmpeg.extract_audio",
+                    StageSummary {
+                        reuse_hits: 2,
+                        ..stage(Success)
+                    },
+                ),
+                ("faster_whisper.transcribe_audio", transcribe),
+                ("wservice.generate_subtitle_files", stage(Pending)),
+            ],
+        ),
+        item("clip_03", 300.0, &[("paddleocr.detect_subtitle_area", failed)]),
+        item("podcast-112", 400.0, &[("ffmpeg.extract_audio", stage(Pending))]),
+        item("trailer-v2", 500.0, &[("ffmpeg.extract_audio", reused)]),
+        item("old", 600.0, &[("ffmpeg.extract_audio", stage(Cancelled))]),
+    ]
+}
+
+pub fn system(seq: u64) -> SystemInfo {
+    SystemInfo {
+        version: "0.1.0".into(),
+        instance: "a-1".into(),
+        started_at: at(-9000.0),
+        redis: RedisInfo {
+            mode: "private".into(),
+            url: "redis+unix:///run/s.sock".into(),
+            database: 0,
+            up: true,
+            latency_ms: Some(0.3),
+            version: None,
+            append_only: None,
+        },
+        events_channel: "onceover:0:events".into(),
+        seq,
+        tasks: TaskCounts {
+            pending: 1,
+            running: 1,
+            completed: 1,
+            failed: 1,
+            cancelled: 1,
+        },
+        reuse: ReuseTotals {
+            hits: 6,
+            joins: 1,
+            misses: 3,
+            saved_seconds: 22_320.0,
+        },
+        share: "/data/share/workflows".into(),
+        media_roots: Vec::new(),
+    }
+}
+
+pub fn snapshot(items: Vec<TaskItem>, seq: u64) -> Event {
+    Event::Snapshot(Box::new(Snapshot {
+        system: system(seq),
+        items,
+        complete: true,
+    }))
+}
+
+/// One change of a stage, as it comes over the wire.
+pub fn change(seq: u64, task: &str, name: &str, kind: EventKind, stage: StageSummary) -> Event {
+    Event::Change(Box::new(Change {
+        v: 1,
+        seq,
+        ts: at(0.0),
+        task_id: task_id(task),
+        task_name: Some(node(name)),
+        kind,
+        stage: Some(stage),
+    }))
+}
+
+pub fn deleted(seq: u64, task: &str) -> Event {
+    Event::Change(Box::new(Change {
+        v: 1,
+        seq,
+        ts: at(0.0),
+        task_id: task_id(task),
+        task_name: None,
+        kind: EventKind::Deleted,
+        stage: None,
+    }))
+}
+
+pub fn lost(missing: onceover_tui::model::Missing) -> Event {
+    Event::Lost {
+        missing,
+        reason: "connection refused".into(),
+        retry_in_ms: 2_000,
+    }
+}
+
+pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
+    let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
+    let summary = stage(status);
+    let view = StageView {
+        status,
+        input_params: raw(r#"{"video_path":"/v/강의.mp4","api_key":"***"}"#),
+        output: raw(r#"{"audio_path":"/o/a.wav"}"#),
+        error: None,
+        duration: 30.0,
+        last_attempt: None,
+        run_id: summary.run_id,
+        attempt: summary.attempt,
+        revision: summary.revision,
+        queue: summary.queue,
+        runner: summary.runner,
+        progress: summary.progress,
+        message: summary.message,
+        reason: summary.reason,
+        forced: summary.forced,
+        reuse_hits: summary.reuse_hits,
+        joins: summary.joins,
+        saved_seconds: summary.saved_seconds,
+        queued_at: summary.queued_at,
+        started_at: summary.started_at,
+        ended_at: summary.ended_at,
+        callback_status: summary.callback_status,
+    };
+    TaskView {
+        workflow_id: task_id(id),
+        task_id: task_id(id),
+        status: status.into(),
+        create_at: at(0.0),
+        created_at: at(0.0),
+        updated_at: at(0.0),
+        input_params: None,
+        shared_storage_path: "/data".into(),
+        error: None,
+        minio_files: None,
+        callback_status: None,
+        message: String::new(),
+        stages: IndexMap::from([(node(name), view)]),
+        task_name: None,
+        output: None,
+        duration: None,
+        result: None,
+    }
+}
+
+pub fn submitted(id: &str, info: ReuseInfo) -> SubmitResponse {
+    SubmitResponse {
+        task_id: task_id(id),
+        status: TaskStatus::Pending,
+        message: "accepted".into(),
+        reuse_info: info,
+        result: None,
+    }
+}
+
+/// The dashboard on the fixture's data, live.
+pub fn dashboard(size: (u16, u16)) -> Model {
+    dashboard_of(items(), size)
+}
+
+pub fn dashboard_of(items: Vec<TaskItem>, size: (u16, u16)) -> Model {
+    let mut model = Model::new("http://127.0.0.1:8788", at(0.0), size);
+    update(&mut model, snapshot(items, 100));
+    tick(&mut model, 0.0);
+    model
+}
+
+pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for key in parse_keys(keys).unwrap() {
+        effects.extend(update(model, Event::Key(key)));
+    }
+    effects
+}
+
+/// The time is now `seconds` after the fixture's.
+pub fn tick(model: &mut Model, seconds: f64) -> Vec<Effect> {
+    update(model, Event::Time(at(seconds)))
+}
+
+pub fn draw(model: &Model) -> Buffer {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, model.size.0, model.size.1));
+    view(model, &mut buffer);
+    buffer
+}
+
+pub fn screen(model: &Model) -> Vec<String> {
+    lines_of(&draw(model))
+}
+
+#[track_caller]
+pub fn assert_shows(model: &Model, texts: &[&str]) {
+    let lines = screen(model);
+    for text in texts {
+        assert!(
+            lines.iter().any(|line| line.contains(text)),
+            "no {text:?} in\n{}",
+            lines.join("\n")
+        );
+    }
+}
+
+#[track_caller]
+pub fn assert_hides(model: &Model, text: &str) {
+    let lines = screen(model);
+    assert!(
+        !lines.iter().any(|line| line.contains(text)),
+        "{text:?} in\n{}",
+        lines.join("\n")
+    );
+}
+
+/// The id under the cursor.
+pub fn cursor(model: &Model) -> String {
+    model.tree.cursor.as_ref().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,8 @@
+//! Tests of the dashboard: behaviour (`update`), invariants under random events, screens, and the
+//! feed against a daemon of sockets.
+
+mod behaviour;
+mod feed;
+mod fixture;
+mod invariants;
+mod screens;
