@@ -11,8 +11,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Event, NodeName, Problem, TaskId,
     wire::{
-        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Queues, ResubmitRequest,
-        ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView,
+        BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest,
+        Queues, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage,
+        TaskView,
     },
 };
 
@@ -39,6 +40,44 @@ impl ClientError {
             Self::Unexpected { status, .. } => Some(status.as_u16()),
             Self::Unreachable { .. } => None,
         }
+    }
+}
+
+/// A token for the daemon.
+pub const TOKEN_VARIABLE: &str = "ONCEOVER_TOKEN";
+/// A file with such a token.
+pub const TOKEN_FILE_VARIABLE: &str = "ONCEOVER_TOKEN_FILE";
+
+/// Why there is no token to send.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("{TOKEN_FILE_VARIABLE}={path}: {source}")]
+    File { path: String, source: std::io::Error },
+    #[error("{TOKEN_FILE_VARIABLE}={path}: the file is empty")]
+    Empty { path: String },
+    #[error("a token is one word of visible ASCII characters")]
+    NotAWord,
+}
+
+/// The token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`; None where neither is set.
+pub fn token_from_environment() -> Result<Option<String>, TokenError> {
+    let set = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value: &String| !value.trim().is_empty())
+    };
+    if let Some(token) = set(TOKEN_VARIABLE) {
+        return Ok(Some(token.trim().to_owned()));
+    }
+    let Some(path) = set(TOKEN_FILE_VARIABLE) else {
+        return Ok(None);
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match text.split_whitespace().next() {
+            Some(token) => Ok(Some(token.to_owned())),
+            None => Err(TokenError::Empty { path }),
+        },
+        Err(source) => Err(TokenError::File { path, source }),
     }
 }
 
@@ -90,8 +129,25 @@ pub struct Client {
 impl Client {
     /// `base` as in `http://127.0.0.1:8788`.
     pub fn new(base: &str) -> Self {
+        Self::build(base, header::HeaderMap::new())
+    }
+
+    /// The same with a token of the daemon, as [`token_from_environment`] reads it.
+    pub fn with_token(base: &str, token: Option<&str>) -> Result<Self, TokenError> {
+        let mut headers = header::HeaderMap::new();
+        if let Some(token) = token {
+            let value = header::HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| TokenError::NotAWord)?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(Self::build(base, headers))
+    }
+
+    fn build(base: &str, headers: header::HeaderMap) -> Self {
         let builder = || {
             reqwest::Client::builder()
+                .default_headers(headers.clone())
                 .connect_timeout(Duration::from_secs(3))
                 .no_proxy()
         };
@@ -110,6 +166,11 @@ impl Client {
 
     pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitResponse, ClientError> {
         self.call(Method::POST, "/v1/tasks", Some(request)).await
+    }
+
+    /// Many submits at once; each has a result of its own.
+    pub async fn submit_batch(&self, request: &BatchRequest) -> Result<BatchResponse, ClientError> {
+        self.call(Method::POST, "/v1/tasks/batch", Some(request)).await
     }
 
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {

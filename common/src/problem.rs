@@ -35,6 +35,10 @@ pub struct Problem {
     /// What went wrong this time, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// This occurrence, `urn:request:<id>`: the id stands in the header `x-request-id` and in the daemon's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub instance: Option<Box<str>>,
     /// The fields that were refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -51,6 +55,7 @@ impl Problem {
             title: title.into(),
             status,
             detail: Some(detail.into()),
+            instance: None,
             errors: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
+use crate::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
 /// How a request wants an earlier result treated (R8).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -96,6 +96,50 @@ pub struct SubmitResponse {
     /// The full task view, for a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<TaskView>>,
+}
+
+/// `POST /v1/tasks/batch`.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BatchRequest {
+    /// 1 to 1000 submits.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub tasks: Vec<SubmitRequest>,
+}
+
+/// What became of one submit of a batch: `response` for status 200, else `problem`.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BatchResult {
+    /// HTTP status of the same submit, sent alone.
+    pub status: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<SubmitResponse>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+impl BatchResult {
+    pub fn accepted(response: SubmitResponse) -> Self {
+        Self {
+            status: 200,
+            response: Some(response),
+            problem: None,
+        }
+    }
+
+    pub fn refused(problem: Problem) -> Self {
+        Self {
+            status: problem.status,
+            response: None,
+            problem: Some(problem),
+        }
+    }
+}
+
+/// Answer of `POST /v1/tasks/batch`.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BatchResponse {
+    /// In the order of the request.
+    pub results: Vec<BatchResult>,
 }
 
 /// What a submit would do.

@@ -1,13 +1,16 @@
 //! `onceoverd check` and `onceoverd nodes`: what is configured, what there is, what is missing on this machine.
 
-use std::{collections::BTreeSet, env, path::PathBuf};
+use std::{collections::BTreeSet, env, io::ErrorKind, path::PathBuf, time::Duration};
 
 use anyhow::bail;
-use onceover_common::catalog::RunnerSpec;
+use onceover_common::catalog::{Catalog, RunnerSpec};
+use tokio::net::TcpListener;
 
 use crate::{
+    access::{self, Tokens},
     config::Config,
-    serve::{guard, secrets, whole_catalog},
+    serve::{NEEDED, guard, secrets, store_options, whole_catalog},
+    store::Store,
 };
 
 /// The file a program name stands for; a name with a slash is a path.
@@ -31,11 +34,14 @@ fn programs(runner: &RunnerSpec) -> Vec<&str> {
 }
 
 /// Prints the effective configuration; an error when something that is needed is missing.
-pub fn check(config: &Config) -> anyhow::Result<()> {
+pub async fn check(config: &Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(config)?;
     guard(config)?;
     let secrets = secrets(config)?;
-    println!("listen       {}", config.listen);
+    let tokens = Tokens::load(&config.access)?;
+    let mut missing = BTreeSet::new();
+    println!("listen       {}", address(config, &mut missing).await);
+    println!("access       {}", who_may_call(config, &tokens, &mut missing));
     println!("data         {}", config.data.display());
     for root in &config.media_roots {
         println!(
@@ -44,11 +50,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
             if root.is_dir() { "" } else { "   (no such folder)" }
         );
     }
-    match &config.redis.url {
-        // A URL can hold a password.
-        Some(url) => println!("redis        {}", url.rsplit('@').next().unwrap_or_default()),
-        None => println!("redis        private, in the data folder"),
-    }
+    println!("redis        {}", redis(config, &catalog, &mut missing).await);
     let slots: Vec<_> = config
         .slots()
         .iter()
@@ -56,8 +58,8 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
         .collect();
     println!("slots        {}", slots.join(", "));
     println!(
-        "lease        {:?}, heartbeat {:?}",
-        config.runs.lease, config.runs.heartbeat
+        "lease        {:?}, heartbeat {:?}, drain {:?} on SIGTERM",
+        config.runs.lease, config.runs.heartbeat, config.runs.drain
     );
     println!("kept         {:?} after a stage ended", config.retention.ttl);
     println!(
@@ -76,7 +78,6 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     );
     println!("nodes        {}", catalog.len());
 
-    let mut missing = BTreeSet::new();
     for root in config.media_roots.iter().filter(|root| !root.is_dir()) {
         missing.insert(format!("media root {} is not a folder", root.display()));
     }
@@ -102,7 +103,96 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let missing: Vec<_> = missing.into_iter().collect();
-    bail!("missing on this machine:\n  {}", missing.join("\n  "))
+    bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// The listen address, and whether it is free.
+async fn address(config: &Config, wrong: &mut BTreeSet<String>) -> String {
+    let listen = &config.listen;
+    match TcpListener::bind(listen).await {
+        Ok(_) => format!("{listen}, free"),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_ours(listen).await => {
+            format!("{listen}, where onceoverd runs already")
+        }
+        Err(error) => {
+            wrong.insert(format!(
+                "cannot listen on {listen}: {error}; --listen HOST:PORT takes another address"
+            ));
+            format!("{listen}   ({error})")
+        }
+    }
+}
+
+/// Whether a daemon of ours answers there.
+async fn is_ours(listen: &str) -> bool {
+    let asked = async {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(2))
+            .build()
+            .ok()?;
+        let text = client
+            .get(format!("http://{listen}/livez"))
+            .send()
+            .await
+            .ok()?
+            .text()
+            .await
+            .ok()?;
+        Some(text.contains("\"service\":\"onceover\""))
+    };
+    asked.await.unwrap_or(false)
+}
+
+fn who_may_call(config: &Config, tokens: &Tokens, wrong: &mut BTreeSet<String>) -> String {
+    wrong.extend(tokens.warnings());
+    if let Err(error) = access::check(&config.listen, tokens) {
+        wrong.insert(error.to_string());
+        return "nobody: a token is needed   (none configured)".into();
+    }
+    match tokens.len() {
+        0 => "everybody on this machine; no token is needed".into(),
+        count => format!("whoever has one of {count} tokens"),
+    }
+}
+
+/// Where Redis is, and whether it is one that can be used.
+async fn redis(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>) -> String {
+    if config.redis.url.is_none() {
+        return "private, in the data folder".into();
+    }
+    let names = catalog.iter().map(|node| node.name.clone());
+    let store = match Store::open(store_options(config, None), names) {
+        Ok(store) => store,
+        Err(error) => {
+            wrong.insert(error.to_string());
+            return "   (its URL cannot be used)".into();
+        }
+    };
+    // Without user and password.
+    let url = store.public_url();
+    let server = match store.server().await {
+        Ok(server) => server,
+        Err(error) => {
+            wrong.insert(format!("{url}: {error}"));
+            return format!("{url}   (not available)");
+        }
+    };
+    let version = server.version.as_deref().unwrap_or("of an unknown version");
+    if server.too_old() {
+        wrong.insert(format!("{url}: it is {} {version}; {NEEDED} is needed", server.product));
+    }
+    if let Some(policy) = server.policy.as_ref().filter(|_| server.evicts()) {
+        wrong.insert(format!(
+            "{url}: its maxmemory-policy is '{policy}', so it may drop records at any time (CONFIG SET maxmemory-policy noeviction)"
+        ));
+    }
+    let kept = match server.append_only {
+        Some(true) => "append-only file on",
+        Some(false) => "no append-only file: what is accepted is lost when it restarts (appendonly yes)",
+        None => "it does not tell whether it keeps a file",
+    };
+    format!("{url}, {} {version}, {kept}", server.product)
 }
 
 /// Prints every node.

@@ -27,6 +27,7 @@ pub struct Config {
     pub reuse: ReuseConfig,
     pub retention: RetentionConfig,
     pub callbacks: CallbacksConfig,
+    pub access: AccessConfig,
     /// More nodes, or other settings for shipped ones.
     pub nodes: Vec<NodeSpec>,
 }
@@ -54,6 +55,9 @@ pub struct RunsConfig {
     pub grace: Duration,
     /// How often a run may be lost with its daemon before it is FAILED.
     pub max_lost: u32,
+    /// How long runs may go on after the daemon was asked to stop, before they are handed back.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -100,6 +104,17 @@ pub struct CallbacksConfig {
     pub keep: u64,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessConfig {
+    /// File of tokens, a line each: `read <token>` or `admin <token>`.
+    pub tokens_file: Option<PathBuf>,
+    /// Host names that the API answers to, beside localhost and loopback addresses.
+    pub hosts: Vec<String>,
+    /// Requests under way at a time; more are answered 503.
+    pub max_requests: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -112,6 +127,7 @@ impl Default for Config {
             reuse: ReuseConfig::default(),
             retention: RetentionConfig::default(),
             callbacks: CallbacksConfig::default(),
+            access: AccessConfig::default(),
             nodes: Vec::new(),
         }
     }
@@ -124,6 +140,7 @@ impl Default for RunsConfig {
             heartbeat: Duration::from_secs(2),
             grace: Duration::from_secs(3),
             max_lost: 5,
+            drain: Duration::ZERO,
         }
     }
 }
@@ -133,6 +150,16 @@ impl Default for RetentionConfig {
         Self {
             ttl: Duration::from_secs(86_400),
             events: 10_000,
+        }
+    }
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self {
+            tokens_file: None,
+            hosts: Vec::new(),
+            max_requests: 1024,
         }
     }
 }
@@ -223,6 +250,19 @@ impl Config {
         if self.runs.max_lost == 0 {
             return refuse("runs.max_lost must be at least 1".into());
         }
+        if self.access.max_requests == 0 {
+            return refuse("access.max_requests must be at least 1".into());
+        }
+        if let Some(host) = self
+            .access
+            .hosts
+            .iter()
+            .find(|host| host.is_empty() || host.contains(['/', ':', ' ']))
+        {
+            return refuse(format!(
+                "access.hosts: '{host}' is no host name; give names without scheme and port"
+            ));
+        }
         if self.callbacks.schedule.first() != Some(&Duration::ZERO) {
             return refuse(
                 "callbacks.schedule must begin with 0s, since the first try is at once; [\"0s\"] is a single try"
@@ -286,6 +326,10 @@ mod tests {
             error.contains("line 2") && error.contains("lissten") && error.contains("media_roots"),
             "{error}"
         );
+        let error = parse("[access]\ntoken_file = 'x'").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("tokens_file"), "{error}");
+        let error = parse("[access]\nhosts = ['http://box']").unwrap_err();
+        assert!(error.contains("access.hosts"), "{error}");
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
         assert!(error.contains("runs.heartbeat"), "{error}");
         let error = parse("[[nodes]]\nname = 'a.b'\nqueue = 'nope'\nrunner = { command = ['true'] }").unwrap_err();

@@ -1,5 +1,6 @@
 //! The daemon `onceoverd`: HTTP API, engine, executor and callbacks. `store` is the only door to Redis.
 
+pub mod access;
 pub mod api;
 pub mod callbacks;
 pub mod catalog;
@@ -9,7 +10,9 @@ pub mod data_dir;
 pub mod engine;
 pub mod executor;
 pub mod hub;
+pub mod import;
 pub mod logging;
+pub mod metrics;
 pub mod nodes;
 pub mod paths;
 pub mod private_redis;

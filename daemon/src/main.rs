@@ -7,7 +7,7 @@ use onceover_daemon::{
     check,
     config::{Config, ConfigError},
     executor::keeper,
-    serve,
+    import, serve,
 };
 
 /// Runs media work one stage at a time and never does the same stage twice.
@@ -51,6 +51,17 @@ enum Command {
     Check,
     /// List the nodes: name, queue, runner, what they need
     Nodes,
+    /// Enter tasks into the lists that are known only from what other workers wrote into Redis
+    ///
+    /// Walks over every key of the database once. Finished stages become stages of Onceover, their JSON stays as it is.
+    Import {
+        /// Only keys that begin with this
+        #[arg(long = "match", value_name = "PREFIX", default_value = "")]
+        prefix: String,
+        /// Only tell what would be entered
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Args {
@@ -79,18 +90,15 @@ fn main() -> ExitCode {
         return keeper::main(arguments);
     }
     let args = Args::parse();
-    let result = args
-        .config()
-        .map_err(anyhow::Error::from)
-        .and_then(|config| match args.command {
-            None => tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(anyhow::Error::from)
-                .and_then(|runtime| runtime.block_on(serve::serve(config))),
-            Some(Command::Check) => check::check(&config),
+    let result = args.config().map_err(anyhow::Error::from).and_then(|config| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        match args.command {
+            None => runtime.block_on(serve::serve(config)),
+            Some(Command::Check) => runtime.block_on(check::check(&config)),
             Some(Command::Nodes) => check::nodes(&config),
-        });
+            Some(Command::Import { prefix, dry_run }) => runtime.block_on(import::import(&config, &prefix, dry_run)),
+        }
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,23 +1,22 @@
 //! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use onceover_common::{
     NodeName, Timestamp,
     catalog::{Catalog, RunnerSpec},
 };
-use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio::{
+    net::TcpListener,
+    signal::unix::SignalKind,
+    sync::{Semaphore, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, AppState},
+    access::{self, Hosts, Tokens},
+    api::{self, AppState, Doors},
     callbacks::{
         deliver::{self, DeliveryOptions},
         guard::Guard,
@@ -32,14 +31,19 @@ use crate::{
         supervise::{Executor, ExecutorOptions},
     },
     hub::Hub,
-    logging, nodes,
+    logging,
+    metrics::Metrics,
+    nodes,
     paths::Roots,
     private_redis::PrivateRedis,
     store::{Reap, Store, StoreError, StoreOptions},
 };
 
-/// How long open requests and the ending of runs may take once the daemon was asked to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long open requests and the handing back of runs may take, beside the runs' own grace time, once the daemon stops.
+const STOP_LIMIT: Duration = Duration::from_millis(1500);
+
+/// What a Redis must be, for people.
+pub const NEEDED: &str = "Redis 6.2 or Valkey";
 
 /// Every node: the shipped ones, then the configuration's.
 pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
@@ -80,11 +84,26 @@ pub fn secrets(config: &Config) -> anyhow::Result<Secrets> {
     )?)
 }
 
+/// How the store works; without a `private` Redis it is the configured one.
+pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
+    StoreOptions {
+        mode: if private.is_some() { "private" } else { "external" },
+        url: private.or_else(|| config.redis.url.clone()).unwrap_or_default(),
+        ttl: config.retention.ttl,
+        keep_events: config.retention.events,
+        lease: config.runs.lease,
+        max_lost: config.runs.max_lost,
+        keep_callbacks: config.callbacks.keep,
+    }
+}
+
 /// Runs the daemon until SIGTERM or ctrl-C.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
     let guard = guard(&config)?;
+    let tokens = Tokens::load(&config.access)?;
+    access::check(&config.listen, &tokens)?;
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
     let secrets = secrets(&config)?;
     let data = DataDir::open(&config.data)?;
@@ -97,6 +116,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
+    for warning in tokens.warnings() {
+        tracing::warn!("{warning}");
+        eprintln!("onceoverd: {warning}");
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = data.instance(), %address, "starting");
 
     // What an earlier daemon of this directory left running, before anything new starts.
@@ -123,21 +146,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     .context("cannot start the keeper, which ends left-over processes should the daemon be killed")?;
 
     let names: Vec<NodeName> = catalog.iter().map(|node| node.name.clone()).collect();
-    let options = StoreOptions {
-        url: config
-            .redis
-            .url
-            .clone()
-            .or_else(|| private.as_ref().map(|redis| redis.url().to_owned()))
-            .unwrap_or_default(),
-        mode: if private.is_some() { "private" } else { "external" },
-        ttl: config.retention.ttl,
-        keep_events: config.retention.events,
-        lease: config.runs.lease,
-        max_lost: config.runs.max_lost,
-        keep_callbacks: config.callbacks.keep,
-    };
-    let store = Store::open(options, names)?;
+    let private_url = private.as_ref().map(|redis| redis.url().to_owned());
+    let store = Store::open(store_options(&config, private_url), names)?;
+    let started_at = Timestamp::now();
+    let metrics = Metrics::new(store.calls().clone(), started_at);
+    let draining = CancellationToken::new();
     let stop = CancellationToken::new();
     let slots = config.slots();
     let hub = Hub::default();
@@ -149,6 +162,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         hub: hub.clone(),
         queues: slots.keys().cloned().collect(),
         grace: config.runs.grace,
+        metrics: metrics.clone(),
+        draining: draining.clone(),
     };
     let executor = Executor::new(
         engine.clone(),
@@ -160,17 +175,23 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             verify: config.reuse.verify,
         },
     );
-    let prepared = Arc::new(AtomicBool::new(false));
+    let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
     let state = AppState {
-        prepared: Arc::clone(&prepared),
         engine: engine.clone(),
         executor: executor.clone(),
         instance: data.instance().into(),
-        started_at: Timestamp::now(),
+        started_at,
+        preparing: preparing_seen,
         stop: stop.clone(),
     };
+    let doors = Doors {
+        tokens: Arc::new(tokens),
+        hosts: Arc::new(Hosts::new(access::is_loopback(&address), &config.access.hosts)),
+        places: Arc::new(Semaphore::new(config.access.max_requests)),
+        metrics,
+    };
     let mut server = tokio::spawn(
-        axum::serve(listener, api::router(state))
+        axum::serve(listener, api::router(state, doors))
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future(),
     );
@@ -181,13 +202,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
-    let asked_to_stop = async {
+    let mut asked_to_stop = async || {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         }
     };
-    tokio::pin!(asked_to_stop);
 
     let listening = tokio::spawn(hub.listen(store.clone()));
     let mut work = tokio::spawn(work(
@@ -201,11 +221,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             secrets,
         },
         stop.clone(),
-        prepared,
+        preparing,
     ));
     let ended: anyhow::Result<()> = tokio::select! {
-        signal = &mut asked_to_stop => {
-            tracing::info!(signal, "stopping");
+        signal = asked_to_stop() => {
+            tracing::info!(signal, drain = ?config.runs.drain, "stopping");
             Ok(())
         }
         worked = &mut work => match worked {
@@ -219,6 +239,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             Err(error) => Err(error).context("the HTTP server broke down"),
         },
     };
+    // From here on nothing new is taken; what runs may end by itself, until somebody asks again.
+    draining.cancel();
+    executor.drain();
+    if ended.is_ok() && !config.runs.drain.is_zero() {
+        tokio::select! {
+            () = executor.drained() => tracing::info!("every run has ended"),
+            _ = &mut work => {}
+            () = tokio::time::sleep(config.runs.drain) => tracing::info!("runs that go on are handed back"),
+            signal = asked_to_stop() => tracing::info!(signal, "asked again: runs are handed back now"),
+        }
+    }
     executor.stop();
     stop.cancel();
     let limit = STOP_LIMIT + config.runs.grace;
@@ -250,7 +281,7 @@ async fn work(
     callbacks: reqwest::Client,
     options: DeliveryOptions,
     stop: CancellationToken,
-    is_prepared: Arc<AtomicBool>,
+    preparing: watch::Sender<Option<String>>,
 ) -> Result<(), StoreError> {
     let prepare = async {
         loop {
@@ -258,19 +289,21 @@ async fn work(
                 Ok(()) => break,
                 Err(error @ StoreError::Unavailable(_)) => {
                     tracing::warn!(%error, "waiting for Redis");
+                    preparing.send_replace(Some(error.to_string()));
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+        preparing.send_replace(Some("taking back runs of an earlier start".into()));
         check_server(&engine.store).await?;
         take_back(&engine, &options.owner).await
     };
     tokio::select! {
-        () = stop.cancelled() => return Ok(()),
+        () = engine.draining.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
     }
-    is_prepared.store(true, Ordering::Release);
+    preparing.send_replace(None);
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
     executor.run().await;
     let _ = delivering.await;
@@ -279,16 +312,22 @@ async fn work(
 
 /// A Redis that evicts keys would forget what has been done; one without a file forgets all when it restarts.
 async fn check_server(store: &Store) -> Result<(), StoreError> {
-    let (version, append_only, policy) = store.server().await?;
-    if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
+    let server = store.server().await?;
+    let version = server.version.clone().unwrap_or_default();
+    if server.too_old() {
+        return Err(StoreError::Unexpected(format!(
+            "a server of version {version}; {NEEDED} is needed"
+        )));
+    }
+    if let Some(policy) = server.policy.as_ref().filter(|_| server.evicts()) {
         return Err(StoreError::Unexpected(format!(
             "its maxmemory-policy is '{policy}', so it may drop records at any time; set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
         )));
     }
-    if append_only == Some(false) {
+    if server.append_only == Some(false) {
         tracing::warn!("Redis keeps no append-only file: what is accepted is lost when it restarts (appendonly yes)");
     }
-    tracing::info!(version, "connected to Redis");
+    tracing::info!(version, product = server.product, "connected to Redis");
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! The rules of the product, each proven against the real binaries and a real Redis.
 
+mod access;
 mod api;
 mod callbacks;
 mod dashboard;
+mod drain;
+mod import;
 mod model;
+mod operation;
 mod restart;
 mod reuse;
 mod runs;

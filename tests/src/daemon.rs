@@ -28,6 +28,8 @@ pub struct DaemonBuilder {
     config: String,
     redis: Option<String>,
     media: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+    token: Option<String>,
 }
 
 impl DaemonBuilder {
@@ -41,6 +43,18 @@ impl DaemonBuilder {
     /// Uses this Redis instead of a private one.
     pub fn redis(mut self, url: &str) -> Self {
         self.redis = Some(url.to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends this token with every request of the harness.
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -70,6 +84,8 @@ impl DaemonBuilder {
             config,
             redis: self.redis,
             media: self.media,
+            environment: self.environment,
+            token: self.token,
             child: None,
             dir,
         };
@@ -90,6 +106,8 @@ pub struct Daemon {
     config: PathBuf,
     redis: Option<String>,
     media: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+    token: Option<String>,
     child: Option<Child>,
     dir: TempDir,
 }
@@ -130,6 +148,8 @@ impl Daemon {
             .arg("--media-root")
             .arg(self.dir.path())
             .stdin(Stdio::null())
+            .env_remove("ONCEOVER_TOKENS")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .process_group(0);
         for root in &self.media {
             command.arg("--media-root").arg(root);
@@ -158,7 +178,7 @@ impl Daemon {
                 && let Some((port, _)) = rest.split_once(';')
             {
                 self.port = port.parse().expect("a port");
-                self.client = Client::new(&self.url());
+                self.client = Client::with_token(&self.url(), self.token.as_deref()).expect("a token");
                 if let Ok(answer) = http.get(format!("{}/readyz", self.url())).send().await
                     && answer.status().is_success()
                 {
@@ -187,8 +207,13 @@ impl Daemon {
 
     /// SIGTERM, and waits for the end; answers how it ended.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself; answers how it ended.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        self.signal_pid(i32::try_from(child.id()).expect("a pid"), rustix::process::Signal::TERM);
         tokio::task::spawn_blocking(move || child.wait().expect("it can be waited for"))
             .await
             .expect("waiting works")
@@ -294,6 +319,9 @@ impl Daemon {
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let method = method.parse().expect("a method");
         let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -426,23 +454,41 @@ impl Drop for Daemon {
 pub struct Answer {
     pub status: u16,
     pub content_type: String,
+    pub headers: reqwest::header::HeaderMap,
     pub text: String,
 }
 
 impl Answer {
     pub async fn of(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
-        let content_type = response.headers().get("content-type");
-        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let headers = response.headers().clone();
+        let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
         Self {
             status,
-            content_type: content_type.to_owned(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            headers,
             text: response.text().await.expect("a whole answer"),
         }
     }
 
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A header's text, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// What kind of problem it tells, `redis-unavailable` for `/problems/redis-unavailable`.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        let problem: Problem = serde_json::from_str(&self.text).expect("a problem document");
+        assert_eq!(problem.status, self.status);
+        problem.kind.trim_start_matches("/problems/").to_owned()
     }
 
     /// Names of the fields that a problem document refuses.

@@ -20,6 +20,11 @@ fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let value: serde_json::Value = serde::Deserialize::deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| Problem::new(400, "not-json", "Not JSON", format!("the body is not JSON: {error}")))?;
+    parse_value(value).map_err(Into::into)
+}
+
+/// Reads a JSON value; the problem names the field that is wrong.
+pub fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.inner().to_string();
@@ -33,7 +38,7 @@ fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             None if path == "." => "body".to_owned(),
             None => path,
         };
-        Problem::invalid_field(field, cause).into()
+        Problem::invalid_field(field, cause)
     })
 }
 

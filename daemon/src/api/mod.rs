@@ -1,29 +1,35 @@
 //! The HTTP API: routes next to their handlers, one file a resource; errors are problem documents.
 
+mod batch;
 mod callbacks;
+mod document;
+mod doors;
 mod events;
 mod extract;
 mod lifecycle;
 mod log;
+mod metrics;
 mod problem;
 mod system;
 mod tasks;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{Method, StatusCode, Uri},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use onceover_common::Problem;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use doors::Doors;
 pub use problem::ApiError;
 
 use crate::{engine::Engine, executor::supervise::Executor};
@@ -33,11 +39,11 @@ use crate::{engine::Engine, executor::supervise::Executor};
 pub struct AppState {
     pub engine: Engine,
     pub executor: Executor,
-    /// The layout in Redis is known, and what an earlier daemon held is taken back.
-    pub prepared: Arc<AtomicBool>,
     /// This daemon: `<id of the data directory>#<number of the start>`.
     pub instance: Arc<str>,
     pub started_at: onceover_common::Timestamp,
+    /// Why submits cannot be decided yet; None once the daemon is prepared.
+    pub preparing: watch::Receiver<Option<String>>,
     /// Ends open streams when the daemon stops.
     pub stop: CancellationToken,
 }
@@ -45,38 +51,27 @@ pub struct AppState {
 /// Largest request body.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Onceover",
-        description = "Runs media work one stage at a time and never does the same stage twice.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
-    ),
-    tags(
-        (name = "tasks", description = "Submit stages, read tasks, cancel, delete, run again"),
-        (name = "events", description = "Every change, as it happens"),
-        (name = "callbacks", description = "What was told to clients' URLs, and sending it again"),
-        (name = "system", description = "Queues, state of the daemon, health")
-    )
-)]
-struct Document;
-
 /// The whole API with its description and its browser page.
-pub fn router(state: AppState) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+pub fn router(state: AppState, doors: Doors) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(document::head())
         .merge(tasks::routes())
+        .merge(batch::routes())
         .merge(lifecycle::routes())
         .merge(log::routes())
         .merge(events::routes())
         .merge(callbacks::routes())
         .merge(system::routes())
+        .merge(metrics::routes())
         .split_for_parts();
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document::complete(document)))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(doors.clone(), doors::authorize))
+        .layer(from_fn_with_state(doors.clone(), doors::admit))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(doors, doors::identify))
         .with_state(state)
 }
 

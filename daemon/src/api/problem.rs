@@ -45,24 +45,35 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownCallback(_) => Self(Problem::new(404, "unknown-callback", "Unknown callback", detail)),
             EngineError::OtherInput { .. } => Self(Problem::new(409, "input-changed", "Result of other input", detail)),
             EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
+            EngineError::Draining => Self(Problem::new(503, "draining", "The daemon is stopping", detail)),
             EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
             EngineError::Store(error) => error.into(),
         }
     }
 }
 
+/// The problem document.
+pub fn body_of(problem: &Problem) -> Vec<u8> {
+    serde_json::to_vec(problem).expect("a problem can be written as JSON")
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.0).expect("a problem can be written as JSON");
-        let mut response = (status, body).into_response();
+        let mut response = (status, body_of(&self.0)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"onceover\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        // Who knows the request's id completes it.
+        response.extensions_mut().insert(self.0);
         response
     }
 }

@@ -1,7 +1,5 @@
 //! Queues, the state of the daemon, health.
 
-use std::sync::atomic::Ordering;
-
 use axum::{
     Json,
     extract::State,
@@ -41,7 +39,7 @@ async fn queues(State(state): State<AppState>) -> Result<Json<Queues>, ApiError>
 async fn system(State(state): State<AppState>) -> Json<SystemInfo> {
     let store = &state.engine.store;
     let ping = store.ping().await;
-    let (version, append_only, _) = match &ping {
+    let server = match &ping {
         Ok(_) => store.server().await.unwrap_or_default(),
         Err(_) => Default::default(),
     };
@@ -62,8 +60,8 @@ async fn system(State(state): State<AppState>) -> Json<SystemInfo> {
             latency_ms: ping
                 .ok()
                 .map(|time| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0),
-            version,
-            append_only,
+            version: server.version,
+            append_only: server.append_only,
         },
         events_channel: keys::events_channel(store.database()),
         seq: totals.seq,
@@ -109,13 +107,13 @@ async fn livez() -> Response {
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 async fn readyz(State(state): State<AppState>) -> Response {
     let mut causes = Vec::new();
-    if state.stop.is_cancelled() {
-        causes.push("the daemon is stopping".to_owned());
+    if state.engine.draining.is_cancelled() {
+        causes.push("draining: the daemon is stopping and takes no new work".to_owned());
     }
-    match state.engine.store.ping().await {
+    let preparing = state.preparing.borrow().clone();
+    match state.engine.store.check_layout().await {
         Err(error) => causes.push(error.to_string()),
-        Ok(_) if !state.prepared.load(Ordering::Acquire) => causes.push("the daemon is starting".to_owned()),
-        Ok(_) => {}
+        Ok(()) => causes.extend(preparing.map(|why| format!("still preparing: {why}"))),
     }
     answer(causes)
 }

@@ -136,7 +136,7 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
     let mut wait = Duration::from_millis(200);
     loop {
         match engine.store.outbox_done(&delivery, &tried).await {
-            Ok(true) => return,
+            Ok(true) => return engine.metrics.called_back(tried.state),
             Ok(false) => {
                 tracing::debug!(id = delivery.id, "deleted, or taken again, while it was tried");
                 return;

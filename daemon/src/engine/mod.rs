@@ -23,10 +23,13 @@ use onceover_common::{
 };
 
 pub use request::Request;
+pub use submit::TakenOver;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     callbacks::guard::Guard,
     hub::Hub,
+    metrics::Metrics,
     paths::Roots,
     store::{Store, StoreError},
 };
@@ -46,6 +49,8 @@ pub enum EngineError {
     OtherInput { task: TaskId, node: NodeName },
     #[error("{0}")]
     Refused(String),
+    #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]
+    Draining,
     #[error("{}", fields(.0))]
     Invalid(Vec<FieldError>),
     #[error(transparent)]
@@ -68,6 +73,9 @@ pub struct Engine {
     pub queues: Arc<[String]>,
     /// How long a program may take to end after it was asked to.
     pub grace: Duration,
+    pub metrics: Metrics,
+    /// Cancelled once the daemon takes no new work.
+    pub draining: CancellationToken,
 }
 
 impl Engine {

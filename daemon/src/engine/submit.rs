@@ -3,6 +3,7 @@
 
 use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    catalog::NodeSpec,
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
@@ -26,6 +27,19 @@ pub(super) const ROUNDS: usize = 8;
 impl Engine {
     /// Decides, claims and answers.
     pub async fn submit(&self, request: &Request) -> Result<SubmitResponse, EngineError> {
+        if self.draining.is_cancelled() {
+            return Err(EngineError::Draining);
+        }
+        let decided = self.decide(request).await;
+        match &decided {
+            Ok(response) => self.metrics.submitted(&response.reuse_info),
+            Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str()),
+            Err(_) => self.metrics.undecided(request.node.name.as_str()),
+        }
+        decided
+    }
+
+    async fn decide(&self, request: &Request) -> Result<SubmitResponse, EngineError> {
         let node = &request.node;
         let shown = serde_json::to_string(&input::public(&request.input)).expect("JSON can be written");
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
@@ -54,7 +68,7 @@ impl Engine {
             };
             match self.store.submit(&submit, &looked).await? {
                 Decision::Ask(Ask::Verify { token, artifacts }) => look_at_files(&mut looked, token, artifacts).await?,
-                Decision::Ask(Ask::Foreign(json)) => match self.take_over(request, &json).await? {
+                Decision::Ask(Ask::Foreign(json)) => match self.take_over(&request.task, node, &json).await? {
                     TakenOver::Adopted => {}
                     TakenOver::Useless => looked.set_aside(&json.sha),
                     TakenOver::InFlight(state) => return Ok(joined(request, state, None)),
@@ -166,22 +180,22 @@ impl Engine {
         Ok(stage.map(|stage| (stage.input, None)))
     }
 
-    async fn take_over(&self, request: &Request, json: &ForeignJson) -> Result<TakenOver, EngineError> {
-        let now = Timestamp::now();
-        let node = &request.node;
-        let Some(stage) = ForeignStage::read(&node.name, json, self.store.options().ttl.as_secs(), now) else {
-            return Ok(TakenOver::Useless);
+    /// Makes a finished foreign result a record of ours.
+    pub async fn take_over(
+        &self,
+        task: &TaskId,
+        node: &NodeSpec,
+        json: &ForeignJson,
+    ) -> Result<TakenOver, EngineError> {
+        let stage = match self.judge(node, json) {
+            Judged::Finished(stage) => stage,
+            Judged::Useless => return Ok(TakenOver::Useless),
+            Judged::InFlight(state) => return Ok(TakenOver::InFlight(state)),
         };
-        if stage.is_lost(now) {
-            return Ok(TakenOver::Useless);
-        }
-        if stage.state.in_flight() {
-            return Ok(TakenOver::InFlight(stage.state));
-        }
         let text = |object: &Map<String, Value>| serde_json::to_string(object).expect("JSON can be written");
         self.store
             .adopt(&Adoption {
-                task: &request.task,
+                task,
                 node: &node.name,
                 foreign: json,
                 queue: &node.queue,
@@ -193,12 +207,38 @@ impl Engine {
                 error: stage.error.as_deref(),
                 duration_ms: (stage.duration * 1000.0) as i64,
                 ended_ms: stage.written.as_millis(),
-                path: &self.task_folder(&request.task).display().to_string(),
+                path: &self.task_folder(task).display().to_string(),
             })
             .await?;
         // Taken over or changed meanwhile: the next round sees which.
         Ok(TakenOver::Adopted)
     }
+
+    /// The same without a trace: what [`Engine::take_over`] would answer.
+    pub fn would_take_over(&self, node: &NodeSpec, json: &ForeignJson) -> TakenOver {
+        match self.judge(node, json) {
+            Judged::Finished(_) => TakenOver::Adopted,
+            Judged::Useless => TakenOver::Useless,
+            Judged::InFlight(state) => TakenOver::InFlight(state),
+        }
+    }
+
+    fn judge(&self, node: &NodeSpec, json: &ForeignJson) -> Judged {
+        let now = Timestamp::now();
+        match ForeignStage::read(&node.name, json, self.store.options().ttl.as_secs(), now) {
+            None => Judged::Useless,
+            Some(stage) if stage.is_lost(now) => Judged::Useless,
+            Some(stage) if stage.state.in_flight() => Judged::InFlight(stage.state),
+            Some(stage) => Judged::Finished(Box::new(stage)),
+        }
+    }
+}
+
+/// What a foreign JSON is worth.
+enum Judged {
+    Finished(Box<ForeignStage>),
+    Useless,
+    InFlight(StageState),
 }
 
 /// Looks at the files of a hit and notes what was found.
@@ -215,7 +255,8 @@ pub(super) async fn look_at_files(looked: &mut Looked, token: String, artifacts:
 }
 
 /// What became of a foreign result.
-enum TakenOver {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenOver {
     Adopted,
     /// Unreadable or lost: it stands in nobody's way.
     Useless,

@@ -65,6 +65,8 @@ struct Inner {
     engine: Engine,
     options: ExecutorOptions,
     watched: Mutex<HashMap<(TaskId, NodeName), Watched>>,
+    draining: CancellationToken,
+    drained: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -74,6 +76,8 @@ impl Executor {
             engine,
             options,
             watched: Mutex::default(),
+            draining: CancellationToken::new(),
+            drained: CancellationToken::new(),
             stop: CancellationToken::new(),
         }))
     }
@@ -86,6 +90,16 @@ impl Executor {
     pub fn live_log(&self, task: &TaskId, node: &NodeName) -> Option<RunLog> {
         let watched = self.0.watched.lock().expect("no thread panics with the list of runs");
         watched.get(&(task.clone(), node.clone())).map(|run| run.log.clone())
+    }
+
+    /// Takes no more runs; `run` returns once those under way have ended.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// No run is under way any more.
+    pub async fn drained(&self) {
+        self.0.drained.cancelled().await;
     }
 
     /// Ends every run and hands it back; `run` returns once all are gone.
@@ -101,9 +115,15 @@ impl Executor {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.engine.store.options().lease / 4));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut repaired: Option<Instant> = None;
+        let mut draining = false;
         loop {
+            if draining && runs.is_empty() {
+                inner.drained.cancel();
+                break;
+            }
             tokio::select! {
                 () = inner.stop.cancelled() => break,
+                () = inner.draining.cancelled(), if !draining => draining = true,
                 () = inner.engine.hub.run_wanted() => inner.claim_all(&mut runs).await,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
                 nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
@@ -165,7 +185,7 @@ impl Inner {
     async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
         for (queue, slots) in &self.options.slots {
             loop {
-                if self.stop.is_cancelled() {
+                if self.stop.is_cancelled() || self.draining.is_cancelled() {
                     return;
                 }
                 match self.engine.store.claim(queue, *slots, &self.options.owner).await {
@@ -195,7 +215,10 @@ impl Inner {
             queue: record.queue().to_owned(),
         };
         tracing::info!(%task, %node, run = %fence.run, attempt = fence.attempt, "run started");
+        let start = Instant::now();
         let ended = self.attend(&fence, &record).await;
+        let known = self.engine.catalog.get(node.as_str()).map(|node| node.name.as_str());
+        self.engine.metrics.ran(known, ended.as_str(), start.elapsed());
         match ended {
             Ended::With(outcome) => self.commit(&fence, outcome).await,
             Ended::Lost => {
@@ -468,6 +491,17 @@ enum Ended {
     Lost,
     /// This daemon is stopping.
     Stopped,
+}
+
+impl Ended {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::With(Outcome::Success { .. }) => "succeeded",
+            Self::With(Outcome::Failed { .. }) => "failed",
+            Self::Lost => "lost",
+            Self::Stopped => "handed_back",
+        }
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -5,6 +5,8 @@
 //! the record and can be rebuilt from records.
 
 mod connection;
+mod foreign;
+mod observe;
 mod outbox;
 mod record;
 mod scripts;
@@ -16,9 +18,14 @@ use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, keys,
     wire::{QueueInfo, QueuedRun, ReuseTotals, TaskCounts},
 };
+use prometheus_client::metrics::histogram::Histogram;
 use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
 
+use crate::metrics::Metrics;
+
 pub use connection::CALL_TIMEOUT;
+pub use foreign::Found;
+pub use observe::{QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
 pub use subscription::{Notice, Subscription};
@@ -29,19 +36,26 @@ pub enum StoreError {
     Url(String),
     /// Redis cannot be reached, did not answer in time or refuses writes. Nothing is known about whether the
     /// call took effect; all calls can be repeated.
-    #[error("Redis does not answer: {0}")]
+    #[error("Redis is not available: {0}")]
     Unavailable(String),
     /// Redis holds something that is not ours or not of this layout.
     #[error("Redis holds something unexpected: {0}")]
     Unexpected(String),
 }
 
+/// Error codes of a server that answers but takes no writes: memory full, a replica, its file cannot be written.
+const REFUSES_WRITES: [&str; 4] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS"];
+
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
+        let text = error.to_string();
+        // Before version 7 a script's error carries the code of the command that failed only in its text.
+        let refuses = |code: &&str| error.code() == Some(code) || text.contains(&format!("-{code} "));
         // A script error is a defect of ours or of the data; everything else passes.
         match error.code() {
-            Some("ERR" | "WRONGTYPE") => Self::Unexpected(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
+            _ if REFUSES_WRITES.iter().any(refuses) => Self::Unavailable(format!("it refuses writes: {text}")),
+            Some("ERR" | "WRONGTYPE") => Self::Unexpected(text),
+            _ => Self::Unavailable(text),
         }
     }
 }
@@ -72,6 +86,8 @@ pub struct Store {
     options: StoreOptions,
     /// Names of the catalog, blank-separated: where foreign results are looked for.
     names: String,
+    /// How long calls of scripts took.
+    calls: Histogram,
 }
 
 /// What reuse is decided by.
@@ -347,7 +363,13 @@ impl Store {
             info,
             options,
             names,
+            calls: Metrics::redis_calls(),
         })
+    }
+
+    /// How long calls of scripts took.
+    pub fn calls(&self) -> &Histogram {
+        &self.calls
     }
 
     pub fn database(&self) -> i64 {
@@ -373,16 +395,7 @@ impl Store {
         for script in scripts::all() {
             limited(script.load_async(&mut redis)).await?;
         }
-        limited(redis.set_nx::<_, _, bool>(keys::SCHEMA, keys::SCHEMA_VERSION)).await?;
-        let found: String = limited(redis.get(keys::SCHEMA)).await?;
-        match found.parse::<u32>() {
-            Ok(version) if version <= keys::SCHEMA_VERSION => Ok(()),
-            _ => Err(StoreError::Unexpected(format!(
-                "{} is '{found}', and this program knows versions up to {}; use a newer onceoverd or another database",
-                keys::SCHEMA,
-                keys::SCHEMA_VERSION
-            ))),
-        }
+        self.check_layout().await
     }
 
     fn args(&self) -> Args<'_> {
@@ -399,7 +412,10 @@ impl Store {
             invocation.arg(*name).arg(value.as_ref());
         }
         let mut redis = self.redis.clone();
-        limited(invocation.invoke_async(&mut redis)).await
+        let start = std::time::Instant::now();
+        let answer = limited(invocation.invoke_async(&mut redis)).await;
+        self.calls.observe(start.elapsed().as_secs_f64());
+        answer
     }
 
     fn question<'a>(&'a self, question: &Question<'a>, looked: &'a Looked) -> Args<'a> {
@@ -698,33 +714,6 @@ impl Store {
                     .collect(),
             )),
         }
-    }
-
-    /// Round trip of a PING.
-    pub async fn ping(&self) -> Result<Duration, StoreError> {
-        let mut redis = self.redis.clone();
-        let start = std::time::Instant::now();
-        limited(redis.ping::<String>()).await?;
-        Ok(start.elapsed())
-    }
-
-    /// Version, append-only file on, eviction policy; what of it the server lets us know.
-    pub async fn server(&self) -> Result<(Option<String>, Option<bool>, Option<String>), StoreError> {
-        let mut redis = self.redis.clone();
-        let mut info = redis::cmd("INFO");
-        info.arg("server");
-        let server: String = limited(info.query_async(&mut redis)).await?;
-        info.arg("persistence").arg("memory");
-        let rest: String = limited(info.query_async(&mut redis)).await.unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
-        };
-        Ok((
-            field(&server, "valkey_version").or_else(|| field(&server, "redis_version")),
-            field(&rest, "aof_enabled").map(|on| on == "1"),
-            field(&rest, "maxmemory_policy"),
-        ))
     }
 
     /// Listens to the events of every daemon on this database.

@@ -18,8 +18,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "view" "decide" "submit";
-    EXPLAIN = "decide" "explain";
+    SUBMIT = "view" "foreign" "decide" "submit";
+    EXPLAIN = "foreign" "decide" "explain";
     READ = "view" "read";
     CLAIM = "claim";
     BEAT = "beat";
@@ -30,9 +30,11 @@ scripts! {
     REAP = "reap";
     REPAIR = "repair";
     ADOPT = "adopt";
+    LOOK = "foreign" "look";
     LIST = "list";
     TOTALS = "totals";
     QUEUE = "queue";
+    GAUGES = "gauges";
     HOLDING = "holding";
     OUTBOX_TAKE = "outbox_take";
     OUTBOX_BODY = "outbox_body";

@@ -1,23 +1,12 @@
--- Included where reuse is decided: by submit, and by explain, which must agree with it and writes nothing.
-
-local function foreign(key, seen, head)
-  if head then
-    local start = redis.pcall('GETRANGE', key, 0, #head - 1)
-    if type(start) == 'table' or start == '' or start == head then return nil end
-  end
-  local sha, json = sha_at(key)
-  if not sha or sha == seen or (A.ignore and string.find(A.ignore, sha, 1, true)) then return nil end
-  return { 'foreign', key, sha, call('TTL', key), json }
-end
+-- Included after foreign where reuse is decided: by submit, and by explain, which must agree with it and writes nothing.
 
 -- Answers why a run is needed, or nil for a hit and for a run in flight; or, as the second value, the whole answer of the
 -- script when the daemon has to look at something first, {'verify', token, artifacts} or {'foreign', key, sha, ttl, json},
 -- and when the node's policy refuses other input, {'refuse'}.
 local function decide(t, n, r)
   if r and in_flight(r.state) then return nil end
-  local found = foreign(projection_key(t, n), r and r.seen, r and projection_head(t, n, r))
-    or foreign(older_key(t, n), r and r.seen_older, nil)
-  if found then return nil, found end
+  local found = foreign_stage(t, n, r)
+  if found then return nil, { 'foreign', unpack(found) } end
   if not r then return A.ignore and 'lost' or 'absent' end
   if r.state == 'FAILED' then return r.given_up == '1' and 'lost' or 'failed' end
   if r.state == 'CANCELLED' then return 'cancelled' end

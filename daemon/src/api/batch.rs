@@ -1,0 +1,70 @@
+//! Many submits in one request, each with an answer of its own.
+
+use axum::{Json, extract::State};
+use futures_util::{StreamExt, stream};
+use onceover_common::{
+    Problem,
+    wire::{BatchRequest, BatchResponse, BatchResult, SubmitResponse},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ApiError, AppState,
+    extract::{Body, parse_value},
+};
+use crate::engine::EngineError;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(batch))
+}
+
+/// [`BatchRequest`] with its submits unread: one that cannot be read stops none of the others.
+#[derive(Deserialize)]
+struct Tasks {
+    tasks: Vec<Value>,
+}
+
+/// Submits in one request.
+const MOST: usize = 1000;
+/// Submits that are decided at a time; they share one connection to Redis.
+const AT_A_TIME: usize = 64;
+
+/// Ask for many nodes to be run at once
+///
+/// Each of up to 1000 submits is decided as if it came alone, and `results` has its answer or its problem, in order. One
+/// that is refused stops none of the others.
+#[utoipa::path(post, path = "/v1/tasks/batch", tag = "tasks", request_body = BatchRequest,
+    responses((status = 200, body = BatchResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+async fn batch(State(state): State<AppState>, Body(request): Body<Tasks>) -> Result<Json<BatchResponse>, ApiError> {
+    if !(1..=MOST).contains(&request.tasks.len()) {
+        let detail = format!(
+            "it must hold from 1 to {MOST} submits; it holds {}",
+            request.tasks.len()
+        );
+        return Err(Problem::invalid_field("tasks", detail).into());
+    }
+    if state.engine.draining.is_cancelled() {
+        return Err(EngineError::Draining.into());
+    }
+    let results = stream::iter(request.tasks)
+        .map(|task| async {
+            match one(&state, task).await {
+                Ok(response) => BatchResult::accepted(response),
+                Err(ApiError(problem)) => BatchResult::refused(problem),
+            }
+        })
+        .buffered(AT_A_TIME)
+        .collect()
+        .await;
+    Ok(Json(BatchResponse { results }))
+}
+
+async fn one(state: &AppState, task: Value) -> Result<SubmitResponse, ApiError> {
+    let request = state.engine.check(parse_value(task)?)?;
+    Ok(state.engine.submit(&request).await?)
+}

@@ -1,0 +1,158 @@
+//! What every request passes before its handler: its id, the count of requests under way, whom the daemon answers to,
+//! and the scope it needs.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use onceover_common::Problem;
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+use super::{ApiError, problem::body_of};
+use crate::{
+    access::{Hosts, Scope, Tokens},
+    metrics::Metrics,
+};
+
+/// Header of a request's id, taken from the caller or made here, and sent back.
+const REQUEST_ID: &str = "x-request-id";
+/// Longest id that is taken from a caller.
+const LONGEST_ID: usize = 64;
+/// Routes for probes: they need no token and are answered however busy the daemon is.
+pub const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// Who may call, and how many at a time. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors {
+    pub tokens: Arc<Tokens>,
+    pub hosts: Arc<Hosts>,
+    pub places: Arc<Semaphore>,
+    pub metrics: Metrics,
+}
+
+/// The scope that a method needs.
+pub fn scope_of(method: &Method) -> Scope {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        Scope::Read
+    } else {
+        Scope::Admin
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Gives the request its id, and writes down how it was answered. The outermost door.
+pub async fn identify(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let given = text(request.headers(), REQUEST_ID).filter(|id| acceptable(id));
+    let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!("request", id, %method, path = request.uri().path());
+    let start = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let took = start.elapsed();
+    let status = response.status().as_u16();
+    let pattern = route.as_ref().map(MatchedPath::as_str);
+    doors.metrics.answered(pattern, &method, status, took);
+    span.in_scope(|| tracing::debug!(status, ?took, "answered"));
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.instance = Some(format!("urn:request:{id}").into());
+        *response.body_mut() = Body::from(body_of(&problem));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn acceptable(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':'))
+}
+
+/// Holds a place while the handler works. The body of an event stream or a followed log needs none.
+pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    if OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match doors.places.try_acquire() {
+        Ok(_place) => next.run(request).await,
+        Err(_) => ApiError(Problem::new(
+            503,
+            "busy",
+            "Too many requests at a time",
+            "as many requests as access.max_requests allows are under way; send it again in a moment",
+        ))
+        .into_response(),
+    }
+}
+
+/// Refuses what a page in a browser was made to send, and what has not the scope it needs.
+pub async fn authorize(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    match judge(&doors, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => ApiError(problem).into_response(),
+    }
+}
+
+fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
+    let refuse = |slug, detail: String| Problem::new(403, slug, "Not allowed", detail);
+    let headers = request.headers();
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| text(headers, header::HOST.as_str()));
+    // A request without any comes from no browser.
+    if let Some(host) = host.filter(|host| !doors.hosts.answers_to(host)) {
+        let host: String = host.chars().take(100).collect();
+        return Err(refuse(
+            "host",
+            format!(
+                "this daemon does not answer to the host '{host}'; use localhost, or add the name to access.hosts in \
+                 its configuration"
+            ),
+        ));
+    }
+    let needed = scope_of(request.method());
+    if let Some(origin) = text(headers, header::ORIGIN.as_str())
+        && needed == Scope::Admin
+        && !doors.hosts.trusts(origin, host)
+    {
+        let origin: String = origin.chars().take(100).collect();
+        return Err(refuse(
+            "origin",
+            format!(
+                "a page of '{origin}' may not change anything here; add its host to access.hosts in the configuration"
+            ),
+        ));
+    }
+    if doors.tokens.is_empty() || OPEN.contains(&request.uri().path()) {
+        return Ok(());
+    }
+    let unauthorized = |detail: &str| Problem::new(401, "unauthorized", "A token is needed", detail);
+    let Some(given) = text(headers, header::AUTHORIZATION.as_str()) else {
+        return Err(unauthorized(
+            "send a token of this daemon as 'Authorization: Bearer <token>'",
+        ));
+    };
+    let token = match given.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => return Err(unauthorized("the header Authorization must be 'Bearer <token>'")),
+    };
+    match doors.tokens.scope(token) {
+        Some(scope) if scope >= needed => Ok(()),
+        Some(scope) => Err(refuse(
+            "scope",
+            format!("this needs a token of scope {needed}; the one sent has scope {scope}"),
+        )),
+        None => Err(unauthorized("this token is not one of this daemon's")),
+    }
+}

@@ -1,0 +1,47 @@
+//! Measurements, for Prometheus.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::AppState;
+use crate::{
+    metrics::{CONTENT_TYPE, Reading},
+    store::StoreError,
+};
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// Measurements for Prometheus
+///
+/// Counters are of this daemon since its start; queues, tasks and waiting callbacks are of the whole Redis database.
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(State(state): State<AppState>) -> Response {
+    let reading = match read(&state).await {
+        Ok(reading) => Some(reading),
+        Err(error) => {
+            tracing::debug!(%error, "measured without Redis");
+            None
+        }
+    };
+    let text = state.engine.metrics.render(reading.as_ref());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+}
+
+async fn read(state: &AppState) -> Result<Reading, StoreError> {
+    let store = &state.engine.store;
+    let ping = store.ping().await?;
+    let (outbox, queues) = store.gauges(state.executor.slots().iter()).await?;
+    Ok(Reading {
+        ping,
+        queues,
+        outbox,
+        tasks: store.totals().await?.tasks,
+    })
+}

@@ -1,0 +1,171 @@
+//! `onceoverd import`: enters tasks into the lists that are known only from what other workers wrote (S5). It walks
+//! over the keyspace once, which nothing else does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail};
+use onceover_common::{NodeName, TaskId, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    engine::{Engine, TakenOver},
+    hub::Hub,
+    metrics::Metrics,
+    paths::Roots,
+    serve::{guard, store_options, whole_catalog},
+    store::{Found, Store},
+};
+
+/// Names of one kind that the report lists.
+const LISTED: usize = 20;
+/// Both spellings of a key, and one more look.
+const LOOKS: usize = 4;
+
+/// What came of the keys.
+#[derive(Default)]
+struct Report {
+    adopted: BTreeMap<TaskId, Vec<NodeName>>,
+    known: usize,
+    in_flight: Vec<String>,
+    useless: Vec<String>,
+    unusable: BTreeSet<String>,
+}
+
+/// Looks at every key that begins with `prefix` and makes finished foreign stages records of ours.
+pub async fn import(config: &Config, prefix: &str, dry_run: bool) -> anyhow::Result<()> {
+    if config.redis.url.is_none() {
+        bail!("name the Redis to look through: --redis URL, ONCEOVER_REDIS, or redis.url in the configuration");
+    }
+    let engine = engine(config)?;
+    engine.store.check_layout().await?;
+    let mut stages = BTreeSet::new();
+    let mut report = Report::default();
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let (found, next) = engine
+            .store
+            .scan(prefix, at)
+            .await
+            .context("the keys cannot be walked over; the Redis user of this command needs SCAN")?;
+        for found in found {
+            match found {
+                Found::Stage(task, node) => {
+                    stages.insert((task, node));
+                }
+                Found::Unusable(key, why) => {
+                    report.unusable.insert(format!("{key}: {why}"));
+                }
+            }
+        }
+        from = next;
+    }
+    for (task, node) in &stages {
+        take(&engine, task, node, dry_run, &mut report).await?;
+    }
+    report.print(dry_run);
+    Ok(())
+}
+
+/// An engine that runs nothing, on the configured Redis.
+fn engine(config: &Config) -> anyhow::Result<Engine> {
+    let catalog = whole_catalog(config)?;
+    let names: Vec<_> = catalog.iter().map(|node| node.name.clone()).collect();
+    let store = Store::open(store_options(config, None), names)?;
+    let share = config.data.join("share/workflows");
+    std::fs::create_dir_all(&share).with_context(|| format!("the data folder {}", share.display()))?;
+    Ok(Engine {
+        metrics: Metrics::new(store.calls().clone(), Timestamp::now()),
+        store,
+        catalog: catalog.into(),
+        roots: Roots::new(share, Vec::new())?.into(),
+        guard: guard(config)?.into(),
+        hub: Hub::default(),
+        queues: config.slots().keys().cloned().collect(),
+        grace: config.runs.grace,
+        draining: CancellationToken::new(),
+    })
+}
+
+async fn take(
+    engine: &Engine,
+    task: &TaskId,
+    node: &NodeName,
+    dry_run: bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let Some(spec) = engine.catalog.get(node.as_str()) else {
+        return Ok(());
+    };
+    let mut ignore = String::new();
+    let name = format!("{node} of {task}");
+    for _ in 0..LOOKS {
+        let ignored = Some(ignore.as_str()).filter(|hashes| !hashes.is_empty());
+        let Some(json) = engine.store.look(task, node, ignored).await? else {
+            if ignore.is_empty() {
+                report.known += 1;
+            } else {
+                report.useless.push(name);
+            }
+            return Ok(());
+        };
+        let taken = if dry_run {
+            engine.would_take_over(spec, &json)
+        } else {
+            engine.take_over(task, spec, &json).await?
+        };
+        match taken {
+            TakenOver::Adopted => {
+                report.adopted.entry(task.clone()).or_default().push(node.clone());
+                return Ok(());
+            }
+            TakenOver::InFlight(state) => {
+                report.in_flight.push(format!("{name} ({state})"));
+                return Ok(());
+            }
+            // There may be one under each spelling.
+            TakenOver::Useless => {
+                ignore.push(' ');
+                ignore.push_str(&json.sha);
+            }
+        }
+    }
+    report.useless.push(name);
+    Ok(())
+}
+
+impl Report {
+    fn print(&self, dry_run: bool) {
+        let stages: usize = self.adopted.values().map(Vec::len).sum();
+        let entered = if dry_run { "would enter" } else { "entered" };
+        println!("{entered} {stages} stages of {} tasks", self.adopted.len());
+        println!("known already: {} stages", self.known);
+        let listed = |what: &str, names: &mut dyn Iterator<Item = &String>, count: usize| {
+            if count == 0 {
+                return;
+            }
+            println!("{what}: {count}");
+            for name in names.take(LISTED) {
+                println!("  {name}");
+            }
+            if count > LISTED {
+                println!("  ... and {} more", count - LISTED);
+            }
+        };
+        listed(
+            "skipped, still in flight with another worker",
+            &mut self.in_flight.iter(),
+            self.in_flight.len(),
+        );
+        listed(
+            "skipped, no stage in its JSON, or not heard of for two hours",
+            &mut self.useless.iter(),
+            self.useless.len(),
+        );
+        listed(
+            "skipped, no task id that Onceover takes",
+            &mut self.unusable.iter(),
+            self.unusable.len(),
+        );
+    }
+}

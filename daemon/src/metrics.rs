@@ -1,0 +1,399 @@
+//! What the daemon counts about itself, for `GET /metrics`. Every label comes from a closed set (nodes of the catalog,
+//! queues, route patterns), so no client can make the series grow.
+
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use onceover_common::{
+    CallbackStatus, Timestamp,
+    wire::{ReuseInfo, TaskCounts},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::store::QueueGauge;
+
+/// Content type of what [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Seconds = Counter<f64, AtomicU64>;
+type FloatGauge = Gauge<f64, AtomicU64>;
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Submit {
+    node: String,
+    outcome: &'static str,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Node {
+    node: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    node: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+    method: &'static str,
+}
+
+/// Cheap to clone; all clones count together.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    submits: Family<Submit, Counter>,
+    saved: Family<Node, Seconds>,
+    runs: Histograms<Run>,
+    callbacks: Family<Outcome, Counter>,
+    redis: Histogram,
+    redis_up: Gauge,
+    redis_ping: FloatGauge,
+    queue_slots: Family<Queue, Gauge>,
+    queue_running: Family<Queue, Gauge>,
+    queue_pending: Family<Queue, Gauge>,
+    queue_oldest: Family<Queue, FloatGauge>,
+    outbox: Gauge,
+    tasks: Family<Status, Gauge>,
+    requests: Family<Request, Counter>,
+    request_times: Histograms<Route>,
+    memory: Gauge,
+}
+
+/// From half a millisecond to five seconds.
+fn request_times() -> Histogram {
+    Histogram::new([
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    ])
+}
+
+/// From a tenth of a second to four hours.
+fn run_times() -> Histogram {
+    Histogram::new([0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0])
+}
+
+/// From a twentieth of a millisecond to the limit of a call.
+fn redis_times() -> Histogram {
+    Histogram::new([
+        0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 3.0,
+    ])
+}
+
+/// What Redis knew when it was asked for the gauges.
+pub struct Reading {
+    pub ping: Duration,
+    pub queues: Vec<QueueGauge>,
+    pub outbox: u64,
+    pub tasks: TaskCounts,
+}
+
+impl Metrics {
+    /// `redis` is where the store records its calls.
+    pub fn new(redis: Histogram, started: Timestamp) -> Self {
+        let mut inner = Inner {
+            registry: Registry::default(),
+            submits: Family::default(),
+            saved: Family::default(),
+            runs: Family::new_with_constructor(run_times),
+            callbacks: Family::default(),
+            redis,
+            redis_up: Gauge::default(),
+            redis_ping: Gauge::default(),
+            queue_slots: Family::default(),
+            queue_running: Family::default(),
+            queue_pending: Family::default(),
+            queue_oldest: Family::default(),
+            outbox: Gauge::default(),
+            tasks: Family::default(),
+            requests: Family::default(),
+            request_times: Family::new_with_constructor(request_times),
+            memory: Gauge::default(),
+        };
+        inner.register(started);
+        Self(Arc::new(inner))
+    }
+
+    /// The histogram that a store records its calls in.
+    pub fn redis_calls() -> Histogram {
+        redis_times()
+    }
+
+    /// A submit was decided; its node is one of the catalog.
+    pub fn submitted(&self, info: &ReuseInfo) {
+        let outcome = match (info.reuse_hit, &info.source) {
+            (true, Some(_)) => "hit",
+            (true, None) => "join",
+            (false, _) => "miss",
+        };
+        self.submit(&info.task_name, outcome, info.reason.as_deref().unwrap_or_default());
+        if let Some(seconds) = info.saved_seconds.filter(|seconds| *seconds > 0.0) {
+            let node = Node {
+                node: info.task_name.clone(),
+            };
+            self.0.saved.get_or_create(&node).inc_by(seconds);
+        }
+    }
+
+    /// A submit was refused by its node's policy.
+    pub fn refused(&self, node: &str) {
+        self.submit(node, "refused", "input_changed");
+    }
+
+    /// A submit could not be decided.
+    pub fn undecided(&self, node: &str) {
+        self.submit(node, "error", "");
+    }
+
+    fn submit(&self, node: &str, outcome: &'static str, reason: &str) {
+        let labels = Submit {
+            node: node.to_owned(),
+            outcome,
+            reason: reason.to_owned(),
+        };
+        self.0.submits.get_or_create(&labels).inc();
+    }
+
+    /// A run ended here; `node` is None for one that the catalog no longer has.
+    pub fn ran(&self, node: Option<&str>, outcome: &'static str, took: Duration) {
+        let node = node.unwrap_or("other").to_owned();
+        self.0
+            .runs
+            .get_or_create(&Run { node, outcome })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A callback was tried.
+    pub fn called_back(&self, state: CallbackStatus) {
+        let outcome = match state {
+            CallbackStatus::Sent => "sent",
+            CallbackStatus::Pending => "retried",
+            CallbackStatus::Failed => "failed",
+        };
+        self.0.callbacks.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A request was answered; `route` is the pattern it matched.
+    pub fn answered(&self, route: Option<&str>, method: &axum::http::Method, status: u16, took: Duration) {
+        let route = route.unwrap_or("other").to_owned();
+        let method = match method.as_str() {
+            "GET" => "GET",
+            "HEAD" => "HEAD",
+            "POST" => "POST",
+            "PUT" => "PUT",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            "OPTIONS" => "OPTIONS",
+            _ => "other",
+        };
+        let request = Request {
+            route: route.clone(),
+            method,
+            status,
+        };
+        self.0.requests.get_or_create(&request).inc();
+        self.0
+            .request_times
+            .get_or_create(&Route { route, method })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Everything as text. `reading` is None while Redis is away; what it would tell is left out then.
+    pub fn render(&self, reading: Option<&Reading>) -> String {
+        let inner = &self.0;
+        inner.redis_up.set(i64::from(reading.is_some()));
+        inner.queue_slots.clear();
+        inner.queue_running.clear();
+        inner.queue_pending.clear();
+        inner.queue_oldest.clear();
+        inner.tasks.clear();
+        if let Some(reading) = reading {
+            inner.redis_ping.set(reading.ping.as_secs_f64());
+            inner.outbox.set(gauge(reading.outbox));
+            for queue in &reading.queues {
+                let labels = Queue {
+                    queue: queue.name.clone(),
+                };
+                inner.queue_slots.get_or_create(&labels).set(i64::from(queue.slots));
+                inner.queue_running.get_or_create(&labels).set(gauge(queue.running));
+                inner.queue_pending.get_or_create(&labels).set(gauge(queue.pending));
+                inner
+                    .queue_oldest
+                    .get_or_create(&labels)
+                    .set(queue.oldest.as_secs_f64());
+            }
+            let tasks = &reading.tasks;
+            for (status, count) in [
+                ("pending", tasks.pending),
+                ("running", tasks.running),
+                ("completed", tasks.completed),
+                ("failed", tasks.failed),
+                ("cancelled", tasks.cancelled),
+            ] {
+                inner.tasks.get_or_create(&Status { status }).set(gauge(count));
+            }
+        }
+        inner.memory.set(gauge(resident_memory().unwrap_or_default()));
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &inner.registry) {
+            let _ = writeln!(text, "# {error}");
+        }
+        text
+    }
+}
+
+impl Inner {
+    fn register(&mut self, started: Timestamp) {
+        let all = &mut self.registry;
+        let process = all.sub_registry_with_prefix("process");
+        process.register("resident_memory_bytes", "Resident memory", self.memory.clone());
+        let start: FloatGauge = Gauge::default();
+        start.set(started.as_millis() as f64 / 1000.0);
+        process.register("start_time_seconds", "Start, seconds since 1970", start);
+        let own = all.sub_registry_with_prefix("onceover");
+        own.register(
+            "build",
+            "This program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        own.register(
+            "submits",
+            "Decisions by node: hit, join, miss (with its reason), refused, error",
+            self.submits.clone(),
+        );
+        own.register(
+            "saved_seconds",
+            "Run time that hits did not spend again",
+            self.saved.clone(),
+        );
+        own.register(
+            "run_duration_seconds",
+            "Runs that ended in this daemon",
+            self.runs.clone(),
+        );
+        own.register(
+            "callbacks",
+            "Tries of callbacks: sent, retried, failed",
+            self.callbacks.clone(),
+        );
+        own.register(
+            "redis_call_duration_seconds",
+            "Calls of scripts in Redis",
+            self.redis.clone(),
+        );
+        own.register(
+            "redis_up",
+            "Whether Redis answered when this was asked",
+            self.redis_up.clone(),
+        );
+        own.register(
+            "redis_ping_seconds",
+            "Round trip of a PING just now",
+            self.redis_ping.clone(),
+        );
+        own.register("queue_slots", "Slots, over all daemons", self.queue_slots.clone());
+        own.register("queue_running", "Runs that hold a slot", self.queue_running.clone());
+        own.register("queue_pending", "Runs that wait", self.queue_pending.clone());
+        own.register(
+            "queue_oldest_seconds",
+            "How long the run that is next has waited",
+            self.queue_oldest.clone(),
+        );
+        own.register(
+            "callbacks_pending",
+            "Callbacks that wait for a try",
+            self.outbox.clone(),
+        );
+        own.register("tasks", "Tasks by status", self.tasks.clone());
+        own.register("http_requests", "Requests by route and status", self.requests.clone());
+        own.register(
+            "http_request_duration_seconds",
+            "Time to the head of the answer",
+            self.request_times.clone(),
+        );
+    }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Bytes of memory this process has in use.
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn req30_what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new(Metrics::redis_calls(), Timestamp::from_millis(1_500));
+        metrics.submitted(&ReuseInfo {
+            reuse_hit: true,
+            task_name: "a.b".into(),
+            source: Some("redis".into()),
+            saved_seconds: Some(2.5),
+            ..ReuseInfo::default()
+        });
+        metrics.submitted(&ReuseInfo {
+            task_name: "a.b".into(),
+            reason: Some("absent".into()),
+            ..ReuseInfo::default()
+        });
+        metrics.ran(Some("a.b"), "succeeded", Duration::from_secs(2));
+        let method = axum::http::Method::from_bytes(b"BREW").unwrap();
+        metrics.answered(None, &method, 404, Duration::ZERO);
+        let text = metrics.render(None);
+        for line in [
+            r#"onceover_submits_total{node="a.b",outcome="hit",reason=""} 1"#,
+            r#"onceover_submits_total{node="a.b",outcome="miss",reason="absent"} 1"#,
+            r#"onceover_saved_seconds_total{node="a.b"} 2.5"#,
+            r#"onceover_run_duration_seconds_bucket{le="5.0",node="a.b",outcome="succeeded"} 1"#,
+            r#"onceover_http_requests_total{route="other",method="other",status="404"} 1"#,
+            "onceover_redis_up 0",
+            "process_start_time_seconds 1.5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

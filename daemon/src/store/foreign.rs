@@ -1,0 +1,85 @@
+//! Stages that somebody else wrote: found by name in the whole keyspace, for `onceoverd import` alone, and looked at
+//! one by one (S5).
+
+use onceover_common::{NodeName, TaskId};
+
+use super::{ForeignJson, Store, StoreError, limited, scripts};
+
+/// Keys that one call looks at.
+const CHUNK: usize = 1000;
+
+/// A key that is named like a stage's JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Found {
+    Stage(TaskId, NodeName),
+    /// Named so, but the task id is none we could keep: why not.
+    Unusable(String, String),
+}
+
+impl Store {
+    /// One step of a walk over every key that begins with `prefix`: the stages named
+    /// there, and where to go on. The only call whose cost grows with the keyspace.
+    pub async fn scan(&self, prefix: &str, from: u64) -> Result<(Vec<Found>, Option<u64>), StoreError> {
+        let mut redis = self.redis.clone();
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(from)
+            .arg("MATCH")
+            .arg(format!("{}*", escaped(prefix)))
+            .arg("COUNT")
+            .arg(CHUNK)
+            .arg("TYPE")
+            .arg("string");
+        let (next, keys): (u64, Vec<Vec<u8>>) = limited(scan.query_async(&mut redis)).await?;
+        let found = keys
+            .iter()
+            .filter_map(|key| self.stage_of(std::str::from_utf8(key).ok()?))
+            .collect();
+        Ok((found, (next != 0).then_some(next)))
+    }
+
+    /// The stage a key is named after, in either spelling.
+    fn stage_of(&self, key: &str) -> Option<Found> {
+        if key.starts_with(onceover_common::keys::PREFIX) {
+            return None;
+        }
+        self.names.split(' ').find_map(|name| {
+            let node = NodeName::parse(name).ok()?;
+            let older = format!(":{}:{}", node.service(), node.method());
+            let task = key
+                .strip_suffix(&format!(":node:{name}"))
+                .or_else(|| key.strip_suffix(&older))?;
+            Some(match TaskId::parse(task) {
+                Ok(task) => Found::Stage(task, node),
+                Err(error) => Found::Unusable(key.to_owned(), error.to_string()),
+            })
+        })
+    }
+
+    /// What somebody else wrote for this stage and we do not know yet. `ignore` are hashes of what was found useless.
+    pub async fn look(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        ignore: Option<&str>,
+    ) -> Result<Option<ForeignJson>, StoreError> {
+        let args = self
+            .args()
+            .with("task", task.as_str())
+            .with("name", node.as_str())
+            .with_some("ignore", ignore);
+        let found: Option<(String, String, i64, String)> = self.run(&scripts::LOOK, args).await?;
+        Ok(found.map(|(key, sha, ttl, json)| ForeignJson { key, sha, ttl, json }))
+    }
+}
+
+/// Text that a pattern of Redis takes as it is.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}

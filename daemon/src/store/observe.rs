@@ -1,0 +1,145 @@
+//! How Redis does: whether it answers, takes writes and holds a layout we know, what it says about itself, and what
+//! can be measured of the queues.
+
+use std::time::Duration;
+
+use onceover_common::keys;
+use redis::AsyncCommands;
+
+use super::{Store, StoreError, limited, scripts};
+
+/// What the server lets us know of itself.
+#[derive(Debug, Clone, Default)]
+pub struct ServerInfo {
+    /// `redis` or `valkey`.
+    pub product: String,
+    pub version: Option<String>,
+    /// Commands as Redis of this version has them; Valkey tells it too.
+    pub compatible: Option<String>,
+    pub append_only: Option<bool>,
+    /// Eviction policy.
+    pub policy: Option<String>,
+}
+
+/// Oldest server that has every command of our scripts.
+pub const OLDEST: (u32, u32) = (6, 2);
+
+impl ServerInfo {
+    /// Whether it is older than what we need; a version that cannot be read is not.
+    pub fn too_old(&self) -> bool {
+        let number = |text: &str| {
+            let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
+            Some((parts.next()??, parts.next()??))
+        };
+        self.compatible
+            .as_deref()
+            .and_then(number)
+            .is_some_and(|version| version < OLDEST)
+    }
+
+    /// Whether it may drop records to make room.
+    pub fn evicts(&self) -> bool {
+        self.policy.as_deref().is_some_and(|policy| policy != "noeviction")
+    }
+}
+
+/// One queue in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueGauge {
+    pub name: String,
+    pub slots: u32,
+    pub running: u64,
+    pub pending: u64,
+    /// How long the run that is next has waited.
+    pub oldest: Duration,
+}
+
+impl Store {
+    /// Checks that the layout in Redis is one this program knows, with a write that changes nothing once it is set: a
+    /// server that is full or a replica refuses it.
+    pub async fn check_layout(&self) -> Result<(), StoreError> {
+        let mut redis = self.redis.clone();
+        limited(redis.set_nx::<_, _, bool>(keys::SCHEMA, keys::SCHEMA_VERSION)).await?;
+        let found: String = limited(redis.get(keys::SCHEMA)).await?;
+        match found.parse::<u32>() {
+            Ok(version) if version <= keys::SCHEMA_VERSION => Ok(()),
+            _ => Err(StoreError::Unexpected(format!(
+                "{} is '{found}', and this program knows versions up to {}; use a newer onceoverd or another database",
+                keys::SCHEMA,
+                keys::SCHEMA_VERSION
+            ))),
+        }
+    }
+
+    /// Round trip of a PING.
+    pub async fn ping(&self) -> Result<Duration, StoreError> {
+        let mut redis = self.redis.clone();
+        let start = std::time::Instant::now();
+        limited(redis.ping::<String>()).await?;
+        Ok(start.elapsed())
+    }
+
+    /// What the server says about itself.
+    pub async fn server(&self) -> Result<ServerInfo, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let server: String = limited(info.query_async(&mut redis)).await?;
+        info.arg("persistence").arg("memory");
+        let rest: String = limited(info.query_async(&mut redis)).await.unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
+        };
+        let (valkey, compatible) = (field(&server, "valkey_version"), field(&server, "redis_version"));
+        Ok(ServerInfo {
+            product: if valkey.is_some() { "valkey" } else { "redis" }.into(),
+            version: valkey.or_else(|| compatible.clone()),
+            compatible,
+            append_only: field(&rest, "aof_enabled").map(|on| on == "1"),
+            policy: field(&rest, "maxmemory_policy"),
+        })
+    }
+
+    /// Callbacks that wait, and the queues in numbers. `queues` are names with their slots.
+    pub async fn gauges<'a>(
+        &self,
+        queues: impl Iterator<Item = (&'a String, &'a u32)> + Clone,
+    ) -> Result<(u64, Vec<QueueGauge>), StoreError> {
+        let names: Vec<_> = queues.clone().map(|(name, _)| name.as_str()).collect();
+        let args = self.args().with("queues", names.join(" "));
+        let answer: Vec<u64> = self.run(&scripts::GAUGES, args).await?;
+        let Some((outbox, numbers)) = answer.split_first() else {
+            return Err(StoreError::Unexpected("the gauges script answered nothing".into()));
+        };
+        let gauges = queues
+            .zip(numbers.chunks_exact(3))
+            .map(|((name, slots), numbers)| QueueGauge {
+                name: name.clone(),
+                slots: *slots,
+                running: numbers[0],
+                pending: numbers[1],
+                oldest: Duration::from_millis(numbers[2]),
+            });
+        Ok((*outbox, gauges.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn req30_versions_below_the_floor_are_told() {
+        let too_old = |version: &str| {
+            let info = ServerInfo {
+                compatible: Some(version.into()),
+                ..ServerInfo::default()
+            };
+            info.too_old()
+        };
+        assert!(too_old("6.0.16") && too_old("5.0.7"));
+        assert!(!too_old("6.2.0") && !too_old("7.0.15") && !too_old("10.1") && !too_old("unstable"));
+        assert!(!ServerInfo::default().too_old());
+    }
+}
