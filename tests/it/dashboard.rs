@@ -223,3 +223,20 @@ async fn any_size_is_drawn_and_the_small_one_keeps_help_and_quit() {
     }
     dashboard.until(|screen| screen.contains("film") && screen.contains("? help") && screen.contains("q quit"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resized_again_and_again_while_keys_come_the_screen_is_drawn_whole() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| screen.contains("film"));
+    for _ in 0..20 {
+        for (columns, rows) in [(40, 12), (200, 60), (10, 3), (60, 16)] {
+            dashboard.resize(columns, rows);
+            for key in ['j', '?', '?', 'k'] {
+                dashboard.press(key);
+            }
+        }
+        dashboard.until(|screen| screen.contains("film") && screen.contains("? help") && screen.contains("q quit"));
+    }
+}

@@ -39,6 +39,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let mut stop = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+    let mut resized = signal(SignalKind::window_change()).context("SIGWINCH cannot be caught")?;
     let mut suspend =
         signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).context("SIGTSTP cannot be caught")?;
 
@@ -55,6 +56,13 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => break,
             _ = suspend.recv() => effects.push(Effect::Suspend),
+            // Not from crossterm: it loses the signal when a key comes at the same moment.
+            _ = resized.recv() => {
+                // Also for the size it had: it may have been smaller in between, and lost what was there.
+                terminal.forget();
+                let (columns, rows) = terminal.size();
+                effects.extend(update(&mut model, Event::Resize(columns, rows)));
+            }
             key = input.next() => match key {
                 Some(Ok(event)) => take(&mut model, event, &mut effects),
                 // The terminal is gone.
@@ -110,7 +118,6 @@ fn take(model: &mut Model, event: Input, effects: &mut Vec<Effect>) {
             None => return,
         },
         Input::Paste(text) => Event::Paste(text),
-        Input::Resize(columns, rows) => Event::Resize(columns, rows),
         _ => return,
     };
     effects.extend(update(model, Event::Time(Timestamp::now())));
