@@ -16,6 +16,8 @@ need redis-server valkey-server redis-server
 need ffmpeg ffmpeg
 need ffmpeg ffprobe
 need espeak-ng espeak-ng
+# The tests' own nodes are Python programs.
+need python3 python3
 # TLS libraries (C, built once) want a compiler; linking wants one too.
 need gcc cc
 fonts=(/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf "$HOME/.fonts/DejaVuSans.ttf")
