@@ -7,6 +7,8 @@ use crate::model::{Link, Missing, Model, RowId, log::LogState, store::Applied, t
 
 /// With this many tasks or fewer everything is expanded at the start.
 const EXPAND_ALL_UP_TO: usize = 12;
+/// With this many tasks or fewer a new one comes expanded: what begins now is what one wants to see.
+const EXPAND_NEW_UP_TO: usize = 200;
 
 pub fn change(model: &mut Model, change: Change, effects: &mut Vec<Effect>) {
     let now = model.now;
@@ -26,6 +28,13 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     if applied.change.kind == EventKind::Deleted {
         model.failures.retain(|row, _| *row.task != *task);
         return;
+    }
+    if applied.status_before.is_none()
+        && model.store.len() <= EXPAND_NEW_UP_TO
+        && let Some(task) = model.store.get(task)
+    {
+        model.tree.expanded.insert(task.id.clone());
+        model.tree.changed();
     }
     if applied.status_before.is_none() && !model.store.complete && model.is_live() {
         // A task beyond the snapshot's limit came to life: this event tells of one stage only.

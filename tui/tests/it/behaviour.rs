@@ -648,3 +648,14 @@ fn place_in_the_queue_is_asked_for_and_shown() {
     );
     assert_shows(&model, &["2nd in cpu; 2 of 2 slots in"]);
 }
+
+#[test]
+fn d2_a_task_that_begins_shows_its_stage_at_once() {
+    let mut model = dashboard((60, 16));
+    let waiting = stage(StageState::Pending);
+    update(
+        &mut model,
+        change(101, "new-film", "ffmpeg.extract_audio", EventKind::Queued, waiting),
+    );
+    assert_shows(&model, &["▾ new-film"]);
+}
