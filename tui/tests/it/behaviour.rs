@@ -651,11 +651,12 @@ fn place_in_the_queue_is_asked_for_and_shown() {
 
 #[test]
 fn d2_a_task_that_begins_shows_its_stage_at_once() {
-    let mut model = dashboard((60, 16));
+    let mut model = dashboard((120, 36));
     let waiting = stage(StageState::Pending);
     update(
         &mut model,
         change(101, "new-film", "ffmpeg.extract_audio", EventKind::Queued, waiting),
     );
+    tick(&mut model, 0.1);
     assert_shows(&model, &["▾ new-film"]);
 }
