@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test deps build install lint clean
+.PHONY: help demo test bench deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,11 @@ test: deps ## Build everything and run all tests
 	else \
 		cargo test --locked --workspace; \
 	fi
+
+bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
+	@assets/install-deps.sh bench
+	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
+	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font.
-# Says nothing and changes nothing where it is all there.
+# With `bench`, also what only `make bench` needs. Says nothing and changes nothing where it is all there.
 set -euo pipefail
 
 missing=()
@@ -20,6 +20,7 @@ need espeak-ng espeak-ng
 need python3 python3
 # TLS libraries (C, built once) want a compiler; linking wants one too.
 need gcc cc
+if [ "${1:-}" = bench ]; then need wrk wrk; fi
 fonts=(/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf "$HOME/.fonts/DejaVuSans.ttf")
 if [ ! -e "${fonts[0]}" ] && [ ! -e "${fonts[1]}" ]; then
     if ! command -v fc-match >/dev/null || [ ! -e "$(fc-match -f '%{file}' sans)" ]; then missing+=(fonts-dejavu-core); fi

@@ -2,14 +2,15 @@
 //! events of Redis, so it also hears what other daemons did; local changes wake directly as well.
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
-use onceover_common::{Event, EventKind, TaskId};
+use onceover_common::{CallbackStatus, Event, EventKind, TaskId};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::store::{Notice, Store};
@@ -27,12 +28,48 @@ pub enum Change {
     },
 }
 
+/// Where a run waits or a slot is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queues {
+    All,
+    These(HashSet<String>),
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self::These(HashSet::new())
+    }
+}
+
+impl Queues {
+    pub fn contains(&self, queue: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(queue),
+        }
+    }
+
+    fn add(&mut self, queue: Option<&str>) {
+        match (&mut *self, queue) {
+            (Self::All, _) => {}
+            (Self::These(_), None) => *self = Self::All,
+            (Self::These(names), Some(queue)) => {
+                if !names.contains(queue) {
+                    names.insert(queue.to_owned());
+                }
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
     changes: broadcast::Sender<Change>,
     nudges: broadcast::Sender<TaskId>,
+    /// Where to look for runs, and that there is somewhere to look.
+    wanted: Mutex<Queues>,
     runs: Notify,
     outbox: Notify,
     released: watch::Sender<u64>,
@@ -48,6 +85,7 @@ impl Default for Hub {
         Self(Arc::new(Inner {
             changes: broadcast::channel(BEHIND).0,
             nudges: broadcast::channel(256).0,
+            wanted: Mutex::default(),
             runs: Notify::new(),
             outbox: Notify::new(),
             released: watch::channel(0).0,
@@ -78,13 +116,29 @@ impl Hub {
         let _ = self.0.nudges.send(task.clone());
     }
 
-    /// A run waits, or a slot is free.
-    pub fn run_queued(&self, _queue: &str) {
+    /// A run waits.
+    pub fn run_queued(&self, queue: &str) {
+        self.look_for_runs(Some(queue));
+    }
+
+    fn look_for_runs(&self, queue: Option<&str>) {
+        self.0
+            .wanted
+            .lock()
+            .expect("no thread panics with the queues to look at")
+            .add(queue);
         self.0.runs.notify_one();
     }
 
-    pub async fn run_wanted(&self) {
+    /// Waits until a run waits or a slot is free, and answers where that may be.
+    pub async fn run_wanted(&self) -> Queues {
         self.0.runs.notified().await;
+        let mut wanted = self
+            .0
+            .wanted
+            .lock()
+            .expect("no thread panics with the queues to look at");
+        std::mem::take(&mut *wanted)
     }
 
     pub fn outbox_grew(&self) {
@@ -96,9 +150,9 @@ impl Hub {
     }
 
     /// The processes of a run are gone and its slot is free.
-    pub fn slot_released(&self) {
+    pub fn slot_released(&self, queue: &str) {
         self.0.released.send_modify(|count| *count += 1);
-        self.0.runs.notify_one();
+        self.look_for_runs(Some(queue));
     }
 
     pub fn released(&self) -> watch::Receiver<u64> {
@@ -125,7 +179,7 @@ impl Hub {
                     self.catch_up(&store).await;
                     self.0.connected.send_replace(Some(Instant::now()));
                     // Whatever happened meanwhile, everybody looks once.
-                    self.0.runs.notify_one();
+                    self.look_for_runs(None);
                     self.0.outbox.notify_one();
                 }
                 Notice::Disconnected => {
@@ -159,18 +213,17 @@ impl Hub {
 
     fn spread(&self, event: &Event, json: String) {
         self.0.seq.store(event.seq, Ordering::Release);
+        let stage = event.stage.as_ref();
         match event.kind {
-            EventKind::Queued | EventKind::Reaped => self.0.runs.notify_one(),
-            EventKind::Succeeded | EventKind::Failed => {
-                self.0.runs.notify_one();
-                self.0.outbox.notify_one();
+            EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
+                self.look_for_runs(stage.map(|stage| stage.queue.as_str()));
             }
-            EventKind::Cancelled | EventKind::Deleted => {
-                self.nudge(&event.task_id);
-                self.0.outbox.notify_one();
-            }
-            EventKind::Hit => self.0.outbox.notify_one(),
+            EventKind::Cancelled | EventKind::Deleted => self.nudge(&event.task_id),
             _ => {}
+        }
+        // Whoever asked for a callback made the stage say that one is pending: most changes put none into the outbox.
+        if stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
+            self.0.outbox.notify_one();
         }
         let _ = self.0.changes.send(Change::Event {
             seq: event.seq,

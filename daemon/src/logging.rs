@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracing_appender::{
-    non_blocking::WorkerGuard,
+    non_blocking::{NonBlockingBuilder, WorkerGuard},
     rolling::{InitError, RollingFileAppender, Rotation},
 };
 use tracing_subscriber::{
@@ -16,6 +16,8 @@ use tracing_subscriber::{
 
 /// Days.
 const KEPT: usize = 7;
+/// Lines that wait for the disk; more are dropped. Room for all of them is taken at the start.
+const BUFFERED: usize = 8192;
 const FILTER: &str = "ONCEOVER_LOG";
 
 /// Why there is no log.
@@ -35,7 +37,9 @@ pub enum LoggingError {
 pub fn start(logs: &Path, to_stderr: bool) -> Result<WorkerGuard, LoggingError> {
     let value = std::env::var(FILTER).ok().filter(|value| !value.trim().is_empty());
     let filter = parse_filter(value.as_deref().unwrap_or("info"))?;
-    let (writer, guard) = tracing_appender::non_blocking(appender(logs)?);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(BUFFERED)
+        .finish(appender(logs)?);
     let file = fmt::layer().with_ansi(false).with_writer(writer);
     let terminal = io::stderr().is_terminal();
     let lines = (terminal || to_stderr).then(|| {

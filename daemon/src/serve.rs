@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{self, Hosts, Tokens},
-    api::{self, AppState, Doors},
+    api::{self, AppState, Doors, Shared},
     callbacks::{
         deliver::{self, DeliveryOptions},
         guard::Guard,
@@ -176,14 +176,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         },
     );
     let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
-    let state = AppState {
+    let state = AppState::from(Shared {
         engine: engine.clone(),
         executor: executor.clone(),
         instance: data.instance().into(),
         started_at,
         preparing: preparing_seen,
         stop: stop.clone(),
-    };
+    });
     let doors = Doors {
         tokens: Arc::new(tokens),
         hosts: Arc::new(Hosts::new(access::is_loopback(&address), &config.access.hosts)),

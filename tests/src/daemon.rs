@@ -30,9 +30,16 @@ pub struct DaemonBuilder {
     media: Vec<PathBuf>,
     environment: Vec<(String, String)>,
     token: Option<String>,
+    nodes: Option<String>,
 }
 
 impl DaemonBuilder {
+    /// These nodes (TOML) instead of the usual ones of tests.
+    pub fn nodes(mut self, text: &str) -> Self {
+        self.nodes = Some(text.to_owned());
+        self
+    }
+
     /// More configuration (TOML), before the nodes.
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
@@ -70,7 +77,8 @@ impl DaemonBuilder {
             .tempdir()
             .expect("a temporary folder");
         let config = dir.path().join("onceover.toml");
-        let nodes = NODES.replace("@DIR@", &dir.path().display().to_string());
+        let nodes = self.nodes.as_deref().unwrap_or(NODES);
+        let nodes = nodes.replace("@DIR@", &dir.path().display().to_string());
         let lease = if self.config.contains("[runs]") {
             ""
         } else {
@@ -124,6 +132,10 @@ impl Daemon {
     /// Folder of the test: data directory, configuration, and what nodes leave as traces.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {

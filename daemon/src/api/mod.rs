@@ -13,7 +13,7 @@ mod problem;
 mod system;
 mod tasks;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{
     Router,
@@ -34,9 +34,26 @@ pub use problem::ApiError;
 
 use crate::{engine::Engine, executor::supervise::Executor};
 
-/// What handlers share. Cheap to clone.
+/// What handlers share. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+impl From<Shared> for AppState {
+    fn from(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of [`AppState`].
+pub struct Shared {
     pub engine: Engine,
     pub executor: Executor,
     /// This daemon: `<id of the data directory>#<number of the start>`.

@@ -31,7 +31,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
-    store::{Store, StoreError},
+    store::{Store, StoreError, TaskRecords},
 };
 
 /// Why something cannot be done.
@@ -92,6 +92,12 @@ impl Engine {
             ttl_seconds: self.store.options().ttl.as_secs(),
             now: Timestamp::now(),
         }
+    }
+
+    /// The view of a task that was read already.
+    pub fn view_from(&self, records: &TaskRecords, task: &TaskId) -> Result<TaskView, EngineError> {
+        let view = view::task_view(records, &self.view_of(task, None))?;
+        view.ok_or_else(|| EngineError::UnknownTask(task.clone()))
     }
 
     /// The task view; with `node`, addressed to that node, which must be a stage of the task.

@@ -197,8 +197,9 @@ impl Tool {
                 TOOLS.fetch_add(1, Ordering::Relaxed)
             )),
         };
+        let before = std::time::Instant::now();
         let mut child = self.spawn(&mark)?;
-        let mut guard = Guard::new(&child, mark);
+        let mut guard = Guard::new(&child, mark, before);
 
         let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
         let mut stderr = LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
@@ -232,7 +233,7 @@ impl Tool {
                 () = at(kill_at), if kill_at.is_some() && status.is_none() => {
                     kill_at = None;
                     guard.signal(Signal::KILL);
-                    guard.mark.kill();
+                    guard.kill_marked();
                 }
                 ended = child.wait(), if status.is_none() => {
                     status = Some(ended.map_err(|why| RunError::failed(format!(
@@ -240,7 +241,7 @@ impl Tool {
                     )))?);
                     // What it started goes with it; that also closes the pipes.
                     guard.signal(Signal::KILL);
-                    guard.mark.kill();
+                    guard.kill_marked();
                     guard.forget_group();
                     idle_at = Some(Instant::now() + DRAIN);
                     stop_at = Some(Instant::now() + DRAIN_AT_MOST);

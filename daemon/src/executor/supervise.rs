@@ -27,7 +27,8 @@ use crate::{
     catalog::resolve_input,
     config::Verify,
     engine::{Engine, artifacts},
-    store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError},
+    hub::Queues,
+    store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
 
 /// How the executor works.
@@ -45,6 +46,8 @@ pub struct ExecutorOptions {
 
 /// Between two writes of one run's progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// When a run first looks whether it still owns its stage.
+const FIRST_BEAT: Duration = Duration::from_millis(100);
 /// Between two looks at leases, at most; a quarter of a lease where that is less.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two checks of the indexes against the records.
@@ -65,6 +68,8 @@ struct Inner {
     engine: Engine,
     options: ExecutorOptions,
     watched: Mutex<HashMap<(TaskId, NodeName), Watched>>,
+    /// Runs under way here by queue. Other daemons may hold slots too, but with as many as there are nobody need ask.
+    held: Mutex<HashMap<String, u32>>,
     draining: CancellationToken,
     drained: CancellationToken,
     stop: CancellationToken,
@@ -76,6 +81,7 @@ impl Executor {
             engine,
             options,
             watched: Mutex::default(),
+            held: Mutex::default(),
             draining: CancellationToken::new(),
             drained: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -124,7 +130,7 @@ impl Executor {
             tokio::select! {
                 () = inner.stop.cancelled() => break,
                 () = inner.draining.cancelled(), if !draining => draining = true,
-                () = inner.engine.hub.run_wanted() => inner.claim_all(&mut runs).await,
+                wanted = inner.engine.hub.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
                 nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
                 _ = sweep.tick() => {
@@ -135,7 +141,7 @@ impl Executor {
                             Err(error) => tracing::debug!(%error, "indexes not checked"),
                         }
                     }
-                    inner.claim_all(&mut runs).await;
+                    inner.claim_all(&Queues::All, &mut runs).await;
                 }
             }
         }
@@ -182,16 +188,17 @@ impl Inner {
         }
     }
 
-    async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
+    async fn claim_all(self: &Arc<Self>, wanted: &Queues, runs: &mut JoinSet<()>) {
         for (queue, slots) in &self.options.slots {
-            loop {
+            while wanted.contains(queue) && self.held(queue, |held| *held) < *slots {
                 if self.stop.is_cancelled() || self.draining.is_cancelled() {
                     return;
                 }
                 match self.engine.store.claim(queue, *slots, &self.options.owner).await {
                     Ok(Some(claim)) => {
+                        self.held(queue, |held| *held += 1);
                         let inner = Arc::clone(self);
-                        runs.spawn(async move { inner.supervise(claim).await });
+                        runs.spawn(inner.take(queue.clone(), claim));
                     }
                     Ok(None) => break,
                     Err(error) => return tracing::debug!(%error, queue, "no run taken"),
@@ -200,8 +207,35 @@ impl Inner {
         }
     }
 
+    fn held<T>(&self, queue: &str, with: impl FnOnce(&mut u32) -> T) -> T {
+        let mut held = self.held.lock().expect("no thread panics with the counts of runs");
+        match held.get_mut(queue) {
+            Some(held) => with(held),
+            None => with(held.entry(queue.to_owned()).or_default()),
+        }
+    }
+
+    /// Runs what was taken from the queue to its end.
+    async fn take(self: Arc<Self>, queue: String, claim: Claim) {
+        /// Gives the place back however the run ends.
+        struct Place(Arc<Inner>, String);
+        impl Drop for Place {
+            fn drop(&mut self) {
+                self.0.held(&self.1, |held| *held -= 1);
+                self.0.engine.hub.slot_released(&self.1);
+            }
+        }
+        let _place = Place(Arc::clone(&self), queue);
+        self.supervise(claim).await;
+    }
+
     async fn supervise(self: Arc<Self>, claim: Claim) {
-        let Claim { task, node, record } = claim;
+        let Claim {
+            task,
+            node,
+            record,
+            records,
+        } = claim;
         let Some(run) = record.run() else {
             tracing::error!(%task, %node, "a claimed record has no run id");
             return;
@@ -216,7 +250,7 @@ impl Inner {
         };
         tracing::info!(%task, %node, run = %fence.run, attempt = fence.attempt, "run started");
         let start = Instant::now();
-        let ended = self.attend(&fence, &record).await;
+        let ended = self.attend(&fence, &record, &records).await;
         let known = self.engine.catalog.get(node.as_str()).map(|node| node.name.as_str());
         self.engine.metrics.ran(known, ended.as_str(), start.elapsed());
         match ended {
@@ -234,11 +268,10 @@ impl Inner {
             .lock()
             .expect("no thread panics with the list of runs")
             .remove(&(task, node));
-        self.engine.hub.slot_released();
     }
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
-    async fn attend(self: &Arc<Self>, fence: &Fence, record: &StageRecord) -> Ended {
+    async fn attend(self: &Arc<Self>, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Ended {
         let failed = |message: String| Ended::With(Outcome::Failed { error: message });
         let Some(spec) = self.engine.catalog.get(fence.node.as_str()) else {
             return failed(format!(
@@ -272,10 +305,21 @@ impl Inner {
         let cancel = CancellationToken::new();
         let (sink, mut progress) = ProgressSink::new();
         let spec = Arc::new(spec.clone());
-        let work = self.work(fence, record, Arc::clone(&spec), dir, log.clone(), sink, cancel.clone());
+        let work = self.work(
+            fence,
+            record,
+            records,
+            Arc::clone(&spec),
+            dir,
+            log.clone(),
+            sink,
+            cancel.clone(),
+        );
         // On a task of its own: waiting for Redis must not hold up reading a program's output.
         let mut work = tokio::spawn(work);
-        let mut beat = tokio::time::interval(self.options.heartbeat);
+        // Soon once, because a cancel just after the run was taken found nobody to tell; most short runs need none.
+        let first = Instant::now() + FIRST_BEAT.min(self.options.heartbeat);
+        let mut beat = tokio::time::interval_at(first, self.options.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let deadline = tokio::time::sleep(Duration::from_secs(spec.timeout_seconds));
         tokio::pin!(deadline);
@@ -352,6 +396,7 @@ impl Inner {
         self: &Arc<Self>,
         fence: &Fence,
         record: &StageRecord,
+        records: &TaskRecords,
         spec: Arc<NodeSpec>,
         dir: PathBuf,
         log: RunLog,
@@ -361,8 +406,9 @@ impl Inner {
         let inner = Arc::clone(self);
         let fence = fence.clone();
         let input = record.input().to_owned();
+        let stages = self.earlier_outputs(&fence, records);
         async move {
-            let stages = inner.earlier_outputs(&fence).await?;
+            let stages = stages?;
             let input: Object = serde_json::from_str(&input)
                 .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
             let context = RunContext {
@@ -423,16 +469,11 @@ impl Inner {
     }
 
     /// Outputs of the task's other successful stages, oldest first.
-    async fn earlier_outputs(&self, fence: &Fence) -> Result<IndexMap<NodeName, Object>, RunError> {
-        let view = loop {
-            match self.engine.view(&fence.task, None).await {
-                Ok(view) => break view,
-                Err(crate::engine::EngineError::Store(StoreError::Unavailable(_))) => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                Err(error) => return Err(RunError::failed(format!("the task cannot be read: {error}"))),
-            }
-        };
+    fn earlier_outputs(&self, fence: &Fence, records: &TaskRecords) -> Result<IndexMap<NodeName, Object>, RunError> {
+        let view = self
+            .engine
+            .view_from(records, &fence.task)
+            .map_err(|error| RunError::failed(format!("the task cannot be read: {error}")))?;
         let mut outputs: Vec<_> = view
             .stages
             .iter()
@@ -458,7 +499,6 @@ impl Inner {
                         "failed"
                     };
                     tracing::info!(task = %fence.task, node = %fence.node, run = %fence.run, "run {ended}");
-                    self.engine.hub.outbox_grew();
                     if matches!(outcome, Outcome::Success { .. })
                         && let Err(error) = link_winner(&self.engine.task_folder(&fence.task), fence)
                     {

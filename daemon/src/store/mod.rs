@@ -12,7 +12,7 @@ mod record;
 mod scripts;
 mod subscription;
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, keys,
@@ -188,6 +188,8 @@ pub struct Claim {
     pub task: TaskId,
     pub node: NodeName,
     pub record: StageRecord,
+    /// The whole task, as it was then.
+    pub records: TaskRecords,
 }
 
 /// Which attempt of which run, by which daemon: what every write of a run is fenced by (R7).
@@ -473,14 +475,20 @@ impl Store {
             .with("queue", queue)
             .with("slots", slots.to_string())
             .with("owner", owner)
-            .with("lease_ms", self.options.lease.as_millis().to_string());
-        let answer: Option<(String, String, HashMap<String, String>)> = self.run(&scripts::CLAIM, args).await?;
+            .with("lease_ms", self.options.lease.as_millis().to_string())
+            .with("names", self.names.as_str());
+        let answer: Option<(String, String, redis::Value)> = self.run(&scripts::CLAIM, args).await?;
         answer
-            .map(|(task, node, fields)| {
+            .map(|(task, node, view)| {
+                let (task, node): (TaskId, NodeName) = (record::parse(&task)?, record::parse(&node)?);
+                let records = record::task_records(view)?;
+                let record = records.stage(&node).cloned();
+                let record = record.ok_or_else(|| record::unexpected("a claimed stage is not one of its task"))?;
                 Ok(Claim {
-                    task: record::parse(&task)?,
-                    node: record::parse(&node)?,
-                    record: StageRecord::from_fields(fields)?,
+                    task,
+                    node,
+                    record,
+                    records,
                 })
             })
             .transpose()

@@ -1,6 +1,6 @@
 //! What Redis holds, parsed: stage records, whole tasks, and the answers of the scripts.
 
-use std::{collections::HashMap, str::FromStr};
+use std::str::FromStr;
 
 use onceover_common::{
     CallbackStatus, NodeName, RunId, StageState, TaskStatus, Timestamp,
@@ -11,17 +11,46 @@ use serde_json::value::RawValue;
 
 use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError};
 
+/// The fields of a hash. There are a few dozen at most and each is looked up once or twice, so they are not hashed again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn get(&self, field: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(name, _)| name == field);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromRedisValue for Fields {
+    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+        let Value::Array(items) = value else {
+            return Ok(Self(Vec::from_redis_value(value)?));
+        };
+        let mut fields = Vec::with_capacity(items.len() / 2);
+        let mut items = items.into_iter();
+        while let (Some(name), Some(value)) = (items.next(), items.next()) {
+            fields.push((String::from_redis_value(name)?, String::from_redis_value(value)?));
+        }
+        Ok(Self(fields))
+    }
+}
+
 /// The record of one stage (`onceover:stage:<task>:<node>`).
 #[derive(Debug, Clone)]
 pub struct StageRecord {
-    fields: HashMap<String, String>,
+    fields: Fields,
     pub state: StageState,
 }
 
 /// Everything known of one task.
 #[derive(Debug, Clone, Default)]
 pub struct TaskRecords {
-    pub task: HashMap<String, String>,
+    task: Fields,
     /// In the order first asked for.
     pub stages: Vec<(NodeName, StageRecord)>,
     pub foreign: Vec<(NodeName, ForeignJson)>,
@@ -60,7 +89,7 @@ fn raw(json: &str) -> Result<Box<RawValue>, StoreError> {
 }
 
 impl StageRecord {
-    pub(super) fn from_fields(fields: HashMap<String, String>) -> Result<Self, StoreError> {
+    pub(super) fn from_fields(fields: Fields) -> Result<Self, StoreError> {
         let state = fields
             .get("state")
             .ok_or_else(|| unexpected("a stage record has no state"))?;
@@ -71,7 +100,7 @@ impl StageRecord {
     }
 
     fn text(&self, field: &str) -> Option<&str> {
-        self.fields.get(field).map(String::as_str)
+        self.fields.get(field)
     }
 
     fn number<T: FromStr + Default>(&self, field: &str) -> T {
@@ -200,7 +229,7 @@ impl TaskRecords {
     }
 
     pub fn text(&self, field: &str) -> Option<&str> {
-        self.task.get(field).map(String::as_str)
+        self.task.get(field)
     }
 
     pub fn time(&self, field: &str) -> Option<Timestamp> {
@@ -218,7 +247,7 @@ impl TaskRecords {
 }
 
 pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
-    let (task, stages, foreign): (HashMap<String, String>, Vec<Value>, Vec<String>) = convert(value)?;
+    let (task, stages, foreign): (Fields, Vec<Value>, Vec<String>) = convert(value)?;
     let mut records = TaskRecords {
         task,
         ..TaskRecords::default()
@@ -313,7 +342,7 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
         }
         "run" => {
             let reason = convert(next())?;
-            let fields: HashMap<String, String> = convert(next())?;
+            let fields: Fields = convert(next())?;
             let record = (!fields.is_empty())
                 .then(|| StageRecord::from_fields(fields))
                 .transpose()?;

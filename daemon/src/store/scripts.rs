@@ -21,7 +21,7 @@ scripts! {
     SUBMIT = "view" "foreign" "decide" "submit";
     EXPLAIN = "foreign" "decide" "explain";
     READ = "view" "read";
-    CLAIM = "claim";
+    CLAIM = "view" "claim";
     BEAT = "beat";
     FINISH = "finish";
     RELEASE = "release";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{process::Child, time::Instant};
 
-use super::sweep::Mark;
+use super::sweep::{Mark, Since};
 use crate::executor::run::RunContext;
 
 /// How long a killed process may take to vanish before the log says so.
@@ -14,15 +14,18 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Owns a program's process group. Dropped early, it leaves nothing of it alive.
 pub(super) struct Guard {
     group: Option<Pid>,
-    pub(super) mark: Mark,
+    mark: Mark,
+    since: Option<Since>,
     armed: bool,
 }
 
 impl Guard {
-    pub(super) fn new(child: &Child, mark: Mark) -> Self {
+    /// `before` is a time before the child was started.
+    pub(super) fn new(child: &Child, mark: Mark, before: std::time::Instant) -> Self {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         Self {
             group: pid.and_then(Pid::from_raw),
+            since: pid.map(|pid| Since::started(pid, before)),
             mark,
             armed: true,
         }
@@ -35,6 +38,11 @@ impl Guard {
         }
     }
 
+    /// Kills whatever carries the mark, wherever it went, and says how many there were.
+    pub(super) fn kill_marked(&self) -> usize {
+        self.mark.kill(self.since.as_ref())
+    }
+
     /// For when the leader was waited for: from then on its number may be given to another group.
     pub(super) fn forget_group(&mut self) {
         self.group = None;
@@ -43,7 +51,7 @@ impl Guard {
     /// Waits until every process that carries the mark is gone.
     pub(super) async fn finish(mut self, context: &RunContext) {
         let deadline = Instant::now() + SWEEP;
-        while self.mark.kill() > 0 {
+        while self.kill_marked() > 0 {
             if Instant::now() > deadline {
                 context
                     .log
@@ -62,7 +70,7 @@ impl Drop for Guard {
             self.signal(Signal::KILL);
             // A process that forks while it is looked for may need another look.
             for _ in 0..10 {
-                if self.mark.kill() == 0 {
+                if self.kill_marked() == 0 {
                     break;
                 }
             }

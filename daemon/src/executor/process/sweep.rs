@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -17,16 +18,47 @@ pub(super) struct Mark {
     pub(super) tool: Option<String>,
 }
 
+/// Since a program was started: what it started itself can only have got a process number given out after its own.
+pub(super) struct Since {
+    pid: i32,
+    at: Instant,
+}
+
+/// For how long that is certain. Numbers start again from below when they run out, and no machine gives out all of
+/// them (32,768 and more, 1,024 for each processor) in this time.
+const CERTAIN: Duration = Duration::from_millis(100);
+
+impl Since {
+    /// `at` must be before the program was started.
+    pub(super) fn started(pid: i32, at: Instant) -> Self {
+        Self { pid, at }
+    }
+
+    /// The only numbers that its processes can have, when these are known to be few.
+    fn numbers(&self) -> Option<RangeInclusive<i32>> {
+        const FEW: i32 = 256;
+        let loads = fs::read_to_string("/proc/loadavg").ok()?;
+        let last: i32 = loads.trim_end().rsplit(' ').next()?.parse().ok()?;
+        // The clock last: whatever held us up in between has to count.
+        let certain = last >= self.pid && last - self.pid <= FEW && self.at.elapsed() < CERTAIN;
+        certain.then_some(self.pid..=last)
+    }
+}
+
 impl Mark {
     /// Sends SIGKILL to every process that carries the mark and says how many there were.
-    pub(super) fn kill(&self) -> usize {
-        kill_where(|environ| {
+    pub(super) fn kill(&self, since: Option<&Since>) -> usize {
+        let wanted = |environ: &[u8]| {
             variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
                 && self
                     .tool
                     .as_ref()
                     .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
-        })
+        };
+        match since.and_then(Since::numbers) {
+            Some(numbers) => kill_where(numbers.inspect(|pid| settle(*pid)), wanted),
+            None => kill_where(pids(), wanted),
+        }
     }
 }
 
@@ -36,7 +68,9 @@ pub fn sweep(mark_prefix: &str) -> usize {
     if mark_prefix.is_empty() {
         return 0;
     }
-    kill_where(|environ| variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes())))
+    kill_where(pids(), |environ| {
+        variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
+    })
 }
 
 /// Sweeps until nothing is left, at most for the given time; whether nothing was left. Blocks.
@@ -63,9 +97,8 @@ pub(crate) fn marked(mark_prefix: &str) -> Vec<i32> {
         .collect()
 }
 
-fn kill_where(wanted: impl Fn(&[u8]) -> bool) -> usize {
-    pids()
-        .filter(|pid| environ(*pid).is_some_and(|environ| wanted(&environ)))
+fn kill_where(pids: impl Iterator<Item = i32>, wanted: impl Fn(&[u8]) -> bool) -> usize {
+    pids.filter(|pid| environ(*pid).is_some_and(|environ| wanted(&environ)))
         .filter(|pid| {
             // The descriptor stands for one process, so a number that was given to another one in
             // between is noticed by reading the environment again.
@@ -84,6 +117,17 @@ fn pids() -> impl Iterator<Item = i32> {
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(move |pid| Some(*pid) != own)
+}
+
+/// Waits, but not long, while the process is being given a new program: then it has no environment for a moment.
+fn settle(pid: i32) {
+    for _ in 0..10 {
+        let has_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        if !environ(pid).is_some_and(|environ| environ.is_empty()) || !has_program() {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
 }
 
 /// Empty for a process that ended and was not yet waited for.

@@ -1,5 +1,5 @@
--- Takes the next run of a queue, when a slot is free. Arguments: queue, slots, owner, lease_ms.
--- Answers {task, name, record} or nothing.
+-- Takes the next run of a queue, when a slot is free. Arguments: queue, slots, owner, lease_ms, names.
+-- Answers {task, name, ...view}, the view as a reader sees it after that, or nothing.
 
 if call('ZCARD', held_key(A.queue)) >= tonumber(A.slots) then return false end
 for _ = 1, 100 do
@@ -17,7 +17,7 @@ for _ = 1, 100 do
     project(t, n, r)
     settle(t)
     emit(t, n, r, 'started')
-    return { t, n, call('HGETALL', stage_key(t, n)) }
+    return { t, n, read_view(t) }
   end
 end
 return false

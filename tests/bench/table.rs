@@ -1,0 +1,65 @@
+//! The figures, and whether they meet their goals.
+
+/// Smallest, median and largest of some figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    pub min: f64,
+    pub median: f64,
+    pub max: f64,
+}
+
+pub fn spread(figures: impl IntoIterator<Item = f64>) -> Spread {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    Spread {
+        min: figures[0],
+        median: figures[figures.len() / 2],
+        max: figures[figures.len() - 1],
+    }
+}
+
+/// What a ratio has to be.
+pub enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+#[derive(Default)]
+pub struct Table {
+    goals: Vec<(String, String, String, bool)>,
+}
+
+impl Table {
+    /// A figure without a goal, said at once.
+    pub fn say(&mut self, what: &str, unit: &str, Spread { min, median, max }: Spread) {
+        println!("  {what:<52} {median:>10.2} {unit:<5} ({min:.2} to {max:.2})");
+    }
+
+    /// A figure with a goal, which its median has to meet.
+    pub fn goal(&mut self, what: &str, goal: Goal, unit: &str, figures: Spread) {
+        self.say(what, unit, figures);
+        let (met, goal) = match goal {
+            Goal::AtLeast(limit) => (figures.median >= limit, format!(">= {limit}")),
+            Goal::AtMost(limit) => (figures.median <= limit, format!("<= {limit}")),
+        };
+        let unit = if unit == "x" { String::new() } else { format!(" {unit}") };
+        self.goals.push((
+            what.to_owned(),
+            format!("{goal}{unit}"),
+            format!("{:.2}{unit} ({:.2} to {:.2})", figures.median, figures.min, figures.max),
+            met,
+        ));
+    }
+
+    /// Prints the goals; whether all were met.
+    pub fn print(&self) -> bool {
+        println!("\n| what | goal | median (min to max) | |\n|---|---|---|---|");
+        for (what, goal, figure, met) in &self.goals {
+            println!(
+                "| {what} | {goal} | {figure} | {} |",
+                if *met { "ok" } else { "**missed**" }
+            );
+        }
+        self.goals.iter().all(|(_, _, _, met)| *met)
+    }
+}
