@@ -54,6 +54,8 @@ impl From<redis::RedisError> for StoreError {
         // A script error is a defect of ours or of the data; everything else passes.
         match error.code() {
             _ if REFUSES_WRITES.iter().any(refuses) => Self::Unavailable(format!("it refuses writes: {text}")),
+            // Said before any command is looked at, and without a code of its own.
+            _ if text.contains("max number of clients") => Self::Unavailable(text),
             Some("ERR" | "WRONGTYPE") => Self::Unexpected(text),
             _ => Self::Unavailable(text),
         }
