@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test deps build install lint clean
+.PHONY: help demo test soak deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ test: deps ## Build everything and run all tests
 	else \
 		cargo test --locked --workspace; \
 	fi
+
+soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 40 minutes)
+	cargo build --locked --workspace
+	@assets/soak.sh
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh
