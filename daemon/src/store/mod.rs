@@ -24,7 +24,7 @@ use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
 use crate::metrics::Metrics;
 
 pub use connection::CALL_TIMEOUT;
-pub use foreign::Found;
+pub use foreign::{Found, LostStage};
 pub use observe::{QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
