@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench deps build install lint clean
+.PHONY: help demo test bench soak deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	@assets/install-deps.sh bench
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
+
+soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 40 minutes)
+	cargo build --locked --workspace
+	@assets/soak.sh
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh

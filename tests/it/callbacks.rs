@@ -387,3 +387,77 @@ fn own_name() -> String {
         .trim()
         .to_owned()
 }
+
+#[tokio::test]
+async fn req6_who_joins_a_python_workers_stage_is_told_its_end_and_as_failed_when_it_is_lost() {
+    let daemon = builder().start().await;
+    let receiver = Receiver::start().await;
+    let mut redis = daemon.redis().await;
+    let json = |task: &str, status: &str, output: Value| {
+        let stage = json!({"status": status, "input_params": {}, "output": output, "error": null, "duration": 1.0});
+        json!({"workflow_id": task, "stages": {ECHO: stage}}).to_string()
+    };
+    for task in ["ends", "fails", "vanishes", "deleted", "replaced"] {
+        let key = format!("{task}:node:{ECHO}");
+        let _: () = redis
+            .set_ex(&key, json(task, "IN_PROGRESS", json!({})), 86_400)
+            .await
+            .unwrap();
+        for path in ["a", "b", "a"] {
+            let info = submit(
+                &daemon,
+                task,
+                ECHO,
+                json!({}),
+                &receiver.url(&format!("/{task}/{path}")),
+            )
+            .await;
+            assert_eq!((info.reuse_hit, info.state.as_deref()), (true, Some("pending")));
+        }
+    }
+    assert_eq!(daemon.client.system().await.unwrap().reuse.joins, 15);
+    daemon.client.delete(&task_id("deleted"), true).await.unwrap();
+    let success = json("ends", "SUCCESS", json!({"value": 7}));
+    let _: () = redis
+        .set_ex(format!("ends:node:{ECHO}"), &success, 86_400)
+        .await
+        .unwrap();
+    let failure = json("fails", "FAILED", json!({}));
+    let _: () = redis
+        .set_ex(format!("fails:node:{ECHO}"), failure, 86_400)
+        .await
+        .unwrap();
+    let _: () = redis.del(format!("vanishes:node:{ECHO}")).await.unwrap();
+    // Not heard of for two hours, so a run of ours replaces it, if it is asked for before it is told as lost.
+    let _: bool = redis
+        .expire(format!("replaced:node:{ECHO}"), 86_400 - 7201)
+        .await
+        .unwrap();
+    daemon.submit("replaced", ECHO, json!({})).await;
+    let received = receiver.wait_for(8).await;
+    daemon.delivered().await;
+    let mut told: Vec<_> = received
+        .iter()
+        .map(|one| (one.path.as_str(), one.body["status"].as_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    told.retain(|(path, _)| !path.starts_with("/replaced"));
+    let both = |task: &'static str, status: &'static str| ["a", "b"].map(|path| (format!("/{task}/{path}"), status));
+    let expected: Vec<_> = [
+        both("ends", "completed"),
+        both("fails", "failed"),
+        both("vanishes", "failed"),
+    ]
+    .concat();
+    assert_eq!(
+        told,
+        expected
+            .iter()
+            .map(|(path, status)| (path.as_str(), *status))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(receiver.received().len(), 8, "and nobody twice");
+    let stored: String = redis.get(format!("ends:node:{ECHO}")).await.unwrap();
+    assert_eq!(stored, success, "what the worker wrote stays as it is");
+    assert!(daemon.keys().await.iter().all(|key| !key.contains("watch")));
+}

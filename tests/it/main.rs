@@ -5,6 +5,7 @@ mod api;
 mod callbacks;
 mod dashboard;
 mod drain;
+mod faults;
 mod import;
 mod model;
 mod operation;

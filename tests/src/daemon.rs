@@ -21,6 +21,7 @@ use crate::{eventually, program, until_equal};
 
 /// Nodes that do nothing, wait, fork, fail or ignore signals; each a few lines of shell or Python.
 const NODES: &str = include_str!("nodes.toml");
+const TREE: &str = include_str!("tree.py");
 
 /// How a test wants its daemon.
 #[derive(Default)]
@@ -79,6 +80,8 @@ impl DaemonBuilder {
         let config = dir.path().join("onceover.toml");
         let nodes = self.nodes.as_deref().unwrap_or(NODES);
         let nodes = nodes.replace("@DIR@", &dir.path().display().to_string());
+        let tree = TREE.replace("@DIR@", &dir.path().display().to_string());
+        fs::write(dir.path().join("tree.py"), tree).expect("the program is written");
         let lease = if self.config.contains("[runs]") {
             ""
         } else {
@@ -364,6 +367,11 @@ impl Daemon {
 
     /// Process ids of everything that runs for this daemon's tasks.
     pub fn children(&self) -> Vec<i32> {
+        self.marked().into_iter().map(|(pid, _)| pid).collect()
+    }
+
+    /// The same with what each is marked with: run and attempt, `<run>/<attempt>`.
+    pub fn marked(&self) -> Vec<(i32, String)> {
         let Ok(instance) = fs::read_to_string(self.data.join("instance")) else {
             return Vec::new();
         };
@@ -375,16 +383,16 @@ impl Daemon {
         let Ok(entries) = fs::read_dir("/proc") else {
             return Vec::new();
         };
-        entries
+        let pids = entries
             .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-            .filter(|pid| {
-                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                environ
-                    .split(|byte| *byte == 0)
-                    .any(|variable| variable.starts_with(mark.as_bytes()))
-            })
-            .collect()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter_map(|pid| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let mut variables = environ.split(|byte| *byte == 0);
+            let run = variables.find_map(|variable| variable.strip_prefix(mark.as_bytes()))?;
+            Some((pid, String::from_utf8_lossy(run).into_owned()))
+        })
+        .collect()
     }
 
     /// How often a test node was begun under this trace name.

@@ -6,8 +6,10 @@ pub mod daemon;
 pub mod events;
 pub mod hooks;
 pub mod media;
+pub mod proxy;
 pub mod redis_server;
 pub mod screen;
+pub mod tally;
 
 use std::{
     fmt::Debug,
@@ -17,7 +19,9 @@ use std::{
 };
 
 pub use daemon::{Answer, Daemon, DaemonBuilder};
+pub use proxy::Proxy;
 pub use redis_server::RedisServer;
+pub use tally::Tally;
 
 /// How long a condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 /// Listens on a socket in a folder of its own until dropped.
 pub struct RedisServer {
     dir: TempDir,
+    arguments: Vec<String>,
     child: Child,
 }
 
@@ -20,23 +21,28 @@ impl RedisServer {
             .prefix("oor")
             .tempdir()
             .expect("a temporary folder");
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(dir.path().join("redis.sock"))
-            .arg("--dir")
-            .arg(dir.path())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed (make deps)");
-        let server = Self { dir, child };
-        let client = redis::Client::open(server.url(0)).expect("a Redis URL");
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let child = launch(&dir, &arguments);
+        let server = Self { dir, arguments, child };
+        server.answers().await;
+        server
+    }
+
+    /// SIGKILL, and a new one on the same folder.
+    pub async fn restart(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+        self.child = launch(&self.dir, &self.arguments);
+        self.answers().await;
+    }
+
+    async fn answers(&self) {
+        let client = redis::Client::open(self.url(0)).expect("a Redis URL");
         crate::eventually("Redis", || async {
-            client.get_multiplexed_async_connection().await.ok()
+            let mut redis = client.get_multiplexed_async_connection().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut redis).await.ok()
         })
         .await;
-        server
     }
 
     /// URL of one of its databases.
@@ -46,6 +52,19 @@ impl RedisServer {
             self.dir.path().join("redis.sock").display()
         )
     }
+}
+
+fn launch(dir: &TempDir, arguments: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+        .arg(dir.path().join("redis.sock"))
+        .arg("--dir")
+        .arg(dir.path())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed (make deps)")
 }
 
 impl Drop for RedisServer {

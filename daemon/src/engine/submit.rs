@@ -1,6 +1,8 @@
 //! Submit: the decision of R1 to R5, and what surrounds it: looking at a hit's files, taking over foreign results, and
 //! the answer.
 
+use std::time::Duration;
+
 use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
     catalog::NodeSpec,
@@ -16,13 +18,18 @@ use super::{
     foreign::ForeignStage,
     input, view,
 };
-use crate::store::{Adoption, Ask, Decision, ForeignJson, Looked, Question, StoreError, Submit, TaskRecords};
+use crate::store::{
+    Adoption, Ask, Decision, ForeignJson, Looked, LostStage, Question, StoreError, Submit, TaskRecords,
+};
 
 /// `input_data` and callback.
 type StoredRequest = (Map<String, Value>, Option<String>);
 
 /// A stage that changes with every look is somebody else's race, not ours to win.
 pub(super) const ROUNDS: usize = 8;
+
+/// Between two looks at a stage that somebody else runs and a callback waits for.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Decides, claims and answers.
@@ -71,7 +78,12 @@ impl Engine {
                 Decision::Ask(Ask::Foreign(json)) => match self.take_over(&request.task, node, &json).await? {
                     TakenOver::Adopted => {}
                     TakenOver::Useless => looked.set_aside(&json.sha),
-                    TakenOver::InFlight(state) => return Ok(joined(request, state, None)),
+                    TakenOver::InFlight(state) => {
+                        let callback = submit.callback.zip(submit.callback_host);
+                        if self.store.watch(&request.task, &node.name, &json, callback).await? {
+                            return Ok(joined(request, state, None));
+                        }
+                    }
                 },
                 Decision::Refused => {
                     return Err(EngineError::OtherInput {
@@ -214,7 +226,44 @@ impl Engine {
         Ok(TakenOver::Adopted)
     }
 
-    /// The same without a trace: what [`Engine::take_over`] would answer.
+    /// Looks whether stages that others run, and that callbacks wait for, have ended; those that are lost are told as
+    /// FAILED.
+    pub async fn look_at_watched(&self) -> Result<(), EngineError> {
+        for (task, name) in self.store.watched(WATCH_INTERVAL).await? {
+            let Some(node) = self.catalog.get(name.as_str()) else {
+                continue;
+            };
+            let mut looked = Looked::default();
+            loop {
+                let Some(json) = self.store.look(&task, &name, looked.ignore.as_deref()).await? else {
+                    let lost = LostStage {
+                        task: &task,
+                        node: &name,
+                        ignore: looked.ignore.as_deref(),
+                        queue: &node.queue,
+                        path: &self.task_folder(&task).display().to_string(),
+                        error: "the worker that had taken it was not heard of again",
+                    };
+                    if self.store.unwatch(&lost).await? > 0 {
+                        tracing::warn!(%task, node = %name, "{}", lost.error);
+                        self.hub.outbox_grew();
+                    }
+                    break;
+                };
+                match self.take_over(&task, node, &json).await? {
+                    TakenOver::Adopted => {
+                        self.hub.outbox_grew();
+                        break;
+                    }
+                    TakenOver::InFlight(_) => break,
+                    TakenOver::Useless => looked.set_aside(&json.sha),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Engine::take_over`] would answer, without a trace.
     pub fn would_take_over(&self, node: &NodeSpec, json: &ForeignJson) -> TakenOver {
         match self.judge(node, json) {
             Judged::Finished(_) => TakenOver::Adopted,

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     catalog::resolve_input,
     config::Verify,
-    engine::{Engine, artifacts},
+    engine::{Engine, EngineError, artifacts},
     hub::Queues,
     store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
@@ -135,6 +135,7 @@ impl Executor {
                 nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
                 _ = sweep.tick() => {
                     inner.reap_expired().await;
+                    inner.look_at_watched().await;
                     if repaired.is_none_or(|at| at.elapsed() >= REPAIR_INTERVAL) && inner.redis_settled() {
                         match inner.engine.store.repair().await {
                             Ok(()) => repaired = Some(Instant::now()),
@@ -176,6 +177,16 @@ impl Inner {
                 Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
                 Err(error) => return tracing::debug!(%error, "leases not looked at"),
             }
+        }
+    }
+
+    async fn look_at_watched(&self) {
+        match self.engine.look_at_watched().await {
+            Err(EngineError::Store(StoreError::Unavailable(error))) => {
+                tracing::debug!(error, "stages of other workers not looked at");
+            }
+            Err(error) => tracing::error!(%error, "a stage of another worker cannot be looked at"),
+            Ok(()) => {}
         }
     }
 

@@ -1,12 +1,16 @@
 //! Stages that somebody else wrote: found by name in the whole keyspace, for `onceoverd import` alone, and looked at
 //! one by one (S5).
 
+use std::time::Duration;
+
 use onceover_common::{NodeName, TaskId};
 
-use super::{ForeignJson, Store, StoreError, limited, scripts};
+use super::{ForeignJson, SHORT_ERROR, Store, StoreError, json_string, limited, record, scripts, short_json};
 
 /// Keys that one call looks at.
 const CHUNK: usize = 1000;
+/// Watched stages that one call gives.
+const WATCHED_CHUNK: usize = 100;
 
 /// A key that is named like a stage's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,6 +18,17 @@ pub enum Found {
     Stage(TaskId, NodeName),
     /// Named so, but the task id is none we could keep: why not.
     Unusable(String, String),
+}
+
+/// A stage of somebody else that has no news.
+pub struct LostStage<'a> {
+    pub task: &'a TaskId,
+    pub node: &'a NodeName,
+    /// As for [`Store::look`].
+    pub ignore: Option<&'a str>,
+    pub queue: &'a str,
+    pub path: &'a str,
+    pub error: &'a str,
 }
 
 impl Store {
@@ -53,6 +68,52 @@ impl Store {
                 Err(error) => Found::Unusable(key.to_owned(), error.to_string()),
             })
         })
+    }
+
+    /// Joins a stage that somebody else runs: keeps the callback until its end is seen. False: it has changed meanwhile.
+    pub async fn watch(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        json: &ForeignJson,
+        callback: Option<(&str, &str)>,
+    ) -> Result<bool, StoreError> {
+        let args = self
+            .args()
+            .with("task", task.as_str())
+            .with("name", node.as_str())
+            .with("key", json.key.as_str())
+            .with("sha", json.sha.as_str())
+            .with_some("url", callback.map(|(url, _)| url))
+            .with_some("host", callback.map(|(_, host)| host));
+        self.run(&scripts::WATCH, args).await
+    }
+
+    /// Stages of somebody else that callbacks wait for, each given once in `every`.
+    pub async fn watched(&self, every: Duration) -> Result<Vec<(TaskId, NodeName)>, StoreError> {
+        let args = self
+            .args()
+            .with("every_ms", every.as_millis().to_string())
+            .with("count", WATCHED_CHUNK.to_string());
+        let due: Vec<String> = self.run(&scripts::WATCHES, args).await?;
+        due.chunks_exact(2)
+            .map(|pair| Ok((record::parse(&pair[0])?, record::parse(&pair[1])?)))
+            .collect()
+    }
+
+    /// Tells those who wait for it that the stage is lost, unless there is news of it.
+    pub async fn unwatch(&self, lost: &LostStage<'_>) -> Result<u64, StoreError> {
+        let error = lost.error;
+        let args = self
+            .args()
+            .with("task", lost.task.as_str())
+            .with("name", lost.node.as_str())
+            .with_some("ignore", lost.ignore)
+            .with("queue", lost.queue)
+            .with("path", json_string(lost.path))
+            .with("error", json_string(error))
+            .with("error_short", short_json(error, SHORT_ERROR));
+        self.run(&scripts::UNWATCH, args).await
     }
 
     /// What somebody else wrote for this stage and we do not know yet. `ignore` are hashes of what was found useless.

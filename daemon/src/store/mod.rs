@@ -24,7 +24,7 @@ use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
 use crate::metrics::Metrics;
 
 pub use connection::CALL_TIMEOUT;
-pub use foreign::Found;
+pub use foreign::{Found, LostStage};
 pub use observe::{QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
@@ -54,6 +54,8 @@ impl From<redis::RedisError> for StoreError {
         // A script error is a defect of ours or of the data; everything else passes.
         match error.code() {
             _ if REFUSES_WRITES.iter().any(refuses) => Self::Unavailable(format!("it refuses writes: {text}")),
+            // Said before any command is looked at, and without a code of its own.
+            _ if text.contains("max number of clients") => Self::Unavailable(text),
             Some("ERR" | "WRONGTYPE") => Self::Unexpected(text),
             _ => Self::Unavailable(text),
         }

@@ -30,6 +30,9 @@ scripts! {
     REAP = "reap";
     REPAIR = "repair";
     ADOPT = "adopt";
+    WATCH = "watch";
+    WATCHES = "watches";
+    UNWATCH = "foreign" "unwatch";
     LOOK = "foreign" "look";
     LIST = "list";
     TOTALS = "totals";

@@ -30,6 +30,11 @@ change(t, n, r, fields)
 local ttl = call('PTTL', A.key)
 if ttl > 0 then call('PEXPIRE', stage_key(t, n), ttl) end
 index_stage(t, n, int(call('INCR', 'onceover:order')))
+local told = deliver_watched(t, n, r, A.state, A.state == 'SUCCESS' and A.output or '{}', r.error, A.duration_ms)
+if told then
+  change(t, n, r, { callback_status = 'pending', callback_id = told })
+  call('HSET', task_key(t), 'callback_status', 'pending', 'callback_id', told)
+end
 settle(t)
 emit(t, n, r, A.state == 'SUCCESS' and 'succeeded' or A.state == 'FAILED' and 'failed' or 'cancelled')
 return 1

@@ -22,6 +22,7 @@ for _, n in ipairs(names) do
   local queue = call('HGET', stage_key(t, n), 'queue')
   if queue then queued = queued + call('ZREM', queue_key(queue), queue_member(t, n)) end
   records = records + call('DEL', stage_key(t, n))
+  forget_watched(t, n)
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
 end
 for _, id in ipairs(call('ZRANGE', task_deliveries_key(t), 0, -1)) do

@@ -21,6 +21,8 @@ local function stages_key(t) return 'onceover:task:' .. t .. ':stages' end
 local function task_deliveries_key(t) return 'onceover:task:' .. t .. ':deliveries' end
 local function queue_key(q) return 'onceover:queue:' .. q end
 local function held_key(q) return 'onceover:held:' .. q end
+local function watch_key(t, n) return 'onceover:watch:' .. t .. ':' .. n end
+local WATCHES = 'onceover:watches'
 local function delivery_key(id) return 'onceover:delivery:' .. id end
 local function projection_key(t, n) return t .. ':node:' .. n end
 local function older_key(t, n) return t .. ':' .. string.gsub(n, '%.', ':', 1) end
@@ -332,6 +334,27 @@ local function deliver_run(t, n, r, state, output, error, duration_ms)
   end
   for _, field in ipairs(gone) do r[field] = nil end
   if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
+end
+
+-- Callbacks that wait for a stage which somebody else runs are kept by URL in `watch_key`, for they have no run of ours.
+local function forget_watched(t, n)
+  call('ZREM', WATCHES, queue_member(t, n))
+  return call('DEL', watch_key(t, n))
+end
+
+-- One delivery for each, told how the stage ended. Answers the id of one, if any, and their number.
+local function deliver_watched(t, n, r, state, output, error, duration_ms)
+  local waiting = call('HGETALL', watch_key(t, n))
+  local stage = '{' .. stage_body(r, state, output, error, duration_ms) .. '}'
+  local id
+  for i = 1, #waiting, 2 do
+    -- The time tells it from one about an earlier end.
+    id = delivery_id('foreign-' .. int(NOW), t .. '|' .. n .. '|' .. waiting[i])
+    put_delivery(id, waiting[i], waiting[i + 1], t, n, '', TASK_STATUS[state],
+      '{"reuse_hit":true,"task_name":"' .. n .. '","state":"pending"}', stage)
+  end
+  forget_watched(t, n)
+  return id, #waiting / 2
 end
 
 -- Ends the run the record speaks of. `outcome` is SUCCESS, FAILED or CANCELLED; for the last two a success

@@ -79,6 +79,13 @@ else
   fields.run_callback_status = false
   fields.run_callback_id = false
 end
+-- Who waited for somebody else's run, which is lost or failed unseen, waits for this one now.
+local waiting = call('HGETALL', watch_key(t, n))
+for i = 1, #waiting, 2 do
+  local field = 'cb:' .. waiting[i]
+  fields[field] = fields[field] or ('joined ' .. waiting[i + 1])
+end
+if #waiting > 0 then forget_watched(t, n) end
 change(t, n, r, fields)
 call('PERSIST', stage_key(t, n))
 index_stage(t, n, int(order))

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement.
+# ONCEOVER_SOAK is the share of a whole soak (1, the default: at most 40 minutes; 0.2: at most 8).
+set -eu
+export ONCEOVER_SOAK="${ONCEOVER_SOAK:-1}"
+ONCEOVER_SOAK_REPORT="$PWD/${CARGO_TARGET_DIR:-target}/soak.tsv"
+export ONCEOVER_SOAK_REPORT
+: >"$ONCEOVER_SOAK_REPORT"
+
+ended=0
+if cargo nextest --version >/dev/null 2>&1; then
+	cargo nextest run --locked --profile soak -p onceover-tests -E 'test(/^faults::/)' || ended=$?
+else
+	cargo test --locked -p onceover-tests --test it -- --test-threads 1 faults:: || ended=$?
+fi
+
+echo
+sort -n "$ONCEOVER_SOAK_REPORT" | awk -F '\t' '
+	BEGIN { printf "%4s  %-82s %9s %6s %8s %10s %7s\n", "req", "what", "N of", "asked", "checks", "violations", "seconds" }
+	{ printf "%4s  %-82s %9s %6s %8s %10s %7s\n", $1, $2, $4, $3, $5, $6, $7; n += $6 }
+	END { printf "%d violations in %d tests\n", n, NR; exit n > 0 }
+' || ended=1
+exit "$ended"

@@ -1,0 +1,351 @@
+//! What is decided while requests and replies are lost: 1, 2, 6, 10, 11.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use onceover_common::{
+    StageState,
+    wire::{ReuseMode, SubmitRequest, SubmitResponse},
+};
+use onceover_tests::{
+    Daemon, Proxy, RedisServer, Tally,
+    callbacks::Receiver,
+    daemon::{request, task_id},
+    eventually,
+    proxy::Fault,
+    until_equal,
+};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+
+use super::{ECHO, QUICK, TOLD, begun, builder, ended, succeeded};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req1_identical_submits_through_two_daemons_run_once() {
+    let server = RedisServer::start(&[]).await;
+    let daemons = [
+        builder().redis(&server.url(0)).start().await,
+        builder().redis(&server.url(0)).start().await,
+    ];
+    let mut tally = Tally::new(1, "identical submits through two daemons: one run", 5, 10_000);
+    while let Some(round) = tally.next_round() {
+        // Now and then a crowd.
+        let crowd = if round % 500 == 100 { 1000 } else { 20 };
+        let task = format!("t{round}");
+        let body = request(&task, QUICK, json!({"trace": task}), None, ReuseMode::Auto);
+        let answers = join_all((0..crowd).map(|n| daemons[n % 2].client.submit(&body))).await;
+        let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        tally.check(refused.is_empty(), || format!("refused: {refused:?}"));
+        let stage = ended(&daemons[0], &task, QUICK).await;
+        let answers: Vec<_> = answers.into_iter().flatten().map(|answer| answer.reuse_info).collect();
+        let started = answers.iter().filter(|answer| !answer.reuse_hit).count();
+        tally.check(started == 1, || format!("{started} started a run"));
+        // Who came after its end is answered from the result.
+        let other = answers
+            .iter()
+            .find(|answer| answer.source.is_none() && answer.run_id != stage.run_id);
+        tally.check(other.is_none(), || {
+            format!("another run: {other:?}, not {:?}", stage.run_id)
+        });
+        let traces = daemons[0].traces(&task) + daemons[1].traces(&task);
+        tally.check(traces == 1 && succeeded(&stage), || {
+            format!("{traces} executions, {stage:?}")
+        });
+    }
+    tally.finish();
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault::Error("LOADING Redis is loading the dataset in memory"),
+    Fault::Error("READONLY You can't write against a read only replica."),
+    Fault::Error("ERR max number of clients reached"),
+    Fault::LoseRequest,
+    Fault::LoseReply,
+];
+
+/// Repeats a request until it is answered with something else than 503; answers the statuses.
+async fn repeated(daemon: &Daemon, method: &str, path: &str, body: Option<&Value>) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    loop {
+        let answer = daemon.call(method, path, body).await;
+        statuses.push(answer.status);
+        if answer.status != 503 || statuses.len() == 100 {
+            return statuses;
+        }
+    }
+}
+
+/// Repeats a submit until it is decided; what was refused with something else than 503 beside it.
+async fn accepted(daemon: &Daemon, body: &SubmitRequest) -> (SubmitResponse, Vec<String>) {
+    let mut wrong = Vec::new();
+    for _ in 0..100 {
+        match daemon.client.submit(body).await {
+            Ok(answer) => return (answer, wrong),
+            Err(error) if error.status() == Some(503) => {}
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    panic!("never decided: {wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req2_every_command_meets_every_fault_and_nothing_runs_twice() {
+    let server = RedisServer::start(&[]).await;
+    let proxy = Proxy::unix(&server.url(0)).await;
+    let daemon = builder().redis(proxy.url()).config("[slots]\nio = 4").start().await;
+    let mut tally = Tally::new(2, "grid of six commands and five faults: no second run", 1, 40);
+    while let Some(round) = tally.next_round() {
+        for (at, fault) in FAULTS.into_iter().enumerate() {
+            for command in ["submit", "claim", "beat", "finish", "cancel", "delete"] {
+                let task = format!("{command}-{at}-{round}");
+                let before = proxy.struck();
+                let struck = || async { (proxy.struck() > before).then_some(()) };
+                let arm = || proxy.fail_next(command, fault);
+                match command {
+                    "submit" | "claim" => {
+                        arm();
+                        let body = request(&task, QUICK, json!({"trace": task}), None, ReuseMode::Auto);
+                        let (first, wrong) = accepted(&daemon, &body).await;
+                        tally.check(wrong.is_empty(), || format!("{task}, {fault:?}: {wrong:?}"));
+                        eventually("the fault", struck).await;
+                        let (second, _) = accepted(&daemon, &body).await;
+                        let stage = ended(&daemon, &task, QUICK).await;
+                        let runs = |answer: &SubmitResponse| {
+                            answer.reuse_info.source.is_some() || answer.reuse_info.run_id == stage.run_id
+                        };
+                        tally.check(runs(&first) && runs(&second), || {
+                            format!("{task}, {fault:?}: {first:?}, {second:?}, {stage:?}")
+                        });
+                        let traces = daemon.traces(&task);
+                        tally.check(traces == 1 && succeeded(&stage), || {
+                            format!("{task}, {fault:?}: {traces} executions")
+                        });
+                    }
+                    "beat" | "finish" => {
+                        let run = begun(&daemon, &task).await;
+                        arm();
+                        if command == "beat" {
+                            eventually("the fault", struck).await;
+                        }
+                        daemon.tell(&run, &json!({"output": {"value": 1}}));
+                        let stage = ended(&daemon, &task, TOLD).await;
+                        eventually("the fault", struck).await;
+                        let (traces, link) = (
+                            daemon.traces(&run),
+                            daemon.data.join(format!("share/workflows/{task}/nodes/{TOLD}")),
+                        );
+                        tally.check(
+                            succeeded(&stage)
+                                && stage.attempt == 1
+                                && traces == 1
+                                && stage.run_id.is_some_and(|id| id.as_str() == run),
+                            || {
+                                format!(
+                                    "{task}, {fault:?}: {traces} executions, attempt {}, {}",
+                                    stage.attempt, stage.status
+                                )
+                            },
+                        );
+                        let linked = tokio::time::timeout(
+                            Duration::from_secs(3),
+                            eventually("the link", || async { link.exists().then_some(()) }),
+                        )
+                        .await;
+                        tally.check(linked.is_ok(), || format!("{task}, {fault:?}: no link to the result"));
+                    }
+                    "cancel" => {
+                        let run = begun(&daemon, &task).await;
+                        arm();
+                        let statuses = repeated(&daemon, "DELETE", &format!("/v1/tasks/{task}"), None).await;
+                        eventually("the fault", struck).await;
+                        tally.check(matches!(statuses.last(), Some(200 | 400)), || {
+                            format!("{task}, {fault:?}: {statuses:?}")
+                        });
+                        let stage = ended(&daemon, &task, TOLD).await;
+                        tally.check(stage.status == StageState::Cancelled, || {
+                            format!("{task}, {fault:?}: {}", stage.status)
+                        });
+                        until_equal("processes", false, || async {
+                            daemon.marked().iter().any(|(_, mark)| mark.starts_with(&run))
+                        })
+                        .await;
+                    }
+                    _ => {
+                        daemon.done(&task, "test.file", json!({"trace": task})).await;
+                        arm();
+                        let body = json!({});
+                        let statuses =
+                            repeated(&daemon, "POST", &format!("/v1/tasks/{task}/delete"), Some(&body)).await;
+                        tally.check(matches!(statuses.last(), Some(200 | 404)), || {
+                            format!("{task}, {fault:?}: {statuses:?}")
+                        });
+                        // As its user would, who does not know what became of the first.
+                        let again = repeated(&daemon, "POST", &format!("/v1/tasks/{task}/delete"), Some(&body)).await;
+                        tally.check(matches!(again.last(), Some(200 | 404)), || {
+                            format!("{task}, {fault:?}: {again:?}")
+                        });
+                        let mut redis = daemon.redis().await;
+                        let left: Vec<String> = redis.keys(format!("*{task}*")).await.expect("Redis answers");
+                        let folder = daemon.data.join("share/workflows").join(&task);
+                        tally.check(left.is_empty() && !folder.exists(), || {
+                            format!("{task}, {fault:?}: {left:?} left, folder: {}", folder.exists())
+                        });
+                    }
+                }
+                proxy.fail_no_more();
+            }
+        }
+        daemon.idle().await;
+    }
+    tally.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req6_whoever_asks_last_gets_the_result() {
+    let server = RedisServer::start(&[]).await;
+    let allow = "[callbacks]\nallow = ['127.0.0.0/8']\nschedule = ['0s', '100ms', '100ms']\ntimeout = '2s'";
+    let daemons = [
+        builder().redis(&server.url(0)).config(allow).start().await,
+        builder().redis(&server.url(0)).config(allow).start().await,
+    ];
+    let receiver = Receiver::start().await;
+    let mut tally = Tally::new(6, "random interleavings of requests and the end: all are told", 8, 1000);
+    while let Some(round) = tally.next_round() {
+        let task = format!("t{round}");
+        let asked = fastrand::usize(2..6);
+        let input = json!({"trace": task});
+        let daemon = |n: usize| &daemons[(n + round) % 2];
+        let ask = async |n: usize| {
+            for _ in 0..fastrand::usize(0..20) {
+                tokio::task::yield_now().await;
+            }
+            let url = Some(receiver.url(&format!("/{round}/{n}")));
+            daemon(n)
+                .try_submit(&task, QUICK, input.clone(), url, ReuseMode::Auto)
+                .await
+        };
+        // Some while it begins, some while it runs, some around its end.
+        let first = ask(0).await;
+        let answers = join_all((1..asked).map(ask)).await;
+        let refused: Vec<_> = [first].into_iter().chain(answers).filter_map(Result::err).collect();
+        tally.check(refused.is_empty(), || format!("{refused:?}"));
+        let stage = ended(daemon(0), &task, QUICK).await;
+        let about = |n: usize| format!("/{round}/{n}");
+        let start = std::time::Instant::now();
+        let missing = loop {
+            let received = receiver.received();
+            let told = |n: &usize| {
+                received.iter().any(|one| {
+                    one.path == about(*n) && one.body["result"]["status"] == stage.status.as_str()
+                        || one.path == about(*n) && one.body["status"] == "completed"
+                })
+            };
+            let missing: Vec<_> = (0..asked).filter(|n| !told(n)).collect();
+            if missing.is_empty() || start.elapsed() > Duration::from_secs(10) {
+                break missing;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        tally.check(missing.is_empty(), || format!("not told: {missing:?} of {asked}"));
+    }
+    tally.finish();
+}
+
+#[tokio::test]
+async fn req10_other_input_is_treated_as_the_policy_says() {
+    let daemon = builder().config("[slots]\nio = 4").start().await;
+    let input = json!({"a": 1, "b": {"c": ["x", "y"]}, "d": "text"});
+    // What is sent next, and whether that is other input.
+    let kinds = [
+        (input.clone(), false),
+        (json!({"d": "text", "b": {"c": ["x", "y"]}, "a": 1.0}), false),
+        (json!({"a": 1, "b": {"c": ["x", "y"]}, "d": "text", "e": null}), false),
+        (json!({"a": 2, "b": {"c": ["x", "y"]}, "d": "text"}), true),
+        (json!({"a": "1", "b": {"c": ["x", "y"]}, "d": "text"}), true),
+        (json!({"a": 1, "b": {"c": ["y", "x"]}, "d": "text"}), true),
+        (json!({"a": 1, "b": {"c": ["x"]}, "d": "text"}), true),
+        (json!({"a": 1, "b": {"c": ["x", "y"]}}), true),
+        (json!({"a": 1, "b": {"c": ["x", "y"]}, "d": "text", "e": 1}), true),
+        (json!({"a": 1, "b": {"c": ["x", "y"], "f": null}, "d": "text"}), true),
+        (json!({"a": 1, "b": {"c": ["x", "y"]}, "d": "Text"}), true),
+    ];
+    let mut tally = Tally::new(10, "three policies and eleven kinds of change", 1, 60);
+    while let Some(round) = tally.next_round() {
+        for (node, policy) in [(ECHO, "auto"), ("test.strict", "strict"), ("test.refuse", "refuse")] {
+            for (kind, (next, other)) in kinds.iter().enumerate() {
+                let task = format!("{policy}-{kind}-{round}");
+                let body = json!({"task_name": node, "task_id": task, "input_data": input});
+                assert!(daemon.post("/v1/tasks", body).await.status < 300);
+                ended(&daemon, &task, node).await;
+                let body = json!({"task_name": node, "task_id": task, "input_data": next});
+                let answer = daemon.post("/v1/tasks", body).await;
+                let info = answer.json()["reuse_info"].clone();
+                let holds = match (policy, other) {
+                    ("auto", _) => info["reuse_hit"] == true && info["input_changed"] == *other,
+                    (_, false) => info["reuse_hit"] == true && info["input_changed"] == false,
+                    ("strict", _) => info["reuse_hit"] == false && info["reason"] == "input_changed",
+                    _ => answer.status == 409,
+                };
+                tally.check(holds, || format!("{policy}: {next}: {answer:?}"));
+            }
+        }
+    }
+    daemon.idle().await;
+    tally.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req11_a_forced_rerun_leaves_no_moment_without_an_output() {
+    let daemon = builder().start().await;
+    daemon.done("t", ECHO, json!({"value": 0})).await;
+    let mut redis = daemon.redis().await;
+    let mut tally = Tally::new(11, "forced reruns, polled: an output is readable throughout", 6, 1000);
+    let mut stands = 0;
+    while let Some(round) = tally.next_round() {
+        let fails = round % 3 == 1;
+        // Empty output fails nothing, so a failure is made by an output that is none.
+        let value = round + 1;
+        let input = if fails {
+            json!({"output": "none"})
+        } else {
+            json!({"value": value})
+        };
+        let answer = daemon
+            .try_submit("t", ECHO, input, None, ReuseMode::Never)
+            .await
+            .expect("accepted");
+        let run = answer.reuse_info.run_id.expect("a run");
+        let mut polls = 0;
+        loop {
+            let stage = daemon.stage("t", ECHO).await.expect("the stage is there");
+            let output: Value = serde_json::from_str(stage.output.get()).expect("JSON");
+            let public: Option<String> = redis.get("t:node:test.echo").await.expect("Redis answers");
+            let public: Value = serde_json::from_str(&public.unwrap_or_default()).unwrap_or_default();
+            for shown in [&output, &public["stages"][ECHO]["output"]] {
+                let good = shown["value"] == stands || (!fails && shown["value"] == value);
+                tally.check(good, || format!("poll {polls}: {shown}, {stage:?}"));
+            }
+            polls += 1;
+            let over = stage.run_id.as_ref() == Some(&run) && !stage.status.in_flight();
+            if over
+                || stage
+                    .last_attempt
+                    .as_ref()
+                    .is_some_and(|last| last.run_id.as_ref() == Some(&run))
+            {
+                break;
+            }
+            assert!(polls < 10_000, "{stage:?}");
+        }
+        if !fails {
+            stands = value;
+        }
+        let stage = daemon.stage("t", ECHO).await.expect("the stage is there");
+        let output: Value = serde_json::from_str(stage.output.get()).expect("JSON");
+        tally.check(succeeded(&stage) && output["value"] == stands, || {
+            format!("after: {stage:?}")
+        });
+    }
+    let _ = daemon.client.delete(&task_id("t"), true).await;
+    tally.finish();
+}

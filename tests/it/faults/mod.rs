@@ -1,0 +1,42 @@
+//! Requirements that need faults: each test is short here and long in `make soak`, which prints how often it looked and
+//! how often a requirement was violated.
+
+use onceover_common::{StageState, wire::StageView};
+use onceover_tests::{Daemon, DaemonBuilder, eventually, until_equal};
+
+mod decisions;
+mod events;
+mod outages;
+mod processes;
+
+const ECHO: &str = "test.echo";
+const QUICK: &str = "test.quick";
+const TOLD: &str = "test.told";
+
+/// Short leases, so that several pass while a test looks.
+const LEASES: &str = "[runs]\nlease = '500ms'\nheartbeat = '100ms'\ngrace = '200ms'";
+
+fn builder() -> DaemonBuilder {
+    Daemon::builder().config(LEASES)
+}
+
+/// Submits a run of `test.told`, waits until it has begun, and answers its id.
+async fn begun(daemon: &Daemon, task: &str) -> String {
+    let answer = daemon.submit(task, TOLD, serde_json::json!({})).await;
+    let run = answer.reuse_info.run_id.expect("a run").to_string();
+    until_equal("begun", 1, || async { daemon.traces(&run) }).await;
+    run
+}
+
+/// Waits until the daemon answers that the stage has ended, through outages too.
+async fn ended(daemon: &Daemon, task: &str, node: &str) -> StageView {
+    eventually(&format!("the end of {node} of {task}"), || async {
+        let stage = daemon.stage(task, node).await?;
+        (!stage.status.in_flight()).then_some(stage)
+    })
+    .await
+}
+
+fn succeeded(stage: &StageView) -> bool {
+    stage.status == StageState::Success
+}
