@@ -377,7 +377,11 @@ async fn c5_a_name_that_leads_to_this_machine_is_refused_when_connecting() {
     .await;
     assert!(receiver.received().is_empty());
     if (host.as_str(), 80).to_socket_addrs().is_ok() {
-        assert!(daemon.logged().contains("callbacks.allow"), "it says how to allow it");
+        // It is logged after it is recorded.
+        eventually("a log line that says how to allow it", || async {
+            daemon.logged().contains("callbacks.allow").then_some(())
+        })
+        .await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Of one test in a whole soak.
-const LONGEST: Duration = Duration::from_secs(150);
+const LONGEST: Duration = Duration::from_secs(140);
 
 /// Counts rounds and violations of one requirement.
 pub struct Tally {

@@ -1,16 +1,20 @@
-//! What is decided while requests and replies are lost: 1, 2, 6, 10, 11.
+//! What is decided, also while requests and replies are lost: 1, 2, 6, 8 to 11.
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::future::join_all;
 use onceover_common::{
     StageState,
-    wire::{ReuseMode, SubmitRequest, SubmitResponse},
+    wire::{ReuseDecision, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use onceover_tests::{
     Daemon, Proxy, RedisServer, Tally,
     callbacks::Receiver,
-    daemon::{request, task_id},
+    daemon::{node_name, request, task_id},
     eventually,
     proxy::Fault,
     until_equal,
@@ -54,6 +58,8 @@ async fn req1_identical_submits_through_two_daemons_run_once() {
     }
     tally.finish();
 }
+
+const FILE: &str = "test.file";
 
 const FAULTS: [Fault; 5] = [
     Fault::Error("LOADING Redis is loading the dataset in memory"),
@@ -347,5 +353,145 @@ async fn req11_a_forced_rerun_leaves_no_moment_without_an_output() {
         });
     }
     let _ = daemon.client.delete(&task_id("t"), true).await;
+    tally.finish();
+}
+
+/// What a Python worker would have written.
+async fn foreign(daemon: &Daemon, task: &str, status: &str, seconds_ago: u64) {
+    let stage =
+        json!({"status": status, "input_params": {"value": 1}, "output": {"value": 1}, "error": null, "duration": 1.0});
+    let json = json!({"workflow_id": task, "stages": {ECHO: stage}}).to_string();
+    let mut redis = daemon.redis().await;
+    let key = format!("{task}:node:{ECHO}");
+    let _: () = redis
+        .set_ex(key, json, 86_400 - seconds_ago)
+        .await
+        .expect("Redis answers");
+}
+
+/// The file of a result of `test.file`.
+async fn file_of(daemon: &Daemon, task: &str) -> PathBuf {
+    let stage = daemon.stage(task, FILE).await.expect("the stage is there");
+    let output: Value = serde_json::from_str(stage.output.get()).expect("JSON");
+    output["file"].as_str().expect("a path").into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req8_the_explanation_is_the_decision_and_changes_nothing() {
+    let daemon = builder().config("[slots]\nio = 2\ncpu = 2").start().await;
+    let mut tally = Tally::new(
+        8,
+        "random states: the explanation is the decision and changes nothing",
+        24,
+        10_000,
+    );
+    while let Some(round) = tally.next_round() {
+        let task = format!("t{round}");
+        let state = round % 12;
+        let (node, input) = match state {
+            2 => ("test.fail", json!({})),
+            3 | 7 => (TOLD, json!({})),
+            4 => (ECHO, json!({"output": {}})),
+            5 | 6 => (FILE, json!({"text": "some"})),
+            11 => ("test.refuse", json!({"value": 1})),
+            _ => (ECHO, json!({"value": 1})),
+        };
+        match state {
+            0 => {}
+            8 => foreign(&daemon, &task, "SUCCESS", 10).await,
+            9 => foreign(&daemon, &task, "IN_PROGRESS", 10).await,
+            10 => foreign(&daemon, &task, "IN_PROGRESS", 7300).await,
+            _ => {
+                daemon.submit(&task, node, input.clone()).await;
+                if state == 3 {
+                    daemon.client.cancel(&task_id(&task)).await.expect("it is in flight");
+                }
+                if state != 7 {
+                    ended(&daemon, &task, node).await;
+                    daemon.idle().await;
+                }
+            }
+        }
+        match state {
+            5 => fs::remove_file(file_of(&daemon, &task).await).expect("it is there"),
+            6 => fs::write(file_of(&daemon, &task).await, "other words").expect("it is there"),
+            _ => {}
+        }
+        let mode = [ReuseMode::Auto, ReuseMode::Strict, ReuseMode::Never][fastrand::usize(..3)];
+        let before = daemon.content().await;
+        let explained = daemon
+            .client
+            .explain(&task_id(&task), &node_name(node), Some(mode))
+            .await;
+        let explained = explained.expect("an explanation");
+        // A run in flight tells that it lives.
+        tally.check(state == 7 || daemon.content().await == before, || {
+            format!("state {state} was changed")
+        });
+        let answer = daemon
+            .try_submit(&task, node, input, None, mode)
+            .await
+            .expect("decided");
+        let info = answer.reuse_info;
+        let decided = match (info.reason.as_deref(), info.state.as_deref()) {
+            (Some(reason), _) => (ReuseDecision::Run, reason),
+            (None, Some(_)) => (ReuseDecision::Join, "in_flight"),
+            (None, None) => (ReuseDecision::Hit, "hit"),
+        };
+        tally.check((explained.decision, explained.reason.as_str()) == decided, || {
+            format!("state {state}, {mode:?}: {explained:?}, and was decided {decided:?}")
+        });
+        daemon.client.delete(&task_id(&task), true).await.expect("deleted");
+    }
+    tally.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req9_a_result_whose_files_are_not_what_they_were_is_no_hit() {
+    let daemon = builder().config("[slots]\nio = 2").start().await;
+    let mut tally = Tally::new(9, "nine ways to lose a file of a result: none is a hit", 9, 900);
+    while let Some(round) = tally.next_round() {
+        let task = format!("t{round}");
+        if round % 9 == 8 {
+            daemon
+                .submit(&task, "test.fields", json!({"output": {"other": 1}}))
+                .await;
+            let stage = ended(&daemon, &task, "test.fields").await;
+            tally.check(stage.status == StageState::Failed, || {
+                format!("without its output: {stage:?}")
+            });
+            continue;
+        }
+        daemon.done(&task, FILE, json!({"text": "some words"})).await;
+        let file = file_of(&daemon, &task).await;
+        let hit = daemon
+            .submit(&task, FILE, json!({"text": "some words"}))
+            .await
+            .reuse_info;
+        tally.check(hit.reuse_hit, || format!("untouched: {hit:?}"));
+        let folder = file.parent().expect("a folder");
+        let later = SystemTime::now() + Duration::from_secs(1 + round as u64);
+        match round % 9 {
+            0 => fs::remove_file(&file),
+            1 => fs::write(&file, ""),
+            2 => fs::write(&file, "some words and more"),
+            3 => fs::remove_file(&file).and_then(|()| fs::write(&file, "same words")),
+            4 => fs::File::options()
+                .append(true)
+                .open(&file)
+                .and_then(|file| file.set_modified(later)),
+            5 => fs::remove_file(&file).and_then(|()| fs::create_dir(&file)),
+            6 => fs::remove_file(&file).and_then(|()| std::os::unix::fs::symlink("/nowhere/at/all", &file)),
+            _ => fs::remove_dir_all(folder),
+        }
+        .expect("the file can be changed");
+        let answer = daemon
+            .submit(&task, FILE, json!({"text": "some words"}))
+            .await
+            .reuse_info;
+        let known = matches!(answer.reason.as_deref(), Some("artifact_missing" | "artifact_changed"));
+        tally.check(!answer.reuse_hit && known, || format!("way {}: {answer:?}", round % 9));
+    }
+    daemon.idle().await;
     tally.finish();
 }

@@ -113,7 +113,7 @@ async fn make(daemon: &Daemon, task: &str, url: &str) {
 async fn req28_random_deletes_leave_no_key_and_no_file() {
     let callbacks = "[callbacks]\nallow = ['127.0.0.0/8']\nschedule = ['0s', '5m']\ntimeout = '1s'";
     let daemon = Daemon::builder()
-        .config(&format!("{LEASES}\n{callbacks}\n[slots]\nio = 3\ncpu = 2"))
+        .config(&format!("{LEASES}\n{callbacks}\n[slots]\nio = 40\ncpu = 2"))
         .start()
         .await;
     let mut tally = Tally::new(28, "random deletes of ten tasks: no key, no file, no process", 2, 100);
