@@ -9,13 +9,14 @@ demo: deps ## Run real media work on a sample clip, twice, and watch the second 
 	cargo build --locked --workspace
 	@assets/demo.sh
 
-test: deps ## Build everything and run all tests
+test: deps ## Build everything, run all tests, hold the API against its description
 	cargo build --locked --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace; \
 	else \
 		cargo test --locked --workspace; \
 	fi
+	@tests/openapi/check.sh
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh
