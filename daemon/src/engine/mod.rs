@@ -10,11 +10,7 @@ mod request;
 mod submit;
 pub mod view;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use onceover_common::{
     FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
@@ -162,10 +158,4 @@ fn is_callback_id(text: &str) -> bool {
 
 fn shortened(id: &str) -> String {
     id.chars().take(CALLBACK_ID_MAX).collect()
-}
-
-/// Removes a folder that must lie below `root`, without following links. Blocks.
-fn remove_below(root: &Path, folder: &Path) -> std::io::Result<()> {
-    debug_assert!(folder.starts_with(root) && folder != root);
-    std::fs::remove_dir_all(folder)
 }

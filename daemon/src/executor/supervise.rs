@@ -21,7 +21,7 @@ use super::{
     builtin::BuiltinRunner,
     command::CommandRunner,
     log::RunLog,
-    run::{Object, Progress, ProgressSink, RunContext, RunError, Runner},
+    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError, Runner},
 };
 use crate::{
     catalog::resolve_input,
@@ -373,6 +373,7 @@ impl Inner {
                 stages,
                 dir,
                 roots: Arc::clone(&inner.engine.roots),
+                opened: OpenedInputs::default(),
                 progress,
                 log,
                 cancel,
