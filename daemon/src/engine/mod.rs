@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     callbacks::guard::Guard,
+    executor::download::Downloads,
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
@@ -64,6 +65,7 @@ pub struct Engine {
     pub catalog: Arc<Catalog>,
     pub roots: Arc<Roots>,
     pub guard: Arc<Guard>,
+    pub downloads: Arc<Downloads>,
     pub hub: Hub,
     /// Resource classes.
     pub queues: Arc<[String]>,

@@ -365,7 +365,7 @@ impl Inner {
             let stages = inner.earlier_outputs(&fence).await?;
             let input: Object = serde_json::from_str(&input)
                 .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-            let context = RunContext {
+            let mut context = RunContext {
                 task_id: fence.task.clone(),
                 run_id: fence.run.clone(),
                 attempt: fence.attempt,
@@ -384,6 +384,7 @@ impl Inner {
                 "{} under task {}, run {} attempt {}",
                 fence.node, fence.task, fence.run, fence.attempt
             ));
+            let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
             let output = match &context.node.runner {
                 RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
                 RunnerSpec::Command(_) => {
@@ -410,6 +411,9 @@ impl Inner {
             let reusable = context.node.output_is_reusable(&output);
             let value = Value::Object(output);
             let text = value.to_string();
+            if let Some(downloaded) = &mut downloaded {
+                downloaded.keep_if_named_in(&text);
+            }
             let dir = context.dir.clone();
             let hashed = inner.options.verify == Verify::Hash;
             let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))

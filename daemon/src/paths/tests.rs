@@ -121,3 +121,91 @@ fn roots_must_exist_and_not_be_everything() {
     assert!(new(&disk.path("share"), &disk.path("media/a.mp4")).is_err());
     assert!(new(&disk.path("share"), "/").is_err());
 }
+
+/// Swaps two entries of a folder again and again while `look` runs.
+fn while_swapping(one: &str, other: &str, look: impl FnOnce()) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        look();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn req25_a_link_swapped_while_a_file_is_opened_leads_nowhere() {
+    let disk = disk();
+    fs::create_dir(disk.path("media/folder")).unwrap();
+    fs::write(disk.path("media/folder/a.mp4"), "inside").unwrap();
+    fs::write(disk.path("outside/a.mp4"), "secret").unwrap();
+    symlink(disk.path("outside"), disk.path("media/link")).unwrap();
+    let (mut opened, mut refused) = (0, 0);
+    while_swapping(&disk.path("media/folder"), &disk.path("media/link"), || {
+        while opened < 300 || refused < 300 {
+            match disk.roots.open_file(&disk.path("media/folder/a.mp4")) {
+                Ok(file) => {
+                    assert_eq!(file.read().unwrap(), b"inside");
+                    opened += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    });
+}
+
+#[test]
+fn req25_what_was_put_in_the_place_of_an_input_is_noticed() {
+    let disk = disk();
+    let path = disk.path("media/a.mp4");
+    let file = disk.roots.open_file(&path).unwrap();
+    assert!(file.is_in_place());
+    fs::rename(&path, disk.path("media/moved")).unwrap();
+    assert!(!file.is_in_place());
+    symlink(disk.path("media/moved"), &path).unwrap();
+    assert!(!file.is_in_place(), "a link to the same file");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "x").unwrap();
+    assert!(!file.is_in_place());
+    assert_eq!(file.read().unwrap(), b"x");
+}
+
+#[test]
+fn req25_a_link_swapped_while_a_task_is_removed_is_not_followed() {
+    let disk = disk();
+    for index in 0..200 {
+        fs::write(disk.path(&format!("outside/{index}")), "kept").unwrap();
+    }
+    for _ in 0..20 {
+        for folder in 0..20 {
+            let folder = disk.path(&format!("share/t1/{folder}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(format!("{folder}/file"), "x").unwrap();
+        }
+        fs::create_dir(disk.path("share/t1/swapped")).unwrap();
+        fs::create_dir_all(disk.path("share/swap")).unwrap();
+        symlink(disk.path("outside"), disk.path("share/swap/link")).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use rustix::fs::{CWD, RenameFlags, renameat_with};
+                let (one, other) = (disk.path("share/t1/swapped"), disk.path("share/swap/link"));
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Until it is gone.
+                    let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                }
+            });
+            // It may fail, as whoever removes what others change has to try again.
+            while disk.dir.path().join("share/t1").exists() {
+                let _ = remove_folder(&disk.dir.path().join("share"), "t1");
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        fs::remove_dir_all(disk.path("share/swap")).unwrap();
+    }
+    assert_eq!(fs::read_dir(disk.path("outside")).unwrap().count(), 201);
+}
