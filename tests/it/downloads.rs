@@ -66,7 +66,7 @@ async fn start(timeout: &str) -> Daemon {
 #[tokio::test]
 async fn req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits() {
     let trap = Trap::set().await;
-    let daemon = start("2s").await;
+    let daemon = start("3s").await;
     let clip = daemon.dir().join("clip.mp4");
     media::clip(&clip, 1);
     let url = serve(fs::read(clip).unwrap(), trap.port()).await;

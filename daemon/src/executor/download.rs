@@ -169,7 +169,8 @@ impl Downloads {
             let response = self
                 .client
                 .get(url.clone())
-                .timeout(self.timeout)
+                // Longer than the limit of the whole download, which is kept by who asks, and not the client's own.
+                .timeout(self.timeout * 2)
                 .send()
                 .await
                 .map_err(|error| {
