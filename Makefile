@@ -9,13 +9,14 @@ demo: deps ## Run real media work on a sample clip, twice, and watch the second 
 	cargo build --locked --workspace
 	@assets/demo.sh
 
-test: deps ## Build everything and run all tests
+test: deps ## Build everything, run all tests, hold the API against its description
 	cargo build --locked --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace; \
 	else \
 		cargo test --locked --workspace; \
 	fi
+	@tests/openapi/check.sh
 
 bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
 	@assets/install-deps.sh bench

@@ -16,8 +16,10 @@ need redis-server valkey-server redis-server
 need ffmpeg ffmpeg
 need ffmpeg ffprobe
 need espeak-ng espeak-ng
-# The tests' own nodes are Python programs.
+# Test nodes are Python; the check of the API against its description is a Python program with a folder of its own.
 need python3 python3
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
+need curl curl
 # TLS libraries (C, built once) want a compiler; linking wants one too.
 need gcc cc
 if [ "${1:-}" = bench ]; then need wrk wrk; fi
@@ -37,8 +39,8 @@ if ! command -v apt-get >/dev/null; then
     {
         echo "Missing here (by their Debian names): ${missing[*]}"
         echo "Install them with this system's packages, for example"
-        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc"
-        echo "  brew install redis ffmpeg espeak-ng font-dejavu"
+        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc python3 curl"
+        echo "  brew install redis ffmpeg espeak-ng font-dejavu python curl"
     } >&2
     exit 1
 fi

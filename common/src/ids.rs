@@ -18,11 +18,11 @@ fn is_id_char(c: char) -> bool {
 }
 
 macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, schema($($schema:tt)*)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
         #[serde(transparent)]
-        #[schema(value_type = String)]
+        #[schema(value_type = String, $($schema)*)]
         pub struct $name(String);
 
         impl $name {
@@ -67,16 +67,16 @@ macro_rules! id_type {
 
 id_type! {
     /// One task: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, no `..`, not a reserved word.
-    TaskId
+    TaskId, schema(pattern = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", max_length = 128, example = "lecture-07")
 }
 id_type! {
     /// One node, `<service>.<method>`: both parts `[A-Za-z0-9_-]+`, exactly one dot. Whether the
     /// catalog has such a node is the catalog's question.
-    NodeName
+    NodeName, schema(pattern = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$", example = "ffmpeg.extract_audio")
 }
 id_type! {
     /// One run of a stage (a UUID, version 7, so that ids sort by time).
-    RunId
+    RunId, schema(format = "uuid")
 }
 
 impl TaskId {

@@ -33,15 +33,15 @@ impl ReuseMode {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SubmitRequest {
     /// A node of the catalog.
-    #[schema(example = "ffmpeg.extract_audio")]
+    #[schema(value_type = NodeName)]
     pub task_name: String,
     /// The task the stage belongs to; left out, a new `task-<uuid>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "lecture-07", pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    #[schema(value_type = Option<TaskId>)]
     pub task_id: Option<String>,
     /// http or https URL that gets the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://")]
     pub callback: Option<String>,
     /// The node's parameters.
     #[schema(value_type = Object)]

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::{
     access::{self, Tokens},
     config::Config,
-    serve::{NEEDED, guard, secrets, store_options, whole_catalog},
+    serve::{NEEDED, downloads, guard, secrets, store_options, whole_catalog},
     store::Store,
 };
 
@@ -37,6 +37,7 @@ fn programs(runner: &RunnerSpec) -> Vec<&str> {
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(config)?;
     guard(config)?;
+    downloads(config)?;
     let secrets = secrets(config)?;
     let tokens = Tokens::load(&config.access)?;
     let mut missing = BTreeSet::new();
@@ -74,6 +75,16 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
             "none".to_owned()
         } else {
             config.callbacks.allow.join(", ")
+        }
+    );
+    println!(
+        "inputs       downloads up to {} bytes and {:?}; private addresses allowed: {}",
+        config.inputs.max_bytes,
+        config.inputs.timeout,
+        if config.inputs.allow.is_empty() {
+            "none".to_owned()
+        } else {
+            config.inputs.allow.join(", ")
         }
     );
     println!("nodes        {}", catalog.len());

@@ -27,6 +27,7 @@ pub struct Config {
     pub reuse: ReuseConfig,
     pub retention: RetentionConfig,
     pub callbacks: CallbacksConfig,
+    pub inputs: InputsConfig,
     pub access: AccessConfig,
     /// More nodes, or other settings for shipped ones.
     pub nodes: Vec<NodeSpec>,
@@ -106,6 +107,18 @@ pub struct CallbacksConfig {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct InputsConfig {
+    /// Addresses, networks (CIDR) and host names that inputs may be downloaded from although they are not public.
+    pub allow: Vec<String>,
+    /// Largest download.
+    pub max_bytes: u64,
+    /// Limit of one download.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct AccessConfig {
     /// File of tokens, a line each: `read <token>` or `admin <token>`.
     pub tokens_file: Option<PathBuf>,
@@ -127,6 +140,7 @@ impl Default for Config {
             reuse: ReuseConfig::default(),
             retention: RetentionConfig::default(),
             callbacks: CallbacksConfig::default(),
+            inputs: InputsConfig::default(),
             access: AccessConfig::default(),
             nodes: Vec::new(),
         }
@@ -150,6 +164,16 @@ impl Default for RetentionConfig {
         Self {
             ttl: Duration::from_secs(86_400),
             events: 10_000,
+        }
+    }
+}
+
+impl Default for InputsConfig {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            max_bytes: 20 << 30,
+            timeout: Duration::from_secs(1800),
         }
     }
 }
@@ -269,6 +293,9 @@ impl Config {
                     .into(),
             );
         }
+        if self.inputs.timeout.is_zero() || self.inputs.max_bytes == 0 {
+            return refuse("inputs.timeout and inputs.max_bytes must be above zero".into());
+        }
         if self.callbacks.timeout.is_zero() {
             return refuse("callbacks.timeout must be above zero".into());
         }
@@ -328,6 +355,16 @@ mod tests {
         );
         let error = parse("[access]\ntoken_file = 'x'").unwrap_err();
         assert!(error.contains("line 2") && error.contains("tokens_file"), "{error}");
+        let error = parse("[inputs]\nmax_byte = 5").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("max_bytes"), "{error}");
+        for wrong in [
+            "max_bytes = 0",
+            "max_bytes = '20 GiB'",
+            "timeout = '0s'",
+            "allow = 'nas'",
+        ] {
+            assert!(parse(&format!("[inputs]\n{wrong}")).is_err(), "{wrong}");
+        }
         let error = parse("[access]\nhosts = ['http://box']").unwrap_err();
         assert!(error.contains("access.hosts"), "{error}");
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();

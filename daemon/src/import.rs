@@ -13,7 +13,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
-    serve::{guard, store_options, whole_catalog},
+    serve::{downloads, guard, store_options, whole_catalog},
     store::{Found, Store},
 };
 
@@ -80,6 +80,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         catalog: catalog.into(),
         roots: Roots::new(share, Vec::new())?.into(),
         guard: guard(config)?.into(),
+        downloads: downloads(config)?.into(),
         hub: Hub::default(),
         queues: config.slots().keys().cloned().collect(),
         grace: config.runs.grace,

@@ -19,7 +19,7 @@ use crate::{
     api::{self, AppState, Doors, Shared},
     callbacks::{
         deliver::{self, DeliveryOptions},
-        guard::Guard,
+        guard::{Guard, Purpose},
         sign::{SECRETS_VARIABLE, Secrets},
     },
     catalog,
@@ -27,6 +27,7 @@ use crate::{
     data_dir::DataDir,
     engine::Engine,
     executor::{
+        download::Downloads,
         keeper, process,
         supervise::{Executor, ExecutorOptions},
     },
@@ -72,7 +73,14 @@ pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
 
 /// The guard of callback addresses.
 pub fn guard(config: &Config) -> anyhow::Result<Guard> {
-    Guard::new(&config.callbacks.allow).context("callbacks.allow")
+    Ok(Guard::new(Purpose::Callback, &config.callbacks.allow)?)
+}
+
+/// What fetches inputs that are URLs.
+pub fn downloads(config: &Config) -> anyhow::Result<Downloads> {
+    let guard = Guard::new(Purpose::Input, &config.inputs.allow)?;
+    Downloads::new(guard, config.inputs.max_bytes, config.inputs.timeout)
+        .context("cannot make the HTTP client for downloads")
 }
 
 /// What callbacks are signed with.
@@ -102,6 +110,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
     let guard = guard(&config)?;
+    let downloads = downloads(&config)?;
     let tokens = Tokens::load(&config.access)?;
     access::check(&config.listen, &tokens)?;
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
@@ -159,6 +168,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         catalog: Arc::new(catalog),
         roots: Arc::new(roots),
         guard: Arc::new(guard),
+        downloads: Arc::new(downloads),
         hub: hub.clone(),
         queues: slots.keys().cloned().collect(),
         grace: config.runs.grace,

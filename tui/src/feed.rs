@@ -62,14 +62,8 @@ impl Ended {
     }
 
     fn of(error: &ClientError) -> Self {
-        // 503 with a problem document: the daemon is there, what it needs is not.
-        let missing = if error.status() == Some(503) {
-            Missing::Redis
-        } else {
-            Missing::Daemon
-        };
         Self {
-            missing,
+            missing: Missing::of(error),
             reason: short_reason(error),
         }
     }

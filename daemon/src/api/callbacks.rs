@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
-    Problem, TaskId,
+    CallbackStatus, Problem, TaskId,
     wire::{CallbackDelivery, CallbackPage},
 };
 use serde::Deserialize;
@@ -26,14 +26,17 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ListParams {
-    /// pending, sent or failed.
+    /// Only those that are this.
+    #[param(value_type = CallbackStatus, required = false)]
     state: Option<String>,
     /// Only those of this task.
+    #[param(value_type = TaskId, required = false)]
     task_id: Option<String>,
     /// Callbacks on a page, 1 to 500.
-    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 

@@ -29,6 +29,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct EventParams {
     /// Sequence number of the last event seen, where the header `Last-Event-ID` cannot be sent.
+    #[param(nullable = false)]
     last_event_id: Option<u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use onceover_common::{
-    NodeName, Problem,
+    NodeName, Problem, TaskId,
     wire::{CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitResponse},
 };
 use serde::Deserialize;
@@ -27,13 +27,14 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct CancelParams {
     /// Only this stage.
+    #[param(value_type = NodeName, required = false)]
     task_name: Option<String>,
 }
 
 /// Cancel what is in flight under a task
 ///
 /// Runs that wait are taken from their queue, running ones are ended with all their processes.
-#[utoipa::path(delete, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = String, Path), CancelParams),
+#[utoipa::path(delete, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = TaskId, Path), CancelParams),
     responses((status = 200, body = CancelResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -51,7 +52,7 @@ async fn cancel(
 /// Delete a task: its records, its files
 ///
 /// Refused with 400 while stages are in flight, unless `force`; then their runs are ended first.
-#[utoipa::path(post, path = "/v1/tasks/{task_id}/delete", tag = "tasks", params(("task_id" = String, Path)),
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/delete", tag = "tasks", params(("task_id" = TaskId, Path)),
     request_body(content = Option<DeleteRequest>),
     responses((status = 200, body = DeleteReport), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -66,7 +67,7 @@ async fn delete(
 }
 
 /// Resubmit the newest stage of a task, under the same task id
-#[utoipa::path(post, path = "/v1/tasks/{task_id}/retry", tag = "tasks", params(("task_id" = String, Path)),
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/retry", tag = "tasks", params(("task_id" = TaskId, Path)),
     request_body(content = Option<ResubmitRequest>),
     responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -84,7 +85,7 @@ async fn retry(
 ///
 /// With `"reuse": "never"` it runs whatever is stored; the former result stays until the new run succeeds (R8).
 #[utoipa::path(post, path = "/v1/tasks/{task_id}/stages/{task_name}/resubmit", tag = "tasks",
-    params(("task_id" = String, Path), ("task_name" = String, Path)), request_body(content = Option<ResubmitRequest>),
+    params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path)), request_body(content = Option<ResubmitRequest>),
     responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -101,6 +102,7 @@ async fn resubmit(
 #[into_params(parameter_in = Query)]
 struct ExplainParams {
     /// As in a submit; left out, the node's policy.
+    #[param(value_type = ReuseMode, required = false)]
     reuse: Option<ReuseMode>,
 }
 
@@ -108,7 +110,7 @@ struct ExplainParams {
 ///
 /// Changes nothing, and agrees with what the submit then does (R8).
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/reuse", tag = "tasks",
-    params(("task_id" = String, Path), ("task_name" = String, Path), ExplainParams),
+    params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path), ExplainParams),
     responses((status = 200, body = ReuseExplanation), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]

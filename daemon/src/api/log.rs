@@ -36,7 +36,7 @@ struct LogParams {
     /// Send what is written from now on too, until the run ends.
     #[serde(default)]
     follow: bool,
-    /// First byte to send, with `follow`.
+    /// First byte to send, with `follow`; from the end on when the log is not that long.
     #[serde(default)]
     from: u64,
 }
@@ -49,7 +49,7 @@ const CHUNK: usize = 64 * 1024;
 /// Takes `Range: bytes=...`, also `bytes=-4096` for the end. With `follow=true` it goes on as the log grows, and ends
 /// when the run does.
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/log", tag = "tasks",
-    params(("task_id" = String, Path), ("task_name" = String, Path), LogParams),
+    params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path), LogParams),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 206, body = String, content_type = "text/plain"),
         (status = 404, body = Problem, content_type = "application/problem+json"), (status = 416, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -59,6 +59,9 @@ async fn log(
     Params(params): Params<LogParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    if i64::try_from(params.from).is_err() {
+        return Err(Problem::invalid_field("from", "no file has that many bytes").into());
+    }
     // Before the file: a run that ends between the two is then read to its end.
     let growing = state.executor.live_log(&task, &node).map(|log| log.length());
     let path = log_path(&state, &task, &node).await?;
@@ -75,14 +78,15 @@ async fn log(
         }
         Err(error) => return Err(unreadable(&path, &error)),
     };
+    let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
     if params.follow {
-        file.seek(SeekFrom::Start(params.from))
+        // File systems refuse to go far beyond the end.
+        file.seek(SeekFrom::Start(params.from.min(length)))
             .await
             .map_err(|error| unreadable(&path, &error))?;
         let body = Body::from_stream(follow(file, growing, state.stop.clone()));
         return Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response());
     }
-    let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let Some((first, last)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {
         return Err(Problem::new(

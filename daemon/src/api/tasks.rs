@@ -8,7 +8,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
-    NodeName, Problem, TaskId,
+    NodeName, Problem, TaskId, TaskStatus,
     wire::{SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView},
 };
 use serde::Deserialize;
@@ -53,16 +53,20 @@ async fn submit(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ListParams {
-    /// pending, running, completed, failed or cancelled.
+    /// Only tasks that are this.
+    #[param(value_type = TaskStatus, required = false)]
     status: Option<String>,
     /// Only tasks with a stage of this node.
+    #[param(value_type = NodeName, required = false)]
     node: Option<String>,
     /// Text in the task id, a node name or an error; case does not matter.
+    #[param(nullable = false)]
     search: Option<String>,
     /// Tasks on a page, 1 to 500.
-    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 
@@ -123,6 +127,7 @@ fn read_cursor(cursor: &str) -> Result<(i64, TaskId), ApiError> {
 #[into_params(parameter_in = Query)]
 struct ViewParams {
     /// The node to address; else that of the newest request.
+    #[param(value_type = NodeName, required = false)]
     task_name: Option<String>,
 }
 
@@ -134,7 +139,7 @@ impl ViewParams {
 }
 
 /// Read a task with all its stages
-#[utoipa::path(get, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+#[utoipa::path(get, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
     responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -147,7 +152,7 @@ async fn get(
 }
 
 /// Read a task, with the addressed node's result under `result`
-#[utoipa::path(get, path = "/v1/tasks/{task_id}/status", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/status", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
     responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -162,7 +167,7 @@ async fn status(
 }
 
 /// The same as `status`
-#[utoipa::path(get, path = "/v1/tasks/{task_id}/result", tag = "tasks", params(("task_id" = String, Path), ViewParams),
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/result", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
     responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]

@@ -8,8 +8,11 @@ use onceover_common::{
 };
 use serde_json::json;
 
-use super::{Engine, EngineError, remove_below};
-use crate::store::{Deletion, Removed, StoreError};
+use super::{Engine, EngineError};
+use crate::{
+    paths,
+    store::{Deletion, Removed, StoreError},
+};
 
 fn resource(resource: &str, status: &str, message: impl Into<String>) -> DeletedResource {
     DeletedResource {
@@ -99,20 +102,9 @@ impl Engine {
 
     async fn delete_folder(&self, task: &TaskId) -> DeletedResource {
         let name = "local_directory";
-        let (root, folder) = (self.roots.share().to_owned(), self.task_folder(task));
-        let shown = folder.display().to_string();
-        let removal = tokio::task::spawn_blocking(move || {
-            let meta = match std::fs::symlink_metadata(&folder) {
-                Ok(meta) => meta,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if !meta.is_dir() {
-                return Err(std::io::Error::new(ErrorKind::NotADirectory, "it is not a folder"));
-            }
-            let (files, bytes) = content(&folder);
-            remove_below(&root, &folder).map(|()| Some((files, bytes)))
-        });
+        let (root, folder) = (self.roots.share().to_owned(), task.to_string());
+        let shown = self.task_folder(task).display().to_string();
+        let removal = tokio::task::spawn_blocking(move || paths::remove_folder(&root, &folder));
         match removal.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(None) => resource(name, "skipped", format!("there is no folder {shown}")),
             Ok(Some((files, bytes))) => DeletedResource {
@@ -126,7 +118,7 @@ impl Engine {
             Err(error) => DeletedResource {
                 retriable: Some(!matches!(
                     error.kind(),
-                    ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+                    ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::CrossesDevices
                 )),
                 ..resource(name, "failed", format!("{shown} could not be removed: {error}"))
             },
@@ -165,19 +157,4 @@ fn redis_report(removed: Result<Removed, String>) -> DeletedResource {
 
 fn minio_report() -> DeletedResource {
     resource("minio", "skipped", "no object storage is configured")
-}
-
-/// Files below a folder and their bytes; links are not followed.
-fn content(folder: &std::path::Path) -> (u64, u64) {
-    let Ok(entries) = folder.read_dir() else { return (0, 0) };
-    entries
-        .flatten()
-        .fold((0, 0), |(files, bytes), entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => {
-                let (more, size) = content(&entry.path());
-                (files + more, bytes + size)
-            }
-            Ok(meta) => (files + 1, bytes + meta.len()),
-            Err(_) => (files, bytes),
-        })
 }

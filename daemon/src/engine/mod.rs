@@ -10,11 +10,7 @@ mod request;
 mod submit;
 pub mod view;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use onceover_common::{
     FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
@@ -28,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     callbacks::guard::Guard,
+    executor::download::Downloads,
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
@@ -68,6 +65,7 @@ pub struct Engine {
     pub catalog: Arc<Catalog>,
     pub roots: Arc<Roots>,
     pub guard: Arc<Guard>,
+    pub downloads: Arc<Downloads>,
     pub hub: Hub,
     /// Resource classes.
     pub queues: Arc<[String]>,
@@ -168,10 +166,4 @@ fn is_callback_id(text: &str) -> bool {
 
 fn shortened(id: &str) -> String {
     id.chars().take(CALLBACK_ID_MAX).collect()
-}
-
-/// Removes a folder that must lie below `root`, without following links. Blocks.
-fn remove_below(root: &Path, folder: &Path) -> std::io::Result<()> {
-    debug_assert!(folder.starts_with(root) && folder != root);
-    std::fs::remove_dir_all(folder)
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Engine, EngineError};
-use crate::catalog::is_placeholder;
+use crate::{catalog::is_placeholder, executor::download::is_url};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -103,7 +103,12 @@ impl Engine {
             if path.is_empty() || refers(&parameter.name) {
                 continue;
             }
-            if let Err(message) = self.roots.lexically_allowed(path) {
+            let judged = if is_url(path) {
+                self.downloads.check(path).map(drop)
+            } else {
+                self.roots.lexically_allowed(path)
+            };
+            if let Err(message) = judged {
                 let field = format!("input_data.{}", parameter.name);
                 if errors.iter().all(|error| error.field != field) {
                     errors.push(FieldError::new(field, message));

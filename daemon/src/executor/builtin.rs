@@ -23,7 +23,11 @@ impl Runner for BuiltinRunner {
             RunnerSpec::Command(_) => Err(format!("{} is not a builtin node", context.node.name)),
         };
         match node {
-            Ok(node) => node(context),
+            Ok(node) => Box::pin(async move {
+                let output = node(context).await?;
+                context.opened.still_in_place()?;
+                Ok(output)
+            }),
             Err(why) => Box::pin(async { Err(RunError::Failed(why)) }),
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     log::RunLog,
-    run::{Object, Progress, ProgressSink, RunContext},
+    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext},
 };
 use crate::{catalog, paths::Roots};
 
@@ -47,6 +47,7 @@ impl Fixture {
             log: RunLog::create(&dir).unwrap(),
             roots: Arc::new(Roots::new(share, Vec::new()).unwrap()),
             dir,
+            opened: OpenedInputs::default(),
             progress,
             cancel: CancellationToken::new(),
             mark: format!("test-{run_id}"),

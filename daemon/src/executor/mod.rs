@@ -2,6 +2,7 @@
 
 pub mod builtin;
 pub mod command;
+pub mod download;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod keeper;

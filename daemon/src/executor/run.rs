@@ -1,7 +1,10 @@
 //! What a run sees, and the one trait a backend implements (`Runner`). Nothing here knows HTTP or Redis,
 //! so every runner and node is testable with files alone.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
@@ -11,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::log::RunLog;
-use crate::paths::Roots;
+use crate::paths::{Opened, Roots};
 
 /// A JSON object, as outputs and parameters are.
 pub type Object = Map<String, Value>;
@@ -31,6 +34,8 @@ pub struct RunContext {
     pub dir: PathBuf,
     /// Where inputs may lie.
     pub roots: Arc<Roots>,
+    /// The inputs a builtin has opened so far.
+    pub opened: OpenedInputs,
     pub progress: ProgressSink,
     pub log: RunLog,
     /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a
@@ -38,6 +43,31 @@ pub struct RunContext {
     pub cancel: CancellationToken,
     /// Value of `ONCEOVER_RUN` in the environment of every child, by which left-over processes are found.
     pub mark: String,
+}
+
+/// Inputs whose paths were given to programs, to be looked at again once those have ended.
+#[derive(Debug, Default)]
+pub struct OpenedInputs(Mutex<Vec<Opened>>);
+
+impl OpenedInputs {
+    pub fn note(&self, input: &Opened) {
+        self.0
+            .lock()
+            .expect("no thread panics with the list")
+            .push(input.clone());
+    }
+
+    /// An error when another file was put in the place of one while a program could read it.
+    pub fn still_in_place(&self) -> Result<(), RunError> {
+        let opened = self.0.lock().expect("no thread panics with the list");
+        match opened.iter().find(|input| !input.is_in_place()) {
+            None => Ok(()),
+            Some(input) => Err(RunError::failed(format!(
+                "{} was moved, removed or replaced while it was read, so the result cannot be trusted",
+                input.display()
+            ))),
+        }
+    }
 }
 
 /// Why a run gave no output.

@@ -21,7 +21,7 @@ use super::{
     builtin::BuiltinRunner,
     command::CommandRunner,
     log::RunLog,
-    run::{Object, Progress, ProgressSink, RunContext, RunError, Runner},
+    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError, Runner},
 };
 use crate::{
     catalog::resolve_input,
@@ -422,7 +422,7 @@ impl Inner {
             let stages = stages?;
             let input: Object = serde_json::from_str(&input)
                 .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-            let context = RunContext {
+            let mut context = RunContext {
                 task_id: fence.task.clone(),
                 run_id: fence.run.clone(),
                 attempt: fence.attempt,
@@ -430,6 +430,7 @@ impl Inner {
                 stages,
                 dir,
                 roots: Arc::clone(&inner.engine.roots),
+                opened: OpenedInputs::default(),
                 progress,
                 log,
                 cancel,
@@ -440,6 +441,7 @@ impl Inner {
                 "{} under task {}, run {} attempt {}",
                 fence.node, fence.task, fence.run, fence.attempt
             ));
+            let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
             let output = match &context.node.runner {
                 RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
                 RunnerSpec::Command(_) => {
@@ -466,6 +468,9 @@ impl Inner {
             let reusable = context.node.output_is_reusable(&output);
             let value = Value::Object(output);
             let text = value.to_string();
+            if let Some(downloaded) = &mut downloaded {
+                downloaded.keep_if_named_in(&text);
+            }
             let dir = context.dir.clone();
             let hashed = inner.options.verify == Verify::Hash;
             let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     catalog,
     executor::run::{RunContext, RunError},
+    paths::Opened,
 };
 
 /// A run's input; types were checked against the node's file when it was completed.
@@ -21,24 +22,27 @@ impl Input<'_> {
         self.value(name)?.as_str()
     }
 
-    /// The real path of an input file that must be given.
-    pub(super) fn file(&self, name: &str) -> Result<PathBuf, RunError> {
+    /// An input file that must be given.
+    pub(super) fn file(&self, name: &str) -> Result<Opened, RunError> {
         match self.text(name) {
             Some(path) => self.open(name, path),
             None => Err(self.missing(name)),
         }
     }
 
-    /// The real path of an input file that may be left out.
-    pub(super) fn optional_file(&self, name: &str) -> Result<Option<PathBuf>, RunError> {
+    /// An input file that may be left out.
+    pub(super) fn optional_file(&self, name: &str) -> Result<Option<Opened>, RunError> {
         self.text(name).map(|path| self.open(name, path)).transpose()
     }
 
-    fn open(&self, name: &str, path: &str) -> Result<PathBuf, RunError> {
-        self.0
+    fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
+        let file = self
+            .0
             .roots
             .open_file(path)
-            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))
+            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))?;
+        self.0.opened.note(&file);
+        Ok(file)
     }
 
     /// The earlier stage a value came from; `None` if the request gave it.
@@ -96,8 +100,9 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     std::fs::write(path, bytes).map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, RunError> {
-    std::fs::read(path).map_err(|why| RunError::failed(format!("cannot read {}: {why}", path.display())))
+pub(super) fn read(file: &Opened) -> Result<Vec<u8>, RunError> {
+    file.read()
+        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", file.display())))
 }
 
 /// Work that keeps a processor busy, off the threads that serve everything else.

@@ -13,7 +13,7 @@ use std::{
 
 use onceover_common::{
     Timestamp,
-    client::{Client, ClientError},
+    client::{Client, ClientError, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, token_from_environment},
 };
 
 use crate::{driver, log_file, model::Model, theme::Theme};
@@ -41,6 +41,9 @@ impl From<ClientError> for Failure {
                 "no answer from {base} ({}); start the daemon with 'onceoverd', or name it with --daemon",
                 crate::feed::short_reason(&error)
             ),
+            other if matches!(other.status(), Some(401 | 403)) => {
+                format!("{other}; give one of the daemon's tokens with {TOKEN_VARIABLE} or {TOKEN_FILE_VARIABLE}")
+            }
             other => other.to_string(),
         })
     }
@@ -65,7 +68,10 @@ type Outcome = Result<bool, Failure>;
 pub async fn run(args: Args) -> ExitCode {
     // Kept to the end: what is still in it is written when it goes.
     let _log = log_file::start(args.log_dir.as_deref());
-    let client = Client::new(&args.daemon);
+    let client = match client(&args.daemon) {
+        Ok(client) => client,
+        Err(Failure(text)) => return failed(&text),
+    };
     let outcome = match args.command {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
@@ -98,11 +104,19 @@ pub async fn run(args: Args) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),
-        Err(Failure(text)) => {
-            let _ = writeln!(io::stderr(), "onceover: {}", crate::view::text::harmless(&text));
-            ExitCode::from(FAILED)
-        }
+        Err(Failure(text)) => failed(&text),
     }
+}
+
+fn failed(text: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "onceover: {}", crate::view::text::harmless(text));
+    ExitCode::from(FAILED)
+}
+
+/// The daemon's client, with the token of the environment.
+fn client(daemon: &str) -> Result<Client, Failure> {
+    let client = token_from_environment().and_then(|token| Client::with_token(daemon, token.as_deref()));
+    client.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Prints a line. A reader that went away (`| head`) has had enough: that is no failure.

@@ -26,11 +26,7 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
     let event = match read {
         Ok(snapshot) => Event::Snapshot(Box::new(snapshot)),
         Err(error) => Event::Lost {
-            missing: if error.status() == Some(503) {
-                Missing::Redis
-            } else {
-                Missing::Daemon
-            },
+            missing: Missing::of(&error),
             reason: feed::short_reason(&error),
             retry_in_ms: 0,
         },

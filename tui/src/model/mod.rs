@@ -68,6 +68,20 @@ impl std::fmt::Display for RowId {
 pub enum Missing {
     Daemon,
     Redis,
+    /// The daemon is there, and wants a token, or another one.
+    Access,
+}
+
+impl Missing {
+    /// What an error of the daemon's client tells.
+    pub fn of(error: &onceover_common::client::ClientError) -> Self {
+        match error.status() {
+            // With a problem document: the daemon is there, what it needs is not.
+            Some(503) => Self::Redis,
+            Some(401 | 403) => Self::Access,
+            _ => Self::Daemon,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -25,6 +25,15 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     }
     model.totals.follow_reuse(applied);
     let task = &applied.change.task_id;
+    // As those of the snapshot are: a task that comes to life shows its stages.
+    if applied.status_before.is_none()
+        && applied.change.kind != EventKind::Deleted
+        && model.store.len() <= EXPAND_ALL_UP_TO
+        && let Some(id) = model.store.get(task).map(|task| task.id.clone())
+    {
+        model.tree.expanded.insert(id);
+        model.tree.changed();
+    }
     if applied.change.kind == EventKind::Deleted {
         model.failures.retain(|row, _| *row.task != *task);
         return;

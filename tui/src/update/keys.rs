@@ -276,6 +276,11 @@ fn refused(model: &Model) -> Option<String> {
             reason,
             ..
         } => Some(format!("not while Redis is away: {reason}")),
+        Link::Lost {
+            missing: Missing::Access,
+            reason,
+            ..
+        } => Some(format!("not without access: {reason}")),
     }
 }
 

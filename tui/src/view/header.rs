@@ -33,6 +33,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         let what = match (missing, never) {
             (Missing::Daemon, true) => format!("no daemon at {host} yet"),
             (Missing::Daemon, false) => format!("no answer from {host} for {away}"),
+            (Missing::Access, _) => format!("{host} refuses access"),
             (Missing::Redis, true) => format!("{host} has no Redis"),
             (Missing::Redis, false) => format!("Redis is away for {away}"),
         };

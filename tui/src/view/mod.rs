@@ -74,6 +74,23 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
             ("It will be connected to as soon as it is there.".into(), theme.faint()),
         ],
         Link::Lost {
+            missing: Missing::Access,
+            reason,
+            ..
+        } => vec![
+            (
+                format!("The daemon at {} refuses access.", model.daemon),
+                theme.strong(),
+            ),
+            (text::harmless(reason), theme.plain()),
+            (String::new(), theme.plain()),
+            (
+                "Give one of its tokens: ONCEOVER_TOKEN, or ONCEOVER_TOKEN_FILE,".into(),
+                theme.plain(),
+            ),
+            ("and start the dashboard again.".into(), theme.plain()),
+        ],
+        Link::Lost {
             missing: Missing::Redis,
             ..
         } => vec![

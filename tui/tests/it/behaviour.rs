@@ -200,6 +200,38 @@ fn no_daemon_at_the_start_says_how_to_start_one() {
 }
 
 #[test]
+fn a_wrong_token_is_a_state_that_says_what_to_do() {
+    for had_data in [false, true] {
+        let mut model = onceover_tui::model::Model::new("http://127.0.0.1:8788", at(0.0), (100, 24));
+        if had_data {
+            update(&mut model, snapshot(items(), 1));
+        }
+        update(&mut model, lost(Missing::Access));
+        assert_shows(&model, &["127.0.0.1:8788 refuses access"]);
+        if !had_data {
+            assert_shows(&model, &["ONCEOVER_TOKEN", "ONCEOVER_TOKEN_FILE"]);
+        }
+        update(&mut model, snapshot(items(), 2));
+        assert_eq!(model.link, Link::Live);
+    }
+}
+
+#[test]
+fn a_task_that_comes_to_life_shows_its_stages_like_those_of_the_start() {
+    let mut model = dashboard((120, 36));
+    let event = change(
+        101,
+        "newcomer",
+        "ffmpeg.extract_audio",
+        EventKind::Queued,
+        stage(StageState::Pending),
+    );
+    update(&mut model, event);
+    let task = onceover_common::TaskId::parse("newcomer").unwrap();
+    assert!(model.tree.is_expanded(&task));
+}
+
+#[test]
 fn a_confirmed_action_waits_for_the_connection_too() {
     let mut model = dashboard((120, 36));
     press(&mut model, "d");

@@ -1,4 +1,5 @@
-//! The address guard: the one HTTP client callbacks leave by, and the check of a callback's URL before that (C5).
+//! The address guard: the one kind of HTTP client that the daemon's requests leave by, callbacks and downloads of inputs,
+//! and the check of a URL before that (C5).
 //!
 //! A URL with an address in it is judged by [`Guard::check_url`], because the client never asks its resolver about one.
 //! A name is judged when it is resolved for the very connection that is made, so that a name which points elsewhere
@@ -28,27 +29,54 @@ const URL_MAX: usize = 2048;
 const ATTEMPT_WAIT: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("Onceover/", env!("CARGO_PKG_VERSION"));
 
-/// An entry of `callbacks.allow` that says nothing.
+/// An entry of an allow list that says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "callbacks.allow: {entry:?} is not an address range (192.168.0.0/16), an address (192.168.1.20) or a host name (n8n.lan)"
+    "{setting}: {entry:?} is not an address range (192.168.0.0/16), an address (192.168.1.20) or a host name (n8n.lan)"
 )]
 pub struct BadEntry {
+    setting: &'static str,
     pub entry: String,
 }
 
 /// A name that leads to addresses which may not be called.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} leads to {ip}, which is {what}; to allow it, set `callbacks.allow = [\"{name}\"]`")]
+#[error("{name} leads to {ip}, which is {what}; to allow it, set `{setting} = [\"{name}\"]`")]
 pub struct Refused {
     pub name: String,
     pub ip: IpAddr,
     what: &'static str,
+    setting: &'static str,
 }
 
-/// Decides which callback URLs may be called. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+/// Whose URLs a guard judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Callback,
+    Input,
+}
+
+impl Purpose {
+    /// The setting that allows more.
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Callback => "callbacks.allow",
+            Self::Input => "inputs.allow",
+        }
+    }
+
+    fn url(self) -> &'static str {
+        match self {
+            Self::Callback => "a callback URL",
+            Self::Input => "the URL of an input",
+        }
+    }
+}
+
+/// Decides which URLs may be called. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Guard {
+    purpose: Purpose,
     allow: Arc<Allow>,
 }
 
@@ -61,8 +89,9 @@ struct Allow {
 }
 
 impl Guard {
-    /// Takes `callbacks.allow`: ranges, addresses and host names.
-    pub fn new(allow: &[String]) -> Result<Self, BadEntry> {
+    /// Takes an allow list: ranges, addresses and host names.
+    pub fn new(purpose: Purpose, allow: &[String]) -> Result<Self, BadEntry> {
+        let setting = purpose.setting();
         let mut known = Allow::default();
         for entry in allow {
             let text = entry.trim();
@@ -73,42 +102,52 @@ impl Guard {
             } else {
                 match Host::parse(text) {
                     Ok(Host::Domain(name)) if is_host_name(&name) => known.names.insert(plain(&name)),
-                    _ => return Err(BadEntry { entry: entry.clone() }),
+                    _ => {
+                        return Err(BadEntry {
+                            setting,
+                            entry: entry.clone(),
+                        });
+                    }
                 };
             }
         }
-        Ok(Self { allow: Arc::new(known) })
+        Ok(Self {
+            purpose,
+            allow: Arc::new(known),
+        })
     }
 
-    /// What can be said about a callback's URL before any name is resolved: at submit, and again before each attempt.
+    /// What can be said about a URL before any name is resolved: at submit, and again before each attempt.
     /// Returns it as it will be called; the error is a sentence for whoever sent it.
     pub fn check_url(&self, text: &str) -> Result<Url, String> {
+        let what = self.purpose.url();
         if text.chars().count() > URL_MAX {
-            return Err(format!("a callback URL has at most {URL_MAX} characters"));
+            return Err(format!("{what} has at most {URL_MAX} characters"));
         }
         let url = Url::parse(text).map_err(|error| format!("not a URL ({error})"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!(
-                "a callback URL begins with http:// or https://, not with {}:",
+                "{what} begins with http:// or https://, not with {}:",
                 url.scheme()
             ));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("a callback URL holds no user name or password".into());
+            return Err(format!("{what} holds no user name or password"));
         }
         match url.host() {
-            None => return Err("a callback URL names a host".into()),
+            None => return Err(format!("{what} names a host")),
             Some(Host::Ipv4(ip)) => self.check_ip(ip.into())?,
             Some(Host::Ipv6(ip)) => self.check_ip(ip.into())?,
             Some(Host::Domain(name)) => {
                 let name = plain(name);
                 if name.is_empty() {
-                    return Err("a callback URL names a host".into());
+                    return Err(format!("{what} names a host"));
                 }
                 let own = name == "localhost" || name.ends_with(".localhost");
                 if own && !self.allow.names.contains(&name) && !self.allows(Ipv4Addr::LOCALHOST.into()) {
                     return Err(format!(
-                        "{name} is the daemon's own machine; to allow it, set `callbacks.allow = [\"{name}\"]`"
+                        "{name} is the daemon's own machine; to allow it, set `{} = [\"{name}\"]`",
+                        self.purpose.setting()
                     ));
                 }
             }
@@ -116,7 +155,7 @@ impl Guard {
         Ok(url)
     }
 
-    /// The client every delivery goes through. On a machine without certificates it still serves plain http.
+    /// The client every delivery and download goes through. On a machine without certificates it still serves plain http.
     pub fn client(&self) -> reqwest::Result<reqwest::Client> {
         let builder = || {
             reqwest::Client::builder()
@@ -127,7 +166,7 @@ impl Guard {
                 .user_agent(USER_AGENT)
         };
         builder().build().or_else(|error| {
-            tracing::warn!("callbacks over https will fail, install ca-certificates: {error:?}");
+            tracing::warn!("callbacks and downloads over https will fail, install ca-certificates: {error:?}");
             builder().tls_certs_only([]).build()
         })
     }
@@ -135,9 +174,10 @@ impl Guard {
     fn check_ip(&self, ip: IpAddr) -> Result<(), String> {
         match not_public(ip) {
             Some(found) if !self.allows(ip) => Err(format!(
-                "{} is {}; to allow it, set `callbacks.allow = [\"{}\"]`",
+                "{} is {}; to allow it, set `{} = [\"{}\"]`",
                 ip.to_canonical(),
                 found.what,
+                self.purpose.setting(),
                 found.allow
             )),
             _ => Ok(()),
@@ -164,6 +204,7 @@ impl Guard {
                 name: plain(name),
                 ip,
                 what,
+                setting: self.purpose.setting(),
             }),
             _ => Ok(good),
         }

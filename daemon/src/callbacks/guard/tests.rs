@@ -5,7 +5,11 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 use super::*;
 
 fn guard(allow: &[&str]) -> Guard {
-    Guard::new(&allow.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+    Guard::new(
+        Purpose::Callback,
+        &allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    )
+    .unwrap()
 }
 
 /// Hosts that may not be called without the operator's word.
@@ -45,7 +49,7 @@ const FINE: &[&str] = &[
 
 #[test]
 fn c5_forbidden_addresses_are_refused_in_every_spelling() {
-    let guard = Guard::default();
+    let guard = guard(&[]);
     let mut wrong = Vec::new();
     assert!(forbidden().count() >= 80);
     for host in forbidden() {
@@ -63,14 +67,14 @@ fn c5_forbidden_addresses_are_refused_in_every_spelling() {
 #[test]
 fn c5_public_addresses_and_names_pass() {
     for host in FINE {
-        let checked = Guard::default().check_url(&format!("http://{host}/"));
+        let checked = guard(&[]).check_url(&format!("http://{host}/"));
         assert!(checked.is_ok(), "{host}: {checked:?}");
     }
 }
 
 #[test]
 fn c5_only_web_addresses_without_secrets_and_of_bounded_length_pass() {
-    let guard = Guard::default();
+    let guard = guard(&[]);
     for (url, word) in [
         ("ftp://example.com/", "http"),
         ("file:///etc/passwd", "http"),
@@ -157,7 +161,7 @@ fn a_bad_entry_is_named() {
         "[::1",
         "n8n..lan",
     ] {
-        let error = Guard::new(&[entry.to_string()]).expect_err(entry);
+        let error = Guard::new(Purpose::Callback, &[entry.to_string()]).expect_err(entry);
         assert!(error.to_string().contains(&format!("{entry:?}")), "{error}");
     }
 }
@@ -171,7 +175,7 @@ fn the_error_names_the_line_to_add() {
         ("http://[fe80::1]/", r#"callbacks.allow = ["fe80::1"]"#),
         ("http://A.localhost/", r#"callbacks.allow = ["a.localhost"]"#),
     ] {
-        let why = Guard::default().check_url(url).unwrap_err();
+        let why = guard(&[]).check_url(url).unwrap_err();
         assert!(why.contains(line), "{why}");
         // Whoever follows the advice gets through.
         let entry = line.split('"').nth(1).unwrap();
@@ -183,7 +187,7 @@ fn the_error_names_the_line_to_add() {
 fn c5_of_a_name_with_both_kinds_of_addresses_only_the_public_ones_are_called() {
     let public = SocketAddr::from(([8, 8, 8, 8], 0));
     let found = vec![SocketAddr::from(([127, 0, 0, 1], 0)), public];
-    assert_eq!(Guard::default().filter("rebind.example", found).unwrap(), [public]);
+    assert_eq!(guard(&[]).filter("rebind.example", found).unwrap(), [public]);
 }
 
 #[tokio::test]
@@ -191,7 +195,7 @@ async fn c5_a_name_that_leads_inside_is_refused_when_connecting() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
 
-    let error = Guard::default().client().unwrap().post(&url).send().await.unwrap_err();
+    let error = guard(&[]).client().unwrap().post(&url).send().await.unwrap_err();
     let refused = refusal(&error).unwrap_or_else(|| panic!("not refused by the guard: {error:?}"));
     assert_eq!(refused.name, "localhost");
     assert!(

@@ -1,6 +1,6 @@
 //! `wservice.generate_subtitle_files`: SRT and JSON subtitles of a transcript.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::input::{Input, compute, create_folder, path_text, read, stem, write},
+    paths::Opened,
 };
 
 /// Endings of a transcript's name that say only that it is one.
@@ -62,7 +63,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
 }
 
 /// A diarization of an earlier stage whose file is gone is none; one the request names must be there.
-fn diarization_file(context: &RunContext) -> Result<Option<PathBuf>, RunError> {
+fn diarization_file(context: &RunContext) -> Result<Option<Opened>, RunError> {
     let input = Input(context);
     match input.optional_file("diarization_file") {
         Err(why) if input.source_stage("diarization_file").is_some() => {
@@ -73,9 +74,9 @@ fn diarization_file(context: &RunContext) -> Result<Option<PathBuf>, RunError> {
     }
 }
 
-fn read_turns(path: &Path) -> Result<Vec<Turn>, RunError> {
-    parse_diarization(&read(path)?)
-        .map_err(|why| RunError::failed(format!("the diarization {} cannot be used: {why}", path.display())))
+fn read_turns(file: &Opened) -> Result<Vec<Turn>, RunError> {
+    parse_diarization(&read(file)?)
+        .map_err(|why| RunError::failed(format!("the diarization {} cannot be used: {why}", file.display())))
 }
 
 /// What the files are called: as asked for, else like the transcript.

@@ -1,0 +1,301 @@
+//! Inputs that are http(s) URLs: fetched into the run's folder before the node runs, within limits of size and time, and
+//! only from where the address guard lets them come from.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use onceover_common::catalog::ValueKind;
+use reqwest::{Client, Response, StatusCode, header::LOCATION};
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, time::Instant};
+use url::Url;
+
+use super::run::{RunContext, RunError};
+use crate::callbacks::guard::{Guard, refusal};
+
+/// Redirects that are followed, each to an address that is judged like the first.
+const HOPS: usize = 5;
+/// Between two reports of how much has come.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of a file's name.
+const LONGEST_NAME: usize = 180;
+
+/// Whether a path input is to be downloaded.
+pub fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
+}
+
+/// Fetches inputs.
+#[derive(Debug)]
+pub struct Downloads {
+    guard: Guard,
+    client: Client,
+    max_bytes: u64,
+    timeout: Duration,
+}
+
+/// The folder with what was fetched for one run; removed when dropped.
+#[derive(Debug)]
+pub struct Downloaded {
+    folder: PathBuf,
+    keep: bool,
+}
+
+impl Downloaded {
+    /// Keeps it when the result refers to it.
+    pub fn keep_if_named_in(&mut self, output: &str) {
+        self.keep = output.contains(&*self.folder.to_string_lossy());
+    }
+}
+
+impl Drop for Downloaded {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = std::fs::remove_dir_all(&self.folder)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(%error, folder = %self.folder.display(), "a download was not removed");
+        }
+    }
+}
+
+impl Downloads {
+    pub fn new(guard: Guard, max_bytes: u64, timeout: Duration) -> reqwest::Result<Self> {
+        Ok(Self {
+            client: guard.client()?,
+            guard,
+            max_bytes,
+            timeout,
+        })
+    }
+
+    /// What can be said about a URL before it is asked: at submit, and again before each request.
+    pub fn check(&self, text: &str) -> Result<Url, String> {
+        self.guard.check_url(text)
+    }
+
+    /// Puts a file in the place of each URL among the run's path inputs. None: there was none.
+    pub async fn fetch(&self, context: &mut RunContext) -> Result<Option<Downloaded>, RunError> {
+        let wanted: Vec<(String, String)> = context
+            .node
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.kind == ValueKind::Path)
+            .filter_map(|parameter| {
+                let url = context
+                    .input
+                    .get(&parameter.name)?
+                    .as_str()
+                    .filter(|text| is_url(text))?;
+                Some((parameter.name.clone(), url.to_owned()))
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let downloaded = Downloaded {
+            folder: context.dir.join("inputs"),
+            keep: false,
+        };
+        for (index, (name, url)) in wanted.into_iter().enumerate() {
+            let folder = downloaded.folder.join(index.to_string());
+            let fetched = tokio::select! {
+                biased;
+                () = context.cancel.cancelled() => Err(RunError::Interrupted),
+                fetched = tokio::time::timeout(self.timeout, self.fetch_one(context, &url, &folder)) => {
+                    fetched.unwrap_or_else(|_| {
+                        Err(RunError::failed(format!("it was not there within {:?} (inputs.timeout)", self.timeout)))
+                    })
+                }
+            };
+            let path = fetched.map_err(|error| match error {
+                RunError::Failed(why) => {
+                    let url = Url::parse(&url).map_or_else(|_| String::new(), |url| shown(&url));
+                    RunError::failed(format!("input_data.{name}: cannot download {url}: {why}"))
+                }
+                RunError::Interrupted => RunError::Interrupted,
+            })?;
+            context.input.insert(name, Value::from(path.display().to_string()));
+        }
+        Ok(Some(downloaded))
+    }
+
+    async fn fetch_one(&self, context: &RunContext, url: &str, folder: &Path) -> Result<PathBuf, RunError> {
+        let cannot =
+            |why: std::io::Error| RunError::failed(format!("it cannot be written to {}: {why}", folder.display()));
+        tokio::fs::create_dir_all(folder).await.map_err(cannot)?;
+        let first = self.check(url).map_err(RunError::Failed)?;
+        let path = folder.join(file_name(&first));
+        let response = self.ask(context, first).await?;
+        let length = response.content_length();
+        if length.is_some_and(|length| length > self.max_bytes) {
+            return Err(self.too_large());
+        }
+        let mut file = tokio::fs::File::create(&path).await.map_err(cannot)?;
+        let mut body = response.bytes_stream();
+        let (mut got, mut next_report) = (0, Instant::now());
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| RunError::failed(causes(&error)))?;
+            got += chunk.len() as u64;
+            if got > self.max_bytes {
+                return Err(self.too_large());
+            }
+            file.write_all(&chunk).await.map_err(cannot)?;
+            if Instant::now() >= next_report {
+                next_report = Instant::now() + REPORT_INTERVAL;
+                let of = length.map_or_else(String::new, |length| format!(" of {}", megabytes(length)));
+                // What the node does is yet to come, so this is no share of it.
+                context
+                    .progress
+                    .report(0.0, Some(format!("downloading: {}{of} MB", megabytes(got))));
+            }
+        }
+        file.flush().await.map_err(cannot)?;
+        context
+            .log
+            .line(&format!("downloaded {got} bytes to {}", path.display()));
+        Ok(path)
+    }
+
+    /// The answer with the content. Redirects are followed here, since each leads to an address to be judged.
+    async fn ask(&self, context: &RunContext, mut url: Url) -> Result<Response, RunError> {
+        for _ in 0..=HOPS {
+            context.log.line(&format!("downloading {}", shown(&url)));
+            let response = self
+                .client
+                .get(url.clone())
+                // Longer than the limit of the whole download, which is kept by who asks, and not the client's own.
+                .timeout(self.timeout * 2)
+                .send()
+                .await
+                .map_err(|error| {
+                    RunError::Failed(refusal(&error).map_or_else(|| causes(&error), ToString::to_string))
+                })?;
+            let status = response.status();
+            if status == StatusCode::OK {
+                return Ok(response);
+            }
+            if !status.is_redirection() {
+                return Err(RunError::failed(format!("{} answered {status}", shown(&url))));
+            }
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let next = location.and_then(|location| url.join(location).ok());
+            let next = next.ok_or_else(|| {
+                RunError::failed(format!("{} answered {status} without a place to go to", shown(&url)))
+            })?;
+            url = self
+                .check(next.as_str())
+                .map_err(|why| RunError::failed(format!("it redirects to {}: {why}", shown(&next))))?;
+        }
+        Err(RunError::failed(format!("it redirects more than {HOPS} times")))
+    }
+
+    fn too_large(&self) -> RunError {
+        RunError::failed(format!("it is larger than {} bytes (inputs.max_bytes)", self.max_bytes))
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
+}
+
+/// Without the query, which often is a key to the file.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    if url.query().is_some() {
+        url.set_query(Some("..."));
+    }
+    url.to_string()
+}
+
+/// As `shown`: the error of a request names its URL otherwise.
+fn causes(error: &reqwest::Error) -> String {
+    let mut next = std::error::Error::source(error);
+    let mut text = match error {
+        error if error.is_timeout() => "no answer in time",
+        error if error.is_body() || error.is_decode() => "it broke off",
+        _ => "the request failed",
+    }
+    .to_owned();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// A name for the file: the last part of the URL's path, made harmless.
+fn file_name(url: &Url) -> String {
+    let last = url
+        .path_segments()
+        .and_then(|mut parts| parts.next_back())
+        .unwrap_or_default();
+    let decoded = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
+    let mut name: String = decoded
+        .chars()
+        .map(|c| {
+            if c.is_control() || matches!(c, '/' | '\\' | '\u{fffd}') {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let excess = name.len().saturating_sub(LONGEST_NAME);
+    if excess > 0 {
+        // From the front: the suffix tells what it is.
+        name.drain(..name.ceil_char_boundary(excess));
+    }
+    match name.trim_matches(['.', ' ']) {
+        "" => "input".into(),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn req25_a_file_from_a_url_gets_a_harmless_name() {
+        for (url, name) in [
+            ("http://a.example/films/clip.mp4?key=1#x", "clip.mp4"),
+            ("http://a.example/", "input"),
+            ("http://a.example", "input"),
+            ("http://a.example/a/..", "input"),
+            ("http://a.example/%2e%2e%2f%2e%2e%2fetc%2fpasswd", ".._.._etc_passwd"),
+            ("http://a.example/%2fetc%2fpasswd", "_etc_passwd"),
+            ("http://a.example/a%00b%0ac.mp4", "a_b_c.mp4"),
+            ("http://a.example/..%5c..%5cx", ".._.._x"),
+            ("http://a.example/%ff.mp4", "_.mp4"),
+            ("http://a.example/%e4%b8%ad.mp4", "中.mp4"),
+            ("http://a.example/%20", "input"),
+        ] {
+            assert_eq!(file_name(&Url::parse(url).unwrap()), name, "{url}");
+        }
+        let long = file_name(&Url::parse(&format!("http://a.example/{}.mp4", "é".repeat(300))).unwrap());
+        assert!(long.len() <= LONGEST_NAME && long.ends_with(".mp4"), "{long}");
+    }
+
+    #[test]
+    fn only_http_is_downloaded_and_keys_are_not_shown() {
+        for (text, expected) in [
+            ("http://a", true),
+            ("HTTPS://a", true),
+            ("s3://a", false),
+            ("/a/http://b", false),
+            ("ftp://a", false),
+            ("http:/a", false),
+        ] {
+            assert_eq!(is_url(text), expected, "{text}");
+        }
+        let url = Url::parse("https://a.example/clip.mp4?signature=secret#part").unwrap();
+        assert_eq!(shown(&url), "https://a.example/clip.mp4?...");
+    }
+}

@@ -1,0 +1,176 @@
+//! Opening and removing what lies below a folder by descriptor, so that nothing that is swapped meanwhile leads out of it.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Seek},
+    ops::Deref,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2, statat, unlinkat},
+    io::Errno,
+};
+
+/// A file or folder that was opened below a root, and its real path.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    path: PathBuf,
+    descriptor: Arc<File>,
+    is_folder: bool,
+    root: PathBuf,
+}
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// A pipe or a device must not make opening wait.
+const READ: OFlags = OFlags::CLOEXEC
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::NOFOLLOW);
+
+fn within() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS
+}
+
+fn open_beneath(root: &Path, path: &Path) -> Result<OwnedFd, Errno> {
+    let inside = path.strip_prefix(root).map_err(|_| Errno::XDEV)?;
+    let root = open(root, FOLDER | OFlags::PATH, Mode::empty())?;
+    let inside = if inside.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inside
+    };
+    openat2(&root, inside, READ, Mode::empty(), within())
+}
+
+/// The path has become a link, or a part of it has.
+pub(super) fn was_swapped(why: Errno) -> bool {
+    matches!(
+        why,
+        Errno::LOOP | Errno::XDEV | Errno::AGAIN | Errno::NOENT | Errno::NOTDIR
+    )
+}
+
+pub(super) fn in_words(why: Errno) -> String {
+    match why {
+        Errno::NOSYS => "this system has no openat2; Linux 5.6 or newer is needed".into(),
+        // Opening a socket.
+        Errno::NXIO | Errno::OPNOTSUPP => "it is not a regular file".into(),
+        _ => io::Error::from(why).to_string(),
+    }
+}
+
+impl Opened {
+    /// Opens a path that holds no links, from its root. The error is `ENXIO` for what is neither file nor folder.
+    pub(super) fn beneath(root: &Path, path: &Path) -> Result<Self, Errno> {
+        let descriptor = open_beneath(root, path)?;
+        let kind = FileType::from_raw_mode(fstat(&descriptor)?.st_mode);
+        if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+            return Err(Errno::NXIO);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            descriptor: Arc::new(descriptor.into()),
+            is_folder: kind == FileType::Directory,
+            root: root.to_owned(),
+        })
+    }
+
+    pub fn is_folder(&self) -> bool {
+        self.is_folder
+    }
+
+    /// The content of the very file that was opened, whatever its path leads to by now.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut file: &File = &self.descriptor;
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether its path still leads, without links, to what was opened. A program that was given the path has then read
+    /// that, and nothing else that was put in its place before.
+    pub fn is_in_place(&self) -> bool {
+        let same = || {
+            let (now, then) = (fstat(open_beneath(&self.root, &self.path)?)?, fstat(&self.descriptor)?);
+            Ok::<_, Errno>((now.st_dev, now.st_ino) == (then.st_dev, then.st_ino))
+        };
+        same().unwrap_or(false)
+    }
+}
+
+impl Deref for Opened {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<Path> for Opened {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Removes the folder `name` of `parent` and everything in it, and answers how many files and bytes that were; None where
+/// there is no such folder. Links are removed, not followed; other file systems are not entered. Blocks.
+pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>> {
+    let parent = open(parent, FOLDER, Mode::empty())?;
+    let meta = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        meta => meta?,
+    };
+    if FileType::from_raw_mode(meta.st_mode) != FileType::Directory {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"));
+    }
+    let mut removed = (0, 0);
+    remove_content(&parent, name.as_ref(), &mut removed)?;
+    unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+    Ok(Some(removed))
+}
+
+fn remove_content(parent: impl AsFd, name: &Path, removed: &mut (u64, u64)) -> io::Result<()> {
+    let flags = within() | ResolveFlags::NO_XDEV;
+    let folder = openat2(parent, name, FOLDER, Mode::empty(), flags).map_err(|why| match why {
+        Errno::XDEV => io::Error::new(
+            io::ErrorKind::CrossesDevices,
+            format!("{} is on another file system", name.display()),
+        ),
+        why => why.into(),
+    })?;
+    // Read whole before anything is removed, since removing may move what comes next.
+    let mut entries: Vec<PathBuf> = Vec::new();
+    for entry in Dir::read_from(&folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            entries.push(OsString::from_vec(name).into());
+        }
+    }
+    for entry in entries {
+        let meta = match statat(&folder, &entry, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            meta => meta?,
+        };
+        let is_folder = FileType::from_raw_mode(meta.st_mode) == FileType::Directory;
+        let flags = if is_folder {
+            remove_content(&folder, &entry, removed)?;
+            AtFlags::REMOVEDIR
+        } else {
+            removed.0 += 1;
+            removed.1 += u64::try_from(meta.st_size).unwrap_or_default();
+            AtFlags::empty()
+        };
+        match unlinkat(&folder, &entry, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}
