@@ -85,12 +85,21 @@ for i = 1, #waiting, 2 do
   local field = 'cb:' .. waiting[i]
   fields[field] = fields[field] or ('joined ' .. waiting[i + 1])
 end
-if #waiting > 0 then forget_watched(t, n) end
+if #waiting > 0 then
+  forget_watched(t, n)
+  -- The stage has to say that somebody waits for a callback, or nobody looks for one when it ends.
+  if not A.url then
+    fields.callback_status = 'pending'
+    fields.callback_id = delivery_id(A.run, waiting[1])
+    fields.run_callback_status = 'pending'
+    fields.run_callback_id = fields.callback_id
+  end
+end
 change(t, n, r, fields)
 call('PERSIST', stage_key(t, n))
 index_stage(t, n, int(order))
 remember_request(fields.callback_id)
-if not A.url then call('HDEL', task_key(t), 'callback_status', 'callback_id') end
+if not fields.callback_id then call('HDEL', task_key(t), 'callback_status', 'callback_id') end
 call('ZADD', queue_key(A.queue), int(order), queue_member(t, n))
 project(t, n, r)
 settle(t)
