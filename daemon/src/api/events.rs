@@ -78,6 +78,7 @@ async fn events(
         changes,
         ready: VecDeque::new(),
         stop: state.stop.clone(),
+        ending: false,
     };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
     Ok(axum::response::Sse::new(reader.stream())
@@ -94,6 +95,8 @@ struct Reader {
     changes: Receiver<Change>,
     ready: VecDeque<Sse>,
     stop: CancellationToken,
+    /// The daemon stops: this is the last look at what was missed.
+    ending: bool,
 }
 
 impl Reader {
@@ -107,8 +110,16 @@ impl Reader {
                     reader.catch_up().await;
                     continue;
                 }
+                if reader.ending {
+                    return None;
+                }
                 let change = tokio::select! {
-                    () = reader.stop.cancelled() => return None,
+                    () = reader.stop.cancelled() => {
+                        // What has happened up to now is still told.
+                        reader.ending = true;
+                        reader.behind = true;
+                        continue;
+                    }
                     change = reader.changes.recv() => change,
                 };
                 match change {
