@@ -1,24 +1,13 @@
 //! Names of the Redis keys and channels. Used by the daemon's store and the dashboard's feed, nowhere else.
 //!
-//! `{task_id}:node:{task_name}` is the public projection (S1). Everything else lives under `onceover:`.
-
-use crate::{NodeName, TaskId};
+//! `{task_id}:node:{task_name}` is the public projection (S1). Everything else lives under `onceover:`; how those keys are
+//! named is the scripts' business (`daemon/src/store/lua`).
 
 /// Prefix of everything Onceover keeps for itself.
 pub const PREFIX: &str = "onceover:";
 /// Version of the layout; a newer one than [`SCHEMA_VERSION`] is refused.
 pub const SCHEMA: &str = "onceover:schema";
 pub const SCHEMA_VERSION: u32 = 1;
-
-/// The public JSON of one stage (S1).
-pub fn projection(task: &TaskId, node: &NodeName) -> String {
-    format!("{task}:node:{node}")
-}
-
-/// The older spelling of the same key, written by existing Python workers (S5).
-pub fn older_projection(task: &TaskId, node: &NodeName) -> String {
-    format!("{task}:{}:{}", node.service(), node.method())
-}
 
 /// Pub/sub channel of one Redis database's events; pub/sub itself ignores database numbers.
 pub fn events_channel(database: i64) -> String {
