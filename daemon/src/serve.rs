@@ -59,7 +59,7 @@ pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
         }
         match &node.runner {
             RunnerSpec::Builtin(name) if nodes::builtin(name).is_none() => {
-                let names = nodes::BUILTINS.map(|(name, _)| name).join(", ");
+                let names = nodes::names();
                 bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
             }
             RunnerSpec::Command(command) if command.is_empty() => {

@@ -17,7 +17,7 @@ impl Runner for BuiltinRunner {
                 format!(
                     "{} names the builtin '{name}', which this daemon does not have; it has {}",
                     context.node.name,
-                    nodes::BUILTINS.map(|(name, _)| name).join(", ")
+                    nodes::names()
                 )
             }),
             RunnerSpec::Command(_) => Err(format!("{} is not a builtin node", context.node.name)),

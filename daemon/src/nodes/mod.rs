@@ -12,7 +12,7 @@ use crate::executor::run::{Object, RunContext, RunError};
 pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;
 
 /// Every builtin, by the name node files use.
-pub const BUILTINS: [(&str, Node); 4] = [
+pub const BUILTINS: &[(&str, Node)] = &[
     ("ffmpeg.extract_audio", |context| {
         Box::pin(ffmpeg::extract_audio::run(context))
     }),
@@ -32,4 +32,9 @@ pub fn builtin(name: &str) -> Option<Node> {
         .iter()
         .find(|(builtin, _)| *builtin == name)
         .map(|(_, node)| *node)
+}
+
+/// The names of all builtins, for messages.
+pub fn names() -> String {
+    BUILTINS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
