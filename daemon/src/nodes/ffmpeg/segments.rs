@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speakers_label_cannot_leave_the_folder() {
+    fn d33_a_speakers_label_cannot_leave_the_folder() {
         let cues = ["../../etc", "..", "/", "Dr. Lee", "안녕"]
             .iter()
             .zip(1..)

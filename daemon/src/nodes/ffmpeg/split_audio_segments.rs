@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn v3_the_worked_example_gives_two_pieces_of_exact_length() {
+    async fn v3_d43_the_worked_example_gives_two_pieces_of_exact_length_and_knows_its_speaker() {
         let fixture = fixture("a.srt", SRT, json!({"group_by_speaker": true}));
         let output = run(&fixture.context).await.unwrap();
         let folder = fixture.context.dir.join("audio/segments");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn options_of_the_request_are_honoured_and_labels_made_safe() {
+    async fn d33_d47_options_of_the_request_are_honoured_and_labels_made_safe() {
         let cues = r#"{"segments":[{"id":5,"start":1,"end":3,"text":"x","speaker":"Dr. Lee"},
             {"id":6,"start":4,"end":4.5,"text":"y","speaker":"../.."}]}"#;
         let fixture = fixture(

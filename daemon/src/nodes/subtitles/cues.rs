@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn srt_cues_are_sorted_renumbered_and_know_their_speaker() {
+    fn d43_srt_cues_are_sorted_renumbered_and_know_their_speaker() {
         let srt = "\u{feff}7\r\n00:00:03,000 --> 00:00:04,500\r\n[SPEAKER_01] two\r\nlines\r\n\r\n\
             8\r\n0:00:01.000 --> 0:00:01.000\r\n[music] la\r\n\r\n\
             9\r\n00:00:09,000 --> 00:00:08,000\r\nbackwards\r\n\r\n";

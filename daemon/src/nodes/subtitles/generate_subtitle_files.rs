@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_of_earlier_stages_are_found() {
+    async fn d42_files_of_earlier_stages_are_found() {
         let fixture = after_stages(&diarization());
         let output = run(&fixture.context).await.unwrap();
         assert!(output["subtitle_files"].get("with_speakers").is_some());
