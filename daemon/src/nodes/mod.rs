@@ -2,6 +2,7 @@
 
 mod ffmpeg;
 mod input;
+pub mod similarity;
 mod subtitles;
 
 use futures_util::future::BoxFuture;
