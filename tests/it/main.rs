@@ -11,6 +11,7 @@ mod hostile_media;
 mod import;
 mod input_paths;
 mod model;
+mod node_programs;
 mod operation;
 mod restart;
 mod reuse;

@@ -1,0 +1,344 @@
+"""What the Python programs of nodes have in common: the request, the lines of the command protocol, files of
+the run, clear errors. Only the standard library; a program of your own may use it, but need not:
+
+    import onceover_node
+
+    def measure(run):
+        sound = run.file("audio_path")
+        run.progress(50, "measuring")
+        return {"lufs": -23.1}
+
+    onceover_node.main(measure)
+
+While a program runs, whatever libraries print goes to the run's log: only this module writes the protocol.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import urllib.parse
+
+PROTOCOL = 1
+
+# Variables whose values appear in no line of ours.
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYANNOTEAI_API_KEY")
+
+# Seconds a program gets to unwind after SIGTERM; the daemon kills it soon after (runs.grace).
+UNWIND = 1.0
+
+HUB = "https://huggingface.co"
+
+
+class Failure(Exception):
+    """Ends the run as FAILED with this text, which says what was tried, what went wrong and what to do."""
+
+
+class Run:
+    """One request, and the way back to the daemon."""
+
+    def __init__(self, request, protocol):
+        if not isinstance(request, dict) or request.get("protocol") != PROTOCOL:
+            raise Failure(f"this program needs a request of protocol {PROTOCOL} on its standard input")
+        self.task_id = request.get("task_id", "")
+        self.node = request.get("task_name", "")
+        # With defaults and values of earlier stages filled in.
+        self.input = {name: value for name, value in request.get("input", {}).items() if value is not None}
+        # Outputs of the task's successful stages, by node.
+        self.stages = request.get("stages", {})
+        self.output_dir = pathlib.Path(request.get("output_dir") or ".").resolve()
+        self._protocol = protocol
+        self._lock = threading.Lock()
+        self._told = (-1.0, None)
+
+    def send(self, line):
+        """Writes one line of the protocol."""
+        text = redacted(json.dumps(line, ensure_ascii=False, allow_nan=False, default=_plain))
+        with self._lock:
+            self._protocol.write(text.encode("utf-8", "replace") + b"\n")
+            self._protocol.flush()
+
+    def progress(self, percent, message=None):
+        """Tells how much is done, 0 to 100. A step back and what was just said are left out."""
+        percent = round(max(min(float(percent), 100.0), self._told[0]), 1)
+        if (percent, message) == self._told:
+            return
+        self._told = (percent, message)
+        self.send({"type": "progress", "percent": percent, "message": message})
+
+    def log(self, message):
+        """Adds a line to the run's log."""
+        self.send({"type": "log", "message": str(message)})
+
+    def require(self, name):
+        """The value of a parameter, which must be there."""
+        value = self.input.get(name)
+        if value is None or value == "":
+            raise Failure(f"input_data.{name} is missing: {self.node} needs it")
+        return value
+
+    def choice(self, name, allowed, default=None):
+        """The value of a parameter, one of `allowed`."""
+        value = self.input.get(name, default)
+        if value not in allowed:
+            raise Failure(f"input_data.{name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
+        return value
+
+    def file(self, name):
+        """The path of an input file, which must be there."""
+        path = str(self.require(name))
+        if not os.path.isfile(path):
+            raise Failure(f"input_data.{name} is '{path}': there is no such file")
+        if not os.access(path, os.R_OK):
+            raise Failure(f"input_data.{name} is '{path}': the daemon's user may not read it")
+        return path
+
+    def path(self, *parts):
+        """A path below the run's own folder, its folders made. Whatever leads out of it is refused."""
+        path = self.output_dir.joinpath(*map(str, parts)).resolve()
+        if path == self.output_dir or self.output_dir not in path.parents:
+            raise Failure(f"'{'/'.join(map(str, parts))}' is not a file below the run's folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_json(self, value, *parts):
+        """Writes a JSON file below the run's folder, whole or not at all; its path."""
+        path = self.path(*parts)
+        text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=_plain)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            unfinished.write_text(text + "\n", encoding="utf-8", errors="replace")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return str(path)
+
+
+def main(work):
+    """Runs `work(run)`, whose answer is the stage's output, and ends the program."""
+    # A copy of standard output that no library knows and no child gets; what they print goes to the log.
+    protocol = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    request = sys.stdin.buffer.read()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _end_on_sigterm()
+    _forget_own_folder()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TQDM_MININTERVAL", "5")
+    run = None
+    try:
+        try:
+            request = json.loads(request)
+        except ValueError as why:
+            raise Failure(f"the request on standard input is not JSON: {why}") from None
+        run = Run(request, protocol)
+        output = work(run)
+        run.send({"type": "output", "output": output})
+        status = 0
+    except Exception as error:  # noqa: BLE001, whatever it is, it is told
+        if not isinstance(error, Failure):
+            sys.stderr.write(redacted(traceback.format_exc()))
+        line = {"type": "error", "message": in_words(error)}
+        if run is None:
+            protocol.write(json.dumps(line).encode() + b"\n")
+        else:
+            run.send(line)
+        status = 1
+    _exit(protocol, status)
+
+
+def _exit(protocol, status):
+    """Ends at once: threads that libraries left would keep the program alive."""
+    protocol.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(status)
+
+
+def _end_on_sigterm():
+    """Makes SIGTERM end the program: the work unwinds, and if it is deep inside a library, without it."""
+    # The signal's number goes through this pipe even while the main thread is in native code.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+
+    def unwind(number, frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, unwind)
+
+    def watch():
+        number = os.read(reader, 1)
+        time.sleep(UNWIND)
+        os._exit(128 + (number[0] if number else 0))
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _forget_own_folder():
+    """Takes the folder of this module off the search path: the services' folders in it bear names of libraries."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if here == os.path.dirname(os.path.abspath(sys.argv[0])):
+        return
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+
+
+def _plain(value):
+    """Numbers and arrays of numerical libraries, and paths, as JSON can say them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    for name in ("tolist", "item"):
+        if hasattr(value, name):
+            return getattr(value, name)()
+    raise TypeError(f"{type(value).__name__} is not a value of JSON")
+
+
+def redacted(text):
+    """The text without the values of secret variables."""
+    for name in SECRETS:
+        secret = os.environ.get(name, "").strip()
+        if len(secret) > 3:
+            text = text.replace(secret, "***")
+    return text
+
+
+def in_words(error):
+    """An exception as the line of a failed stage."""
+    if isinstance(error, Failure):
+        return str(error)
+    name = type(error).__name__
+    said = " ".join(str(error).split())[:600]
+    if isinstance(error, MemoryError) or "out of memory" in said.lower():
+        return (
+            "the memory of this machine or of its GPU is too small for this model; take a smaller model, "
+            f"or device 'cpu' ({name}: {said})"
+        )
+    return f"{name}: {said}" if said else name
+
+
+def library(module, service):
+    """Imports a library of the service's environment."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as why:
+        raise Failure(
+            f"the Python library {module} cannot be loaded ({why}); install it with: onceoverd nodes install {service}"
+        ) from why
+
+
+def device(wanted, cuda_is_there):
+    """`cuda` or `cpu`, from the parameter `device` (auto, cuda, cpu) and whether the library sees a GPU."""
+    if wanted == "auto":
+        return "cuda" if cuda_is_there else "cpu"
+    if wanted == "cuda" and not cuda_is_there:
+        raise Failure(
+            "input_data.device is 'cuda', but no CUDA GPU can be used here: take 'cpu' or 'auto', "
+            "or look with nvidia-smi at what the driver says"
+        )
+    if wanted not in ("cuda", "cpu"):
+        raise Failure(f"input_data.device is {wanted!r}; it must be one of auto, cuda, cpu")
+    return wanted
+
+
+def token(variable, why, source):
+    """A secret from the environment, which is the only place it may come from."""
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise Failure(f"{why}: set {variable} in the daemon's environment ({source}) and restart it")
+    return value
+
+
+def models_folder():
+    """Where models lie that were put on this machine by hand."""
+    given = os.environ.get("ONCEOVER_MODELS", "").strip()
+    if given:
+        return pathlib.Path(given).expanduser().resolve()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(cache).expanduser().resolve() / "onceover" / "models"
+
+
+def local_model(name):
+    """The folder of a model below the models folder, by its name or absolute path; None if it is not there. A
+    path to elsewhere is refused: requests name models, and files of models can carry code."""
+    root = models_folder()
+    path = (root / name).resolve()
+    if root == path or root not in path.parents:
+        if os.path.isabs(name) or ".." in pathlib.PurePath(name).parts:
+            raise Failure(f"the model '{name}' is not below the models folder {root}; ONCEOVER_MODELS names another one")
+        return None
+    return path if path.exists() else None
+
+
+def model(name, owners=None):
+    """A model's folder below the models folder, else its name for the library to fetch. With `owners`, a name
+    that a hub knows (`owner/name`) must be of one of them, as its files can carry code."""
+    found = local_model(name)
+    if found is not None:
+        return str(found)
+    owner = name.split("/")[0] if "/" in name else None
+    if owner is not None and owners is not None and owner not in owners and not remote_code_is_trusted():
+        raise Failure(
+            f"the model '{name}' is of none of {', '.join(owners)}, and its files can carry code; put it below "
+            f"{models_folder()}, or let the operator set ONCEOVER_TRUST_REMOTE_CODE=1"
+        )
+    return name
+
+
+def remote_code_is_trusted():
+    """The operator's setting; no request can turn it on."""
+    return os.environ.get("ONCEOVER_TRUST_REMOTE_CODE", "").strip() == "1"
+
+
+def offline_without_hub(run, hub=None, seconds=3.0):
+    """Looks whether the hub of models answers. If not, libraries are told to look on this machine alone, so that
+    they fail at once instead of trying again for minutes. To be called before they are imported; whether the hub
+    is there."""
+    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    if any(os.environ.get(name) for name in proxies):
+        return True
+    address = urllib.parse.urlsplit(hub or os.environ.get("HF_ENDPOINT") or HUB)
+    answers = []
+
+    def ask():
+        port = address.port or (80 if address.scheme == "http" else 443)
+        try:
+            socket.create_connection((address.hostname or "", port), seconds).close()
+            answers.append(None)
+        except OSError as why:
+            answers.append(why)
+
+    # In a thread, since looking up a name has no time limit of its own.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    why = answers[0] if answers else f"no answer in {seconds:g} s"
+    if why is None:
+        return True
+    run.log(f"{address.hostname} cannot be reached ({why}): only models on this machine are used")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    return False
+
+
+def no_model(name, how):
+    """The failure of a model that is neither here nor to be had."""
+    return Failure(f"the model '{name}' is not on this machine and cannot be fetched: {how}")
+
+
+def fetch_in_words(name):
+    """How a model of the Hugging Face hub is put on a machine without a network."""
+    return (
+        "connect the machine, or, where there is a network, fetch it with `hf download "
+        f"{name} --local-dir {name.split('/')[-1]}`, put the folder into {models_folder()}, and send its name"
+    )
