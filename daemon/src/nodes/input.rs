@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Input<'a>(pub(super) &'a RunContext);
 
 impl Input<'_> {
-    fn value(&self, name: &str) -> Option<&Value> {
+    pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.0.input.get(name)
     }
 
@@ -35,7 +35,7 @@ impl Input<'_> {
         self.text(name).map(|path| self.open(name, path)).transpose()
     }
 
-    fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
+    pub(super) fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
         let file = self
             .0
             .roots
@@ -98,6 +98,11 @@ pub(super) fn create_folder(context: &RunContext, name: &str) -> Result<PathBuf,
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     std::fs::write(path, bytes).map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
+}
+
+/// Indent 2, other scripts as they are.
+pub(super) fn write_json(path: &Path, json: &Value) -> Result<(), RunError> {
+    write(path, format!("{json:#}\n").as_bytes())
 }
 
 pub(super) fn read(file: &Opened) -> Result<Vec<u8>, RunError> {

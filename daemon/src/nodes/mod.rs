@@ -1,9 +1,11 @@
 //! The nodes written in Rust: what each does, given its parameters and its folder. No HTTP, no Redis.
 
+mod diarization;
 mod ffmpeg;
 mod input;
 pub mod similarity;
 mod subtitles;
+mod transcript;
 
 use futures_util::future::BoxFuture;
 
@@ -23,8 +25,26 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("ffmpeg.split_audio_segments", |context| {
         Box::pin(ffmpeg::split_audio_segments::run(context))
     }),
+    ("pyannote_audio.get_speaker_segments", |context| {
+        Box::pin(diarization::get_speaker_segments::run(context))
+    }),
+    ("pyannote_audio.validate_diarization", |context| {
+        Box::pin(diarization::validate_diarization::run(context))
+    }),
     ("wservice.generate_subtitle_files", |context| {
         Box::pin(subtitles::generate_subtitle_files::run(context))
+    }),
+    ("wservice.merge_speaker_based_subtitles", |context| {
+        Box::pin(transcript::merge_speaker_based_subtitles::run(context))
+    }),
+    ("wservice.merge_speaker_segments", |context| {
+        Box::pin(transcript::merge_speaker_segments::run(context))
+    }),
+    ("wservice.merge_with_word_timestamps", |context| {
+        Box::pin(transcript::merge_with_word_timestamps::run(context))
+    }),
+    ("wservice.prepare_tts_segments", |context| {
+        Box::pin(transcript::prepare_tts_segments::run(context))
     }),
 ];
 

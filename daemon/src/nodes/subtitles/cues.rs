@@ -74,7 +74,7 @@ fn split_speaker(text: &str) -> (Option<&str>, &str) {
 
 /// An object with `segments`, or an array, in the file's order.
 fn parse_json(bytes: &[u8]) -> Result<Vec<Cue>, String> {
-    let json = super::transcript::parse_json(bytes)?;
+    let json = crate::nodes::transcript::read::parse_json(bytes)?;
     let (segments, is_array) = match &json {
         Value::Array(segments) => (segments, true),
         Value::Object(object) => match object.get("segments") {

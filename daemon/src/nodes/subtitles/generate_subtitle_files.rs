@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{
-    compose_srt, speaker_words, srt_time,
-    transcript::{Segment, Turn, parse_diarization, parse_transcript},
-};
+use super::{compose_srt, srt_time};
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::{Input, compute, create_folder, path_text, read, stem, write},
+    nodes::{
+        input::{Input, compute, create_folder, path_text, read, stem, write, write_json},
+        transcript::{
+            read::{Segment, Turn, Word, diarization, parse_json, transcript},
+            speakers,
+        },
+    },
     paths::Opened,
 };
 
@@ -19,12 +22,11 @@ const TRANSCRIPT_ENDINGS: [&str; 3] = ["_segments", "_transcribe_data", "_transc
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
-    let transcript = input.file("segments_file")?;
-    let diarization = diarization_file(context)?;
+    let file = input.file("segments_file")?;
+    let turns = diarization_file(context)?;
     let source = input
         .source_stage("segments_file")
-        .or_else(|| input.text("segments_file"))
-        .unwrap_or_default();
+        .unwrap_or("input_data.segments_file");
     let files = Files {
         folder: create_folder(context, "subtitles")?,
         base: base_name(
@@ -37,11 +39,11 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     };
     let is_explicit = input.source_stage("diarization_file").is_none();
     let (output, notes) = compute(move || {
-        let segments = parse_transcript(&read(&transcript)?).map_err(|why| {
-            RunError::failed(format!("the transcript {} cannot be used: {why}", transcript.display()))
-        })?;
+        let segments = parse_json(&read(&file)?)
+            .and_then(transcript)
+            .map_err(|why| RunError::failed(format!("the transcript {} cannot be used: {why}", file.display())))?;
         let mut notes = Vec::new();
-        let turns = match diarization.map(|path| read_turns(&path)).transpose() {
+        let turns = match turns.map(|file| read_turns(&file)).transpose() {
             Ok(turns) => turns.unwrap_or_default(),
             Err(why) if is_explicit => return Err(why),
             // Of an earlier stage, and only one of the files needs it.
@@ -75,7 +77,8 @@ fn diarization_file(context: &RunContext) -> Result<Option<Opened>, RunError> {
 }
 
 fn read_turns(file: &Opened) -> Result<Vec<Turn>, RunError> {
-    parse_diarization(&read(file)?)
+    parse_json(&read(file)?)
+        .and_then(diarization)
         .map_err(|why| RunError::failed(format!("the diarization {} cannot be used: {why}", file.display())))
 }
 
@@ -109,6 +112,12 @@ struct Files {
 impl Files {
     fn write(&self, segments: &[Segment], turns: &[Turn]) -> Result<Object, RunError> {
         let has_words = segments.iter().any(|segment| !segment.words.is_empty());
+        if segments.iter().all(|segment| segment.text.trim().is_empty()) {
+            return Err(RunError::failed(format!(
+                "the transcript has {} segments and no text, so there are no subtitles",
+                segments.len()
+            )));
+        }
         let basic = self.file(".srt", &basic_srt(segments))?;
         let mut files = Object::from_iter([("basic".into(), json!(basic))]);
         if has_words && !turns.is_empty() {
@@ -116,7 +125,7 @@ impl Files {
             files.insert("with_speakers".into(), json!(path));
         }
         if has_words {
-            let path = self.file("_word_timestamps.json", &pretty(&word_timestamps(segments)))?;
+            let path = self.json("_word_timestamps.json", &word_timestamps(segments))?;
             files.insert("word_timestamps".into(), json!(path));
         }
         let full = json!({
@@ -131,7 +140,7 @@ impl Files {
             },
             "segments": segments.iter().map(|segment| &segment.json).collect::<Vec<_>>(),
         });
-        let json_path = self.file("_subtitle.json", &pretty(&full))?;
+        let json_path = self.json("_subtitle.json", &full)?;
         files.insert("json".into(), json!(json_path));
         Ok(Object::from_iter([
             ("subtitle_path".into(), json!(basic)),
@@ -142,9 +151,19 @@ impl Files {
 
     /// Writes a file and gives its path.
     fn file(&self, ending: &str, bytes: &[u8]) -> Result<String, RunError> {
-        let path = self.folder.join(format!("{}{ending}", self.base));
+        let path = self.path(ending);
         write(&path, bytes)?;
         Ok(path_text(&path))
+    }
+
+    fn json(&self, ending: &str, json: &Value) -> Result<String, RunError> {
+        let path = self.path(ending);
+        write_json(&path, json)?;
+        Ok(path_text(&path))
+    }
+
+    fn path(&self, ending: &str) -> PathBuf {
+        self.folder.join(format!("{}{ending}", self.base))
     }
 }
 
@@ -157,7 +176,7 @@ fn basic_srt(segments: &[Segment]) -> Vec<u8> {
 }
 
 fn speaker_srt(segments: &[Segment], turns: &[Turn]) -> Vec<u8> {
-    let cues: Vec<_> = speaker_words::merge(segments, turns)
+    let cues: Vec<_> = speakers::merge(segments, turns)
         .into_iter()
         .filter(|piece| !piece.text.trim().is_empty())
         .map(|piece| {
@@ -182,7 +201,7 @@ fn word_timestamps(segments: &[Segment]) -> Value {
                 "confidence": 1.0,
             })];
         }
-        let word = |word: &super::transcript::Word| {
+        let word = |word: &Word| {
             json!({
                 "word": word.word,
                 "start": word.start,
@@ -208,13 +227,6 @@ fn word_timestamps(segments: &[Segment]) -> Value {
         })
         .collect();
     json!({"format": "word_timestamps", "total_segments": segments.len(), "segments": listed})
-}
-
-/// Indent 2, other scripts as they are.
-fn pretty(value: &Value) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(value).expect("a JSON value is written without fail");
-    bytes.push(b'\n');
-    bytes
 }
 
 #[cfg(test)]
@@ -301,17 +313,20 @@ mod tests {
                 "audio_duration": 0,
                 "total_segments": 2,
                 "has_word_timestamps": true,
-                "data_source": fixture.path("meeting_transcribe_data.json"),
+                "data_source": "input_data.segments_file",
             })
         );
         assert!(fixture.context.node.output_is_reusable(&output));
     }
 
     /// A run whose files come from earlier stages.
-    fn after_stages(diarization: &str) -> Fixture {
+    fn after_stages(transcriber: &str, diarization: &str) -> Fixture {
         let mut fixture = Fixture::of(NODE, |_| json!({}));
         let transcript = fixture.file("transcribe_data_t1.json", transcript());
-        fixture.stage("faster_whisper.transcribe_audio", json!({"segments_file": transcript}));
+        fixture.stage(
+            transcriber,
+            json!({"segments_file": transcript, "audio_duration": 61.5, "language": "en"}),
+        );
         let file = fixture.file("diarization.json", diarization);
         fixture.stage("pyannote_audio.diarize_speakers", json!({"diarization_file": file}));
         fixture.resolve(&Object::new());
@@ -320,16 +335,24 @@ mod tests {
 
     #[tokio::test]
     async fn d42_files_of_earlier_stages_are_found() {
-        let fixture = after_stages(&diarization());
-        let output = run(&fixture.context).await.unwrap();
-        assert!(output["subtitle_files"].get("with_speakers").is_some());
-        let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
-        assert_eq!(full["metadata"]["data_source"], "faster_whisper.transcribe_audio");
+        for service in ["faster_whisper", "funasr", "qwen3_asr"] {
+            let transcriber = format!("{service}.transcribe_audio");
+            let fixture = after_stages(&transcriber, &diarization());
+            let output = run(&fixture.context).await.unwrap();
+            assert!(output["subtitle_files"].get("with_speakers").is_some());
+            let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
+            let metadata = &full["metadata"];
+            assert_eq!(metadata["data_source"], json!(transcriber));
+            assert_eq!(
+                (&metadata["audio_duration"], &metadata["language"]),
+                (&json!(61.5), &json!("en"))
+            );
+        }
     }
 
     #[tokio::test]
     async fn a_broken_diarization_of_an_earlier_stage_costs_only_the_file_with_speakers() {
-        let fixture = after_stages(r#"{"success":false}"#);
+        let fixture = after_stages("faster_whisper.transcribe_audio", r#"{"success":false}"#);
         let output = run(&fixture.context).await.unwrap();
         assert!(output["subtitle_files"].get("with_speakers").is_none());
         assert!(output["subtitle_files"].get("word_timestamps").is_some());
@@ -367,6 +390,16 @@ mod tests {
             json!(fixture.context.dir.join("subtitles/talk.srt"))
         );
         assert!(text(&output["json_path"]).contains("안녕"));
+    }
+
+    #[tokio::test]
+    async fn d54_a_transcript_without_text_gives_no_empty_subtitles() {
+        let fixture = Fixture::of(
+            NODE,
+            |fixture| json!({"segments_file": fixture.file("a.json", r#"[{"start":0,"end":1,"text":" "}]"#)}),
+        );
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("no text"), "{error}");
     }
 
     #[tokio::test]

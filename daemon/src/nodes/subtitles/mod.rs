@@ -2,8 +2,6 @@
 
 pub(super) mod cues;
 pub(super) mod generate_subtitle_files;
-pub(super) mod speaker_words;
-pub(super) mod transcript;
 
 use subcue::{Cue, Format, Header, Subtitles, Time};
 
