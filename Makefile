@@ -24,7 +24,7 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
 
 soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 40 minutes)
-	cargo build --locked --workspace
+	cargo build --locked --workspace --profile soak
 	@assets/soak.sh
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)

@@ -9,9 +9,9 @@ export ONCEOVER_SOAK_REPORT
 
 ended=0
 if cargo nextest --version >/dev/null 2>&1; then
-	cargo nextest run --locked --profile soak -p onceover-tests -E 'test(/^faults::/)' || ended=$?
+	cargo nextest run --locked --workspace --cargo-profile soak --profile soak -E 'package(onceover-tests) & test(/^faults::/)' || ended=$?
 else
-	cargo test --locked -p onceover-tests --test it -- --test-threads 1 faults:: || ended=$?
+	cargo test --locked --workspace --profile soak --test it -- --test-threads 1 faults:: || ended=$?
 fi
 
 echo

@@ -14,7 +14,7 @@ use serde_json::json;
 const ECHO: &str = "test.echo";
 
 /// The guard's own corpus.
-fn forbidden() -> Vec<&'static str> {
+pub fn forbidden() -> Vec<&'static str> {
     include_str!("../../daemon/src/callbacks/guard/forbidden.txt")
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))

@@ -5,25 +5,17 @@ use onceover_common::{
     client::CallbackQuery,
     wire::{CallbackDelivery, ReuseMode},
 };
-use onceover_tests::{Daemon, daemon::task_id, eventually, hooks::Hook, until_equal};
+use onceover_tests::{
+    Daemon,
+    daemon::task_id,
+    eventually,
+    hooks::{Hook, call, daemon_that_calls},
+    until_equal,
+};
 use serde_json::json;
 
 const ECHO: &str = "test.echo";
 const WAIT: &str = "test.wait";
-
-async fn daemon(callbacks: &str) -> Daemon {
-    Daemon::builder()
-        .config(&format!("[callbacks]\nallow = ['127.0.0.0/8']\n{callbacks}"))
-        .start()
-        .await
-}
-
-async fn call(daemon: &Daemon, task: &str, url: String) {
-    let answer = daemon
-        .try_submit(task, ECHO, json!({}), Some(url), ReuseMode::Auto)
-        .await;
-    answer.expect("the submit is accepted");
-}
 
 /// Every callback that a query finds, page by page.
 async fn all(daemon: &Daemon, mut query: CallbackQuery) -> Vec<CallbackDelivery> {
@@ -63,7 +55,7 @@ async fn traces(daemon: &Daemon) -> Vec<String> {
 
 #[tokio::test]
 async fn c4_callbacks_are_listed_newest_first_by_pages_state_and_task() {
-    let daemon = daemon("schedule = ['0s']").await;
+    let daemon = daemon_that_calls("schedule = ['0s']").await;
     let hook = Hook::start(|_, one| {
         if one.path.starts_with("/no") {
             410.into()
@@ -136,7 +128,7 @@ async fn c4_callbacks_are_listed_newest_first_by_pages_state_and_task() {
 
 #[tokio::test]
 async fn c4_a_callback_is_redelivered_with_the_same_id_and_body_whatever_became_of_it() {
-    let daemon = daemon("schedule = ['0s', '50ms']").await;
+    let daemon = daemon_that_calls("schedule = ['0s', '50ms']").await;
     // Down for the first two tries, then up, then gone.
     let hook = Hook::start(|count, _| [500u16, 500, 200, 410, 200][(count - 1).min(4)].into()).await;
     call(&daemon, "t1", hook.url("/a")).await;
@@ -190,7 +182,7 @@ async fn c4_a_callback_is_redelivered_with_the_same_id_and_body_whatever_became_
 
 #[tokio::test]
 async fn c4_task_and_stage_show_the_callback_of_the_newest_request_in_whatever_order_they_end() {
-    let daemon = daemon("schedule = ['0s', '600ms']").await;
+    let daemon = daemon_that_calls("schedule = ['0s', '600ms']").await;
     let hook = Hook::start(|_, one| match one.path.as_str() {
         "/never" => 410.into(),
         _ => 200.into(),
@@ -232,7 +224,7 @@ async fn c4_task_and_stage_show_the_callback_of_the_newest_request_in_whatever_o
 
 #[tokio::test]
 async fn s4_a_deleted_task_leaves_no_callback_behind() {
-    let daemon = daemon("schedule = ['0s', '1h']").await;
+    let daemon = daemon_that_calls("schedule = ['0s', '1h']").await;
     let hook = Hook::start(|_, one| match one.path.as_str() {
         "/sent" => 200.into(),
         "/failed" => 410.into(),
@@ -262,7 +254,7 @@ async fn s4_a_deleted_task_leaves_no_callback_behind() {
 
 #[tokio::test]
 async fn c4_given_up_callbacks_are_listed_until_they_expire_and_then_leave_nothing() {
-    let mut daemon = daemon("schedule = ['0s']\n[retention]\nttl = '3s'").await;
+    let mut daemon = daemon_that_calls("schedule = ['0s']\n[retention]\nttl = '3s'").await;
     let hook = Hook::start(|_, _| 410.into()).await;
     call(&daemon, "t1", hook.url("/")).await;
     let record = eventually("a callback that is given up", || async {
@@ -286,7 +278,7 @@ async fn c4_given_up_callbacks_are_listed_until_they_expire_and_then_leave_nothi
 
 #[tokio::test]
 async fn c4_of_sent_callbacks_the_newest_are_kept_and_of_given_up_ones_all() {
-    let daemon = daemon("schedule = ['0s']\nkeep = 3").await;
+    let daemon = daemon_that_calls("schedule = ['0s']\nkeep = 3").await;
     let hook = Hook::start(|_, one| if one.path == "/no" { 410.into() } else { 200.into() }).await;
     daemon.done("t1", ECHO, json!({})).await;
     for number in 0..6 {

@@ -100,6 +100,16 @@ impl Receiver {
         self.shared.received.lock().expect("no panic while locked").clone()
     }
 
+    /// Whether such a request came in.
+    pub fn any(&self, such: impl Fn(&Received) -> bool) -> bool {
+        self.shared
+            .received
+            .lock()
+            .expect("no panic while locked")
+            .iter()
+            .any(such)
+    }
+
     /// Waits until this many requests came in, and answers them all.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         eventually(&format!("{count} callbacks"), || async {

@@ -16,9 +16,27 @@ use axum::{
     extract::State,
     http::{HeaderMap, Response, Uri},
 };
+use onceover_common::wire::ReuseMode;
+use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{callbacks::Received, eventually};
+use crate::{Daemon, callbacks::Received, eventually};
+
+/// A daemon that may call this machine, with more settings of `[callbacks]`.
+pub async fn daemon_that_calls(settings: &str) -> Daemon {
+    Daemon::builder()
+        .config(&format!("[callbacks]\nallow = ['127.0.0.0/8']\n{settings}"))
+        .start()
+        .await
+}
+
+/// Submits `test.echo` with a callback.
+pub async fn call(daemon: &Daemon, task: &str, url: String) {
+    let answer = daemon
+        .try_submit(task, "test.echo", json!({}), Some(url), ReuseMode::Auto)
+        .await;
+    answer.expect("the submit is accepted");
+}
 
 /// How a hook answers.
 pub enum Reply {

@@ -1,25 +1,60 @@
 //! Rounds of a test that is short in `make test` and long in `make soak`, and what is counted of them.
 //!
 //! With `ONCEOVER_SOAK=<share>` a test runs that share of the rounds its requirement names, but no longer than the same
-//! share of [`LONGEST`]; without it a few. Each test appends its figures to the file `ONCEOVER_SOAK_REPORT`.
+//! share of its time in [`LONGEST`]; without it a few. Each test appends its figures to the file `ONCEOVER_SOAK_REPORT`.
 
 use std::{
     fs,
     io::Write,
+    ops::Range,
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-/// Of one test in a whole soak.
-const LONGEST: Duration = Duration::from_secs(140);
+/// Seconds that the test of a requirement may take in a whole soak, by what its rounds cost: at most 40 minutes together.
+const LONGEST: [(u32, u64); 17] = [
+    (1, 340),
+    (2, 60),
+    (3, 180),
+    (4, 150),
+    (5, 80),
+    (6, 110),
+    (8, 360),
+    (9, 70),
+    (10, 30),
+    (11, 100),
+    (12, 130),
+    (15, 130),
+    (16, 120),
+    (17, 230),
+    (18, 100),
+    (19, 100),
+    (28, 110),
+];
+const _: () = {
+    let (mut sum, mut at) = (0, 0);
+    while at < LONGEST.len() {
+        sum += LONGEST[at].1;
+        at += 1;
+    }
+    assert!(sum <= 40 * 60);
+};
 
-/// Counts rounds and violations of one requirement.
+/// Counts rounds and violations of one requirement. Tasks side by side may share one.
 pub struct Tally {
     requirement: u32,
     what: &'static str,
     rounds: usize,
     longest: Option<Duration>,
     start: Instant,
-    done: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    begun: usize,
+    /// Of these, given out last.
+    last: usize,
     checks: usize,
     violations: Vec<String>,
 }
@@ -33,26 +68,39 @@ impl Tally {
     /// `short` rounds in `make test`, `long` in a whole soak.
     pub fn new(requirement: u32, what: &'static str, short: usize, long: usize) -> Self {
         let share = share();
+        let longest = LONGEST.iter().find(|(of, _)| *of == requirement);
+        let longest = Duration::from_secs(longest.expect("the requirement is in the table").1);
         Self {
             requirement,
             what,
             rounds: share.map_or(short, |share| ((long as f64 * share) as usize).max(short)),
-            longest: share.map(|share| LONGEST.mul_f64(share)),
+            longest: share.map(|share| longest.mul_f64(share)),
             start: Instant::now(),
-            done: 0,
-            checks: 0,
-            violations: Vec::new(),
+            counts: Mutex::default(),
         }
     }
 
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // A panic elsewhere is told by its own message.
+        self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// The number of the next round, unless there are enough.
-    pub fn next_round(&mut self) -> Option<usize> {
+    pub fn next_round(&self) -> Option<usize> {
+        self.next_rounds(1).map(|rounds| rounds.start)
+    }
+
+    /// The numbers of the next rounds, which are done in one go: at most so many.
+    pub fn next_rounds(&self, most: usize) -> Option<Range<usize>> {
         let late = self.longest.is_some_and(|longest| self.start.elapsed() > longest);
-        if self.done == self.rounds || late && self.done > 0 {
+        let mut counts = self.counts();
+        if counts.begun == self.rounds || late && counts.begun > 0 {
             return None;
         }
-        self.done += 1;
-        Some(self.done - 1)
+        let first = counts.begun;
+        counts.begun = self.rounds.min(first + most);
+        counts.last = counts.begun - first;
+        Some(first..counts.begun)
     }
 
     /// Rounds that were asked for.
@@ -60,19 +108,30 @@ impl Tally {
         self.rounds
     }
 
+    /// Whether this is a soak, in which one test has the machine for itself.
+    pub fn is_soak(&self) -> bool {
+        self.longest.is_some()
+    }
+
+    /// How many daemons of their own do rounds side by side: one where starting them would take longest.
+    pub fn side_by_side(&self, soak: usize) -> Range<usize> {
+        0..if self.is_soak() { soak } else { 1 }
+    }
+
     /// Counts a violation unless it holds.
-    pub fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
-        self.checks += 1;
+    pub fn check(&self, holds: bool, what: impl FnOnce() -> String) {
+        let mut counts = self.counts();
+        counts.checks += 1;
         if !holds {
-            let what = format!("round {}: {}", self.done, what());
+            let what = format!("after {} rounds: {}", counts.begun, what());
             eprintln!("requirement {}: {what}", self.requirement);
-            self.violations.push(what);
+            counts.violations.push(what);
         }
     }
 
     /// There must have been none.
     pub fn finish(self) {
-        let violations = self.violations.clone();
+        let violations = self.counts().violations.clone();
         drop(self);
         assert!(violations.is_empty(), "{violations:#?}");
     }
@@ -80,15 +139,16 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        let broken = usize::from(std::thread::panicking());
+        let broken = std::thread::panicking();
+        let counts = self.counts();
         let line = format!(
             "{}\t{}\t{}\t{}\t{}\t{}\t{:.0}",
             self.requirement,
             self.what,
             self.rounds,
-            self.done - broken.min(self.done),
-            self.checks,
-            self.violations.len() + broken,
+            counts.begun - if broken { counts.last } else { 0 },
+            counts.checks,
+            counts.violations.len() + usize::from(broken),
             self.start.elapsed().as_secs_f64(),
         );
         println!("{line}");

@@ -1,13 +1,13 @@
 //! What readers see and what is left behind: 18, 28.
 
-use std::{collections::BTreeSet, fs, sync::Arc};
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use onceover_common::{Event, wire::ReuseMode};
 use onceover_tests::{Daemon, Proxy, RedisServer, Tally, events::Sse};
 use serde_json::json;
 
-use super::{ECHO, LEASES, TOLD, builder, ended};
+use super::{CHEAP, ECHO, LEASES, TOLD, builder, ended};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
@@ -15,30 +15,36 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
     let proxy = Proxy::unix(&server.url(0)).await;
     let daemon = Arc::new(builder().redis(proxy.url()).start().await);
     daemon.done("t", ECHO, json!({})).await;
-    let mut tally = Tally::new(
+    let tally = Tally::new(
         18,
-        "a reader of 100 events a round that drops each round: once, in order",
-        20,
-        1000,
+        "events to a reader that drops after at most 200: each once, in order",
+        2000,
+        100_000,
     );
     let start = daemon.client.system().await.expect("the daemon answers").seq;
-    let (mut last, mut resets) = (start, 0);
-    while let Some(round) = tally.next_round() {
+    let (mut last, mut resets, mut drops) = (start, 0, 0);
+    while let Some(rounds) = tally.next_rounds(200) {
+        let newest = daemon.client.system().await.map_or(last, |system| system.seq);
         let source = Arc::clone(&daemon);
+        let asked = rounds.len();
         let submits = tokio::spawn(async move {
-            join_all((0..100).map(|_| source.try_submit("t", ECHO, json!({}), None, ReuseMode::Auto)))
+            join_all((0..asked).map(|_| source.try_submit("t", ECHO, json!({}), None, ReuseMode::Auto)))
                 .await
                 .into_iter()
                 .filter(Result::is_ok)
                 .count()
         });
         // The daemon, too, loses its connection now and then.
-        if round % 5 == 2 {
+        if drops % 5 == 2 {
             proxy.cut();
         }
         let mut reader = Sse::open(&daemon, Some(last)).await;
-        for _ in 0..fastrand::u32(50..90) {
-            let message = reader.next().await;
+        // What it missed, and a part of what comes now, as far as it is accepted.
+        let end = newest + fastrand::u64(1..=asked as u64);
+        while last < end {
+            let Ok(message) = tokio::time::timeout(Duration::from_secs(1), reader.next()).await else {
+                break;
+            };
             match message.event.as_str() {
                 "reset" => {
                     resets += 1;
@@ -52,12 +58,9 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
                 }
             }
             last = message.id;
-            let newest = daemon.client.system().await.map_or(u64::MAX, |system| system.seq);
-            if last >= newest {
-                break;
-            }
         }
         drop(reader);
+        drops += 1;
         tally.check(submits.await.expect("no panic") > 0, || "no submit was accepted".into());
     }
     // What is left comes as well, and then nothing is missing.
@@ -70,7 +73,7 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
         });
         last = message.id;
     }
-    println!("{} events, {resets} resets", last - start);
+    println!("{} events, {drops} drops, {resets} resets", last - start);
     tally.finish();
 }
 
@@ -92,8 +95,8 @@ async fn make(daemon: &Daemon, task: &str, url: &str) {
     };
     for _ in 0..fastrand::u32(1..4) {
         match fastrand::u32(..7) {
-            0 => drop(submit("test.file", json!({}), ReuseMode::Auto).await),
-            1 => drop(submit("test.fail", json!({}), ReuseMode::Auto).await),
+            0 => drop(submit(CHEAP, json!({"end": "file"}), ReuseMode::Auto).await),
+            1 => drop(submit(CHEAP, json!({"end": "fail"}), ReuseMode::Never).await),
             2 => drop(submit("test.forks", json!({"trace": task}), ReuseMode::Auto).await),
             3 => drop(submit(TOLD, json!({}), ReuseMode::Auto).await),
             4 => drop(submit(ECHO, json!({}), ReuseMode::Never).await),
@@ -116,9 +119,9 @@ async fn req28_random_deletes_leave_no_key_and_no_file() {
         .config(&format!("{LEASES}\n{callbacks}\n[slots]\nio = 40\ncpu = 2"))
         .start()
         .await;
-    let mut tally = Tally::new(28, "random deletes of ten tasks: no key, no file, no process", 2, 100);
-    while let Some(round) = tally.next_round() {
-        let tasks: Vec<_> = (0..10).map(|n| format!("t{round}-{n}")).collect();
+    let tally = Tally::new(28, "random deletes of tasks: no key, no file, no process", 20, 1000);
+    while let Some(rounds) = tally.next_rounds(if tally.is_soak() { 25 } else { 10 }) {
+        let tasks: Vec<_> = rounds.map(|round| format!("t{round}")).collect();
         // Nobody listens there: deliveries stay pending.
         join_all(tasks.iter().map(|task| make(&daemon, task, "http://127.0.0.1:9/never"))).await;
         let answers = join_all(tasks.iter().map(async |task| {

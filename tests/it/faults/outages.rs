@@ -1,58 +1,101 @@
 //! What survives frozen, killed and cut off daemons, and a Redis that is away: 3, 4, 5, 19.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::join_all;
 use onceover_common::StageState;
 use onceover_tests::{Daemon, Proxy, RedisServer, Tally, eventually, proxy::Mode, until_equal};
 use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{LEASES, QUICK, TOLD, begun, builder, ended, succeeded};
+use super::{LEASES, QUICK, TOLD, begun, builder, ended, keep_longest, succeeded};
 
-/// Two daemons on one Redis, the first through a proxy.
+/// Two daemons on one Redis, the first through a proxy, with places for what each of them holds and takes over.
 async fn cut_off() -> (RedisServer, Proxy, Daemon, Daemon) {
     let server = RedisServer::start(&[]).await;
     let proxy = Proxy::unix(&server.url(0)).await;
-    let first = builder().redis(proxy.url()).start().await;
-    // It has no place for the run before the first has begun it.
-    let second = builder().redis(&server.url(0)).start().await;
+    let places = "[slots]\ncpu = 60";
+    let first = builder().config(places).redis(proxy.url()).start().await;
+    let second = builder().config(places).redis(&server.url(0)).start().await;
     (server, proxy, first, second)
+}
+
+/// A task and its run.
+struct Held {
+    task: String,
+    run: String,
+}
+
+/// So many runs that a daemon has begun. Those that the other was quicker to take end.
+async fn held(daemon: &Daemon, other: &Daemon, prefix: &str, wanted: usize) -> Vec<Held> {
+    let mut held = Vec::new();
+    let mut number = 0;
+    while held.len() < wanted {
+        assert!(number < 100 * wanted, "the other takes them all");
+        let missing = wanted - held.len();
+        let begun = join_all((number..number + missing).map(async |n| {
+            let task = format!("{prefix}-{n}");
+            let answer = daemon.submit(&task, TOLD, json!({})).await;
+            let run = answer.reuse_info.run_id.expect("a run").to_string();
+            until_equal("begun", 1, || async { daemon.traces(&run) + other.traces(&run) }).await;
+            Held { task, run }
+        }));
+        for one in begun.await {
+            if daemon.traces(&one.run) == 1 {
+                held.push(one);
+            } else {
+                other.tell(&one.run, &json!({"output": {"value": 1}}));
+                ended(other, &one.task, TOLD).await;
+            }
+        }
+        number += missing;
+    }
+    held
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn req3_who_was_frozen_or_cut_off_past_its_lease_changes_nothing() {
     let (_server, proxy, first, second) = cut_off().await;
-    let mut tally = Tally::new(3, "frozen or cut off past the lease: changes nothing", 2, 1000);
-    while let Some(round) = tally.next_round() {
-        let task = format!("t{round}");
-        let answer = second.submit(&task, TOLD, json!({})).await;
-        let run = answer.reuse_info.run_id.expect("a run").to_string();
-        until_equal("begun", 1, || async { first.traces(&run) + second.traces(&run) }).await;
-        let (lost, other) = if first.traces(&run) == 1 {
+    let tally = Tally::new(
+        3,
+        "runs of a daemon frozen or cut off past their leases: it changes nothing",
+        6,
+        1000,
+    );
+    while let Some(rounds) = tally.next_rounds(if tally.is_soak() { 20 } else { 3 }) {
+        let (lost, other) = if fastrand::bool() {
             (&first, &second)
         } else {
             (&second, &first)
         };
-        let cut = std::ptr::eq(lost, &first) && round % 2 == 0;
-        if cut {
+        let runs = held(lost, other, &format!("t{}", rounds.start), rounds.len()).await;
+        if std::ptr::eq(lost, &first) && fastrand::bool() {
             proxy.mode(Mode::Stall);
         } else {
             lost.signal(Signal::STOP);
         }
-        until_equal("taken over", 1, || async { other.traces(&run) }).await;
-        lost.tell(&run, &json!({"output": {"by": "the lost one"}}));
-        let early = fastrand::bool();
-        if early {
+        for Held { run, .. } in &runs {
+            until_equal("taken over", 1, || async { other.traces(run) }).await;
+            lost.tell(run, &json!({"output": {"by": "the lost one"}}));
+        }
+        if fastrand::bool() {
             // The lost one is back while the other still runs.
             proxy.mode(Mode::Pass);
             lost.signal(Signal::CONT);
-            // However it ends, its slot is empty then.
+            // However they end, its slots are empty then.
             until_equal("its processes", 0, || async { lost.children().len() }).await;
         }
-        other.tell(&run, &json!({"output": {"by": "the other"}}));
-        let won = ended(other, &task, TOLD).await;
-        let public = other.projection(&task, TOLD).await;
+        let mut won = Vec::new();
+        for Held { run, .. } in &runs {
+            other.tell(run, &json!({"output": {"by": "the other"}}));
+        }
+        for Held { task, .. } in &runs {
+            won.push((ended(other, task, TOLD).await, other.projection(task, TOLD).await));
+        }
         proxy.mode(Mode::Pass);
         lost.signal(Signal::CONT);
         eventually("it is back", || async {
@@ -60,18 +103,20 @@ async fn req3_who_was_frozen_or_cut_off_past_its_lease_changes_nothing() {
         })
         .await;
         lost.idle().await;
-        let after = ended(lost, &task, TOLD).await;
-        tally.check(won.output.get() == r#"{"by":"the other"}"# && won.attempt == 2, || {
-            format!("{won:?}")
-        });
-        tally.check(
-            after.summary() == won.summary() && after.output.get() == won.output.get(),
-            || format!("{won:?} became {after:?}"),
-        );
-        let now = other.projection(&task, TOLD).await;
-        tally.check(now == public, || format!("{public} became {now}"));
-        let link = lost.data.join(format!("share/workflows/{task}/nodes/{TOLD}"));
-        tally.check(!link.exists(), || "the lost one has published its files".into());
+        for (Held { task, .. }, (won, public)) in runs.iter().zip(won) {
+            let after = ended(lost, task, TOLD).await;
+            tally.check(won.output.get() == r#"{"by":"the other"}"# && won.attempt == 2, || {
+                format!("{won:?}")
+            });
+            tally.check(
+                after.summary() == won.summary() && after.output.get() == won.output.get(),
+                || format!("{won:?} became {after:?}"),
+            );
+            let now = other.projection(task, TOLD).await;
+            tally.check(now == public, || format!("{public} became {now}"));
+            let link = lost.data.join(format!("share/workflows/{task}/nodes/{TOLD}"));
+            tally.check(!link.exists(), || "the lost one has published its files".into());
+        }
     }
     tally.finish();
 }
@@ -80,44 +125,51 @@ async fn req3_who_was_frozen_or_cut_off_past_its_lease_changes_nothing() {
 async fn req4_whenever_the_daemon_is_killed_every_stage_ends() {
     // Killed more often than a run may be lost.
     let config = format!("{LEASES}\nmax_lost = 1000\n[slots]\nio = 4");
-    let mut daemon = Daemon::builder().config(&config).start().await;
-    let mut tally = Tally::new(4, "daemon killed at random, ten tasks a kill: every stage ends", 3, 50);
-    let mut slowest = Duration::ZERO;
-    while let Some(round) = tally.next_round() {
-        let tasks: Vec<_> = (0..10).map(|n| format!("t{round}-{n}")).collect();
-        let after = fastrand::usize(0..10);
-        for (n, task) in tasks.iter().enumerate() {
-            daemon.submit(task, QUICK, json!({"trace": task})).await;
-            if n == after {
-                // And a run that certainly is orphaned.
-                begun(&daemon, &format!("orphan-{round}")).await;
+    let tally = Tally::new(
+        4,
+        "stages of a daemon that is killed at random, once for each ten: each ends",
+        30,
+        500,
+    );
+    let slowest = Mutex::new(Duration::ZERO);
+    join_all(tally.side_by_side(2).map(async |_| {
+        let mut daemon = Daemon::builder().config(&config).start().await;
+        while let Some(rounds) = tally.next_rounds(10) {
+            let orphan = format!("orphan-{}", rounds.start);
+            let tasks: Vec<_> = rounds.map(|round| format!("t{round}")).collect();
+            let after = fastrand::usize(0..tasks.len());
+            for (n, task) in tasks.iter().enumerate() {
+                daemon.submit(task, QUICK, json!({"trace": task})).await;
+                if n == after {
+                    // And a run that certainly is orphaned.
+                    begun(&daemon, &orphan).await;
+                }
             }
+            daemon.kill();
+            daemon.launch().await;
+            let back = Instant::now();
+            let stage = eventually("the orphan's next attempt", || async {
+                let stage = daemon.stage(&orphan, TOLD).await?;
+                (stage.status == StageState::Running && stage.attempt >= 2).then_some(stage)
+            })
+            .await;
+            let took = back.elapsed();
+            keep_longest(&slowest, took);
+            tally.check(took < Duration::from_secs(2), || format!("{took:?} after the restart"));
+            daemon.tell(stage.run_id.expect("a run").as_str(), &json!({"output": {"value": 1}}));
+            for task in &tasks {
+                let stage = ended(&daemon, task, QUICK).await;
+                tally.check(succeeded(&stage), || format!("{task}: {stage:?}"));
+                let traces = u32::try_from(daemon.traces(task)).expect("few");
+                tally.check((1..=stage.attempt).contains(&traces), || {
+                    format!("{task}: {traces} executions")
+                });
+            }
+            let stage = ended(&daemon, &orphan, TOLD).await;
+            tally.check(succeeded(&stage), || format!("{orphan}: {stage:?}"));
         }
-        daemon.kill();
-        daemon.launch().await;
-        let back = Instant::now();
-        let orphan = format!("orphan-{round}");
-        let stage = eventually("the orphan's next attempt", || async {
-            let stage = daemon.stage(&orphan, TOLD).await?;
-            (stage.status == StageState::Running && stage.attempt >= 2).then_some(stage)
-        })
-        .await;
-        slowest = slowest.max(back.elapsed());
-        tally.check(back.elapsed() < Duration::from_secs(2), || {
-            format!("{:?} after the restart", back.elapsed())
-        });
-        daemon.tell(stage.run_id.expect("a run").as_str(), &json!({"output": {"value": 1}}));
-        for task in &tasks {
-            let stage = ended(&daemon, task, QUICK).await;
-            tally.check(succeeded(&stage), || format!("{task}: {stage:?}"));
-            let traces = u32::try_from(daemon.traces(task)).expect("few");
-            tally.check((1..=stage.attempt).contains(&traces), || {
-                format!("{task}: {traces} executions")
-            });
-        }
-        let stage = ended(&daemon, &orphan, TOLD).await;
-        tally.check(succeeded(&stage), || format!("{orphan}: {stage:?}"));
-    }
+    }))
+    .await;
     println!("the slowest orphan ran again {slowest:?} after the restart");
     tally.finish();
 }
@@ -126,132 +178,145 @@ async fn req4_whenever_the_daemon_is_killed_every_stage_ends() {
 async fn req5_what_ends_while_redis_is_away_is_recorded_later_and_not_run_again() {
     let server = RedisServer::start(&[]).await;
     let proxy = Proxy::tcp(&server.url(0)).await;
-    let daemon = builder().redis(proxy.url()).start().await;
+    let daemon = builder().config("[slots]\ncpu = 10").redis(proxy.url()).start().await;
     let mut direct = redis::Client::open(server.url(0))
         .expect("a Redis URL")
         .get_multiplexed_async_connection()
         .await
         .expect("Redis answers");
-    let mut tally = Tally::new(5, "ended in an outage of several leases: recorded once", 2, 100);
-    while let Some(round) = tally.next_round() {
-        let task = format!("t{round}");
-        let run = begun(&daemon, &task).await;
-        proxy.mode(if round % 2 == 0 { Mode::Refuse } else { Mode::Stall });
-        daemon.tell(&run, &json!({"output": {"value": round}}));
-        until_equal("its program", 0, || async { daemon.children().len() }).await;
+    let tally = Tally::new(
+        5,
+        "stages that ended in an outage of several leases: recorded once",
+        4,
+        100,
+    );
+    while let Some(rounds) = tally.next_rounds(if tally.is_soak() { 5 } else { 2 }) {
+        let refuse = fastrand::bool();
+        let tasks = rounds.map(|round| (round, format!("t{round}")));
+        let runs = join_all(tasks.map(async |(round, task)| (round, begun(&daemon, &task).await, task))).await;
+        proxy.mode(if refuse { Mode::Refuse } else { Mode::Stall });
+        for (round, run, _) in &runs {
+            daemon.tell(run, &json!({"output": {"value": round}}));
+        }
+        until_equal("their programs", 0, || async { daemon.children().len() }).await;
         eventually("three leases", || {
             let mut redis = direct.clone();
             async move {
                 let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.ok()?;
                 let held: Vec<(String, f64)> = redis.zrange_withscores("onceover:held:cpu", 0, -1).await.ok()?;
-                (held.first()?.1 + 1000.0 < (seconds * 1000 + micros / 1000) as f64).then_some(())
+                (held.last()?.1 + 1000.0 < (seconds * 1000 + micros / 1000) as f64).then_some(())
             }
         })
         .await;
         proxy.mode(Mode::Pass);
-        let stage = ended(&daemon, &task, TOLD).await;
-        tally.check(
-            succeeded(&stage) && stage.attempt == 1 && daemon.traces(&run) == 1,
-            || format!("{} executions, {stage:?}", daemon.traces(&run)),
-        );
-        let public: String = direct.get(format!("{task}:node:{TOLD}")).await.expect("Redis answers");
-        let public: Value = serde_json::from_str(&public).expect("JSON");
-        tally.check(public["stages"][TOLD]["output"]["value"] == round, || {
-            public.to_string()
-        });
+        for (round, run, task) in runs {
+            let stage = ended(&daemon, &task, TOLD).await;
+            tally.check(
+                succeeded(&stage) && stage.attempt == 1 && daemon.traces(&run) == 1,
+                || format!("{} executions, {stage:?}", daemon.traces(&run)),
+            );
+            let public: String = direct.get(format!("{task}:node:{TOLD}")).await.expect("Redis answers");
+            let public: Value = serde_json::from_str(&public).expect("JSON");
+            tally.check(public["stages"][TOLD]["output"]["value"] == round, || {
+                public.to_string()
+            });
+        }
     }
     tally.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn req19_after_any_outage_of_redis_the_daemon_resumes_unaided() {
-    let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
-    let proxy = Proxy::unix(&server.url(0)).await;
-    let daemon = builder().redis(proxy.url()).start().await;
-    let mut slowest = Duration::ZERO;
-    let mut tally = Tally::new(
+    let slowest = Mutex::new(Duration::ZERO);
+    let tally = Tally::new(
         19,
         "restart, CLIENT KILL, blackhole, READONLY, refusal: work again within 5 s",
         5,
         100,
     );
-    while let Some(round) = tally.next_round() {
-        let direct = redis::Client::open(server.url(0)).expect("a Redis URL");
-        let mut direct = direct.get_multiplexed_async_connection().await.expect("Redis answers");
-        let task = format!("t{round}");
-        let run = begun(&daemon, &task).await;
-        let kind = ["restart", "CLIENT KILL", "blackhole", "READONLY", "refusal"][round % 5];
-        let mut client = redis::cmd("CLIENT");
-        let unready = || async { (daemon.get("/readyz").await.status == 503).then_some(()) };
-        match kind {
-            "restart" => server.restart().await,
-            "CLIENT KILL" => {
-                for whom in ["normal", "pubsub"] {
-                    // Its own connection is spared.
-                    let _: i64 = client
-                        .clone()
-                        .arg("KILL")
-                        .arg("TYPE")
-                        .arg(whom)
+    join_all(tally.side_by_side(2).map(async |_| {
+        let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+        let proxy = Proxy::unix(&server.url(0)).await;
+        let daemon = builder().redis(proxy.url()).start().await;
+        while let Some(round) = tally.next_round() {
+            let direct = redis::Client::open(server.url(0)).expect("a Redis URL");
+            let mut direct = direct.get_multiplexed_async_connection().await.expect("Redis answers");
+            let task = format!("t{round}");
+            let run = begun(&daemon, &task).await;
+            let kind = ["restart", "CLIENT KILL", "blackhole", "READONLY", "refusal"][round % 5];
+            let mut client = redis::cmd("CLIENT");
+            let unready = || async { (daemon.get("/readyz").await.status == 503).then_some(()) };
+            match kind {
+                "restart" => server.restart().await,
+                "CLIENT KILL" => {
+                    for whom in ["normal", "pubsub"] {
+                        // Its own connection is spared.
+                        let _: i64 = client
+                            .clone()
+                            .arg("KILL")
+                            .arg("TYPE")
+                            .arg(whom)
+                            .query_async(&mut direct)
+                            .await
+                            .expect("Redis answers");
+                    }
+                    client.arg("ID");
+                }
+                "blackhole" => {
+                    proxy.mode(Mode::Stall);
+                    eventually("unready", unready).await;
+                    proxy.mode(Mode::Pass);
+                }
+                "READONLY" => {
+                    let _: () = redis::cmd("REPLICAOF")
+                        .arg("127.0.0.1")
+                        .arg(1)
+                        .query_async(&mut direct)
+                        .await
+                        .expect("Redis answers");
+                    let refused = daemon
+                        .post(
+                            "/v1/tasks",
+                            json!({"task_name": QUICK, "task_id": format!("r{round}"), "input_data": {"trace": "refused"}}),
+                        )
+                        .await;
+                    tally.check(refused.status == 503, || format!("{kind}: {refused:?}"));
+                    let _: () = redis::cmd("REPLICAOF")
+                        .arg("NO")
+                        .arg("ONE")
                         .query_async(&mut direct)
                         .await
                         .expect("Redis answers");
                 }
-                client.arg("ID");
+                _ => {
+                    proxy.mode(Mode::Refuse);
+                    eventually("unready", unready).await;
+                    proxy.mode(Mode::Pass);
+                }
             }
-            "blackhole" => {
-                proxy.mode(Mode::Stall);
-                eventually("unready", unready).await;
-                proxy.mode(Mode::Pass);
-            }
-            "READONLY" => {
-                let _: () = redis::cmd("REPLICAOF")
-                    .arg("127.0.0.1")
-                    .arg(1)
-                    .query_async(&mut direct)
-                    .await
-                    .expect("Redis answers");
-                let refused = daemon
-                    .post(
-                        "/v1/tasks",
-                        json!({"task_name": QUICK, "task_id": format!("r{round}"), "input_data": {"trace": "refused"}}),
-                    )
-                    .await;
-                tally.check(refused.status == 503, || format!("{kind}: {refused:?}"));
-                let _: () = redis::cmd("REPLICAOF")
-                    .arg("NO")
-                    .arg("ONE")
-                    .query_async(&mut direct)
-                    .await
-                    .expect("Redis answers");
-            }
-            _ => {
-                proxy.mode(Mode::Refuse);
-                eventually("unready", unready).await;
-                proxy.mode(Mode::Pass);
-            }
+            let back = Instant::now();
+            let after = format!("after-{round}");
+            let body = json!({"task_name": QUICK, "task_id": after, "input_data": {"trace": after}});
+            eventually("a submit is accepted", || async {
+                (daemon.post("/v1/tasks", body.clone()).await.status < 300).then_some(())
+            })
+            .await;
+            let stage = ended(&daemon, &after, QUICK).await;
+            keep_longest(&slowest, back.elapsed());
+            tally.check(back.elapsed() < Duration::from_secs(5), || {
+                format!("{kind}: {:?}", back.elapsed())
+            });
+            tally.check(succeeded(&stage) && daemon.traces(&after) == 1, || {
+                format!("{kind}: {stage:?}")
+            });
+            daemon.tell(&run, &json!({"output": {"value": 1}}));
+            let stage = ended(&daemon, &task, TOLD).await;
+            tally.check(succeeded(&stage) && stage.attempt == 1, || {
+                format!("{kind}: what ran throughout: {stage:?}")
+            });
         }
-        let back = Instant::now();
-        let after = format!("after-{round}");
-        let body = json!({"task_name": QUICK, "task_id": after, "input_data": {"trace": after}});
-        eventually("a submit is accepted", || async {
-            (daemon.post("/v1/tasks", body.clone()).await.status < 300).then_some(())
-        })
-        .await;
-        let stage = ended(&daemon, &after, QUICK).await;
-        slowest = slowest.max(back.elapsed());
-        tally.check(back.elapsed() < Duration::from_secs(5), || {
-            format!("{kind}: {:?}", back.elapsed())
-        });
-        tally.check(succeeded(&stage) && daemon.traces(&after) == 1, || {
-            format!("{kind}: {stage:?}")
-        });
-        daemon.tell(&run, &json!({"output": {"value": 1}}));
-        let stage = ended(&daemon, &task, TOLD).await;
-        tally.check(succeeded(&stage) && stage.attempt == 1, || {
-            format!("{kind}: what ran throughout: {stage:?}")
-        });
-    }
+    }))
+    .await;
     println!("the slowest recovery took {slowest:?}");
     tally.finish();
 }
