@@ -64,8 +64,9 @@ fn spawn_program(program: &Path, mark_prefix: &str, redis: Option<&PrivateRedis>
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Of a daemon that was itself started by a run; the keeper must not sweep itself away.
-        .env_remove(process::RUN_VARIABLE)
+        // It needs nothing of it, least of all tokens and keys; and it must not sweep itself away where the daemon was
+        // itself started by a run.
+        .env_clear()
         .current_dir("/")
         .process_group(0)
         .spawn()?;

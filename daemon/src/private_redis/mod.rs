@@ -268,7 +268,10 @@ impl Home {
             .arg(&self.pid_file)
             .arg("--logfile")
             .arg(&self.log)
-            // An unknown locale, as ssh likes to forward one, would keep the server from starting.
+            // Tokens and keys are none of its business; and an unknown locale, as ssh likes to forward one, would keep it from
+            // starting.
+            .env_clear()
+            .envs(env::vars_os().filter(|(name, _)| name == "PATH" || name == "LD_LIBRARY_PATH"))
             .env("LC_ALL", "C")
             .current_dir(&self.dir)
             .stdin(Stdio::null())
