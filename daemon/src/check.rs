@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::{
     access::{self, Tokens},
     config::Config,
-    serve::{NEEDED, downloads, guard, secrets, store_options, whole_catalog},
+    serve::{NEEDED, downloads, guard, providers, secrets, store_options, whole_catalog},
     store::Store,
 };
 
@@ -38,6 +38,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(config)?;
     guard(config)?;
     downloads(config)?;
+    let models = providers(config)?;
     let secrets = secrets(config)?;
     let tokens = Tokens::load(&config.access)?;
     let mut missing = BTreeSet::new();
@@ -87,6 +88,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
             config.inputs.allow.join(", ")
         }
     );
+    println!("llm          {}", models.in_words());
     println!("nodes        {}", catalog.len());
 
     for root in config.media_roots.iter().filter(|root| !root.is_dir()) {

@@ -1,6 +1,8 @@
 //! Configuration: a TOML file, then the environment and flags on top. Checked whole at start; an error names the
 //! file, the line and what is allowed.
 
+mod llm;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -9,6 +11,8 @@ use std::{
 use indexmap::IndexMap;
 use onceover_common::catalog::NodeSpec;
 use serde::{Deserialize, Deserializer};
+
+pub use llm::{LlmConfig, ProviderConfig};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +33,7 @@ pub struct Config {
     pub callbacks: CallbacksConfig,
     pub inputs: InputsConfig,
     pub access: AccessConfig,
+    pub llm: LlmConfig,
     /// More nodes, or other settings for shipped ones.
     pub nodes: Vec<NodeSpec>,
 }
@@ -142,6 +147,7 @@ impl Default for Config {
             callbacks: CallbacksConfig::default(),
             inputs: InputsConfig::default(),
             access: AccessConfig::default(),
+            llm: LlmConfig::default(),
             nodes: Vec::new(),
         }
     }

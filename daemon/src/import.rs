@@ -13,7 +13,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
-    serve::{downloads, guard, store_options, whole_catalog},
+    serve::{downloads, guard, providers, store_options, whole_catalog},
     store::{Found, Store},
 };
 
@@ -81,6 +81,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         roots: Roots::new(share, Vec::new())?.into(),
         guard: guard(config)?.into(),
         downloads: downloads(config)?.into(),
+        providers: providers(config)?,
         hub: Hub::default(),
         queues: config.slots().keys().cloned().collect(),
         grace: config.runs.grace,

@@ -34,7 +34,7 @@ use crate::{
     hub::Hub,
     logging,
     metrics::Metrics,
-    nodes,
+    nodes::{self, llm::Providers},
     paths::Roots,
     private_redis::PrivateRedis,
     store::{Reap, Store, StoreError, StoreOptions},
@@ -83,6 +83,11 @@ pub fn downloads(config: &Config) -> anyhow::Result<Downloads> {
         .context("cannot make the HTTP client for downloads")
 }
 
+/// The language models that nodes may ask.
+pub fn providers(config: &Config) -> anyhow::Result<Providers> {
+    Providers::new(&config.llm).map_err(anyhow::Error::msg)
+}
+
 /// What callbacks are signed with.
 pub fn secrets(config: &Config) -> anyhow::Result<Secrets> {
     let environment = std::env::var(SECRETS_VARIABLE).ok();
@@ -111,6 +116,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(&config)?;
     let guard = guard(&config)?;
     let downloads = downloads(&config)?;
+    let providers = providers(&config)?;
     let tokens = Tokens::load(&config.access)?;
     access::check(&config.listen, &tokens)?;
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
@@ -169,6 +175,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         roots: Arc::new(roots),
         guard: Arc::new(guard),
         downloads: Arc::new(downloads),
+        providers,
         hub: hub.clone(),
         queues: slots.keys().cloned().collect(),
         grace: config.runs.grace,

@@ -10,6 +10,7 @@ mod faults;
 mod hostile_media;
 mod import;
 mod input_paths;
+mod llm;
 mod model;
 mod node_programs;
 mod operation;

@@ -27,6 +27,7 @@ use crate::{
     executor::download::Downloads,
     hub::Hub,
     metrics::Metrics,
+    nodes::llm::Providers,
     paths::Roots,
     store::{Store, StoreError, TaskRecords},
 };
@@ -66,6 +67,8 @@ pub struct Engine {
     pub roots: Arc<Roots>,
     pub guard: Arc<Guard>,
     pub downloads: Arc<Downloads>,
+    /// The language models that nodes may ask.
+    pub providers: Providers,
     pub hub: Hub,
     /// Resource classes.
     pub queues: Arc<[String]>,

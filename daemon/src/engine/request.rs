@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use onceover_common::{
     FieldError, TaskId,
-    catalog::{NodeSpec, ValueKind},
+    catalog::{NodeSpec, RunnerSpec, ValueKind},
     wire::{ReuseMode, SubmitRequest},
 };
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Engine, EngineError};
-use crate::{catalog::is_placeholder, executor::download::is_url};
+use crate::{catalog::is_placeholder, executor::download::is_url, nodes};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -114,6 +114,9 @@ impl Engine {
                     errors.push(FieldError::new(field, message));
                 }
             }
+        }
+        if let RunnerSpec::Builtin(builtin) = &node.runner {
+            errors.extend(nodes::check(builtin, input, &self.providers));
         }
         errors
     }

@@ -13,7 +13,7 @@ use super::{
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext},
 };
-use crate::{catalog, paths::Roots};
+use crate::{catalog, nodes::llm::Providers, paths::Roots};
 
 pub(crate) struct Fixture {
     folder: TempDir,
@@ -48,6 +48,7 @@ impl Fixture {
             roots: Arc::new(Roots::new(share, Vec::new()).unwrap()),
             dir,
             opened: OpenedInputs::default(),
+            providers: Providers::default(),
             progress,
             cancel: CancellationToken::new(),
             mark: format!("test-{run_id}"),

@@ -73,6 +73,18 @@ const INHERITED: [&str; 11] = [
 
 static TOOLS: AtomicU64 = AtomicU64::new(0);
 
+/// Whether every program gets this variable of the daemon's environment.
+pub fn is_inherited(name: &str) -> bool {
+    INHERITED.iter().any(|pattern| matches(pattern, name))
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
 /// A program to run, with everything it gets.
 #[derive(Debug)]
 pub struct Tool {
@@ -314,17 +326,8 @@ impl Tool {
     }
 
     fn inherits(&self, name: &OsStr) -> bool {
-        let Some(name) = name.to_str() else {
-            return false;
-        };
-        INHERITED
-            .iter()
-            .copied()
-            .chain(self.inherited.iter().map(String::as_str))
-            .any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == pattern,
-            })
+        name.to_str()
+            .is_some_and(|name| is_inherited(name) || self.inherited.iter().any(|pattern| matches(pattern, name)))
     }
 
     fn in_words(&self) -> String {

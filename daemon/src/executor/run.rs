@@ -1,4 +1,4 @@
-//! What a run sees, and the one trait a backend implements (`Runner`). Nothing here knows HTTP or Redis,
+//! What a run sees, and the one trait a backend implements (`Runner`). Nothing here knows the API or Redis,
 //! so every runner and node is testable with files alone.
 
 use std::{
@@ -14,7 +14,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::log::RunLog;
-use crate::paths::{Opened, Roots};
+use crate::{
+    nodes::llm::Providers,
+    paths::{Opened, Roots},
+};
 
 /// A JSON object, as outputs and parameters are.
 pub type Object = Map<String, Value>;
@@ -36,6 +39,8 @@ pub struct RunContext {
     pub roots: Arc<Roots>,
     /// The inputs a builtin has opened so far.
     pub opened: OpenedInputs,
+    /// The language models a node may ask.
+    pub providers: Providers,
     pub progress: ProgressSink,
     pub log: RunLog,
     /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a

@@ -431,6 +431,7 @@ impl Inner {
                 dir,
                 roots: Arc::clone(&inner.engine.roots),
                 opened: OpenedInputs::default(),
+                providers: inner.engine.providers.clone(),
                 progress,
                 log,
                 cancel,

@@ -22,6 +22,13 @@ impl Input<'_> {
         self.value(name)?.as_str()
     }
 
+    /// A text that must be given.
+    pub(super) fn required_text(&self, name: &str) -> Result<&str, RunError> {
+        self.text(name)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| self.missing(name))
+    }
+
     /// An input file that must be given.
     pub(super) fn file(&self, name: &str) -> Result<Opened, RunError> {
         match self.text(name) {
@@ -56,6 +63,10 @@ impl Input<'_> {
             .map(|fallback| fallback.node.as_str())
     }
 
+    pub(super) fn optional_number(&self, name: &str) -> Option<f64> {
+        self.value(name)?.as_f64()
+    }
+
     pub(super) fn number(&self, name: &str) -> Result<f64, RunError> {
         self.value(name)
             .and_then(Value::as_f64)
@@ -67,6 +78,18 @@ impl Input<'_> {
         let number = self.number(name)?;
         if number >= 0.0 && number.fract() == 0.0 && number < 9e15 {
             Ok(number as u64)
+        } else {
+            Err(RunError::failed(format!(
+                "input_data.{name} must be a whole number, not {number}"
+            )))
+        }
+    }
+
+    /// A whole number, which may be negative.
+    pub(super) fn integer(&self, name: &str) -> Result<i64, RunError> {
+        let number = self.number(name)?;
+        if number.fract() == 0.0 && number.abs() < 9e15 {
+            Ok(number as i64)
         } else {
             Err(RunError::failed(format!(
                 "input_data.{name} must be a whole number, not {number}"

@@ -1,13 +1,16 @@
-//! The nodes written in Rust: what each does, given its parameters and its folder. No HTTP, no Redis.
+//! The nodes written in Rust: what each does, given its parameters and its folder. No Redis, and no HTTP but to the
+//! configured language models.
 
 mod diarization;
 mod ffmpeg;
 mod input;
+pub mod llm;
 pub mod similarity;
 mod subtitles;
 mod transcript;
 
 use futures_util::future::BoxFuture;
+use onceover_common::FieldError;
 
 use crate::executor::run::{Object, RunContext, RunError};
 
@@ -31,6 +34,12 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("pyannote_audio.validate_diarization", |context| {
         Box::pin(diarization::validate_diarization::run(context))
     }),
+    (llm::ai_optimize_text::NAME, |context| {
+        Box::pin(llm::ai_optimize_text::run(context))
+    }),
+    (llm::correct_subtitles::NAME, |context| {
+        Box::pin(llm::correct_subtitles::run(context))
+    }),
     ("wservice.generate_subtitle_files", |context| {
         Box::pin(subtitles::generate_subtitle_files::run(context))
     }),
@@ -46,6 +55,9 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("wservice.prepare_tts_segments", |context| {
         Box::pin(transcript::prepare_tts_segments::run(context))
     }),
+    (llm::translate_subtitles::NAME, |context| {
+        Box::pin(llm::translate_subtitles::run(context))
+    }),
 ];
 
 pub fn builtin(name: &str) -> Option<Node> {
@@ -58,4 +70,31 @@ pub fn builtin(name: &str) -> Option<Node> {
 /// The names of all builtins, for messages.
 pub fn names() -> String {
     BUILTINS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// What a request to a builtin says wrong that its node file cannot tell (O4).
+pub fn check(builtin: &str, input: &Object, providers: &llm::Providers) -> Vec<FieldError> {
+    if asks_a_model(builtin) {
+        llm::check(builtin, input, providers)
+    } else {
+        Vec::new()
+    }
+}
+
+/// What a builtin lacks on this machine beside programs, for people: a setting or a variable. `input` is a request's, which
+/// may name another provider than the configured one.
+pub fn missing(builtin: &str, input: Option<&Object>, providers: &llm::Providers) -> Option<String> {
+    if !asks_a_model(builtin) {
+        return None;
+    }
+    providers.missing(input.and_then(llm::wanted))
+}
+
+fn asks_a_model(builtin: &str) -> bool {
+    [
+        llm::ai_optimize_text::NAME,
+        llm::correct_subtitles::NAME,
+        llm::translate_subtitles::NAME,
+    ]
+    .contains(&builtin)
 }

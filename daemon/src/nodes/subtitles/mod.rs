@@ -11,7 +11,7 @@ fn millis(seconds: f64) -> i64 {
 }
 
 /// `00:01:01,235`.
-fn srt_time(seconds: f64) -> String {
+pub(super) fn srt_time(seconds: f64) -> String {
     let all = millis(seconds);
     let (hours, minutes) = (all / 3_600_000, all / 60_000 % 60);
     format!("{hours:02}:{minutes:02}:{:02},{:03}", all / 1000 % 60, all % 1000)
@@ -19,7 +19,7 @@ fn srt_time(seconds: f64) -> String {
 
 /// An SRT file of (start, end, text), numbered from 1. A blank line inside a text would end its cue and
 /// is dropped; a cue without text shows nothing and is left out.
-fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
+pub(super) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
     let cues = cues.into_iter().filter_map(|(start, end, text)| {
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         (!lines.is_empty()).then(|| Cue {

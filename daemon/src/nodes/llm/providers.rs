@@ -1,0 +1,373 @@
+//! The language model providers: which there are, what each still lacks, and its key, which leaves the environment
+//! only as the header of a request.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use onceover_common::FieldError;
+use reqwest::{Client, header::HeaderValue, redirect::Policy};
+use url::Url;
+
+use crate::{
+    config::{LlmConfig, ProviderConfig},
+    executor::process,
+};
+
+/// What is known without configuration.
+const SHIPPED: &str = include_str!("../../../../assets/llm-providers.toml");
+
+const DEFAULT_TEMPERATURE: f64 = 0.3;
+const DEFAULT_MAX_TOKENS: u32 = 8192;
+/// Limit of one try.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Every provider of this daemon, and the client they are asked with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Providers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    default: String,
+    known: IndexMap<String, Provider>,
+    /// Made when the first node asks: most daemons never do.
+    client: OnceLock<Client>,
+}
+
+/// One provider, with what is not configured filled in.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub name: String,
+    pub url: Option<Url>,
+    pub model: Option<String>,
+    /// The variable with the key; none: the provider wants no key.
+    pub key_env: Option<String>,
+    pub temperature: f64,
+    pub max_tokens: u32,
+    pub timeout: Duration,
+}
+
+/// A secret. Nothing prints it.
+pub(super) struct Key(String);
+
+impl Key {
+    /// The value of an `Authorization` header; `Debug` shows it as "Sensitive".
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// A text of a provider, which may repeat the key.
+    pub(super) fn hidden_in(&self, text: &str) -> String {
+        text.replace(&self.0, "***")
+    }
+}
+
+impl Default for Providers {
+    fn default() -> Self {
+        Self::new(&LlmConfig::default()).expect("the shipped providers are read by a test")
+    }
+}
+
+impl Providers {
+    /// The shipped providers with what the configuration says. The error names the key.
+    pub fn new(config: &LlmConfig) -> Result<Self, String> {
+        let mut merged: IndexMap<String, ProviderConfig> =
+            toml::from_str(SHIPPED).map_err(|why| format!("assets/llm-providers.toml: {why}"))?;
+        for (name, given) in &config.providers {
+            let entry = merged.entry(name.clone()).or_default();
+            let ProviderConfig {
+                url,
+                model,
+                key_env,
+                temperature,
+                max_tokens,
+                timeout,
+            } = given.clone();
+            entry.url = url.or(entry.url.take());
+            entry.model = model.or(entry.model.take());
+            entry.key_env = key_env.or(entry.key_env.take());
+            entry.temperature = temperature.or(entry.temperature);
+            entry.max_tokens = max_tokens.or(entry.max_tokens);
+            entry.timeout = timeout.or(entry.timeout);
+        }
+        let known = merged
+            .into_iter()
+            .map(|(name, given)| {
+                let provider = Provider::checked(&name, given)
+                    .map_err(|(key, why)| format!("llm.providers.{name}.{key}: {why}"))?;
+                Ok((name, provider))
+            })
+            .collect::<Result<IndexMap<_, _>, String>>()?;
+        if !known.contains_key(&config.provider) {
+            return Err(format!(
+                "llm.provider: there is no provider '{}'; there are {}, and [llm.providers.{0}] makes it one",
+                config.provider,
+                names(&known)
+            ));
+        }
+        Ok(Self(Arc::new(Inner {
+            default: config.provider.clone(),
+            known,
+            client: OnceLock::new(),
+        })))
+    }
+
+    /// A provider by name; the configured default without one.
+    pub fn get(&self, name: Option<&str>) -> Result<&Provider, String> {
+        let name = name.unwrap_or(&self.0.default);
+        self.0
+            .known
+            .get(name)
+            .ok_or_else(|| format!("there is no provider '{name}'; there are {}", names(&self.0.known)))
+    }
+
+    /// Why a provider cannot be asked, for people: which setting or variable it lacks. None: it can.
+    pub fn missing(&self, name: Option<&str>) -> Option<String> {
+        match self.get(name) {
+            Ok(provider) => provider.missing(),
+            Err(why) => Some(why),
+        }
+    }
+
+    /// The provider that is asked by default, and which can be asked at all.
+    pub fn in_words(&self) -> String {
+        let ready: Vec<_> = self
+            .0
+            .known
+            .values()
+            .filter(|provider| provider.missing().is_none())
+            .map(|provider| provider.name.as_str())
+            .collect();
+        let ready = match ready.is_empty() {
+            true => "none".to_owned(),
+            false => ready.join(", "),
+        };
+        let default = match self.missing(None) {
+            Some(why) => format!("{}   ({why})", self.0.default),
+            None => self.0.default.clone(),
+        };
+        format!("{default}; ready: {ready}")
+    }
+
+    /// What is wrong with the provider a request names.
+    pub fn check(&self, field: &str, name: &str) -> Option<FieldError> {
+        self.get(Some(name)).err().map(|why| FieldError::new(field, why))
+    }
+
+    /// Follows no redirect: the key is for the configured address alone.
+    pub(super) fn client(&self) -> reqwest::Result<&Client> {
+        if let Some(client) = self.0.client.get() {
+            return Ok(client);
+        }
+        let builder = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .user_agent(concat!("Onceover/", env!("CARGO_PKG_VERSION")))
+        };
+        let client = builder().build().or_else(|error| {
+            tracing::warn!("language models over https will fail, install ca-certificates: {error:?}");
+            builder().tls_certs_only([]).build()
+        })?;
+        Ok(self.0.client.get_or_init(|| client))
+    }
+}
+
+fn names(known: &IndexMap<String, Provider>) -> String {
+    known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Provider {
+    fn checked(name: &str, given: ProviderConfig) -> Result<Self, (&'static str, String)> {
+        let url = match given.url.filter(|url| !url.is_empty()) {
+            None => None,
+            Some(text) => Some(base_url(&text).map_err(|why| ("url", why))?),
+        };
+        let key_env = given.key_env.filter(|variable| !variable.is_empty());
+        if let Some(variable) = &key_env {
+            if !is_variable(variable) {
+                return Err((
+                    "key_env",
+                    "give the name of an environment variable (A-Z a-z 0-9 _), not the key".into(),
+                ));
+            }
+            if process::is_inherited(variable) {
+                return Err((
+                    "key_env",
+                    format!("programs of nodes would get {variable}; choose another name"),
+                ));
+            }
+        }
+        let temperature = given.temperature.unwrap_or(DEFAULT_TEMPERATURE);
+        if !(0.0..=2.0).contains(&temperature) {
+            return Err(("temperature", "it is a number from 0 to 2".into()));
+        }
+        let max_tokens = given.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+        if max_tokens < 16 {
+            return Err(("max_tokens", "it must be at least 16".into()));
+        }
+        let timeout = given.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        if timeout.is_zero() {
+            return Err(("timeout", "it must be above zero".into()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            url,
+            model: given.model.filter(|model| !model.is_empty()),
+            key_env,
+            temperature,
+            max_tokens,
+            timeout,
+        })
+    }
+
+    /// Which setting or variable it lacks, for people.
+    pub fn missing(&self) -> Option<String> {
+        let name = &self.name;
+        if self.url.is_none() {
+            return Some(format!(
+                "the language model provider '{name}' has no address: set llm.providers.{name}.url"
+            ));
+        }
+        if self.model.is_none() {
+            return Some(format!(
+                "the language model provider '{name}' has no model: set llm.providers.{name}.model"
+            ));
+        }
+        self.key().err()
+    }
+
+    /// The key, read anew each time; `None` for a provider that wants none. The error names the variable.
+    pub(super) fn key(&self) -> Result<Option<Key>, String> {
+        let Some(variable) = &self.key_env else {
+            return Ok(None);
+        };
+        let lacks = |what: &str| {
+            format!(
+                "the key of the language model provider '{}' is missing: {variable} {what}; start the daemon with it",
+                self.name
+            )
+        };
+        let text = std::env::var(variable).map_err(|_| lacks("is not set"))?;
+        let key = Key(text.trim().to_owned());
+        if key.0.is_empty() {
+            return Err(lacks("is empty"));
+        }
+        match key.header() {
+            Some(_) => Ok(Some(key)),
+            None => Err(lacks("holds characters that no key has")),
+        }
+    }
+
+    /// Where questions go.
+    pub(super) fn endpoint(&self) -> Option<Url> {
+        let mut url = self.url.clone()?;
+        url.path_segments_mut()
+            .ok()?
+            .pop_if_empty()
+            .extend(["chat", "completions"]);
+        Some(url)
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|why| format!("not a URL ({why})"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+        return Err("it begins with http:// or https://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("it holds no user, password or query; a key comes from the variable that key_env names".into());
+    }
+    Ok(url)
+}
+
+fn is_variable(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn providers(text: &str) -> Result<Providers, String> {
+        Providers::new(&toml::from_str(text).map_err(|why| why.to_string())?)
+    }
+
+    #[test]
+    fn the_named_providers_are_known_and_the_configuration_goes_first() {
+        let known = Providers::default();
+        for name in ["deepseek", "gemini", "zhipu", "volcengine"] {
+            let provider = known.get(Some(name)).unwrap();
+            assert!(
+                provider.url.as_ref().is_some_and(|url| url.scheme() == "https"),
+                "{name}"
+            );
+            assert!(provider.key_env.is_some(), "{name}");
+        }
+        assert!(known.get(Some("openai_compatible")).unwrap().url.is_none());
+        let error = known.get(Some("oracle")).unwrap_err();
+        assert!(error.contains("oracle") && error.contains("deepseek"), "{error}");
+
+        let known = providers(
+            "provider = 'local'\n[providers.local]\nurl = 'http://10.0.0.5:8000/v1/'\nmodel = 'm'\ntimeout = '20s'\n\
+             [providers.deepseek]\nmodel = 'deepseek-reasoner'",
+        )
+        .unwrap();
+        let local = known.get(None).unwrap();
+        assert_eq!(
+            local.endpoint().unwrap().as_str(),
+            "http://10.0.0.5:8000/v1/chat/completions"
+        );
+        assert_eq!((local.timeout, local.max_tokens), (Duration::from_secs(20), 8192));
+        assert_eq!(known.missing(None), None);
+        let deepseek = known.get(Some("deepseek")).unwrap();
+        assert_eq!(deepseek.model.as_deref(), Some("deepseek-reasoner"));
+        assert_eq!(deepseek.key_env.as_deref(), Some("DEEPSEEK_API_KEY"));
+    }
+
+    #[test]
+    fn what_a_provider_lacks_is_named() {
+        let known = providers("[providers.deepseek]\nkey_env = 'ONCEOVER_TEST_NO_SUCH_KEY'").unwrap();
+        let missing = known.missing(None).unwrap();
+        assert!(
+            missing.contains("ONCEOVER_TEST_NO_SUCH_KEY") && missing.contains("deepseek"),
+            "{missing}"
+        );
+        let missing = known.missing(Some("openai_compatible")).unwrap();
+        assert!(missing.contains("llm.providers.openai_compatible.url"), "{missing}");
+        let missing = known.missing(Some("gemini")).unwrap();
+        assert!(missing.contains("llm.providers.gemini.model"), "{missing}");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        for (text, key) in [
+            ("provider = 'nope'", "llm.provider"),
+            ("[providers.x]\nurl = 'ftp://a'", "llm.providers.x.url"),
+            ("[providers.x]\nurl = 'https://me:secret@a'", "llm.providers.x.url"),
+            ("[providers.x]\nurl = 'https://a?key=1'", "llm.providers.x.url"),
+            ("[providers.x]\nkey_env = 'sk-123'", "llm.providers.x.key_env"),
+            ("[providers.x]\nkey_env = 'PYTHON_KEY'", "llm.providers.x.key_env"),
+            ("[providers.x]\ntemperature = 3", "llm.providers.x.temperature"),
+            ("[providers.x]\nmax_tokens = 0", "llm.providers.x.max_tokens"),
+            ("[providers.x]\ntimeout = '0s'", "llm.providers.x.timeout"),
+            ("[providers.x]\nkey = 'sk-1'", "key_env"),
+        ] {
+            let error = providers(text).unwrap_err();
+            assert!(error.contains(key), "{text}: {error}");
+            assert!(!error.contains("secret@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn d36_a_key_is_shown_nowhere() {
+        let key = Key("sk-1234".into());
+        assert!(!format!("{:?}", key.header()).contains("1234"));
+        assert_eq!(key.hidden_in("Incorrect API key: sk-1234."), "Incorrect API key: ***.");
+    }
+}

@@ -1,0 +1,187 @@
+//! A server that speaks the chat completions of OpenAI, and misbehaves as it is told.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::eventually;
+
+/// What the server does with one question.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// This text.
+    Text(String),
+    /// What the function makes of the last message's text.
+    Made(fn(&str) -> String),
+    /// A status and a body, with Retry-After where given.
+    Status(u16, Option<String>, String),
+    /// A redirect to there.
+    Redirect(String),
+    /// 200 with this body.
+    Raw(String),
+    /// The text with this `finish_reason`.
+    Finished(String, &'static str),
+    /// Headers, half an answer, and the end of the connection.
+    Cut,
+    /// No answer at all, until the asker goes away.
+    Hang,
+}
+
+/// One question that came in.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub at: Instant,
+    pub path: String,
+    pub authorization: String,
+    pub body: Value,
+}
+
+impl Question {
+    /// What the model is told to do.
+    pub fn system(&self) -> &str {
+        self.message("system")
+    }
+
+    pub fn user(&self) -> &str {
+        self.message("user")
+    }
+
+    fn message(&self, role: &str) -> &str {
+        let messages = self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let message = messages.iter().find(|message| message["role"] == role);
+        message
+            .and_then(|message| message["content"].as_str())
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shared {
+    asked: Arc<Mutex<Vec<Question>>>,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+    /// When the planned ones are used up.
+    then: Arc<Mutex<Option<Reply>>>,
+    /// Questions that hang and whose asker is still there.
+    hanging: Arc<Mutex<usize>>,
+}
+
+/// Listens on a port of its own until dropped.
+pub struct ChatServer {
+    port: u16,
+    shared: Shared,
+    server: tokio::task::JoinHandle<()>,
+}
+
+fn completion(text: &str, finish: &str) -> Value {
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "model": "test-model",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    })
+}
+
+async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let header = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let question = Question {
+        at: Instant::now(),
+        path: uri.path().to_owned(),
+        authorization: header.unwrap_or_default().to_owned(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    let user = question.user().to_owned();
+    shared.asked.lock().expect("no panic while locked").push(question);
+    let planned = shared.replies.lock().expect("no panic while locked").pop_front();
+    let then = shared.then.lock().expect("no panic while locked").clone();
+    match planned.or(then).unwrap_or(Reply::Text("fine".into())) {
+        Reply::Text(text) => axum::Json(completion(&text, "stop")).into_response(),
+        Reply::Made(make) => axum::Json(completion(&make(&user), "stop")).into_response(),
+        Reply::Finished(text, finish) => axum::Json(completion(&text, finish)).into_response(),
+        Reply::Raw(body) => body.into_response(),
+        Reply::Status(status, after, body) => {
+            let mut response = (StatusCode::from_u16(status).expect("a status"), body).into_response();
+            if let Some(after) = after {
+                let after = after.parse().expect("a header value");
+                response.headers_mut().insert("retry-after", after);
+            }
+            response
+        }
+        Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        Reply::Cut => {
+            let half = Bytes::from_static(b"{\"choices\": [{\"message\": {\"content\": \"ha");
+            let parts = [Ok(half), Err(std::io::Error::other("the connection is cut"))];
+            Body::from_stream(futures_util::stream::iter(parts)).into_response()
+        }
+        Reply::Hang => {
+            /// Dropped with the connection.
+            struct Held(Shared);
+            impl Drop for Held {
+                fn drop(&mut self) {
+                    *self.0.hanging.lock().expect("no panic while locked") -= 1;
+                }
+            }
+            *shared.hanging.lock().expect("no panic while locked") += 1;
+            let _held = Held(shared);
+            std::future::pending().await
+        }
+    }
+}
+
+impl ChatServer {
+    pub async fn start() -> Self {
+        let shared = Shared::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let app = Router::new().fallback(answer).with_state(shared.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
+        Self { port, shared, server }
+    }
+
+    /// What a provider is configured with.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    /// Answers the next questions like this, one after another.
+    pub fn plan(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.shared
+            .replies
+            .lock()
+            .expect("no panic while locked")
+            .extend(replies);
+    }
+
+    /// Answers every question for which nothing is planned like this.
+    pub fn always(&self, reply: Reply) {
+        *self.shared.then.lock().expect("no panic while locked") = Some(reply);
+    }
+
+    pub fn asked(&self) -> Vec<Question> {
+        self.shared.asked.lock().expect("no panic while locked").clone()
+    }
+
+    /// Waits until this many questions hang.
+    pub async fn until_hanging(&self, count: usize) {
+        eventually(&format!("{count} questions that hang"), || async {
+            let hanging = *self.shared.hanging.lock().expect("no panic while locked");
+            (hanging == count).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for ChatServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
