@@ -250,6 +250,40 @@ pub struct StageView {
 }
 
 impl StageView {
+    /// A stage in full: what is known of it in short, with its input, output and whole error.
+    pub fn of(
+        summary: StageSummary,
+        input_params: Box<RawValue>,
+        output: Box<RawValue>,
+        error: Option<String>,
+        last_attempt: Option<LastAttempt>,
+    ) -> Self {
+        Self {
+            status: summary.status,
+            input_params,
+            output,
+            error,
+            duration: summary.duration,
+            last_attempt,
+            run_id: summary.run_id,
+            attempt: summary.attempt,
+            revision: summary.revision,
+            queue: summary.queue,
+            runner: summary.runner,
+            progress: summary.progress,
+            message: summary.message,
+            reason: summary.reason,
+            forced: summary.forced,
+            reuse_hits: summary.reuse_hits,
+            joins: summary.joins,
+            saved_seconds: summary.saved_seconds,
+            queued_at: summary.queued_at,
+            started_at: summary.started_at,
+            ended_at: summary.ended_at,
+            callback_status: summary.callback_status,
+        }
+    }
+
     /// The stage in short, as events and lists carry it.
     pub fn summary(&self) -> StageSummary {
         StageSummary {

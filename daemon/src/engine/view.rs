@@ -15,43 +15,20 @@ fn raw(object: &Map<String, Value>) -> Box<RawValue> {
 }
 
 fn own_stage(record: &StageRecord) -> Result<StageView, StoreError> {
-    let summary = record.summary();
-    Ok(StageView {
-        status: summary.status,
-        input_params: record.input_public()?,
-        output: record.output()?,
-        error: record.error(),
-        duration: summary.duration,
-        last_attempt: record.last_attempt(),
-        run_id: summary.run_id,
-        attempt: summary.attempt,
-        revision: summary.revision,
-        queue: summary.queue,
-        runner: summary.runner,
-        progress: summary.progress,
-        message: summary.message,
-        reason: summary.reason,
-        forced: summary.forced,
-        reuse_hits: summary.reuse_hits,
-        joins: summary.joins,
-        saved_seconds: summary.saved_seconds,
-        queued_at: summary.queued_at,
-        started_at: summary.started_at,
-        ended_at: summary.ended_at,
-        callback_status: summary.callback_status,
-    })
+    Ok(StageView::of(
+        record.summary(),
+        record.input_public()?,
+        record.output()?,
+        record.error(),
+        record.last_attempt(),
+    ))
 }
 
 /// A result that another worker wrote; what was counted for an earlier one of ours stays counted.
 fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageView {
     let counted = counted.as_ref();
-    StageView {
+    let summary = StageSummary {
         status: stage.state,
-        input_params: raw(&input::public(&stage.input)),
-        output: raw(&stage.output),
-        error: stage.error.clone(),
-        duration: stage.duration,
-        last_attempt: None,
         run_id: None,
         attempt: 1,
         revision: counted.map_or(0, |summary| summary.revision),
@@ -67,8 +44,17 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         queued_at: None,
         started_at: None,
         ended_at: (!stage.state.in_flight()).then_some(stage.written),
+        duration: stage.duration,
+        error: None,
         callback_status: None,
-    }
+    };
+    StageView::of(
+        summary,
+        raw(&input::public(&stage.input)),
+        raw(&stage.output),
+        stage.error.clone(),
+        None,
+    )
 }
 
 fn sentence(stages: &IndexMap<NodeName, StageView>, status: TaskStatus) -> String {

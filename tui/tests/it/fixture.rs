@@ -193,31 +193,13 @@ pub fn lost(missing: onceover_tui::model::Missing) -> Event {
 
 pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
     let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
-    let summary = stage(status);
-    let view = StageView {
-        status,
-        input_params: raw(r#"{"video_path":"/v/강의.mp4","api_key":"***"}"#),
-        output: raw(r#"{"audio_path":"/o/a.wav"}"#),
-        error: None,
-        duration: 30.0,
-        last_attempt: None,
-        run_id: summary.run_id,
-        attempt: summary.attempt,
-        revision: summary.revision,
-        queue: summary.queue,
-        runner: summary.runner,
-        progress: summary.progress,
-        message: summary.message,
-        reason: summary.reason,
-        forced: summary.forced,
-        reuse_hits: summary.reuse_hits,
-        joins: summary.joins,
-        saved_seconds: summary.saved_seconds,
-        queued_at: summary.queued_at,
-        started_at: summary.started_at,
-        ended_at: summary.ended_at,
-        callback_status: summary.callback_status,
-    };
+    let view = StageView::of(
+        stage(status),
+        raw(r#"{"video_path":"/v/강의.mp4","api_key":"***"}"#),
+        raw(r#"{"audio_path":"/o/a.wav"}"#),
+        None,
+        None,
+    );
     TaskView {
         workflow_id: task_id(id),
         task_id: task_id(id),
