@@ -1,76 +1,12 @@
-//! The one registry of actions: name, keys, condition, whether it changes something, help text. The key
-//! table, the footer and the help all come from it. What an action does is in `update`.
+//! The one registry of actions: name, keys, pages, condition, whether it changes something, help text. The
+//! key table, the footer and the help all come from it. What an action does is in `update`.
 
-use std::fmt;
+use crossterm::event::KeyCode;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-
-use crate::model::Model;
-
-/// A key as actions are bound to it. Shift is part of the character (`R`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub code: KeyCode,
-    pub ctrl: bool,
-}
-
-impl Key {
-    pub const fn new(code: KeyCode) -> Self {
-        Self { code, ctrl: false }
-    }
-
-    pub const fn char(c: char) -> Self {
-        Self::new(KeyCode::Char(c))
-    }
-
-    pub const fn ctrl(c: char) -> Self {
-        Self {
-            code: KeyCode::Char(c),
-            ctrl: true,
-        }
-    }
-
-    /// None for releases and for combinations no action uses.
-    pub fn of(event: &KeyEvent) -> Option<Self> {
-        if event.kind == KeyEventKind::Release
-            || event
-                .modifiers
-                .intersects(KeyModifiers::ALT | KeyModifiers::SUPER | KeyModifiers::META)
-        {
-            return None;
-        }
-        let code = match event.code {
-            KeyCode::Char(c) if event.modifiers.contains(KeyModifiers::SHIFT) && c.is_ascii_lowercase() => {
-                KeyCode::Char(c.to_ascii_uppercase())
-            }
-            code => code,
-        };
-        Some(Self {
-            code,
-            ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
-        })
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.ctrl {
-            f.write_str("ctrl-")?;
-        }
-        match self.code {
-            KeyCode::Char(' ') => f.write_str("space"),
-            KeyCode::Char(c) => write!(f, "{c}"),
-            KeyCode::Up => f.write_str("↑"),
-            KeyCode::Down => f.write_str("↓"),
-            KeyCode::Left => f.write_str("←"),
-            KeyCode::Right => f.write_str("→"),
-            KeyCode::PageUp => f.write_str("pgup"),
-            KeyCode::PageDown => f.write_str("pgdn"),
-            KeyCode::BackTab => f.write_str("shift-tab"),
-            code => f.write_str(&format!("{code:?}").to_lowercase()),
-        }
-    }
-}
+use crate::{
+    key::Key,
+    model::{Model, Page},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -102,6 +38,9 @@ pub enum Action {
     Delete,
     Undo,
     CopyId,
+    Callbacks,
+    Redeliver,
+    AllCallbacks,
     Reread,
     Redraw,
     Suspend,
@@ -135,6 +74,8 @@ pub struct ActionSpec {
     /// Its name in documentation.
     pub name: &'static str,
     pub keys: &'static [Key],
+    /// Where it can be done.
+    pub pages: &'static [Page],
     pub group: Group,
     /// A word or two, for the footer.
     pub label: &'static str,
@@ -152,7 +93,10 @@ fn always(_: &Model) -> bool {
 }
 
 fn on_row(model: &Model) -> bool {
-    model.tree.cursor.is_some()
+    match model.page {
+        Page::Tasks => model.tree.cursor.is_some(),
+        Page::Callbacks => model.deliveries.list.cursor().is_some(),
+    }
 }
 
 fn on_stage(model: &Model) -> bool {
@@ -167,8 +111,8 @@ fn undoable(model: &Model) -> bool {
     !model.deletes.is_empty()
 }
 
-fn zoomed(model: &Model) -> bool {
-    model.zoom || !model.tree.marks.is_empty() || model.tree.narrowed()
+fn somewhere(model: &Model) -> bool {
+    model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.narrowed()
 }
 
 const fn spec(
@@ -183,6 +127,7 @@ const fn spec(
         action,
         name,
         keys,
+        pages: &[Page::Tasks],
         group,
         label,
         help,
@@ -198,10 +143,21 @@ const fn footer(place: u8, applies: fn(&Model) -> bool, mut spec: ActionSpec) ->
     spec
 }
 
+/// Can be done on these pages, and not only on that of the tasks.
+const fn on(pages: &'static [Page], mut spec: ActionSpec) -> ActionSpec {
+    spec.pages = pages;
+    spec
+}
+
 const fn changing(mut spec: ActionSpec) -> ActionSpec {
     spec.changes = true;
     spec
 }
+
+/// Pages with a list, pages whose rows can be marked.
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks];
+const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks];
+const EVERYWHERE: &[Page] = &Page::ALL;
 
 use Group::{Act, Move, Program, See};
 const fn c(c: char) -> Key {
@@ -213,46 +169,64 @@ const fn k(code: KeyCode) -> Key {
 
 /// Every action there is.
 pub static ACTIONS: &[ActionSpec] = &[
-    spec(Action::Up, "up", &[c('k'), k(KeyCode::Up)], Move, "up", "row up"),
-    spec(
-        Action::Down,
-        "down",
-        &[c('j'), k(KeyCode::Down)],
-        Move,
-        "down",
-        "row down",
+    on(
+        LISTS,
+        spec(Action::Up, "up", &[c('k'), k(KeyCode::Up)], Move, "up", "row up"),
     ),
-    spec(
-        Action::PageUp,
-        "page-up",
-        &[k(KeyCode::PageUp), Key::ctrl('b')],
-        Move,
-        "page up",
-        "page up",
+    on(
+        LISTS,
+        spec(
+            Action::Down,
+            "down",
+            &[c('j'), k(KeyCode::Down)],
+            Move,
+            "down",
+            "row down",
+        ),
     ),
-    spec(
-        Action::PageDown,
-        "page-down",
-        &[k(KeyCode::PageDown), Key::ctrl('f')],
-        Move,
-        "page down",
-        "page down",
+    on(
+        LISTS,
+        spec(
+            Action::PageUp,
+            "page-up",
+            &[k(KeyCode::PageUp), Key::ctrl('b')],
+            Move,
+            "page up",
+            "page up",
+        ),
     ),
-    spec(
-        Action::First,
-        "first",
-        &[c('g'), k(KeyCode::Home)],
-        Move,
-        "first",
-        "first row",
+    on(
+        LISTS,
+        spec(
+            Action::PageDown,
+            "page-down",
+            &[k(KeyCode::PageDown), Key::ctrl('f')],
+            Move,
+            "page down",
+            "page down",
+        ),
     ),
-    spec(
-        Action::Last,
-        "last",
-        &[c('G'), k(KeyCode::End)],
-        Move,
-        "last",
-        "last row",
+    on(
+        LISTS,
+        spec(
+            Action::First,
+            "first",
+            &[c('g'), k(KeyCode::Home)],
+            Move,
+            "first",
+            "first row",
+        ),
+    ),
+    on(
+        LISTS,
+        spec(
+            Action::Last,
+            "last",
+            &[c('G'), k(KeyCode::End)],
+            Move,
+            "last",
+            "last row",
+        ),
     ),
     spec(
         Action::Expand,
@@ -298,16 +272,19 @@ pub static ACTIONS: &[ActionSpec] = &[
             "open the row: the whole screen for its detail, or back",
         ),
     ),
-    footer(
-        2,
-        zoomed,
-        spec(
-            Action::Back,
-            "back",
-            &[k(KeyCode::Esc), k(KeyCode::Backspace)],
-            See,
-            "back",
-            "back: close the detail, drop marks, drop the filter",
+    on(
+        LISTS,
+        footer(
+            2,
+            somewhere,
+            spec(
+                Action::Back,
+                "back",
+                &[k(KeyCode::Esc), k(KeyCode::Backspace)],
+                See,
+                "back",
+                "back: drop marks, close the page or the detail, drop the filter",
+            ),
         ),
     ),
     spec(
@@ -434,99 +411,173 @@ pub static ACTIONS: &[ActionSpec] = &[
             "take back the delete that has not been sent yet",
         ),
     ),
+    on(
+        MARKABLE,
+        footer(
+            8,
+            on_row,
+            spec(
+                Action::Mark,
+                "mark",
+                &[c(' ')],
+                Act,
+                "mark",
+                "mark the row, or take its mark away",
+            ),
+        ),
+    ),
+    on(
+        MARKABLE,
+        spec(
+            Action::MarkRange,
+            "mark-range",
+            &[c('V')],
+            Act,
+            "mark range",
+            "mark every row from the last mark to this one",
+        ),
+    ),
+    on(
+        MARKABLE,
+        spec(
+            Action::MarkAll,
+            "mark-all",
+            &[c('*')],
+            Act,
+            "mark all",
+            "mark everything shown, or drop all marks",
+        ),
+    ),
+    on(
+        LISTS,
+        footer(
+            11,
+            on_row,
+            spec(
+                Action::CopyId,
+                "copy-id",
+                &[c('y')],
+                Act,
+                "copy id",
+                "copy the id to the clipboard (OSC 52)",
+            ),
+        ),
+    ),
     footer(
-        8,
+        9,
         on_row,
         spec(
-            Action::Mark,
-            "mark",
-            &[c(' ')],
-            Act,
-            "mark",
-            "mark the row, or take its mark away",
+            Action::Callbacks,
+            "callbacks",
+            &[c('c')],
+            See,
+            "callbacks",
+            "the callbacks of the row, or of all marked rows: where, state, tries, last answer",
         ),
     ),
-    spec(
-        Action::MarkRange,
-        "mark-range",
-        &[c('V')],
-        Act,
-        "mark range",
-        "mark every row from the last mark to this one",
-    ),
-    spec(
-        Action::MarkAll,
-        "mark-all",
-        &[c('*')],
-        Act,
-        "mark all",
-        "mark every task shown, or drop all marks",
-    ),
-    footer(
-        11,
-        on_row,
-        spec(
-            Action::CopyId,
-            "copy-id",
-            &[c('y')],
-            Act,
-            "copy id",
-            "copy the id to the clipboard (OSC 52)",
+    on(
+        &[Page::Callbacks],
+        footer(
+            4,
+            on_row,
+            changing(spec(
+                Action::Redeliver,
+                "redeliver",
+                &[c('r')],
+                Act,
+                "redeliver",
+                "send the callback again, or all marked ones (asks first)",
+            )),
         ),
     ),
-    spec(
-        Action::Reread,
-        "re-read",
-        &[Key::ctrl('r'), k(KeyCode::F(5))],
-        Program,
-        "re-read",
-        "read everything again",
+    on(
+        &[Page::Callbacks],
+        footer(
+            5,
+            always,
+            spec(
+                Action::AllCallbacks,
+                "all-callbacks",
+                &[c('a')],
+                See,
+                "all tasks",
+                "the newest callbacks of all tasks, and back",
+            ),
+        ),
     ),
-    spec(
-        Action::Redraw,
-        "redraw",
-        &[Key::ctrl('l')],
-        Program,
-        "redraw",
-        "draw the whole screen again",
-    ),
-    spec(
-        Action::Suspend,
-        "suspend",
-        &[Key::ctrl('z')],
-        Program,
-        "suspend",
-        "back to the shell; fg comes back",
-    ),
-    footer(
-        20,
-        always,
+    on(
+        EVERYWHERE,
         spec(
-            Action::Help,
-            "help",
-            &[c('?'), k(KeyCode::F(1))],
+            Action::Reread,
+            "re-read",
+            &[Key::ctrl('r'), k(KeyCode::F(5))],
             Program,
-            "help",
-            "this page",
+            "re-read",
+            "read everything again",
         ),
     ),
-    footer(
-        21,
-        always,
+    on(
+        EVERYWHERE,
         spec(
-            Action::Quit,
-            "quit",
-            &[c('q'), Key::ctrl('c')],
+            Action::Redraw,
+            "redraw",
+            &[Key::ctrl('l')],
             Program,
-            "quit",
-            "quit; the daemon and its runs go on",
+            "redraw",
+            "draw the whole screen again",
+        ),
+    ),
+    on(
+        EVERYWHERE,
+        spec(
+            Action::Suspend,
+            "suspend",
+            &[Key::ctrl('z')],
+            Program,
+            "suspend",
+            "back to the shell; fg comes back",
+        ),
+    ),
+    on(
+        EVERYWHERE,
+        footer(
+            20,
+            always,
+            spec(
+                Action::Help,
+                "help",
+                &[c('?'), k(KeyCode::F(1))],
+                Program,
+                "help",
+                "this page",
+            ),
+        ),
+    ),
+    on(
+        EVERYWHERE,
+        footer(
+            21,
+            always,
+            spec(
+                Action::Quit,
+                "quit",
+                &[c('q'), Key::ctrl('c')],
+                Program,
+                "quit",
+                "quit; the daemon and its runs go on",
+            ),
         ),
     ),
 ];
 
-/// The action a key stands for.
-pub fn action_of(key: Key) -> Option<&'static ActionSpec> {
-    ACTIONS.iter().find(|spec| spec.keys.contains(&key))
+/// What can be done on a page.
+pub fn on_page(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
+    ACTIONS.iter().filter(move |spec| spec.pages.contains(&page))
+}
+
+/// The action a key stands for on a page.
+pub fn action_of(page: Page, key: Key) -> Option<&'static ActionSpec> {
+    on_page(page).find(|spec| spec.keys.contains(&key))
 }
 
 pub fn spec_of(action: Action) -> &'static ActionSpec {
@@ -542,59 +593,6 @@ pub fn keys_text(spec: &ActionSpec) -> String {
     keys.join(" ")
 }
 
-/// Reads `jj<enter>/abc<esc>`: characters stand for themselves, names stand in angle brackets, `<lt>` is `<`.
-pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
-    let mut keys = Vec::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        if c != '<' {
-            keys.push(Key::char(c));
-            rest = &rest[c.len_utf8()..];
-            continue;
-        }
-        let (name, after) = rest[1..]
-            .split_once('>')
-            .ok_or_else(|| format!("'{rest}': a key name ends with '>'"))?;
-        keys.push(named_key(name).ok_or_else(|| {
-            format!("<{name}> is no key; there are <enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <del> <bs> <lt> <c-x>")
-        })?);
-        rest = after;
-    }
-    Ok(keys)
-}
-
-fn named_key(name: &str) -> Option<Key> {
-    let name = name.to_lowercase();
-    if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
-        let mut letters = letter.chars();
-        return match (letters.next(), letters.next()) {
-            (Some(letter), None) => Some(Key::ctrl(letter)),
-            _ => None,
-        };
-    }
-    Some(Key::new(match name.as_str() {
-        "enter" | "cr" => KeyCode::Enter,
-        "esc" => KeyCode::Esc,
-        "tab" => KeyCode::Tab,
-        "s-tab" => KeyCode::BackTab,
-        "space" => KeyCode::Char(' '),
-        "up" => KeyCode::Up,
-        "down" => KeyCode::Down,
-        "left" => KeyCode::Left,
-        "right" => KeyCode::Right,
-        "pgup" => KeyCode::PageUp,
-        "pgdn" => KeyCode::PageDown,
-        "home" => KeyCode::Home,
-        "end" => KeyCode::End,
-        "del" => KeyCode::Delete,
-        "bs" => KeyCode::Backspace,
-        "f1" => KeyCode::F(1),
-        "f5" => KeyCode::F(5),
-        "lt" => KeyCode::Char('<'),
-        _ => return None,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -602,33 +600,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_means_two_things_and_no_action_is_without_one() {
-        let mut keys = HashSet::new();
+    fn no_key_means_two_things_on_a_page_and_no_action_is_without_one() {
         let mut names = HashSet::new();
         for spec in ACTIONS {
             assert!(!spec.keys.is_empty(), "{} has no key", spec.name);
+            assert!(!spec.pages.is_empty(), "{} can be done nowhere", spec.name);
             assert!(names.insert(spec.name), "{} is there twice", spec.name);
-            for key in spec.keys {
-                assert!(keys.insert(*key), "{key} is bound twice");
-                assert_eq!(action_of(*key).unwrap().action, spec.action);
-            }
             assert_eq!(spec_of(spec.action).name, spec.name);
         }
-    }
-
-    #[test]
-    fn key_texts_read_as_keys() {
-        assert_eq!(
-            parse_keys("j<enter><c-d><lt>R").unwrap(),
-            [
-                Key::char('j'),
-                Key::new(KeyCode::Enter),
-                Key::ctrl('d'),
-                Key::char('<'),
-                Key::char('R')
-            ]
-        );
-        assert!(parse_keys("<nope>").unwrap_err().contains("<nope>"));
-        assert!(parse_keys("<enter").is_err());
+        for page in Page::ALL {
+            let mut keys = HashSet::new();
+            for spec in on_page(page) {
+                for key in spec.keys {
+                    assert!(keys.insert(*key), "{key} is bound twice on {page:?}");
+                    assert_eq!(action_of(page, *key).unwrap().action, spec.action);
+                }
+            }
+        }
     }
 }

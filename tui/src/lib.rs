@@ -5,6 +5,7 @@ pub mod actions;
 pub mod cli;
 pub mod driver;
 pub mod feed;
+pub mod key;
 pub mod log_file;
 pub mod model;
 pub mod theme;

@@ -1,7 +1,7 @@
 //! Colours and their stand-ins where there are none. A state is glyph first, then word, then colour, so
 //! that nothing is lost in mono.
 
-use onceover_common::{StageState, TaskStatus};
+use onceover_common::{CallbackStatus, StageState, TaskStatus};
 use ratatui::style::{Color, Modifier, Style};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +95,10 @@ impl Theme {
             StageState::Cancelled => self.faint(),
         }
     }
+
+    pub fn callback(self, callback: CallbackStatus) -> Style {
+        self.state(like(callback))
+    }
 }
 
 pub fn glyph(state: StageState) -> &'static str {
@@ -115,6 +119,19 @@ pub fn word(state: StageState) -> &'static str {
         StageState::Failed => "failed",
         StageState::Cancelled => "cancelled",
     }
+}
+
+/// The stage state that looks like this callback status.
+fn like(callback: CallbackStatus) -> StageState {
+    match callback {
+        CallbackStatus::Pending => StageState::Pending,
+        CallbackStatus::Sent => StageState::Success,
+        CallbackStatus::Failed => StageState::Failed,
+    }
+}
+
+pub fn callback_glyph(callback: CallbackStatus) -> &'static str {
+    glyph(like(callback))
 }
 
 /// The stage state that looks like this task status.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use onceover_common::{NodeName, TaskId, wire::ReuseMode};
 
-use crate::actions::{Key, parse_keys};
+use crate::key::{Key, parse_keys};
 
 /// Every task's stages live, what waits and why, what reuse saved; resubmit, cancel and delete from the
 /// keyboard. Without a terminal it prints the tree.

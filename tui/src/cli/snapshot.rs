@@ -54,10 +54,7 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
 async fn do_reads(client: &Client, model: &mut Model, effects: Vec<Effect>) {
     for effect in effects {
         let (id, call) = match effect {
-            Effect::Call {
-                id,
-                call: call @ (Call::Stage { .. } | Call::Task { .. } | Call::Log { .. } | Call::Queues),
-            } => (id, call),
+            Effect::Call { id, call } if !call.changes() => (id, call),
             Effect::FollowLog { id, task, node } => (id, Call::Log { task, node }),
             _ => continue,
         };

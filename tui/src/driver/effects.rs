@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use onceover_common::client::{Client, ClientError};
+use onceover_common::client::{CallbackQuery, Client, ClientError};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -17,6 +17,9 @@ use crate::{
 
 /// Bytes of a finished stage's log that are read.
 const LOG_TAIL: u64 = 16 * 1024;
+
+/// Callbacks that are read, newest first.
+const MOST_CALLBACKS: u32 = 500;
 
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
@@ -131,6 +134,18 @@ pub async fn answer(client: &Client, call: Call) -> Reply {
             .map_err(refusal),
         ),
         Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(refusal)),
+        Call::Reuse { task, node } => {
+            Reply::Reuse(client.explain(&task, &node, None).await.map(Box::new).map_err(refusal))
+        }
+        Call::Callbacks { task } => {
+            let query = CallbackQuery {
+                task_id: task.map(|task| task.to_string()),
+                limit: Some(MOST_CALLBACKS),
+                ..CallbackQuery::default()
+            };
+            Reply::Callbacks(client.callbacks(&query).await.map_err(refusal))
+        }
+        Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(refusal)),
     }
 }
 

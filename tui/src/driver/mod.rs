@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    actions::Key,
     feed,
+    key::Key,
     model::Model,
     update::{Effect, Event, update},
 };

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use onceover_common::{
-    NodeName, StageState, TaskId, Timestamp,
-    wire::{LastAttempt, Queues, StageView},
+    CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp,
+    wire::{CallbackDelivery, LastAttempt, Queues, ReuseExplanation, StageSummary, StageView},
 };
 
 use super::log::LogBuffer;
@@ -75,12 +75,30 @@ fn pretty(json: &str) -> Vec<String> {
     lines
 }
 
+/// What an explanation of the reuse decision depends on, as far as the dashboard sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    state: StageState,
+    run: Option<RunId>,
+    attempt: u32,
+}
+
+impl Ground {
+    pub fn of(stage: &StageSummary) -> Self {
+        Self {
+            state: stage.status,
+            run: stage.run_id.clone(),
+            attempt: stage.attempt,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Detail {
     /// The stage shown; None on a task's row.
     pub stage: Option<(Arc<TaskId>, Arc<NodeName>)>,
     /// What the text was fetched for: a change of these fetches again.
-    pub seen: Option<(StageState, u32)>,
+    pub seen: Option<(StageState, u32, Option<CallbackStatus>)>,
     pub fetch_at: Option<Timestamp>,
     /// Newest request for the text; answers to others are dropped.
     pub request: Option<u64>,
@@ -90,6 +108,14 @@ pub struct Detail {
     pub log_request: Option<u64>,
     pub queues: Option<Queues>,
     pub queues_request: Option<u64>,
+    /// The daemon's word on what a submit would do now, or why there is none.
+    pub reuse: Option<Result<Box<ReuseExplanation>, String>>,
+    pub reuse_request: Option<u64>,
+    /// What it was asked for: a change of this asks again.
+    pub reuse_ground: Option<Ground>,
+    /// The stage's callbacks, newest first.
+    pub deliveries: Vec<CallbackDelivery>,
+    pub deliveries_request: Option<u64>,
     pub tab: Tab,
     /// Lines scrolled: from the top, in the log from the end.
     pub scroll: usize,

@@ -1,7 +1,7 @@
 //! Dialogs: help, and the question before anything that destroys or acts on many rows. A confirmed
 //! action touches exactly the targets its dialog listed.
 
-use onceover_common::wire::ReuseMode;
+use onceover_common::wire::{CallbackDelivery, ReuseMode};
 
 use super::RowId;
 
@@ -16,6 +16,7 @@ pub enum Question {
     Delete,
     Cancel,
     Resubmit(ReuseMode),
+    Redeliver,
 }
 
 /// One target, as it was when the question was put.
@@ -26,6 +27,8 @@ pub struct Target {
     /// Stages waiting, stages running.
     pub pending: usize,
     pub running: usize,
+    /// The callback to be sent again; the row is the stage it tells of.
+    pub delivery: Option<Box<CallbackDelivery>>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl Confirm {
             Question::Cancel => "Cancel runs",
             Question::Resubmit(ReuseMode::Never) => "Force rerun",
             Question::Resubmit(_) => "Resubmit",
+            Question::Redeliver => "Redeliver",
         }
     }
 

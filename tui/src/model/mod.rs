@@ -1,9 +1,11 @@
 //! Everything the dashboard knows. Plain data: no IO, no clock, no terminal. It is changed by
 //! `update` alone and drawn by `view`.
 
+pub mod deliveries;
 pub mod detail;
 pub mod dialog;
 pub mod filter;
+pub mod list;
 pub mod log;
 pub mod store;
 pub mod totals;
@@ -21,6 +23,7 @@ use onceover_common::{
 
 use crate::{theme::Theme, view::layout};
 
+use deliveries::Deliveries;
 use detail::Detail;
 use dialog::{Dialog, Target};
 use filter::FilterError;
@@ -61,6 +64,36 @@ impl std::fmt::Display for RowId {
             Some(node) => write!(f, "{} › {node}", self.task),
         }
     }
+}
+
+/// What an action is done to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    Row(RowId),
+    /// A callback, by its id.
+    Delivery(String),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Row(row) => row.fmt(f),
+            Self::Delivery(id) => f.write_str(id),
+        }
+    }
+}
+
+/// What has the screen between header and footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Page {
+    /// The tree and the detail.
+    #[default]
+    Tasks,
+    Callbacks,
+}
+
+impl Page {
+    pub const ALL: [Self; 2] = [Self::Tasks, Self::Callbacks];
 }
 
 /// What went away.
@@ -123,7 +156,7 @@ pub struct Toast {
     pub until: Timestamp,
 }
 
-/// A request on its way for one row.
+/// A request on its way for one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWay {
     pub request: u64,
@@ -138,7 +171,7 @@ pub struct Batch {
     pub done: usize,
     /// What the answers said.
     pub notes: Vec<String>,
-    pub failed: Vec<(RowId, String)>,
+    pub failed: Vec<(Subject, String)>,
 }
 
 /// A delete that is confirmed but can still be taken back.
@@ -179,15 +212,17 @@ pub struct Model {
     pub totals: Totals,
     pub tree: Tree,
     pub detail: Detail,
+    pub page: Page,
+    pub deliveries: Deliveries,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
     pub zoom: bool,
-    pub under_way: HashMap<RowId, UnderWay>,
+    pub under_way: HashMap<Subject, UnderWay>,
     pub batches: BTreeMap<u64, Batch>,
     pub deletes: Vec<PendingDelete>,
-    /// Rows whose last action was refused, and why.
-    pub failures: HashMap<RowId, String>,
+    /// What the last action on it was refused for.
+    pub failures: HashMap<Subject, String>,
     pub toast: Option<Toast>,
     /// The task to open with (`--task`), until it is there.
     pub wanted: Option<TaskId>,
@@ -220,6 +255,8 @@ impl Model {
             totals: Totals::default(),
             tree: Tree::default(),
             detail: Detail::default(),
+            page: Page::default(),
+            deliveries: Deliveries::default(),
             dialog: None,
             filter_input: None,
             zoom: false,
@@ -279,9 +316,19 @@ impl Model {
 
     /// Whether an action on the row, or on a stage of it, has no answer yet.
     pub fn is_requested(&self, row: &RowId) -> bool {
-        !self.under_way.is_empty()
-            && (self.under_way.contains_key(row)
-                || row.node.is_none() && self.under_way.keys().any(|other| other.task == row.task))
+        let of_row = |subject: &Subject| match subject {
+            Subject::Row(other) => other == row || row.node.is_none() && other.task == row.task,
+            Subject::Delivery(_) => false,
+        };
+        self.under_way.keys().any(of_row)
+    }
+
+    /// Why the last action on the row was refused.
+    pub fn failure_of(&self, row: &RowId) -> Option<&String> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        self.failures.get(&Subject::Row(row.clone()))
     }
 
     /// The pending delete that holds the task.
@@ -321,6 +368,7 @@ impl Model {
             return true;
         }
         self.is_live()
+            && self.page == Page::Tasks
             && (self
                 .detail_stage()
                 .is_some_and(|stage| stage.status == StageState::Running)
@@ -340,6 +388,9 @@ impl Model {
             second,
             self.toast.as_ref().map(|toast| toast.until),
             self.detail.fetch_at.filter(|_| self.is_live()),
+            self.deliveries
+                .fetch_at
+                .filter(|_| self.is_live() && self.page == Page::Callbacks),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
         ];
@@ -352,7 +403,12 @@ impl Model {
         self.tree.settle(&self.store, self.now, height);
         if !self.failures.is_empty() {
             let store = &self.store;
-            self.failures.retain(|row, _| store.contains(row));
+            let deliveries = &self.deliveries;
+            self.failures.retain(|subject, _| match subject {
+                Subject::Row(row) => store.contains(row),
+                Subject::Delivery(id) => deliveries.get(id).is_some(),
+            });
         }
+        self.deliveries.list.scroll(layout::callbacks(self.size).rows());
     }
 }

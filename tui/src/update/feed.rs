@@ -1,9 +1,11 @@
 //! What comes from the daemon by itself: changes, snapshots, connection up and down.
 
-use onceover_common::{Event as Change, EventKind, StageState, Timestamp, wire::SystemInfo};
+use onceover_common::{CallbackStatus, Event as Change, EventKind, StageState, Timestamp, wire::SystemInfo};
 
-use super::{Call, Effect, Snapshot};
-use crate::model::{Link, Missing, Model, RowId, log::LogState, store::Applied, totals::Totals};
+use super::{Call, Effect, Snapshot, callbacks, time};
+use crate::model::{
+    Link, Missing, Model, Page, RowId, Subject, detail::Tab, log::LogState, store::Applied, totals::Totals,
+};
 
 /// With this many tasks or fewer everything is expanded at the start.
 const EXPAND_ALL_UP_TO: usize = 12;
@@ -35,7 +37,10 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
         model.tree.changed();
     }
     if applied.change.kind == EventKind::Deleted {
-        model.failures.retain(|row, _| *row.task != *task);
+        model
+            .failures
+            .retain(|subject, _| !matches!(subject, Subject::Row(row) if *row.task == *task));
+        callbacks::follow(model, applied);
         return;
     }
     if applied.status_before.is_none()
@@ -56,10 +61,11 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
             });
         }
     }
+    callbacks::follow(model, applied);
     show_wanted(model);
 }
 
-pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
+pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>) {
     let first = model.store.seq().is_none();
     let was_lost = matches!(model.link, Link::Lost { .. });
     model.redraw = true;
@@ -86,6 +92,9 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot) {
     }
     show_wanted(model);
     model.settle();
+    if model.page == Page::Callbacks {
+        callbacks::fetch(model, effects);
+    }
 }
 
 /// Puts the cursor on the task asked for at the start, once it is there.
@@ -131,6 +140,19 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
         let id = model.new_id();
         model.detail.queues_request = Some(id);
         effects.push(Effect::Call { id, call: Call::Queues });
+    }
+    // What no event tells of: files that went, tries that came to nothing.
+    if model.page == Page::Tasks && model.detail.tab == Tab::Reuse {
+        time::ask_reuse(model, effects);
+    }
+    if model
+        .detail_stage()
+        .is_some_and(|stage| !stage.status.in_flight() && stage.callback_status == Some(CallbackStatus::Pending))
+    {
+        time::ask_deliveries(model, effects);
+    }
+    if model.page == Page::Callbacks && (model.deliveries.pending() || model.deliveries.failed.is_some()) {
+        callbacks::fetch(model, effects);
     }
     if model
         .system

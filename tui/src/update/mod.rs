@@ -1,19 +1,27 @@
 //! The state machine: `update(&mut Model, Event) -> Vec<Effect>`. No IO, no clock, no terminal; the time
 //! comes in as an event and everything to be done goes out as data.
 
+mod callbacks;
+mod dialog;
 mod feed;
-pub(crate) mod keys;
+mod filter_line;
+mod keys;
+mod line;
 pub(crate) mod replies;
+pub(crate) mod rows;
 mod time;
 
 use bytes::Bytes;
 use onceover_common::{
     Event as Change, NodeName, TaskId, Timestamp,
-    wire::{CancelResponse, DeleteReport, Queues, ReuseMode, SubmitResponse, SystemInfo, TaskItem, TaskView},
+    wire::{
+        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Queues, ReuseExplanation, ReuseMode,
+        SubmitResponse, SystemInfo, TaskItem, TaskView,
+    },
 };
 
 use crate::{
-    actions::Key,
+    key::Key,
     model::{Missing, Model, Source},
 };
 
@@ -79,6 +87,9 @@ pub enum Reply {
     Submitted(Answer<Box<SubmitResponse>>),
     Cancelled(Answer<CancelResponse>),
     Deleted(Answer<DeleteReport>),
+    Reuse(Answer<Box<ReuseExplanation>>),
+    Callbacks(Answer<CallbackPage>),
+    Redelivered(Answer<Box<CallbackDelivery>>),
 }
 
 /// Something the driver has to do.
@@ -131,12 +142,32 @@ pub enum Call {
         task: TaskId,
         force: bool,
     },
+    /// What a submit of the stored request would do now.
+    Reuse {
+        task: TaskId,
+        node: NodeName,
+    },
+    /// The newest callbacks, of one task or of all.
+    Callbacks {
+        task: Option<TaskId>,
+    },
+    Redeliver {
+        id: String,
+    },
 }
 
 impl Call {
     /// Whether it changes something in the daemon.
     pub fn changes(&self) -> bool {
-        matches!(self, Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. })
+        match self {
+            Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. } | Self::Redeliver { .. } => true,
+            Self::Stage { .. }
+            | Self::Task { .. }
+            | Self::Log { .. }
+            | Self::Queues
+            | Self::Reuse { .. }
+            | Self::Callbacks { .. } => false,
+        }
     }
 }
 
@@ -151,7 +182,9 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             model.redraw = true;
         }
         Event::Paste(text) => {
-            keys::paste(model, &text);
+            if model.dialog.is_none() && model.filter_input.is_some() {
+                filter_line::paste(model, &text);
+            }
             model.redraw = true;
         }
         Event::Resize(columns, rows) => {
@@ -159,7 +192,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             model.redraw = true;
         }
         Event::Change(change) => feed::change(model, *change, &mut effects),
-        Event::Snapshot(snapshot) => feed::snapshot(model, *snapshot),
+        Event::Snapshot(snapshot) => feed::snapshot(model, *snapshot, &mut effects),
         Event::System(system) => feed::system(model, *system, &mut effects),
         Event::Reset => feed::reread(model, &mut effects),
         Event::Source(source) => {
@@ -174,7 +207,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             feed::lost(model, missing, reason, retry_in_ms, &mut effects);
         }
         Event::Reply { id, reply } => {
-            replies::reply(model, id, reply);
+            replies::reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
         Event::LogChunk { id, bytes } => replies::log_chunk(model, id, &bytes),

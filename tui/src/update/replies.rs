@@ -1,12 +1,12 @@
 //! Answers of the daemon to what was asked: an answer to anything but the newest question of its kind is
 //! dropped, and the answers to one key press are summed up in one sentence.
 
-use onceover_common::wire::{SubmitResponse, TaskItem, TaskView};
+use onceover_common::wire::{CallbackPage, SubmitResponse, TaskItem, TaskView};
 
-use super::{Answer, Refusal, Reply};
-use crate::model::{Model, RowId, Tone, detail::StageText, log::LogState};
+use super::{Answer, Effect, Refusal, Reply, callbacks};
+use crate::model::{Model, Page, Subject, Tone, detail::StageText, log::LogState};
 
-pub fn reply(model: &mut Model, id: u64, reply: Reply) {
+pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
         Reply::Stage(answer) => stage(model, id, answer),
         Reply::Task(answer) => {
@@ -61,7 +61,37 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply) {
             });
             settle_action(model, id, note);
         }
+        Reply::Reuse(answer) => {
+            if model.detail.reuse_request == Some(id) {
+                model.detail.reuse_request = None;
+                model.detail.reuse = Some(answer.map_err(|refusal| refusal.text));
+            }
+        }
+        Reply::Callbacks(answer) => deliveries(model, id, answer),
+        Reply::Redelivered(answer) => {
+            let note = answer.map(|delivery| format!("callback to {} goes out again", delivery.url));
+            settle_action(model, id, note);
+            if model.page == Page::Callbacks {
+                callbacks::fetch(model, effects);
+            }
+        }
     }
+}
+
+fn deliveries(model: &mut Model, id: u64, answer: Answer<CallbackPage>) {
+    if model.detail.deliveries_request == Some(id) {
+        model.detail.deliveries_request = None;
+        if let (Ok(page), Some((_, node))) = (answer, &model.detail.stage) {
+            let mine = page.items.into_iter().filter(|item| item.task_name == **node);
+            model.detail.deliveries = mine.collect();
+        }
+        return;
+    }
+    let answer = match answer {
+        Ok(page) => Ok((page.items, page.next_cursor.is_none())),
+        Err(refusal) => Err(refusal.text),
+    };
+    model.deliveries.answered(id, answer);
 }
 
 /// What became of a resubmit, in a few words.
@@ -106,28 +136,31 @@ fn stage(model: &mut Model, id: u64, answer: Answer<Box<TaskView>>) {
 
 /// One answer of a batch is in; the last one ends it with a sentence.
 fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
-    let Some((row, batch_id)) = model
+    let Some((subject, batch_id)) = model
         .under_way
         .iter()
         .find(|(_, under_way)| under_way.request == id)
-        .map(|(row, under_way)| (row.clone(), under_way.batch))
+        .map(|(subject, under_way)| (subject.clone(), under_way.batch))
     else {
         return;
     };
-    model.under_way.remove(&row);
+    model.under_way.remove(&subject);
     let Some(batch) = model.batches.get_mut(&batch_id) else {
         return;
     };
     batch.done += 1;
     match answer {
         Ok(note) => {
-            model.failures.remove(&row);
-            model.tree.marks.remove(&row);
+            model.failures.remove(&subject);
+            match &subject {
+                Subject::Row(row) => model.tree.marks.remove(row),
+                Subject::Delivery(id) => model.deliveries.marks.remove(id),
+            };
             batch.notes.push(note);
         }
         Err(refusal) => {
-            model.failures.insert(row.clone(), refusal.text.clone());
-            batch.failed.push((row.clone(), refusal.text));
+            model.failures.insert(subject.clone(), refusal.text.clone());
+            batch.failed.push((subject.clone(), refusal.text));
         }
     }
     if batch.done < batch.total {
@@ -137,15 +170,15 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
         return;
     };
     let (text, tone) = match (batch.total, batch.failed.as_slice()) {
-        (1, [(row, why)]) => (format!("{row}: {} refused: {why}", batch.verb), Tone::Bad),
-        (1, _) => (format!("{}: {}", name(&row), batch.notes.concat()), Tone::Good),
+        (1, [(subject, why)]) => (format!("{subject}: {} refused: {why}", batch.verb), Tone::Bad),
+        (1, _) => (alone(&subject, &batch.notes.concat()), Tone::Good),
         (total, []) => (
             format!("{} of {total}: {}", batch.verb, tally(&batch.notes)),
             Tone::Good,
         ),
-        (total, [(row, why), ..]) => (
+        (total, [(subject, why), ..]) => (
             format!(
-                "{}: {} of {total} refused and still marked; {row}: {why}",
+                "{}: {} of {total} refused and still marked; {subject}: {why}",
                 batch.verb,
                 batch.failed.len()
             ),
@@ -155,10 +188,15 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
     model.say(tone, text);
 }
 
-fn name(row: &RowId) -> String {
-    row.node
-        .as_ref()
-        .map_or_else(|| row.task.to_string(), |node| node.to_string())
+/// What became of the only subject of an action.
+fn alone(subject: &Subject, note: &str) -> String {
+    match subject {
+        Subject::Row(row) => match &row.node {
+            Some(node) => format!("{node}: {note}"),
+            None => format!("{}: {note}", row.task),
+        },
+        Subject::Delivery(_) => note.to_owned(),
+    }
 }
 
 /// `reused 3, queued: ... 1`.

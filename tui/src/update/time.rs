@@ -3,8 +3,12 @@
 
 use onceover_common::{StageState, Timestamp};
 
-use super::{Call, Effect, feed, keys};
-use crate::model::{Model, Tone, log::LogState};
+use super::{Call, Effect, callbacks, feed, rows};
+use crate::model::{
+    Model, Page, Subject, Tone,
+    detail::{Ground, Tab},
+    log::LogState,
+};
 
 /// The cursor has to rest this long before its row's detail is fetched.
 const REST_MS: i64 = 100;
@@ -23,6 +27,10 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     send_due_deletes(model, effects);
     model.settle();
     aim_detail(model, effects);
+    let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
+    if due && model.page == Page::Callbacks && model.is_live() {
+        callbacks::fetch(model, effects);
+    }
 }
 
 fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
@@ -46,10 +54,10 @@ fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
                     task: (*target.row.task).clone(),
                     force: target.pending + target.running > 0,
                 };
-                (target.row.clone(), call)
+                (Subject::Row(target.row.clone()), call)
             })
             .collect();
-        keys::send(model, "delete", calls, effects);
+        rows::send(model, "delete", calls, effects);
     }
 }
 
@@ -69,7 +77,8 @@ fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(stage) = model.detail_stage() else {
         return;
     };
-    let seen = Some((stage.status, stage.attempt));
+    let seen = Some((stage.status, stage.attempt, stage.callback_status));
+    let ground = Some(Ground::of(stage));
     if model.detail.seen != seen {
         let rest = if model.detail.seen.is_none() { REST_MS } else { 0 };
         model.detail.seen = seen;
@@ -78,6 +87,43 @@ fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.is_live() && model.detail.fetch_at.is_some_and(|at| at <= model.now) {
         fetch_detail(model, effects);
     }
+    if model.detail.tab == Tab::Reuse && model.detail.reuse_ground != ground && model.is_live() {
+        model.detail.reuse_ground = ground;
+        ask_reuse(model, effects);
+    }
+}
+
+/// Asks what a submit of the stage would do now.
+pub fn ask_reuse(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some((task, node)) = model.detail.stage.clone() else {
+        return;
+    };
+    let id = model.new_id();
+    model.detail.reuse_request = Some(id);
+    let (task, node) = ((*task).clone(), (*node).clone());
+    effects.push(Effect::Call {
+        id,
+        call: Call::Reuse { task, node },
+    });
+}
+
+/// Asks for the callbacks of the stage in the detail, when it has some.
+pub fn ask_deliveries(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.detail_stage().is_none_or(|stage| stage.callback_status.is_none()) {
+        model.detail.deliveries.clear();
+        return;
+    }
+    let Some((task, _)) = model.detail.stage.clone() else {
+        return;
+    };
+    let id = model.new_id();
+    model.detail.deliveries_request = Some(id);
+    effects.push(Effect::Call {
+        id,
+        call: Call::Callbacks {
+            task: Some((*task).clone()),
+        },
+    });
 }
 
 fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
@@ -98,6 +144,7 @@ fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
             node: node.clone(),
         },
     });
+    ask_deliveries(model, effects);
     let id = model.new_id();
     match state {
         StageState::Pending => {

@@ -1,11 +1,13 @@
 //! The row under the cursor in full: how it stands, why it ran, input, output, what reuse did, its log.
 
 use onceover_common::{StageState, wire::StageSummary};
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
-    figures, frame,
+    block::{self, Block, Lines},
+    callbacks, figures, frame,
     layout::Panes,
+    reuse,
     text::{put, wrap},
 };
 use crate::{
@@ -15,8 +17,7 @@ use crate::{
         log::LogState,
         store::{Task, elapsed},
     },
-    theme::{as_state, glyph, word},
-    update::keys::counted,
+    theme::{as_state, callback_glyph, glyph, word},
 };
 
 /// Why a run was started, as a sentence without its subject (R4).
@@ -29,12 +30,12 @@ pub fn why(reason: Option<&str>) -> Option<&'static str> {
         "forced" => "a run was forced, whatever is stored",
         "input_changed" => "the stored result came from other input, and the request was strict",
         "artifact_missing" => "files of the stored result are gone from disk",
+        "artifact_changed" => "files of the stored result had changed on disk",
+        "lost" => "whoever ran it before was not heard of any more",
+        "policy_off" => "results of this node are not reused, by its configuration",
         _ => return None,
     })
 }
-
-/// Lines of text with a style each.
-type Lines = Vec<(String, Style)>;
 
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
@@ -84,12 +85,6 @@ fn below(area: Rect, rows: u16) -> Rect {
     }
 }
 
-fn draw_lines(lines: &Lines, skip: usize, area: Rect, buffer: &mut Buffer) {
-    for (index, (line, style)) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
-        put(buffer, area.x, area.y + index as u16, area.width, line, *style);
-    }
-}
-
 fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let clock = |time| figures::clock(time, model.now, &model.tz);
@@ -100,7 +95,7 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
                 "{} {}   {}, {} in flight",
                 glyph(state),
                 word(state),
-                counted(task.stages.len(), "stage"),
+                figures::counted(task.stages.len(), "stage"),
                 task.in_flight()
             ),
             theme.state(state),
@@ -125,7 +120,10 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         ));
     }
     if let Some(callback) = task.callback_status {
-        lines.push((format!("callback  {}", callback.as_str()), theme.plain()));
+        lines.push((
+            format!("callback  {} {}", callback_glyph(callback), callback.as_str()),
+            theme.callback(callback),
+        ));
     }
     if let Some(system) = &model.system {
         lines.push((
@@ -150,7 +148,7 @@ fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
             );
         }
     }
-    draw_lines(
+    block::draw(
         &lines,
         model.detail.scroll.min(lines.len().saturating_sub(1)),
         area,
@@ -162,13 +160,7 @@ fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area
     let theme = model.theme;
     let clock = model.clock();
     let state = stage.status;
-    let mut head = format!(
-        "{} {}   attempt {}   queue {}",
-        glyph(state),
-        word(state),
-        stage.attempt,
-        stage.queue
-    );
+    let mut head = format!("{} {}   attempt {}", glyph(state), word(state), stage.attempt);
     if stage.forced {
         head += "   forced";
     }
@@ -214,7 +206,7 @@ fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area
             // Half the room at most, when there is a log to see below it.
             let wants = lines.len() as u16;
             let log_rows = area.height.saturating_sub(wants + 1);
-            draw_lines(
+            block::draw(
                 &lines,
                 model.detail.scroll.min(lines.len().saturating_sub(1)),
                 area,
@@ -227,8 +219,8 @@ fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area
         Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
         Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
         Tab::Reuse => {
-            let lines = reuse(model, stage, area.width);
-            draw_lines(
+            let lines = reuse::lines(model, stage, area.width);
+            block::draw(
                 &lines,
                 model.detail.scroll.min(lines.len().saturating_sub(1)),
                 area,
@@ -259,46 +251,52 @@ fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
 fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
     let theme = model.theme;
     let clock = |time| figures::clock(time, model.now, &model.tz);
-    let mut lines: Lines = Vec::new();
-    let mut say = |text: String, style: Style| {
-        lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
-    };
-    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failures.get(row)) {
-        say(format!("refused   {why}"), theme.bad());
+    let mut block = Block::new(columns);
+    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
+        block.fact("refused", why, theme.bad());
     }
+    let runner = match stage.runner.as_deref() {
+        Some("foreign") => "foreign: another system's worker wrote it",
+        Some(runner) => runner,
+        None => "not known",
+    };
+    let queue = if stage.queue.is_empty() {
+        String::new()
+    } else {
+        format!("   queue {}", stage.queue)
+    };
+    block.fact("runner", &format!("{runner}{queue}"), theme.plain());
     if let Some(queued) = stage.queued_at {
         let waited = match (stage.status, stage.started_at) {
-            (StageState::Pending, _) => format!("   waits for {}", figures::long(model.clock().seconds_since(queued))),
-            (_, Some(started)) => format!(
-                "   waited {} for a {} slot",
-                figures::long(started.seconds_since(queued)),
-                stage.queue
-            ),
+            (StageState::Pending, _) => format!(", waits for {}", figures::long(model.clock().seconds_since(queued))),
+            (_, Some(started)) => format!(", waited {}", figures::long(started.seconds_since(queued))),
             _ => String::new(),
         };
-        say(format!("queued    {}{waited}", clock(queued)), theme.plain());
+        block.fact("queued", &format!("{}{waited}", clock(queued)), theme.plain());
     }
     if stage.status == StageState::Pending
         && let Some(line) = queue_place(model, node, task, stage)
     {
-        say(line, theme.warn());
+        block.fact("place", &line, theme.warn());
     }
     if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
-        say(format!("started   {}", clock(started)), theme.plain());
+        block.fact("started", &clock(started), theme.plain());
     }
     if let Some(ended) = stage.ended_at.filter(|_| !stage.status.in_flight()) {
-        say(
-            format!("ended     {}   took {}", clock(ended), figures::long(stage.duration)),
+        block.fact(
+            "ended",
+            &format!("{}   took {}", clock(ended), figures::long(stage.duration)),
             theme.plain(),
         );
     }
     if let Some(message) = stage.message.as_ref().filter(|_| stage.status.in_flight()) {
-        say(format!("says      {message}"), theme.plain());
+        block.fact("says", message, theme.plain());
     }
     if stage.reuse_hits + stage.joins > 0 {
-        say(
-            format!(
-                "reuse     ↺ {} hits, {} joined, {} saved",
+        block.fact(
+            "reuse",
+            &format!(
+                "↺ {} hits, {} joined, {} saved",
                 stage.reuse_hits,
                 stage.joins,
                 figures::long(stage.saved_seconds)
@@ -307,12 +305,21 @@ fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, column
         );
     }
     if let Some(callback) = stage.callback_status {
-        let style = if callback.as_str() == "failed" {
-            theme.bad()
-        } else {
-            theme.plain()
-        };
-        say(format!("callback  {}", callback.as_str()), style);
+        let style = theme.callback(callback);
+        match model.detail.deliveries.as_slice() {
+            [] => block.fact(
+                "callback",
+                &format!("{} {}", callback_glyph(callback), callback.as_str()),
+                style,
+            ),
+            [newest, others @ ..] => {
+                block.fact("callback", &callbacks::so_far(model, newest), style);
+                block.fact("", &format!("to {}", newest.url), theme.plain());
+                if !others.is_empty() {
+                    block.fact("", &format!("{} more: c", others.len()), theme.faint());
+                }
+            }
+        }
     }
     let error = model
         .detail
@@ -321,18 +328,18 @@ fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, column
         .and_then(|text| text.error.as_ref())
         .or(stage.error.as_ref());
     if let Some(error) = error.filter(|_| stage.status == StageState::Failed) {
-        say(format!("error     {error}"), theme.bad());
+        block.fact("error", error, theme.bad());
     }
     if let Some(failed) = &model.detail.failed {
-        say(format!("no detail {failed}"), theme.bad());
+        block.fact("no detail", failed, theme.bad());
     }
-    say(" ".into(), theme.plain());
-    say(format!("Why did it run?  {}", decision(stage)), theme.plain());
-    lines
+    block.gap();
+    block.say(&format!("Why did it run?  {}", decision(stage)), theme.plain());
+    block.lines()
 }
 
 /// The reuse decision behind the run.
-fn decision(stage: &StageSummary) -> String {
+pub fn decision(stage: &StageSummary) -> String {
     match (stage.reason.as_deref(), why(stage.reason.as_deref())) {
         (Some(reason), Some(why)) => format!("miss · {reason}: {why}."),
         (Some(reason), None) => format!("miss · {reason}."),
@@ -350,57 +357,9 @@ fn queue_place(model: &Model, node: &str, task: &Task, stage: &StageSummary) -> 
         .iter()
         .position(|run| run.task_id == *task.id && run.task_name.as_str() == node);
     Some(match place {
-        Some(place) => format!("place     {} in {}; {slots}", figures::ordinal(place + 1), queue.name),
-        None => format!("place     one of {} in {}; {slots}", queue.pending, queue.name),
+        Some(place) => format!("{} in {}; {slots}", figures::ordinal(place + 1), queue.name),
+        None => format!("one of {} in {}; {slots}", queue.pending, queue.name),
     })
-}
-
-fn reuse(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
-    let theme = model.theme;
-    let mut lines: Lines = Vec::new();
-    let mut say = |text: String, style: Style| {
-        lines.extend(wrap(&text, columns).into_iter().map(|line| (line, style)));
-    };
-    say(
-        format!("hits      {} answered from the finished stage", stage.reuse_hits),
-        theme.plain(),
-    );
-    say(
-        format!("joined    {} waited with the run in flight", stage.joins),
-        theme.plain(),
-    );
-    say(
-        format!("saved     {}", figures::long(stage.saved_seconds)),
-        theme.reuse(),
-    );
-    say(" ".into(), theme.plain());
-    say(format!("The last run: {}", decision(stage)), theme.plain());
-    say(" ".into(), theme.plain());
-    let next = match stage.status {
-        StageState::Success => {
-            "A submit now is answered at once from this result (↺), unless it is strict and its input differs, or the result's files are gone."
-        }
-        StageState::Pending | StageState::Running => "A submit now joins this run; no second one starts.",
-        StageState::Failed => "A submit now runs it again: a failed stage is never reused.",
-        StageState::Cancelled => "A submit now runs it again: a cancelled stage is never reused.",
-    };
-    say(next.into(), theme.plain());
-    if stage.forced {
-        say(" ".into(), theme.plain());
-        say(
-            "This run was forced: the former result stands until it succeeds.".into(),
-            theme.warn(),
-        );
-    }
-    if let Some(last) = model.detail.text.as_ref().and_then(|text| text.last_attempt.as_ref()) {
-        let error = last.error.as_deref().unwrap_or("no error text");
-        say(" ".into(), theme.plain());
-        say(
-            format!("The last attempt to replace it ended {}: {error}", word(last.status)),
-            theme.bad(),
-        );
-    }
-    lines
 }
 
 fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut Buffer) {

@@ -8,16 +8,15 @@ use ratatui::{
 };
 
 use super::{
-    frame,
+    callbacks, figures, frame,
     text::{clear, put, width, wrap},
 };
 use crate::{
-    actions::{ACTIONS, Group, keys_text},
+    actions::{Group, keys_text, on_page},
     model::{
         Model,
         dialog::{Confirm, Dialog, Question, Target},
     },
-    update::keys::counted,
 };
 
 pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Position> {
@@ -61,18 +60,21 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
     let keys_room = 14.min(room / 3);
     let mut lines: Vec<(String, String, Style)> = Vec::new();
     for group in Group::ALL {
+        if on_page(model.page).all(|spec| spec.group != group) {
+            continue;
+        }
         if !lines.is_empty() {
             lines.push(Default::default());
         }
         lines.push((String::new(), group.title().to_owned(), theme.strong()));
-        for spec in ACTIONS.iter().filter(|spec| spec.group == group) {
+        for spec in on_page(model.page).filter(|spec| spec.group == group) {
             for (index, line) in wrap(spec.help, room.saturating_sub(keys_room)).into_iter().enumerate() {
                 let keys = if index == 0 { keys_text(spec) } else { String::new() };
                 lines.push((keys, line, theme.plain()));
             }
         }
     }
-    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  ↺ n answered by reuse  #n attempt";
+    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  ↺ n answered by reuse  #n attempt  →✔ callback sent  →◌ to be sent  →✖ given up";
     lines.push(Default::default());
     lines.extend(
         wrap(legend, room)
@@ -112,35 +114,26 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
         .collect();
     let fixed = consequences.len() + 3 + usize::from(confirm.needs_count()) * 2;
     let height = usize::from(buffer.area.height.saturating_sub(2));
-    let list_rows = confirm.targets.len().min(height.saturating_sub(fixed).max(1)).min(12);
+    let lines = target_lines(model, confirm, room);
+    let list_rows = lines.len().min(height.saturating_sub(fixed).max(1)).min(12);
     let title = title(confirm);
     let inside = open(model, buffer, &title, columns, (fixed + list_rows + 2) as u16);
     // The buttons are what must be seen, however small the screen.
     let buttons_y = inside.bottom().saturating_sub(1);
     let mut y = inside.y;
-    let scroll = confirm
-        .scroll
-        .min(confirm.targets.len() - list_rows.min(confirm.targets.len()));
-    let names = confirm.targets.iter().map(|target| width(&target.row.to_string()));
-    let name_room = (names.max().unwrap_or(0) + 2).min(room / 2);
-    for target in confirm.targets.iter().skip(scroll).take(list_rows) {
+    let scroll = confirm.scroll.min(lines.len() - list_rows.min(lines.len()));
+    for (name, name_room, about) in lines.iter().skip(scroll).take(list_rows) {
         if y < buttons_y {
             put(
                 buffer,
                 inside.x,
                 y,
-                name_room.saturating_sub(1),
-                &target.row.to_string(),
+                name_room.saturating_sub(u16::from(!about.is_empty())),
+                name,
                 theme.strong(),
             );
-            put(
-                buffer,
-                inside.x + name_room,
-                y,
-                room.saturating_sub(name_room),
-                &what_goes(confirm.question, target),
-                theme.plain(),
-            );
+            let x = inside.x + name_room;
+            put(buffer, x, y, room.saturating_sub(*name_room), about, theme.plain());
         }
         y += 1;
     }
@@ -189,22 +182,52 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
     cursor
 }
 
+/// What is acted on, line by line: its name, the room that takes, what there is to say of it.
+fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16, String)> {
+    let names = confirm.targets.iter().map(|target| width(&target.row.to_string()));
+    let name_room = (names.max().unwrap_or(0) + 2).min(room / 2);
+    let mut lines = Vec::new();
+    for target in &confirm.targets {
+        match &target.delivery {
+            None => {
+                lines.push((target.row.to_string(), name_room, what_goes(confirm.question, target)));
+            }
+            // Where it goes is shown whole, whatever its length.
+            Some(delivery) => {
+                lines.extend(
+                    wrap(&delivery.url, room)
+                        .into_iter()
+                        .map(|line| (line, room, String::new())),
+                );
+                let about = [
+                    format!("{}: {} ({})", target.row, delivery.status, delivery.id),
+                    callbacks::so_far(model, delivery),
+                ];
+                let about = about.iter().flat_map(|line| wrap(line, room.saturating_sub(2)));
+                lines.extend(about.map(|line| (String::new(), 2, line)));
+            }
+        }
+    }
+    lines
+}
+
 fn title(confirm: &Confirm) -> String {
     let count = confirm.targets.len();
     match confirm.question {
-        Question::Delete => format!("Delete {}?", counted(count, "task")),
+        Question::Delete => format!("Delete {}?", figures::counted(count, "task")),
         Question::Cancel => {
             let runs: usize = confirm
                 .targets
                 .iter()
                 .map(|target| target.pending + target.running)
                 .sum();
-            format!("Cancel {}?", counted(runs, "stage"))
+            format!("Cancel {}?", figures::counted(runs, "stage"))
         }
         Question::Resubmit(ReuseMode::Never) => {
-            format!("Force {} to run again?", counted(count, "stage"))
+            format!("Force {} to run again?", figures::counted(count, "stage"))
         }
-        Question::Resubmit(_) => format!("Resubmit {}?", counted(count, "stage")),
+        Question::Resubmit(_) => format!("Resubmit {}?", figures::counted(count, "stage")),
+        Question::Redeliver => format!("Send {} again?", figures::counted(count, "callback")),
     }
 }
 
@@ -221,7 +244,8 @@ fn what_goes(question: Question, target: &Target) -> String {
             .replace(", will be ended", "")
             .replace(", will be cancelled", ""),
         Question::Cancel => flight.trim_start_matches(" · ").to_owned(),
-        Question::Delete => format!("{}{flight}", counted(target.stages, "stage")),
+        Question::Delete => format!("{}{flight}", figures::counted(target.stages, "stage")),
+        Question::Redeliver => String::new(),
     }
 }
 
@@ -250,6 +274,9 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
         ],
         Question::Resubmit(_) => vec![
             "Each is asked for again with its stored request: a finished result is reused, a run in flight is joined, the rest runs.".into(),
+        ],
+        Question::Redeliver => vec![
+            "The daemon posts the same body with the same webhook-id, its tries counted from the first. A receiver that got it before gets it twice.".into(),
         ],
     }
 }

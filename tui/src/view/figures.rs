@@ -93,6 +93,11 @@ pub fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
+/// `1 task`, `2 tasks`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

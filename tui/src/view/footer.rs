@@ -7,13 +7,13 @@ use ratatui::{
 };
 
 use super::{
+    figures,
     layout::{Panes, Tier},
     text::{harmless, put, width},
 };
 use crate::{
-    actions::{ACTIONS, ActionSpec},
-    model::{Model, Tone},
-    update::keys::counted,
+    actions::{ActionSpec, on_page},
+    model::{Model, Page, Subject, Tone},
 };
 
 /// Draws the line; the answer is the place of the text cursor while the filter is typed.
@@ -44,7 +44,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     }
     if let Some(delete) = model.deletes.last() {
         let left = delete.due.seconds_since(model.now).ceil();
-        let tasks = counted(delete.targets.len(), "task");
+        let tasks = figures::counted(delete.targets.len(), "task");
         put(
             buffer,
             area.x,
@@ -55,7 +55,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         );
         return None;
     }
-    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failures.get(row)) {
+    if let Some(why) = refusal(model) {
         put(
             buffer,
             area.x,
@@ -70,11 +70,21 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     None
 }
 
+/// Why the last action on what is at the cursor was refused.
+fn refusal(model: &Model) -> Option<&String> {
+    match model.page {
+        Page::Tasks => model.failure_of(model.tree.cursor.as_ref()?),
+        Page::Callbacks => {
+            let id = model.deliveries.list.cursor()?;
+            model.failures.get(&Subject::Delivery(id.clone()))
+        }
+    }
+}
+
 /// The keys, most needed first; help and quit always fit in.
 fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let mut specs: Vec<&ActionSpec> = ACTIONS
-        .iter()
+    let mut specs: Vec<&ActionSpec> = on_page(model.page)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
         // Side by side there is nothing to open, and the place is needed.
         .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
@@ -115,7 +125,10 @@ fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buff
     let columns = put(buffer, area.x + used, area.y, room, &value[start..], style);
     let hint = match &line.error {
         Some(error) => format!("   column {}: {}", error.position, error.message),
-        None => format!("   {} · enter keep · esc drop", counted(model.tree.shown, "task")),
+        None => format!(
+            "   {} · enter keep · esc drop",
+            figures::counted(model.tree.shown, "task")
+        ),
     };
     let hint_style = if line.error.is_some() {
         theme.bad()

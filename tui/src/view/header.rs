@@ -7,7 +7,6 @@ use super::{figures, text};
 use crate::{
     model::{Link, Missing, Model, Source},
     theme::{glyph, word},
-    update::keys::counted,
 };
 
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -155,7 +154,7 @@ fn parts(model: &Model, wide: bool) -> Vec<Part> {
     if model.store.gaps > 0 {
         say(
             6,
-            format!("{gap}{} repaired", counted(model.store.gaps as usize, "gap")),
+            format!("{gap}{} repaired", figures::counted(model.store.gaps as usize, "gap")),
             theme.warn(),
         );
     }

@@ -28,15 +28,7 @@ impl Panes {
     }
 
     pub fn inner(&self, pane: Rect) -> Rect {
-        if !self.framed() || pane.is_empty() {
-            return pane;
-        }
-        Rect {
-            x: pane.x + 1,
-            y: pane.y + 1,
-            width: pane.width.saturating_sub(2),
-            height: pane.height.saturating_sub(2),
-        }
+        if self.framed() { inside(pane) } else { pane }
     }
 
     /// Rows of the tree that fit; one is the column titles where there is a frame.
@@ -52,6 +44,19 @@ impl Panes {
     /// Lines of the detail that fit below its heading.
     pub fn detail_rows(&self) -> usize {
         usize::from(self.inner(self.detail).height).saturating_sub(3)
+    }
+}
+
+/// What a frame leaves.
+fn inside(pane: Rect) -> Rect {
+    if pane.is_empty() {
+        return pane;
+    }
+    Rect {
+        x: pane.x + 1,
+        y: pane.y + 1,
+        width: pane.width.saturating_sub(2),
+        height: pane.height.saturating_sub(2),
     }
 }
 
@@ -104,5 +109,56 @@ pub fn panes(size: (u16, u16), zoom: bool) -> Panes {
         tree,
         detail,
         footer,
+    }
+}
+
+/// A page with one list: the list above what is known of the item at the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPage {
+    pub framed: bool,
+    /// With its frame, where it has one.
+    pub list: Rect,
+    /// Empty where there is no room for it.
+    pub item: Rect,
+}
+
+impl ListPage {
+    pub fn inner(&self, pane: Rect) -> Rect {
+        if self.framed { inside(pane) } else { pane }
+    }
+
+    /// Rows of the list that fit below its column titles.
+    pub fn rows(&self) -> usize {
+        usize::from(self.inner(self.list).height).saturating_sub(1)
+    }
+}
+
+/// The page of callbacks.
+pub fn callbacks(size: (u16, u16)) -> ListPage {
+    list_page(size, 7)
+}
+
+/// `about`: lines that the item at the cursor wants.
+fn list_page(size: (u16, u16), about: u16) -> ListPage {
+    let panes = panes(size, true);
+    let middle = panes.detail;
+    let framed = panes.framed();
+    let about = if framed {
+        about + 2
+    } else {
+        about.min(middle.height / 2)
+    };
+    let below = if middle.height >= about + 4 { about } else { 0 };
+    ListPage {
+        framed,
+        list: Rect {
+            height: middle.height - below,
+            ..middle
+        },
+        item: Rect {
+            y: middle.bottom() - below,
+            height: below,
+            ..middle
+        },
     }
 }

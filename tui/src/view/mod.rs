@@ -1,11 +1,14 @@
 //! The screen: a pure function of the model. Nothing is built for rows that are not on it.
 
+mod block;
+mod callbacks;
 pub mod detail;
 mod dialogs;
 pub mod figures;
 mod footer;
 mod header;
 pub mod layout;
+mod reuse;
 pub mod text;
 mod tree;
 
@@ -15,7 +18,7 @@ use ratatui::{
     style::Style,
 };
 
-use crate::model::{Link, Missing, Model};
+use crate::model::{Link, Missing, Model, Page};
 
 /// Draws the whole frame; the answer is where the terminal's cursor belongs, when it belongs anywhere.
 pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
@@ -27,11 +30,16 @@ pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if model.store.seq().is_none() {
         empty(model, &panes, buffer);
     } else {
-        if !panes.tree.is_empty() {
-            tree::draw(model, &panes, buffer);
-        }
-        if !panes.detail.is_empty() {
-            detail::draw(model, &panes, buffer);
+        match model.page {
+            Page::Callbacks => callbacks::draw(model, buffer),
+            Page::Tasks => {
+                if !panes.tree.is_empty() {
+                    tree::draw(model, &panes, buffer);
+                }
+                if !panes.detail.is_empty() {
+                    detail::draw(model, &panes, buffer);
+                }
+            }
         }
         if !model.is_live() {
             let stale = Rect {
@@ -85,10 +93,9 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
             (text::harmless(reason), theme.plain()),
             (String::new(), theme.plain()),
             (
-                "Give one of its tokens: ONCEOVER_TOKEN, or ONCEOVER_TOKEN_FILE,".into(),
+                "Give one of its tokens: ONCEOVER_TOKEN, or ONCEOVER_TOKEN_FILE, and start the dashboard again.".into(),
                 theme.plain(),
             ),
-            ("and start the dashboard again.".into(), theme.plain()),
         ],
         Link::Lost {
             missing: Missing::Redis,
@@ -105,20 +112,23 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
         ],
         _ => vec![(format!("Connecting to {} …", model.daemon), theme.plain())],
     };
-    let top = area.y + area.height.saturating_sub(lines.len() as u16) / 3;
-    for (index, (line, style)) in lines.iter().enumerate() {
-        let y = top + index as u16;
-        if y < area.bottom() {
-            text::put(
-                buffer,
-                area.x + 2.min(area.width),
-                y,
-                area.width.saturating_sub(2),
-                line,
-                *style,
-            );
+    let mut block = block::Block::new(area.width.saturating_sub(4).min(80));
+    for (line, style) in lines {
+        if line.is_empty() {
+            block.gap();
+        } else {
+            block.say(&line, style);
         }
     }
+    let lines = block.lines();
+    let top = area.height.saturating_sub(lines.len() as u16) / 3;
+    let area = Rect {
+        x: area.x + 2.min(area.width),
+        y: area.y + top,
+        width: area.width.saturating_sub(2),
+        height: area.height - top,
+    };
+    block::draw(&lines, 0, area, buffer);
 }
 
 /// A frame with a title; the title is foreign text.

@@ -13,7 +13,7 @@ use crate::{
         Model, RowId,
         store::{Task, elapsed},
     },
-    theme::{as_state, glyph, word},
+    theme::{as_state, callback_glyph, glyph, word},
 };
 
 /// Columns of a row, from the width there is. A column of width 0 is left out.
@@ -24,6 +24,7 @@ struct Columns {
     time: u16,
     attempt: u16,
     reuse: u16,
+    callback: u16,
 }
 
 impl Columns {
@@ -35,6 +36,7 @@ impl Columns {
             time: 0,
             attempt: 0,
             reuse: 0,
+            callback: 0,
         };
         let mut rest = width.saturating_sub(2);
         columns.state = columns.state.min(rest / 2);
@@ -43,6 +45,7 @@ impl Columns {
         for (column, takes, keep) in [
             (&mut columns.time, 8, 12),
             (&mut columns.reuse, 6, 14),
+            (&mut columns.callback, 4, 22),
             (&mut columns.bar, 9, 26),
             (&mut columns.attempt, 4, 24),
         ] {
@@ -135,6 +138,8 @@ fn titles(model: &Model, area: Rect, buffer: &mut Buffer) {
     put_right(buffer, x + columns.attempt, area.y, columns.attempt, "TRY", style);
     x += columns.attempt;
     put_right(buffer, x + columns.reuse, area.y, columns.reuse, "REUSE", style);
+    x += columns.reuse;
+    put_right(buffer, x + columns.callback, area.y, columns.callback, "CB", style);
 }
 
 fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
@@ -251,6 +256,12 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
             theme.reuse(),
         );
     }
+    x += columns.callback;
+    let callback = stage.map_or(task.callback_status, |stage| stage.callback_status);
+    if let Some(callback) = callback.filter(|_| columns.callback > 0) {
+        let text = format!("→{}", callback_glyph(callback));
+        put_right(buffer, x, area.y, columns.callback, &text, theme.callback(callback));
+    }
     if at_cursor {
         buffer.set_style(within(buffer, area), theme.cursor());
     }
@@ -275,7 +286,7 @@ fn draw_state(
         put(buffer, x, y, room, &format!("✂ del in {left:.0} s"), theme.bad());
     } else if model.is_requested(row) {
         put(buffer, x, y, room, "… requested", theme.warn());
-    } else if model.failures.contains_key(row) {
+    } else if model.failure_of(row).is_some() {
         put(buffer, x, y, room, "! refused", theme.bad());
     } else {
         let style: Style = theme.state(state);

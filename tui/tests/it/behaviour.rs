@@ -2,7 +2,7 @@
 
 use onceover_common::{
     EventKind, StageState,
-    wire::{DeleteReport, ReuseInfo, ReuseMode, StageSummary},
+    wire::{DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary},
 };
 use onceover_tui::{
     model::{Link, Missing, Source},
@@ -24,8 +24,7 @@ fn calls(effects: &[Effect]) -> Vec<Call> {
 }
 
 fn changing(effects: &[Effect]) -> Vec<Call> {
-    let changes = |call: &Call| matches!(call, Call::Resubmit { .. } | Call::Cancel { .. } | Call::Delete { .. });
-    calls(effects).into_iter().filter(changes).collect()
+    calls(effects).into_iter().filter(Call::changes).collect()
 }
 
 fn id_of(effects: &[Effect], wanted: impl Fn(&Call) -> bool) -> u64 {
@@ -459,8 +458,8 @@ fn bulk_targets_that_were_refused_stay_marked_with_their_error() {
         );
     }
     assert_shows(&model, &["1 of 2 refused and still marked", "Redis does not answer"]);
-    let failed: Vec<_> = model.failures.keys().map(|row| row.task.to_string()).collect();
-    assert_eq!(failed, ["clip_03"]);
+    let failed: Vec<_> = model.failures.keys().map(ToString::to_string).collect();
+    assert_eq!(failed, ["clip_03 › paddleocr.detect_subtitle_area"]);
 }
 
 #[test]
@@ -691,4 +690,239 @@ fn d2_a_task_that_begins_shows_its_stage_at_once() {
     );
     tick(&mut model, 0.1);
     assert_shows(&model, &["▾ new-film"]);
+}
+
+/// What the daemon says of the stage at the cursor, once the dashboard asked for it.
+fn explained(model: &mut onceover_tui::model::Model, effects: &[Effect], explanation: ReuseExplanation) {
+    let id = id_of(effects, |call| matches!(call, Call::Reuse { .. }));
+    let reply = Reply::Reuse(Ok(Box::new(explanation)));
+    update(model, Event::Reply { id, reply });
+}
+
+#[test]
+fn r8_the_reuse_tab_shows_the_daemons_own_explanation() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "j<tab><tab><tab>");
+    let effects = [tick(&mut model, 0.0), tick(&mut model, 0.2)].concat();
+    let hit = ReuseExplanation {
+        input_changed: Some(true),
+        cached_at: Some(at(-60.0)),
+        saved_seconds: Some(30.0),
+        ..explanation(ReuseDecision::Hit, "hit", "would be reused: its output counts")
+    };
+    explained(&mut model, &effects, hit);
+    assert_shows(
+        &model,
+        &[
+            "↺ The same request now would be reused:",
+            "its output counts.",
+            "reason    hit, mode auto",
+            "source    run 0190c0de",
+            "made      12:05:01",
+            "saves     30 s of running",
+            "input     differs",
+            "counts    audio_path",
+        ],
+    );
+    assert!(
+        calls(&tick(&mut model, 1.0)).is_empty(),
+        "asked for once while nothing changes"
+    );
+    // The stage fails: what was said is no longer true.
+    let failed = StageSummary {
+        revision: 2,
+        attempt: 2,
+        ..stage(StageState::Failed)
+    };
+    let event = change(101, "lecture-07", "ffmpeg.extract_audio", EventKind::Failed, failed);
+    update(&mut model, event);
+    let effects = tick(&mut model, 2.0);
+    let run = ReuseExplanation {
+        error: Some("disk full".into()),
+        ..explanation(ReuseDecision::Run, "failed", "would run: the last run failed")
+    };
+    explained(&mut model, &effects, run);
+    assert_shows(&model, &["now would run: the last", "error     disk full"]);
+}
+
+#[test]
+fn an_explanation_of_a_row_left_behind_is_dropped_and_a_refusal_is_shown() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "j<tab><tab><tab>");
+    let first = [tick(&mut model, 0.0), tick(&mut model, 0.2)].concat();
+    press(&mut model, "j");
+    let second = tick(&mut model, 0.3);
+    let stale = explanation(ReuseDecision::Run, "absent", "would run: of the other row");
+    explained(&mut model, &first, stale);
+    assert_hides(&model, "of the other row");
+    let id = id_of(&second, |call| matches!(call, Call::Reuse { .. }));
+    let reply = Reply::Reuse(Err(Refusal {
+        status: Some(404),
+        text: "no such node".into(),
+    }));
+    update(&mut model, Event::Reply { id, reply });
+    assert_shows(&model, &["The daemon does not say: no such", "node"]);
+}
+
+#[test]
+fn d2_runner_queue_attempt_and_callback_are_in_the_detail() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "<home>jjjjj");
+    let effects = [tick(&mut model, 0.0), tick(&mut model, 0.2)].concat();
+    assert_shows(
+        &model,
+        &["attempt 1", "runner    builtin   queue cpu", "callback  ✖ failed", "→✖"],
+    );
+    let id = id_of(&effects, |call| matches!(call, Call::Callbacks { .. }));
+    let reply = Reply::Callbacks(Ok(deliveries()));
+    update(&mut model, Event::Reply { id, reply });
+    assert_shows(
+        &model,
+        &[
+            "callback  ◌ retrying after 2 tries",
+            "to http://n8n.local/webhook/new",
+            "3 more: c",
+        ],
+    );
+}
+
+/// The page of callbacks, opened by these keys, with what the daemon answers.
+fn callbacks_page(size: (u16, u16), keys: &str) -> onceover_tui::model::Model {
+    let mut model = dashboard(size);
+    let effects = press(&mut model, keys);
+    answer_callbacks(&mut model, &effects);
+    model
+}
+
+#[test]
+fn d3_callbacks_of_a_row_are_listed_and_one_is_sent_again_after_a_question() {
+    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    assert_shows(
+        &model,
+        &[
+            "Callbacks of clip_03 · 3",
+            "✖ given up",
+            "◌ retrying",
+            "✔ sent",
+            "answered 503",
+        ],
+    );
+    assert!(changing(&press(&mut model, "jr")).is_empty(), "it asks first");
+    assert_shows(
+        &model,
+        &[
+            "Send 1 callback again?",
+            "http://n8n.local/webhook/clip/오래된",
+            "clip_03 › paddleocr.detect_subtitle_area: failed (msg_2)",
+            "✖ given up after 5 tries",
+            "same webhook-id",
+            "[ Cancel ]",
+        ],
+    );
+    assert!(
+        changing(&press(&mut model, "<enter>")).is_empty(),
+        "the default is not to"
+    );
+    press(&mut model, "r");
+    let effects = press(&mut model, "<tab><enter>");
+    assert_eq!(changing(&effects), [Call::Redeliver { id: "msg_2".into() }]);
+    assert_shows(&model, &["… requested"]);
+    assert!(changing(&press(&mut model, "ry")).is_empty(), "twice means once");
+    let id = id_of(&effects, |call| matches!(call, Call::Redeliver { .. }));
+    let again = deliveries().items.remove(1);
+    let reply = Reply::Redelivered(Ok(Box::new(again)));
+    let effects = update(&mut model, Event::Reply { id, reply });
+    assert_shows(&model, &["✔ callback to http://n8n.local/webhook/clip"]);
+    assert_eq!(
+        calls(&effects),
+        [Call::Callbacks {
+            task: Some(task_id("clip_03"))
+        }],
+        "read again"
+    );
+    press(&mut model, "<esc>");
+    assert_shows(&model, &["podcast-112"]);
+}
+
+#[test]
+fn d3_many_callbacks_are_sent_again_and_those_refused_stay_marked() {
+    let mut model = callbacks_page((120, 36), "C<home>  c");
+    assert_shows(&model, &["Callbacks of 2 rows"]);
+    press(&mut model, "*r");
+    assert_shows(&model, &["Send 3 callbacks again?", "http://n8n.local/webhook/new"]);
+    let effects = press(&mut model, "y");
+    let ids: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Call {
+                id,
+                call: Call::Redeliver { id: delivery },
+            } => Some((*id, delivery.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids.len(), 3);
+    for (id, delivery) in ids {
+        let reply = Reply::Redelivered(if delivery == "msg_2" {
+            Err(Refusal {
+                status: Some(404),
+                text: "it has expired".into(),
+            })
+        } else {
+            Ok(Box::new(deliveries().items.remove(0)))
+        });
+        update(&mut model, Event::Reply { id, reply });
+    }
+    assert_shows(
+        &model,
+        &["redeliver: 1 of 3 refused and still marked; msg_2: it has expired"],
+    );
+    assert_eq!(model.deliveries.marks.iter().collect::<Vec<_>>(), ["msg_2"]);
+}
+
+#[test]
+fn the_page_of_callbacks_follows_what_happens() {
+    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let sent = StageSummary {
+        revision: 2,
+        callback_status: Some(onceover_common::CallbackStatus::Sent),
+        ..stage(StageState::Failed)
+    };
+    let event = |seq, task| {
+        change(
+            seq,
+            task,
+            "paddleocr.detect_subtitle_area",
+            EventKind::Callback,
+            sent.clone(),
+        )
+    };
+    update(&mut model, event(101, "clip_03"));
+    let wanted = Call::Callbacks {
+        task: Some(task_id("clip_03")),
+    };
+    assert!(calls(&tick(&mut model, 0.05)).is_empty());
+    let effects = tick(&mut model, 0.2);
+    assert_eq!(calls(&effects), [wanted]);
+    answer_callbacks(&mut model, &effects);
+    update(&mut model, event(102, "other"));
+    assert!(calls(&tick(&mut model, 1.0)).is_empty(), "not of a task shown here");
+    // One of them is pending: tries that come to nothing have no event.
+    assert_eq!(
+        calls(&update(&mut model, Event::System(Box::new(system(102))))).len(),
+        1
+    );
+    let effects = press(&mut model, "a");
+    assert_eq!(calls(&effects), [Call::Callbacks { task: None }]);
+    answer_callbacks(&mut model, &effects);
+    assert_shows(&model, &["Callbacks of all tasks · 4"]);
+}
+
+#[test]
+fn callbacks_are_not_sent_again_while_disconnected() {
+    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    update(&mut model, lost(Missing::Daemon));
+    press(&mut model, "r");
+    assert!(model.dialog.is_none());
+    assert_shows(&model, &["not while disconnected"]);
 }

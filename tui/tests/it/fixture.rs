@@ -4,14 +4,14 @@ use indexmap::IndexMap;
 use onceover_common::{
     CallbackStatus, Event as Change, EventKind, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
     wire::{
-        RedisInfo, ReuseInfo, ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem,
-        TaskView,
+        CallbackDelivery, CallbackPage, RedisInfo, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseTotals,
+        StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
     },
 };
 use onceover_tui::{
-    actions::parse_keys,
+    key::parse_keys,
     model::Model,
-    update::{Effect, Event, Snapshot, update},
+    update::{Call, Effect, Event, Reply, Snapshot, update},
     view::{text::lines_of, view},
 };
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -231,6 +231,73 @@ pub fn submitted(id: &str, info: ReuseInfo) -> SubmitResponse {
     }
 }
 
+/// What the daemon says a submit of `ffmpeg.extract_audio` would do now.
+pub fn explanation(decision: ReuseDecision, reason: &str, message: &str) -> ReuseExplanation {
+    ReuseExplanation {
+        task_id: task_id("lecture-07"),
+        task_name: node("ffmpeg.extract_audio"),
+        mode: "auto".into(),
+        decision,
+        reason: reason.into(),
+        message: message.into(),
+        reuse_fields: vec!["audio_path".into()],
+        run_id: stage(StageState::Success).run_id,
+        stage_status: None,
+        queue_position: None,
+        started_because: None,
+        input_changed: None,
+        cached_at: None,
+        saved_seconds: None,
+        error: None,
+    }
+}
+
+/// Callbacks of `clip_03`, one in each state, and one of another task.
+pub fn deliveries() -> CallbackPage {
+    use CallbackStatus::*;
+    let delivery = |number: usize, task: &str, state, attempts, http_status: Option<u16>, url: &str| CallbackDelivery {
+        id: format!("msg_{number}"),
+        url: format!("http://n8n.local/webhook/{url}"),
+        task_id: task_id(task),
+        task_name: node("paddleocr.detect_subtitle_area"),
+        run_id: stage(StageState::Failed).run_id,
+        status: TaskStatus::Failed,
+        state,
+        attempts,
+        created_at: at(number as f64 * -10.0),
+        next_try_at: (state == Pending).then(|| at(20.0)),
+        last_tried_at: (attempts > 0).then(|| at(-5.0)),
+        detail: http_status.map(|status| format!("answered {status}")),
+        http_status,
+    };
+    CallbackPage {
+        items: vec![
+            delivery(1, "clip_03", Pending, 2, Some(503), "new"),
+            delivery(2, "clip_03", Failed, 5, Some(503), "clip/오래된"),
+            delivery(3, "clip_03", Sent, 1, Some(200), "clip"),
+            delivery(4, "other", Sent, 1, Some(204), "other"),
+        ],
+        next_cursor: None,
+    }
+}
+
+/// Answers what was asked for of callbacks, as the daemon would.
+pub fn answer_callbacks(model: &mut Model, effects: &[Effect]) {
+    for effect in effects {
+        if let Effect::Call {
+            id,
+            call: Call::Callbacks { task },
+        } = effect
+        {
+            let mut page = deliveries();
+            page.items
+                .retain(|item| task.as_ref().is_none_or(|task| item.task_id == *task));
+            let reply = Reply::Callbacks(Ok(page));
+            update(model, Event::Reply { id: *id, reply });
+        }
+    }
+}
+
 /// The dashboard on the fixture's data, live.
 pub fn dashboard(size: (u16, u16)) -> Model {
     dashboard_of(items(), size)
@@ -249,6 +316,14 @@ pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
         effects.extend(update(model, Event::Key(key)));
     }
     effects
+}
+
+/// The same, and the daemon answers in between what is asked for of callbacks.
+pub fn press_answered(model: &mut Model, keys: &str) {
+    for key in parse_keys(keys).unwrap() {
+        let effects = update(model, Event::Key(key));
+        answer_callbacks(model, &effects);
+    }
 }
 
 /// The time is now `seconds` after the fixture's.

@@ -4,7 +4,8 @@ use crossterm::event::KeyCode;
 use onceover_common::wire::{StageSummary, TaskItem};
 use onceover_common::{EventKind, StageState};
 use onceover_tui::{
-    actions::{ACTIONS, Key},
+    actions::ACTIONS,
+    key::Key,
     model::{Missing, Model, RowId, store::Task},
     update::{Effect, Event, update},
 };
@@ -134,7 +135,10 @@ proptest! {
                     seq += 1;
                     update(&mut model, deleted(seq, &format!("t{task}")));
                 }
-                Step::Key(key) => { update(&mut model, Event::Key(key)); }
+                Step::Key(key) => {
+                    let effects = update(&mut model, Event::Key(key));
+                    answer_callbacks(&mut model, &effects);
+                }
                 Step::Resize(columns, rows) => { update(&mut model, Event::Resize(columns, rows)); }
                 Step::Wait(millis) => now += f64::from(millis) / 1000.0,
                 Step::Lost(daemon) => {
@@ -198,10 +202,10 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..12) {
-        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p"][keys];
+    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..15) {
+        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r"][keys];
         let mut model = dashboard((columns, rows));
-        press(&mut model, keys);
+        press_answered(&mut model, keys);
         tick(&mut model, 0.2);
         check(&model);
         update(&mut model, lost(Missing::Daemon));
@@ -215,8 +219,17 @@ fn every_small_size_draws() {
     for columns in (1..40).step_by(3) {
         for rows in 1..20 {
             let mut model = dashboard((columns, rows));
-            for keys in ["", "?", "<esc>d", "<esc><enter>", "<enter>/한국", "<esc>*d"] {
-                press(&mut model, keys);
+            for keys in [
+                "",
+                "?",
+                "<esc>d",
+                "<esc><enter>",
+                "<enter>/한국",
+                "<esc>*d",
+                "<esc>ca",
+                "*r",
+            ] {
+                press_answered(&mut model, keys);
                 draw(&model);
             }
         }

@@ -3,8 +3,8 @@
 use onceover_common::StageState;
 use onceover_common::wire::StageSummary;
 use onceover_tui::{
-    actions::{ACTIONS, keys_text},
-    model::Missing,
+    actions::{keys_text, on_page},
+    model::{Missing, Model, Page},
     theme::Theme,
     update::{Event, update},
 };
@@ -20,19 +20,19 @@ fn wide_shows_tree_and_detail() {
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_whisper.transcribe_aud…┐
-│  TASK / STAGE                  STATE                     TIME TRY REUSE││ ● running   attempt 2   queue gpu          │
-│  ▾ lecture-07                  ● running    ████▉···    02:00       ↺ 2││ ███████████▏······ 62 %   eta 55 s         │
-│    ├ ffmpeg.extract_audio      ✔ done                   00:30       ↺ 2││ [Overview] Input  Output  Reuse  Log       │
-│▸   ├ faster_whisper.transcrib… ● run 62 %   ████▉···    01:30  #2      ││                                            │
-│    └ wservice.generate_subtit… ◌ pending                               ││ queued    12:04:21   waited 10 s for a gpu │
-│  ▾ clip_03                     ✖ failed                 00:30          ││ slot                                       │
-│    └ paddleocr.detect_subtitl… ✖ failed                 00:30          ││ started   12:04:31                         │
-│  ▾ podcast-112                 ◌ pending                               ││ says      segment 42                       │
-│    └ ffmpeg.extract_audio      ◌ pending                               ││                                            │
-│  ▾ trailer-v2                  ✔ done                   00:30       ↺ 5││ Why did it run?  miss · absent: there was  │
-│    └ ffmpeg.extract_audio      ✔ done                   00:30       ↺ 5││ no earlier result under this task.         │
-│  ▾ old                         ⊘ cancelled              00:30          ││                                            │
-│    └ ffmpeg.extract_audio      ⊘ cancelled              00:30          ││                                            │
+│  TASK / STAGE              STATE                     TIME TRY REUSE  CB││ ● running   attempt 2                      │
+│  ▾ lecture-07              ● running    ████▉···    02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
+│    ├ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
+│▸   ├ faster_whisper.trans… ● run 62 %   ████▉···    01:30  #2          ││                                            │
+│    └ wservice.generate_su… ◌ pending                                   ││ runner    builtin   queue gpu              │
+│  ▾ clip_03                 ✖ failed                 00:30              ││ queued    12:04:21, waited 10 s            │
+│    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││ started   12:04:31                         │
+│  ▾ podcast-112             ◌ pending                                   ││ says      segment 42                       │
+│    └ ffmpeg.extract_audio  ◌ pending                                   ││                                            │
+│  ▾ trailer-v2              ✔ done                   00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
+│    └ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 5    ││ no earlier result under this task.         │
+│  ▾ old                     ⊘ cancelled              00:30              ││                                            │
+│    └ ffmpeg.extract_audio  ⊘ cancelled              00:30              ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
@@ -53,7 +53,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r resubmit  R force  x cancel  d delete  space mark  p pending  y copy id  ? help  q quit
+ / filter  r resubmit  R force  x cancel  d delete  space mark  c callbacks  p pending  y copy id  ? help  q quit
 "#);
 }
 
@@ -63,16 +63,16 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     press(&mut model, "jj");
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-  ▾ lecture-07               ● running       02:00       ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30       ↺ 2
-▸   ├ faster_whisper.transc… ● run 62 %   ████▎··   #2
+  ▾ lecture-07               ● running       02:00   ↺ 2
+    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
+▸   ├ faster_whisper.transc… ● run 62 %   ████▎··
     └ wservice.generate_sub… ◌ pending
   ▾ clip_03                  ✖ failed        00:30
-    └ paddleocr.detect_subt… ✖ failed        00:30
+    └ paddleocr.detect_subt… ✖ failed        00:30        →✖
   ▾ podcast-112              ◌ pending
     └ ffmpeg.extract_audio   ◌ pending
-  ▾ trailer-v2               ✔ done          00:30       ↺ 5
-    └ ffmpeg.extract_audio   ✔ done          00:30       ↺ 5
+  ▾ trailer-v2               ✔ done          00:30   ↺ 5
+    └ ffmpeg.extract_audio   ✔ done          00:30   ↺ 5
   ▾ old                      ⊘ cancelled     00:30
     └ ffmpeg.extract_audio   ⊘ cancelled     00:30
 
@@ -118,8 +118,8 @@ fn a_lost_connection_dims_every_row() {
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
  onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
-▸ ▾ lecture-07               ● running       02:00       ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30       ↺ 2
+▸ ▾ lecture-07               ● running       02:00   ↺ 2
+    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
 "#);
     let buffer = draw(&model);
     for y in 1..13 {
@@ -127,40 +127,57 @@ fn a_lost_connection_dims_every_row() {
     }
 }
 
+/// The page, with something on it.
+fn on(page: Page, size: (u16, u16)) -> Model {
+    let mut model = dashboard(size);
+    press_answered(
+        &mut model,
+        match page {
+            Page::Tasks => "",
+            Page::Callbacks => "ca",
+        },
+    );
+    assert_eq!(model.page, page);
+    model
+}
+
 #[test]
 fn help_and_footer_come_from_the_registry() {
-    let mut model = dashboard((100, 70));
-    press(&mut model, "?");
-    let lines = screen(&model);
-    for spec in ACTIONS {
-        let keys = keys_text(spec);
-        let words: String = spec.help.chars().take(30).collect();
-        assert!(
-            lines
-                .iter()
-                .any(|line| line.contains(&keys) && line.contains(words.trim_end())),
-            "{} is not in the help",
-            spec.name
-        );
-    }
-    let model = dashboard((200, 30));
-    let footer = screen(&model).pop().unwrap();
-    for spec in ACTIONS
-        .iter()
-        .filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
-    {
-        assert!(
-            footer.contains(&format!("{} {}", spec.keys[0], spec.label)),
-            "{}",
-            spec.name
-        );
+    for page in Page::ALL {
+        let mut model = on(page, (100, 70));
+        press(&mut model, "<f1>");
+        let lines = screen(&model);
+        for spec in on_page(page) {
+            let keys = keys_text(spec);
+            let words: String = spec.help.chars().take(30).collect();
+            assert!(
+                lines
+                    .iter()
+                    .any(|line| line.contains(&keys) && line.contains(words.trim_end())),
+                "{} is not in the help of {page:?}",
+                spec.name
+            );
+        }
+        let model = on(page, (200, 30));
+        let footer = screen(&model).pop().unwrap();
+        for spec in on_page(page).filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
+        {
+            assert!(
+                footer.contains(&format!("{} {}", spec.keys[0], spec.label)),
+                "{} on {page:?}: {footer}",
+                spec.name
+            );
+        }
     }
 }
 
 #[test]
 fn help_and_quit_are_on_every_footer() {
-    for columns in [20, 40, 60, 80, 100, 200] {
-        let model = dashboard((columns, 16));
+    for (columns, page) in [20, 40, 60, 80, 100, 200]
+        .into_iter()
+        .zip(Page::ALL.into_iter().cycle())
+    {
+        let model = on(page, (columns, 16));
         let footer = screen(&model).pop().unwrap();
         assert!(
             footer.contains("? help") && footer.contains("q quit"),
@@ -271,4 +288,64 @@ fn wide_glyphs_keep_the_columns_in_line() {
             }
         }
     }
+}
+
+#[test]
+fn the_page_of_callbacks_at_three_sizes() {
+    let page = |size| {
+        let mut model = dashboard(size);
+        press_answered(&mut model, "<home>jjjjcj");
+        let lines = screen(&model);
+        lines
+            .iter()
+            .filter(|line| !line.trim_matches(['│', ' ']).is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    insta::assert_snapshot!(page((120, 36)), @r#"
+ onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+┌ Callbacks of clip_03 · 3 ────────────────────────────────────────────────────────────────────────────────────────────┐
+│  STATE       TRIES WHERE                                            STAGE                        LAST ANSWER         │
+│  ◌ retrying  2     http://n8n.local/webhook/new                     paddleocr.detect_subtitle_a… HTTP 503            │
+│▸ ✖ given up  5     http://n8n.local/webhook/clip/오래된             paddleocr.detect_subtitle_a… HTTP 503            │
+│  ✔ sent      1     http://n8n.local/webhook/clip                    paddleocr.detect_subtitle_a… HTTP 200            │
+└──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+┌ clip_03 › paddleocr.detect_subtitle_area ────────────────────────────────────────────────────────────────────────────┐
+│ where     http://n8n.local/webhook/clip/오래된                                                                       │
+│ state     ✖ given up after 5 tries, last 12:05:56: answered 503                                                      │
+│ tells     failed, run 0190c0de-0000-7000-8000-000000000001                                                           │
+│ asked     12:05:41                                                                                                   │
+│ id        msg_2                                                                                                      │
+└──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ esc back  r redeliver  a all tasks  space mark  y copy id  ? help  q quit
+"#);
+    insta::assert_snapshot!(page((60, 16)), @r#"
+ onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
+ Callbacks of clip_03 · 3
+  ◌ retrying  2     http://n8n.local/webhook/new
+▸ ✖ given up  5     http://n8n.local/webhook/clip/오래된
+  ✔ sent      1     http://n8n.local/webhook/clip
+────────────────────────────────────────────────────────────
+ where     http://n8n.local/webhook/clip/오래된
+ state     ✖ given up after 5 tries, last 12:05:56:
+           answered 503
+ stage     clip_03 › paddleocr.detect_subtitle_area
+ tells     failed, run 0190c0de-0000-7000-8000-000000000001
+ asked     12:05:41
+ esc back  r redeliver  a all tasks  ? help  q quit
+"#);
+    insta::assert_snapshot!(page((40, 12)), @r#"
+ ● live 1 run 1 pend 1 fail ↺ 70 %
+ Callbacks of clip_03 · 3
+  ◌ retrying  2     http://n8n.local/w…
+▸ ✖ given up  5     http://n8n.local/w…
+  ✔ sent      1     http://n8n.local/w…
+────────────────────────────────────────
+ where     http://n8n.local/webhook/
+           clip/오래된
+ state     ✖ given up after 5 tries,
+           last 12:05:56: answered 503
+ esc back  r redeliver  ? help  q quit
+"#);
 }

@@ -1,0 +1,144 @@
+//! Keys as actions are bound to them, and how they are written.
+
+use std::fmt;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+/// A key as actions are bound to it. Shift is part of the character (`R`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub code: KeyCode,
+    pub ctrl: bool,
+}
+
+impl Key {
+    pub const fn new(code: KeyCode) -> Self {
+        Self { code, ctrl: false }
+    }
+
+    pub const fn char(c: char) -> Self {
+        Self::new(KeyCode::Char(c))
+    }
+
+    pub const fn ctrl(c: char) -> Self {
+        Self {
+            code: KeyCode::Char(c),
+            ctrl: true,
+        }
+    }
+
+    /// None for releases and for combinations no action uses.
+    pub fn of(event: &KeyEvent) -> Option<Self> {
+        if event.kind == KeyEventKind::Release
+            || event
+                .modifiers
+                .intersects(KeyModifiers::ALT | KeyModifiers::SUPER | KeyModifiers::META)
+        {
+            return None;
+        }
+        let code = match event.code {
+            KeyCode::Char(c) if event.modifiers.contains(KeyModifiers::SHIFT) && c.is_ascii_lowercase() => {
+                KeyCode::Char(c.to_ascii_uppercase())
+            }
+            code => code,
+        };
+        Some(Self {
+            code,
+            ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ctrl {
+            f.write_str("ctrl-")?;
+        }
+        match self.code {
+            KeyCode::Char(' ') => f.write_str("space"),
+            KeyCode::Char(c) => write!(f, "{c}"),
+            KeyCode::Up => f.write_str("↑"),
+            KeyCode::Down => f.write_str("↓"),
+            KeyCode::Left => f.write_str("←"),
+            KeyCode::Right => f.write_str("→"),
+            KeyCode::PageUp => f.write_str("pgup"),
+            KeyCode::PageDown => f.write_str("pgdn"),
+            KeyCode::BackTab => f.write_str("shift-tab"),
+            code => f.write_str(&format!("{code:?}").to_lowercase()),
+        }
+    }
+}
+
+/// Reads `jj<enter>/abc<esc>`: characters stand for themselves, names stand in angle brackets, `<lt>` is `<`.
+pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
+    let mut keys = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c != '<' {
+            keys.push(Key::char(c));
+            rest = &rest[c.len_utf8()..];
+            continue;
+        }
+        let (name, after) = rest[1..]
+            .split_once('>')
+            .ok_or_else(|| format!("'{rest}': a key name ends with '>'"))?;
+        keys.push(named_key(name).ok_or_else(|| {
+            format!("<{name}> is no key; there are <enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <del> <bs> <lt> <c-x>")
+        })?);
+        rest = after;
+    }
+    Ok(keys)
+}
+
+fn named_key(name: &str) -> Option<Key> {
+    let name = name.to_lowercase();
+    if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
+        let mut letters = letter.chars();
+        return match (letters.next(), letters.next()) {
+            (Some(letter), None) => Some(Key::ctrl(letter)),
+            _ => None,
+        };
+    }
+    Some(Key::new(match name.as_str() {
+        "enter" | "cr" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "tab" => KeyCode::Tab,
+        "s-tab" => KeyCode::BackTab,
+        "space" => KeyCode::Char(' '),
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "pgup" => KeyCode::PageUp,
+        "pgdn" => KeyCode::PageDown,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "del" => KeyCode::Delete,
+        "bs" => KeyCode::Backspace,
+        "f1" => KeyCode::F(1),
+        "f5" => KeyCode::F(5),
+        "lt" => KeyCode::Char('<'),
+        _ => return None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_texts_read_as_keys() {
+        assert_eq!(
+            parse_keys("j<enter><c-d><lt>R").unwrap(),
+            [
+                Key::char('j'),
+                Key::new(KeyCode::Enter),
+                Key::ctrl('d'),
+                Key::char('<'),
+                Key::char('R')
+            ]
+        );
+        assert!(parse_keys("<nope>").unwrap_err().contains("<nope>"));
+        assert!(parse_keys("<enter").is_err());
+    }
+}

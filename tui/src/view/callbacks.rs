@@ -1,0 +1,304 @@
+//! The page of callbacks: where each goes, how it stands, how often it was tried, what the receiver said.
+
+use onceover_common::{CallbackStatus, wire::CallbackDelivery};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{
+    block::{self, Block},
+    figures, frame, layout,
+    text::{put, within, wrap},
+};
+use crate::{
+    model::{Model, RowId, Subject},
+    theme::callback_glyph,
+};
+
+pub fn draw(model: &Model, buffer: &mut Buffer) {
+    let page = layout::callbacks((buffer.area.width, buffer.area.height));
+    let theme = model.theme;
+    let title = title(model);
+    let area = page.inner(page.list);
+    if page.framed {
+        frame(buffer, page.list, &title, theme.faint(), theme.strong());
+    }
+    let columns = Columns::of(area.width);
+    if page.framed {
+        titles(model, &columns, area, buffer);
+    } else {
+        put(buffer, area.x, area.y, area.width, &format!(" {title}"), theme.strong());
+    }
+    let rows = Rect {
+        y: area.y + area.height.min(1),
+        height: area.height.saturating_sub(1),
+        ..area
+    };
+    let deliveries = &model.deliveries;
+    if deliveries.items.is_empty() {
+        let text = match &deliveries.failed {
+            Some(why) => why.as_str(),
+            None if !deliveries.read => "…",
+            None if deliveries.all => "no callbacks: no request had a callback URL",
+            None => "no callbacks here: no request had a callback URL; a shows those of all tasks",
+        };
+        let style = if deliveries.failed.is_some() {
+            theme.bad()
+        } else {
+            theme.faint()
+        };
+        for (index, line) in wrap(text, rows.width.saturating_sub(2)).into_iter().enumerate() {
+            if (index as u16) < rows.height {
+                put(
+                    buffer,
+                    rows.x + 1,
+                    rows.y + index as u16,
+                    rows.width.saturating_sub(1),
+                    &line,
+                    style,
+                );
+            }
+        }
+    }
+    let (top, shown) = deliveries.list.shown(usize::from(rows.height));
+    for (line, id) in shown.iter().enumerate() {
+        let Some(item) = deliveries.get(id) else {
+            continue;
+        };
+        let line_area = Rect {
+            y: rows.y + line as u16,
+            height: 1,
+            ..rows
+        };
+        draw_row(
+            model,
+            item,
+            top + line == deliveries.list.index(),
+            &columns,
+            line_area,
+            buffer,
+        );
+    }
+    draw_item(model, &page, buffer);
+}
+
+fn title(model: &Model) -> String {
+    let deliveries = &model.deliveries;
+    let of = match deliveries.of.iter().collect::<Vec<_>>().as_slice() {
+        _ if deliveries.all => "all tasks".to_owned(),
+        [row] => row.to_string(),
+        rows => figures::counted(rows.len(), "row"),
+    };
+    let mut title = format!("Callbacks of {of} · {}", deliveries.items.len());
+    if deliveries.read && !deliveries.complete {
+        title += ", the newest";
+    }
+    if !deliveries.marks.is_empty() {
+        title += &format!(" · {} marked", deliveries.marks.len());
+    }
+    title
+}
+
+/// Columns of a row; one of width 0 is left out.
+struct Columns {
+    state: u16,
+    tries: u16,
+    answer: u16,
+    url: u16,
+    stage: u16,
+}
+
+impl Columns {
+    fn of(width: u16) -> Self {
+        let mut rest = width.saturating_sub(2);
+        let state = 12.min(rest / 3);
+        rest -= state;
+        let mut take = |columns: u16, keep: u16| {
+            if rest >= columns + keep {
+                rest -= columns;
+                columns
+            } else {
+                0
+            }
+        };
+        let tries = take(6, 20);
+        let answer = take(20, 40);
+        let stage = take(30.min(width / 4), 40);
+        Self {
+            state,
+            tries,
+            answer,
+            url: rest,
+            stage,
+        }
+    }
+}
+
+fn titles(model: &Model, columns: &Columns, area: Rect, buffer: &mut Buffer) {
+    let mut x = area.x + 2;
+    for (columns, title) in [
+        (columns.state, "STATE"),
+        (columns.tries, "TRIES"),
+        (columns.url, "WHERE"),
+        (
+            columns.stage,
+            if model.deliveries.one_task() {
+                "STAGE"
+            } else {
+                "TASK / STAGE"
+            },
+        ),
+        (columns.answer, "LAST ANSWER"),
+    ] {
+        put(buffer, x, area.y, columns.saturating_sub(1), title, model.theme.faint());
+        x += columns;
+    }
+}
+
+fn draw_row(
+    model: &Model,
+    item: &CallbackDelivery,
+    at_cursor: bool,
+    columns: &Columns,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    let theme = model.theme;
+    let marker = match (at_cursor, model.deliveries.marks.contains(&item.id)) {
+        (_, true) => "◆",
+        (true, false) => "▸",
+        _ => " ",
+    };
+    put(buffer, area.x, area.y, area.width.min(1), marker, theme.key());
+    let subject = Subject::Delivery(item.id.clone());
+    let (state, style) = if model.under_way.contains_key(&subject) {
+        ("… requested".to_owned(), theme.warn())
+    } else if model.failures.contains_key(&subject) {
+        ("! refused".to_owned(), theme.bad())
+    } else {
+        (state(item), theme.callback(item.state))
+    };
+    let stage = if model.deliveries.one_task() {
+        item.task_name.to_string()
+    } else {
+        format!("{} › {}", item.task_id, item.task_name)
+    };
+    let mut x = area.x + 2;
+    for (columns, text, style) in [
+        (columns.state, state.as_str(), style),
+        (columns.tries, item.attempts.to_string().as_str(), theme.plain()),
+        (columns.url, item.url.as_str(), theme.plain()),
+        (columns.stage, stage.as_str(), theme.plain()),
+        (columns.answer, answer(item).as_str(), answer_style(model, item)),
+    ] {
+        put(buffer, x, area.y, columns.saturating_sub(1), text, style);
+        x += columns;
+    }
+    if at_cursor {
+        buffer.set_style(within(buffer, area), theme.cursor());
+    }
+}
+
+fn state(item: &CallbackDelivery) -> String {
+    let word = match item.state {
+        CallbackStatus::Pending if item.attempts > 0 => "retrying",
+        CallbackStatus::Pending => "pending",
+        CallbackStatus::Sent => "sent",
+        CallbackStatus::Failed => "given up",
+    };
+    format!("{} {word}", callback_glyph(item.state))
+}
+
+/// What came of the last try.
+fn answer(item: &CallbackDelivery) -> String {
+    match (item.http_status, &item.detail) {
+        (Some(status), _) => format!("HTTP {status}"),
+        (None, Some(detail)) => detail.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+fn answer_style(model: &Model, item: &CallbackDelivery) -> Style {
+    if item.state == CallbackStatus::Sent {
+        model.theme.plain()
+    } else {
+        model.theme.warn()
+    }
+}
+
+/// How it stands, in one sentence: `✖ given up after 5 tries, last 12:04:31: HTTP 503 ...`.
+pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let mut text = state(item);
+    if item.attempts > 0 {
+        let joint = if item.state == CallbackStatus::Sent {
+            "with"
+        } else {
+            "after"
+        };
+        let tries = if item.attempts == 1 {
+            "1 try".into()
+        } else {
+            format!("{} tries", item.attempts)
+        };
+        text += &format!(" {joint} {tries}");
+    }
+    if let Some(last) = item.last_tried_at {
+        text += &format!(", last {}", clock(last));
+    }
+    if let Some(next) = item.next_try_at.filter(|_| item.state == CallbackStatus::Pending) {
+        text += &format!(", next {}", clock(next));
+    }
+    match (item.http_status, &item.detail) {
+        (Some(status), Some(detail)) if !detail.contains(&status.to_string()) => {
+            text += &format!(": HTTP {status}, {detail}");
+        }
+        (_, Some(detail)) => text += &format!(": {detail}"),
+        (Some(status), None) => text += &format!(": HTTP {status}"),
+        (None, None) => {}
+    }
+    text
+}
+
+/// The callback at the cursor in full.
+fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let mut area = page.inner(page.item);
+    if area.is_empty() {
+        return;
+    }
+    let Some(item) = model.deliveries.at_cursor() else {
+        if page.framed {
+            frame(buffer, page.item, "", theme.faint(), theme.strong());
+        }
+        return;
+    };
+    let row = RowId::stage(&item.task_id.clone().into(), &item.task_name.clone().into());
+    if page.framed {
+        frame(buffer, page.item, &row.to_string(), theme.faint(), theme.strong());
+    } else {
+        let rule = "─".repeat(usize::from(area.width));
+        put(buffer, area.x, area.y, area.width, &rule, theme.faint());
+        area.y += 1;
+        area.height -= 1;
+    }
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let run = item.run_id.as_ref().map_or("none of ours", |run| run.as_str());
+    let refused = model.failures.get(&Subject::Delivery(item.id.clone()));
+    let mut block = Block::new(area.width.saturating_sub(2));
+    if let Some(why) = refused {
+        block.fact("refused", why, theme.bad());
+    }
+    block.fact("where", &item.url, theme.strong());
+    block.fact("state", &so_far(model, item), theme.callback(item.state));
+    if !page.framed {
+        block.fact("stage", &row.to_string(), theme.plain());
+    }
+    block.fact("tells", &format!("{}, run {run}", item.status), theme.plain());
+    block.fact("asked", &clock(item.created_at), theme.plain());
+    block.fact("id", &item.id, theme.plain());
+    let area = Rect {
+        x: area.x + 1,
+        width: area.width.saturating_sub(1),
+        ..area
+    };
+    block::draw(&block.lines(), 0, area, buffer);
+}

@@ -1,0 +1,124 @@
+//! The tab that tells of reuse: what a submit would do now, by the daemon's own word, and what reuse did so far.
+
+use super::{
+    block::{Block, Lines},
+    detail::{decision, why},
+    figures,
+};
+use crate::{
+    model::Model,
+    theme::{glyph, word},
+};
+use onceover_common::{
+    StageState,
+    wire::{ReuseDecision, ReuseExplanation, StageSummary},
+};
+
+pub fn lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
+    let theme = model.theme;
+    let mut block = Block::new(columns);
+    match &model.detail.reuse {
+        None if !model.is_live() => block.say("not asked before the connection was lost", theme.faint()),
+        None => block.say("…", theme.faint()),
+        Some(Err(refused)) => block.say(&format!("The daemon does not say: {refused}"), theme.bad()),
+        Some(Ok(explanation)) => explained(model, explanation, &mut block),
+    }
+    block.gap();
+    block.fact(
+        "hits",
+        &format!("{} answered from the finished stage", stage.reuse_hits),
+        theme.plain(),
+    );
+    block.fact(
+        "joined",
+        &format!("{} waited with the run in flight", stage.joins),
+        theme.plain(),
+    );
+    block.fact(
+        "saved",
+        &format!("{} so far", figures::long(stage.saved_seconds)),
+        theme.reuse(),
+    );
+    block.gap();
+    block.say(&format!("The last run: {}", decision(stage)), theme.plain());
+    if stage.forced {
+        block.say(
+            "It was forced: the former result stands until it succeeds.",
+            theme.warn(),
+        );
+    }
+    if let Some(last) = model.detail.text.as_ref().and_then(|text| text.last_attempt.as_ref()) {
+        let error = last.error.as_deref().unwrap_or("no error text");
+        block.say(
+            &format!("The last attempt to replace it ended {}: {error}", word(last.status)),
+            theme.bad(),
+        );
+    }
+    block.lines()
+}
+
+/// The decision, and what it rests on.
+fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
+    let theme = model.theme;
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let (sign, style) = match explanation.decision {
+        ReuseDecision::Hit => ("↺", theme.reuse()),
+        ReuseDecision::Join => ("…", theme.accent()),
+        ReuseDecision::Run => ("●", theme.warn()),
+        ReuseDecision::Refuse => ("✖", theme.bad()),
+    };
+    block.say(&format!("{sign} The same request now {}.", explanation.message), style);
+    block.fact(
+        "reason",
+        &format!("{}, mode {}", explanation.reason, explanation.mode),
+        theme.plain(),
+    );
+    let source = match (&explanation.run_id, explanation.decision) {
+        (Some(run), ReuseDecision::Hit) => Some(("source", format!("run {run}"))),
+        (None, ReuseDecision::Hit) => Some(("source", "another system's worker".to_owned())),
+        (Some(run), ReuseDecision::Join) => Some(("joins", format!("run {run}"))),
+        (Some(run), ReuseDecision::Run) => Some(("last run", run.to_string())),
+        _ => None,
+    };
+    if let Some((label, text)) = source {
+        block.fact(label, &text, theme.plain());
+    }
+    if let Some(ended) = explanation.cached_at {
+        block.fact("made", &clock(ended), theme.plain());
+    }
+    if let Some(state) = explanation.stage_status.filter(|state| state.in_flight()) {
+        let place = explanation.queue_position.map_or(String::new(), |place| {
+            format!(", {} in its queue", figures::ordinal(place as usize))
+        });
+        block.fact(
+            "stage",
+            &format!("{} {}{place}", glyph(state), word(state)),
+            theme.state(state),
+        );
+    }
+    if let Some(reason) = &explanation.started_because {
+        let why = why(Some(reason)).map_or_else(String::new, |why| format!(": {why}"));
+        block.fact("started", &format!("{reason}{why}"), theme.plain());
+    }
+    if let Some(saved) = explanation.saved_seconds {
+        block.fact("saves", &format!("{} of running", figures::long(saved)), theme.reuse());
+    }
+    match explanation.input_changed {
+        Some(true) => block.fact(
+            "input",
+            "differs: the result came from other input than the stored request",
+            theme.warn(),
+        ),
+        Some(false) => block.fact("input", "the same as the result's", theme.plain()),
+        None => {}
+    }
+    let counts = if explanation.reuse_fields.is_empty() {
+        "any output that is not empty".to_owned()
+    } else {
+        explanation.reuse_fields.join(", ")
+    };
+    block.fact("counts", &counts, theme.plain());
+    if let Some(error) = &explanation.error {
+        block.fact("error", error, theme.state(StageState::Failed));
+    }
+}
