@@ -5,6 +5,7 @@ use std::time::Duration;
 use onceover_common::StageState;
 use onceover_tests::{
     Daemon,
+    callbacks::Receiver,
     screen::{Dashboard, row_with},
 };
 use serde_json::json;
@@ -239,4 +240,107 @@ async fn resized_again_and_again_while_keys_come_the_screen_is_drawn_whole() {
         }
         dashboard.until(|screen| screen.contains("film") && screen.contains("? help") && screen.contains("q quit"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn req27_the_dashboard_sends_its_token_and_says_what_a_wrong_one_lacks() {
+    const READ: &str = "read-token-of-the-dashboard";
+    const ADMIN: &str = "admin-token-of-the-dashboard";
+    let daemon = Daemon::builder()
+        .env("ONCEOVER_TOKENS", &format!("read:{READ} admin:{ADMIN}"))
+        .token(ADMIN)
+        .start()
+        .await;
+    done(&daemon, "film").await;
+    let file = daemon.dir().join("token");
+    std::fs::write(&file, format!("{ADMIN}\n")).expect("the file is written");
+    let file = file.to_str().expect("a plain path");
+
+    // From a file; with it, changes are accepted.
+    let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN_FILE", file)]);
+    dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+    dashboard.press('r');
+    dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
+
+    // From the environment; one for reading sees everything and changes nothing.
+    let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN", READ)]);
+    dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+    dashboard.press('R');
+    dashboard.until(|screen| screen.contains("refused") && screen.contains("admin"));
+    assert_eq!(daemon.traces("film"), 1, "nothing ran again");
+
+    // A wrong one, or none, is a state on the screen that says what to do, and no end.
+    for environment in [&[("ONCEOVER_TOKEN", "wrong-token")][..], &[]] {
+        for (columns, rows) in [(120, 36), (60, 16)] {
+            let mut dashboard = Dashboard::open_in(&daemon, columns, rows, &[], environment);
+            let screen = dashboard.shows("ONCEOVER_TOKEN_FILE");
+            assert!(screen.contains("refuses access"), "{}", screen.text());
+            assert!(
+                !screen.contains("film") && !screen.contains("wrong-token"),
+                "{}",
+                screen.text()
+            );
+            dashboard.press('q');
+            dashboard.ended();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_a_callback_that_was_given_up_is_sent_again_from_the_keyboard() {
+    let daemon = Daemon::builder()
+        .config("[callbacks]\nallow = ['127.0.0.0/8']\nschedule = ['0s', '50ms']")
+        .start()
+        .await;
+    let receiver = Receiver::start().await;
+    receiver.answer(&[503, 503]);
+    let url = receiver.url("/webhook/film");
+    daemon
+        .try_submit("film", ECHO, json!({}), Some(url.clone()), Default::default())
+        .await
+        .expect("it is accepted");
+    let tried = receiver.wait_for(2).await.len();
+
+    let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
+    dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("→✖")));
+    dashboard.press('c');
+    dashboard
+        .until(|screen| row_with(screen, &url).is_some_and(|row| row.contains("✖ given up") && row.contains("503")));
+    dashboard.press('r');
+    let dialog = dashboard.shows("Send 1 callback again?");
+    assert!(
+        dialog.contains(&url) && dialog.contains("film › test.echo"),
+        "{}",
+        dialog.text()
+    );
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| !screen.contains("Send 1 callback again?"));
+    assert_eq!(receiver.received().len(), tried, "Enter means Cancel");
+
+    dashboard.press('r');
+    dashboard.shows("Send 1 callback again?");
+    dashboard.press('y');
+    dashboard.until(|screen| row_with(screen, &url).is_some_and(|row| row.contains("✔ sent")));
+    let received = receiver.received();
+    assert_eq!(received.len(), tried + 1);
+    assert_eq!(received[0].header("webhook-id"), received[tried].header("webhook-id"));
+    dashboard.send(Key::Esc);
+    dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("→✔")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_the_reuse_tab_notices_a_file_that_went() {
+    const FILE: &str = "test.file";
+    let daemon = Daemon::start().await;
+    let stage = daemon.done("film", FILE, json!({})).await;
+    let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
+    dashboard.until(|screen| row_with(screen, FILE).is_some_and(|row| row.contains("✔ done")));
+    dashboard.press('j');
+    for _ in 0..3 {
+        dashboard.press(']');
+    }
+    dashboard.until(|screen| screen.contains("would be reused") && screen.contains("counts    file"));
+    let output: serde_json::Value = serde_json::from_str(stage.output.get()).expect("JSON");
+    std::fs::remove_file(output["file"].as_str().expect("a path")).expect("the file was there");
+    dashboard.until(|screen| screen.contains("artifact_missing") && !screen.contains("would be reused"));
 }

@@ -18,7 +18,12 @@ impl Dashboard {
     }
 
     pub fn open_with(daemon: &Daemon, columns: u16, rows: u16, args: &[&str]) -> Self {
-        let terminal = Terminal::builder()
+        Self::open_in(daemon, columns, rows, args, &[])
+    }
+
+    /// The same with more in its environment, a token for example.
+    pub fn open_in(daemon: &Daemon, columns: u16, rows: u16, args: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut terminal = Terminal::builder()
             .size(columns, rows)
             .env_clear()
             .env("TERM", "xterm-256color")
@@ -26,7 +31,11 @@ impl Dashboard {
             .env("ONCEOVER_LOG_DIR", daemon.dir().join("dashboard-log"))
             .timeout(PATIENCE)
             .args(["--daemon", &daemon.url()])
-            .args(args)
+            .args(args);
+        for (name, value) in environment {
+            terminal = terminal.env(name, value);
+        }
+        let terminal = terminal
             .spawn(program("onceover"))
             .expect("onceover starts in a terminal");
         Self { terminal }
