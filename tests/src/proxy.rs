@@ -243,33 +243,36 @@ impl Connection {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let cuts = self.state.borrow().cuts;
         loop {
-            let mode = self.state.borrow_and_update().mode;
-            tokio::select! {
-                changed = self.state.changed() => {
-                    let state = self.state.borrow();
-                    if changed.is_err() || state.mode == Mode::Refuse || state.cuts != cuts {
-                        return Err(Closed);
-                    }
-                }
-                read = self.client.read_buf(&mut up), if mode != Mode::Stall => {
-                    if read? == 0 {
-                        return Err(Closed);
-                    }
+            // Looked at after each read: what arrives once a mode was set meets that mode.
+            let (mode, cuts_now) = {
+                let state = self.state.borrow_and_update();
+                (state.mode, state.cuts)
+            };
+            if mode == Mode::Refuse || cuts_now != cuts {
+                return Err(Closed);
+            }
+            if mode != Mode::Stall {
+                if !up.is_empty() || !down.is_empty() {
                     self.later(mode).await;
-                    while let Some(request) = take_frame(&mut up) {
-                        self.request(&request).await?;
-                    }
-                    self.say().await?;
                 }
-                read = self.server.read_buf(&mut down), if mode != Mode::Stall => {
-                    if read? == 0 {
-                        return Err(Closed);
-                    }
-                    self.later(mode).await;
-                    while let Some(reply) = take_frame(&mut down) {
-                        self.reply(&reply, mode).await?;
-                    }
+                while let Some(request) = take_frame(&mut up) {
+                    self.request(&request).await?;
                 }
+                self.say().await?;
+                while let Some(reply) = take_frame(&mut down) {
+                    self.reply(&reply, mode).await?;
+                }
+            }
+            let read = tokio::select! {
+                changed = self.state.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Err(Closed),
+                },
+                read = self.client.read_buf(&mut up), if mode != Mode::Stall => read?,
+                read = self.server.read_buf(&mut down), if mode != Mode::Stall => read?,
+            };
+            if read == 0 {
+                return Err(Closed);
             }
         }
     }
