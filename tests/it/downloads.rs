@@ -112,7 +112,7 @@ async fn req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its
             "{bad}: {error}"
         );
         let runs = daemon.data.join("share/workflows").join(bad).join("runs");
-        let run = runs.join(stage.run_id.unwrap().as_str()).join("1");
+        let run = runs.join(stage.run_id.unwrap().as_str());
         assert!(run.is_dir() && !run.join("inputs").exists(), "{bad}");
     }
     for (address, word) in [
@@ -155,7 +155,7 @@ async fn req25_a_download_is_cancelled_with_its_run() {
         .join("share/workflows/t1/runs")
         .join(stage.run_id.unwrap().as_str());
     eventually("the end of it", || async {
-        (!run.join("1/inputs").exists()).then_some(())
+        (!run.join("inputs").exists()).then_some(())
     })
     .await;
     tokio::time::timeout(Duration::from_secs(5), daemon.idle())

@@ -48,21 +48,34 @@ fn hash(path: &Path) -> Option<String> {
     Some(hasher.finalize().to_hex().to_string())
 }
 
+/// What [`record`] answers when there is nothing to record.
+pub const NONE: &str = "[]";
+
+/// Whether the output names anything below `dir`, so that [`record`] would have to look.
+pub fn are_named(output: &Value, dir: &Path) -> bool {
+    match output {
+        Value::String(text) => is_below(text, dir),
+        Value::Array(items) => items.iter().any(|item| are_named(item, dir)),
+        Value::Object(fields) => fields.values().any(|item| are_named(item, dir)),
+        _ => false,
+    }
+}
+
+fn is_below(text: &str, dir: &Path) -> bool {
+    let path = Path::new(text);
+    path.is_absolute() && path.starts_with(dir)
+}
+
 /// Records every file below `dir` that the output names, alone or in a folder. Answers JSON for the record. Blocks.
 pub fn record(output: &Value, dir: &Path, hashed: bool) -> String {
     let mut files: Vec<Recorded> = Vec::new();
     collect(output, dir, hashed, &mut files);
-    serde_json::to_string(&files).unwrap_or_else(|_| "[]".into())
+    serde_json::to_string(&files).unwrap_or_else(|_| NONE.into())
 }
 
 fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     match value {
-        Value::String(text) => {
-            let path = Path::new(text);
-            if path.is_absolute() && path.starts_with(dir) {
-                add(path, dir, hashed, files);
-            }
-        }
+        Value::String(text) if is_below(text, dir) => add(Path::new(text), dir, hashed, files),
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
         Value::Object(fields) => fields.values().for_each(|item| collect(item, dir, hashed, files)),
         _ => {}

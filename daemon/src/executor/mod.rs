@@ -5,6 +5,7 @@ pub mod command;
 pub mod download;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod folder;
 pub mod keeper;
 pub mod log;
 pub mod process;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     builtin::BuiltinRunner,
     command::CommandRunner,
+    folder,
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError, Runner},
 };
@@ -290,18 +291,10 @@ impl Inner {
                 fence.node
             ));
         };
-        let dir = self
-            .engine
-            .task_folder(&fence.task)
-            .join("runs")
-            .join(fence.run.as_str())
-            .join(fence.attempt.to_string());
-        if let Err(error) = tokio::fs::create_dir_all(&dir).await {
-            return failed(format!("the run's folder {} could not be made: {error}", dir.display()));
-        }
-        let log = match RunLog::create(&dir) {
+        let dir = self.engine.task_folder(&fence.task).join(fence.folder());
+        let log = match folder::open(dir.clone()).await {
             Ok(log) => log,
-            Err(error) => return failed(format!("the run's log in {} could not be made: {error}", dir.display())),
+            Err(error) => return failed(format!("the run's folder {} could not be made: {error}", dir.display())),
         };
         let nudge = Arc::new(Notify::new());
         let watched = Watched {
@@ -474,9 +467,13 @@ impl Inner {
             }
             let dir = context.dir.clone();
             let hashed = inner.options.verify == Verify::Hash;
-            let artifacts = tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
-                .await
-                .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?;
+            let artifacts = if artifacts::are_named(&value, &dir) {
+                tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
+                    .await
+                    .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?
+            } else {
+                artifacts::NONE.to_owned()
+            };
             Ok(Outcome::Success {
                 output: text,
                 reusable,
@@ -517,7 +514,7 @@ impl Inner {
                     };
                     tracing::info!(task = %fence.task, node = %fence.node, run = %fence.run, "run {ended}");
                     if matches!(outcome, Outcome::Success { .. })
-                        && let Err(error) = link_winner(&self.engine.task_folder(&fence.task), fence)
+                        && let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence)
                     {
                         tracing::warn!(%error, task = %fence.task, node = %fence.node, "the nodes/ link was not set");
                     }
@@ -566,18 +563,4 @@ enum Interrupt {
     Lost,
     TimedOut,
     Stopped,
-}
-
-/// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step.
-fn link_winner(task_folder: &std::path::Path, fence: &Fence) -> std::io::Result<()> {
-    let nodes = task_folder.join("nodes");
-    // Not with its parents: a task deleted a moment ago must not get a folder again.
-    match std::fs::create_dir(&nodes) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let fresh = nodes.join(format!(".{}.{}", fence.node, fence.run));
-    let _ = std::fs::remove_file(&fresh);
-    std::os::unix::fs::symlink(format!("../runs/{}/{}", fence.run, fence.attempt), &fresh)?;
-    std::fs::rename(&fresh, nodes.join(fence.node.as_str()))
 }

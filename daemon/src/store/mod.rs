@@ -205,6 +205,22 @@ pub struct Fence {
     pub queue: String,
 }
 
+impl Fence {
+    /// Folder of the attempt below the task's, as [`run_folder`] names it.
+    pub fn folder(&self) -> String {
+        run_folder(self.run.as_str(), self.attempt)
+    }
+}
+
+/// Folder of an attempt below its task's: `runs/<run_id>`, and for those after the first `runs/<run_id>/attempt-<n>`. The
+/// second begins when the first has lost the stage, so nothing of it is ever taken for the first one's.
+pub fn run_folder(run: &str, attempt: u32) -> String {
+    match attempt {
+        0 | 1 => format!("runs/{run}"),
+        later => format!("runs/{run}/attempt-{later}"),
+    }
+}
+
 /// How a run ended.
 pub enum Outcome {
     Success {

@@ -9,7 +9,7 @@ use onceover_common::{
 use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
 
-use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError};
+use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError, run_folder};
 
 /// The fields of a hash. There are a few dozen at most and each is looked up once or twice, so they are not hashed again.
 #[derive(Debug, Clone, Default)]
@@ -179,10 +179,9 @@ impl StageRecord {
         self.number::<f64>("res_duration_ms") / 1000.0
     }
 
-    /// Folder of the attempt below the task's: `runs/<run_id>/<attempt>`. Of the newest run, also one in flight.
+    /// Folder of the attempt below the task's, as [`run_folder`] names it. Of the newest run, also one in flight.
     pub fn run_folder(&self) -> Option<String> {
-        let run = self.text("run")?;
-        Some(format!("runs/{run}/{}", self.attempt().max(1)))
+        Some(run_folder(self.text("run")?, self.attempt()))
     }
 
     pub fn last_attempt(&self) -> Option<LastAttempt> {
