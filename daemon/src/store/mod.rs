@@ -212,12 +212,12 @@ impl Fence {
     }
 }
 
-/// Folder of an attempt below its task's: `runs/<run_id>`, and for those after the first `runs/<run_id>/attempt-<n>`. The
-/// second begins when the first has lost the stage, so nothing of it is ever taken for the first one's.
+/// Folder of an attempt below its task's: `runs/<run_id>`, and for those after the first `runs/<run_id>.<n>`. Beside each
+/// other, so that a program of a lost attempt that empties its folder does not touch its successor's files.
 pub fn run_folder(run: &str, attempt: u32) -> String {
     match attempt {
         0 | 1 => format!("runs/{run}"),
-        later => format!("runs/{run}/attempt-{later}"),
+        later => format!("runs/{run}.{later}"),
     }
 }
 
