@@ -2,10 +2,13 @@
 //! reusing. Data (`assets/nodes/*.toml` and the configuration file), read by one parser and checked by
 //! one validator.
 
+mod parameter;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::parameter::{Fallback, ParameterSpec, ValueKind, is_empty_value};
 use crate::{FieldError, NodeName};
 
 /// One node, as its TOML file says.
@@ -32,10 +35,84 @@ pub struct NodeSpec {
     /// Output fields that must be present and non-empty for a hit (R2); none: the output object must be non-empty.
     #[serde(default)]
     pub reuse_fields: Vec<String>,
+    /// What must be there for a run beside the runner itself.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+    /// Variables that the program gets from the daemon's environment where they are set, beside `needs.environment`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
     #[serde(default)]
     pub parameters: Vec<ParameterSpec>,
+    /// Groups of parameters; of each group at least one must come from the request or an earlier stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<Vec<String>>,
     #[serde(default)]
     pub outputs: Vec<OutputSpec>,
+    /// How far this node has been tested, where that is not to the end: `runner tested up to model loading`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<String>,
+    /// A request and what a run of it gives, for the reference and the API's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
+}
+
+/// What must be on the machine for a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Needs {
+    /// Programs on the PATH.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
+    /// Variables of the daemon's environment, keys of services for example. The program gets them; nobody else does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
+    /// Models, by the parameters that name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelNeed>,
+    /// The parameter that asks for a GPU when its value begins with `cuda` or `gpu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
+}
+
+impl Needs {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A model that must be on the machine: by the value of a parameter, a folder or file, or a name at a hub whose copy
+/// is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelNeed {
+    /// The parameter; without a value nothing is needed.
+    pub parameter: String,
+    #[serde(default)]
+    pub hub: Hub,
+}
+
+/// Where a model is kept that is named, not given as a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hub {
+    /// The Hugging Face cache (`HF_HOME`); names without a slash are not judged.
+    #[default]
+    HuggingFace,
+    /// The ModelScope cache (`MODELSCOPE_CACHE`); names without a slash are not judged.
+    ModelScope,
+    /// Nowhere: it must be a path that exists.
+    Path,
+}
+
+/// A request and what a run of it gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    #[schema(value_type = Object)]
+    pub input: Map<String, Value>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub output: Map<String, Value>,
 }
 
 fn default_queue() -> String {
@@ -47,7 +124,7 @@ fn default_timeout() -> u64 {
 }
 
 /// How a stored result is treated when the request does not say (R8).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReusePolicy {
     /// Reused, also for other input; the answer says so.
@@ -78,8 +155,13 @@ impl ReusePolicy {
 pub enum RunnerSpec {
     /// A node written in Rust, inside the daemon: `builtin = "ffmpeg.extract_audio"`.
     Builtin(String),
-    /// A program and its arguments that speaks the command protocol: `command = ["python3", "node.py"]`.
+    /// A program and its arguments that speaks the command protocol: `command = ["python3", "node.py"]`. What names a
+    /// file beside the node file stands for that file.
     Command(Vec<String>),
+    /// A Python program that speaks the command protocol, run by the interpreter of its service's virtual environment
+    /// (`onceoverd nodes install <service>`): `python = "<service>/<method>.py"`, below the shipped node files or beside
+    /// the file of the node. The packages it needs are in the `requirements.txt` of its folder.
+    Python(String),
 }
 
 impl RunnerSpec {
@@ -87,44 +169,12 @@ impl RunnerSpec {
         match self {
             Self::Builtin(_) => "builtin",
             Self::Command(_) => "command",
+            Self::Python(_) => "python",
         }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ParameterSpec {
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: ValueKind,
-    #[serde(default)]
-    pub required: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default: Option<Value>,
-    /// The values allowed; empty: any of the type.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-    #[serde(default)]
-    pub meaning: String,
-    /// Where the value comes from when the request leaves it out: `<node>.output.<field>` of earlier
-    /// successful stages of the same task, the first that has it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fallbacks: Vec<Fallback>,
-}
-
-/// One output field of an earlier stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fallback {
-    pub node: NodeName,
-    pub field: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
     pub name: String,
@@ -132,56 +182,6 @@ pub struct OutputSpec {
     pub kind: ValueKind,
     #[serde(default)]
     pub meaning: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ValueKind {
-    String,
-    Integer,
-    Number,
-    Boolean,
-    Array,
-    Object,
-    /// A file or folder below an allowed root.
-    Path,
-}
-
-impl ValueKind {
-    fn accepts(self, value: &Value) -> bool {
-        match self {
-            Self::String | Self::Path => value.is_string(),
-            // 4.0 is an integer to JSON Schema, and to people.
-            Self::Integer => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-            Self::Number => value.is_number(),
-            Self::Boolean => value.is_boolean(),
-            Self::Array => value.is_array(),
-            Self::Object => value.is_object(),
-        }
-    }
-
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::String => "a string",
-            Self::Integer => "an integer",
-            Self::Number => "a number",
-            Self::Boolean => "true or false",
-            Self::Array => "an array",
-            Self::Object => "an object",
-            Self::Path => "a path (a string)",
-        }
-    }
-}
-
-/// Empty as the rules mean it: null, "", {} or [].
-pub fn is_empty_value(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 impl NodeSpec {
@@ -199,51 +199,132 @@ impl NodeSpec {
             .all(|field| output.get(field).is_some_and(|value| !is_empty_value(value)))
     }
 
-    /// Checks a request's `input_data`: required parameters, types, allowed values, ranges. Parameters
-    /// the node does not have are let through, since clients of the older gateway send some. `null`
+    /// Checks a request's `input_data`: required parameters that no earlier stage could give, types, allowed values,
+    /// ranges. Parameters the node does not have are let through, since clients of the older gateway send some. `null`
     /// counts as left out.
     pub fn check_input(&self, input: &Map<String, Value>) -> Vec<FieldError> {
+        self.check(input, |parameter| !parameter.fallbacks.is_empty())
+    }
+
+    /// Checks an input that is complete: what is missing now no earlier stage has given.
+    pub fn check_completed(&self, input: &Map<String, Value>) -> Vec<FieldError> {
+        self.check(input, |_| false)
+    }
+
+    /// `may_come`: whether a parameter that is not given can still get a value.
+    fn check(&self, input: &Map<String, Value>, may_come: impl Fn(&ParameterSpec) -> bool) -> Vec<FieldError> {
         let mut errors = Vec::new();
         for parameter in &self.parameters {
-            let field = format!("input_data.{}", parameter.name);
-            let Some(value) = input.get(&parameter.name).filter(|value| !value.is_null()) else {
-                if parameter.required {
+            match parameter.given(input) {
+                Some((name, value)) => errors.extend(
+                    parameter
+                        .refusal(value)
+                        .map(|message| FieldError::new(format!("input_data.{name}"), message)),
+                ),
+                None if parameter.required && parameter.default.is_none() && !may_come(parameter) => {
                     errors.push(FieldError::new(
-                        field,
-                        format!("{} needs it: {}", self.name, parameter.meaning),
+                        format!("input_data.{}", parameter.name),
+                        format!("{} needs it: {}{}", self.name, parameter.meaning, sources(&[parameter])),
                     ));
                 }
-                continue;
+                None => {}
+            }
+        }
+        for group in &self.one_of {
+            let parameters: Vec<_> = group.iter().filter_map(|name| self.parameter(name)).collect();
+            let comes = |parameter: &&ParameterSpec| {
+                parameter.given(input).is_some() || parameter.default.is_some() || may_come(parameter)
             };
-            if !parameter.kind.accepts(value) {
-                errors.push(FieldError::new(
-                    field,
-                    format!("it must be {}", parameter.kind.in_words()),
-                ));
+            if parameters.iter().any(comes) {
                 continue;
             }
-            if parameter.required && is_empty_value(value) {
-                errors.push(FieldError::new(field, "it must not be empty"));
-                continue;
-            }
-            if !parameter.allowed.is_empty() && !parameter.allowed.contains(value) {
-                let allowed: Vec<_> = parameter.allowed.iter().map(Value::to_string).collect();
-                errors.push(FieldError::new(
-                    field,
-                    format!("it must be one of {}", allowed.join(", ")),
-                ));
-                continue;
-            }
-            if let Some(number) = value.as_f64() {
-                if let Some(min) = parameter.min.filter(|min| number < *min) {
-                    errors.push(FieldError::new(field, format!("it must be at least {min}")));
-                } else if let Some(max) = parameter.max.filter(|max| number > *max) {
-                    errors.push(FieldError::new(field, format!("it must be at most {max}")));
-                }
-            }
+            let sources = sources(&parameters);
+            errors.extend(group.iter().map(|name| {
+                FieldError::new(
+                    format!("input_data.{name}"),
+                    format!("{} needs one of {}{sources}", self.name, group.join(", ")),
+                )
+            }));
         }
         errors
     }
+
+    /// What a request leaves to earlier stages and cannot do without: groups of parameters of which one is enough.
+    pub fn left_to_stages(&self, input: &Map<String, Value>) -> Vec<Vec<&ParameterSpec>> {
+        let required = self.parameters.iter().filter(|parameter| parameter.required);
+        let groups = required.map(|parameter| vec![parameter]).chain(
+            self.one_of
+                .iter()
+                .map(|group| group.iter().filter_map(|name| self.parameter(name)).collect()),
+        );
+        groups
+            .filter(|group: &Vec<&ParameterSpec>| {
+                let has_value =
+                    |parameter: &&ParameterSpec| parameter.default.is_some() || parameter.given(input).is_some();
+                !group.iter().any(has_value) && group.iter().any(|parameter| !parameter.fallbacks.is_empty())
+            })
+            .collect()
+    }
+
+    /// The error for a group that [`NodeSpec::left_to_stages`] names and no stage gives.
+    pub fn not_left_to_stages(&self, group: &[&ParameterSpec]) -> Vec<FieldError> {
+        let names: Vec<_> = group.iter().map(|parameter| parameter.name.as_str()).collect();
+        let it = match names.as_slice() {
+            [_] => "it".to_owned(),
+            _ => format!("one of {}", names.join(", ")),
+        };
+        let sources = sources(group);
+        let error = |name: &&str| {
+            FieldError::new(
+                format!("input_data.{name}"),
+                format!(
+                    "{} needs {it}, and no earlier stage of this task provides it{sources}",
+                    self.name
+                ),
+            )
+        };
+        names.iter().map(error).collect()
+    }
+
+    /// What is wrong with the node itself: names that lead nowhere, defaults and examples that its own checks refuse.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let named = self.one_of.iter().flatten();
+        let named = named.chain(self.needs.models.iter().map(|model| &model.parameter));
+        for name in named.chain(&self.needs.gpu) {
+            if self.parameter(name).is_none() {
+                faults.push(format!("there is no parameter '{name}'"));
+            }
+        }
+        for parameter in &self.parameters {
+            let default = parameter.default.as_ref().filter(|value| !value.is_null());
+            if let Some(why) = default.and_then(|value| parameter.refusal(value)) {
+                faults.push(format!("the default of '{}': {why}", parameter.name));
+            }
+        }
+        if let Some(example) = &self.example {
+            let errors = self.check_input(&example.input);
+            faults.extend(
+                errors
+                    .iter()
+                    .map(|error| format!("its example: {}: {}", error.field, error.message)),
+            );
+        }
+        faults
+    }
+}
+
+/// Where values come from that a request leaves out, as the end of a message.
+fn sources(parameters: &[&ParameterSpec]) -> String {
+    let sources: Vec<_> = parameters
+        .iter()
+        .flat_map(|parameter| &parameter.fallbacks)
+        .map(|fallback| format!("{} (its {})", fallback.node, fallback.field))
+        .collect();
+    if sources.is_empty() {
+        return String::new();
+    }
+    format!("; give it, or run first: {}", sources.join(", or "))
 }
 
 /// Every node, by name.
@@ -322,6 +403,107 @@ mod tests {
         assert_eq!(fields(json!({"count": 0})), ["input_data.count"]);
         assert_eq!(fields(json!({"count": 1, "format": "ogg"})), ["input_data.format"]);
         assert!(fields(json!({"count": 2.0, "format": null, "other": 1})).is_empty());
+    }
+
+    #[test]
+    fn o4_elements_lengths_aliases_and_groups_are_checked_too() {
+        let node = parse_node(
+            r#"
+            name = "demo.node"
+            runner = { command = ["true"] }
+            one_of = [["inline", "file"]]
+            [[parameters]]
+            name = "area"
+            type = "array"
+            items = "integer"
+            min = 0
+            min_length = 4
+            max_length = 4
+            aliases = ["box"]
+            [[parameters]]
+            name = "words"
+            type = "array"
+            also = ["string"]
+            max_length = 3
+            [[parameters]]
+            name = "inline"
+            type = "array"
+            [[parameters]]
+            name = "file"
+            type = "path"
+            "#,
+        )
+        .unwrap();
+        let check = |input: Value| -> Vec<String> {
+            let errors = node.check_input(input.as_object().unwrap());
+            errors.into_iter().map(|error| error.field).collect()
+        };
+        assert_eq!(check(json!({})), ["input_data.inline", "input_data.file"]);
+        assert!(check(json!({"file": "/x", "area": [0, 1, 2, 3], "words": "a"})).is_empty());
+        for area in [json!([1, 2, 3]), json!([1, 2, 3, "4"]), json!([1, 2, 3, -4]), json!({})] {
+            assert_eq!(check(json!({"file": "/x", "area": area})), ["input_data.area"]);
+        }
+        assert_eq!(check(json!({"file": "/x", "box": [1]})), ["input_data.box"]);
+        assert_eq!(check(json!({"file": "/x", "words": "abcd"})), ["input_data.words"]);
+        assert_eq!(check(json!({"file": "/x", "words": 1})), ["input_data.words"]);
+    }
+
+    #[test]
+    fn what_an_earlier_stage_may_give_is_missed_only_once_the_input_is_complete() {
+        let node = parse_node(
+            r#"
+            name = "demo.node"
+            runner = { command = ["true"] }
+            one_of = [["inline", "other"]]
+            [[parameters]]
+            name = "file"
+            type = "path"
+            required = true
+            fallbacks = [{ node = "a.first", field = "file" }]
+            [[parameters]]
+            name = "inline"
+            type = "array"
+            [[parameters]]
+            name = "other"
+            type = "path"
+            fallbacks = [{ node = "a.second", field = "file" }]
+            "#,
+        )
+        .unwrap();
+        assert!(node.check_input(&Map::new()).is_empty());
+        let errors = node.check_completed(&Map::new());
+        let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["input_data.file", "input_data.inline", "input_data.other"]);
+        assert!(errors[0].message.contains("a.first") && errors[1].message.contains("a.second"));
+    }
+
+    #[test]
+    fn a_node_that_contradicts_itself_says_so() {
+        let node = parse_node(
+            r#"
+            name = "demo.node"
+            runner = { python = "demo/node.py" }
+            one_of = [["count", "gone"]]
+            [needs]
+            gpu = "device"
+            models = [{ parameter = "model_name" }]
+            [[parameters]]
+            name = "count"
+            type = "integer"
+            default = "many"
+            [example]
+            input = { count = "1" }
+            "#,
+        )
+        .unwrap();
+        let faults = node.faults();
+        for (fault, named) in faults
+            .iter()
+            .zip(["'gone'", "'model_name'", "'device'", "default of 'count'", "example"])
+        {
+            assert!(fault.contains(named), "{fault}");
+        }
+        assert_eq!(faults.len(), 5, "{faults:?}");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::{
     Event, NodeName, Problem, TaskId,
     wire::{
         BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest,
-        Queues, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage,
-        TaskView,
+        NodeInfo, NodeList, Queues, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse,
+        SystemInfo, TaskPage, TaskView,
     },
 };
 
@@ -238,6 +238,15 @@ impl Client {
 
     pub async fn system(&self) -> Result<SystemInfo, ClientError> {
         self.get("/v1/system").await
+    }
+
+    /// The catalog, with what each node lacks on the daemon's machine.
+    pub async fn nodes(&self) -> Result<NodeList, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
+    pub async fn node(&self, node: &NodeName) -> Result<NodeInfo, ClientError> {
+        self.get(&format!("/v1/nodes/{node}")).await
     }
 
     pub async fn queues(&self) -> Result<Queues, ClientError> {

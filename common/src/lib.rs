@@ -14,6 +14,6 @@ pub mod wire;
 
 pub use event::{Event, EventKind};
 pub use ids::{NodeName, RunId, TaskId};
-pub use problem::{FieldError, Problem};
+pub use problem::{FieldError, Missing, Problem};
 pub use status::{CallbackStatus, StageState, TaskStatus};
 pub use time::Timestamp;

@@ -22,14 +22,31 @@ impl FieldError {
     }
 }
 
+/// Something a node needs and this machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Missing {
+    /// `the Python environment of faster_whisper, which is not installed`.
+    pub what: String,
+    /// The command to get it, or what else to do.
+    pub how: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.how)
+    }
+}
+
 /// An error answer (`application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
     /// A URI reference that names the kind of problem, `/problems/invalid-request`.
     #[serde(rename = "type", default = "about_blank")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Box<str>,
     /// The kind of problem in a few words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// HTTP status code.
     pub status: u16,
     /// What went wrong this time, and what to do.
@@ -42,21 +59,26 @@ pub struct Problem {
     /// The fields that were refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What the machine lacks, where that is why.
+    #[serde(default, skip_serializing_if = "<[Missing]>::is_empty")]
+    #[schema(value_type = Vec<Missing>)]
+    pub missing: Box<[Missing]>,
 }
 
-fn about_blank() -> String {
+fn about_blank() -> Box<str> {
     "about:blank".into()
 }
 
 impl Problem {
     pub fn new(status: u16, slug: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("/problems/{slug}"),
+            kind: format!("/problems/{slug}").into(),
             title: title.into(),
             status,
             detail: Some(detail.into()),
             instance: None,
             errors: Vec::new(),
+            missing: Box::default(),
         }
     }
 

@@ -1,9 +1,12 @@
 //! Bodies of the HTTP API, as both programs see them. The shapes that bind are in `docs/api.md`.
 
+mod nodes;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::nodes::{NodeInfo, NodeList, NodeReadiness};
 use crate::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
 /// How a request wants an earlier result treated (R8).
@@ -149,7 +152,8 @@ pub enum ReuseDecision {
     Hit,
     Join,
     Run,
-    /// Answered with 409, by the node's policy.
+    /// Answered with 409, by the node's policy or because this machine lacks what the node needs, or with 422, because
+    /// nothing gives a parameter that was left to earlier stages.
     Refuse,
 }
 
@@ -161,7 +165,7 @@ pub struct ReuseExplanation {
     /// `auto`, `never`, `strict`, or the node's policy `refuse` or `off`.
     pub mode: String,
     pub decision: ReuseDecision,
-    /// The reason a submit's `reuse_info` would give.
+    /// The reason a submit's `reuse_info` would give; of a refusal `input_changed`, `not_ready` or `input_missing`.
     pub reason: String,
     /// One sentence for people.
     pub message: String,

@@ -1,37 +1,20 @@
-//! `onceoverd check` and `onceoverd nodes`: what is configured, what there is, what is missing on this machine.
+//! `onceoverd check`: what is configured, and what is missing on this machine. A node that lacks something is named, and
+//! is no error: the others run.
 
-use std::{collections::BTreeSet, env, io::ErrorKind, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, time::Duration};
 
 use anyhow::bail;
-use onceover_common::catalog::{Catalog, RunnerSpec};
+use onceover_common::catalog::Catalog;
 use tokio::net::TcpListener;
 
 use crate::{
     access::{self, Tokens},
+    catalog::{command::not_ready, whole_catalog},
     config::Config,
-    serve::{NEEDED, downloads, guard, providers, secrets, store_options, whole_catalog},
+    readiness::find_program,
+    serve::{NEEDED, downloads, guard, providers, secrets, store_options},
     store::Store,
 };
-
-/// The file a program name stands for; a name with a slash is a path.
-fn find_program(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| path.is_file());
-    }
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
-}
-
-/// Programs a node needs on the PATH.
-fn programs(runner: &RunnerSpec) -> Vec<&str> {
-    match runner {
-        RunnerSpec::Builtin(name) if name.starts_with("ffmpeg.") => vec!["ffmpeg", "ffprobe"],
-        RunnerSpec::Builtin(_) => Vec::new(),
-        RunnerSpec::Command(command) => command.first().map(String::as_str).into_iter().collect(),
-    }
-}
 
 /// Prints the effective configuration; an error when something that is needed is missing.
 pub async fn check(config: &Config) -> anyhow::Result<()> {
@@ -89,17 +72,18 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         }
     );
     println!("llm          {}", models.in_words());
-    println!("nodes        {}", catalog.len());
+    let not_ready = not_ready(config, &catalog)?;
+    println!(
+        "nodes        {}, of which {} are ready",
+        catalog.len(),
+        catalog.len() - not_ready.len()
+    );
+    for (node, missing) in &not_ready {
+        println!("             {node} needs {}: {}", missing.what, missing.how);
+    }
 
     for root in config.media_roots.iter().filter(|root| !root.is_dir()) {
         missing.insert(format!("media root {} is not a folder", root.display()));
-    }
-    for node in catalog.iter() {
-        for program in programs(&node.runner) {
-            if find_program(program).is_none() {
-                missing.insert(format!("{program}, for {}", node.name));
-            }
-        }
     }
     let server = config.redis.server.as_ref().map(|path| path.display().to_string());
     let has_server = match &server {
@@ -206,33 +190,4 @@ async fn redis(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>)
         None => "it does not tell whether it keeps a file",
     };
     format!("{url}, {} {version}, {kept}", server.product)
-}
-
-/// Prints every node.
-pub fn nodes(config: &Config) -> anyhow::Result<()> {
-    let catalog = whole_catalog(config)?;
-    let width = catalog
-        .iter()
-        .map(|node| node.name.as_str().len())
-        .max()
-        .unwrap_or_default();
-    for node in catalog.iter() {
-        let missing: Vec<_> = programs(&node.runner)
-            .into_iter()
-            .filter(|program| find_program(program).is_none())
-            .collect();
-        let ready = if missing.is_empty() {
-            "ready".into()
-        } else {
-            format!("missing {}", missing.join(", "))
-        };
-        println!(
-            "{:width$}  {:4}  {:8}  {ready}  {}",
-            node.name.as_str(),
-            node.queue,
-            node.runner.kind(),
-            node.title
-        );
-    }
-    Ok(())
 }

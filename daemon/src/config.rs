@@ -11,6 +11,10 @@ use std::{
 use indexmap::IndexMap;
 use onceover_common::catalog::NodeSpec;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use toml::Spanned;
+
+use crate::python::Environments;
 
 pub use llm::{LlmConfig, ProviderConfig};
 
@@ -24,6 +28,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Folders that inputs may lie in, beside the data folder's own.
     pub media_roots: Vec<PathBuf>,
+    /// Folder of the environments of Python nodes, which daemons can share; left out, `nodes` in the data folder.
+    pub environments: Option<PathBuf>,
     pub redis: RedisConfig,
     /// Runs at a time by resource class. Classes left out keep their default.
     pub slots: IndexMap<String, u32>,
@@ -34,8 +40,23 @@ pub struct Config {
     pub inputs: InputsConfig,
     pub access: AccessConfig,
     pub llm: LlmConfig,
-    /// More nodes, or other settings for shipped ones.
+    /// Folders of node files, `*.toml`.
+    pub node_dirs: Vec<PathBuf>,
+    /// More nodes, or other ones in the place of those of the same name.
     pub nodes: Vec<NodeSpec>,
+    /// Defaults of parameters, by node and parameter.
+    pub defaults: IndexMap<Spanned<String>, IndexMap<Spanned<String>, Spanned<Value>>>,
+    /// Where all this was read from.
+    #[serde(skip)]
+    source: Option<Source>,
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    file: PathBuf,
+    text: String,
+    /// Folder of the environments, before flags.
+    environments: PathBuf,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -139,6 +160,7 @@ impl Default for Config {
             listen: "127.0.0.1:8788".into(),
             data: default_data_dir(),
             media_roots: Vec::new(),
+            environments: None,
             redis: RedisConfig::default(),
             slots: IndexMap::new(),
             runs: RunsConfig::default(),
@@ -148,7 +170,10 @@ impl Default for Config {
             inputs: InputsConfig::default(),
             access: AccessConfig::default(),
             llm: LlmConfig::default(),
+            node_dirs: Vec::new(),
             nodes: Vec::new(),
+            defaults: IndexMap::new(),
+            source: None,
         }
     }
 }
@@ -249,10 +274,52 @@ impl Config {
             path: path.into(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.into(),
             source: Box::new(source),
-        })
+        })?;
+        config.source = Some(Source {
+            file: path.into(),
+            text,
+            environments: config.environments_folder(),
+        });
+        Ok(config)
+    }
+
+    /// The file it was read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.source.as_ref().map(|source| source.file.as_path())
+    }
+
+    /// Where in the file something is, as the beginning of a message; empty without a file.
+    pub fn line(&self, offset: usize) -> String {
+        let Some(source) = &self.source else {
+            return String::new();
+        };
+        let before = source.text.get(..offset).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        format!("{}, line {line}: ", source.file.display())
+    }
+
+    fn environments_folder(&self) -> PathBuf {
+        self.environments.clone().unwrap_or_else(|| self.data.join("nodes"))
+    }
+
+    /// Folder of the environments of Python nodes.
+    pub fn environments(&self) -> Environments {
+        let folder = self.environments_folder();
+        let plain = match &self.source {
+            Some(source) => source.environments.clone(),
+            None => Self::default().environments_folder(),
+        };
+        let mut flags = String::new();
+        if let Some(file) = self.file() {
+            flags.push_str(&format!(" --config {}", file.display()));
+        }
+        if folder != plain {
+            flags.push_str(&format!(" --environments {}", folder.display()));
+        }
+        Environments::new(folder).with_flags(flags)
     }
 
     /// Slots of each resource class: the defaults (cpu = cores, gpu = 1, io = 4, llm = 4), then what is configured.
@@ -305,8 +372,7 @@ impl Config {
         if self.callbacks.timeout.is_zero() {
             return refuse("callbacks.timeout must be above zero".into());
         }
-        let slots = self.slots();
-        for name in slots.keys() {
+        for name in self.slots().keys() {
             if name.is_empty()
                 || !name
                     .chars()
@@ -314,18 +380,6 @@ impl Config {
             {
                 return refuse(format!(
                     "slots: '{name}' is no name for a resource class (A-Z a-z 0-9 _ -)"
-                ));
-            }
-        }
-        for node in &self.nodes {
-            if !slots.contains_key(&node.queue) {
-                let known: Vec<_> = slots.keys().map(String::as_str).collect();
-                return refuse(format!(
-                    "nodes: {} wants the queue '{}', which has no slots; there are {}, and slots.{} = N makes it one",
-                    node.name,
-                    node.queue,
-                    known.join(", "),
-                    node.queue
                 ));
             }
         }
@@ -375,15 +429,6 @@ mod tests {
         assert!(error.contains("access.hosts"), "{error}");
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
         assert!(error.contains("runs.heartbeat"), "{error}");
-        let error = parse("[[nodes]]\nname = 'a.b'\nqueue = 'nope'\nrunner = { command = ['true'] }").unwrap_err();
-        assert!(
-            error.contains("'nope'") && error.contains("cpu, gpu, io, llm"),
-            "{error}"
-        );
-        assert!(
-            parse("[slots]\nnope = 2\n[[nodes]]\nname = 'a.b'\nqueue = 'nope'\nrunner = { command = ['true'] }")
-                .is_ok()
-        );
     }
 
     #[test]

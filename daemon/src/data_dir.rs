@@ -89,6 +89,11 @@ impl DataDir {
         self.root.join("logs")
     }
 
+    /// Where the shipped programs of nodes are unpacked to.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
     /// Where the private Redis keeps its data.
     pub fn redis(&self) -> PathBuf {
         self.root.join("redis")

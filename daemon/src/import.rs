@@ -8,12 +8,13 @@ use onceover_common::{NodeName, TaskId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    catalog::whole_catalog,
     config::Config,
     engine::{Engine, TakenOver},
     hub::Hub,
     metrics::Metrics,
     paths::Roots,
-    serve::{downloads, guard, providers, store_options, whole_catalog},
+    serve::{downloads, guard, providers, readiness, store_options},
     store::{Found, Store},
 };
 
@@ -77,6 +78,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
     Ok(Engine {
         metrics: Metrics::new(store.calls().clone(), Timestamp::now()),
         store,
+        readiness: readiness(config, &catalog)?.into(),
         catalog: catalog.into(),
         roots: Roots::new(share, Vec::new())?.into(),
         guard: guard(config)?.into(),

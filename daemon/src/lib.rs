@@ -16,5 +16,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod paths;
 pub mod private_redis;
+pub mod python;
+pub mod readiness;
 pub mod serve;
 pub mod store;

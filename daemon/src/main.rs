@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use onceover_daemon::{
+    catalog::command,
     check,
     config::{Config, ConfigError},
     executor::keeper,
@@ -41,6 +42,9 @@ struct Args {
         global = true
     )]
     media_roots: Vec<PathBuf>,
+    /// Folder of the environments of Python nodes, which daemons can share [default: nodes in the data folder]
+    #[arg(long, env = "ONCEOVER_ENVIRONMENTS", value_name = "DIR", global = true)]
+    environments: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -49,8 +53,14 @@ struct Args {
 enum Command {
     /// Print the effective configuration and what is missing on this machine
     Check,
-    /// List the nodes: name, queue, runner, what they need
-    Nodes,
+    /// List the nodes with what each lacks on this machine, show one, or get what is missing
+    #[command(args_conflicts_with_subcommands = true)]
+    Nodes {
+        /// A node to show with all it takes and gives
+        node: Option<String>,
+        #[command(subcommand)]
+        command: Option<NodesCommand>,
+    },
     /// Enter tasks into the lists that are known only from what other workers wrote into Redis
     ///
     /// Walks over every key of the database once. Finished stages become stages of Onceover, their JSON stays as it is.
@@ -64,6 +74,27 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum NodesCommand {
+    /// Make the Python environment of a service with the packages its nodes need
+    Install {
+        /// The service, or `all`
+        service: String,
+        /// Make it anew, also where it is there
+        #[arg(long)]
+        reinstall: bool,
+        /// Interpreter to make it with
+        #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+        python: String,
+    },
+    /// Download a model of a node into the cache of its hub
+    Fetch {
+        node: String,
+        /// Name at the hub; left out, those of the node's defaults
+        model: Option<String>,
+    },
+}
+
 impl Args {
     fn config(&self) -> Result<Config, ConfigError> {
         let mut config = Config::load(self.config.as_deref())?;
@@ -72,6 +103,9 @@ impl Args {
         }
         if let Some(data) = &self.data {
             config.data.clone_from(data);
+        }
+        if let Some(environments) = &self.environments {
+            config.environments = Some(environments.clone());
         }
         if let Some(redis) = &self.redis {
             config.redis.url = Some(redis.clone());
@@ -95,7 +129,19 @@ fn main() -> ExitCode {
         match args.command {
             None => runtime.block_on(serve::serve(config)),
             Some(Command::Check) => runtime.block_on(check::check(&config)),
-            Some(Command::Nodes) => check::nodes(&config),
+            Some(Command::Nodes { node, command }) => match (command, node) {
+                (None, None) => command::list(&config),
+                (None, Some(node)) => command::show(&config, &node),
+                (
+                    Some(NodesCommand::Install {
+                        service,
+                        reinstall,
+                        python,
+                    }),
+                    _,
+                ) => command::install(&config, &service, &python, reinstall),
+                (Some(NodesCommand::Fetch { node, model }), _) => command::fetch(&config, &node, model.as_deref()),
+            },
             Some(Command::Import { prefix, dry_run }) => runtime.block_on(import::import(&config, &prefix, dry_run)),
         }
     });

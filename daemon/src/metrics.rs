@@ -170,9 +170,9 @@ impl Metrics {
         }
     }
 
-    /// A submit was refused by its node's policy.
-    pub fn refused(&self, node: &str) {
-        self.submit(node, "refused", "input_changed");
+    /// A submit was refused although it can be read: by its node's policy, or because it could not be run.
+    pub fn refused(&self, node: &str, reason: &str) {
+        self.submit(node, "refused", reason);
     }
 
     /// A submit could not be decided.

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use onceover_common::{
-    NodeName, Timestamp,
-    catalog::{Catalog, RunnerSpec},
-};
+use onceover_common::{NodeName, Timestamp, catalog::Catalog};
 use tokio::{
     net::TcpListener,
     signal::unix::SignalKind,
@@ -22,7 +19,7 @@ use crate::{
         guard::{Guard, Purpose},
         sign::{SECRETS_VARIABLE, Secrets},
     },
-    catalog,
+    catalog::whole_catalog,
     config::Config,
     data_dir::DataDir,
     engine::Engine,
@@ -34,9 +31,11 @@ use crate::{
     hub::Hub,
     logging,
     metrics::Metrics,
-    nodes::{self, llm::Providers},
+    nodes::llm::Providers,
     paths::Roots,
     private_redis::PrivateRedis,
+    python::{self, Python},
+    readiness::Readiness,
     store::{Reap, Store, StoreError, StoreOptions},
 };
 
@@ -45,31 +44,6 @@ const STOP_LIMIT: Duration = Duration::from_millis(1500);
 
 /// What a Redis must be, for people.
 pub const NEEDED: &str = "Redis 6.2 or Valkey";
-
-/// Every node: the shipped ones, then the configuration's.
-pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
-    let mut catalog = catalog::shipped();
-    for node in &config.nodes {
-        catalog.insert(node.clone());
-    }
-    let slots = config.slots();
-    for node in catalog.iter() {
-        if !slots.contains_key(&node.queue) {
-            bail!("node {}: there is no queue '{}'", node.name, node.queue);
-        }
-        match &node.runner {
-            RunnerSpec::Builtin(name) if nodes::builtin(name).is_none() => {
-                let names = nodes::names();
-                bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
-            }
-            RunnerSpec::Command(command) if command.is_empty() => {
-                bail!("node {}: runner.command needs a program", node.name);
-            }
-            _ => {}
-        }
-    }
-    Ok(catalog)
-}
 
 /// The guard of callback addresses.
 pub fn guard(config: &Config) -> anyhow::Result<Guard> {
@@ -86,6 +60,11 @@ pub fn downloads(config: &Config) -> anyhow::Result<Downloads> {
 /// The language models that nodes may ask.
 pub fn providers(config: &Config) -> anyhow::Result<Providers> {
     Providers::new(&config.llm).map_err(anyhow::Error::msg)
+}
+
+/// What the nodes of the catalog lack on this machine.
+pub fn readiness(config: &Config, catalog: &Catalog) -> anyhow::Result<Readiness> {
+    Readiness::new(config.environments(), providers(config)?, catalog).map_err(anyhow::Error::msg)
 }
 
 /// What callbacks are signed with.
@@ -114,6 +93,7 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
+    let readiness = readiness(&config, &catalog)?;
     let guard = guard(&config)?;
     let downloads = downloads(&config)?;
     let providers = providers(&config)?;
@@ -142,6 +122,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if !process::sweep_until_gone(&format!("{directory}/"), Duration::from_secs(5)) {
         tracing::warn!("processes that an earlier daemon left do not end");
     }
+    let programs = python::unpack(&data.programs())
+        .with_context(|| format!("cannot unpack the programs of nodes into {}", data.programs().display()))?;
+    let python = Arc::new(Python {
+        environments: config.environments(),
+        programs,
+    });
     let private = match &config.redis.url {
         Some(_) => None,
         None => Some(PrivateRedis::start(&data, config.redis.server.as_deref()).await?),
@@ -172,6 +158,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = Engine {
         store: store.clone(),
         catalog: Arc::new(catalog),
+        readiness: Arc::new(readiness),
         roots: Arc::new(roots),
         guard: Arc::new(guard),
         downloads: Arc::new(downloads),
@@ -190,6 +177,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             slots: slots.clone(),
             heartbeat: config.runs.heartbeat,
             verify: config.reuse.verify,
+            python,
         },
     );
     let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));

@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod callbacks;
+mod catalog;
 mod dashboard;
 mod downloads;
 mod drain;

@@ -1,11 +1,13 @@
 //! The API's description of itself: what all operations have in common is put on here, so that no route can leave it
 //! out.
 
-use onceover_common::Problem;
+use onceover_common::{Problem, catalog::Catalog};
+use serde_json::json;
 use utoipa::{
     OpenApi,
     openapi::{
         ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+        example::ExampleBuilder,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
@@ -25,6 +27,7 @@ const SCHEME: &str = "bearer";
     components(schemas(Problem)),
     tags(
         (name = "tasks", description = "Submit stages, read tasks, cancel, delete, run again"),
+        (name = "nodes", description = "What can be asked for, and whether it can run here"),
         (name = "events", description = "Every change, as it happens"),
         (name = "callbacks", description = "What was told to clients' URLs, and sending it again"),
         (name = "system", description = "Queues, state of the daemon, health")
@@ -37,8 +40,9 @@ pub fn head() -> Document {
     Head::openapi()
 }
 
-/// Puts on what every route has: the token and scope it needs, and how it is refused.
-pub fn complete(mut document: Document) -> Document {
+/// Puts on what every route has: the token and scope it needs, and how it is refused; and the examples that nodes have.
+pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
+    add_examples(&mut document, catalog);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
@@ -65,6 +69,28 @@ pub fn complete(mut document: Document) -> Document {
         }
     }
     document
+}
+
+/// An example a node, for submits.
+fn add_examples(document: &mut Document, catalog: &Catalog) {
+    let submit = document
+        .paths
+        .paths
+        .get_mut("/v1/tasks")
+        .and_then(|item| item.post.as_mut());
+    let body = submit.and_then(|submit| submit.request_body.as_mut());
+    let content = match body {
+        Some(RefOr::T(body)) => body.content.get_mut("application/json"),
+        _ => None,
+    };
+    let Some(RefOr::T(content)) = content else { return };
+    for node in catalog.iter() {
+        if let Some(example) = &node.example {
+            let request = json!({"task_name": node.name, "task_id": "lecture-07", "input_data": example.input});
+            let example = ExampleBuilder::new().summary(&node.title).value(Some(request)).build();
+            content.examples.insert(node.name.to_string(), RefOr::T(example));
+        }
+    }
 }
 
 fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {

@@ -111,6 +111,20 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     }
 }
 
+/// `{task_name}` of the path.
+pub struct NodePath(pub NodeName);
+
+impl<S: Send + Sync> FromRequestParts<S> for NodePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parts = raw_path(Path::from_request_parts(parts, state).await)?;
+        let node = NodeName::parse(part(&parts, "task_name"));
+        node.map(Self)
+            .map_err(|error| Problem::invalid_field("task_name", error.to_string()).into())
+    }
+}
+
 /// `{task_id}` and `{task_name}` of the path.
 pub struct StagePath(pub TaskId, pub NodeName);
 

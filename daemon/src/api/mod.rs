@@ -9,6 +9,7 @@ mod extract;
 mod lifecycle;
 mod log;
 mod metrics;
+mod nodes;
 mod problem;
 mod system;
 mod tasks;
@@ -73,6 +74,7 @@ pub fn router(state: AppState, doors: Doors) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::head())
         .merge(tasks::routes())
         .merge(batch::routes())
+        .merge(nodes::routes())
         .merge(lifecycle::routes())
         .merge(log::routes())
         .merge(events::routes())
@@ -80,8 +82,9 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .merge(system::routes())
         .merge(metrics::routes())
         .split_for_parts();
+    let description = document::complete(document, &state.engine.catalog);
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document::complete(document)))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

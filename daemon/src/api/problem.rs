@@ -44,6 +44,10 @@ impl From<EngineError> for ApiError {
             EngineError::UnknownStage { .. } => Self(Problem::new(404, "unknown-stage", "Unknown stage", detail)),
             EngineError::UnknownCallback(_) => Self(Problem::new(404, "unknown-callback", "Unknown callback", detail)),
             EngineError::OtherInput { .. } => Self(Problem::new(409, "input-changed", "Result of other input", detail)),
+            EngineError::NotReady { missing, .. } => Self(Problem {
+                missing: missing.into(),
+                ..Problem::new(409, "node-not-ready", "The node cannot run here", detail)
+            }),
             EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
             EngineError::Draining => Self(Problem::new(503, "draining", "The daemon is stopping", detail)),
             EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),

@@ -39,6 +39,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// under way (R3) or was queued now (R4). Whatever is asked at the same moment, one run starts (R5).
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = SubmitRequest,
     responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]

@@ -2,9 +2,10 @@
 
 use onceover_common::{
     NodeName, StageState, TaskId, Timestamp,
-    catalog::NodeSpec,
+    catalog::{NodeSpec, ParameterSpec},
     wire::{ReuseDecision, ReuseExplanation, ReuseMode},
 };
+use serde_json::{Map, Value};
 
 use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
 use crate::store::{Ask, Explained, ForeignJson, Looked, Question, StoreError};
@@ -23,6 +24,8 @@ pub fn in_words(reason: &str) -> &str {
         "artifact_missing" => "files of the stored result are gone",
         "artifact_changed" => "files of the stored result have changed since",
         "lost" => "the last run was lost: whoever ran it was not heard of any more",
+        "not_ready" => "this machine lacks what the node needs",
+        "input_missing" => "nothing gives a parameter that was left to earlier stages",
         "policy_off" => "the results of this node are not reused, by its configuration",
         other => other,
     }
@@ -45,7 +48,42 @@ impl Engine {
         let (records, _) = self.store.read(task).await?;
         let stored = self.stored_request(&records, name)?;
         let request = stored.map(|(input, _)| input).unwrap_or_default();
-        let fingerprint = input::fingerprint(&request);
+        let explained = self.decide_again(task, node, &request, reuse).await?;
+        if explained.decision != ReuseDecision::Run {
+            return Ok(explained);
+        }
+        let has_stage = |name: &NodeName| {
+            records.stage(name).is_some() || records.foreign.iter().any(|(foreign, _)| foreign == name)
+        };
+        let has_source = |group: &Vec<&ParameterSpec>| {
+            let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
+            fallbacks.any(|fallback| has_stage(&fallback.node))
+        };
+        let reason = if !node.left_to_stages(&request).iter().all(has_source) {
+            "input_missing"
+        } else if !self.readiness.missing(node, &request).is_empty() {
+            "not_ready"
+        } else {
+            return Ok(explained);
+        };
+        Ok(ReuseExplanation {
+            decision: ReuseDecision::Refuse,
+            reason: reason.to_owned(),
+            message: in_a_sentence(ReuseDecision::Refuse, reason),
+            ..explained
+        })
+    }
+
+    /// What is stored, against the stage's request.
+    async fn decide_again(
+        &self,
+        task: &TaskId,
+        node: &NodeSpec,
+        request: &Map<String, Value>,
+        reuse: Option<ReuseMode>,
+    ) -> Result<ReuseExplanation, EngineError> {
+        let name = &node.name;
+        let fingerprint = input::fingerprint(request);
         let mode = reuse.map_or(node.reuse.as_str(), ReuseMode::as_str);
         let question = Question {
             task,
@@ -135,20 +173,24 @@ impl Engine {
     }
 }
 
-fn answer(question: &Question<'_>, node: &NodeSpec, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
+fn in_a_sentence(decision: ReuseDecision, reason: &str) -> String {
     let verdict = match decision {
         ReuseDecision::Hit => "would be reused",
         ReuseDecision::Join => "would be waited for",
         ReuseDecision::Run => "would run",
         ReuseDecision::Refuse => "would be refused",
     };
+    format!("{verdict}: {}", in_words(reason))
+}
+
+fn answer(question: &Question<'_>, node: &NodeSpec, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
     ReuseExplanation {
         task_id: question.task.clone(),
         task_name: question.node.clone(),
         mode: question.mode.to_owned(),
         decision,
         reason: reason.to_owned(),
-        message: format!("{verdict}: {}", in_words(reason)),
+        message: in_a_sentence(decision, reason),
         reuse_fields: node.reuse_fields.clone(),
         run_id: None,
         stage_status: None,

@@ -13,7 +13,7 @@ pub mod view;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use onceover_common::{
-    FieldError, NodeName, Problem, TaskId, TaskStatus, Timestamp,
+    FieldError, Missing, NodeName, Problem, TaskId, TaskStatus, Timestamp,
     catalog::Catalog,
     wire::{CallbackDelivery, CancelResponse, TaskView},
 };
@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     nodes::llm::Providers,
     paths::Roots,
+    readiness::Readiness,
     store::{Store, StoreError, TaskRecords},
 };
 
@@ -45,6 +46,8 @@ pub enum EngineError {
         "{node} has already succeeded under task '{task}' with other input, and this node refuses to answer with that or to replace it; use another task_id, or ask with \"reuse\": \"never\" to replace it"
     )]
     OtherInput { task: TaskId, node: NodeName },
+    #[error("{node} cannot run on this machine, which lacks {}", in_words(.missing))]
+    NotReady { node: NodeName, missing: Vec<Missing> },
     #[error("{0}")]
     Refused(String),
     #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]
@@ -59,11 +62,17 @@ fn fields(errors: &[FieldError]) -> String {
     Problem::invalid_fields(errors.to_vec()).to_string()
 }
 
+fn in_words(missing: &[Missing]) -> String {
+    let each: Vec<_> = missing.iter().map(Missing::to_string).collect();
+    each.join("; ")
+}
+
 /// Cheap to clone; shared by handlers, executor and callbacks.
 #[derive(Clone)]
 pub struct Engine {
     pub store: Store,
     pub catalog: Arc<Catalog>,
+    pub readiness: Arc<Readiness>,
     pub roots: Arc<Roots>,
     pub guard: Arc<Guard>,
     pub downloads: Arc<Downloads>,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Engine, EngineError};
-use crate::{catalog::is_placeholder, executor::download::is_url, nodes};
+use crate::{catalog::is_placeholder, executor::download::is_url, nodes, readiness::is_model_path};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -97,10 +97,10 @@ impl Engine {
             .iter()
             .filter(|parameter| parameter.kind == ValueKind::Path)
         {
-            let Some(Value::String(path)) = input.get(&parameter.name) else {
+            let Some((name, Value::String(path))) = parameter.given(input) else {
                 continue;
             };
-            if path.is_empty() || refers(&parameter.name) {
+            if path.is_empty() || refers(name) {
                 continue;
             }
             let judged = if is_url(path) {
@@ -109,7 +109,7 @@ impl Engine {
                 self.roots.lexically_allowed(path)
             };
             if let Err(message) = judged {
-                let field = format!("input_data.{}", parameter.name);
+                let field = format!("input_data.{name}");
                 if errors.iter().all(|error| error.field != field) {
                     errors.push(FieldError::new(field, message));
                 }
@@ -117,6 +117,19 @@ impl Engine {
         }
         if let RunnerSpec::Builtin(builtin) = &node.runner {
             errors.extend(nodes::check(builtin, input, &self.providers));
+        }
+        // A model is named, or a path; a path other than the configured one is an input like any other.
+        for model in &node.needs.models {
+            let parameter = node.parameter(&model.parameter);
+            if let Some(parameter) = parameter.filter(|parameter| parameter.kind != ValueKind::Path)
+                && let Some((name, value)) = parameter.given(input)
+                && let Value::String(path) = value
+                && is_model_path(path)
+                && parameter.default.as_ref() != Some(value)
+                && let Err(message) = self.roots.lexically_allowed(path)
+            {
+                errors.push(FieldError::new(format!("input_data.{name}"), message));
+            }
         }
         errors
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onceover_common::{
     NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
-    catalog::NodeSpec,
+    catalog::{NodeSpec, ParameterSpec},
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
@@ -40,7 +40,9 @@ impl Engine {
         let decided = self.decide(request).await;
         match &decided {
             Ok(response) => self.metrics.submitted(&response.reuse_info),
-            Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str()),
+            Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str(), "input_changed"),
+            Err(EngineError::NotReady { node, .. }) => self.metrics.refused(node.as_str(), "not_ready"),
+            Err(EngineError::Invalid(_)) => self.metrics.refused(request.node.name.as_str(), "input_missing"),
             Err(_) => self.metrics.undecided(request.node.name.as_str()),
         }
         decided
@@ -54,6 +56,9 @@ impl Engine {
         let folder = self.task_folder(&request.task).display().to_string();
         let run = RunId::generate();
         let delivery = format!("hit-{}", RunId::generate());
+        let missing = self.readiness.missing(node, &request.input);
+        let left = node.left_to_stages(&request.input);
+        let sources = sources(&left);
         let mut looked = Looked::default();
         for _ in 0..ROUNDS {
             let submit = Submit {
@@ -72,6 +77,8 @@ impl Engine {
                 callback: request.callback.as_ref().map(Url::as_str),
                 callback_host: request.callback.as_ref().and_then(Url::host_str),
                 delivery: &delivery,
+                sources: &sources,
+                unable: !missing.is_empty(),
             };
             match self.store.submit(&submit, &looked).await? {
                 Decision::Ask(Ask::Verify { token, artifacts }) => look_at_files(&mut looked, token, artifacts).await?,
@@ -89,6 +96,16 @@ impl Engine {
                     return Err(EngineError::OtherInput {
                         task: request.task.clone(),
                         node: node.name.clone(),
+                    });
+                }
+                Decision::NoSource(group) => {
+                    let group = left.get(group).map(Vec::as_slice).unwrap_or_default();
+                    return Err(EngineError::Invalid(node.not_left_to_stages(group)));
+                }
+                Decision::Unable => {
+                    return Err(EngineError::NotReady {
+                        node: node.name.clone(),
+                        missing,
                     });
                 }
                 Decision::Hit { input_changed, records } => {
@@ -281,6 +298,17 @@ impl Engine {
             Some(stage) => Judged::Finished(Box::new(stage)),
         }
     }
+}
+
+/// The nodes that could give what is left to stages, as the script takes them: blanks between the nodes of a group,
+/// semicolons between groups.
+fn sources(left: &[Vec<&ParameterSpec>]) -> String {
+    let nodes = |group: &Vec<&ParameterSpec>| {
+        let fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
+        let nodes: Vec<_> = fallbacks.map(|fallback| fallback.node.as_str()).collect();
+        nodes.join(" ")
+    };
+    left.iter().map(nodes).collect::<Vec<_>>().join(";")
 }
 
 /// What a foreign JSON is worth.

@@ -20,7 +20,9 @@ impl Runner for BuiltinRunner {
                     nodes::names()
                 )
             }),
-            RunnerSpec::Command(_) => Err(format!("{} is not a builtin node", context.node.name)),
+            RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
+                Err(format!("{} is not a builtin node", context.node.name))
+            }
         };
         match node {
             Ok(node) => Box::pin(async move {

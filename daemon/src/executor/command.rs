@@ -1,7 +1,8 @@
 //! The command runner: a node that is a program of its own, in any language. It reads one JSON request on
-//! its standard input and writes JSON lines: progress, log, output, error.
+//! its standard input and writes JSON lines: progress, log, output, error. Python programs are run by the interpreter
+//! of their service's environment.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use onceover_common::catalog::{RunnerSpec, ValueKind};
@@ -12,6 +13,7 @@ use super::{
     process::{DEFAULT_GRACE, Tool},
     run::{Object, RunContext, RunError, Runner},
 };
+use crate::python::Python;
 
 /// Version of the request and of the lines.
 pub const PROTOCOL: u32 = 1;
@@ -19,20 +21,20 @@ pub const PROTOCOL: u32 = 1;
 /// Bytes of one line a program writes; an output that is longer belongs in a file.
 const LINE_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Runs `RunnerSpec::Command` nodes.
+/// Runs `RunnerSpec::Command` and `RunnerSpec::Python` nodes.
 #[derive(Debug, Clone)]
 pub struct CommandRunner {
     /// How long a cancelled program may take to end by itself.
     pub grace: Duration,
-    /// Variables (`NAME` or `PREFIX*`) programs get beside the usual ones.
-    pub inherit: Vec<String>,
+    /// What runs Python programs; without it they cannot be run.
+    pub python: Option<Arc<Python>>,
 }
 
 impl Default for CommandRunner {
     fn default() -> Self {
         Self {
             grace: DEFAULT_GRACE,
-            inherit: Vec::new(),
+            python: None,
         }
     }
 }
@@ -102,26 +104,23 @@ impl Runner for CommandRunner {
 
 impl CommandRunner {
     async fn run_program(&self, context: &RunContext) -> Result<Object, RunError> {
-        let node = &context.node.name;
-        let RunnerSpec::Command(command) = &context.node.runner else {
-            return Err(RunError::failed(format!("{node} is not run by a command")));
-        };
-        let Some((program, args)) = command.split_first() else {
-            return Err(RunError::failed(format!(
-                "{node} has an empty command; name a program in its node file"
-            )));
-        };
-        let mut told = Told::default();
-        let exit = Tool::new(program)
+        let (program, args) = self.command(context).map_err(RunError::Failed)?;
+        let mut tool = Tool::new(&program)
             .args(args)
             .stdin(request(context))
-            .inherit(&self.inherit)
+            .inherit(&context.node.environment)
+            .inherit(&context.node.needs.environment)
             // Else Python keeps its lines until it ends, and with them the progress.
             .env("PYTHONUNBUFFERED", "1")
             .grace(self.grace)
-            .line_limit(LINE_LIMIT)
-            .run(context, |line| told.take(line, context))
-            .await?;
+            .line_limit(LINE_LIMIT);
+        if let (RunnerSpec::Python(_), Some(python)) = (&context.node.runner, &self.python) {
+            // What all programs share; nothing from outside the environment.
+            tool = tool.env("PYTHONPATH", &python.programs).env("PYTHONNOUSERSITE", "1");
+        }
+        let mut told = Told::default();
+        let exit = tool.run(context, |line| told.take(line, context)).await?;
+        let program = program.display();
         if let Some(error) = told.error {
             return Err(RunError::Failed(error));
         }
@@ -140,6 +139,30 @@ impl CommandRunner {
         };
         check_paths(context, &output)?;
         Ok(output)
+    }
+}
+
+impl CommandRunner {
+    /// Program and arguments of a node.
+    fn command(&self, context: &RunContext) -> Result<(OsString, Vec<OsString>), String> {
+        let node = &context.node;
+        match &node.runner {
+            RunnerSpec::Command(command) => {
+                let mut words = command.iter().map(OsString::from);
+                let program = words
+                    .next()
+                    .ok_or_else(|| format!("{} has an empty command; name a program in its node file", node.name))?;
+                Ok((program, words.collect()))
+            }
+            RunnerSpec::Python(_) => {
+                let python = self.python.as_ref();
+                let python =
+                    python.ok_or_else(|| format!("{} is a Python program, which cannot be run here", node.name))?;
+                let [interpreter, program] = python.command(node)?;
+                Ok((interpreter.into(), vec![program.into()]))
+            }
+            RunnerSpec::Builtin(_) => Err(format!("{} is not run by a command", node.name)),
+        }
     }
 }
 
@@ -191,7 +214,10 @@ mod tests {
     use onceover_common::catalog::parse_node;
 
     use super::*;
-    use crate::executor::fixture::{Fixture, object};
+    use crate::{
+        executor::fixture::{Fixture, object},
+        python::{self, Environments, Service},
+    };
 
     async fn run(fixture: &Fixture) -> Result<Object, RunError> {
         CommandRunner::default().run(&fixture.context).await
@@ -224,6 +250,49 @@ mod tests {
                 "output_dir": fixture.context.dir,
             })
         );
+    }
+
+    #[tokio::test]
+    async fn a_python_program_runs_in_its_services_environment_and_gets_the_variables_it_declares_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("told.py");
+        std::fs::write(
+            &program,
+            r#"
+import json, os, shared, sys
+json.load(sys.stdin)
+told = {"prefix": sys.prefix, "shared": shared.WORD, "got": sorted(set(os.environ) & {"CARGO", "CARGO_PKG_NAME"})}
+print(json.dumps({"type": "output", "output": told}))
+"#,
+        )
+        .unwrap();
+        let programs = folder.path().join("programs");
+        std::fs::create_dir(&programs).unwrap();
+        std::fs::write(programs.join("shared.py"), "WORD = 'shared'\n").unwrap();
+        let spec = parse_node(&format!(
+            "name = 'demo.node'\nrunner = {{ python = '{}' }}\nneeds = {{ environment = ['CARGO_PKG_NAME'] }}",
+            program.display()
+        ))
+        .unwrap();
+        let environments = Environments::new(folder.path().join("nodes"));
+        let fixture = Fixture::new(spec);
+        let runner = CommandRunner {
+            python: Some(Arc::new(Python {
+                environments: environments.clone(),
+                programs,
+            })),
+            ..CommandRunner::default()
+        };
+        let error = runner.run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("onceoverd nodes install demo"), "{error}");
+
+        let service = Service::of(&fixture.context.node).unwrap().unwrap();
+        python::install(&environments, &service, "python3", false, &|_| {}).unwrap();
+        let output = runner.run(&fixture.context).await.unwrap();
+        let prefix = output["prefix"].as_str().unwrap();
+        assert!(prefix.starts_with(folder.path().to_str().unwrap()), "{prefix}");
+        assert_eq!(output["shared"], "shared");
+        assert_eq!(output["got"], json!(["CARGO_PKG_NAME"]));
     }
 
     #[tokio::test]

@@ -368,16 +368,7 @@ fn cannot_start(program: &OsStr, why: &io::Error) -> String {
     let name = program.display();
     match why.kind() {
         io::ErrorKind::NotFound => {
-            let package = match program.to_str() {
-                Some("ffmpeg" | "ffprobe") => Some("ffmpeg"),
-                Some("python3") => Some("python3"),
-                Some("espeak-ng") => Some("espeak-ng"),
-                _ => None,
-            };
-            let advice = match package {
-                Some(package) => format!("install it with: apt-get install {package}"),
-                None => "install it, or give its absolute path".into(),
-            };
+            let advice = how_to_install(&program.to_string_lossy());
             format!("cannot start {name}: there is no such program on the PATH; {advice}")
         }
         io::ErrorKind::PermissionDenied => {
@@ -385,4 +376,15 @@ fn cannot_start(program: &OsStr, why: &io::Error) -> String {
         }
         _ => format!("cannot start {name}: {why}"),
     }
+}
+
+/// How to get a program that is not there.
+pub fn how_to_install(program: &str) -> String {
+    let package = match program {
+        "ffmpeg" | "ffprobe" => "ffmpeg",
+        "python3" => "python3",
+        "espeak-ng" => "espeak-ng",
+        _ => return "install it, or give its absolute path".into(),
+    };
+    format!("install it with: apt-get install {package}")
 }

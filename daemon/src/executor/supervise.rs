@@ -29,6 +29,7 @@ use crate::{
     config::Verify,
     engine::{Engine, EngineError, artifacts},
     hub::Queues,
+    python::Python,
     store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
 
@@ -43,6 +44,8 @@ pub struct ExecutorOptions {
     pub heartbeat: Duration,
     /// How the files of results are recorded.
     pub verify: Verify,
+    /// What runs Python programs.
+    pub python: Arc<Python>,
 }
 
 /// Between two writes of one run's progress.
@@ -438,10 +441,10 @@ impl Inner {
             let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
             let output = match &context.node.runner {
                 RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
-                RunnerSpec::Command(_) => {
+                RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
                     let runner = CommandRunner {
                         grace: inner.engine.grace,
-                        ..CommandRunner::default()
+                        python: Some(Arc::clone(&inner.options.python)),
                     };
                     runner.run(&context).await?
                 }

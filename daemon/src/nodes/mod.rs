@@ -10,7 +10,7 @@ mod subtitles;
 mod transcript;
 
 use futures_util::future::BoxFuture;
-use onceover_common::FieldError;
+use onceover_common::{FieldError, Missing};
 
 use crate::executor::run::{Object, RunContext, RunError};
 
@@ -81,16 +81,15 @@ pub fn check(builtin: &str, input: &Object, providers: &llm::Providers) -> Vec<F
     }
 }
 
-/// What a builtin lacks on this machine beside programs, for people: a setting or a variable. `input` is a request's, which
-/// may name another provider than the configured one.
-pub fn missing(builtin: &str, input: Option<&Object>, providers: &llm::Providers) -> Option<String> {
-    if !asks_a_model(builtin) {
-        return None;
-    }
-    providers.missing(input.and_then(llm::wanted))
+/// What a builtin that asks a language model lacks beside programs: a setting or a variable. `input` may name another
+/// provider than the configured one.
+pub fn missing(input: &Object, providers: &llm::Providers) -> Option<Missing> {
+    // One that is not known is refused before, with its parameter.
+    providers.get(llm::wanted(input)).ok()?.missing()
 }
 
-fn asks_a_model(builtin: &str) -> bool {
+/// Whether a builtin needs a language model.
+pub fn asks_a_model(builtin: &str) -> bool {
     [
         llm::ai_optimize_text::NAME,
         llm::correct_subtitles::NAME,

@@ -137,6 +137,11 @@ pub struct Submit<'a> {
     pub callback_host: Option<&'a str>,
     /// Id of the delivery, if this is a hit with a callback.
     pub delivery: &'a str,
+    /// What only earlier stages can give: names of nodes with blanks between, groups with semicolons between. A run is
+    /// refused when the task has no stage of a group's nodes.
+    pub sources: &'a str,
+    /// This daemon could not run the node: a run is refused.
+    pub unable: bool,
 }
 
 /// The decision of a submit (R2-R4).
@@ -155,6 +160,10 @@ pub enum Decision {
     },
     /// The result came from other input, and the node's policy refuses that.
     Refused,
+    /// It would run, but the task has no stage of the nodes in this group of [`Submit::sources`]. Nothing was written.
+    NoSource(usize),
+    /// It would run, but cannot ([`Submit::unable`]). Nothing was written.
+    Unable,
     Ask(Ask),
 }
 
@@ -465,6 +474,8 @@ impl Store {
             .with_some("url", submit.callback)
             .with_some("host", submit.callback_host)
             .with("hit_delivery", submit.delivery)
+            .with("sources", submit.sources)
+            .with_some("unable", submit.unable.then_some("1"))
             .with("names", self.names.as_str());
         let answer: Vec<redis::Value> = self.run(&scripts::SUBMIT, args).await?;
         record::decision(answer)

@@ -298,6 +298,8 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
             }
         }
         "refuse" => Decision::Refused,
+        "no_source" => Decision::NoSource(convert(next())?),
+        "unable" => Decision::Unable,
         "verify" | "foreign" => Decision::Ask(ask(&kind, next)?),
         other => return Err(unexpected(format!("the submit script answered '{other}'"))),
     })

@@ -8,7 +8,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::StreamExt;
-use onceover_common::catalog::NodeSpec;
+use onceover_common::{Missing, catalog::NodeSpec};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
@@ -106,8 +106,9 @@ impl<'a> Chat<'a> {
         tries: usize,
         timeout: Option<Duration>,
     ) -> Result<Self, RunError> {
-        if let Some(why) = provider.missing() {
-            return Err(RunError::Failed(why));
+        let lacks = |missing: Missing| RunError::failed(format!("this machine lacks {missing}"));
+        if let Some(missing) = provider.missing() {
+            return Err(lacks(missing));
         }
         let (Some(endpoint), Some(model)) = (provider.endpoint(), provider.model.as_deref()) else {
             return Err(RunError::failed(format!(
@@ -122,7 +123,7 @@ impl<'a> Chat<'a> {
             http,
             endpoint,
             model,
-            key: provider.key().map_err(RunError::Failed)?,
+            key: provider.key().map_err(lacks)?,
             tries: tries.max(1),
             timeout: timeout.unwrap_or(provider.timeout),
             deadline: Instant::now() + Duration::from_secs(*timeout_seconds),

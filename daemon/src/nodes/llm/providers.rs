@@ -7,7 +7,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_common::FieldError;
+use onceover_common::{FieldError, Missing};
 use reqwest::{Client, header::HeaderValue, redirect::Policy};
 use url::Url;
 
@@ -126,14 +126,6 @@ impl Providers {
             .ok_or_else(|| format!("there is no provider '{name}'; there are {}", names(&self.0.known)))
     }
 
-    /// Why a provider cannot be asked, for people: which setting or variable it lacks. None: it can.
-    pub fn missing(&self, name: Option<&str>) -> Option<String> {
-        match self.get(name) {
-            Ok(provider) => provider.missing(),
-            Err(why) => Some(why),
-        }
-    }
-
     /// The provider that is asked by default, and which can be asked at all.
     pub fn in_words(&self) -> String {
         let ready: Vec<_> = self
@@ -147,9 +139,9 @@ impl Providers {
             true => "none".to_owned(),
             false => ready.join(", "),
         };
-        let default = match self.missing(None) {
-            Some(why) => format!("{}   ({why})", self.0.default),
-            None => self.0.default.clone(),
+        let default = match self.get(None).map(Provider::missing) {
+            Ok(Some(missing)) => format!("{}   (needs {missing})", self.0.default),
+            _ => self.0.default.clone(),
         };
         format!("{default}; ready: {ready}")
     }
@@ -226,32 +218,33 @@ impl Provider {
         })
     }
 
-    /// Which setting or variable it lacks, for people.
-    pub fn missing(&self) -> Option<String> {
+    /// Which setting or variable it lacks.
+    pub fn missing(&self) -> Option<Missing> {
         let name = &self.name;
+        let setting = |what: &str, key: &str| Missing {
+            what: format!("{what} of the language model provider '{name}'"),
+            how: format!("set llm.providers.{name}.{key} in the configuration"),
+        };
         if self.url.is_none() {
-            return Some(format!(
-                "the language model provider '{name}' has no address: set llm.providers.{name}.url"
-            ));
+            return Some(setting("the address", "url"));
         }
         if self.model.is_none() {
-            return Some(format!(
-                "the language model provider '{name}' has no model: set llm.providers.{name}.model"
-            ));
+            return Some(setting("the model", "model"));
         }
         self.key().err()
     }
 
     /// The key, read anew each time; `None` for a provider that wants none. The error names the variable.
-    pub(super) fn key(&self) -> Result<Option<Key>, String> {
+    pub(super) fn key(&self) -> Result<Option<Key>, Missing> {
         let Some(variable) = &self.key_env else {
             return Ok(None);
         };
-        let lacks = |what: &str| {
-            format!(
-                "the key of the language model provider '{}' is missing: {variable} {what}; start the daemon with it",
+        let lacks = |what: &str| Missing {
+            what: format!(
+                "the key of the language model provider '{}': {variable} {what}",
                 self.name
-            )
+            ),
+            how: format!("start onceoverd with {variable} in its environment"),
         };
         let text = std::env::var(variable).map_err(|_| lacks("is not set"))?;
         let key = Key(text.trim().to_owned());
@@ -324,7 +317,7 @@ mod tests {
             "http://10.0.0.5:8000/v1/chat/completions"
         );
         assert_eq!((local.timeout, local.max_tokens), (Duration::from_secs(20), 8192));
-        assert_eq!(known.missing(None), None);
+        assert_eq!(local.missing(), None);
         let deepseek = known.get(Some("deepseek")).unwrap();
         assert_eq!(deepseek.model.as_deref(), Some("deepseek-reasoner"));
         assert_eq!(deepseek.key_env.as_deref(), Some("DEEPSEEK_API_KEY"));
@@ -333,14 +326,19 @@ mod tests {
     #[test]
     fn what_a_provider_lacks_is_named() {
         let known = providers("[providers.deepseek]\nkey_env = 'ONCEOVER_TEST_NO_SUCH_KEY'").unwrap();
-        let missing = known.missing(None).unwrap();
+        let missing = known.get(None).unwrap().missing().unwrap().to_string();
         assert!(
             missing.contains("ONCEOVER_TEST_NO_SUCH_KEY") && missing.contains("deepseek"),
             "{missing}"
         );
-        let missing = known.missing(Some("openai_compatible")).unwrap();
+        let missing = known
+            .get(Some("openai_compatible"))
+            .unwrap()
+            .missing()
+            .unwrap()
+            .to_string();
         assert!(missing.contains("llm.providers.openai_compatible.url"), "{missing}");
-        let missing = known.missing(Some("gemini")).unwrap();
+        let missing = known.get(Some("gemini")).unwrap().missing().unwrap().to_string();
         assert!(missing.contains("llm.providers.gemini.model"), "{missing}");
     }
 

@@ -1,6 +1,9 @@
 //! The nodes the daemon ships, and how a run's input is completed from the request, earlier stages and
 //! defaults.
 
+pub mod command;
+mod whole;
+
 use include_dir::{Dir, include_dir};
 use indexmap::IndexMap;
 use onceover_common::{
@@ -9,10 +12,11 @@ use onceover_common::{
 };
 use serde_json::Value;
 
+pub use self::whole::whole_catalog;
 use crate::executor::run::{Object, RunError};
 
 /// `assets/nodes`: a node file a node; a folder a service, with the programs of its nodes.
-static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../assets/nodes");
+pub static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../assets/nodes");
 
 /// The texts of the node files, by name of file.
 fn shipped_files() -> impl Iterator<Item = &'static str> {
@@ -42,24 +46,23 @@ pub fn resolve_input(spec: &NodeSpec, input: &Object, stages: &IndexMap<NodeName
         }
     }
     for parameter in &spec.parameters {
-        if resolved.contains_key(&parameter.name) {
-            continue;
+        let given = parameter.given(&resolved).map(|(_, value)| value.clone());
+        for alias in &parameter.aliases {
+            resolved.shift_remove(alias);
         }
-        let found = parameter
-            .fallbacks
-            .iter()
-            .find_map(|fallback| from_stage(fallback, stages))
-            .or(parameter.default.as_ref());
-        match found {
-            Some(value) => {
-                resolved.insert(parameter.name.clone(), value.clone());
-            }
-            None if parameter.required => return Err(missing(parameter)),
-            None => {}
+        let earlier = || {
+            parameter
+                .fallbacks
+                .iter()
+                .find_map(|fallback| from_stage(fallback, stages))
+        };
+        let value = given.or_else(|| earlier().or(parameter.default.as_ref()).cloned());
+        if let Some(value) = value {
+            resolved.insert(parameter.name.clone(), value);
         }
     }
     // Once more, since values of earlier stages have not been checked yet.
-    let errors = spec.check_input(&resolved);
+    let errors = spec.check_completed(&resolved);
     if errors.is_empty() {
         return Ok(resolved);
     }
@@ -148,7 +151,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{executor::fixture::object, nodes};
+    use crate::{executor::fixture::object, nodes, python::Service};
 
     fn stages() -> IndexMap<NodeName, Object> {
         [
@@ -192,18 +195,13 @@ mod tests {
                 assert!(nodes::builtin(name).is_some(), "{name}");
             }
             assert!(!spec.title.is_empty() && !spec.purpose.is_empty(), "{}", spec.name);
+            assert_eq!(spec.faults(), [""; 0], "{}", spec.name);
+            Service::of(spec).unwrap();
             for field in &spec.reuse_fields {
                 assert!(spec.outputs.iter().any(|output| output.name == *field), "{field}");
             }
             for parameter in &spec.parameters {
                 assert!(!parameter.meaning.is_empty(), "{}.{}", spec.name, parameter.name);
-                let default = object(json!({parameter.name.clone(): parameter.default}));
-                let errors = spec.check_input(&default);
-                assert!(
-                    errors
-                        .iter()
-                        .all(|error| !error.field.ends_with(&parameter.name) || parameter.required)
-                );
             }
         }
     }
@@ -251,6 +249,26 @@ mod tests {
         assert_eq!(
             resolve(parameters, json!({"area": [1]})),
             Ok(json!({"area": [1], "count": 100}))
+        );
+    }
+
+    #[test]
+    fn an_alias_counts_where_the_parameter_itself_is_not_given() {
+        let parameters = r#"
+            [[parameters]]
+            name = "voice"
+            type = "path"
+            aliases = ["reference_audio", "speaker_audio"]
+        "#;
+        let of = |input: Value| resolve(parameters, input).unwrap();
+        assert_eq!(of(json!({"speaker_audio": "/s"})), json!({"voice": "/s"}));
+        assert_eq!(
+            of(json!({"speaker_audio": "/s", "reference_audio": "/r"})),
+            json!({"voice": "/r"})
+        );
+        assert_eq!(
+            of(json!({"speaker_audio": "${{ stages.a.second.output.file }}", "voice": "/v"})),
+            json!({"voice": "/v"})
         );
     }
 
