@@ -98,9 +98,10 @@ impl Engine {
                         node: node.name.clone(),
                     });
                 }
-                Decision::NoSource(group) => {
-                    let group = left.get(group).map(Vec::as_slice).unwrap_or_default();
-                    return Err(EngineError::Invalid(node.not_left_to_stages(group)));
+                Decision::NoSource(groups) => {
+                    let groups = groups.into_iter().filter_map(|group| left.get(group));
+                    let errors = groups.flat_map(|group| node.not_left_to_stages(group)).collect();
+                    return Err(EngineError::Invalid(errors));
                 }
                 Decision::Unable => {
                     return Err(EngineError::NotReady {

@@ -160,8 +160,8 @@ pub enum Decision {
     },
     /// The result came from other input, and the node's policy refuses that.
     Refused,
-    /// It would run, but the task has no stage of the nodes in this group of [`Submit::sources`]. Nothing was written.
-    NoSource(usize),
+    /// It would run, but the task has no stage of the nodes in these groups of [`Submit::sources`]. Nothing was written.
+    NoSource(Vec<usize>),
     /// It would run, but cannot ([`Submit::unable`]). Nothing was written.
     Unable,
     Ask(Ask),

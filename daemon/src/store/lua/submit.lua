@@ -5,7 +5,7 @@
 --   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
 --   {'refuse'}                   the result came from other input, and the node's policy refuses that
---   {'no_source', group}         a run would lack what only earlier stages can give; nothing was written
+--   {'no_source', groups}        a run would lack what only earlier stages can give; nothing was written
 --   {'unable'}                   a run is asked for that this daemon cannot run; nothing was written
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
 -- (JSON), url, host, hit_delivery, verified, broken, broken_how (artifact_missing or
@@ -17,15 +17,16 @@ local r = load(t, n)
 local reason, ask = decide(t, n, r)
 if ask then return ask end
 if reason then
-  local group = 0
+  local group, lacking = 0, {}
   for nodes in string.gmatch(A.sources, '[^;]+') do
     local found = false
     for source in string.gmatch(nodes, '%S+') do
       found = found or call('EXISTS', stage_key(t, source), projection_key(t, source), older_key(t, source)) > 0
     end
-    if not found then return { 'no_source', group } end
+    if not found then lacking[#lacking + 1] = group end
     group = group + 1
   end
+  if #lacking > 0 then return { 'no_source', lacking } end
   if A.unable then return { 'unable' } end
 end
 
