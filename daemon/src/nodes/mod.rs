@@ -55,6 +55,12 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("wservice.prepare_tts_segments", |context| {
         Box::pin(transcript::prepare_tts_segments::run(context))
     }),
+    ("wservice.rebuild_subtitle_with_words", |context| {
+        Box::pin(transcript::rebuild::run(context))
+    }),
+    ("wservice.segment_subtitles", |context| {
+        Box::pin(transcript::segment_subtitles::run(context))
+    }),
     (llm::translate_subtitles::NAME, |context| {
         Box::pin(llm::translate_subtitles::run(context))
     }),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{millis, text};
+use super::{align, cut, millis, text};
 use crate::executor::run::Object;
 
 /// A transcript's segment, with what was read from it and all of it.
@@ -132,10 +132,11 @@ pub(in crate::nodes) fn parse_json(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(text).map_err(|why| format!("it is not JSON: {why}"))
 }
 
-/// The segments of a transcript; at least one. A transcriber that lists only words (`time_stamps`) gives one segment.
+/// The segments of a transcript; at least one. Where a transcriber lists only a text and its words (`time_stamps`), they are
+/// cut to cues.
 pub(in crate::nodes) fn transcript(mut json: Value) -> Result<Vec<Segment>, String> {
-    if let Some(segment) = only_words(&mut json) {
-        json = json!([segment]);
+    if let Some(segments) = only_words(&json) {
+        json = segments;
     }
     segments_of(json, &["segments"])?
         .into_iter()
@@ -144,13 +145,36 @@ pub(in crate::nodes) fn transcript(mut json: Value) -> Result<Vec<Segment>, Stri
         .collect()
 }
 
-fn only_words(json: &mut Value) -> Option<Value> {
-    let object = json.as_object_mut().filter(|object| !object.contains_key("segments"))?;
-    let words = object.get_mut("time_stamps")?.take();
-    let listed = words.as_array()?;
-    let start = listed.first()?.get("start")?.clone();
-    let end = listed.last()?.get("end")?.clone();
-    Some(json!({"id": 1, "start": start, "end": end, "text": object.get("text"), "words": words}))
+fn only_words(json: &Value) -> Option<Value> {
+    let object = json.as_object().filter(|object| !object.contains_key("segments"))?;
+    let listed = object.get("time_stamps")?.as_array()?;
+    let words: Vec<_> = listed.iter().filter_map(|json| word(json, 0.0, 0.0)).collect();
+    let words = in_order(words);
+    let said = text_of(&words);
+    let text = object.get("text").and_then(Value::as_str).unwrap_or(&said);
+    let mut aligned = align::align(&words, text);
+    if aligned.ratio < align::LEAST_ALIKE {
+        aligned = align::align(&words, &said);
+    }
+    let words: Vec<_> = aligned.respelled(&words).into_iter().map(|(word, _)| word).collect();
+    let language = object.get("language").and_then(Value::as_str).unwrap_or("en");
+    let cues = cut::cues(&words, language, &cut::Limits::default());
+    let segment = |(cue, id): (&cut::Cue, usize)| {
+        let words = &words[cue.words.clone()];
+        json!({"id": id, "start": cue.start, "end": cue.end, "text": cut::text(words), "words": words_json(words)})
+    };
+    Some(cues.iter().zip(1..).map(segment).collect())
+}
+
+/// Words whose times never go back; those that do are put right.
+pub(in crate::nodes) fn in_order(mut words: Vec<Word>) -> Vec<Word> {
+    let mut reached = f64::NEG_INFINITY;
+    for word in &mut words {
+        word.start = word.start.max(reached);
+        word.end = word.end.max(word.start);
+        reached = word.start;
+    }
+    words
 }
 
 /// The turns of a diarization; at least one, each longer than nothing and with a speaker.
@@ -300,14 +324,26 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_words_alone_is_a_transcript() {
+    fn d48_a_text_with_a_list_of_words_is_a_transcript_with_its_punctuation() {
         let segments = read(
-            r#"{"text":"Hi you.","time_stamps":[{"text":"Hi","start":1,"end":2},{"text":"you","start":2,"end":3}]}"#,
+            r#"{"text":"Hi you. Come in!","language":"English","time_stamps":[{"text":"Hi","start":1,"end":2},
+                {"text":"you","start":2,"end":3},{"text":"Come","start":3,"end":4},{"text":"in","start":4,"end":5}]}"#,
         )
         .unwrap();
-        assert_eq!((segments[0].start, segments[0].end), (1.0, 3.0));
-        assert_eq!(segments[0].text, "Hi you.");
-        assert_eq!(text_of(&segments[0].words), "Hi you");
+        let short: Vec<_> = segments
+            .iter()
+            .map(|segment| (segment.start, segment.end, segment.text.as_str()))
+            .collect();
+        assert_eq!(short, [(1.0, 3.0, "Hi you."), (3.0, 5.0, "Come in!")]);
+        assert_eq!(segments[1].words[1].word, " in!");
+        let without_text =
+            read(r#"{"time_stamps":[{"text":"Hi","start":1,"end":2},{"text":"you","start":2,"end":3}]}"#);
+        assert_eq!(without_text.unwrap()[0].text, "Hi you");
+        assert!(
+            read(r#"{"text":"","time_stamps":[]}"#)
+                .unwrap_err()
+                .contains("no segments")
+        );
     }
 
     #[test]

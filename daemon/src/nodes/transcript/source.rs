@@ -36,20 +36,29 @@ impl Source {
         let name = asked
             .or_else(|| [data, file].into_iter().find(|name| given(name)))
             .unwrap_or(file);
+        match input.value(name) {
+            Some(inline) if name == data => {
+                let stage = input.source_stage(name).map(ToOwned::to_owned);
+                Ok(Self {
+                    content: Content::Inline(inline.clone()),
+                    name: stage.clone().unwrap_or_else(|| format!("input_data.{name}")),
+                    stage,
+                    stem: None,
+                })
+            }
+            _ => Self::file(context, name),
+        }
+    }
+
+    /// The file of one parameter.
+    pub(in crate::nodes) fn file(context: &RunContext, name: &str) -> Result<Self, RunError> {
+        let input = Input(context);
         let stage = input.source_stage(name).map(ToOwned::to_owned);
-        let content = match input.value(name) {
-            Some(inline) if name == data => Content::Inline(inline.clone()),
-            _ => Content::File(input.file(name)?),
-        };
-        let stem = match &content {
-            Content::File(_) => input.text(name).and_then(stem),
-            Content::Inline(_) => None,
-        };
         Ok(Self {
-            content,
+            content: Content::File(input.file(name)?),
             name: stage.clone().unwrap_or_else(|| format!("input_data.{name}")),
             stage,
-            stem,
+            stem: input.text(name).and_then(stem),
         })
     }
 

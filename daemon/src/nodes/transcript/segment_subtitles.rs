@@ -1,0 +1,444 @@
+//! `wservice.segment_subtitles`: a text cut into sentences and lines of limited length, with times where its words have them.
+
+use serde_json::{Value, json};
+
+use super::{
+    align::{LEAST_ALIKE, align},
+    json_path::{JsonPath, split_list},
+    lines::{Line, lines},
+    millis,
+    read::{self, Word},
+    sentences,
+    source::Source,
+    text::tokens,
+};
+use crate::{
+    executor::run::{Object, RunContext, RunError},
+    nodes::input::{Input, compute, create_folder, path_text, write_json},
+};
+
+pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
+    let input = Input(context);
+    let given = match input.text("subtitle_text").filter(|text| !text.trim().is_empty()) {
+        Some(text) => Given::Text {
+            text: text.to_owned(),
+            words: input.value("words").cloned().unwrap_or(Value::Null),
+        },
+        None => Given::File {
+            file: Source::file(context, "subtitle_file")?,
+            text: JsonPath::parse("text_json_path", input.text("text_json_path").unwrap_or("text"))?,
+            words: split_list(input.text("words_json_path").unwrap_or_default())
+                .into_iter()
+                .map(|path| JsonPath::parse("words_json_path", path))
+                .collect::<Result<_, _>>()?,
+        },
+    };
+    let max_chars = input.count("max_chars")? as usize;
+    let language = input.text("language").unwrap_or("en").to_owned();
+    let folder = create_folder(context, "data")?;
+    let (output, note) = compute(move || {
+        let (text, words) = given.read()?;
+        let segmented = Segmented::of(&text, &words, &language, max_chars)?;
+        let file = |name: &str, json: Value| {
+            let path = folder.join(name);
+            write_json(&path, &json)?;
+            Ok::<_, RunError>(json!(path_text(&path)))
+        };
+        let output = Object::from_iter([
+            (
+                "segmented_subtitle_file".into(),
+                file(
+                    "segmented_subtitles.json",
+                    segmented.json("sentences_and_length", &segmented.lines),
+                )?,
+            ),
+            (
+                "segmented_subtitle_pysbd_file".into(),
+                file(
+                    "segmented_subtitles_pysbd.json",
+                    segmented.json("sentences", &segmented.sentences),
+                )?,
+            ),
+            ("statistics".into(), segmented.statistics()),
+        ]);
+        let note = format!(
+            "{} sentences, {} lines",
+            segmented.sentences.len(),
+            segmented.lines.len()
+        );
+        Ok((output, note))
+    })
+    .await?;
+    context.log.line(&note);
+    context.progress.report(100.0, None);
+    Ok(output)
+}
+
+enum Given {
+    Text {
+        text: String,
+        words: Value,
+    },
+    File {
+        file: Source,
+        text: JsonPath,
+        words: Vec<JsonPath>,
+    },
+}
+
+impl Given {
+    fn read(self) -> Result<(String, Vec<Word>), RunError> {
+        match self {
+            Self::Text { text, words } => {
+                let words = words_of(&words).map_err(|why| RunError::failed(format!("input_data.words: {why}")))?;
+                Ok((text, words))
+            }
+            Self::File { file, text, words } => file.parse(|json| {
+                let found = text.find(&json)?;
+                let text = text_of(&found).ok_or_else(|| format!("its {} is no text", text.as_str()))?;
+                if text.trim().is_empty() {
+                    return Err("its text is empty".into());
+                }
+                for path in &words {
+                    let found = path.find(&json)?;
+                    if found.as_array().is_some_and(|words| !words.is_empty()) {
+                        let words = words_of(&found).map_err(|why| format!("its {}: {why}", path.as_str()))?;
+                        return Ok((text, words));
+                    }
+                }
+                Ok((text, Vec::new()))
+            }),
+        }
+    }
+}
+
+/// A text, or several.
+fn text_of(json: &Value) -> Option<String> {
+    match json {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(texts) => {
+            let texts: Option<Vec<_>> = texts.iter().map(Value::as_str).collect();
+            Some(texts?.join(" "))
+        }
+        _ => None,
+    }
+}
+
+fn words_of(json: &Value) -> Result<Vec<Word>, String> {
+    let words = match json {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(words) => words,
+        _ => return Err("it must be an array of {text, start, end}".into()),
+    };
+    let words: Result<Vec<_>, String> = words
+        .iter()
+        .zip(1..)
+        .map(|(json, number)| {
+            let time = |name: &str| json.get(name).and_then(Value::as_f64);
+            let (Some(start), Some(end)) = (time("start"), time("end")) else {
+                return Err(format!("word {number} has no times"));
+            };
+            read::word(json, start, end).ok_or_else(|| format!("word {number} has no text"))
+        })
+        .collect();
+    words.map(read::in_order)
+}
+
+/// A line or sentence, as the files list it.
+struct Part {
+    text: String,
+    /// None without words.
+    times: Option<(f64, f64)>,
+    words: Vec<Value>,
+    word_count: usize,
+}
+
+struct Segmented {
+    language: String,
+    max_chars: usize,
+    sentences: Vec<Part>,
+    lines: Vec<Part>,
+}
+
+impl Segmented {
+    fn of(text: &str, words: &[Word], language: &str, max_chars: usize) -> Result<Self, RunError> {
+        let aligned = align(words, text);
+        if !words.is_empty() && aligned.ratio < LEAST_ALIKE {
+            return Err(RunError::failed(format!(
+                "the words have too little in common with the text ({:.3}, it must be {LEAST_ALIKE}); are they of the same transcript?",
+                aligned.ratio
+            )));
+        }
+        let timed = if words.is_empty() {
+            Vec::new()
+        } else {
+            aligned.timed(words)
+        };
+        let part = |line: &Line<'_>| {
+            let range = line.range();
+            let place = |at: usize| timed.partition_point(|part| part.token.at < at);
+            let inside = &timed[place(range.start)..place(range.end)];
+            // A line that begins inside a token has its time.
+            let around = timed[..place(range.start)].last().filter(|_| inside.is_empty());
+            let words: Vec<_> = inside
+                .chunk_by(|a, b| a.word == b.word)
+                .map(|parts| {
+                    let (first, last) = (&parts[0], &parts[parts.len() - 1]);
+                    let end = range.end.min(last.token.at + last.token.text.len());
+                    let text = &text[first.token.at..end];
+                    json!({"text": text, "start": first.start, "end": last.end})
+                })
+                .collect();
+            Part {
+                text: line.text.split_whitespace().collect::<Vec<_>>().join(" "),
+                times: inside
+                    .first()
+                    .or(around)
+                    .zip(inside.last().or(around))
+                    .map(|(first, last)| (first.start, last.end)),
+                word_count: if words.is_empty() {
+                    tokens(line.text).iter().filter(|token| token.breaks).count()
+                } else {
+                    words.len()
+                },
+                words,
+            }
+        };
+        let starts = sentences::starts(text, language);
+        let sentences = Line::cut(text, &starts);
+        let lines: Vec<_> = sentences
+            .iter()
+            .flat_map(|sentence| lines(*sentence, max_chars))
+            .collect();
+        Ok(Self {
+            language: language.to_owned(),
+            max_chars,
+            sentences: sentences.iter().map(part).collect(),
+            lines: lines.iter().map(part).collect(),
+        })
+    }
+
+    fn statistics(&self) -> Value {
+        let over = self
+            .lines
+            .iter()
+            .filter(|line| line.text.chars().count() > self.max_chars)
+            .count();
+        let all = self.lines.len() as f64;
+        json!({
+            "pysbd_sentences": self.sentences.len(),
+            "final_segments": self.lines.len(),
+            "expansion_ratio": millis(all / self.sentences.len() as f64),
+            "character_limit": {
+                "max_allowed": self.max_chars,
+                "compliance_rate": millis(1.0 - over as f64 / all),
+                "over_limit_count": over,
+            },
+            "has_timestamps": self.lines.iter().any(|line| line.times.is_some()),
+        })
+    }
+
+    fn json(&self, method: &str, parts: &[Part]) -> Value {
+        let segments: Vec<_> = parts
+            .iter()
+            .zip(1..)
+            .map(|(part, id)| {
+                let (start, end) = part.times.unzip();
+                json!({
+                    "id": id,
+                    "text": part.text,
+                    "start": start.map(millis),
+                    "end": end.map(millis),
+                    "duration": part.times.map(|(start, end)| millis(end - start)),
+                    "word_count": part.word_count,
+                    "char_count": part.text.chars().count(),
+                    "words": part.words,
+                })
+            })
+            .collect();
+        json!({
+            "method": method,
+            "language": self.language,
+            "max_chars": self.max_chars,
+            "total_segments": segments.len(),
+            "statistics": self.statistics(),
+            "segments": segments,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        executor::fixture::Fixture,
+        nodes::transcript::fixture::{any_transcript, visible},
+    };
+
+    const NODE: &str = "wservice.segment_subtitles";
+
+    const TEXT: &str = "Dr. Lee went home. When the rain had stopped at last, we went on to the old lab!";
+
+    fn words() -> Vec<Value> {
+        TEXT.split(' ')
+            .enumerate()
+            .map(|(at, word)| json!({"text": word.trim_matches(['.', ',', '!']).to_lowercase(), "start": at, "end": at + 1}))
+            .collect()
+    }
+
+    async fn segmented(fixture: &Fixture) -> Result<(Value, Value, Object), String> {
+        let output = run(&fixture.context).await.map_err(|error| error.to_string())?;
+        assert!(fixture.context.node.output_is_reusable(&output));
+        let file =
+            |field: &str| serde_json::from_slice::<Value>(&fs::read(output[field].as_str().unwrap()).unwrap()).unwrap();
+        Ok((
+            file("segmented_subtitle_file"),
+            file("segmented_subtitle_pysbd_file"),
+            output,
+        ))
+    }
+
+    fn texts(json: &Value) -> Vec<&str> {
+        json["segments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|part| part["text"].as_str().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn sentences_longer_than_the_limit_are_cut_and_get_the_times_of_their_words() {
+        let fixture = Fixture::of(NODE, |_| json!({"subtitle_text": TEXT, "words": words()}));
+        let (lines, sentences, output) = segmented(&fixture).await.unwrap();
+        assert_eq!(
+            texts(&sentences),
+            [
+                "Dr. Lee went home.",
+                "When the rain had stopped at last, we went on to the old lab!"
+            ]
+        );
+        assert_eq!(
+            texts(&lines),
+            [
+                "Dr. Lee went home.",
+                "When the rain had stopped at last,",
+                "we went on to the old lab!"
+            ]
+        );
+        let line = &lines["segments"][1];
+        assert_eq!(
+            (&line["start"], &line["end"], &line["duration"]),
+            (&json!(4.0), &json!(11.0), &json!(7.0))
+        );
+        assert_eq!((&line["word_count"], &line["char_count"]), (&json!(7), &json!(34)));
+        assert_eq!(line["words"][6], json!({"text": "last,", "start": 10.0, "end": 11.0}));
+        assert_eq!(
+            output["statistics"],
+            json!({
+                "pysbd_sentences": 2, "final_segments": 3, "expansion_ratio": 1.5,
+                "character_limit": {"max_allowed": 42, "compliance_rate": 1.0, "over_limit_count": 0},
+                "has_timestamps": true,
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn text_and_words_of_a_file_are_found_by_paths() {
+        let qwen = json!({"text": TEXT, "time_stamps": words()});
+        let fixture = Fixture::of(
+            NODE,
+            |fixture| json!({"subtitle_file": fixture.file("a.json", qwen.to_string())}),
+        );
+        let (lines, ..) = segmented(&fixture).await.unwrap();
+        assert_eq!(lines["segments"][2]["end"], 18.0);
+        let word = |word: &str, start: f64| json!({"word": word, "start": start, "end": start + 1.0});
+        let whisper = json!({"segments": [
+            {"text": " One two.", "words": [word(" One", 0.0), word(" two.", 1.0)]},
+            {"text": " Three.", "words": [word(" Three.", 2.0)]},
+        ]});
+        let fixture = Fixture::of(NODE, |fixture| {
+            json!({
+                "subtitle_file": fixture.file("b.json", whisper.to_string()),
+                "text_json_path": "join('', segments[].text)",
+                "words_json_path": "time_stamps, segments[].words[]",
+            })
+        });
+        let (lines, ..) = segmented(&fixture).await.unwrap();
+        assert_eq!(texts(&lines), ["One two.", "Three."]);
+        assert_eq!(lines["segments"][1]["start"], 2.0);
+    }
+
+    #[tokio::test]
+    async fn without_words_nothing_is_lost_and_there_are_no_times() {
+        let chinese = "字".repeat(100);
+        let fixture = Fixture::of(
+            NODE,
+            |_| json!({"subtitle_text": chinese, "max_chars": 40, "language": "zh"}),
+        );
+        let (lines, _, output) = segmented(&fixture).await.unwrap();
+        assert_eq!(texts(&lines).concat(), chinese);
+        assert_eq!(lines["total_segments"], 3);
+        assert_eq!(lines["segments"][0]["start"], Value::Null);
+        assert_eq!(output["statistics"]["has_timestamps"], false);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_says_why() {
+        for (input, why) in [
+            (
+                json!({"subtitle_text": "a", "words": [{"text": "a"}]}),
+                "word 1 has no times",
+            ),
+            (
+                json!({"subtitle_text": "a b c", "words": [{"text": "x", "start": 0, "end": 1}]}),
+                "too little in common",
+            ),
+            (
+                json!({"subtitle_text": "a", "words": [{"start": 0, "end": 1}]}),
+                "word 1 has no text",
+            ),
+        ] {
+            let error = segmented(&Fixture::of(NODE, |_| input)).await.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        for (path, why) in [
+            ("text[", "text_json_path"),
+            ("missing", "its missing is no text"),
+            ("empty", "is empty"),
+        ] {
+            let fixture = Fixture::of(
+                NODE,
+                |fixture| json!({"subtitle_file": fixture.file("a.json", r#"{"text":"a","empty":" "}"#), "text_json_path": path}),
+            );
+            let error = segmented(&fixture).await.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_visible_character_is_lost(
+            segments in any_transcript(),
+            text in "([a-zA-Z]{1,8}[,;.!?]?[ \n]{1,2}|[好吗你去]{1,9}[。，]?){1,30}",
+            max_chars in 1_usize..50,
+        ) {
+            let plain = Segmented::of(&text, &[], "en", max_chars).unwrap();
+            let said: String = plain.lines.iter().map(|line| visible(&line.text)).collect();
+            prop_assert_eq!(said, visible(&text));
+            prop_assert!(plain.lines.iter().all(|line| line.text.chars().count() <= max_chars));
+            let words: Vec<_> = segments.iter().flat_map(|segment| segment.timed_words()).collect();
+            let spoken: String = words.iter().map(|word| word.word.as_str()).collect();
+            prop_assume!(!spoken.trim().is_empty());
+            let timed = Segmented::of(&spoken, &words, "en", max_chars).unwrap();
+            let said: String = timed.lines.iter().map(|line| visible(&line.text)).collect();
+            prop_assert_eq!(said, visible(&spoken));
+            let times: Vec<_> = timed.lines.iter().filter_map(|line| line.times).collect();
+            prop_assert!(times.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        }
+    }
+}
