@@ -6,9 +6,12 @@ mod beneath;
 mod tests;
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Component, Path, PathBuf},
 };
+
+use onceover_common::TaskId;
 
 pub use beneath::{Opened, remove_folder};
 
@@ -85,6 +88,27 @@ impl Roots {
         &self.real[1..]
     }
 
+    /// What a path of a request stands for under a task: a plain relative one for a file below the task's folder, one that
+    /// begins with `share/` for one below the share. Everything else stays, and is judged as it is.
+    pub fn under_task<'a>(&self, task: &TaskId, text: &'a str) -> Cow<'a, str> {
+        let is_plain = !text.is_empty()
+            && !text.starts_with(['-', '~', '$'])
+            && !text.contains(['\\', ':', '\0'])
+            && Path::new(text)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)));
+        if !is_plain {
+            return text.into();
+        }
+        let folder = match (text.strip_prefix("share/workflows/"), text.starts_with("share/")) {
+            (Some(rest), _) => self.share().join(rest),
+            // Nothing else is in the share.
+            (None, true) => return text.into(),
+            (None, false) => self.share().join(task.as_str()).join(text),
+        };
+        folder.display().to_string().into()
+    }
+
     /// Whether a path of a request may be an input, judged by its text alone. The error is for people.
     pub fn lexically_allowed(&self, text: &str) -> Result<(), String> {
         if text.is_empty() {
@@ -102,7 +126,7 @@ impl Roots {
         let path = Path::new(text);
         if !path.is_absolute() {
             return Err(format!(
-                "'{text}' is a relative path; give an absolute one below {}",
+                "'{text}' is neither a plain name below the task's folder nor an absolute path; give one of these, absolute ones below {}",
                 self.in_words()
             ));
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";
 const SUBTITLES: &str = "wservice.generate_subtitle_files";
+const SPEAKERS: &str = "pyannote_audio.get_speaker_segments";
 const SECRET: &str = "TOP-SECRET-WORDS";
 
 fn transcript(words: &str) -> String {
@@ -180,10 +181,10 @@ async fn req25_no_path_leads_out_of_the_roots() {
         "..",
         "~",
         "~/secret.json",
-        "secret.json",
         "./secret.json",
         "../outside/secret.json",
-        "media/fine.json",
+        "share/secret.json",
+        "share/workflows/../outside/secret.json",
         "-i",
         "--",
         "$HOME/x",
@@ -289,6 +290,10 @@ async fn req25_no_path_leads_out_of_the_roots() {
     .chain([
         format!("{root}/{}", "x/".repeat(3000)),
         format!("{root}/{}", "y".repeat(300)),
+        // Below the task's folder, which has no such files.
+        "secret.json".into(),
+        "media/fine.json".into(),
+        "share/workflows/texts/secret.json".into(),
     ])
     .collect();
     for (index, path) in opened.iter().enumerate() {
@@ -299,6 +304,23 @@ async fn req25_no_path_leads_out_of_the_roots() {
     }
     assert!(texts.len() + opened.len() >= 60, "{} paths", texts.len() + opened.len());
     assert!(!holds_secret(&daemon.data));
+    // A relative path is one below the task's folder.
+    let share = daemon.data.join("share/workflows");
+    fs::create_dir_all(share.join("near/notes")).unwrap();
+    fs::write(share.join("near/notes/talk.json"), transcript("near")).unwrap();
+    for (task, path) in [
+        ("near", "notes/talk.json"),
+        ("far", "share/workflows/near/notes/talk.json"),
+    ] {
+        let stage = daemon.done(task, SUBTITLES, json!({"segments_file": path})).await;
+        assert!(stage.output.get().contains("talk.srt"), "{path}");
+    }
+    symlink(&secret, share.join("near/secret.json")).unwrap();
+    daemon
+        .submit("near", SPEAKERS, json!({"diarization_file": "secret.json"}))
+        .await;
+    let stage = daemon.until_ended("near", SPEAKERS).await;
+    assert_eq!(stage.status, StageState::Failed);
     // What a link inside leads to may be read.
     link("inside.json", "fine.json");
     daemon

@@ -45,7 +45,7 @@ impl Engine {
         };
         let node = self.catalog.get(&request.task_name);
         match node {
-            Some(node) => errors.extend(self.check_input(node, &request.input_data)),
+            Some(node) => errors.extend(self.check_input(node, task.as_ref(), &request.input_data)),
             None => {
                 let same_service: Vec<_> = self
                     .catalog
@@ -87,7 +87,8 @@ impl Engine {
         }
     }
 
-    fn check_input(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<FieldError> {
+    /// `task`: None when its id is refused.
+    fn check_input(&self, node: &NodeSpec, task: Option<&TaskId>, input: &Map<String, Value>) -> Vec<FieldError> {
         // A reference to an earlier stage's output is resolved, and its value checked, when the run starts.
         let refers = |name: &str| input.get(name).is_some_and(is_placeholder);
         let mut errors = node.check_input(input);
@@ -106,7 +107,8 @@ impl Engine {
             let judged = if is_url(path) {
                 self.downloads.check(path).map(drop)
             } else {
-                self.roots.lexically_allowed(path)
+                let path = task.map_or(path.into(), |task| self.roots.under_task(task, path));
+                self.roots.lexically_allowed(&path)
             };
             if let Err(message) = judged {
                 let field = format!("input_data.{name}");

@@ -8,7 +8,10 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
-use onceover_common::{NodeName, RunId, TaskId, catalog::NodeSpec};
+use onceover_common::{
+    NodeName, RunId, TaskId,
+    catalog::{NodeSpec, ValueKind},
+};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,22 @@ pub struct RunContext {
     pub cancel: CancellationToken,
     /// Value of `ONCEOVER_RUN` in the environment of every child, by which left-over processes are found.
     pub mark: String,
+}
+
+impl RunContext {
+    /// Puts the absolute path in the place of each path of the input that is relative to the task's folder.
+    pub fn place_paths(&mut self) {
+        let paths = self
+            .node
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.kind == ValueKind::Path);
+        for parameter in paths {
+            if let Some(Value::String(text)) = self.input.get_mut(&parameter.name) {
+                *text = self.roots.under_task(&self.task_id, text).into_owned();
+            }
+        }
+    }
 }
 
 /// Inputs whose paths were given to programs, to be looked at again once those have ended.

@@ -438,6 +438,7 @@ impl Inner {
                 "{} under task {}, run {} attempt {}",
                 fence.node, fence.task, fence.run, fence.attempt
             ));
+            context.place_paths();
             let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
             let output = match &context.node.runner {
                 RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,

@@ -26,6 +26,45 @@ fn disk() -> Disk {
 }
 
 #[test]
+fn a_relative_path_is_below_the_folder_of_its_task_and_nowhere_else() {
+    let disk = disk();
+    let task = TaskId::parse("t1").unwrap();
+    let share = disk.roots.share().display().to_string();
+    for (text, below) in [
+        ("a.json", "t1/a.json"),
+        ("nodes/x.y/data/a b.json", "t1/nodes/x.y/data/a b.json"),
+        ("share/workflows/t2/a.json", "t2/a.json"),
+    ] {
+        let path = disk.roots.under_task(&task, text);
+        assert_eq!(path, format!("{share}/{below}"));
+        assert_eq!(disk.roots.lexically_allowed(&path), Ok(()), "{text}");
+    }
+    for text in [
+        "",
+        ".",
+        "..",
+        "./a",
+        "../t2/a",
+        "a/../../t2/a",
+        "share/workflows/../x",
+        "share/x",
+        "~/a",
+        "-i",
+        "--",
+        "$HOME/a",
+        "file:a",
+        "C:\\a",
+        "\\\\host\\a",
+        "a\0",
+        "/etc/passwd",
+        "s3://bucket/a",
+        "https://example.org/a",
+    ] {
+        assert_eq!(disk.roots.under_task(&task, text), text);
+    }
+}
+
+#[test]
 fn o4_paths_that_leave_the_roots_are_refused_as_text() {
     let disk = disk();
     for bad in [
