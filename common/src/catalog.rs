@@ -69,6 +69,9 @@ pub struct Needs {
     /// Models, by the parameters that name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelNeed>,
+    /// Keys of services that only some requests need; to be declared in `environment` of the node, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyNeed>,
     /// The parameter that asks for a GPU when its value begins with `cuda` or `gpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
@@ -89,6 +92,23 @@ pub struct ModelNeed {
     pub parameter: String,
     #[serde(default)]
     pub hub: Hub,
+    /// What stands before the value in the model's name: `Qwen/Qwen3-ASR-` before `0.6B`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Needed only while this boolean parameter is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Not needed while this boolean parameter is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<String>,
+}
+
+/// A variable of the daemon's environment that is needed while a boolean parameter is true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyNeed {
+    pub variable: String,
+    pub when: String,
 }
 
 /// Where a model is kept that is named, not given as a path.
@@ -290,10 +310,18 @@ impl NodeSpec {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let named = self.one_of.iter().flatten();
-        let named = named.chain(self.needs.models.iter().map(|model| &model.parameter));
+        let models = self.needs.models.iter();
+        let named = named
+            .chain(models.flat_map(|model| [&model.parameter].into_iter().chain(&model.when).chain(&model.unless)));
+        let named = named.chain(self.needs.keys.iter().map(|key| &key.when));
         for name in named.chain(&self.needs.gpu) {
             if self.parameter(name).is_none() {
                 faults.push(format!("there is no parameter '{name}'"));
+            }
+        }
+        for key in &self.needs.keys {
+            if !self.environment.contains(&key.variable) {
+                faults.push(format!("'{}' must stand in environment, too", key.variable));
             }
         }
         for parameter in &self.parameters {

@@ -123,11 +123,19 @@ impl Readiness {
                 ),
             });
         }
+        let is_true = |name: &str| value(name) == Some(&Value::Bool(true));
+        for key in &node.needs.keys {
+            if is_true(&key.when) && is_unset(&key.variable) {
+                missing.push(missing_variable(&key.variable));
+            }
+        }
         for model in &node.needs.models {
-            if let Some(Value::String(name)) = value(&model.parameter)
-                && !model_is_here(model.hub, name)
-            {
-                missing.push(self.missing_model(node, model, name));
+            let wanted = model.when.as_deref().is_none_or(is_true) && !model.unless.as_deref().is_some_and(is_true);
+            if wanted && let Some(Value::String(name)) = value(&model.parameter) {
+                let name = format!("{}{name}", model.prefix);
+                if !model_is_here(model.hub, &name) {
+                    missing.push(self.missing_model(node, model, &name));
+                }
             }
         }
         missing
@@ -163,11 +171,8 @@ impl Readiness {
                     how: process::how_to_install(name),
                 }),
         );
-        let unset = |name: &&String| env::var_os(name).is_none_or(|value| value.is_empty());
-        missing.extend(node.needs.environment.iter().filter(unset).map(|name| Missing {
-            what: format!("the environment variable {name}"),
-            how: format!("set {name} in the environment of onceoverd and start it again"),
-        }));
+        let unset = node.needs.environment.iter().filter(|name| is_unset(name));
+        missing.extend(unset.map(|name| missing_variable(name)));
         if let Some(mut seen) = seen {
             *seen = missing.is_empty().then(Instant::now);
         }
@@ -177,20 +182,32 @@ impl Readiness {
     fn missing_model(&self, node: &NodeSpec, model: &ModelNeed, name: &str) -> Missing {
         let parameter = &model.parameter;
         let what = format!("the model {name} ({parameter})");
-        let here = format!("give {parameter} the path of one that is on this machine");
         match model.hub {
             Hub::Path => Missing {
                 what,
-                how: format!("put it there, or {here}"),
+                how: format!("put it there, or give {parameter} the path of one that is on this machine"),
             },
             Hub::HuggingFace | Hub::ModelScope => {
                 let fetch = self.environments.command(&format!("nodes fetch {} {name}", node.name));
                 Missing {
                     what,
-                    how: format!("{fetch}  (downloads it), or {here}"),
+                    how: format!(
+                        "{fetch}  (downloads it), or give {parameter} one below the models folder (ONCEOVER_MODELS)"
+                    ),
                 }
             }
         }
+    }
+}
+
+fn is_unset(variable: &str) -> bool {
+    env::var_os(variable).is_none_or(|value| value.is_empty())
+}
+
+fn missing_variable(name: &str) -> Missing {
+    Missing {
+        what: format!("the environment variable {name}"),
+        how: format!("set {name} in the environment of onceoverd and start it again"),
     }
 }
 
@@ -239,9 +256,14 @@ fn model_is_here(hub: Hub, name: &str) -> bool {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
+    let cache = || set("XDG_CACHE_HOME").or_else(|| home(".cache"));
+    // As the programs look for it (onceover_node.py).
+    let models = set("ONCEOVER_MODELS").or_else(|| Some(cache()?.join("onceover/models")));
+    if models.is_some_and(|folder| folder.join(name).exists()) {
+        return true;
+    }
     match hub {
         Hub::HuggingFace => {
-            let cache = || set("XDG_CACHE_HOME").or_else(|| home(".cache"));
             let root = set("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
             let snapshots = root.map(|root| root.join(format!("hub/models--{owner}--{model}/snapshots")));
             snapshots.is_some_and(|folder| holds_something(&folder))
@@ -250,8 +272,14 @@ fn model_is_here(hub: Hub, name: &str) -> bool {
             let root = set("MODELSCOPE_CACHE").or_else(|| home(".cache/modelscope/hub"));
             // Its client writes a dot in a name like this.
             let below = [owner, &model.replace('.', "___")].join("/");
+            let newer = format!("models/{owner}--{model}/snapshots");
             root.is_some_and(|root| {
-                holds_something(&root.join(&below)) || holds_something(&root.join("models").join(&below))
+                // Its newer client keeps models beside `hub`.
+                let beside = root.parent().map(|above| above.join(&newer));
+                [root.join(&below), root.join("models").join(&below), root.join(&newer)]
+                    .iter()
+                    .chain(&beside)
+                    .any(|folder| holds_something(folder))
             })
         }
         Hub::Path => unreachable!("judged above"),
@@ -327,6 +355,27 @@ mod tests {
             assert_eq!(missing(&node(hub), json!({"model_name": "/no/such/model"})).len(), 1);
         }
         assert_eq!(missing(&node("path"), json!({})).len(), 1);
+    }
+
+    #[test]
+    fn a_key_and_a_model_can_be_needed_by_some_requests_alone() {
+        let node = "name = 'demo.node'\nrunner = { command = ['sh'] }\n\
+             needs = { keys = [{ variable = 'ONCEOVER_NO_SUCH_KEY', when = 'paid' }], \
+                       models = [{ parameter = 'size', prefix = 'nobody/has-', unless = 'paid' }, \
+                                 { parameter = 'more', when = 'words' }] }\n\
+             [[parameters]]\nname = 'size'\ntype = 'string'\ndefault = 'this'\n\
+             [[parameters]]\nname = 'more'\ntype = 'string'\ndefault = 'nobody/nor-this'\n\
+             [[parameters]]\nname = 'words'\ntype = 'boolean'\ndefault = true\n\
+             [[parameters]]\nname = 'paid'\ntype = 'boolean'\ndefault = false\n";
+        let whats =
+            |input: Value| -> Vec<String> { missing(node, input).into_iter().map(|missing| missing.what).collect() };
+        let (size, more) = ("the model nobody/has-this (size)", "the model nobody/nor-this (more)");
+        assert_eq!(whats(json!({})), [size, more]);
+        assert_eq!(whats(json!({"words": false})), [size]);
+        assert_eq!(
+            whats(json!({"paid": true, "words": false})),
+            ["the environment variable ONCEOVER_NO_SUCH_KEY"]
+        );
     }
 
     #[test]

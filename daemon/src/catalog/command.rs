@@ -176,7 +176,9 @@ pub fn fetch(config: &Config, name: &str, model: Option<&str>) -> anyhow::Result
         let default = node
             .parameter(&need.parameter)
             .and_then(|parameter| parameter.default.as_ref());
-        let Some(wanted) = model.or_else(|| default?.as_str()).filter(|name| name.contains('/')) else {
+        let default = default.and_then(|name| Some(format!("{}{}", need.prefix, name.as_str()?)));
+        let wanted = model.map(str::to_owned).or(default);
+        let Some(wanted) = wanted.filter(|name| name.contains('/')) else {
             continue;
         };
         println!("fetching {wanted}");
@@ -185,7 +187,7 @@ pub fn fetch(config: &Config, name: &str, model: Option<&str>) -> anyhow::Result
                 "-c",
                 "import importlib, sys; print(importlib.import_module(sys.argv[1]).snapshot_download(sys.argv[2]))",
             ])
-            .args([library, wanted])
+            .args([library, &wanted])
             .env_remove("PYTHONPATH")
             .env("PYTHONNOUSERSITE", "1")
             .status()

@@ -136,13 +136,17 @@ fn inside_braces(text: &str) -> Option<&str> {
     Some(inside.trim())
 }
 
-/// A field by name, or by a dotted path into nested objects.
+/// A field by name, or by a dotted path into nested objects and, by position from 0, arrays.
 fn field<'a>(object: &'a Object, path: &str) -> Option<&'a Value> {
     if let Some(value) = object.get(path) {
         return Some(value);
     }
     let (first, rest) = path.split_once('.')?;
-    field(object.get(first)?.as_object()?, rest)
+    match object.get(first)? {
+        Value::Object(inner) => field(inner, rest),
+        Value::Array(items) => items.get(rest.parse::<usize>().ok()?),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_may_name_a_nested_field() {
+    fn a_fallback_may_name_a_nested_field_or_an_element() {
         let nested = r#"
             [[parameters]]
             name = "file"
@@ -226,6 +230,14 @@ mod tests {
             fallbacks = [{ node = "a.first", field = "nested.file" }]
         "#;
         assert_eq!(resolve(nested, json!({})), Ok(json!({"file": "/deep"})));
+        let element = |position: usize| {
+            format!(
+                "[[parameters]]\nname = 'n'\ntype = 'integer'\n\
+                 fallbacks = [{{ node = 'a.first', field = 'list.{position}' }}]"
+            )
+        };
+        assert_eq!(resolve(&element(1), json!({})), Ok(json!({"n": 2})));
+        assert_eq!(resolve(&element(2), json!({})), Ok(json!({})));
     }
 
     #[test]
