@@ -14,6 +14,7 @@ While a program runs, whatever libraries print goes to the run's log: only this 
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -230,9 +231,22 @@ def library(module, service):
     try:
         return importlib.import_module(module)
     except ImportError as why:
-        raise Failure(
-            f"the Python library {module} cannot be loaded ({why}); install it with: onceoverd nodes install {service}"
-        ) from why
+        raise _no_library(module, service, why) from why
+
+
+def library_folder(module, service):
+    """The folder of a library, found without loading it."""
+    spec = importlib.util.find_spec(module)
+    # A folder without code is no library.
+    if spec is None or spec.origin is None:
+        raise _no_library(module, service, "it is not installed")
+    return os.path.dirname(spec.origin)
+
+
+def _no_library(module, service, why):
+    return Failure(
+        f"the Python library {module} cannot be loaded ({why}); install it with: onceoverd nodes install {service}"
+    )
 
 
 def device(wanted, cuda_is_there):
@@ -273,7 +287,9 @@ def local_model(name):
     path = (root / name).resolve()
     if root == path or root not in path.parents:
         if os.path.isabs(name) or ".." in pathlib.PurePath(name).parts:
-            raise Failure(f"the model '{name}' is not below the models folder {root}; ONCEOVER_MODELS names another one")
+            raise Failure(
+                f"the model '{name}' is not below the models folder {root}; ONCEOVER_MODELS names another one"
+            )
         return None
     return path if path.exists() else None
 
@@ -331,14 +347,53 @@ def offline_without_hub(run, hub=None, seconds=3.0):
     return False
 
 
-def no_model(name, how):
-    """The failure of a model that is neither here nor to be had."""
-    return Failure(f"the model '{name}' is not on this machine and cannot be fetched: {how}")
+def fetched(load, *names):
+    """What `load` gives, which may fetch models from the Hugging Face hub; a failure that says how to get them."""
+    try:
+        return load()
+    except Exception as error:
+        kinds = {kind.__name__ for why in _causes(error) for kind in type(why).__mro__}
+        models = "the model " + " or ".join(f"'{name}'" for name in names)
+        if "GatedRepoError" in kinds:
+            raise Failure(
+                f"{models} is given only to accounts that accepted its conditions: accept them at {HUB}/{names[0]}, make "
+                f"a token at {HUB}/settings/tokens, set HF_TOKEN in the daemon's environment and restart it"
+            ) from error
+        if "RepositoryNotFoundError" in kinds:
+            raise Failure(f"the hub has no {models}, or HF_TOKEN may not see it") from error
+        if kinds & HUB_ERRORS or any("offline mode" in str(why).lower() for why in _causes(error)):
+            raise Failure(f"{models} is not on this machine and cannot be fetched: {fetch_in_words(*names)}") from error
+        raise
 
 
-def fetch_in_words(name):
-    """How a model of the Hugging Face hub is put on a machine without a network."""
-    return (
-        "connect the machine, or, where there is a network, fetch it with `hf download "
-        f"{name} --local-dir {name.split('/')[-1]}`, put the folder into {models_folder()}, and send its name"
-    )
+def hub_folder(run, name, service, owners=None):
+    """The folder of a model: below the models folder, or of the Hugging Face hub, fetched if it is not on this
+    machine. To be called before libraries that ask the hub are imported."""
+    found = model(name, owners)
+    if found != name:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return found
+    offline_without_hub(run)
+    run.progress(0, f"looking for {name}")
+    hub = library("huggingface_hub", service)
+    return fetched(lambda: hub.snapshot_download(name), name)
+
+
+# Classes of huggingface_hub and of what it calls, for a file that is neither here nor to be had.
+HUB_ERRORS = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError", "ConnectionError", "TransportError"}
+
+
+def _causes(error):
+    """The exception and those it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def fetch_in_words(*names):
+    """How models of the Hugging Face hub are put on a machine."""
+    command = os.path.join(os.path.dirname(sys.executable), "hf")
+    words = "where there is a network, run: " + "; ".join(f"{command} download {name}" for name in names)
+    if len(names) > 1:
+        return f"{words}; on another machine, then bring its folder of models (HF_HOME) here"
+    return f"{words}; on another machine add --local-dir FOLDER, bring FOLDER into {models_folder()} here, and send its name"

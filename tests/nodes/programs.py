@@ -1,5 +1,6 @@
 """Runs programs of nodes as the daemon does: a request in, lines out. What the tests here share."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import tomllib
 import unittest
+import wave
 
 NODES = pathlib.Path(__file__).resolve().parents[2] / "assets" / "nodes"
 # No byte code in the folder that the daemon embeds.
@@ -38,7 +40,17 @@ class Ended:
 def environment(**changes):
     """The environment of a program: no network needed, no byte code written."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "ONCEOVER_"))}
-    return {**clean, "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1", **changes}
+    clean.update(PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(NODES), HF_HUB_OFFLINE="1")
+    return {**clean, **changes}
+
+
+def load(node):
+    """The program of a shipped node as a module. It loads no library before it has work."""
+    service, method = node.split(".")
+    spec = importlib.util.spec_from_file_location(node.replace(".", "_"), NODES / service / f"{method}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def defaults(node):
@@ -83,12 +95,21 @@ class NodeTest(unittest.TestCase):
     def shipped(self, node, input_data=None, **more):
         """Runs the program of a shipped node with its defaults, as the daemon does."""
         service, method = node.split(".")
-        program = [NODES / service / f"{method}.py"]
+        # -S: without the libraries, wherever they may be installed.
+        program = ["-S", NODES / service / f"{method}.py"]
         return ask(program, node, self.dir / "run", {**defaults(node), **(input_data or {})}, **more)
+
+    def sound(self, seconds=1.0, rate=16000):
+        """The path of a plain WAV file."""
+        path = self.dir / "sound.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes(b"\1\0" * int(seconds * rate))
+        return str(path)
 
     def snippet(self, body, input_data=None, **variables):
         """Runs a program whose work is `body`."""
-        text = f"import sys\nsys.path.append({str(NODES)!r})\nimport onceover_node as node\ndef work(run):\n"
+        text = "import sys\nimport onceover_node as node\ndef work(run):\n"
         text += "".join(f"    {line}\n" for line in body.strip().splitlines()) + "node.main(work)\n"
         path = self.dir / "program.py"
         path.write_text(text, encoding="utf-8")

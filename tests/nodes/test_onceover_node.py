@@ -8,7 +8,6 @@ import sys
 import unittest
 import unittest.mock
 
-import programs
 from programs import NodeTest, environment
 
 import onceover_node
@@ -48,8 +47,11 @@ return {"n": 1}
         for text in ("", "[1]", '{"protocol": 2}'):
             program = "import onceover_node; onceover_node.main(dict)"
             done = subprocess.run(
-                [sys.executable, "-c", program], input=text, capture_output=True, text=True,
-                env=environment(PYTHONPATH=str(programs.NODES)),
+                [sys.executable, "-c", program],
+                input=text,
+                capture_output=True,
+                text=True,
+                env=environment(),
             )
             self.assertEqual((done.returncode, json.loads(done.stdout)["type"]), (1, "error"))
 
@@ -61,17 +63,25 @@ return {"n": 1}
         self.assertIn("***", ended.error)
 
     def test_threads_a_library_left_do_not_keep_the_program(self):
-        ended = self.snippet("import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()\nreturn {}")
+        ended = self.snippet(
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()\nreturn {}"
+        )
         self.assertEqual((ended.code, ended.output), (0, {}))
 
 
 class Ends(NodeTest):
     def stop(self, body):
         """SIGTERM as soon as the work has begun; the exit code and what was printed then."""
-        program = f"import hashlib, sys, time\nimport onceover_node as node\ndef work(run):\n    {body}\nnode.main(work)\n"
+        program = (
+            f"import hashlib, sys, time\nimport onceover_node as node\ndef work(run):\n    {body}\nnode.main(work)\n"
+        )
         process = subprocess.Popen(
-            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=environment(PYTHONPATH=str(programs.NODES)),
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
         process.stdin.write(json.dumps({"protocol": 1, "output_dir": str(self.dir)}))
         process.stdin.close()

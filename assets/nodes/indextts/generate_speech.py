@@ -1,0 +1,129 @@
+"""indextts.generate_speech: text to speech in the voice of a sample, with IndexTTS2."""
+
+import os
+import time
+import wave
+
+import onceover_node
+import onceover_sound
+
+SERVICE = "indextts"
+RATE = 22050
+OWNERS = ("IndexTeam",)
+# Models the library fetches beside its own.
+COMPANIONS = ("facebook/w2v-bert-2.0", "amphion/MaskGCT", "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x")
+
+
+def generate(run):
+    text = run.require("text").strip()
+    if not text:
+        raise onceover_node.Failure("input_data.text is blank: there is nothing to say")
+    target = run.path("audio", file_name(run.input.get("output_path")))
+    run.file("spk_audio_prompt")
+    if "emo_audio_prompt" in run.input:
+        run.file("emo_audio_prompt")
+    vector = emotions(run.input.get("emotion_vector"))
+    name = run.require("model_name")
+    run.progress(0, "loading the library")
+    folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
+    torch = onceover_node.library("torch", SERVICE)
+    library = onceover_node.library("indextts", SERVICE)
+    device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
+    run.progress(5, f"loading {name}")
+    engine = load(library, folder, device, run.input.get("use_fp16", False))
+    begun = time.monotonic()
+    with onceover_sound.decoded(run, "spk_audio_prompt", RATE) as (voice, _):
+        # The library takes a voice, a vector or a text to guide it; without any, the voice of the speaker.
+        more = {"emo_vector": vector}
+        if "emotion_text" in run.input or run.input.get("use_emo_text"):
+            more = {"use_emo_text": True, "emo_text": run.input.get("emotion_text")}
+        if "emo_audio_prompt" not in run.input:
+            samples = speak(run, engine, text, voice, more)
+        else:
+            with onceover_sound.decoded(run, "emo_audio_prompt", RATE) as (emotion, _):
+                samples = speak(run, engine, text, voice, {**more, "emo_audio_prompt": emotion})
+    if samples is None or samples.numel() == 0:
+        raise onceover_node.Failure("the engine gave no sound for this text; the log tells more")
+    write(target, samples)
+    return {
+        "audio_path": str(target),
+        "status": "success",
+        "duration": round(samples.numel() / RATE, 3),
+        "text_length": len(text),
+        "model_name": name,
+        "device": device,
+        "sample_rate": RATE,
+        "processing_time": round(time.monotonic() - begun, 3),
+    }
+
+
+def file_name(given):
+    """Name of the file to write: the last part of a path a client may give. It lies in the run's folder, always."""
+    name = os.path.basename((given or "speech.wav").strip())
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() != ".wav" or not stem:
+        raise onceover_node.Failure(f"input_data.output_path is '{given}'; the name of the file must end in .wav")
+    return name
+
+
+def emotions(vector):
+    """Eight strengths: happy, angry, sad, afraid, disgusted, melancholic, surprised, calm."""
+    if vector is None:
+        return None
+    numbers = isinstance(vector, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in vector)
+    if not numbers or len(vector) != 8 or min(vector) < 0:
+        raise onceover_node.Failure(
+            "input_data.emotion_vector must be eight numbers from 0 up: happy, angry, sad, afraid, disgusted, "
+            "melancholic, surprised, calm"
+        )
+    return [float(v) for v in vector]
+
+
+def load(library, folder, device, half):
+    place = "cuda:0" if device == "cuda" else "cpu"
+    return onceover_node.fetched(
+        lambda: library.IndexTTS2(model_dir=folder, device=place, use_fp16=half and device == "cuda"), *COMPANIONS
+    )
+
+
+def speak(run, engine, text, voice, more):
+    """The samples of the whole text, as a row from -1 to 1; None without any."""
+    limit = run.input.get("max_text_tokens_per_segment", 120)
+    count = len(engine.tokenizer.split_segments(engine.tokenizer.tokenize(text), limit))
+    run.progress(15, "speaking")
+    pieces = []
+    # A piece of sound and a piece of silence for each segment of the text.
+    for piece in engine.infer(
+        spk_audio_prompt=voice,
+        text=text,
+        output_path=None,
+        emo_alpha=run.input.get("emotion_alpha", 1.0),
+        use_random=run.input.get("use_random", False),
+        verbose=run.input.get("verbose", False),
+        max_text_tokens_per_segment=limit,
+        stream_return=True,
+        **more,
+    ):
+        pieces.append(piece.reshape(-1).float().cpu())
+        done = (len(pieces) + 1) // 2
+        run.progress(15 + 83 * min(done / max(count, 1), 1.0), f"{done} of {count} segments")
+    if not pieces:
+        return None
+    # Silence belongs between segments, not after the last.
+    pieces = pieces[:-1] if len(pieces) % 2 == 0 else pieces
+    return onceover_node.library("torch", SERVICE).cat(pieces)
+
+
+def write(target, samples):
+    """Writes 16-bit mono WAV, whole or not at all."""
+    unfinished = target.with_name(f".{target.name}")
+    with wave.open(str(unfinished), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((samples.clamp(-1, 1) * 32767).short().numpy().astype("<i2").tobytes())
+    os.replace(unfinished, target)
+
+
+if __name__ == "__main__":
+    onceover_node.main(generate)
