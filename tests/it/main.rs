@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod callbacks;
 mod catalog;
+mod chains;
 mod dashboard;
 mod downloads;
 mod drain;

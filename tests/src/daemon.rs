@@ -542,3 +542,28 @@ pub fn task_id(text: &str) -> TaskId {
 pub fn node_name(text: &str) -> NodeName {
     NodeName::parse(text).expect("a node name")
 }
+
+/// A shipped node (TOML of the configuration) whose runner is this command: for a node whose models are not there, in the
+/// shape that its own file documents.
+pub fn fixture_node(name: &str, command: &[&str]) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../assets/nodes/{name}.toml"));
+    let shipped = fs::read_to_string(file).expect("the node is shipped");
+    let mut node = String::from("[[nodes]]\n");
+    let mut needs = false;
+    for line in shipped.lines() {
+        needs = !line.starts_with("[[") && (needs || line.starts_with("[needs]"));
+        if needs {
+            continue;
+        }
+        if let Some(table) = line.strip_prefix("[[") {
+            node.push_str(&format!("[[nodes.{table}"));
+        } else if line.starts_with("runner = ") {
+            // An array of texts is the same in TOML and JSON.
+            node.push_str(&format!("runner = {{ command = {} }}", Value::from(command)));
+        } else {
+            node.push_str(line);
+        }
+        node.push('\n');
+    }
+    node
+}

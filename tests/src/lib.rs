@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use daemon::{Answer, Daemon, DaemonBuilder};
+pub use daemon::{Answer, Daemon, DaemonBuilder, fixture_node};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
 pub use tally::Tally;
