@@ -1,9 +1,9 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench soak deps build install lint clean
+.PHONY: help demo test test-nodes bench soak deps build install lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
 	cargo build --locked --workspace
@@ -17,6 +17,10 @@ test: deps ## Build everything, run all tests, hold the API against its descript
 		cargo test --locked --workspace; \
 	fi
 	@tests/openapi/check.sh
+
+test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
+	cargo build --locked --workspace
+	@assets/test-nodes.sh
 
 bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
 	@assets/install-deps.sh bench

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs the nodes whose libraries come from PyPI for real. The environments, which onceoverd itself installs, are kept in
+# target/environments and made once.
+set -eu
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+export ONCEOVER_ENVIRONMENTS="$target/environments"
+for service in faster_whisper; do
+	"$target/debug/onceoverd" nodes install "$service"
+done
+
+if cargo nextest --version >/dev/null 2>&1; then
+	exec cargo nextest run --locked --profile nodes -p onceover-tests --test real_nodes --run-ignored only
+fi
+exec cargo test --locked -p onceover-tests --test real_nodes -- --ignored --test-threads 1

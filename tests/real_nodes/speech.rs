@@ -1,0 +1,215 @@
+//! Speech to text with faster-whisper, on a model of random weights: what is loaded and how it decodes is real, the words
+//! are noise.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use onceover_common::{Event, EventKind, StageState};
+use onceover_tests::{events::Sse, eventually, media, until_equal};
+use serde_json::{Value, json};
+
+use super::{daemon, interpreter, output};
+
+const AUDIO: &str = "ffmpeg.extract_audio";
+const TRANSCRIBE: &str = "faster_whisper.transcribe_audio";
+const SUBTITLES: &str = "wservice.generate_subtitle_files";
+
+/// A folder of models with the one of random weights, `noise`.
+fn models() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("nodes/make_whisper.py");
+    let made = Command::new(interpreter("faster_whisper"))
+        .arg(script)
+        .arg(folder.path().join("noise"))
+        .output()
+        .expect("the interpreter starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    folder
+}
+
+/// The sample clip, made once.
+fn sample() -> PathBuf {
+    let folder = std::env::temp_dir().join("onceover-real-nodes-sample");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/sample/make-sample.sh");
+    let made = Command::new(script).arg(&folder).status().expect("the script starts");
+    assert!(made.success());
+    folder
+}
+
+/// How the model of random weights is asked: without drawing, so that the answer is always the same.
+fn asked() -> Value {
+    json!({"model_name": "noise", "temperature": [0.0]})
+}
+
+fn json_of(path: &Value) -> Value {
+    let text = fs::read(path.as_str().expect("a path")).expect("the file is there");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+#[tokio::test]
+#[ignore = "make test-nodes runs it: it needs an environment of 460 MB from PyPI"]
+async fn a_clip_is_transcribed_for_real_and_its_subtitles_are_written() {
+    let models = models();
+    let daemon = daemon(models.path()).media_root(&sample()).start().await;
+    daemon
+        .submit("clip", AUDIO, json!({"video_path": sample().join("clip.mp4")}))
+        .await;
+    let audio = output(&daemon, "clip", AUDIO).await["audio_path"].clone();
+    daemon.submit("clip", TRANSCRIBE, asked()).await;
+    let told = output(&daemon, "clip", TRANSCRIBE).await;
+
+    let file = json_of(&told["segments_file"]);
+    let metadata = &file["metadata"];
+    assert_eq!(
+        (&metadata["task_name"], &metadata["audio_file"]),
+        (&json!(TRANSCRIBE), &audio)
+    );
+    assert_eq!(
+        (&metadata["device"], &metadata["word_timestamps_enabled"]),
+        (&json!("cpu"), &json!(true))
+    );
+    let length = told["audio_duration"].as_f64().unwrap();
+    assert!((length - 12.0).abs() < 0.2, "{length}");
+    let segments = file["segments"].as_array().unwrap();
+    assert_eq!(told["segments_count"], segments.len());
+    assert_eq!(told["statistics"], file["statistics"]);
+    let mut words = 0;
+    for segment in segments {
+        let (start, end) = (segment["start"].as_f64().unwrap(), segment["end"].as_f64().unwrap());
+        assert!(0.0 <= start && start <= end && end <= length + 0.1, "{segment}");
+        for field in [
+            "id",
+            "seek",
+            "tokens",
+            "temperature",
+            "avg_logprob",
+            "compression_ratio",
+            "no_speech_prob",
+        ] {
+            assert!(!segment[field].is_null(), "{field} of {segment}");
+        }
+        let mut text = String::new();
+        for word in segment["words"].as_array().unwrap() {
+            let (from, to) = (word["start"].as_f64().unwrap(), word["end"].as_f64().unwrap());
+            assert!(
+                start - 0.1 <= from && from <= to && to <= end + 0.1,
+                "{word} of {segment}"
+            );
+            assert!((0.0..=1.0).contains(&word["probability"].as_f64().unwrap()));
+            text.push_str(word["word"].as_str().unwrap());
+            words += 1;
+        }
+        assert_eq!(text.trim(), segment["text"].as_str().unwrap().trim());
+    }
+    assert!(words > 0 && told["statistics"]["total_words"] == words);
+
+    // The subtitles come from the transcript, without being told where it is.
+    daemon.submit("clip", SUBTITLES, json!({})).await;
+    let subtitles = output(&daemon, "clip", SUBTITLES).await;
+    let srt = fs::read_to_string(subtitles["subtitle_path"].as_str().unwrap()).unwrap();
+    assert_eq!(srt.matches(" --> ").count(), segments.len(), "{srt}");
+    assert!(srt.contains(segments[0]["text"].as_str().unwrap().trim()), "{srt}");
+
+    for (node, input) in [(AUDIO, json!({})), (TRANSCRIBE, asked()), (SUBTITLES, json!({}))] {
+        let mut input = input;
+        if node == AUDIO {
+            input = json!({"video_path": sample().join("clip.mp4")});
+        }
+        let again = daemon.submit("clip", node, input).await;
+        assert!(again.reuse_info.reuse_hit, "{node}");
+        assert_eq!(again.result.unwrap().stages.len(), 3, "{node}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "make test-nodes runs it: it needs an environment of 460 MB from PyPI"]
+async fn options_of_the_request_are_honoured() {
+    let models = models();
+    let daemon = daemon(models.path()).media_root(&sample()).start().await;
+    let sound = daemon.dir().join("sound.mp3");
+    media::sound(&sound, 5);
+    let mut input = asked();
+    input["audio_path"] = json!(sound);
+    input["enable_word_timestamps"] = json!(false);
+    input["compute_type"] = json!("float32");
+    input["vad_filter"] = json!(false);
+    daemon.submit("t1", TRANSCRIBE, input.clone()).await;
+    let told = output(&daemon, "t1", TRANSCRIBE).await;
+    assert_eq!(told["enable_word_timestamps"], false);
+    assert!(json_of(&told["segments_file"])["segments"][0].get("words").is_none());
+
+    // What cannot be done is told, not passed over.
+    for (task, field, value, named) in [
+        ("t2", "language", json!("de"), "input_data.language"),
+        ("t3", "compute_type", json!("float16"), "input_data.compute_type"),
+        ("t4", "model_name", json!("nothing-here"), "input_data.model_name"),
+        (
+            "t5",
+            "model_name",
+            json!("large-v3"),
+            "hf download Systran/faster-whisper-large-v3",
+        ),
+        (
+            "t6",
+            "vad_parameters",
+            json!({"treshold": 1}),
+            "input_data.vad_parameters",
+        ),
+    ] {
+        let mut input = input.clone();
+        input[field] = value;
+        let begun = Instant::now();
+        daemon.submit(task, TRANSCRIBE, input).await;
+        let stage = daemon.until_ended(task, TRANSCRIBE).await;
+        assert_eq!(stage.status, StageState::Failed, "{task}");
+        let error = stage.error.unwrap();
+        assert!(error.contains(named), "{error}");
+        assert!(begun.elapsed().as_secs() < 25, "{task} took {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+#[ignore = "make test-nodes runs it: it needs an environment of 460 MB from PyPI"]
+async fn v3_progress_of_a_transcription_moves_and_its_run_can_be_cancelled() {
+    let models = models();
+    let daemon = daemon(models.path()).start().await;
+    let sound = daemon.dir().join("long.wav");
+    media::sound(&sound, 300);
+    let mut input = asked();
+    input["audio_path"] = json!(sound);
+    let mut events = Sse::open(&daemon, None).await;
+    daemon.submit("t1", TRANSCRIBE, input.clone()).await;
+    let mut told: Vec<f64> = Vec::new();
+    loop {
+        let event: Event = serde_json::from_str(&events.next().await.data).unwrap();
+        match event.kind {
+            EventKind::Succeeded => break,
+            EventKind::Failed => panic!("{event:?}"),
+            _ => {}
+        }
+        told.extend(event.stage.and_then(|stage| stage.progress));
+    }
+    assert!(told.is_sorted(), "{told:?}");
+    told.dedup();
+    assert!(
+        told.iter().filter(|percent| (6.0..99.0).contains(*percent)).count() >= 3,
+        "{told:?}"
+    );
+
+    daemon.submit("t2", TRANSCRIBE, input).await;
+    eventually("transcribing", || async {
+        let stage = daemon.stage("t2", TRANSCRIBE).await?;
+        (stage.progress? > 6.0).then_some(())
+    })
+    .await;
+    assert_eq!(daemon.call("DELETE", "/v1/tasks/t2", None).await.status, 200);
+    until_equal("processes", 0, || async { daemon.children().len() }).await;
+    assert_eq!(
+        daemon.stage("t2", TRANSCRIBE).await.unwrap().status,
+        StageState::Cancelled
+    );
+}
