@@ -20,6 +20,12 @@ need espeak-ng espeak-ng
 need python3 python3
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
 need curl curl
+# A test of callbacks makes a network of its own.
+if [ "$(uname -s)" = Linux ]; then
+    need iproute2 ip
+    need util-linux unshare
+    need util-linux setpriv
+fi
 # TLS libraries (C, built once) want a compiler; linking wants one too.
 need gcc cc
 if [ "${1:-}" = bench ]; then need wrk wrk; fi
@@ -39,7 +45,7 @@ if ! command -v apt-get >/dev/null; then
     {
         echo "Missing here (by their Debian names): ${missing[*]}"
         echo "Install them with this system's packages, for example"
-        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc python3 curl"
+        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc python3 curl iproute"
         echo "  brew install redis ffmpeg espeak-ng font-dejavu python curl"
     } >&2
     exit 1

@@ -22,5 +22,6 @@ mod runs;
 mod scenario;
 mod state;
 mod webhook_addresses;
+mod webhook_names;
 mod webhook_records;
 mod webhooks;
