@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use onceover_common::{StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon, RedisServer,
-    daemon::{request, task_id},
+    daemon::{begun, begun_by_one, request, task_id},
     eventually, until_equal,
 };
 use redis::AsyncCommands;
@@ -152,14 +152,7 @@ async fn o2_a_run_that_is_lost_again_and_again_fails_in_the_end() {
 async fn o2_a_killed_private_redis_comes_back_with_what_it_had() {
     let daemon = Daemon::start().await;
     let done = daemon.done("t1", ECHO, json!({"value": 1})).await;
-    let run = daemon
-        .submit("t2", TOLD, json!({}))
-        .await
-        .reuse_info
-        .run_id
-        .unwrap()
-        .to_string();
-    until_equal("begun", 1, || async { daemon.traces(&run) }).await;
+    let run = begun(&[&daemon], "t2").await;
     daemon.submit("t3", WAIT, json!({"until": "go"})).await;
     daemon.until("t3", WAIT, StageState::Running).await;
     let pid = daemon.redis_pid().await;
@@ -273,20 +266,7 @@ async fn r5_200_identical_submits_across_two_daemons_start_one_run() {
 #[tokio::test]
 async fn r7_a_frozen_daemon_is_taken_over_from_and_changes_nothing_when_it_thaws() {
     let (_server, first, second) = two("").await;
-    // Either may take it.
-    let run = first
-        .submit("t1", TOLD, json!({}))
-        .await
-        .reuse_info
-        .run_id
-        .unwrap()
-        .to_string();
-    until_equal("begun", 1, || async { first.traces(&run) + second.traces(&run) }).await;
-    let (frozen, other) = if first.traces(&run) == 1 {
-        (first, second)
-    } else {
-        (second, first)
-    };
+    let (run, frozen, other) = begun_by_one(first, second, "t1").await;
     frozen.signal(Signal::STOP);
     until_equal("taken over", 1, || async { other.traces(&run) }).await;
     until_attempt(&other, "t1", TOLD, 2).await;
@@ -330,19 +310,7 @@ async fn o2_a_run_is_cancelled_through_any_daemon() {
 #[tokio::test]
 async fn o2_another_daemon_takes_over_from_one_that_was_killed() {
     let (_server, first, second) = two("").await;
-    let run = first
-        .submit("t1", TOLD, json!({}))
-        .await
-        .reuse_info
-        .run_id
-        .unwrap()
-        .to_string();
-    until_equal("begun", 1, || async { first.traces(&run) + second.traces(&run) }).await;
-    let (mut killed, other) = if first.traces(&run) == 1 {
-        (first, second)
-    } else {
-        (second, first)
-    };
+    let (run, mut killed, other) = begun_by_one(first, second, "t1").await;
     killed.kill();
     until_equal("taken over", 1, || async { other.traces(&run) }).await;
     other.tell(&run, &json!({"output": {"value": 1}}));
@@ -354,17 +322,7 @@ async fn o2_another_daemon_takes_over_from_one_that_was_killed() {
 #[tokio::test]
 async fn o2_a_redis_that_was_frozen_past_every_lease_does_not_make_a_run_twice() {
     let daemon = Daemon::builder().config("[slots]\ncpu = 4").start().await;
-    for n in 0..3 {
-        let task = format!("t{n}");
-        daemon.submit(&task, "test.told", json!({})).await;
-    }
-    let mut runs = Vec::new();
-    for n in 0..3 {
-        let stage = daemon.until(&format!("t{n}"), TOLD, StageState::Running).await;
-        let run = stage.run_id.unwrap().to_string();
-        until_equal("begun", 1, || async { daemon.traces(&run) }).await;
-        runs.push(run);
-    }
+    let runs = join_all((0..3).map(async |n| begun(&[&daemon], &format!("t{n}")).await)).await;
     let redis = daemon.redis_pid().await;
     kill(redis, Signal::STOP);
     let frozen = Instant::now();
@@ -380,14 +338,7 @@ async fn o2_a_redis_that_was_frozen_past_every_lease_does_not_make_a_run_twice()
 #[tokio::test]
 async fn o2_a_lone_daemon_that_was_frozen_past_its_leases_goes_on_with_its_runs() {
     let daemon = Daemon::start().await;
-    let run = daemon
-        .submit("t0", TOLD, json!({}))
-        .await
-        .reuse_info
-        .run_id
-        .unwrap()
-        .to_string();
-    until_equal("begun", 1, || async { daemon.traces(&run) }).await;
+    let run = begun(&[&daemon], "t0").await;
     let mut redis = daemon.redis().await;
     daemon.signal(Signal::STOP);
     eventually("the lease runs out", || {

@@ -520,6 +520,27 @@ impl Answer {
     }
 }
 
+/// Submits a run of `test.told` to the first of these daemons, waits until one of them has begun it, and answers its id.
+pub async fn begun(daemons: &[&Daemon], task: &str) -> String {
+    let answer = daemons[0].submit(task, "test.told", serde_json::json!({})).await;
+    let run = answer.reuse_info.run_id.expect("a run").to_string();
+    until_equal("begun", 1, || async {
+        daemons.iter().map(|daemon| daemon.traces(&run)).sum::<usize>()
+    })
+    .await;
+    run
+}
+
+/// The same; also which of two has begun it, and the other.
+pub async fn begun_by_one(first: Daemon, second: Daemon, task: &str) -> (String, Daemon, Daemon) {
+    let run = begun(&[&first, &second], task).await;
+    if first.traces(&run) == 1 {
+        (run, first, second)
+    } else {
+        (run, second, first)
+    }
+}
+
 /// A submit request.
 pub fn request(task: &str, node: &str, input: Value, callback: Option<String>, reuse: ReuseMode) -> SubmitRequest {
     let Value::Object(input_data) = input else {

@@ -14,7 +14,7 @@ use onceover_common::{
 use onceover_tests::{
     Daemon, Proxy, RedisServer, Tally,
     callbacks::Receiver,
-    daemon::{node_name, request, task_id},
+    daemon::{begun, node_name, request, task_id},
     eventually,
     proxy::Fault,
     until_equal,
@@ -22,7 +22,7 @@ use onceover_tests::{
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-use super::{CHEAP, ECHO, LANES, QUICK, TOLD, begun, builder, ended, succeeded};
+use super::{CHEAP, ECHO, LANES, QUICK, TOLD, builder, ended, succeeded};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn req1_identical_submits_through_two_daemons_run_once() {
@@ -131,7 +131,7 @@ async fn req2_every_command_meets_every_fault_and_nothing_runs_twice() {
                         });
                     }
                     "beat" | "finish" => {
-                        let run = begun(&daemon, &task).await;
+                        let run = begun(&[&daemon], &task).await;
                         arm();
                         if command == "beat" {
                             eventually("the fault", struck).await;
@@ -163,7 +163,7 @@ async fn req2_every_command_meets_every_fault_and_nothing_runs_twice() {
                         tally.check(linked.is_ok(), || format!("{task}, {fault:?}: no link to the result"));
                     }
                     "cancel" => {
-                        let run = begun(&daemon, &task).await;
+                        let run = begun(&[&daemon], &task).await;
                         arm();
                         let statuses = repeated(&daemon, "DELETE", &format!("/v1/tasks/{task}"), None).await;
                         eventually("the fault", struck).await;

@@ -4,7 +4,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use onceover_common::{StageState, wire::StageView};
-use onceover_tests::{Daemon, DaemonBuilder, eventually, until_equal};
+use onceover_tests::{Daemon, DaemonBuilder, eventually};
 
 mod callbacks;
 mod decisions;
@@ -25,14 +25,6 @@ const LEASES: &str = "[runs]\nlease = '500ms'\nheartbeat = '100ms'\ngrace = '200
 
 fn builder() -> DaemonBuilder {
     Daemon::builder().config(LEASES)
-}
-
-/// Submits a run of `test.told`, waits until it has begun, and answers its id.
-async fn begun(daemon: &Daemon, task: &str) -> String {
-    let answer = daemon.submit(task, TOLD, serde_json::json!({})).await;
-    let run = answer.reuse_info.run_id.expect("a run").to_string();
-    until_equal("begun", 1, || async { daemon.traces(&run) }).await;
-    run
 }
 
 /// Waits until the daemon answers that the stage has ended, through outages too.

@@ -7,12 +7,12 @@ use std::{
 
 use futures_util::future::join_all;
 use onceover_common::StageState;
-use onceover_tests::{Daemon, Proxy, RedisServer, Tally, eventually, proxy::Mode, until_equal};
+use onceover_tests::{Daemon, Proxy, RedisServer, Tally, daemon::begun, eventually, proxy::Mode, until_equal};
 use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{LEASES, QUICK, TOLD, begun, builder, ended, keep_longest, succeeded};
+use super::{LEASES, QUICK, TOLD, builder, ended, keep_longest, succeeded};
 
 /// Two daemons on one Redis, the first through a proxy, with places for what each of them holds and takes over.
 async fn cut_off() -> (RedisServer, Proxy, Daemon, Daemon) {
@@ -39,9 +39,7 @@ async fn held(daemon: &Daemon, other: &Daemon, prefix: &str, wanted: usize) -> V
         let missing = wanted - held.len();
         let begun = join_all((number..number + missing).map(async |n| {
             let task = format!("{prefix}-{n}");
-            let answer = daemon.submit(&task, TOLD, json!({})).await;
-            let run = answer.reuse_info.run_id.expect("a run").to_string();
-            until_equal("begun", 1, || async { daemon.traces(&run) + other.traces(&run) }).await;
+            let run = begun(&[daemon, other], &task).await;
             Held { task, run }
         }));
         for one in begun.await {
@@ -142,7 +140,7 @@ async fn req4_whenever_the_daemon_is_killed_every_stage_ends() {
                 daemon.submit(task, QUICK, json!({"trace": task})).await;
                 if n == after {
                     // And a run that certainly is orphaned.
-                    begun(&daemon, &orphan).await;
+                    begun(&[&daemon], &orphan).await;
                 }
             }
             daemon.kill();
@@ -193,7 +191,7 @@ async fn req5_what_ends_while_redis_is_away_is_recorded_later_and_not_run_again(
     while let Some(rounds) = tally.next_rounds(if tally.is_soak() { 5 } else { 2 }) {
         let refuse = fastrand::bool();
         let tasks = rounds.map(|round| (round, format!("t{round}")));
-        let runs = join_all(tasks.map(async |(round, task)| (round, begun(&daemon, &task).await, task))).await;
+        let runs = join_all(tasks.map(async |(round, task)| (round, begun(&[&daemon], &task).await, task))).await;
         proxy.mode(if refuse { Mode::Refuse } else { Mode::Stall });
         for (round, run, _) in &runs {
             daemon.tell(run, &json!({"output": {"value": round}}));
@@ -242,7 +240,7 @@ async fn req19_after_any_outage_of_redis_the_daemon_resumes_unaided() {
             let direct = redis::Client::open(server.url(0)).expect("a Redis URL");
             let mut direct = direct.get_multiplexed_async_connection().await.expect("Redis answers");
             let task = format!("t{round}");
-            let run = begun(&daemon, &task).await;
+            let run = begun(&[&daemon], &task).await;
             let kind = ["restart", "CLIENT KILL", "blackhole", "READONLY", "refusal"][round % 5];
             let mut client = redis::cmd("CLIENT");
             let unready = || async { (daemon.get("/readyz").await.status == 503).then_some(()) };
