@@ -16,6 +16,7 @@ mod llm;
 mod model;
 mod node_programs;
 mod operation;
+mod requirements;
 mod restart;
 mod reuse;
 mod runs;
