@@ -42,6 +42,27 @@ impl Input<'_> {
         self.text(name).map(|path| self.open(name, path)).transpose()
     }
 
+    /// An input file or folder that must be given.
+    pub(super) fn file_or_folder(&self, name: &str) -> Result<Opened, RunError> {
+        let path = self.text(name).ok_or_else(|| self.missing(name))?;
+        self.0
+            .roots
+            .open_input(path)
+            .inspect(|opened| self.0.opened.note(opened))
+            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))
+    }
+
+    /// The numbers of an array; none where it is left out.
+    pub(super) fn numbers(&self, name: &str) -> Result<Option<Vec<f64>>, RunError> {
+        let Some(values) = self.value(name).and_then(Value::as_array) else {
+            return Ok(None);
+        };
+        let numbers: Option<Vec<_>> = values.iter().map(Value::as_f64).collect();
+        numbers
+            .map(Some)
+            .ok_or_else(|| RunError::failed(format!("input_data.{name} must hold numbers only")))
+    }
+
     pub(super) fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
         let file = self
             .0
@@ -103,7 +124,19 @@ impl Input<'_> {
             .ok_or_else(|| self.missing(name))
     }
 
-    fn missing(&self, name: &str) -> RunError {
+    /// Whether the request itself turns a switch on.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.value(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// The answer to a request for an upload.
+    pub(super) fn not_uploaded(&self) -> Value {
+        const WHY: &str = "this daemon has no object storage";
+        self.0.log.line(&format!("nothing is uploaded: {WHY}"));
+        WHY.into()
+    }
+
+    pub(super) fn missing(&self, name: &str) -> RunError {
         match self.0.node.parameter(name) {
             Some(parameter) => catalog::missing(parameter),
             None => RunError::failed(format!("input_data.{name} is missing")),

@@ -5,6 +5,7 @@ mod diarization;
 mod ffmpeg;
 mod input;
 pub mod llm;
+mod paddleocr;
 pub mod similarity;
 mod subtitles;
 mod transcript;
@@ -19,6 +20,9 @@ pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunEr
 
 /// Every builtin, by the name node files use.
 pub const BUILTINS: &[(&str, Node)] = &[
+    ("ffmpeg.crop_subtitle_images", |context| {
+        Box::pin(ffmpeg::crop_subtitle_images::run(context))
+    }),
     ("ffmpeg.extract_audio", |context| {
         Box::pin(ffmpeg::extract_audio::run(context))
     }),
@@ -27,6 +31,12 @@ pub const BUILTINS: &[(&str, Node)] = &[
     }),
     ("ffmpeg.split_audio_segments", |context| {
         Box::pin(ffmpeg::split_audio_segments::run(context))
+    }),
+    ("paddleocr.create_stitched_images", |context| {
+        Box::pin(paddleocr::create_stitched_images::run(context))
+    }),
+    ("paddleocr.postprocess_and_finalize", |context| {
+        Box::pin(paddleocr::postprocess_and_finalize::run(context))
     }),
     ("pyannote_audio.get_speaker_segments", |context| {
         Box::pin(diarization::get_speaker_segments::run(context))

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    Advance, Ffmpeg, failed,
+    Advance, Ffmpeg, clear, failed, pictures,
     probe::{self, CountBy},
 };
 use crate::{
@@ -73,19 +73,7 @@ async fn extract(context: &RunContext, video: &Path, folder: &Path, sample: u64,
     if !exit.success() {
         return Err(failed("extracting frames of", video, &exit));
     }
-    let files = std::fs::read_dir(folder)
-        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", folder.display())))?;
-    Ok(files.flatten().filter(|file| is_picture(&file.path())).count() as u64)
-}
-
-fn clear(folder: &Path) -> Result<(), RunError> {
-    std::fs::remove_dir_all(folder)
-        .and_then(|()| std::fs::create_dir(folder))
-        .map_err(|why| RunError::failed(format!("cannot clear {}: {why}", folder.display())))
-}
-
-fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|suffix| suffix == "jpg")
+    pictures(folder)
 }
 
 /// The condition by which ffmpeg keeps the frames `trunc(k * (total-1) / (sample-1))`, k from 0. It says so of

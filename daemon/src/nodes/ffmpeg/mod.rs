@@ -1,6 +1,7 @@
 //! The nodes that call ffmpeg, and how it is called: on one local file, with no other file, protocol or
 //! playlist reachable from it, and with progress that can be read.
 
+pub(super) mod crop_subtitle_images;
 pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
 pub(super) mod split_audio_segments;
@@ -15,6 +16,19 @@ use crate::executor::{
     process::{Exit, Tool},
     run::{RunContext, RunError},
 };
+
+/// Frames a second of a video.
+pub(super) async fn frame_rate(context: &RunContext, video: &Path) -> Result<f64, RunError> {
+    let media = probe::media(context, video).await?;
+    media.frame_rate().ok_or_else(|| {
+        let why = if media.has_video() {
+            "has no frame rate"
+        } else {
+            "has no video track"
+        };
+        RunError::failed(format!("{} {why}", video.display()))
+    })
+}
 
 /// Containers that hold their own media. Playlists and scripts (hls, concat, dash, imf, sdp ...), which make ffmpeg
 /// open other files, are left out.
@@ -103,6 +117,21 @@ fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
     ))
 }
 
+/// How many pictures ffmpeg has written into a folder.
+fn pictures(folder: &Path) -> Result<u64, RunError> {
+    let files = std::fs::read_dir(folder)
+        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", folder.display())))?;
+    let is_picture = |path: &Path| path.extension().is_some_and(|suffix| suffix == "jpg");
+    Ok(files.flatten().filter(|file| is_picture(&file.path())).count() as u64)
+}
+
+/// Empties a folder of the run for another try.
+fn clear(folder: &Path) -> Result<(), RunError> {
+    std::fs::remove_dir_all(folder)
+        .and_then(|()| std::fs::create_dir(folder))
+        .map_err(|why| RunError::failed(format!("cannot clear {}: {why}", folder.display())))
+}
+
 /// One line of `-progress` that says how far it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Advance {
@@ -147,11 +176,11 @@ mod tests {
 
 /// Tiny media for the tests of the nodes.
 #[cfg(test)]
-mod clip {
+pub(super) mod clip {
     use std::{path::Path, process::Command};
 
     /// Two seconds: 30 frames of a test picture (the first number shown counts up) and a tone.
-    pub(super) fn video_with_tone(path: &Path) {
+    pub(in crate::nodes) fn video_with_tone(path: &Path) {
         make(
             path,
             &[
@@ -170,12 +199,12 @@ mod clip {
         );
     }
 
-    pub(super) fn video_without_sound(path: &Path) {
+    pub(in crate::nodes) fn video_without_sound(path: &Path) {
         make(path, &["-f", "lavfi", "-i", "testsrc=duration=1:size=160x120:rate=15"]);
     }
 
     /// A tone of the given length.
-    pub(super) fn tone(path: &Path, seconds: u32) {
+    pub(in crate::nodes) fn tone(path: &Path, seconds: u32) {
         make(
             path,
             &[
@@ -187,7 +216,7 @@ mod clip {
         );
     }
 
-    fn make(path: &Path, args: &[&str]) {
+    pub(in crate::nodes) fn make(path: &Path, args: &[&str]) {
         let status = Command::new("ffmpeg")
             .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
             .args(args)

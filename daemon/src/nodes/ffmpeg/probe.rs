@@ -23,8 +23,20 @@ pub(super) struct Media {
 struct Stream {
     codec_type: Option<String>,
     duration: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    avg_frame_rate: Option<String>,
+    r_frame_rate: Option<String>,
+    #[serde(default)]
+    side_data_list: Vec<SideData>,
     #[serde(default)]
     disposition: Disposition,
+}
+
+#[derive(Debug, Deserialize)]
+struct SideData {
+    /// Degrees by which the picture is turned before it is shown.
+    rotation: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,9 +61,35 @@ impl Media {
 
     /// A cover picture is no video.
     pub(super) fn has_video(&self) -> bool {
+        self.video().is_some()
+    }
+
+    fn video(&self) -> Option<&Stream> {
         self.streams
             .iter()
-            .any(|stream| stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0)
+            .find(|stream| stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0)
+    }
+
+    /// Width and height of the picture as ffmpeg decodes it, turned the way it is shown.
+    pub(super) fn picture(&self) -> Option<(u32, u32)> {
+        let video = self.video()?;
+        let (width, height) = (video.width?, video.height?);
+        let turn = video
+            .side_data_list
+            .iter()
+            .find_map(|data| data.rotation)
+            .unwrap_or(0.0);
+        let lies = (turn / 90.0).round().rem_euclid(2.0) == 1.0;
+        Some(if lies { (height, width) } else { (width, height) })
+    }
+
+    /// Frames a second: the average where the file says, else what its time stamps suggest.
+    pub(super) fn frame_rate(&self) -> Option<f64> {
+        let video = self.video()?;
+        [&video.avg_frame_rate, &video.r_frame_rate]
+            .into_iter()
+            .find_map(|text| fraction(text.as_ref()?))
+            .filter(|rate| (0.001..100_000.0).contains(rate))
     }
 
     /// Seconds, where the file says.
@@ -67,6 +105,13 @@ impl Media {
     pub(super) fn seeks_exactly(&self) -> bool {
         matches!(self.format.format_name.as_str(), "wav" | "w64" | "flac")
     }
+}
+
+/// `30000/1001`; `0/0` is none.
+fn fraction(text: &str) -> Option<f64> {
+    let (above, below) = text.split_once('/')?;
+    let value = above.parse::<f64>().ok()? / below.parse::<f64>().ok()?;
+    (value.is_finite() && value > 0.0).then_some(value)
 }
 
 pub(super) async fn media(context: &RunContext, path: &Path) -> Result<Media, RunError> {
@@ -128,4 +173,42 @@ async fn ffprobe<T: DeserializeOwned>(context: &RunContext, path: &Path, args: &
             path.display()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn media(video: Value) -> Media {
+        let cover = json!({"codec_type": "video", "width": 9, "height": 9, "disposition": {"attached_pic": 1}});
+        serde_json::from_value(json!({"streams": [cover, video]})).unwrap()
+    }
+
+    #[test]
+    fn a_turned_picture_is_as_high_as_it_was_wide() {
+        for (turn, shown) in [
+            (json!([]), (640, 360)),
+            (json!([{"side_data_type": "other"}, {"rotation": -90}]), (360, 640)),
+            (json!([{"rotation": 270}]), (360, 640)),
+            (json!([{"rotation": 180}]), (640, 360)),
+        ] {
+            let video = json!({"codec_type": "video", "width": 640, "height": 360, "side_data_list": turn});
+            assert_eq!(media(video).picture(), Some(shown));
+        }
+    }
+
+    #[test]
+    fn the_frame_rate_is_the_average_where_there_is_one() {
+        for (average, usual, rate) in [
+            ("25/1", "50/1", Some(25.0)),
+            ("30000/1001", "30/1", Some(30_000.0 / 1001.0)),
+            ("0/0", "24/1", Some(24.0)),
+            ("0/0", "0/0", None),
+        ] {
+            let video = json!({"codec_type": "video", "avg_frame_rate": average, "r_frame_rate": usual});
+            assert_eq!(media(video).frame_rate(), rate, "{average} {usual}");
+        }
+    }
 }
