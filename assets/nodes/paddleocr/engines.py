@@ -54,10 +54,21 @@ def start(run):
         raise
     except Exception as why:
         raise onceover_node.Failure(
-            f"{wanted} cannot be started, so nothing was read: {onceover_node.in_words(why)}"
+            f"{wanted} cannot be started, so nothing was read: {onceover_node.in_words(why)}{_advice(run, wanted)}"
         ) from why
     run.log(f"reading with {wanted}")
     return wanted, read
+
+
+def _advice(run, engine):
+    if run.input.get("detection_model") or run.input.get("recognition_model"):
+        return "; are detection_model and recognition_model made for this library?"
+    if engine == "paddleocr":
+        return (
+            "; it fetches its models on first use: connect the machine, or put them below "
+            f"{onceover_node.models_folder()} and name them by detection_model and recognition_model"
+        )
+    return ""
 
 
 def _arrays():
@@ -124,7 +135,7 @@ def _paddleocr(run, library):
     detection, recognition = _model(run, "detection_model"), _model(run, "recognition_model")
     parameters = {
         "device": "gpu" if device == "cuda" else "cpu",
-        "lang": run.input.get("language", "ch"),
+        "lang": None if detection and recognition else run.input.get("language", "ch"),
         "use_doc_orientation_classify": False,
         "use_doc_unwarping": False,
         "use_textline_orientation": False,
