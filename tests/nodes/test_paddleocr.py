@@ -1,13 +1,15 @@
-"""The programs that read burnt-in subtitles: the vote for the subtitle area and the way back from stacks to
-frames. The libraries themselves are tried by `make test-nodes`."""
+"""The programs that read burnt-in subtitles: the vote for the subtitle area and the way back from stacks to frames,
+and what they say when something is missing. The libraries themselves are tried by `make test-nodes`."""
 
-import pathlib
+import importlib.util
+import json
 import random
 import sys
-import tempfile
 import unittest
+import zipfile
 
 import programs
+from programs import NodeTest
 
 sys.path.append(str(programs.NODES / "paddleocr"))
 
@@ -86,14 +88,75 @@ class BackToFrames(unittest.TestCase):
         self.assertEqual(frames.map_back(self.manifest, readings), {})
 
 
-class Inputs(unittest.TestCase):
+class Inputs(NodeTest):
+    detect, perform = "paddleocr.detect_subtitle_area", "paddleocr.perform_ocr"
+
+    def setUp(self):
+        super().setUp()
+        self.frames = self.dir / "frames"
+        self.frames.mkdir()
+
+    def broken_library(self, name):
+        """A library that is there and cannot be used."""
+        folder = self.dir / "libraries"
+        folder.mkdir()
+        (folder / f"{name}.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+        return f"{programs.NODES}:{folder}"
+
     def test_frames_come_as_people_count_and_other_files_do_not_count(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
-            for name in ("frame_10.jpg", "frame_9.JPG", "notes.txt", "1.png"):
-                (folder / name).touch()
-            names = [path.name for path in pictures.listed(folder)]
+        for name in ("frame_10.jpg", "frame_9.JPG", "notes.txt", "1.png"):
+            (self.frames / name).touch()
+        names = [path.name for path in pictures.listed(self.frames)]
         self.assertEqual(names, ["1.png", "frame_9.JPG", "frame_10.jpg"])
+
+    def test_an_empty_folder_says_what_to_run(self):
+        ended = self.shipped(self.detect, {"keyframe_dir": str(self.frames)})
+        self.assertIn("ffmpeg.extract_keyframes", ended.error)
+
+    @unittest.skipIf(importlib.util.find_spec("rapidocr"), "RapidOCR is installed for this very Python")
+    def test_a_library_that_is_missing_or_broken_fails_the_run_and_names_the_command(self):
+        (self.frames / "frame_1.jpg").touch()
+        for engine in ("auto", "rapidocr", "paddleocr"):
+            ended = self.shipped(self.detect, {"keyframe_dir": str(self.frames), "engine": engine})
+            self.assertEqual(ended.code, 1)
+            self.assertIn("onceoverd nodes install paddleocr", ended.error)
+        broken = self.broken_library("rapidocr")
+        ended = self.shipped(self.detect, {"keyframe_dir": str(self.frames)}, PYTHONPATH=broken)
+        self.assertIn("libGL.so.1", ended.error)
+
+    def test_d54_a_manifest_without_pictures_or_of_other_pictures_is_an_error(self):
+        manifest = self.dir / "manifest.json"
+        given = {"manifest_path": str(manifest), "multi_frames_path": str(self.frames)}
+        for text, why in (
+            ("{}", "lists no pictures"),
+            ("[1]", "not a manifest"),
+            ('{"../a.jpg": {"sub_images": []}}', "not a manifest"),
+            ('{"a.jpg": {"sub_images": [{"frame_idx": 1}]}}', "height"),
+            (json.dumps({"a.jpg": {"sub_images": [strip(1, 2, 0)]}}), "a.jpg"),
+        ):
+            manifest.write_text(text)
+            self.assertIn(why, self.shipped(self.perform, given).error)
+
+    def zipped(self, *members):
+        path = self.dir / "frames.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for member in members:
+                archive.writestr(member, member)
+        return str(path)
+
+    def test_a_zip_stands_for_the_folder_of_its_files(self):
+        path = self.zipped("frames/", "frames/frame_1.jpg", "frame_2.jpg")
+        self.shipped(self.detect, {"keyframe_dir": path})
+        unpacked = sorted(file.name for file in (self.dir / "run" / "unpacked" / "keyframe_dir").iterdir())
+        self.assertEqual(unpacked, ["frame_1.jpg", "frame_2.jpg"])
+        ended = self.shipped(self.detect, {"keyframe_dir": path, "auto_decompress": False})
+        self.assertIn("auto_decompress", ended.error)
+
+    def test_d34_a_member_that_leads_out_of_the_archive_is_refused(self):
+        for member in ("../evil.jpg", "a/../../evil.jpg", str(self.dir / "evil.jpg")):
+            ended = self.shipped(self.detect, {"keyframe_dir": self.zipped(member)})
+            self.assertIn("leads out", ended.error)
+        self.assertEqual(list(self.dir.rglob("evil.jpg")), [])
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ const CLOSE: f64 = 1e-9;
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
-    let given = ["ocr_results_path", "ocr_results_file"];
-    let name = given.into_iter().find(|name| input.text(name).is_some());
-    let results = input.file(name.unwrap_or(given[0]))?;
+    let results = input.file("ocr_results_path")?;
     let video = input.file("video_path")?;
     let rule = Rule {
         fps: ffmpeg::frame_rate(context, &video).await?,
