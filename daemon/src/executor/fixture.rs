@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     log::RunLog,
-    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext},
+    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError},
 };
 use crate::{catalog, nodes::llm::Providers, paths::Roots};
 
@@ -24,11 +24,15 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A run of a shipped node with this input, which is completed as the engine would.
     pub(crate) fn of(node: &str, input: impl FnOnce(&Fixture) -> Value) -> Self {
-        let spec = catalog::shipped().get(node).unwrap().clone();
-        let mut fixture = Self::new(spec);
+        let mut fixture = Self::of_node(node);
         let given = object(input(&fixture));
         fixture.resolve(&given);
         fixture
+    }
+
+    /// A run of a shipped node whose input has not been completed.
+    pub(crate) fn of_node(node: &str) -> Self {
+        Self::new(catalog::shipped().get(node).unwrap().clone())
     }
 
     pub(crate) fn new(node: NodeSpec) -> Self {
@@ -77,9 +81,15 @@ impl Fixture {
             .insert(NodeName::parse(node).unwrap(), object(output));
     }
 
+    /// Completes the input as the engine would.
     pub(crate) fn resolve(&mut self, given: &Object) {
+        self.try_resolve(given).unwrap();
+    }
+
+    pub(crate) fn try_resolve(&mut self, given: &Object) -> Result<(), RunError> {
         let context = &mut self.context;
-        context.input = catalog::resolve_input(&context.node, given, &context.stages).unwrap();
+        context.input = catalog::resolve_input(&context.node, given, &context.stages)?;
+        Ok(())
     }
 
     /// A path below the share.

@@ -90,7 +90,7 @@ mod tests {
         {"start":34.0,"end":36.0,"speaker":"SPEAKER_00","duration":2.0}]}"#;
 
     async fn of(text: &str, speaker: Value) -> Result<Object, String> {
-        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let mut fixture = Fixture::of_node(NODE);
         let file = fixture.file("who.json", text);
         fixture.stage("pyannote_audio.diarize_speakers", json!({"diarization_file": file}));
         fixture.resolve(&Object::from_iter([("speaker".into(), speaker)]));

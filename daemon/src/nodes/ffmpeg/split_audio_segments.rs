@@ -368,10 +368,12 @@ mod tests {
         assert_eq!(output["subtitle_source"], json!(speakers));
     }
 
-    #[tokio::test]
-    async fn a_missing_input_says_what_could_provide_it() {
-        let fixture = Fixture::of(NODE, |_| json!({}));
-        let error = run(&fixture.context).await.unwrap_err().to_string();
+    #[test]
+    fn a_missing_input_says_what_could_provide_it() {
+        let error = Fixture::of_node(NODE)
+            .try_resolve(&Object::new())
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("audio_path") && error.contains("ffmpeg.extract_audio"),
             "{error}"

@@ -321,7 +321,7 @@ mod tests {
 
     /// A run whose files come from earlier stages.
     fn after_stages(transcriber: &str, diarization: &str) -> Fixture {
-        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let mut fixture = Fixture::of_node(NODE);
         let transcript = fixture.file("transcribe_data_t1.json", transcript());
         fixture.stage(
             transcriber,
@@ -402,10 +402,12 @@ mod tests {
         assert!(error.contains("no text"), "{error}");
     }
 
-    #[tokio::test]
-    async fn a_missing_transcript_says_what_could_provide_it() {
-        let fixture = Fixture::of(NODE, |_| json!({}));
-        let error = run(&fixture.context).await.unwrap_err().to_string();
+    #[test]
+    fn a_missing_transcript_says_what_could_provide_it() {
+        let error = Fixture::of_node(NODE)
+            .try_resolve(&Object::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("input_data.segments_file"), "{error}");
         assert!(error.contains("faster_whisper.transcribe_audio"), "{error}");
     }

@@ -270,7 +270,7 @@ mod tests {
     async fn what_the_request_leaves_out_comes_from_earlier_stages() {
         let (segments, turns) = worked_example();
         for transcriber in ["faster_whisper", "funasr", "qwen3_asr"] {
-            let mut fixture = Fixture::of(NODE, |_| json!({}));
+            let mut fixture = Fixture::of_node(NODE);
             let transcript = fixture.file("a.json", segments.to_string());
             let who = fixture.file("who.json", turns.to_string());
             let transcriber = format!("{transcriber}.transcribe_audio");
@@ -284,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_the_request_names_wins_over_data_of_a_stage_and_must_be_readable() {
-        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let mut fixture = Fixture::of_node(NODE);
         fixture.stage(
             "faster_whisper.transcribe_audio",
             json!({"segments": [{"start": 0, "end": 1, "text": "x"}]}),

@@ -205,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_that_only_the_request_names_is_used() {
-        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let mut fixture = Fixture::of_node(NODE);
         let file = fixture.file("turns.json", example().to_string());
         fixture.stage(
             "wservice.merge_speaker_based_subtitles",
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn stages_are_tried_in_order_and_a_file_that_is_gone_is_passed_over() {
-        let mut fixture = Fixture::of(NODE, |_| json!({}));
+        let mut fixture = Fixture::of_node(NODE);
         let gone = fixture.path("gone.json");
         let file = fixture.file("a_subtitle.json", json!({"segments": example()}).to_string());
         fixture.stage(

@@ -255,15 +255,36 @@ fn segment(json: Value) -> Result<Segment, String> {
     };
     let words = json.get("words").and_then(Value::as_array).into_iter().flatten();
     let words: Vec<_> = words.filter_map(|json| word(json, start, end)).collect();
-    let text = json.get("text").and_then(Value::as_str);
+    let text = json
+        .get("text")
+        .and_then(Value::as_str)
+        .map_or_else(|| text_of(&words), Into::into);
     Ok(Segment {
         start,
         end,
-        text: text.map_or_else(|| text_of(&words), Into::into),
         speaker: speaker(&Value::Object(json.clone())),
-        words,
+        words: spelled(words, &text),
+        text,
         json,
     })
+}
+
+/// Words as the text of their segment spells them, with the punctuation that some transcribers have only there. Where the two
+/// differ in more than that the words stay.
+fn spelled(words: Vec<Word>, text: &str) -> Vec<Word> {
+    let visible = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let said: String = words.iter().map(|word| word.word.as_str()).collect();
+    if words.is_empty() || visible(&said) == visible(text) {
+        return words;
+    }
+    let aligned = align::align(&words, text);
+    let spelled = aligned.respelled(&words);
+    let is_only_spelling = aligned.ratio == 1.0 && spelled.iter().all(|(word, _)| !word.word.is_empty());
+    if is_only_spelling {
+        spelled.into_iter().map(|(word, _)| word).collect()
+    } else {
+        words
+    }
 }
 
 /// A word the aligner gave no times lies where its segment lies.
@@ -344,6 +365,22 @@ mod tests {
                 .unwrap_err()
                 .contains("no segments")
         );
+    }
+
+    #[test]
+    fn d48_words_get_the_punctuation_that_only_the_text_has() {
+        let words = |text: &str| {
+            let word = |(at, text): (usize, char)| json!({"word": text.to_string(), "start": at, "end": at + 1});
+            let words: Vec<_> = "你好世界".chars().enumerate().map(word).collect();
+            let segments = transcript(json!([{"start": 0, "end": 4, "text": text, "words": words}])).unwrap();
+            segments[0]
+                .words
+                .iter()
+                .map(|word| word.word.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words("你好，世界。"), ["你", "好，", "世", "界。"]);
+        assert_eq!(words("你们好，世界。"), ["你", "好", "世", "界"]);
     }
 
     #[test]
