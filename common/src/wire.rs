@@ -33,7 +33,7 @@ impl ReuseMode {
 }
 
 /// `POST /v1/tasks`.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SubmitRequest {
     /// A node of the catalog.
     #[schema(value_type = NodeName)]

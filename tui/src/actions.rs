@@ -41,6 +41,15 @@ pub enum Action {
     Callbacks,
     Redeliver,
     AllCallbacks,
+    Nodes,
+    Submit,
+    OpenForm,
+    NextField,
+    PreviousField,
+    NextValue,
+    PreviousValue,
+    Confirm,
+    Send,
     Reread,
     Redraw,
     Suspend,
@@ -96,6 +105,8 @@ fn on_row(model: &Model) -> bool {
     match model.page {
         Page::Tasks => model.tree.cursor.is_some(),
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
+        Page::Nodes => model.nodes.list.cursor().is_some(),
+        Page::Form => false,
     }
 }
 
@@ -113,6 +124,11 @@ fn undoable(model: &Model) -> bool {
 
 fn somewhere(model: &Model) -> bool {
     model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.narrowed()
+}
+
+fn choosable(model: &Model) -> bool {
+    let form = model.form.as_ref();
+    form.is_some_and(|form| !form.choices(form.focused().what).is_empty())
 }
 
 const fn spec(
@@ -154,8 +170,9 @@ const fn changing(mut spec: ActionSpec) -> ActionSpec {
     spec
 }
 
-/// Pages with a list, pages whose rows can be marked.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks];
+/// Pages with a list, pages whose rows can be marked, pages with text to scroll.
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes];
+const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks];
 const EVERYWHERE: &[Page] = &Page::ALL;
 
@@ -273,7 +290,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        LISTS,
+        EVERYWHERE,
         footer(
             2,
             somewhere,
@@ -303,32 +320,41 @@ pub static ACTIONS: &[ActionSpec] = &[
         "previous tab",
         "previous tab of the detail",
     ),
-    spec(
-        Action::DetailDown,
-        "detail-down",
-        &[c('J'), Key::ctrl('d')],
-        See,
-        "scroll down",
-        "scroll the detail down (the log: to newer lines)",
-    ),
-    spec(
-        Action::DetailUp,
-        "detail-up",
-        &[c('K'), Key::ctrl('u')],
-        See,
-        "scroll up",
-        "scroll the detail up (the log: to older lines)",
-    ),
-    footer(
-        3,
-        always,
+    on(
+        SCROLLED,
         spec(
-            Action::Filter,
-            "filter",
-            &[c('/')],
+            Action::DetailDown,
+            "detail-down",
+            &[c('J'), Key::ctrl('d')],
             See,
-            "filter",
-            "filter: state:failed node:*whisper* age>10m id:demo \"text\" and or not",
+            "scroll down",
+            "scroll the detail or card down (the log: to newer lines)",
+        ),
+    ),
+    on(
+        SCROLLED,
+        spec(
+            Action::DetailUp,
+            "detail-up",
+            &[c('K'), Key::ctrl('u')],
+            See,
+            "scroll up",
+            "scroll the detail or card up (the log: to older lines)",
+        ),
+    ),
+    on(
+        SCROLLED,
+        footer(
+            3,
+            always,
+            spec(
+                Action::Filter,
+                "filter",
+                &[c('/')],
+                See,
+                "filter",
+                "filter tasks: state:failed node:*whisper* age>10m id:demo \"text\" and or not; nodes: words",
+            ),
         ),
     ),
     footer(
@@ -399,16 +425,19 @@ pub static ACTIONS: &[ActionSpec] = &[
             "delete the whole task (asks first, and can be taken back for 5 s)",
         )),
     ),
-    footer(
-        0,
-        undoable,
-        spec(
-            Action::Undo,
-            "undo",
-            &[c('u')],
-            Act,
-            "undo",
-            "take back the delete that has not been sent yet",
+    on(
+        LISTS,
+        footer(
+            0,
+            undoable,
+            spec(
+                Action::Undo,
+                "undo",
+                &[c('u')],
+                Act,
+                "undo",
+                "take back the delete that has not been sent yet",
+            ),
         ),
     ),
     on(
@@ -505,6 +534,123 @@ pub static ACTIONS: &[ActionSpec] = &[
             ),
         ),
     ),
+    footer(
+        12,
+        always,
+        spec(
+            Action::Nodes,
+            "nodes",
+            &[c('n')],
+            See,
+            "nodes",
+            "every node of the daemon: what it takes and gives, and what it lacks to be ready",
+        ),
+    ),
+    footer(
+        9,
+        always,
+        spec(
+            Action::Submit,
+            "submit",
+            &[c('s')],
+            Act,
+            "submit",
+            "submit a stage to this task or a new one: choose a node, fill in its form",
+        ),
+    ),
+    on(
+        &[Page::Nodes],
+        footer(
+            1,
+            on_row,
+            spec(
+                Action::OpenForm,
+                "open-form",
+                &[k(KeyCode::Enter), c('s')],
+                Act,
+                "submit",
+                "fill in the node's form",
+            ),
+        ),
+    ),
+    on(
+        &[Page::Form],
+        footer(
+            1,
+            always,
+            changing(spec(
+                Action::Send,
+                "send",
+                &[Key::ctrl('s')],
+                Act,
+                "submit",
+                "send the request",
+            )),
+        ),
+    ),
+    on(
+        &[Page::Form],
+        footer(
+            4,
+            always,
+            spec(
+                Action::NextField,
+                "next-field",
+                &[k(KeyCode::Down), k(KeyCode::Tab)],
+                Move,
+                "next",
+                "next field",
+            ),
+        ),
+    ),
+    on(
+        &[Page::Form],
+        spec(
+            Action::PreviousField,
+            "previous-field",
+            &[k(KeyCode::Up), k(KeyCode::BackTab)],
+            Move,
+            "previous",
+            "previous field",
+        ),
+    ),
+    on(
+        &[Page::Form],
+        footer(
+            5,
+            choosable,
+            spec(
+                Action::NextValue,
+                "next-value",
+                &[k(KeyCode::Right)],
+                Move,
+                "value",
+                "next value of a field that has values to choose from; elsewhere to the right",
+            ),
+        ),
+    ),
+    on(
+        &[Page::Form],
+        spec(
+            Action::PreviousValue,
+            "previous-value",
+            &[k(KeyCode::Left)],
+            Move,
+            "value before",
+            "the value before; elsewhere to the left",
+        ),
+    ),
+    on(
+        &[Page::Form],
+        spec(
+            Action::Confirm,
+            "confirm",
+            &[k(KeyCode::Enter)],
+            Act,
+            "confirm",
+            "next field; on the button: send the request",
+        ),
+    ),
     on(
         EVERYWHERE,
         spec(
@@ -575,9 +721,18 @@ pub fn on_page(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
     ACTIONS.iter().filter(move |spec| spec.pages.contains(&page))
 }
 
+/// The keys an action has on a page: where text is typed, none that is text or edits it.
+pub fn keys_on(spec: &ActionSpec, page: Page) -> impl Iterator<Item = &Key> {
+    let free = move |key: &&Key| {
+        let types = matches!(key.code, KeyCode::Char(_) | KeyCode::Backspace | KeyCode::Delete) && !key.ctrl;
+        page != Page::Form || !types
+    };
+    spec.keys.iter().filter(free)
+}
+
 /// The action a key stands for on a page.
 pub fn action_of(page: Page, key: Key) -> Option<&'static ActionSpec> {
-    on_page(page).find(|spec| spec.keys.contains(&key))
+    on_page(page).find(|spec| keys_on(spec, page).any(|other| *other == key))
 }
 
 pub fn spec_of(action: Action) -> &'static ActionSpec {
@@ -588,8 +743,8 @@ pub fn spec_of(action: Action) -> &'static ActionSpec {
 }
 
 /// The keys of one action, `r` or `k ↑`.
-pub fn keys_text(spec: &ActionSpec) -> String {
-    let keys: Vec<_> = spec.keys.iter().map(Key::to_string).collect();
+pub fn keys_text(spec: &ActionSpec, page: Page) -> String {
+    let keys: Vec<_> = keys_on(spec, page).map(Key::to_string).collect();
     keys.join(" ")
 }
 
@@ -611,7 +766,12 @@ mod tests {
         for page in Page::ALL {
             let mut keys = HashSet::new();
             for spec in on_page(page) {
-                for key in spec.keys {
+                assert!(
+                    keys_on(spec, page).next().is_some(),
+                    "{} has no key on {page:?}",
+                    spec.name
+                );
+                for key in keys_on(spec, page) {
                     assert!(keys.insert(*key), "{key} is bound twice on {page:?}");
                     assert_eq!(action_of(page, *key).unwrap().action, spec.action);
                 }

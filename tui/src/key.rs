@@ -64,6 +64,7 @@ impl fmt::Display for Key {
             KeyCode::PageUp => f.write_str("pgup"),
             KeyCode::PageDown => f.write_str("pgdn"),
             KeyCode::BackTab => f.write_str("shift-tab"),
+            KeyCode::F(number) => write!(f, "f{number}"),
             code => f.write_str(&format!("{code:?}").to_lowercase()),
         }
     }

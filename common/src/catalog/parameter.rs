@@ -83,6 +83,19 @@ impl ValueKind {
         }
     }
 
+    /// As it is written in node files and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Array => "array",
+            Self::Object => "object",
+            Self::Path => "path",
+        }
+    }
+
     pub fn in_words(self) -> &'static str {
         match self {
             Self::String => "a string",

@@ -145,6 +145,8 @@ pub async fn answer(client: &Client, call: Call) -> Reply {
             };
             Reply::Callbacks(client.callbacks(&query).await.map_err(refusal))
         }
+        Call::Nodes => Reply::Nodes(client.nodes().await.map_err(refusal)),
+        Call::Submit { request } => Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(refusal)),
         Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(refusal)),
     }
 }
@@ -153,5 +155,9 @@ fn refusal(error: ClientError) -> Refusal {
     Refusal {
         status: error.status(),
         text: short_reason(&error),
+        errors: match error {
+            ClientError::Refused(problem) => problem.errors,
+            _ => Vec::new(),
+        },
     }
 }

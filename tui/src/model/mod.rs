@@ -5,8 +5,10 @@ pub mod deliveries;
 pub mod detail;
 pub mod dialog;
 pub mod filter;
+pub mod form;
 pub mod list;
 pub mod log;
+pub mod nodes;
 pub mod store;
 pub mod totals;
 pub mod tree;
@@ -27,6 +29,8 @@ use deliveries::Deliveries;
 use detail::Detail;
 use dialog::{Dialog, Target};
 use filter::FilterError;
+use form::Form;
+use nodes::Nodes;
 use store::Store;
 use totals::Totals;
 use tree::Tree;
@@ -90,10 +94,14 @@ pub enum Page {
     #[default]
     Tasks,
     Callbacks,
+    /// The catalog.
+    Nodes,
+    /// A submit being put together.
+    Form,
 }
 
 impl Page {
-    pub const ALL: [Self; 2] = [Self::Tasks, Self::Callbacks];
+    pub const ALL: [Self; 4] = [Self::Tasks, Self::Callbacks, Self::Nodes, Self::Form];
 }
 
 /// What went away.
@@ -214,6 +222,9 @@ pub struct Model {
     pub detail: Detail,
     pub page: Page,
     pub deliveries: Deliveries,
+    pub nodes: Nodes,
+    /// What was typed so far, also while another page is open.
+    pub form: Option<Form>,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
@@ -257,6 +268,8 @@ impl Model {
             detail: Detail::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
+            nodes: Nodes::default(),
+            form: None,
             dialog: None,
             filter_input: None,
             zoom: false,
@@ -410,5 +423,6 @@ impl Model {
             });
         }
         self.deliveries.list.scroll(layout::callbacks(self.size).rows());
+        self.nodes.list.scroll(layout::nodes(self.size).rows());
     }
 }

@@ -98,7 +98,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>
 }
 
 /// Puts the cursor on the task asked for at the start, once it is there.
-fn show_wanted(model: &mut Model) {
+pub fn show_wanted(model: &mut Model) {
     let Some(task) = model.wanted.as_ref().and_then(|wanted| model.store.get(wanted)) else {
         return;
     };

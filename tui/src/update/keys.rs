@@ -2,7 +2,7 @@
 
 use onceover_common::{StageState, wire::ReuseMode};
 
-use super::{Effect, callbacks, dialog, feed, filter_line, rows};
+use super::{Effect, callbacks, dialog, feed, filter_line, nodes, rows};
 use crate::{
     actions::{Action, ActionSpec, action_of},
     key::Key,
@@ -18,13 +18,17 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         dialog::press(model, key, effects);
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
+    } else if model.page == Page::Nodes && model.nodes.input.is_some() {
+        nodes::in_filter(model, key);
     } else if let Some(spec) = action_of(model.page, key) {
-        act(model, spec, effects);
+        act(model, spec, key, effects);
+    } else if model.page == Page::Form {
+        nodes::type_into_form(model, key);
     }
     model.settle();
 }
 
-fn act(model: &mut Model, spec: &ActionSpec, effects: &mut Vec<Effect>) {
+fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
     }
@@ -58,14 +62,15 @@ fn act(model: &mut Model, spec: &ActionSpec, effects: &mut Vec<Effect>) {
         Action::Back => back(model),
         Action::NextTab => set_tab(model, 1),
         Action::PreviousTab => set_tab(model, -1),
-        Action::DetailDown => scroll_detail(model, 5),
-        Action::DetailUp => scroll_detail(model, -5),
+        Action::DetailDown => scroll_beside(model, 5),
+        Action::DetailUp => scroll_beside(model, -5),
         Action::Mark if model.page == Page::Callbacks => callbacks::mark(model),
         Action::MarkRange if model.page == Page::Callbacks => callbacks::mark_range(model),
         Action::MarkAll if model.page == Page::Callbacks => callbacks::mark_all(model),
         Action::Mark => rows::mark(model),
         Action::MarkRange => rows::mark_range(model),
         Action::MarkAll => rows::mark_all(model),
+        Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
         Action::Filter => filter_line::open(model),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
         Action::ActiveOnly => model
@@ -80,10 +85,21 @@ fn act(model: &mut Model, spec: &ActionSpec, effects: &mut Vec<Effect>) {
         Action::Callbacks => callbacks::open(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
         Action::AllCallbacks => callbacks::toggle_all(model, effects),
+        Action::Nodes => nodes::open(model, false, effects),
+        Action::Submit => nodes::open(model, true, effects),
+        Action::OpenForm => nodes::open_form(model),
+        Action::NextField
+        | Action::PreviousField
+        | Action::NextValue
+        | Action::PreviousValue
+        | Action::Confirm
+        | Action::Send => nodes::act_in_form(model, spec.action, key, effects),
         Action::Reread => {
             feed::reread(model, effects);
-            if model.page == Page::Callbacks {
-                callbacks::fetch(model, effects);
+            match model.page {
+                Page::Callbacks => callbacks::fetch(model, effects),
+                Page::Nodes => nodes::fetch(model, effects),
+                Page::Tasks | Page::Form => {}
             }
         }
         Action::Redraw => effects.push(Effect::Redraw),
@@ -138,6 +154,8 @@ fn screenful(model: &Model) -> isize {
         Page::Tasks if model.zoom => panes.detail_rows(),
         Page::Tasks => panes.rows(),
         Page::Callbacks => layout::callbacks(model.size).rows(),
+        Page::Nodes => layout::nodes(model.size).rows(),
+        Page::Form => 1,
     };
     rows.saturating_sub(1).max(1) as isize
 }
@@ -154,6 +172,24 @@ pub fn step(model: &mut Model, by: isize) {
             let list = &mut model.deliveries.list;
             list.go(list.index().saturating_add_signed(by));
         }
+        Page::Nodes => {
+            let list = &mut model.nodes.list;
+            list.go(list.index().saturating_add_signed(by));
+            model.nodes.scroll = 0;
+        }
+        Page::Form => {}
+    }
+}
+
+/// Scrolls what is told of the row at the cursor.
+fn scroll_beside(model: &mut Model, by: isize) {
+    match model.page {
+        Page::Nodes => {
+            let page = layout::nodes(model.size);
+            let most = model.nodes.at_cursor().map_or(0, |node| page.card_overflow(node));
+            model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
+        }
+        _ => scroll_detail(model, by),
     }
 }
 
@@ -164,6 +200,8 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             None => row.task.to_string(),
         }),
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
+        Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
+        Page::Form => None,
     };
     if let Some(id) = id {
         model.say(Tone::Neutral, format!("{id} copied"));
@@ -228,7 +266,15 @@ fn collapse(model: &mut Model) {
 }
 
 fn back(model: &mut Model) {
-    if model.page == Page::Callbacks {
+    if model.page == Page::Form {
+        model.page = Page::Nodes;
+    } else if model.page == Page::Nodes {
+        if model.nodes.filter.is_empty() {
+            model.page = Page::Tasks;
+        } else {
+            model.nodes.filter("");
+        }
+    } else if model.page == Page::Callbacks {
         if model.deliveries.marks.is_empty() {
             model.page = Page::Tasks;
         } else {

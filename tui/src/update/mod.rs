@@ -7,16 +7,17 @@ mod feed;
 mod filter_line;
 mod keys;
 mod line;
+mod nodes;
 pub(crate) mod replies;
 pub(crate) mod rows;
 mod time;
 
 use bytes::Bytes;
 use onceover_common::{
-    Event as Change, NodeName, TaskId, Timestamp,
+    Event as Change, FieldError, NodeName, TaskId, Timestamp,
     wire::{
-        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Queues, ReuseExplanation, ReuseMode,
-        SubmitResponse, SystemInfo, TaskItem, TaskView,
+        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, NodeList, Queues, ReuseExplanation, ReuseMode,
+        SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView,
     },
 };
 
@@ -69,11 +70,13 @@ pub enum Event {
 }
 
 /// Why a call had no result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status, when the daemon answered.
     pub status: Option<u16>,
     pub text: String,
+    /// The fields that were refused.
+    pub errors: Vec<FieldError>,
 }
 
 pub type Answer<T> = Result<T, Refusal>;
@@ -90,6 +93,7 @@ pub enum Reply {
     Reuse(Answer<Box<ReuseExplanation>>),
     Callbacks(Answer<CallbackPage>),
     Redelivered(Answer<Box<CallbackDelivery>>),
+    Nodes(Answer<NodeList>),
 }
 
 /// Something the driver has to do.
@@ -115,7 +119,7 @@ pub enum Effect {
     Suspend,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     Stage {
         task: TaskId,
@@ -154,19 +158,28 @@ pub enum Call {
     Redeliver {
         id: String,
     },
+    Nodes,
+    Submit {
+        request: Box<SubmitRequest>,
+    },
 }
 
 impl Call {
     /// Whether it changes something in the daemon.
     pub fn changes(&self) -> bool {
         match self {
-            Self::Resubmit { .. } | Self::Cancel { .. } | Self::Delete { .. } | Self::Redeliver { .. } => true,
+            Self::Resubmit { .. }
+            | Self::Cancel { .. }
+            | Self::Delete { .. }
+            | Self::Redeliver { .. }
+            | Self::Submit { .. } => true,
             Self::Stage { .. }
             | Self::Task { .. }
             | Self::Log { .. }
             | Self::Queues
             | Self::Reuse { .. }
-            | Self::Callbacks { .. } => false,
+            | Self::Callbacks { .. }
+            | Self::Nodes => false,
         }
     }
 }
@@ -182,8 +195,12 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             model.redraw = true;
         }
         Event::Paste(text) => {
-            if model.dialog.is_none() && model.filter_input.is_some() {
-                filter_line::paste(model, &text);
+            if model.dialog.is_none() {
+                if model.filter_input.is_some() {
+                    filter_line::paste(model, &text);
+                } else {
+                    nodes::paste(model, &text);
+                }
             }
             model.redraw = true;
         }

@@ -3,7 +3,7 @@
 
 use onceover_common::wire::{CallbackPage, SubmitResponse, TaskItem, TaskView};
 
-use super::{Answer, Effect, Refusal, Reply, callbacks};
+use super::{Answer, Effect, Refusal, Reply, callbacks, nodes};
 use crate::model::{Model, Page, Subject, Tone, detail::StageText, log::LogState};
 
 pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
@@ -35,8 +35,10 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
                 model.detail.queues = Some(queues);
             }
         }
+        Reply::Nodes(answer) => nodes::read(model, id, answer),
+        Reply::Submitted(answer) if nodes::submitted(model, id, &answer) => {}
         Reply::Submitted(answer) => {
-            let note = answer.map(|response| submitted(&response));
+            let note = answer.map(|response| outcome(&response));
             settle_action(model, id, note);
         }
         Reply::Cancelled(answer) => {
@@ -57,6 +59,7 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
                 Err(Refusal {
                     status: Some(200),
                     text: format!("{}: {}", report.status, failed.join("; ")),
+                    ..Refusal::default()
                 })
             });
             settle_action(model, id, note);
@@ -94,8 +97,8 @@ fn deliveries(model: &mut Model, id: u64, answer: Answer<CallbackPage>) {
     model.deliveries.answered(id, answer);
 }
 
-/// What became of a resubmit, in a few words.
-fn submitted(response: &SubmitResponse) -> String {
+/// What became of a submit, in a few words.
+pub fn outcome(response: &SubmitResponse) -> String {
     let info = &response.reuse_info;
     if info.reuse_hit && info.state.is_some() {
         return "joined the run in flight".into();

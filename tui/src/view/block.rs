@@ -41,6 +41,13 @@ impl Block {
         }
     }
 
+    /// A sentence below the last one, indented.
+    pub fn nested(&mut self, text: &str, style: Style) {
+        let lines = wrap(text, self.columns.saturating_sub(4));
+        self.lines
+            .extend(lines.into_iter().map(|line| (format!("    {line}"), style)));
+    }
+
     pub fn gap(&mut self) {
         self.lines.push(Default::default());
     }

@@ -261,44 +261,26 @@ pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
 /// The callback at the cursor in full.
 fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let theme = model.theme;
-    let mut area = page.inner(page.item);
-    if area.is_empty() {
-        return;
-    }
-    let Some(item) = model.deliveries.at_cursor() else {
-        if page.framed {
-            frame(buffer, page.item, "", theme.faint(), theme.strong());
-        }
+    let item = model.deliveries.at_cursor();
+    let row = item.map(|item| RowId::stage(&item.task_id.clone().into(), &item.task_name.clone().into()).to_string());
+    let row = row.unwrap_or_default();
+    let (Some(area), Some(item)) = (page.open_item(&row, theme, buffer), item) else {
         return;
     };
-    let row = RowId::stage(&item.task_id.clone().into(), &item.task_name.clone().into());
-    if page.framed {
-        frame(buffer, page.item, &row.to_string(), theme.faint(), theme.strong());
-    } else {
-        let rule = "─".repeat(usize::from(area.width));
-        put(buffer, area.x, area.y, area.width, &rule, theme.faint());
-        area.y += 1;
-        area.height -= 1;
-    }
     let clock = |time| figures::clock(time, model.now, &model.tz);
     let run = item.run_id.as_ref().map_or("none of ours", |run| run.as_str());
     let refused = model.failures.get(&Subject::Delivery(item.id.clone()));
-    let mut block = Block::new(area.width.saturating_sub(2));
+    let mut block = Block::new(area.width);
     if let Some(why) = refused {
         block.fact("refused", why, theme.bad());
     }
     block.fact("where", &item.url, theme.strong());
     block.fact("state", &so_far(model, item), theme.callback(item.state));
     if !page.framed {
-        block.fact("stage", &row.to_string(), theme.plain());
+        block.fact("stage", &row, theme.plain());
     }
     block.fact("tells", &format!("{}, run {run}", item.status), theme.plain());
     block.fact("asked", &clock(item.created_at), theme.plain());
     block.fact("id", &item.id, theme.plain());
-    let area = Rect {
-        x: area.x + 1,
-        width: area.width.saturating_sub(1),
-        ..area
-    };
     block::draw(&block.lines(), 0, area, buffer);
 }

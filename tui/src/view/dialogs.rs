@@ -69,7 +69,11 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
         lines.push((String::new(), group.title().to_owned(), theme.strong()));
         for spec in on_page(model.page).filter(|spec| spec.group == group) {
             for (index, line) in wrap(spec.help, room.saturating_sub(keys_room)).into_iter().enumerate() {
-                let keys = if index == 0 { keys_text(spec) } else { String::new() };
+                let keys = if index == 0 {
+                    keys_text(spec, model.page)
+                } else {
+                    String::new()
+                };
                 lines.push((keys, line, theme.plain()));
             }
         }

@@ -9,10 +9,12 @@ use ratatui::{
 use super::{
     figures,
     layout::{Panes, Tier},
-    text::{harmless, put, width},
+    line,
+    text::{put, width},
 };
 use crate::{
-    actions::{ActionSpec, on_page},
+    actions::{ActionSpec, keys_on, on_page},
+    key::Key,
     model::{Model, Page, Subject, Tone},
 };
 
@@ -23,8 +25,8 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         return None;
     }
     let theme = model.theme;
-    if let Some(line) = &model.filter_input {
-        return filter_line(model, line, area, buffer);
+    if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
+        return filter_line(model, area, buffer);
     }
     if let Some(toast) = &model.toast {
         let (sign, style) = match toast.tone {
@@ -78,6 +80,7 @@ fn refusal(model: &Model) -> Option<&String> {
             let id = model.deliveries.list.cursor()?;
             model.failures.get(&Subject::Delivery(id.clone()))
         }
+        Page::Nodes | Page::Form => None,
     }
 }
 
@@ -90,7 +93,7 @@ fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
         .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
         .collect();
     specs.sort_by_key(|spec| spec.footer);
-    let needs = |spec: &ActionSpec| width(&spec.keys[0].to_string()) + 1 + width(spec.label) + 2;
+    let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;
     let total = |specs: &[&ActionSpec]| specs.iter().map(|spec| needs(spec)).sum::<u16>();
     // What is least needed goes first: the last one before help and quit.
     while specs.len() > 2 && total(&specs) > area.width {
@@ -99,50 +102,47 @@ fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let mut x = area.x + 1;
     for spec in specs {
         let room = area.right().saturating_sub(x);
-        x += put(buffer, x, area.y, room, &spec.keys[0].to_string(), theme.key()) + 1;
+        x += put(buffer, x, area.y, room, &first_key(model, spec), theme.key()) + 1;
         let room = area.right().saturating_sub(x);
         x += put(buffer, x, area.y, room, spec.label, theme.faint()) + 2;
     }
 }
 
-fn filter_line(model: &Model, line: &crate::model::FilterInput, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+fn first_key(model: &Model, spec: &ActionSpec) -> String {
+    keys_on(spec, model.page).next().map_or(String::new(), Key::to_string)
+}
+
+/// The text that narrows the page, while it is typed.
+fn filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
+    let (input, wrong, hint) = match (&model.filter_input, &model.nodes.input) {
+        (Some(line), _) => match &line.error {
+            Some(error) => (
+                &line.input,
+                true,
+                format!("column {}: {}", error.position, error.message),
+            ),
+            None => {
+                let tasks = figures::counted(model.tree.shown, "task");
+                (&line.input, false, format!("{tasks} · enter keep · esc drop"))
+            }
+        },
+        (None, Some(input)) => {
+            let nodes = figures::counted(model.nodes.list.keys().len(), "node");
+            (input, false, format!("{nodes} · ↑ ↓ choose · enter submit · esc drop"))
+        }
+        (None, None) => return None,
+    };
     let used = put(buffer, area.x, area.y, area.width, " / ", theme.key());
     let room = area.width.saturating_sub(used);
-    let value = harmless(line.input.value());
-    let style = if line.error.is_some() {
-        theme.bad()
+    let (style, hint_style) = if wrong {
+        (theme.bad(), theme.bad())
     } else {
-        theme.plain()
+        (theme.plain(), theme.faint())
     };
-    let before: String = line.input.value().chars().take(line.input.cursor()).collect();
-    let before = harmless(&before);
-    // The end that is typed at stays in view.
-    let mut start = 0;
-    while width(&before[start..]) >= room.max(2) {
-        start += before[start..].chars().next().map_or(1, char::len_utf8);
-    }
-    let columns = put(buffer, area.x + used, area.y, room, &value[start..], style);
-    let hint = match &line.error {
-        Some(error) => format!("   column {}: {}", error.position, error.message),
-        None => format!(
-            "   {} · enter keep · esc drop",
-            figures::counted(model.tree.shown, "task")
-        ),
-    };
-    let hint_style = if line.error.is_some() {
-        theme.bad()
-    } else {
-        theme.faint()
-    };
-    put(
-        buffer,
-        area.x + used + columns,
-        area.y,
-        room.saturating_sub(columns),
-        &hint,
-        hint_style,
-    );
-    let x = area.x + used + width(&before[start..]);
-    (x < area.right()).then_some(Position { x, y: area.y })
+    let drawn = line::draw(input, area.x + used, area.y, room, style, buffer);
+    let x = area.x + used + drawn.used;
+    let room = room.saturating_sub(drawn.used);
+    put(buffer, x, area.y, room, &format!("   {hint}"), hint_style);
+    drawn.cursor
 }

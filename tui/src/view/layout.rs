@@ -1,6 +1,10 @@
 //! Where things are: header, tree, detail and footer for every size from 1x1 up, in three tiers.
 
-use ratatui::layout::Rect;
+use onceover_common::wire::NodeInfo;
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{card, frame, text::put};
+use crate::theme::Theme;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
@@ -127,6 +131,40 @@ impl ListPage {
         if self.framed { inside(pane) } else { pane }
     }
 
+    /// Draws what surrounds the item, a frame or a rule; the answer is the room for its text, if there is any.
+    pub fn open_item(&self, title: &str, theme: Theme, buffer: &mut Buffer) -> Option<Rect> {
+        let inner = self.inner(self.item);
+        if inner.height < 2 {
+            return None;
+        }
+        if self.framed {
+            frame(buffer, self.item, title, theme.faint(), theme.strong());
+        } else {
+            let rule = "─".repeat(usize::from(inner.width));
+            put(buffer, inner.x, inner.y, inner.width, &rule, theme.faint());
+        }
+        Some(self.item_text())
+    }
+
+    /// Room for the text about the item.
+    fn item_text(&self) -> Rect {
+        let inner = self.inner(self.item);
+        let rule = u16::from(!self.framed);
+        Rect {
+            x: inner.x + 1,
+            y: inner.y + rule,
+            width: inner.width.saturating_sub(2),
+            height: inner.height.saturating_sub(rule),
+        }
+    }
+
+    /// Lines of the node's card that do not fit.
+    pub fn card_overflow(&self, node: &NodeInfo) -> usize {
+        let text = self.item_text();
+        let lines = card::lines(node, Theme::default(), text.width).len();
+        lines.saturating_sub(usize::from(text.height))
+    }
+
     /// Rows of the list that fit below its column titles.
     pub fn rows(&self) -> usize {
         usize::from(self.inner(self.list).height).saturating_sub(1)
@@ -135,29 +173,49 @@ impl ListPage {
 
 /// The page of callbacks.
 pub fn callbacks(size: (u16, u16)) -> ListPage {
-    list_page(size, 7)
-}
-
-/// `about`: lines that the item at the cursor wants.
-fn list_page(size: (u16, u16), about: u16) -> ListPage {
     let panes = panes(size, true);
     let middle = panes.detail;
-    let framed = panes.framed();
-    let about = if framed {
-        about + 2
-    } else {
-        about.min(middle.height / 2)
-    };
-    let below = if middle.height >= about + 4 { about } else { 0 };
+    let about = if panes.framed() { 9 } else { 7.min(middle.height / 2) };
     ListPage {
-        framed,
+        framed: panes.framed(),
+        ..above(middle, about)
+    }
+}
+
+/// The page of nodes: the list beside the node's card, where that has room, else above it.
+pub fn nodes(size: (u16, u16)) -> ListPage {
+    let panes = panes(size, true);
+    let middle = panes.detail;
+    if panes.tier == Tier::Wide {
+        let left = middle.width * 52 / 100;
+        return ListPage {
+            framed: true,
+            list: Rect { width: left, ..middle },
+            item: Rect {
+                x: left,
+                width: middle.width - left,
+                ..middle
+            },
+        };
+    }
+    ListPage {
+        framed: panes.framed(),
+        ..above(middle, middle.height / 2)
+    }
+}
+
+/// The list above `about` lines of its item, if that leaves a list.
+fn above(middle: Rect, about: u16) -> ListPage {
+    let about = if middle.height >= about + 4 { about } else { 0 };
+    ListPage {
+        framed: false,
         list: Rect {
-            height: middle.height - below,
+            height: middle.height - about,
             ..middle
         },
         item: Rect {
-            y: middle.bottom() - below,
-            height: below,
+            y: middle.bottom() - about,
+            height: about,
             ..middle
         },
     }

@@ -1,13 +1,17 @@
 //! The screen: a pure function of the model. Nothing is built for rows that are not on it.
 
-mod block;
+pub mod block;
 mod callbacks;
+pub mod card;
 pub mod detail;
 mod dialogs;
 pub mod figures;
 mod footer;
+mod form;
 mod header;
 pub mod layout;
+mod line;
+mod nodes;
 mod reuse;
 pub mod text;
 mod tree;
@@ -27,11 +31,14 @@ pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     }
     let panes = layout::panes((buffer.area.width, buffer.area.height), model.zoom);
     header::draw(model, panes.header, buffer);
+    let mut at_field = None;
     if model.store.seq().is_none() {
         empty(model, &panes, buffer);
     } else {
         match model.page {
             Page::Callbacks => callbacks::draw(model, buffer),
+            Page::Nodes => nodes::draw(model, buffer),
+            Page::Form => at_field = form::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);
@@ -51,7 +58,7 @@ pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             buffer.set_style(text::within(buffer, stale), model.theme.stale());
         }
     }
-    let cursor = footer::draw(model, &panes, buffer);
+    let cursor = footer::draw(model, &panes, buffer).or(at_field);
     if let Some(dialog) = &model.dialog {
         return dialogs::draw(model, dialog, buffer).or(None);
     }

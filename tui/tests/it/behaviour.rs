@@ -1,8 +1,8 @@
 //! What the dashboard does: keys, deltas, gaps, disconnects, actions. No terminal, no network, no clock.
 
 use onceover_common::{
-    EventKind, StageState,
-    wire::{DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary},
+    EventKind, FieldError, StageState,
+    wire::{DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary, SubmitRequest},
 };
 use onceover_tui::{
     model::{Link, Missing, Source},
@@ -445,6 +445,7 @@ fn bulk_targets_that_were_refused_stay_marked_with_their_error() {
             Err(Refusal {
                 status: Some(503),
                 text: "Redis does not answer".into(),
+                ..Refusal::default()
             })
         } else {
             Ok(Box::new(submitted(task, ReuseInfo::default())))
@@ -759,6 +760,7 @@ fn an_explanation_of_a_row_left_behind_is_dropped_and_a_refusal_is_shown() {
     let reply = Reply::Reuse(Err(Refusal {
         status: Some(404),
         text: "no such node".into(),
+        ..Refusal::default()
     }));
     update(&mut model, Event::Reply { id, reply });
     assert_shows(&model, &["The daemon does not say: no such", "node"]);
@@ -790,7 +792,7 @@ fn d2_runner_queue_attempt_and_callback_are_in_the_detail() {
 fn callbacks_page(size: (u16, u16), keys: &str) -> onceover_tui::model::Model {
     let mut model = dashboard(size);
     let effects = press(&mut model, keys);
-    answer_callbacks(&mut model, &effects);
+    answer(&mut model, &effects);
     model
 }
 
@@ -867,6 +869,7 @@ fn d3_many_callbacks_are_sent_again_and_those_refused_stay_marked() {
             Err(Refusal {
                 status: Some(404),
                 text: "it has expired".into(),
+                ..Refusal::default()
             })
         } else {
             Ok(Box::new(deliveries().items.remove(0)))
@@ -904,7 +907,7 @@ fn the_page_of_callbacks_follows_what_happens() {
     assert!(calls(&tick(&mut model, 0.05)).is_empty());
     let effects = tick(&mut model, 0.2);
     assert_eq!(calls(&effects), [wanted]);
-    answer_callbacks(&mut model, &effects);
+    answer(&mut model, &effects);
     update(&mut model, event(102, "other"));
     assert!(calls(&tick(&mut model, 1.0)).is_empty(), "not of a task shown here");
     // One of them is pending: tries that come to nothing have no event.
@@ -914,7 +917,7 @@ fn the_page_of_callbacks_follows_what_happens() {
     );
     let effects = press(&mut model, "a");
     assert_eq!(calls(&effects), [Call::Callbacks { task: None }]);
-    answer_callbacks(&mut model, &effects);
+    answer(&mut model, &effects);
     assert_shows(&model, &["Callbacks of all tasks · 4"]);
 }
 
@@ -924,5 +927,165 @@ fn callbacks_are_not_sent_again_while_disconnected() {
     update(&mut model, lost(Missing::Daemon));
     press(&mut model, "r");
     assert!(model.dialog.is_none());
+    assert_shows(&model, &["not while disconnected"]);
+}
+
+/// The form of `ffmpeg.split_audio_segments`, opened on the task at the cursor.
+fn form(size: (u16, u16)) -> onceover_tui::model::Model {
+    let mut model = dashboard(size);
+    press_answered(&mut model, "<home>ssplit<enter>");
+    model
+}
+
+fn submitted_request(effects: &[Effect]) -> (u64, SubmitRequest) {
+    effects
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::Call {
+                id,
+                call: Call::Submit { request },
+            } => Some((*id, (**request).clone())),
+            _ => None,
+        })
+        .expect("a submit")
+}
+
+#[test]
+fn a_node_is_chosen_by_typing_and_its_form_knows_task_and_sources() {
+    let mut model = dashboard((120, 36));
+    press_answered(&mut model, "<home>sfaster");
+    assert_shows(&model, &["Nodes 1 of 2 · 1 ready", "✖ lacks 1 thing", "음성을 글로"]);
+    assert_shows(&model, &["get it    onceoverd nodes install faster_whisper"]);
+    press(&mut model, "<c-u>subtitle");
+    assert_hides(&model, "faster_whisper.transcribe_audio  ");
+    press(&mut model, "<enter>");
+    assert_shows(
+        &model,
+        &[
+            "Submit ffmpeg.split_audio_segments · Split audio by subtitle",
+            "lecture-07",
+            // That stage of the task has succeeded.
+            "from ffmpeg.extract_audio › audio_path",
+            "16000",
+        ],
+    );
+}
+
+#[test]
+fn the_form_sends_what_was_typed_in_the_types_of_the_catalog() {
+    let mut model = form((120, 36));
+    press(&mut model, "<tab><right><right><tab>44100<tab><space><tab>[1, 2]<tab>s");
+    let effects = press(&mut model, "<tab>http://n8n.local/x<tab><enter>");
+    let (_, request) = submitted_request(&effects);
+    assert_eq!(request.task_name, "ffmpeg.split_audio_segments");
+    assert_eq!(request.task_id.as_deref(), Some("lecture-07"));
+    assert_eq!(request.reuse, Some(ReuseMode::Strict));
+    assert_eq!(request.callback.as_deref(), Some("http://n8n.local/x"));
+    assert_eq!(
+        serde_json::Value::Object(request.input_data),
+        serde_json::json!({
+            "output_format": "flac", "sample_rate": 44100, "group_by_speaker": true, "keep": [1, 2]
+        })
+    );
+    assert!(
+        changing(&press(&mut model, "<enter><c-s>")).is_empty(),
+        "pressed twice it makes one request"
+    );
+}
+
+#[test]
+fn o4_the_daemons_refusals_are_at_their_fields_and_what_was_typed_stays() {
+    let mut model = form((120, 36));
+    press(&mut model, "<tab><tab>1");
+    let effects = press(&mut model, "<c-s>");
+    let (id, _) = submitted_request(&effects);
+    let error = |field: &str, message: &str| FieldError::new(field, message);
+    let refusal = Refusal {
+        status: Some(422),
+        text: "two fields".into(),
+        errors: vec![
+            error("input_data.sample_rate", "it must be at least 8000"),
+            error("input_data.keep.0", "it must be a number"),
+            error("task_name", "it is retired"),
+        ],
+    };
+    let reply = Reply::Submitted(Err(refusal));
+    update(&mut model, Event::Reply { id, reply });
+    let lines = screen(&model);
+    let below = |field: &str| {
+        let at = lines.iter().position(|line| line.contains(field)).unwrap();
+        lines[at + 1].clone()
+    };
+    assert!(
+        below("sample_rate  ").contains("✖ it must be at least 8000"),
+        "{lines:#?}"
+    );
+    assert!(below("keep  ").contains("✖ it must be a number"), "{lines:#?}");
+    assert_shows(&model, &["✖ task_name: it is retired", "refused: see 3 fields"]);
+    // The first one that was refused has the focus; typing clears its error.
+    press(&mut model, "6000");
+    assert_hides(&model, "it must be at least 8000");
+    let (_, request) = submitted_request(&press(&mut model, "<c-s>"));
+    assert_eq!(request.input_data["sample_rate"], 16000);
+}
+
+#[test]
+fn what_is_no_json_is_told_at_its_field_without_asking() {
+    let mut model = form((120, 36));
+    let effects = press(&mut model, "<tab><tab><tab><tab>[1, 2<c-s>");
+    assert!(changing(&effects).is_empty());
+    assert_shows(&model, &["✖ it is no JSON"]);
+}
+
+#[test]
+fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_it_lacks() {
+    let mut model = form((120, 36));
+    let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
+    let refusal = Refusal {
+        status: Some(409),
+        text: "it lacks ffmpeg: apt-get install ffmpeg".into(),
+        ..Refusal::default()
+    };
+    let reply = Reply::Submitted(Err(refusal));
+    update(&mut model, Event::Reply { id, reply });
+    assert_shows(&model, &["✖ it lacks ffmpeg: apt-get install ffmpeg"]);
+    let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
+    let info = ReuseInfo {
+        reason: Some("absent".into()),
+        ..ReuseInfo::default()
+    };
+    let reply = Reply::Submitted(Ok(Box::new(submitted("old", info))));
+    update(&mut model, Event::Reply { id, reply });
+    assert_eq!(cursor(&model), "old", "its task has the cursor");
+    assert_shows(&model, &["queued: there was no earlier result"]);
+}
+
+#[test]
+fn what_was_typed_into_a_form_is_still_there_after_a_look_elsewhere() {
+    let mut model = form((120, 36));
+    press(&mut model, "/v/강의.wav<esc>");
+    assert_shows(&model, &["Nodes"]);
+    press_answered(&mut model, "<enter>");
+    assert_shows(&model, &["/v/강의.wav"]);
+    // Another node has a form of its own.
+    press(&mut model, "<esc><esc><home><down><enter>");
+    assert_hides(&model, "/v/강의.wav");
+}
+
+#[test]
+fn keys_are_text_in_the_form() {
+    let mut model = form((120, 36));
+    press(&mut model, "qjd? *");
+    assert_shows(&model, &["qjd? *"]);
+    update(&mut model, Event::Paste("/a\nb".into()));
+    assert_shows(&model, &["qjd? */ab"]);
+    assert!(press(&mut model, "<c-c>").contains(&Effect::Quit));
+}
+
+#[test]
+fn nothing_is_submitted_while_disconnected() {
+    let mut model = form((120, 36));
+    update(&mut model, lost(Missing::Daemon));
+    assert!(changing(&press(&mut model, "<c-s>")).is_empty());
     assert_shows(&model, &["not while disconnected"]);
 }

@@ -2,10 +2,11 @@
 
 use indexmap::IndexMap;
 use onceover_common::{
-    CallbackStatus, Event as Change, EventKind, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    CallbackStatus, Event as Change, EventKind, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
+    catalog::parse_node,
     wire::{
-        CallbackDelivery, CallbackPage, RedisInfo, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseTotals,
-        StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
+        CallbackDelivery, CallbackPage, NodeInfo, NodeList, RedisInfo, ReuseDecision, ReuseExplanation, ReuseInfo,
+        ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
     },
 };
 use onceover_tui::{
@@ -281,9 +282,84 @@ pub fn deliveries() -> CallbackPage {
     }
 }
 
-/// Answers what was asked for of callbacks, as the daemon would.
-pub fn answer_callbacks(model: &mut Model, effects: &[Effect]) {
+/// The nodes whose files are given, the second of which lacks its environment.
+pub fn catalog() -> NodeList {
+    let ready = parse_node(
+        r#"
+        name = "ffmpeg.split_audio_segments"
+        title = "Split audio by subtitle"
+        purpose = "Cuts one sound file per subtitle cue."
+        runner = { builtin = "ffmpeg.split_audio_segments" }
+        reuse_fields = ["audio_segments_dir"]
+        [[parameters]]
+        name = "audio_path"
+        type = "path"
+        required = true
+        meaning = "The sound file, an absolute path."
+        fallbacks = [{ node = "ffmpeg.extract_audio", field = "audio_path" }]
+        [[parameters]]
+        name = "output_format"
+        type = "string"
+        default = "wav"
+        allowed = ["wav", "flac", "mp3"]
+        meaning = "Format of the pieces."
+        [[parameters]]
+        name = "sample_rate"
+        type = "integer"
+        default = 16000
+        min = 8000
+        max = 192000
+        meaning = "Samples a second."
+        [[parameters]]
+        name = "group_by_speaker"
+        type = "boolean"
+        default = false
+        meaning = "One folder per speaker."
+        [[parameters]]
+        name = "keep"
+        type = "array"
+        meaning = "Numbers of the cues to keep."
+        [[outputs]]
+        name = "audio_segments_dir"
+        type = "path"
+        meaning = "The folder."
+        "#,
+    );
+    let unready = parse_node(
+        r#"
+        name = "faster_whisper.transcribe_audio"
+        title = "음성을 글로 · Transcribe"
+        purpose = "Writes down what is said."
+        queue = "gpu"
+        runner = { python = "faster_whisper/transcribe_audio.py" }
+        [[parameters]]
+        name = "audio_path"
+        type = "path"
+        required = true
+        meaning = "The sound file."
+        "#,
+    );
+    let missing = Missing {
+        what: "the Python environment of faster_whisper".into(),
+        how: "onceoverd nodes install faster_whisper".into(),
+    };
+    let nodes = vec![
+        NodeInfo::new(&ready.unwrap(), Vec::new()),
+        NodeInfo::new(&unready.unwrap(), vec![missing]),
+    ];
+    NodeList {
+        total_count: nodes.len(),
+        nodes,
+    }
+}
+
+/// Answers what was asked for of callbacks and nodes, as the daemon would.
+pub fn answer(model: &mut Model, effects: &[Effect]) {
     for effect in effects {
+        if let Effect::Call { id, call: Call::Nodes } = effect {
+            let reply = Reply::Nodes(Ok(catalog()));
+            update(model, Event::Reply { id: *id, reply });
+        }
         if let Effect::Call {
             id,
             call: Call::Callbacks { task },
@@ -318,11 +394,11 @@ pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
     effects
 }
 
-/// The same, and the daemon answers in between what is asked for of callbacks.
+/// The same, and the daemon answers in between what is asked for of callbacks and nodes.
 pub fn press_answered(model: &mut Model, keys: &str) {
     for key in parse_keys(keys).unwrap() {
         let effects = update(model, Event::Key(key));
-        answer_callbacks(model, &effects);
+        answer(model, &effects);
     }
 }
 

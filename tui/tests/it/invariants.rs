@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         .iter()
         .flat_map(|spec| spec.keys.iter().copied())
         .chain(['y', 'n', '1', 's', ':', '(', '한'].map(Key::char))
-        .chain([Key::new(KeyCode::Enter), Key::new(KeyCode::Tab)])
+        .chain([KeyCode::Enter, KeyCode::Tab, KeyCode::Left, KeyCode::Right].map(Key::new))
         .collect();
     prop_oneof![
         6 => (0u8..12, 0usize..3, 0usize..5, 0u8..20).prop_map(|(task, node, state, skip)| Step::Put { task, node, state, skip }),
@@ -137,7 +137,7 @@ proptest! {
                 }
                 Step::Key(key) => {
                     let effects = update(&mut model, Event::Key(key));
-                    answer_callbacks(&mut model, &effects);
+                    answer(&mut model, &effects);
                 }
                 Step::Resize(columns, rows) => { update(&mut model, Event::Resize(columns, rows)); }
                 Step::Wait(millis) => now += f64::from(millis) / 1000.0,
@@ -202,8 +202,8 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..15) {
-        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r"][keys];
+    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..20) {
+        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r", "n", "n<down>", "n<enter><tab><tab>", "sspl<enter><tab><right><c-s>", "s한<enter>"][keys];
         let mut model = dashboard((columns, rows));
         press_answered(&mut model, keys);
         tick(&mut model, 0.2);

@@ -3,7 +3,7 @@
 use onceover_common::StageState;
 use onceover_common::wire::StageSummary;
 use onceover_tui::{
-    actions::{keys_text, on_page},
+    actions::{keys_on, keys_text, on_page},
     model::{Missing, Model, Page},
     theme::Theme,
     update::{Event, update},
@@ -53,7 +53,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r resubmit  R force  x cancel  d delete  space mark  c callbacks  p pending  y copy id  ? help  q quit
+ / filter  r resubmit  R force  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
 "#);
 }
 
@@ -135,6 +135,8 @@ fn on(page: Page, size: (u16, u16)) -> Model {
         match page {
             Page::Tasks => "",
             Page::Callbacks => "ca",
+            Page::Nodes => "n",
+            Page::Form => "n<enter>",
         },
     );
     assert_eq!(model.page, page);
@@ -148,7 +150,7 @@ fn help_and_footer_come_from_the_registry() {
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in on_page(page) {
-            let keys = keys_text(spec);
+            let keys = keys_text(spec, page);
             let words: String = spec.help.chars().take(30).collect();
             assert!(
                 lines
@@ -163,7 +165,7 @@ fn help_and_footer_come_from_the_registry() {
         for spec in on_page(page).filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
         {
             assert!(
-                footer.contains(&format!("{} {}", spec.keys[0], spec.label)),
+                footer.contains(&format!("{} {}", keys_on(spec, page).next().unwrap(), spec.label)),
                 "{} on {page:?}: {footer}",
                 spec.name
             );
@@ -173,16 +175,17 @@ fn help_and_footer_come_from_the_registry() {
 
 #[test]
 fn help_and_quit_are_on_every_footer() {
-    for (columns, page) in [20, 40, 60, 80, 100, 200]
-        .into_iter()
-        .zip(Page::ALL.into_iter().cycle())
-    {
-        let model = on(page, (columns, 16));
-        let footer = screen(&model).pop().unwrap();
-        assert!(
-            footer.contains("? help") && footer.contains("q quit"),
-            "{columns}: {footer}"
-        );
+    for page in Page::ALL {
+        // The keys of the form are long: it wants 40 columns.
+        let least = if page == Page::Form { 40 } else { 20 };
+        for columns in [least, 40, 60, 80, 100, 200] {
+            let model = on(page, (columns, 16));
+            let footer = screen(&model).pop().unwrap();
+            assert!(
+                footer.contains(" help") && footer.contains(" quit"),
+                "{columns} {page:?}: {footer}"
+            );
+        }
     }
 }
 
@@ -243,8 +246,8 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
         Event::Reply {
             id,
             reply: onceover_tui::update::Reply::Stage(Err(onceover_tui::update::Refusal {
-                status: None,
                 text: nasty.into(),
+                ..Default::default()
             })),
         },
     );
@@ -292,17 +295,7 @@ fn wide_glyphs_keep_the_columns_in_line() {
 
 #[test]
 fn the_page_of_callbacks_at_three_sizes() {
-    let page = |size| {
-        let mut model = dashboard(size);
-        press_answered(&mut model, "<home>jjjjcj");
-        let lines = screen(&model);
-        lines
-            .iter()
-            .filter(|line| !line.trim_matches(['│', ' ']).is_empty())
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
+    let page = |size| lines_after("<home>jjjjcj", size);
     insta::assert_snapshot!(page((120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Callbacks of clip_03 · 3 ────────────────────────────────────────────────────────────────────────────────────────────┐
@@ -347,5 +340,111 @@ fn the_page_of_callbacks_at_three_sizes() {
  state     ✖ given up after 5 tries,
            last 12:05:56: answered 503
  esc back  r redeliver  ? help  q quit
+"#);
+}
+
+/// The lines of a page that have something on them, after these keys.
+fn lines_after(keys: &str, size: (u16, u16)) -> String {
+    let mut model = dashboard(size);
+    press_answered(&mut model, keys);
+    let lines = screen(&model);
+    let full = lines.iter().filter(|line| !line.trim_matches(['│', ' ']).is_empty());
+    full.cloned().collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_page_of_nodes_at_three_sizes() {
+    insta::assert_snapshot!(lines_after("n<down>", (120, 36)), @r#"
+ onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+┌ Nodes 2 · 1 ready ─────────────────────────────────────────┐┌ faster_whisper.transcribe_audio ───────────────────────┐
+│  READY             NODE                                    ││ 음성을 글로 · Transcribe                               │
+│  ✔ ready           ffmpeg.split_audio_segments             ││ Writes down what is said.                              │
+│▸ ✖ lacks 1 thing   faster_whisper.transcribe_audio         ││                                                        │
+│                                                            ││ lacks     ✖ the Python environment of faster_whisper   │
+│                                                            ││ get it    onceoverd nodes install faster_whisper       │
+│                                                            ││ runs as   python, queue gpu, at most 30 m 0 s          │
+│                                                            ││ reuse     auto: any result that is not empty           │
+│                                                            ││ Parameters                                             │
+│                                                            ││ audio_path  path, required                             │
+│                                                            ││     The sound file.                                    │
+│                                                            ││ Output                                                 │
+└────────────────────────────────────────────────────────────┘└────────────────────────────────────────────────────────┘
+ enter submit  esc back  / filter  y copy id  ? help  q quit
+"#);
+    insta::assert_snapshot!(lines_after("n<down>", (60, 16)), @r#"
+ onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
+ Nodes 2 · 1 ready
+  ✔ ready           ffmpeg.split_audio_segments
+▸ ✖ lacks 1 thing   faster_whisper.transcribe_audio
+────────────────────────────────────────────────────────────
+ 음성을 글로 · Transcribe
+ Writes down what is said.
+ lacks     ✖ the Python environment of faster_whisper
+ get it    onceoverd nodes install faster_whisper
+ runs as   python, queue gpu, at most 30 m 0 s
+ enter submit  esc back  / filter  ? help  q quit
+"#);
+    insta::assert_snapshot!(lines_after("s음성", (40, 12)), @r#"
+ ● live 1 run 1 pend 1 fail ↺ 70 %
+ Nodes 1 of 2 · 1 ready · 음성
+▸ ✖  faster_whisper.transcribe_audio
+────────────────────────────────────────
+ 음성을 글로 · Transcribe
+ Writes down what is said.
+ lacks     ✖ the Python environment of
+ / 음성   1 node · ↑ ↓ choose · enter s…
+"#);
+}
+
+#[test]
+fn the_submit_form_at_three_sizes() {
+    insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><right>", (120, 36)), @r#"
+ onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+┌ Submit ffmpeg.split_audio_segments · Split audio by subtitle ────────────────────────────────────────────────────────┐
+│ Cuts one sound file per subtitle cue.                                                                                │
+│  task              lecture-07                                                                                        │
+│  audio_path *      from ffmpeg.extract_audio › audio_path                                                            │
+│▸ output_format     ‹ wav ›                                                                                           │
+│  sample_rate       16000 (default)                                                                                   │
+│  group_by_speaker  false (default)                                                                                   │
+│  keep              left out                                                                                          │
+│  reuse             as the node has it: auto                                                                          │
+│  callback          nobody is told                                                                                    │
+│    Submit                                                                                                            │
+│──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────│
+│ output_format  string, default wav                                                                                   │
+│ Format of the pieces.                                                                                                │
+│ One of wav, flac, mp3.                                                                                               │
+└──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ ctrl-s submit  esc back  ↓ next  → value  f1 help  ctrl-c quit
+"#);
+    insta::assert_snapshot!(lines_after("<home>n<down><enter>/v/강의.wav<tab>", (60, 16)), @r#"
+ onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
+ Submit faster_whisper.transcribe_audio · 음성을 글로 · Tra…
+ lacks     ✖ the Python environment of faster_whisper
+ get it    onceoverd nodes install faster_whisper
+  task          lecture-07
+  audio_path *  /v/강의.wav
+▸ reuse         ‹ as the node has it: auto ›
+  callback      nobody is told
+    Submit
+────────────────────────────────────────────────────────────
+ reuse  auto, never or strict
+ What an earlier result of this task and node is worth.
+ ctrl-s submit  esc back  ↓ next  f1 help  ctrl-c quit
+"#);
+    insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><tab>44<tab>", (40, 12)), @r#"
+ ● live 1 run 1 pend 1 fail ↺ 70 %
+ Submit ffmpeg.split_audio_segments · S…
+ Cuts one sound file per subtitle cue.
+  output_format     wav (default)
+  sample_rate       44
+▸ group_by_speaker  ‹ false (default) ›
+  keep              left out
+────────────────────────────────────────
+ group_by_speaker  boolean, default
+ false
+ One folder per speaker.
+ ctrl-s submit  f1 help  ctrl-c quit
 "#);
 }

@@ -1,0 +1,312 @@
+//! The submit form: one field for the task, for each parameter of the node, for reuse and callback. What the
+//! typed texts mean as JSON, and where the daemon's refusals belong.
+
+use std::sync::Arc;
+
+use onceover_common::{
+    FieldError, TaskId,
+    catalog::{ParameterSpec, ValueKind},
+    wire::{NodeInfo, ReuseMode, SubmitRequest},
+};
+use serde_json::{Map, Value};
+use tui_input::Input;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Task,
+    /// By its place among the node's parameters.
+    Parameter(usize),
+    Reuse,
+    Callback,
+    /// The button.
+    Send,
+}
+
+#[derive(Debug)]
+pub struct Field {
+    pub what: What,
+    /// Empty: left out.
+    pub input: Input,
+    pub error: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Form {
+    pub node: Arc<NodeInfo>,
+    pub fields: Vec<Field>,
+    pub focus: usize,
+    /// The submit on its way.
+    pub request: Option<u64>,
+    /// Why the daemon refused, where no field is to blame.
+    pub problem: Option<String>,
+}
+
+impl Form {
+    /// Empty but for the task.
+    pub fn new(node: Arc<NodeInfo>, task: Option<&TaskId>) -> Self {
+        let field = |what| Field {
+            what,
+            input: Input::default(),
+            error: None,
+        };
+        let parameters = (0..node.parameters.len()).map(What::Parameter);
+        let whats = [What::Task].into_iter().chain(parameters);
+        let mut fields: Vec<_> = whats
+            .chain([What::Reuse, What::Callback, What::Send])
+            .map(field)
+            .collect();
+        if let Some(task) = task {
+            fields[0].input = Input::new(task.to_string());
+        }
+        // The task is known or new; what has to be typed comes next.
+        let focus = usize::from(fields.len() > 1);
+        Self {
+            node,
+            fields,
+            focus,
+            request: None,
+            problem: None,
+        }
+    }
+
+    pub fn focused(&self) -> &Field {
+        &self.fields[self.focus]
+    }
+
+    pub fn focused_mut(&mut self) -> &mut Field {
+        &mut self.fields[self.focus]
+    }
+
+    pub fn parameter(&self, what: What) -> Option<&ParameterSpec> {
+        match what {
+            What::Parameter(index) => self.node.parameters.get(index),
+            _ => None,
+        }
+    }
+
+    /// The name a field has on the screen.
+    pub fn name(&self, what: What) -> &str {
+        match what {
+            What::Task => "task",
+            What::Parameter(_) => self.parameter(what).map_or("", |parameter| parameter.name.as_str()),
+            What::Reuse => "reuse",
+            What::Callback => "callback",
+            What::Send => "Submit",
+        }
+    }
+
+    /// The values a field can have, the first for left out; empty where it is free text.
+    pub fn choices(&self, what: What) -> Vec<String> {
+        let values: Vec<String> = match (what, self.parameter(what)) {
+            (What::Reuse, _) => [ReuseMode::Auto, ReuseMode::Never, ReuseMode::Strict]
+                .map(|mode| mode.as_str().to_owned())
+                .to_vec(),
+            (_, Some(parameter)) if !parameter.allowed.is_empty() => parameter.allowed.iter().map(text_of).collect(),
+            (_, Some(parameter)) if parameter.kind == ValueKind::Boolean && parameter.also.is_empty() => {
+                vec!["true".into(), "false".into()]
+            }
+            _ => return Vec::new(),
+        };
+        [String::new()].into_iter().chain(values).collect()
+    }
+
+    /// Changes a field with choices to the next or the one before.
+    pub fn cycle(&mut self, by: isize) {
+        let choices = self.choices(self.focused().what);
+        if choices.is_empty() {
+            return;
+        }
+        let at = choices.iter().position(|choice| choice == self.focused().input.value());
+        let next = (at.unwrap_or(0) as isize + by).rem_euclid(choices.len() as isize) as usize;
+        self.choose(&choices[next]);
+    }
+
+    /// Changes a field with choices to the next that begins with a letter.
+    pub fn cycle_to(&mut self, letter: char) {
+        let choices = self.choices(self.focused().what);
+        let at = choices.iter().position(|choice| choice == self.focused().input.value());
+        let after = at.map_or(0, |at| at + 1);
+        let wanted = letter.to_lowercase().next();
+        let found = (0..choices.len())
+            .map(|step| &choices[(after + step) % choices.len()])
+            .find(|choice| choice.to_lowercase().chars().next() == wanted && wanted.is_some());
+        if let Some(found) = found {
+            self.choose(&found.clone());
+        }
+    }
+
+    fn choose(&mut self, value: &str) {
+        let field = self.focused_mut();
+        field.input = Input::new(value.to_owned());
+        field.error = None;
+    }
+
+    pub fn step(&mut self, by: isize) {
+        let last = self.fields.len().saturating_sub(1);
+        self.focus = self.focus.saturating_add_signed(by).min(last);
+    }
+
+    /// The request as typed. None where a text cannot be what its field is; the fields then say so.
+    pub fn take_request(&mut self) -> Option<SubmitRequest> {
+        let mut input_data = Map::new();
+        self.problem = None;
+        let node = self.node.clone();
+        for field in &mut self.fields {
+            field.error = None;
+            let text = field.input.value();
+            if let What::Parameter(index) = field.what
+                && let Some(parameter) = node.parameters.get(index)
+                && !text.is_empty()
+            {
+                match value_of(parameter, text) {
+                    Ok(value) => {
+                        input_data.insert(parameter.name.clone(), value);
+                    }
+                    Err(error) => field.error = Some(error),
+                }
+            }
+        }
+        if self.focus_first_error() {
+            return None;
+        }
+        let text = |what| {
+            let field = self.fields.iter().find(|field| field.what == what);
+            field
+                .map(|field| field.input.value().trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        Some(SubmitRequest {
+            task_name: self.node.name.to_string(),
+            task_id: text(What::Task),
+            callback: text(What::Callback),
+            input_data,
+            reuse: match text(What::Reuse).as_deref() {
+                Some("auto") => Some(ReuseMode::Auto),
+                Some("never") => Some(ReuseMode::Never),
+                Some("strict") => Some(ReuseMode::Strict),
+                _ => None,
+            },
+        })
+    }
+
+    /// The daemon refused: each error goes to its field, the rest above them.
+    pub fn refused(&mut self, why: &str, errors: &[FieldError]) {
+        self.request = None;
+        let mut homeless = Vec::new();
+        for error in errors {
+            let what = self.what_of(&error.field);
+            match self.fields.iter_mut().find(|field| Some(field.what) == what) {
+                // A second error of the same field would hide the first.
+                Some(field) if field.error.is_none() => field.error = Some(error.message.clone()),
+                Some(_) => {}
+                None => homeless.push(format!("{}: {}", error.field, error.message)),
+            }
+        }
+        self.problem = if errors.is_empty() {
+            Some(why.to_owned())
+        } else {
+            (!homeless.is_empty()).then(|| homeless.join("; "))
+        };
+        self.focus_first_error();
+    }
+
+    /// The field a problem document names: `task_id`, `input_data.video_path`, `input_data.video_path.0`.
+    fn what_of(&self, path: &str) -> Option<What> {
+        match path {
+            "task_id" => return Some(What::Task),
+            "callback" => return Some(What::Callback),
+            "reuse" => return Some(What::Reuse),
+            _ => {}
+        }
+        let name = path.strip_prefix("input_data.")?;
+        let named = |name: &str| {
+            let mut parameters = self.node.parameters.iter();
+            parameters
+                .position(|parameter| parameter.name == name || parameter.aliases.iter().any(|alias| alias == name))
+        };
+        let outer = name.split(['.', '[']).next().unwrap_or(name);
+        named(name).or_else(|| named(outer)).map(What::Parameter)
+    }
+
+    fn focus_first_error(&mut self) -> bool {
+        match self.fields.iter().position(|field| field.error.is_some()) {
+            Some(at) => {
+                self.focus = at;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A value as it is typed: a text without quotes, anything else as JSON.
+pub fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What a typed text is as the parameter's value. What it may be is the daemon's question; only what is no
+/// JSON at all where nothing but JSON can be is answered here.
+fn value_of(parameter: &ParameterSpec, text: &str) -> Result<Value, String> {
+    if let Some(allowed) = parameter.allowed.iter().find(|value| text_of(value) == text) {
+        return Ok(allowed.clone());
+    }
+    let is_text = |kind| matches!(kind, ValueKind::String | ValueKind::Path);
+    let mut kinds = std::iter::once(parameter.kind).chain(parameter.also.iter().copied());
+    let read = serde_json::from_str::<Value>(text);
+    if let Ok(value) = &read
+        && kinds.clone().any(|kind| !is_text(kind) && kind.accepts(value))
+    {
+        return Ok(value.clone());
+    }
+    if kinds.clone().any(is_text) {
+        return Ok(Value::String(text.to_owned()));
+    }
+    match read {
+        Ok(value) => Ok(value),
+        Err(error) if kinds.any(|kind| matches!(kind, ValueKind::Array | ValueKind::Object)) => {
+            Err(format!("it is no JSON: {error}"))
+        }
+        Err(_) => Ok(Value::String(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_common::catalog::parse_node;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parameter(toml: &str) -> ParameterSpec {
+        let text = format!("name = \"a.b\"\nrunner = {{ command = [\"true\"] }}\n[[parameters]]\nname = \"x\"\n{toml}");
+        parse_node(&text).unwrap().parameters.remove(0)
+    }
+
+    #[test]
+    fn a_typed_text_becomes_the_value_its_parameter_wants() {
+        for (toml, text, value) in [
+            ("type = \"string\"", "123", json!("123")),
+            ("type = \"path\"", "/v/강의 1.mp4", json!("/v/강의 1.mp4")),
+            ("type = \"integer\"", "123", json!(123)),
+            ("type = \"number\"", "1.5", json!(1.5)),
+            ("type = \"boolean\"", "true", json!(true)),
+            ("type = \"array\"", "[1, 2]", json!([1, 2])),
+            ("type = \"string\"\nalso = [\"integer\"]", "7", json!(7)),
+            ("type = \"string\"\nalso = [\"array\"]", "[1", json!("[1")),
+            ("type = \"integer\"\nallowed = [1, 2]", "2", json!(2)),
+            // Wrong, but the daemon says how.
+            ("type = \"integer\"", "many", json!("many")),
+            ("type = \"integer\"", "1.5", json!(1.5)),
+        ] {
+            assert_eq!(value_of(&parameter(toml), text).unwrap(), value, "{toml} {text}");
+        }
+        assert!(
+            value_of(&parameter("type = \"array\""), "[1, 2")
+                .unwrap_err()
+                .contains("no JSON")
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! The page of nodes: the daemon's catalog, what of it a typed text leaves, and the node at the cursor.
+
+use std::sync::Arc;
+
+use onceover_common::{NodeName, TaskId, wire::NodeInfo};
+use tui_input::Input;
+
+use super::list::List;
+
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// Every node, in the catalog's order.
+    pub all: Vec<Arc<NodeInfo>>,
+    /// The newest request for them; answers to others are dropped.
+    pub request: Option<u64>,
+    /// Whether they were read at least once.
+    pub read: bool,
+    pub failed: Option<String>,
+    /// Those that are shown.
+    pub list: List<NodeName>,
+    /// What their names, titles or purposes have to hold.
+    pub filter: String,
+    /// The same while it is typed.
+    pub input: Option<Input>,
+    /// The node the cursor is to go to once the catalog is read.
+    pub wanted: Option<NodeName>,
+    /// The task that a form opened from here submits to.
+    pub task: Option<TaskId>,
+    /// Lines of the node's card scrolled away.
+    pub scroll: usize,
+}
+
+impl Nodes {
+    /// The catalog is here.
+    pub fn take(&mut self, nodes: Vec<NodeInfo>) {
+        self.all = nodes.into_iter().map(Arc::new).collect();
+        self.read = true;
+        self.failed = None;
+        self.narrow();
+        if let Some(wanted) = self.wanted.take() {
+            self.list.go_to(&wanted);
+        }
+    }
+
+    /// The text changed.
+    pub fn filter(&mut self, text: &str) {
+        self.filter = text.to_owned();
+        self.scroll = 0;
+        self.narrow();
+    }
+
+    fn narrow(&mut self) {
+        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let holds = |node: &NodeInfo| {
+            let text = format!("{} {} {}", node.name, node.title, node.purpose).to_lowercase();
+            words.iter().all(|word| text.contains(word.as_str()))
+        };
+        let shown = self.all.iter().filter(|node| holds(node)).map(|node| node.name.clone());
+        self.list.set(shown.collect());
+    }
+
+    pub fn get(&self, name: &NodeName) -> Option<&Arc<NodeInfo>> {
+        self.all.iter().find(|node| node.name == *name)
+    }
+
+    pub fn at_cursor(&self) -> Option<&Arc<NodeInfo>> {
+        self.get(self.list.cursor()?)
+    }
+
+    /// How many can run as things are.
+    pub fn ready(&self) -> usize {
+        self.all.iter().filter(|node| node.readiness.ready).count()
+    }
+}

@@ -1,0 +1,290 @@
+//! The submit form: a line a field, refusals below their fields, and what is known of the field at the cursor.
+
+use onceover_common::{StageState, catalog::ParameterSpec, wire::ReuseMode};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Style,
+};
+
+use super::{
+    block::{self, Block, Lines},
+    card, frame, layout, line,
+    text::{put, width, within},
+};
+use crate::model::{
+    Model,
+    form::{Field, Form, What, text_of},
+};
+
+/// Lines of what is above the fields, and of what is known of one, at most.
+const MOST_ABOVE: usize = 6;
+const MOST_ABOUT: usize = 8;
+/// Lines of what is wrong with a field, at most.
+const MOST_ERROR_LINES: usize = 3;
+
+/// Draws the page; the answer is the place of the text cursor.
+pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    let form = model.form.as_ref()?;
+    let theme = model.theme;
+    let panes = layout::panes((buffer.area.width, buffer.area.height), true);
+    let title = format!("Submit {} · {}", form.node.name, form.node.title);
+    let mut area = panes.detail;
+    if panes.framed() {
+        frame(buffer, area, &title, theme.faint(), theme.strong());
+        area = panes.inner(area);
+    } else if area.height > 0 {
+        put(buffer, area.x, area.y, area.width, &format!(" {title}"), theme.strong());
+        area.y += 1;
+        area.height -= 1;
+    }
+    let text = Rect {
+        x: area.x + area.width.min(1),
+        width: area.width.saturating_sub(2),
+        ..area
+    };
+    let mut above = above(model, form, text.width);
+    // The fields have half of a small page at least.
+    above.truncate(MOST_ABOVE.min(usize::from(area.height) / 4));
+    block::draw(&above, 0, text, buffer);
+    let about = about(model, form, text.width);
+    let about_rows = about.len().min(MOST_ABOUT).min(usize::from(area.height) / 3) as u16;
+    let above_rows = above.len() as u16;
+    let errors = form.fields.iter().filter(|field| field.error.is_some()).count() * MOST_ERROR_LINES;
+    let wanted = (form.fields.len() + errors) as u16;
+    let fields = Rect {
+        y: area.y + above_rows,
+        height: area.height.saturating_sub(above_rows + about_rows + 1).min(wanted),
+        ..area
+    };
+    let rule_y = fields.bottom();
+    if rule_y < area.bottom() {
+        let rule = "─".repeat(usize::from(area.width));
+        put(buffer, area.x, rule_y, area.width, &rule, theme.faint());
+        let below = Rect {
+            y: rule_y + 1,
+            height: area.bottom() - rule_y - 1,
+            ..text
+        };
+        block::draw(&about, 0, below, buffer);
+    }
+    draw_fields(model, form, fields, buffer)
+}
+
+/// What concerns the whole request: why it was refused, what the node lacks, what it is for.
+fn above(model: &Model, form: &Form, columns: u16) -> Lines {
+    let theme = model.theme;
+    let mut block = Block::new(columns);
+    if let Some(problem) = &form.problem {
+        block.say(&format!("✖ {problem}"), theme.bad());
+    } else if form.node.readiness.ready {
+        block.say(&form.node.purpose, theme.faint());
+    } else {
+        card::say_readiness(&mut block, &form.node, theme);
+    }
+    block.lines()
+}
+
+/// One line of the fields: a field, or what is wrong with the one above.
+enum Row<'a> {
+    Field(usize, &'a Field),
+    Error(String),
+}
+
+fn draw_fields(model: &Model, form: &Form, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = model.theme;
+    let names = form.fields.iter().map(|field| width(&label(form, field)) + 2);
+    let label_room = names.max().unwrap_or(0).min(32).min(area.width / 2);
+    let mut rows = Vec::new();
+    let mut focus_row = 0;
+    for (index, field) in form.fields.iter().enumerate() {
+        if index == form.focus {
+            focus_row = rows.len();
+        }
+        rows.push(Row::Field(index, field));
+        if let Some(error) = &field.error {
+            let lines = super::text::wrap(error, area.width.saturating_sub(8));
+            rows.extend(lines.into_iter().take(MOST_ERROR_LINES).map(Row::Error));
+        }
+    }
+    let height = usize::from(area.height);
+    // The focus and what is wrong with it stay in view.
+    let errors = rows[focus_row + 1..]
+        .iter()
+        .take_while(|row| matches!(row, Row::Error(_)))
+        .count();
+    let last = focus_row + errors.min(height.saturating_sub(1));
+    let top = (last + 2)
+        .saturating_sub(height)
+        .min(rows.len().saturating_sub(height))
+        .min(focus_row);
+    let mut cursor = None;
+    for (line, row) in rows.iter().skip(top).take(height).enumerate() {
+        let y = area.y + line as u16;
+        match row {
+            Row::Error(error) => {
+                put(
+                    buffer,
+                    area.x + 4,
+                    y,
+                    area.width.saturating_sub(4),
+                    &format!("✖ {error}"),
+                    theme.bad(),
+                );
+            }
+            Row::Field(index, field) => {
+                let line = Rect { y, height: 1, ..area };
+                let focused = *index == form.focus;
+                cursor = draw_field(model, form, field, focused, label_room, line, buffer).or(cursor);
+            }
+        }
+    }
+    cursor
+}
+
+fn draw_field(
+    model: &Model,
+    form: &Form,
+    field: &Field,
+    focused: bool,
+    label_room: u16,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    let theme = model.theme;
+    if focused {
+        put(buffer, area.x, area.y, area.width.min(1), "▸", theme.key());
+    }
+    if field.what == What::Send {
+        let text = match (form.request.is_some(), focused) {
+            (true, _) => "… requested",
+            (false, true) => "[ Submit ]",
+            (false, false) => "  Submit  ",
+        };
+        let style = if focused { theme.cursor() } else { theme.strong() };
+        put(buffer, area.x + 2, area.y, area.width.saturating_sub(2), text, style);
+        return None;
+    }
+    let style = if focused { theme.strong() } else { theme.plain() };
+    put(
+        buffer,
+        area.x + 2,
+        area.y,
+        label_room.saturating_sub(1),
+        &label(form, field),
+        style,
+    );
+    let x = area.x + 2 + label_room;
+    let room = area.right().saturating_sub(x + 1);
+    let choices = form.choices(field.what);
+    if field.input.value().is_empty() {
+        let (text, style) = left_out(model, form, field);
+        let text = match (focused, choices.is_empty()) {
+            (true, false) => format!("‹ {text} ›"),
+            _ => text,
+        };
+        put(buffer, x, area.y, room, &text, style);
+        return (focused && choices.is_empty() && room > 0).then_some(Position { x, y: area.y });
+    }
+    if !choices.is_empty() {
+        let text = if focused {
+            format!("‹ {} ›", field.input.value())
+        } else {
+            field.input.value().to_owned()
+        };
+        let used = put(buffer, x, area.y, room, &text, theme.accent());
+        if focused {
+            let value = Rect { x, width: used, ..area };
+            buffer.set_style(within(buffer, value), theme.strong());
+        }
+        return None;
+    }
+    let drawn = line::draw(&field.input, x, area.y, room, theme.accent(), buffer);
+    drawn.cursor.filter(|_| focused)
+}
+
+/// The name of a field, marked where it has to be filled in.
+fn label(form: &Form, field: &Field) -> String {
+    let required = form.parameter(field.what).is_some_and(|parameter| parameter.required);
+    format!("{}{}", form.name(field.what), if required { " *" } else { "" })
+}
+
+/// What stands in an empty field.
+fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
+    let theme = model.theme;
+    let faint = |text: String| (text, theme.faint());
+    let Some(parameter) = form.parameter(field.what) else {
+        return faint(match field.what {
+            What::Task => "a new one".into(),
+            What::Reuse => format!("as the node has it: {}", form.node.reuse.as_str()),
+            _ => "nobody is told".into(),
+        });
+    };
+    if let Some(source) = source(model, form, parameter) {
+        return faint(format!("from {source}"));
+    }
+    match &parameter.default {
+        Some(default) if !text_of(default).is_empty() => faint(format!("{} (default)", text_of(default))),
+        _ if !parameter.fallbacks.is_empty() && parameter.required => {
+            ("needed: no earlier stage gives it".into(), theme.warn())
+        }
+        _ if parameter.required => ("needed".into(), theme.warn()),
+        _ => faint("left out".into()),
+    }
+}
+
+/// The earlier stage of the task that would give the parameter; whether its output has the field is not known here.
+fn source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<String> {
+    let task = form.fields.first().map(|field| field.input.value().trim())?;
+    let task = model.store.get(&onceover_common::TaskId::parse(task).ok()?)?;
+    let found = parameter.fallbacks.iter().find(|fallback| {
+        task.stages
+            .get(&fallback.node)
+            .is_some_and(|stage| stage.status == StageState::Success)
+    })?;
+    Some(format!("{} › {}", found.node, found.field))
+}
+
+/// What is known of the field at the cursor.
+fn about(model: &Model, form: &Form, columns: u16) -> Lines {
+    let theme = model.theme;
+    let mut block = Block::new(columns);
+    let what = form.focused().what;
+    let plain = theme.plain();
+    match what {
+        What::Task => {
+            block.say("task  1 to 128 of A-Z a-z 0-9 . _ -", theme.strong());
+            block.say(
+                "The task this stage belongs to. Left out (ctrl-u empties the field): a new one.",
+                plain,
+            );
+        }
+        What::Reuse => {
+            block.say("reuse  auto, never or strict", theme.strong());
+            let meaning = match form.focused().input.value() {
+                text if text == ReuseMode::Never.as_str() => "never: it runs, whatever is stored.",
+                text if text == ReuseMode::Strict.as_str() => "strict: only a result of the same input is taken.",
+                text if text == ReuseMode::Auto.as_str() => "auto: a finished result is taken, also of other input.",
+                _ => "What an earlier result of this task and node is worth.",
+            };
+            block.say(meaning, plain);
+        }
+        What::Callback => {
+            block.say("callback  http or https URL", theme.strong());
+            block.say("Gets the result by POST when the run has ended.", plain);
+        }
+        What::Send => block.say("Enter sends the request; so does ctrl-s from every field.", plain),
+        What::Parameter(_) => {
+            if let Some(parameter) = form.parameter(what) {
+                block.say(
+                    &format!("{}  {}", parameter.name, card::kind(parameter)),
+                    theme.strong(),
+                );
+                for line in card::about(parameter) {
+                    block.say(&line, plain);
+                }
+            }
+        }
+    }
+    block.lines()
+}
