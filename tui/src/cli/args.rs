@@ -46,6 +46,8 @@ pub enum Command {
     Tree(Tree),
     /// Ask for a node to be run, or its finished result.
     Submit(Submit),
+    /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what it lacks.
+    Nodes(Nodes),
     /// Print events as JSON lines, of everything or of one task until it ends.
     Watch(Watch),
     /// Print one frame of the dashboard as text.
@@ -57,6 +59,15 @@ pub struct Tree {
     /// Only this task.
     pub task: Option<TaskId>,
     /// As JSON: the list of tasks, or the view of the one.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Nodes {
+    /// All about this one.
+    pub node: Option<NodeName>,
+    /// As JSON: the list of nodes, or the one.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,6 +1,7 @@
 //! The command line: what the dashboard shows, for scripts and pipes.
 
 pub mod args;
+mod nodes;
 mod snapshot;
 mod submit;
 mod tree;
@@ -75,6 +76,7 @@ pub async fn run(args: Args) -> ExitCode {
     let outcome = match args.command {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
+        Some(Command::Nodes(nodes)) => nodes::run(&client, nodes).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
         Some(Command::Snapshot(mut frame)) => {
             frame.task = frame.task.or(args.task);
@@ -109,7 +111,8 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 fn failed(text: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "onceover: {}", crate::view::text::harmless(text));
+    let lines: Vec<_> = text.lines().map(crate::view::text::harmless).collect();
+    let _ = writeln!(io::stderr(), "onceover: {}", lines.join("\n"));
     ExitCode::from(FAILED)
 }
 

@@ -1,8 +1,8 @@
 //! `onceover submit`: one request, and with `--wait` its end.
 
 use onceover_common::{
-    StageState,
-    client::Client,
+    Problem, StageState,
+    client::{Client, ClientError},
     wire::{SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
@@ -21,7 +21,12 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         input_data: input(&args)?,
         reuse: args.reuse.map(Into::into),
     };
-    let mut response = client.submit(&request).await?;
+    let mut response = match client.submit(&request).await {
+        Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
+            return Err(refused(&args, &request, &problem));
+        }
+        other => other?,
+    };
     if !args.json {
         print(&sentence(&response))?;
         print(&format!("reuse_info  {}", serde_json::to_string(&response.reuse_info)?))?;
@@ -90,6 +95,36 @@ fn sentence(response: &SubmitResponse) -> String {
         "{}  {}  {decision}  {}",
         response.task_id, info.task_name, response.message
     ))
+}
+
+/// A line a field that was refused, and where to read what the node takes.
+fn refused(args: &Submit, request: &SubmitRequest, problem: &Problem) -> Failure {
+    let name = |field: &str| field.strip_prefix("input_data.").unwrap_or(field).to_owned();
+    let names = problem.errors.iter().map(|error| text::width(&name(&error.field)));
+    let column = usize::from(names.max().unwrap_or(0));
+    let mut lines = vec![format!(
+        "{} was not submitted: {} cannot be accepted",
+        args.node,
+        figures::counted(problem.errors.len(), "field")
+    )];
+    for error in &problem.errors {
+        let name = name(&error.field);
+        let pad = " ".repeat(column - usize::from(text::width(&name)));
+        lines.push(format!("  {name}{pad}  {}", error.message));
+        // `--set x=1` is a number; where a text was wanted, that is how to say so.
+        let value = request.input_data.get(&name);
+        if args.input.is_none()
+            && error.message.contains("a string")
+            && let Some(value @ (Value::Number(_) | Value::Bool(_))) = value
+        {
+            lines.push(format!(
+                "  {}  as a text: --set '{name}=\"{value}\"'",
+                " ".repeat(column)
+            ));
+        }
+    }
+    lines.push(format!("what it takes: onceover nodes {}", args.node));
+    Failure::new(lines.join("\n"))
 }
 
 fn input(args: &Submit) -> Result<Map<String, Value>, Failure> {

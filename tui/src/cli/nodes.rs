@@ -1,0 +1,63 @@
+//! `onceover nodes`: the catalog with readiness, and one node as a reference card.
+
+use onceover_common::wire::NodeInfo;
+
+use super::{Outcome, args::Nodes, print};
+use crate::{
+    theme::Theme,
+    view::{block, card, figures, text},
+};
+
+/// Columns of a printed card.
+const COLUMNS: u16 = 100;
+
+pub async fn run(client: &onceover_common::client::Client, args: Nodes) -> Outcome {
+    if let Some(name) = &args.node {
+        let node = client.node(name).await?;
+        if args.json {
+            print(&serde_json::to_string_pretty(&node)?)?;
+        } else {
+            print(&format!("{}\n", node.name))?;
+            print(&text_of(&card::lines(&node, Theme { mono: true }, COLUMNS)))?;
+        }
+        return Ok(true);
+    }
+    let list = client.nodes().await?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&list)?)?;
+        return Ok(true);
+    }
+    print(&table(&list.nodes))?;
+    Ok(true)
+}
+
+fn text_of(lines: &block::Lines) -> String {
+    let lines: Vec<_> = lines.iter().map(|(line, _)| line.trim_end()).collect();
+    lines.join("\n")
+}
+
+/// A line a node; below one that is not ready what it lacks and how to get that.
+fn table(nodes: &[NodeInfo]) -> String {
+    let column = nodes
+        .iter()
+        .map(|node| text::width(node.name.as_str()))
+        .max()
+        .unwrap_or(0);
+    let mut lines = Vec::new();
+    for node in nodes {
+        let glyph = if node.readiness.ready { "✔" } else { "✖" };
+        let pad = " ".repeat(usize::from(column - text::width(node.name.as_str())));
+        lines.push(text::harmless(&format!("{glyph} {}{pad}  {}", node.name, node.title)));
+        for missing in &node.readiness.missing {
+            lines.push(text::harmless(&format!("    lacks {}", missing.what)));
+            lines.push(text::harmless(&format!("    get it: {}", missing.how)));
+        }
+    }
+    let ready = nodes.iter().filter(|node| node.readiness.ready).count();
+    lines.push(String::new());
+    lines.push(format!(
+        "{}, {ready} ready; what one takes and gives: onceover nodes NODE",
+        figures::counted(nodes.len(), "node")
+    ));
+    lines.join("\n")
+}
