@@ -6,6 +6,7 @@ use onceover_common::StageState;
 use onceover_tests::{
     Daemon,
     callbacks::Receiver,
+    media,
     screen::{Dashboard, row_with},
 };
 use serde_json::json;
@@ -343,4 +344,97 @@ async fn r8_the_reuse_tab_notices_a_file_that_went() {
     let output: serde_json::Value = serde_json::from_str(stage.output.get()).expect("JSON");
     std::fs::remove_file(output["file"].as_str().expect("a path")).expect("the file was there");
     dashboard.until(|screen| screen.contains("artifact_missing") && !screen.contains("would be reused"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right() {
+    const NODE: &str = "ffmpeg.extract_keyframes";
+    let daemon = Daemon::start().await;
+    let video = daemon.dir().join("강의 1.mp4");
+    media::clip(&video, 1);
+    for (columns, rows) in [(120, 36), (40, 12)] {
+        let task = format!("film-{columns}");
+        let mut dashboard = Dashboard::open(&daemon, columns, rows);
+        dashboard.shows("● live");
+        dashboard.press('s');
+        dashboard.shows("ready");
+        dashboard.type_text("keyframes");
+        dashboard.until(|screen| screen.contains("Nodes 1 of"));
+        dashboard.send(Key::Enter);
+        dashboard.shows("Submit ffmpeg.extract_key");
+        // The task: empty, or that of the row the cursor was on.
+        dashboard.send(Key::BackTab);
+        dashboard.send(Key::Ctrl('u'));
+        dashboard.type_text(&task);
+        dashboard.send(Key::Tab);
+        dashboard.type_text("/nothing/here.mp4");
+        dashboard.send(Key::Tab);
+        dashboard.type_text("0");
+        dashboard.send(Key::Ctrl('s'));
+        dashboard.until(|screen| screen.contains("refused") && screen.contains("✖"));
+        assert!(daemon.stage(&task, NODE).await.is_none(), "nothing is stored");
+
+        // Upwards to the first field, and one down.
+        for _ in 0..6 {
+            dashboard.send(Key::BackTab);
+        }
+        dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
+        dashboard.type_text(video.to_str().expect("a plain path"));
+        dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
+        dashboard.type_text("3");
+        dashboard.until(|screen| row_with(screen, "keyframe_sample").is_some_and(|row| row.contains('3')));
+        dashboard.send(Key::Ctrl('s'));
+        dashboard.until(|screen| row_with(screen, "ffmpeg.extract_k").is_some_and(|row| row.contains("done")));
+        let stage = daemon.until(&task, NODE, StageState::Success).await;
+        assert!(
+            stage.output.get().contains("\"keyframe_files_count\":3"),
+            "{}",
+            stage.output.get()
+        );
+        dashboard.press('q');
+        dashboard.ended();
+    }
+}
+
+#[tokio::test]
+async fn o4_the_command_line_prints_nodes_and_a_line_for_each_field_that_was_refused() {
+    let daemon = Daemon::start().await;
+    let run = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(onceover_tests::program("onceover"));
+        command.args(["--daemon", &daemon.url(), "--log-dir"]).arg(daemon.dir());
+        let output = command.args(args).output().await.expect("onceover runs");
+        let text = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let (code, list) = run(&["nodes"]).await;
+    assert_eq!(code, Some(0));
+    assert!(
+        list.contains("✔ ffmpeg.extract_audio") && list.contains("Extract audio"),
+        "{list}"
+    );
+    let (code, card) = run(&["nodes", "ffmpeg.split_audio_segments"]).await;
+    assert_eq!(code, Some(0));
+    for text in [
+        "sample_rate  integer, 8000 to 192000, default 16000",
+        "One of wav, flac",
+        "audio_segments_dir  path",
+    ] {
+        assert!(card.contains(text), "no {text:?} in {card}");
+    }
+    assert_eq!(run(&["nodes", "no.such"]).await.0, Some(2));
+
+    let sets = ["video_path=7", "keyframe_sample_count=0"];
+    let (code, refused) = run(&[&["submit", "ffmpeg.extract_keyframes", "--set"][..], &sets].concat()).await;
+    assert_eq!(code, Some(2));
+    for line in [
+        "2 fields cannot be accepted",
+        "  video_path             it must be a path (a string)",
+        "as a text: --set 'video_path=\"7\"'",
+        "  keyframe_sample_count  it must be at least 1",
+        "onceover nodes ffmpeg.extract_keyframes",
+    ] {
+        assert!(refused.contains(line), "no {line:?} in {refused}");
+    }
 }

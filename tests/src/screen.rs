@@ -45,6 +45,13 @@ impl Dashboard {
         self.send(Key::Char(key));
     }
 
+    /// Types a text, a key a character.
+    pub fn type_text(&mut self, text: &str) {
+        for c in text.chars() {
+            self.press(c);
+        }
+    }
+
     pub fn send(&mut self, key: Key) {
         tokio::task::block_in_place(|| self.terminal.send(key)).expect("it takes the key");
     }
