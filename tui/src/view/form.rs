@@ -10,7 +10,7 @@ use ratatui::{
 use super::{
     block::{self, Block, Lines},
     card, frame, layout, line,
-    text::{put, width, within},
+    text::{put, put_right, width, within, wrap},
 };
 use crate::model::{
     Model,
@@ -61,6 +61,16 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if rule_y < area.bottom() {
         let rule = "─".repeat(usize::from(area.width));
         put(buffer, area.x, rule_y, area.width, &rule, theme.faint());
+        let place = format!(" {}/{} ", form.focus + 1, form.fields.len());
+        let right = area.right().saturating_sub(2);
+        put_right(
+            buffer,
+            right,
+            rule_y,
+            area.width.saturating_sub(4),
+            &place,
+            theme.faint(),
+        );
         let below = Rect {
             y: rule_y + 1,
             height: area.bottom() - rule_y - 1,
@@ -103,7 +113,7 @@ fn draw_fields(model: &Model, form: &Form, area: Rect, buffer: &mut Buffer) -> O
         }
         rows.push(Row::Field(index, field));
         if let Some(error) = &field.error {
-            let lines = super::text::wrap(error, area.width.saturating_sub(8));
+            let lines = wrap(error, area.width.saturating_sub(8));
             rows.extend(lines.into_iter().take(MOST_ERROR_LINES).map(Row::Error));
         }
     }

@@ -411,7 +411,7 @@ fn the_submit_form_at_three_sizes() {
 │  reuse             as the node has it: auto                                                                          │
 │  callback          nobody is told                                                                                    │
 │    Submit                                                                                                            │
-│──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────│
+│─────────────────────────────────────────────────────────────────────────────────────────────────────────────── 3/9 ──│
 │ output_format  string, default wav                                                                                   │
 │ Format of the pieces.                                                                                                │
 │ One of wav, flac, mp3.                                                                                               │
@@ -428,7 +428,7 @@ fn the_submit_form_at_three_sizes() {
 ▸ reuse         ‹ as the node has it: auto ›
   callback      nobody is told
     Submit
-────────────────────────────────────────────────────────────
+───────────────────────────────────────────────────── 3/5 ──
  reuse  auto, never or strict
  What an earlier result of this task and node is worth.
  ctrl-s submit  esc back  ↓ next  f1 help  ctrl-c quit
@@ -441,7 +441,7 @@ fn the_submit_form_at_three_sizes() {
   sample_rate       44
 ▸ group_by_speaker  ‹ false (default) ›
   keep              left out
-────────────────────────────────────────
+───────────────────────────────── 5/9 ──
  group_by_speaker  boolean, default
  false
  One folder per speaker.
