@@ -81,6 +81,8 @@ def emotions(vector):
 
 def load(library, folder, device, half):
     place = "cuda:0" if device == "cuda" else "cpu"
+    if not os.path.isfile(os.path.join(folder, "config.yaml")):
+        raise onceover_node.Failure(f"the model in {folder} cannot be loaded: it has no config.yaml")
     return onceover_node.fetched(
         lambda: library.IndexTTS2(model_dir=folder, device=place, use_fp16=half and device == "cuda"), *COMPANIONS
     )
