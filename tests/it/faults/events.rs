@@ -22,7 +22,7 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
         100_000,
     );
     let start = daemon.client.system().await.expect("the daemon answers").seq;
-    let (mut last, mut resets, mut drops) = (start, 0, 0);
+    let (mut last, mut resets, mut drops, mut accepted) = (start, 0, 0, 0);
     while let Some(rounds) = tally.next_rounds(200) {
         let newest = daemon.client.system().await.map_or(last, |system| system.seq);
         let source = Arc::clone(&daemon);
@@ -61,7 +61,7 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
         }
         drop(reader);
         drops += 1;
-        tally.check(submits.await.expect("no panic") > 0, || "no submit was accepted".into());
+        accepted += submits.await.expect("no panic");
     }
     // What is left comes as well, and then nothing is missing.
     let newest = daemon.client.system().await.expect("the daemon answers").seq;
@@ -74,6 +74,10 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
         last = message.id;
     }
     println!("{} events, {drops} drops, {resets} resets", last - start);
+    // One cut can refuse a whole round; most must have been events all the same.
+    tally.check(accepted > drops * 100 && last - start >= accepted as u64, || {
+        format!("{accepted} accepted, {} events", last - start)
+    });
     tally.finish();
 }
 
