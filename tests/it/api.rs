@@ -93,7 +93,7 @@ async fn o4_bad_submits_are_refused_with_the_field_and_nothing_is_stored() {
             "input_data.video_path",
         ),
         (
-            node("ffmpeg.extract_audio", json!({"video_path": "a.mp4"})),
+            node("ffmpeg.extract_audio", json!({"video_path": "./a.mp4"})),
             "input_data.video_path",
         ),
         (

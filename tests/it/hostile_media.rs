@@ -118,7 +118,6 @@ const STRINGS: &[&str] = &[
     "-i",
     "-version",
     "-f lavfi -i sine",
-    "lavfi",
     "pipe:0",
     "-",
     "fd:",
@@ -208,6 +207,10 @@ async fn req26_no_string_or_file_adds_an_option_uses_a_protocol_or_reaches_a_she
             "{text:?}"
         );
     }
+
+    // A plain name is a file below the task's folder, whatever else ffmpeg takes it for.
+    daemon.submit("format", AUDIO, json!({"video_path": "lavfi"})).await;
+    assert_eq!(daemon.until_ended("format", AUDIO).await.status, StageState::Failed);
 
     let mut files: Vec<(String, Vec<u8>)> = HOSTILE
         .iter()
