@@ -98,7 +98,14 @@ fn refused(node: &NodeInfo) -> Vec<Refused> {
         }
         if parameter.required && parameter.default.is_none() {
             let what = format!("{}.{}: left out", node.name, parameter.name);
-            all.push(refused(what, Map::new(), vec![parameter.name.clone()]));
+            // What a stage could give is looked for once all else is there.
+            let may_come = |parameter: &ParameterSpec| !parameter.fallbacks.is_empty();
+            let others = node
+                .parameters
+                .iter()
+                .filter(|other| may_come(parameter) && other.required && other.default.is_none() && !may_come(other));
+            let input = others.map(|other| (other.name.clone(), json!("clip.mp4"))).collect();
+            all.push(refused(what, input, vec![parameter.name.clone()]));
         }
     }
     for group in &node.one_of {
