@@ -1,9 +1,13 @@
 //! Nodes whose libraries come from PyPI, run for real. `make test-nodes` installs the libraries into environments below
 //! `target` and runs this; no other command does.
 
+mod hard_subtitles;
 mod speech;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use onceover_common::StageState;
 use onceover_tests::{Daemon, DaemonBuilder};
@@ -33,6 +37,15 @@ fn daemon(models: &Path) -> DaemonBuilder {
         .env("ONCEOVER_ENVIRONMENTS", &environments().display().to_string())
         .env("ONCEOVER_MODELS", &models.display().to_string())
         .env("HF_HUB_OFFLINE", "1")
+}
+
+/// The sample clip, made once.
+fn sample() -> PathBuf {
+    let folder = std::env::temp_dir().join("onceover-real-nodes-sample");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/sample/make-sample.sh");
+    let made = Command::new(script).arg(&folder).status().expect("the script starts");
+    assert!(made.success());
+    folder
 }
 
 /// Waits for the end of a stage, and gives the output of one that succeeded.

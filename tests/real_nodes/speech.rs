@@ -1,18 +1,13 @@
 //! Speech to text with faster-whisper, on a model of random weights: what is loaded and how it decodes is real, the words
 //! are noise.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Instant,
-};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use onceover_common::{Event, EventKind, StageState};
 use onceover_tests::{events::Sse, eventually, media, until_equal};
 use serde_json::{Value, json};
 
-use super::{daemon, interpreter, output};
+use super::{daemon, interpreter, output, sample};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
 const TRANSCRIBE: &str = "faster_whisper.transcribe_audio";
@@ -28,15 +23,6 @@ fn models() -> tempfile::TempDir {
         .output()
         .expect("the interpreter starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    folder
-}
-
-/// The sample clip, made once.
-fn sample() -> PathBuf {
-    let folder = std::env::temp_dir().join("onceover-real-nodes-sample");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/sample/make-sample.sh");
-    let made = Command::new(script).arg(&folder).status().expect("the script starts");
-    assert!(made.success());
     folder
 }
 
