@@ -23,6 +23,7 @@ mod reuse;
 mod runs;
 mod scenario;
 mod state;
+mod transcripts;
 mod webhook_addresses;
 mod webhook_names;
 mod webhook_records;

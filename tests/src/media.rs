@@ -24,6 +24,13 @@ pub fn sound(path: &Path, seconds: u32) {
     ffmpeg(&source, &["-c:a", "pcm_u8"], path, seconds);
 }
 
+/// Makes the sample: `clip.mp4` with speech and burnt-in subtitles, its `transcript.json` and `diarization.json`.
+pub fn sample(folder: &Path) {
+    let maker = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/sample/make-sample.sh");
+    let made = Command::new(maker).arg(folder).status().expect("bash is installed");
+    assert!(made.success(), "the sample could not be made (make deps)");
+}
+
 fn ffmpeg(sources: &[&str], codecs: &[&str], path: &Path, seconds: u32) {
     let made = Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
