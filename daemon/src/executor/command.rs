@@ -115,8 +115,12 @@ impl CommandRunner {
             .grace(self.grace)
             .line_limit(LINE_LIMIT);
         if let (RunnerSpec::Python(_), Some(python)) = (&context.node.runner, &self.python) {
-            // What all programs share; nothing from outside the environment.
-            tool = tool.env("PYTHONPATH", &python.programs).env("PYTHONNOUSERSITE", "1");
+            // What all programs share; nothing from outside the environment. What a library leaves where it is started
+            // goes with the run.
+            tool = tool
+                .current_dir(&context.dir)
+                .env("PYTHONPATH", &python.programs)
+                .env("PYTHONNOUSERSITE", "1");
         }
         let mut told = Told::default();
         let exit = tool.run(context, |line| told.take(line, context)).await?;
