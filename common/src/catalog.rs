@@ -337,6 +337,15 @@ impl NodeSpec {
                     .iter()
                     .map(|error| format!("its example: {}: {}", error.field, error.message)),
             );
+            for (name, value) in &example.output {
+                match self.outputs.iter().find(|output| output.name == *name) {
+                    None => faults.push(format!("its example: there is no output '{name}'")),
+                    Some(output) if !output.kind.accepts(value) => {
+                        faults.push(format!("its example: '{name}' must be {}", output.kind.in_words()));
+                    }
+                    Some(_) => {}
+                }
+            }
         }
         faults
     }
@@ -521,17 +530,23 @@ mod tests {
             default = "many"
             [example]
             input = { count = "1" }
+            output = { text = "x" }
             "#,
         )
         .unwrap();
         let faults = node.faults();
-        for (fault, named) in faults
-            .iter()
-            .zip(["'gone'", "'model_name'", "'device'", "default of 'count'", "example"])
-        {
+        let expected = [
+            "'gone'",
+            "'model_name'",
+            "'device'",
+            "default of 'count'",
+            "input_data.count",
+            "output 'text'",
+        ];
+        for (fault, named) in faults.iter().zip(expected) {
             assert!(fault.contains(named), "{fault}");
         }
-        assert_eq!(faults.len(), 5, "{faults:?}");
+        assert_eq!(faults.len(), expected.len(), "{faults:?}");
     }
 
     #[test]
