@@ -570,10 +570,11 @@ pub fn fixture_node(name: &str, command: &[&str]) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../assets/nodes/{name}.toml"));
     let shipped = fs::read_to_string(file).expect("the node is shipped");
     let mut node = String::from("[[nodes]]\n");
-    let mut needs = false;
+    // What it needs is not there, and its example is of no use here.
+    let mut left_out = false;
     for line in shipped.lines() {
-        needs = !line.starts_with("[[") && (needs || line.starts_with("[needs]"));
-        if needs {
+        left_out = !line.starts_with("[[") && (left_out || line.starts_with('['));
+        if left_out {
             continue;
         }
         if let Some(table) = line.strip_prefix("[[") {
