@@ -116,7 +116,7 @@ async fn a_clip_is_transcribed_for_real_and_its_subtitles_are_written() {
 async fn options_of_the_request_are_honoured() {
     let models = models();
     let daemon = daemon(models.path()).media_root(&sample()).start().await;
-    let sound = daemon.dir().join("sound.mp3");
+    let sound = daemon.dir().join("sound.wav");
     media::sound(&sound, 5);
     let mut input = asked();
     input["audio_path"] = json!(sound);
