@@ -17,6 +17,7 @@ mod llm;
 mod model;
 mod node_programs;
 mod operation;
+mod own_nodes;
 mod requirements;
 mod restart;
 mod reuse;
