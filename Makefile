@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes bench soak deps build install lint clean
+.PHONY: help demo test test-nodes reference bench soak deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: deps ## Build everything, run all tests, hold the API against its descript
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace
 	@assets/test-nodes.sh
+
+reference: deps ## Record the examples of every node anew and write docs/technical/reference from them
+	cargo build --locked --workspace
+	ONCEOVER_REFERENCE=write cargo test --locked --workspace --test it -- reference:: --nocapture
 
 bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
 	@assets/install-deps.sh bench

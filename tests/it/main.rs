@@ -18,6 +18,7 @@ mod model;
 mod node_programs;
 mod operation;
 mod own_nodes;
+mod reference;
 mod requirements;
 mod restart;
 mod reuse;

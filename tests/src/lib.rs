@@ -10,6 +10,7 @@ pub mod internet;
 pub mod media;
 pub mod proxy;
 pub mod redis_server;
+pub mod reference;
 pub mod screen;
 pub mod tally;
 
