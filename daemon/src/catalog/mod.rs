@@ -200,6 +200,7 @@ mod tests {
             }
             assert!(!spec.title.is_empty() && !spec.purpose.is_empty(), "{}", spec.name);
             assert_eq!(spec.faults(), [""; 0], "{}", spec.name);
+            assert!(spec.example.is_some(), "{} has no example", spec.name);
             Service::of(spec).unwrap();
             for field in &spec.reuse_fields {
                 assert!(spec.outputs.iter().any(|output| output.name == *field), "{field}");
@@ -208,6 +209,50 @@ mod tests {
                 assert!(!parameter.meaning.is_empty(), "{}.{}", spec.name, parameter.name);
             }
         }
+    }
+
+    /// By service, as the older system names them; its utility tasks are no nodes.
+    const OF_THE_OLDER_SYSTEM: [(&str, &str); 9] = [
+        (
+            "ffmpeg",
+            "extract_keyframes extract_audio crop_subtitle_images split_audio_segments",
+        ),
+        ("faster_whisper", "transcribe_audio"),
+        ("qwen3_asr", "transcribe_audio"),
+        ("funasr", "transcribe_audio"),
+        ("audio_separator", "separate_vocals"),
+        (
+            "pyannote_audio",
+            "diarize_speakers get_speaker_segments validate_diarization",
+        ),
+        (
+            "paddleocr",
+            "detect_subtitle_area create_stitched_images perform_ocr postprocess_and_finalize",
+        ),
+        ("indextts", "generate_speech"),
+        (
+            "wservice",
+            "generate_subtitle_files correct_subtitles ai_optimize_text translate_subtitles rebuild_subtitle_with_words \
+             merge_speaker_segments merge_with_word_timestamps merge_speaker_based_subtitles prepare_tts_segments \
+             segment_subtitles",
+        ),
+    ];
+
+    #[test]
+    fn every_node_of_the_older_system_is_shipped() {
+        let catalog = shipped();
+        let methods = |(service, methods): &(&str, &str)| -> Vec<String> {
+            methods
+                .split_whitespace()
+                .map(|method| format!("{service}.{method}"))
+                .collect()
+        };
+        let missing: Vec<_> = OF_THE_OLDER_SYSTEM
+            .iter()
+            .flat_map(methods)
+            .filter(|name| catalog.get(name).is_none())
+            .collect();
+        assert_eq!(missing, [""; 0]);
     }
 
     #[test]
