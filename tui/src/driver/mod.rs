@@ -56,7 +56,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => break,
             _ = suspend.recv() => effects.push(Effect::Suspend),
-            // Not from crossterm: it loses the signal when a key comes at the same moment.
+            // Not from crossterm: it can lose the signal when a key comes at the same moment.
             _ = resized.recv() => {
                 // Also for the size it had: it may have been smaller in between, and lost what was there.
                 terminal.forget();
