@@ -416,6 +416,9 @@ pub struct TaskView {
     pub output: Option<Box<RawValue>>,
     /// Duration of the addressed node, seconds.
     pub duration: Option<f64>,
+    /// Bytes of the files that its runs left, each measured as it ended.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Result of the addressed node; only in `/status` and `/result`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<NodeResult>,
@@ -433,6 +436,9 @@ pub struct TaskItem {
     pub task_name: Option<NodeName>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
+    /// Bytes of the files that its runs left, each measured as it ended.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Every stage, in the order first asked for.
     pub stages: IndexMap<NodeName, StageSummary>,
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::{
     access::{self, Tokens},
     catalog::{command::not_ready, whole_catalog},
-    config::Config,
+    config::{Config, KeepFiles},
     readiness::find_program,
     serve::{NEEDED, downloads, guard, providers, secrets, store_options},
     store::Store,
@@ -46,7 +46,14 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         "lease        {:?}, heartbeat {:?}, drain {:?} on SIGTERM",
         config.runs.lease, config.runs.heartbeat, config.runs.drain
     );
-    println!("kept         {:?} after a stage ended", config.retention.ttl);
+    println!(
+        "kept         {:?} after a stage ended; its files {}",
+        config.retention.ttl,
+        match config.retention.files {
+            KeepFiles::Keep => "until onceoverd gc collects them",
+            KeepFiles::WithRecord => "as long",
+        }
+    );
     println!(
         "callbacks    {} tries; {}; private addresses allowed: {}",
         config.callbacks.schedule.len(),

@@ -112,6 +112,21 @@ pub struct RetentionConfig {
     pub ttl: Duration,
     /// How many events a reader can be behind.
     pub events: u64,
+    /// How long the files of a task are kept.
+    pub files: KeepFiles,
+    /// What was changed within this time is never collected.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepFiles {
+    /// Until the task is deleted or `onceoverd gc` is called.
+    #[default]
+    Keep,
+    /// Until its record expires.
+    WithRecord,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -195,6 +210,8 @@ impl Default for RetentionConfig {
         Self {
             ttl: Duration::from_secs(86_400),
             events: 10_000,
+            files: KeepFiles::Keep,
+            grace: Duration::from_secs(3600),
         }
     }
 }
@@ -255,13 +272,11 @@ fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("the configuration file {path} cannot be read: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Parse {
-        path: PathBuf,
-        source: Box<toml::de::Error>,
-    },
+    #[error("the configuration file {path} cannot be read: {why}")]
+    Read { path: PathBuf, why: std::io::Error },
+    // Not `source`, or it would be told twice.
+    #[error("{path}: {why}")]
+    Parse { path: PathBuf, why: Box<toml::de::Error> },
     #[error("{0}")]
     Value(String),
 }
@@ -270,13 +285,10 @@ impl Config {
     /// Reads the file, when there is one.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Read { path: path.into(), why })?;
+        let mut config: Self = toml::from_str(&text).map_err(|why| ConfigError::Parse {
             path: path.into(),
-            source,
-        })?;
-        let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
-            path: path.into(),
-            source: Box::new(source),
+            why: Box::new(why),
         })?;
         config.source = Some(Source {
             file: path.into(),

@@ -110,6 +110,13 @@ impl DataDir {
     }
 }
 
+/// The uuid of a data directory, its instances' first part; None where no daemon has ever used it.
+pub fn directory(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join("instance")).ok()?;
+    let (id, _) = text.trim().split_once('#')?;
+    Some(id.to_owned())
+}
+
 fn lock_file(root: &Path) -> PathBuf {
     root.join("lock")
 }

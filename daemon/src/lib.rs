@@ -9,6 +9,7 @@ pub mod config;
 pub mod data_dir;
 pub mod engine;
 pub mod executor;
+pub mod gc;
 pub mod hub;
 pub mod import;
 pub mod logging;

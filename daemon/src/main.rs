@@ -8,7 +8,7 @@ use onceover_daemon::{
     check,
     config::{Config, ConfigError},
     executor::keeper,
-    import, serve,
+    gc, import, serve,
 };
 
 /// Runs media work one stage at a time and never does the same stage twice.
@@ -71,6 +71,18 @@ enum Command {
         /// Only tell what would be entered
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Remove the files of tasks that have expired or were deleted, and attempts that lost
+    ///
+    /// Looks at every folder of the data directory once, beside a running daemon or without one. Files of tasks that Redis
+    /// knows stay, and so does what was changed within retention.grace.
+    Gc {
+        /// Only tell what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Also what was last changed before this Redis was first used with the data directory
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -142,6 +154,7 @@ fn main() -> ExitCode {
                 ) => command::install(&config, &service, &python, reinstall),
                 (Some(NodesCommand::Fetch { node, model }), _) => command::fetch(&config, &node, model.as_deref()),
             },
+            Some(Command::Gc { dry_run, all }) => runtime.block_on(gc::command::gc(&config, dry_run, all)),
             Some(Command::Import { prefix, dry_run }) => runtime.block_on(import::import(&config, &prefix, dry_run)),
         }
     });

@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::store::QueueGauge;
+use crate::store::Gauges;
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -90,6 +90,7 @@ struct Inner {
     queue_pending: Family<Queue, Gauge>,
     queue_oldest: Family<Queue, FloatGauge>,
     outbox: Gauge,
+    disk: Gauge,
     tasks: Family<Status, Gauge>,
     requests: Family<Request, Counter>,
     request_times: Histograms<Route>,
@@ -118,8 +119,7 @@ fn redis_times() -> Histogram {
 /// What Redis knew when it was asked for the gauges.
 pub struct Reading {
     pub ping: Duration,
-    pub queues: Vec<QueueGauge>,
-    pub outbox: u64,
+    pub gauges: Gauges,
     pub tasks: TaskCounts,
 }
 
@@ -140,6 +140,7 @@ impl Metrics {
             queue_pending: Family::default(),
             queue_oldest: Family::default(),
             outbox: Gauge::default(),
+            disk: Gauge::default(),
             tasks: Family::default(),
             requests: Family::default(),
             request_times: Family::new_with_constructor(request_times),
@@ -244,8 +245,9 @@ impl Metrics {
         inner.tasks.clear();
         if let Some(reading) = reading {
             inner.redis_ping.set(reading.ping.as_secs_f64());
-            inner.outbox.set(gauge(reading.outbox));
-            for queue in &reading.queues {
+            inner.outbox.set(gauge(reading.gauges.outbox));
+            inner.disk.set(gauge(reading.gauges.disk_bytes));
+            for queue in &reading.gauges.queues {
                 let labels = Queue {
                     queue: queue.name.clone(),
                 };
@@ -338,6 +340,11 @@ impl Inner {
             "callbacks_pending",
             "Callbacks that wait for a try",
             self.outbox.clone(),
+        );
+        own.register(
+            "task_files_bytes",
+            "Files that runs left and nobody removed yet, also of expired tasks",
+            self.disk.clone(),
         );
         own.register("tasks", "Tasks by status", self.tasks.clone());
         own.register("http_requests", "Requests by route and status", self.requests.clone());

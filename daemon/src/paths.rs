@@ -2,6 +2,7 @@
 //! request comes in, and as the real file when a run opens it (a symbolic link may lead elsewhere).
 
 mod beneath;
+mod hold;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,8 @@ use std::{
 
 use onceover_common::TaskId;
 
-pub use beneath::{Opened, remove_folder};
+pub use beneath::{Content, Opened, measure_folder, remove_beneath, remove_folder};
+pub use hold::{Claim, Claimed, Hold};
 
 use crate::executor::run::RunError;
 

@@ -20,7 +20,7 @@ use crate::{
         sign::{SECRETS_VARIABLE, Secrets},
     },
     catalog::whole_catalog,
-    config::Config,
+    config::{Config, KeepFiles, RetentionConfig},
     data_dir::DataDir,
     engine::Engine,
     executor::{
@@ -28,6 +28,7 @@ use crate::{
         keeper, process,
         supervise::{Executor, ExecutorOptions},
     },
+    gc::{Collector, follow},
     hub::Hub,
     logging,
     metrics::Metrics,
@@ -225,6 +226,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             timeout: config.callbacks.timeout,
             secrets,
         },
+        config.retention.clone(),
         stop.clone(),
         preparing,
     ));
@@ -285,6 +287,7 @@ async fn work(
     executor: Executor,
     callbacks: reqwest::Client,
     options: DeliveryOptions,
+    retention: RetentionConfig,
     stop: CancellationToken,
     preparing: watch::Sender<Option<String>>,
 ) -> Result<(), StoreError> {
@@ -302,13 +305,28 @@ async fn work(
         }
         preparing.send_replace(Some("taking back runs of an earlier start".into()));
         check_server(&engine.store).await?;
-        take_back(&engine, &options.owner).await
+        take_back(&engine, &options.owner).await?;
+        let directory = options.owner.split('#').next().unwrap_or_default();
+        engine.store.enter_directory(directory).await
     };
-    tokio::select! {
+    let since = tokio::select! {
         () = engine.draining.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
-    }
+    };
     preparing.send_replace(None);
+    if retention.files == KeepFiles::WithRecord {
+        let collector = Collector {
+            store: engine.store.clone(),
+            share: engine.roots.share().to_owned(),
+            queues: Arc::clone(&engine.queues),
+            grace: retention.grace,
+            since: Some(since),
+            dry_run: false,
+        };
+        // As long as a deletion may wait for processes.
+        let after = engine.grace + engine.store.options().lease + Duration::from_secs(3);
+        tokio::spawn(follow::follow(collector, engine.hub.clone(), after, stop.clone()));
+    }
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
     executor.run().await;
     let _ = delivering.await;

@@ -9,6 +9,7 @@ mod dashboard;
 mod downloads;
 mod drain;
 mod faults;
+mod gc;
 mod hard_subtitles;
 mod hostile_media;
 mod import;

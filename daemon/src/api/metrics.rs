@@ -37,11 +37,9 @@ async fn metrics(State(state): State<AppState>) -> Response {
 async fn read(state: &AppState) -> Result<Reading, StoreError> {
     let store = &state.engine.store;
     let ping = store.ping().await?;
-    let (outbox, queues) = store.gauges(state.executor.slots().iter()).await?;
     Ok(Reading {
         ping,
-        queues,
-        outbox,
+        gauges: store.gauges(state.executor.slots().iter()).await?,
         tasks: store.totals().await?.tasks,
     })
 }

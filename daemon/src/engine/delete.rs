@@ -1,6 +1,11 @@
 //! Deleting a task: its runs, its keys, its files; each resource reported (S4).
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use onceover_common::{
     TaskId, Timestamp,
@@ -10,9 +15,13 @@ use serde_json::json;
 
 use super::{Engine, EngineError};
 use crate::{
-    paths,
+    paths::{Claim, Claimed},
     store::{Deletion, Removed, StoreError},
 };
+
+/// How long a folder is waited for that a run still has, whose slot is free already.
+const CLAIM_WAIT: Duration = Duration::from_secs(2);
+const CLAIM_RETRY: Duration = Duration::from_millis(10);
 
 fn resource(resource: &str, status: &str, message: impl Into<String>) -> DeletedResource {
     DeletedResource {
@@ -104,7 +113,7 @@ impl Engine {
         let name = "local_directory";
         let (root, folder) = (self.roots.share().to_owned(), task.to_string());
         let shown = self.task_folder(task).display().to_string();
-        let removal = tokio::task::spawn_blocking(move || paths::remove_folder(&root, &folder));
+        let removal = tokio::task::spawn_blocking(move || remove_when_free(&root, &folder));
         match removal.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(None) => resource(name, "skipped", format!("there is no folder {shown}")),
             Ok(Some((files, bytes))) => DeletedResource {
@@ -122,6 +131,22 @@ impl Engine {
                 )),
                 ..resource(name, "failed", format!("{shown} could not be removed: {error}"))
             },
+        }
+    }
+}
+
+/// The task's runs have ended, so that only one begun since can hold the folder: then its files are not removed.
+fn remove_when_free(share: &Path, folder: &str) -> io::Result<Option<(u64, u64)>> {
+    let deadline = Instant::now() + CLAIM_WAIT;
+    loop {
+        match Claim::take(share, folder)? {
+            Claimed::Mine(claim) => return claim.remove(),
+            Claimed::Absent => return Ok(None),
+            Claimed::Busy if Instant::now() < deadline => thread::sleep(CLAIM_RETRY),
+            Claimed::Busy => {
+                let text = "a run has begun in it since; delete the task again";
+                return Err(io::Error::new(ErrorKind::ResourceBusy, text));
+            }
         }
     }
 }

@@ -162,6 +162,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         task_name: addressed.clone(),
         output: addressed_stage.map(|stage| stage.output.clone()),
         duration: addressed_stage.map(|stage| stage.duration),
+        disk_bytes: records.disk_bytes(),
         result: None,
         stages,
     }))

@@ -6,15 +6,39 @@ use std::{
 };
 
 use super::log::{self, RunLog};
-use crate::store::Fence;
+use crate::{
+    paths::{self, Hold},
+    store::{Fence, Measured, run_folder},
+};
 
-/// Makes the run's folder and opens its log, both in one visit to the file system.
-pub async fn open(dir: PathBuf) -> io::Result<RunLog> {
+/// Holds the task's folder, makes the run's in it and opens its log, all in one visit to the file system. While the hold
+/// lasts nobody collects the folder.
+pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(Hold, RunLog)> {
+    let dir = task_folder.join(fence.folder());
     let opened = tokio::task::spawn_blocking(move || {
+        let hold = Hold::take(&task_folder)?;
         fs::create_dir_all(&dir)?;
-        RunLog::create(&dir)
+        Ok((hold, RunLog::create(&dir)?))
     });
     opened.await.map_err(io::Error::other)?
+}
+
+/// What the run left, and what earlier attempts of it did that were lost with their daemon.
+pub async fn measure(share: PathBuf, fence: &Fence) -> Measured {
+    let (task, run, attempt) = (fence.task.clone(), fence.run.clone(), fence.attempt);
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut measured = Measured::default();
+        for attempt in 1..=attempt {
+            let folder = run_folder(run.as_str(), attempt);
+            match paths::measure_folder(&share, &Path::new(task.as_str()).join(&folder)) {
+                Ok(Some(content)) => measured.add(folder, content.bytes),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, %task, folder, "files not measured"),
+            }
+        }
+        measured
+    });
+    measured.await.unwrap_or_default()
 }
 
 /// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step; a winner that left no file has no link.
@@ -71,7 +95,7 @@ mod tests {
         for attempt in [1, 2] {
             fence.attempt = attempt;
             let dir = temp.path().join(fence.folder());
-            let log = open(dir.clone()).await.unwrap();
+            let (_hold, log) = open(temp.path().to_owned(), &fence).await.unwrap();
             log.line("begun");
             assert_eq!(log.path(), dir.join(log::FILE_NAME));
             fs::write(dir.join("made"), attempt.to_string()).unwrap();
@@ -79,7 +103,7 @@ mod tests {
             assert_eq!(fs::read_to_string(link.join("made")).unwrap(), attempt.to_string());
         }
         fence.run = RunId::generate();
-        open(temp.path().join(fence.folder())).await.unwrap().line("begun");
+        open(temp.path().to_owned(), &fence).await.unwrap().1.line("begun");
         link_winner(temp.path(), &fence).unwrap();
         assert!(
             fs::symlink_metadata(&link).is_err(),

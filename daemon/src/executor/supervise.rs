@@ -30,7 +30,7 @@ use crate::{
     engine::{Engine, EngineError, artifacts},
     hub::Queues,
     python::Python,
-    store::{Claim, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords},
+    store::{Claim, Fence, Measured, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
 
 /// How the executor works.
@@ -54,7 +54,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const FIRST_BEAT: Duration = Duration::from_millis(100);
 /// Between two looks at leases, at most; a quarter of a lease where that is less.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two checks of the indexes against the records.
+/// Between two checks of the indexes against the records, at most; how long tasks are kept where that is less.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A run under way in this daemon.
@@ -124,6 +124,7 @@ impl Executor {
         let mut nudges = inner.engine.hub.nudges();
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.engine.store.options().lease / 4));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let repair = REPAIR_INTERVAL.min(inner.engine.store.options().ttl);
         let mut repaired: Option<Instant> = None;
         let mut draining = false;
         loop {
@@ -140,7 +141,7 @@ impl Executor {
                 _ = sweep.tick() => {
                     inner.reap_expired().await;
                     inner.look_at_watched().await;
-                    if repaired.is_none_or(|at| at.elapsed() >= REPAIR_INTERVAL) && inner.redis_settled() {
+                    if repaired.is_none_or(|at| at.elapsed() >= repair) && inner.redis_settled() {
                         match inner.engine.store.repair().await {
                             Ok(()) => repaired = Some(Instant::now()),
                             Err(error) => tracing::debug!(%error, "indexes not checked"),
@@ -268,11 +269,15 @@ impl Inner {
         let ended = self.attend(&fence, &record, &records).await;
         let known = self.engine.catalog.get(node.as_str()).map(|node| node.name.as_str());
         self.engine.metrics.ran(known, ended.as_str(), start.elapsed());
+        let measured = match ended {
+            Ended::Stopped => Measured::default(),
+            _ => folder::measure(self.engine.roots.share().to_owned(), &fence).await,
+        };
         match ended {
-            Ended::With(outcome) => self.commit(&fence, outcome).await,
+            Ended::With(outcome) => self.commit(&fence, outcome, &measured).await,
             Ended::Lost => {
                 tracing::info!(%task, %node, run = %fence.run, "run no longer owns its stage");
-                if let Err(error) = self.engine.store.release(&fence).await {
+                if let Err(error) = self.engine.store.release(&fence, &measured).await {
                     tracing::warn!(%error, "a slot was not given back; its lease will run out");
                 }
             }
@@ -294,9 +299,10 @@ impl Inner {
                 fence.node
             ));
         };
-        let dir = self.engine.task_folder(&fence.task).join(fence.folder());
-        let log = match folder::open(dir.clone()).await {
-            Ok(log) => log,
+        let task_folder = self.engine.task_folder(&fence.task);
+        let dir = task_folder.join(fence.folder());
+        let (_hold, log) = match folder::open(task_folder, fence).await {
+            Ok(opened) => opened,
             Err(error) => return failed(format!("the run's folder {} could not be made: {error}", dir.display())),
         };
         let nudge = Arc::new(Notify::new());
@@ -506,10 +512,10 @@ impl Inner {
     }
 
     /// Writes how the run ended, however long Redis is away; then links the winner's files.
-    async fn commit(&self, fence: &Fence, outcome: Outcome) {
+    async fn commit(&self, fence: &Fence, outcome: Outcome, measured: &Measured) {
         let mut wait = Duration::from_millis(100);
         loop {
-            match self.engine.store.finish(fence, &outcome).await {
+            match self.engine.store.finish(fence, &outcome, measured).await {
                 Ok(true) => {
                     let ended = if matches!(outcome, Outcome::Success { .. }) {
                         "succeeded"

@@ -119,11 +119,86 @@ impl AsRef<Path> for Opened {
     }
 }
 
+/// What is in a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Content {
+    pub files: u64,
+    pub bytes: u64,
+    /// When anything of it, or the folder itself, was last changed: milliseconds since 1970.
+    pub newest: i64,
+}
+
+/// Measures the folder `inside` of `root` with everything in it; None where there is no such folder. Links count as files
+/// and are not followed; other file systems are not entered. Blocks.
+pub fn measure_folder(root: &Path, inside: &Path) -> io::Result<Option<Content>> {
+    let root = open(root, FOLDER | OFlags::PATH, Mode::empty())?;
+    let folder = match openat2(&root, inside, FOLDER, Mode::empty(), within() | ResolveFlags::NO_XDEV) {
+        Err(Errno::NOENT) => return Ok(None),
+        folder => folder?,
+    };
+    let mut content = Content {
+        newest: newest(&fstat(&folder)?),
+        ..Content::default()
+    };
+    measure_content(&folder, &mut content)?;
+    Ok(Some(content))
+}
+
+fn measure_content(folder: &OwnedFd, content: &mut Content) -> io::Result<()> {
+    for entry in names_in(folder)? {
+        // Gone while it was looked at: no harm.
+        let Ok(meta) = statat(folder, &entry, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        content.newest = content.newest.max(newest(&meta));
+        if FileType::from_raw_mode(meta.st_mode) != FileType::Directory {
+            content.files += 1;
+            content.bytes += u64::try_from(meta.st_size).unwrap_or_default();
+        } else if let Ok(inner) = openat2(folder, &entry, FOLDER, Mode::empty(), within() | ResolveFlags::NO_XDEV) {
+            measure_content(&inner, content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Change of content or of the entry itself, which a file that was moved here keeps no older time of.
+fn newest(meta: &rustix::fs::Stat) -> i64 {
+    let changed = meta.st_mtime * 1000 + meta.st_mtime_nsec.cast_signed() / 1_000_000;
+    let placed = meta.st_ctime * 1000 + meta.st_ctime_nsec.cast_signed() / 1_000_000;
+    changed.max(placed)
+}
+
+fn names_in(folder: &OwnedFd) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name).into());
+        }
+    }
+    Ok(names)
+}
+
+/// As [`remove_folder`], of a folder deeper below a root; no part of the way to it may be a link.
+pub fn remove_beneath(root: &Path, inside: &Path) -> io::Result<Option<(u64, u64)>> {
+    let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no folder"));
+    };
+    let root = open(root, FOLDER | OFlags::PATH, Mode::empty())?;
+    match openat2(&root, parent, FOLDER, Mode::empty(), within() | ResolveFlags::NO_XDEV) {
+        Err(Errno::NOENT) => Ok(None),
+        parent => remove_in(&parent?, name.as_ref()),
+    }
+}
+
 /// Removes the folder `name` of `parent` and everything in it, and answers how many files and bytes that were; None where
 /// there is no such folder. Links are removed, not followed; other file systems are not entered. Blocks.
 pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>> {
-    let parent = open(parent, FOLDER, Mode::empty())?;
-    let meta = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+    remove_in(&open(parent, FOLDER, Mode::empty())?, name.as_ref())
+}
+
+fn remove_in(parent: &OwnedFd, name: &Path) -> io::Result<Option<(u64, u64)>> {
+    let meta = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         meta => meta?,
     };
@@ -131,8 +206,8 @@ pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"));
     }
     let mut removed = (0, 0);
-    remove_content(&parent, name.as_ref(), &mut removed)?;
-    unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+    remove_content(parent, name, &mut removed)?;
+    unlinkat(parent, name, AtFlags::REMOVEDIR)?;
     Ok(Some(removed))
 }
 
@@ -146,14 +221,7 @@ fn remove_content(parent: impl AsFd, name: &Path, removed: &mut (u64, u64)) -> i
         why => why.into(),
     })?;
     // Read whole before anything is removed, since removing may move what comes next.
-    let mut entries: Vec<PathBuf> = Vec::new();
-    for entry in Dir::read_from(&folder)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            entries.push(OsString::from_vec(name).into());
-        }
-    }
-    for entry in entries {
+    for entry in names_in(&folder)? {
         let meta = match statat(&folder, &entry, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => continue,
             meta => meta?,

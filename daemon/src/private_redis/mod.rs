@@ -183,22 +183,12 @@ struct Home {
 impl Home {
     fn new(data: &DataDir, binary: PathBuf) -> Result<Self> {
         let dir = data.redis();
-        let mut socket = dir.join("redis.sock");
-        let mut socket_dir = None;
-        if socket.as_os_str().len() >= SOCKET_PATH_MAX {
-            let short = short_dir(data.root())?;
-            socket = short.join("redis.sock");
-            socket_dir = Some(short);
-        }
-        let file_url = Url::from_file_path(&socket).map_err(|()| PrivateRedisError::NoSocket {
-            path: socket.clone(),
-            why: "its path is not absolute".into(),
-        })?;
+        let (socket, socket_dir) = socket(data.root())?;
         Ok(Self {
             binary,
             pid_file: dir.join("redis.pid"),
             log: data.logs().join("redis.log"),
-            url: format!("redis+unix://{}?db=0&protocol=resp3", file_url.path()),
+            url: socket_url(&socket)?,
             dir,
             socket,
             socket_dir,
@@ -509,6 +499,29 @@ fn find_server(configured: Option<&Path>) -> Result<PathBuf> {
             |path| format!("{}, as configured", path.display()),
         ),
     })
+}
+
+/// Where the private Redis of the daemon that has this data directory (absolute, without links) listens.
+pub fn url(data: &Path) -> Result<String> {
+    socket_url(&socket(data)?.0)
+}
+
+/// The socket, and the folder it is in where it had to go to a shorter path.
+fn socket(data: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let socket = data.join("redis/redis.sock");
+    if socket.as_os_str().len() < SOCKET_PATH_MAX {
+        return Ok((socket, None));
+    }
+    let short = short_dir(data)?;
+    Ok((short.join("redis.sock"), Some(short)))
+}
+
+fn socket_url(socket: &Path) -> Result<String> {
+    let file_url = Url::from_file_path(socket).map_err(|()| PrivateRedisError::NoSocket {
+        path: socket.to_owned(),
+        why: "its path is not absolute".into(),
+    })?;
+    Ok(format!("redis+unix://{}?db=0&protocol=resp3", file_url.path()))
 }
 
 /// The same short directory for the same data directory, whatever TMPDIR says today.

@@ -5,6 +5,7 @@
 //! the record and can be rebuilt from records.
 
 mod connection;
+mod disk;
 mod foreign;
 mod observe;
 mod outbox;
@@ -24,8 +25,9 @@ use redis::{AsyncCommands, FromRedisValue, Script, aio::ConnectionManager};
 use crate::metrics::Metrics;
 
 pub use connection::CALL_TIMEOUT;
+pub use disk::{Collectable, Measured};
 pub use foreign::{Found, LostStage};
-pub use observe::{QueueGauge, ServerInfo};
+pub use observe::{Gauges, QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
 pub use subscription::{Notice, Subscription};
@@ -535,8 +537,9 @@ impl Store {
     }
 
     /// Ends a run as its owner saw it end. False: the run had lost its stage, and nothing was changed (R7).
-    pub async fn finish(&self, fence: &Fence, outcome: &Outcome) -> Result<bool, StoreError> {
-        let args = self.args().fence(fence);
+    /// `measured` are the run's files.
+    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, measured: &Measured) -> Result<bool, StoreError> {
+        let args = self.args().fence(fence).with_some("measured", measured.as_text());
         let args = match outcome {
             Outcome::Success {
                 output,
@@ -556,8 +559,9 @@ impl Store {
     }
 
     /// Gives the slot of a run back that lost its stage, once its processes are gone.
-    pub async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.run(&scripts::RELEASE, self.args().fence(fence)).await
+    pub async fn release(&self, fence: &Fence, measured: &Measured) -> Result<(), StoreError> {
+        let args = self.args().fence(fence).with_some("measured", measured.as_text());
+        self.run(&scripts::RELEASE, args).await
     }
 
     /// Cancels what is in flight; None for an unknown task.

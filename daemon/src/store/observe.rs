@@ -54,6 +54,16 @@ pub struct QueueGauge {
     pub oldest: Duration,
 }
 
+/// What is measured of the whole database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gauges {
+    /// Callbacks that wait.
+    pub outbox: u64,
+    /// Bytes of the files that runs left, also of expired tasks.
+    pub disk_bytes: u64,
+    pub queues: Vec<QueueGauge>,
+}
+
 impl Store {
     /// Checks that the layout in Redis is one this program knows, with a write that changes nothing once it is set: a
     /// server that is full or a replica refuses it.
@@ -101,15 +111,15 @@ impl Store {
         })
     }
 
-    /// Callbacks that wait, and the queues in numbers. `queues` are names with their slots.
+    /// Callbacks that wait, bytes of tasks' files, and the queues in numbers. `queues` are names with their slots.
     pub async fn gauges<'a>(
         &self,
         queues: impl Iterator<Item = (&'a String, &'a u32)> + Clone,
-    ) -> Result<(u64, Vec<QueueGauge>), StoreError> {
+    ) -> Result<Gauges, StoreError> {
         let names: Vec<_> = queues.clone().map(|(name, _)| name.as_str()).collect();
         let args = self.args().with("queues", names.join(" "));
         let answer: Vec<u64> = self.run(&scripts::GAUGES, args).await?;
-        let Some((outbox, numbers)) = answer.split_first() else {
+        let [outbox, disk_bytes, numbers @ ..] = answer.as_slice() else {
             return Err(StoreError::Unexpected("the gauges script answered nothing".into()));
         };
         let gauges = queues
@@ -121,7 +131,11 @@ impl Store {
                 pending: numbers[1],
                 oldest: Duration::from_millis(numbers[2]),
             });
-        Ok((*outbox, gauges.collect()))
+        Ok(Gauges {
+            outbox: *outbox,
+            disk_bytes: *disk_bytes,
+            queues: gauges.collect(),
+        })
     }
 }
 

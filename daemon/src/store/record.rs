@@ -184,6 +184,18 @@ impl StageRecord {
         Some(run_folder(self.text("run")?, self.attempt()))
     }
 
+    /// Folder of the attempt whose result stands, below the task's.
+    pub fn result_folder(&self) -> Option<String> {
+        Some(run_folder(self.text("res_run")?, self.number("res_attempt")))
+    }
+
+    /// Whether any of what is kept of the stage has this text in it, as its inputs and outputs may name paths.
+    pub fn names(&self, found: impl Fn(&str) -> bool) -> bool {
+        ["res_output", "input", "res_input"]
+            .iter()
+            .any(|field| self.text(field).is_some_and(&found))
+    }
+
     pub fn last_attempt(&self) -> Option<LastAttempt> {
         serde_json::from_str(self.text("last_attempt")?).ok()
     }
@@ -233,6 +245,13 @@ impl TaskRecords {
 
     pub fn time(&self, field: &str) -> Option<Timestamp> {
         self.text(field)?.parse().ok().map(Timestamp::from_millis)
+    }
+
+    /// Bytes of the files that the task's runs left.
+    pub fn disk_bytes(&self) -> u64 {
+        self.text("disk_bytes")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
     }
 
     pub fn newest(&self) -> Option<NodeName> {

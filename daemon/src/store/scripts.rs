@@ -47,4 +47,6 @@ scripts! {
     OUTBOX_REPAIR = "outbox_repair";
     DELIVERIES = "deliveries";
     DELIVERY = "delivery";
+    COLLECTABLE = "view" "collectable";
+    COLLECTED = "collected";
 }

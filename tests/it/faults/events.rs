@@ -82,8 +82,9 @@ async fn req18_a_reader_that_drops_sees_each_event_once_in_order() {
 }
 
 /// Keys that belong to no task.
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 7] = [
     "onceover:seq",
+    "onceover:directories",
     "onceover:events",
     "onceover:order",
     "onceover:stats",

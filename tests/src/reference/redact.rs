@@ -53,6 +53,8 @@ impl Redaction {
             }
             // How often the record was written depends on how long the run took.
             Value::Number(_) if name == "revision" => *value = 6.into(),
+            // Folders have names of other lengths, and so has what the log says of them.
+            Value::Number(number) if name == "disk_bytes" && number.as_u64() != Some(0) => *value = 4096.into(),
             Value::Array(items) => items.iter_mut().for_each(|item| self.field(name, item, given)),
             Value::Object(fields) => fields
                 .iter_mut()

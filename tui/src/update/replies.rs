@@ -240,6 +240,7 @@ pub fn item_of(view: &TaskView) -> TaskItem {
         updated_at: view.updated_at,
         task_name: view.task_name.clone(),
         callback_status: view.callback_status,
+        disk_bytes: view.disk_bytes,
         stages: view
             .stages
             .iter()

@@ -69,6 +69,7 @@ pub fn item(id: &str, age: f64, stages: &[(&str, StageSummary)]) -> TaskItem {
         updated_at: at(-age),
         task_name: None,
         callback_status: None,
+        disk_bytes: 0,
         stages,
     }
 }
@@ -218,6 +219,7 @@ pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
         task_name: None,
         output: None,
         duration: None,
+        disk_bytes: 0,
         result: None,
     }
 }

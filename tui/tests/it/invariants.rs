@@ -59,6 +59,7 @@ fn as_item(task: &Task) -> TaskItem {
         updated_at: task.updated_at,
         task_name: None,
         callback_status: task.callback_status,
+        disk_bytes: 0,
         stages: task
             .stages
             .iter()

@@ -29,6 +29,7 @@ for _, id in ipairs(call('ZRANGE', task_deliveries_key(t), 0, -1)) do
   deliveries = deliveries + forget_delivery(t, id)
 end
 call('DEL', task_deliveries_key(t))
+forget_disk(t)
 local known = call('EXISTS', task_key(t))
 forget_task(t)
 if known + records + projections > 0 then emit(t, nil, nil, 'deleted') end

@@ -1,6 +1,6 @@
 -- Ends a run as its owner saw it end, if the run still owns the stage (R7): state, output, expiry, outbox and
 -- event together. Arguments: task, name, run, attempt, owner, queue, outcome, output?, reusable?, artifacts?,
--- error?, error_short?. Answers 'ok' or 'lost'. The slot is given back in any case. A success that is told again, because
+-- error?, error_short?, measured?. Answers 'ok' or 'lost'. The slot is given back in any case. A success that is told again, because
 -- the first answer was lost, is 'ok' again.
 
 local t, n = A.task, A.name
@@ -10,6 +10,7 @@ local owns = r and r.run == A.run and r.attempt == A.attempt
 local waits = owns and r.state == 'PENDING'
 if waits then call('ZREM', queue_key(r.queue), queue_member(t, n)) end
 call('ZREM', held_key(A.queue), held_member(t, n, A.run, A.attempt, A.owner))
+measured(t, A.measured)
 if r and A.outcome == 'SUCCESS' and r.res_run == A.run and r.res_attempt == A.attempt then return 'ok' end
 if not owns or not (waits or (r.state == 'RUNNING' and r.owner == A.owner)) then return 'lost' end
 end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, artifacts = A.artifacts, error = A.error,

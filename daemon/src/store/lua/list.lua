@@ -52,7 +52,7 @@ while looked < budget and #out - 2 < limit do
           for s, n in ipairs(names) do stages[s] = '"' .. n .. '":' .. summary(records[s]) end
           out[#out + 1] = '{"task_id":"' .. t .. '","status":' .. quoted(task[3]) .. ',"created_at":' .. iso(task[1])
             .. ',"updated_at":' .. iso(task[2]) .. ',"task_name":' .. quoted(task[4] or nil) .. ',"callback_status":'
-            .. quoted(task[5] or nil) .. ',"stages":{' .. table.concat(stages, ',') .. '}}'
+            .. quoted(task[5] or nil) .. ',"disk_bytes":' .. (call('HGET', DISK, t) or '0') .. ',"stages":{' .. table.concat(stages, ',') .. '}}'
         end
       end
       last_score, last_id = score, t

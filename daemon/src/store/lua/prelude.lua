@@ -37,6 +37,7 @@ local TASKS = 'onceover:tasks'
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
 local REAPER = 'onceover:reaper'
+local DISK = 'onceover:disk'
 local SEQ = 'onceover:seq'
 local EVENTS = 'onceover:events'
 local function status_key(s) return 'onceover:tasks:status:' .. s end
@@ -182,6 +183,34 @@ local function read_task(t)
   local task = {}
   for i = 1, #flat, 2 do task[flat[i]] = flat[i + 1] end
   return task
+end
+
+-- Bytes of files. By task in DISK, in all under `disk` of STATS, and by attempt (its folder) in the task's hash, so that
+-- one that is told twice counts once. What is in DISK stays when the task expires, until its files are removed.
+local function count_disk(t, folder, bytes)
+  local before = tonumber(call('HGET', task_key(t), 'disk:' .. folder) or 0)
+  if bytes == before then return end
+  if bytes > 0 then
+    call('HSET', task_key(t), 'disk:' .. folder, int(bytes))
+  else
+    call('HDEL', task_key(t), 'disk:' .. folder)
+  end
+  if tonumber(call('HINCRBY', DISK, t, int(bytes - before))) <= 0 then call('HDEL', DISK, t) end
+  call('HINCRBY', STATS, 'disk', int(bytes - before))
+end
+
+-- As the owner of a run has measured: pairs of folder and bytes, `runs/<run_id> 123 ...`. Not for a task that is gone.
+local function measured(t, told)
+  if not told or call('EXISTS', task_key(t)) == 0 then return end
+  for folder, bytes in string.gmatch(told, '(%S+) (%d+)') do count_disk(t, folder, tonumber(bytes)) end
+end
+
+-- The task's files are removed, or will be at once.
+local function forget_disk(t)
+  local bytes = call('HGET', DISK, t)
+  if not bytes then return end
+  call('HDEL', DISK, t)
+  call('HINCRBY', STATS, 'disk', int(-tonumber(bytes)))
 end
 
 local function forget_task(t)

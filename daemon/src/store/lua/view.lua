@@ -47,5 +47,8 @@ local function read_view(t)
       end
     end
   end
-  return { call('HGETALL', task_key(t)), stages, foreign }
+  local task = call('HGETALL', task_key(t))
+  task[#task + 1] = 'disk_bytes'
+  task[#task + 1] = call('HGET', DISK, t) or '0'
+  return { task, stages, foreign }
 end
