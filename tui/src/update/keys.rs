@@ -7,7 +7,7 @@ use crate::{
     actions::{Action, ActionSpec, action_of},
     key::Key,
     model::{Link, Missing, Model, Page, RowId, Tone, detail::Tab, dialog::Dialog},
-    view::layout,
+    view::{card, layout},
 };
 
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
@@ -185,8 +185,8 @@ pub fn step(model: &mut Model, by: isize) {
 fn scroll_beside(model: &mut Model, by: isize) {
     match model.page {
         Page::Nodes => {
-            let page = layout::nodes(model.size);
-            let most = model.nodes.at_cursor().map_or(0, |node| page.card_overflow(node));
+            let room = layout::nodes(model.size).item_text();
+            let most = model.nodes.at_cursor().map_or(0, |node| card::overflow(node, room));
             model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
         }
         _ => scroll_detail(model, by),

@@ -5,8 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     block::{self, Block},
-    figures, frame, layout,
-    text::{put, within, wrap},
+    figures, layout, list_page,
 };
 use crate::{
     model::{Model, RowId, Subject},
@@ -16,67 +15,35 @@ use crate::{
 pub fn draw(model: &Model, buffer: &mut Buffer) {
     let page = layout::callbacks((buffer.area.width, buffer.area.height));
     let theme = model.theme;
-    let title = title(model);
-    let area = page.inner(page.list);
-    if page.framed {
-        frame(buffer, page.list, &title, theme.faint(), theme.strong());
-    }
-    let columns = Columns::of(area.width);
-    if page.framed {
-        titles(model, &columns, area, buffer);
-    } else {
-        put(buffer, area.x, area.y, area.width, &format!(" {title}"), theme.strong());
-    }
-    let rows = Rect {
-        y: area.y + area.height.min(1),
-        height: area.height.saturating_sub(1),
-        ..area
-    };
     let deliveries = &model.deliveries;
+    let columns = Columns::of(page.inner(page.list).width);
+    let stage = if deliveries.one_task() { "STAGE" } else { "TASK / STAGE" };
+    let titles = [
+        (columns.state, "STATE"),
+        (columns.tries, "TRIES"),
+        (columns.url, "WHERE"),
+        (columns.stage, stage),
+        (columns.answer, "LAST ANSWER"),
+    ];
+    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
     if deliveries.items.is_empty() {
-        let text = match &deliveries.failed {
-            Some(why) => why.as_str(),
-            None if !deliveries.read => "…",
-            None if deliveries.all => "no callbacks: no request had a callback URL",
-            None => "no callbacks here: no request had a callback URL; a shows those of all tasks",
+        let (text, style) = match &deliveries.failed {
+            Some(why) => (why.as_str(), theme.bad()),
+            None if !deliveries.read => ("…", theme.faint()),
+            None if deliveries.all => ("no callbacks: no request had a callback URL", theme.faint()),
+            None => (
+                "no callbacks here: no request had a callback URL; a shows those of all tasks",
+                theme.faint(),
+            ),
         };
-        let style = if deliveries.failed.is_some() {
-            theme.bad()
-        } else {
-            theme.faint()
-        };
-        for (index, line) in wrap(text, rows.width.saturating_sub(2)).into_iter().enumerate() {
-            if (index as u16) < rows.height {
-                put(
-                    buffer,
-                    rows.x + 1,
-                    rows.y + index as u16,
-                    rows.width.saturating_sub(1),
-                    &line,
-                    style,
-                );
-            }
+        list_page::instead_of_rows(text, style, area, buffer);
+    }
+    let marked = |id: &String| deliveries.marks.contains(id);
+    list_page::rows(&deliveries.list, marked, area, theme, buffer, |id, line, buffer| {
+        if let Some(item) = deliveries.get(id) {
+            draw_row(model, item, &columns, line, buffer);
         }
-    }
-    let (top, shown) = deliveries.list.shown(usize::from(rows.height));
-    for (line, id) in shown.iter().enumerate() {
-        let Some(item) = deliveries.get(id) else {
-            continue;
-        };
-        let line_area = Rect {
-            y: rows.y + line as u16,
-            height: 1,
-            ..rows
-        };
-        draw_row(
-            model,
-            item,
-            top + line == deliveries.list.index(),
-            &columns,
-            line_area,
-            buffer,
-        );
-    }
+    });
     draw_item(model, &page, buffer);
 }
 
@@ -132,42 +99,8 @@ impl Columns {
     }
 }
 
-fn titles(model: &Model, columns: &Columns, area: Rect, buffer: &mut Buffer) {
-    let mut x = area.x + 2;
-    for (columns, title) in [
-        (columns.state, "STATE"),
-        (columns.tries, "TRIES"),
-        (columns.url, "WHERE"),
-        (
-            columns.stage,
-            if model.deliveries.one_task() {
-                "STAGE"
-            } else {
-                "TASK / STAGE"
-            },
-        ),
-        (columns.answer, "LAST ANSWER"),
-    ] {
-        put(buffer, x, area.y, columns.saturating_sub(1), title, model.theme.faint());
-        x += columns;
-    }
-}
-
-fn draw_row(
-    model: &Model,
-    item: &CallbackDelivery,
-    at_cursor: bool,
-    columns: &Columns,
-    area: Rect,
-    buffer: &mut Buffer,
-) {
+fn draw_row(model: &Model, item: &CallbackDelivery, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let marker = match (at_cursor, model.deliveries.marks.contains(&item.id)) {
-        (_, true) => "◆",
-        (true, false) => "▸",
-        _ => " ",
-    };
-    put(buffer, area.x, area.y, area.width.min(1), marker, theme.key());
     let subject = Subject::Delivery(item.id.clone());
     let (state, style) = if model.under_way.contains_key(&subject) {
         ("… requested".to_owned(), theme.warn())
@@ -181,20 +114,14 @@ fn draw_row(
     } else {
         format!("{} › {}", item.task_id, item.task_name)
     };
-    let mut x = area.x + 2;
-    for (columns, text, style) in [
+    let cells = [
         (columns.state, state.as_str(), style),
-        (columns.tries, item.attempts.to_string().as_str(), theme.plain()),
-        (columns.url, item.url.as_str(), theme.plain()),
-        (columns.stage, stage.as_str(), theme.plain()),
-        (columns.answer, answer(item).as_str(), answer_style(model, item)),
-    ] {
-        put(buffer, x, area.y, columns.saturating_sub(1), text, style);
-        x += columns;
-    }
-    if at_cursor {
-        buffer.set_style(within(buffer, area), theme.cursor());
-    }
+        (columns.tries, &item.attempts.to_string(), theme.plain()),
+        (columns.url, &item.url, theme.plain()),
+        (columns.stage, &stage, theme.plain()),
+        (columns.answer, &answer(item), answer_style(model, item)),
+    ];
+    list_page::cells(&cells, line, buffer);
 }
 
 fn state(item: &CallbackDelivery) -> String {
@@ -264,7 +191,7 @@ fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let item = model.deliveries.at_cursor();
     let row = item.map(|item| RowId::stage(&item.task_id.clone().into(), &item.task_name.clone().into()).to_string());
     let row = row.unwrap_or_default();
-    let (Some(area), Some(item)) = (page.open_item(&row, theme, buffer), item) else {
+    let (Some(area), Some(item)) = (list_page::item(page, &row, theme, buffer), item) else {
         return;
     };
     let clock = |time| figures::clock(time, model.now, &model.tz);

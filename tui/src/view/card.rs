@@ -5,6 +5,7 @@ use onceover_common::{
     catalog::ParameterSpec,
     wire::{NodeInfo, NodeReadiness},
 };
+use ratatui::layout::Rect;
 
 use super::{
     block::{Block, Lines},
@@ -81,6 +82,12 @@ pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
         block.nested(&output.meaning, theme.plain());
     }
     block.lines()
+}
+
+/// Lines of the card that do not fit.
+pub fn overflow(node: &NodeInfo, room: Rect) -> usize {
+    let lines = lines(node, Theme::default(), room.width).len();
+    lines.saturating_sub(usize::from(room.height))
 }
 
 /// `integer, 8000 to 192000, default 16000`.

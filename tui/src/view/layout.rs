@@ -1,10 +1,6 @@
 //! Where things are: header, tree, detail and footer for every size from 1x1 up, in three tiers.
 
-use onceover_common::wire::NodeInfo;
-use ratatui::{buffer::Buffer, layout::Rect};
-
-use super::{card, frame, text::put};
-use crate::theme::Theme;
+use ratatui::layout::Rect;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
@@ -131,23 +127,8 @@ impl ListPage {
         if self.framed { inside(pane) } else { pane }
     }
 
-    /// Draws what surrounds the item, a frame or a rule; the answer is the room for its text, if there is any.
-    pub fn open_item(&self, title: &str, theme: Theme, buffer: &mut Buffer) -> Option<Rect> {
-        let inner = self.inner(self.item);
-        if inner.height < 2 {
-            return None;
-        }
-        if self.framed {
-            frame(buffer, self.item, title, theme.faint(), theme.strong());
-        } else {
-            let rule = "─".repeat(usize::from(inner.width));
-            put(buffer, inner.x, inner.y, inner.width, &rule, theme.faint());
-        }
-        Some(self.item_text())
-    }
-
     /// Room for the text about the item.
-    fn item_text(&self) -> Rect {
+    pub fn item_text(&self) -> Rect {
         let inner = self.inner(self.item);
         let rule = u16::from(!self.framed);
         Rect {
@@ -156,13 +137,6 @@ impl ListPage {
             width: inner.width.saturating_sub(2),
             height: inner.height.saturating_sub(rule),
         }
-    }
-
-    /// Lines of the node's card that do not fit.
-    pub fn card_overflow(&self, node: &NodeInfo) -> usize {
-        let text = self.item_text();
-        let lines = card::lines(node, Theme::default(), text.width).len();
-        lines.saturating_sub(usize::from(text.height))
     }
 
     /// Rows of the list that fit below its column titles.

@@ -11,6 +11,7 @@ mod form;
 mod header;
 pub mod layout;
 mod line;
+mod list_page;
 mod nodes;
 mod reuse;
 pub mod text;

@@ -3,30 +3,20 @@
 use onceover_common::wire::NodeInfo;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{
-    block, card, frame, layout,
-    text::{put, within, wrap},
-};
+use super::{block, card, layout, list_page};
 use crate::model::Model;
 
 pub fn draw(model: &Model, buffer: &mut Buffer) {
     let page = layout::nodes((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let nodes = &model.nodes;
-    let area = page.inner(page.list);
-    let columns = Columns::of(area.width);
-    if page.framed {
-        frame(buffer, page.list, &title(model), theme.faint(), theme.strong());
-        titles(model, &columns, area, buffer);
-    } else {
-        let title = format!(" {}", title(model));
-        put(buffer, area.x, area.y, area.width, &title, theme.strong());
-    }
-    let rows = Rect {
-        y: area.y + area.height.min(1),
-        height: area.height.saturating_sub(1),
-        ..area
-    };
+    let columns = Columns::of(page.inner(page.list).width);
+    let titles = [
+        (columns.readiness, "READY"),
+        (columns.name, "NODE"),
+        (columns.title, "WHAT IT DOES"),
+    ];
+    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
     if nodes.list.keys().is_empty() {
         let (text, style) = match &nodes.failed {
             Some(why) => (why.as_str(), theme.bad()),
@@ -34,29 +24,20 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
             None if nodes.all.is_empty() => ("the daemon has no nodes", theme.faint()),
             None => ("no node is called that", theme.faint()),
         };
-        let lines = wrap(text, rows.width.saturating_sub(2));
-        let lines = lines.into_iter().map(|line| (format!(" {line}"), style)).collect();
-        block::draw(&lines, 0, rows, buffer);
+        list_page::instead_of_rows(text, style, area, buffer);
     }
-    let (top, shown) = nodes.list.shown(usize::from(rows.height));
-    for (line, name) in shown.iter().enumerate() {
-        let Some(node) = nodes.get(name) else {
-            continue;
-        };
-        let line_area = Rect {
-            y: rows.y + line as u16,
-            height: 1,
-            ..rows
-        };
-        draw_row(
-            model,
-            node,
-            top + line == nodes.list.index(),
-            &columns,
-            line_area,
-            buffer,
-        );
-    }
+    list_page::rows(
+        &nodes.list,
+        |_| false,
+        area,
+        theme,
+        buffer,
+        |name, line, buffer| {
+            if let Some(node) = nodes.get(name) {
+                draw_row(model, node, &columns, line, buffer);
+            }
+        },
+    );
     draw_card(model, &page, buffer);
 }
 
@@ -95,23 +76,8 @@ impl Columns {
     }
 }
 
-fn titles(model: &Model, columns: &Columns, area: Rect, buffer: &mut Buffer) {
-    let mut x = area.x + 2;
-    for (columns, title) in [
-        (columns.readiness, "READY"),
-        (columns.name, "NODE"),
-        (columns.title, "WHAT IT DOES"),
-    ] {
-        put(buffer, x, area.y, columns.saturating_sub(1), title, model.theme.faint());
-        x += columns;
-    }
-}
-
-fn draw_row(model: &Model, node: &NodeInfo, at_cursor: bool, columns: &Columns, area: Rect, buffer: &mut Buffer) {
+fn draw_row(model: &Model, node: &NodeInfo, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    if at_cursor {
-        put(buffer, area.x, area.y, area.width.min(1), "▸", theme.key());
-    }
     let readiness = card::readiness(&node.readiness);
     let readiness = if columns.readiness < 8 {
         &readiness[..readiness.find(' ').unwrap_or(0)]
@@ -123,30 +89,19 @@ fn draw_row(model: &Model, node: &NodeInfo, at_cursor: bool, columns: &Columns, 
     } else {
         theme.bad()
     };
-    let mut x = area.x + 2;
-    for (columns, text, style) in [
+    let cells = [
         (columns.readiness, readiness, style),
         (columns.name, node.name.as_str(), theme.plain()),
-        (columns.title, node.title.as_str(), theme.faint()),
-    ] {
-        put(buffer, x, area.y, columns.saturating_sub(1), text, style);
-        x += columns;
-    }
-    if at_cursor {
-        buffer.set_style(within(buffer, area), theme.cursor());
-    }
+        (columns.title, &node.title, theme.faint()),
+    ];
+    list_page::cells(&cells, line, buffer);
 }
 
 fn draw_card(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let theme = model.theme;
-    let Some(area) = page.open_item(
-        model.nodes.at_cursor().map_or("", |node| node.name.as_str()),
-        theme,
-        buffer,
-    ) else {
-        return;
-    };
-    let Some(node) = model.nodes.at_cursor() else {
+    let node = model.nodes.at_cursor();
+    let name = node.map_or("", |node| node.name.as_str());
+    let (Some(area), Some(node)) = (list_page::item(page, name, theme, buffer), node) else {
         return;
     };
     let lines = card::lines(node, theme, area.width);
