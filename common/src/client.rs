@@ -9,11 +9,12 @@ use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Event, NodeName, Problem, TaskId,
+    Event, NodeName, Problem, TaskId, VideoId,
     wire::{
         BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest,
-        NodeInfo, NodeList, Queues, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse,
-        SystemInfo, TaskPage, TaskView,
+        NodeInfo, NodeList, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation,
+        ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage,
+        VideoRequest, VideoStarted,
     },
 };
 
@@ -251,6 +252,70 @@ impl Client {
 
     pub async fn queues(&self) -> Result<Queues, ClientError> {
         self.get("/v1/queues").await
+    }
+
+    /// Registered videos, newest first.
+    pub async fn videos(&self, limit: u32, cursor: Option<&str>) -> Result<VideoPage, ClientError> {
+        let request = self.http.get(self.url("/api/v1/videos")).query(&[("limit", limit)]);
+        let request = match cursor {
+            Some(cursor) => request.query(&[("cursor", cursor)]),
+            None => request,
+        };
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    pub async fn video(&self, video: &VideoId) -> Result<Video, ClientError> {
+        self.get(&format!("/api/v1/videos/{video}")).await
+    }
+
+    /// Registers a video by path or URL. Fetching one from a URL takes as long as it takes.
+    pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, ClientError> {
+        self.answer(self.http.post(self.url("/api/v1/videos")).json(request)).await
+    }
+
+    pub async fn delete_video(
+        &self,
+        video: &VideoId,
+        with_task: bool,
+        force: bool,
+    ) -> Result<VideoDeletion, ClientError> {
+        let path = format!("/api/v1/videos/{video}?with_task={with_task}&force={force}");
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// Starts the video's pipeline in the background (V1); the default one where none is named.
+    pub async fn run_video(
+        &self,
+        video: &VideoId,
+        pipeline: Option<&str>,
+        force: bool,
+    ) -> Result<VideoStarted, ClientError> {
+        let request = self.http.post(self.url(&format!("/api/v1/videos/{video}/run_sync")));
+        let request = request.query(&[("force", force)]);
+        let request = match pipeline {
+            Some(pipeline) => request.query(&[("pipeline", pipeline)]),
+            None => request,
+        };
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    /// Runs chosen steps and what depends on them anew (V2).
+    pub async fn reprocess_video(
+        &self,
+        video: &VideoId,
+        request: &ReprocessRequest,
+    ) -> Result<VideoStarted, ClientError> {
+        self.call(Method::POST, &format!("/api/v1/videos/{video}/reprocess"), Some(request))
+            .await
+    }
+
+    /// How far the video's pipeline is.
+    pub async fn processing(&self, video: &VideoId) -> Result<Processing, ClientError> {
+        self.get(&format!("/api/v1/videos/{video}/status")).await
+    }
+
+    pub async fn pipelines(&self) -> Result<PipelineList, ClientError> {
+        self.get("/api/v1/pipelines").await
     }
 
     pub async fn callbacks(&self, query: &CallbackQuery) -> Result<CallbackPage, ClientError> {

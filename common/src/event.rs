@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, TaskId, Timestamp, wire::StageSummary};
+use crate::{NodeName, TaskId, Timestamp, wire::{PipelineChange, StageSummary}};
 
 /// Version of the event's shape.
 pub const EVENT_VERSION: u32 = 1;
@@ -23,6 +23,9 @@ pub struct Event {
     /// The stage after the change, at most 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageSummary>,
+    /// For `pipeline`: how far the video's pipeline is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineChange>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,6 +49,8 @@ pub enum EventKind {
     Callback,
     /// The whole task was deleted.
     Deleted,
+    /// The pipeline of a video went on: `pipeline` says how far it is.
+    Pipeline,
     /// A kind this program does not know yet; the stage summary is still right.
     #[serde(other)]
     Unknown,

@@ -70,6 +70,10 @@ id_type! {
     TaskId, schema(pattern = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", max_length = 128, example = "lecture-07")
 }
 id_type! {
+    /// One registered video: as a task id, at most 122 characters, so that its task is `video-<video_id>`.
+    VideoId, schema(pattern = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", max_length = 122, example = "lecture-07")
+}
+id_type! {
     /// One node, `<service>.<method>`: both parts `[A-Za-z0-9_-]+`, exactly one dot. Whether the
     /// catalog has such a node is the catalog's question.
     NodeName, schema(pattern = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$", example = "ffmpeg.extract_audio")
@@ -110,6 +114,45 @@ impl TaskId {
     /// `task-<uuid>`, for a request that names no task.
     pub fn generate() -> Self {
         Self(format!("task-{}", uuid::Uuid::now_v7()))
+    }
+}
+
+/// What the ids of videos' tasks begin with.
+const OF_VIDEO: &str = "video-";
+
+impl VideoId {
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let longest = 128 - OF_VIDEO.len();
+        let invalid = |why: &str| {
+            Err(InvalidId(format!(
+                "{why}; a video id is 1 to {longest} of A-Z a-z 0-9 . _ -, starts with a letter or digit and has no '..'"
+            )))
+        };
+        match text {
+            "" => invalid("it is empty"),
+            _ if text.len() > longest => invalid("it is too long"),
+            _ if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+                invalid("it does not start with a letter or digit")
+            }
+            _ if !text.chars().all(is_id_char) => invalid("it has a character that is not allowed"),
+            _ if text.contains("..") => invalid("it has '..'"),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// A UUID, for a video registered without an id.
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The one task that the video is processed under.
+    pub fn task(&self) -> TaskId {
+        TaskId(format!("{OF_VIDEO}{self}"))
+    }
+
+    /// The video a task would belong to, by the task's id.
+    pub fn of_task(task: &TaskId) -> Option<Self> {
+        Self::parse(task.as_str().strip_prefix(OF_VIDEO)?).ok()
     }
 }
 
@@ -180,6 +223,19 @@ mod tests {
         for good in ["t1", "lecture-07", "a.b_c-d", "0", &"x".repeat(128)] {
             assert!(TaskId::parse(good).is_ok(), "{good:?} refused");
         }
+    }
+
+    #[test]
+    fn a_videos_task_is_a_task_and_leads_back_to_it() {
+        for good in ["a", "lecture-07", &"x".repeat(122)] {
+            let video = VideoId::parse(good).unwrap();
+            let task = TaskId::parse(video.task().as_str()).unwrap();
+            assert_eq!(VideoId::of_task(&task), Some(video));
+        }
+        for bad in ["", "..", "a/b", "-a", "a..b", "a b", &"x".repeat(123)] {
+            assert!(VideoId::parse(bad).is_err(), "{bad:?} parsed");
+        }
+        assert_eq!(VideoId::of_task(&TaskId::parse("lecture-07").unwrap()), None);
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! Bodies of the HTTP API, as both programs see them. The shapes that bind are in `docs/api.md`.
 
 mod nodes;
+mod videos;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::nodes::{NodeInfo, NodeList, NodeReadiness};
+pub use self::{
+    nodes::{NodeInfo, NodeList, NodeReadiness},
+    videos::{
+        PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,
+        ProcessingStep, ReprocessRequest, StepStatus, Video, VideoDeletion, VideoPage, VideoProbe, VideoRequest,
+        VideoSource, VideoStarted,
+    },
+};
 use crate::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
 /// How a request wants an earlier result treated (R8).
@@ -441,6 +449,9 @@ pub struct TaskItem {
     pub disk_bytes: u64,
     /// Every stage, in the order first asked for.
     pub stages: IndexMap<NodeName, StageSummary>,
+    /// For the task of a video that was processed: its pipeline, planned steps included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Box<Processing>>,
 }
 
 /// `GET /v1/tasks`, newest first.

@@ -246,5 +246,6 @@ pub fn item_of(view: &TaskView) -> TaskItem {
             .iter()
             .map(|(node, stage)| (node.clone(), stage.summary()))
             .collect(),
+        pipeline: None,
     }
 }

@@ -71,6 +71,7 @@ pub fn item(id: &str, age: f64, stages: &[(&str, StageSummary)]) -> TaskItem {
         callback_status: None,
         disk_bytes: 0,
         stages,
+        pipeline: None,
     }
 }
 
@@ -170,6 +171,7 @@ pub fn change(seq: u64, task: &str, name: &str, kind: EventKind, stage: StageSum
         task_name: Some(node(name)),
         kind,
         stage: Some(stage),
+        pipeline: None,
     }))
 }
 
@@ -182,6 +184,7 @@ pub fn deleted(seq: u64, task: &str) -> Event {
         task_name: None,
         kind: EventKind::Deleted,
         stage: None,
+        pipeline: None,
     }))
 }
 

@@ -65,6 +65,7 @@ fn as_item(task: &Task) -> TaskItem {
             .iter()
             .map(|(node, stage)| ((**node).clone(), stage.clone()))
             .collect(),
+        pipeline: None,
     }
 }
 
