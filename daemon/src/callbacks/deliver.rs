@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use onceover_common::{CallbackStatus, NodeName, StageState, Timestamp, wire::TaskView};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::task::{Id, JoinSet};
+use tokio::{
+    task::{Id, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -60,6 +63,10 @@ struct StageThen {
     duration: f64,
 }
 
+/// After the outbox had nothing to take: every change of a stage that waits for a callback makes us ask, and a receiver
+/// that hangs can make that thousands a second.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Delivers until `stop`.
 pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptions, stop: CancellationToken) {
     let hold = options.timeout * 2 + Duration::from_secs(10);
@@ -76,11 +83,15 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
             per_host: PER_HOST,
             busy: &busy,
         };
+        let mut ask_again = Instant::now();
         let wait = match room.places {
             // A place that gets free wakes us.
             0 => IDLE,
             _ => match engine.store.outbox_take(&options.owner, room, hold).await {
                 Ok((taken, next)) => {
+                    if taken.is_empty() {
+                        ask_again += PAUSE;
+                    }
                     for delivery in taken {
                         let (engine, client, options) = (engine.clone(), client.clone(), Arc::clone(&options));
                         let host = delivery.host.clone();
@@ -97,7 +108,7 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            () = engine.hub.delivery_wanted() => {}
+            () = wanted(&engine, ask_again) => {}
             () = tokio::time::sleep(wait) => {}
             Some(ended) = tries.join_next_with_id() => {
                 let id = match ended {
@@ -112,6 +123,12 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
         }
     }
     let _ = tokio::time::timeout(STOP_WAIT, async { while tries.join_next().await.is_some() {} }).await;
+}
+
+/// Waits until there may be a delivery, but not less than `earliest`.
+async fn wanted(engine: &Engine, earliest: Instant) {
+    tokio::time::sleep_until(earliest).await;
+    engine.hub.delivery_wanted().await;
 }
 
 async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOptions, delivery: Delivery) {
