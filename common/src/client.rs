@@ -270,7 +270,8 @@ impl Client {
 
     /// Registers a video by path or URL. Fetching one from a URL takes as long as it takes.
     pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, ClientError> {
-        self.answer(self.http.post(self.url("/api/v1/videos")).json(request)).await
+        self.answer(self.http.post(self.url("/api/v1/videos")).json(request))
+            .await
     }
 
     pub async fn delete_video(
@@ -305,8 +306,12 @@ impl Client {
         video: &VideoId,
         request: &ReprocessRequest,
     ) -> Result<VideoStarted, ClientError> {
-        self.call(Method::POST, &format!("/api/v1/videos/{video}/reprocess"), Some(request))
-            .await
+        self.call(
+            Method::POST,
+            &format!("/api/v1/videos/{video}/reprocess"),
+            Some(request),
+        )
+        .await
     }
 
     /// How far the video's pipeline is.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, TaskId, Timestamp, wire::{PipelineChange, StageSummary}};
+use crate::{
+    NodeName, TaskId, Timestamp,
+    wire::{PipelineChange, StageSummary},
+};
 
 /// Version of the event's shape.
 pub const EVENT_VERSION: u32 = 1;
@@ -51,6 +54,8 @@ pub enum EventKind {
     Deleted,
     /// The pipeline of a video went on: `pipeline` says how far it is.
     Pipeline,
+    /// A video was registered or deleted.
+    Video,
     /// A kind this program does not know yet; the stage summary is still right.
     #[serde(other)]
     Unknown,

@@ -7,7 +7,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::{NodeName, catalog::Catalog};
+use crate::{
+    NodeName,
+    catalog::{Catalog, NodeSpec, ParameterSpec},
+};
 
 /// One pipeline, as its TOML file says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -126,6 +129,10 @@ impl PipelineSpec {
     /// What is wrong with it; nothing of what it names is missing when this is empty.
     pub fn faults(&self, catalog: &Catalog) -> Vec<String> {
         let mut faults = Vec::new();
+        faults.extend(
+            self.cycle()
+                .map(|path| format!("its steps wait for each other: {}", path.join(" -> "))),
+        );
         let is_name = |name: &str| {
             (1..=64).contains(&name.len())
                 && name
@@ -171,14 +178,10 @@ impl PipelineSpec {
                 Some(node) => faults.extend(self.faults_of_input(step, node)),
             }
         }
-        faults.extend(
-            self.cycle()
-                .map(|path| format!("its steps wait for each other: {}", path.join(" -> "))),
-        );
         faults
     }
 
-    fn faults_of_input(&self, step: &StepSpec, node: &crate::catalog::NodeSpec) -> Vec<String> {
+    fn faults_of_input(&self, step: &StepSpec, node: &NodeSpec) -> Vec<String> {
         let name = step.name();
         let mut faults = Vec::new();
         for error in node.check_input(&step.parameters) {
@@ -191,12 +194,10 @@ impl PipelineSpec {
             }
         }
         for parameter in step.parameters.keys() {
-            let known = |spec: &crate::catalog::ParameterSpec| spec.name == *parameter || spec.aliases.contains(parameter);
-            if !node.parameters.iter().any(known) {
-                faults.push(format!(
-                    "step '{name}': {} has no parameter '{parameter}'",
-                    step.node
-                ));
+            let known = |spec: &ParameterSpec| spec.name == *parameter || spec.aliases.contains(parameter);
+            // A node that declares none takes any.
+            if !node.parameters.is_empty() && !node.parameters.iter().any(known) {
+                faults.push(format!("step '{name}': {} has no parameter '{parameter}'", step.node));
             }
         }
         for value in step.parameters.values().filter_map(Value::as_str).filter_map(reference) {
@@ -313,12 +314,24 @@ mod tests {
             ("steps = []", "no steps"),
             ("[[steps]]\nnode = 'demo.x'", "no node 'demo.x'"),
             ("[[steps]]\nnode = 'demo.a'\nneeds = ['z']", "needs 'z'"),
-            ("[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.a'\nname = 'again'", "both run demo.a"),
-            ("[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.b'\nname = 'a'", "two steps 'a'"),
+            (
+                "[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.a'\nname = 'again'",
+                "both run demo.a",
+            ),
+            (
+                "[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.b'\nname = 'a'",
+                "two steps 'a'",
+            ),
             ("[[steps]]\nnode = 'demo.a'\nweight = 0", "weight"),
-            ("[[steps]]\nnode = 'demo.a'\nparameters = { count = 'x' }", "input_data.count"),
+            (
+                "[[steps]]\nnode = 'demo.a'\nparameters = { count = 'x' }",
+                "input_data.count",
+            ),
             ("[[steps]]\nnode = 'demo.a'\nparameters = { cuont = 1 }", "'cuont'"),
-            ("[[steps]]\nnode = 'demo.a'\nparameters = { video_path = '${{ video.file }}' }", "video.file"),
+            (
+                "[[steps]]\nnode = 'demo.a'\nparameters = { video_path = '${{ video.file }}' }",
+                "video.file",
+            ),
             (
                 "[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.b'\n\
                  parameters = { count = '${{ stages.demo.a.output.n }}' }",
@@ -342,11 +355,12 @@ mod tests {
         let of = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let chosen = pipeline.with_dependents(&names);
-            chosen.map(|mut chosen| {
-                chosen.sort_unstable();
-                chosen.join(" ")
-            })
-            .map_err(str::to_owned)
+            chosen
+                .map(|mut chosen| {
+                    chosen.sort_unstable();
+                    chosen.join(" ")
+                })
+                .map_err(str::to_owned)
         };
         assert_eq!(of(&["b"]), Ok("b c".into()));
         assert_eq!(of(&["demo.a"]), Ok("a b c".into()));

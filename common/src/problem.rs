@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TaskId;
+
 /// One field of a request that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
@@ -51,7 +53,8 @@ pub struct Problem {
     pub status: u16,
     /// What went wrong this time, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub detail: Option<Box<str>>,
     /// This occurrence, `urn:request:<id>`: the id stands in the header `x-request-id` and in the daemon's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -63,6 +66,10 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "<[Missing]>::is_empty")]
     #[schema(value_type = Vec<Missing>)]
     pub missing: Box<[Missing]>,
+    /// The task that is under way, where that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TaskId>)]
+    pub task_id: Option<Box<TaskId>>,
 }
 
 fn about_blank() -> Box<str> {
@@ -70,7 +77,7 @@ fn about_blank() -> Box<str> {
 }
 
 impl Problem {
-    pub fn new(status: u16, slug: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub fn new(status: u16, slug: &str, title: &str, detail: impl Into<Box<str>>) -> Self {
         Self {
             kind: format!("/problems/{slug}").into(),
             title: title.into(),
@@ -79,6 +86,7 @@ impl Problem {
             instance: None,
             errors: Vec::new(),
             missing: Box::default(),
+            task_id: None,
         }
     }
 
@@ -94,7 +102,7 @@ impl Problem {
                 422,
                 "invalid-request",
                 "The request cannot be accepted",
-                names.join("; "),
+                names.join("; ").as_str(),
             )
         }
     }

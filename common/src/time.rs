@@ -22,6 +22,14 @@ impl Timestamp {
         self.0
     }
 
+    /// This much later.
+    pub fn plus(self, span: std::time::Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// Seconds from `earlier` to this, never negative.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         (self.0 - earlier.0).max(0) as f64 / 1000.0

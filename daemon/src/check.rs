@@ -11,6 +11,7 @@ use crate::{
     access::{self, Tokens},
     catalog::{command::not_ready, whole_catalog},
     config::{Config, KeepFiles},
+    pipeline::Pipelines,
     readiness::find_program,
     serve::{NEEDED, downloads, guard, providers, secrets, store_options},
     store::Store,
@@ -22,6 +23,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     guard(config)?;
     downloads(config)?;
     let models = providers(config)?;
+    let pipelines = Pipelines::load(config, &catalog)?;
     let secrets = secrets(config)?;
     let tokens = Tokens::load(&config.access)?;
     let mut missing = BTreeSet::new();
@@ -77,6 +79,12 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         } else {
             config.inputs.allow.join(", ")
         }
+    );
+    let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    println!(
+        "pipelines    {}; by default {}",
+        names.join(", "),
+        pipelines.default_name()
     );
     println!("llm          {}", models.in_words());
     let not_ready = not_ready(config, &catalog)?;

@@ -39,6 +39,7 @@ pub struct Config {
     pub callbacks: CallbacksConfig,
     pub inputs: InputsConfig,
     pub access: AccessConfig,
+    pub pipelines: PipelinesConfig,
     pub llm: LlmConfig,
     /// Folders of node files, `*.toml`.
     pub node_dirs: Vec<PathBuf>,
@@ -169,6 +170,31 @@ pub struct AccessConfig {
     pub max_requests: usize,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PipelinesConfig {
+    /// The pipeline of a video that names none.
+    pub default: String,
+    /// Folders of pipeline files, `*.toml`.
+    pub dirs: Vec<PathBuf>,
+    /// How often a step that failed is tried again, where its pipeline does not say.
+    pub retries: u32,
+    /// Wait before the first of these, doubled before each later one.
+    #[serde(deserialize_with = "duration")]
+    pub backoff: Duration,
+}
+
+impl Default for PipelinesConfig {
+    fn default() -> Self {
+        Self {
+            default: "subtitles".into(),
+            dirs: Vec::new(),
+            retries: 0,
+            backoff: Duration::from_secs(10),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -184,6 +210,7 @@ impl Default for Config {
             callbacks: CallbacksConfig::default(),
             inputs: InputsConfig::default(),
             access: AccessConfig::default(),
+            pipelines: PipelinesConfig::default(),
             llm: LlmConfig::default(),
             node_dirs: Vec::new(),
             nodes: Vec::new(),

@@ -61,7 +61,7 @@ impl DataDir {
             .map_err(unusable("cannot make it"))?;
         let root = path.canonicalize().map_err(unusable("cannot resolve it"))?;
         let lock = take_lock(&root)?;
-        for folder in ["share/workflows", "logs", "redis"] {
+        for folder in ["share/workflows", "share/videos", "logs", "redis"] {
             fs::create_dir_all(root.join(folder)).map_err(unusable("cannot make its folders"))?;
         }
         // Whoever may open the socket may do anything to the state, also where the directory above was not made by us.
@@ -83,6 +83,11 @@ impl DataDir {
     /// Below it every task has its folder, named by its id.
     pub fn workflows(&self) -> PathBuf {
         self.root.join("share/workflows")
+    }
+
+    /// Files of videos that were uploaded or fetched, a folder each.
+    pub fn videos(&self) -> PathBuf {
+        self.root.join("share/videos")
     }
 
     pub fn logs(&self) -> PathBuf {

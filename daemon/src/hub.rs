@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use onceover_common::{CallbackStatus, Event, EventKind, TaskId};
+use onceover_common::{CallbackStatus, Event, EventKind, TaskId, VideoId};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::store::{Notice, Store};
@@ -26,6 +26,14 @@ pub enum Change {
     Reset {
         seq: u64,
     },
+}
+
+/// Which videos' pipelines are to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    One(VideoId),
+    /// Something may have been missed.
+    All,
 }
 
 /// Where a run waits or a slot is free.
@@ -68,6 +76,7 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     changes: broadcast::Sender<Change>,
     nudges: broadcast::Sender<TaskId>,
+    videos: broadcast::Sender<Look>,
     /// Where to look for runs, and that there is somewhere to look.
     wanted: Mutex<Queues>,
     runs: Notify,
@@ -85,6 +94,7 @@ impl Default for Hub {
         Self(Arc::new(Inner {
             changes: broadcast::channel(BEHIND).0,
             nudges: broadcast::channel(256).0,
+            videos: broadcast::channel(1024).0,
             wanted: Mutex::default(),
             runs: Notify::new(),
             outbox: Notify::new(),
@@ -114,6 +124,21 @@ impl Hub {
     pub fn nudge(&self, task: &TaskId) {
         // No receiver: nothing runs here.
         let _ = self.0.nudges.send(task.clone());
+    }
+
+    /// Videos whose pipelines may go on.
+    pub fn videos(&self) -> broadcast::Receiver<Look> {
+        self.0.videos.subscribe()
+    }
+
+    /// A video's pipeline was started.
+    pub fn video_started(&self, video: &VideoId) {
+        self.look_at(Look::One(video.clone()));
+    }
+
+    fn look_at(&self, look: Look) {
+        // No receiver: the daemon is not that far, and looks at all when it is.
+        let _ = self.0.videos.send(look);
     }
 
     /// A run waits.
@@ -181,6 +206,7 @@ impl Hub {
                     // Whatever happened meanwhile, everybody looks once.
                     self.look_for_runs(None);
                     self.0.outbox.notify_one();
+                    self.look_at(Look::All);
                 }
                 Notice::Disconnected => {
                     tracing::warn!("the connection to Redis is lost");
@@ -221,8 +247,14 @@ impl Hub {
             EventKind::Cancelled | EventKind::Deleted => self.nudge(&event.task_id),
             _ => {}
         }
+        if lets_a_pipeline_go_on(event)
+            && let Some(video) = VideoId::of_task(&event.task_id)
+        {
+            self.look_at(Look::One(video));
+        }
         // Whoever asked for a callback made the stage say that one is pending: most changes put none into the outbox.
-        if stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
+        let about_a_video = matches!(event.kind, EventKind::Pipeline | EventKind::Video);
+        if !about_a_video && stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
             self.0.outbox.notify_one();
         }
         let _ = self.0.changes.send(Change::Event {
@@ -261,6 +293,7 @@ impl Hub {
                     tracing::info!(last, now = totals.seq, "events were missed that Redis no longer has");
                     self.0.seq.store(totals.seq, Ordering::Release);
                     let _ = self.0.changes.send(Change::Reset { seq: totals.seq });
+                    self.look_at(Look::All);
                     return;
                 }
                 Err(error) => {
@@ -269,5 +302,21 @@ impl Hub {
                 }
             }
         }
+    }
+}
+
+/// Whether a change of a video's task may let its pipeline go on. What a driver itself wrote does not, unless it is the
+/// beginning.
+fn lets_a_pipeline_go_on(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Started
+        | EventKind::Progress
+        | EventKind::Succeeded
+        | EventKind::Failed
+        | EventKind::Cancelled
+        | EventKind::Reaped
+        | EventKind::Deleted => true,
+        EventKind::Pipeline => event.pipeline.as_ref().is_some_and(|change| change.revision == 1),
+        _ => false,
     }
 }

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod nodes;
 pub mod paths;
+pub mod pipeline;
 pub mod private_redis;
 pub mod python;
 pub mod readiness;

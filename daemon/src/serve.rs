@@ -34,6 +34,7 @@ use crate::{
     metrics::Metrics,
     nodes::llm::Providers,
     paths::Roots,
+    pipeline::{Pipelines, Videos, drive},
     private_redis::PrivateRedis,
     python::{self, Python},
     readiness::Readiness,
@@ -94,6 +95,7 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
+    let pipelines = Pipelines::load(&config, &catalog)?;
     let readiness = readiness(&config, &catalog)?;
     let guard = guard(&config)?;
     let downloads = downloads(&config)?;
@@ -104,7 +106,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let secrets = secrets(&config)?;
     let data = DataDir::open(&config.data)?;
     let _logging = logging::start(&data.logs(), false)?;
-    let roots = Roots::new(data.workflows(), config.media_roots.clone())?;
+    let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
+    let roots = Roots::new(data.workflows(), media_roots.collect())?;
     let listener = TcpListener::bind(&config.listen).await.with_context(|| {
         format!(
             "cannot listen on {}; is another onceoverd running? --listen HOST:PORT takes another address",
@@ -181,10 +184,18 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             python,
         },
     );
+    let videos = Videos {
+        engine: engine.clone(),
+        pipelines: Arc::new(pipelines),
+        folder: Arc::new(data.videos()),
+        mark: mark.as_str().into(),
+        max_bytes: config.inputs.max_bytes,
+    };
     let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
     let state = AppState::from(Shared {
         engine: engine.clone(),
         executor: executor.clone(),
+        videos: videos.clone(),
         instance: data.instance().into(),
         started_at,
         preparing: preparing_seen,
@@ -217,7 +228,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let listening = tokio::spawn(hub.listen(store.clone()));
     let mut work = tokio::spawn(work(
-        engine,
+        videos,
         executor.clone(),
         callbacks,
         DeliveryOptions {
@@ -283,7 +294,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Waits for Redis, takes back what an earlier daemon of this directory held, then runs and delivers.
 async fn work(
-    engine: Engine,
+    videos: Videos,
     executor: Executor,
     callbacks: reqwest::Client,
     options: DeliveryOptions,
@@ -291,6 +302,7 @@ async fn work(
     stop: CancellationToken,
     preparing: watch::Sender<Option<String>>,
 ) -> Result<(), StoreError> {
+    let engine = videos.engine.clone();
     let prepare = async {
         loop {
             match engine.store.prepare().await {
@@ -327,9 +339,10 @@ async fn work(
         let after = engine.grace + engine.store.options().lease + Duration::from_secs(3);
         tokio::spawn(follow::follow(collector, engine.hub.clone(), after, stop.clone()));
     }
-    let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop));
+    let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop.clone()));
+    let driving = tokio::spawn(drive::run(videos, stop));
     executor.run().await;
-    let _ = delivering.await;
+    let _ = tokio::join!(delivering, driving);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and answers the body; anything but 200 ends the program.
+    /// Sends a request and answers the body; anything but success ends the program.
     pub fn send(&mut self, request: &[u8]) -> &str {
         self.stream.write_all(request).expect("the server reads");
         let mut filled = 0;
@@ -53,7 +53,7 @@ impl Connection {
                 };
                 length = text.lines().find_map(field).expect("the answer has a length");
                 assert!(
-                    text.starts_with("HTTP/1.1 200"),
+                    text.starts_with("HTTP/1.1 2"),
                     "{text}\n{}",
                     String::from_utf8_lossy(&self.buffer[end..filled])
                 );

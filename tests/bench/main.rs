@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use onceover_tests::Daemon;
+use onceover_tests::{Daemon, media};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 use tokio::{process::Command, runtime::Runtime};
@@ -87,12 +87,13 @@ fn main() -> ExitCode {
     };
     println!("{}", machine());
     type Part = fn(&mut Bench);
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("requests", Bench::requests),
         ("stages", Bench::stages),
         ("delay", Bench::delay),
         ("queued", Bench::queued),
         ("keys", Bench::keys),
+        ("videos", Bench::videos),
         ("memory", Bench::memory),
     ];
     for (name, part) in parts {
@@ -506,6 +507,45 @@ impl Bench {
             .say("status of three stages, 1,000,000 other keys, p50", "ms", spread(many));
         self.table
             .goal("status with 1,000,000 keys / 1,000, p50", Goal::AtMost(1.2), "x", ratio);
+    }
+
+    /// From asking for a video's pipeline to the 202, of a clip of a second and of one of an hour.
+    fn videos(&mut self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (short, long) = (folder.path().join("short.mp4"), folder.path().join("long.mp4"));
+        media::clip(&short, 1);
+        media::repeated(&short, 3600, &long);
+        let builder = Daemon::builder().config(CONFIG).media_root(folder.path());
+        let daemon = self.runtime.block_on(builder.start());
+        let mut client = Connection::open(daemon.port());
+        let mut all = Vec::new();
+        for (video, file) in [("short", &short), ("long", &long)] {
+            let body = json!({"video_id": video, "path": file}).to_string();
+            client.send(&request("POST", "/api/v1/videos", &body));
+        }
+        // A processing under way is ended by the next.
+        let mut took: [Vec<Duration>; 2] = Default::default();
+        for _ in 0..self.options.rounds * 10 {
+            for (at, video) in ["short", "long"].iter().enumerate() {
+                let path = format!("/api/v1/videos/{video}/run_sync?pipeline=sample&force=true");
+                let asked = Instant::now();
+                let answer = client.send(&request("POST", &path, ""));
+                took[at].push(asked.elapsed());
+                assert!(answer.contains("\"status\":\"pending\""), "{answer}");
+            }
+        }
+        for (name, took) in ["of a second", "of an hour"].iter().zip(&mut took) {
+            took.sort();
+            let figure = spread([percentile(took, 50)]);
+            self.table
+                .say(&format!("run_sync of a video {name}, p50"), "ms", figure);
+            self.table.say("  p99", "ms", spread([percentile(took, 99)]));
+            all.extend(took.iter().copied());
+        }
+        all.sort();
+        let slowest = spread([percentile(&all, 100)]);
+        self.table
+            .goal("run_sync, the slowest answer", Goal::AtMost(50.0), "ms", slowest);
     }
 
     /// What the daemon holds in memory, idle and after many submits.

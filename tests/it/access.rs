@@ -56,6 +56,7 @@ async fn operations(daemon: &Daemon) -> Vec<(String, String)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path
             .replace("{task_id}", "none")
+            .replace("{video_id}", "none")
             .replace("{task_name}", "test.echo")
             .replace("{id}", "none");
         assert!(!path.contains('{'), "a parameter that this test does not know: {path}");

@@ -28,6 +28,7 @@ mod runs;
 mod scenario;
 mod state;
 mod transcripts;
+mod videos;
 mod webhook_addresses;
 mod webhook_names;
 mod webhook_records;

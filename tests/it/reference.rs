@@ -1,7 +1,7 @@
 //! The reference of the nodes: complete, as old as its sources, and true of the running daemon.
 
 use onceover_common::catalog::NodeSpec;
-use onceover_tests::reference::{Recordings, catalog, document, record::record, redact::shape, render::render};
+use onceover_tests::reference::{Recordings, catalog, document, record::record, redact::shape, render::render, videos};
 
 fn names(catalog: &[NodeSpec]) -> Vec<String> {
     catalog.iter().map(|spec| spec.name.to_string()).collect()
@@ -84,4 +84,43 @@ fn the_reference_has_every_node_and_is_as_old_as_its_sources() {
             line.map_or(0, |line| line + 1)
         );
     }
+}
+
+#[tokio::test]
+async fn the_reference_of_videos_tells_what_the_daemon_answers() {
+    let found = videos::record().await;
+    if writes() {
+        found.store();
+        println!("{}: {} calls", videos::page().display(), found.exchanges.len());
+        return;
+    }
+    let stored = videos::VideoRecording::load();
+    let places: Vec<_> = stored.exchanges.keys().collect();
+    assert_eq!(places, found.exchanges.keys().collect::<Vec<_>>(), "make reference");
+    for (place, found) in &found.exchanges {
+        let stored = &stored.exchanges[place];
+        assert_eq!(
+            (
+                &stored.call,
+                stored.status,
+                shape(&stored.request),
+                shape(&stored.answer)
+            ),
+            (&found.call, found.status, shape(&found.request), shape(&found.answer)),
+            "{place}: the reference tells otherwise than the daemon; make reference"
+        );
+    }
+}
+
+#[test]
+fn the_reference_of_videos_is_as_old_as_its_sources() {
+    if writes() {
+        return;
+    }
+    let text = std::fs::read_to_string(videos::page()).expect("the page is there: make reference");
+    assert!(!text.contains("{{"), "a place without its answer");
+    assert!(
+        text == videos::VideoRecording::load().render(),
+        "the page is older than its sources: make reference"
+    );
 }

@@ -63,6 +63,8 @@ submit() {
 }
 submit ffmpeg.extract_audio
 submit test.fails
+ffmpeg -nostdin -v error -f lavfi -i testsrc=size=64x48:rate=5 -t 1 "$work/clip.mp4"
+curl -fs -o "$work/registered" -H "authorization: Bearer $token" -F video_id=lecture-07 -F "file=@$work/clip.mp4" "$url/api/v1/videos"
 
 here=$PWD
 # In a folder of its own, since it leaves a cache where it runs.

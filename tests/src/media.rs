@@ -31,6 +31,20 @@ pub fn sample(folder: &Path) {
     assert!(made.success(), "the sample could not be made (make deps)");
 }
 
+/// A clip so many times in a row, nothing encoded again.
+pub fn repeated(clip: &Path, times: u32, path: &Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-stream_loop"])
+        .arg((times - 1).to_string())
+        .arg("-i")
+        .arg(clip)
+        .args(["-c", "copy"])
+        .arg(path)
+        .status()
+        .expect("ffmpeg is installed (make deps)");
+    assert!(made.success(), "ffmpeg made {}", path.display());
+}
+
 fn ffmpeg(sources: &[&str], codecs: &[&str], path: &Path, seconds: u32) {
     let made = Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])

@@ -251,7 +251,7 @@ pub struct ProcessingStep {
 
 impl Processing {
     /// The unfinished steps a step waits for.
-    pub fn blocked_by(&self, step: &ProcessingStep) -> Vec<&str> {
+    pub fn blocked_by<'a>(&self, step: &'a ProcessingStep) -> Vec<&'a str> {
         step.needs
             .iter()
             .filter(|name| {

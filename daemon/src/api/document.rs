@@ -29,6 +29,7 @@ const SCHEME: &str = "bearer";
         (name = "tasks", description = "Submit stages, read tasks, cancel, delete, run again"),
         (name = "nodes", description = "What can be asked for, and whether it can run here"),
         (name = "events", description = "Every change, as it happens"),
+        (name = "videos", description = "Register videos, run their pipelines, ask how far they are"),
         (name = "callbacks", description = "What was told to clients' URLs, and sending it again"),
         (name = "system", description = "Queues, state of the daemon, health")
     )

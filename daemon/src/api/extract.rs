@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
     http::request::Parts,
 };
-use onceover_common::{NodeName, Problem, TaskId};
+use onceover_common::{NodeName, Problem, TaskId, VideoId};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -150,5 +150,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let parts = raw_path(Path::from_request_parts(parts, state).await)?;
         Ok(Self(part(&parts, "id").to_owned()))
+    }
+}
+
+/// `{video_id}` of the path.
+pub struct VideoPath(pub VideoId);
+
+impl<S: Send + Sync> FromRequestParts<S> for VideoPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let parts = raw_path(Path::from_request_parts(parts, state).await)?;
+        let video = VideoId::parse(part(&parts, "video_id"));
+        video
+            .map(Self)
+            .map_err(|error| Problem::invalid_field("video_id", error.to_string()).into())
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use onceover_common::{
-    NodeName, Problem, TaskId,
+    NodeName, Problem, TaskId, TaskStatus,
     wire::{CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitResponse},
 };
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::{
     ApiError, AppState,
     extract::{OptionalBody, Params, StagePath, TaskPath},
 };
+use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -46,7 +47,17 @@ async fn cancel(
 ) -> Result<Json<CancelResponse>, ApiError> {
     let node = params.task_name.as_deref().map(NodeName::parse).transpose();
     let node = node.map_err(|error| Problem::invalid_field("task_name", error.to_string()))?;
-    Ok(Json(state.engine.cancel(&task, node.as_ref()).await?))
+    // First the pipeline, so that it submits nothing more.
+    let pipeline_ended = node.is_none() && state.videos.cancel_of(&task).await?;
+    match state.engine.cancel(&task, node.as_ref()).await {
+        Err(EngineError::Refused(_) | EngineError::UnknownTask(_)) if pipeline_ended => Ok(Json(CancelResponse {
+            message: "cancelled the pipeline; none of its stages was in flight".into(),
+            status: TaskStatus::Cancelled,
+            cancelled: Vec::new(),
+            task_id: task,
+        })),
+        answer => Ok(Json(answer?)),
+    }
 }
 
 /// Delete a task: its records, its files
@@ -63,6 +74,14 @@ async fn delete(
     TaskPath(task): TaskPath,
     OptionalBody(request): OptionalBody<DeleteRequest>,
 ) -> Result<Json<DeleteReport>, ApiError> {
+    if request.force {
+        state.videos.cancel_of(&task).await?;
+    } else if state.videos.is_active(&task).await? {
+        return Err(EngineError::Refused(format!(
+            "a pipeline is under way under task '{task}'; cancel it first, or delete with {{\"force\": true}} to end it"
+        ))
+        .into());
+    }
     Ok(Json(state.engine.delete(&task, request.force).await?))
 }
 

@@ -13,6 +13,7 @@ mod nodes;
 mod problem;
 mod system;
 mod tasks;
+mod videos;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -33,7 +34,7 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use doors::Doors;
 pub use problem::ApiError;
 
-use crate::{engine::Engine, executor::supervise::Executor};
+use crate::{engine::Engine, executor::supervise::Executor, pipeline::Videos};
 
 /// What handlers share. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
@@ -57,6 +58,7 @@ impl Deref for AppState {
 pub struct Shared {
     pub engine: Engine,
     pub executor: Executor,
+    pub videos: Videos,
     /// This daemon: `<id of the data directory>#<number of the start>`.
     pub instance: Arc<str>,
     pub started_at: onceover_common::Timestamp,
@@ -79,6 +81,7 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .merge(log::routes())
         .merge(events::routes())
         .merge(callbacks::routes())
+        .merge(videos::routes())
         .merge(system::routes())
         .merge(metrics::routes())
         .split_for_parts();

@@ -6,7 +6,7 @@ use axum::{
 };
 use onceover_common::Problem;
 
-use crate::{engine::EngineError, store::StoreError};
+use crate::{engine::EngineError, pipeline::VideoError, store::StoreError};
 
 /// An error answer: `application/problem+json` (RFC 9457).
 #[derive(Debug)]
@@ -49,10 +49,31 @@ impl From<EngineError> for ApiError {
                 ..Problem::new(409, "node-not-ready", "The node cannot run here", detail)
             }),
             EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
+            // Only a pipeline hears these.
+            EngineError::Superseded | EngineError::AlreadyAsked => {
+                Self(Problem::new(409, "superseded", "Not any more", detail))
+            }
             EngineError::Draining => Self(Problem::new(503, "draining", "The daemon is stopping", detail)),
             EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
             EngineError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<VideoError> for ApiError {
+    fn from(error: VideoError) -> Self {
+        let detail = error.to_string();
+        Self(match error {
+            VideoError::Unknown(_) => Problem::new(404, "unknown-video", "Unknown video", detail),
+            VideoError::NeverProcessed(_) => Problem::new(404, "never-processed", "Never processed", detail),
+            VideoError::Taken(_) => Problem::new(409, "video-exists", "The id is taken", detail),
+            VideoError::Busy { video, .. } => Problem {
+                task_id: Some(Box::new(video.task())),
+                ..Problem::new(409, "already-processing", "Already being processed", detail)
+            },
+            VideoError::Storage(_) => Problem::new(507, "storage", "The file cannot be stored", detail),
+            VideoError::Engine(error) => return error.into(),
+        })
     }
 }
 

@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Waits until the task's cancelled runs have ended their processes, or their owner is lost.
-    async fn wait_for_processes(&self, task: &TaskId) -> Result<(), EngineError> {
+    pub async fn wait_for_processes(&self, task: &TaskId) -> Result<(), EngineError> {
         let limit = self.grace + self.store.options().lease + Duration::from_secs(2);
         let mut released = self.hub.released();
         let waiting = async {

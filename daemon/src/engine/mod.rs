@@ -48,6 +48,10 @@ pub enum EngineError {
     OtherInput { task: TaskId, node: NodeName },
     #[error("{node} cannot run on this machine, which lacks {}", in_words(.missing))]
     NotReady { node: NodeName, missing: Vec<Missing> },
+    #[error("another processing of the video has taken its place")]
+    Superseded,
+    #[error("the pipeline has asked for this run before")]
+    AlreadyAsked,
     #[error("{0}")]
     Refused(String),
     #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]

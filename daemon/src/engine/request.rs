@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Engine, EngineError};
-use crate::{catalog::is_placeholder, executor::download::is_url, nodes, readiness::is_model_path};
+use crate::{catalog::is_placeholder, executor::download::is_url, nodes, readiness::is_model_path, store::PipelineRun};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Request {
     pub callback: Option<Url>,
     /// What the request said about reuse; the node's policy when it said nothing.
     pub reuse: Option<ReuseMode>,
+    /// The pipeline that asks, if one does.
+    pub pipeline: Option<PipelineRun>,
 }
 
 impl Request {
@@ -82,6 +84,7 @@ impl Engine {
                 input: request.input_data,
                 callback,
                 reuse: request.reuse,
+                pipeline: None,
             }),
             _ => Err(EngineError::Invalid(errors)),
         }

@@ -42,6 +42,7 @@ impl Engine {
             Ok(response) => self.metrics.submitted(&response.reuse_info),
             Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str(), "input_changed"),
             Err(EngineError::NotReady { node, .. }) => self.metrics.refused(node.as_str(), "not_ready"),
+            Err(EngineError::Superseded | EngineError::AlreadyAsked) => {}
             Err(EngineError::Invalid(_)) => self.metrics.refused(request.node.name.as_str(), "input_missing"),
             Err(_) => self.metrics.undecided(request.node.name.as_str()),
         }
@@ -54,7 +55,8 @@ impl Engine {
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         let fingerprint = input::fingerprint(&request.input);
         let folder = self.task_folder(&request.task).display().to_string();
-        let run = RunId::generate();
+        let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
+        let run = named.unwrap_or_else(RunId::generate);
         let delivery = format!("hit-{}", RunId::generate());
         let missing = self.readiness.missing(node, &request.input);
         let left = node.left_to_stages(&request.input);
@@ -79,6 +81,7 @@ impl Engine {
                 delivery: &delivery,
                 sources: &sources,
                 unable: !missing.is_empty(),
+                pipeline: request.pipeline.as_ref(),
             };
             match self.store.submit(&submit, &looked).await? {
                 Decision::Ask(Ask::Verify { token, artifacts }) => look_at_files(&mut looked, token, artifacts).await?,
@@ -103,6 +106,8 @@ impl Engine {
                     let errors = groups.flat_map(|group| node.not_left_to_stages(group)).collect();
                     return Err(EngineError::Invalid(errors));
                 }
+                Decision::Superseded => return Err(EngineError::Superseded),
+                Decision::Known => return Err(EngineError::AlreadyAsked),
                 Decision::Unable => {
                     return Err(EngineError::NotReady {
                         node: node.name.clone(),

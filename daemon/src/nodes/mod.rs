@@ -15,6 +15,8 @@ use onceover_common::{FieldError, Missing};
 
 use crate::executor::run::{Object, RunContext, RunError};
 
+pub use ffmpeg::describe;
+
 /// A builtin node.
 pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;
 

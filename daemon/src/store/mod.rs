@@ -12,11 +12,12 @@ mod outbox;
 mod record;
 mod scripts;
 mod subscription;
+mod videos;
 
 use std::{future::Future, time::Duration};
 
 use onceover_common::{
-    NodeName, RunId, StageState, TaskId, TaskStatus, keys,
+    NodeName, RunId, StageState, TaskId, TaskStatus, VideoId, keys,
     wire::{QueueInfo, QueuedRun, ReuseTotals, TaskCounts},
 };
 use prometheus_client::metrics::histogram::Histogram;
@@ -31,6 +32,7 @@ pub use observe::{Gauges, QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
 pub use subscription::{Notice, Subscription};
+pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -144,6 +146,19 @@ pub struct Submit<'a> {
     pub sources: &'a str,
     /// This daemon could not run the node: a run is refused.
     pub unable: bool,
+    /// The pipeline that asks.
+    pub pipeline: Option<&'a PipelineRun>,
+}
+
+/// The processing of a video on whose behalf a stage is submitted. It has named the run beforehand, so that asking again
+/// for the same one starts nothing.
+#[derive(Debug, Clone)]
+pub struct PipelineRun {
+    pub video: VideoId,
+    /// The processing.
+    pub processing: RunId,
+    /// The run of the stage.
+    pub run: RunId,
 }
 
 /// The decision of a submit (R2-R4).
@@ -166,6 +181,10 @@ pub enum Decision {
     NoSource(Vec<usize>),
     /// It would run, but cannot ([`Submit::unable`]). Nothing was written.
     Unable,
+    /// The pipeline that asks is no longer the video's. Nothing was written.
+    Superseded,
+    /// The pipeline has asked for this very run before. Nothing was written.
+    Known,
     Ask(Ask),
 }
 
@@ -478,6 +497,11 @@ impl Store {
             .with("hit_delivery", submit.delivery)
             .with("sources", submit.sources)
             .with_some("unable", submit.unable.then_some("1"))
+            .with_some("video", submit.pipeline.map(|pipeline| pipeline.video.as_str()))
+            .with_some(
+                "processing",
+                submit.pipeline.map(|pipeline| pipeline.processing.as_str()),
+            )
             .with("names", self.names.as_str());
         let answer: Vec<redis::Value> = self.run(&scripts::SUBMIT, args).await?;
         record::decision(answer)

@@ -170,6 +170,15 @@ impl StageRecord {
         self.number::<f64>("duration_ms") / 1000.0
     }
 
+    pub fn progress(&self) -> Option<f64> {
+        self.text("progress")?.parse().ok()
+    }
+
+    /// The run whose result stands.
+    pub fn result_run(&self) -> Option<RunId> {
+        RunId::parse(self.text("res_run")?).ok()
+    }
+
     /// When the result that stands was made, and how long that took.
     pub fn result_ended(&self) -> Option<Timestamp> {
         self.time("res_ended")
@@ -208,7 +217,7 @@ impl StageRecord {
             revision: self.number("rev"),
             queue: self.queue().to_owned(),
             runner: self.text("runner").map(str::to_owned),
-            progress: self.text("progress").and_then(|text| text.parse().ok()),
+            progress: self.progress(),
             message: self.json_text("message"),
             reason: self.text("reason").map(str::to_owned),
             forced: self.state.in_flight() && self.text("restore") == Some("1"),
@@ -319,6 +328,8 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
         "refuse" => Decision::Refused,
         "no_source" => Decision::NoSource(convert(next())?),
         "unable" => Decision::Unable,
+        "superseded" => Decision::Superseded,
+        "known" => Decision::Known,
         "verify" | "foreign" => Decision::Ask(ask(&kind, next)?),
         other => return Err(unexpected(format!("the submit script answered '{other}'"))),
     })

@@ -49,4 +49,9 @@ scripts! {
     DELIVERY = "delivery";
     COLLECTABLE = "view" "collectable";
     COLLECTED = "collected";
+    VIDEO_ADD = "video_add";
+    VIDEO_START = "video_start";
+    VIDEO_SAVE = "video_save";
+    VIDEO_DELETE = "video_delete";
+    VIDEO_LIST = "video_list";
 }

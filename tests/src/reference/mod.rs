@@ -7,6 +7,7 @@ pub mod render;
 pub mod samples;
 pub mod scenario;
 pub mod schema;
+pub mod videos;
 
 use std::{
     collections::BTreeMap,

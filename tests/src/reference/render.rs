@@ -267,6 +267,12 @@ fn needs(spec: &NodeSpec) -> String {
     if let Some(parameter) = needs["gpu"].as_str() {
         parts.push(format!("a GPU where `{parameter}` asks for one"));
     }
+    if spec.queue == "llm" {
+        let settings = "../../configuration.md#language-models";
+        parts.push(format!(
+            "a [language model]({settings}): its key in the daemon's environment (`DEEPSEEK_API_KEY` of the default one), or one of your own without a key"
+        ));
+    }
     parts.join(", ")
 }
 
@@ -304,7 +310,8 @@ fn json(value: &Value) -> String {
     )
 }
 
-fn shown(exchange: &Exchange) -> String {
+/// A call with its request and its answer.
+pub(super) fn shown(exchange: &Exchange) -> String {
     let mut text = format!("`{}`\n\n", exchange.call);
     if !exchange.request.is_null() {
         text.push_str(&json(&exchange.request));

@@ -12,6 +12,8 @@ mod segments;
 
 use std::{ffi::OsString, path::Path};
 
+use onceover_common::wire::VideoProbe;
+
 use crate::executor::{
     process::{Exit, Tool},
     run::{RunContext, RunError},
@@ -28,6 +30,19 @@ pub(super) async fn frame_rate(context: &RunContext, video: &Path) -> Result<f64
         };
         RunError::failed(format!("{} {why}", video.display()))
     })
+}
+
+/// What a file is, if it is a video.
+pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, RunError> {
+    let media = probe::media(context, video).await?;
+    if !media.has_video() {
+        return Err(RunError::failed(format!("{} has no video track", video.display())));
+    }
+    let size = tokio::fs::metadata(video)
+        .await
+        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", video.display())))?
+        .len();
+    Ok(media.description(size))
 }
 
 /// Containers that hold their own media. Playlists and scripts (hls, concat, dash, imf, sdp ...), which make ffmpeg

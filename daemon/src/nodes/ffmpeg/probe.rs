@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use onceover_common::wire::VideoProbe;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{failed, file_argument, limits};
@@ -22,6 +23,7 @@ pub(super) struct Media {
 #[derive(Debug, Deserialize)]
 struct Stream {
     codec_type: Option<String>,
+    codec_name: Option<String>,
     duration: Option<String>,
     width: Option<u32>,
     height: Option<u32>,
@@ -99,6 +101,26 @@ impl Media {
             .chain(of_streams)
             .find_map(|text| text.as_ref()?.parse::<f64>().ok())
             .filter(|seconds| *seconds > 0.0)
+    }
+
+    /// What is told of a video that is registered.
+    pub(super) fn description(&self, size: u64) -> VideoProbe {
+        let audio = self
+            .streams
+            .iter()
+            .filter(|stream| stream.codec_type.as_deref() == Some("audio"));
+        VideoProbe {
+            duration: self.duration(),
+            size,
+            format: self.format.format_name.clone(),
+            width: self.picture().map(|(width, _)| width),
+            height: self.picture().map(|(_, height)| height),
+            frame_rate: self.frame_rate(),
+            video_codec: self.video().and_then(|stream| stream.codec_name.clone()),
+            audio_codecs: audio
+                .map(|stream| stream.codec_name.clone().unwrap_or_else(|| "unknown".into()))
+                .collect(),
+        }
     }
 
     /// Whether seeking to a time gives exactly that sample.

@@ -21,6 +21,13 @@ local function matches(t, status, names, records)
   return false
 end
 
+-- The pipeline of a video, for the task it is processed under.
+local function pipeline_of(t)
+  local video = string.match(t, '^video%-(.+)$')
+  local processing = video and call('HGET', video_key(video), 'processing')
+  return processing and (',"pipeline":' .. processing) or ''
+end
+
 local out = { '', tonumber(call('GET', SEQ) or 0) }
 local max = A.before_score or '+inf'
 local offset, looked, last_score, last_id = 0, 0, nil, nil
@@ -52,7 +59,8 @@ while looked < budget and #out - 2 < limit do
           for s, n in ipairs(names) do stages[s] = '"' .. n .. '":' .. summary(records[s]) end
           out[#out + 1] = '{"task_id":"' .. t .. '","status":' .. quoted(task[3]) .. ',"created_at":' .. iso(task[1])
             .. ',"updated_at":' .. iso(task[2]) .. ',"task_name":' .. quoted(task[4] or nil) .. ',"callback_status":'
-            .. quoted(task[5] or nil) .. ',"disk_bytes":' .. (call('HGET', DISK, t) or '0') .. ',"stages":{' .. table.concat(stages, ',') .. '}}'
+            .. quoted(task[5] or nil) .. ',"disk_bytes":' .. (call('HGET', DISK, t) or '0') .. ',"stages":{'
+            .. table.concat(stages, ',') .. '}' .. pipeline_of(t) .. '}'
         end
       end
       last_score, last_id = score, t

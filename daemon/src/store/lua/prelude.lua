@@ -34,6 +34,9 @@ local DELIVERIES = 'onceover:deliveries'
 local DELIVERIES_EXPIRY = 'onceover:deliveries:expiry'
 local function deliveries_key(state) return 'onceover:deliveries:' .. state end
 local TASKS = 'onceover:tasks'
+local function video_key(v) return 'onceover:video:' .. v end
+local VIDEOS = 'onceover:videos'
+local VIDEOS_ACTIVE = 'onceover:videos:active'
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
 local REAPER = 'onceover:reaper'
@@ -164,12 +167,14 @@ end
 
 -- Events
 
-local function emit(t, n, r, kind)
+-- `pipeline`: for events about a video's pipeline, how far it is, as JSON.
+local function emit(t, n, r, kind, pipeline)
   local seq = call('INCR', SEQ)
   local json = '{"v":1,"seq":' .. int(seq) .. ',"ts":' .. iso(NOW) .. ',"task_id":"' .. t .. '"'
   if n then json = json .. ',"task_name":"' .. n .. '"' end
   json = json .. ',"kind":"' .. kind .. '"'
   if r then json = json .. ',"stage":' .. summary(r) end
+  if pipeline then json = json .. ',"pipeline":' .. pipeline end
   json = json .. '}'
   call('XADD', EVENTS, 'MAXLEN', '~', A.keep_events, int(seq) .. '-0', 'e', json)
   call('PUBLISH', 'onceover:' .. A.db .. ':events', json)

@@ -7,13 +7,19 @@
 --   {'refuse'}                   the result came from other input, and the node's policy refuses that
 --   {'no_source', groups}        a run would lack what only earlier stages can give; nothing was written
 --   {'unable'}                   a run is asked for that this daemon cannot run; nothing was written
+--   {'superseded'}               the pipeline that asks is no longer the video's; nothing was written
+--   {'known'}                    the pipeline has asked for this very run before; nothing was written
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
 -- (JSON), url, host, hit_delivery, verified, broken, broken_how (artifact_missing or
 -- artifact_changed), ignore (shas of foreign JSONs that count as lost), names, sources (nodes of which the task must
--- have a stage for a run: groups by semicolon, one of each, counted from 0 in the answer), unable.
+-- have a stage for a run: groups by semicolon, one of each, counted from 0 in the answer), unable, video and
+-- processing (the video's pipeline that asks, and its run).
 
 local t, n = A.task, A.name
+if A.video and call('HGET', video_key(A.video), 'active') ~= A.processing then return { 'superseded' } end
 local r = load(t, n)
+if A.video and r and (r.run == A.run or r.res_run == A.run
+  or string.find(r.last_attempt or '', A.run, 1, true)) then return { 'known' } end
 local reason, ask = decide(t, n, r)
 if ask then return ask end
 if reason then

@@ -1,0 +1,246 @@
+//! Drives the processings under way: woken by changes of their stages, it looks, submits what may begin and writes how
+//! far it is. Every daemon drives all of them: a step's run is named beforehand and a write names the revision it
+//! follows, so two that do the same do it once.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use onceover_common::{
+    Timestamp, VideoId,
+    pipeline::reference,
+    wire::{Processing, ReuseMode, SubmitRequest, Video},
+};
+use serde_json::{Map, Value};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Videos,
+    plan::{self, Submitted},
+};
+use crate::{
+    engine::EngineError,
+    hub::Look,
+    store::{ActiveVideo, PipelineRun, StoreError},
+};
+
+/// Between two looks at everything under way, for what nobody told.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Before the next look while Redis is away.
+const AWAY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a look at one processing says.
+enum Next {
+    /// Nothing until something is told of it.
+    Wait,
+    Again,
+    At(Timestamp),
+    Away(String),
+}
+
+/// Drives until the daemon stops.
+pub async fn run(videos: Videos, stop: CancellationToken) {
+    let mut told = videos.engine.hub.videos();
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    let mut looking: FuturesUnordered<BoxFuture<'_, (VideoId, Next)>> = FuturesUnordered::new();
+    let mut busy: HashSet<VideoId> = HashSet::new();
+    // Told of while they were looked at.
+    let mut again: HashSet<VideoId> = HashSet::new();
+    let mut due: HashMap<VideoId, Instant> = HashMap::new();
+    loop {
+        let first_due = due.values().min().copied();
+        let wanted: Vec<VideoId> = tokio::select! {
+            () = stop.cancelled() => return,
+            look = told.recv() => match look {
+                Ok(Look::One(video)) => vec![video],
+                Ok(Look::All) | Err(RecvError::Lagged(_)) => all(&videos).await,
+                Err(RecvError::Closed) => return,
+            },
+            _ = sweep.tick() => all(&videos).await,
+            () = at(first_due) => {
+                let now = Instant::now();
+                let due_now = due.iter().filter(|(_, time)| **time <= now);
+                due_now.map(|(video, _)| video.clone()).collect()
+            }
+            Some((video, next)) = looking.next() => {
+                busy.remove(&video);
+                let told_meanwhile = again.remove(&video);
+                match next {
+                    Next::Again => vec![video],
+                    _ if told_meanwhile => vec![video],
+                    Next::Wait => Vec::new(),
+                    Next::At(time) => {
+                        let wait = time.seconds_since(Timestamp::now());
+                        due.insert(video, Instant::now() + Duration::from_secs_f64(wait));
+                        Vec::new()
+                    }
+                    Next::Away(why) => {
+                        tracing::warn!(%video, why, "a pipeline waits");
+                        due.insert(video, Instant::now() + AWAY_INTERVAL);
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        for video in wanted {
+            due.remove(&video);
+            if busy.insert(video.clone()) {
+                let videos = &videos;
+                looking.push(Box::pin(async move {
+                    let next = look(videos, &video).await;
+                    let next = next.unwrap_or_else(|error| Next::Away(error.to_string()));
+                    (video, next)
+                }));
+            } else {
+                again.insert(video);
+            }
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn all(videos: &Videos) -> Vec<VideoId> {
+    match videos.engine.store.active_videos().await {
+        Ok(active) => active,
+        Err(error) => {
+            tracing::warn!(%error, "which videos are being processed is not known now");
+            Vec::new()
+        }
+    }
+}
+
+/// One look at a processing, and what follows from it.
+async fn look(videos: &Videos, id: &VideoId) -> Result<Next, EngineError> {
+    let engine = &videos.engine;
+    let Some(ActiveVideo { video, mut processing }) = engine.store.active_video(id).await? else {
+        return Ok(Next::Wait);
+    };
+    if processing.clearing {
+        engine.store.cancel(&processing.task_id, None).await?;
+        engine.hub.nudge(&processing.task_id);
+        engine.wait_for_processes(&processing.task_id).await?;
+        processing.clearing = false;
+        processing.updated_at = Timestamp::now();
+        engine.store.save_video(&mut processing, true).await?;
+        return Ok(Next::Again);
+    }
+    let (records, _) = engine.store.read(&processing.task_id).await?;
+    let before = processing.clone();
+    let now = Timestamp::now();
+    let pipeline = processing.pipeline.clone();
+    let retry = |step: &str| videos.pipelines.retry(&pipeline, step);
+    plan::observe(&mut processing, &records, retry, now);
+    let mut away = None;
+    for position in plan::ready(&processing, now) {
+        match submit(videos, &video, &processing, position).await {
+            Ok(answer) => plan::submitted(&mut processing.tasks[position], answer, Timestamp::now()),
+            Err(EngineError::Superseded) => return Ok(Next::Again),
+            // Another daemon goes on, or this one at its next start.
+            Err(EngineError::Draining) => break,
+            Err(error) => {
+                away = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    plan::settle(&mut processing, Timestamp::now());
+    if processing != before {
+        let steps = |of: &Processing| -> Vec<_> {
+            let told = |step: &onceover_common::wire::ProcessingStep| {
+                (
+                    step.status,
+                    step.run_id.clone(),
+                    step.failures,
+                    step.error.clone(),
+                    step.retry_at,
+                )
+            };
+            of.tasks.iter().map(told).collect()
+        };
+        let steps_changed = processing.status != before.status || steps(&processing) != steps(&before);
+        processing.updated_at = Timestamp::now();
+        if !engine.store.save_video(&mut processing, steps_changed).await? {
+            return Ok(Next::Again);
+        }
+    }
+    if let Some(why) = away {
+        return Ok(Next::Away(why));
+    }
+    if !processing.status.in_flight() || engine.draining.is_cancelled() {
+        return Ok(Next::Wait);
+    }
+    if !plan::ready(&processing, Timestamp::now()).is_empty() {
+        return Ok(Next::Again);
+    }
+    Ok(plan::next_look(&processing).map_or(Next::Wait, Next::At))
+}
+
+/// Submits a step. Errors are those after which it can be asked again.
+async fn submit(
+    videos: &Videos,
+    video: &Video,
+    processing: &Processing,
+    position: usize,
+) -> Result<Submitted, EngineError> {
+    let step = &processing.tasks[position];
+    let spec = videos
+        .pipelines
+        .get(&processing.pipeline)
+        .and_then(|pipeline| pipeline.step(&step.name))
+        .filter(|spec| spec.node == step.task_name);
+    let Some(spec) = spec else {
+        return Ok(Submitted::Refused(format!(
+            "pipeline {} has no such step any more; start the video anew",
+            processing.pipeline
+        )));
+    };
+    let asked = videos.engine.check(SubmitRequest {
+        task_name: step.task_name.to_string(),
+        task_id: Some(processing.task_id.to_string()),
+        callback: None,
+        input_data: parameters(&spec.parameters, video),
+        reuse: step.fresh.then_some(ReuseMode::Never),
+    });
+    let mut request = match asked {
+        Ok(request) => request,
+        Err(error) => return Ok(Submitted::Refused(error.to_string())),
+    };
+    let run = plan::run_of(processing, step);
+    request.pipeline = Some(PipelineRun {
+        video: processing.video_id.clone(),
+        processing: processing.run_id.clone(),
+        run: run.clone(),
+    });
+    match videos.engine.submit(&request).await {
+        Ok(response) => Ok(Submitted::Answered(response)),
+        Err(EngineError::AlreadyAsked) => Ok(Submitted::Known(run)),
+        Err(error @ EngineError::NotReady { .. }) => Ok(Submitted::NotReady(error.to_string())),
+        Err(
+            error @ (EngineError::Superseded | EngineError::Draining | EngineError::Store(StoreError::Unavailable(_))),
+        ) => Err(error),
+        Err(error) => Ok(Submitted::Refused(error.to_string())),
+    }
+}
+
+/// A step's parameters, with the video's in their places.
+pub(super) fn parameters(given: &Map<String, Value>, video: &Video) -> Map<String, Value> {
+    let of_video = |value: &Value| match value.as_str().and_then(reference) {
+        Some("video.path") => Value::from(video.path.as_str()),
+        Some("video.id") => Value::from(video.video_id.as_str()),
+        Some("video.title") => Value::from(video.title.as_str()),
+        _ => value.clone(),
+    };
+    given
+        .iter()
+        .map(|(name, value)| (name.clone(), of_video(value)))
+        .collect()
+}

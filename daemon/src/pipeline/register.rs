@@ -1,0 +1,331 @@
+//! Registering a video: where its file comes from, and whether it is one at all. The file is looked at the way a run
+//! looks at its inputs: beneath the allowed roots, fetched through the same guard, by an ffprobe that opens nothing else.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use indexmap::IndexMap;
+use onceover_common::{
+    RunId, TaskId, Timestamp, VideoId,
+    catalog::{NodeSpec, parse_node},
+    wire::{Video, VideoProbe, VideoRequest, VideoSource},
+};
+use serde_json::{Map, Value};
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{VideoError, Videos};
+use crate::{
+    executor::{
+        log::RunLog,
+        run::{OpenedInputs, ProgressSink, RunContext, RunError},
+    },
+    nodes,
+    paths::remove_folder,
+};
+
+/// How long ffprobe may look at a file.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// Characters of a title.
+const LONGEST_TITLE: usize = 500;
+/// Bytes of a file's name.
+const LONGEST_NAME: usize = 180;
+
+/// What a video is to be called.
+#[derive(Debug, Clone)]
+pub struct Names {
+    pub id: VideoId,
+    pub title: Option<String>,
+}
+
+/// A folder made for the file of one video; removed when dropped before it was kept.
+pub struct Incoming {
+    parent: PathBuf,
+    name: String,
+    keep: bool,
+}
+
+impl Incoming {
+    fn path(&self) -> PathBuf {
+        self.parent.join(&self.name)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        if let Err(error) = remove_folder(&self.parent, &self.name) {
+            tracing::warn!(%error, folder = %self.path().display(), "the file of a refused video was not removed");
+        }
+    }
+}
+
+impl Videos {
+    /// Checks id and title.
+    pub fn names(&self, id: Option<&str>, title: Option<&str>) -> Result<Names, VideoError> {
+        let id = match id {
+            None => VideoId::generate(),
+            Some(text) => VideoId::parse(text).map_err(|error| VideoError::field("video_id", error.to_string()))?,
+        };
+        let title = title.map(str::trim).filter(|title| !title.is_empty());
+        if title.is_some_and(|title| title.chars().count() > LONGEST_TITLE) {
+            return Err(VideoError::field(
+                "title",
+                format!("it is longer than {LONGEST_TITLE} characters"),
+            ));
+        }
+        if title.is_some_and(|title| title.chars().any(char::is_control)) {
+            return Err(VideoError::field("title", "it has a control character"));
+        }
+        Ok(Names {
+            id,
+            title: title.map(str::to_owned),
+        })
+    }
+
+    /// Registers a file below an allowed root, or one that is fetched from a URL first.
+    pub async fn register(&self, request: &VideoRequest) -> Result<Video, VideoError> {
+        let names = self.names(request.video_id.as_deref(), request.title.as_deref())?;
+        match (&request.path, &request.url) {
+            (Some(path), None) => {
+                let allowed = self.engine.roots.lexically_allowed(path);
+                allowed.map_err(|why| VideoError::field("path", why))?;
+                self.refuse_taken(&names.id).await?;
+                // Only for what ffprobe says; the file stays where it is.
+                let scratch = self.incoming(&names.id)?;
+                let (real, probe) = self.look("path", path, &scratch).await?;
+                self.add(names, VideoSource::Path, &real, None, probe).await
+            }
+            (None, Some(url)) => {
+                let allowed = self.engine.downloads.check(url);
+                let shown = allowed.map_err(|why| VideoError::field("url", why))?;
+                self.refuse_taken(&names.id).await?;
+                let mut folder = self.incoming(&names.id)?;
+                let (file, probe) = self.look("url", url, &folder).await?;
+                let mut bare = shown;
+                bare.set_query(None);
+                bare.set_fragment(None);
+                let video = self
+                    .add(names, VideoSource::Url, &file, Some(bare.to_string()), probe)
+                    .await?;
+                folder.keep = true;
+                Ok(video)
+            }
+            _ => Err(VideoError::field(
+                "path",
+                "give either path, a file on this machine, or url, where to fetch it from",
+            )),
+        }
+    }
+
+    /// Registers a file that comes with the request.
+    pub async fn register_upload<E: std::fmt::Display>(
+        &self,
+        names: Names,
+        file_name: &str,
+        mut content: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<Video, VideoError> {
+        self.refuse_taken(&names.id).await?;
+        let mut folder = self.incoming(&names.id)?;
+        let path = folder.path().join(harmless(file_name));
+        let mut file = tokio::fs::File::create(&path).await.map_err(cannot_store)?;
+        let mut got = 0;
+        while let Some(chunk) = content.next().await {
+            let chunk = chunk.map_err(|error| VideoError::field("file", format!("it broke off: {error}")))?;
+            got += chunk.len() as u64;
+            if got > self.max_bytes {
+                return Err(VideoError::field(
+                    "file",
+                    format!("it is larger than {} bytes (inputs.max_bytes)", self.max_bytes),
+                ));
+            }
+            file.write_all(&chunk).await.map_err(cannot_store)?;
+        }
+        file.flush().await.map_err(cannot_store)?;
+        drop(file);
+        if got == 0 {
+            return Err(VideoError::field("file", "it is empty"));
+        }
+        let (file, probe) = self.look("file", &path.display().to_string(), &folder).await?;
+        let video = self.add(names, VideoSource::Upload, &file, None, probe).await?;
+        folder.keep = true;
+        Ok(video)
+    }
+
+    /// Before anything is fetched; the registration itself decides.
+    async fn refuse_taken(&self, id: &VideoId) -> Result<(), VideoError> {
+        match self.engine.store.video(id).await? {
+            Some(_) => Err(VideoError::Taken(id.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn incoming(&self, id: &VideoId) -> Result<Incoming, VideoError> {
+        let unique = RunId::generate().to_string();
+        // The random part of the id's end.
+        let name = format!("{id}.{}", &unique[unique.len() - 12..]);
+        std::fs::create_dir_all(self.folder.join(&name)).map_err(cannot_store)?;
+        Ok(Incoming {
+            parent: self.folder.to_path_buf(),
+            name,
+            keep: false,
+        })
+    }
+
+    async fn add(
+        &self,
+        names: Names,
+        source: VideoSource,
+        file: &Path,
+        url: Option<String>,
+        probe: VideoProbe,
+    ) -> Result<Video, VideoError> {
+        let of_file = || file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let video = Video {
+            task_id: names.id.task(),
+            title: names.title.or_else(of_file).unwrap_or_else(|| names.id.to_string()),
+            source,
+            path: file.display().to_string(),
+            url,
+            probe,
+            created_at: Timestamp::now(),
+            processing: None,
+            video_id: names.id,
+        };
+        match self.engine.store.add_video(&video).await? {
+            true => Ok(video),
+            false => Err(VideoError::Taken(video.video_id)),
+        }
+    }
+
+    /// Fetches the file where `text` is a URL, and has ffprobe look at it. Answers where it is and what it is; an error
+    /// names the field. A fetched file ends in the folder.
+    async fn look(&self, field: &str, text: &str, folder: &Incoming) -> Result<(PathBuf, VideoProbe), VideoError> {
+        let dir = folder.path();
+        let refused = |error: RunError| match error {
+            RunError::Failed(why) => {
+                let named = format!("input_data.{field}: ");
+                VideoError::field(field, why.strip_prefix(&named).unwrap_or(&why))
+            }
+            RunError::Interrupted => {
+                VideoError::field(field, format!("ffprobe did not say within {LOOK_LIMIT:?} what it is"))
+            }
+        };
+        let run = RunId::generate();
+        let mut context = RunContext {
+            task_id: TaskId::generate(),
+            attempt: 1,
+            node: Arc::new(node_of_look(field)),
+            input: Map::from_iter([(field.to_owned(), Value::from(text))]),
+            stages: IndexMap::new(),
+            log: RunLog::create(&dir).map_err(cannot_store)?,
+            dir: dir.clone(),
+            roots: Arc::clone(&self.engine.roots),
+            opened: OpenedInputs::default(),
+            providers: self.engine.providers.clone(),
+            progress: ProgressSink::new().0,
+            cancel: CancellationToken::new(),
+            mark: format!("{}/video/{run}", self.mark),
+            run_id: run,
+        };
+        let _end = context.cancel.clone().drop_guard();
+        // Removes what it fetched, unless that has been moved away.
+        let fetched = self.engine.downloads.fetch(&mut context).await.map_err(refused)?;
+        let mut path = context.input[field].as_str().unwrap_or_default().to_owned();
+        if fetched.is_some() {
+            let name = Path::new(&path)
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            let kept = dir.join(harmless(&name.unwrap_or_default()));
+            tokio::fs::rename(&path, &kept).await.map_err(cannot_store)?;
+            path = kept.display().to_string();
+        }
+        drop(fetched);
+        let opened = self.engine.roots.open_file(&path).map_err(refused)?;
+        let cancel = context.cancel.clone();
+        let timeout = async {
+            tokio::time::sleep(LOOK_LIMIT).await;
+            cancel.cancel();
+            std::future::pending::<()>().await;
+        };
+        let probe = tokio::select! {
+            probe = nodes::describe(&context, &opened) => probe.map_err(refused)?,
+            () = timeout => unreachable!("it waits for ever"),
+        };
+        let log = context.log.path().to_owned();
+        drop(context);
+        // What ffprobe printed is of no more use.
+        let _ = tokio::fs::remove_file(log).await;
+        Ok((opened.to_path_buf(), probe))
+    }
+}
+
+/// What makes the fetching of inputs see the file: a node with one parameter.
+fn node_of_look(field: &str) -> NodeSpec {
+    let text = format!(
+        "name = \"onceover.look\"\nrunner = {{ builtin = \"look\" }}\n[[parameters]]\nname = \"{field}\"\ntype = \"path\"\n"
+    );
+    parse_node(&text).expect("a node of one parameter")
+}
+
+fn cannot_store(error: std::io::Error) -> VideoError {
+    use std::io::ErrorKind;
+    VideoError::Storage(match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!(
+                "the disk is full, the file was not stored ({error}); remove what is not needed, onceoverd gc helps"
+            )
+        }
+        _ => format!("the folder of videos cannot be written to: {error}"),
+    })
+}
+
+/// A name for the file: the last part of what it was called, made harmless.
+fn harmless(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = last
+        .chars()
+        .map(|c| if c.is_control() || c == '\u{fffd}' { '_' } else { c })
+        .collect();
+    let excess = name.len().saturating_sub(LONGEST_NAME);
+    if excess > 0 {
+        // From the front: the suffix tells what it is.
+        name.drain(..name.ceil_char_boundary(excess));
+    }
+    match name.trim_matches(['.', ' ']) {
+        "" => "video".into(),
+        // The look's own log.
+        crate::executor::log::FILE_NAME => "video".into(),
+        name => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uploaded_file_gets_a_harmless_name() {
+        for (given, name) in [
+            ("clip.mp4", "clip.mp4"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\films\\a.mkv", "a.mkv"),
+            ("..", "video"),
+            ("", "video"),
+            ("run.log", "video"),
+            ("a\nb\0.mp4", "a_b_.mp4"),
+            ("字幕.mp4", "字幕.mp4"),
+        ] {
+            assert_eq!(harmless(given), name, "{given:?}");
+        }
+        let long = harmless(&format!("{}.mp4", "é".repeat(300)));
+        assert!(long.len() <= LONGEST_NAME && long.ends_with(".mp4"), "{long}");
+    }
+}
