@@ -52,23 +52,24 @@ pub async fn run(videos: Videos, stop: CancellationToken) {
     let mut due: HashMap<VideoId, Instant> = HashMap::new();
     loop {
         let first_due = due.values().min().copied();
-        let wanted: Vec<VideoId> = tokio::select! {
+        // None: all of them.
+        let wanted: Option<Vec<VideoId>> = tokio::select! {
             () = stop.cancelled() => return,
             look = told.recv() => match look {
-                Ok(Look::One(video)) => vec![video],
-                Ok(Look::All) | Err(RecvError::Lagged(_)) => all(&videos).await,
+                Ok(Look::One(video)) => Some(vec![video]),
+                Ok(Look::All) | Err(RecvError::Lagged(_)) => None,
                 Err(RecvError::Closed) => return,
             },
-            _ = sweep.tick() => all(&videos).await,
+            _ = sweep.tick() => None,
             () = at(first_due) => {
                 let now = Instant::now();
                 let due_now = due.iter().filter(|(_, time)| **time <= now);
-                due_now.map(|(video, _)| video.clone()).collect()
+                Some(due_now.map(|(video, _)| video.clone()).collect())
             }
             Some((video, next)) = looking.next() => {
                 busy.remove(&video);
                 let told_meanwhile = again.remove(&video);
-                match next {
+                Some(match next {
                     Next::Again => vec![video],
                     _ if told_meanwhile => vec![video],
                     Next::Wait => Vec::new(),
@@ -82,8 +83,15 @@ pub async fn run(videos: Videos, stop: CancellationToken) {
                         due.insert(video, Instant::now() + AWAY_INTERVAL);
                         Vec::new()
                     }
-                }
+                })
             }
+        };
+        let wanted = match wanted {
+            Some(wanted) => wanted,
+            None => tokio::select! {
+                () = stop.cancelled() => return,
+                all = all(&videos) => all,
+            },
         };
         for video in wanted {
             due.remove(&video);

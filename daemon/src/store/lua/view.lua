@@ -18,17 +18,26 @@ local function read_view(t)
       stages[#stages + 1] = flat
     end
   end
-  for n in string.gmatch(A.names or '', '[^ ]+') do
+  -- Taken apart as they are read: both spellings of the key are put together from the two parts of a name.
+  local today, older = t .. ':node:', t .. ':'
+  for service, method in string.gmatch(A.names or '', '([^ .]+)%.([^ ]+)') do
+    local n = service .. '.' .. method
     local r = own[n]
-    local head = r and projection_head(t, n, r)
-    if not (r and in_flight(r.state)) then
-      local start = head and redis.pcall('GETRANGE', projection_key(t, n), 0, #head - 1)
-      if not head or (type(start) == 'string' and start ~= '' and start ~= head) then
+    if not r then
+      local at = #names
+      names[at + 1] = n
+      keys[at + 1] = today .. n
+      names[at + 2] = n
+      keys[at + 2] = older .. service .. ':' .. method
+    elseif not in_flight(r.state) then
+      local head = projection_head(t, n, r)
+      local start = redis.pcall('GETRANGE', today .. n, 0, #head - 1)
+      if type(start) == 'string' and start ~= '' and start ~= head then
         names[#names + 1] = n
-        keys[#keys + 1] = projection_key(t, n)
+        keys[#keys + 1] = today .. n
       end
       names[#names + 1] = n
-      keys[#keys + 1] = older_key(t, n)
+      keys[#keys + 1] = older .. service .. ':' .. method
     end
   end
   if #keys > 0 then
