@@ -6,6 +6,7 @@ use crossterm::event::KeyCode;
 use crate::{
     key::Key,
     model::{Model, Page},
+    update::video_actions,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,13 @@ pub enum Action {
     PreviousValue,
     Confirm,
     Send,
+    Videos,
+    ShowTask,
+    Start,
+    StartAnew,
+    Reprocess,
+    DeleteVideo,
+    Register,
     Reread,
     Redraw,
     Suspend,
@@ -106,7 +114,8 @@ fn on_row(model: &Model) -> bool {
         Page::Tasks => model.tree.cursor.is_some(),
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
-        Page::Form => false,
+        Page::Videos => model.videos.list.cursor().is_some(),
+        Page::Form | Page::Register => false,
     }
 }
 
@@ -118,6 +127,10 @@ fn on_flight(model: &Model) -> bool {
     model.subjects().iter().any(|row| model.in_flight(row))
 }
 
+fn on_video(model: &Model) -> bool {
+    video_actions::on_video(model)
+}
+
 fn undoable(model: &Model) -> bool {
     !model.deletes.is_empty()
 }
@@ -127,7 +140,7 @@ fn somewhere(model: &Model) -> bool {
 }
 
 fn choosable(model: &Model) -> bool {
-    let form = model.form.as_ref();
+    let form = model.form.as_ref().filter(|_| model.page == Page::Form);
     form.is_some_and(|form| !form.choices(form.focused().what).is_empty())
 }
 
@@ -171,9 +184,12 @@ const fn changing(mut spec: ActionSpec) -> ActionSpec {
 }
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes];
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
-const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks];
+const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
+/// Where videos are, and where forms are filled in.
+const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
+const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 
 use Group::{Act, Move, Program, See};
@@ -573,8 +589,110 @@ pub static ACTIONS: &[ActionSpec] = &[
             ),
         ),
     ),
+    footer(
+        13,
+        always,
+        spec(
+            Action::Videos,
+            "videos",
+            &[c('v')],
+            See,
+            "videos",
+            "registered videos and how far their pipelines are; to register one",
+        ),
+    ),
     on(
-        &[Page::Form],
+        &[Page::Videos],
+        footer(
+            1,
+            on_row,
+            spec(
+                Action::ShowTask,
+                "show-task",
+                &[k(KeyCode::Enter)],
+                See,
+                "task",
+                "go to the video's task in the tree: its steps, their logs and results",
+            ),
+        ),
+    ),
+    on(
+        OF_VIDEOS,
+        footer(
+            3,
+            on_video,
+            changing(spec(
+                Action::Start,
+                "start",
+                &[c('t')],
+                Act,
+                "start",
+                "start a pipeline of the video in the background: finished steps are reused",
+            )),
+        ),
+    ),
+    on(
+        OF_VIDEOS,
+        footer(
+            3,
+            on_video,
+            changing(spec(
+                Action::Reprocess,
+                "reprocess",
+                &[c('w')],
+                Act,
+                "reprocess",
+                "run this step of the pipeline, and what depends on it, anew; on the video: every step (asks first)",
+            )),
+        ),
+    ),
+    on(
+        OF_VIDEOS,
+        footer(
+            7,
+            on_video,
+            changing(spec(
+                Action::StartAnew,
+                "start-anew",
+                &[c('T')],
+                Act,
+                "start anew",
+                "end what is under way and run every step of a pipeline anew (asks first)",
+            )),
+        ),
+    ),
+    on(
+        OF_VIDEOS,
+        footer(
+            7,
+            on_video,
+            changing(spec(
+                Action::DeleteVideo,
+                "delete-video",
+                &[c('D')],
+                Act,
+                "delete video",
+                "delete the video, with or without its task's data (asks first, and can be taken back for 5 s)",
+            )),
+        ),
+    ),
+    on(
+        &[Page::Videos],
+        footer(
+            4,
+            always,
+            spec(
+                Action::Register,
+                "register",
+                &[c('a')],
+                Act,
+                "register",
+                "register a video: a file on the daemon's machine, or a URL",
+            ),
+        ),
+    ),
+    on(
+        FORMS,
         footer(
             1,
             always,
@@ -589,7 +707,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        &[Page::Form],
+        FORMS,
         footer(
             4,
             always,
@@ -604,7 +722,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        &[Page::Form],
+        FORMS,
         spec(
             Action::PreviousField,
             "previous-field",
@@ -615,7 +733,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        &[Page::Form],
+        FORMS,
         footer(
             5,
             choosable,
@@ -630,7 +748,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        &[Page::Form],
+        FORMS,
         spec(
             Action::PreviousValue,
             "previous-value",
@@ -641,7 +759,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         ),
     ),
     on(
-        &[Page::Form],
+        FORMS,
         spec(
             Action::Confirm,
             "confirm",
@@ -725,7 +843,7 @@ pub fn on_page(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
 pub fn keys_on(spec: &ActionSpec, page: Page) -> impl Iterator<Item = &Key> {
     let free = move |key: &&Key| {
         let types = matches!(key.code, KeyCode::Char(_) | KeyCode::Backspace | KeyCode::Delete) && !key.ctrl;
-        page != Page::Form || !types
+        !page.is_typed() || !types
     };
     spec.keys.iter().filter(free)
 }

@@ -1,7 +1,7 @@
 //! Colours and their stand-ins where there are none. A state is glyph first, then word, then colour, so
 //! that nothing is lost in mono.
 
-use onceover_common::{CallbackStatus, StageState, TaskStatus};
+use onceover_common::{CallbackStatus, StageState, TaskStatus, wire::ProcessingStatus};
 use ratatui::style::{Color, Modifier, Style};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,6 +132,17 @@ fn like(callback: CallbackStatus) -> StageState {
 
 pub fn callback_glyph(callback: CallbackStatus) -> &'static str {
     glyph(like(callback))
+}
+
+/// The stage state that looks like this status of a pipeline.
+pub fn of_processing(status: ProcessingStatus) -> StageState {
+    match status {
+        ProcessingStatus::Pending => StageState::Pending,
+        ProcessingStatus::Processing => StageState::Running,
+        ProcessingStatus::Completed => StageState::Success,
+        ProcessingStatus::Failed => StageState::Failed,
+        ProcessingStatus::Cancelled => StageState::Cancelled,
+    }
 }
 
 /// The stage state that looks like this task status.

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use onceover_common::client::{CallbackQuery, Client, ClientError};
+use onceover_common::{
+    client::{CallbackQuery, Client, ClientError},
+    wire::VideoPage,
+};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -20,6 +23,10 @@ const LOG_TAIL: u64 = 16 * 1024;
 
 /// Callbacks that are read, newest first.
 const MOST_CALLBACKS: u32 = 500;
+
+/// Videos that are read at once, and at most.
+const PAGE: u32 = 200;
+const MOST_VIDEOS: usize = 2_000;
 
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
@@ -147,7 +154,45 @@ pub async fn answer(client: &Client, call: Call) -> Reply {
         }
         Call::Nodes => Reply::Nodes(client.nodes().await.map_err(refusal)),
         Call::Submit { request } => Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(refusal)),
+        Call::Videos => Reply::Videos(videos(client).await.map_err(refusal)),
+        Call::Pipelines => Reply::Pipelines(client.pipelines().await.map_err(refusal)),
+        Call::Processing { video } => Reply::Processing(client.processing(&video).await.map(Box::new).map_err(refusal)),
+        Call::RunVideo { video, pipeline, force } => {
+            let started = client.run_video(&video, pipeline.as_deref(), force).await;
+            Reply::Started(started.map(Box::new).map_err(refusal))
+        }
+        Call::Reprocess { video, request } => {
+            let started = client.reprocess_video(&video, &request).await;
+            Reply::Started(started.map(Box::new).map_err(refusal))
+        }
+        Call::RegisterVideo { request } => {
+            Reply::Registered(client.register_video(&request).await.map(Box::new).map_err(refusal))
+        }
+        Call::DeleteVideo {
+            video,
+            with_task,
+            force,
+        } => {
+            let deleted = client.delete_video(&video, with_task, force).await;
+            Reply::VideoDeleted(deleted.map(Box::new).map_err(refusal))
+        }
         Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(refusal)),
+    }
+}
+
+/// The newest videos, page after page.
+async fn videos(client: &Client) -> Result<VideoPage, ClientError> {
+    let mut all = VideoPage {
+        items: Vec::new(),
+        next_cursor: None,
+    };
+    loop {
+        let page = client.videos(PAGE, all.next_cursor.as_deref()).await?;
+        all.items.extend(page.items);
+        all.next_cursor = page.next_cursor;
+        if all.next_cursor.is_none() || all.items.len() >= MOST_VIDEOS {
+            return Ok(all);
+        }
     }
 }
 

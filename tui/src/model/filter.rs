@@ -1,9 +1,9 @@
 //! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes`. Parsing
 //! and matching; what it hides is the tree's business.
 
-use onceover_common::{StageState, TaskStatus, Timestamp, wire::StageSummary};
+use onceover_common::{NodeName, StageState, Timestamp, wire::StageSummary};
 
-use super::store::Task;
+use super::{pipeline::Standing, store::Task};
 
 /// A filter as typed, and as understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,29 +65,34 @@ impl Filter {
         }
     }
 
-    /// Whether this stage of the task is shown.
-    pub fn matches(&self, task: &Task, node: &str, stage: &StageSummary, now: Timestamp) -> bool {
-        self.expr.matches(task, node, Some(stage), now)
+    /// Whether this row of the task is shown: a stage, or a planned step without one.
+    pub fn matches(&self, task: &Task, node: &NodeName, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+        self.expr.matches(task, Some(node), stage, now)
     }
 
     /// Whether a task without stages is shown.
     pub fn matches_bare(&self, task: &Task, now: Timestamp) -> bool {
-        self.expr.matches(task, "", None, now)
+        self.expr.matches(task, None, None, now)
     }
 }
 
 impl Expr {
-    fn matches(&self, task: &Task, node: &str, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+    fn matches(&self, task: &Task, node: Option<&NodeName>, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+        let name = node.map_or("", NodeName::as_str);
         let age = || now.seconds_since(task.created_at);
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(task, node, stage, now)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(task, node, stage, now)),
             Self::Not(part) => !part.matches(task, node, stage, now),
-            Self::State(states) => match stage {
-                Some(stage) => states.contains(&stage.status),
-                None => states.iter().any(|state| TaskStatus::from(*state) == task.status),
+            Self::State(states) => match (stage, node) {
+                (Some(stage), _) => states.contains(&stage.status),
+                (None, Some(node)) => {
+                    let state = task.standing(node).and_then(Standing::state);
+                    state.is_some_and(|state| states.contains(&state))
+                }
+                (None, None) => states.contains(&task.state()),
             },
-            Self::Node(pattern) => glob(pattern, node),
+            Self::Node(pattern) => glob(pattern, name),
             Self::Id(pattern) => glob(pattern, task.id.as_str()),
             Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
             Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
@@ -95,7 +100,7 @@ impl Expr {
             Self::YoungerThan(seconds) => age() < *seconds,
             Self::Text(text) => {
                 contains(task.id.as_str(), text)
-                    || contains(node, text)
+                    || contains(name, text)
                     || stage
                         .and_then(|stage| stage.error.as_deref())
                         .is_some_and(|error| contains(error, text))

@@ -9,9 +9,13 @@ pub mod form;
 pub mod list;
 pub mod log;
 pub mod nodes;
+mod outcome;
+pub mod pipeline;
+pub mod register;
 pub mod store;
 pub mod totals;
 pub mod tree;
+pub mod videos;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,23 +24,24 @@ use std::{
 
 use onceover_common::{
     NodeName, StageState, TaskId, Timestamp,
-    wire::{StageSummary, SystemInfo},
+    wire::{Processing, StageSummary, SystemInfo, Video},
 };
 
 use crate::{theme::Theme, view::layout};
 
 use deliveries::Deliveries;
 use detail::Detail;
-use dialog::{Dialog, Target};
+use dialog::Dialog;
 use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
-use store::Store;
+pub use outcome::{Batch, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
+use pipeline::Pipelines;
+use register::Register;
+use store::{Store, Task};
 use totals::Totals;
 use tree::Tree;
-
-/// How long a confirmed delete waits for an undo before it is sent.
-pub const UNDO_MS: i64 = 5_000;
+use videos::Videos;
 
 /// One row of the tree, by id: a task, or one of its stages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,10 +103,26 @@ pub enum Page {
     Nodes,
     /// A submit being put together.
     Form,
+    /// Registered videos.
+    Videos,
+    /// A video being registered.
+    Register,
 }
 
 impl Page {
-    pub const ALL: [Self; 4] = [Self::Tasks, Self::Callbacks, Self::Nodes, Self::Form];
+    pub const ALL: [Self; 6] = [
+        Self::Tasks,
+        Self::Callbacks,
+        Self::Nodes,
+        Self::Form,
+        Self::Videos,
+        Self::Register,
+    ];
+
+    /// Whether keys are text there.
+    pub fn is_typed(self) -> bool {
+        matches!(self, Self::Form | Self::Register)
+    }
 }
 
 /// What went away.
@@ -150,45 +171,6 @@ pub enum Source {
     PubSub,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    Good,
-    Bad,
-    Neutral,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Toast {
-    pub text: String,
-    pub tone: Tone,
-    pub until: Timestamp,
-}
-
-/// A request on its way for one subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnderWay {
-    pub request: u64,
-    pub batch: u64,
-}
-
-/// Requests made by one key press, to be summed up in one sentence.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub verb: &'static str,
-    pub total: usize,
-    pub done: usize,
-    /// What the answers said.
-    pub notes: Vec<String>,
-    pub failed: Vec<(Subject, String)>,
-}
-
-/// A delete that is confirmed but can still be taken back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PendingDelete {
-    pub targets: Vec<Target>,
-    pub due: Timestamp,
-}
-
 /// The filter line while it is being typed.
 #[derive(Debug)]
 pub struct FilterInput {
@@ -225,6 +207,10 @@ pub struct Model {
     pub nodes: Nodes,
     /// What was typed so far, also while another page is open.
     pub form: Option<Form>,
+    pub videos: Videos,
+    /// What was typed so far, also while another page is open.
+    pub register: Option<Register>,
+    pub pipelines: Pipelines,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
@@ -270,6 +256,9 @@ impl Model {
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
+            videos: Videos::default(),
+            register: None,
+            pipelines: Pipelines::default(),
             dialog: None,
             filter_input: None,
             zoom: false,
@@ -323,7 +312,7 @@ impl Model {
     pub fn in_flight(&self, row: &RowId) -> bool {
         self.store.get(&row.task).is_some_and(|task| match &row.node {
             Some(node) => task.stages.get(node).is_some_and(|stage| stage.status.in_flight()),
-            None => task.status.in_flight(),
+            None => task.status.in_flight() || task.under_way().is_some(),
         })
     }
 
@@ -344,10 +333,28 @@ impl Model {
         self.failures.get(&Subject::Row(row.clone()))
     }
 
+    /// How far the video's pipeline is: the later word of the list and of the store.
+    pub fn processing_of<'a>(&'a self, video: &'a Video) -> Option<&'a Processing> {
+        let task = self.store.get(&video.task_id);
+        let live = task
+            .and_then(|task| task.pipeline.as_ref())
+            .map(|pipeline| &pipeline.processing);
+        pipeline::later(live, video.processing.as_deref())
+    }
+
+    /// The pending delete that holds the video.
+    pub fn video_delete_due(&self, video: &Video) -> Option<Timestamp> {
+        let mut deletes = self.deletes.iter().filter(|delete| delete.videos.is_some());
+        deletes
+            .find(|delete| delete.targets.iter().any(|target| *target.row.task == video.task_id))
+            .map(|delete| delete.due)
+    }
+
     /// The pending delete that holds the task.
     pub fn delete_due(&self, task: &TaskId) -> Option<Timestamp> {
         self.deletes
             .iter()
+            .filter(|delete| delete.videos != Some(false))
             .find(|delete| delete.targets.iter().any(|target| *target.row.task == *task))
             .map(|delete| delete.due)
     }
@@ -380,16 +387,19 @@ impl Model {
         if !self.deletes.is_empty() || matches!(self.link, Link::Lost { .. }) {
             return true;
         }
+        let counts = |task: &Task| {
+            let running = task.stages.values().any(|stage| stage.status == StageState::Running);
+            running || task.retries_at().is_some_and(|at| at > self.now)
+        };
         self.is_live()
             && self.page == Page::Tasks
             && (self
                 .detail_stage()
                 .is_some_and(|stage| stage.status == StageState::Running)
-                || self.visible_rows().iter().any(|row| {
-                    self.store
-                        .get(&row.task)
-                        .is_some_and(|task| task.stages.values().any(|stage| stage.status == StageState::Running))
-                }))
+                || self
+                    .visible_rows()
+                    .iter()
+                    .any(|row| self.store.get(&row.task).is_some_and(counts)))
     }
 
     /// When the model wants to be told the time next; None: not before something happens.
@@ -404,6 +414,9 @@ impl Model {
             self.deliveries
                 .fetch_at
                 .filter(|_| self.is_live() && self.page == Page::Callbacks),
+            self.videos
+                .fetch_at
+                .filter(|_| self.is_live() && self.page == Page::Videos),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
         ];
@@ -417,12 +430,14 @@ impl Model {
         if !self.failures.is_empty() {
             let store = &self.store;
             let deliveries = &self.deliveries;
+            let videos = &self.videos.items;
             self.failures.retain(|subject, _| match subject {
-                Subject::Row(row) => store.contains(row),
+                Subject::Row(row) => store.contains(row) || videos.iter().any(|video| video.task_id == *row.task),
                 Subject::Delivery(id) => deliveries.get(id).is_some(),
             });
         }
         self.deliveries.list.scroll(layout::callbacks(self.size).rows());
         self.nodes.list.scroll(layout::nodes(self.size).rows());
+        self.videos.list.scroll(layout::videos(self.size).rows());
     }
 }

@@ -10,10 +10,12 @@ use std::{
 use indexmap::IndexMap;
 use onceover_common::{
     CallbackStatus, Event as Change, EventKind, NodeName, StageState, TaskId, TaskStatus, Timestamp,
-    wire::{StageSummary, TaskItem},
+    wire::{Processing, StageSummary, TaskItem},
 };
 
-use super::RowId;
+use super::{RowId, pipeline::Pipeline};
+
+mod pipelines;
 
 /// Events that came before their predecessors wait at most this long for them.
 const GAP_PATIENCE_MS: i64 = 150;
@@ -30,6 +32,8 @@ pub struct Task {
     pub callback_status: Option<CallbackStatus>,
     /// In the order first asked for.
     pub stages: IndexMap<Arc<NodeName>, StageSummary>,
+    /// For the task of a video that was processed.
+    pub pipeline: Option<Box<Pipeline>>,
 }
 
 impl Task {
@@ -110,7 +114,7 @@ impl Store {
     pub fn contains(&self, row: &RowId) -> bool {
         match &row.node {
             None => self.tasks.contains_key(&row.task),
-            Some(node) => self.stage(&row.task, node).is_some(),
+            Some(node) => self.get(&row.task).is_some_and(|task| task.has(node)),
         }
     }
 
@@ -160,6 +164,7 @@ impl Store {
                 .map(|(node, stage)| (self.intern(node), stage))
                 .collect();
             let id = Arc::new(item.task_id);
+            let pipeline = item.pipeline.map(|processing| self.pipeline(*processing));
             let task = Task {
                 id: id.clone(),
                 created_at: item.created_at,
@@ -167,6 +172,7 @@ impl Store {
                 status: item.status,
                 callback_status: item.callback_status,
                 stages,
+                pipeline,
             };
             // A task can move between two pages while they are read; the later page is the newer one.
             self.remove(&id);
@@ -199,6 +205,7 @@ impl Store {
                 stages.entry(node.clone()).or_insert_with(|| stage.clone());
             }
         }
+        let pipeline = known.and_then(|task| task.pipeline.clone());
         let mut task = Task {
             id: id.clone(),
             created_at: item.created_at,
@@ -206,6 +213,7 @@ impl Store {
             status: item.status,
             callback_status: item.callback_status,
             stages,
+            pipeline,
         };
         task.derive_status();
         self.remove(&id);
@@ -282,6 +290,8 @@ impl Store {
             self.remove(&change.task_id.clone());
         } else if let (Some(node), Some(stage)) = (&change.task_name, &change.stage) {
             self.put_stage(&change.task_id, node, stage.clone(), change.ts);
+        } else if let Some(pipeline) = &change.pipeline {
+            self.follow_pipeline(&change.task_id, pipeline);
         }
         let status_after = self.get(&change.task_id).map(|task| task.status);
         Applied {
@@ -306,6 +316,7 @@ impl Store {
                     status: stage.status.into(),
                     callback_status: None,
                     stages: IndexMap::new(),
+                    pipeline: None,
                 },
             );
             self.membership += 1;
@@ -330,6 +341,9 @@ impl Store {
         if stage.callback_status.is_some() {
             task.callback_status = stage.callback_status;
         }
+        if let Some(pipeline) = &mut task.pipeline {
+            pipeline.follow_stage(&node, &stage);
+        }
         task.stages.insert(node, stage);
         task.updated_at = task.updated_at.max(ts);
         task.derive_status();
@@ -340,6 +354,10 @@ impl Store {
             self.order.remove(&(Reverse(task.created_at.as_millis()), task.id));
             self.membership += 1;
         }
+    }
+
+    fn pipeline(&mut self, processing: Processing) -> Box<Pipeline> {
+        Box::new(Pipeline::new(processing, |node| self.intern(node.clone())))
     }
 
     /// The few node names there are, once each.

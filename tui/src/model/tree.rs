@@ -100,19 +100,17 @@ impl Tree {
                 shown += 1;
                 self.rows.push(RowId::task(&task.id));
                 if open {
-                    let rows = task.stages.keys().map(|node| RowId::stage(&task.id, node));
+                    let rows = task.rows().map(|(node, _)| RowId::stage(&task.id, node));
                     self.rows.extend(rows);
                 }
                 continue;
             }
             let at = self.rows.len();
             self.rows.push(RowId::task(&task.id));
-            let mut any = task.stages.is_empty() && filters.iter().all(|filter| filter.matches_bare(task, now));
-            for (node, stage) in &task.stages {
-                if filters
-                    .iter()
-                    .all(|filter| filter.matches(task, node.as_str(), stage, now))
-                {
+            let bare = task.rows().next().is_none();
+            let mut any = bare && filters.iter().all(|filter| filter.matches_bare(task, now));
+            for (node, stage) in task.rows() {
+                if filters.iter().all(|filter| filter.matches(task, node, stage, now)) {
                     any = true;
                     if !open {
                         break;

@@ -128,6 +128,7 @@ pub fn ask_redeliver(model: &mut Model) {
             pending: 0,
             running: 0,
             delivery: Some(Box::new(item.clone())),
+            video: None,
         })
         .collect();
     if targets.is_empty() {

@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Call, Effect, keys::refused, rows};
+use super::{Call, Effect, keys::refused, rows, video_actions};
 use crate::{
     key::Key,
     model::{
@@ -24,6 +24,13 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             let needs_count = confirm.needs_count();
             match key.code {
                 KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => confirm.go = !confirm.go,
+                KeyCode::Down | KeyCode::Up if confirm.choice.is_some() => {
+                    if let Some(choice) = &mut confirm.choice {
+                        choice.step(if key.code == KeyCode::Down { 1 } else { -1 });
+                    }
+                }
+                KeyCode::PageDown => confirm.scroll += 5,
+                KeyCode::PageUp => confirm.scroll = confirm.scroll.saturating_sub(5),
                 KeyCode::Down => confirm.scroll += 1,
                 KeyCode::Up => confirm.scroll = confirm.scroll.saturating_sub(1),
                 KeyCode::Char(c @ '0'..='9') if needs_count => {
@@ -66,8 +73,12 @@ fn confirmed(model: &mut Model, effects: &mut Vec<Effect>) {
             model.toast = None;
             model.deletes.push(PendingDelete {
                 targets: confirm.targets,
+                videos: None,
                 due,
             });
+        }
+        Question::Start { .. } | Question::Reprocess | Question::DeleteVideo => {
+            video_actions::confirmed(model, confirm, effects);
         }
         Question::Cancel => {
             let calls = confirm

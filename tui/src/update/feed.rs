@@ -1,8 +1,10 @@
 //! What comes from the daemon by itself: changes, snapshots, connection up and down.
 
-use onceover_common::{CallbackStatus, Event as Change, EventKind, StageState, Timestamp, wire::SystemInfo};
+use onceover_common::{
+    CallbackStatus, Event as Change, EventKind, StageState, TaskId, Timestamp, VideoId, wire::SystemInfo,
+};
 
-use super::{Call, Effect, Snapshot, callbacks, time};
+use super::{Call, Effect, Snapshot, callbacks, pipelines, time, videos};
 use crate::model::{
     Link, Missing, Model, Page, RowId, Subject, detail::Tab, log::LogState, store::Applied, totals::Totals,
 };
@@ -27,15 +29,6 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     }
     model.totals.follow_reuse(applied);
     let task = &applied.change.task_id;
-    // As those of the snapshot are: a task that comes to life shows its stages.
-    if applied.status_before.is_none()
-        && applied.change.kind != EventKind::Deleted
-        && model.store.len() <= EXPAND_ALL_UP_TO
-        && let Some(id) = model.store.get(task).map(|task| task.id.clone())
-    {
-        model.tree.expanded.insert(id);
-        model.tree.changed();
-    }
     if applied.change.kind == EventKind::Deleted {
         model
             .failures
@@ -43,12 +36,20 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
         callbacks::follow(model, applied);
         return;
     }
-    if applied.status_before.is_none()
-        && model.store.len() <= EXPAND_NEW_UP_TO
-        && let Some(task) = model.store.get(task)
-    {
-        model.tree.expanded.insert(task.id.clone());
-        model.tree.changed();
+    if applied.status_before.is_none() {
+        expand_new(model, task);
+    }
+    if applied.change.pipeline.is_some() {
+        pipelines::follow(model, task, effects);
+        videos::follow(model, task);
+    }
+    if applied.change.kind == EventKind::Video {
+        videos::changed(model);
+        // What was forgotten has no pipeline any more.
+        let known = model.store.get(task).is_some_and(|task| task.pipeline.is_some());
+        if let Some(video) = VideoId::of_task(task).filter(|_| known) {
+            pipelines::read(model, video, effects);
+        }
     }
     if applied.status_before.is_none() && !model.store.complete && model.is_live() {
         // A task beyond the snapshot's limit came to life: this event tells of one stage only.
@@ -65,6 +66,16 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     show_wanted(model);
 }
 
+/// A task that comes to life shows its stages.
+pub fn expand_new(model: &mut Model, task: &TaskId) {
+    if model.store.len() <= EXPAND_NEW_UP_TO
+        && let Some(task) = model.store.get(task)
+    {
+        model.tree.expanded.insert(task.id.clone());
+        model.tree.changed();
+    }
+}
+
 pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>) {
     let first = model.store.seq().is_none();
     let was_lost = matches!(model.link, Link::Lost { .. });
@@ -77,10 +88,20 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>
     model.seq_at_look = seq;
     model.system = Some(snapshot.system);
     let now = model.now;
+    let planned = model.store.only_planned();
     let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
     for applied in &applied {
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
+        if applied.change.pipeline.is_some() {
+            pipelines::follow(model, &applied.change.task_id, effects);
+        }
+    }
+    // Accepted, and without a stage: such a task is not in the daemon's list.
+    for video in planned {
+        if model.store.get(&video.task()).is_none() {
+            pipelines::read(model, video, effects);
+        }
     }
     if first && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
@@ -92,8 +113,10 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>
     }
     show_wanted(model);
     model.settle();
-    if model.page == Page::Callbacks {
-        callbacks::fetch(model, effects);
+    match model.page {
+        Page::Callbacks => callbacks::fetch(model, effects),
+        Page::Videos => videos::fetch(model, effects),
+        _ => {}
     }
 }
 
@@ -141,6 +164,7 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
         model.detail.queues_request = Some(id);
         effects.push(Effect::Call { id, call: Call::Queues });
     }
+    pipelines::retry(model, effects);
     // What no event tells of: files that went, tries that came to nothing.
     if model.page == Page::Tasks && model.detail.tab == Tab::Reuse {
         time::ask_reuse(model, effects);

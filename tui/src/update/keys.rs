@@ -2,7 +2,7 @@
 
 use onceover_common::{StageState, wire::ReuseMode};
 
-use super::{Effect, callbacks, dialog, feed, filter_line, nodes, rows};
+use super::{Effect, callbacks, dialog, feed, filter_line, nodes, register, rows, video_actions, videos};
 use crate::{
     actions::{Action, ActionSpec, action_of},
     key::Key,
@@ -24,6 +24,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
         nodes::type_into_form(model, key);
+    } else if model.page == Page::Register {
+        register::type_into(model, key);
     }
     model.settle();
 }
@@ -67,6 +69,9 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Mark if model.page == Page::Callbacks => callbacks::mark(model),
         Action::MarkRange if model.page == Page::Callbacks => callbacks::mark_range(model),
         Action::MarkAll if model.page == Page::Callbacks => callbacks::mark_all(model),
+        Action::Mark if model.page == Page::Videos => videos::mark(model),
+        Action::MarkRange if model.page == Page::Videos => videos::mark_range(model),
+        Action::MarkAll if model.page == Page::Videos => videos::mark_all(model),
         Action::Mark => rows::mark(model),
         Action::MarkRange => rows::mark_range(model),
         Action::MarkAll => rows::mark_all(model),
@@ -88,6 +93,23 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Nodes => nodes::open(model, false, effects),
         Action::Submit => nodes::open(model, true, effects),
         Action::OpenForm => nodes::open_form(model),
+        Action::Videos => videos::open(model, effects),
+        Action::ShowTask => videos::show_task(model),
+        Action::Start => video_actions::ask_start(model, false, effects),
+        Action::StartAnew => video_actions::ask_start(model, true, effects),
+        Action::Reprocess => video_actions::ask_reprocess(model),
+        Action::DeleteVideo => video_actions::ask_delete(model),
+        Action::Register => register::open(model),
+        Action::NextField
+        | Action::PreviousField
+        | Action::NextValue
+        | Action::PreviousValue
+        | Action::Confirm
+        | Action::Send
+            if model.page == Page::Register =>
+        {
+            register::act(model, spec.action, key, effects);
+        }
         Action::NextField
         | Action::PreviousField
         | Action::NextValue
@@ -99,7 +121,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
             match model.page {
                 Page::Callbacks => callbacks::fetch(model, effects),
                 Page::Nodes => nodes::fetch(model, effects),
-                Page::Tasks | Page::Form => {}
+                Page::Videos => videos::fetch(model, effects),
+                Page::Tasks | Page::Form | Page::Register => {}
             }
         }
         Action::Redraw => effects.push(Effect::Redraw),
@@ -155,7 +178,8 @@ fn screenful(model: &Model) -> isize {
         Page::Tasks => panes.rows(),
         Page::Callbacks => layout::callbacks(model.size).rows(),
         Page::Nodes => layout::nodes(model.size).rows(),
-        Page::Form => 1,
+        Page::Videos => layout::videos(model.size).rows(),
+        Page::Form | Page::Register => 1,
     };
     rows.saturating_sub(1).max(1) as isize
 }
@@ -177,7 +201,11 @@ pub fn step(model: &mut Model, by: isize) {
             list.go(list.index().saturating_add_signed(by));
             model.nodes.scroll = 0;
         }
-        Page::Form => {}
+        Page::Videos => {
+            let list = &mut model.videos.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
+        Page::Form | Page::Register => {}
     }
 }
 
@@ -201,7 +229,8 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         }),
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
-        Page::Form => None,
+        Page::Videos => model.videos.list.cursor().map(ToString::to_string),
+        Page::Form | Page::Register => None,
     };
     if let Some(id) = id {
         model.say(Tone::Neutral, format!("{id} copied"));
@@ -268,6 +297,14 @@ fn collapse(model: &mut Model) {
 fn back(model: &mut Model) {
     if model.page == Page::Form {
         model.page = Page::Nodes;
+    } else if model.page == Page::Register {
+        model.page = Page::Videos;
+    } else if model.page == Page::Videos {
+        if model.videos.marks.is_empty() {
+            model.page = Page::Tasks;
+        } else {
+            model.videos.marks.clear();
+        }
     } else if model.page == Page::Nodes {
         if model.nodes.filter.is_empty() {
             model.page = Page::Tasks;

@@ -8,22 +8,27 @@ mod filter_line;
 mod keys;
 mod line;
 mod nodes;
+mod pipelines;
+mod register;
 pub(crate) mod replies;
 pub(crate) mod rows;
 mod time;
+pub(crate) mod video_actions;
+mod videos;
 
 use bytes::Bytes;
 use onceover_common::{
-    Event as Change, FieldError, NodeName, TaskId, Timestamp,
+    Event as Change, FieldError, NodeName, TaskId, Timestamp, VideoId,
     wire::{
-        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, NodeList, Queues, ReuseExplanation, ReuseMode,
-        SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView,
+        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, NodeList, PipelineList, Processing, Queues,
+        ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView,
+        Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
     },
 };
 
 use crate::{
     key::Key,
-    model::{Missing, Model, Source},
+    model::{Missing, Model, Page, Source},
 };
 
 /// Everything read at one time.
@@ -94,6 +99,13 @@ pub enum Reply {
     Callbacks(Answer<CallbackPage>),
     Redelivered(Answer<Box<CallbackDelivery>>),
     Nodes(Answer<NodeList>),
+    Videos(Answer<VideoPage>),
+    Pipelines(Answer<PipelineList>),
+    Processing(Answer<Box<Processing>>),
+    /// To a start and to a reprocess.
+    Started(Answer<Box<VideoStarted>>),
+    Registered(Answer<Box<Video>>),
+    VideoDeleted(Answer<Box<VideoDeletion>>),
 }
 
 /// Something the driver has to do.
@@ -162,6 +174,31 @@ pub enum Call {
     Submit {
         request: Box<SubmitRequest>,
     },
+    /// Registered videos, newest first.
+    Videos,
+    Pipelines,
+    /// How far the video's pipeline is.
+    Processing {
+        video: VideoId,
+    },
+    /// Start a pipeline of a video; the default one where none is named.
+    RunVideo {
+        video: VideoId,
+        pipeline: Option<String>,
+        force: bool,
+    },
+    Reprocess {
+        video: VideoId,
+        request: ReprocessRequest,
+    },
+    RegisterVideo {
+        request: Box<VideoRequest>,
+    },
+    DeleteVideo {
+        video: VideoId,
+        with_task: bool,
+        force: bool,
+    },
 }
 
 impl Call {
@@ -172,14 +209,21 @@ impl Call {
             | Self::Cancel { .. }
             | Self::Delete { .. }
             | Self::Redeliver { .. }
-            | Self::Submit { .. } => true,
+            | Self::Submit { .. }
+            | Self::RunVideo { .. }
+            | Self::Reprocess { .. }
+            | Self::RegisterVideo { .. }
+            | Self::DeleteVideo { .. } => true,
             Self::Stage { .. }
             | Self::Task { .. }
             | Self::Log { .. }
             | Self::Queues
             | Self::Reuse { .. }
             | Self::Callbacks { .. }
-            | Self::Nodes => false,
+            | Self::Nodes
+            | Self::Videos
+            | Self::Pipelines
+            | Self::Processing { .. } => false,
         }
     }
 }
@@ -198,6 +242,8 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             if model.dialog.is_none() {
                 if model.filter_input.is_some() {
                     filter_line::paste(model, &text);
+                } else if model.page == Page::Register {
+                    register::paste(model, &text);
                 } else {
                     nodes::paste(model, &text);
                 }

@@ -1,9 +1,12 @@
 //! Answers of the daemon to what was asked: an answer to anything but the newest question of its kind is
 //! dropped, and the answers to one key press are summed up in one sentence.
 
-use onceover_common::wire::{CallbackPage, SubmitResponse, TaskItem, TaskView};
+use onceover_common::{
+    VideoId,
+    wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView},
+};
 
-use super::{Answer, Effect, Refusal, Reply, callbacks, nodes};
+use super::{Answer, Effect, Refusal, Reply, callbacks, nodes, pipelines, register, videos};
 use crate::model::{Model, Page, Subject, Tone, detail::StageText, log::LogState};
 
 pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
@@ -46,28 +49,32 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
             settle_action(model, id, note);
         }
         Reply::Deleted(answer) => {
-            let note = answer.and_then(|report| {
-                if report.status == "success" {
-                    return Ok("deleted".to_owned());
-                }
-                let failed: Vec<_> = report
-                    .results
-                    .iter()
-                    .filter(|resource| resource.status == "failed")
-                    .map(|resource| format!("{}: {}", resource.resource, resource.message))
-                    .collect();
-                Err(Refusal {
-                    status: Some(200),
-                    text: format!("{}: {}", report.status, failed.join("; ")),
-                    ..Refusal::default()
-                })
-            });
+            let note = answer.and_then(|report| deleted(&report));
             settle_action(model, id, note);
         }
         Reply::Reuse(answer) => {
             if model.detail.reuse_request == Some(id) {
                 model.detail.reuse_request = None;
                 model.detail.reuse = Some(answer.map_err(|refusal| refusal.text));
+            }
+        }
+        Reply::Videos(answer) => videos::read(model, id, answer),
+        Reply::Pipelines(answer) => pipelines::list_read(model, id, answer),
+        Reply::Processing(answer) => pipelines::answered(model, id, answer, effects),
+        Reply::Registered(answer) => register::answered(model, id, answer, effects),
+        Reply::Started(answer) => {
+            if let Ok(started) = &answer {
+                // Its row is there at once, whatever is heard of it first.
+                pipelines::follow(model, &started.task_id, effects);
+            }
+            let note = answer.map(|started| format!("{} started", started.pipeline));
+            settle_action(model, id, note);
+        }
+        Reply::VideoDeleted(answer) => {
+            let note = answer.and_then(|deletion| videos::outcome(&deletion));
+            settle_action(model, id, note);
+            if model.page == Page::Videos {
+                videos::fetch(model, effects);
             }
         }
         Reply::Callbacks(answer) => deliveries(model, id, answer),
@@ -79,6 +86,24 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
             }
         }
     }
+}
+
+/// What became of a delete of a task.
+pub fn deleted(report: &DeleteReport) -> Answer<String> {
+    if report.status == "success" {
+        return Ok("deleted".to_owned());
+    }
+    let failed: Vec<_> = report
+        .results
+        .iter()
+        .filter(|resource| resource.status == "failed")
+        .map(|resource| format!("{}: {}", resource.resource, resource.message))
+        .collect();
+    Err(Refusal {
+        status: Some(200),
+        text: format!("{}: {}", report.status, failed.join("; ")),
+        ..Refusal::default()
+    })
 }
 
 fn deliveries(model: &mut Model, id: u64, answer: Answer<CallbackPage>) {
@@ -156,9 +181,20 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
         Ok(note) => {
             model.failures.remove(&subject);
             match &subject {
-                Subject::Row(row) => model.tree.marks.remove(row),
-                Subject::Delivery(id) => model.deliveries.marks.remove(id),
-            };
+                // A task takes its own marked stages in.
+                Subject::Row(row) if row.node.is_none() => {
+                    model.tree.marks.retain(|mark| mark.task != row.task);
+                    if let Some(video) = VideoId::of_task(&row.task) {
+                        model.videos.marks.remove(&video);
+                    }
+                }
+                Subject::Row(row) => {
+                    model.tree.marks.remove(row);
+                }
+                Subject::Delivery(id) => {
+                    model.deliveries.marks.remove(id);
+                }
+            }
             batch.notes.push(note);
         }
         Err(refusal) => {

@@ -48,7 +48,7 @@ pub fn mark_all(model: &mut Model) {
     model.tree.marks.extend(rows);
 }
 
-fn target(model: &Model, row: RowId) -> Option<Target> {
+pub fn target(model: &Model, row: RowId) -> Option<Target> {
     let task = model.store.get(&row.task)?;
     let stages: Vec<_> = task
         .stages
@@ -62,6 +62,7 @@ fn target(model: &Model, row: RowId) -> Option<Target> {
         pending: count(StageState::Pending),
         running: count(StageState::Running),
         delivery: None,
+        video: None,
         row,
     })
 }
@@ -105,7 +106,10 @@ pub fn ask_delete(model: &mut Model) {
 pub fn undo(model: &mut Model) {
     match model.deletes.pop() {
         Some(delete) => {
-            let text = format!("taken back: {} not deleted", counted(delete.targets.len(), "task"));
+            let text = format!(
+                "taken back: {} not deleted",
+                counted(delete.targets.len(), delete.noun())
+            );
             model.say(Tone::Good, text);
         }
         None => model.say(Tone::Neutral, "nothing to take back"),

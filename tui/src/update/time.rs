@@ -3,7 +3,7 @@
 
 use onceover_common::{StageState, Timestamp};
 
-use super::{Call, Effect, callbacks, feed, rows};
+use super::{Call, Effect, callbacks, feed, rows, videos};
 use crate::model::{
     Model, Page, Subject, Tone,
     detail::{Ground, Tab},
@@ -31,6 +31,10 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     if due && model.page == Page::Callbacks && model.is_live() {
         callbacks::fetch(model, effects);
     }
+    let due = model.videos.fetch_at.is_some_and(|at| at <= now);
+    if due && model.page == Page::Videos && model.is_live() {
+        videos::fetch(model, effects);
+    }
 }
 
 fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
@@ -50,9 +54,16 @@ fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
             .targets
             .iter()
             .map(|target| {
-                let call = Call::Delete {
-                    task: (*target.row.task).clone(),
-                    force: target.pending + target.running > 0,
+                let call = match (&target.video, delete.videos) {
+                    (Some(video), Some(with_task)) => Call::DeleteVideo {
+                        video: video.id.clone(),
+                        with_task,
+                        force: video.in_flight() || with_task && target.pending + target.running > 0,
+                    },
+                    _ => Call::Delete {
+                        task: (*target.row.task).clone(),
+                        force: target.pending + target.running > 0 || model.in_flight(&target.row),
+                    },
                 };
                 (Subject::Row(target.row.clone()), call)
             })

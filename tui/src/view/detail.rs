@@ -1,14 +1,14 @@
 //! The row under the cursor in full: how it stands, why it ran, input, output, what reuse did, its log.
 
-use onceover_common::{StageState, wire::StageSummary};
+use onceover_common::{NodeName, StageState, wire::StageSummary};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     block::{self, Block, Lines},
     callbacks, figures, frame,
     layout::Panes,
-    reuse,
-    text::{put, wrap},
+    pipeline, reuse, task_detail,
+    text::put,
 };
 use crate::{
     model::{
@@ -17,7 +17,7 @@ use crate::{
         log::LogState,
         store::{Task, elapsed},
     },
-    theme::{as_state, callback_glyph, glyph, word},
+    theme::{callback_glyph, glyph, word},
 };
 
 /// Why a run was started, as a sentence without its subject (R4).
@@ -63,16 +63,12 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
         put(buffer, area.x, area.y, area.width, &title, theme.strong());
         area = below(area, 1);
     }
-    match row.node.as_ref().and_then(|node| task.stages.get(node)) {
-        Some(stage) => draw_stage(
-            model,
-            row.node.as_ref().map_or("", |node| node.as_str()),
-            task,
-            stage,
-            area,
-            buffer,
-        ),
-        None => draw_task(model, task, area, buffer),
+    match &row.node {
+        Some(node) => match task.stages.get(node) {
+            Some(stage) => draw_stage(model, node, task, stage, area, buffer),
+            None => task_detail::draw_planned(model, node, task, area, buffer),
+        },
+        None => task_detail::draw_task(model, task, area, buffer),
     }
 }
 
@@ -85,78 +81,7 @@ fn below(area: Rect, rows: u16) -> Rect {
     }
 }
 
-fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
-    let theme = model.theme;
-    let clock = |time| figures::clock(time, model.now, &model.tz);
-    let state = as_state(task.status);
-    let mut lines: Lines = vec![
-        (
-            format!(
-                "{} {}   {}, {} in flight",
-                glyph(state),
-                word(state),
-                figures::counted(task.stages.len(), "stage"),
-                task.in_flight()
-            ),
-            theme.state(state),
-        ),
-        (String::new(), theme.plain()),
-        (format!("created   {}", clock(task.created_at)), theme.plain()),
-        (format!("updated   {}", clock(task.updated_at)), theme.plain()),
-        (
-            format!("run time  {}", figures::long(task.elapsed(model.clock()))),
-            theme.plain(),
-        ),
-    ];
-    let saved: f64 = task.stages.values().map(|stage| stage.saved_seconds).sum();
-    if task.reuse_hits() > 0 {
-        lines.push((
-            format!(
-                "reuse     ↺ {} answers without a run, {} saved",
-                task.reuse_hits(),
-                figures::long(saved)
-            ),
-            theme.reuse(),
-        ));
-    }
-    if let Some(callback) = task.callback_status {
-        lines.push((
-            format!("callback  {} {}", callback_glyph(callback), callback.as_str()),
-            theme.callback(callback),
-        ));
-    }
-    if let Some(system) = &model.system {
-        lines.push((
-            format!("files     {}/{}", system.share.trim_end_matches('/'), task.id),
-            theme.plain(),
-        ));
-    }
-    lines.push((String::new(), theme.plain()));
-    for (node, stage) in &task.stages {
-        let progress = stage.progress.filter(|_| stage.status == StageState::Running);
-        let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
-        lines.push((
-            format!("{} {node}  {}{progress}", glyph(stage.status), word(stage.status)),
-            theme.state(stage.status),
-        ));
-        if let Some(error) = &stage.error {
-            lines.extend(
-                wrap(error, area.width.saturating_sub(4))
-                    .into_iter()
-                    .take(3)
-                    .map(|line| (format!("    {line}"), theme.bad())),
-            );
-        }
-    }
-    block::draw(
-        &lines,
-        model.detail.scroll.min(lines.len().saturating_sub(1)),
-        area,
-        buffer,
-    );
-}
-
-fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let clock = model.clock();
     let state = stage.status;
@@ -164,7 +89,17 @@ fn draw_stage(model: &Model, node: &str, task: &Task, stage: &StageSummary, area
     if stage.forced {
         head += "   forced";
     }
-    put(buffer, area.x, area.y, area.width, &head, theme.state(state));
+    let mut style = theme.state(state);
+    if task.current_stage(node).is_none()
+        && let Some(pipeline) = &task.pipeline
+        && let Some(step) = pipeline.step(node)
+    {
+        // What the pipeline plans comes first: the stage is an earlier run's.
+        let planned = pipeline::step_status(&pipeline.processing, step, clock);
+        head = format!("{planned}   earlier run: {} {}", glyph(state), word(state));
+        style = pipeline::step_style(step, theme);
+    }
+    put(buffer, area.x, area.y, area.width, &head, style);
     let mut area = below(area, 1);
     if state == StageState::Running {
         let progress = stage.progress.unwrap_or(0.0);
@@ -248,13 +183,14 @@ fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn overview(model: &Model, node: &str, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
+fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
     let theme = model.theme;
     let clock = |time| figures::clock(time, model.now, &model.tz);
     let mut block = Block::new(columns);
     if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
         block.fact("refused", why, theme.bad());
     }
+    pipeline::say_step(&mut block, task, node, model.clock(), theme);
     let runner = match stage.runner.as_deref() {
         Some("foreign") => "foreign: another system's worker wrote it",
         Some(runner) => runner,
@@ -348,14 +284,14 @@ pub fn decision(stage: &StageSummary) -> String {
     }
 }
 
-fn queue_place(model: &Model, node: &str, task: &Task, stage: &StageSummary) -> Option<String> {
+fn queue_place(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary) -> Option<String> {
     let queues = model.detail.queues.as_ref()?;
     let queue = queues.queues.iter().find(|queue| queue.name == stage.queue)?;
     let slots = format!("{} of {} slots in use", queue.running, queue.slots);
     let place = queue
         .next
         .iter()
-        .position(|run| run.task_id == *task.id && run.task_name.as_str() == node);
+        .position(|run| run.task_id == *task.id && run.task_name == *node);
     Some(match place {
         Some(place) => format!("{} in {}; {slots}", figures::ordinal(place + 1), queue.name),
         None => format!("one of {} in {}; {slots}", queue.pending, queue.name),

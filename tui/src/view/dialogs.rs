@@ -10,6 +10,7 @@ use ratatui::{
 use super::{
     callbacks, figures, frame,
     text::{clear, put, width, wrap},
+    video_dialogs,
 };
 use crate::{
     actions::{Group, keys_text, on_page},
@@ -78,7 +79,7 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
             }
         }
     }
-    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  ↺ n answered by reuse  #n attempt  →✔ callback sent  →◌ to be sent  →✖ given up";
+    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  … waits for a step  ↷ skipped  ↺ n answered by reuse  #n attempt  →✔ callback sent  →◌ to be sent  →✖ given up";
     lines.push(Default::default());
     lines.extend(
         wrap(legend, room)
@@ -116,10 +117,19 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
         .iter()
         .flat_map(|line| wrap(line, room))
         .collect();
-    let fixed = consequences.len() + 3 + usize::from(confirm.needs_count()) * 2;
+    let choice = confirm.choice.as_ref().map(video_dialogs::choice);
+    let choice = choice.map_or(Vec::new(), |choice| wrap(&choice, room));
+    let fixed = consequences.len() + choice.len() + 3 + usize::from(confirm.needs_count()) * 2;
     let height = usize::from(buffer.area.height.saturating_sub(2));
     let lines = target_lines(model, confirm, room);
-    let list_rows = lines.len().min(height.saturating_sub(fixed).max(1)).min(12);
+    // What ends for a video is said before what is always so.
+    let of_videos = confirm.targets.iter().any(|target| target.video.is_some());
+    let least = if of_videos {
+        height.saturating_sub(4 + choice.len()).clamp(1, 7)
+    } else {
+        1
+    };
+    let list_rows = lines.len().min(height.saturating_sub(fixed).max(least)).min(12);
     let title = title(confirm);
     let inside = open(model, buffer, &title, columns, (fixed + list_rows + 2) as u16);
     // The buttons are what must be seen, however small the screen.
@@ -138,6 +148,12 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
             );
             let x = inside.x + name_room;
             put(buffer, x, y, room.saturating_sub(*name_room), about, theme.plain());
+        }
+        y += 1;
+    }
+    for line in &choice {
+        if y < buttons_y {
+            put(buffer, inside.x, y, inside.width, line, theme.key());
         }
         y += 1;
     }
@@ -192,12 +208,18 @@ fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16
     let name_room = (names.max().unwrap_or(0) + 2).min(room / 2);
     let mut lines = Vec::new();
     for target in &confirm.targets {
-        match &target.delivery {
-            None => {
+        match (&target.delivery, &target.video) {
+            (None, Some(video)) => {
+                lines.push((video.id.to_string(), room, String::new()));
+                let about = video_dialogs::about(confirm.question, target);
+                let about = about.iter().flat_map(|line| wrap(line, room.saturating_sub(2)));
+                lines.extend(about.map(|line| (String::new(), 2, line)));
+            }
+            (None, None) => {
                 lines.push((target.row.to_string(), name_room, what_goes(confirm.question, target)));
             }
             // Where it goes is shown whole, whatever its length.
-            Some(delivery) => {
+            (Some(delivery), _) => {
                 lines.extend(
                     wrap(&delivery.url, room)
                         .into_iter()
@@ -225,13 +247,17 @@ fn title(confirm: &Confirm) -> String {
                 .iter()
                 .map(|target| target.pending + target.running)
                 .sum();
-            format!("Cancel {}?", figures::counted(runs, "stage"))
+            match runs {
+                0 => format!("Cancel {}?", figures::counted(count, "pipeline")),
+                runs => format!("Cancel {}?", figures::counted(runs, "stage")),
+            }
         }
         Question::Resubmit(ReuseMode::Never) => {
             format!("Force {} to run again?", figures::counted(count, "stage"))
         }
         Question::Resubmit(_) => format!("Resubmit {}?", figures::counted(count, "stage")),
         Question::Redeliver => format!("Send {} again?", figures::counted(count, "callback")),
+        question => video_dialogs::title(question, count),
     }
 }
 
@@ -249,8 +275,17 @@ fn what_goes(question: Question, target: &Target) -> String {
             .replace(", will be cancelled", ""),
         Question::Cancel => flight.trim_start_matches(" · ").to_owned(),
         Question::Delete => format!("{}{flight}", figures::counted(target.stages, "stage")),
-        Question::Redeliver => String::new(),
+        _ => String::new(),
     }
+}
+
+/// Whether a pipeline is under way in the task of a target.
+fn pipelines_end(model: &Model, confirm: &Confirm) -> bool {
+    let mut tasks = confirm
+        .targets
+        .iter()
+        .filter_map(|target| model.store.get(&target.row.task));
+    tasks.any(|task| task.under_way().is_some())
 }
 
 fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
@@ -268,17 +303,29 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             if confirm.targets.iter().any(|target| target.running > 0) {
                 lines.push("Running processes are ended first.".into());
             }
+            if pipelines_end(model, confirm) {
+                lines.push("A pipeline that is under way ends; the video stays registered.".into());
+            }
             lines
         }
-        Question::Cancel => vec![
-            "The processes are ended and what they wrote so far is not used. Finished stages, and a former result that stands, stay.".into(),
-        ],
+        Question::Cancel => {
+            let mut lines = vec![
+                "The processes are ended and what they wrote so far is not used. Finished stages, and a former result that stands, stay.".into(),
+            ];
+            if pipelines_end(model, confirm) {
+                lines.push("The pipeline ends with it: steps that have not begun do not begin.".into());
+            }
+            lines
+        }
         Question::Resubmit(ReuseMode::Never) => vec![
             "Each runs again whatever is stored; its former result stands until the new one succeeds.".into(),
         ],
         Question::Resubmit(_) => vec![
             "Each is asked for again with its stored request: a finished result is reused, a run in flight is joined, the rest runs.".into(),
         ],
+        Question::Start { .. } | Question::Reprocess | Question::DeleteVideo => {
+            video_dialogs::consequences(model, confirm)
+        }
         Question::Redeliver => vec![
             "The daemon posts the same body with the same webhook-id, its tries counted from the first. A receiver that got it before gets it twice.".into(),
         ],

@@ -81,6 +81,21 @@ pub fn bar(progress: f64, columns: u16) -> String {
     bar
 }
 
+/// `812 B`, `12.4 MB`.
+pub fn bytes(bytes: u64) -> String {
+    let mut figure = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if figure < 1000.0 {
+            return match unit {
+                "B" => format!("{bytes} B"),
+                _ => format!("{figure:.1} {unit}"),
+            };
+        }
+        figure /= 1000.0;
+    }
+    format!("{figure:.1} TB")
+}
+
 /// `1st`, `2nd`, `3rd`, `11th`.
 pub fn ordinal(number: usize) -> String {
     let ending = match (number % 10, number % 100) {
@@ -113,6 +128,7 @@ mod tests {
             ["0.4 s", "12 s", "3 m 20 s", "6 h 12 m"]
         );
         assert_eq!([bar(0.0, 4), bar(62.0, 8), bar(100.0, 4)], ["····", "████▉···", "████"]);
+        assert_eq!([bytes(812), bytes(12_400_000)], ["812 B", "12.4 MB"]);
         assert_eq!(percent(99.9), 99);
         assert_eq!([ordinal(1), ordinal(12), ordinal(23)], ["1st", "12th", "23rd"]);
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     actions::{ActionSpec, keys_on, on_page},
     key::Key,
-    model::{Model, Page, Subject, Tone},
+    model::{Model, Page, RowId, Subject, Tone},
 };
 
 /// Draws the line; the answer is the place of the text cursor while the filter is typed.
@@ -46,7 +46,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     }
     if let Some(delete) = model.deletes.last() {
         let left = delete.due.seconds_since(model.now).ceil();
-        let tasks = figures::counted(delete.targets.len(), "task");
+        let tasks = figures::counted(delete.targets.len(), delete.noun());
         put(
             buffer,
             area.x,
@@ -80,7 +80,13 @@ fn refusal(model: &Model) -> Option<&String> {
             let id = model.deliveries.list.cursor()?;
             model.failures.get(&Subject::Delivery(id.clone()))
         }
-        Page::Nodes | Page::Form => None,
+        Page::Videos => {
+            let video = model.videos.at_cursor()?;
+            model
+                .failures
+                .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
+        }
+        Page::Nodes | Page::Form | Page::Register => None,
     }
 }
 

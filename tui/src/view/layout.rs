@@ -156,6 +156,16 @@ pub fn callbacks(size: (u16, u16)) -> ListPage {
     }
 }
 
+/// The page of videos: the list above what is known of the one at the cursor, its steps included.
+pub fn videos(size: (u16, u16)) -> ListPage {
+    let panes = panes(size, true);
+    let middle = panes.detail;
+    ListPage {
+        framed: panes.framed(),
+        ..above(middle, (middle.height / 2).min(24))
+    }
+}
+
 /// The page of nodes: the list beside the node's card, where that has room, else above it.
 pub fn nodes(size: (u16, u16)) -> ListPage {
     let panes = panes(size, true);

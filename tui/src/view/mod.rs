@@ -13,9 +13,14 @@ pub mod layout;
 mod line;
 mod list_page;
 mod nodes;
+pub mod pipeline;
+mod register;
 mod reuse;
+mod task_detail;
 pub mod text;
 mod tree;
+mod video_dialogs;
+mod videos;
 
 use ratatui::{
     buffer::Buffer,
@@ -40,6 +45,8 @@ pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Callbacks => callbacks::draw(model, buffer),
             Page::Nodes => nodes::draw(model, buffer),
             Page::Form => at_field = form::draw(model, buffer),
+            Page::Videos => videos::draw(model, buffer),
+            Page::Register => at_field = register::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

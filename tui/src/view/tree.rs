@@ -6,14 +6,16 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::{
     figures, frame,
     layout::Panes,
+    pipeline,
     text::{put, put_right, within},
 };
 use crate::{
     model::{
         Model, RowId,
+        pipeline::Standing,
         store::{Task, elapsed},
     },
-    theme::{as_state, callback_glyph, glyph, word},
+    theme::{callback_glyph, glyph, word},
 };
 
 /// Columns of a row, from the width there is. A column of width 0 is left out.
@@ -157,6 +159,48 @@ fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
     );
 }
 
+/// What a row says, beside its name.
+struct Said<'a> {
+    state: StageState,
+    stage: Option<&'a StageSummary>,
+    progress: Option<f64>,
+    /// In place of state and bar: what a planned step waits for.
+    waits: Option<String>,
+    /// Said of the state beside its word: `reused`.
+    reused: bool,
+    style: Style,
+}
+
+impl<'a> Said<'a> {
+    fn of(task: &'a Task, row: &RowId, model: &Model) -> Option<Self> {
+        let theme = model.theme;
+        let Some(node) = &row.node else {
+            let running = task.stages.values().find(|stage| stage.status == StageState::Running);
+            return Some(Self {
+                state: task.state(),
+                stage: None,
+                progress: match task.under_way() {
+                    Some(pipeline) => Some(f64::from(pipeline.processing.progress)),
+                    None => running.and_then(|stage| stage.progress),
+                },
+                waits: None,
+                reused: false,
+                style: theme.strong(),
+            });
+        };
+        let standing = task.standing(node)?;
+        let planned = matches!(standing, Standing::Waiting | Standing::Skipped);
+        Some(Self {
+            state: standing.state().unwrap_or(StageState::Cancelled),
+            stage: task.current_stage(node),
+            progress: task.progress(node),
+            waits: planned.then(|| pipeline::waits(task, node, model.clock())),
+            reused: standing == Standing::Reused,
+            style: theme.plain(),
+        })
+    }
+}
+
 fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let Some(task) = model.store.get(&row.task) else {
@@ -171,62 +215,17 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     };
     put(buffer, area.x, area.y, 1.min(area.width), marker, theme.key());
     let x = area.x + 2;
-    let stage = row.node.as_ref().and_then(|node| task.stages.get(node));
-    let (state, style) = match &row.node {
-        None => {
-            let sign = if model.tree.is_expanded(&task.id) {
-                "▾ "
-            } else {
-                "▸ "
-            };
-            let used = put(buffer, x, area.y, columns.name, sign, theme.faint());
-            put(
-                buffer,
-                x + used,
-                area.y,
-                columns.name.saturating_sub(used + 1),
-                task.id.as_str(),
-                theme.strong(),
-            );
-            (as_state(task.status), theme.strong())
-        }
-        Some(node) => {
-            // The last stage on screen under its task, whatever a filter hides.
-            let last = model.tree.rows.get(index + 1).is_none_or(|next| next.task != row.task);
-            let used = put(
-                buffer,
-                x,
-                area.y,
-                columns.name,
-                if last { "  └ " } else { "  ├ " },
-                theme.faint(),
-            );
-            put(
-                buffer,
-                x + used,
-                area.y,
-                columns.name.saturating_sub(used + 1),
-                node.as_str(),
-                theme.plain(),
-            );
-            let Some(stage) = stage else {
-                return;
-            };
-            (stage.status, theme.plain())
-        }
+    draw_name(model, task, row, index, columns.name, x, area.y, buffer);
+    let Some(said) = Said::of(task, row, model) else {
+        return;
     };
+    let Said { stage, progress, .. } = said;
     let mut x = x + columns.name;
-    draw_state(model, row, task, stage, state, columns, x, area.y, buffer);
+    draw_state(model, row, task, &said, columns, x, area.y, buffer);
     x += columns.state;
-    let running = match stage {
-        Some(stage) => Some(stage),
-        None => task.stages.values().find(|stage| stage.status == StageState::Running),
-    };
-    let progress = running
-        .filter(|stage| stage.status == StageState::Running)
-        .and_then(|stage| stage.progress);
-    // Where there is no room for both, a running stage shows its bar and not its time.
-    let instead = columns.bar == 0 && stage.is_some() && progress.is_some();
+    // Where there is no room for both, a running stage or pipeline shows its bar and not its time.
+    let has_bar = row.node.is_some() || task.under_way().is_some();
+    let instead = columns.bar == 0 && has_bar && progress.is_some();
     let room = if instead { columns.time } else { columns.bar };
     if let Some(progress) = progress.filter(|_| room > 1) {
         let bar = figures::bar(progress, room - 1);
@@ -234,10 +233,13 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     }
     x += columns.bar + columns.time;
     let clock = model.clock();
-    let seconds = stage.map_or_else(|| task.elapsed(clock), |stage| elapsed(stage, clock));
-    if !instead && (seconds > 0.0 || state != StageState::Pending) {
+    let seconds = match &row.node {
+        None => task.elapsed(clock),
+        Some(_) => stage.map_or(0.0, |stage| elapsed(stage, clock)),
+    };
+    if !instead && said.waits.is_none() && (seconds > 0.0 || said.state != StageState::Pending) {
         let room = columns.time.saturating_sub(1);
-        put_right(buffer, x, area.y, room, &figures::short(seconds), style);
+        put_right(buffer, x, area.y, room, &figures::short(seconds), said.style);
     }
     x += columns.attempt;
     let attempt = stage.map_or(1, |stage| stage.attempt);
@@ -245,7 +247,10 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         put_right(buffer, x, area.y, columns.attempt, &format!("#{attempt}"), theme.warn());
     }
     x += columns.reuse;
-    let hits = stage.map_or_else(|| task.reuse_hits(), |stage| stage.reuse_hits + stage.joins);
+    let hits = match &row.node {
+        None => task.reuse_hits(),
+        Some(_) => stage.map_or(0, |stage| stage.reuse_hits + stage.joins),
+    };
     if hits > 0 {
         put_right(
             buffer,
@@ -257,7 +262,10 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         );
     }
     x += columns.callback;
-    let callback = stage.map_or(task.callback_status, |stage| stage.callback_status);
+    let callback = match &row.node {
+        None => task.callback_status,
+        Some(_) => stage.and_then(|stage| stage.callback_status),
+    };
     if let Some(callback) = callback.filter(|_| columns.callback > 0) {
         let text = format!("→{}", callback_glyph(callback));
         put_right(buffer, x, area.y, columns.callback, &text, theme.callback(callback));
@@ -268,18 +276,41 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
 }
 
 #[allow(clippy::too_many_arguments)]
+fn draw_name(model: &Model, task: &Task, row: &RowId, index: usize, room: u16, x: u16, y: u16, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let (sign, name, style) = match &row.node {
+        None if model.tree.is_expanded(&task.id) => ("▾ ", task.id.as_str(), theme.strong()),
+        None => ("▸ ", task.id.as_str(), theme.strong()),
+        Some(node) => {
+            // The last stage on screen under its task, whatever a filter hides.
+            let last = model.tree.rows.get(index + 1).is_none_or(|next| next.task != row.task);
+            (if last { "  └ " } else { "  ├ " }, node.as_str(), theme.plain())
+        }
+    };
+    let mut used = put(buffer, x, y, room, sign, theme.faint());
+    used += put(buffer, x + used, y, room.saturating_sub(used + 1), name, style);
+    if row.node.is_none()
+        && let Some(pipeline) = &task.pipeline
+    {
+        let room = room.saturating_sub(used + 3);
+        let (text, style) = pipeline::beside_id(pipeline, room, theme);
+        put(buffer, x + used + 2, y, room, &text, style);
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
 fn draw_state(
     model: &Model,
     row: &RowId,
     task: &Task,
-    stage: Option<&StageSummary>,
-    state: StageState,
+    said: &Said,
     columns: &Columns,
     x: u16,
     y: u16,
     buffer: &mut Buffer,
 ) {
     let theme = model.theme;
+    let state = said.state;
     let room = columns.state.saturating_sub(1);
     if let Some(due) = model.delete_due(&task.id) {
         let left = due.seconds_since(model.now).ceil();
@@ -288,15 +319,24 @@ fn draw_state(
         put(buffer, x, y, room, "… requested", theme.warn());
     } else if model.failure_of(row).is_some() {
         put(buffer, x, y, room, "! refused", theme.bad());
+    } else if let Some(waits) = &said.waits {
+        // Nothing is in the columns beside it.
+        let room = room + columns.bar + columns.time + columns.attempt;
+        let style = if state == StageState::Pending {
+            theme.warn()
+        } else {
+            theme.faint()
+        };
+        put(buffer, x, y, room, waits, style);
+    } else if said.reused {
+        put(buffer, x, y, room, "↺ reused", theme.reuse());
     } else {
-        let style: Style = theme.state(state);
-        let progress = stage
-            .filter(|stage| stage.status == StageState::Running)
-            .and_then(|stage| stage.progress);
+        let tells = row.node.is_some() || task.under_way().is_some();
+        let progress = said.progress.filter(|_| tells && state == StageState::Running);
         let text = match progress {
             Some(progress) => format!("{} run {} %", glyph(state), figures::percent(progress)),
             None => format!("{} {}", glyph(state), word(state)),
         };
-        put(buffer, x, y, room, &text, style);
+        put(buffer, x, y, room, &text, theme.state(state));
     }
 }

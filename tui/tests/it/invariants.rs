@@ -1,17 +1,19 @@
 //! Whatever happens, in whatever order, at whatever size: the invariants hold and nothing panics.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyCode;
-use onceover_common::wire::{StageSummary, TaskItem};
+use onceover_common::wire::{PipelineChange, ProcessingStatus, StageSummary, StepStatus, TaskItem};
 use onceover_common::{EventKind, StageState};
 use onceover_tui::{
     actions::ACTIONS,
     key::Key,
     model::{Missing, Model, RowId, store::Task},
-    update::{Effect, Event, update},
+    update::{Effect, Event, Reply, update},
 };
 use proptest::prelude::*;
 
-use crate::fixture::*;
+use crate::{fixture::*, video_fixture::*};
 
 const NODES: [&str; 3] = ["ffmpeg.extract_audio", "faster_whisper.transcribe_audio", "a.b"];
 
@@ -31,6 +33,13 @@ enum Step {
     Wait(u16),
     Lost(bool),
     Snapshot,
+    /// A change of the pipeline of one of three videos: its run, how many of its steps have ended.
+    Pipeline {
+        video: u8,
+        run: u8,
+        ended: usize,
+        progress: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,6 +57,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u16..3000).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Lost),
         1 => Just(Step::Snapshot),
+        4 => (0u8..3, 1u8..4, 0usize..5, 0u8..=100)
+            .prop_map(|(video, run, ended, progress)| Step::Pipeline { video, run, ended, progress }),
     ]
 }
 
@@ -65,7 +76,10 @@ fn as_item(task: &Task) -> TaskItem {
             .iter()
             .map(|(node, stage)| ((**node).clone(), stage.clone()))
             .collect(),
-        pipeline: None,
+        pipeline: task
+            .pipeline
+            .as_ref()
+            .map(|pipeline| Box::new(pipeline.processing.clone())),
     }
 }
 
@@ -74,13 +88,23 @@ fn naive_rows(model: &Model) -> Vec<RowId> {
     let filters: Vec<_> = model.tree.filter.iter().chain(&model.tree.quick).collect();
     let mut rows = Vec::new();
     for task in model.store.tasks() {
-        let shown: Vec<_> = task
-            .stages
+        // Steps in the pipeline's order, then the other stages.
+        let steps = task
+            .pipeline
+            .as_ref()
+            .map_or(&[][..], |pipeline| &pipeline.processing.tasks);
+        let steps: Vec<_> = steps.iter().map(|step| Arc::new(step.task_name.clone())).collect();
+        let others = task.stages.keys().filter(|node| !steps.contains(node));
+        let nodes: Vec<_> = steps.iter().chain(others).collect();
+        let shown: Vec<_> = nodes
             .iter()
-            .filter(|(node, stage)| filters.iter().all(|f| f.matches(task, node.as_str(), stage, model.now)))
-            .map(|(node, _)| RowId::stage(&task.id, node))
+            .filter(|node| {
+                let stage = task.current_stage(node);
+                filters.iter().all(|f| f.matches(task, node, stage, model.now))
+            })
+            .map(|node| RowId::stage(&task.id, node))
             .collect();
-        let bare = task.stages.is_empty() && filters.iter().all(|f| f.matches_bare(task, model.now));
+        let bare = nodes.is_empty() && filters.iter().all(|f| f.matches_bare(task, model.now));
         if filters.is_empty() || bare || !shown.is_empty() {
             rows.push(RowId::task(&task.id));
             if model.tree.is_expanded(&task.id) {
@@ -126,7 +150,7 @@ proptest! {
         for step in steps {
             let before = model.tree.cursor.clone();
             let touched = model.tree.touched;
-            let is_data = matches!(step, Step::Put { .. } | Step::Delete { .. });
+            let is_data = matches!(step, Step::Put { .. } | Step::Delete { .. } | Step::Pipeline { .. });
             match step {
                 Step::Put { task, node, state, skip } => {
                     seq += if skip == 0 { 2 } else { 1 };
@@ -139,7 +163,19 @@ proptest! {
                 }
                 Step::Key(key) => {
                     let effects = update(&mut model, Event::Key(key));
-                    answer(&mut model, &effects);
+                    answer_videos(&mut model, &effects);
+                }
+                Step::Pipeline { video, run: n, ended, progress } => {
+                    seq += 1;
+                    let video = ["talk", "clip", "new"][usize::from(video)];
+                    let states = std::array::from_fn(|at| if at < ended { StepStatus::Completed } else { StepStatus::Pending });
+                    let status = if ended == 4 { ProcessingStatus::Completed } else { ProcessingStatus::Processing };
+                    let told = processing(video, n, seq, status, progress, states);
+                    let change = PipelineChange { video_id: video_id(video), run_id: run(n), revision: seq, status, progress, steps_changed: progress % 2 == 0 };
+                    let effects = update(&mut model, pipeline_event(seq, change));
+                    for id in reads(&effects) {
+                        update(&mut model, Event::Reply { id, reply: Reply::Processing(Ok(Box::new(told.clone()))) });
+                    }
                 }
                 Step::Resize(columns, rows) => { update(&mut model, Event::Resize(columns, rows)); }
                 Step::Wait(millis) => now += f64::from(millis) / 1000.0,
@@ -204,10 +240,11 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..20) {
-        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r", "n", "n<down>", "n<enter><tab><tab>", "sspl<enter><tab><right><c-s>", "s한<enter>"][keys];
-        let mut model = dashboard((columns, rows));
-        press_answered(&mut model, keys);
+    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..34) {
+        let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r", "n", "n<down>", "n<enter><tab><tab>", "sspl<enter><tab><right><c-s>", "s한<enter>",
+            "t", "jjjT", "jw", "D<down>", "v", "vj", "v*t<down>", "v*T", "vjw", "v*D", "vjDy", "va", "va<enter>한<c-s>", "jjj"][keys];
+        let mut model = of_videos((columns, rows));
+        press_videos(&mut model, keys);
         tick(&mut model, 0.2);
         check(&model);
         update(&mut model, lost(Missing::Daemon));
@@ -230,8 +267,12 @@ fn every_small_size_draws() {
                 "<esc>*d",
                 "<esc>ca",
                 "*r",
+                "<esc><esc>v",
+                "*t",
+                "<esc>D",
+                "<esc>aT",
             ] {
-                press_answered(&mut model, keys);
+                press_videos(&mut model, keys);
                 draw(&model);
             }
         }

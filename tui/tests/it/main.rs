@@ -5,4 +5,8 @@ mod behaviour;
 mod feed;
 mod fixture;
 mod invariants;
+mod pipelines;
 mod screens;
+mod video_fixture;
+mod video_screens;
+mod videos;

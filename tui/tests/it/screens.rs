@@ -10,7 +10,7 @@ use onceover_tui::{
 };
 use ratatui::style::Modifier;
 
-use crate::fixture::*;
+use crate::{fixture::*, video_fixture::press_videos};
 
 #[test]
 fn wide_shows_tree_and_detail() {
@@ -130,13 +130,15 @@ fn a_lost_connection_dims_every_row() {
 /// The page, with something on it.
 fn on(page: Page, size: (u16, u16)) -> Model {
     let mut model = dashboard(size);
-    press_answered(
+    press_videos(
         &mut model,
         match page {
             Page::Tasks => "",
             Page::Callbacks => "ca",
             Page::Nodes => "n",
             Page::Form => "n<enter>",
+            Page::Videos => "v",
+            Page::Register => "va",
         },
     );
     assert_eq!(model.page, page);
@@ -176,8 +178,8 @@ fn help_and_footer_come_from_the_registry() {
 #[test]
 fn help_and_quit_are_on_every_footer() {
     for page in Page::ALL {
-        // The keys of the form are long: it wants 40 columns.
-        let least = if page == Page::Form { 40 } else { 20 };
+        // The keys of a form are long: it wants 40 columns.
+        let least = if page.is_typed() { 40 } else { 20 };
         for columns in [least, 40, 60, 80, 100, 200] {
             let model = on(page, (columns, 16));
             let footer = screen(&model).pop().unwrap();

@@ -1,0 +1,132 @@
+//! A task's row in full, and that of a planned step without a stage.
+
+use onceover_common::NodeName;
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{
+    block::{self, Block, Lines},
+    figures, pipeline,
+    text::wrap,
+};
+use crate::{
+    model::{Model, pipeline::Standing, store::Task},
+    theme::{callback_glyph, glyph, word},
+};
+
+/// A planned step that has no stage yet.
+pub fn draw_planned(model: &Model, node: &NodeName, task: &Task, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let clock = model.clock();
+    let mut block = Block::new(area.width);
+    if let Some(pipeline) = &task.pipeline
+        && let Some(step) = pipeline.step(node)
+    {
+        let text = pipeline::step_status(&pipeline.processing, step, clock);
+        block.say(&text, pipeline::step_style(step, theme));
+        block.gap();
+    }
+    pipeline::say_step(&mut block, task, node, clock, theme);
+    block.gap();
+    block.say("Planned by the pipeline; there is no stage yet.", theme.faint());
+    block::draw(&block.lines(), 0, area, buffer);
+}
+
+/// A whole task: its pipeline, its figures, its stages and planned steps.
+pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let state = task.state();
+    let mut lines: Lines = vec![
+        (
+            format!(
+                "{} {}   {}, {} in flight",
+                glyph(state),
+                word(state),
+                figures::counted(task.stages.len(), "stage"),
+                task.in_flight()
+            ),
+            theme.state(state),
+        ),
+        (String::new(), theme.plain()),
+    ];
+    if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
+        let mut block = Block::new(area.width);
+        block.fact("refused", why, theme.bad());
+        lines.extend(block.lines());
+    }
+    if let Some(pipeline) = &task.pipeline {
+        let mut block = Block::new(area.width);
+        pipeline::say(&mut block, &pipeline.processing, theme);
+        lines.extend(block.lines());
+    }
+    lines.extend([
+        (format!("created   {}", clock(task.created_at)), theme.plain()),
+        (format!("updated   {}", clock(task.updated_at)), theme.plain()),
+        (
+            format!("run time  {}", figures::long(task.elapsed(model.clock()))),
+            theme.plain(),
+        ),
+    ]);
+    let saved: f64 = task.stages.values().map(|stage| stage.saved_seconds).sum();
+    if task.reuse_hits() > 0 {
+        lines.push((
+            format!(
+                "reuse     ↺ {} answers without a run, {} saved",
+                task.reuse_hits(),
+                figures::long(saved)
+            ),
+            theme.reuse(),
+        ));
+    }
+    if let Some(callback) = task.callback_status {
+        lines.push((
+            format!("callback  {} {}", callback_glyph(callback), callback.as_str()),
+            theme.callback(callback),
+        ));
+    }
+    if let Some(system) = &model.system {
+        lines.push((
+            format!("files     {}/{}", system.share.trim_end_matches('/'), task.id),
+            theme.plain(),
+        ));
+    }
+    lines.push((String::new(), theme.plain()));
+    for (node, stage) in task.rows() {
+        let Some(standing) = task.standing(node) else {
+            continue;
+        };
+        let planned = |style| {
+            let said = pipeline::waits(task, node, model.clock());
+            let (glyph, rest) = said.split_once(' ').unwrap_or((said.as_str(), ""));
+            (glyph.to_owned(), rest.to_owned(), style)
+        };
+        let (glyph, word, style) = match standing {
+            Standing::State(state) => (glyph(state).to_owned(), word(state).to_owned(), theme.state(state)),
+            Standing::Reused => ("↺".to_owned(), "reused".to_owned(), theme.reuse()),
+            Standing::Waiting => planned(theme.warn()),
+            Standing::Skipped => planned(theme.faint()),
+        };
+        let progress = task.progress(node);
+        let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
+        let line = format!("{glyph} {node}  {word}{progress}");
+        let mut parts = wrap(&line, area.width).into_iter();
+        lines.extend(parts.next().map(|line| (line, style)));
+        let rest = parts.collect::<Vec<_>>().join(" ");
+        let rest = wrap(&rest, area.width.saturating_sub(4));
+        lines.extend(rest.into_iter().map(|line| (format!("    {line}"), style)));
+        if let Some(error) = stage.and_then(|stage| stage.error.as_ref()) {
+            lines.extend(
+                wrap(error, area.width.saturating_sub(4))
+                    .into_iter()
+                    .take(3)
+                    .map(|line| (format!("    {line}"), theme.bad())),
+            );
+        }
+    }
+    block::draw(
+        &lines,
+        model.detail.scroll.min(lines.len().saturating_sub(1)),
+        area,
+        buffer,
+    );
+}

@@ -1,0 +1,169 @@
+//! What the questions about videos say: what is started, what is ended for it, what runs anew, what goes.
+
+use onceover_common::wire::{StepStatus, VideoSource};
+
+use super::{figures, pipeline};
+use crate::model::{
+    Model,
+    dialog::{Choice, Confirm, OfVideo, Question, Target},
+};
+
+pub fn title(question: Question, count: usize) -> String {
+    let videos = figures::counted(count, "video");
+    match question {
+        Question::Start { force: false } => format!("Start a pipeline of {videos}?"),
+        Question::Start { force: true } => format!("Run {videos} anew?"),
+        Question::Reprocess => format!("Reprocess {videos}?"),
+        _ => format!("Delete {videos}?"),
+    }
+}
+
+/// What there is to say of one target, in sentences.
+pub fn about(question: Question, target: &Target) -> Vec<String> {
+    let Some(video) = &target.video else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    match question {
+        Question::Start { force: false } => lines.push(before(video)),
+        Question::Start { force: true } => lines.extend(ends(video)),
+        Question::Reprocess => {
+            let anew = video.anew();
+            lines.push(format!("anew: {}", anew.join(", ")));
+            if let Some(processing) = &video.processing {
+                let kept = processing.tasks.iter().map(|step| step.name.as_str());
+                let kept: Vec<_> = kept.filter(|name| anew.iter().all(|other| other != name)).collect();
+                if !kept.is_empty() {
+                    lines.push(format!("kept: {}", kept.join(", ")));
+                }
+            }
+            lines.extend(ends(video));
+        }
+        _ => {
+            lines.extend(ends(video));
+            if let Some((source, path)) = &video.file {
+                lines.push(match source {
+                    VideoSource::Path => format!("the file stays: {path}"),
+                    VideoSource::Url | VideoSource::Upload => format!("the file goes: {path}"),
+                });
+            }
+        }
+    }
+    lines
+}
+
+/// How a video was processed before.
+fn before(video: &OfVideo) -> String {
+    match &video.processing {
+        None => "never processed".into(),
+        Some(processing) if video.in_flight() => {
+            format!(
+                "under way: {} {}; it will be refused (T ends it first)",
+                processing.pipeline,
+                pipeline::status(processing)
+            )
+        }
+        Some(processing) => format!("last: {} {}", processing.pipeline, pipeline::status(processing)),
+    }
+}
+
+/// What is under way and will be ended, step by step.
+fn ends(video: &OfVideo) -> Option<String> {
+    let processing = video.processing.as_ref().filter(|_| video.in_flight())?;
+    let names = |status| {
+        let of = processing.tasks.iter().filter(move |step| step.status == status);
+        of.map(|step| match step.status {
+            StepStatus::Processing => format!("{} ({} %)", step.name, step.progress),
+            _ => step.name.clone(),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+    };
+    let running = names(StepStatus::Processing);
+    let waiting = names(StepStatus::Pending);
+    let mut text = format!("ends {} at {} %", processing.pipeline, processing.progress);
+    if !running.is_empty() {
+        text += &format!("; running: {running}");
+    }
+    if !waiting.is_empty() {
+        text += &format!("; not begun: {waiting}");
+    }
+    Some(text)
+}
+
+/// Whether anything of the targets is under way.
+fn any_under_way(confirm: &Confirm) -> bool {
+    let mut videos = confirm.targets.iter().filter_map(|target| target.video.as_ref());
+    videos.any(|video| video.in_flight())
+}
+
+pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
+    let ended = "What is under way is ended first, its processes too; what it wrote so far is not used.";
+    let mut lines: Vec<String> = Vec::new();
+    match confirm.question {
+        Question::Start { force: false } => {
+            lines.push(
+                "It runs in the background under the task video-<id>; a step that is done already is reused.".into(),
+            );
+        }
+        Question::Start { .. } => {
+            if any_under_way(confirm) {
+                lines.push(ended.into());
+            }
+            lines.push(
+                "Every step runs anew, whatever is stored; a former result stands until the new run of its step succeeds."
+                    .into(),
+            );
+        }
+        Question::Reprocess => {
+            if any_under_way(confirm) {
+                lines.push(ended.into());
+            }
+            lines.push("A former result stands until the new run of its step succeeds.".into());
+        }
+        _ => {
+            if any_under_way(confirm) {
+                lines.push(ended.into());
+            }
+            let known = |target: &Target| target.video.as_ref().is_some_and(|video| video.file.is_some());
+            let file = if confirm.targets.iter().all(known) {
+                ""
+            } else {
+                " A file that was uploaded or fetched goes too, one registered by its path stays."
+            };
+            lines.push(format!(
+                "Gone for good: the record of the video and of its pipeline.{file}"
+            ));
+            if confirm.choice.as_ref().is_some_and(|choice| choice.at == 1) {
+                lines.push(with_task(model, confirm));
+            } else {
+                lines.push("The stages of its task, their results and files, stay.".into());
+            }
+        }
+    }
+    lines
+}
+
+fn with_task(model: &Model, confirm: &Confirm) -> String {
+    let share = model.system.as_ref().map(|system| system.share.trim_end_matches('/'));
+    let folder = match (share, confirm.targets.as_slice()) {
+        (Some(share), [only]) => format!("{share}/{}", only.row.task),
+        (Some(share), _) => format!("{share}/<task>"),
+        (None, _) => "the task folder".into(),
+    };
+    format!("Gone too: the Redis records of every stage of its task, and all files and logs below {folder}.")
+}
+
+/// `pipeline  ‹ subtitles ›  Subtitles, 5 steps`.
+pub fn choice(choice: &Choice) -> String {
+    let Some(way) = choice.chosen() else {
+        return String::new();
+    };
+    let name = if way.name.is_empty() { "…" } else { way.name.as_str() };
+    let name = if choice.options.len() > 1 {
+        format!("‹ {name} › ↑ ↓")
+    } else {
+        name.to_owned()
+    };
+    format!("{}  {name}  {}", choice.label, way.about)
+}

@@ -1,0 +1,240 @@
+//! The page of videos: the list with how far each pipeline is, and the video at the cursor with its steps.
+
+use onceover_common::wire::{Processing, ProcessingStatus, Video, VideoProbe, VideoSource};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{
+    block::{self, Block},
+    figures, layout, list_page, pipeline,
+};
+use crate::{
+    model::{Model, RowId, Subject},
+    theme::{glyph, of_processing, word},
+};
+
+pub fn draw(model: &Model, buffer: &mut Buffer) {
+    let page = layout::videos((buffer.area.width, buffer.area.height));
+    let theme = model.theme;
+    let videos = &model.videos;
+    let columns = Columns::of(page.inner(page.list).width);
+    let titles = columns.cells(["STATE", "", "VIDEO", "TITLE", "LENGTH", "FROM", "PIPELINE"]);
+    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
+    if videos.list.keys().is_empty() {
+        let (text, style) = match &videos.failed {
+            Some(why) => (why.as_str(), theme.bad()),
+            None if !videos.read => ("…", theme.faint()),
+            None => ("no video is registered: a registers one", theme.faint()),
+        };
+        list_page::instead_of_rows(text, style, area, buffer);
+    }
+    list_page::rows(
+        &videos.list,
+        |id| videos.marks.contains(id),
+        area,
+        theme,
+        buffer,
+        |id, line, buffer| {
+            if let Some(video) = videos.get(id) {
+                draw_row(model, video, &columns, line, buffer);
+            }
+        },
+    );
+    draw_item(model, &page, buffer);
+}
+
+fn title(model: &Model) -> String {
+    let videos = &model.videos;
+    let mut title = format!("Videos {}", videos.list.keys().len());
+    if videos.read && !videos.complete {
+        title += ", the newest";
+    }
+    if !videos.marks.is_empty() {
+        title += &format!(" · {} marked", videos.marks.len());
+    }
+    if let Some(why) = videos.failed.as_ref().filter(|_| !videos.list.keys().is_empty()) {
+        title += &format!(" · not up to date: {why}");
+    }
+    title
+}
+
+/// Columns of a row; one of width 0 is left out.
+struct Columns {
+    state: u16,
+    bar: u16,
+    id: u16,
+    title: u16,
+    duration: u16,
+    source: u16,
+    pipeline: u16,
+}
+
+impl Columns {
+    fn of(width: u16) -> Self {
+        let mut rest = width.saturating_sub(2);
+        let state = 13.min(rest / 2);
+        rest -= state;
+        let mut take = |columns: u16, keep: u16| {
+            if rest >= columns + keep {
+                rest -= columns;
+                columns
+            } else {
+                0
+            }
+        };
+        let duration = take(9, 14);
+        let bar = take(11, 18);
+        let pipeline = take(16, 24);
+        let source = take(8, 24);
+        let title = if rest >= 48 { rest * 55 / 100 } else { 0 };
+        rest -= title;
+        Self {
+            state,
+            bar,
+            id: rest,
+            title,
+            duration,
+            source,
+            pipeline,
+        }
+    }
+
+    /// The texts with their columns, from left to right.
+    fn cells<'a>(&self, texts: [&'a str; 7]) -> [(u16, &'a str); 7] {
+        let widths = [
+            self.state,
+            self.bar,
+            self.id,
+            self.title,
+            self.duration,
+            self.source,
+            self.pipeline,
+        ];
+        std::array::from_fn(|at| (widths[at], texts[at]))
+    }
+}
+
+fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let processing = model.processing_of(video);
+    let (state, state_style) = state(model, video, processing);
+    let bar = match processing {
+        Some(processing) if processing.status.in_flight() && columns.bar > 1 => {
+            figures::bar(f64::from(processing.progress), columns.bar - 1)
+        }
+        _ => String::new(),
+    };
+    let length = video.probe.duration.map_or("?".into(), figures::short);
+    let name = processing.map_or("", |processing| processing.pipeline.as_str());
+    let texts = [
+        state.as_str(),
+        &bar,
+        video.video_id.as_str(),
+        &video.title,
+        &length,
+        source(video.source),
+        name,
+    ];
+    let (plain, faint) = (theme.plain(), theme.faint());
+    let styles = [state_style, theme.accent(), theme.strong(), plain, plain, faint, faint];
+    let cells: Vec<_> = columns
+        .cells(texts)
+        .into_iter()
+        .zip(styles)
+        .map(|((columns, text), style)| (columns, text, style))
+        .collect();
+    list_page::cells(&cells, line, buffer);
+}
+
+fn state(model: &Model, video: &Video, processing: Option<&Processing>) -> (String, Style) {
+    let theme = model.theme;
+    let row = RowId::task(&video.task_id.clone().into());
+    if let Some(due) = model.video_delete_due(video) {
+        let left = due.seconds_since(model.now).ceil();
+        return (format!("✂ del in {left:.0} s"), theme.bad());
+    }
+    if model.is_requested(&row) {
+        return ("… requested".into(), theme.warn());
+    }
+    if model.failure_of(&row).is_some() {
+        return ("! refused".into(), theme.bad());
+    }
+    let Some(processing) = processing else {
+        return ("· never run".into(), theme.faint());
+    };
+    let state = of_processing(processing.status);
+    let text = if processing.status == ProcessingStatus::Processing {
+        format!("{} run {} %", glyph(state), processing.progress)
+    } else {
+        format!("{} {}", glyph(state), word(state))
+    };
+    (text, theme.state(state))
+}
+
+pub fn source(source: VideoSource) -> &'static str {
+    match source {
+        VideoSource::Path => "path",
+        VideoSource::Url => "url",
+        VideoSource::Upload => "upload",
+    }
+}
+
+/// `1280x720, 25 frames/s, h264, aac, mov, 12.4 MB`.
+pub fn content(probe: &VideoProbe) -> String {
+    let mut parts = Vec::new();
+    if let (Some(width), Some(height)) = (probe.width, probe.height) {
+        parts.push(format!("{width}x{height}"));
+    }
+    if let Some(rate) = probe.frame_rate {
+        let rate = format!("{rate:.2}");
+        let rate = rate.trim_end_matches('0').trim_end_matches('.');
+        parts.push(format!("{rate} frames/s"));
+    }
+    parts.extend(probe.video_codec.clone());
+    parts.extend(probe.audio_codecs.iter().cloned());
+    if probe.audio_codecs.is_empty() {
+        parts.push("no sound".into());
+    }
+    parts.push(probe.format.clone());
+    parts.push(figures::bytes(probe.size));
+    parts.join(", ")
+}
+
+/// The video at the cursor in full.
+fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let video = model.videos.at_cursor();
+    let title = video.map_or(String::new(), |video| format!("{} · {}", video.video_id, video.title));
+    let (Some(area), Some(video)) = (list_page::item(page, &title, theme, buffer), video) else {
+        return;
+    };
+    let mut block = Block::new(area.width);
+    let row = RowId::task(&video.task_id.clone().into());
+    if let Some(why) = model.failures.get(&Subject::Row(row)) {
+        block.fact("refused", why, theme.bad());
+    }
+    if !page.framed {
+        block.fact("title", &video.title, theme.strong());
+    }
+    let processing = model.processing_of(video);
+    match processing {
+        Some(processing) => pipeline::say(&mut block, processing, theme),
+        None => block.fact("pipeline", "never run: t starts one", theme.faint()),
+    }
+    block.fact("file", &video.path, theme.plain());
+    if let Some(url) = &video.url {
+        block.fact("from", url, theme.plain());
+    }
+    let length = video.probe.duration.map_or("of unknown length".into(), figures::long);
+    block.fact("holds", &format!("{length}, {}", content(&video.probe)), theme.plain());
+    let at = figures::clock(video.created_at, model.now, &model.tz);
+    block.fact(
+        "since",
+        &format!("{at}, registered by {}", source(video.source)),
+        theme.plain(),
+    );
+    if let Some(processing) = processing {
+        block.gap();
+        pipeline::say_steps(&mut block, processing, model.clock(), theme);
+    }
+    block::draw(&block.lines(), 0, area, buffer);
+}
