@@ -6,6 +6,7 @@ mod callbacks;
 mod catalog;
 mod chains;
 mod dashboard;
+mod dashboard_videos;
 mod deploy;
 mod downloads;
 mod drain;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use onceover_common::{NodeName, TaskId, wire::ReuseMode};
+use onceover_common::{NodeName, TaskId, VideoId, wire::ReuseMode};
 
 use crate::key::{Key, parse_keys};
 
@@ -48,6 +48,10 @@ pub enum Command {
     Submit(Submit),
     /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what it lacks.
     Nodes(Nodes),
+    /// Print registered videos, a line each: how far their pipelines are.
+    Videos(Videos),
+    /// Start a pipeline of a registered video in the background.
+    Run(Run),
     /// Print events as JSON lines, of everything or of one task until it ends.
     Watch(Watch),
     /// Print one frame of the dashboard as text.
@@ -95,6 +99,32 @@ pub struct Submit {
     #[arg(long)]
     pub wait: bool,
     /// Print the answer as JSON; with --wait as it is when the run has ended.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Videos {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The video's id.
+    #[arg(value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string()))]
+    pub video: VideoId,
+    /// Which pipeline; left out, the daemon's default.
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// End what is under way first, and run every step anew.
+    #[arg(long)]
+    pub force: bool,
+    /// Wait for the end; exit 1 when it was no success.
+    #[arg(long)]
+    pub wait: bool,
+    /// Print the answer as JSON; with --wait how the pipeline ended.
     #[arg(long)]
     pub json: bool,
 }

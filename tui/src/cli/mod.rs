@@ -2,9 +2,11 @@
 
 pub mod args;
 mod nodes;
+mod run;
 mod snapshot;
 mod submit;
 mod tree;
+mod videos;
 mod watch;
 
 use std::{
@@ -77,6 +79,8 @@ pub async fn run(args: Args) -> ExitCode {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
         Some(Command::Nodes(nodes)) => nodes::run(&client, nodes).await,
+        Some(Command::Videos(videos)) => videos::run(&client, videos).await,
+        Some(Command::Run(run)) => run::run(&client, run).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
         Some(Command::Snapshot(mut frame)) => {
             frame.task = frame.task.or(args.task);

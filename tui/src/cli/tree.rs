@@ -3,26 +3,29 @@
 use std::fmt::Write;
 
 use onceover_common::{
-    StageState, Timestamp,
-    client::{Client, TaskQuery},
+    StageState, TaskId, TaskStatus, Timestamp, VideoId,
+    client::{Client, ClientError, TaskQuery},
     wire::{StageSummary, TaskItem},
 };
 
 use super::{Outcome, args::Tree, print};
 use crate::{
-    theme::{as_state, glyph, word},
+    model::{
+        pipeline::{Pipeline, Standing},
+        store::Task,
+    },
+    theme::{glyph, word},
     update::replies::item_of,
-    view::{figures, text},
+    view::{figures, pipeline, text},
 };
 
 pub async fn run(client: &Client, args: Tree) -> Outcome {
     let now = Timestamp::now();
-    if let Some(task) = &args.task {
-        let view = client.task(task).await?;
+    if let Some(id) = &args.task {
         let text = if args.json {
-            serde_json::to_string_pretty(&view)?
+            serde_json::to_string_pretty(&client.task(id).await?)?
         } else {
-            render(&[item_of(&view)], now)
+            render(&[task(client, id).await?], now)
         };
         print(text.trim_end())?;
         return Ok(true);
@@ -31,13 +34,45 @@ pub async fn run(client: &Client, args: Tree) -> Outcome {
     let text = match (args.json, items.as_slice()) {
         (true, items) => serde_json::to_string_pretty(items)?,
         (false, []) => "no tasks".into(),
-        (false, items) => render(items, now),
+        (false, _) => render(&items.into_iter().map(Task::of).collect::<Vec<_>>(), now),
     };
     print(text.trim_end())?;
     Ok(true)
 }
 
-async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, onceover_common::client::ClientError> {
+/// One task, with its pipeline where it is a video's. A pipeline that has no stage yet is a task, too.
+pub async fn task(client: &Client, id: &TaskId) -> Result<Task, ClientError> {
+    let processing = match VideoId::of_task(id) {
+        Some(video) => found(client.processing(&video).await)?,
+        None => None,
+    };
+    let view = client.task(id).await;
+    let mut item = match (view, &processing) {
+        (Err(error), Some(processing)) if error.status() == Some(404) => TaskItem {
+            task_id: id.clone(),
+            status: TaskStatus::Pending,
+            created_at: processing.updated_at,
+            updated_at: processing.updated_at,
+            task_name: None,
+            callback_status: None,
+            stages: Default::default(),
+            disk_bytes: 0,
+            pipeline: None,
+        },
+        (view, _) => item_of(&view?),
+    };
+    item.pipeline = processing.map(Box::new);
+    Ok(Task::of(item))
+}
+
+fn found<T>(answer: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
+    match answer {
+        Err(error) if error.status() == Some(404) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, ClientError> {
     let mut items = Vec::new();
     let mut query = TaskQuery {
         limit: Some(200),
@@ -53,38 +88,59 @@ async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, onceover_common::cl
     }
 }
 
-/// The tasks as lines: state, time, attempts, reuse; the columns line up over all of them.
-pub fn render(items: &[TaskItem], now: Timestamp) -> String {
-    let names = items.iter().flat_map(|item| {
-        let stages = item.stages.keys().map(|node| text::width(node.as_str()) + 3);
-        stages.chain([text::width(item.task_id.as_str())])
+/// The tasks as lines: state, time, attempts, reuse; the columns line up over all of them. A pipeline's planned steps
+/// are there, too.
+pub fn render(tasks: &[Task], now: Timestamp) -> String {
+    let names = tasks.iter().flat_map(|task| {
+        let rows = task.rows().map(|(node, _)| text::width(node.as_str()) + 3);
+        rows.chain([text::width(task.id.as_str())])
     });
     let column = usize::from(names.max().unwrap_or(0));
     let mut out = String::new();
-    for item in items {
-        let state = as_state(item.status);
-        line(&mut out, item.task_id.as_str(), column, state, "");
-        let last = item.stages.len().saturating_sub(1);
-        for (index, (node, stage)) in item.stages.iter().enumerate() {
+    for task in tasks {
+        let about = task
+            .pipeline
+            .as_ref()
+            .map_or(String::new(), |pipeline| of_pipeline(pipeline));
+        line(&mut out, task.id.as_str(), column, &in_words(task.state()), &about);
+        let last = task.rows().count().saturating_sub(1);
+        for (index, (node, stage)) in task.rows().enumerate() {
             let branch = if index == last { "└─" } else { "├─" };
-            line(
-                &mut out,
-                &format!("{branch} {node}"),
-                column,
-                stage.status,
-                &facts(stage, now),
-            );
+            let (state, planned) = match task.standing(node) {
+                Some(Standing::State(state)) => (in_words(state), false),
+                Some(Standing::Reused) => ("↺ reused".to_owned(), false),
+                Some(Standing::Waiting | Standing::Skipped) => (pipeline::waits(task, node, now), true),
+                None => continue,
+            };
+            let facts = match stage.filter(|_| !planned) {
+                Some(stage) => facts(stage, now),
+                None => String::new(),
+            };
+            line(&mut out, &format!("{branch} {node}"), column, &state, &facts);
         }
     }
     out
 }
 
-fn line(out: &mut String, name: &str, column: usize, state: StageState, facts: &str) {
+fn in_words(state: StageState) -> String {
+    format!("{} {}", glyph(state), word(state))
+}
+
+/// `subtitles  43 %`, and what it failed at.
+fn of_pipeline(pipeline: &Pipeline) -> String {
+    let processing = &pipeline.processing;
+    let mut text = format!("{}  {} %", processing.pipeline, processing.progress);
+    if let Some(error) = &processing.error {
+        text += &format!("  {}", error.lines().next().unwrap_or(""));
+    }
+    text
+}
+
+fn line(out: &mut String, name: &str, column: usize, state: &str, facts: &str) {
     let name = text::harmless(name);
     let pad = column.saturating_sub(usize::from(text::width(&name)));
-    let state = format!("{} {:<9}", glyph(state), word(state));
-    let line = format!("{name}{}  {state}  {facts}", " ".repeat(pad));
-    let _ = writeln!(out, "{}", line.trim_end());
+    let line = format!("{name}{}  {state:<11}  {facts}", " ".repeat(pad));
+    let _ = writeln!(out, "{}", text::harmless(line.trim_end()));
 }
 
 fn facts(stage: &StageSummary, now: Timestamp) -> String {

@@ -25,7 +25,7 @@ pub async fn run(client: &Client, args: Watch) -> Outcome {
                 print(&serde_json::to_string(event)?)?;
                 Ok(None)
             },
-            async || Ok(None),
+            async || Ok(None::<()>),
         )
         .await?;
         return Ok(true);
@@ -78,11 +78,11 @@ pub async fn until_end(
 
 /// Follows the events. `seen` says when it is worth a look whether the end is there, `look` whether it is;
 /// it is asked after connecting too, and now and then.
-async fn follow(
+pub async fn follow<T>(
     client: &Client,
     mut seen: impl FnMut(&Event) -> Result<Option<()>, Failure>,
-    mut look: impl AsyncFnMut() -> Result<Option<StageState>, ClientError>,
-) -> Result<Option<StageState>, Failure> {
+    mut look: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
+) -> Result<Option<T>, Failure> {
     let mut last: Option<u64> = None;
     let mut away_since: Option<Instant> = None;
     let mut connected_once = false;

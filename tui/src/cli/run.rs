@@ -1,0 +1,60 @@
+//! `onceover run`: a pipeline of a video started, and with `--wait` its end.
+
+use onceover_common::{
+    Timestamp,
+    client::Client,
+    wire::{Processing, ProcessingStatus, VideoStarted},
+};
+
+use super::{Failure, Outcome, args::Run, print, tree, watch};
+use crate::view::text;
+
+pub async fn run(client: &Client, args: Run) -> Outcome {
+    let started = client
+        .run_video(&args.video, args.pipeline.as_deref(), args.force)
+        .await?;
+    if !args.json {
+        let line = format!("{}  {}  {}", started.task_id, started.pipeline, started.message);
+        print(&text::harmless(&line))?;
+    }
+    if !args.wait {
+        if args.json {
+            print(&serde_json::to_string_pretty(&started)?)?;
+        }
+        return Ok(true);
+    }
+    let ended = until_end(client, &started).await?;
+    if args.json {
+        print(&serde_json::to_string_pretty(&ended)?)?;
+    } else {
+        let task = tree::task(client, &started.task_id).await?;
+        print(tree::render(&[task], Timestamp::now()).trim_end())?;
+    }
+    Ok(ended.status == ProcessingStatus::Completed)
+}
+
+/// Waits until this very processing has ended; another in its place is a failure.
+async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing, Failure> {
+    let ended = watch::follow(
+        client,
+        |event| {
+            let of_it = event.task_id == started.task_id;
+            Ok((of_it && event.pipeline.is_some()).then_some(()))
+        },
+        async || {
+            let processing = client.processing(&started.video_id).await?;
+            let over = !processing.status.in_flight() || processing.run_id > started.run_id;
+            Ok(over.then_some(processing))
+        },
+    )
+    .await?;
+    let ended = ended.ok_or_else(|| Failure::new("the event stream ended"))?;
+    if ended.run_id == started.run_id {
+        Ok(ended)
+    } else {
+        Err(Failure::new(format!(
+            "{} was started again meanwhile: this run was ended for it",
+            started.video_id
+        )))
+    }
+}

@@ -1,0 +1,59 @@
+//! `onceover videos`: what is registered, a line each.
+
+use onceover_common::{
+    client::{Client, ClientError},
+    wire::Video,
+};
+
+use super::{Outcome, args::Videos, print};
+use crate::view::{figures, pipeline, text};
+
+pub async fn run(client: &Client, args: Videos) -> Outcome {
+    let videos = all(client).await?;
+    let text = match (args.json, videos.as_slice()) {
+        (true, videos) => serde_json::to_string_pretty(videos)?,
+        (false, []) => "no videos".into(),
+        (false, videos) => table(videos),
+    };
+    print(&text)?;
+    Ok(true)
+}
+
+async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
+    let mut videos = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = client.videos(200, cursor.as_deref()).await?;
+        videos.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(videos);
+        }
+    }
+}
+
+/// Id, state, length, pipeline, title.
+fn table(videos: &[Video]) -> String {
+    let row = |video: &Video| {
+        let processing = video.processing.as_deref();
+        [
+            video.video_id.to_string(),
+            processing.map_or("· never run".into(), pipeline::status),
+            video.probe.duration.map_or("?".into(), figures::short),
+            processing.map_or("-".into(), |processing| processing.pipeline.clone()),
+            video.title.clone(),
+        ]
+        .map(|text| text::harmless(&text))
+    };
+    let rows: Vec<_> = videos.iter().map(row).collect();
+    let columns = |index: usize| rows.iter().map(|row| text::width(&row[index])).max().unwrap_or(0);
+    let columns: Vec<_> = (0..5).map(columns).collect();
+    let line = |row: &[String; 5]| {
+        let cells = row.iter().zip(&columns).map(|(cell, columns)| {
+            let pad = columns.saturating_sub(text::width(cell));
+            format!("{cell}{}", " ".repeat(usize::from(pad)))
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
