@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The demo: a daemon on a fresh data directory, a sample clip, four requests of which two are answered without any work.
+# The demo: a daemon on a fresh data directory, a sample clip, four requests of which two are answered without any work, and
+# a pipeline that is run twice.
 # In a terminal it then opens the dashboard; elsewhere it prints the finished stage tree. Expects the programs in
 # target/debug (`make demo` builds them first).
 set -euo pipefail
@@ -83,9 +84,15 @@ submit "2. The same once more: a reuse hit, nothing runs" ffmpeg.extract_audio
 submit "3. Another stage of the same task: runs" ffmpeg.extract_keyframes
 submit "4. And the first again: still there, a hit" ffmpeg.extract_audio
 
+say "5. A whole video: registered, then sent through a pipeline of four steps"
+"$bin/onceover" --daemon "$url" register "$media/clip.mp4" --id demo --title "Sample clip"
+"$bin/onceover" --daemon "$url" run demo --pipeline sample --wait
+say "6. The same pipeline once more: every step is a hit"
+"$bin/onceover" --daemon "$url" run demo --pipeline sample --wait
+
 if [ -t 0 ] && [ -t 1 ]; then
     "$bin/onceover" --daemon "$url" --task demo
 else
-    say "The task's stages"
-    "$bin/onceover" --daemon "$url" tree demo
+    say "The tasks with their stages"
+    "$bin/onceover" --daemon "$url" tree
 fi

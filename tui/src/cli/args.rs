@@ -50,6 +50,8 @@ pub enum Command {
     Nodes(Nodes),
     /// Print registered videos, a line each: how far their pipelines are.
     Videos(Videos),
+    /// Make a video known to the daemon, which looks at it with ffprobe first.
+    Register(Register),
     /// Start a pipeline of a registered video in the background.
     Run(Run),
     /// Print events as JSON lines, of everything or of one task until it ends.
@@ -106,6 +108,22 @@ pub struct Submit {
 #[derive(Debug, clap::Args)]
 pub struct Videos {
     /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Register {
+    /// A file on the daemon's machine, below one of its media roots, or a URL to fetch it from.
+    #[arg(value_name = "PATH|URL")]
+    pub source: String,
+    /// Its id; left out, a new one.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// What it is called; left out, the name of the file.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Print the answer as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod nodes;
+mod register;
 mod run;
 mod snapshot;
 mod submit;
@@ -80,6 +81,7 @@ pub async fn run(args: Args) -> ExitCode {
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
         Some(Command::Nodes(nodes)) => nodes::run(&client, nodes).await,
         Some(Command::Videos(videos)) => videos::run(&client, videos).await,
+        Some(Command::Register(register)) => register::run(&client, register).await,
         Some(Command::Run(run)) => run::run(&client, run).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
         Some(Command::Snapshot(mut frame)) => {

@@ -33,7 +33,7 @@ async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
 }
 
 /// Id, state, length, pipeline, title.
-fn table(videos: &[Video]) -> String {
+pub(super) fn table(videos: &[Video]) -> String {
     let row = |video: &Video| {
         let processing = video.processing.as_deref();
         [
