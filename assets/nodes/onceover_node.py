@@ -54,6 +54,8 @@ class Run:
         # Outputs of the task's successful stages, by node.
         self.stages = request.get("stages", {})
         self.output_dir = pathlib.Path(request.get("output_dir") or ".").resolve()
+        # Whether the result's files go to the object store by themselves.
+        self.uploads = bool(request.get("uploads"))
         self._protocol = protocol
         self._lock = threading.Lock()
         self._told = (-1.0, None)

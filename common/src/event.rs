@@ -50,6 +50,8 @@ pub enum EventKind {
     Joined,
     /// The callback state of the stage changed.
     Callback,
+    /// The files of the stage's result are at the object store, or were given up.
+    Uploaded,
     /// The whole task was deleted.
     Deleted,
     /// The pipeline of a video went on: `pipeline` says how far it is.

@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API, as both programs see them. The shapes that bind are in `docs/api.md`.
 
+mod files;
 mod nodes;
 mod videos;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::{
+    files::{FileDeleted, FileItem, FileList, FileUploaded},
     nodes::{NodeInfo, NodeList, NodeReadiness},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

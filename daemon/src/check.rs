@@ -1,7 +1,7 @@
 //! `onceoverd check`: what is configured, and what is missing on this machine. A node that lacks something is named, and
 //! is no error: the others run.
 
-use std::{collections::BTreeSet, io::ErrorKind, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use onceover_common::catalog::Catalog;
@@ -11,9 +11,10 @@ use crate::{
     access::{self, Tokens},
     catalog::{command::not_ready, whole_catalog},
     config::{Config, KeepFiles},
+    objects::ObjectStorage,
     pipeline::Pipelines,
     readiness::find_program,
-    serve::{NEEDED, downloads, guard, providers, secrets, store_options},
+    serve::{NEEDED, downloads, guard, objects, providers, secrets, store_options},
     store::Store,
 };
 
@@ -21,7 +22,8 @@ use crate::{
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     let catalog = whole_catalog(config)?;
     guard(config)?;
-    downloads(config)?;
+    let objects = objects(config)?;
+    downloads(config, objects.clone())?;
     let models = providers(config)?;
     let pipelines = Pipelines::load(config, &catalog)?;
     let secrets = secrets(config)?;
@@ -86,6 +88,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         names.join(", "),
         pipelines.default_name()
     );
+    println!("storage      {}", storage(config, objects, &mut missing).await);
     println!("llm          {}", models.in_words());
     let not_ready = not_ready(config, &catalog)?;
     println!(
@@ -116,6 +119,25 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let missing: Vec<_> = missing.into_iter().collect();
     bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// The object store, and whether its bucket can be seen.
+async fn storage(config: &Config, objects: Option<Arc<ObjectStorage>>, wrong: &mut BTreeSet<String>) -> String {
+    let Some(objects) = objects else {
+        return "none; files stay in the data folder".into();
+    };
+    let (address, bucket) = (objects.address(), objects.bucket());
+    let uploads = match config.core.auto_upload {
+        true => "files of finished stages go there",
+        false => "nothing goes there by itself (core.auto_upload)",
+    };
+    match objects.list(bucket, "", None, 1).await {
+        Ok(_) => format!("{address}, bucket {bucket}; {uploads}"),
+        Err(error) => {
+            wrong.insert(error.to_string());
+            format!("{address}, bucket {bucket}   (not available)")
+        }
+    }
 }
 
 /// The listen address, and whether it is free.

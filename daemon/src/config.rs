@@ -2,6 +2,7 @@
 //! file, the line and what is allowed.
 
 mod llm;
+mod storage;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use toml::Spanned;
 use crate::python::Environments;
 
 pub use llm::{LlmConfig, ProviderConfig};
+pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +43,9 @@ pub struct Config {
     pub access: AccessConfig,
     pub pipelines: PipelinesConfig,
     pub llm: LlmConfig,
+    pub storage: StorageConfig,
+    pub core: CoreConfig,
+    pub files: FilesConfig,
     /// Folders of node files, `*.toml`.
     pub node_dirs: Vec<PathBuf>,
     /// More nodes, or other ones in the place of those of the same name.
@@ -212,6 +217,9 @@ impl Default for Config {
             access: AccessConfig::default(),
             pipelines: PipelinesConfig::default(),
             llm: LlmConfig::default(),
+            storage: StorageConfig::default(),
+            core: CoreConfig::default(),
+            files: FilesConfig::default(),
             node_dirs: Vec::new(),
             nodes: Vec::new(),
             defaults: IndexMap::new(),
@@ -408,6 +416,10 @@ impl Config {
         if self.inputs.timeout.is_zero() || self.inputs.max_bytes == 0 {
             return refuse("inputs.timeout and inputs.max_bytes must be above zero".into());
         }
+        if self.files.max_bytes == 0 {
+            return refuse("files.max_bytes must be above zero".into());
+        }
+        self.storage.check()?;
         if self.callbacks.timeout.is_zero() {
             return refuse("callbacks.timeout must be above zero".into());
         }

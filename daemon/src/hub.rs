@@ -81,6 +81,7 @@ struct Inner {
     wanted: Mutex<Queues>,
     runs: Notify,
     outbox: Notify,
+    uploads: Notify,
     released: watch::Sender<u64>,
     connected: watch::Sender<Option<Instant>>,
     seq: AtomicU64,
@@ -98,6 +99,7 @@ impl Default for Hub {
             wanted: Mutex::default(),
             runs: Notify::new(),
             outbox: Notify::new(),
+            uploads: Notify::new(),
             released: watch::channel(0).0,
             connected: watch::channel(None).0,
             seq: AtomicU64::new(0),
@@ -174,6 +176,11 @@ impl Hub {
         self.0.outbox.notified().await;
     }
 
+    /// A result may have files for the object store, or one that had is gone.
+    pub async fn upload_wanted(&self) {
+        self.0.uploads.notified().await;
+    }
+
     /// The processes of a run are gone and its slot is free.
     pub fn slot_released(&self, queue: &str) {
         self.0.released.send_modify(|count| *count += 1);
@@ -207,6 +214,7 @@ impl Hub {
                     self.look_for_runs(None);
                     self.0.outbox.notify_one();
                     self.look_at(Look::All);
+                    self.0.uploads.notify_one();
                 }
                 Notice::Disconnected => {
                     tracing::warn!("the connection to Redis is lost");
@@ -246,6 +254,9 @@ impl Hub {
             }
             EventKind::Cancelled | EventKind::Deleted => self.nudge(&event.task_id),
             _ => {}
+        }
+        if matches!(event.kind, EventKind::Succeeded | EventKind::Deleted) {
+            self.0.uploads.notify_one();
         }
         if lets_a_pipeline_go_on(event)
             && let Some(video) = VideoId::of_task(&event.task_id)

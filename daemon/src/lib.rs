@@ -15,6 +15,7 @@ pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod nodes;
+pub mod objects;
 pub mod paths;
 pub mod pipeline;
 pub mod private_redis;

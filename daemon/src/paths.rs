@@ -3,6 +3,7 @@
 
 mod beneath;
 mod hold;
+pub mod share;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use std::{
 
 use onceover_common::TaskId;
 
-pub use beneath::{Content, Opened, measure_folder, remove_beneath, remove_folder};
+pub use beneath::{Content, Opened, files_below, measure_folder, remove_beneath, remove_folder};
 pub use hold::{Claim, Claimed, Hold};
 
 use crate::executor::run::RunError;
@@ -118,7 +119,7 @@ impl Roots {
         }
         if let Some((scheme, _)) = text.split_once("://").filter(|_| !text.starts_with('/')) {
             return Err(format!(
-                "{scheme}:// is not supported; give an http:// or https:// URL, or put the file below {} and give its absolute path",
+                "{scheme}:// is not supported here; give an http:// or https:// URL, or put the file below {} and give its absolute path",
                 self.in_words()
             ));
         }

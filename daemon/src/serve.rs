@@ -33,7 +33,11 @@ use crate::{
     logging,
     metrics::Metrics,
     nodes::llm::Providers,
-    paths::Roots,
+    objects::{
+        ObjectStorage,
+        queue::{self, UploadOptions, Uploading},
+    },
+    paths::{self, Roots},
     pipeline::{Pipelines, Videos, drive},
     private_redis::PrivateRedis,
     python::{self, Python},
@@ -52,10 +56,16 @@ pub fn guard(config: &Config) -> anyhow::Result<Guard> {
     Ok(Guard::new(Purpose::Callback, &config.callbacks.allow)?)
 }
 
+/// The object store, where one is configured.
+pub fn objects(config: &Config) -> anyhow::Result<Option<Arc<ObjectStorage>>> {
+    let storage = ObjectStorage::open(&config.storage).map_err(anyhow::Error::msg)?;
+    Ok(storage.map(Arc::new))
+}
+
 /// What fetches inputs that are URLs.
-pub fn downloads(config: &Config) -> anyhow::Result<Downloads> {
+pub fn downloads(config: &Config, objects: Option<Arc<ObjectStorage>>) -> anyhow::Result<Downloads> {
     let guard = Guard::new(Purpose::Input, &config.inputs.allow)?;
-    Downloads::new(guard, config.inputs.max_bytes, config.inputs.timeout)
+    Downloads::new(guard, objects, config.inputs.max_bytes, config.inputs.timeout)
         .context("cannot make the HTTP client for downloads")
 }
 
@@ -98,7 +108,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let pipelines = Pipelines::load(&config, &catalog)?;
     let readiness = readiness(&config, &catalog)?;
     let guard = guard(&config)?;
-    let downloads = downloads(&config)?;
+    let objects = objects(&config)?;
+    let downloads = downloads(&config, objects.clone())?;
     let providers = providers(&config)?;
     let tokens = Tokens::load(&config.access)?;
     access::check(&config.listen, &tokens)?;
@@ -108,6 +119,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let _logging = logging::start(&data.logs(), false)?;
     let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
     let roots = Roots::new(data.workflows(), media_roots.collect())?;
+    // Files that were coming in when an earlier daemon ended.
+    paths::remove_folder(roots.share(), paths::share::INCOMING)
+        .with_context(|| format!("cannot empty {}", roots.share().join(paths::share::INCOMING).display()))?;
     let listener = TcpListener::bind(&config.listen).await.with_context(|| {
         format!(
             "cannot listen on {}; is another onceoverd running? --listen HOST:PORT takes another address",
@@ -166,6 +180,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         roots: Arc::new(roots),
         guard: Arc::new(guard),
         downloads: Arc::new(downloads),
+        objects: objects.clone(),
+        uploading: Uploading::default(),
         providers,
         hub: hub.clone(),
         queues: slots.keys().cloned().collect(),
@@ -173,6 +189,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         draining: draining.clone(),
     };
+    let uploads = objects
+        .filter(|_| config.core.auto_upload)
+        .map(|storage| UploadOptions {
+            storage,
+            directory: directory.to_owned(),
+            retry_for: config.storage.retry_for,
+        });
     let executor = Executor::new(
         engine.clone(),
         ExecutorOptions {
@@ -182,6 +205,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             heartbeat: config.runs.heartbeat,
             verify: config.reuse.verify,
             python,
+            upload: uploads.as_ref().map(|uploads| uploads.directory.clone()),
         },
     );
     let videos = Videos {
@@ -198,6 +222,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         videos: videos.clone(),
         instance: data.instance().into(),
         started_at,
+        largest_file: config.files.max_bytes,
+        bucket: config.storage.bucket.as_str().into(),
         preparing: preparing_seen,
         stop: stop.clone(),
     });
@@ -237,7 +263,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             timeout: config.callbacks.timeout,
             secrets,
         },
-        config.retention.clone(),
+        Background {
+            retention: config.retention.clone(),
+            uploads,
+        },
         stop.clone(),
         preparing,
     ));
@@ -292,13 +321,20 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     ended
 }
 
+/// What goes on beside runs and callbacks.
+struct Background {
+    retention: RetentionConfig,
+    /// None where nothing goes to an object store by itself.
+    uploads: Option<UploadOptions>,
+}
+
 /// Waits for Redis, takes back what an earlier daemon of this directory held, then runs and delivers.
 async fn work(
     videos: Videos,
     executor: Executor,
     callbacks: reqwest::Client,
     options: DeliveryOptions,
-    retention: RetentionConfig,
+    background: Background,
     stop: CancellationToken,
     preparing: watch::Sender<Option<String>>,
 ) -> Result<(), StoreError> {
@@ -326,6 +362,7 @@ async fn work(
         prepared = prepare => prepared?,
     };
     preparing.send_replace(None);
+    let Background { retention, uploads } = background;
     if retention.files == KeepFiles::WithRecord {
         let collector = Collector {
             store: engine.store.clone(),
@@ -339,10 +376,14 @@ async fn work(
         let after = engine.grace + engine.store.options().lease + Duration::from_secs(3);
         tokio::spawn(follow::follow(collector, engine.hub.clone(), after, stop.clone()));
     }
+    let uploading = uploads.map(|uploads| tokio::spawn(queue::run(engine.clone(), uploads, stop.clone())));
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop.clone()));
     let driving = tokio::spawn(drive::run(videos, stop));
     executor.run().await;
     let _ = tokio::join!(delivering, driving);
+    if let Some(uploading) = uploading {
+        let _ = uploading.await;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use onceover_tests::{RedisServer, program};
+use onceover_tests::{RedisServer, S3Server, program};
 
 /// Tables by name (empty: the top level) with their keys.
 type Keys = BTreeMap<String, BTreeSet<String>>;
@@ -185,7 +185,8 @@ fn read_sources(folder: &Path, sources: &mut Vec<String>) {
     }
 }
 
-#[tokio::test]
+// Two threads: the store answers while the command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deploy_the_example_is_right_as_it_stands_and_with_every_setting_in_use() {
     let data = tempfile::tempdir().unwrap();
     let check = |file: &Path| {
@@ -217,6 +218,10 @@ async fn deploy_the_example_is_right_as_it_stands_and_with_every_setting_in_use(
     fs::write(place("/etc/onceover/callback-secrets"), format!("{secret}\n")).unwrap();
     let redis = RedisServer::start(&["--appendonly", "yes"]).await;
     text = text.replace("redis://127.0.0.1:6379/3", &redis.url(3));
+    let s3 = S3Server::start().await;
+    let keys = s3.keys().map(|(_, key)| key).join("\n");
+    fs::write(place("/etc/onceover/storage-keys"), keys).unwrap();
+    text = text.replace("http://minio:9000", &s3.url());
     let everything = temp.path().join("onceover.toml");
     fs::write(&everything, &text).unwrap();
     check(&everything);

@@ -11,6 +11,7 @@ pub mod media;
 pub mod proxy;
 pub mod redis_server;
 pub mod reference;
+pub mod s3;
 pub mod screen;
 pub mod tally;
 
@@ -24,6 +25,7 @@ use std::{
 pub use daemon::{Answer, Daemon, DaemonBuilder, fixture_node};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
+pub use s3::S3Server;
 pub use tally::Tally;
 
 /// How long a condition may take on a busy machine.

@@ -32,8 +32,8 @@ def perform(run):
         "ocr_results_count": len(results),
         "engine": engine,
     }
-    if run.input.get("upload_ocr_results_to_minio"):
-        output["ocr_results_upload_error"] = "this daemon has no object storage"
+    if run.input.get("upload_ocr_results_to_minio") and not run.uploads:
+        output["ocr_results_upload_error"] = "this daemon uploads nothing: it has no object store, or core.auto_upload is off"
     return output
 
 

@@ -27,6 +27,7 @@ const SCHEME: &str = "bearer";
     components(schemas(Problem)),
     tags(
         (name = "tasks", description = "Submit stages, read tasks, cancel, delete, run again"),
+        (name = "files", description = "Files of the share or the object store"),
         (name = "nodes", description = "What can be asked for, and whether it can run here"),
         (name = "events", description = "Every change, as it happens"),
         (name = "videos", description = "Register videos, run their pipelines, ask how far they are"),
@@ -43,6 +44,7 @@ pub fn head() -> Document {
 
 /// Puts on what every route has: the token and scope it needs, and how it is refused; and the examples that nodes have.
 pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
+    name_rests(&mut document);
     add_examples(&mut document, catalog);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -70,6 +72,14 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
         }
     }
     document
+}
+
+/// A parameter that takes the rest of a path is `{*name}` to the router, and `{name}` to a reader.
+fn name_rests(document: &mut Document) {
+    let paths = std::mem::take(&mut document.paths.paths);
+    for (path, item) in paths {
+        document.paths.paths.insert(path.replace("{*", "{"), item);
+    }
 }
 
 /// An example a node, for submits.

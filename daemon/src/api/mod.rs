@@ -6,11 +6,13 @@ mod document;
 mod doors;
 mod events;
 mod extract;
+mod files;
 mod lifecycle;
 mod log;
 mod metrics;
 mod nodes;
 mod problem;
+mod range;
 mod system;
 mod tasks;
 mod videos;
@@ -62,6 +64,10 @@ pub struct Shared {
     /// This daemon: `<id of the data directory>#<number of the start>`.
     pub instance: Arc<str>,
     pub started_at: onceover_common::Timestamp,
+    /// Largest file that can be uploaded, in bytes.
+    pub largest_file: u64,
+    /// What the bucket is called that files are in, also where there is no object store.
+    pub bucket: Arc<str>,
     /// Why submits cannot be decided yet; None once the daemon is prepared.
     pub preparing: watch::Receiver<Option<String>>,
     /// Ends open streams when the daemon stops.
@@ -79,6 +85,7 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .merge(nodes::routes())
         .merge(lifecycle::routes())
         .merge(log::routes())
+        .merge(files::routes())
         .merge(events::routes())
         .merge(callbacks::routes())
         .merge(videos::routes())

@@ -22,6 +22,8 @@ use crate::{
 /// How long a folder is waited for that a run still has, whose slot is free already.
 const CLAIM_WAIT: Duration = Duration::from_secs(2);
 const CLAIM_RETRY: Duration = Duration::from_millis(10);
+/// How long a delete waits for an upload of the task to end.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(10);
 
 fn resource(resource: &str, status: &str, message: impl Into<String>) -> DeletedResource {
     DeletedResource {
@@ -39,7 +41,11 @@ impl Engine {
         let folder = self.task_folder(task);
         let (records, _) = self.store.read(task).await?;
         let has_folder = tokio::fs::symlink_metadata(&folder).await.is_ok();
-        if records.is_empty() && !has_folder && self.store.deliveries_of(task).await? == 0 {
+        if records.is_empty()
+            && !has_folder
+            && self.store.deliveries_of(task).await? == 0
+            && !self.has_objects(task).await
+        {
             return Err(EngineError::UnknownTask(task.clone()));
         }
         if records.stages.iter().any(|(_, record)| record.state.in_flight()) {
@@ -67,7 +73,11 @@ impl Engine {
         // and ends as it sees that.
         self.hub.nudge(task);
         self.wait_for_processes(task).await?;
-        let results = vec![self.delete_folder(task).await, redis_report(removed), minio_report()];
+        let results = vec![
+            self.delete_folder(task).await,
+            redis_report(removed),
+            self.delete_objects(task).await,
+        ];
         let any = |status: &str| results.iter().any(|result| result.status == status);
         let status = match (any("failed"), any("deleted")) {
             (true, true) => "partial_failed",
@@ -106,6 +116,53 @@ impl Engine {
                 "a run of '{task}' was cancelled but its processes have not ended after {} s; try again",
                 limit.as_secs()
             )))),
+        }
+    }
+
+    /// Whether the store may have objects of the task: also when it cannot be asked.
+    async fn has_objects(&self, task: &TaskId) -> bool {
+        match &self.objects {
+            Some(objects) => objects.has_any(task.as_str()).await.unwrap_or(true),
+            None => false,
+        }
+    }
+
+    async fn delete_objects(&self, task: &TaskId) -> DeletedResource {
+        let name = "minio";
+        let Some(objects) = &self.objects else {
+            return resource(name, "skipped", "no object storage is configured");
+        };
+        // What is on its way ends as it sees that the task is gone, and removes what it has sent by then.
+        let _ = tokio::time::timeout(UPLOAD_LIMIT, self.uploading.ended(task)).await;
+        let cleared = objects.clear(task.as_str()).await;
+        let place = format!("{task}/ in bucket {}", objects.bucket());
+        let details = json!({"bucket": objects.bucket(), "prefix": format!("{task}/"), "deleted": cleared.deleted,
+            "total": cleared.total, "bytes": cleared.bytes});
+        match cleared.error {
+            None if cleared.total == 0 => resource(name, "skipped", format!("there are no objects below {place}")),
+            None => DeletedResource {
+                details: Some(details),
+                ..resource(
+                    name,
+                    "deleted",
+                    format!(
+                        "removed {} objects below {place}: {} bytes",
+                        cleared.deleted, cleared.bytes
+                    ),
+                )
+            },
+            Some(error) => DeletedResource {
+                retriable: Some(true),
+                details: Some(details),
+                ..resource(
+                    name,
+                    "failed",
+                    format!(
+                        "removed {} of {} objects below {place}: {error}",
+                        cleared.deleted, cleared.total
+                    ),
+                )
+            },
         }
     }
 
@@ -178,8 +235,4 @@ fn redis_report(removed: Result<Removed, String>) -> DeletedResource {
             ..resource("redis", "failed", error)
         },
     }
-}
-
-fn minio_report() -> DeletedResource {
-    resource("minio", "skipped", "no object storage is configured")
 }

@@ -28,6 +28,7 @@ use crate::{
     hub::Hub,
     metrics::Metrics,
     nodes::llm::Providers,
+    objects::{ObjectStorage, queue::Uploading},
     paths::Roots,
     readiness::Readiness,
     store::{Store, StoreError, TaskRecords},
@@ -80,6 +81,10 @@ pub struct Engine {
     pub roots: Arc<Roots>,
     pub guard: Arc<Guard>,
     pub downloads: Arc<Downloads>,
+    /// The object store, where one is configured.
+    pub objects: Option<Arc<ObjectStorage>>,
+    /// Whose files are on their way to it.
+    pub uploading: Uploading,
     /// The language models that nodes may ask.
     pub providers: Providers,
     pub hub: Hub,

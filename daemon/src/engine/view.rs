@@ -143,6 +143,11 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         _ => None,
     };
     let created = created.unwrap_or(of.now);
+    let own = records
+        .stages
+        .iter()
+        .filter(|(name, _)| records.foreign.iter().all(|(foreign, _)| foreign != name));
+    let files: Vec<_> = own.flat_map(|(_, record)| record.standing_files()).collect();
     let updated = records
         .time("updated")
         .or_else(|| stages.values().filter_map(|stage| stage.ended_at).max());
@@ -156,7 +161,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         input_params: request,
         shared_storage_path: of.shared_storage_path.clone(),
         error,
-        minio_files: None,
+        minio_files: (!files.is_empty()).then_some(files),
         callback_status: records.text("callback_status").and_then(|text| text.parse().ok()),
         message: sentence(&stages, status),
         task_name: addressed.clone(),

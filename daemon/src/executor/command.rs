@@ -181,6 +181,7 @@ fn request(context: &RunContext) -> Vec<u8> {
         "input": context.input,
         "stages": context.stages,
         "output_dir": context.dir,
+        "uploads": context.uploads,
     });
     format!("{request}\n").into_bytes()
 }
@@ -252,6 +253,7 @@ mod tests {
                 "input": {"text": "héllo 'x'"},
                 "stages": {"a.b": {"n": 1}},
                 "output_dir": fixture.context.dir,
+                "uploads": false,
             })
         );
     }

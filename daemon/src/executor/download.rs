@@ -1,13 +1,14 @@
-//! Inputs that are http(s) URLs: fetched into the run's folder before the node runs, within limits of size and time, and
-//! only from where the address guard lets them come from.
+//! Inputs that are URLs: fetched into the run's folder before the node runs, within limits of size and time; http(s) only from
+//! where the address guard lets them come from, objects from the configured store with its keys.
 
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use onceover_common::catalog::ValueKind;
 use reqwest::{Client, Response, StatusCode, header::LOCATION};
 use serde_json::Value;
@@ -15,7 +16,13 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use url::Url;
 
 use super::run::{RunContext, RunError};
-use crate::callbacks::guard::{Guard, refusal};
+use crate::{
+    callbacks::guard::{Guard, refusal},
+    objects::{
+        NO_STORE, ObjectStorage, StorageError,
+        location::{Location, is_object_url},
+    },
+};
 
 /// Redirects that are followed, each to an address that is judged like the first.
 const HOPS: usize = 5;
@@ -27,7 +34,13 @@ const LONGEST_NAME: usize = 180;
 /// Whether a path input is to be downloaded.
 pub fn is_url(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    matches!(scheme.as_deref(), Some("http" | "https"))
+    matches!(scheme.as_deref(), Some("http" | "https" | "s3" | "minio"))
+}
+
+/// Where an input comes from.
+enum Source {
+    Web(Url),
+    Object(Arc<ObjectStorage>, Location),
 }
 
 /// Fetches inputs.
@@ -35,6 +48,7 @@ pub fn is_url(text: &str) -> bool {
 pub struct Downloads {
     guard: Guard,
     client: Client,
+    objects: Option<Arc<ObjectStorage>>,
     max_bytes: u64,
     timeout: Duration,
 }
@@ -65,10 +79,16 @@ impl Drop for Downloaded {
 }
 
 impl Downloads {
-    pub fn new(guard: Guard, max_bytes: u64, timeout: Duration) -> reqwest::Result<Self> {
+    pub fn new(
+        guard: Guard,
+        objects: Option<Arc<ObjectStorage>>,
+        max_bytes: u64,
+        timeout: Duration,
+    ) -> reqwest::Result<Self> {
         Ok(Self {
             client: guard.client()?,
             guard,
+            objects,
             max_bytes,
             timeout,
         })
@@ -76,7 +96,25 @@ impl Downloads {
 
     /// What can be said about a URL before it is asked: at submit, and again before each request.
     pub fn check(&self, text: &str) -> Result<Url, String> {
-        self.guard.check_url(text)
+        match self.source(text)? {
+            Source::Web(url) => Ok(url),
+            Source::Object(..) => Url::parse(text).map_err(|error| format!("it is no URL: {error}")),
+        }
+    }
+
+    fn source(&self, text: &str) -> Result<Source, String> {
+        if let Some(objects) = &self.objects
+            && let Some(location) = objects.location(text)
+        {
+            return location.map(|location| Source::Object(Arc::clone(objects), location));
+        }
+        if is_object_url(text) {
+            let scheme = text.split("://").next().unwrap_or_default();
+            return Err(format!(
+                "{scheme}:// is not supported: {NO_STORE}, or give an http(s) URL or a file's path"
+            ));
+        }
+        self.guard.check_url(text).map(Source::Web)
     }
 
     /// Puts a file in the place of each URL among the run's path inputs. None: there was none.
@@ -129,18 +167,39 @@ impl Downloads {
         let cannot =
             |why: std::io::Error| RunError::failed(format!("it cannot be written to {}: {why}", folder.display()));
         tokio::fs::create_dir_all(folder).await.map_err(cannot)?;
-        let first = self.check(url).map_err(RunError::Failed)?;
-        let path = folder.join(file_name(&first));
-        let response = self.ask(context, first).await?;
-        let length = response.content_length();
+        let (name, length, mut body) = match self.source(url).map_err(RunError::Failed)? {
+            Source::Web(first) => {
+                let name = file_name(
+                    first
+                        .path_segments()
+                        .and_then(|mut parts| parts.next_back())
+                        .unwrap_or_default(),
+                );
+                let response = self.ask(context, first).await?;
+                let length = response.content_length();
+                let body = response
+                    .bytes_stream()
+                    .map_err(|error| RunError::failed(causes(&error)));
+                (name, length, body.boxed())
+            }
+            Source::Object(objects, location) => {
+                context
+                    .log
+                    .line(&format!("downloading {location} from the object store"));
+                let failed = |error: StorageError| RunError::failed(error.to_string());
+                let (object, body) = objects.read(&location, None).await.map_err(failed)?;
+                let name = harmless(location.key.rsplit('/').next().unwrap_or_default());
+                (name, Some(object.size), body.map_err(failed).boxed())
+            }
+        };
+        let path = folder.join(name);
         if length.is_some_and(|length| length > self.max_bytes) {
             return Err(self.too_large());
         }
         let mut file = tokio::fs::File::create(&path).await.map_err(cannot)?;
-        let mut body = response.bytes_stream();
         let (mut got, mut next_report) = (0, Instant::now());
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| RunError::failed(causes(&error)))?;
+            let chunk = chunk?;
             got += chunk.len() as u64;
             if got > self.max_bytes {
                 return Err(self.too_large());
@@ -189,7 +248,8 @@ impl Downloads {
                 RunError::failed(format!("{} answered {status} without a place to go to", shown(&url)))
             })?;
             url = self
-                .check(next.as_str())
+                .guard
+                .check_url(next.as_str())
                 .map_err(|why| RunError::failed(format!("it redirects to {}: {why}", shown(&next))))?;
         }
         Err(RunError::failed(format!("it redirects more than {HOPS} times")))
@@ -231,13 +291,12 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 /// A name for the file: the last part of the URL's path, made harmless.
-fn file_name(url: &Url) -> String {
-    let last = url
-        .path_segments()
-        .and_then(|mut parts| parts.next_back())
-        .unwrap_or_default();
-    let decoded = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
-    let mut name: String = decoded
+fn file_name(last: &str) -> String {
+    harmless(&percent_encoding::percent_decode_str(last).decode_utf8_lossy())
+}
+
+fn harmless(name: &str) -> String {
+    let mut name: String = name
         .chars()
         .map(|c| {
             if c.is_control() || matches!(c, '/' | '\\' | '\u{fffd}') {
@@ -277,18 +336,21 @@ mod tests {
             ("http://a.example/%e4%b8%ad.mp4", "中.mp4"),
             ("http://a.example/%20", "input"),
         ] {
-            assert_eq!(file_name(&Url::parse(url).unwrap()), name, "{url}");
+            let url = Url::parse(url).unwrap();
+            let last = url.path_segments().unwrap().next_back().unwrap();
+            assert_eq!(file_name(last), name, "{url}");
         }
-        let long = file_name(&Url::parse(&format!("http://a.example/{}.mp4", "é".repeat(300))).unwrap());
+        let long = file_name(&format!("{}.mp4", "é".repeat(300)));
         assert!(long.len() <= LONGEST_NAME && long.ends_with(".mp4"), "{long}");
     }
 
     #[test]
-    fn only_http_is_downloaded_and_keys_are_not_shown() {
+    fn only_urls_are_downloaded_and_keys_are_not_shown() {
         for (text, expected) in [
             ("http://a", true),
             ("HTTPS://a", true),
-            ("s3://a", false),
+            ("s3://a", true),
+            ("minio://a/b", true),
             ("/a/http://b", false),
             ("ftp://a", false),
             ("http:/a", false),

@@ -53,6 +53,7 @@ impl Fixture {
             dir,
             opened: OpenedInputs::default(),
             providers: Providers::default(),
+            uploads: false,
             progress,
             cancel: CancellationToken::new(),
             mark: format!("test-{run_id}"),

@@ -44,6 +44,8 @@ pub struct RunContext {
     pub opened: OpenedInputs,
     /// The language models a node may ask.
     pub providers: Providers,
+    /// Whether the result's files go to the object store by themselves.
+    pub uploads: bool,
     pub progress: ProgressSink,
     pub log: RunLog,
     /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a

@@ -46,6 +46,8 @@ pub struct ExecutorOptions {
     pub verify: Verify,
     /// What runs Python programs.
     pub python: Arc<Python>,
+    /// Id of the data directory, when files of results go to the object store by themselves.
+    pub upload: Option<String>,
 }
 
 /// Between two writes of one run's progress.
@@ -434,6 +436,7 @@ impl Inner {
                 roots: Arc::clone(&inner.engine.roots),
                 opened: OpenedInputs::default(),
                 providers: inner.engine.providers.clone(),
+                uploads: inner.options.upload.is_some(),
                 progress,
                 log,
                 cancel,
@@ -484,10 +487,12 @@ impl Inner {
             } else {
                 artifacts::NONE.to_owned()
             };
+            let upload = inner.options.upload.clone().filter(|_| artifacts != artifacts::NONE);
             Ok(Outcome::Success {
                 output: text,
                 reusable,
                 artifacts,
+                upload,
             })
         }
     }

@@ -129,11 +129,14 @@ impl Input<'_> {
         self.value(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// The answer to a request for an upload.
-    pub(super) fn not_uploaded(&self) -> Value {
-        const WHY: &str = "this daemon has no object storage";
-        self.0.log.line(&format!("nothing is uploaded: {WHY}"));
-        WHY.into()
+    /// The answer to a request for an upload that cannot be; None where files go up by themselves.
+    pub(super) fn not_uploaded(&self) -> Option<Value> {
+        const WHY: &str = "this daemon uploads nothing: it has no object store, or core.auto_upload is off";
+        if self.0.uploads {
+            return None;
+        }
+        self.0.log.line(WHY);
+        Some(WHY.into())
     }
 
     pub(super) fn missing(&self, name: &str) -> RunError {

@@ -82,6 +82,11 @@ impl Opened {
         })
     }
 
+    /// As [`Opened::beneath`], for a path below a real root.
+    pub fn in_root(root: &Path, path: &Path) -> io::Result<Self> {
+        Self::beneath(root, path).map_err(Into::into)
+    }
+
     pub fn is_folder(&self) -> bool {
         self.is_folder
     }
@@ -93,6 +98,13 @@ impl Opened {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The very file that was opened, to be read from its beginning. All readers of it share one position.
+    pub fn reader(&self) -> io::Result<File> {
+        let mut file = self.descriptor.try_clone()?;
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Whether its path still leads, without links, to what was opened. A program that was given the path has then read
@@ -168,7 +180,7 @@ fn newest(meta: &rustix::fs::Stat) -> i64 {
     changed.max(placed)
 }
 
-fn names_in(folder: &OwnedFd) -> io::Result<Vec<PathBuf>> {
+pub(super) fn names_in(folder: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let name = entry?.file_name().to_bytes().to_vec();
@@ -197,7 +209,7 @@ pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>
     remove_in(&open(parent, FOLDER, Mode::empty())?, name.as_ref())
 }
 
-fn remove_in(parent: &OwnedFd, name: &Path) -> io::Result<Option<(u64, u64)>> {
+pub(super) fn remove_in(parent: &OwnedFd, name: &Path) -> io::Result<Option<(u64, u64)>> {
     let meta = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(None),
         meta => meta?,
@@ -238,6 +250,49 @@ fn remove_content(parent: impl AsFd, name: &Path, removed: &mut (u64, u64)) -> i
         match unlinkat(&folder, &entry, flags) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A folder in another one, without following a link.
+pub(super) fn folder_in(parent: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
+    openat2(parent, name, FOLDER, Mode::empty(), within() | ResolveFlags::NO_XDEV)
+}
+
+/// A folder that lies below a root by a path without links; an empty path is the root itself.
+pub(super) fn folder_beneath(root: &Path, inside: &Path) -> Result<OwnedFd, Errno> {
+    let root = open(root, FOLDER, Mode::empty())?;
+    if inside.as_os_str().is_empty() {
+        return Ok(root);
+    }
+    folder_in(&root, inside)
+}
+
+/// Every regular file below a folder of a root, by its path below the folder, in order, with its bytes. Links and other file
+/// systems are left out. Blocks.
+pub fn files_below(root: &Path, folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let inside = folder.strip_prefix(root).map_err(|_| Errno::XDEV)?;
+    let mut files = Vec::new();
+    collect(&folder_beneath(root, inside)?, Path::new(""), &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+fn collect(folder: &OwnedFd, at: &Path, files: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
+    for entry in names_in(folder)? {
+        let meta = match statat(folder, &entry, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            meta => meta?,
+        };
+        match FileType::from_raw_mode(meta.st_mode) {
+            FileType::RegularFile => files.push((at.join(&entry), u64::try_from(meta.st_size).unwrap_or_default())),
+            FileType::Directory => match folder_in(folder, &entry) {
+                Ok(inner) => collect(&inner, &at.join(&entry), files)?,
+                Err(Errno::XDEV | Errno::LOOP | Errno::NOENT | Errno::NOTDIR) => {}
+                Err(why) => return Err(why.into()),
+            },
+            _ => {}
         }
     }
     Ok(())

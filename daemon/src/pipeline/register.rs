@@ -230,6 +230,7 @@ impl Videos {
             roots: Arc::clone(&self.engine.roots),
             opened: OpenedInputs::default(),
             providers: self.engine.providers.clone(),
+            uploads: false,
             progress: ProgressSink::new().0,
             cancel: CancellationToken::new(),
             mark: format!("{}/video/{run}", self.mark),

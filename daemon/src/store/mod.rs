@@ -12,6 +12,7 @@ mod outbox;
 mod record;
 mod scripts;
 mod subscription;
+mod uploads;
 mod videos;
 
 use std::{future::Future, time::Duration};
@@ -32,6 +33,7 @@ pub use observe::{Gauges, QueueGauge, ServerInfo};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, StageRecord, TaskRecords};
 pub use subscription::{Notice, Subscription};
+pub use uploads::{DueUpload, Note, UploadId};
 pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 
 #[derive(Debug, thiserror::Error)]
@@ -257,6 +259,8 @@ pub enum Outcome {
         output: String,
         reusable: bool,
         artifacts: String,
+        /// Id of this data directory, when the result's files go to the object store.
+        upload: Option<String>,
     },
     Failed {
         error: String,
@@ -569,7 +573,9 @@ impl Store {
                 output,
                 reusable,
                 artifacts,
+                upload,
             } => args
+                .with_some("upload", upload.as_deref())
                 .with("outcome", "SUCCESS")
                 .with("output", output.as_str())
                 .with("reusable", if *reusable { "1" } else { "0" })

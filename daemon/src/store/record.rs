@@ -150,6 +150,14 @@ impl StageRecord {
         (self.state == StageState::Success || self.text("restore") == Some("1")).then(|| self.text("res_output"))?
     }
 
+    /// What of that is at the object store, as `minio_files` shows it.
+    pub fn standing_files(&self) -> Vec<serde_json::Value> {
+        let files = self.standing_output().and_then(|_| self.text("res_files"));
+        files
+            .and_then(|files| serde_json::from_str(&format!("[{files}]")).ok())
+            .unwrap_or_default()
+    }
+
     pub fn error(&self) -> Option<String> {
         self.json_text("error")
     }

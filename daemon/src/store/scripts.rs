@@ -45,6 +45,11 @@ scripts! {
     OUTBOX_REDELIVER = "outbox_redeliver";
     OUTBOX_RELEASE = "outbox_release";
     OUTBOX_REPAIR = "outbox_repair";
+    UPLOAD_TAKE = "upload_take";
+    UPLOAD_NOTE = "upload_note";
+    UPLOAD_LATER = "upload_later";
+    UPLOAD_DONE = "upload_done";
+    UPLOAD_FORGET = "upload_forget";
     DELIVERIES = "deliveries";
     DELIVERY = "delivery";
     COLLECTABLE = "view" "collectable";

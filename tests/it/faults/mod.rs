@@ -11,6 +11,7 @@ mod decisions;
 mod events;
 mod outages;
 mod processes;
+mod transfers;
 
 const CHEAP: &str = "test.cheap";
 const ECHO: &str = "test.echo";

@@ -46,8 +46,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("cropped_images_files_count".into(), json!(written)),
         ("decoder".into(), json!(decoder.name())),
     ]);
-    if input.asks_for("upload_cropped_images_to_minio") {
-        output.insert("cropped_images_upload_error".into(), input.not_uploaded());
+    if input.asks_for("upload_cropped_images_to_minio")
+        && let Some(why) = input.not_uploaded()
+    {
+        output.insert("cropped_images_upload_error".into(), why);
     }
     Ok(output)
 }

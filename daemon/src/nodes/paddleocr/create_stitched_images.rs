@@ -70,8 +70,9 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         output.insert("skipped_images".into(), shown.into());
         output.insert("skipped_images_count".into(), skipped.len().into());
     }
-    if input.asks_for("upload_stitched_images_to_minio") {
-        let why = input.not_uploaded();
+    if input.asks_for("upload_stitched_images_to_minio")
+        && let Some(why) = input.not_uploaded()
+    {
         output.insert("multi_frames_upload_error".into(), why.clone());
         output.insert("manifest_upload_error".into(), why);
     }

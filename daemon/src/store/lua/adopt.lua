@@ -25,6 +25,9 @@ if A.state == 'SUCCESS' then
   fields.res_output = A.output
   fields.res_reusable = A.reusable
   fields.res_artifacts = '[]'
+  fields.res_files = false
+  fields.upload = false
+  fields.uploaded = false
 end
 change(t, n, r, fields)
 local ttl = call('PTTL', A.key)

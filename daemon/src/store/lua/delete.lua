@@ -21,6 +21,16 @@ local records, projections, queued, deliveries = 0, 0, 0, 0
 for _, n in ipairs(names) do
   local queue = call('HGET', stage_key(t, n), 'queue')
   if queue then queued = queued + call('ZREM', queue_key(queue), queue_member(t, n)) end
+  local u = call('HMGET', stage_key(t, n), 'upload', 'res_run', 'res_attempt')
+  if u[1] then
+    local member = upload_member(t, n, u[2], u[3])
+    if call('EXISTS', upload_key(member)) == 0 then
+      call('ZREM', uploads_key(u[1]), member)
+    elseif call('ZSCORE', uploads_key(u[1]), member) then
+      -- Begun: whoever takes its files to the store undoes that, also one that was killed in the middle.
+      call('ZADD', uploads_key(u[1]), int(NOW), member)
+    end
+  end
   records = records + call('DEL', stage_key(t, n))
   forget_watched(t, n)
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))

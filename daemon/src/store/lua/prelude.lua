@@ -30,6 +30,8 @@ local OUTBOX = 'onceover:outbox'
 local OUTBOX_HOSTS = 'onceover:outbox:hosts'
 local OUTBOX_HELD = 'onceover:outbox:held'
 local function host_outbox_key(host) return 'onceover:outbox:host:' .. host end
+local function uploads_key(directory) return 'onceover:uploads:' .. directory end
+local function upload_key(member) return 'onceover:upload:' .. member end
 local DELIVERIES = 'onceover:deliveries'
 local DELIVERIES_EXPIRY = 'onceover:deliveries:expiry'
 local function deliveries_key(state) return 'onceover:deliveries:' .. state end
@@ -50,6 +52,9 @@ local function queue_member(t, n) return t .. '|' .. n end
 local function held_member(t, n, run, attempt, owner)
   return t .. '|' .. n .. '|' .. run .. '|' .. attempt .. '|' .. owner
 end
+
+-- The files of one result, on their way to the object store.
+local function upload_member(t, n, run, attempt) return t .. '|' .. n .. '|' .. run .. '|' .. attempt end
 
 -- Times and numbers as JSON
 
@@ -148,6 +153,17 @@ local function standing_output(r)
   return '{}'
 end
 
+-- Whether the result of this attempt is the one that stands (R7).
+local function result_stands(r, run, attempt)
+  return r and r.res_run == run and r.res_attempt == attempt and (r.state == 'SUCCESS' or r.restore == '1')
+end
+
+-- What of it is at the object store, as a JSON array.
+local function standing_files(r)
+  if r.res_files and (r.state == 'SUCCESS' or r.restore == '1') then return '[' .. r.res_files .. ']' end
+  return 'null'
+end
+
 local TASK_STATUS = { PENDING = 'pending', RUNNING = 'running', SUCCESS = 'completed', FAILED = 'failed',
   CANCELLED = 'cancelled' }
 
@@ -161,7 +177,7 @@ local function project(t, n, r)
     .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
     .. '","input_data":' .. (r.input_pub or '{}') .. ',"callback_url":' .. (r.callback or 'null')
     .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
-    .. ',"minio_files":null,"callback_status":' .. quoted(r.run_callback_status) .. '}'
+    .. ',"minio_files":' .. standing_files(r) .. ',"callback_status":' .. quoted(r.run_callback_status) .. '}'
   call('SET', projection_key(t, n), json, 'EX', A.ttl)
 end
 
@@ -417,6 +433,9 @@ local function end_run(t, n, r, outcome, given)
     fields.res_reusable = given.reusable
     fields.res_artifacts = given.artifacts
     fields.res_runner = r.runner or false
+    fields.res_files = false
+    fields.upload = given.upload or false
+    fields.uploaded = false
   else
     kind = outcome == 'FAILED' and 'failed' or 'cancelled'
     fields.error = given.error or false

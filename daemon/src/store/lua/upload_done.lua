@@ -1,0 +1,21 @@
+-- Ends an upload: puts its fields at the end of the result's output, so that nothing the run has written changes, and says
+-- what is at the store. Arguments: directory, task, name, run, attempt, fields and files (JSON without the brackets around).
+-- Answers 1, also when told again; 0 when the result does not stand any more (R7).
+
+local t, n = A.task, A.name
+local r = load(t, n)
+if not result_stands(r, A.run, A.attempt) then return 0 end
+local member = upload_member(t, n, A.run, A.attempt)
+call('ZREM', uploads_key(A.directory), member)
+call('DEL', upload_key(member))
+if r.uploaded == '1' then return 1 end
+local fields = { uploaded = '1' }
+if A.fields ~= '' then
+  local before = string.match(r.res_output, '^(.*[^%s])%s*}%s*$')
+  fields.res_output = before .. (string.match(before, '{$') and '' or ',') .. A.fields .. '}'
+end
+if A.files ~= '' then fields.res_files = A.files end
+change(t, n, r, fields)
+project_again(t, n, r)
+emit(t, n, r, 'uploaded')
+return 1
