@@ -57,6 +57,7 @@ async fn operations(daemon: &Daemon) -> Vec<(String, String)> {
         let path = path
             .replace("{task_id}", "none")
             .replace("{video_id}", "none")
+            .replace("{file_path}", "none")
             .replace("{task_name}", "test.echo")
             .replace("{id}", "none");
         assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
