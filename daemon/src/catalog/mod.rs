@@ -12,7 +12,7 @@ use onceover_common::{
 };
 use serde_json::Value;
 
-pub use self::whole::whole_catalog;
+pub use self::whole::{toml_files, whole_catalog};
 use crate::executor::run::{Object, RunError};
 
 /// `assets/nodes`: a node file a node; a folder a service, with the programs of its nodes.

@@ -16,7 +16,7 @@ use crate::{config::Config, nodes};
 pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
     let mut catalog = shipped();
     for dir in &config.node_dirs {
-        for path in node_files(dir)? {
+        for path in toml_files("node_dirs", dir)? {
             let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
             let mut node = parse_node(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
             beside(&mut node, &path);
@@ -39,9 +39,9 @@ pub fn whole_catalog(config: &Config) -> anyhow::Result<Catalog> {
     Ok(catalog)
 }
 
-/// The node files of a folder, by name.
-fn node_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).with_context(|| format!("node_dirs: {} cannot be read", dir.display()))?;
+/// The `*.toml` files of a folder that a key of the configuration names, by name.
+pub fn toml_files(key: &str, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("{key}: {} cannot be read", dir.display()))?;
     let mut files: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())

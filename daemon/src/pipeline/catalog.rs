@@ -1,6 +1,6 @@
 //! Every pipeline there is: the shipped ones and those of `pipelines.dirs`, judged at start.
 
-use std::{fs, path::Path, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, bail};
 use include_dir::{Dir, include_dir};
@@ -11,7 +11,7 @@ use onceover_common::{
 };
 
 use super::plan::Retry;
-use crate::config::Config;
+use crate::{catalog::toml_files, config::Config};
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../assets/pipelines");
 
@@ -35,7 +35,7 @@ impl Pipelines {
             by_name.insert(pipeline.name.clone(), (file.path().display().to_string(), pipeline));
         }
         for dir in &config.pipelines.dirs {
-            for path in toml_files(dir)? {
+            for path in toml_files("pipelines.dirs", dir)? {
                 let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
                 let pipeline = parse_pipeline(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
                 by_name.insert(pipeline.name.clone(), (path.display().to_string(), pipeline));
@@ -92,17 +92,6 @@ impl Pipelines {
             },
         }
     }
-}
-
-fn toml_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).with_context(|| format!("pipelines.dirs: {} cannot be read", dir.display()))?;
-    let mut files: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|suffix| suffix == "toml"))
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]
