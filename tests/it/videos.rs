@@ -65,6 +65,26 @@ impl Bed {
         }
     }
 
+    /// A daemon and `film`, the sample clip so many times in a row.
+    async fn with_sample(times: u32) -> Self {
+        let bed = Self::empty(&[], "").await;
+        let (sample, clip) = (tempfile::tempdir().unwrap(), bed.clip("film.mp4"));
+        media::sample(sample.path());
+        media::repeated(&sample.path().join("clip.mp4"), times, &clip);
+        bed.register("film", &clip).await;
+        bed
+    }
+
+    /// Waits until ffmpeg is in the middle of cropping.
+    async fn until_cropping(&self) -> Processing {
+        eventually("ffmpeg in the middle of cropping", || async {
+            let processing = self.processing().await;
+            let crop = step(&processing, "crop_subtitle_images");
+            (crop.status == StepStatus::Processing && crop.progress > 0).then_some(processing)
+        })
+        .await
+    }
+
     fn clip(&self, name: &str) -> PathBuf {
         self.media.path().join(name)
     }
@@ -233,6 +253,76 @@ async fn v3_progress_is_real_moves_within_a_stage_and_never_goes_back() {
     assert!(
         again.tasks.iter().all(|step| step.reuse_hit == Some(true)),
         "{again:#?}"
+    );
+}
+
+#[tokio::test]
+async fn o2_the_sample_pipeline_goes_on_after_a_kill_and_repeats_no_finished_step() {
+    let mut bed = Bed::with_sample(6).await;
+    bed.run("sample").await;
+    let before = bed.until_cropping().await;
+    bed.daemon.kill();
+    bed.daemon.launch().await;
+    let after = bed.until(ProcessingStatus::Completed).await;
+    assert_eq!((after.run_id, after.progress), (before.run_id, 100));
+    let finished = |step: &&ProcessingStep| step.status == StepStatus::Completed;
+    assert!(before.tasks.iter().filter(finished).count() > 0);
+    for was in before.tasks.iter().filter(finished) {
+        let is = after.tasks.iter().find(|step| step.name == was.name).unwrap();
+        assert_eq!(
+            (&is.run_id, is.ended_at),
+            (&was.run_id, was.ended_at),
+            "{} ran again",
+            was.name
+        );
+        let stage = bed.daemon.stage("video-film", was.task_name.as_str()).await.unwrap();
+        assert_eq!((stage.attempt, stage.ended_at), (1, was.ended_at));
+    }
+    let crop = bed
+        .daemon
+        .stage("video-film", "ffmpeg.crop_subtitle_images")
+        .await
+        .unwrap();
+    assert_eq!(crop.attempt, 2);
+}
+
+#[tokio::test]
+async fn v1_force_ends_real_ffmpeg_before_anything_new_starts() {
+    let bed = Bed::with_sample(6).await;
+    bed.run("sample").await;
+    let before = bed.until_cropping().await;
+    let old: BTreeSet<i32> = bed.daemon.marked().into_iter().map(|(pid, _)| pid).collect();
+    assert!(!old.is_empty());
+    let path = "/api/v1/videos/film/run_sync?pipeline=sample&force=true";
+    assert_eq!(bed.daemon.post(path, json!(null)).await.status, 202);
+    loop {
+        let new_ones = bed
+            .daemon
+            .marked()
+            .into_iter()
+            .filter(|(pid, _)| !old.contains(pid))
+            .count();
+        // Looked at after the new one was seen.
+        let alive = bed
+            .daemon
+            .marked()
+            .into_iter()
+            .filter(|(pid, _)| old.contains(pid))
+            .count();
+        if new_ones > 0 {
+            assert_eq!(alive, 0, "the old run's processes live while the new one's do");
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let after = bed.until(ProcessingStatus::Completed).await;
+    assert_ne!(after.run_id, before.run_id);
+    assert!(
+        after
+            .tasks
+            .iter()
+            .all(|step| step.fresh && step.reuse_hit == Some(false)),
+        "{after:#?}"
     );
 }
 
