@@ -150,7 +150,8 @@ async fn req12_a_receiver_that_hangs_does_not_slow_submits() {
         1,
         60,
     );
-    for number in 0..if tally.is_soak() { 1000 } else { 40 } {
+    let callbacks = if tally.is_soak() { 1000 } else { 40 };
+    for number in 0..callbacks {
         call(&hung, "t", hook.url(&format!("/{number}"))).await;
     }
     until_equal("tries that hang", 4, || async { hook.received().len() }).await;
@@ -162,8 +163,14 @@ async fn req12_a_receiver_that_hangs_does_not_slow_submits() {
         });
         return tally.finish();
     }
+    // The same callbacks, asked of a receiver that answers.
     let free = daemon_that_calls("").await;
+    let answers = Hook::start(|_, _| 200.into()).await;
     free.done("t", ECHO, json!({})).await;
+    for number in 0..callbacks {
+        call(&free, "t", answers.url(&format!("/{number}"))).await;
+    }
+    free.delivered().await;
     let mut ratios = Vec::new();
     while let Some(round) = tally.next_round() {
         let mut took = [0.0; 2];
