@@ -258,12 +258,13 @@ async fn v3_progress_is_real_moves_within_a_stage_and_never_goes_back() {
 
 #[tokio::test]
 async fn o2_the_sample_pipeline_goes_on_after_a_kill_and_repeats_no_finished_step() {
-    let mut bed = Bed::with_sample(6).await;
+    let mut bed = Bed::with_sample(4).await;
     bed.run("sample").await;
     let before = bed.until_cropping().await;
     bed.daemon.kill();
     bed.daemon.launch().await;
-    let after = bed.until(ProcessingStatus::Completed).await;
+    let after = follow(&bed.daemon, "film").await.pop().unwrap();
+    assert_eq!(after.status, ProcessingStatus::Completed, "{after:#?}");
     assert_eq!((after.run_id, after.progress), (before.run_id, 100));
     let finished = |step: &&ProcessingStep| step.status == StepStatus::Completed;
     assert!(before.tasks.iter().filter(finished).count() > 0);
@@ -288,7 +289,7 @@ async fn o2_the_sample_pipeline_goes_on_after_a_kill_and_repeats_no_finished_ste
 
 #[tokio::test]
 async fn v1_force_ends_real_ffmpeg_before_anything_new_starts() {
-    let bed = Bed::with_sample(6).await;
+    let bed = Bed::with_sample(4).await;
     bed.run("sample").await;
     let before = bed.until_cropping().await;
     let old: BTreeSet<i32> = bed.daemon.marked().into_iter().map(|(pid, _)| pid).collect();
@@ -315,7 +316,8 @@ async fn v1_force_ends_real_ffmpeg_before_anything_new_starts() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    let after = bed.until(ProcessingStatus::Completed).await;
+    let after = follow(&bed.daemon, "film").await.pop().unwrap();
+    assert_eq!(after.status, ProcessingStatus::Completed, "{after:#?}");
     assert_ne!(after.run_id, before.run_id);
     assert!(
         after

@@ -11,6 +11,7 @@ mod lifecycle;
 mod log;
 mod metrics;
 mod nodes;
+mod paced;
 mod problem;
 mod range;
 mod system;

@@ -26,6 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     ApiError, AppState,
     extract::{Body, OptionalBody, Params, VideoPath},
+    paced::paced,
 };
 use crate::{
     hub::Change,
@@ -85,7 +86,7 @@ async fn register(State(state): State<AppState>, request: Request) -> Result<Res
         .unwrap_or_default()
         .to_ascii_lowercase();
     let video = if kind.starts_with("multipart/form-data") {
-        let form = Multipart::from_request(request, &())
+        let form = Multipart::from_request(paced(request), &())
             .await
             .map_err(|rejection| bad_form(rejection.body_text()))?;
         upload(&state.videos, form).await?

@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
 use crate::{
-    api::{ApiError, AppState, extract::Params},
+    api::{ApiError, AppState, extract::Params, paced::paced},
     objects::{Sink, location::Location},
     paths::share::Draft,
 };
@@ -75,13 +75,15 @@ async fn upload(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<FileUploaded>, ApiError> {
-    let form = Multipart::from_request(request, &state).await.map_err(|rejection| {
-        let detail = format!(
-            "{}; send a multipart/form-data form with the file as 'file'",
-            rejection.body_text()
-        );
-        ApiError(Problem::new(400, "bad-body", "Body unreadable", detail))
-    })?;
+    let form = Multipart::from_request(paced(request), &state)
+        .await
+        .map_err(|rejection| {
+            let detail = format!(
+                "{}; send a multipart/form-data form with the file as 'file'",
+                rejection.body_text()
+            );
+            ApiError(Problem::new(400, "bad-body", "Body unreadable", detail))
+        })?;
     // On a task of its own, so that what was begun at the store is ended there when the client goes away.
     let taken = tokio::spawn(take(state, params, headers, form)).await;
     taken.unwrap_or_else(|error| {
