@@ -9,6 +9,7 @@ for service in faster_whisper paddleocr; do
 done
 
 if cargo nextest --version >/dev/null 2>&1; then
-	exec cargo nextest run --locked --profile nodes -p onceover-tests --test real_nodes --run-ignored only
+	# All packages, so that nothing is built with other features than for `make test`.
+	exec cargo nextest run --locked --profile nodes --workspace -E 'binary(real_nodes)' --run-ignored only
 fi
-exec cargo test --locked -p onceover-tests --test real_nodes -- --ignored --test-threads 1
+exec cargo test --locked --workspace --test real_nodes -- --ignored --test-threads 1
