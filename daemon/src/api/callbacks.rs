@@ -1,7 +1,6 @@
 //! Callbacks: what was delivered, what waits, what was given up; and sending one again.
 
 use axum::{Json, extract::State};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
     CallbackStatus, Problem, TaskId,
     wire::{CallbackDelivery, CallbackPage},
@@ -13,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     ApiError, AppState,
     extract::{IdPath, Params},
+    page,
 };
 use crate::store::DeliveryFilter;
 
@@ -50,33 +50,19 @@ async fn list(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<CallbackPage>, ApiError> {
-    let limit = params.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "it must be from 1 to 500").into());
-    }
+    let limit = page::limit(params.limit)?;
     let wanted = params.state.map(|text| text.parse()).transpose();
     let task = params.task_id.map(|text| TaskId::parse(&text)).transpose();
     let filter = DeliveryFilter {
         state: wanted.map_err(|_| Problem::invalid_field("state", "it is one of pending, sent, failed"))?,
         task: task.map_err(|error| Problem::invalid_field("task_id", error.to_string()))?,
     };
-    let after = params.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
-    let page = state.engine.store.deliveries(&filter, limit, after.as_ref()).await?;
+    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
+    let found = state.engine.store.deliveries(&filter, limit, after.as_ref()).await?;
     Ok(Json(CallbackPage {
-        items: page.items,
-        next_cursor: page
-            .next
-            .map(|(score, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{score}:{id}"))),
+        items: found.items,
+        next_cursor: found.next.as_ref().map(page::write_cursor),
     }))
-}
-
-fn read_cursor(cursor: &str) -> Result<(i64, String), ApiError> {
-    let read = || {
-        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (score, id) = text.split_once(':')?;
-        Some((score.parse().ok()?, id.to_owned()))
-    };
-    read().ok_or_else(|| Problem::invalid_field("cursor", "it is not a next_cursor of an earlier page").into())
 }
 
 /// One callback

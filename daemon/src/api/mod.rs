@@ -12,6 +12,7 @@ mod log;
 mod metrics;
 mod nodes;
 mod paced;
+mod page;
 mod problem;
 mod range;
 mod system;

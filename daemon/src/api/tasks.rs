@@ -6,7 +6,6 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
     NodeName, Problem, TaskId, TaskStatus,
     wire::{SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView},
@@ -18,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     ApiError, AppState,
     extract::{Body, Params, TaskPath},
+    page,
 };
 use crate::{
     engine::view::node_result,
@@ -79,10 +79,7 @@ async fn list(State(state): State<AppState>, Params(params): Params<ListParams>)
     fn wrong<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Problem {
         move |error| Problem::invalid_field(field, error.to_string())
     }
-    let limit = params.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "it must be from 1 to 500").into());
-    }
+    let limit = page::limit(params.limit)?;
     let filter = TaskFilter {
         status: params
             .status
@@ -96,32 +93,20 @@ async fn list(State(state): State<AppState>, Params(params): Params<ListParams>)
             .map_err(wrong("node"))?,
         search: params.search.filter(|text| !text.is_empty()),
     };
-    let after = params.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
-    let page = state.engine.store.list(&filter, limit, after.as_ref()).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], page_json(&page)).into_response())
+    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
+    let found = state.engine.store.list(&filter, limit, after.as_ref()).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], page_json(&found)).into_response())
 }
 
 /// The items are JSON already, put together where they are stored.
-fn page_json(page: &Page) -> String {
-    let next = page
-        .next
-        .as_ref()
-        .map(|(score, task)| BASE64_URL_SAFE_NO_PAD.encode(format!("{score}:{task}")));
+fn page_json(found: &Page) -> String {
+    let next = found.next.as_ref().map(page::write_cursor);
     let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
     format!(
         r#"{{"items":[{}],"next_cursor":{next},"seq":{}}}"#,
-        page.items.join(","),
-        page.seq
+        found.items.join(","),
+        found.seq
     )
-}
-
-fn read_cursor(cursor: &str) -> Result<(i64, TaskId), ApiError> {
-    let read = || {
-        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (score, task) = text.split_once(':')?;
-        Some((score.parse().ok()?, TaskId::parse(task).ok()?))
-    };
-    read().ok_or_else(|| Problem::invalid_field("cursor", "it is not a next_cursor of an earlier page").into())
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

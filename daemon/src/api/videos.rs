@@ -11,7 +11,6 @@ use axum::{
         sse::{Event as Sse, KeepAlive},
     },
 };
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::Stream;
 use onceover_common::{
     Event, EventKind, Problem, VideoId,
@@ -27,6 +26,7 @@ use super::{
     ApiError, AppState,
     extract::{Body, OptionalBody, Params, VideoPath},
     paced::paced,
+    page,
 };
 use crate::{
     hub::Change,
@@ -150,27 +150,13 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/v1/videos", tag = "videos", params(ListParams),
     responses((status = 200, body = VideoPage), (status = 422, body = Problem, content_type = "application/problem+json")))]
 async fn list(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Json<VideoPage>, ApiError> {
-    let limit = params.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "it must be from 1 to 500").into());
-    }
-    let after = params.cursor.map(|cursor| read_cursor(&cursor)).transpose()?;
-    let page = state.engine.store.list_videos(limit, after.as_ref()).await?;
+    let limit = page::limit(params.limit)?;
+    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
+    let found = state.engine.store.list_videos(limit, after.as_ref()).await?;
     Ok(Json(VideoPage {
-        items: page.items,
-        next_cursor: page
-            .next
-            .map(|(score, id)| BASE64_URL_SAFE_NO_PAD.encode(format!("{score}:{id}"))),
+        items: found.items,
+        next_cursor: found.next.as_ref().map(page::write_cursor),
     }))
-}
-
-fn read_cursor(cursor: &str) -> Result<(i64, VideoId), ApiError> {
-    let read = || {
-        let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (score, id) = text.split_once(':')?;
-        Some((score.parse().ok()?, VideoId::parse(id).ok()?))
-    };
-    read().ok_or_else(|| Problem::invalid_field("cursor", "it is not a next_cursor of an earlier page").into())
 }
 
 /// Read a video, with its newest processing
