@@ -199,3 +199,29 @@ impl Roots {
         names.join(" or ")
     }
 }
+
+/// Bytes of a file's name.
+pub const LONGEST_NAME: usize = 180;
+
+/// A name for a file that somebody else named, one part of a path whatever it was; `otherwise` where nothing is left.
+pub fn harmless_name(name: &str, otherwise: &str) -> String {
+    let mut name: String = name
+        .chars()
+        .map(|c| {
+            if c.is_control() || matches!(c, '/' | '\\' | '\u{fffd}') {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let excess = name.len().saturating_sub(LONGEST_NAME);
+    if excess > 0 {
+        // From the front: the suffix tells what it is.
+        name.drain(..name.ceil_char_boundary(excess));
+    }
+    match name.trim_matches(['.', ' ']) {
+        "" => otherwise.into(),
+        _ => name,
+    }
+}

@@ -22,14 +22,13 @@ use crate::{
         NO_STORE, ObjectStorage, StorageError,
         location::{Location, is_object_url},
     },
+    paths::harmless_name,
 };
 
 /// Redirects that are followed, each to an address that is judged like the first.
 const HOPS: usize = 5;
 /// Between two reports of how much has come.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes of a file's name.
-const LONGEST_NAME: usize = 180;
 
 /// Whether a path input is to be downloaded.
 pub fn is_url(text: &str) -> bool {
@@ -188,7 +187,7 @@ impl Downloads {
                     .line(&format!("downloading {location} from the object store"));
                 let failed = |error: StorageError| RunError::failed(error.to_string());
                 let (object, body) = objects.read(&location, None).await.map_err(failed)?;
-                let name = harmless(location.key.rsplit('/').next().unwrap_or_default());
+                let name = harmless_name(location.key.rsplit('/').next().unwrap_or_default(), "input");
                 (name, Some(object.size), body.map_err(failed).boxed())
             }
         };
@@ -292,29 +291,7 @@ fn causes(error: &reqwest::Error) -> String {
 
 /// A name for the file: the last part of the URL's path, made harmless.
 fn file_name(last: &str) -> String {
-    harmless(&percent_encoding::percent_decode_str(last).decode_utf8_lossy())
-}
-
-fn harmless(name: &str) -> String {
-    let mut name: String = name
-        .chars()
-        .map(|c| {
-            if c.is_control() || matches!(c, '/' | '\\' | '\u{fffd}') {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect();
-    let excess = name.len().saturating_sub(LONGEST_NAME);
-    if excess > 0 {
-        // From the front: the suffix tells what it is.
-        name.drain(..name.ceil_char_boundary(excess));
-    }
-    match name.trim_matches(['.', ' ']) {
-        "" => "input".into(),
-        _ => name,
-    }
+    harmless_name(&percent_encoding::percent_decode_str(last).decode_utf8_lossy(), "input")
 }
 
 #[cfg(test)]
@@ -341,7 +318,10 @@ mod tests {
             assert_eq!(file_name(last), name, "{url}");
         }
         let long = file_name(&format!("{}.mp4", "é".repeat(300)));
-        assert!(long.len() <= LONGEST_NAME && long.ends_with(".mp4"), "{long}");
+        assert!(
+            long.len() <= crate::paths::LONGEST_NAME && long.ends_with(".mp4"),
+            "{long}"
+        );
     }
 
     #[test]

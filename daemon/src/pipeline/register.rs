@@ -26,15 +26,13 @@ use crate::{
         run::{OpenedInputs, ProgressSink, RunContext, RunError},
     },
     nodes,
-    paths::remove_folder,
+    paths::{harmless_name, remove_folder},
 };
 
 /// How long ffprobe may look at a file.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// Characters of a title.
 const LONGEST_TITLE: usize = 500;
-/// Bytes of a file's name.
-const LONGEST_NAME: usize = 180;
 
 /// What a video is to be called.
 #[derive(Debug, Clone)]
@@ -291,17 +289,7 @@ fn cannot_store(error: std::io::Error) -> VideoError {
 /// A name for the file: the last part of what it was called, made harmless.
 fn harmless(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mut name: String = last
-        .chars()
-        .map(|c| if c.is_control() || c == '\u{fffd}' { '_' } else { c })
-        .collect();
-    let excess = name.len().saturating_sub(LONGEST_NAME);
-    if excess > 0 {
-        // From the front: the suffix tells what it is.
-        name.drain(..name.ceil_char_boundary(excess));
-    }
-    match name.trim_matches(['.', ' ']) {
-        "" => "video".into(),
+    match harmless_name(last, "video").trim_matches(['.', ' ']) {
         // The look's own log.
         crate::executor::log::FILE_NAME => "video".into(),
         name => name.to_owned(),
@@ -327,6 +315,9 @@ mod tests {
             assert_eq!(harmless(given), name, "{given:?}");
         }
         let long = harmless(&format!("{}.mp4", "é".repeat(300)));
-        assert!(long.len() <= LONGEST_NAME && long.ends_with(".mp4"), "{long}");
+        assert!(
+            long.len() <= crate::paths::LONGEST_NAME && long.ends_with(".mp4"),
+            "{long}"
+        );
     }
 }
