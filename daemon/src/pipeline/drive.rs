@@ -231,7 +231,6 @@ async fn submit(
     match videos.engine.submit(&request).await {
         Ok(response) => Ok(Submitted::Answered(response)),
         Err(EngineError::AlreadyAsked) => Ok(Submitted::Known(run)),
-        Err(error @ EngineError::NotReady { .. }) => Ok(Submitted::NotReady(error.to_string())),
         Err(
             error @ (EngineError::Superseded | EngineError::Draining | EngineError::Store(StoreError::Unavailable(_))),
         ) => Err(error),

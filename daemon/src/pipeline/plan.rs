@@ -274,9 +274,7 @@ pub enum Submitted {
     Answered(SubmitResponse),
     /// It had been submitted before.
     Known(RunId),
-    /// It cannot run on this machine.
-    NotReady(String),
-    /// It cannot run at all.
+    /// It cannot run: on this machine, or at all.
     Refused(String),
 }
 
@@ -306,12 +304,12 @@ pub fn submitted(step: &mut ProcessingStep, answer: Submitted, now: Timestamp) {
             step.reuse_hit = Some(false);
             step.run_id = Some(run);
         }
-        Submitted::NotReady(why) | Submitted::Refused(why) if step.optional => {
+        Submitted::Refused(why) if step.optional => {
             step.status = StepStatus::Skipped;
             step.ended_at = Some(now);
             step.error = Some(why);
         }
-        Submitted::NotReady(why) | Submitted::Refused(why) => {
+        Submitted::Refused(why) => {
             step.status = StepStatus::Failed;
             step.ended_at = Some(now);
             step.error = Some(why);
@@ -430,7 +428,7 @@ mod tests {
         Hit,
         Joined,
         Started,
-        NotReady,
+        Refused,
         Progress(u8),
         Done,
         Fails,
@@ -443,7 +441,7 @@ mod tests {
             1 => Just(Told::Hit),
             1 => Just(Told::Joined),
             4 => Just(Told::Started),
-            1 => Just(Told::NotReady),
+            1 => Just(Told::Refused),
             4 => (0..=100u8).prop_map(Told::Progress),
             4 => Just(Told::Done),
             2 => Just(Told::Fails),
@@ -478,7 +476,7 @@ mod tests {
             Told::Hit if may_begin => submitted(step, answer(true, TaskStatus::Completed), now),
             Told::Joined if may_begin => submitted(step, answer(true, TaskStatus::Pending), now),
             Told::Started if may_begin => submitted(step, answer(false, TaskStatus::Pending), now),
-            Told::NotReady if may_begin => submitted(step, Submitted::NotReady("no model".into()), now),
+            Told::Refused if may_begin => submitted(step, Submitted::Refused("no model".into()), now),
             Told::Progress(percent) if is_under_way(step) => {
                 step.status = StepStatus::Processing;
                 step.started_at = step.started_at.or(Some(now));
