@@ -1,5 +1,7 @@
 //! A list with a cursor that belongs to an item, not to a place: what comes and goes around it does not move it.
 
+use std::collections::BTreeSet;
+
 /// Items by key, in the order shown.
 #[derive(Debug)]
 pub struct List<K> {
@@ -48,6 +50,42 @@ impl<K: Clone + PartialEq> List<K> {
     pub fn go_to(&mut self, key: &K) {
         if let Some(index) = self.keys.iter().position(|other| other == key) {
             self.index = index;
+        }
+    }
+
+    /// Marks the item at the cursor or takes its mark away; a range can begin there. False where there is no item.
+    pub fn mark(&self, marks: &mut BTreeSet<K>, anchor: &mut Option<K>) -> bool
+    where
+        K: Ord,
+    {
+        let Some(key) = self.cursor() else { return false };
+        if !marks.remove(key) {
+            marks.insert(key.clone());
+        }
+        *anchor = Some(key.clone());
+        true
+    }
+
+    /// Marks everything from the anchor to the cursor.
+    pub fn mark_range(&self, marks: &mut BTreeSet<K>, anchor: Option<&K>)
+    where
+        K: Ord,
+    {
+        let from = anchor.and_then(|anchor| self.keys.iter().position(|key| key == anchor));
+        let from = from.unwrap_or(self.index);
+        let (low, high) = (from.min(self.index), from.max(self.index));
+        marks.extend(self.keys.iter().take(high + 1).skip(low).cloned());
+    }
+
+    /// Marks everything, or takes all marks away where there are some.
+    pub fn mark_all(&self, marks: &mut BTreeSet<K>)
+    where
+        K: Ord,
+    {
+        if marks.is_empty() {
+            marks.extend(self.keys.iter().cloned());
+        } else {
+            marks.clear();
         }
     }
 

@@ -83,35 +83,19 @@ pub fn follow(model: &mut Model, applied: &Applied) {
 
 pub fn mark(model: &mut Model) {
     let page = &mut model.deliveries;
-    let Some(id) = page.list.cursor().cloned() else {
-        return;
-    };
-    if !page.marks.remove(&id) {
-        page.marks.insert(id.clone());
+    if page.list.mark(&mut page.marks, &mut page.mark_anchor) {
+        step(model, 1);
     }
-    page.mark_anchor = Some(id);
-    step(model, 1);
 }
 
 pub fn mark_range(model: &mut Model) {
     let page = &mut model.deliveries;
-    let here = page.list.index();
-    let anchor = page.mark_anchor.as_ref();
-    let from = anchor
-        .and_then(|anchor| page.list.keys().iter().position(|id| id == anchor))
-        .unwrap_or(here);
-    let (low, high) = (from.min(here), from.max(here));
-    let ids = page.list.keys().iter().take(high + 1).skip(low).cloned();
-    page.marks.extend(ids);
+    page.list.mark_range(&mut page.marks, page.mark_anchor.as_ref());
 }
 
 pub fn mark_all(model: &mut Model) {
     let page = &mut model.deliveries;
-    if page.marks.is_empty() {
-        page.marks.extend(page.list.keys().iter().cloned());
-    } else {
-        page.marks.clear();
-    }
+    page.list.mark_all(&mut page.marks);
 }
 
 /// A callback is never sent again without showing what goes where.
