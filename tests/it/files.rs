@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use onceover_tests::{Answer, Daemon, S3Server, s3::BUCKET};
+use onceover_tests::{Answer, Daemon, S3Server, eventually, s3::BUCKET};
 use reqwest::{
     Client, RequestBuilder, Response,
     multipart::{Form, Part},
@@ -513,7 +513,9 @@ async fn a_result_whose_file_was_deleted_runs_again() {
     let place = share().await;
     let stage = place.daemon.done("t1", "test.file", json!({})).await;
     let run = stage.run_id.unwrap();
-    // By the link of the stage, too.
+    // By the link of the stage, too, which is set once the result is recorded.
+    let link = place.daemon.data.join("share/workflows/t1/nodes/test.file");
+    eventually("the stage's link", || async { link.exists().then_some(()) }).await;
     assert_eq!(place.bytes("t1/nodes/test.file/result.txt").await, b"text");
     let path = format!("/v1/files/t1/runs/{run}/result.txt");
     assert_eq!(place.daemon.call("DELETE", &path, None).await.status, 200);
