@@ -138,7 +138,7 @@ fn about(entry: Entry) -> (&'static str, &'static str) {
     match entry {
         Entry::Where => (
             "path or URL",
-            "A file on the daemon's machine, below its share/workflows or a media root; or an http(s) URL, which is fetched before the answer.",
+            "A file on the daemon's machine, below its share/workflows or a media root; or a URL, http(s) or of the object store (s3, minio), which is fetched before the answer.",
         ),
         Entry::Id => (
             "video id  1 to 122 of A-Z a-z 0-9 . _ -",

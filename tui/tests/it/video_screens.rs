@@ -284,8 +284,8 @@ fn the_form_that_registers_at_three_sizes() {
 ────────────────────────────────────────────────────────────
  path or URL
  A file on the daemon's machine, below its share/workflows
- or a media root; or an http(s) URL, which is fetched
- before the answer.
+ or a media root; or a URL, http(s) or of the object store
+ (s3, minio), which is fetched before the answer.
  ctrl-s submit  esc back  ↓ next  f1 help  ctrl-c quit
 "#);
     insta::assert_snapshot!(lines_after("va<tab><tab><tab>", (40, 12)), @r#"
