@@ -239,6 +239,33 @@ async fn req30_requests_have_ids() {
 }
 
 #[tokio::test]
+async fn req30_a_batch_may_hold_a_stage_and_what_needs_it() {
+    let daemon = Daemon::start().await;
+    let (video, words) = (daemon.data.join("share/a.mp4"), daemon.data.join("share/a.json"));
+    let chain = |task: String| {
+        [
+            json!({"task_id": task, "task_name": "ffmpeg.extract_audio", "input_data": {"video_path": video}}),
+            json!({"task_id": task, "task_name": "wservice.generate_subtitle_files", "input_data": {"segments_file": words}}),
+            json!({"task_id": task, "task_name": "ffmpeg.split_audio_segments", "input_data": {}}),
+        ]
+    };
+    let tasks: Vec<_> = (0..100).flat_map(|n| chain(format!("chain-{n}"))).collect();
+    let answer = daemon.post("/v1/tasks/batch", json!({"tasks": tasks})).await.json();
+    for (result, task) in answer["results"].as_array().unwrap().iter().zip(&tasks) {
+        assert_eq!(result["status"], 200, "{result} for {task}");
+        assert_eq!(result["response"]["task_id"], task["task_id"]);
+    }
+    // Turned round, nothing gives what the first one needs.
+    let mut tasks = chain("turned".into());
+    tasks.reverse();
+    let answer = daemon.post("/v1/tasks/batch", json!({"tasks": tasks})).await.json();
+    let statuses: Vec<_> = (0..3)
+        .map(|at| answer["results"][at]["status"].as_u64().unwrap())
+        .collect();
+    assert_eq!(statuses, [422, 200, 200]);
+}
+
+#[tokio::test]
 async fn req30_a_batch_has_a_result_per_item() {
     let daemon = Daemon::start().await;
     daemon.done("done", ECHO, json!({})).await;

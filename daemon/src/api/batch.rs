@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use futures_util::{StreamExt, stream};
+use indexmap::IndexMap;
 use onceover_common::{
     Problem,
     wire::{BatchRequest, BatchResponse, BatchResult, SubmitResponse},
@@ -51,16 +52,30 @@ async fn batch(State(state): State<AppState>, Body(request): Body<Tasks>) -> Res
     if state.engine.draining.is_cancelled() {
         return Err(EngineError::Draining.into());
     }
-    let results = stream::iter(request.tasks)
-        .map(|task| async {
-            match one(&state, task).await {
-                Ok(response) => BatchResult::accepted(response),
-                Err(ApiError(problem)) => BatchResult::refused(problem),
+    // Tasks side by side, the submits of one in their order: a stage may need what one before it gives.
+    let mut by_task = IndexMap::<Result<String, usize>, Vec<(usize, Value)>>::new();
+    for (at, task) in request.tasks.into_iter().enumerate() {
+        let id = task.get("task_id").and_then(Value::as_str).map(str::to_owned);
+        by_task.entry(id.ok_or(at)).or_default().push((at, task));
+    }
+    let decided: Vec<_> = stream::iter(by_task.into_values())
+        .map(|tasks| async {
+            let mut results = Vec::with_capacity(tasks.len());
+            for (at, task) in tasks {
+                let result = match one(&state, task).await {
+                    Ok(response) => BatchResult::accepted(response),
+                    Err(ApiError(problem)) => BatchResult::refused(problem),
+                };
+                results.push((at, result));
             }
+            results
         })
-        .buffered(AT_A_TIME)
+        .buffer_unordered(AT_A_TIME)
         .collect()
         .await;
+    let mut results: Vec<_> = decided.into_iter().flatten().collect();
+    results.sort_unstable_by_key(|(at, _)| *at);
+    let results = results.into_iter().map(|(_, result)| result).collect();
     Ok(Json(BatchResponse { results }))
 }
 
