@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use onceover_common::{NodeName, TaskId};
+use onceover_common::{NodeName, StageState, TaskId};
 
 use super::{ForeignJson, SHORT_ERROR, Store, StoreError, json_string, limited, record, scripts, short_json};
 
@@ -31,7 +31,49 @@ pub struct LostStage<'a> {
     pub error: &'a str,
 }
 
+/// A finished result of an existing Python worker, taken over.
+pub struct Adoption<'a> {
+    pub task: &'a TaskId,
+    pub node: &'a NodeName,
+    pub foreign: &'a ForeignJson,
+    pub queue: &'a str,
+    pub state: StageState,
+    pub input: &'a str,
+    pub input_public: &'a str,
+    pub output: &'a str,
+    pub reusable: bool,
+    pub error: Option<&'a str>,
+    pub duration_ms: i64,
+    pub ended_ms: i64,
+    pub path: &'a str,
+}
+
 impl Store {
+    /// Takes over a finished foreign result. False: it has changed meanwhile, or a run of ours is in flight.
+    pub async fn adopt(&self, adoption: &Adoption<'_>) -> Result<bool, StoreError> {
+        let args = self
+            .args()
+            .with("task", adoption.task.as_str())
+            .with("name", adoption.node.as_str())
+            .with("key", adoption.foreign.key.as_str())
+            .with("sha", adoption.foreign.sha.as_str())
+            .with("queue", adoption.queue)
+            .with("state", adoption.state.as_str())
+            .with("input", adoption.input)
+            .with("input_pub", adoption.input_public)
+            .with("output", adoption.output)
+            .with("reusable", if adoption.reusable { "1" } else { "0" })
+            .with_some("error", adoption.error.map(json_string))
+            .with_some(
+                "error_short",
+                adoption.error.map(|error| short_json(error, SHORT_ERROR)),
+            )
+            .with("duration_ms", adoption.duration_ms.to_string())
+            .with("ended", adoption.ended_ms.to_string())
+            .with("path", json_string(adoption.path));
+        self.run(&scripts::ADOPT, args).await
+    }
+
     /// One step of a walk over every key that begins with `prefix`: the stages named
     /// there, and where to go on. The only call whose cost grows with the keyspace.
     pub async fn scan(&self, prefix: &str, from: u64) -> Result<(Vec<Found>, Option<u64>), StoreError> {

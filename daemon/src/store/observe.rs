@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use onceover_common::keys;
+use onceover_common::{
+    keys,
+    wire::{QueueInfo, QueuedRun, ReuseTotals, TaskCounts},
+};
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, limited, scripts};
+use super::{Store, StoreError, limited, record, scripts};
 
 /// What the server lets us know of itself.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +67,60 @@ pub struct Gauges {
     pub queues: Vec<QueueGauge>,
 }
 
+/// Counts for the header.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    pub seq: u64,
+    pub tasks: TaskCounts,
+    pub reuse: ReuseTotals,
+}
+
 impl Store {
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        type Answer = (u64, u64, u64, u64, u64, u64, [Option<u64>; 4]);
+        let (seq, pending, running, completed, failed, cancelled, stats): Answer =
+            self.run(&scripts::TOTALS, self.args()).await?;
+        let [hits, joins, misses, saved_ms] = stats.map(Option::unwrap_or_default);
+        Ok(Totals {
+            seq,
+            tasks: TaskCounts {
+                pending,
+                running,
+                completed,
+                failed,
+                cancelled,
+            },
+            reuse: ReuseTotals {
+                hits,
+                joins,
+                misses,
+                saved_seconds: saved_ms as f64 / 1000.0,
+            },
+        })
+    }
+
+    pub async fn queue(&self, name: &str, slots: u32) -> Result<QueueInfo, StoreError> {
+        let args = self.args().with("queue", name);
+        let (running, pending, next): (u64, u64, Vec<String>) = self.run(&scripts::QUEUE, args).await?;
+        let next = next
+            .iter()
+            .filter_map(|member| member.split_once('|'))
+            .map(|(task, node)| {
+                Ok(QueuedRun {
+                    task_id: record::parse(task)?,
+                    task_name: record::parse(node)?,
+                })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(QueueInfo {
+            name: name.to_owned(),
+            slots,
+            running,
+            pending,
+            next,
+        })
+    }
+
     /// Checks that the layout in Redis is one this program knows, with a write that changes nothing once it is set: a
     /// server that is full or a replica refuses it.
     pub async fn check_layout(&self) -> Result<(), StoreError> {

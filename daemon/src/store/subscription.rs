@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::{Client, ConnectionInfo};
+use onceover_common::keys;
+use redis::{AsyncCommands, Client, ConnectionInfo};
 use tokio::sync::mpsc;
 
-use super::StoreError;
+use super::{Store, StoreError, limited};
 
 /// What a subscription tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,5 +72,43 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Store {
+    /// Events after `seq`, oldest first, at most `limit`. None: some of them are gone.
+    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<String>>, StoreError> {
+        let mut redis = self.redis.clone();
+        let last: Option<u64> = limited(redis.get("onceover:seq")).await?;
+        let last = last.unwrap_or_default();
+        if seq > last {
+            return Ok(None);
+        }
+        let mut range = redis::cmd("XRANGE");
+        range
+            .arg("onceover:events")
+            .arg(format!("({seq}-0"))
+            .arg("+")
+            .arg("COUNT")
+            .arg(limit);
+        let entries: Vec<(String, Vec<String>)> = limited(range.query_async(&mut redis)).await?;
+        let first = entries
+            .first()
+            .and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());
+        match first {
+            Some(first) if first != seq + 1 => Ok(None),
+            None if last > seq => Ok(None),
+            _ => Ok(Some(
+                entries
+                    .into_iter()
+                    .filter_map(|(_, fields)| fields.into_iter().nth(1))
+                    .collect(),
+            )),
+        }
+    }
+
+    /// Listens to the events of every daemon on this database.
+    pub fn subscribe(&self) -> Result<Subscription, StoreError> {
+        Subscription::start(self.info.clone(), keys::events_channel(self.database()))
     }
 }
