@@ -84,6 +84,8 @@ pub struct ObjectStorage {
     clients: Mutex<HashMap<(bool, String), Arc<AmazonS3>>>,
     /// Buckets that are known to exist.
     known: Mutex<HashSet<String>>,
+    /// Whoever looks whether a bucket exists, and makes it: one at a time.
+    making: tokio::sync::Mutex<()>,
 }
 
 /// What is known of an object.
@@ -140,6 +142,7 @@ impl ObjectStorage {
             http,
             clients: Mutex::default(),
             known: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -255,14 +258,22 @@ impl ObjectStorage {
         if known(&|known| known.contains(bucket)) {
             return Ok(());
         }
+        let _one = self.making.lock().await;
+        if known(&|known| known.contains(bucket)) {
+            return Ok(());
+        }
         let client = self.client(false, bucket)?;
-        let there = match client.list(None).next().await {
-            None | Some(Ok(_)) => true,
-            Some(Err(error)) if is_missing(&error) => false,
-            Some(Err(error)) => return Err(self.error(error, &self.place(""))),
+        let there = async || match client.list(None).next().await {
+            None | Some(Ok(_)) => Ok(true),
+            Some(Err(error)) if is_missing(&error) => Ok(false),
+            Some(Err(error)) => Err(self.error(error, &self.place(""))),
         };
-        if !there {
-            self.make(&client, bucket).await?;
+        if !there().await?
+            && let Err(error) = self.make(&client, bucket).await
+            // Unless somebody else was making it at the same moment: stores answer that in many ways.
+            && !there().await?
+        {
+            return Err(error);
         }
         known(&|known| known.insert(bucket.to_owned()));
         Ok(())
