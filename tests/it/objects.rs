@@ -3,13 +3,19 @@
 
 use std::process::Command;
 
-use onceover_common::{StageState, wire::StageView};
+use onceover_common::{
+    StageState,
+    wire::{ReuseMode, StageView},
+};
 use onceover_tests::{
-    Daemon, DaemonBuilder, S3Server, eventually, media,
+    Daemon, DaemonBuilder, RedisServer, S3Server,
+    callbacks::Receiver,
+    eventually, media,
     s3::{BUCKET, Hold, SECRET_KEY},
     until_equal,
 };
 use redis::AsyncCommands;
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
@@ -267,6 +273,141 @@ async fn what_cannot_be_uploaded_in_time_says_so_and_the_stage_stays_a_success()
 }
 
 #[tokio::test]
+async fn many_at_once_make_the_bucket_they_need() {
+    let s3 = S3Server::start().await;
+    let daemons = [builder(&s3, "").start().await, builder(&s3, "").start().await];
+    for round in 0..5 {
+        let uploads = (0..16).map(|n| {
+            let url = format!(
+                "{}/v1/files/upload?bucket=made-{round}&file_path=t1/{n}",
+                daemons[n % 2].url()
+            );
+            let form = Form::new().part("file", Part::bytes(b"x".to_vec()).file_name("x"));
+            reqwest::Client::new().post(url).multipart(form).send()
+        });
+        for answer in futures_util::future::join_all(uploads).await {
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        }
+    }
+}
+
+/// May call this machine.
+const CALLS: &str = "[callbacks]\nallow = ['127.0.0.0/8']\n";
+
+async fn call(daemon: &Daemon, receiver: &Receiver, task: &str, reuse: ReuseMode) {
+    let url = receiver.url(&format!("/{task}"));
+    let answer = daemon.try_submit(task, FILES, json!({}), Some(url), reuse).await;
+    answer.expect("the submit is accepted");
+}
+
+#[tokio::test]
+async fn c1_a_callback_leaves_when_the_files_are_at_the_store_and_has_their_urls() {
+    let s3 = S3Server::start().await;
+    let receiver = Receiver::start().await;
+    let mut daemon = builder(&s3, CALLS).start().await;
+    s3.hold(Hold::After(1));
+    call(&daemon, &receiver, "t1", ReuseMode::Auto).await;
+    let stage = daemon.until("t1", FILES, StageState::Success).await;
+    // In the middle of that the daemon is killed.
+    until_equal("one object", 1, || async { s3.objects("t1").len() }).await;
+    assert_eq!(receiver.received().len(), 0);
+    daemon.kill();
+    s3.hold(Hold::Nothing);
+    daemon.launch().await;
+    let told = receiver.wait_for(1).await.remove(0).body;
+    let output = uploaded(&daemon, "t1", FILES).await;
+    assert_eq!(told["result"]["output"], output);
+    assert_eq!(told["result"]["stages"][FILES]["run_id"], run_of(&stage));
+    assert_eq!(told["minio_files"].as_array().map(Vec::len), Some(3));
+    assert_eq!(told["reuse_info"]["reuse_hit"], false);
+
+    // A failure has nothing to wait for, and what was given up says so.
+    daemon.stop().await;
+    let mut away = S3Server::start().await;
+    away.stop().await;
+    let daemon = builder(&away, &format!("retry_for = '100ms'\n{CALLS}")).start().await;
+    call(&daemon, &receiver, "t2", ReuseMode::Auto).await;
+    let told = receiver.wait_for(2).await.remove(1).body;
+    assert!(
+        told["result"]["output"]["audio_path_upload_error"].is_string(),
+        "{told:#}"
+    );
+}
+
+#[tokio::test]
+async fn c3_a_callback_leaves_without_urls_when_its_result_is_replaced_or_the_store_stays_away() {
+    let mut s3 = S3Server::start().await;
+    s3.stop().await;
+    let receiver = Receiver::start().await;
+    let daemon = builder(&s3, CALLS).start().await;
+    // Each run is told of, also one whose result is replaced before its files are up.
+    call(&daemon, &receiver, "t1", ReuseMode::Auto).await;
+    let first = run_of(&daemon.until("t1", FILES, StageState::Success).await);
+    call(&daemon, &receiver, "t1", ReuseMode::Never).await;
+    let told = receiver.wait_for(1).await.remove(0);
+    assert_eq!(told.body["reuse_info"]["run_id"], first);
+    assert_eq!(told.body["status"], "completed");
+    let second = eventually("the second result", || async {
+        let stage = daemon.stage("t1", FILES).await?;
+        (stage.status == StageState::Success && run_of(&stage) != first).then(|| run_of(&stage))
+    })
+    .await;
+    assert_eq!(receiver.received().len(), 1, "the second waits");
+
+    // The store was not there for a minute, as far as its upload knows.
+    let mut redis = daemon.redis().await;
+    let upload = format!("onceover:upload:t1|{FILES}|{second}|1");
+    let since = onceover_common::Timestamp::now().as_millis() - 61_000;
+    let () = redis.hset(&upload, "since", since).await.unwrap();
+    let told = receiver.wait_for(2).await.remove(1);
+    assert_eq!(told.body["reuse_info"]["run_id"], second);
+    assert!(told.body["minio_files"].is_null());
+
+    // Once at the store nothing is told twice.
+    s3.resume().await;
+    uploaded(&daemon, "t1", FILES).await;
+    call(&daemon, &receiver, "t2", ReuseMode::Auto).await;
+    assert_eq!(receiver.wait_for(3).await[2].path, "/t2");
+    assert_eq!(receiver.received().len(), 3);
+    assert_eq!(redis.exists::<_, i64>("onceover:awaited").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn c3_another_daemon_sends_a_callback_that_waits_for_the_upload_of_a_lost_one() {
+    let server = RedisServer::start(&[]).await;
+    let mut s3 = S3Server::start().await;
+    s3.stop().await;
+    let receiver = Receiver::start().await;
+    let mut lost = builder(&s3, CALLS).redis(&server.url(0)).start().await;
+    call(&lost, &receiver, "t1", ReuseMode::Auto).await;
+    lost.until("t1", FILES, StageState::Success).await;
+    lost.kill();
+    let mut redis = lost.redis().await;
+    let waits: Option<f64> = redis.zscore("onceover:awaited", format!("t1|{FILES}")).await.unwrap();
+    // Not heard of for ten minutes.
+    assert!(waits.is_some());
+    let () = redis.zadd("onceover:awaited", format!("t1|{FILES}"), 1).await.unwrap();
+    let leases = "[runs]\nlease = '500ms'\nheartbeat = '100ms'\n";
+    let other = Daemon::builder()
+        .config(&format!("{leases}{CALLS}{NODE}"))
+        .redis(&server.url(0));
+    let other = other.start().await;
+    let told = receiver.wait_for(1).await.remove(0);
+    assert_eq!(
+        (&told.body["status"], &told.body["minio_files"]),
+        (&json!("completed"), &Value::Null)
+    );
+    // When the first one is back its files go up, and nothing is told twice.
+    s3.resume().await;
+    lost.launch().await;
+    uploaded(&lost, "t1", FILES).await;
+    other.idle().await;
+    assert_eq!(receiver.received().len(), 1);
+    assert_eq!(redis.exists::<_, i64>("onceover:awaited").await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn r7_an_upload_whose_task_is_deleted_or_whose_result_is_replaced_leaves_no_object() {
     let s3 = S3Server::start().await;
     let mut daemon = builder(&s3, "").start().await;
@@ -297,13 +438,7 @@ async fn r7_an_upload_whose_task_is_deleted_or_whose_result_is_replaced_leaves_n
     let first = daemon.done("t2", FILES, json!({})).await;
     until_equal("one object", 1, || async { s3.objects("t2").len() }).await;
     let again = daemon
-        .try_submit(
-            "t2",
-            FILES,
-            json!({"times": 2}),
-            None,
-            onceover_common::wire::ReuseMode::Never,
-        )
+        .try_submit("t2", FILES, json!({"times": 2}), None, ReuseMode::Never)
         .await
         .unwrap();
     let second = again.reuse_info.run_id.unwrap().to_string();

@@ -145,7 +145,10 @@ impl Executor {
                     inner.look_at_watched().await;
                     if repaired.is_none_or(|at| at.elapsed() >= repair) && inner.redis_settled() {
                         match inner.engine.store.repair().await {
-                            Ok(()) => repaired = Some(Instant::now()),
+                            Ok(()) => {
+                                repaired = Some(Instant::now());
+                                inner.engine.hub.outbox_grew();
+                            }
                             Err(error) => tracing::debug!(%error, "indexes not checked"),
                         }
                     }

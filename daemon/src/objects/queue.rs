@@ -231,9 +231,13 @@ async fn attempt(
     let wait = WAITS[(upload.tries as usize).min(WAITS.len() - 1)];
     let wait = Duration::from_secs(wait).mul_f64(0.9 + fastrand::f64() * 0.2);
     tracing::warn!(error, task = %id.task, node = %id.node, ?wait, "files are not at the store yet");
-    if let Err(error) = engine.store.upload_later(&options.directory, id, wait, &error).await {
-        tracing::debug!(%error, "an upload waits for Redis");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    match engine.store.upload_later(&options.directory, id, wait, &error).await {
+        Ok(true) => engine.hub.outbox_grew(),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::debug!(%error, "an upload waits for Redis");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }
 

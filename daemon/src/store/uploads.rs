@@ -109,14 +109,14 @@ impl Store {
         self.run(&scripts::UPLOAD_NOTE, args).await
     }
 
-    /// Tries an upload again after `wait`.
+    /// Tries an upload again after `wait`. True: callbacks that had waited for it leave now.
     pub async fn upload_later(
         &self,
         directory: &str,
         id: &UploadId,
         wait: Duration,
         error: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let args = self
             .args()
             .upload(id)

@@ -33,6 +33,7 @@ for _, n in ipairs(names) do
   end
   records = records + call('DEL', stage_key(t, n))
   forget_watched(t, n)
+  call('ZREM', AWAITED, queue_member(t, n))
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
 end
 for _, id in ipairs(call('ZRANGE', task_deliveries_key(t), 0, -1)) do

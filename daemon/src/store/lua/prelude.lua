@@ -26,6 +26,7 @@ local WATCHES = 'onceover:watches'
 local function delivery_key(id) return 'onceover:delivery:' .. id end
 local function projection_key(t, n) return t .. ':node:' .. n end
 local function older_key(t, n) return t .. ':' .. string.gsub(n, '%.', ':', 1) end
+local AWAITED = 'onceover:awaited'
 local OUTBOX = 'onceover:outbox'
 local OUTBOX_HOSTS = 'onceover:outbox:hosts'
 local OUTBOX_HELD = 'onceover:outbox:held'
@@ -386,6 +387,22 @@ local function deliver_run(t, n, r, state, output, error, duration_ms)
   if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
 end
 
+-- Callbacks about a result whose files go to the object store leave once they are there, so that the receiver gets their
+-- URLs; until then they stay in the record. The stages they wait for are in AWAITED, by the time after which
+-- they wait no longer for an upload that is not heard of. Here they leave, with what there is.
+local UPLOAD_SILENT_MS = 600000
+
+local function await_upload(t, n)
+  call('ZADD', AWAITED, int(NOW + UPLOAD_SILENT_MS), queue_member(t, n))
+end
+
+local function deliver_uploaded(t, n, r)
+  if r.awaits_upload ~= '1' then return end
+  call('ZREM', AWAITED, queue_member(t, n))
+  deliver_run(t, n, r, 'SUCCESS', r.res_output, nil, r.res_duration_ms)
+  change(t, n, r, { awaits_upload = false })
+end
+
 -- Callbacks that wait for a stage which somebody else runs are kept by URL in `watch_key`, for they have no run of ours.
 local function forget_watched(t, n)
   call('ZREM', WATCHES, queue_member(t, n))
@@ -442,8 +459,14 @@ local function end_run(t, n, r, outcome, given)
     fields.error_short = given.error_short or false
   end
   local stands = r.restore == '1' and outcome ~= 'SUCCESS'
+  if fields.upload and r.run_callback_status then
+    fields.awaits_upload = '1'
+    await_upload(t, n)
+  end
   change(t, n, r, fields)
-  deliver_run(t, n, r, outcome, outcome == 'SUCCESS' and r.res_output or '{}', r.error, duration)
+  if r.awaits_upload ~= '1' then
+    deliver_run(t, n, r, outcome, outcome == 'SUCCESS' and r.res_output or '{}', r.error, duration)
+  end
   if stands then
     change(t, n, r, { state = 'SUCCESS', run = r.res_run or false, attempt = r.res_attempt or '1',
       started = r.res_started or false, ended = r.res_ended or false, duration_ms = r.res_duration_ms or '0',

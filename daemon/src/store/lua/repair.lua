@@ -1,4 +1,5 @@
--- Rebuilds queue entries and slots from the records of the tasks in flight, and forgets tasks that have expired.
+-- Rebuilds queue entries and slots from the records of the tasks in flight, and forgets tasks that have expired, and
+-- sends off callbacks that wait for an upload which is not heard of.
 -- Arguments: status (pending or running), from, count. Answers the next `from`, or -1 at the end.
 
 local from, count = tonumber(A.from), tonumber(A.count)
@@ -22,6 +23,12 @@ for _, t in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', int(NOW - 1000), 'LIMIT
     forget_task(t)
     emit(t, nil, nil, 'deleted')
   end
+end
+for _, member in ipairs(call('ZRANGEBYSCORE', AWAITED, '-inf', int(NOW), 'LIMIT', 0, count)) do
+  local t, n = string.match(member, '^([^|]+)|(.+)$')
+  local r = load(t, n)
+  call('ZREM', AWAITED, member)
+  if r then deliver_uploaded(t, n, r) end
 end
 if #tasks < count then return -1 end
 return from + count

@@ -78,6 +78,8 @@ if not reason then
   return { 'hit', seq, changed, read_view(t) }
 end
 
+-- The result that is told of here is about to be replaced.
+if r then deliver_uploaded(t, n, r) end
 local before = r and r.state
 r = r or { rev = '0', created = int(NOW) }
 local order = call('INCR', 'onceover:order')

@@ -16,6 +16,7 @@ if A.fields ~= '' then
 end
 if A.files ~= '' then fields.res_files = A.files end
 change(t, n, r, fields)
+deliver_uploaded(t, n, r)
 project_again(t, n, r)
 emit(t, n, r, 'uploaded')
 return 1

@@ -1,4 +1,7 @@
--- Tries an upload again later. Arguments: directory, task, name, run, attempt, wait_ms, error. Answers 1.
+-- Tries an upload again later. Arguments: directory, task, name, run, attempt, wait_ms, error. Answers 1 when callbacks left
+-- that had waited for it, because the store has not taken it for a minute; else 0.
+
+local PATIENCE_MS = 60000
 
 local member = upload_member(A.task, A.name, A.run, A.attempt)
 call('ZADD', uploads_key(A.directory), 'XX', int(NOW + tonumber(A.wait_ms)), member)
@@ -7,4 +10,10 @@ call('HSETNX', key, 'since', int(NOW))
 call('HINCRBY', key, 'tries', 1)
 call('HSET', key, 'error', A.error)
 call('EXPIRE', key, int(2 * tonumber(A.ttl)))
-return 1
+local r = load(A.task, A.name)
+if r and r.awaits_upload == '1' and result_stands(r, A.run, A.attempt)
+  and NOW - tonumber(call('HGET', key, 'since')) >= PATIENCE_MS then
+  deliver_uploaded(A.task, A.name, r)
+  return 1
+end
+return 0
