@@ -322,7 +322,7 @@ async fn c1_a_callback_leaves_when_the_files_are_at_the_store_and_has_their_urls
     assert_eq!(told["minio_files"].as_array().map(Vec::len), Some(3));
     assert_eq!(told["reuse_info"]["reuse_hit"], false);
 
-    // A failure has nothing to wait for, and what was given up says so.
+    // What was given up says so.
     daemon.stop().await;
     let mut away = S3Server::start().await;
     away.stop().await;

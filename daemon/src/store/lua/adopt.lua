@@ -8,7 +8,7 @@ if not json or redis.sha1hex(json) ~= A.sha then return 0 end
 local r = load(t, n)
 if r and in_flight(r.state) then return 0 end
 -- The result that is told of here is about to be replaced.
-if r then deliver_uploaded(t, n, r) end
+deliver_uploaded(t, n, r)
 r = r or { rev = '0', created = A.ended }
 local fields = { created = r.created, state = A.state, run = false, attempt = '1', queue = A.queue, runner = 'foreign',
   reason = false, restore = false, queued = false, started = false, ended = A.ended, duration_ms = A.duration_ms,

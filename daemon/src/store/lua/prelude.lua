@@ -389,18 +389,20 @@ end
 
 -- Callbacks about a result whose files go to the object store leave once they are there, so that the receiver gets their
 -- URLs; until then they stay in the record. The stages they wait for are in AWAITED, by the time after which
--- they wait no longer for an upload that is not heard of. Here they leave, with what there is.
+-- they wait no longer for an upload that is not heard of.
 local UPLOAD_SILENT_MS = 600000
 
 local function await_upload(t, n)
   call('ZADD', AWAITED, int(NOW + UPLOAD_SILENT_MS), queue_member(t, n))
 end
 
+-- They leave, with what there is; `r` may be nil. Answers whether there were any.
 local function deliver_uploaded(t, n, r)
-  if r.awaits_upload ~= '1' then return end
+  if not r or r.awaits_upload ~= '1' then return false end
   call('ZREM', AWAITED, queue_member(t, n))
   deliver_run(t, n, r, 'SUCCESS', r.res_output, nil, r.res_duration_ms)
   change(t, n, r, { awaits_upload = false })
+  return true
 end
 
 -- Callbacks that wait for a stage which somebody else runs are kept by URL in `watch_key`, for they have no run of ours.

@@ -26,9 +26,8 @@ for _, t in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', int(NOW - 1000), 'LIMIT
 end
 for _, member in ipairs(call('ZRANGEBYSCORE', AWAITED, '-inf', int(NOW), 'LIMIT', 0, count)) do
   local t, n = string.match(member, '^([^|]+)|(.+)$')
-  local r = load(t, n)
   call('ZREM', AWAITED, member)
-  if r then deliver_uploaded(t, n, r) end
+  deliver_uploaded(t, n, load(t, n))
 end
 if #tasks < count then return -1 end
 return from + count

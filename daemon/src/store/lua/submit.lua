@@ -79,7 +79,7 @@ if not reason then
 end
 
 -- The result that is told of here is about to be replaced.
-if r then deliver_uploaded(t, n, r) end
+deliver_uploaded(t, n, r)
 local before = r and r.state
 r = r or { rev = '0', created = int(NOW) }
 local order = call('INCR', 'onceover:order')

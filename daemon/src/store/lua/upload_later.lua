@@ -11,9 +11,5 @@ call('HINCRBY', key, 'tries', 1)
 call('HSET', key, 'error', A.error)
 call('EXPIRE', key, int(2 * tonumber(A.ttl)))
 local r = load(A.task, A.name)
-if r and r.awaits_upload == '1' and result_stands(r, A.run, A.attempt)
-  and NOW - tonumber(call('HGET', key, 'since')) >= PATIENCE_MS then
-  deliver_uploaded(A.task, A.name, r)
-  return 1
-end
-return 0
+if not result_stands(r, A.run, A.attempt) or NOW - tonumber(call('HGET', key, 'since')) < PATIENCE_MS then return 0 end
+return deliver_uploaded(A.task, A.name, r) and 1 or 0
