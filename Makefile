@@ -1,9 +1,9 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes reference bench soak deps build install lint clean
+.PHONY: help demo test test-nodes contract contract-docs reference bench soak deps build install lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
 	cargo build --locked --workspace
@@ -21,6 +21,9 @@ test: deps ## Build everything, run all tests, hold the API against its descript
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace
 	@assets/test-nodes.sh
+
+contract-docs: ## Write the tables of docs/migrating.md from tests/contract/differences.toml
+	cargo run --quiet --locked -p onceover-tests --bin contract -- --write-docs
 
 reference: deps ## Record the examples of every node anew and write docs/technical/reference from them
 	cargo build --locked --workspace
