@@ -18,7 +18,7 @@ use super::{
 use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(batch))
+    OpenApiRouter::new().routes(routes!(submit_batch))
 }
 
 /// [`BatchRequest`] with its submits unread: one that cannot be read stops none of the others.
@@ -37,11 +37,12 @@ const AT_A_TIME: usize = 64;
 /// Each of up to 1000 submits is decided as if it came alone, and `results` has its answer or its problem, in order. One
 /// that is refused stops none of the others.
 #[utoipa::path(post, path = "/v1/tasks/batch", tag = "tasks", request_body = BatchRequest,
-    responses((status = 200, body = BatchResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn batch(State(state): State<AppState>, Body(request): Body<Tasks>) -> Result<Json<BatchResponse>, ApiError> {
+    responses((status = 200, description = "An answer or a problem for each submit, in their order", body = BatchResponse),
+        (status = 400), (status = 413), (status = 422), (status = 503)))]
+async fn submit_batch(
+    State(state): State<AppState>,
+    Body(request): Body<Tasks>,
+) -> Result<Json<BatchResponse>, ApiError> {
     if !(1..=MOST).contains(&request.tasks.len()) {
         let detail = format!(
             "it must hold from 1 to {MOST} submits; it holds {}",

@@ -18,9 +18,9 @@ use crate::store::DeliveryFilter;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(get))
-        .routes(routes!(redeliver))
+        .routes(routes!(list_callbacks))
+        .routes(routes!(get_callback))
+        .routes(routes!(redeliver_callback))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -44,9 +44,8 @@ struct ListParams {
 ///
 /// One that was given up (`state=failed`) is listed until its record expires.
 #[utoipa::path(get, path = "/v1/callbacks", tag = "callbacks", params(ListParams),
-    responses((status = 200, body = CallbackPage), (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn list(
+    responses((status = 200, description = "One page", body = CallbackPage), (status = 422), (status = 503)))]
+async fn list_callbacks(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<CallbackPage>, ApiError> {
@@ -67,10 +66,9 @@ async fn list(
 
 /// One callback
 #[utoipa::path(get, path = "/v1/callbacks/{id}", tag = "callbacks", params(("id" = String, Path)),
-    responses((status = 200, body = CallbackDelivery), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn get(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
+    responses((status = 200, description = "The callback", body = CallbackDelivery), (status = 404), (status = 422),
+        (status = 503)))]
+async fn get_callback(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
     Ok(Json(state.engine.callback(&id).await?))
 }
 
@@ -78,9 +76,11 @@ async fn get(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<C
 ///
 /// Whether it was sent, given up or is still pending: the same `webhook-id` and body, its schedule from the beginning.
 #[utoipa::path(post, path = "/v1/callbacks/{id}/redeliver", tag = "callbacks", params(("id" = String, Path)),
-    responses((status = 200, body = CallbackDelivery), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn redeliver(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
+    responses((status = 200, description = "The callback, pending again", body = CallbackDelivery), (status = 404),
+        (status = 422), (status = 503)))]
+async fn redeliver_callback(
+    State(state): State<AppState>,
+    IdPath(id): IdPath,
+) -> Result<Json<CallbackDelivery>, ApiError> {
     Ok(Json(state.engine.redeliver(&id).await?))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::{
     OpenApi,
     openapi::{
-        ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+        ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Response,
         example::ExampleBuilder,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -16,6 +16,8 @@ use utoipa::{
 use super::doors::{OPEN, scope_of};
 
 const SCHEME: &str = "bearer";
+/// Media type of every refusal.
+const PROBLEM: &str = "application/problem+json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,7 +44,7 @@ pub fn head() -> Document {
     Head::openapi()
 }
 
-/// Puts on what every route has: the token and scope it needs, and how it is refused; and the examples that nodes have.
+/// Adds what every route has: the token and scope it needs, and how it is refused; and the examples that nodes have.
 pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
     name_rests(&mut document);
     add_examples(&mut document, catalog);
@@ -68,6 +70,7 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 guard(operation, &method, open);
+                describe_refusals(operation, path, open);
             }
         }
     }
@@ -104,40 +107,155 @@ fn add_examples(document: &mut Document, catalog: &Catalog) {
     }
 }
 
-fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {
-    let mut refusals = vec![(
-        "403",
-        "The `Host` or `Origin` is none of this daemon's, or the token lacks the scope",
-    )];
-    if open {
-        operation.security = Some(Vec::new());
-    } else {
-        let method = match method {
-            HttpMethod::Get => axum::http::Method::GET,
-            _ => axum::http::Method::POST,
-        };
-        let scope = scope_of(&method).as_str();
-        operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope])]);
-        refusals.push(("401", "No token, or none of this daemon's"));
-        refusals.push((
-            "503",
-            "Redis is away, the daemon is stopping, or too much is asked at a time",
-        ));
+/// Adds the refusals that every operation has, and completes those that its annotation names by their status alone.
+fn describe_refusals(operation: &mut Operation, path: &str, open: bool) {
+    let mut common = vec!["403"];
+    if !open {
+        common.extend(["401", "503"]);
     }
-    for (status, description) in refusals {
-        let responses = &mut operation.responses.responses;
+    let responses = &mut operation.responses.responses;
+    for status in common {
         responses
             .entry(status.into())
-            .or_insert_with(|| RefOr::T(problem(description)));
+            .or_insert_with(|| RefOr::T(Response::default()));
+    }
+    for (status, response) in responses {
+        let (RefOr::T(response), Some(description)) = (response, refusal(status, path)) else {
+            continue;
+        };
+        if response.description.is_empty() {
+            response.description = description.to_owned();
+        }
+        if response.content.is_empty() {
+            let problem = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("Problem")))
+                .build();
+            response.content.insert(PROBLEM.into(), RefOr::T(problem));
+        }
     }
 }
 
-fn problem(description: &str) -> Response {
-    let content = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Problem")))
-        .build();
-    ResponseBuilder::new()
-        .description(description)
-        .content("application/problem+json", content)
-        .build()
+/// What a refusal means on this path, unless its annotation says so itself. None where the status is no refusal.
+fn refusal(status: &str, path: &str) -> Option<&'static str> {
+    Some(match status {
+        "400" => "The body cannot be read: it is not what `Content-Type` says, or breaks off",
+        "401" => "No token, or none of this daemon's",
+        "403" => "The `Host` or `Origin` is none of this daemon's, or the token lacks the scope",
+        "404" => unknown(path),
+        "409" => "It contradicts what is stored or under way; `detail` tells what",
+        "413" => "The body is larger than is taken",
+        "415" => "A body of this type is not taken",
+        "416" => "The range lies outside of what there is; `detail` tells its length",
+        "422" => "A parameter or field cannot be accepted; `errors` names each with the reason",
+        "503" => "Redis is not available, the daemon is stopping, or too many requests are under way; ask again later",
+        "507" => "There is no room for the file; nothing of it is kept",
+        _ => return None,
+    })
+}
+
+/// What is unknown where a path answers 404.
+fn unknown(path: &str) -> &'static str {
+    const KINDS: [(&str, &str); 6] = [
+        ("/v1/nodes/", "The catalog has no such node"),
+        ("/v1/files/", "There is no such file"),
+        ("/v1/callbacks/", "There is no such callback, or its record has expired"),
+        ("/api/v1/videos/", "There is no such video"),
+        ("/{task_name}/", "There is no such task, or it has no such stage"),
+        ("/v1/tasks/", "There is no such task"),
+    ];
+    let kind = KINDS.iter().find(|(part, _)| path.contains(part));
+    kind.map_or("There is nothing here", |(_, description)| description)
+}
+
+fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {
+    if open {
+        operation.security = Some(Vec::new());
+        return;
+    }
+    let method = match method {
+        HttpMethod::Get => axum::http::Method::GET,
+        _ => axum::http::Method::POST,
+    };
+    let scope = scope_of(&method).as_str();
+    operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope])]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn described() -> Value {
+        let (_, document) = crate::api::routes().split_for_parts();
+        serde_json::to_value(complete(document, &Catalog::default())).unwrap()
+    }
+
+    /// Every operation with its path and method.
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let of_path = paths.iter().flat_map(|(path, item)| {
+            let operations = item.as_object().unwrap().iter();
+            operations.map(move |(method, operation)| (format!("{method} {path}"), operation))
+        });
+        of_path.collect()
+    }
+
+    #[test]
+    fn every_response_of_every_operation_is_described() {
+        let document = described();
+        let operations = operations(&document);
+        assert!(operations.len() >= 40, "{}", operations.len());
+        for (place, operation) in operations {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{place}: {status} has no description");
+                let problem = &response["content"][PROBLEM]["schema"]["$ref"];
+                let is_refusal = status.as_str() >= "400" && response["content"]["application/json"].is_null();
+                assert_eq!(is_refusal, !problem.is_null(), "{place}: {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_a_verb_and_a_noun_and_each_is_used_once() {
+        let document = described();
+        let mut by_id = BTreeMap::<String, Vec<String>>::new();
+        for (place, operation) in operations(&document) {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            assert!(
+                id.split('_').filter(|word| !word.is_empty()).count() >= 2,
+                "{place}: '{id}'"
+            );
+            by_id.entry(id.to_owned()).or_default().push(place);
+        }
+        by_id.retain(|_, places| places.len() > 1);
+        assert!(by_id.is_empty(), "{by_id:?}");
+    }
+
+    #[test]
+    fn every_path_parameter_is_declared_and_every_reference_leads_somewhere() {
+        let document = described();
+        for (place, operation) in operations(&document) {
+            let declared: Vec<_> = operation["parameters"].as_array().into_iter().flatten().collect();
+            for name in place.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                let is_it = |parameter: &&&Value| parameter["name"] == name && parameter["in"] == "path";
+                let found = declared
+                    .iter()
+                    .find(is_it)
+                    .unwrap_or_else(|| panic!("{place}: {name} is not declared"));
+                assert_eq!(found["required"], true, "{place}: {name}");
+            }
+        }
+        let text = document.to_string();
+        for reference in text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use super::{ApiError, AppState, extract::Params};
 use crate::{hub::Change, store::Store};
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(events))
+    OpenApiRouter::new().routes(routes!(follow_events))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -36,7 +36,7 @@ struct EventParams {
 /// One message of the stream.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the stream in the API document")]
-struct Message {
+struct EventMessage {
     /// Sequence number.
     id: String,
     /// `change`, or `reset`: changes after the asked-for one are gone, read everything again.
@@ -54,9 +54,10 @@ const CATCH_UP: usize = 500;
 /// begins with what happens next.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(EventParams, ("Last-Event-ID" = Option<u64>, Header, description = "Sequence number of the last event seen")),
-    responses((status = 200, body = Message, content_type = "text/event-stream"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn events(
+    responses((status = 200, description = "The stream; it ends when the client leaves or the daemon stops",
+        body = EventMessage, content_type = "text/event-stream"),
+        (status = 422)))]
+async fn follow_events(
     State(state): State<AppState>,
     Params(params): Params<EventParams>,
     headers: HeaderMap,

@@ -17,11 +17,11 @@ use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(cancel))
-        .routes(routes!(delete))
-        .routes(routes!(retry))
-        .routes(routes!(resubmit))
-        .routes(routes!(explain))
+        .routes(routes!(cancel_task))
+        .routes(routes!(delete_task))
+        .routes(routes!(retry_task))
+        .routes(routes!(resubmit_stage))
+        .routes(routes!(explain_reuse))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -36,11 +36,10 @@ struct CancelParams {
 ///
 /// Runs that wait are taken from their queue, running ones are ended with all their processes.
 #[utoipa::path(delete, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = TaskId, Path), CancelParams),
-    responses((status = 200, body = CancelResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn cancel(
+    responses((status = 200, description = "What was cancelled", body = CancelResponse),
+        (status = 400, description = "Nothing that was asked for is in flight"),
+        (status = 404), (status = 422), (status = 503)))]
+async fn cancel_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
     Params(params): Params<CancelParams>,
@@ -65,11 +64,10 @@ async fn cancel(
 /// Refused with 400 while stages are in flight, unless `force`; then their runs are ended first.
 #[utoipa::path(post, path = "/v1/tasks/{task_id}/delete", tag = "tasks", params(("task_id" = TaskId, Path)),
     request_body(content = Option<DeleteRequest>),
-    responses((status = 200, body = DeleteReport), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn delete(
+    responses((status = 200, description = "What became of each resource of the task", body = DeleteReport),
+        (status = 400, description = "Stages are in flight and `force` is not set, or the body is not JSON"), (status = 404),
+        (status = 422), (status = 503)))]
+async fn delete_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
     OptionalBody(request): OptionalBody<DeleteRequest>,
@@ -88,11 +86,9 @@ async fn delete(
 /// Resubmit the newest stage of a task, under the same task id
 #[utoipa::path(post, path = "/v1/tasks/{task_id}/retry", tag = "tasks", params(("task_id" = TaskId, Path)),
     request_body(content = Option<ResubmitRequest>),
-    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn retry(
+    responses((status = 200, description = "The decision, as for a submit", body = SubmitResponse), (status = 400),
+        (status = 404), (status = 422), (status = 503)))]
+async fn retry_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
     OptionalBody(request): OptionalBody<ResubmitRequest>,
@@ -105,11 +101,9 @@ async fn retry(
 /// With `"reuse": "never"` it runs whatever is stored; the former result stays until the new run succeeds (R8).
 #[utoipa::path(post, path = "/v1/tasks/{task_id}/stages/{task_name}/resubmit", tag = "tasks",
     params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path)), request_body(content = Option<ResubmitRequest>),
-    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn resubmit(
+    responses((status = 200, description = "The decision, as for a submit", body = SubmitResponse), (status = 400),
+        (status = 404), (status = 422), (status = 503)))]
+async fn resubmit_stage(
     State(state): State<AppState>,
     StagePath(task, node): StagePath,
     OptionalBody(request): OptionalBody<ResubmitRequest>,
@@ -130,10 +124,9 @@ struct ExplainParams {
 /// Changes nothing, and agrees with what the submit then does (R8).
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/reuse", tag = "tasks",
     params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path), ExplainParams),
-    responses((status = 200, body = ReuseExplanation), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn explain(
+    responses((status = 200, description = "What a submit would do now, and why", body = ReuseExplanation),
+        (status = 404), (status = 422), (status = 503)))]
+async fn explain_reuse(
     State(state): State<AppState>,
     StagePath(task, node): StagePath,
     Params(params): Params<ExplainParams>,

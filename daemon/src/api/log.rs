@@ -28,7 +28,7 @@ use super::{
 use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(log))
+    OpenApiRouter::new().routes(routes!(get_stage_log))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,10 +51,11 @@ const CHUNK: usize = 64 * 1024;
 /// when the run does.
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/log", tag = "tasks",
     params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path), LogParams),
-    responses((status = 200, body = String, content_type = "text/plain"), (status = 206, body = String, content_type = "text/plain"),
-        (status = 404, body = Problem, content_type = "application/problem+json"), (status = 416, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn log(
+    responses((status = 200, description = "The log, or with `follow` what is written until the run ends",
+        body = String, content_type = "text/plain"),
+        (status = 206, description = "The range of the log", body = String, content_type = "text/plain"),
+        (status = 404), (status = 416), (status = 422), (status = 503)))]
+async fn get_stage_log(
     State(state): State<AppState>,
     StagePath(task, node): StagePath,
     Params(params): Params<LogParams>,

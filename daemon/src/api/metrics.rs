@@ -14,15 +14,16 @@ use crate::{
 };
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(metrics))
+    OpenApiRouter::new().routes(routes!(get_metrics))
 }
 
 /// Measurements for Prometheus
 ///
 /// Counters are of this daemon since its start; queues, tasks and waiting callbacks are of the whole Redis database.
 #[utoipa::path(get, path = "/metrics", tag = "system",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-async fn metrics(State(state): State<AppState>) -> Response {
+    responses((status = 200, description = "Measurements in the OpenMetrics format",
+        body = String, content_type = "application/openmetrics-text")))]
+async fn get_metrics(State(state): State<AppState>) -> Response {
     let reading = match read(&state).await {
         Ok(reading) => Some(reading),
         Err(error) => {

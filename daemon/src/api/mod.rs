@@ -79,9 +79,9 @@ pub struct Shared {
 /// Largest request body.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// The whole API with its description and its browser page.
-pub fn router(state: AppState, doors: Doors) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(document::head())
+/// Every route that the description has.
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(document::head())
         .merge(tasks::routes())
         .merge(batch::routes())
         .merge(nodes::routes())
@@ -93,7 +93,11 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .merge(videos::routes())
         .merge(system::routes())
         .merge(metrics::routes())
-        .split_for_parts();
+}
+
+/// The whole API with its description and its browser page.
+pub fn router(state: AppState, doors: Doors) -> Router {
+    let (router, document) = routes().split_for_parts();
     let description = document::complete(document, &state.engine.catalog);
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))

@@ -11,12 +11,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{ApiError, AppState, extract::NodePath};
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(list_nodes))
+        .routes(routes!(get_node))
 }
 
 /// Every node: what it takes and gives, when its results are reused, whether it can run here
-#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = NodeList)))]
-async fn list(State(state): State<AppState>) -> Json<NodeList> {
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
+    responses((status = 200, description = "Every node of the catalog", body = NodeList)))]
+async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
     let engine = &state.engine;
     let nodes: Vec<_> = engine
         .catalog
@@ -31,9 +34,8 @@ async fn list(State(state): State<AppState>) -> Json<NodeList> {
 
 /// One node
 #[utoipa::path(get, path = "/v1/nodes/{task_name}", tag = "nodes", params(("task_name" = NodeName, Path)),
-    responses((status = 200, body = NodeInfo), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn get(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
+    responses((status = 200, description = "The node", body = NodeInfo), (status = 404), (status = 422)))]
+async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
     let Some(node) = state.engine.catalog.get(name.as_str()) else {
         let detail = format!("there is no node '{name}'; GET /v1/nodes lists them");
         return Err(Problem::new(404, "unknown-node", "Unknown node", detail).into());

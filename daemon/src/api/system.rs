@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use onceover_common::{
-    Problem, keys,
+    keys,
     wire::{Health, Queues, RedisInfo, SystemInfo},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -16,17 +16,17 @@ use super::{ApiError, AppState};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(queues))
-        .routes(routes!(system))
-        .routes(routes!(livez))
-        .routes(routes!(readyz))
-        .routes(routes!(health))
+        .routes(routes!(list_queues))
+        .routes(routes!(get_system))
+        .routes(routes!(check_liveness))
+        .routes(routes!(check_readiness))
+        .routes(routes!(check_health))
 }
 
 /// What runs and what waits, by resource class
 #[utoipa::path(get, path = "/v1/queues", tag = "system",
-    responses((status = 200, body = Queues), (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn queues(State(state): State<AppState>) -> Result<Json<Queues>, ApiError> {
+    responses((status = 200, description = "Every queue", body = Queues), (status = 503)))]
+async fn list_queues(State(state): State<AppState>) -> Result<Json<Queues>, ApiError> {
     let mut queues = Vec::new();
     for (name, slots) in state.executor.slots() {
         queues.push(state.engine.store.queue(name, *slots).await?);
@@ -35,8 +35,9 @@ async fn queues(State(state): State<AppState>) -> Result<Json<Queues>, ApiError>
 }
 
 /// The daemon and its Redis, counts, what reuse saved
-#[utoipa::path(get, path = "/v1/system", tag = "system", responses((status = 200, body = SystemInfo)))]
-async fn system(State(state): State<AppState>) -> Json<SystemInfo> {
+#[utoipa::path(get, path = "/v1/system", tag = "system",
+    responses((status = 200, description = "The daemon as it is now", body = SystemInfo)))]
+async fn get_system(State(state): State<AppState>) -> Json<SystemInfo> {
     let store = &state.engine.store;
     let ping = store.ping().await;
     let server = match &ping {
@@ -97,15 +98,17 @@ fn answer(causes: Vec<String>) -> Response {
 }
 
 /// The process is alive
-#[utoipa::path(get, path = "/livez", tag = "system", responses((status = 200, body = Health)))]
-async fn livez() -> Response {
+#[utoipa::path(get, path = "/livez", tag = "system",
+    responses((status = 200, description = "The process answers", body = Health)))]
+async fn check_liveness() -> Response {
     answer(Vec::new())
 }
 
 /// Submits can be decided now
 #[utoipa::path(get, path = "/readyz", tag = "system",
-    responses((status = 200, body = Health), (status = 503, body = Health)))]
-async fn readyz(State(state): State<AppState>) -> Response {
+    responses((status = 200, description = "Submits can be decided", body = Health),
+        (status = 503, description = "Submits cannot be decided; `causes` tells why", body = Health)))]
+async fn check_readiness(State(state): State<AppState>) -> Response {
     let mut causes = Vec::new();
     if state.engine.draining.is_cancelled() {
         causes.push("draining: the daemon is stopping and takes no new work".to_owned());
@@ -120,7 +123,8 @@ async fn readyz(State(state): State<AppState>) -> Response {
 
 /// The same as `/readyz`, where the older gateway had it
 #[utoipa::path(get, path = "/v1/tasks/health", tag = "system",
-    responses((status = 200, body = Health), (status = 503, body = Health)))]
-async fn health(state: State<AppState>) -> Response {
-    readyz(state).await
+    responses((status = 200, description = "Submits can be decided", body = Health),
+        (status = 503, description = "Submits cannot be decided; `causes` tells why", body = Health)))]
+async fn check_health(state: State<AppState>) -> Response {
+    check_readiness(state).await
 }

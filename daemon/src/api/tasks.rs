@@ -26,11 +26,11 @@ use crate::{
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(submit, list))
-        .routes(routes!(supported))
-        .routes(routes!(status))
-        .routes(routes!(result))
-        .routes(routes!(get))
+        .routes(routes!(submit_task, list_tasks))
+        .routes(routes!(list_supported_tasks))
+        .routes(routes!(get_task_status))
+        .routes(routes!(get_task_result))
+        .routes(routes!(get_task))
 }
 
 /// Ask for a node to be run under a task
@@ -38,12 +38,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Answers at once: `completed` with the result when the stage has already succeeded (R2), `pending` when it is
 /// under way (R3) or was queued now (R4). Whatever is asked at the same moment, one run starts (R5).
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = SubmitRequest,
-    responses((status = 200, body = SubmitResponse), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn submit(
+    responses((status = 200, description = "The decision: a hit with the result, or the run that was joined or queued", body = SubmitResponse),
+        (status = 400),
+        (status = 409, description = "The stored result is of other input, and the node refuses that; or this machine lacks what a run needs, see `missing`"),
+        (status = 413), (status = 422), (status = 503)))]
+async fn submit_task(
     State(state): State<AppState>,
     Body(request): Body<SubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
@@ -73,9 +72,8 @@ struct ListParams {
 
 /// List tasks, newest first
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListParams),
-    responses((status = 200, body = TaskPage), (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn list(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Response, ApiError> {
+    responses((status = 200, description = "One page", body = TaskPage), (status = 422), (status = 503)))]
+async fn list_tasks(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Response, ApiError> {
     fn wrong<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Problem {
         move |error| Problem::invalid_field(field, error.to_string())
     }
@@ -126,10 +124,9 @@ impl ViewParams {
 
 /// Read a task with all its stages
 #[utoipa::path(get, path = "/v1/tasks/{task_id}", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
-    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn get(
+    responses((status = 200, description = "The task with every stage", body = TaskView), (status = 404),
+        (status = 422), (status = 503)))]
+async fn get_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
     Params(params): Params<ViewParams>,
@@ -139,36 +136,33 @@ async fn get(
 
 /// Read a task, with the addressed node's result under `result`
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/status", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
-    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn status(
+    responses((status = 200, description = "The task, with the result of the addressed node under `result`", body = TaskView),
+        (status = 404), (status = 422), (status = 503)))]
+async fn get_task_status(
     state: State<AppState>,
     task: TaskPath,
     params: Params<ViewParams>,
 ) -> Result<Json<TaskView>, ApiError> {
-    let Json(mut view) = get(state, task, params).await?;
+    let Json(mut view) = get_task(state, task, params).await?;
     view.result = node_result(&view);
     Ok(Json(view))
 }
 
 /// The same as `status`
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/result", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
-    responses((status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
-async fn result(
+    responses((status = 200, description = "The task, with the result of the addressed node under `result`", body = TaskView), (status = 404), (status = 422), (status = 503)))]
+async fn get_task_result(
     state: State<AppState>,
     task: TaskPath,
     params: Params<ViewParams>,
 ) -> Result<Json<TaskView>, ApiError> {
-    status(state, task, params).await
+    get_task_status(state, task, params).await
 }
 
 /// The nodes of the catalog, by service
 #[utoipa::path(get, path = "/v1/tasks/supported-tasks", tag = "tasks",
-    responses((status = 200, body = SupportedTasks)))]
-async fn supported(State(state): State<AppState>) -> Json<SupportedTasks> {
+    responses((status = 200, description = "Node names by service", body = SupportedTasks)))]
+async fn list_supported_tasks(State(state): State<AppState>) -> Json<SupportedTasks> {
     let mut supported_tasks = indexmap::IndexMap::<String, Vec<String>>::new();
     for node in state.engine.catalog.iter() {
         supported_tasks

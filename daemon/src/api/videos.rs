@@ -35,18 +35,18 @@ use crate::{
 
 pub fn routes() -> OpenApiRouter<AppState> {
     let register = OpenApiRouter::new()
-        .routes(routes!(register))
+        .routes(routes!(register_video))
         // Its own limit is inputs.max_bytes; JSON is limited where it is read.
         .layer(DefaultBodyLimit::disable());
     OpenApiRouter::new()
-        .routes(routes!(list))
+        .routes(routes!(list_videos))
         .merge(register)
-        .routes(routes!(get, delete))
-        .routes(routes!(run_sync))
-        .routes(routes!(reprocessing, reprocess))
-        .routes(routes!(status))
-        .routes(routes!(events))
-        .routes(routes!(pipelines))
+        .routes(routes!(get_video, delete_video))
+        .routes(routes!(run_video))
+        .routes(routes!(get_reprocess_status, reprocess_video))
+        .routes(routes!(get_video_status))
+        .routes(routes!(follow_video))
+        .routes(routes!(list_pipelines))
 }
 
 /// Bytes of a registration as JSON.
@@ -71,14 +71,10 @@ struct VideoUpload {
 /// after the other fields. What ffprobe does not take for a video is refused with 422, and nothing is kept.
 #[utoipa::path(post, path = "/api/v1/videos", tag = "videos",
     request_body(content((VideoRequest = "application/json"), (VideoUpload = "multipart/form-data"))),
-    responses((status = 201, body = Video), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json")))]
-async fn register(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
+    responses((status = 201, description = "The video as it is registered", body = Video), (status = 400),
+        (status = 409, description = "The id is taken by another video"), (status = 413), (status = 415), (status = 422),
+        (status = 503), (status = 507)))]
+async fn register_video(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let kind = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -148,8 +144,11 @@ struct ListParams {
 
 /// List videos, newest first
 #[utoipa::path(get, path = "/api/v1/videos", tag = "videos", params(ListParams),
-    responses((status = 200, body = VideoPage), (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn list(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Json<VideoPage>, ApiError> {
+    responses((status = 200, description = "One page", body = VideoPage), (status = 422)))]
+async fn list_videos(
+    State(state): State<AppState>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<VideoPage>, ApiError> {
     let limit = page::limit(params.limit)?;
     let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
     let found = state.engine.store.list_videos(limit, after.as_ref()).await?;
@@ -161,9 +160,8 @@ async fn list(State(state): State<AppState>, Params(params): Params<ListParams>)
 
 /// Read a video, with its newest processing
 #[utoipa::path(get, path = "/api/v1/videos/{video_id}", tag = "videos", params(("video_id" = VideoId, Path)),
-    responses((status = 200, body = Video), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn get(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Json<Video>, ApiError> {
+    responses((status = 200, description = "The video", body = Video), (status = 404), (status = 422)))]
+async fn get_video(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Json<Video>, ApiError> {
     Ok(Json(state.videos.get(&video).await?.video))
 }
 
@@ -184,11 +182,9 @@ struct DeleteParams {
 ///
 /// A file that was uploaded or fetched goes with it; one that was registered by its path stays.
 #[utoipa::path(delete, path = "/api/v1/videos/{video_id}", tag = "videos", params(("video_id" = VideoId, Path), DeleteParams),
-    responses((status = 200, body = VideoDeletion), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn delete(
+    responses((status = 200, description = "What was removed", body = VideoDeletion), (status = 400), (status = 404),
+        (status = 409, description = "The video is being processed already, under the task in `task_id`"), (status = 422)))]
+async fn delete_video(
     State(state): State<AppState>,
     VideoPath(video): VideoPath,
     Params(params): Params<DeleteParams>,
@@ -215,10 +211,9 @@ struct RunParams {
 /// video is being processed already, unless `force` is asked.
 #[utoipa::path(post, path = "/api/v1/videos/{video_id}/run_sync", tag = "videos",
     params(("video_id" = VideoId, Path), RunParams),
-    responses((status = 202, body = VideoStarted), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn run_sync(
+    responses((status = 202, description = "The processing has begun", body = VideoStarted), (status = 404),
+        (status = 409, description = "The video is being processed already, under the task in `task_id`"), (status = 422)))]
+async fn run_video(
     State(state): State<AppState>,
     VideoPath(video): VideoPath,
     Params(params): Params<RunParams>,
@@ -235,12 +230,10 @@ async fn run_sync(
 /// What is before them is kept. Without `steps`: all of them.
 #[utoipa::path(post, path = "/api/v1/videos/{video_id}/reprocess", tag = "videos", params(("video_id" = VideoId, Path)),
     request_body(content = Option<ReprocessRequest>),
-    responses((status = 202, body = VideoStarted), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn reprocess(
+    responses((status = 202, description = "The processing has begun", body = VideoStarted), (status = 400),
+        (status = 404), (status = 409, description = "The video is being processed already, under the task in `task_id`"),
+        (status = 413), (status = 422)))]
+async fn reprocess_video(
     State(state): State<AppState>,
     VideoPath(video): VideoPath,
     OptionalBody(request): OptionalBody<ReprocessRequest>,
@@ -251,30 +244,36 @@ async fn reprocess(
 
 /// Ask how far the newest processing is
 #[utoipa::path(get, path = "/api/v1/videos/{video_id}/status", tag = "videos", params(("video_id" = VideoId, Path)),
-    responses((status = 200, body = Processing), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn status(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Json<Processing>, ApiError> {
+    responses((status = 200, description = "The newest processing", body = Processing),
+        (status = 404, description = "There is no such video, or it was never processed"),
+        (status = 422)))]
+async fn get_video_status(
+    State(state): State<AppState>,
+    VideoPath(video): VideoPath,
+) -> Result<Json<Processing>, ApiError> {
     Ok(Json(state.videos.processing(&video).await?))
 }
 
 /// The same as `status`
 #[utoipa::path(get, path = "/api/v1/videos/{video_id}/reprocess", tag = "videos", params(("video_id" = VideoId, Path)),
-    responses((status = 200, body = Processing), (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn reprocessing(state: State<AppState>, video: VideoPath) -> Result<Json<Processing>, ApiError> {
-    status(state, video).await
+    responses((status = 200, description = "The newest processing", body = Processing),
+        (status = 404, description = "There is no such video, or it was never processed"),
+        (status = 422)))]
+async fn get_reprocess_status(state: State<AppState>, video: VideoPath) -> Result<Json<Processing>, ApiError> {
+    get_video_status(state, video).await
 }
 
 /// List pipelines, and what their steps lack on this machine
-#[utoipa::path(get, path = "/api/v1/pipelines", tag = "videos", responses((status = 200, body = PipelineList)))]
-async fn pipelines(State(state): State<AppState>) -> Json<PipelineList> {
+#[utoipa::path(get, path = "/api/v1/pipelines", tag = "videos",
+    responses((status = 200, description = "Every pipeline of the daemon", body = PipelineList)))]
+async fn list_pipelines(State(state): State<AppState>) -> Json<PipelineList> {
     Json(state.videos.list_pipelines())
 }
 
 /// One message of the stream.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the stream in the API document")]
-struct Message {
+struct VideoMessage {
     /// `<run_id>:<revision>`.
     id: String,
     /// `progress`.
@@ -287,10 +286,10 @@ struct Message {
 ///
 /// Begins with how far it is now and goes on with each change, also those of later processings, until the client leaves.
 #[utoipa::path(get, path = "/api/v1/videos/{video_id}/events", tag = "videos", params(("video_id" = VideoId, Path)),
-    responses((status = 200, body = Message, content_type = "text/event-stream"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn events(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Response, ApiError> {
+    responses((status = 200, description = "The stream; it ends when the client leaves or the daemon stops",
+        body = VideoMessage, content_type = "text/event-stream"),
+        (status = 404), (status = 422)))]
+async fn follow_video(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Response, ApiError> {
     // Listen first, then read what is: nothing falls between.
     let changes = state.engine.hub.changes();
     state.videos.get(&video).await?;

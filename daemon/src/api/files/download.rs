@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(download))
+    OpenApiRouter::new().routes(routes!(download_file))
 }
 
 /// Bytes read at a time.
@@ -39,12 +39,10 @@ enum Source {
 #[utoipa::path(get, path = "/v1/files/download/{*file_path}", tag = "files",
     params(("file_path" = String, Path), BucketParams),
     responses((status = 200, description = "The file; its type is guessed by its suffix", content_type = "*/*"),
-        (status = 206, description = "The range of it", content_type = "*/*"), (status = 304, description = "It is still what `If-None-Match` names"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 416, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn download(
+        (status = 206, description = "The range of it", content_type = "*/*"),
+        (status = 304, description = "It is still what `If-None-Match` names"), (status = 403), (status = 404),
+        (status = 416), (status = 422)))]
+async fn download_file(
     State(state): State<AppState>,
     method: Method,
     path: Result<Path<String>, PathRejection>,

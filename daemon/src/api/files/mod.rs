@@ -29,7 +29,7 @@ use crate::{
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list))
+        .routes(routes!(list_files))
         .routes(routes!(delete_folder))
         .routes(routes!(delete_file))
         .merge(upload::routes())
@@ -170,8 +170,8 @@ struct ListParams {
 ///
 /// Of the object store where one is configured, else of `share/workflows`. Links are not listed.
 #[utoipa::path(get, path = "/v1/files", tag = "files", params(ListParams),
-    responses((status = 200, body = FileList), (status = 422, body = Problem, content_type = "application/problem+json")))]
-async fn list(
+    responses((status = 200, description = "One page", body = FileList), (status = 422)))]
+async fn list_files(
     State(state): State<AppState>,
     Params(params): Params<ListParams>,
     headers: HeaderMap,
@@ -237,8 +237,8 @@ fn read_cursor(cursor: &str) -> Result<String, ApiError> {
 ///
 /// That there is none is a success, too. A stage whose file is deleted runs again at its next submit.
 #[utoipa::path(delete, path = "/v1/files/{*file_path}", tag = "files", params(("file_path" = String, Path), BucketParams),
-    responses((status = 200, body = FileDeleted), (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The file is not there", body = FileDeleted), (status = 403),
+        (status = 422)))]
 async fn delete_file(
     State(state): State<AppState>,
     path: Result<Path<String>, PathRejection>,
@@ -285,8 +285,8 @@ struct FolderParams {
 /// On the daemon's disk, strictly below the task's own folder; a whole task is deleted with
 /// `POST /v1/tasks/{task_id}/delete`. That there is none is a success, too.
 #[utoipa::path(delete, path = "/v1/files/directories", tag = "files", params(FolderParams),
-    responses((status = 200, body = FileDeleted), (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The folder is not there", body = FileDeleted), (status = 403),
+        (status = 422)))]
 async fn delete_folder(
     State(state): State<AppState>,
     Params(params): Params<FolderParams>,

@@ -23,7 +23,7 @@ use crate::{
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(upload))
+        .routes(routes!(upload_file))
         // There is a limit of its own, `files.max_bytes`.
         .layer(DefaultBodyLimit::disable())
 }
@@ -64,12 +64,9 @@ struct UploadForm {
 /// the place of what was there.
 #[utoipa::path(post, path = "/v1/files/upload", tag = "files", params(UploadParams),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 200, body = FileUploaded), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 507, body = Problem, content_type = "application/problem+json")))]
-async fn upload(
+    responses((status = 200, description = "The file is stored", body = FileUploaded), (status = 400),
+        (status = 403), (status = 413), (status = 422), (status = 507)))]
+async fn upload_file(
     State(state): State<AppState>,
     Params(params): Params<UploadParams>,
     headers: HeaderMap,
