@@ -15,6 +15,6 @@ pub mod wire;
 
 pub use event::{Event, EventKind};
 pub use ids::{NodeName, RunId, TaskId, VideoId};
-pub use problem::{FieldError, Missing, Problem};
+pub use problem::{FieldError, Missing, Problem, ProblemKind};
 pub use status::{CallbackStatus, StageState, TaskStatus};
 pub use time::Timestamp;

@@ -1,10 +1,14 @@
 //! Error answers: RFC 9457 problem documents, the same type in daemon, client and dashboard.
 
+mod kind;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::TaskId;
+
+pub use kind::{PROBLEMS, ProblemKind, ProblemPage, ProblemType};
 
 /// One field of a request that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,10 +46,10 @@ impl fmt::Display for Missing {
 /// An error answer (`application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
-    /// A URI reference that names the kind of problem, `/problems/invalid-request`.
-    #[serde(rename = "type", default = "about_blank")]
+    /// A URI reference that names the kind of problem, `/problems/invalid-request`; a page there explains it.
+    #[serde(rename = "type", default)]
     #[schema(value_type = String)]
-    pub kind: Box<str>,
+    pub kind: ProblemType,
     /// The kind of problem in a few words.
     #[schema(value_type = String)]
     pub title: Box<str>,
@@ -72,16 +76,14 @@ pub struct Problem {
     pub task_id: Option<Box<TaskId>>,
 }
 
-fn about_blank() -> Box<str> {
-    "about:blank".into()
-}
-
 impl Problem {
-    pub fn new(status: u16, slug: &str, title: &str, detail: impl Into<Box<str>>) -> Self {
+    /// A problem of this kind; `detail` says what went wrong this time and what to do.
+    pub fn new(kind: ProblemKind, detail: impl Into<Box<str>>) -> Self {
+        let page = kind.page();
         Self {
-            kind: format!("/problems/{slug}").into(),
-            title: title.into(),
-            status,
+            kind: kind.into(),
+            title: page.title.into(),
+            status: page.status,
             detail: Some(detail.into()),
             instance: None,
             errors: Vec::new(),
@@ -98,12 +100,7 @@ impl Problem {
             .collect();
         Self {
             errors,
-            ..Self::new(
-                422,
-                "invalid-request",
-                "The request cannot be accepted",
-                names.join("; ").as_str(),
-            )
+            ..Self::new(ProblemKind::InvalidRequest, names.join("; ").as_str())
         }
     }
 

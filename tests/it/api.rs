@@ -246,7 +246,6 @@ async fn o4_bad_paths_and_queries_are_refused_with_the_field() {
         ("POST", "/livez", 405),
         ("GET", "/v1/tasks/t1/nothing", 404),
         ("GET", "/nothing", 404),
-        ("GET", "/", 404),
     ] {
         let answer = daemon.call(method, path, None).await;
         assert_eq!((answer.status, answer.fields()), (status, vec![]), "{method} {path}");

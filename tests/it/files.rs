@@ -265,7 +265,7 @@ async fn bad_requests_are_named_and_leave_nothing(place: &Place) {
             "{path}"
         );
     }
-    for path in ["%2e%2e", "t1%2F..%2Fx", "%2Fetc%2Fpasswd", "t1%2F%2Fx", "a%00"] {
+    for path in ["%2e%2e%2fx", "t1%2F..%2Fx", "%2Fetc%2Fpasswd", "t1%2F%2Fx", "a%00"] {
         for (method, start) in [("GET", "/v1/files/download/"), ("DELETE", "/v1/files/")] {
             let answer = place.daemon.call(method, &format!("{start}{path}"), None).await;
             assert!(matches!(answer.status, 404 | 422), "{method} {path}: {answer:?}");

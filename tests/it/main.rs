@@ -30,6 +30,7 @@ mod reuse;
 mod runs;
 mod scenario;
 mod state;
+mod surface;
 mod transcripts;
 mod videos;
 mod webhook_addresses;

@@ -508,7 +508,7 @@ impl Answer {
         assert_eq!(self.content_type, "application/problem+json", "{self:?}");
         let problem: Problem = serde_json::from_str(&self.text).expect("a problem document");
         assert_eq!(problem.status, self.status);
-        problem.kind.trim_start_matches("/problems/").to_owned()
+        problem.kind.as_str().trim_start_matches("/problems/").to_owned()
     }
 
     /// Names of the fields that a problem document refuses.

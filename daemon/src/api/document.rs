@@ -6,14 +6,15 @@ use serde_json::json;
 use utoipa::{
     OpenApi,
     openapi::{
-        ContentBuilder, HttpMethod, OpenApi as Document, Ref, RefOr, Response,
+        ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response,
+        ResponseBuilder, Type,
         example::ExampleBuilder,
-        path::Operation,
+        path::{Operation, ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::doors::{OPEN, scope_of};
+use super::{doors::scope_of, pages::is_open};
 
 const SCHEME: &str = "bearer";
 /// Media type of every refusal.
@@ -59,7 +60,7 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
         .security_schemes
         .insert(SCHEME.into(), RefOr::T(SecurityScheme::Http(scheme)));
     for (path, item) in &mut document.paths.paths {
-        let open = OPEN.contains(&path.as_str());
+        let open = is_open(path);
         let operations = [
             (HttpMethod::Get, &mut item.get),
             (HttpMethod::Post, &mut item.post),
@@ -71,6 +72,9 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
             if let Some(operation) = operation {
                 guard(operation, &method, open);
                 describe_refusals(operation, path, open);
+                if matches!(method, HttpMethod::Get) {
+                    add_revalidation(operation);
+                }
             }
         }
     }
@@ -178,6 +182,35 @@ fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {
     };
     let scope = scope_of(&method).as_str();
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope])]);
+}
+
+/// What every whole JSON answer to a read has: a tag, by which the client can ask whether it is still the same.
+fn add_revalidation(operation: &mut Operation) {
+    let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else {
+        return;
+    };
+    if !answer.content.contains_key("application/json") {
+        return;
+    }
+    let text = || ObjectBuilder::new().schema_type(Type::String).build();
+    let tag = HeaderBuilder::new()
+        .schema(Some(text()))
+        .description(Some("Weak tag over the whole answer"))
+        .build();
+    answer.headers.insert("ETag".into(), RefOr::T(tag));
+    let known = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("`ETag` of an earlier answer: 304 if it would be the same"))
+        .schema(Some(text()))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(known));
+    let same = ResponseBuilder::new()
+        .description("The answer is the one whose `ETag` the request has named in `If-None-Match`")
+        .build();
+    let responses = &mut operation.responses.responses;
+    responses.entry("304".into()).or_insert_with(|| RefOr::T(same));
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use onceover_common::Problem;
+use onceover_common::{Problem, ProblemKind};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use super::{ApiError, problem::body_of};
+use super::{ApiError, pages::is_open, problem::body_of};
 use crate::{
     access::{Hosts, Scope, Tokens},
     metrics::Metrics,
@@ -24,8 +24,8 @@ use crate::{
 const REQUEST_ID: &str = "x-request-id";
 /// Longest id that is taken from a caller.
 const LONGEST_ID: usize = 64;
-/// Routes for probes: they need no token and are answered however busy the daemon is.
-pub const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Routes for probes: they are answered however busy the daemon is.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// Who may call, and how many at a time. Cheap to clone.
 #[derive(Clone)]
@@ -82,15 +82,13 @@ fn acceptable(id: &str) -> bool {
 
 /// Holds a place while the handler works. The body of an event stream or a followed log needs none.
 pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    if OPEN.contains(&request.uri().path()) {
+    if PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     match doors.places.try_acquire() {
         Ok(_place) => next.run(request).await,
         Err(_) => ApiError(Problem::new(
-            503,
-            "busy",
-            "Too many requests at a time",
+            ProblemKind::Busy,
             "as many requests as access.max_requests allows are under way; send it again in a moment",
         ))
         .into_response(),
@@ -106,15 +104,14 @@ pub async fn authorize(State(doors): State<Doors>, request: Request, next: Next)
 }
 
 fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
-    let refuse = |slug, detail: String| Problem::new(403, slug, "Not allowed", detail);
     let headers = request.headers();
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| text(headers, header::HOST.as_str()));
     // A request without any comes from no browser.
     if let Some(host) = host.filter(|host| !doors.hosts.answers_to(host)) {
         let host: String = host.chars().take(100).collect();
-        return Err(refuse(
-            "host",
+        return Err(Problem::new(
+            ProblemKind::Host,
             format!(
                 "this daemon does not answer to the host '{host}'; use localhost, or add the name to access.hosts in \
                  its configuration"
@@ -127,17 +124,17 @@ fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
         && !doors.hosts.trusts(origin, host)
     {
         let origin: String = origin.chars().take(100).collect();
-        return Err(refuse(
-            "origin",
+        return Err(Problem::new(
+            ProblemKind::Origin,
             format!(
                 "a page of '{origin}' may not change anything here; add its host to access.hosts in the configuration"
             ),
         ));
     }
-    if doors.tokens.is_empty() || OPEN.contains(&request.uri().path()) {
+    if doors.tokens.is_empty() || is_open(request.uri().path()) {
         return Ok(());
     }
-    let unauthorized = |detail: &str| Problem::new(401, "unauthorized", "A token is needed", detail);
+    let unauthorized = |detail: &str| Problem::new(ProblemKind::Unauthorized, detail);
     let Some(given) = text(headers, header::AUTHORIZATION.as_str()) else {
         return Err(unauthorized(
             "send a token of this daemon as 'Authorization: Bearer <token>'",
@@ -149,8 +146,8 @@ fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
     };
     match doors.tokens.scope(token) {
         Some(scope) if scope >= needed => Ok(()),
-        Some(scope) => Err(refuse(
-            "scope",
+        Some(scope) => Err(Problem::new(
+            ProblemKind::Scope,
             format!("this needs a token of scope {needed}; the one sent has scope {scope}"),
         )),
         None => Err(unauthorized("this token is not one of this daemon's")),

@@ -2,9 +2,9 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
-use onceover_common::{NodeName, Problem, TaskId, VideoId};
+use onceover_common::{NodeName, Problem, ProblemKind, TaskId, VideoId};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -19,7 +19,7 @@ fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value: serde_json::Value = serde::Deserialize::deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Problem::new(400, "not-json", "Not JSON", format!("the body is not JSON: {error}")))?;
+        .map_err(|error| Problem::new(ProblemKind::NotJson, format!("the body is not JSON: {error}")))?;
     parse_value(value).map_err(Into::into)
 }
 
@@ -44,13 +44,11 @@ pub fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, P
 
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<bytes::Bytes, ApiError> {
     bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
-        let status = rejection.status().as_u16();
-        let (slug, title) = if status == 413 {
-            ("too-large", "Body too large")
-        } else {
-            ("bad-body", "Body unreadable")
+        let kind = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
+            _ => ProblemKind::BadBody,
         };
-        ApiError(Problem::new(status, slug, title, rejection.body_text()))
+        ApiError(Problem::new(kind, rejection.body_text()))
     })
 }
 

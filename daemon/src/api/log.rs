@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use onceover_common::{NodeName, Problem, TaskId};
+use onceover_common::{NodeName, Problem, ProblemKind, TaskId};
 use serde::Deserialize;
 use tokio::{
     fs::File,
@@ -71,9 +71,7 @@ async fn get_stage_log(
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Problem::new(
-                404,
-                "no-log",
-                "No log",
+                ProblemKind::NoLog,
                 format!("{node} of '{task}' has no log yet, or none any more"),
             )
             .into());
@@ -91,13 +89,7 @@ async fn get_stage_log(
     }
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let Some((first, last)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {
-        return Err(Problem::new(
-            416,
-            "range",
-            "Range not satisfiable",
-            format!("the log has {length} bytes"),
-        )
-        .into());
+        return Err(Problem::new(ProblemKind::Range, format!("the log has {length} bytes")).into());
     };
     file.seek(SeekFrom::Start(first))
         .await
@@ -119,13 +111,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 fn unreadable(path: &std::path::Path, error: &std::io::Error) -> ApiError {
     tracing::error!(%error, path = %path.display(), "a log cannot be read");
-    Problem::new(
-        500,
-        "internal",
-        "Internal error",
-        format!("the log cannot be read: {error}"),
-    )
-    .into()
+    Problem::new(ProblemKind::Internal, format!("the log cannot be read: {error}")).into()
 }
 
 async fn log_path(state: &AppState, task: &TaskId, node: &NodeName) -> Result<PathBuf, ApiError> {

@@ -13,8 +13,10 @@ mod metrics;
 mod nodes;
 mod paced;
 mod page;
+mod pages;
 mod problem;
 mod range;
+mod representation;
 mod system;
 mod tasks;
 mod videos;
@@ -24,16 +26,18 @@ use std::{ops::Deref, sync::Arc};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{Method, StatusCode, Uri},
-    middleware::from_fn_with_state,
+    http::{Method, Uri},
+    middleware::{from_fn, from_fn_with_state, map_request},
     response::{IntoResponse, Response},
 };
-use onceover_common::Problem;
+use onceover_common::{Problem, ProblemKind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{self as swagger, SwaggerUi};
+
+use pages::{DESCRIPTION, DOCS, KnownPaths};
 
 pub use doors::Doors;
 pub use problem::ApiError;
@@ -93,46 +97,41 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(videos::routes())
         .merge(system::routes())
         .merge(metrics::routes())
+        .merge(pages::routes())
 }
 
 /// The whole API with its description and its browser page.
 pub fn router(state: AppState, doors: Doors) -> Router {
     let (router, document) = routes().split_for_parts();
+    let known = KnownPaths::of_document(&document);
     let description = document::complete(document, &state.engine.catalog);
+    // The token that "Authorize" was given is kept by the browser, for the next time the page is opened.
+    let swagger = swagger::Config::default().persist_authorization(true);
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
-        .fallback(not_found)
+        .merge(pages::unlisted())
+        .merge(SwaggerUi::new(DOCS).url(DESCRIPTION, description).config(swagger))
+        .fallback(async move |uri: Uri| known.fall_back(&uri))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(representation::revalidate))
         .layer(from_fn_with_state(doors.clone(), doors::authorize))
         .layer(from_fn_with_state(doors.clone(), doors::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(doors, doors::identify))
+        .layer(representation::compression())
+        .layer(map_request(representation::only_gzip))
         .with_state(state)
-}
-
-async fn not_found(uri: Uri) -> Response {
-    ApiError(Problem::new(
-        404,
-        "not-found",
-        "Not found",
-        format!("there is nothing at {}; /docs shows what there is", uri.path()),
-    ))
-    .into_response()
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let detail = format!("{method} is not for {}; /docs shows what is", uri.path());
-    ApiError(Problem::new(405, "method-not-allowed", "Method not allowed", detail)).into_response()
+    ApiError(Problem::new(ProblemKind::MethodNotAllowed, detail)).into_response()
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("a handler panicked");
-    let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     ApiError(Problem::new(
-        status,
-        "internal",
-        "Internal error",
+        ProblemKind::Internal,
         "a defect of onceoverd; its log tells more",
     ))
     .into_response()

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use onceover_common::{
-    NodeName, Problem,
+    NodeName, Problem, ProblemKind,
     wire::{NodeInfo, NodeList},
 };
 use serde_json::Map;
@@ -38,7 +38,7 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
 async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
     let Some(node) = state.engine.catalog.get(name.as_str()) else {
         let detail = format!("there is no node '{name}'; GET /v1/nodes lists them");
-        return Err(Problem::new(404, "unknown-node", "Unknown node", detail).into());
+        return Err(Problem::new(ProblemKind::UnknownNode, detail).into());
     };
     let missing = state.engine.readiness.missing(node, &Map::new());
     Ok(Json(NodeInfo::new(node, missing)))

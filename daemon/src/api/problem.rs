@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use onceover_common::Problem;
+use onceover_common::{Problem, ProblemKind};
 
 use crate::{engine::EngineError, pipeline::VideoError, store::StoreError};
 
@@ -23,14 +23,12 @@ impl From<StoreError> for ApiError {
         Self(match error {
             // Never fail open: no decision is better than a wrong one, and every call can be repeated.
             StoreError::Unavailable(_) => Problem::new(
-                503,
-                "redis-unavailable",
-                "Redis is not available",
+                ProblemKind::RedisUnavailable,
                 format!("{error}; nothing was decided, the request can be repeated as it is"),
             ),
             StoreError::Unexpected(_) | StoreError::Url(_) => {
                 tracing::error!(%error, "store");
-                Problem::new(500, "internal", "Internal error", error.to_string())
+                Problem::new(ProblemKind::Internal, error.to_string())
             }
         })
     }
@@ -40,20 +38,18 @@ impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let detail = error.to_string();
         match error {
-            EngineError::UnknownTask(_) => Self(Problem::new(404, "unknown-task", "Unknown task", detail)),
-            EngineError::UnknownStage { .. } => Self(Problem::new(404, "unknown-stage", "Unknown stage", detail)),
-            EngineError::UnknownCallback(_) => Self(Problem::new(404, "unknown-callback", "Unknown callback", detail)),
-            EngineError::OtherInput { .. } => Self(Problem::new(409, "input-changed", "Result of other input", detail)),
+            EngineError::UnknownTask(_) => Self(Problem::new(ProblemKind::UnknownTask, detail)),
+            EngineError::UnknownStage { .. } => Self(Problem::new(ProblemKind::UnknownStage, detail)),
+            EngineError::UnknownCallback(_) => Self(Problem::new(ProblemKind::UnknownCallback, detail)),
+            EngineError::OtherInput { .. } => Self(Problem::new(ProblemKind::InputChanged, detail)),
             EngineError::NotReady { missing, .. } => Self(Problem {
                 missing: missing.into(),
-                ..Problem::new(409, "node-not-ready", "The node cannot run here", detail)
+                ..Problem::new(ProblemKind::NodeNotReady, detail)
             }),
-            EngineError::Refused(_) => Self(Problem::new(400, "refused", "Not possible now", detail)),
+            EngineError::Refused(_) => Self(Problem::new(ProblemKind::Refused, detail)),
             // Only a pipeline hears these.
-            EngineError::Superseded | EngineError::AlreadyAsked => {
-                Self(Problem::new(409, "superseded", "Not any more", detail))
-            }
-            EngineError::Draining => Self(Problem::new(503, "draining", "The daemon is stopping", detail)),
+            EngineError::Superseded | EngineError::AlreadyAsked => Self(Problem::new(ProblemKind::Superseded, detail)),
+            EngineError::Draining => Self(Problem::new(ProblemKind::Draining, detail)),
             EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
             EngineError::Store(error) => error.into(),
         }
@@ -64,14 +60,14 @@ impl From<VideoError> for ApiError {
     fn from(error: VideoError) -> Self {
         let detail = error.to_string();
         Self(match error {
-            VideoError::Unknown(_) => Problem::new(404, "unknown-video", "Unknown video", detail),
-            VideoError::NeverProcessed(_) => Problem::new(404, "never-processed", "Never processed", detail),
-            VideoError::Taken(_) => Problem::new(409, "video-exists", "The id is taken", detail),
+            VideoError::Unknown(_) => Problem::new(ProblemKind::UnknownVideo, detail),
+            VideoError::NeverProcessed(_) => Problem::new(ProblemKind::NeverProcessed, detail),
+            VideoError::Taken(_) => Problem::new(ProblemKind::VideoExists, detail),
             VideoError::Busy { video, .. } => Problem {
                 task_id: Some(Box::new(video.task())),
-                ..Problem::new(409, "already-processing", "Already being processed", detail)
+                ..Problem::new(ProblemKind::AlreadyProcessing, detail)
             },
-            VideoError::Storage(_) => Problem::new(507, "storage", "The file cannot be stored", detail),
+            VideoError::Storage(_) => Problem::new(ProblemKind::Storage, detail),
             VideoError::Engine(error) => return error.into(),
         })
     }

@@ -13,7 +13,7 @@ use axum::{
 };
 use futures_util::Stream;
 use onceover_common::{
-    Event, EventKind, Problem, VideoId,
+    Event, EventKind, Problem, ProblemKind, VideoId,
     wire::{PipelineList, Processing, ReprocessRequest, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted},
 };
 use serde::Deserialize;
@@ -90,23 +90,21 @@ async fn register_video(State(state): State<AppState>, request: Request) -> Resu
         let (parts, body) = request.into_parts();
         let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|_| {
             let detail = format!("a registration is at most {JSON_LIMIT} bytes of JSON");
-            Problem::new(413, "too-large", "Body too large", detail)
+            Problem::new(ProblemKind::TooLarge, detail)
         })?;
         let request = Request::from_parts(parts, bytes.into());
         let Body(request) = Body::<VideoRequest>::from_request(request, &()).await?;
         state.videos.register(&request).await?
     } else {
         let detail = "send application/json with path or url, or multipart/form-data with the file";
-        return Err(Problem::new(415, "media-type", "Not this kind of body", detail).into());
+        return Err(Problem::new(ProblemKind::MediaType, detail).into());
     };
     Ok((StatusCode::CREATED, Json(video)).into_response())
 }
 
 fn bad_form(why: impl std::fmt::Display) -> Problem {
     Problem::new(
-        400,
-        "bad-form",
-        "The form cannot be read",
+        ProblemKind::BadForm,
         format!("the body is no multipart/form-data: {why}"),
     )
 }

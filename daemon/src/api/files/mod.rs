@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
-    Problem, TaskId, Timestamp,
+    Problem, ProblemKind, TaskId, Timestamp,
     wire::{FileDeleted, FileItem, FileList},
 };
 use serde::Deserialize;
@@ -94,12 +94,12 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         let detail = error.to_string();
         Self(match error {
-            StorageError::Missing(_) => Problem::new(404, "no-file", "No such file", detail),
+            StorageError::Missing(_) => Problem::new(ProblemKind::NoFile, detail),
             StorageError::Unusable(_) => Problem::invalid_field("file_path", detail),
-            StorageError::Content(_) => Problem::new(400, "bad-body", "Body unreadable", detail),
+            StorageError::Content(_) => Problem::new(ProblemKind::BadBody, detail),
             StorageError::Unavailable { .. } => {
                 tracing::warn!(detail, "object store");
-                Problem::new(503, "storage-unavailable", "The object store is not available", detail)
+                Problem::new(ProblemKind::StorageUnavailable, detail)
             }
         })
     }
@@ -107,7 +107,7 @@ impl From<StorageError> for ApiError {
 
 fn no_file(key: &str) -> ApiError {
     let detail = format!("there is no file '{}'", key.chars().take(200).collect::<String>());
-    Problem::new(404, "no-file", "No such file", detail).into()
+    Problem::new(ProblemKind::NoFile, detail).into()
 }
 
 /// An error of the share's file system.
@@ -120,20 +120,16 @@ fn file_error(error: &std::io::Error, field: &str, key: &str) -> ApiError {
         | ErrorKind::InvalidFilename
         | ErrorKind::DirectoryNotEmpty => Problem::invalid_field(field, format!("'{shown}' cannot be used: {error}")),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Problem::new(
-            507,
-            "storage-full",
-            "No room",
+            ProblemKind::StorageFull,
             format!("there is no room for '{shown}' in the data folder: {error}; nothing of it was kept"),
         ),
         ErrorKind::PermissionDenied => Problem::new(
-            403,
-            "file-permission",
-            "Not allowed",
+            ProblemKind::FilePermission,
             format!("the daemon's user may not do that with '{shown}': {error}"),
         ),
         _ => {
             tracing::error!(%error, key, "a file of the share");
-            Problem::new(500, "internal", "Internal error", format!("'{shown}': {error}"))
+            Problem::new(ProblemKind::Internal, format!("'{shown}': {error}"))
         }
     })
 }

@@ -8,7 +8,7 @@ use axum::{
     },
     http::HeaderMap,
 };
-use onceover_common::{FieldError, Problem, Timestamp, wire::FileUploaded};
+use onceover_common::{FieldError, Problem, ProblemKind, Timestamp, wire::FileUploaded};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use utoipa::{IntoParams, ToSchema};
@@ -79,19 +79,13 @@ async fn upload_file(
                 "{}; send a multipart/form-data form with the file as 'file'",
                 rejection.body_text()
             );
-            ApiError(Problem::new(400, "bad-body", "Body unreadable", detail))
+            ApiError(Problem::new(ProblemKind::BadBody, detail))
         })?;
     // On a task of its own, so that what was begun at the store is ended there when the client goes away.
     let taken = tokio::spawn(take(state, params, headers, form)).await;
     taken.unwrap_or_else(|error| {
         tracing::error!(%error, "an upload broke down");
-        Err(Problem::new(
-            500,
-            "internal",
-            "Internal error",
-            "a defect of onceoverd; its log tells more",
-        )
-        .into())
+        Err(Problem::new(ProblemKind::Internal, "a defect of onceoverd; its log tells more").into())
     })
 }
 
@@ -247,7 +241,7 @@ impl Received {
             self.size += chunk.len() as u64;
             if self.size > limit {
                 let detail = format!("the file is larger than {limit} bytes (files.max_bytes)");
-                return Err(Problem::new(413, "too-large", "File too large", detail).into());
+                return Err(Problem::new(ProblemKind::TooLarge, detail).into());
             }
             match &mut self.incoming {
                 Incoming::Store(sink) => sink.put(&chunk).await?,
@@ -334,5 +328,5 @@ fn same(name: &str, known: &mut Option<String>, text: String) -> Result<(), ApiE
 
 fn unreadable(error: &MultipartError) -> ApiError {
     let detail = format!("the form cannot be read: {}", error.body_text());
-    Problem::new(400, "bad-body", "Body unreadable", detail).into()
+    Problem::new(ProblemKind::BadBody, detail).into()
 }
