@@ -45,7 +45,7 @@ finish() {
         {
             echo
             echo "The demo failed. The end of what its daemon said ($data):"
-            tail -n 30 "$output" "$data"/logs/onceoverd.log 2>/dev/null || true
+            tail -n 30 "$output" 2>/dev/null || true
         } >&2
     else
         rm -rf "$data"

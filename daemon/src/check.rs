@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use crate::{
     access::{self, Tokens},
     catalog::{command::not_ready, whole_catalog},
-    config::{Config, KeepFiles},
+    config::{Config, KeepFiles, LogFormat, LogToStderr},
+    logging::{Filter, LoggingError},
     objects::ObjectStorage,
     pipeline::Pipelines,
     readiness::find_program,
@@ -20,6 +21,7 @@ use crate::{
 
 /// Prints the effective configuration; an error when something that is needed is missing.
 pub async fn check(config: &Config) -> anyhow::Result<()> {
+    let log = log(config)?;
     let catalog = whole_catalog(config)?;
     guard(config)?;
     let objects = objects(config)?;
@@ -90,6 +92,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     );
     println!("storage      {}", storage(config, objects, &mut missing).await);
     println!("llm          {}", models.in_words());
+    println!("log          {log}");
     let not_ready = not_ready(config, &catalog)?;
     println!(
         "nodes        {}, of which {} are ready",
@@ -119,6 +122,26 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let missing: Vec<_> = missing.into_iter().collect();
     bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// Which events are logged, in which form and where.
+fn log(config: &Config) -> Result<String, LoggingError> {
+    let filter = Filter::read(&config.log)?;
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "JSON",
+    };
+    let files = config.data.join("logs");
+    let where_to = match config.log.stderr {
+        LogToStderr::Never => "",
+        LogToStderr::Auto | LogToStderr::Always => "stderr and ",
+    };
+    Ok(format!(
+        "{} (by {}), {format}, to {where_to}{}",
+        filter.value,
+        filter.name,
+        files.display()
+    ))
 }
 
 /// The object store, and whether its bucket can be seen.

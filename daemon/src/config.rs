@@ -2,6 +2,7 @@
 //! file, the line and what is allowed.
 
 mod llm;
+mod log;
 mod storage;
 
 use std::{
@@ -18,6 +19,7 @@ use toml::Spanned;
 use crate::python::Environments;
 
 pub use llm::{LlmConfig, ProviderConfig};
+pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
@@ -46,6 +48,7 @@ pub struct Config {
     pub storage: StorageConfig,
     pub core: CoreConfig,
     pub files: FilesConfig,
+    pub log: LogConfig,
     /// Folders of node files, `*.toml`.
     pub node_dirs: Vec<PathBuf>,
     /// More nodes, or other ones in the place of those of the same name.
@@ -220,6 +223,7 @@ impl Default for Config {
             storage: StorageConfig::default(),
             core: CoreConfig::default(),
             files: FilesConfig::default(),
+            log: LogConfig::default(),
             node_dirs: Vec::new(),
             nodes: Vec::new(),
             defaults: IndexMap::new(),

@@ -2,14 +2,19 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use onceover_daemon::{
     catalog::command,
     check,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, LogFormat, LogToStderr},
     executor::keeper,
-    gc, import, serve,
+    gc, import, logging, serve,
 };
+
+/// Variable that holds the form of the log.
+const LOG_FORMAT: &str = "ONCEOVER_LOG_FORMAT";
+/// The exit code of wrong arguments, as clap has it.
+const WRONG_USAGE: u8 = 2;
 
 /// Runs media work one stage at a time and never does the same stage twice.
 #[derive(Parser)]
@@ -45,6 +50,12 @@ struct Args {
     /// Folder of the environments of Python nodes, which daemons can share [default: nodes in the data folder]
     #[arg(long, env = "ONCEOVER_ENVIRONMENTS", value_name = "DIR", global = true)]
     environments: Option<PathBuf>,
+    /// Form of the daemon's log: text, or json for an object a line [default: text]
+    #[arg(long, env = LOG_FORMAT, value_name = "FORMAT", global = true, value_parser = set::<LogFormat>)]
+    log_format: Option<Set<LogFormat>>,
+    /// Whether the daemon logs to stderr beside its files: auto, always or never [default: auto]
+    #[arg(long, env = "ONCEOVER_LOG_STDERR", value_name = "WHEN", global = true, value_parser = set::<LogToStderr>)]
+    log_stderr: Option<Set<LogToStderr>>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -107,7 +118,29 @@ enum NodesCommand {
     },
 }
 
+/// A choice; none where the variable that may hold it is empty.
+#[derive(Debug, Clone, Copy)]
+struct Set<T>(Option<T>);
+
+fn set<T: ValueEnum>(text: &str) -> Result<Set<T>, String> {
+    if text.is_empty() {
+        return Ok(Set(None));
+    }
+    let choices = || T::value_variants().iter().filter_map(T::to_possible_value);
+    T::from_str(text, false).map(|value| Set(Some(value))).map_err(|_| {
+        let names: Vec<_> = choices().map(|choice| choice.get_name().to_owned()).collect();
+        format!("it must be one of {}", names.join(", "))
+    })
+}
+
 impl Args {
+    /// The form in which a failure to start is told: before the configuration has been read, as far as that is known.
+    fn log_format(&self) -> LogFormat {
+        let set = self.log_format.and_then(|format| format.0);
+        let of_file = || self.config.as_deref().map(LogFormat::asked_for_by);
+        set.or_else(of_file).unwrap_or_default()
+    }
+
     fn config(&self) -> Result<Config, ConfigError> {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(listen) = &self.listen {
@@ -122,6 +155,12 @@ impl Args {
         if let Some(redis) = &self.redis {
             config.redis.url = Some(redis.clone());
         }
+        if let Some(format) = self.log_format.and_then(|format| format.0) {
+            config.log.format = format;
+        }
+        if let Some(stderr) = self.log_stderr.and_then(|stderr| stderr.0) {
+            config.log.stderr = stderr;
+        }
         if !self.media_roots.is_empty() {
             config.media_roots.clone_from(&self.media_roots);
         }
@@ -135,34 +174,55 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == "keeper") {
         return keeper::main(arguments);
     }
-    let args = Args::parse();
-    let result = args.config().map_err(anyhow::Error::from).and_then(|config| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        match args.command {
-            None => runtime.block_on(serve::serve(config)),
-            Some(Command::Check) => runtime.block_on(check::check(&config)),
-            Some(Command::Nodes { node, command }) => match (command, node) {
-                (None, None) => command::list(&config),
-                (None, Some(node)) => command::show(&config, &node),
-                (
-                    Some(NodesCommand::Install {
-                        service,
-                        reinstall,
-                        python,
-                    }),
-                    _,
-                ) => command::install(&config, &service, &python, reinstall),
-                (Some(NodesCommand::Fetch { node, model }), _) => command::fetch(&config, &node, model.as_deref()),
-            },
-            Some(Command::Gc { dry_run, all }) => runtime.block_on(gc::command::gc(&config, dry_run, all)),
-            Some(Command::Import { prefix, dry_run }) => runtime.block_on(import::import(&config, &prefix, dry_run)),
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() && std::env::var(LOG_FORMAT).is_ok_and(|format| format == "json") => {
+            logging::report_failure(None, LogFormat::Json, error.to_string().trim_end());
+            return ExitCode::from(WRONG_USAGE);
         }
-    });
-    match result {
+        Err(error) => error.exit(),
+    };
+    let config = args.config();
+    let Some(command) = args.command else {
+        return match config {
+            Ok(config) => serve::main(config),
+            Err(error) => {
+                logging::report_failure(None, args.log_format(), &error.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    };
+    match config
+        .map_err(anyhow::Error::from)
+        .and_then(|config| run(command, &config))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("onceoverd: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs one of the commands beside the daemon.
+fn run(command: Command, config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Check => runtime.block_on(check::check(config)),
+        Command::Nodes { node, command } => match (command, node) {
+            (None, None) => command::list(config),
+            (None, Some(node)) => command::show(config, &node),
+            (
+                Some(NodesCommand::Install {
+                    service,
+                    reinstall,
+                    python,
+                }),
+                _,
+            ) => command::install(config, &service, &python, reinstall),
+            (Some(NodesCommand::Fetch { node, model }), _) => command::fetch(config, &node, model.as_deref()),
+        },
+        Command::Gc { dry_run, all } => runtime.block_on(gc::command::gc(config, dry_run, all)),
+        Command::Import { prefix, dry_run } => runtime.block_on(import::import(config, &prefix, dry_run)),
     }
 }

@@ -1,6 +1,6 @@
 //! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use onceover_common::{NodeName, Timestamp, catalog::Catalog};
@@ -30,7 +30,7 @@ use crate::{
     },
     gc::{Collector, follow},
     hub::Hub,
-    logging,
+    logging::{self, Logging},
     metrics::Metrics,
     nodes::llm::Providers,
     objects::{
@@ -101,8 +101,25 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
     }
 }
 
-/// Runs the daemon until SIGTERM or ctrl-C.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
+/// Runs the daemon until SIGTERM or ctrl-C. Reports on stderr why it ends, if that is an error, and answers whether it is.
+pub fn main(config: Config) -> ExitCode {
+    let format = config.log.format;
+    // Out here, so that it outlives everything that may log.
+    let mut logging = None;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime
+        .context("cannot start the threads that do the work")
+        .and_then(|runtime| runtime.block_on(serve(config, &mut logging)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::report_failure(logging.as_ref(), format, &format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<()> {
     config.check()?;
     let catalog = whole_catalog(&config)?;
     let pipelines = Pipelines::load(&config, &catalog)?;
@@ -116,7 +133,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
     let secrets = secrets(&config)?;
     let data = DataDir::open(&config.data)?;
-    let _logging = logging::start(&data.logs(), false)?;
+    let logging = logging.insert(logging::start(&data.logs(), &config.log)?);
     let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
     let roots = Roots::new(data.workflows(), media_roots.collect())?;
     // Files that were coming in when an earlier daemon ended.
@@ -131,7 +148,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     for warning in tokens.warnings() {
         tracing::warn!("{warning}");
-        eprintln!("onceoverd: {warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), instance = data.instance(), %address, "starting");
 
@@ -238,10 +254,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future(),
     );
-    eprintln!(
+    logging.announce(&format!(
         "onceoverd listens on http://{address}; its log is in {}",
         data.logs().display()
-    );
+    ));
 
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;

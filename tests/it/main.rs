@@ -5,6 +5,7 @@ mod api;
 mod callbacks;
 mod catalog;
 mod chains;
+mod daemon_log;
 mod dashboard;
 mod dashboard_videos;
 mod deploy;

@@ -105,6 +105,8 @@ impl DaemonBuilder {
     }
 }
 
+/// File of what a daemon writes to stdout and stderr.
+const OUTPUT: &str = "daemon.out";
 /// What a started daemon says about its address.
 const LISTENS: &str = "onceoverd listens on http://127.0.0.1:";
 
@@ -164,6 +166,8 @@ impl Daemon {
             .arg(self.dir.path())
             .stdin(Stdio::null())
             .env_remove("ONCEOVER_TOKENS")
+            .env_remove("ONCEOVER_LOG")
+            .env_remove("RUST_LOG")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .process_group(0);
         for root in &self.media {
@@ -178,7 +182,7 @@ impl Daemon {
     /// Starts it (again) and waits until it is ready.
     pub async fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let said = self.dir.path().join("daemon.out");
+        let said = self.dir.path().join(OUTPUT);
         let output = fs::File::create(&said).expect("a file for its output");
         let mut command = self.command();
         command
@@ -351,7 +355,12 @@ impl Daemon {
         self.call("POST", path, Some(&body)).await
     }
 
-    /// What the daemon has logged.
+    /// What the daemon has written to stdout and stderr, none of which is a terminal, since its last start.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.dir.path().join(OUTPUT)).expect("it was started")
+    }
+
+    /// What the daemon has logged to files.
     pub fn logged(&self) -> String {
         let files = fs::read_dir(self.data.join("logs")).into_iter().flatten().flatten();
         files

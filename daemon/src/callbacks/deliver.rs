@@ -10,6 +10,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
 use super::{
     send::{Answer, send},
@@ -149,13 +150,13 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
         Err(error) => Answer::failed(error.to_string()),
     };
     let tried = outcome(answer, delivery.attempts, &options.schedule);
-    tracing::info!(id = delivery.id, task = %delivery.task, attempt = delivery.attempts + 1, ?tried, "callback");
+    log_try(&delivery, &tried);
     let mut wait = Duration::from_millis(200);
     loop {
         match engine.store.outbox_done(&delivery, &tried).await {
             Ok(true) => return engine.metrics.called_back(tried.state),
             Ok(false) => {
-                tracing::debug!(id = delivery.id, "deleted, or taken again, while it was tried");
+                tracing::debug!(callback_id = delivery.id, "deleted, or taken again, while it was tried");
                 return;
             }
             Err(StoreError::Unavailable(error)) => {
@@ -163,12 +164,62 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
             }
             Err(error) => {
                 // It is tried again when nobody holds it any more.
-                tracing::error!(id = delivery.id, %error, "the outcome of a callback cannot be recorded");
+                tracing::error!(callback_id = delivery.id, %error, "the outcome of a callback cannot be recorded");
                 return;
             }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Logs how a try went; it says nothing of the URL, which may hold secrets.
+fn log_try(delivery: &Delivery, tried: &Tried) {
+    let callback_id = display(&delivery.id);
+    let (task_id, task_name) = (display(&delivery.task), display(&delivery.node));
+    let run_id = delivery.run.as_ref().map(display);
+    let (attempt, detail) = (delivery.attempts + 1, tried.detail.as_str());
+    // In the place of one that could not be read there is the URL.
+    let host = Some(delivery.host.as_str()).filter(|host| !host.contains('/'));
+    match (tried.state, tried.retry) {
+        (CallbackStatus::Sent, _) => {
+            tracing::info!(
+                task_id,
+                task_name,
+                run_id,
+                callback_id,
+                host,
+                attempt,
+                detail,
+                "callback sent"
+            );
+        }
+        (_, Some(retry)) => {
+            let retry_seconds = retry.as_secs();
+            tracing::warn!(
+                task_id,
+                task_name,
+                run_id,
+                callback_id,
+                host,
+                attempt,
+                detail,
+                retry_seconds,
+                "callback not taken; it is tried again"
+            );
+        }
+        (_, None) => {
+            tracing::warn!(
+                task_id,
+                task_name,
+                run_id,
+                callback_id,
+                host,
+                attempt,
+                detail,
+                "callback given up"
+            );
+        }
     }
 }
 

@@ -74,7 +74,11 @@ pub async fn send(
             answer
         }
         Err(error) if error.is_timeout() => Answer::failed(format!("no answer within {limit:?}")),
-        Err(error) => Answer::failed(refusal(&error).map_or_else(|| causes(&error), ToString::to_string)),
+        // A URL can hold secrets.
+        Err(error) => {
+            let error = error.without_url();
+            Answer::failed(refusal(&error).map_or_else(|| causes(&error), ToString::to_string))
+        }
     }
 }
 

@@ -60,6 +60,18 @@ pub fn public(input: &Map<String, Value>) -> Map<String, Value> {
     input.iter().map(hidden).collect()
 }
 
+/// The values that [`public`] hides, as texts.
+pub fn secrets(input: &Map<String, Value>) -> Vec<String> {
+    let values = SECRET_KEYS.iter().filter_map(|key| input.get(*key));
+    values
+        .filter_map(|value| match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

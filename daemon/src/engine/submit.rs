@@ -39,7 +39,10 @@ impl Engine {
         }
         let decided = self.decide(request).await;
         match &decided {
-            Ok(response) => self.metrics.submitted(&response.reuse_info),
+            Ok(response) => {
+                self.metrics.submitted(&response.reuse_info);
+                log_submit(request, &response.reuse_info);
+            }
             Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str(), "input_changed"),
             Err(EngineError::NotReady { node, .. }) => self.metrics.refused(node.as_str(), "not_ready"),
             Err(EngineError::Superseded | EngineError::AlreadyAsked) => {}
@@ -268,7 +271,7 @@ impl Engine {
                         error: "the worker that had taken it was not heard of again",
                     };
                     if self.store.unwatch(&lost).await? > 0 {
-                        tracing::warn!(%task, node = %name, "{}", lost.error);
+                        tracing::warn!(task_id = %task, task_name = %name, "{}", lost.error);
                         self.hub.outbox_grew();
                     }
                     break;
@@ -303,6 +306,22 @@ impl Engine {
             Some(stage) if stage.state.in_flight() => Judged::InFlight(stage.state),
             Some(stage) => Judged::Finished(Box::new(stage)),
         }
+    }
+}
+
+/// Logs what became of a request: a new run at `info`, since it is the beginning of a run's life.
+fn log_submit(request: &Request, reuse: &ReuseInfo) {
+    let (task, node) = (&request.task, &request.node.name);
+    let has_callback = request.callback.is_some();
+    match (reuse.reuse_hit, &reuse.run_id) {
+        (false, Some(run)) => {
+            let reason = reuse.reason.as_deref();
+            tracing::info!(task_id = %task, task_name = %node, run_id = %run, reason, has_callback, "run submitted");
+        }
+        (_, Some(run)) => {
+            tracing::debug!(task_id = %task, task_name = %node, run_id = %run, has_callback, "run joined");
+        }
+        (_, None) => tracing::debug!(task_id = %task, task_name = %node, has_callback, "result reused"),
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn measure(share: PathBuf, fence: &Fence) -> Measured {
             match paths::measure_folder(&share, &Path::new(task.as_str()).join(&folder)) {
                 Ok(Some(content)) => measured.add(folder, content.bytes),
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, %task, folder, "files not measured"),
+                Err(error) => tracing::debug!(%error, task_id = %task, folder, "files not measured"),
             }
         }
         measured

@@ -7,6 +7,7 @@ pub mod download;
 pub(crate) mod fixture;
 mod folder;
 pub mod keeper;
+mod life;
 pub mod log;
 pub mod process;
 pub mod run;

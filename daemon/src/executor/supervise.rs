@@ -21,6 +21,7 @@ use super::{
     builtin::BuiltinRunner,
     command::CommandRunner,
     folder,
+    life::{self, Quarters},
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError, Runner},
 };
@@ -258,7 +259,7 @@ impl Inner {
             records,
         } = claim;
         let Some(run) = record.run() else {
-            tracing::error!(%task, %node, "a claimed record has no run id");
+            tracing::error!(task_id = %task, task_name = %node, "a claimed record has no run id");
             return;
         };
         let fence = Fence {
@@ -269,25 +270,34 @@ impl Inner {
             owner: self.options.owner.clone(),
             queue: record.queue().to_owned(),
         };
-        tracing::info!(%task, %node, run = %fence.run, attempt = fence.attempt, "run started");
+        let known = self.engine.catalog.get(node.as_str());
+        life::log_start(&fence, known.map_or("none", |node| node.runner.kind()));
         let start = Instant::now();
         let ended = self.attend(&fence, &record, &records).await;
-        let known = self.engine.catalog.get(node.as_str()).map(|node| node.name.as_str());
-        self.engine.metrics.ran(known, ended.as_str(), start.elapsed());
+        self.engine
+            .metrics
+            .ran(known.map(|node| node.name.as_str()), ended.as_str(), start.elapsed());
         let measured = match ended {
             Ended::Stopped => Measured::default(),
             _ => folder::measure(self.engine.roots.share().to_owned(), &fence).await,
         };
         match ended {
-            Ended::With(outcome) => self.commit(&fence, outcome, &measured).await,
+            Ended::With(outcome) => {
+                let took = start.elapsed();
+                if self.commit(&fence, &outcome, &measured).await {
+                    life::log_end(&fence, &outcome, took, &record);
+                }
+            }
             Ended::Lost => {
-                tracing::info!(%task, %node, run = %fence.run, "run no longer owns its stage");
+                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run no longer owns its stage");
                 if let Err(error) = self.engine.store.release(&fence, &measured).await {
-                    tracing::warn!(%error, "a slot was not given back; its lease will run out");
+                    tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
             // Handed back with all others, when the executor has stopped.
-            Ended::Stopped => {}
+            Ended::Stopped => {
+                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run handed back");
+            }
         }
         self.watched
             .lock()
@@ -343,6 +353,7 @@ impl Inner {
         tokio::pin!(deadline);
         let mut interrupted: Option<Interrupt> = None;
         let mut told = Progress::default();
+        let mut quarters = Quarters::default();
         let mut next_report = Instant::now();
         let result = loop {
             tokio::select! {
@@ -378,7 +389,10 @@ impl Inner {
             let percent = news.map(|progress| progress.percent);
             let message = news.and_then(|progress| progress.message.as_deref());
             match self.engine.store.beat(fence, percent, message).await {
-                Ok(true) => told = now,
+                Ok(true) => {
+                    quarters.log(fence, &now);
+                    told = now;
+                }
                 Ok(false) if interrupted.is_none() => {
                     interrupted = Some(Interrupt::Lost);
                     log.line("cancelled, ending the run");
@@ -519,37 +533,36 @@ impl Inner {
         Ok(outputs.into_iter().map(|(_, name, output)| (name, output)).collect())
     }
 
-    /// Writes how the run ended, however long Redis is away; then links the winner's files.
-    async fn commit(&self, fence: &Fence, outcome: Outcome, measured: &Measured) {
+    /// Writes how the run ended, however long Redis is away; then links the winner's files. Returns whether that counts.
+    async fn commit(&self, fence: &Fence, outcome: &Outcome, measured: &Measured) -> bool {
         let mut wait = Duration::from_millis(100);
         loop {
-            match self.engine.store.finish(fence, &outcome, measured).await {
+            match self.engine.store.finish(fence, outcome, measured).await {
                 Ok(true) => {
-                    let ended = if matches!(outcome, Outcome::Success { .. }) {
-                        "succeeded"
-                    } else {
-                        "failed"
-                    };
-                    tracing::info!(task = %fence.task, node = %fence.node, run = %fence.run, "run {ended}");
                     if matches!(outcome, Outcome::Success { .. })
                         && let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence)
                     {
-                        tracing::warn!(%error, task = %fence.task, node = %fence.node, "the nodes/ link was not set");
+                        tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
                     }
-                    return;
+                    return true;
                 }
                 Ok(false) => {
-                    tracing::info!(task = %fence.task, node = %fence.node, "a late result was dropped");
-                    return;
+                    tracing::info!(
+                        task_id = %fence.task,
+                        task_name = %fence.node,
+                        run_id = %fence.run,
+                        "a late result was dropped"
+                    );
+                    return false;
                 }
                 Err(StoreError::Unavailable(error)) => {
-                    tracing::warn!(error, run = %fence.run, "a result waits for Redis");
+                    tracing::warn!(error, run_id = %fence.run, "a result waits for Redis");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
                 Err(error) => {
-                    tracing::error!(%error, run = %fence.run, "a result cannot be written");
-                    return;
+                    tracing::error!(%error, run_id = %fence.run, "a result cannot be written");
+                    return false;
                 }
             }
         }

@@ -88,7 +88,7 @@ async fn collect(collector: &Collector, task: &TaskId) -> Option<Duration> {
         Ok(looked) => {
             for gone in looked.removed {
                 let (files, bytes) = (gone.files, gone.bytes);
-                tracing::info!(%task, attempt = gone.attempt, files, bytes, "collected files");
+                tracing::info!(task_id = %task, attempt = gone.attempt, files, bytes, "collected files");
             }
             match looked.kept? {
                 Kept::Young(left) => Some(left.max(SOON)),
@@ -98,7 +98,7 @@ async fn collect(collector: &Collector, task: &TaskId) -> Option<Duration> {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, %task, "files not collected; they are looked at again");
+            tracing::warn!(%error, task_id = %task, "files not collected; they are looked at again");
             Some(AGAIN)
         }
     }

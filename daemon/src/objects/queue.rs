@@ -230,7 +230,7 @@ async fn attempt(
     };
     let wait = WAITS[(upload.tries as usize).min(WAITS.len() - 1)];
     let wait = Duration::from_secs(wait).mul_f64(0.9 + fastrand::f64() * 0.2);
-    tracing::warn!(error, task = %id.task, node = %id.node, ?wait, "files are not at the store yet");
+    tracing::warn!(error, task_id = %id.task, task_name = %id.node, run_id = %id.run, ?wait, "files are not at the store yet");
     match engine.store.upload_later(&options.directory, id, wait, &error).await {
         Ok(true) => engine.hub.outbox_grew(),
         Ok(false) => {}
@@ -311,7 +311,7 @@ async fn send(
         return Err(Ended::Gone);
     }
     let failed = stored.values().filter(|result| result.is_err()).count();
-    tracing::info!(task = %id.task, node = %id.node, run = %id.run, objects = stored.len() - failed, failed, "files are at the store");
+    tracing::info!(task_id = %id.task, task_name = %id.node, run_id = %id.run, objects = stored.len() - failed, failed, "files are at the store");
     Ok(())
 }
 
@@ -420,6 +420,6 @@ async fn undo(engine: &Engine, options: &UploadOptions, id: &UploadId, planned: 
         storage.remove(&storage.place(key)).await.map_err(Ended::Storage)?;
     }
     engine.store.upload_forget(&options.directory, id).await?;
-    tracing::info!(task = %id.task, node = %id.node, run = %id.run, "files of a result that was replaced or deleted were removed from the store");
+    tracing::info!(task_id = %id.task, task_name = %id.node, run_id = %id.run, "files of a result that was replaced or deleted were removed from the store");
     Ok(())
 }

@@ -19,6 +19,8 @@ pub struct Delivery {
     pub host: String,
     pub task: TaskId,
     pub node: NodeName,
+    /// The run it tells of; none of a hit.
+    pub run: Option<String>,
     /// completed, failed or cancelled.
     pub status: String,
     /// `reuse_info` of the request that asked, as JSON; needed until there is a body, as is `stage`.
@@ -205,6 +207,7 @@ fn deliveries(taken: Vec<redis::Value>) -> Result<Vec<Delivery>, StoreError> {
             host: field("host"),
             task: parse(&field("task"))?,
             node: parse(&field("name"))?,
+            run: Some(field("run")).filter(|run| !run.is_empty()),
             status: field("status"),
             reuse: field("reuse"),
             stage: field("stage"),
