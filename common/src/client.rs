@@ -12,9 +12,9 @@ use crate::{
     Event, NodeName, Problem, TaskId, VideoId,
     wire::{
         BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest,
-        NodeInfo, NodeList, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation,
-        ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage,
-        VideoRequest, VideoStarted,
+        NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
+        ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video,
+        VideoDeletion, VideoPage, VideoRequest, VideoStarted,
     },
 };
 
@@ -183,7 +183,7 @@ impl Client {
         self.get(&format!("/v1/tasks/{task}")).await
     }
 
-    pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, ClientError> {
+    pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, ClientError> {
         let query = node.map(|node| format!("?task_name={node}")).unwrap_or_default();
         self.get(&format!("/v1/tasks/{task}/status{query}")).await
     }

@@ -70,12 +70,13 @@ pub struct ReuseInfo {
     pub reuse_hit: bool,
     #[schema(value_type = String)]
     pub task_name: String,
-    /// Hit: where the result came from, always `redis`.
+    /// Hit and in flight: where the answer came from, always `redis`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Hit: when the stage ended.
+    /// Hit: when the stage ended. In flight: null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cached_at: Option<Timestamp>,
+    #[schema(value_type = Option<Timestamp>)]
+    pub cached_at: Option<Option<Timestamp>>,
     /// Hit: the stored result came from other input than this request's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_changed: Option<bool>,
@@ -106,9 +107,9 @@ pub struct SubmitResponse {
     /// One sentence for people.
     pub message: String,
     pub reuse_info: ReuseInfo,
-    /// The full task view, for a hit.
+    /// The requested node's result, for a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Box<TaskView>>,
+    pub result: Option<Box<NodeResult>>,
 }
 
 /// `POST /v1/tasks/batch`.
@@ -382,17 +383,77 @@ pub struct StageSummary {
     pub callback_status: Option<CallbackStatus>,
 }
 
-/// Result of one node, as the older gateway's clients read it.
+/// What one node did under a task, in the older gateway's words: in hits, in callbacks, in `/status` and `/result`. The
+/// first six fields speak of that node alone, whatever its siblings did; `stages` has them all.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeResult {
     pub task_name: NodeName,
     pub status: StageState,
+    /// The node's parameters, as they were requested; the values of `api_key`, `token`, `password` and `secret` are `***`.
     #[schema(value_type = Object)]
     pub input_params: Box<RawValue>,
+    /// Empty until the node succeeded; during a forced rerun the former output.
     #[schema(value_type = Object)]
     pub output: Box<RawValue>,
     pub error: Option<String>,
+    /// Seconds the run took.
     pub duration: f64,
+    /// The same as `task_id`.
+    pub workflow_id: TaskId,
+    /// When the task was created.
+    pub create_at: Timestamp,
+    /// Folder of the task's files.
+    pub shared_storage_path: String,
+    /// The node's files at the object store, `{name, url, type, size}` each; null where there are none.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub minio_files: Option<Vec<serde_json::Value>>,
+    /// Status of the whole task.
+    pub task_status: TaskStatus,
+    /// Every stage of the task, in the order first requested.
+    pub stages: IndexMap<NodeName, StageView>,
+}
+
+/// `GET /v1/tasks/{id}/status` and `/result`: a task as seen by a client that waits for one node. All but `task_status`,
+/// `stages` and the times speak of the addressed node: that of `?task_name=`, else that of the newest request.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeStatus {
+    /// The same as `task_id`.
+    pub workflow_id: TaskId,
+    pub task_id: TaskId,
+    /// The addressed node.
+    pub task_name: NodeName,
+    /// Status of the addressed node.
+    pub status: TaskStatus,
+    /// Status of the whole task.
+    pub task_status: TaskStatus,
+    /// One sentence for people.
+    pub message: String,
+    /// Error of the addressed node, when it failed.
+    pub error: Option<String>,
+    /// The newest request for the addressed node.
+    pub input_params: InputParams,
+    #[schema(value_type = Object)]
+    pub output: Box<RawValue>,
+    /// Seconds the run took.
+    pub duration: f64,
+    /// How the newest callback about the addressed node stands.
+    pub callback_status: Option<CallbackStatus>,
+    /// The addressed node's files at the object store, `{name, url, type, size}` each; null where there are none.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub minio_files: Option<Vec<serde_json::Value>>,
+    /// The same as `created_at`.
+    pub create_at: Timestamp,
+    /// When the task was created.
+    pub created_at: Timestamp,
+    /// When the task changed last.
+    pub updated_at: Timestamp,
+    /// Folder of the task's files.
+    pub shared_storage_path: String,
+    /// Bytes of the files that the task's runs left, each measured as it ended.
+    pub disk_bytes: u64,
+    pub result: NodeResult,
+    /// Every stage of the task, in the order first requested.
+    pub stages: IndexMap<NodeName, StageView>,
 }
 
 /// The task view (S2): every stage ever run under the task, merged.
@@ -429,9 +490,6 @@ pub struct TaskView {
     /// Bytes of the files that its runs left, each measured as it ended.
     #[serde(default)]
     pub disk_bytes: u64,
-    /// Result of the addressed node; only in `/status` and `/result`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<NodeResult>,
 }
 
 /// One task in a list.

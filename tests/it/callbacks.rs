@@ -63,6 +63,18 @@ async fn c1_a_callback_is_about_the_requested_node() {
     assert_eq!(result["output"], json!({"value": "asked"}));
     assert_eq!(result["stages"].as_object().unwrap().len(), 3, "the full view");
     assert_eq!(result["stages"]["test.fields"]["status"], "SUCCESS");
+    assert_eq!((&result["status"], &result["error"]), (&json!("SUCCESS"), &json!(null)));
+    assert_eq!(result["input_params"], json!({"output": {"value": "asked"}}), "flat");
+    for field in [
+        "duration",
+        "workflow_id",
+        "create_at",
+        "shared_storage_path",
+        "minio_files",
+        "task_status",
+    ] {
+        assert!(result.get(field).is_some(), "{field} is missing: {result}");
+    }
     daemon.delivered().await;
     let view = daemon.client.task(&task_id("t1")).await.unwrap();
     assert_eq!(view.callback_status, Some(CallbackStatus::Sent));
@@ -260,6 +272,10 @@ async fn c1_failed_and_cancelled_runs_are_told_as_such() {
     .await;
     let got = receiver.wait_for(1).await.remove(0);
     assert_eq!((&got.body["status"], got.path.as_str()), (&json!("failed"), "/failed"));
+    assert_eq!(
+        (&got.body["result"]["status"], &got.body["result"]["error"]),
+        (&json!("FAILED"), &json!("no luck"))
+    );
     assert_eq!(got.body["result"]["stages"]["test.fail"]["error"], "no luck");
     for state in [StageState::Running, StageState::Pending] {
         // The second one waits for the gpu of the first.
@@ -286,6 +302,7 @@ async fn c1_failed_and_cancelled_runs_are_told_as_such() {
         );
         assert_eq!(got.body["task_id"], task);
         assert_eq!(got.body["result"]["stages"][WAIT]["status"], "CANCELLED");
+        assert_eq!(got.body["result"]["status"], "CANCELLED");
         daemon.delivered().await;
         assert_eq!(receiver.received().len(), before + 1);
     }
@@ -308,6 +325,10 @@ async fn c1_a_forced_rerun_that_fails_tells_its_own_end_while_the_former_result_
     assert_eq!(got.body["reuse_info"]["reason"], "forced");
     assert_eq!(got.body["reuse_info"]["run_id"], json!(answer.reuse_info.run_id));
     assert_eq!(got.body["result"]["stages"][WAIT]["error"], "no luck");
+    assert_eq!(
+        (&got.body["result"]["status"], &got.body["result"]["error"]),
+        (&json!("FAILED"), &json!("no luck"))
+    );
     assert_eq!(daemon.stage("t1", WAIT).await.unwrap().status, StageState::Success);
     daemon.delivered().await;
     let view = daemon.client.task(&task_id("t1")).await.unwrap();

@@ -1,6 +1,7 @@
 //! The rules of the product, each proven against the real binaries and a real Redis.
 
 mod access;
+mod addressed;
 mod api;
 mod callbacks;
 mod catalog;

@@ -162,8 +162,8 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
                     Decision::Hit { .. } => {
                         model.hits += 1;
                         prop_assert_eq!(answer.status, TaskStatus::Completed);
-                        let view = answer.result.expect("a hit has the view");
-                        let output: Value = serde_json::from_str(view.output.unwrap().get()).unwrap();
+                        let result = answer.result.expect("a hit has a result");
+                        let output: Value = serde_json::from_str(result.output.get()).unwrap();
                         prop_assert_eq!(output, model.output());
                     }
                     Decision::Join { .. } => prop_assert_eq!(answer.status, TaskStatus::Pending),

@@ -167,7 +167,7 @@ async fn o2_a_killed_private_redis_comes_back_with_what_it_had() {
     })
     .await;
     assert!(hit.reuse_info.reuse_hit);
-    assert_eq!(hit.reuse_info.cached_at, done.ended_at);
+    assert_eq!(hit.reuse_info.cached_at, Some(done.ended_at));
     assert_ne!(daemon.redis_pid().await, pid);
     let stage = daemon.until("t2", TOLD, StageState::Success).await;
     assert_eq!((stage.attempt, stage.output.get()), (1, r#"{"value":2}"#));

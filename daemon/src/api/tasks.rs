@@ -8,7 +8,7 @@ use axum::{
 };
 use onceover_common::{
     NodeName, Problem, TaskId, TaskStatus,
-    wire::{SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView},
+    wire::{NodeStatus, SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -19,10 +19,7 @@ use super::{
     extract::{Body, Params, TaskPath},
     page,
 };
-use crate::{
-    engine::view::node_result,
-    store::{Page, TaskFilter},
-};
+use crate::store::{Page, TaskFilter};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -134,28 +131,29 @@ async fn get_task(
     Ok(Json(state.engine.view(&task, params.node()?.as_ref()).await?))
 }
 
-/// Read a task, with the addressed node's result under `result`
+/// Read what one node did under a task
+///
+/// Speaks of the addressed node: that of `task_name`, else that of the newest request. `task_status` is the whole task's.
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/status", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
-    responses((status = 200, description = "The task, with the result of the addressed node under `result`", body = TaskView),
+    responses((status = 200, description = "What the addressed node did, and the whole task beside it", body = NodeStatus),
         (status = 404), (status = 422), (status = 503)))]
 async fn get_task_status(
-    state: State<AppState>,
-    task: TaskPath,
-    params: Params<ViewParams>,
-) -> Result<Json<TaskView>, ApiError> {
-    let Json(mut view) = get_task(state, task, params).await?;
-    view.result = node_result(&view);
-    Ok(Json(view))
+    State(state): State<AppState>,
+    TaskPath(task): TaskPath,
+    Params(params): Params<ViewParams>,
+) -> Result<Json<NodeStatus>, ApiError> {
+    Ok(Json(state.engine.status(&task, params.node()?.as_ref()).await?))
 }
 
 /// The same as `status`
 #[utoipa::path(get, path = "/v1/tasks/{task_id}/result", tag = "tasks", params(("task_id" = TaskId, Path), ViewParams),
-    responses((status = 200, description = "The task, with the result of the addressed node under `result`", body = TaskView), (status = 404), (status = 422), (status = 503)))]
+    responses((status = 200, description = "What the addressed node did, and the whole task beside it", body = NodeStatus),
+        (status = 404), (status = 422), (status = 503)))]
 async fn get_task_result(
     state: State<AppState>,
     task: TaskPath,
     params: Params<ViewParams>,
-) -> Result<Json<TaskView>, ApiError> {
+) -> Result<Json<NodeStatus>, ApiError> {
     get_task_status(state, task, params).await
 }
 

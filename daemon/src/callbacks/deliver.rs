@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use onceover_common::{CallbackStatus, NodeName, StageState, Timestamp, wire::TaskView};
-use serde::{Deserialize, Serialize};
+use onceover_common::{CallbackStatus, Timestamp, wire::NodeResult};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{
     task::{Id, JoinSet},
@@ -47,21 +47,11 @@ const STOP_WAIT: Duration = Duration::from_secs(3);
 struct Body<'a> {
     task_id: &'a str,
     status: &'a str,
-    result: &'a TaskView,
+    result: &'a NodeResult,
     reuse_info: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     minio_files: Option<&'a [serde_json::Value]>,
     timestamp: Timestamp,
-}
-
-/// The stage as the run left it, which the callback tells even if it has run again since.
-#[derive(Deserialize)]
-struct StageThen {
-    status: StageState,
-    input_params: Box<RawValue>,
-    output: Box<RawValue>,
-    error: Option<String>,
-    duration: f64,
 }
 
 /// After the outbox had nothing to take: every change of a stage that waits for a callback makes us ask, and a receiver
@@ -263,37 +253,23 @@ async fn body(engine: &Engine, delivery: &Delivery) -> Result<Option<String>, En
     if let Some(body) = &delivery.body {
         return Ok(Some(body.clone()));
     }
-    let mut view = engine.view(&delivery.task, None).await?;
-    let then: StageThen = serde_json::from_str(&delivery.stage)
+    // The stage as the run left it.
+    let end = serde_json::from_str(&delivery.stage)
         .map_err(|error| StoreError::Unexpected(format!("a delivery's stage is broken: {error}")))?;
-    tell(&mut view, &delivery.node, then);
+    let result = engine.result_of(&delivery.task, &delivery.node, end).await?;
     let reuse = RawValue::from_string(delivery.reuse.clone())
         .map_err(|error| StoreError::Unexpected(format!("a delivery's reuse_info is broken: {error}")))?;
     let body = Body {
         task_id: delivery.task.as_str(),
         status: &delivery.status,
-        result: &view,
+        result: &result,
         reuse_info: &reuse,
-        minio_files: view.minio_files.as_deref(),
+        minio_files: result.minio_files.as_deref(),
         timestamp: Timestamp::now(),
     };
-    let text = serde_json::to_string(&body).expect("a task view can be written as JSON");
+    let text = serde_json::to_string(&body).expect("a node result can be written as JSON");
     // Each try sends the same bytes under the same id.
     Ok(engine.store.outbox_body(&delivery.id, &text).await?)
-}
-
-/// Makes the view speak of the requested node, as its run ended (C1).
-fn tell(view: &mut TaskView, node: &NodeName, then: StageThen) {
-    view.task_name = Some(node.clone());
-    view.output = Some(then.output.clone());
-    view.duration = Some(then.duration);
-    if let Some(stage) = view.stages.get_mut(node) {
-        stage.status = then.status;
-        stage.input_params = then.input_params;
-        stage.output = then.output;
-        stage.error = then.error;
-        stage.duration = then.duration;
-    }
 }
 
 #[cfg(test)]

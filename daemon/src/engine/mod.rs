@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use onceover_common::{
     FieldError, Missing, NodeName, Problem, TaskId, TaskStatus, Timestamp,
     catalog::Catalog,
-    wire::{CallbackDelivery, CancelResponse, TaskView},
+    wire::{CallbackDelivery, CancelResponse, NodeResult, NodeStatus, TaskView},
 };
 
 pub use request::Request;
@@ -121,6 +121,34 @@ impl Engine {
 
     /// The task view; with `node`, addressed to that node, which must be a stage of the task.
     pub async fn view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, EngineError> {
+        Ok(self.read_view(task, node).await?.1)
+    }
+
+    /// The task as a client sees it that waits for one node: the addressed one, else that of the newest request.
+    pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, EngineError> {
+        let (records, view) = self.read_view(task, node).await?;
+        view::node_status(&records, view).ok_or_else(|| EngineError::UnknownTask(task.clone()))
+    }
+
+    /// The result of a run that ended as `end` says, also when the node has run again since (C1).
+    pub async fn result_of(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        end: view::NodeEnd,
+    ) -> Result<NodeResult, EngineError> {
+        let (records, mut view) = self.read_view(task, None).await?;
+        if let Some(stage) = view.stages.get_mut(node) {
+            stage.status = end.status;
+            stage.input_params = end.input_params.clone();
+            stage.output = end.output.clone();
+            stage.error = end.error.clone();
+            stage.duration = end.duration;
+        }
+        Ok(view::node_result(&records, view, node, end))
+    }
+
+    async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), EngineError> {
         let (records, _) = self.store.read(task).await?;
         let view = view::task_view(&records, &self.view_of(task, node))?;
         let view = view.ok_or_else(|| EngineError::UnknownTask(task.clone()))?;
@@ -129,7 +157,7 @@ impl Engine {
                 task: task.clone(),
                 node: node.clone(),
             }),
-            _ => Ok(view),
+            _ => Ok((records, view)),
         }
     }
 

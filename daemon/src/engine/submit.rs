@@ -126,18 +126,22 @@ impl Engine {
                         reuse_hit: true,
                         task_name: node.name.to_string(),
                         source: Some("redis".into()),
-                        cached_at: record.and_then(|record| record.result_ended()),
+                        cached_at: Some(record.and_then(|record| record.result_ended())),
                         input_changed: Some(input_changed),
                         saved_seconds: record.map(|record| record.result_duration()),
                         ..ReuseInfo::default()
                     };
                     let view = view::task_view(&records, &self.view_of(&request.task, Some(&node.name)))?;
+                    let result = view.and_then(|view| {
+                        let end = view.stages.get(&node.name)?.into();
+                        Some(view::node_result(&records, view, &node.name, end))
+                    });
                     return Ok(SubmitResponse {
                         task_id: request.task.clone(),
                         status: TaskStatus::Completed,
                         message: format!("reused: {} has already succeeded under this task", node.name),
                         reuse_info: info,
-                        result: view.map(Box::new),
+                        result: result.map(Box::new),
                     });
                 }
                 Decision::Joined { state, run } => return Ok(joined(request, state, Some(run))),
@@ -374,6 +378,8 @@ fn joined(request: &Request, state: StageState, run: Option<RunId>) -> SubmitRes
         reuse_info: ReuseInfo {
             reuse_hit: true,
             task_name: node.to_string(),
+            source: Some("redis".into()),
+            cached_at: Some(None),
             state: Some("pending".into()),
             stage_status: Some(state),
             run_id: run,

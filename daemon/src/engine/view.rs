@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 use onceover_common::{
     NodeName, StageState, TaskId, TaskStatus, Timestamp,
-    wire::{InputParams, NodeResult, StageSummary, StageView, TaskView},
+    wire::{InputParams, NodeResult, NodeStatus, StageSummary, StageView, TaskView},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{foreign::ForeignStage, input};
@@ -143,11 +144,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         _ => None,
     };
     let created = created.unwrap_or(of.now);
-    let own = records
-        .stages
-        .iter()
-        .filter(|(name, _)| records.foreign.iter().all(|(foreign, _)| foreign != name));
-    let files: Vec<_> = own.flat_map(|(_, record)| record.standing_files()).collect();
+    let files: Vec<_> = stages.keys().flat_map(|node| files_of(records, node)).collect();
     let updated = records
         .time("updated")
         .or_else(|| stages.values().filter_map(|stage| stage.ended_at).max());
@@ -168,21 +165,105 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         output: addressed_stage.map(|stage| stage.output.clone()),
         duration: addressed_stage.map(|stage| stage.duration),
         disk_bytes: records.disk_bytes(),
-        result: None,
         stages,
     }))
 }
 
-/// The addressed node's result, as `/status` and `/result` carry it.
-pub fn node_result(view: &TaskView) -> Option<NodeResult> {
-    let node = view.task_name.as_ref()?;
-    let stage = view.stages.get(node)?;
-    Some(NodeResult {
+/// Files of a node's standing result at the object store; none of a result that another worker wrote.
+fn files_of(records: &TaskRecords, node: &NodeName) -> Vec<Value> {
+    let foreign = records.foreign.iter().any(|(name, _)| name == node);
+    let own = records.stage(node).filter(|_| !foreign);
+    own.map(StageRecord::standing_files).unwrap_or_default()
+}
+
+/// What a node result says of its own node.
+#[derive(Debug, Deserialize)]
+pub struct NodeEnd {
+    pub status: StageState,
+    pub input_params: Box<RawValue>,
+    pub output: Box<RawValue>,
+    pub error: Option<String>,
+    pub duration: f64,
+}
+
+impl From<&StageView> for NodeEnd {
+    fn from(stage: &StageView) -> Self {
+        Self {
+            status: stage.status,
+            input_params: stage.input_params.clone(),
+            output: stage.output.clone(),
+            error: stage.error.clone(),
+            duration: stage.duration,
+        }
+    }
+}
+
+/// The result of one node, beside the whole task: `end` alone decides what it says of the node.
+pub fn node_result(records: &TaskRecords, view: TaskView, node: &NodeName, end: NodeEnd) -> NodeResult {
+    let files = match end.output.get() {
+        "{}" => Vec::new(),
+        _ => files_of(records, node),
+    };
+    NodeResult {
         task_name: node.clone(),
-        status: stage.status,
-        input_params: stage.input_params.clone(),
-        output: stage.output.clone(),
+        status: end.status,
+        input_params: end.input_params,
+        output: end.output,
+        error: end.error,
+        duration: end.duration,
+        workflow_id: view.workflow_id,
+        create_at: view.create_at,
+        shared_storage_path: view.shared_storage_path,
+        minio_files: (!files.is_empty()).then_some(files),
+        task_status: view.status,
+        stages: view.stages,
+    }
+}
+
+/// The task as `/status` and `/result` show it: addressed to the view's node. None for a task without stages.
+pub fn node_status(records: &TaskRecords, view: TaskView) -> Option<NodeStatus> {
+    let node = view.task_name.clone()?;
+    let stage = view.stages.get(&node)?;
+    let request = view.input_params.clone().filter(|request| request.task_name == node);
+    let request = request.unwrap_or_else(|| InputParams {
+        task_name: node.clone(),
+        input_data: stage.input_params.clone(),
+        callback_url: records.stage(&node).and_then(StageRecord::callback),
+    });
+    let result = node_result(records, view.clone(), &node, stage.into());
+    Some(NodeStatus {
+        workflow_id: view.workflow_id,
+        task_id: view.task_id,
+        status: stage.status.into(),
+        task_status: view.status,
+        message: stage_sentence(&node, stage),
         error: stage.error.clone(),
+        input_params: request,
+        output: stage.output.clone(),
         duration: stage.duration,
+        callback_status: stage.callback_status,
+        minio_files: result.minio_files.clone(),
+        create_at: view.create_at,
+        created_at: view.created_at,
+        updated_at: view.updated_at,
+        shared_storage_path: view.shared_storage_path,
+        disk_bytes: view.disk_bytes,
+        task_name: node,
+        result,
+        stages: view.stages,
     })
+}
+
+fn stage_sentence(node: &NodeName, stage: &StageView) -> String {
+    match (stage.status, &stage.error) {
+        (StageState::Pending, _) => format!("{node} is waiting in queue {}", stage.queue),
+        (StageState::Running, _) => match stage.progress {
+            Some(percent) => format!("{node} is running, {percent:.0} %"),
+            None => format!("{node} is running"),
+        },
+        (StageState::Success, _) => format!("{node} succeeded in {:.1} s", stage.duration),
+        (StageState::Failed, Some(error)) => format!("{node} failed: {error}"),
+        (StageState::Failed, None) => format!("{node} failed"),
+        (StageState::Cancelled, _) => format!("{node} was cancelled"),
+    }
 }

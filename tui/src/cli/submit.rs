@@ -42,28 +42,31 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
     } else {
         StageState::Success
     };
-    let view = client.status(&response.task_id, Some(&args.node)).await?;
+    let status = client.status(&response.task_id, Some(&args.node)).await?;
     if args.json {
         // The answer as it would be now that the run has ended.
         response.status = state.into();
-        response.result = Some(Box::new(view));
+        response.result = Some(Box::new(status.result));
         print(&serde_json::to_string_pretty(&response)?)?;
-    } else if let Some(stage) = view.stages.get(&args.node) {
-        let error = stage.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+    } else {
+        let error = status
+            .error
+            .as_ref()
+            .map_or(String::new(), |error| format!(": {error}"));
         let line = format!(
             "{} {} after {}{error}",
             glyph(state),
             word(state),
-            figures::long(stage.duration)
+            figures::long(status.duration)
         );
         // Of a hit there is nothing new to tell.
         if response.status.in_flight() {
             print(&text::harmless(&line))?;
         }
         if state == StageState::Success {
-            print(&format!("output      {}", stage.output.get()))?;
+            print(&format!("output      {}", status.output.get()))?;
         }
-        let stages: Vec<_> = view
+        let stages: Vec<_> = status
             .stages
             .iter()
             .map(|(node, stage)| format!("{} {node}", glyph(stage.status)))

@@ -114,9 +114,7 @@ impl Drop for Runner {
 /// One call to the daemon and its answer.
 pub async fn answer(client: &Client, call: Call) -> Reply {
     match call {
-        Call::Stage { task, node } => {
-            Reply::Stage(client.status(&task, Some(&node)).await.map(Box::new).map_err(refusal))
-        }
+        Call::Stage { task } => Reply::Stage(client.task(&task).await.map(Box::new).map_err(refusal)),
         Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(refusal)),
         Call::Log { task, node } => {
             Reply::Log(match client.log_tail(&task, &node, LOG_TAIL).await {

@@ -135,7 +135,6 @@ pub enum Effect {
 pub enum Call {
     Stage {
         task: TaskId,
-        node: NodeName,
     },
     Task {
         task: TaskId,

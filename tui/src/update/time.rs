@@ -150,10 +150,7 @@ fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     model.detail.request = Some(id);
     effects.push(Effect::Call {
         id,
-        call: Call::Stage {
-            task: task.clone(),
-            node: node.clone(),
-        },
+        call: Call::Stage { task: task.clone() },
     });
     ask_deliveries(model, effects);
     let id = model.new_id();

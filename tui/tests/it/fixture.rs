@@ -223,7 +223,6 @@ pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
         output: None,
         duration: None,
         disk_bytes: 0,
-        result: None,
     }
 }
 

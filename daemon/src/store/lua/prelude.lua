@@ -362,6 +362,12 @@ local function show_callback(t, n, id, state)
   emit(t, n, r, 'callback')
 end
 
+-- `reuse_info` of a request that waited for a run; `run` is nil for a stage that somebody else ran.
+local function joined_json(n, run)
+  return '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":null,"state":"pending"'
+    .. (run and (',"run_id":' .. quoted(run)) or '') .. '}'
+end
+
 -- One delivery for each distinct URL that asked for this run (C3), told how the run ended. The fields `cb:<url>` hold
 -- who asked first, whoever started the run or somebody who joined it, and the host: `started <host>`.
 local function deliver_run(t, n, r, state, output, error, duration_ms)
@@ -377,7 +383,7 @@ local function deliver_run(t, n, r, state, output, error, duration_ms)
         reuse = '{"reuse_hit":false,"task_name":"' .. n .. '","reason":' .. quoted(r.reason) .. ',"run_id":'
           .. quoted(r.run) .. '}'
       else
-        reuse = '{"reuse_hit":true,"task_name":"' .. n .. '","state":"pending","run_id":' .. quoted(r.run) .. '}'
+        reuse = joined_json(n, r.run)
       end
       put_delivery(delivery_id(r.run, url), url, host or url, t, n, r.run, TASK_STATUS[state], reuse, stage)
       gone[#gone + 1] = field
@@ -420,7 +426,7 @@ local function deliver_watched(t, n, r, state, output, error, duration_ms)
     -- The time tells it from one about an earlier end.
     id = delivery_id('foreign-' .. int(NOW), t .. '|' .. n .. '|' .. waiting[i])
     put_delivery(id, waiting[i], waiting[i + 1], t, n, '', TASK_STATUS[state],
-      '{"reuse_hit":true,"task_name":"' .. n .. '","state":"pending"}', stage)
+      joined_json(n, nil), stage)
   end
   forget_watched(t, n)
   return id, #waiting / 2
