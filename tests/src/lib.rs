@@ -33,14 +33,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program of this workspace, as `make test` builds it before the tests run.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    // target/<profile>/deps/<test>
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie in target/<profile>/deps")
-        .to_owned();
-    let path = profile.join(name);
+    let current = std::env::current_exe().expect("a program knows its own path");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let mut folders = current.ancestors().skip(1);
+    let found = folders.find(|folder| !folder.ends_with("deps"));
+    let path = found.expect("programs lie in target/<profile>").join(name);
     assert!(
         path.is_file(),
         "{} is missing; `make test` builds it, or `cargo build --workspace`",
