@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod client;
 pub mod event;
+pub mod humane;
 pub mod ids;
 pub mod keys;
 pub mod pipeline;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use anyhow::bail;
-use onceover_common::catalog::Catalog;
+use onceover_common::{catalog::Catalog, humane};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -49,12 +49,17 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         .collect();
     println!("slots        {}", slots.join(", "));
     println!(
-        "lease        {:?}, heartbeat {:?}, drain {:?} on SIGTERM",
-        config.runs.lease, config.runs.heartbeat, config.runs.drain
+        "lease        {}, heartbeat {}; on SIGTERM runs {}",
+        humane::duration(config.runs.lease),
+        humane::duration(config.runs.heartbeat),
+        match config.runs.drain {
+            Duration::ZERO => "are handed back at once".to_owned(),
+            drain => format!("may go on for {}", humane::duration(drain)),
+        }
     );
     println!(
-        "kept         {:?} after a stage ended; its files {}",
-        config.retention.ttl,
+        "kept         {} after a stage ended; its files {}",
+        humane::duration(config.retention.ttl),
         match config.retention.files {
             KeepFiles::Keep => "until onceoverd gc collects them",
             KeepFiles::WithRecord => "as long",
@@ -75,9 +80,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         }
     );
     println!(
-        "inputs       downloads up to {} bytes and {:?}; private addresses allowed: {}",
-        config.inputs.max_bytes,
-        config.inputs.timeout,
+        "inputs       downloads up to {} and {}; private addresses allowed: {}",
+        humane::bytes(config.inputs.max_bytes),
+        humane::duration(config.inputs.timeout),
         if config.inputs.allow.is_empty() {
             "none".to_owned()
         } else {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_common::catalog::NodeSpec;
+use onceover_common::{catalog::NodeSpec, humane};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
@@ -388,8 +388,9 @@ impl Config {
         let refuse = |text: String| Err(ConfigError::Value(text));
         if self.runs.heartbeat * 2 > self.runs.lease {
             return refuse(format!(
-                "runs.heartbeat ({:?}) must be at most half of runs.lease ({:?}), or a run is lost with one late beat",
-                self.runs.heartbeat, self.runs.lease
+                "runs.heartbeat ({}) must be at most half of runs.lease ({}), or a run is lost with one late beat",
+                humane::duration(self.runs.heartbeat),
+                humane::duration(self.runs.lease)
             ));
         }
         if self.runs.heartbeat.is_zero() || self.retention.ttl.as_secs() == 0 {

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use onceover_common::{NodeName, Timestamp, catalog::Catalog};
+use onceover_common::{NodeName, Timestamp, catalog::Catalog, humane};
 use tokio::{
     net::TcpListener,
     signal::unix::SignalKind,
@@ -288,7 +288,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     ));
     let ended: anyhow::Result<()> = tokio::select! {
         signal = asked_to_stop() => {
-            tracing::info!(signal, drain = ?config.runs.drain, "stopping");
+            tracing::info!(signal, drain = humane::duration(config.runs.drain), "stopping");
             Ok(())
         }
         worked = &mut work => match worked {
@@ -325,7 +325,10 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         }
     };
     if tokio::time::timeout(limit, down).await.is_err() {
-        tracing::warn!(?limit, "not everything ended in time; what is left is ended now");
+        tracing::warn!(
+            limit = humane::duration(limit),
+            "not everything ended in time; what is left is ended now"
+        );
         process::sweep_until_gone(&format!("{mark}/"), Duration::from_secs(2));
     }
     listening.abort();

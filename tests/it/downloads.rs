@@ -96,8 +96,8 @@ async fn req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its
         ("inside-name", "inputs.allow"),
         ("file", "http:// or https://"),
         ("nowhere", "without a place"),
-        ("large", "larger than 2000000 bytes"),
-        ("endless", "larger than 2000000 bytes"),
+        ("large", "larger than 1.91 MiB"),
+        ("endless", "larger than 1.91 MiB"),
         ("stalls", "inputs.timeout"),
     ] {
         daemon

@@ -166,7 +166,7 @@ async fn retention_gc_removes_the_files_of_forgotten_tasks_and_nothing_else() {
     let said = gc(&daemon, &[]);
     for line in [
         "removed 3 tasks and 0 lost attempts",
-        "video-v2: 1 files, 4 bytes",
+        "video-v2: 1 files, 4 B",
         "kept 2 folders of tasks that Redis knows",
         "kept 1 folders of registered videos",
         "kept 1 folders that runs have",

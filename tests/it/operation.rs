@@ -4,7 +4,7 @@ use onceover_common::{
     StageState,
     wire::{BatchRequest, ReuseMode},
 };
-use onceover_tests::{Answer, Daemon, RedisServer, daemon::request, eventually};
+use onceover_tests::{Answer, Daemon, RedisServer, daemon::request, eventually, program};
 use redis::AsyncCommands;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
@@ -357,6 +357,50 @@ async fn req30_check_tells_about_redis_and_the_address() {
         "{said}"
     );
     assert!(!said.contains("hush"), "{said}");
+}
+
+#[test]
+fn req30_check_prints_values_as_people_read_them() {
+    let data = tempfile::tempdir().unwrap();
+    let check = |config: &str| {
+        let file = data.path().join("onceover.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = std::process::Command::new(program("onceoverd"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .args(["check", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path());
+        let output = command.arg("--config").arg(&file).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said = check("");
+    for words in [
+        "lease        7 seconds, heartbeat 2 seconds; on SIGTERM runs are handed back at once",
+        "kept         1 day after",
+        "downloads up to 20 GiB and 30 minutes;",
+        "log          info (by log.filter), text, to stderr and ",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    // No number has a unit of code behind it, nor is it one of bytes.
+    let in_code = |word: &str| {
+        let unit = word
+            .trim_matches([',', ';', ')', '('])
+            .trim_start_matches(|digit: char| digit.is_ascii_digit());
+        unit.len() < word.len() && ["ns", "ms", "s", "B", "µs"].contains(&unit)
+    };
+    let odd: Vec<_> = said.split_whitespace().filter(|word| in_code(word)).collect();
+    assert!(odd.is_empty() && !said.contains(" bytes"), "{odd:?} in {said}");
+    let said = check("[runs]\ndrain = '90s'\n[inputs]\nmax_bytes = 1572864\n");
+    assert!(said.contains("runs may go on for 1 minute 30 seconds"), "{said}");
+    assert!(said.contains("up to 1.50 MiB"), "{said}");
+    let said = check("[runs]\nlease = '1s'\nheartbeat = '800ms'\n");
+    assert!(
+        said.contains("(800 milliseconds)") && said.contains("(1 second)"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

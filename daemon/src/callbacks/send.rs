@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use onceover_common::Timestamp;
+use onceover_common::{Timestamp, humane};
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
@@ -73,7 +73,7 @@ pub async fn send(
             let _ = tokio::time::timeout(BODY_WAIT, discard(response)).await;
             answer
         }
-        Err(error) if error.is_timeout() => Answer::failed(format!("no answer within {limit:?}")),
+        Err(error) if error.is_timeout() => Answer::failed(format!("no answer within {}", humane::duration(limit))),
         // A URL can hold secrets.
         Err(error) => {
             let error = error.without_url();
@@ -104,7 +104,7 @@ fn meaning(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Answer {
         .and_then(|text| retry_after(text, now));
     let detail = match (status, wait) {
         (StatusCode::GONE, _) => format!("answered {status}: it wants no more of this"),
-        (_, Some(wait)) => format!("answered {status}, to be tried again after {} s", wait.as_secs()),
+        (_, Some(wait)) => format!("answered {status}, to be tried again after {}", humane::duration(wait)),
         _ if status.is_redirection() => format!("answered {status}; redirects are not followed"),
         _ => format!("answered {status}"),
     };

@@ -1,11 +1,12 @@
 //! `onceoverd nodes`: what nodes there are, what each lacks here, and getting it.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context, bail};
 use onceover_common::{
     Missing, NodeName,
     catalog::{Catalog, Hub, NodeSpec, ParameterSpec},
+    humane,
 };
 use serde_json::Map;
 
@@ -56,7 +57,8 @@ pub fn show(config: &Config, name: &str) -> anyhow::Result<()> {
     println!("{}  {}", node.name, node.title);
     println!("{}", node.purpose);
     println!();
-    println!("queue      {}, at most {} s", node.queue, node.timeout_seconds);
+    let limit = humane::duration(Duration::from_secs(node.timeout_seconds));
+    println!("queue      {}, at most {limit}", node.queue);
     println!("runner     {}", node.runner.kind());
     let fields = if node.reuse_fields.is_empty() {
         "an output that is not empty".to_owned()

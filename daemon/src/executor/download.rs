@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use onceover_common::catalog::ValueKind;
+use onceover_common::{catalog::ValueKind, humane};
 use reqwest::{Client, Response, StatusCode, header::LOCATION};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, time::Instant};
@@ -146,7 +146,7 @@ impl Downloads {
                 () = context.cancel.cancelled() => Err(RunError::Interrupted),
                 fetched = tokio::time::timeout(self.timeout, self.fetch_one(context, &url, &folder)) => {
                     fetched.unwrap_or_else(|_| {
-                        Err(RunError::failed(format!("it was not there within {:?} (inputs.timeout)", self.timeout)))
+                        Err(RunError::failed(format!("it was not there within {} (inputs.timeout)", humane::duration(self.timeout))))
                     })
                 }
             };
@@ -216,7 +216,7 @@ impl Downloads {
         file.flush().await.map_err(cannot)?;
         context
             .log
-            .line(&format!("downloaded {got} bytes to {}", path.display()));
+            .line(&format!("downloaded {} to {}", humane::bytes(got), path.display()));
         Ok(path)
     }
 
@@ -255,7 +255,10 @@ impl Downloads {
     }
 
     fn too_large(&self) -> RunError {
-        RunError::failed(format!("it is larger than {} bytes (inputs.max_bytes)", self.max_bytes))
+        RunError::failed(format!(
+            "it is larger than {} (inputs.max_bytes)",
+            humane::bytes(self.max_bytes)
+        ))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use onceover_common::Timestamp;
+use onceover_common::{Timestamp, humane};
 use tokio::sync::watch;
 
 /// Bytes after which a log is cut.
@@ -73,9 +73,9 @@ impl RunLog {
         let cut;
         let bytes = if full {
             cut = format!(
-                "{} the log is cut here: it reached its limit of {} bytes\n",
+                "{} the log is cut here: it reached its limit of {}\n",
                 Timestamp::now(),
-                self.0.limit
+                humane::bytes(self.0.limit)
             );
             &cut
         } else {

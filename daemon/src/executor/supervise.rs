@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use onceover_common::{
     NodeName, TaskId,
     catalog::{NodeSpec, RunnerSpec},
+    humane,
 };
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
@@ -349,7 +350,9 @@ impl Inner {
         let first = Instant::now() + FIRST_BEAT.min(self.options.heartbeat);
         let mut beat = tokio::time::interval_at(first, self.options.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let deadline = tokio::time::sleep(Duration::from_secs(spec.timeout_seconds));
+        let limit = Duration::from_secs(spec.timeout_seconds);
+        let deadline = tokio::time::sleep(limit);
+        let limit = humane::duration(limit);
         tokio::pin!(deadline);
         let mut interrupted: Option<Interrupt> = None;
         let mut told = Progress::default();
@@ -360,7 +363,7 @@ impl Inner {
                 result = &mut work => break result,
                 () = &mut deadline, if interrupted.is_none() => {
                     interrupted = Some(Interrupt::TimedOut);
-                    log.line(&format!("time limit of {} s reached, ending the run", spec.timeout_seconds));
+                    log.line(&format!("time limit of {limit} reached, ending the run"));
                     cancel.cancel();
                     continue;
                 }
@@ -410,10 +413,9 @@ impl Inner {
                 log.line("succeeded");
                 Ended::With(outcome)
             }
-            (Some(Interrupt::TimedOut), Err(_)) => failed(format!(
-                "it took longer than its time limit of {} s and was ended",
-                spec.timeout_seconds
-            )),
+            (Some(Interrupt::TimedOut), Err(_)) => {
+                failed(format!("it took longer than its time limit of {limit} and was ended"))
+            }
             (Some(Interrupt::Stopped), Err(RunError::Interrupted)) => Ended::Stopped,
             (_, Err(RunError::Interrupted)) => failed("the node gave up although nobody asked it to".into()),
             (_, Err(RunError::Failed(message))) => {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, bail};
+use onceover_common::humane;
 
 use super::{Collector, Gone, Kept};
 use crate::{
@@ -139,20 +140,23 @@ impl Report {
                 Some(attempt) => format!("{}/{attempt}", gone.task),
                 None => gone.task.to_string(),
             };
-            println!("{folder}: {} files, {} bytes", gone.files, gone.bytes);
+            println!("{folder}: {} files, {}", gone.files, humane::bytes(gone.bytes));
         }
         let (files, bytes) = self.left;
         if files > 0 {
-            println!("left by an interrupted collection: {files} files, {bytes} bytes");
+            println!(
+                "left by an interrupted collection: {files} files, {}",
+                humane::bytes(bytes)
+            );
         }
         let attempts = self.removed.iter().filter(|gone| gone.attempt.is_some()).count();
         let sum = |of: fn(&Gone) -> u64| self.removed.iter().map(of).sum::<u64>();
         println!(
-            "{} {} tasks and {attempts} lost attempts of other tasks: {} files, {} bytes in {}",
+            "{} {} tasks and {attempts} lost attempts of other tasks: {} files, {} in {}",
             if collector.dry_run { "would remove" } else { "removed" },
             self.removed.len() - attempts,
             sum(|gone| gone.files) + files,
-            sum(|gone| gone.bytes) + bytes,
+            humane::bytes(sum(|gone| gone.bytes) + bytes),
             collector.share.display()
         );
         for (why, count) in &self.kept {

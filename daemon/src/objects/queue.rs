@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use onceover_common::{TaskId, Timestamp};
+use onceover_common::{TaskId, Timestamp, humane};
 use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
@@ -230,7 +230,7 @@ async fn attempt(
     };
     let wait = WAITS[(upload.tries as usize).min(WAITS.len() - 1)];
     let wait = Duration::from_secs(wait).mul_f64(0.9 + fastrand::f64() * 0.2);
-    tracing::warn!(error, task_id = %id.task, task_name = %id.node, run_id = %id.run, ?wait, "files are not at the store yet");
+    tracing::warn!(error, task_id = %id.task, task_name = %id.node, run_id = %id.run, wait = humane::duration(wait), "files are not at the store yet");
     match engine.store.upload_later(&options.directory, id, wait, &error).await {
         Ok(true) => engine.hub.outbox_grew(),
         Ok(false) => {}

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use onceover_common::{
     RunId, TaskId, Timestamp, VideoId,
     catalog::{NodeSpec, parse_node},
+    humane,
     wire::{Video, VideoProbe, VideoRequest, VideoSource},
 };
 use serde_json::{Map, Value};
@@ -141,7 +142,7 @@ impl Videos {
             if got > self.max_bytes {
                 return Err(VideoError::field(
                     "file",
-                    format!("it is larger than {} bytes (inputs.max_bytes)", self.max_bytes),
+                    format!("it is larger than {} (inputs.max_bytes)", humane::bytes(self.max_bytes)),
                 ));
             }
             file.write_all(&chunk).await.map_err(cannot_store)?;
@@ -212,9 +213,10 @@ impl Videos {
                 let named = format!("input_data.{field}: ");
                 VideoError::field(field, why.strip_prefix(&named).unwrap_or(&why))
             }
-            RunError::Interrupted => {
-                VideoError::field(field, format!("ffprobe did not say within {LOOK_LIMIT:?} what it is"))
-            }
+            RunError::Interrupted => VideoError::field(
+                field,
+                format!("ffprobe did not say within {} what it is", humane::duration(LOOK_LIMIT)),
+            ),
         };
         let run = RunId::generate();
         let mut context = RunContext {

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use onceover_common::humane;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, ServerErrorKind, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::{
@@ -453,8 +454,9 @@ impl Server {
         self.signal(Signal::TERM);
         if timeout(END_WAIT, self.ended()).await.is_err() {
             warn!(
-                "the private Redis (process {}) did not end within {END_WAIT:?}, killing it",
-                self.pid()
+                "the private Redis (process {}) did not end within {}, killing it",
+                self.pid(),
+                humane::duration(END_WAIT)
             );
             self.signal(Signal::KILL);
             if timeout(END_WAIT, self.ended()).await.is_err() {

@@ -1,6 +1,6 @@
 //! Runs from the queue to their end: taken, kept, ended by whoever owns them (R7), taken back from whoever is lost.
 
-use onceover_common::{NodeName, RunId, TaskId, TaskStatus};
+use onceover_common::{NodeName, RunId, TaskId, TaskStatus, humane};
 
 use super::{
     Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, record, scripts, short_json,
@@ -160,9 +160,9 @@ impl Store {
             Reap::HandedBack(owner) => (Some(owner), true),
         };
         let error = format!(
-            "the run was lost {} times: each time its daemon ended or was not heard of for {:.0} s",
+            "the run was lost {} times: each time its daemon ended or was not heard of for {}",
             self.options.max_lost,
-            self.options.lease.as_secs_f64()
+            humane::duration(self.options.lease)
         );
         let args = self
             .args()

@@ -8,7 +8,7 @@ use axum::{
     },
     http::HeaderMap,
 };
-use onceover_common::{FieldError, Problem, ProblemKind, Timestamp, wire::FileUploaded};
+use onceover_common::{FieldError, Problem, ProblemKind, Timestamp, humane, wire::FileUploaded};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use utoipa::{IntoParams, ToSchema};
@@ -240,7 +240,7 @@ impl Received {
         while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
             self.size += chunk.len() as u64;
             if self.size > limit {
-                let detail = format!("the file is larger than {limit} bytes (files.max_bytes)");
+                let detail = format!("the file is larger than {} (files.max_bytes)", humane::bytes(limit));
                 return Err(Problem::new(ProblemKind::TooLarge, detail).into());
             }
             match &mut self.incoming {

@@ -8,7 +8,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::StreamExt;
-use onceover_common::{Missing, catalog::NodeSpec};
+use onceover_common::{Missing, catalog::NodeSpec, humane};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
@@ -275,7 +275,7 @@ impl<'a> Chat<'a> {
     /// No answer, or not all of it.
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let why = if error.is_timeout() {
-            format!("no answer within {:?}", self.timeout)
+            format!("no answer within {}", humane::duration(self.timeout))
         } else {
             let mut why = String::new();
             let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -311,7 +311,9 @@ impl<'a> Chat<'a> {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY
             );
         if passing {
-            let asks = after.map_or_else(String::new, |after| format!(", and asks to wait {} s", after.as_secs()));
+            let asks = after.map_or_else(String::new, |after| {
+                format!(", and asks to wait {}", humane::duration(after))
+            });
             return Fault::Passing {
                 why: format!("it answered {status}{asks}{said}"),
                 after,
