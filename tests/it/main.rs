@@ -21,6 +21,7 @@ mod import;
 mod input_paths;
 mod llm;
 mod model;
+mod n8n;
 mod node_programs;
 mod objects;
 mod operation;
