@@ -20,6 +20,8 @@ need espeak-ng espeak-ng
 need python3 python3
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
 need curl curl
+# An example for clients in the shell reads JSON with it.
+need jq jq
 # A test of callbacks makes a network of its own.
 if [ "$(uname -s)" = Linux ]; then
     need iproute2 ip
@@ -45,8 +47,8 @@ if ! command -v apt-get >/dev/null; then
     {
         echo "Missing here (by their Debian names): ${missing[*]}"
         echo "Install them with this system's packages, for example"
-        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc python3 curl iproute"
-        echo "  brew install redis ffmpeg espeak-ng font-dejavu python curl"
+        echo "  dnf install valkey ffmpeg-free espeak-ng dejavu-sans-fonts gcc python3 curl jq iproute"
+        echo "  brew install redis ffmpeg espeak-ng font-dejavu python curl jq"
     } >&2
     exit 1
 fi

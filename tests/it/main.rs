@@ -6,6 +6,7 @@ mod api;
 mod callbacks;
 mod catalog;
 mod chains;
+mod clients;
 mod daemon_log;
 mod dashboard;
 mod dashboard_videos;
