@@ -176,9 +176,6 @@ impl Engine {
                 "nothing to cancel: {what} has no run that waits or runs"
             )));
         }
-        for node in &cancelled {
-            tracing::info!(task_id = %task, task_name = %node, "run cancelled");
-        }
         let names: Vec<_> = cancelled.iter().map(NodeName::as_str).collect();
         Ok(CancelResponse {
             task_id: task.clone(),
