@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Holds the API's description against a running daemon: schemathesis makes requests from /openapi.json, good and bad ones,
-# and looks whether each answer is one that the description promises. `make test` runs it.
+# Holds the API's description against its standard and against a running daemon: openapi-spec-validator reads
+# /openapi.json; schemathesis makes requests from it, good and bad ones, and looks whether each answer is one that the
+# description promises. `make test` runs it.
 #
 # Left out, and why, is in schemathesis.toml.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-version=4.32.5
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
-home=$(cd "$target" && pwd)/schemathesis-$version
+requirements=tests/openapi/requirements.txt
+home=$(cd "$target" && pwd)/openapi-$(sha256sum "$requirements" | cut -c 1-12)
 say() { echo "openapi: $*" >&2; }
 
 if [ ! -e "$home/complete" ]; then
-    say "installing schemathesis $version into $home (once)"
+    say "installing $requirements into $home (once)"
     rm -rf "$home"
     mkdir -p "$home"
     if ! { python3 -m venv "$home/venv" &&
-        "$home/venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"; } \
+        "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; } \
         >"$home/install.log" 2>&1 </dev/null; then
         cat "$home/install.log" >&2
-        say "schemathesis $version could not be installed. It needs python3 with venv (apt-get install python3-venv) and,"
-        say "the first time, PyPI or a mirror of it (PIP_INDEX_URL). Nothing was checked, so this counts as a failure."
+        say "$requirements could not be installed. It needs python3 with venv (apt-get install python3-venv) and, the"
+        say "first time, PyPI or a mirror of it (PIP_INDEX_URL). Nothing was checked, so this counts as a failure."
         exit 1
     fi
     touch "$home/complete"
@@ -56,6 +57,15 @@ for _ in $(seq 300); do
 done
 curl -fs -o "$work/ready" "$url/readyz" || { cat "$work/said" >&2; say "onceoverd did not get ready"; exit 1; }
 
+curl -fs -o "$work/openapi.json" -H "authorization: Bearer $token" "$url/openapi.json"
+begun=$SECONDS
+if ! "$home/venv/bin/openapi-spec-validator" --validation-errors all "$work/openapi.json" >"$work/report" 2>&1; then
+    cat "$work/report" >&2
+    say "/openapi.json is not valid OpenAPI, see above"
+    exit 1
+fi
+say "/openapi.json is valid OpenAPI 3.1 ($((SECONDS - begun)) s)"
+
 # What the examples of the description speak of.
 submit() {
     curl -fs -o "$work/submitted" -H "authorization: Bearer $token" -H 'content-type: application/json' "$url/v1/tasks" -d \
@@ -66,6 +76,7 @@ submit test.fails
 ffmpeg -nostdin -v error -f lavfi -i testsrc=size=64x48:rate=5 -t 1 "$work/clip.mp4"
 curl -fs -o "$work/registered" -H "authorization: Bearer $token" -F video_id=lecture-07 -F "file=@$work/clip.mp4" "$url/api/v1/videos"
 
+begun=$SECONDS
 here=$PWD
 # In a folder of its own, since it leaves a cache where it runs.
 check() (
@@ -83,4 +94,4 @@ fi
 # A passing run says what it did; one that found nothing to do has not passed.
 summary=$(grep -A1 '^Test cases:' "$work/report" | tail -n 1 | grep -E '[1-9][0-9]* generated') || { cat "$work/report" >&2; say "no test cases were run"; exit 1; }
 kill -0 "$daemon" 2>/dev/null || { cat "$work/said" >&2; say "onceoverd ended while it was asked"; exit 1; }
-say "$summary"
+say "$summary ($((SECONDS - begun)) s)"
