@@ -3,12 +3,13 @@
 //! one validator.
 
 mod parameter;
+mod schema;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::parameter::{Fallback, ParameterSpec, ValueKind, is_empty_value};
+pub use self::parameter::{Fallback, ParameterSpec, ValueKind, is_empty_value, is_placeholder};
 use crate::{FieldError, NodeName};
 
 /// One node, as its TOML file says.
@@ -223,19 +224,21 @@ impl NodeSpec {
     /// ranges. Parameters the node does not have are let through, since clients of the older gateway send some. `null`
     /// counts as left out.
     pub fn check_input(&self, input: &Map<String, Value>) -> Vec<FieldError> {
-        self.check(input, |parameter| !parameter.fallbacks.is_empty())
+        self.check(input, InputState::Submitted)
     }
 
     /// Checks an input that is complete: what is missing now no earlier stage has given.
     pub fn check_completed(&self, input: &Map<String, Value>) -> Vec<FieldError> {
-        self.check(input, |_| false)
+        self.check(input, InputState::Completed)
     }
 
-    /// `may_come`: whether a parameter that is not given can still get a value.
-    fn check(&self, input: &Map<String, Value>, may_come: impl Fn(&ParameterSpec) -> bool) -> Vec<FieldError> {
+    fn check(&self, input: &Map<String, Value>, state: InputState) -> Vec<FieldError> {
+        let may_come = |parameter: &ParameterSpec| state == InputState::Submitted && !parameter.fallbacks.is_empty();
         let mut errors = Vec::new();
         for parameter in &self.parameters {
             match parameter.given(input) {
+                // Resolved, and the value judged, when the run starts.
+                Some((_, value)) if state == InputState::Submitted && is_placeholder(value) => {}
                 Some((name, value)) => errors.extend(
                     parameter
                         .refusal(value)
@@ -349,6 +352,15 @@ impl NodeSpec {
         }
         faults
     }
+}
+
+/// What an input that is checked can still get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputState {
+    /// Values of earlier stages, in place of what is left out and of placeholders.
+    Submitted,
+    /// Nothing.
+    Completed,
 }
 
 /// Where values come from that a request leaves out, as the end of a message.

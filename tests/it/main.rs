@@ -24,6 +24,7 @@ mod llm;
 mod model;
 mod n8n;
 mod node_programs;
+mod node_schemas;
 mod objects;
 mod operation;
 mod own_nodes;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::NodeName;
+use crate::{NodeName, pipeline::reference};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +120,19 @@ pub fn is_empty_value(value: &Value) -> bool {
     }
 }
 
+/// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
+pub fn is_placeholder(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| reference(text).is_some())
+}
+
+/// Whether JSON Schema takes the two for the same: 1 is 1.0.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
+        _ => one == other,
+    }
+}
+
 impl ParameterSpec {
     /// The value an input gives it and the name under which it does; `null` counts as left out.
     pub fn given<'a>(&'a self, input: &'a Map<String, Value>) -> Option<(&'a str, &'a Value)> {
@@ -146,14 +159,22 @@ impl ParameterSpec {
         if self.required && is_empty_value(value) {
             return Some("it must not be empty".into());
         }
-        if !self.allowed.is_empty() && !self.allowed.contains(value) {
+        if !self.allowed.is_empty() && !self.allowed.iter().any(|allowed| is_same(allowed, value)) {
             let allowed: Vec<_> = self.allowed.iter().map(Value::to_string).collect();
             return Some(format!("it must be one of {}", allowed.join(", ")));
         }
         self.out_of_range(value).or_else(|| self.of_wrong_length(value))
     }
 
-    fn kinds(&self) -> impl Iterator<Item = ValueKind> {
+    /// The values it can have, where these can be listed: what is allowed, or true and false.
+    pub fn choices(&self) -> Vec<Value> {
+        if self.allowed.is_empty() && self.kind == ValueKind::Boolean && self.also.is_empty() {
+            return vec![true.into(), false.into()];
+        }
+        self.allowed.clone()
+    }
+
+    pub(super) fn kinds(&self) -> impl Iterator<Item = ValueKind> {
         std::iter::once(self.kind).chain(self.also.iter().copied())
     }
 

@@ -1,14 +1,15 @@
 //! The API's description of itself: what all operations have in common is put on here, so that no route can leave it
 //! out.
 
+mod submits;
+
 use onceover_common::{Problem, catalog::Catalog};
-use serde_json::json;
+use serde_json::Value;
 use utoipa::{
     OpenApi,
     openapi::{
         ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response,
         ResponseBuilder, Type,
-        example::ExampleBuilder,
         path::{Operation, ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
@@ -45,10 +46,18 @@ pub fn head() -> Document {
     Head::openapi()
 }
 
-/// Adds what every route has: the token and scope it needs, and how it is refused; and the examples that nodes have.
-pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
+/// Adds what every route has (the token and scope it needs, how it is refused), what nodes take, and examples. As JSON, since
+/// a node's schema has words that the typed document lacks.
+pub fn complete(mut document: Document, catalog: &Catalog) -> Value {
     name_rests(&mut document);
-    add_examples(&mut document, catalog);
+    add_access(&mut document);
+    let mut document = serde_json::to_value(document).expect("a description can be written as JSON");
+    submits::describe_by_node(&mut document, catalog);
+    document
+}
+
+/// Adds the token and scope that each route needs, and how it is refused.
+fn add_access(document: &mut Document) {
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
@@ -78,7 +87,6 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Document {
             }
         }
     }
-    document
 }
 
 /// A parameter that takes the rest of a path is `{*name}` to the router, and `{name}` to a reader.
@@ -86,28 +94,6 @@ fn name_rests(document: &mut Document) {
     let paths = std::mem::take(&mut document.paths.paths);
     for (path, item) in paths {
         document.paths.paths.insert(path.replace("{*", "{"), item);
-    }
-}
-
-/// An example a node, for submits.
-fn add_examples(document: &mut Document, catalog: &Catalog) {
-    let submit = document
-        .paths
-        .paths
-        .get_mut("/v1/tasks")
-        .and_then(|item| item.post.as_mut());
-    let body = submit.and_then(|submit| submit.request_body.as_mut());
-    let content = match body {
-        Some(RefOr::T(body)) => body.content.get_mut("application/json"),
-        _ => None,
-    };
-    let Some(RefOr::T(content)) = content else { return };
-    for node in catalog.iter() {
-        if let Some(example) = &node.example {
-            let request = json!({"task_name": node.name, "task_id": "lecture-07", "input_data": example.input});
-            let example = ExampleBuilder::new().summary(&node.title).value(Some(request)).build();
-            content.examples.insert(node.name.to_string(), RefOr::T(example));
-        }
     }
 }
 
@@ -217,13 +203,11 @@ fn add_revalidation(operation: &mut Operation) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde_json::Value;
-
     use super::*;
 
     fn described() -> Value {
         let (_, document) = crate::api::routes().split_for_parts();
-        serde_json::to_value(complete(document, &Catalog::default())).unwrap()
+        complete(document, &crate::catalog::shipped())
     }
 
     /// Every operation with its path and method.

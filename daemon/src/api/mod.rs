@@ -109,7 +109,11 @@ pub fn router(state: AppState, doors: Doors) -> Router {
     let swagger = swagger::Config::default().persist_authorization(true);
     router
         .merge(pages::unlisted())
-        .merge(SwaggerUi::new(DOCS).url(DESCRIPTION, description).config(swagger))
+        .merge(
+            SwaggerUi::new(DOCS)
+                .external_url_unchecked(DESCRIPTION, description)
+                .config(swagger),
+        )
         .fallback(async move |uri: Uri| known.fall_back(&uri))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -6,9 +6,11 @@ mod whole;
 
 use include_dir::{Dir, include_dir};
 use indexmap::IndexMap;
+pub use onceover_common::catalog::is_placeholder;
 use onceover_common::{
     NodeName,
     catalog::{Catalog, Fallback, NodeSpec, ParameterSpec, is_empty_value, parse_node},
+    pipeline::reference,
 };
 use serde_json::Value;
 
@@ -100,13 +102,8 @@ pub fn from_stage<'a>(fallback: &Fallback, stages: &'a IndexMap<NodeName, Object
     field(stages.get(&fallback.node)?, &fallback.field).filter(|value| !is_empty_value(value))
 }
 
-/// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
-pub fn is_placeholder(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| inside_braces(text).is_some())
-}
-
 fn replace_placeholder(name: &str, value: &Value, stages: &IndexMap<NodeName, Object>) -> Result<Value, RunError> {
-    let Some((text, inside)) = value.as_str().and_then(|text| Some((text, inside_braces(text)?))) else {
+    let Some((text, inside)) = value.as_str().and_then(|text| Some((text, reference(text)?))) else {
         return Ok(value.clone());
     };
     let error = |why: String| RunError::failed(format!("input_data.{name} is '{text}': {why}"));
@@ -129,11 +126,6 @@ fn replace_placeholder(name: &str, value: &Value, stages: &IndexMap<NodeName, Ob
                 fields.join(", ")
             ))
         })
-}
-
-fn inside_braces(text: &str) -> Option<&str> {
-    let inside = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
-    Some(inside.trim())
 }
 
 /// A field by name, or by a dotted path into nested objects and, by position from 0, arrays.

@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use onceover_common::{NodeName, TaskId, VideoId, wire::ReuseMode};
 
+use super::complete;
 use crate::key::{Key, parse_keys};
+
+/// Where the daemon listens unless it is named.
+pub const DEFAULT_DAEMON: &str = "http://127.0.0.1:8788";
 
 /// Every task's stages live, what waits and why, what reuse saved; resubmit, cancel and delete from the
 /// keyboard. Without a terminal it prints the tree.
@@ -18,7 +23,7 @@ pub struct Args {
         global = true,
         env = "ONCEOVER_DAEMON",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8788"
+        default_value = DEFAULT_DAEMON
     )]
     pub daemon: String,
     /// The Redis to follow, instead of the one the daemon names.
@@ -58,6 +63,8 @@ pub enum Command {
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(Frame),
+    /// Print the script that completes lines in a shell, nodes and parameters included.
+    Completions(Completions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +79,7 @@ pub struct Tree {
 #[derive(Debug, clap::Args)]
 pub struct Nodes {
     /// All about this one.
+    #[arg(add = ArgValueCompleter::new(complete::node_names))]
     pub node: Option<NodeName>,
     /// As JSON: the list of nodes, or the one.
     #[arg(long)]
@@ -81,6 +89,7 @@ pub struct Nodes {
 #[derive(Debug, clap::Args)]
 pub struct Submit {
     /// The node, such as ffmpeg.extract_audio.
+    #[arg(add = ArgValueCompleter::new(complete::node_names))]
     pub node: NodeName,
     /// The task it belongs to; left out, a new one.
     #[arg(long, value_name = "ID")]
@@ -89,7 +98,8 @@ pub struct Submit {
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
     pub input: Option<String>,
     /// One field of the input; the value is JSON where it reads as JSON, else text.
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., action = clap::ArgAction::Append,
+        add = ArgValueCompleter::new(complete::assignments))]
     pub set: Vec<String>,
     /// URL that gets the result.
     #[arg(long, value_name = "URL")]
@@ -184,6 +194,29 @@ pub struct Frame {
     /// Put the cursor on this task first.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell; for bash, `source <(onceover completions bash)`.
+    pub shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+impl Shell {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Fish => "fish",
+            Self::Zsh => "zsh",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! The command line: what the dashboard shows, for scripts and pipes.
 
 pub mod args;
+pub mod complete;
 mod nodes;
 mod register;
 mod run;
@@ -72,6 +73,9 @@ type Outcome = Result<bool, Failure>;
 pub async fn run(args: Args) -> ExitCode {
     // Kept to the end: what is still in it is written when it goes.
     let _log = log_file::start(args.log_dir.as_deref());
+    if let Some(Command::Completions(completions)) = &args.command {
+        return finish(complete::print_script(completions.shell.as_str()));
+    }
     let client = match client(&args.daemon) {
         Ok(client) => client,
         Err(Failure(text)) => return failed(&text),
@@ -84,6 +88,8 @@ pub async fn run(args: Args) -> ExitCode {
         Some(Command::Register(register)) => register::run(&client, register).await,
         Some(Command::Run(run)) => run::run(&client, run).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
+        // Printed before there is a client.
+        Some(Command::Completions(_)) => Ok(true),
         Some(Command::Snapshot(mut frame)) => {
             frame.task = frame.task.or(args.task);
             snapshot::run(&client, frame).await
@@ -109,6 +115,10 @@ pub async fn run(args: Args) -> ExitCode {
             .await
         }
     };
+    finish(outcome)
+}
+
+fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),

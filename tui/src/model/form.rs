@@ -101,12 +101,12 @@ impl Form {
             (What::Reuse, _) => [ReuseMode::Auto, ReuseMode::Never, ReuseMode::Strict]
                 .map(|mode| mode.as_str().to_owned())
                 .to_vec(),
-            (_, Some(parameter)) if !parameter.allowed.is_empty() => parameter.allowed.iter().map(text_of).collect(),
-            (_, Some(parameter)) if parameter.kind == ValueKind::Boolean && parameter.also.is_empty() => {
-                vec!["true".into(), "false".into()]
-            }
-            _ => return Vec::new(),
+            (_, Some(parameter)) => parameter.choices().iter().map(text_of).collect(),
+            _ => Vec::new(),
         };
+        if values.is_empty() {
+            return values;
+        }
         [String::new()].into_iter().chain(values).collect()
     }
 

@@ -1,0 +1,154 @@
+//! Shell completion. While a line is typed, the shell starts the program with `COMPLETE` set; names of nodes, their
+//! parameters and the values these may have are asked of the daemon. Without an answer there are no candidates.
+
+use std::{env, ffi::OsStr, io, time::Duration};
+
+use clap::CommandFactory;
+use clap_complete::{
+    CompletionCandidate,
+    env::{CompleteEnv, Shells},
+};
+use onceover_common::{
+    NodeName,
+    catalog::ParameterSpec,
+    wire::{NodeInfo, NodeList},
+};
+
+use super::{
+    Failure, Outcome,
+    args::{Args, DEFAULT_DAEMON},
+    client,
+};
+use crate::model::form::text_of;
+
+/// What a shell sets to ask for candidates.
+const VARIABLE: &str = "COMPLETE";
+const PROGRAM: &str = "onceover";
+/// How long a key press may wait for the daemon.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers a shell that asks for candidates, and ends the program; returns if none asks.
+pub fn answer_shell() {
+    CompleteEnv::with_factory(Args::command)
+        .var(VARIABLE)
+        .bin(PROGRAM)
+        .complete();
+}
+
+/// Prints the script that makes a shell ask.
+pub fn print_script(shell: &str) -> Outcome {
+    let shells = Shells::builtins();
+    let Some(shell) = shells.completer(shell) else {
+        return Err(Failure::new(format!("no script is known for {shell}")));
+    };
+    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut io::stdout().lock())?;
+    Ok(true)
+}
+
+/// Names of nodes that begin like this.
+pub fn node_names(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let nodes = Line::read().ask_nodes().unwrap_or_default();
+    let nodes = nodes
+        .into_iter()
+        .filter(|node| node.name.as_str().starts_with(&*current));
+    nodes
+        .map(|node| CompletionCandidate::new(node.name.as_str()).help(Some(node.title.into())))
+        .collect()
+}
+
+/// What can stand as a value of `--set`: parameters of the node that the line names, or values of one.
+pub fn assignments(current: &OsStr) -> Vec<CompletionCandidate> {
+    let line = Line::read();
+    let Some(node) = line.ask_node() else {
+        return Vec::new();
+    };
+    let current = current.to_string_lossy();
+    let parameter = |name: &str| node.parameters.iter().find(|parameter| parameter.name == name);
+    if let Some((name, typed)) = current.split_once('=') {
+        return parameter(name).map_or_else(Vec::new, |parameter| values(parameter, typed, &format!("{name}=")));
+    }
+    // Bash takes `name=value` for three words, and leaves out the second while the third is empty.
+    let before = match line.before.as_slice() {
+        [.., name, sign] if sign == "=" => Some(name),
+        [.., name] => Some(name),
+        [] => None,
+    };
+    if let Some(parameter) = before.and_then(|name| parameter(name)) {
+        return values(parameter, &current, "");
+    }
+    let parameters = node.parameters.iter();
+    parameters
+        .filter(|parameter| parameter.name.starts_with(&*current))
+        .map(|parameter| {
+            let help = (!parameter.meaning.is_empty()).then(|| parameter.meaning.clone().into());
+            CompletionCandidate::new(format!("{}=", parameter.name)).help(help)
+        })
+        .collect()
+}
+
+fn values(parameter: &ParameterSpec, typed: &str, prefix: &str) -> Vec<CompletionCandidate> {
+    let values = parameter.choices().into_iter().map(|value| text_of(&value));
+    values
+        .filter(|value| value.starts_with(typed))
+        .map(|value| CompletionCandidate::new(format!("{prefix}{value}")))
+        .collect()
+}
+
+/// The line as it is typed so far.
+struct Line {
+    /// The words before the one that is completed.
+    before: Vec<String>,
+}
+
+impl Line {
+    fn read() -> Self {
+        let mut words: Vec<String> = env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        // What stands before the first `--` starts this program.
+        let start = words.iter().position(|word| word == "--").map_or(0, |at| at + 1);
+        words.drain(..start);
+        let index = env::var("_CLAP_COMPLETE_INDEX")
+            .ok()
+            .and_then(|index| index.parse().ok());
+        words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
+        Self { before: words }
+    }
+
+    /// The node that a submit on this line is of.
+    fn node(&self) -> Option<NodeName> {
+        let submit = self.before.iter().position(|word| word == "submit")?;
+        let mut rest = self.before.get(submit + 1..)?.iter();
+        rest.find_map(|word| NodeName::parse(word).ok().filter(|_| !word.starts_with('-')))
+    }
+
+    /// The daemon that the line names, else that of the environment. Bash splits an address at its colons, so that the line
+    /// has none there.
+    fn daemon(&self) -> String {
+        let option = self.before.iter().position(|word| word == "--daemon");
+        let apart = option.and_then(|at| self.before.get(at + 1)).map(String::as_str);
+        let joined = self.before.iter().find_map(|word| word.strip_prefix("--daemon="));
+        let given = apart.or(joined).filter(|url| url.contains("://")).map(str::to_owned);
+        given
+            .or_else(|| env::var("ONCEOVER_DAEMON").ok())
+            .unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+    }
+
+    fn ask_nodes(&self) -> Option<Vec<NodeInfo>> {
+        let NodeList { nodes, .. } = self.ask(async |client| client.nodes().await.ok())?;
+        Some(nodes)
+    }
+
+    fn ask_node(&self) -> Option<NodeInfo> {
+        let node = self.node()?;
+        self.ask(async |client| client.node(&node).await.ok())
+    }
+
+    fn ask<T>(&self, question: impl AsyncFnOnce(onceover_common::client::Client) -> Option<T>) -> Option<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .ok()?;
+        let client = client(&self.daemon()).ok()?;
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, question(client)).await.ok()? })
+    }
+}
