@@ -17,6 +17,7 @@ test: deps ## Build everything, run all tests, hold the API against its descript
 		cargo test --locked --workspace; \
 	fi
 	@tests/openapi/check.sh
+	@tests/openapi/client.sh
 
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace
@@ -30,9 +31,9 @@ contract: deps ## Play the older gateway's contract, or against BASE=http://host
 contract-docs: ## Write the tables of docs/migrating.md from tests/contract/differences.toml
 	cargo run --quiet --locked -p onceover-tests --bin contract -- --write-docs
 
-reference: deps ## Record the examples of every node anew and write docs/technical/reference from them
+reference: deps ## Record the examples of every node and operation and write docs/technical/reference from them
 	cargo build --locked --workspace
-	ONCEOVER_REFERENCE=write cargo test --locked --workspace --test it -- reference:: --nocapture
+	ONCEOVER_REFERENCE=write cargo test --locked --workspace --test it -- reference:: examples:: --nocapture
 
 bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
 	@assets/install-deps.sh bench

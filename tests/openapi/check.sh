@@ -7,55 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-target=${CARGO_TARGET_DIR:-target}
-mkdir -p "$target"
-requirements=tests/openapi/requirements.txt
-home=$(cd "$target" && pwd)/openapi-$(sha256sum "$requirements" | cut -c 1-12)
-say() { echo "openapi: $*" >&2; }
-
-if [ ! -e "$home/complete" ]; then
-    say "installing $requirements into $home (once)"
-    rm -rf "$home"
-    mkdir -p "$home"
-    if ! { python3 -m venv "$home/venv" &&
-        "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; } \
-        >"$home/install.log" 2>&1 </dev/null; then
-        cat "$home/install.log" >&2
-        say "$requirements could not be installed. It needs python3 with venv (apt-get install python3-venv) and, the"
-        say "first time, PyPI or a mirror of it (PIP_INDEX_URL). Nothing was checked, so this counts as a failure."
-        exit 1
-    fi
-    touch "$home/complete"
-fi
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/onceover-openapi.XXXXXX")
-daemon=
-finish() {
-    if [ -n "$daemon" ]; then
-        kill -TERM "$daemon" 2>/dev/null || true
-        wait "$daemon" 2>/dev/null || true
-    fi
-    rm -rf "$work"
-}
-trap finish EXIT
-
-# With a token, so that what asks for one is looked at as well.
-token=openapi-check
-env -u ONCEOVER_REDIS -u ONCEOVER_CONFIG ONCEOVER_TOKENS="admin:$token" "$target/debug/onceoverd" --listen 127.0.0.1:0 --data "$work/data" \
-    --config tests/openapi/onceover.toml </dev/null >"$work/said" 2>&1 &
-daemon=$!
-url=
-for _ in $(seq 300); do
-    url=$(sed -n 's/^onceoverd listens on \(http:[^;]*\);.*/\1/p' "$work/said")
-    if [ -n "$url" ] && curl -fs -o "$work/ready" "$url/readyz"; then break; fi
-    if ! kill -0 "$daemon" 2>/dev/null; then
-        cat "$work/said" >&2
-        say "onceoverd did not start"
-        exit 1
-    fi
-    sleep 0.1
-done
-curl -fs -o "$work/ready" "$url/readyz" || { cat "$work/said" >&2; say "onceoverd did not get ready"; exit 1; }
+source tests/openapi/common.sh
+install_tools
+start_daemon tests/openapi/onceover.toml
 
 curl -fs -o "$work/openapi.json" -H "authorization: Bearer $token" "$url/openapi.json"
 begun=$SECONDS
@@ -73,7 +27,7 @@ submit() {
 }
 submit ffmpeg.extract_audio
 submit test.fails
-ffmpeg -nostdin -v error -f lavfi -i testsrc=size=64x48:rate=5 -t 1 "$work/clip.mp4"
+make_clip "$work/clip.mp4"
 curl -fs -o "$work/registered" -H "authorization: Bearer $token" -F video_id=lecture-07 -F "file=@$work/clip.mp4" "$url/api/v1/videos"
 
 begun=$SECONDS
