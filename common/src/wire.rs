@@ -1,6 +1,7 @@
 //! Bodies of the HTTP API, as both programs see them. The shapes that bind are in `docs/api.md`.
 
 mod files;
+mod links;
 mod nodes;
 mod videos;
 
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 
 pub use self::{
     files::{FileDeleted, FileItem, FileList, FileUploaded},
+    links::SignedLink,
     nodes::{NodeInfo, NodeList, NodeReadiness},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

@@ -1,5 +1,7 @@
 //! Who may call the API: bearer tokens with a scope, kept as hashes only, and the host names it answers to.
 
+pub mod links;
+
 use std::{
     fmt,
     net::{IpAddr, SocketAddr, ToSocketAddrs},

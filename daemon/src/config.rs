@@ -176,7 +176,13 @@ pub struct AccessConfig {
     pub hosts: Vec<String>,
     /// Requests under way at a time; more are answered 503.
     pub max_requests: usize,
+    /// How long a link is good for that `GET /v1/links` makes.
+    #[serde(deserialize_with = "duration")]
+    pub link_lifetime: Duration,
 }
+
+/// Longest [`AccessConfig::link_lifetime`]: a link cannot be taken back.
+const LONGEST_LINK: Duration = Duration::from_secs(7 * 86_400);
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -271,6 +277,7 @@ impl Default for AccessConfig {
             tokens_file: None,
             hosts: Vec::new(),
             max_requests: 1024,
+            link_lifetime: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -402,6 +409,9 @@ impl Config {
         if self.access.max_requests == 0 {
             return refuse("access.max_requests must be at least 1".into());
         }
+        if !(Duration::from_secs(1)..=LONGEST_LINK).contains(&self.access.link_lifetime) {
+            return refuse("access.link_lifetime must be from 1s to 168h (a week): a link cannot be taken back".into());
+        }
         if let Some(host) = self
             .access
             .hosts
@@ -483,6 +493,10 @@ mod tests {
         }
         let error = parse("[access]\nhosts = ['http://box']").unwrap_err();
         assert!(error.contains("access.hosts"), "{error}");
+        for lifetime in ["0s", "169h"] {
+            let error = parse(&format!("[access]\nlink_lifetime = '{lifetime}'")).unwrap_err();
+            assert!(error.contains("access.link_lifetime"), "{error}");
+        }
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
         assert!(error.contains("runs.heartbeat"), "{error}");
     }

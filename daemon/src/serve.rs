@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{self, Hosts, Tokens},
+    access::{self, Hosts, Tokens, links::Links},
     api::{self, AppState, Doors, Shared},
     callbacks::{
         deliver::{self, DeliveryOptions},
@@ -231,6 +231,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         mark: mark.as_str().into(),
         max_bytes: config.inputs.max_bytes,
     };
+    let links = Links::new(store.clone(), !tokens.is_empty(), config.access.link_lifetime);
     let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
     let state = AppState::from(Shared {
         engine: engine.clone(),
@@ -240,11 +241,13 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         started_at,
         largest_file: config.files.max_bytes,
         bucket: config.storage.bucket.as_str().into(),
+        links: links.clone(),
         preparing: preparing_seen,
         stop: stop.clone(),
     });
     let doors = Doors {
         tokens: Arc::new(tokens),
+        links,
         hosts: Arc::new(Hosts::new(access::is_loopback(&address), &config.access.hosts)),
         places: Arc::new(Semaphore::new(config.access.max_requests)),
         metrics,

@@ -28,7 +28,7 @@ async fn share() -> Place {
 
 async fn store() -> Place {
     let s3 = S3Server::start().await;
-    let mut builder = Daemon::builder().config(&format!("{}{LIMIT}", s3.config()));
+    let mut builder = Daemon::builder().config(&format!("{}buckets = ['other-one']\n{LIMIT}", s3.config()));
     for (name, value) in s3.keys() {
         builder = builder.env(name, value);
     }
@@ -372,27 +372,82 @@ async fn d21_d22_files_go_up_and_come_down_in_the_share() {
     assert_eq!(report["results"][0]["status"], "deleted");
 }
 
-#[tokio::test]
-async fn d21_d22_files_go_up_and_come_down_in_a_store() {
-    let mut place = store().await;
-    bad_requests_are_named_and_leave_nothing(&place).await;
-    go_up_and_come_down(&place).await;
+/// Those of the configuration, whatever the store's keys open; and what is in one is never taken for what is in another.
+async fn only_named_buckets_are_opened(place: &Place) {
+    let some = |text: &str| Form::new().part("file", file(text.as_bytes()));
+    place.put("a/b", b"of the first").await;
     let answer = place
-        .upload("?file_path=a/b&bucket=other-one", Form::new().part("file", file(b"x")))
+        .upload("?file_path=a/b&bucket=other-one", some("of the other"))
         .await;
     assert_eq!(
         (answer.status, &answer.json()["bucket"]),
         (200, &json!("other-one")),
         "it is made"
     );
+    let listed = place.daemon.get("/v1/files?bucket=other-one").await.json();
+    assert_eq!(listed["files"][0]["file_path"], "a/b");
+    let url = listed["files"][0]["download_url"].as_str().unwrap();
+    let given = place.http.get(url).send().await.unwrap();
+    assert_eq!(given.text().await.unwrap(), "of the other", "{url}");
+    assert_eq!(place.bytes("a/b").await, b"of the first");
+
+    let made = place.s3.as_ref().unwrap().made(None);
+    let refused = async |answer: Answer| {
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (422, vec!["bucket".to_owned()]),
+            "{answer:?}"
+        );
+        answer.text
+    };
+    let text = refused(place.upload("?file_path=a/c&bucket=third-one", some("x")).await).await;
+    assert!(text.contains("other-one") && text.contains("storage.buckets"), "{text}");
+    refused(
+        place
+            .upload(
+                "?file_path=a/c",
+                Form::new().text("bucket", "third-one").part("file", file(b"x")),
+            )
+            .await,
+    )
+    .await;
+    for (method, path) in [
+        ("GET", "/v1/files?bucket=third-one"),
+        ("GET", "/v1/files/download/a/b?bucket=third-one"),
+        ("DELETE", "/v1/files/a/b?bucket=third-one"),
+    ] {
+        refused(place.daemon.call(method, path, None).await).await;
+    }
+    // A bucket that is named when the file is on its way to another.
+    let late = some("x").text("bucket", "other-one");
+    refused(place.upload("?file_path=a/c", late).await).await;
+    let late = some("late").text("file_path", "a/late").text("bucket", "other-one");
+    let answer = place.upload("", late).await;
     assert_eq!(
-        place.daemon.get("/v1/files?bucket=other-one").await.json()["files"][0]["file_path"],
-        "a/b"
+        (answer.status, &answer.json()["bucket"]),
+        (200, &json!("other-one")),
+        "nothing was on its way"
     );
-    assert_eq!(
-        place.daemon.get("/v1/files?bucket=no-such-one").await.json()["files"],
-        json!([])
-    );
+    assert_eq!(place.s3.as_ref().unwrap().made(None), made + 1);
+    assert_eq!(place.s3.as_ref().unwrap().objects("a"), ["a/b"]);
+}
+
+#[tokio::test]
+async fn without_a_store_there_is_the_configured_bucket_and_no_other() {
+    let daemon = Daemon::builder().config("[storage]\nbucket = 'media'\n").start().await;
+    assert_eq!(daemon.get("/v1/files").await.json()["bucket"], "media");
+    assert_eq!(daemon.get("/v1/files?bucket=media").await.status, 200);
+    let answer = daemon.get(&format!("/v1/files?bucket={BUCKET}")).await;
+    assert_eq!((answer.status, answer.fields()), (422, vec!["bucket".to_owned()]));
+    assert!(answer.text.contains("'media'"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn d21_d22_files_go_up_and_come_down_in_a_store() {
+    let mut place = store().await;
+    bad_requests_are_named_and_leave_nothing(&place).await;
+    go_up_and_come_down(&place).await;
+    only_named_buckets_are_opened(&place).await;
     assert!(!place.daemon.data.join("share/workflows/a").exists());
     place.s3.as_mut().unwrap().stop().await;
     for (method, path) in [

@@ -20,6 +20,7 @@ mod hard_subtitles;
 mod hostile_media;
 mod import;
 mod input_paths;
+mod links;
 mod llm;
 mod model;
 mod n8n;

@@ -319,3 +319,86 @@ async fn a_read_that_names_its_tag_is_answered_304_until_anything_changes() {
     let answer = Answer::of(request.body(body).send().await.unwrap()).await;
     assert_eq!((answer.status, answer.header("etag")), (200, ""));
 }
+
+/// A POST with this content type, if any.
+async fn post(daemon: &Daemon, path: &str, kind: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+    let mut request = Client::new().post(format!("{}{path}", daemon.url())).body(body);
+    if let Some(kind) = kind {
+        request = request.header("content-type", kind);
+    }
+    Answer::of(request.send().await.unwrap()).await
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[tokio::test]
+async fn a_body_is_read_by_what_it_is_and_one_that_is_no_json_is_refused_by_its_type() {
+    let daemon = Daemon::start().await;
+    let clip = daemon.dir().join("clip.mp4");
+    onceover_tests::media::clip(&clip, 1);
+    let kinds = [
+        None,
+        Some(FORM),
+        Some("text/plain"),
+        Some("Application/JSON; charset=utf-8"),
+    ];
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let video = json!({"path": clip, "video_id": format!("v{index}")}).to_string();
+        let answer = post(&daemon, "/api/v1/videos", kind, video).await;
+        assert_eq!(answer.status, 201, "{kind:?}: {answer:?}");
+        let submit = json!({"task_name": "test.echo", "task_id": format!("t{index}"), "input_data": {}});
+        assert_eq!(
+            post(&daemon, "/v1/tasks", kind, submit.to_string()).await.status,
+            200,
+            "{kind:?}"
+        );
+        let batch = json!({"tasks": [submit]}).to_string();
+        assert_eq!(
+            post(&daemon, "/v1/tasks/batch", kind, batch).await.status,
+            200,
+            "{kind:?}"
+        );
+        daemon.idle().await;
+        let retry = post(&daemon, &format!("/v1/tasks/t{index}/retry"), kind, "{}").await;
+        assert_eq!(retry.status, 200, "{kind:?}");
+    }
+    daemon.idle().await;
+    let before = daemon.content().await;
+    for path in [
+        "/api/v1/videos",
+        "/v1/tasks",
+        "/v1/tasks/batch",
+        "/v1/tasks/t1/retry",
+        "/v1/tasks/t1/delete",
+    ] {
+        for (kind, status, problem) in [
+            (None, 400, "not-json"),
+            (Some("application/json"), 400, "not-json"),
+            (Some("application/merge-patch+json"), 400, "not-json"),
+            (Some(FORM), 415, "media-type"),
+            (Some("text/plain"), 415, "media-type"),
+            (Some("video/mp4"), 415, "media-type"),
+        ] {
+            let answer = post(&daemon, path, kind, "path=%2Fclip.mp4").await;
+            assert_eq!(
+                (answer.status, answer.problem().as_str()),
+                (status, problem),
+                "{path} {kind:?}"
+            );
+            assert!(
+                answer.text.contains("JSON") || answer.text.contains("application/json"),
+                "{}",
+                answer.text
+            );
+        }
+    }
+    // The video itself, sent as it is.
+    let large = vec![b'x'; 100_000];
+    let sent = post(&daemon, "/api/v1/videos", Some("video/mp4"), large.clone()).await;
+    assert!(
+        sent.status == 415 && sent.text.contains("multipart/form-data"),
+        "{sent:?}"
+    );
+    assert_eq!(post(&daemon, "/api/v1/videos", None, large).await.status, 413);
+    assert_eq!(daemon.content().await, before);
+}

@@ -80,6 +80,7 @@ fn add_access(document: &mut Document) {
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 guard(operation, &method, open);
+                add_media_type(operation);
                 describe_refusals(operation, path, open);
                 if matches!(method, HttpMethod::Get) {
                     add_revalidation(operation);
@@ -129,12 +130,12 @@ fn describe_refusals(operation: &mut Operation, path: &str, open: bool) {
 fn refusal(status: &str, path: &str) -> Option<&'static str> {
     Some(match status {
         "400" => "The body cannot be read: it is not what `Content-Type` says, or breaks off",
-        "401" => "No token, or none of this daemon's",
+        "401" => "No token, none of this daemon's, or a link that does not fit its signature or has expired",
         "403" => "The `Host` or `Origin` is none of this daemon's, or the token lacks the scope",
         "404" => unknown(path),
         "409" => "It contradicts what is stored or under way; `detail` tells what",
         "413" => "The body is larger than is taken",
-        "415" => "A body of this type is not taken",
+        "415" => "A body of this type is not taken, unless it is JSON all the same",
         "416" => "The range lies outside of what there is; `detail` tells its length",
         "422" => "A parameter or field cannot be accepted; `errors` names each with the reason",
         "503" => "Redis is not available, the daemon is stopping, or too many requests are under way; ask again later",
@@ -168,6 +169,20 @@ fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {
     };
     let scope = scope_of(&method).as_str();
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope])]);
+}
+
+/// What every operation has that takes JSON: a body that is called something else, and is not JSON, is refused.
+fn add_media_type(operation: &mut Operation) {
+    let takes_json = match &operation.request_body {
+        Some(RefOr::T(body)) => body.content.contains_key("application/json"),
+        _ => false,
+    };
+    if takes_json {
+        let responses = &mut operation.responses.responses;
+        responses
+            .entry("415".into())
+            .or_insert_with(|| RefOr::T(Response::default()));
+    }
 }
 
 /// What every whole JSON answer to a read has: a tag, by which the client can ask whether it is still the same.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,10 @@ use tracing::Instrument;
 
 use super::{ApiError, pages::is_open, problem::body_of};
 use crate::{
-    access::{Hosts, Scope, Tokens},
+    access::{
+        Hosts, Scope, Tokens,
+        links::{LinkError, LinkProof, Links, without_proof},
+    },
     metrics::Metrics,
 };
 
@@ -31,6 +34,7 @@ const PROBES: [&str; 2] = ["/livez", "/readyz"];
 #[derive(Clone)]
 pub struct Doors {
     pub tokens: Arc<Tokens>,
+    pub links: Links,
     pub hosts: Arc<Hosts>,
     pub places: Arc<Semaphore>,
     pub metrics: Metrics,
@@ -96,14 +100,32 @@ pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> 
 }
 
 /// Refuses what a page in a browser was made to send, and what has not the scope it needs.
-pub async fn authorize(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    match judge(&doors, &request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => ApiError(problem).into_response(),
+pub async fn authorize(State(doors): State<Doors>, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = judge_origin(&doors, &request) {
+        return ApiError(problem).into_response();
     }
+    let proof = LinkProof::of_uri(request.uri());
+    if !doors.tokens.is_empty() && !is_open(request.uri().path()) {
+        let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers());
+        // A request with a token is judged by that, also at a link.
+        let judged = match &proof {
+            Some(proof) if !headers.contains_key(header::AUTHORIZATION) => {
+                judge_link(&doors, &method, &uri, proof).await
+            }
+            _ => judge_token(&doors, &method, headers).map_err(ApiError),
+        };
+        if let Err(error) = judged {
+            return error.into_response();
+        }
+    }
+    if proof.is_some() {
+        *request.uri_mut() = without_proof(request.uri());
+    }
+    next.run(request).await
 }
 
-fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
+/// Refuses what a page of another site has made a browser send.
+fn judge_origin(doors: &Doors, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| text(headers, header::HOST.as_str()));
@@ -131,9 +153,24 @@ fn judge(doors: &Doors, request: &Request) -> Result<(), Problem> {
             ),
         ));
     }
-    if doors.tokens.is_empty() || is_open(request.uri().path()) {
-        return Ok(());
+    Ok(())
+}
+
+/// Lets a link read what it was made for.
+async fn judge_link(doors: &Doors, method: &Method, uri: &Uri, proof: &LinkProof) -> Result<(), ApiError> {
+    if scope_of(method) != Scope::Read {
+        let detail = "a link only reads, by GET and HEAD; anything else needs 'Authorization: Bearer <token>'";
+        return Err(Problem::new(ProblemKind::Unauthorized, detail).into());
     }
+    match doors.links.check(uri, proof).await {
+        Ok(()) => Ok(()),
+        Err(LinkError::Refused(problem)) => Err(problem.into()),
+        Err(LinkError::Store(error)) => Err(error.into()),
+    }
+}
+
+fn judge_token(doors: &Doors, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let needed = scope_of(method);
     let unauthorized = |detail: &str| Problem::new(ProblemKind::Unauthorized, detail);
     let Some(given) = text(headers, header::AUTHORIZATION.as_str()) else {
         return Err(unauthorized(

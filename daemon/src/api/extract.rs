@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use onceover_common::{NodeName, Problem, ProblemKind, TaskId, VideoId};
 use serde::de::DeserializeOwned;
@@ -15,12 +15,34 @@ pub struct Body<T>(pub T);
 /// A JSON body that may be left out.
 pub struct OptionalBody<T>(pub T);
 
-fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// What a request says its body is, without parameters; empty where it does not.
+pub fn declared_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    kind.trim().to_ascii_lowercase()
+}
+
+/// Whether a body of this type can only be meant as JSON.
+pub fn is_json_type(kind: &str) -> bool {
+    kind.is_empty() || kind == "application/json" || kind.ends_with("+json")
+}
+
+/// Reads a body by what it is, whatever it is sent as: curl calls JSON a form, and some clients do not say what they send.
+fn parse_body<T: DeserializeOwned>(kind: &str, bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value: serde_json::Value = serde::Deserialize::deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Problem::new(ProblemKind::NotJson, format!("the body is not JSON: {error}")))?;
+        .map_err(|error| not_json(kind, &error))?;
     parse_value(value).map_err(Into::into)
+}
+
+fn not_json(kind: &str, error: &serde_json::Error) -> Problem {
+    if is_json_type(kind) {
+        return Problem::new(ProblemKind::NotJson, format!("the body is not JSON: {error}"));
+    }
+    let kind: String = kind.chars().take(100).collect();
+    let detail = format!("the body is sent as {kind} and is not JSON ({error}); send application/json");
+    Problem::new(ProblemKind::MediaType, detail)
 }
 
 /// Reads a JSON value; the problem names the field that is wrong.
@@ -56,7 +78,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        parse_body(&bytes(request, state).await?).map(Self)
+        let kind = declared_type(request.headers());
+        parse_body(&kind, &bytes(request, state).await?).map(Self)
     }
 }
 
@@ -64,11 +87,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = declared_type(request.headers());
         let bytes = bytes(request, state).await?;
         if bytes.trim_ascii().is_empty() || bytes.trim_ascii() == b"null" {
             return Ok(Self(T::default()));
         }
-        parse_body(&bytes).map(Self)
+        parse_body(&kind, &bytes).map(Self)
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod extract;
 mod files;
 mod lifecycle;
+mod links;
 mod log;
 mod metrics;
 mod nodes;
@@ -24,7 +25,7 @@ mod videos;
 use std::{ops::Deref, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
     http::{Method, Uri},
     middleware::{from_fn, from_fn_with_state, map_request},
@@ -42,7 +43,7 @@ use pages::{DESCRIPTION, DOCS, KnownPaths};
 pub use doors::Doors;
 pub use problem::ApiError;
 
-use crate::{engine::Engine, executor::supervise::Executor, pipeline::Videos};
+use crate::{access::links::Links, engine::Engine, executor::supervise::Executor, pipeline::Videos};
 
 /// What handlers share. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
@@ -74,6 +75,7 @@ pub struct Shared {
     pub largest_file: u64,
     /// What the bucket is called that files are in, also where there is no object store.
     pub bucket: Arc<str>,
+    pub links: Links,
     /// Why submits cannot be decided yet; None once the daemon is prepared.
     pub preparing: watch::Receiver<Option<String>>,
     /// Ends open streams when the daemon stops.
@@ -98,12 +100,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(system::routes())
         .merge(metrics::routes())
         .merge(pages::routes())
+        .merge(links::routes())
 }
 
 /// The whole API with its description and its browser page.
 pub fn router(state: AppState, doors: Doors) -> Router {
     let (router, document) = routes().split_for_parts();
     let known = KnownPaths::of_document(&document);
+    let paths = Extension(known.clone());
     let description = document::complete(document, &state.engine.catalog);
     // The token that "Authorize" was given is kept by the browser, for the next time the page is opened.
     let swagger = swagger::Config::default().persist_authorization(true);
@@ -117,6 +121,7 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .fallback(async move |uri: Uri| known.fall_back(&uri))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(paths)
         .layer(from_fn(representation::revalidate))
         .layer(from_fn_with_state(doors.clone(), doors::authorize))
         .layer(from_fn_with_state(doors.clone(), doors::admit))

@@ -234,19 +234,28 @@ fn marked_up(text: &str) -> String {
 
 /// Paths of the API, to tell a known path with a slash too many from an unknown one.
 #[derive(Clone)]
-pub struct KnownPaths(Arc<matchit::Router<()>>);
+pub struct KnownPaths(Arc<matchit::Router<IsRead>>);
+
+/// Whether a path has a GET.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct IsRead(bool);
 
 impl KnownPaths {
     /// The paths of the description, as the router has them.
     pub fn of_document(document: &Document) -> Self {
         let mut router = matchit::Router::new();
-        let listed = document.paths.paths.keys().map(String::as_str);
-        for path in listed.chain([DESCRIPTION, REDOC]) {
-            router
-                .insert(path, ())
-                .expect("the API's own router has taken this path");
+        let listed = document.paths.paths.iter();
+        let listed = listed.map(|(path, item)| (path.as_str(), item.get.is_some()));
+        for (path, has_get) in listed.chain([(DESCRIPTION, true), (REDOC, true)]) {
+            let inserted = router.insert(path, IsRead(has_get));
+            inserted.expect("the API's own router has taken this path");
         }
         Self(Arc::new(router))
+    }
+
+    /// Whether there is something to GET at a path.
+    pub fn can_be_read(&self, path: &str) -> bool {
+        self.0.at(path).is_ok_and(|found| found.value.0)
     }
 
     /// Answers what no route matches: 308 to the same path without the slash at its end if there is something, else 404.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use axum::{
     Json,
     extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State},
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{
         IntoResponse, Response,
         sse::{Event as Sse, KeepAlive},
@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiError, AppState,
-    extract::{Body, OptionalBody, Params, VideoPath},
+    extract::{Body, OptionalBody, Params, VideoPath, declared_type, is_json_type},
     paced::paced,
     page,
 };
@@ -75,31 +75,42 @@ struct VideoUpload {
         (status = 409, description = "The id is taken by another video"), (status = 413), (status = 415), (status = 422),
         (status = 503), (status = 507)))]
 async fn register_video(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let video = if kind.starts_with("multipart/form-data") {
+    let kind = declared_type(request.headers());
+    let video = if kind == "multipart/form-data" {
         let form = Multipart::from_request(paced(request), &())
             .await
             .map_err(|rejection| bad_form(rejection.body_text()))?;
         upload(&state.videos, form).await?
-    } else if kind.starts_with("application/json") {
-        let (parts, body) = request.into_parts();
-        let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|_| {
-            let detail = format!("a registration is at most {JSON_LIMIT} bytes of JSON");
-            Problem::new(ProblemKind::TooLarge, detail)
-        })?;
-        let request = Request::from_parts(parts, bytes.into());
-        let Body(request) = Body::<VideoRequest>::from_request(request, &()).await?;
-        state.videos.register(&request).await?
     } else {
-        let detail = "send application/json with path or url, or multipart/form-data with the file";
-        return Err(Problem::new(ProblemKind::MediaType, detail).into());
+        state.videos.register(&read_registration(&kind, request).await?).await?
     };
     Ok((StatusCode::CREATED, Json(video)).into_response())
+}
+
+/// Reads a registration as JSON, whatever it is sent as.
+async fn read_registration(kind: &str, request: Request) -> Result<VideoRequest, ApiError> {
+    let (parts, body) = request.into_parts();
+    // Something larger that is not called JSON is the video itself, sent in the wrong way.
+    let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|_| {
+        if is_json_type(kind) {
+            let detail = format!("a registration is at most {JSON_LIMIT} bytes of JSON");
+            Problem::new(ProblemKind::TooLarge, detail)
+        } else {
+            neither_json_nor_form()
+        }
+    })?;
+    let request = Request::from_parts(parts, bytes.into());
+    let read = Body::<VideoRequest>::from_request(request, &()).await;
+    let Body(registration) = read.map_err(|error| match error.0.status {
+        415 => ApiError(neither_json_nor_form()),
+        _ => error,
+    })?;
+    Ok(registration)
+}
+
+fn neither_json_nor_form() -> Problem {
+    let detail = "send application/json with path or url, or multipart/form-data with the file";
+    Problem::new(ProblemKind::MediaType, detail)
 }
 
 fn bad_form(why: impl std::fmt::Display) -> Problem {

@@ -18,6 +18,8 @@ pub struct StorageConfig {
     pub public_url: Option<String>,
     /// Where tasks' files go; made when it is missing.
     pub bucket: String,
+    /// More buckets that requests may name; others are refused, whatever the keys open.
+    pub buckets: Vec<String>,
     pub region: String,
     /// Names of the environment variables with the two keys.
     pub access_key_env: String,
@@ -39,6 +41,7 @@ impl Default for StorageConfig {
             url: None,
             public_url: None,
             bucket: "yivideo".into(),
+            buckets: Vec::new(),
             region: "us-east-1".into(),
             access_key_env: "MINIO_ACCESS_KEY".into(),
             secret_key_env: "MINIO_SECRET_KEY".into(),
@@ -107,11 +110,15 @@ impl StorageConfig {
                 "storage.public_url says how clients reach a store, but there is none: set storage.url".into(),
             );
         }
-        if !is_bucket(&self.bucket) {
+        let main = [("bucket", &self.bucket)];
+        let more = self.buckets.iter().map(|bucket| ("buckets", bucket));
+        if let Some((name, bucket)) = main.into_iter().chain(more).find(|(_, bucket)| !is_bucket(bucket)) {
             return refuse(format!(
-                "storage.bucket: '{}' is no name for a bucket (3 to 63 of a-z 0-9 . -, a letter or digit at both ends)",
-                self.bucket
+                "storage.{name}: '{bucket}' is no name for a bucket (3 to 63 of a-z 0-9 . -, a letter or digit at both ends)"
             ));
+        }
+        if !self.buckets.is_empty() && self.url.is_none() {
+            return refuse("storage.buckets names buckets of a store, but there is none: set storage.url".into());
         }
         if self.retry_for.is_zero() {
             return refuse("storage.retry_for must be above zero".into());
@@ -163,6 +170,11 @@ mod tests {
             ("public_url = 'https://files.example'", "storage.url"),
             ("bucket = 'Yi'", "storage.bucket"),
             ("bucket = '../x'", "storage.bucket"),
+            (
+                "url = 'https://minio'\nbuckets = ['films', 'B']",
+                "storage.buckets: 'B'",
+            ),
+            ("buckets = ['films']", "storage.url"),
             ("retry_for = '0s'", "storage.retry_for"),
             ("secret_key = 'x'", "secret_key_env"),
         ] {

@@ -77,6 +77,8 @@ pub struct ObjectStorage {
     url: Url,
     public_url: Url,
     bucket: String,
+    /// Every bucket that may be named, `bucket` first.
+    buckets: Vec<String>,
     region: String,
     path_style: bool,
     keys: Keys,
@@ -136,6 +138,7 @@ impl ObjectStorage {
             url,
             public_url,
             bucket: config.bucket.clone(),
+            buckets: [&config.bucket].into_iter().chain(&config.buckets).cloned().collect(),
             region: config.region.clone(),
             path_style: config.path_style,
             keys: keys(config)?,
@@ -164,15 +167,28 @@ impl ObjectStorage {
         }
     }
 
+    /// Refuses a bucket that the configuration does not name. The store's keys may open more than clients should reach.
+    pub fn check_bucket(&self, bucket: &str) -> Result<(), String> {
+        if self.buckets.iter().any(|known| known == bucket) {
+            return Ok(());
+        }
+        let known = self.buckets.join("', '");
+        Err(format!(
+            "this daemon does not open the bucket '{bucket}', only '{known}'; storage.buckets in its configuration names more"
+        ))
+    }
+
     /// The place an `s3://`, `minio://` or http(s) URL names; None for what is none of this store's.
     pub fn location(&self, text: &str) -> Option<Result<Location, String>> {
-        if location::is_object_url(text) {
-            return Some(location::of_object_url(text));
-        }
-        let url = Url::parse(text).ok()?;
-        [&self.url, &self.public_url]
-            .into_iter()
-            .find_map(|store| location::of_http_url(&url, store, self.path_style, &self.bucket))
+        let found = if location::is_object_url(text) {
+            location::of_object_url(text)
+        } else {
+            let url = Url::parse(text).ok()?;
+            let stores = [&self.url, &self.public_url].into_iter();
+            let mut places = stores.flat_map(|store| self.buckets.iter().map(move |bucket| (store, bucket)));
+            places.find_map(|(store, bucket)| location::of_http_url(&url, store, self.path_style, bucket))?
+        };
+        Some(found.and_then(|location| self.check_bucket(&location.bucket).map(|()| location)))
     }
 
     /// URL of an object, as clients reach it; unsigned.

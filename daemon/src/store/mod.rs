@@ -8,6 +8,7 @@ mod connection;
 mod decide;
 mod disk;
 mod foreign;
+mod links;
 mod observe;
 mod outbox;
 mod record;

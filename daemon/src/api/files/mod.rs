@@ -6,7 +6,7 @@ mod upload;
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, header},
+    http::HeaderMap,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use onceover_common::{
@@ -17,11 +17,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, extract::Params};
+use super::{ApiError, AppState, extract::Params, links::absolute};
 use crate::{
     config::is_bucket,
     objects::{
-        StorageError,
+        PRESIGNED, StorageError,
         location::{Location, check_key, encoded},
     },
     paths::share,
@@ -39,7 +39,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct BucketParams {
-    /// Bucket of the object store; left out, the configured one.
+    /// Bucket of the object store: `storage.bucket`, which it is if left out, or one of `storage.buckets`.
     #[param(nullable = false, pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     bucket: Option<String>,
 }
@@ -53,10 +53,15 @@ fn bucket_of(state: &AppState, given: Option<&str>) -> Result<String, ApiError> 
         let why = "a bucket's name is 3 to 63 of a-z 0-9 . -, with a letter or digit at both ends";
         return Err(Problem::invalid_field("bucket", why).into());
     }
-    if state.engine.objects.is_none() && given != &*state.bucket {
-        let why = format!("there is no object store here, so files are in '{}' only", state.bucket);
-        return Err(Problem::invalid_field("bucket", why).into());
-    }
+    let allowed = match &state.engine.objects {
+        Some(objects) => objects.check_bucket(given),
+        None if given == &*state.bucket => Ok(()),
+        None => Err(format!(
+            "there is no object store here, so files are in '{}' only; leave bucket out, or name that",
+            state.bucket
+        )),
+    };
+    allowed.map_err(|why| Problem::invalid_field("bucket", why))?;
     Ok(given.to_owned())
 }
 
@@ -77,12 +82,21 @@ fn rest_of(path: Result<Path<String>, PathRejection>, state: &AppState) -> Resul
     key_of("file_path", &path, state)
 }
 
-/// Where this daemon gives the file out, by the address it was asked at.
-fn daemon_url(headers: &HeaderMap, key: &str) -> String {
-    let path = format!("/v1/files/download/{}", encoded(key));
-    match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("http://{host}{path}"),
-        None => path,
+/// Where this daemon gives the file out, by the address it was asked at. Where a token is needed it opens the file without
+/// one for [`PRESIGNED`], as the store's own URLs do.
+async fn daemon_url(state: &AppState, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+    let mut target = format!("/v1/files/download/{}", encoded(key));
+    if bucket != &*state.bucket {
+        target.push_str("?bucket=");
+        target.push_str(bucket);
+    }
+    match state.links.make(&target, PRESIGNED).await {
+        Ok((link, _)) => absolute(headers, &link),
+        // With a token it opens the file all the same.
+        Err(error) => {
+            tracing::warn!(%error, "a download URL is not signed");
+            absolute(headers, &target)
+        }
     }
 }
 
@@ -157,7 +171,7 @@ struct ListParams {
     /// `next_cursor` of the page before.
     #[param(nullable = false)]
     cursor: Option<String>,
-    /// Bucket of the object store; left out, the configured one.
+    /// Bucket of the object store: `storage.bucket`, which it is if left out, or one of `storage.buckets`.
     #[param(nullable = false, pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     bucket: Option<String>,
 }
@@ -209,16 +223,19 @@ async fn list_files(
     let more = found.len() == wanted;
     found.truncate(limit as usize);
     let last = found.last().map(|(key, _, _)| BASE64_URL_SAFE_NO_PAD.encode(key));
-    let files = found.into_iter().map(|(key, size, changed)| FileItem {
-        size,
-        modified_at: Timestamp::from_millis(changed),
-        content_type: kind_of(&key),
-        download_url: daemon_url(&headers, &key),
-        file_path: key,
-    });
+    let mut files = Vec::with_capacity(found.len());
+    for (key, size, changed) in found {
+        files.push(FileItem {
+            size,
+            modified_at: Timestamp::from_millis(changed),
+            content_type: kind_of(&key),
+            download_url: daemon_url(&state, &headers, &bucket, &key).await,
+            file_path: key,
+        });
+    }
     Ok(Json(FileList {
         bucket,
-        files: files.collect(),
+        files,
         next_cursor: last.filter(|_| more),
     }))
 }

@@ -39,7 +39,7 @@ struct UploadParams {
     /// Path below `share/workflows`, or key in the bucket. It can be a field of the form instead.
     #[param(nullable = false)]
     file_path: Option<String>,
-    /// Bucket of the object store; left out, the configured one.
+    /// Bucket of the object store: `storage.bucket`, which it is if left out, or one of `storage.buckets`.
     #[param(nullable = false, pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     bucket: Option<String>,
 }
@@ -97,11 +97,27 @@ enum Incoming {
 
 struct Received {
     incoming: Incoming,
+    /// Where it is on its way to, if that was known before it came.
+    place: Option<Location>,
     size: u64,
     content_type: Option<String>,
 }
 
 impl Received {
+    /// Refuses a place that differs from the one it has gone to.
+    fn agrees(&self, place: Location) -> Result<Location, ApiError> {
+        match &self.place {
+            Some(gone) if *gone != place => {
+                let why = format!(
+                    "it names '{}' after the file, which was on its way to '{}'; put it before the file, or into the query",
+                    place.bucket, gone.bucket
+                );
+                Err(Problem::invalid_field("bucket", why).into())
+            }
+            _ => Ok(place),
+        }
+    }
+
     async fn abandon(self) {
         // A draft goes by itself.
         if let Incoming::Store(sink) = self.incoming {
@@ -123,7 +139,7 @@ async fn take(
     let mut received = None;
     let read = given.read(&state, &mut form, &mut received).await;
     let placed = match (read, received) {
-        (Ok(()), Some(received)) => match given.place(&state) {
+        (Ok(()), Some(received)) => match given.place(&state).and_then(|place| received.agrees(place)) {
             Ok(place) => place_it(&state, place, received).await,
             Err(error) => {
                 received.abandon().await;
@@ -153,7 +169,7 @@ async fn take(
     let (place, size, content_type) = placed?;
     let download_url = match &state.engine.objects {
         Some(objects) => objects.presigned(&place).await?,
-        None => daemon_url(&headers, &place.key),
+        None => daemon_url(&state, &headers, &place.bucket, &place.key).await,
     };
     Ok(Json(FileUploaded {
         content_type: content_type.unwrap_or_else(|| kind_of(&place.key)),
@@ -211,16 +227,20 @@ impl Given {
     async fn receive(&self, state: &AppState, field: &mut Field<'_>) -> Result<Received, ApiError> {
         let limit = state.largest_file;
         let content_type = field.content_type().filter(|kind| kind.len() <= 200).map(str::to_owned);
-        let incoming = match &state.engine.objects {
-            Some(objects) if self.path.is_some() => Incoming::Store(objects.write(&self.place(state)?, limit).await?),
+        let (incoming, place) = match &state.engine.objects {
+            Some(objects) if self.path.is_some() => {
+                let place = self.place(state)?;
+                (Incoming::Store(objects.write(&place, limit).await?), Some(place))
+            }
             _ => {
                 let root = state.engine.roots.share().to_owned();
                 let (draft, file) = blocking("file", "the upload", move || Draft::new(&root)).await?;
-                Incoming::Share(draft, tokio::fs::File::from_std(file))
+                (Incoming::Share(draft, tokio::fs::File::from_std(file)), None)
             }
         };
         let mut received = Received {
             incoming,
+            place,
             size: 0,
             content_type,
         };
@@ -268,6 +288,7 @@ async fn place_it(
         incoming,
         size,
         content_type,
+        place: _,
     } = received;
     match (incoming, &state.engine.objects) {
         (Incoming::Store(sink), _) => drop(sink.finish().await?),
