@@ -11,6 +11,7 @@ use crate::{
     access::{self, Tokens},
     catalog::{command::not_ready, whole_catalog},
     config::{Config, KeepFiles, LogFormat, LogToStderr},
+    console::print_line,
     logging::{Filter, LoggingError},
     objects::ObjectStorage,
     pipeline::Pipelines,
@@ -31,24 +32,24 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     let secrets = secrets(config)?;
     let tokens = Tokens::load(&config.access)?;
     let mut missing = BTreeSet::new();
-    println!("listen       {}", address(config, &mut missing).await);
-    println!("access       {}", who_may_call(config, &tokens, &mut missing));
-    println!("data         {}", config.data.display());
+    print_line!("listen       {}", address(config, &mut missing).await);
+    print_line!("access       {}", who_may_call(config, &tokens, &mut missing));
+    print_line!("data         {}", config.data.display());
     for root in &config.media_roots {
-        println!(
+        print_line!(
             "media root   {}{}",
             root.display(),
             if root.is_dir() { "" } else { "   (no such folder)" }
         );
     }
-    println!("redis        {}", redis(config, &catalog, &mut missing).await);
+    print_line!("redis        {}", redis(config, &catalog, &mut missing).await);
     let slots: Vec<_> = config
         .slots()
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    println!("slots        {}", slots.join(", "));
-    println!(
+    print_line!("slots        {}", slots.join(", "));
+    print_line!(
         "lease        {}, heartbeat {}; on SIGTERM runs {}",
         humane::duration(config.runs.lease),
         humane::duration(config.runs.heartbeat),
@@ -57,7 +58,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
             drain => format!("may go on for {}", humane::duration(drain)),
         }
     );
-    println!(
+    print_line!(
         "kept         {} after a stage ended; its files {}",
         humane::duration(config.retention.ttl),
         match config.retention.files {
@@ -65,7 +66,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
             KeepFiles::WithRecord => "as long",
         }
     );
-    println!(
+    print_line!(
         "callbacks    {} tries; {}; private addresses allowed: {}",
         config.callbacks.schedule.len(),
         match secrets.len() {
@@ -79,7 +80,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
             config.callbacks.allow.join(", ")
         }
     );
-    println!(
+    print_line!(
         "inputs       downloads up to {} and {}; private addresses allowed: {}",
         humane::bytes(config.inputs.max_bytes),
         humane::duration(config.inputs.timeout),
@@ -90,22 +91,22 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         }
     );
     let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-    println!(
+    print_line!(
         "pipelines    {}; by default {}",
         names.join(", "),
         pipelines.default_name()
     );
-    println!("storage      {}", storage(config, objects, &mut missing).await);
-    println!("llm          {}", models.in_words());
-    println!("log          {log}");
+    print_line!("storage      {}", storage(config, objects, &mut missing).await);
+    print_line!("llm          {}", models.in_words());
+    print_line!("log          {log}");
     let not_ready = not_ready(config, &catalog)?;
-    println!(
+    print_line!(
         "nodes        {}, of which {} are ready",
         catalog.len(),
         catalog.len() - not_ready.len()
     );
     for (node, missing) in &not_ready {
-        println!("             {node} needs {}: {}", missing.what, missing.how);
+        print_line!("             {node} needs {}: {}", missing.what, missing.how);
     }
 
     for root in config.media_roots.iter().filter(|root| !root.is_dir()) {
@@ -122,7 +123,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         missing.insert("redis-server or valkey-server, for the private Redis (apt-get install redis-server)".into());
     }
     if missing.is_empty() {
-        println!("missing      nothing");
+        print_line!("missing      nothing");
         return Ok(());
     }
     let missing: Vec<_> = missing.into_iter().collect();

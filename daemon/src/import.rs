@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     catalog::whole_catalog,
     config::Config,
+    console::print_line,
     engine::{Engine, TakenOver},
     hub::Hub,
     metrics::Metrics,
@@ -145,18 +146,18 @@ impl Report {
     fn print(&self, dry_run: bool) {
         let stages: usize = self.adopted.values().map(Vec::len).sum();
         let entered = if dry_run { "would enter" } else { "entered" };
-        println!("{entered} {stages} stages of {} tasks", self.adopted.len());
-        println!("known already: {} stages", self.known);
+        print_line!("{entered} {stages} stages of {} tasks", self.adopted.len());
+        print_line!("known already: {} stages", self.known);
         let listed = |what: &str, names: &mut dyn Iterator<Item = &String>, count: usize| {
             if count == 0 {
                 return;
             }
-            println!("{what}: {count}");
+            print_line!("{what}: {count}");
             for name in names.take(LISTED) {
-                println!("  {name}");
+                print_line!("  {name}");
             }
             if count > LISTED {
-                println!("  ... and {} more", count - LISTED);
+                print_line!("  ... and {} more", count - LISTED);
             }
         };
         listed(

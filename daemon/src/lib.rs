@@ -6,6 +6,7 @@ pub mod callbacks;
 pub mod catalog;
 pub mod check;
 pub mod config;
+pub mod console;
 pub mod data_dir;
 pub mod engine;
 pub mod executor;

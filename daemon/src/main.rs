@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand, ValueEnum};
 use onceover_daemon::{
     catalog::command,
     check,
     config::{Config, ConfigError, LogFormat, LogToStderr},
+    console,
     executor::keeper,
     gc, import, logging, serve,
 };
@@ -192,13 +194,14 @@ fn main() -> ExitCode {
             }
         };
     };
-    match config
+    let ran = config
         .map_err(anyhow::Error::from)
-        .and_then(|config| run(command, &config))
-    {
+        .and_then(|config| run(command, &config));
+    let printed = console::failure().map_or(Ok(()), |error| Err(anyhow!("cannot write to stdout: {error}")));
+    match ran.and(printed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("onceoverd: {error:#}");
+            logging::report_failure(None, LogFormat::Text, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -403,6 +403,31 @@ fn req30_check_prints_values_as_people_read_them() {
     );
 }
 
+#[test]
+fn req30_commands_bear_a_reader_that_left_and_tell_of_a_full_disk() {
+    let data = tempfile::tempdir().unwrap();
+    let ended = |command: &str, stdout: std::process::Stdio| {
+        let mut program = std::process::Command::new(program("onceoverd"));
+        program
+            .args([command, "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path());
+        let output = program.stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for command in ["check", "nodes"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(ended(command, writer.into()), (Some(0), String::new()), "{command}");
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let (code, text) = ended(command, full.into());
+        assert_eq!(code, Some(1), "{command}: {text}");
+        assert!(
+            text.starts_with("onceoverd: cannot write to stdout: No space left"),
+            "{text}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn req28_deleting_reports_each_resource_and_can_be_repeated() {
     let daemon = Daemon::start().await;

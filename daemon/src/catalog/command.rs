@@ -11,7 +11,13 @@ use onceover_common::{
 use serde_json::Map;
 
 use super::whole_catalog;
-use crate::{config::Config, python, readiness::Readiness, serve::readiness};
+use crate::{
+    config::{Config, LogFormat},
+    console::print_line,
+    logging, python,
+    readiness::Readiness,
+    serve::readiness,
+};
 
 fn load(config: &Config) -> anyhow::Result<(Catalog, Readiness)> {
     let catalog = whole_catalog(config)?;
@@ -33,7 +39,7 @@ pub fn list(config: &Config) -> anyhow::Result<()> {
             None => "ready".to_owned(),
             Some(first) => format!("needs {}: {}{}", first.what, first.how, and_more(&missing)),
         };
-        println!(
+        print_line!(
             "{:width$}  {:4}  {:8}  {ready}",
             node.name.as_str(),
             node.queue,
@@ -54,47 +60,47 @@ fn and_more(missing: &[Missing]) -> String {
 pub fn show(config: &Config, name: &str) -> anyhow::Result<()> {
     let (catalog, readiness) = load(config)?;
     let node = find(&catalog, name)?;
-    println!("{}  {}", node.name, node.title);
-    println!("{}", node.purpose);
-    println!();
+    print_line!("{}  {}", node.name, node.title);
+    print_line!("{}", node.purpose);
+    print_line!("");
     let limit = humane::duration(Duration::from_secs(node.timeout_seconds));
-    println!("queue      {}, at most {limit}", node.queue);
-    println!("runner     {}", node.runner.kind());
+    print_line!("queue      {}, at most {limit}", node.queue);
+    print_line!("runner     {}", node.runner.kind());
     let fields = if node.reuse_fields.is_empty() {
         "an output that is not empty".to_owned()
     } else {
         node.reuse_fields.join(", ")
     };
-    println!("reuse      {}, by {fields}", node.reuse.as_str());
+    print_line!("reuse      {}, by {fields}", node.reuse.as_str());
     if let Some(tested) = &node.tested {
-        println!("tested     {tested}");
+        print_line!("tested     {tested}");
     }
     let missing = readiness.missing(node, &Map::new());
     if missing.is_empty() {
-        println!("readiness  ready");
+        print_line!("readiness  ready");
     }
     for missing in &missing {
-        println!("readiness  needs {}", missing.what);
-        println!("           {}", missing.how);
+        print_line!("readiness  needs {}", missing.what);
+        print_line!("           {}", missing.how);
     }
     if !node.parameters.is_empty() {
-        println!("\nparameters");
+        print_line!("\nparameters");
     }
     for parameter in &node.parameters {
-        println!("  {}  {}", parameter.name, in_short(parameter));
-        println!("      {}", parameter.meaning);
+        print_line!("  {}  {}", parameter.name, in_short(parameter));
+        print_line!("      {}", parameter.meaning);
         for fallback in &parameter.fallbacks {
-            println!("      else {} of {}", fallback.field, fallback.node);
+            print_line!("      else {} of {}", fallback.field, fallback.node);
         }
     }
     for group in &node.one_of {
-        println!("  at least one of {}", group.join(", "));
+        print_line!("  at least one of {}", group.join(", "));
     }
     if !node.outputs.is_empty() {
-        println!("\noutputs");
+        print_line!("\noutputs");
     }
     for output in &node.outputs {
-        println!("  {}  {}: {}", output.name, output.kind.in_words(), output.meaning);
+        print_line!("  {}  {}: {}", output.name, output.kind.in_words(), output.meaning);
     }
     Ok(())
 }
@@ -145,9 +151,9 @@ pub fn install(config: &Config, name: &str, python: &str, again: bool) -> anyhow
     let environments = config.environments();
     let mut failed = Vec::new();
     for service in wanted {
-        let say = |line: &str| println!("{line}");
+        let say = |line: &str| print_line!("{line}");
         if let Err(error) = python::install(&environments, service, python, again, &say) {
-            eprintln!("onceoverd: {error:#}");
+            logging::report_failure(None, LogFormat::Text, &format!("{error:#}"));
             failed.push(service.name.as_str());
         }
     }
@@ -183,7 +189,7 @@ pub fn fetch(config: &Config, name: &str, model: Option<&str>) -> anyhow::Result
         let Some(wanted) = wanted.filter(|name| name.contains('/')) else {
             continue;
         };
-        println!("fetching {wanted}");
+        print_line!("fetching {wanted}");
         let status = Command::new(&interpreter)
             .args([
                 "-c",

@@ -9,6 +9,7 @@ use super::{Collector, Gone, Kept};
 use crate::{
     catalog::whole_catalog,
     config::Config,
+    console::print_line,
     data_dir::{self, DataDir, DataDirError},
     paths::Claim,
     private_redis::{self, PrivateRedis},
@@ -140,18 +141,18 @@ impl Report {
                 Some(attempt) => format!("{}/{attempt}", gone.task),
                 None => gone.task.to_string(),
             };
-            println!("{folder}: {} files, {}", gone.files, humane::bytes(gone.bytes));
+            print_line!("{folder}: {} files, {}", gone.files, humane::bytes(gone.bytes));
         }
         let (files, bytes) = self.left;
         if files > 0 {
-            println!(
+            print_line!(
                 "left by an interrupted collection: {files} files, {}",
                 humane::bytes(bytes)
             );
         }
         let attempts = self.removed.iter().filter(|gone| gone.attempt.is_some()).count();
         let sum = |of: fn(&Gone) -> u64| self.removed.iter().map(of).sum::<u64>();
-        println!(
+        print_line!(
             "{} {} tasks and {attempts} lost attempts of other tasks: {} files, {} in {}",
             if collector.dry_run { "would remove" } else { "removed" },
             self.removed.len() - attempts,
@@ -160,7 +161,7 @@ impl Report {
             collector.share.display()
         );
         for (why, count) in &self.kept {
-            println!("kept {count} folders {why}");
+            print_line!("kept {count} folders {why}");
         }
     }
 }
