@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use futures_util::{StreamExt, stream};
 use redis::aio::MultiplexedConnection;
 use reqwest::{Method, RequestBuilder, multipart, redirect};
 use serde_json::{Map, Value, json};
@@ -88,7 +89,7 @@ impl World {
         };
         let redis = match &target.redis {
             Some(url) => connect(url).await,
-            None => Err("no Redis was named (REDIS=redis://host:port/db)".into()),
+            None => Err("none was named (REDIS=redis://host:port/db)".into()),
         };
         let client = || reqwest::Client::builder().timeout(PATIENCE);
         let mut world = Self {
@@ -179,11 +180,31 @@ impl World {
         self.listener.hook_url(name)
     }
 
+    /// Tells what cannot be seen from here, and why.
+    pub fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if let Some(why) = &self.no_callbacks {
+            limits.push(format!("callbacks do not reach this machine: {why}"));
+        }
+        if let Some(why) = &self.no_downloads {
+            limits.push(format!(
+                "a run cannot be made to wait, since no input comes from this machine: {why}"
+            ));
+        }
+        if let Err(why) = &self.redis {
+            limits.push(format!("Redis is not looked at: {why}"));
+        }
+        if !self.has_store {
+            limits.push("the daemon has no object store".into());
+        }
+        limits
+    }
+
     /// URL of a hook, where callbacks arrive.
     pub fn callback(&self, name: &str) -> Result<String, Stop> {
         match &self.no_callbacks {
             None => Ok(self.hook_url(name)),
-            Some(why) => Err(Stop::Skipped(format!("callbacks do not reach this machine: {why}"))),
+            Some(_) => Err(Stop::Skipped("callbacks do not reach this machine".into())),
         }
     }
 
@@ -209,7 +230,8 @@ impl World {
 
     /// A connection to the daemon's Redis.
     pub fn redis(&self) -> Result<MultiplexedConnection, Stop> {
-        self.redis.clone().map_err(Stop::Skipped)
+        let redis = self.redis.clone();
+        redis.map_err(|_| Stop::Skipped("Redis is not looked at".into()))
     }
 
     /// A request, without a redirect being followed.
@@ -241,6 +263,18 @@ impl World {
         let bytes = answer.bytes().await?;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
         Ok(json!({"http": status, "headers": headers, "body": body}))
+    }
+
+    /// Opens a URL that an answer gave: with the token where it is one of the daemon.
+    pub async fn open_url(&self, url: &str) -> Result<Value, Stop> {
+        let request = self.plain.get(url);
+        let request = if is_of_the_daemon(url) {
+            self.authorized(request)
+        } else {
+            request
+        };
+        let answer = self.send(request).await;
+        answer.map_err(|error| Stop::Skipped(format!("the URL does not lead anywhere from here: {error:#}")))
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -321,10 +355,8 @@ impl World {
 
     /// The same, perhaps before it begins, and with more fields of the request.
     pub async fn queued_run(&self, about: &str, more: Value) -> Result<HeldRun<'_>, Stop> {
-        if let Some(why) = &self.no_downloads {
-            return Err(Stop::Skipped(format!(
-                "a run cannot be made to wait, for inputs are not downloaded from here: {why}"
-            )));
+        if self.no_downloads.is_some() {
+            return Err(Stop::Skipped("a run cannot be made to wait".into()));
         }
         let (task, file) = (self.task(about), format!("{}.wav", self.name(about)));
         self.listener.hold(&file);
@@ -377,18 +409,19 @@ impl World {
     /// Deletes every task of the checks. Returns those that were not deleted.
     pub async fn clean_up(&self) -> Vec<String> {
         let tasks = std::mem::take(&mut *self.tasks.lock().expect("no panic while locked"));
-        let mut left = Vec::new();
-        for task in tasks {
-            let answer = self
-                .post(&format!("/v1/tasks/{task}/delete"), &json!({"force": true}))
-                .await;
-            match answer {
-                Ok(answer) if answer["http"] == 404 || answer["body"]["status"] == "success" => {}
-                Ok(answer) => left.push(format!("{task}: {answer}")),
-                Err(error) => left.push(format!("{task}: {error:#}")),
+        let deleted = stream::iter(tasks.into_iter().map(|task| async move {
+            let path = format!("/v1/tasks/{task}/delete");
+            match self.post(&path, &json!({"force": true})).await {
+                Ok(answer) if answer["http"] == 404 || answer["body"]["status"] == "success" => None,
+                Ok(answer) => Some(format!("{task}: {answer}")),
+                Err(error) => Some(format!("{task}: {error:#}")),
             }
-        }
-        left
+        }));
+        deleted
+            .buffer_unordered(8)
+            .filter_map(async |left| left)
+            .collect()
+            .await
     }
 }
 

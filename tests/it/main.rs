@@ -7,6 +7,7 @@ mod callbacks;
 mod catalog;
 mod chains;
 mod clients;
+mod contract;
 mod daemon_log;
 mod dashboard;
 mod dashboard_videos;

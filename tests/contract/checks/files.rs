@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{AUDIO, MERGE, merge_input};
 use crate::{
     check::{Check, Played, Stop, check, differs, same},
+    listener::silence,
     world::World,
 };
 
@@ -17,6 +18,7 @@ pub fn checks() -> Vec<Check> {
     vec![
         check("5 a file is uploaded to a path of the query", upload),
         check("5 an upload may name its bucket", upload_to_a_bucket),
+        check("5 the download_url of an upload gives the file", download_url),
         check("5 an upload without a path is refused", upload_without_a_path),
         check("5 the path of an upload may be a field of the form", upload_by_form),
         check("5 an upload to a bad path is refused", upload_to_a_bad_path),
@@ -50,6 +52,7 @@ pub fn checks() -> Vec<Check> {
         }),
         check("5 files can be listed", list),
         check("5 a bucket that is none is refused", wrong_bucket),
+        check("11 an uploaded object is an input by its minio URL", object_as_input),
         check("11 the output has the URL of its file", output_url),
         check("11 minio_files lists what was uploaded", minio_files),
         check("11 a URL of an object is percent-encoded", encoded),
@@ -87,6 +90,13 @@ async fn upload_to_a_bucket(world: Arc<World>) -> Played {
         world.upload(&query, TEXT.into(), "words.txt").await?,
         upload_answer(&path),
     )
+}
+
+async fn download_url(world: Arc<World>) -> Played {
+    let path = format!("{}/in/words.txt", world.task("upload"));
+    let answer = world.upload(&[("file_path", &path)], TEXT.into(), "words.txt").await?;
+    let url = answer["body"]["download_url"].as_str().unwrap_or_default().to_owned();
+    same(world.open_url(&url).await?, json!({"http": 200, "body": TEXT}))
 }
 
 async fn upload_without_a_path(world: Arc<World>) -> Played {
@@ -270,6 +280,18 @@ async fn wrong_bucket(world: Arc<World>) -> Played {
             .await?,
         json!({"http": 500}),
         json!({"http": 422, "body": {"errors": {"<some>": {"field": "bucket"}}}}),
+    )
+}
+
+async fn object_as_input(world: Arc<World>) -> Played {
+    world.needs_store()?;
+    let task = world.task("object");
+    let key = format!("{task}/in/clip.wav");
+    world.upload(&[("file_path", &key)], silence(), "clip.wav").await?;
+    let input = json!({"video_path": format!("minio://yivideo/{key}")});
+    same(
+        world.done(&task, AUDIO, input).await?,
+        json!({"body": {"result": {"status": "SUCCESS", "output": {"audio_path": "<ends clip.wav>"}, "error": null}}}),
     )
 }
 

@@ -31,6 +31,7 @@ pub fn checks() -> Vec<Check> {
         check("2.2 an unknown task is not found", unknown_status),
         check("2.3 result has its fields", |world| has_its_fields(world, "result")),
         check("2.3 an unknown task has no result", unknown_result),
+        check("2.3 a wildcard reads no other task", wildcard),
     ]
 }
 
@@ -240,5 +241,17 @@ async fn unknown_result(world: Arc<World>) -> Played {
         answer,
         json!({"http": 200, "body": {"status": null}}),
         json!({"http": 404, "body": {"detail": "<text>"}}),
+    )
+}
+
+async fn wildcard(world: Arc<World>) -> Played {
+    let (task, _) = merged(&world, "stranger").await?;
+    let answer = world
+        .get(&format!("/v1/tasks/{}*/result", &task[..task.len() - 1]))
+        .await?;
+    differs(
+        answer,
+        json!({"http": 200, "body": {"result": {"task_name": MERGE}}}),
+        json!({"http": 422, "body": {"result": "<absent>", "errors": {"<some>": {"field": "task_id"}}}}),
     )
 }
