@@ -157,9 +157,9 @@ impl Metrics {
 
     /// A submit was decided; its node is one of the catalog.
     pub fn submitted(&self, info: &ReuseInfo) {
-        let outcome = match (info.reuse_hit, &info.source) {
-            (true, Some(_)) => "hit",
-            (true, None) => "join",
+        let outcome = match (info.reuse_hit, &info.state) {
+            (true, None) => "hit",
+            (true, Some(_)) => "join",
             (false, _) => "miss",
         };
         self.submit(&info.task_name, outcome, info.reason.as_deref().unwrap_or_default());
