@@ -4,12 +4,13 @@
 
 mod parameter;
 mod schema;
+mod unknown;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::parameter::{Fallback, ParameterSpec, ValueKind, is_empty_value, is_placeholder};
+pub use self::parameter::{Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder};
 use crate::{FieldError, NodeName};
 
 /// One node, as its TOML file says.
@@ -221,8 +222,7 @@ impl NodeSpec {
     }
 
     /// Checks a request's `input_data`: required parameters that no earlier stage could give, types, allowed values,
-    /// ranges. Parameters the node does not have are let through, since clients of the older gateway send some. `null`
-    /// counts as left out.
+    /// ranges. `null` counts as left out. Of names that are no parameter's see [`NodeSpec::unknown_inputs`].
     pub fn check_input(&self, input: &Map<String, Value>) -> Vec<FieldError> {
         self.check(input, InputState::Submitted)
     }

@@ -125,6 +125,7 @@ pub enum Feed {
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    strict: bool,
 }
 
 impl Client {
@@ -158,7 +159,14 @@ impl Client {
         Self {
             base: base.trim_end_matches('/').to_owned(),
             http,
+            strict: false,
         }
+    }
+
+    /// The same, and what it sends is refused for a field that nothing reads, where the answer has a warning otherwise.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
     }
 
     pub fn base(&self) -> &str {
@@ -270,8 +278,8 @@ impl Client {
 
     /// Registers a video by path or URL. Fetching one from a URL takes as long as it takes.
     pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, ClientError> {
-        self.answer(self.http.post(self.url("/api/v1/videos")).json(request))
-            .await
+        let post = self.http.post(self.url("/api/v1/videos"));
+        self.answer(self.with_body(post, request)).await
     }
 
     pub async fn delete_video(
@@ -439,9 +447,18 @@ impl Client {
     ) -> Result<T, ClientError> {
         let mut request = self.http.request(method, self.url(path)).timeout(CALL_TIMEOUT);
         if let Some(body) = body {
-            request = request.json(body);
+            request = self.with_body(request, body);
         }
         self.answer(request).await
+    }
+
+    fn with_body<B: Serialize>(&self, request: reqwest::RequestBuilder, body: &B) -> reqwest::RequestBuilder {
+        let request = if self.strict {
+            request.header("prefer", "handling=strict")
+        } else {
+            request
+        };
+        request.json(body)
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {

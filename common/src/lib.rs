@@ -11,6 +11,7 @@ pub mod keys;
 pub mod pipeline;
 pub mod problem;
 pub mod status;
+pub mod suggest;
 pub mod time;
 pub mod wire;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     NodeName,
-    catalog::{Catalog, NodeSpec, ParameterSpec},
+    catalog::{Catalog, NodeSpec},
 };
 
 /// One pipeline, as its TOML file says.
@@ -174,7 +174,10 @@ impl PipelineSpec {
                 }
             }
             match catalog.get(step.node.as_str()) {
-                None => faults.push(format!("step '{name}': there is no node '{}'", step.node)),
+                None => {
+                    let fault = catalog.no_such_node(step.node.as_str(), "`onceoverd nodes`");
+                    faults.push(format!("step '{name}': {fault}"));
+                }
                 Some(node) => faults.extend(self.faults_of_input(step, node)),
             }
         }
@@ -193,12 +196,11 @@ impl PipelineSpec {
                 faults.push(format!("step '{name}': {}: {}", error.field, error.message));
             }
         }
-        for parameter in step.parameters.keys() {
-            let known = |spec: &ParameterSpec| spec.name == *parameter || spec.aliases.contains(parameter);
-            // A node that declares none takes any.
-            if !node.parameters.is_empty() && !node.parameters.iter().any(known) {
-                faults.push(format!("step '{name}': {} has no parameter '{parameter}'", step.node));
-            }
+        for parameter in node.unknown_inputs(&step.parameters) {
+            faults.push(format!(
+                "step '{name}': '{parameter}': {}",
+                node.unknown_input(parameter)
+            ));
         }
         for value in step.parameters.values().filter_map(Value::as_str).filter_map(reference) {
             let is_video = matches!(value, "video.path" | "video.id" | "video.title");

@@ -4,6 +4,7 @@ mod files;
 mod links;
 mod nodes;
 mod videos;
+mod warnings;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,10 @@ pub use self::{
     nodes::{NodeInfo, NodeList, NodeReadiness},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,
-        ProcessingStep, ReprocessRequest, StepStatus, Video, VideoDeletion, VideoPage, VideoProbe, VideoRequest,
-        VideoSource, VideoStarted,
+        ProcessingStep, ReprocessRequest, StepStatus, Video, VideoDeletion, VideoPage, VideoProbe, VideoRegistered,
+        VideoRequest, VideoSource, VideoStarted,
     },
+    warnings::{MOST_WARNINGS, Warning, WarningCode, Warnings, shortened},
 };
 use crate::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
@@ -112,6 +114,9 @@ pub struct SubmitResponse {
     /// The requested node's result, for a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<NodeResult>>,
+    /// What the request says that nothing reads, or under a name of before; absent when all of it is right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// `POST /v1/tasks/batch`.
@@ -156,6 +161,9 @@ impl BatchResult {
 pub struct BatchResponse {
     /// In the order of the request.
     pub results: Vec<BatchResult>,
+    /// Of the fields beside `tasks`; those of each submit are in its response. Absent when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// What a submit would do.

@@ -43,6 +43,7 @@ pub struct Config {
     pub callbacks: CallbacksConfig,
     pub inputs: InputsConfig,
     pub access: AccessConfig,
+    pub api: ApiConfig,
     pub pipelines: PipelinesConfig,
     pub llm: LlmConfig,
     pub storage: StorageConfig,
@@ -183,6 +184,22 @@ pub struct AccessConfig {
 
 /// Longest [`AccessConfig::link_lifetime`]: a link cannot be taken back.
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 86_400);
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// What becomes of fields of a request that nothing reads.
+    pub unknown_fields: UnknownFields,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownFields {
+    /// The answer has a warning for each.
+    #[default]
+    Warn,
+    /// The request is refused with 422.
+    Refuse,
+}
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -224,6 +241,7 @@ impl Default for Config {
             callbacks: CallbacksConfig::default(),
             inputs: InputsConfig::default(),
             access: AccessConfig::default(),
+            api: ApiConfig::default(),
             pipelines: PipelinesConfig::default(),
             llm: LlmConfig::default(),
             storage: StorageConfig::default(),

@@ -91,6 +91,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         hub: Hub::default(),
         queues: config.slots().keys().cloned().collect(),
         grace: config.runs.grace,
+        warning_log: std::sync::Arc::default(),
         draining: CancellationToken::new(),
     })
 }

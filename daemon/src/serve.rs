@@ -203,6 +203,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         queues: slots.keys().cloned().collect(),
         grace: config.runs.grace,
         metrics: metrics.clone(),
+        warning_log: Arc::default(),
         draining: draining.clone(),
     };
     let uploads = objects
@@ -242,6 +243,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         largest_file: config.files.max_bytes,
         bucket: config.storage.bucket.as_str().into(),
         links: links.clone(),
+        unknown_fields: config.api.unknown_fields,
         preparing: preparing_seen,
         stop: stop.clone(),
     });

@@ -208,14 +208,14 @@ async fn o4_bad_paths_and_queries_are_refused_with_the_field() {
         ("GET", "/v1/tasks/t1/status?task_name=nodot", "task_name"),
         ("GET", "/v1/tasks?limit=0", "limit"),
         ("GET", "/v1/tasks?limit=501", "limit"),
-        ("GET", "/v1/tasks?limit=x", "query"),
-        ("GET", "/v1/tasks?limit=-1", "query"),
+        ("GET", "/v1/tasks?limit=x", "limit"),
+        ("GET", "/v1/tasks?limit=-1", "limit"),
         ("GET", "/v1/tasks?status=done", "status"),
         ("GET", "/v1/tasks?node=nodot", "node"),
         ("GET", "/v1/tasks?cursor=x", "cursor"),
         ("GET", "/v1/tasks?cursor=%F0%9F%98%80", "cursor"),
-        ("GET", "/v1/tasks/t1/stages/test.echo/log?from=x", "query"),
-        ("GET", "/v1/events?last_event_id=x", "query"),
+        ("GET", "/v1/tasks/t1/stages/test.echo/log?from=x", "from"),
+        ("GET", "/v1/events?last_event_id=x", "last_event_id"),
     ] {
         let answer = daemon.call(method, path, None).await;
         assert_eq!(

@@ -164,44 +164,6 @@ async fn log_as_json_each_line_of_stderr_and_of_the_file_is_an_object() {
     }
 }
 
-#[tokio::test]
-async fn log_runs_that_are_cancelled_taken_back_or_given_up_keep_their_ids() {
-    let config = "[runs]\nlease = '1s'\nheartbeat = '200ms'\ngrace = '500ms'\nmax_lost = 2\n[slots]\ngpu = 1\n";
-    let mut daemon = Daemon::builder().config(config).start().await;
-    let submit = async |daemon: &Daemon, task: &str| {
-        let answer = daemon.submit(task, WAIT, json!({"until": "never"})).await;
-        answer.reuse_info.run_id.unwrap().to_string()
-    };
-    let (running, waiting) = (submit(&daemon, "running").await, submit(&daemon, "waiting").await);
-    daemon.until("running", WAIT, StageState::Running).await;
-    for task in ["waiting", "running"] {
-        assert_eq!(
-            daemon.call("DELETE", &format!("/v1/tasks/{task}"), None).await.status,
-            200
-        );
-    }
-    let lost = submit(&daemon, "lost").await;
-    daemon.until("lost", WAIT, StageState::Running).await;
-    let one_line = async |daemon: &Daemon, parts: &[&str]| {
-        eventually(&format!("{parts:?} on stderr"), || async {
-            (lines_with(daemon, parts) == 1).then_some(())
-        })
-        .await;
-    };
-    for (task, run) in [("running", &running), ("waiting", &waiting)] {
-        let (task, run) = (format!("task_id={task}"), format!("run_id={run}"));
-        one_line(&daemon, &["run cancelled", &task, &run]).await;
-    }
-    let run = format!("run_id={lost}");
-    daemon.kill();
-    daemon.launch().await;
-    one_line(&daemon, &["run taken back", "task_id=lost", &run]).await;
-    one_line(&daemon, &["run started", &run, "attempt=2"]).await;
-    daemon.kill();
-    daemon.launch().await;
-    one_line(&daemon, &["run failed", &run, "was lost 2 times"]).await;
-}
-
 /// The daemon with nothing in its environment that configures it.
 fn bare() -> Command {
     let mut bare = Command::new(program("onceoverd"));

@@ -209,8 +209,12 @@ async fn req26_no_string_or_file_adds_an_option_uses_a_protocol_or_reaches_a_she
     }
 
     // A plain name is a file below the task's folder, whatever else ffmpeg takes it for.
-    daemon.submit("format", AUDIO, json!({"video_path": "lavfi"})).await;
-    assert_eq!(daemon.until_ended("format", AUDIO).await.status, StageState::Failed);
+    let body = json!({"task_name": AUDIO, "task_id": "format", "input_data": {"video_path": "lavfi"}});
+    let answer = daemon.post("/v1/tasks", body).await;
+    assert_eq!(
+        (answer.status, answer.fields()),
+        (422, vec!["input_data.video_path".to_owned()])
+    );
 
     let mut files: Vec<(String, Vec<u8>)> = HOSTILE
         .iter()

@@ -241,7 +241,9 @@ async fn req30_requests_have_ids() {
 #[tokio::test]
 async fn req30_a_batch_may_hold_a_stage_and_what_needs_it() {
     let daemon = Daemon::start().await;
-    let (video, words) = (daemon.data.join("share/a.mp4"), daemon.data.join("share/a.json"));
+    let (video, words) = (daemon.dir().join("a.mp4"), daemon.dir().join("a.json"));
+    std::fs::write(&video, "").unwrap();
+    std::fs::write(&words, "").unwrap();
     let chain = |task: String| {
         [
             json!({"task_id": task, "task_name": "ffmpeg.extract_audio", "input_data": {"video_path": video}}),

@@ -146,10 +146,30 @@ async fn a_file_that_is_no_video_fails_with_what_ffmpeg_said_and_can_be_tried_ag
     let answer = daemon.submit("t1", AUDIO, json!({"video_path": video})).await;
     assert_eq!(answer.reuse_info.reason.as_deref(), Some("failed"));
     daemon.until("t1", AUDIO, StageState::Success).await;
-    // A file that is not there fails when it runs, and names the parameter.
-    daemon
-        .submit("t2", AUDIO, json!({"video_path": daemon.dir().join("gone.mp4")}))
-        .await;
+    // A file that is lost before its run begins fails it, and the error names the parameter.
+    let lost = daemon.dir().join("lost.mp4");
+    fs::write(&lost, "").unwrap();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for n in 0..cores {
+        daemon.submit(&format!("hold-{n}"), "test.told", json!({})).await;
+        daemon
+            .until(&format!("hold-{n}"), "test.told", StageState::Running)
+            .await;
+    }
+    daemon.submit("t2", AUDIO, json!({"video_path": lost})).await;
+    fs::remove_file(&lost).unwrap();
+    for n in 0..cores {
+        let run = daemon
+            .stage(&format!("hold-{n}"), "test.told")
+            .await
+            .unwrap()
+            .run_id
+            .unwrap();
+        daemon.tell(run.as_str(), &json!({"output": {"value": 1}}));
+    }
     let error = daemon.until("t2", AUDIO, StageState::Failed).await.error.unwrap();
-    assert!(error.contains("video_path"), "{error}");
+    assert!(
+        error.contains("video_path") && error.contains("there is no such file"),
+        "{error}"
+    );
 }

@@ -17,6 +17,9 @@ pub struct ParameterSpec {
     /// Type of an array's elements; left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ValueKind>,
+    /// What must be at a path that a request gives.
+    #[serde(default, skip_serializing_if = "PathContent::is_default")]
+    pub expects: PathContent,
     /// Must be given by the request or, where there are fallbacks, by an earlier stage.
     #[serde(default)]
     pub required: bool,
@@ -46,6 +49,24 @@ pub struct ParameterSpec {
     /// successful stages of the same task, the first that has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<Fallback>,
+}
+
+/// What must be at a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathContent {
+    /// A file or a folder.
+    #[default]
+    FileOrFolder,
+    File,
+    /// Anything or nothing: the node does not open it.
+    Anything,
+}
+
+impl PathContent {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One output field of an earlier stage.
@@ -134,6 +155,11 @@ fn is_same(one: &Value, other: &Value) -> bool {
 }
 
 impl ParameterSpec {
+    /// Whether a request may give it under this name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
     /// The value an input gives it and the name under which it does; `null` counts as left out.
     pub fn given<'a>(&'a self, input: &'a Map<String, Value>) -> Option<(&'a str, &'a Value)> {
         std::iter::once(&self.name)

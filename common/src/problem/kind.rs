@@ -55,6 +55,9 @@ problem_kinds! {
     InvalidRequest "invalid-request" 422 "The request cannot be accepted"
         "The request was understood, but fields of it are missing or wrong. `errors` names each with what is allowed. Nothing was stored."
         "Correct the named fields and send it again.";
+    IdempotencyKeyReused "idempotency-key-reused" 422 "The key stands for another request"
+        "The header `Idempotency-Key` was sent with another request within the last day, so this one cannot be its repetition. Nothing was stored."
+        "Repeat a request with the key that it was first sent with, and give each other request a new key.";
     NotJson "not-json" 400 "Not JSON"
         "The body is not JSON, or goes on after its end."
         "Send one JSON document; `detail` has the line and column where reading stopped.";

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DeleteReport;
+use super::{DeleteReport, Warning};
 use crate::{NodeName, RunId, TaskId, Timestamp, VideoId};
 
 /// `POST /api/v1/videos` as JSON: a file below an allowed root, or a URL to fetch it from.
@@ -89,6 +89,16 @@ pub struct VideoDeletion {
     pub file_removed: bool,
     /// What became of the task's data, where that was to be deleted too.
     pub task: Option<DeleteReport>,
+}
+
+/// Answer of `POST /api/v1/videos`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VideoRegistered {
+    #[serde(flatten)]
+    pub video: Video,
+    /// Fields of the request that nothing reads; absent when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Body of `POST .../reprocess`. Everything left out: every step anew.

@@ -5,25 +5,27 @@ use futures_util::{StreamExt, stream};
 use indexmap::IndexMap;
 use onceover_common::{
     Problem,
-    wire::{BatchRequest, BatchResponse, BatchResult, SubmitResponse},
+    wire::{BatchRequest, BatchResponse, BatchResult, SubmitRequest, SubmitResponse},
 };
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiError, AppState,
-    extract::{Body, parse_value},
+    body::{Body, submit_draft},
 };
-use crate::engine::EngineError;
+use crate::{config::UnknownFields, engine::EngineError};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(submit_batch))
 }
 
 /// [`BatchRequest`] with its submits unread: one that cannot be read stops none of the others.
-#[derive(Deserialize)]
-struct Tasks {
+#[derive(Deserialize, ToSchema)]
+pub struct BatchTasks {
+    #[schema(value_type = Vec<SubmitRequest>)]
     tasks: Vec<Value>,
 }
 
@@ -39,10 +41,13 @@ const AT_A_TIME: usize = 64;
 #[utoipa::path(post, path = "/v1/tasks/batch", tag = "tasks", request_body = BatchRequest,
     responses((status = 200, description = "An answer or a problem for each submit, in their order", body = BatchResponse),
         (status = 400), (status = 413), (status = 422), (status = 503)))]
-async fn submit_batch(
-    State(state): State<AppState>,
-    Body(request): Body<Tasks>,
-) -> Result<Json<BatchResponse>, ApiError> {
+async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> Result<Json<BatchResponse>, ApiError> {
+    let Body {
+        value: request,
+        warnings,
+        unknown,
+    } = body;
+    state.engine.warning_log.write("batch", "", &warnings);
     if !(1..=MOST).contains(&request.tasks.len()) {
         let detail = format!(
             "it must hold from 1 to {MOST} submits; it holds {}",
@@ -63,7 +68,7 @@ async fn submit_batch(
         .map(|tasks| async {
             let mut results = Vec::with_capacity(tasks.len());
             for (at, task) in tasks {
-                let result = match one(&state, task).await {
+                let result = match one(&state, task, unknown).await {
                     Ok(response) => BatchResult::accepted(response),
                     Err(ApiError(problem)) => BatchResult::refused(problem),
                 };
@@ -77,10 +82,10 @@ async fn submit_batch(
     let mut results: Vec<_> = decided.into_iter().flatten().collect();
     results.sort_unstable_by_key(|(at, _)| *at);
     let results = results.into_iter().map(|(_, result)| result).collect();
-    Ok(Json(BatchResponse { results }))
+    Ok(Json(BatchResponse { results, warnings }))
 }
 
-async fn one(state: &AppState, task: Value) -> Result<SubmitResponse, ApiError> {
-    let request = state.engine.check(parse_value(task)?)?;
+async fn one(state: &AppState, task: Value, unknown: UnknownFields) -> Result<SubmitResponse, ApiError> {
+    let request = state.engine.check(submit_draft(task)?, unknown)?;
     Ok(state.engine.submit(&request).await?)
 }

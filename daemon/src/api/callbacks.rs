@@ -9,11 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ApiError, AppState,
-    extract::{IdPath, Params},
-    page,
-};
+use super::{ApiError, AppState, extract::IdPath, page, query::Params};
 use crate::store::DeliveryFilter;
 
 pub fn routes() -> OpenApiRouter<AppState> {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, extract::Params};
+use super::{ApiError, AppState, query::Params};
 use crate::{hub::Change, store::Store};
 
 pub fn routes() -> OpenApiRouter<AppState> {

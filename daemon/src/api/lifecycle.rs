@@ -11,7 +11,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiError, AppState,
-    extract::{OptionalBody, Params, StagePath, TaskPath},
+    body::{Body, OptionalBody},
+    extract::{StagePath, TaskPath},
+    query::Params,
 };
 use crate::engine::EngineError;
 
@@ -70,9 +72,10 @@ async fn cancel_task(
 async fn delete_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
-    OptionalBody(request): OptionalBody<DeleteRequest>,
+    OptionalBody(body): OptionalBody<DeleteRequest>,
 ) -> Result<Json<DeleteReport>, ApiError> {
-    if request.force {
+    let Body { value, warnings, .. } = body;
+    if value.force {
         state.videos.cancel_of(&task).await?;
     } else if state.videos.is_active(&task).await? {
         return Err(EngineError::Refused(format!(
@@ -80,7 +83,13 @@ async fn delete_task(
         ))
         .into());
     }
-    Ok(Json(state.engine.delete(&task, request.force).await?))
+    let mut report = state.engine.delete(&task, value.force).await?;
+    state.engine.warning_log.write(task.as_str(), "", &warnings);
+    if !warnings.is_empty() {
+        let texts = warnings.iter().map(ToString::to_string);
+        report.warnings.get_or_insert_default().extend(texts);
+    }
+    Ok(Json(report))
 }
 
 /// Resubmit the newest stage of a task, under the same task id
@@ -91,9 +100,9 @@ async fn delete_task(
 async fn retry_task(
     State(state): State<AppState>,
     TaskPath(task): TaskPath,
-    OptionalBody(request): OptionalBody<ResubmitRequest>,
+    OptionalBody(body): OptionalBody<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    Ok(Json(state.engine.resubmit(&task, None, request.reuse).await?))
+    run_again(&state, &task, None, body).await
 }
 
 /// Submit the stored request of a stage again, under the same task
@@ -106,9 +115,23 @@ async fn retry_task(
 async fn resubmit_stage(
     State(state): State<AppState>,
     StagePath(task, node): StagePath,
-    OptionalBody(request): OptionalBody<ResubmitRequest>,
+    OptionalBody(body): OptionalBody<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    Ok(Json(state.engine.resubmit(&task, Some(&node), request.reuse).await?))
+    run_again(&state, &task, Some(&node), body).await
+}
+
+/// The warnings of this request stand before those of the stored one.
+async fn run_again(
+    state: &AppState,
+    task: &TaskId,
+    node: Option<&NodeName>,
+    body: Body<ResubmitRequest>,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let mut response = state.engine.resubmit(task, node, body.value.reuse).await?;
+    let name = &response.reuse_info.task_name;
+    state.engine.warning_log.write(task.as_str(), name, &body.warnings);
+    response.warnings.splice(0..0, body.warnings);
+    Ok(Json(response))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

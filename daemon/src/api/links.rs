@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, extract::Params, pages::KnownPaths};
+use super::{ApiError, AppState, pages::KnownPaths, query::Params};
 use crate::access::links::has_proof;
 
 const LINKS: &str = "/v1/links";

@@ -20,11 +20,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ApiError, AppState,
-    extract::{Params, StagePath},
-    range::byte_range,
-};
+use super::{ApiError, AppState, extract::StagePath, query::Params, range::byte_range};
 use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {

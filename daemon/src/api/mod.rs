@@ -1,6 +1,7 @@
 //! The HTTP API: routes next to their handlers, one file a resource; errors are problem documents.
 
 mod batch;
+mod body;
 mod callbacks;
 mod document;
 mod doors;
@@ -15,7 +16,9 @@ mod nodes;
 mod paced;
 mod page;
 mod pages;
+mod prefer;
 mod problem;
+mod query;
 mod range;
 mod representation;
 mod system;
@@ -43,7 +46,9 @@ use pages::{DESCRIPTION, DOCS, KnownPaths};
 pub use doors::Doors;
 pub use problem::ApiError;
 
-use crate::{access::links::Links, engine::Engine, executor::supervise::Executor, pipeline::Videos};
+use crate::{
+    access::links::Links, config::UnknownFields, engine::Engine, executor::supervise::Executor, pipeline::Videos,
+};
 
 /// What handlers share. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
@@ -76,6 +81,8 @@ pub struct Shared {
     /// What the bucket is called that files are in, also where there is no object store.
     pub bucket: Arc<str>,
     pub links: Links,
+    /// What becomes of fields of requests that nothing reads.
+    pub unknown_fields: UnknownFields,
     /// Why submits cannot be decided yet; None once the daemon is prepared.
     pub preparing: watch::Receiver<Option<String>>,
     /// Ends open streams when the daemon stops.
@@ -123,6 +130,7 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(paths)
         .layer(from_fn(representation::revalidate))
+        .layer(from_fn(prefer::prefer))
         .layer(from_fn_with_state(doors.clone(), doors::authorize))
         .layer(from_fn_with_state(doors.clone(), doors::admit))
         .layer(CatchPanicLayer::custom(panicked))

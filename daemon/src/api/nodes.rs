@@ -64,7 +64,7 @@ async fn get_node_schema(State(state): State<AppState>, NodePath(name): NodePath
 
 fn known_node<'a>(state: &'a AppState, name: &NodeName) -> Result<&'a NodeSpec, Problem> {
     state.engine.catalog.get(name.as_str()).ok_or_else(|| {
-        let detail = format!("there is no node '{name}'; GET /v1/nodes lists them");
+        let detail = state.engine.catalog.no_such_node(name.as_str(), "GET /v1/nodes");
         Problem::new(ProblemKind::UnknownNode, detail)
     })
 }

@@ -4,8 +4,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use onceover_common::{Problem, ProblemKind};
+use onceover_common::{FieldError, Problem, ProblemKind};
 
+use super::body::IDEMPOTENCY_KEY;
 use crate::{engine::EngineError, pipeline::VideoError, store::StoreError};
 
 /// An error answer: `application/problem+json` (RFC 9457).
@@ -45,6 +46,10 @@ impl From<EngineError> for ApiError {
             EngineError::NotReady { missing, .. } => Self(Problem {
                 missing: missing.into(),
                 ..Problem::new(ProblemKind::NodeNotReady, detail)
+            }),
+            EngineError::KeyReused => Self(Problem {
+                errors: vec![FieldError::new(IDEMPOTENCY_KEY, detail.clone())],
+                ..Problem::new(ProblemKind::IdempotencyKeyReused, detail)
             }),
             EngineError::Refused(_) => Self(Problem::new(ProblemKind::Refused, detail)),
             // Only a pipeline hears these.

@@ -14,11 +14,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ApiError, AppState,
-    extract::{Body, Params, TaskPath},
-    page,
-};
+use super::{ApiError, AppState, body::Submitted, extract::TaskPath, page, query::Params};
 use crate::store::{Page, TaskFilter};
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -34,16 +30,20 @@ pub fn routes() -> OpenApiRouter<AppState> {
 ///
 /// Answers at once: `completed` with the result when the stage has already succeeded (R2), `pending` when it is
 /// under way (R3) or was queued now (R4). Whatever is asked at the same moment, one run starts (R5).
+///
+/// Fields that nothing reads are named under `warnings`; with `Prefer: handling=strict` they are refused.
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = SubmitRequest,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", nullable = false,
+            description = "Without `task_id`: the same key within a day is the same task, and with another request a 422"),
+        ("Prefer" = Option<String>, Header, nullable = false, example = "handling=strict",
+            description = "`handling=strict` refuses fields that nothing reads, instead of a warning for each")),
     responses((status = 200, description = "The decision: a hit with the result, or the run that was joined or queued", body = SubmitResponse),
         (status = 400),
         (status = 409, description = "The stored result is of other input, and the node refuses that; or this machine lacks what a run needs, see `missing`"),
         (status = 413), (status = 422), (status = 503)))]
-async fn submit_task(
-    State(state): State<AppState>,
-    Body(request): Body<SubmitRequest>,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    let request = state.engine.check(request)?;
+async fn submit_task(State(state): State<AppState>, submitted: Submitted) -> Result<Json<SubmitResponse>, ApiError> {
+    let request = state.engine.check(submitted.draft, submitted.unknown)?;
     Ok(Json(state.engine.submit(&request).await?))
 }
 

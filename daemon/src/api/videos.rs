@@ -14,7 +14,10 @@ use axum::{
 use futures_util::Stream;
 use onceover_common::{
     Event, EventKind, Problem, ProblemKind, VideoId,
-    wire::{PipelineList, Processing, ReprocessRequest, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted},
+    wire::{
+        PipelineList, Processing, ReprocessRequest, Video, VideoDeletion, VideoPage, VideoRegistered, VideoRequest,
+        VideoStarted,
+    },
 };
 use serde::Deserialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -24,9 +27,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiError, AppState,
-    extract::{Body, OptionalBody, Params, VideoPath, declared_type, is_json_type},
+    body::{Body, OptionalBody, declared_type, is_json_type},
+    extract::VideoPath,
     paced::paced,
     page,
+    query::Params,
 };
 use crate::{
     hub::Change,
@@ -71,24 +76,30 @@ struct VideoUpload {
 /// after the other fields. What ffprobe does not take for a video is refused with 422, and nothing is kept.
 #[utoipa::path(post, path = "/api/v1/videos", tag = "videos",
     request_body(content((VideoRequest = "application/json"), (VideoUpload = "multipart/form-data"))),
-    responses((status = 201, description = "The video as it is registered", body = Video), (status = 400),
+    responses((status = 201, description = "The video as it is registered", body = VideoRegistered), (status = 400),
         (status = 409, description = "The id is taken by another video"), (status = 413), (status = 415), (status = 422),
         (status = 503), (status = 507)))]
 async fn register_video(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let kind = declared_type(request.headers());
+    let mut warnings = Vec::new();
     let video = if kind == "multipart/form-data" {
         let form = Multipart::from_request(paced(request), &())
             .await
             .map_err(|rejection| bad_form(rejection.body_text()))?;
         upload(&state.videos, form).await?
     } else {
-        state.videos.register(&read_registration(&kind, request).await?).await?
+        let body = read_registration(&kind, request, &state).await?;
+        let video = state.videos.register(&body.value).await?;
+        let log = &state.engine.warning_log;
+        log.write(video.task_id.as_str(), "", &body.warnings);
+        warnings = body.warnings;
+        video
     };
-    Ok((StatusCode::CREATED, Json(video)).into_response())
+    Ok((StatusCode::CREATED, Json(VideoRegistered { video, warnings })).into_response())
 }
 
 /// Reads a registration as JSON, whatever it is sent as.
-async fn read_registration(kind: &str, request: Request) -> Result<VideoRequest, ApiError> {
+async fn read_registration(kind: &str, request: Request, state: &AppState) -> Result<Body<VideoRequest>, ApiError> {
     let (parts, body) = request.into_parts();
     // Something larger that is not called JSON is the video itself, sent in the wrong way.
     let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|_| {
@@ -100,12 +111,11 @@ async fn read_registration(kind: &str, request: Request) -> Result<VideoRequest,
         }
     })?;
     let request = Request::from_parts(parts, bytes.into());
-    let read = Body::<VideoRequest>::from_request(request, &()).await;
-    let Body(registration) = read.map_err(|error| match error.0.status {
+    let read = Body::<VideoRequest>::from_request(request, state).await;
+    read.map_err(|error| match error.0.status {
         415 => ApiError(neither_json_nor_form()),
         _ => error,
-    })?;
-    Ok(registration)
+    })
 }
 
 fn neither_json_nor_form() -> Problem {
@@ -245,9 +255,9 @@ async fn run_video(
 async fn reprocess_video(
     State(state): State<AppState>,
     VideoPath(video): VideoPath,
-    OptionalBody(request): OptionalBody<ReprocessRequest>,
+    OptionalBody(body): OptionalBody<ReprocessRequest>,
 ) -> Result<(StatusCode, Json<VideoStarted>), ApiError> {
-    let started = state.videos.reprocess(&video, &request).await?;
+    let started = state.videos.reprocess(&video, &body.value).await?;
     Ok((StatusCode::ACCEPTED, Json(started)))
 }
 

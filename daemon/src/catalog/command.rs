@@ -126,7 +126,7 @@ fn in_short(parameter: &ParameterSpec) -> String {
 fn find<'a>(catalog: &'a Catalog, name: &str) -> anyhow::Result<&'a NodeSpec> {
     catalog
         .get(name)
-        .with_context(|| format!("there is no node '{name}'; `onceoverd nodes` lists them"))
+        .with_context(|| catalog.no_such_node(name, "`onceoverd nodes`"))
 }
 
 /// Makes the environments of a service, or of all of them.

@@ -100,11 +100,9 @@ fn set_defaults(catalog: &mut Catalog, config: &Config) -> anyhow::Result<()> {
     for (name, values) in &config.defaults {
         let at = config.line(name.span().start);
         let Some(node) = catalog.get(name.get_ref()) else {
-            let names: Vec<_> = catalog.iter().map(|node| node.name.as_str()).collect();
             bail!(
-                "{at}defaults: there is no node '{}'; there are {}",
-                name.get_ref(),
-                names.join(", ")
+                "{at}defaults: {}",
+                catalog.no_such_node(name.get_ref(), "`onceoverd nodes`")
             );
         };
         let mut node = node.clone();
@@ -163,8 +161,8 @@ mod tests {
         assert_eq!(node.parameter("channels").unwrap().default, Some(json!(1)));
         for (wrong, named) in [
             (
-                "[defaults.'no.node']\nx = 1",
-                ["line 1", "'no.node'", "ffmpeg.extract_audio"],
+                "[defaults.'ffmpeg.extract_adio']\nx = 1",
+                ["line 1", "'ffmpeg.extract_adio'", "did you mean ffmpeg.extract_audio?"],
             ),
             (
                 "[defaults.'ffmpeg.split_audio_segments']\noutput_format = 'wav'\nformat = 1",

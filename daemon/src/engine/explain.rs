@@ -8,7 +8,7 @@ use onceover_common::{
 use serde_json::{Map, Value};
 
 use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
-use crate::store::{Ask, Explained, ForeignJson, Looked, Question, StoreError};
+use crate::store::{Ask, Explained, ForeignJson, InputsFound, Looked, Question, StoreError};
 
 /// A reason code as the rest of a sentence.
 pub fn in_words(reason: &str) -> &str {
@@ -59,17 +59,30 @@ impl Engine {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))
         };
-        let reason = if !node.left_to_stages(&request).iter().all(has_source) {
-            "input_missing"
+        let files = self.input_files(task, node, &request);
+        let inputs = self.look_at_inputs(task, files).await;
+        let are_missing = match inputs.found() {
+            InputsFound::Present => false,
+            InputsFound::Missing => true,
+            InputsFound::MayCome => !records.stages.iter().any(|(_, record)| record.state.in_flight()),
+        };
+        let (reason, message) = if !node.left_to_stages(&request).iter().all(has_source) {
+            ("input_missing", None)
+        } else if are_missing {
+            let errors: Vec<_> = inputs.errors.into_iter().map(|error| error.message).collect();
+            (
+                "input_missing",
+                Some(format!("would be refused: {}", errors.join("; "))),
+            )
         } else if !self.readiness.missing(node, &request).is_empty() {
-            "not_ready"
+            ("not_ready", None)
         } else {
             return Ok(explained);
         };
         Ok(ReuseExplanation {
             decision: ReuseDecision::Refuse,
             reason: reason.to_owned(),
-            message: in_a_sentence(ReuseDecision::Refuse, reason),
+            message: message.unwrap_or_else(|| in_a_sentence(ReuseDecision::Refuse, reason)),
             ..explained
         })
     }

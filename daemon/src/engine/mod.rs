@@ -6,8 +6,10 @@ mod delete;
 pub mod explain;
 pub mod foreign;
 pub mod input;
+mod input_files;
 mod request;
 mod submit;
+pub mod unread;
 pub mod view;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +20,7 @@ use onceover_common::{
     wire::{CallbackDelivery, CancelResponse, NodeResult, NodeStatus, TaskView},
 };
 
-pub use request::Request;
+pub use request::{Request, SubmitDraft};
 pub use submit::TakenOver;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,7 @@ use crate::{
     readiness::Readiness,
     store::{Store, StoreError, TaskRecords},
 };
+use unread::WarningLog;
 
 /// Why something cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,10 @@ pub enum EngineError {
     OtherInput { task: TaskId, node: NodeName },
     #[error("{node} cannot run on this machine, which lacks {}", in_words(.missing))]
     NotReady { node: NodeName, missing: Vec<Missing> },
+    #[error(
+        "this Idempotency-Key was sent with another request within the last day; send a request with the key that it was first sent with, and each other one with a new key"
+    )]
+    KeyReused,
     #[error("another processing of the video has taken its place")]
     Superseded,
     #[error("the pipeline has asked for this run before")]
@@ -93,6 +100,8 @@ pub struct Engine {
     /// How long a program may take to end after it was asked to.
     pub grace: Duration,
     pub metrics: Metrics,
+    /// Where warnings of answers are written.
+    pub warning_log: Arc<WarningLog>,
     /// Cancelled once the daemon takes no new work.
     pub draining: CancellationToken,
 }
@@ -175,6 +184,9 @@ impl Engine {
             return Err(EngineError::Refused(format!(
                 "nothing to cancel: {what} has no run that waits or runs"
             )));
+        }
+        for node in &cancelled {
+            tracing::info!(task_id = %task, task_name = %node, "run cancelled");
         }
         let names: Vec<_> = cancelled.iter().map(NodeName::as_str).collect();
         Ok(CancelResponse {

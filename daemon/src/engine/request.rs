@@ -5,13 +5,50 @@ use std::sync::Arc;
 use onceover_common::{
     FieldError, TaskId,
     catalog::{NodeSpec, RunnerSpec, ValueKind},
-    wire::{ReuseMode, SubmitRequest},
+    suggest::did_you_mean,
+    wire::{ReuseMode, SubmitRequest, Warning, Warnings},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Engine, EngineError};
-use crate::{catalog::is_placeholder, executor::download::is_url, nodes, readiness::is_model_path, store::PipelineRun};
+use super::{Engine, EngineError, input::fingerprint, input_files::given_paths, unread::UnreadFields};
+use crate::{
+    catalog::is_placeholder,
+    config::UnknownFields,
+    executor::download::is_url,
+    nodes,
+    readiness::is_model_path,
+    store::{IdempotencyKey, PipelineRun},
+};
+
+/// What could be read of a submit. What is missing or cannot be read is in `errors`, so that all of it is named at once.
+#[derive(Debug, Clone, Default)]
+pub struct SubmitDraft {
+    pub task_name: Option<String>,
+    pub task_id: Option<String>,
+    pub callback: Option<String>,
+    pub input_data: Option<Map<String, Value>>,
+    pub reuse: Option<ReuseMode>,
+    /// What makes repeats of the request one task.
+    pub idempotency_key: Option<String>,
+    /// Names of fields that a submit does not have.
+    pub unknown: Vec<String>,
+    pub errors: Vec<FieldError>,
+    pub warnings: Warnings,
+}
+
+impl From<SubmitRequest> for SubmitDraft {
+    fn from(request: SubmitRequest) -> Self {
+        Self {
+            task_name: Some(request.task_name),
+            task_id: request.task_id,
+            callback: request.callback,
+            input_data: Some(request.input_data),
+            reuse: request.reuse,
+            ..Self::default()
+        }
+    }
+}
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -24,6 +61,10 @@ pub struct Request {
     pub reuse: Option<ReuseMode>,
     /// The pipeline that asks, if one does.
     pub pipeline: Option<PipelineRun>,
+    /// What makes repeats of the request one task.
+    pub key: Option<IdempotencyKey>,
+    /// What was accepted although it is not all right.
+    pub warnings: Vec<Warning>,
 }
 
 impl Request {
@@ -31,13 +72,33 @@ impl Request {
     pub fn mode(&self) -> &'static str {
         self.reuse.map_or(self.node.reuse.as_str(), ReuseMode::as_str)
     }
+
+    /// The same request, as it was sent before with its key. That it forces a run has been heeded then.
+    pub fn repeated_under(&self, task: TaskId) -> Self {
+        Self {
+            task,
+            reuse: self.reuse.filter(|mode| *mode != ReuseMode::Never),
+            ..self.clone()
+        }
+    }
 }
 
 impl Engine {
-    /// Checks a request as a client sent it (O4): nothing is stored for one that is refused.
-    pub fn check(&self, request: SubmitRequest) -> Result<Request, EngineError> {
-        let mut errors = Vec::new();
-        let task = match request.task_id.as_deref().map(TaskId::parse) {
+    /// Checks a request as a client sent it (O4): nothing is stored for one that is refused. `unknown` says what becomes of
+    /// fields that nothing reads.
+    pub fn check(&self, draft: impl Into<SubmitDraft>, unknown: UnknownFields) -> Result<Request, EngineError> {
+        let SubmitDraft {
+            task_name,
+            task_id,
+            callback,
+            input_data,
+            reuse,
+            idempotency_key,
+            unknown: unknown_fields,
+            mut errors,
+            warnings,
+        } = draft.into();
+        let task = match task_id.as_deref().map(TaskId::parse) {
             None => Some(TaskId::generate()),
             Some(Ok(task)) => Some(task),
             Some(Err(error)) => {
@@ -45,31 +106,26 @@ impl Engine {
                 None
             }
         };
-        let node = self.catalog.get(&request.task_name);
-        match node {
-            Some(node) => errors.extend(self.check_input(node, task.as_ref(), &request.input_data)),
-            None => {
-                let same_service: Vec<_> = self
-                    .catalog
-                    .iter()
-                    .map(|node| node.name.as_str())
-                    .filter(|name| name.split('.').next() == request.task_name.split('.').next())
-                    .collect();
-                let hint = if same_service.is_empty() {
-                    "GET /v1/tasks/supported-tasks lists them".to_owned()
-                } else {
-                    format!("there are {}", same_service.join(", "))
-                };
-                errors.push(FieldError::new(
-                    "task_name",
-                    format!(
-                        "there is no node '{}'; {hint}",
-                        request.task_name.chars().take(128).collect::<String>()
-                    ),
-                ));
+        let node = task_name.as_deref().and_then(|name| self.catalog.get(name));
+        if let (Some(name), None) = (&task_name, node) {
+            let message = self.catalog.no_such_node(name, "GET /v1/tasks/supported-tasks");
+            errors.push(FieldError::new("task_name", message));
+        }
+        if let (Some(node), Some(input)) = (node, &input_data) {
+            errors.extend(self.check_input(node, task.as_ref(), input));
+        }
+        let mut unread = UnreadFields::new(unknown, warnings);
+        for name in &unknown_fields {
+            unread.add(name, || unknown_field(name, node));
+        }
+        if let (Some(node), Some(input)) = (node, &input_data) {
+            for name in node.unknown_inputs(input) {
+                unread.add(&format!("input_data.{name}"), || node.unknown_input(name));
             }
         }
-        let callback = match request.callback.as_deref().map(|url| self.guard.check_url(url)) {
+        let (unread, warnings) = unread.finish();
+        errors.extend(unread);
+        let callback = match callback.as_deref().map(|url| self.guard.check_url(url)) {
             None => None,
             Some(Ok(url)) => Some(url),
             Some(Err(message)) => {
@@ -77,14 +133,23 @@ impl Engine {
                 None
             }
         };
-        match (task, node) {
-            (Some(task), Some(node)) if errors.is_empty() => Ok(Request {
+        match (task, node, input_data) {
+            (Some(task), Some(node), Some(input)) if errors.is_empty() => Ok(Request {
                 task,
+                key: idempotency_key.map(|key| {
+                    // All of a request that decides what is done. Only hashes are stored.
+                    let body = json!([node.name, fingerprint(&input), callback, reuse]);
+                    IdempotencyKey {
+                        key: blake3::hash(key.as_bytes()).to_hex().to_string(),
+                        body: blake3::hash(body.to_string().as_bytes()).to_hex().to_string(),
+                    }
+                }),
                 node: Arc::new(node.clone()),
-                input: request.input_data,
+                input,
                 callback,
-                reuse: request.reuse,
+                reuse,
                 pipeline: None,
+                warnings: warnings.list(),
             }),
             _ => Err(EngineError::Invalid(errors)),
         }
@@ -96,17 +161,7 @@ impl Engine {
         let refers = |name: &str| input.get(name).is_some_and(is_placeholder);
         let mut errors = node.check_input(input);
         errors.retain(|error| !error.field.strip_prefix("input_data.").is_some_and(refers));
-        for parameter in node
-            .parameters
-            .iter()
-            .filter(|parameter| parameter.kind == ValueKind::Path)
-        {
-            let Some((name, Value::String(path))) = parameter.given(input) else {
-                continue;
-            };
-            if path.is_empty() || refers(name) {
-                continue;
-            }
+        for (name, path, _) in given_paths(node, input) {
             let judged = if is_url(path) {
                 self.downloads.check(path).map(drop)
             } else {
@@ -138,4 +193,13 @@ impl Engine {
         }
         errors
     }
+}
+
+/// What is wrong with a field that a submit does not have, and what was perhaps meant: another field, or a parameter.
+fn unknown_field(name: &str, node: Option<&NodeSpec>) -> String {
+    if node.is_some_and(|node| node.parameters.iter().any(|parameter| parameter.has_name(name))) {
+        return format!("a submit has no such field; did you mean input_data.{name}?");
+    }
+    let fields = ["task_name", "task_id", "input_data", "callback", "reuse"];
+    format!("a submit has no such field{}", did_you_mean(name, fields))
 }

@@ -18,6 +18,7 @@ use super::{
     foreign::ForeignStage,
     input, view,
 };
+use crate::config::UnknownFields;
 use crate::store::{
     Adoption, Ask, Decision, ForeignJson, Looked, LostStage, Question, StoreError, Submit, TaskRecords,
 };
@@ -37,14 +38,20 @@ impl Engine {
         if self.draining.is_cancelled() {
             return Err(EngineError::Draining);
         }
-        let decided = self.decide(request).await;
+        let decided = self.decide(request).await.map(|response| SubmitResponse {
+            warnings: request.warnings.clone(),
+            ..response
+        });
         match &decided {
             Ok(response) => {
                 self.metrics.submitted(&response.reuse_info);
-                log_submit(request, &response.reuse_info);
+                log_submit(&response.task_id, request, &response.reuse_info);
+                let (task, node) = (response.task_id.as_str(), request.node.name.as_str());
+                self.warning_log.write(task, node, &response.warnings);
             }
             Err(EngineError::OtherInput { node, .. }) => self.metrics.refused(node.as_str(), "input_changed"),
             Err(EngineError::NotReady { node, .. }) => self.metrics.refused(node.as_str(), "not_ready"),
+            Err(EngineError::KeyReused) => self.metrics.refused(request.node.name.as_str(), "key_reused"),
             Err(EngineError::Superseded | EngineError::AlreadyAsked) => {}
             Err(EngineError::Invalid(_)) => self.metrics.refused(request.node.name.as_str(), "input_missing"),
             Err(_) => self.metrics.undecided(request.node.name.as_str()),
@@ -64,6 +71,8 @@ impl Engine {
         let missing = self.readiness.missing(node, &request.input);
         let left = node.left_to_stages(&request.input);
         let sources = sources(&left);
+        let files = self.input_files(&request.task, node, &request.input);
+        let mut missing_files = Vec::new();
         let mut looked = Looked::default();
         for _ in 0..ROUNDS {
             let submit = Submit {
@@ -83,7 +92,9 @@ impl Engine {
                 callback_host: request.callback.as_ref().and_then(Url::host_str),
                 delivery: &delivery,
                 sources: &sources,
+                has_files: !files.is_empty(),
                 unable: !missing.is_empty(),
+                key: request.key.as_ref(),
                 pipeline: request.pipeline.as_ref(),
             };
             match self.store.submit(&submit, &looked).await? {
@@ -106,9 +117,19 @@ impl Engine {
                 }
                 Decision::NoSource(groups) => {
                     let groups = groups.into_iter().filter_map(|group| left.get(group));
-                    let errors = groups.flat_map(|group| node.not_left_to_stages(group)).collect();
+                    let mut errors: Vec<_> = groups.flat_map(|group| node.not_left_to_stages(group)).collect();
+                    // Refused it is anyway; all that is missing is named at once.
+                    errors.extend(self.look_at_inputs(&request.task, files).await.errors);
                     return Err(EngineError::Invalid(errors));
                 }
+                Decision::LookAtInputs => {
+                    let found = self.look_at_inputs(&request.task, files.clone()).await;
+                    looked.inputs = Some(found.found());
+                    missing_files = found.errors;
+                }
+                Decision::InputsMissing => return Err(EngineError::Invalid(missing_files)),
+                Decision::Keyed(task) => return Box::pin(self.decide(&request.repeated_under(task))).await,
+                Decision::KeyReused => return Err(EngineError::KeyReused),
                 Decision::Superseded => return Err(EngineError::Superseded),
                 Decision::Known => return Err(EngineError::AlreadyAsked),
                 Decision::Unable => {
@@ -121,45 +142,12 @@ impl Engine {
                     if request.callback.is_some() {
                         self.hub.outbox_grew();
                     }
-                    let record = records.stage(&node.name);
-                    let info = ReuseInfo {
-                        reuse_hit: true,
-                        task_name: node.name.to_string(),
-                        source: Some("redis".into()),
-                        cached_at: Some(record.and_then(|record| record.result_ended())),
-                        input_changed: Some(input_changed),
-                        saved_seconds: record.map(|record| record.result_duration()),
-                        ..ReuseInfo::default()
-                    };
-                    let view = view::task_view(&records, &self.view_of(&request.task, Some(&node.name)))?;
-                    let result = view.and_then(|view| {
-                        let end = view.stages.get(&node.name)?.into();
-                        Some(view::node_result(&records, view, &node.name, end))
-                    });
-                    return Ok(SubmitResponse {
-                        task_id: request.task.clone(),
-                        status: TaskStatus::Completed,
-                        message: format!("reused: {} has already succeeded under this task", node.name),
-                        reuse_info: info,
-                        result: result.map(Box::new),
-                    });
+                    return self.hit(request, input_changed, &records);
                 }
                 Decision::Joined { state, run } => return Ok(joined(request, state, Some(run))),
                 Decision::Started { reason, run } => {
                     self.hub.run_queued(&node.queue);
-                    return Ok(SubmitResponse {
-                        task_id: request.task.clone(),
-                        status: TaskStatus::Pending,
-                        message: format!("queued: {}", explain::in_words(&reason)),
-                        reuse_info: ReuseInfo {
-                            reuse_hit: false,
-                            task_name: node.name.to_string(),
-                            reason: Some(reason),
-                            run_id: Some(run),
-                            ..ReuseInfo::default()
-                        },
-                        result: None,
-                    });
+                    return Ok(started(request, reason, run));
                 }
             }
         }
@@ -168,6 +156,39 @@ impl Engine {
             node.name, request.task
         ))
         .into())
+    }
+
+    /// The answer of a finished stage.
+    fn hit(
+        &self,
+        request: &Request,
+        input_changed: bool,
+        records: &TaskRecords,
+    ) -> Result<SubmitResponse, EngineError> {
+        let node = &request.node;
+        let record = records.stage(&node.name);
+        let info = ReuseInfo {
+            reuse_hit: true,
+            task_name: node.name.to_string(),
+            source: Some("redis".into()),
+            cached_at: Some(record.and_then(|record| record.result_ended())),
+            input_changed: Some(input_changed),
+            saved_seconds: record.map(|record| record.result_duration()),
+            ..ReuseInfo::default()
+        };
+        let view = view::task_view(records, &self.view_of(&request.task, Some(&node.name)))?;
+        let result = view.and_then(|view| {
+            let end = view.stages.get(&node.name)?.into();
+            Some(view::node_result(records, view, &node.name, end))
+        });
+        Ok(SubmitResponse {
+            task_id: request.task.clone(),
+            status: TaskStatus::Completed,
+            message: format!("reused: {} has already succeeded under this task", node.name),
+            reuse_info: info,
+            result: result.map(Box::new),
+            warnings: Vec::new(),
+        })
     }
 
     /// The stored request of a stage again, same task.
@@ -191,13 +212,15 @@ impl Engine {
                 node,
             });
         };
-        let request = self.check(SubmitRequest {
+        let stored = SubmitRequest {
             task_name: node.to_string(),
             task_id: Some(task.to_string()),
             callback,
             input_data: input,
             reuse: Some(reuse),
-        })?;
+        };
+        // It was accepted once, so what is unknown in it is no reason to refuse it now.
+        let request = self.check(stored, UnknownFields::Warn)?;
         self.submit(&request).await
     }
 
@@ -314,8 +337,8 @@ impl Engine {
 }
 
 /// Logs what became of a request: a new run at `info`, since it is the beginning of a run's life.
-fn log_submit(request: &Request, reuse: &ReuseInfo) {
-    let (task, node) = (&request.task, &request.node.name);
+fn log_submit(task: &TaskId, request: &Request, reuse: &ReuseInfo) {
+    let node = &request.node.name;
     let has_callback = request.callback.is_some();
     match (reuse.reuse_hit, &reuse.run_id) {
         (false, Some(run)) => {
@@ -369,6 +392,24 @@ pub enum TakenOver {
     InFlight(StageState),
 }
 
+/// The answer to a request that started a run.
+fn started(request: &Request, reason: String, run: RunId) -> SubmitResponse {
+    SubmitResponse {
+        task_id: request.task.clone(),
+        status: TaskStatus::Pending,
+        message: format!("queued: {}", explain::in_words(&reason)),
+        reuse_info: ReuseInfo {
+            reuse_hit: false,
+            task_name: request.node.name.to_string(),
+            reason: Some(reason),
+            run_id: Some(run),
+            ..ReuseInfo::default()
+        },
+        result: None,
+        warnings: Vec::new(),
+    }
+}
+
 fn joined(request: &Request, state: StageState, run: Option<RunId>) -> SubmitResponse {
     let node: &NodeName = &request.node.name;
     SubmitResponse {
@@ -386,5 +427,6 @@ fn joined(request: &Request, state: StageState, run: Option<RunId>) -> SubmitRes
             ..ReuseInfo::default()
         },
         result: None,
+        warnings: Vec::new(),
     }
 }

@@ -22,6 +22,7 @@ use super::{
     plan::{self, Submitted},
 };
 use crate::{
+    config::UnknownFields,
     engine::EngineError,
     hub::Look,
     store::{ActiveVideo, PipelineRun, StoreError},
@@ -211,14 +212,15 @@ async fn submit(
             processing.pipeline
         )));
     };
-    let asked = videos.engine.check(SubmitRequest {
+    let asked = SubmitRequest {
         task_name: step.task_name.to_string(),
         task_id: Some(processing.task_id.to_string()),
         callback: None,
         input_data: parameters(&spec.parameters, video),
         reuse: step.fresh.then_some(ReuseMode::Never),
-    });
-    let mut request = match asked {
+    };
+    // The pipeline was judged when it was loaded.
+    let mut request = match videos.engine.check(asked, UnknownFields::Warn) {
         Ok(request) => request,
         Err(error) => return Ok(Submitted::Refused(error.to_string())),
     };
@@ -229,7 +231,7 @@ async fn submit(
         run: run.clone(),
     });
     match videos.engine.submit(&request).await {
-        Ok(response) => Ok(Submitted::Answered(response)),
+        Ok(response) => Ok(Submitted::Answered(Box::new(response))),
         Err(EngineError::AlreadyAsked) => Ok(Submitted::Known(run)),
         Err(
             error @ (EngineError::Superseded | EngineError::Draining | EngineError::Store(StoreError::Unavailable(_))),

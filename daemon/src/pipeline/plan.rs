@@ -271,7 +271,7 @@ pub fn next_look(processing: &Processing) -> Option<Timestamp> {
 
 /// What came of submitting a step.
 pub enum Submitted {
-    Answered(SubmitResponse),
+    Answered(Box<SubmitResponse>),
     /// It had been submitted before.
     Known(RunId),
     /// It cannot run: on this machine, or at all.
@@ -451,7 +451,7 @@ mod tests {
     }
 
     fn answer(reuse_hit: bool, status: TaskStatus) -> Submitted {
-        Submitted::Answered(SubmitResponse {
+        Submitted::Answered(Box::new(SubmitResponse {
             task_id: VideoId::parse("film").unwrap().task(),
             status,
             message: String::new(),
@@ -461,7 +461,8 @@ mod tests {
                 ..Default::default()
             },
             result: None,
-        })
+            warnings: Vec::new(),
+        }))
     }
 
     /// Does to one step what is told of it, as `observe` and `submitted` would.

@@ -23,6 +23,27 @@ pub struct Looked {
     pub broken: Option<(String, &'static str)>,
     /// Hashes of foreign JSONs that count as lost, blank-separated.
     pub ignore: Option<String>,
+    /// What was found of the files that the request names.
+    pub inputs: Option<InputsFound>,
+}
+
+/// Whether the files are there that a request names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputsFound {
+    Present,
+    Missing,
+    /// They are missing, and lie where a stage of the task that is in flight may still put them.
+    MayCome,
+}
+
+impl InputsFound {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Missing => "missing",
+            Self::MayCome => "may_come",
+        }
+    }
 }
 
 impl Looked {
@@ -52,8 +73,12 @@ pub struct Submit<'a> {
     /// What only earlier stages can give: names of nodes with blanks between, groups with semicolons between. A run is
     /// refused when the task has no stage of a group's nodes.
     pub sources: &'a str,
+    /// The request names files: before a run starts, whether they are there has to be known ([`Looked::inputs`]).
+    pub has_files: bool,
     /// This daemon could not run the node: a run is refused.
     pub unable: bool,
+    /// What makes repeats of the request one task.
+    pub key: Option<&'a IdempotencyKey>,
     /// The pipeline that asks.
     pub pipeline: Option<&'a PipelineRun>,
 }
@@ -67,6 +92,15 @@ pub struct PipelineRun {
     pub processing: RunId,
     /// The run of the stage.
     pub run: RunId,
+}
+
+/// An idempotency key, and the request that it was sent with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// Hash of the key.
+    pub key: String,
+    /// Hash of the request.
+    pub body: String,
 }
 
 /// The decision of a submit (R2-R4).
@@ -87,8 +121,16 @@ pub enum Decision {
     Refused,
     /// It would run, but the task has no stage of the nodes in these groups of [`Submit::sources`]. Nothing was written.
     NoSource(Vec<usize>),
+    /// It would run: the files that the request names have to be looked at first. Nothing was written.
+    LookAtInputs,
+    /// It would run, but files that the request names are missing. Nothing was written.
+    InputsMissing,
     /// It would run, but cannot ([`Submit::unable`]). Nothing was written.
     Unable,
+    /// The request was sent before with this key, under this task. Nothing was written.
+    Keyed(TaskId),
+    /// Another request was sent with this key. Nothing was written.
+    KeyReused,
     /// The pipeline that asks is no longer the video's. Nothing was written.
     Superseded,
     /// The pipeline has asked for this very run before. Nothing was written.
@@ -152,6 +194,10 @@ impl Store {
             .with_some("host", submit.callback_host)
             .with("hit_delivery", submit.delivery)
             .with("sources", submit.sources)
+            .with_some("files", submit.has_files.then_some("1"))
+            .with_some("inputs", looked.inputs.map(InputsFound::as_str))
+            .with_some("key", submit.key.map(|key| key.key.as_str()))
+            .with_some("key_body", submit.key.map(|key| key.body.as_str()))
             .with_some("unable", submit.unable.then_some("1"))
             .with_some("video", submit.pipeline.map(|pipeline| pipeline.video.as_str()))
             .with_some(

@@ -28,7 +28,7 @@ use redis::{FromRedisValue, Script, aio::ConnectionManager};
 use crate::metrics::Metrics;
 
 pub use connection::CALL_TIMEOUT;
-pub use decide::{Ask, Decision, Explained, Looked, PipelineRun, Question, Submit};
+pub use decide::{Ask, Decision, Explained, IdempotencyKey, InputsFound, Looked, PipelineRun, Question, Submit};
 pub use disk::{Collectable, Measured};
 pub use foreign::{Adoption, Found, LostStage};
 pub use observe::{Gauges, QueueGauge, ServerInfo, Totals};

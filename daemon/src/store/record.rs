@@ -335,7 +335,14 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
         }
         "refuse" => Decision::Refused,
         "no_source" => Decision::NoSource(convert(next())?),
+        "inputs" => Decision::LookAtInputs,
+        "inputs_missing" => Decision::InputsMissing,
         "unable" => Decision::Unable,
+        "keyed" => {
+            let task: String = convert(next())?;
+            Decision::Keyed(parse(&task)?)
+        }
+        "key_reused" => Decision::KeyReused,
         "superseded" => Decision::Superseded,
         "known" => Decision::Known,
         "verify" | "foreign" => Decision::Ask(ask(&kind, next)?),

@@ -152,9 +152,8 @@ impl Store {
         self.run(&scripts::RELEASE, args).await
     }
 
-    /// Takes runs of a queue back: they wait again, as the next attempt, or have failed when they were lost too often.
-    /// Returns how many.
-    pub async fn reap(&self, queue: &str, whose: Reap<'_>) -> Result<usize, StoreError> {
+    /// Takes runs of a queue back: they wait again, as the next attempt.
+    pub async fn reap(&self, queue: &str, whose: Reap<'_>) -> Result<u64, StoreError> {
         let (owner, handed_back) = match whose {
             Reap::Expired => (None, false),
             Reap::Gone(owner) => (Some(owner), false),
@@ -174,15 +173,7 @@ impl Store {
             .with("max_lost", self.options.max_lost.to_string())
             .with("error_short", short_json(&error, SHORT_ERROR))
             .with("error", json_string(&error));
-        let taken: Vec<(String, String, String, bool)> = self.run(&scripts::REAP, args).await?;
-        for (task_id, task_name, run_id, given_up) in &taken {
-            if *given_up {
-                tracing::warn!(%task_id, %task_name, %run_id, error, "run failed");
-            } else {
-                tracing::info!(%task_id, %task_name, %run_id, "run taken back; it waits for its next attempt");
-            }
-        }
-        Ok(taken.len())
+        self.run(&scripts::REAP, args).await
     }
 
     /// Runs of the task that still hold a slot: their processes are not known to be gone.

@@ -75,13 +75,10 @@ impl Store {
             .args()
             .with("task", task.as_str())
             .with_some("name", node.map(NodeName::as_str));
-        let (known, cancelled): (bool, Vec<(String, String)>) = self.run(&scripts::CANCEL, args).await?;
-        for (name, run) in &cancelled {
-            tracing::info!(task_id = %task, task_name = %name, run_id = %run, "run cancelled");
-        }
+        let (known, cancelled): (bool, Vec<String>) = self.run(&scripts::CANCEL, args).await?;
         let cancelled = cancelled
             .iter()
-            .map(|(name, _)| record::parse(name))
+            .map(|name| record::parse(name))
             .collect::<Result<_, _>>()?;
         Ok(known.then_some(cancelled))
     }

@@ -135,7 +135,15 @@ fn failed(text: &str) -> ExitCode {
 /// The daemon's client, with the token of the environment.
 fn client(daemon: &str) -> Result<Client, Failure> {
     let client = token_from_environment().and_then(|token| Client::with_token(daemon, token.as_deref()));
-    client.map_err(|error| Failure::new(error.to_string()))
+    // A person who mistypes a field wants to know before anything runs.
+    client
+        .map(Client::strict)
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Prints a warning to stderr, so that what stdout holds stays as it is.
+fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "! {}", crate::view::text::harmless(text));
 }
 
 /// Prints a line. A reader that went away (`| head`) has had enough: that is no failure.

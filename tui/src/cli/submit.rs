@@ -7,7 +7,7 @@ use onceover_common::{
 };
 use serde_json::{Map, Value};
 
-use super::{Failure, Outcome, args::Submit, print, watch};
+use super::{Failure, Outcome, args::Submit, print, warn, watch};
 use crate::{
     theme::{glyph, word},
     view::{figures, text},
@@ -27,6 +27,9 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         }
         other => other?,
     };
+    for warning in &response.warnings {
+        warn(&warning.to_string());
+    }
     if !args.json {
         print(&sentence(&response))?;
         print(&format!("reuse_info  {}", serde_json::to_string(&response.reuse_info)?))?;
@@ -126,7 +129,12 @@ fn refused(args: &Submit, request: &SubmitRequest, problem: &Problem) -> Failure
             ));
         }
     }
-    lines.push(format!("what it takes: onceover nodes {}", args.node));
+    let has_no_node = problem.errors.iter().any(|error| error.field == "task_name");
+    lines.push(if has_no_node {
+        "which nodes there are: onceover nodes".to_owned()
+    } else {
+        format!("what it takes: onceover nodes {}", args.node)
+    });
     Failure::new(lines.join("\n"))
 }
 

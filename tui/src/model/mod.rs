@@ -35,7 +35,7 @@ use dialog::Dialog;
 use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
-pub use outcome::{Batch, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
+pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
 use pipeline::Pipelines;
 use register::Register;
 use store::{Store, Task};
@@ -220,6 +220,8 @@ pub struct Model {
     pub deletes: Vec<PendingDelete>,
     /// What the last action on it was refused for.
     pub failures: HashMap<Subject, String>,
+    /// What the daemon warned of as it took the last action on it.
+    pub warned: HashMap<Subject, String>,
     pub toast: Option<Toast>,
     /// The task to open with (`--task`), until it is there.
     pub wanted: Option<TaskId>,
@@ -266,6 +268,7 @@ impl Model {
             batches: BTreeMap::new(),
             deletes: Vec::new(),
             failures: HashMap::new(),
+            warned: HashMap::new(),
             toast: None,
             wanted: None,
             reading: false,
@@ -333,6 +336,14 @@ impl Model {
         self.failures.get(&Subject::Row(row.clone()))
     }
 
+    /// What the daemon warned of as it took the last action on the row.
+    pub fn warning_of(&self, row: &RowId) -> Option<&String> {
+        if self.warned.is_empty() {
+            return None;
+        }
+        self.warned.get(&Subject::Row(row.clone()))
+    }
+
     /// How far the video's pipeline is: the later word of the list and of the store.
     pub fn processing_of<'a>(&'a self, video: &'a Video) -> Option<&'a Processing> {
         let task = self.store.get(&video.task_id);
@@ -366,7 +377,10 @@ impl Model {
     }
 
     pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
-        let stay = if tone == Tone::Bad { 8_000 } else { 4_000 };
+        let stay = match tone {
+            Tone::Bad | Tone::Warned => 8_000,
+            Tone::Good | Tone::Neutral => 4_000,
+        };
         self.toast = Some(Toast {
             text: text.into(),
             tone,
@@ -435,6 +449,11 @@ impl Model {
                 Subject::Row(row) => store.contains(row) || videos.iter().any(|video| video.task_id == *row.task),
                 Subject::Delivery(id) => deliveries.get(id).is_some(),
             });
+        }
+        if !self.warned.is_empty() {
+            let store = &self.store;
+            let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
+            self.warned.retain(|subject, _| is_known(subject));
         }
         self.deliveries.list.scroll(layout::callbacks(self.size).rows());
         self.nodes.list.scroll(layout::nodes(self.size).rows());

@@ -11,6 +11,8 @@ pub const UNDO_MS: i64 = 5_000;
 pub enum Tone {
     Good,
     Bad,
+    /// Done, and something about it is not right.
+    Warned,
     Neutral,
 }
 
@@ -19,6 +21,20 @@ pub struct Toast {
     pub text: String,
     pub tone: Tone,
     pub until: Timestamp,
+}
+
+/// What an answer says of an action that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub text: String,
+    /// What the daemon warned of, in one sentence.
+    pub warning: Option<String>,
+}
+
+impl From<String> for Note {
+    fn from(text: String) -> Self {
+        Self { text, warning: None }
+    }
 }
 
 /// A request on its way for one subject.
@@ -36,6 +52,7 @@ pub struct Batch {
     pub done: usize,
     /// What the answers said.
     pub notes: Vec<String>,
+    pub warned: Vec<(Subject, String)>,
     pub failed: Vec<(Subject, String)>,
 }
 

@@ -33,6 +33,9 @@ fn followed(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
         model
             .failures
             .retain(|subject, _| !matches!(subject, Subject::Row(row) if *row.task == *task));
+        model
+            .warned
+            .retain(|subject, _| !matches!(subject, Subject::Row(row) if *row.task == *task));
         callbacks::follow(model, applied);
         return;
     }

@@ -201,7 +201,10 @@ pub fn submitted(model: &mut Model, id: u64, answer: &Answer<Box<SubmitResponse>
             }
             model.wanted = Some(response.task_id.clone());
             feed::show_wanted(model);
-            model.say(Tone::Good, text);
+            match replies::warning(&response.warnings) {
+                None => model.say(Tone::Good, text),
+                Some(warning) => model.say(Tone::Warned, format!("{text} · {warning}")),
+            }
         }
         Err(refusal) => {
             form.refused(&refusal.text, &refusal.errors);

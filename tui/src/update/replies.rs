@@ -3,11 +3,11 @@
 
 use onceover_common::{
     VideoId,
-    wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView},
+    wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView, Warning},
 };
 
 use super::{Answer, Effect, Refusal, Reply, callbacks, nodes, pipelines, register, videos};
-use crate::model::{Model, Page, Subject, Tone, detail::StageText, log::LogState};
+use crate::model::{Model, Note, Page, Subject, Tone, detail::StageText, log::LogState};
 
 pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
@@ -41,7 +41,10 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
         Reply::Nodes(answer) => nodes::read(model, id, answer),
         Reply::Submitted(answer) if nodes::submitted(model, id, &answer) => {}
         Reply::Submitted(answer) => {
-            let note = answer.map(|response| outcome(&response));
+            let note = answer.map(|response| Note {
+                text: outcome(&response),
+                warning: warning(&response.warnings),
+            });
             settle_action(model, id, note);
         }
         Reply::Cancelled(answer) => {
@@ -163,7 +166,7 @@ fn stage(model: &mut Model, id: u64, answer: Answer<Box<TaskView>>) {
 }
 
 /// One answer of a batch is in; the last one ends it with a sentence.
-fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
+fn settle_action(model: &mut Model, id: u64, answer: Answer<impl Into<Note>>) {
     let Some((subject, batch_id)) = model
         .under_way
         .iter()
@@ -177,8 +180,8 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
         return;
     };
     batch.done += 1;
-    match answer {
-        Ok(note) => {
+    match answer.map(Into::into) {
+        Ok(Note { text, warning }) => {
             model.failures.remove(&subject);
             match &subject {
                 // A task takes its own marked stages in.
@@ -195,7 +198,11 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
                     model.deliveries.marks.remove(id);
                 }
             }
-            batch.notes.push(note);
+            batch.notes.push(text);
+            if let Some(warning) = warning {
+                model.warned.insert(subject.clone(), warning.clone());
+                batch.warned.push((subject.clone(), warning));
+            }
         }
         Err(refusal) => {
             model.failures.insert(subject.clone(), refusal.text.clone());
@@ -224,7 +231,24 @@ fn settle_action(model: &mut Model, id: u64, answer: Answer<String>) {
             Tone::Bad,
         ),
     };
-    model.say(tone, text);
+    match batch.warned.as_slice() {
+        [] => model.say(tone, text),
+        [(_, warning)] if batch.total == 1 => model.say(Tone::Warned, format!("{text} · {warning}")),
+        [(subject, warning), ..] => {
+            let tone = if tone == Tone::Bad { tone } else { Tone::Warned };
+            let count = batch.warned.len();
+            model.say(tone, format!("{text} · {count} with warnings, {subject}: {warning}"));
+        }
+    }
+}
+
+/// The warnings of an answer in one sentence: the first, and how many there are beside it.
+pub fn warning(warnings: &[Warning]) -> Option<String> {
+    let (first, rest) = warnings.split_first()?;
+    Some(match rest.len() {
+        0 => first.to_string(),
+        more => format!("{first} (and {more} more)"),
+    })
 }
 
 /// What became of the only subject of an action.

@@ -166,6 +166,7 @@ pub fn send(model: &mut Model, verb: &'static str, calls: Vec<(Subject, Call)>, 
         }
         let request = model.new_id();
         model.failures.remove(&subject);
+        model.warned.remove(&subject);
         model.under_way.insert(subject, UnderWay { request, batch });
         effects.push(Effect::Call { id: request, call });
         total += 1;

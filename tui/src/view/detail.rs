@@ -190,6 +190,9 @@ fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, c
     if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
         block.fact("refused", why, theme.bad());
     }
+    if let Some(warning) = model.tree.cursor.as_ref().and_then(|row| model.warning_of(row)) {
+        block.fact("warning", warning, theme.warn());
+    }
     pipeline::say_step(&mut block, task, node, model.clock(), theme);
     let runner = match stage.runner.as_deref() {
         Some("foreign") => "foreign: another system's worker wrote it",

@@ -32,6 +32,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         let (sign, style) = match toast.tone {
             Tone::Good => ("✔", theme.good()),
             Tone::Bad => ("✖", theme.bad()),
+            Tone::Warned => ("!", theme.warn()),
             Tone::Neutral => ("·", theme.plain()),
         };
         put(
@@ -66,6 +67,12 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
             &format!(" ✖ refused: {why}"),
             theme.bad(),
         );
+        return None;
+    }
+    let warning = model.tree.cursor.as_ref().and_then(|row| model.warning_of(row));
+    if let Some(warning) = warning.filter(|_| model.page == Page::Tasks) {
+        let text = format!(" ! {warning}");
+        put(buffer, area.x, area.y, area.width, &text, theme.warn());
         return None;
     }
     keys(model, panes, area, buffer);

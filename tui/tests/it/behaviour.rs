@@ -2,7 +2,10 @@
 
 use onceover_common::{
     EventKind, FieldError, StageState,
-    wire::{DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary, SubmitRequest},
+    wire::{
+        DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary, SubmitRequest, Warning,
+        WarningCode,
+    },
 };
 use onceover_tui::{
     model::{Link, Missing, Source},
@@ -422,6 +425,33 @@ fn each_answer_to_a_submit_is_told_apart() {
         );
         assert_shows(&model, &[text]);
     }
+}
+
+#[test]
+fn a_warning_of_the_daemon_is_shown_with_what_became_of_the_action() {
+    let warned = |id: &str, fields: &[&str]| {
+        let warning = |field: &&str| Warning {
+            code: WarningCode::UnknownField,
+            field: (*field).to_owned(),
+            message: "test.node has no such parameter; did you mean value?".into(),
+        };
+        let mut response = submitted(id, ReuseInfo::default());
+        response.warnings = fields.iter().map(warning).collect();
+        Reply::Submitted(Ok(Box::new(response)))
+    };
+    let mut model = dashboard((160, 36));
+    let effects = press(&mut model, "jr");
+    let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
+    let reply = warned("lecture-07", &["input_data.vlaue", "input_data.zzz"]);
+    update(&mut model, Event::Reply { id, reply });
+    let said = "input_data.vlaue: test.node has no such parameter; did you mean value? (and 1 more)";
+    assert_shows(&model, &["! ", "queued: it has to run", said]);
+    // What happened is said for a while; that something is not right, while the row is looked at.
+    tick(&mut model, 60.0);
+    assert_hides(&model, "queued: it has to run");
+    assert_shows(&model, &["! input_data.vlaue", "warning"]);
+    press(&mut model, "r");
+    assert_hides(&model, "input_data.vlaue");
 }
 
 #[test]

@@ -233,6 +233,7 @@ pub fn submitted(id: &str, info: ReuseInfo) -> SubmitResponse {
         message: "accepted".into(),
         reuse_info: info,
         result: None,
+        warnings: Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{BucketParams, blocking, bucket_of, file_error, kind_of, no_file, rest_of};
 use crate::{
-    api::{ApiError, AppState, extract::Params, range::byte_range, representation::names_tag},
+    api::{ApiError, AppState, query::Params, range::byte_range, representation::names_tag},
     objects::{ObjectStorage, location::Location},
     paths::share,
 };

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, extract::Params, links::absolute};
+use super::{ApiError, AppState, links::absolute, query::Params};
 use crate::{
     config::is_bucket,
     objects::{

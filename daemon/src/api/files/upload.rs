@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
 use crate::{
-    api::{ApiError, AppState, extract::Params, paced::paced},
+    api::{ApiError, AppState, paced::paced, query::Params},
     objects::{Sink, location::Location},
     paths::share::Draft,
 };

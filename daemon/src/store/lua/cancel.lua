@@ -1,5 +1,5 @@
 -- Cancels what is in flight under a task, or one stage of it. Arguments: task, name?. Answers
--- {known, {{name, run}, ...}}: whether the task is known, and the stages cancelled with their runs. A running stage keeps its slot until
+-- {known, name, ...}: whether the task is known, and the stages cancelled. A running stage keeps its slot until
 -- its owner has ended the processes.
 
 local t = A.task
@@ -10,8 +10,8 @@ for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
     local r = load(t, n)
     if r and in_flight(r.state) then
       call('ZREM', queue_key(r.queue), queue_member(t, n))
-      done[#done + 1] = { n, r.run }
       end_run(t, n, r, 'CANCELLED', {})
+      done[#done + 1] = n
     end
   end
 end

@@ -40,6 +40,7 @@ local TASKS = 'onceover:tasks'
 local function video_key(v) return 'onceover:video:' .. v end
 local VIDEOS = 'onceover:videos'
 local VIDEOS_ACTIVE = 'onceover:videos:active'
+local function idempotency_key(hash) return 'onceover:idempotency:' .. hash end
 local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
 local REAPER = 'onceover:reaper'

@@ -1,7 +1,6 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that is known to
 -- be gone. A run handed back by its own daemon as that ends does not count as lost. Arguments: queue, owner?,
--- handed_back?, lease_ms, max_lost, error, error_short (JSON). Answers {{task, name, run, given up: 1 or 0}, ...} of
--- those taken back.
+-- handed_back?, lease_ms, max_lost, error, error_short (JSON). Answers the number taken back.
 
 local members
 if A.owner then
@@ -13,20 +12,19 @@ else
   local at, since, lease = tonumber(looked[1] or 0), tonumber(looked[2] or 0), tonumber(A.lease_ms)
   if NOW - at > lease / 2 or NOW < at then since = NOW end
   call('HSET', REAPER, 'at', int(NOW), 'since', int(since))
-  if NOW - since < lease then return {} end
+  if NOW - since < lease then return 0 end
   members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
 end
-local taken = {}
+local taken = 0
 for _, member in ipairs(members) do
   local t, n, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
   if not A.owner or owner == A.owner then
     call('ZREM', held_key(A.queue), member)
     local r = load(t, n)
     if r and r.state == 'RUNNING' and r.run == run and r.attempt == attempt then
+      taken = taken + 1
       local lost = tonumber(r.lost or 0) + (A.handed_back and 0 or 1)
-      local given_up = lost >= tonumber(A.max_lost)
-      taken[#taken + 1] = { t, n, run, given_up and 1 or 0 }
-      if given_up then
+      if lost >= tonumber(A.max_lost) then
         r.given_up = '1'
         call('HSET', stage_key(t, n), 'given_up', '1')
         end_run(t, n, r, 'FAILED', { error = A.error, error_short = A.error_short })

@@ -6,16 +6,37 @@
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
 --   {'refuse'}                   the result came from other input, and the node's policy refuses that
 --   {'no_source', groups}        a run would lack what only earlier stages can give; nothing was written
+--   {'inputs'}                   a run would start, and the daemon must look first whether the files that the request
+--                                names are there; nothing was written
+--   {'inputs_missing'}           a run would start without files that the request names; nothing was written
 --   {'unable'}                   a run is asked for that this daemon cannot run; nothing was written
+--   {'keyed', task}              the request was sent before with this idempotency key, under that task; nothing was written
+--   {'key_reused'}               another request was sent with this idempotency key; nothing was written
 --   {'superseded'}               the pipeline that asks is no longer the video's; nothing was written
 --   {'known'}                    the pipeline has asked for this very run before; nothing was written
 -- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
 -- (JSON), url, host, hit_delivery, verified, broken, broken_how (artifact_missing or
 -- artifact_changed), ignore (shas of foreign JSONs that count as lost), names, sources (nodes of which the task must
--- have a stage for a run: groups by semicolon, one of each, counted from 0 in the answer), unable, video and
+-- have a stage for a run: groups by semicolon, one of each, counted from 0 in the answer), files (the request names
+-- some), inputs (what was found of them: present, missing, or may_come: missing, and where a stage in flight may still
+-- put them), unable, key and key_body (hashes of an idempotency key and of the request that it stands for), video and
 -- processing (the video's pipeline that asks, and its run).
 
+local function task_in_flight(t)
+  local status = call('HGET', task_key(t), 'status')
+  return status == 'running' or status == 'pending'
+end
+
+-- How long an idempotency key stands for its first request.
+local KEY_TTL = 86400
+
 local t, n = A.task, A.name
+if A.key then
+  local known = call('GET', idempotency_key(A.key))
+  local body, task = string.match(known or '', '^(%S+) (%S+)$')
+  if body and body ~= A.key_body then return { 'key_reused' } end
+  if task and task ~= t then return { 'keyed', task } end
+end
 if A.video and call('HGET', video_key(A.video), 'active') ~= A.processing then return { 'superseded' } end
 local r = load(t, n)
 if A.video and r and (r.run == A.run or r.res_run == A.run
@@ -33,10 +54,13 @@ if reason then
     group = group + 1
   end
   if #lacking > 0 then return { 'no_source', lacking } end
+  if A.files and not A.inputs then return { 'inputs' } end
+  if A.inputs == 'missing' or (A.inputs == 'may_come' and not task_in_flight(t)) then return { 'inputs_missing' } end
   if A.unable then return { 'unable' } end
 end
 
--- From here on it is written.
+-- From here on it is written. A request that was refused has not used its key up.
+if A.key then call('SET', idempotency_key(A.key), A.key_body .. ' ' .. t, 'NX', 'EX', KEY_TTL) end
 
 -- `delivery`: the one that will answer this request, whose state the task shows from now on.
 local function remember_request(delivery)

@@ -1,0 +1,126 @@
+//! Whether the files are there that a request names as inputs (O4).
+//!
+//! They are looked at when a run would start, and only then: a hit or a run to join needs none of them, costs no access to
+//! the disk and does not hang with a network file system that does not answer. So the decision is asked first; it answers
+//! that it needs to know, and is asked again with what was found. A miss that names files costs one more round trip to
+//! Redis for that, which is little beside a run; a look before each decision would cost every hit.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use onceover_common::{
+    FieldError, TaskId,
+    catalog::{NodeSpec, PathContent, ValueKind},
+};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use super::Engine;
+use crate::{
+    catalog::is_placeholder,
+    executor::{download::is_url, run::RunError},
+    paths::Roots,
+    store::InputsFound,
+};
+
+/// How long files may be looked at. What is not known by then is accepted, and the run tells.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+/// Requests whose files are looked at at a time, so that a file system that does not answer holds few threads.
+const LOOKS_AT_A_TIME: usize = 32;
+
+static LOOKS: Semaphore = Semaphore::const_new(LOOKS_AT_A_TIME);
+
+/// A file or folder on this machine that a request names.
+#[derive(Debug, Clone)]
+pub(super) struct InputFile {
+    field: String,
+    path: String,
+    expects: PathContent,
+}
+
+/// What was found of a request's files.
+#[derive(Debug, Default)]
+pub(super) struct InputFiles {
+    pub errors: Vec<FieldError>,
+    /// Each that is missing lies in the task's own folder, where a stage in flight may still put it.
+    may_come: bool,
+}
+
+impl InputFiles {
+    /// As the store takes it.
+    pub fn found(&self) -> InputsFound {
+        match (self.errors.is_empty(), self.may_come) {
+            (true, _) => InputsFound::Present,
+            (false, true) => InputsFound::MayCome,
+            (false, false) => InputsFound::Missing,
+        }
+    }
+}
+
+/// The path parameters that a request gives as such, by the name under which it does. One that is empty is left out, and a
+/// reference to an earlier stage's output is known only when the run starts.
+pub(super) fn given_paths<'a>(
+    node: &'a NodeSpec,
+    input: &'a Map<String, Value>,
+) -> impl Iterator<Item = (&'a str, &'a str, PathContent)> {
+    let paths = node.parameters.iter().filter(|spec| spec.kind == ValueKind::Path);
+    paths.filter_map(|spec| match spec.given(input)? {
+        (name, Value::String(path)) if !path.is_empty() && !input.get(name).is_some_and(is_placeholder) => {
+            Some((name, path.as_str(), spec.expects))
+        }
+        _ => None,
+    })
+}
+
+impl Engine {
+    /// The files on this machine that a request names.
+    pub(super) fn input_files(&self, task: &TaskId, node: &NodeSpec, input: &Map<String, Value>) -> Vec<InputFile> {
+        let wanted =
+            given_paths(node, input).filter(|(_, path, expects)| *expects != PathContent::Anything && !is_url(path));
+        wanted
+            .map(|(name, path, expects)| InputFile {
+                field: format!("input_data.{name}"),
+                path: self.roots.under_task(task, path).into_owned(),
+                expects,
+            })
+            .collect()
+    }
+
+    /// Looks at files as a run would open them.
+    pub(super) async fn look_at_inputs(&self, task: &TaskId, files: Vec<InputFile>) -> InputFiles {
+        let (roots, folder) = (Arc::clone(&self.roots), self.task_folder(task));
+        let look = async {
+            let turn = LOOKS.acquire().await.ok();
+            let found = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                look(&roots, &folder, files)
+            });
+            found.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "the inputs of a request could not be looked at");
+                InputFiles::default()
+            })
+        };
+        tokio::time::timeout(LOOK_LIMIT, look).await.unwrap_or_else(|_| {
+            tracing::warn!(%task, limit = ?LOOK_LIMIT, "whether the inputs of a request are there is not known in time");
+            InputFiles::default()
+        })
+    }
+}
+
+fn look(roots: &Roots, folder: &Path, files: Vec<InputFile>) -> InputFiles {
+    let mut found = InputFiles {
+        errors: Vec::new(),
+        may_come: true,
+    };
+    for file in files {
+        let opened = match file.expects {
+            PathContent::File => roots.open_file(&file.path),
+            PathContent::FileOrFolder | PathContent::Anything => roots.open_input(&file.path),
+        };
+        if let Err(RunError::Failed(why)) = opened {
+            let path = Path::new(&file.path);
+            found.may_come &= path.starts_with(folder) && !path.exists();
+            found.errors.push(FieldError::new(file.field, why));
+        }
+    }
+    found
+}
