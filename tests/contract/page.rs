@@ -85,7 +85,7 @@ fn render_table(area: &Area, rows: &[Difference]) -> String {
     table
 }
 
-/// The page with its tables written anew; the error names the table that it has no markers for.
+/// The page with its tables rewritten; the error names the table that it has no markers for.
 pub fn render_page(page: &str, differences: &Differences) -> Result<String, String> {
     let mut page = page.to_owned();
     for area in AREAS {

@@ -48,8 +48,8 @@ fn names<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
 
 /// Checks that fail until the daemon warns of stray keys and sees what workers write.
 const AWAITED: &[&str] = &[
-    "2.1 a stray key of the request is told",
-    "2.1 a stray parameter is told",
+    "2.1 a stray key of the request is reported",
+    "2.1 a stray parameter is reported",
     "2.1 a stray key is refused where that is asked for",
     "3 a file that is not there is refused at once",
     "4 callback_url is taken as callback",

@@ -27,9 +27,9 @@ pub fn checks() -> Vec<Check> {
         check("2.1 a stray key does not matter", |world| {
             more(world, json!({"priority": 3}))
         }),
-        check("2.1 a stray key of the request is told", stray_key_is_told),
+        check("2.1 a stray key of the request is reported", stray_key_is_reported),
         check("2.1 a stray parameter does not matter", stray_parameter),
-        check("2.1 a stray parameter is told", stray_parameter_is_told),
+        check("2.1 a stray parameter is reported", stray_parameter_is_reported),
         check(
             "2.1 a stray key is refused where that is asked for",
             stray_key_is_refused,
@@ -39,7 +39,7 @@ pub fn checks() -> Vec<Check> {
         check("2.1 a hit tells when its result was made", hit_tells_its_time),
         check("2.1 a hit carries every stage", hit_carries_stages),
         check("2.1 other input hits all the same", other_input),
-        check("2.1 a hit tells that the input differs", other_input_is_told),
+        check("2.1 a hit tells that the input differs", other_input_is_reported),
         check("2.1 a stage in flight is joined", in_flight),
         check("2.1 joining tells no time of a result", joining_tells_no_time),
         check("2.1 of many at once one runs", many_at_once),
@@ -102,7 +102,7 @@ async fn more(world: Arc<World>, more: Value) -> Played {
     )
 }
 
-async fn stray_key_is_told(world: Arc<World>) -> Played {
+async fn stray_key_is_reported(world: Arc<World>) -> Played {
     let task = world.task("stray");
     let answer = world
         .submit_with(&task, MERGE, merge_input(), json!({"priority": 3}))
@@ -125,7 +125,7 @@ async fn stray_parameter(world: Arc<World>) -> Played {
     same(answer, json!({"http": 200, "body": {"status": "pending"}}))
 }
 
-async fn stray_parameter_is_told(world: Arc<World>) -> Played {
+async fn stray_parameter_is_reported(world: Arc<World>) -> Played {
     let answer = with_stray_parameter(&world).await?;
     let warning = json!({"code": "<text>", "field": "<contains min_duratoin>"});
     differs(
@@ -226,7 +226,7 @@ async fn other_input(world: Arc<World>) -> Played {
     )
 }
 
-async fn other_input_is_told(world: Arc<World>) -> Played {
+async fn other_input_is_reported(world: Arc<World>) -> Played {
     let answer = hit_with_other_input(&world).await?;
     differs(
         answer,

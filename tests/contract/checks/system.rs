@@ -87,10 +87,14 @@ pub fn checks() -> Vec<Check> {
         check("6 redoc leads to docs", redoc),
         check("6 a slash at the end is followed", trailing_slash_is_followed),
         check("6 a slash at the end is redirected for good", trailing_slash),
-        check("6 the pages of the GPU lock are gone", |world| gone(world, GPU_LOCK)),
-        check("6 the pages of heartbeats are gone", |world| gone(world, HEARTBEATS)),
-        check("6 the pages of monitors are gone", |world| gone(world, MONITORS)),
-        check("6 the echo is gone", echo),
+        check("6 the pages of the GPU lock are not there", |world| {
+            gone(world, GPU_LOCK)
+        }),
+        check("6 the pages of heartbeats are not there", |world| {
+            gone(world, HEARTBEATS)
+        }),
+        check("6 the pages of monitors are not there", |world| gone(world, MONITORS)),
+        check("6 the echo is not there", echo),
     ]
 }
 
