@@ -52,6 +52,9 @@ pub enum EventKind {
     Callback,
     /// The files of the stage's result are at the object store, or were given up.
     Uploaded,
+    /// The stage is not there any more: another worker had written it, and removed it or let it expire. Other stages of the
+    /// task are as they were.
+    Removed,
     /// The whole task was deleted.
     Deleted,
     /// The pipeline of a video went on: `pipeline` says how far it is.

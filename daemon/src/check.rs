@@ -255,5 +255,14 @@ async fn redis(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>)
         Some(false) => "no append-only file: what is accepted is lost when it restarts (appendonly yes)",
         None => "it does not tell whether it keeps a file",
     };
-    format!("{url}, {} {version}, {kept}", server.product)
+    let told = match store.tells_of_keys().await {
+        Ok(true) => ", keyspace events on".to_owned(),
+        Ok(false) => format!(
+            "\n             it does not tell what other workers write, so their stages show once their task is read;\n             \
+             to see them at once: {}",
+            store.advice_on_keyspace_events().await
+        ),
+        Err(error) => format!("; it does not let this user hear what other workers write: {error}"),
+    };
+    format!("{url}, {} {version}, {kept}{told}", server.product)
 }

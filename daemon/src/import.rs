@@ -1,5 +1,5 @@
-//! `onceoverd import`: enters tasks into the lists that are known only from what other workers wrote (S5). It walks
-//! over the keyspace once, which nothing else does.
+//! `onceoverd import`: enters tasks into the lists that are known only from what other workers wrote (S5), also what they
+//! have in flight. It walks over the keyspace once, which nothing else does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
     catalog::whole_catalog,
     config::Config,
     console::print_line,
-    engine::{Engine, TakenOver},
+    engine::{ChangedStages, Engine, TakenOver},
     hub::Hub,
     metrics::Metrics,
     objects::queue::Uploading,
@@ -28,14 +28,15 @@ const LOOKS: usize = 4;
 /// What came of the keys.
 #[derive(Default)]
 struct Report {
-    adopted: BTreeMap<TaskId, Vec<NodeName>>,
+    entered: BTreeMap<TaskId, Vec<NodeName>>,
     known: usize,
     in_flight: Vec<String>,
+    lost: Vec<String>,
     useless: Vec<String>,
     unusable: BTreeSet<String>,
 }
 
-/// Looks at every key that begins with `prefix` and makes finished foreign stages records of ours.
+/// Looks at every key that begins with `prefix`, makes finished foreign stages records of ours, and notes those in flight.
 pub async fn import(config: &Config, prefix: &str, dry_run: bool) -> anyhow::Result<()> {
     if config.redis.url.is_none() {
         bail!("name the Redis to look through: --redis URL, ONCEOVER_REDIS, or redis.url in the configuration");
@@ -77,8 +78,9 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
     let store = Store::open(store_options(config, None), names)?;
     let share = config.data.join("share/workflows");
     std::fs::create_dir_all(&share).with_context(|| format!("the data folder {}", share.display()))?;
+    let changed = ChangedStages::default();
     Ok(Engine {
-        metrics: Metrics::new(store.calls().clone(), Timestamp::now()),
+        metrics: Metrics::new(store.calls().clone(), changed.dropped().clone(), Timestamp::now()),
         store,
         readiness: readiness(config, &catalog)?.into(),
         catalog: catalog.into(),
@@ -89,6 +91,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         uploading: Uploading::default(),
         providers: providers(config)?,
         hub: Hub::default(),
+        changed,
         queues: config.slots().keys().cloned().collect(),
         grace: config.runs.grace,
         warning_log: std::sync::Arc::default(),
@@ -103,51 +106,56 @@ async fn take(
     dry_run: bool,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let Some(spec) = engine.catalog.get(node.as_str()) else {
-        return Ok(());
-    };
     let mut ignore = String::new();
     let name = format!("{node} of {task}");
     for _ in 0..LOOKS {
         let ignored = Some(ignore.as_str()).filter(|hashes| !hashes.is_empty());
-        let Some(json) = engine.store.look(task, node, ignored).await? else {
-            if ignore.is_empty() {
-                report.known += 1;
-            } else {
-                report.useless.push(name);
+        let Some((json, is_noted)) = engine.store.look(task, node, ignored).await? else {
+            match ignore.is_empty() {
+                true => report.known += 1,
+                false => report.add_useless(engine, node, name),
             }
             return Ok(());
         };
         let taken = if dry_run {
-            engine.would_take_over(spec, &json)
+            engine.would_note(node, &json)
         } else {
-            engine.take_over(task, spec, &json).await?
+            engine.note(task, node, &json, false).await?
         };
         match taken {
-            TakenOver::Adopted => {
-                report.adopted.entry(task.clone()).or_default().push(node.clone());
+            TakenOver::Adopted => {}
+            TakenOver::InFlight(_) if is_noted => {
+                report.known += 1;
                 return Ok(());
             }
-            TakenOver::InFlight(state) => {
-                report.in_flight.push(format!("{name} ({state})"));
-                return Ok(());
-            }
+            TakenOver::InFlight(state) => report.in_flight.push(format!("{name} ({state})")),
+            TakenOver::Lost => report.lost.push(name),
             // There may be one under each spelling.
             TakenOver::Useless => {
                 ignore.push(' ');
                 ignore.push_str(&json.sha);
+                continue;
             }
         }
+        report.entered.entry(task.clone()).or_default().push(node.clone());
+        return Ok(());
     }
-    report.useless.push(name);
+    report.add_useless(engine, node, name);
     Ok(())
 }
 
 impl Report {
+    /// Keys that are named like a stage of a node outside the catalog, and hold none, are other programs'.
+    fn add_useless(&mut self, engine: &Engine, node: &NodeName, name: String) {
+        if engine.catalog.get(node.as_str()).is_some() {
+            self.useless.push(name);
+        }
+    }
+
     fn print(&self, dry_run: bool) {
-        let stages: usize = self.adopted.values().map(Vec::len).sum();
+        let stages: usize = self.entered.values().map(Vec::len).sum();
         let entered = if dry_run { "would enter" } else { "entered" };
-        print_line!("{entered} {stages} stages of {} tasks", self.adopted.len());
+        print_line!("{entered} {stages} stages of {} tasks", self.entered.len());
         print_line!("known already: {} stages", self.known);
         let listed = |what: &str, names: &mut dyn Iterator<Item = &String>, count: usize| {
             if count == 0 {
@@ -162,12 +170,17 @@ impl Report {
             }
         };
         listed(
-            "skipped, still in flight with another worker",
+            "of these still in flight with another worker",
             &mut self.in_flight.iter(),
             self.in_flight.len(),
         );
         listed(
-            "skipped, no stage in its JSON, or not heard of for two hours",
+            "of these lost, not heard of for two hours",
+            &mut self.lost.iter(),
+            self.lost.len(),
+        );
+        listed(
+            "skipped, no stage in its JSON",
             &mut self.useless.iter(),
             self.useless.len(),
         );

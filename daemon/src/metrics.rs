@@ -83,6 +83,7 @@ struct Inner {
     runs: Histograms<Run>,
     callbacks: Family<Outcome, Counter>,
     redis: Histogram,
+    keys_dropped: Counter,
     redis_up: Gauge,
     redis_ping: FloatGauge,
     queue_slots: Family<Queue, Gauge>,
@@ -124,8 +125,9 @@ pub struct Reading {
 }
 
 impl Metrics {
-    /// `redis` is where the store records its calls.
-    pub fn new(redis: Histogram, started: Timestamp) -> Self {
+    /// `redis` is where the store records its calls, `keys_dropped` counts changes of other workers' keys that were not
+    /// looked at.
+    pub fn new(redis: Histogram, keys_dropped: Counter, started: Timestamp) -> Self {
         let mut inner = Inner {
             registry: Registry::default(),
             submits: Family::default(),
@@ -133,6 +135,7 @@ impl Metrics {
             runs: Family::new_with_constructor(run_times),
             callbacks: Family::default(),
             redis,
+            keys_dropped,
             redis_up: Gauge::default(),
             redis_ping: Gauge::default(),
             queue_slots: Family::default(),
@@ -319,6 +322,11 @@ impl Inner {
             self.redis.clone(),
         );
         own.register(
+            "foreign_keys_dropped",
+            "Changes of other workers' keys that were not looked at, because too many waited",
+            self.keys_dropped.clone(),
+        );
+        own.register(
             "redis_up",
             "Whether Redis answered when this was asked",
             self.redis_up.clone(),
@@ -374,7 +382,11 @@ mod tests {
 
     #[test]
     fn req30_what_was_counted_is_in_the_text() {
-        let metrics = Metrics::new(Metrics::redis_calls(), Timestamp::from_millis(1_500));
+        let metrics = Metrics::new(
+            Metrics::redis_calls(),
+            Counter::default(),
+            Timestamp::from_millis(1_500),
+        );
         metrics.submitted(&ReuseInfo {
             reuse_hit: true,
             task_name: "a.b".into(),

@@ -22,7 +22,7 @@ use crate::{
     catalog::whole_catalog,
     config::{Config, KeepFiles, RetentionConfig},
     data_dir::DataDir,
-    engine::Engine,
+    engine::{self, ChangedStages, Engine},
     executor::{
         download::Downloads,
         keeper, process,
@@ -184,7 +184,8 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     let private_url = private.as_ref().map(|redis| redis.url().to_owned());
     let store = Store::open(store_options(&config, private_url), names)?;
     let started_at = Timestamp::now();
-    let metrics = Metrics::new(store.calls().clone(), started_at);
+    let changed = ChangedStages::default();
+    let metrics = Metrics::new(store.calls().clone(), changed.dropped().clone(), started_at);
     let draining = CancellationToken::new();
     let stop = CancellationToken::new();
     let slots = config.slots();
@@ -200,6 +201,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         uploading: Uploading::default(),
         providers,
         hub: hub.clone(),
+        changed,
         queues: slots.keys().cloned().collect(),
         grace: config.runs.grace,
         metrics: metrics.clone(),
@@ -401,10 +403,11 @@ async fn work(
         tokio::spawn(follow::follow(collector, engine.hub.clone(), after, stop.clone()));
     }
     let uploading = uploads.map(|uploads| tokio::spawn(queue::run(engine.clone(), uploads, stop.clone())));
+    let following = tokio::spawn(engine::follow_other_workers(engine.clone(), stop.clone()));
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop.clone()));
     let driving = tokio::spawn(drive::run(videos, stop));
     executor.run().await;
-    let _ = tokio::join!(delivering, driving);
+    let _ = tokio::join!(delivering, driving, following);
     if let Some(uploading) = uploading {
         let _ = uploading.await;
     }

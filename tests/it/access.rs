@@ -286,11 +286,14 @@ async fn req20_the_redis_user_needs_no_keys_no_scan_and_nothing_dangerous_but_in
         .arg("on")
         .arg(">pw")
         .arg("~*")
-        .arg("&onceover:*");
+        .arg("&onceover:*")
+        .arg("&__keyevent@*");
     user.arg(ACL.split(' ').collect::<Vec<_>>());
     let _: () = user.query_async(&mut admin).await.unwrap();
     let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md")).unwrap();
-    assert!(documented.contains(&format!("ACL SETUSER onceover reset on >PASSWORD ~* &onceover:* {ACL}")));
+    assert!(documented.contains(&format!(
+        "ACL SETUSER onceover reset on >PASSWORD ~* &onceover:* &__keyevent@* {ACL}"
+    )));
     let url = format!("{}&user=onceover&pass=pw", server.url(0));
     let mut limited = redis::Client::open(url.as_str())
         .unwrap()

@@ -123,6 +123,11 @@ async fn retention_gc_removes_the_files_of_forgotten_tasks_and_nothing_else() {
         .set_ex("python:node:test.echo", python.to_string(), 86_400)
         .await
         .unwrap();
+    onceover_tests::eventually("taken over", || async {
+        let is_known: bool = daemon.redis().await.exists("onceover:task:python").await.unwrap();
+        is_known.then_some(())
+    })
+    .await;
     let _: () = redis.hset("onceover:video:v1", "title", "a video").await.unwrap();
     for task in ["video-v1", "video-v2"] {
         left(&daemon, task);

@@ -45,20 +45,26 @@ async fn s5_import_enters_tasks_known_only_from_foreign_keys() {
     };
     let before = daemon.content().await;
     let said = import(&["--dry-run"]);
-    assert!(said.contains("would enter 4 stages of 3 tasks"), "{said}");
+    assert!(said.contains("would enter 6 stages of 5 tasks"), "{said}");
     assert_eq!(daemon.content().await, before);
     let said = import(&["--match", "p"]);
-    assert!(said.contains("entered 3 stages of 2 tasks"), "{said}");
+    assert!(said.contains("entered 5 stages of 4 tasks"), "{said}");
     for line in ["test.echo of p3 (RUNNING)", "test.echo of p4", "p*5:node:test.echo"] {
         assert!(said.contains(line), "{line} is not in: {said}");
     }
-    assert_eq!(listed().await, ["own", "p1", "p2"]);
+    assert_eq!(listed().await, ["own", "p1", "p2", "p3", "p7"]);
     let said = import(&[]);
     assert!(
-        said.contains("entered 1 stages of 1 tasks") && said.contains("known already: 4"),
+        said.contains("entered 1 stages of 1 tasks") && said.contains("known already: 6"),
         "{said}"
     );
-    assert_eq!(listed().await, ["own", "p1", "p2", "q6"]);
+    assert_eq!(listed().await, ["own", "p1", "p2", "p3", "p7", "q6"]);
+    let page = daemon.client.tasks(&TaskQuery::default()).await.unwrap();
+    for (task, node, state) in [("p3", ECHO, "RUNNING"), ("p7", "no.such", "SUCCESS")] {
+        let item = page.items.iter().find(|item| item.task_id.as_str() == task).unwrap();
+        assert_eq!(item.stages[node].status.as_str(), state, "{task}");
+        assert_eq!(daemon.stage(task, node).await.unwrap().status.as_str(), state, "{task}");
+    }
     assert!(daemon.submit("p1", ECHO, json!({})).await.reuse_info.reuse_hit);
     let untouched: String = redis.get("p1:test:file").await.unwrap();
     assert_eq!(untouched, python("p1", "test.file", "SUCCESS"));

@@ -32,6 +32,7 @@ mod node_programs;
 mod node_schemas;
 mod objects;
 mod operation;
+mod other_workers;
 mod own_nodes;
 mod reference;
 mod requirements;

@@ -265,18 +265,31 @@ impl Daemon {
         keys
     }
 
-    /// Everything in Redis that requests can change, byte for byte: the keys and their dumps.
+    /// Everything in Redis that requests can change: the keys and their dumps; of a hash, whose dump changes with its order
+    /// when it is read, the sorted fields.
     pub async fn content(&self) -> Vec<(String, Vec<u8>)> {
         let mut redis = self.redis().await;
         let mut content = Vec::new();
         // The daemon's own clock goes on.
         for key in self.keys().await.into_iter().filter(|key| key != "onceover:reaper") {
-            let dump: Option<Vec<u8>> = redis::cmd("DUMP")
+            let kind: String = redis::cmd("TYPE")
                 .arg(&key)
                 .query_async(&mut redis)
                 .await
                 .expect("Redis answers");
-            content.push((key, dump.unwrap_or_default()));
+            let value = if kind == "hash" {
+                let fields: std::collections::BTreeMap<String, Vec<u8>> =
+                    redis.hgetall(&key).await.expect("Redis answers");
+                format!("{fields:?}").into_bytes()
+            } else {
+                let dump: Option<Vec<u8>> = redis::cmd("DUMP")
+                    .arg(&key)
+                    .query_async(&mut redis)
+                    .await
+                    .expect("Redis answers");
+                dump.unwrap_or_default()
+            };
+            content.push((key, value));
         }
         content
     }

@@ -14,6 +14,7 @@ pub mod reference;
 pub mod s3;
 pub mod screen;
 pub mod tally;
+pub mod worker;
 
 use std::{
     fmt::Debug,
@@ -27,6 +28,7 @@ pub use proxy::Proxy;
 pub use redis_server::RedisServer;
 pub use s3::S3Server;
 pub use tally::Tally;
+pub use worker::PythonWorker;
 
 /// How long a condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -121,7 +121,7 @@ async fn log_path(state: &AppState, task: &TaskId, node: &NodeName) -> Result<Pa
     };
     let folder = match records.stage(node) {
         Some(record) => record.run_folder(),
-        None if records.foreign.iter().any(|(name, _)| name == node) => None,
+        None if state.engine.held(&records).stages.contains_key(node) => None,
         None => return Err(unknown().into()),
     };
     let folder = folder.unwrap_or_else(|| "runs/none".into());

@@ -48,17 +48,16 @@ impl Engine {
         {
             return Err(EngineError::UnknownTask(task.clone()));
         }
-        if records.stages.iter().any(|(_, record)| record.state.in_flight()) {
-            if !force {
-                return Err(in_flight(
-                    task,
-                    records
-                        .stages
-                        .iter()
-                        .filter(|(_, record)| record.state.in_flight())
-                        .map(|(name, _)| name.to_string()),
-                ));
-            }
+        let own = records.stages.iter().filter(|(_, record)| record.state.in_flight());
+        let own: Vec<_> = own.map(|(name, _)| name.to_string()).collect();
+        let held = self.held(&records);
+        // What another worker has in flight goes on; only what is kept of it can be removed.
+        let others = held.in_flight().map(|name| format!("{name}, by another worker"));
+        let flying: Vec<_> = own.iter().cloned().chain(others).collect();
+        if !flying.is_empty() && !force {
+            return Err(in_flight(task, flying.into_iter()));
+        }
+        if !own.is_empty() {
             self.store.cancel(task, None).await?;
         }
         self.hub.nudge(task);

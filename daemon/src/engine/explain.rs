@@ -25,6 +25,7 @@ pub fn in_words(reason: &str) -> &str {
         "artifact_changed" => "files of the stored result have changed since",
         "lost" => "the last run was lost: whoever ran it was not heard of any more",
         "not_ready" => "this machine lacks what the node needs",
+        "unknown_node" => "no node of this name is in the catalog; another worker wrote the stage",
         "input_missing" => "nothing gives a parameter that was left to earlier stages",
         "policy_off" => "the results of this node are not reused, by its configuration",
         other => other,
@@ -39,22 +40,24 @@ impl Engine {
         name: &NodeName,
         reuse: Option<ReuseMode>,
     ) -> Result<ReuseExplanation, EngineError> {
-        let Some(node) = self.catalog.get(name.as_str()) else {
-            return Err(EngineError::UnknownStage {
-                task: task.clone(),
-                node: name.clone(),
-            });
-        };
         let (records, _) = self.store.read(task).await?;
+        let held = self.held(&records).stages;
+        let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
+        let Some(node) = self.catalog.get(name.as_str()) else {
+            return match has_stage(name) {
+                true => Ok(of_no_node(task, name, reuse)),
+                false => Err(EngineError::UnknownStage {
+                    task: task.clone(),
+                    node: name.clone(),
+                }),
+            };
+        };
         let stored = self.stored_request(&records, name)?;
         let request = stored.map(|(input, _)| input).unwrap_or_default();
         let explained = self.decide_again(task, node, &request, reuse).await?;
         if explained.decision != ReuseDecision::Run {
             return Ok(explained);
         }
-        let has_stage = |name: &NodeName| {
-            records.stage(name).is_some() || records.foreign.iter().any(|(foreign, _)| foreign == name)
-        };
         let has_source = |group: &Vec<&ParameterSpec>| {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))
@@ -194,6 +197,28 @@ fn in_a_sentence(decision: ReuseDecision, reason: &str) -> String {
         ReuseDecision::Refuse => "would be refused",
     };
     format!("{verdict}: {}", in_words(reason))
+}
+
+/// A stage of another worker whose node nobody can ask for here.
+fn of_no_node(task: &TaskId, name: &NodeName, reuse: Option<ReuseMode>) -> ReuseExplanation {
+    let (decision, reason) = (ReuseDecision::Refuse, "unknown_node");
+    ReuseExplanation {
+        task_id: task.clone(),
+        task_name: name.clone(),
+        mode: reuse.unwrap_or_default().as_str().to_owned(),
+        decision,
+        reason: reason.to_owned(),
+        message: in_a_sentence(decision, reason),
+        reuse_fields: Vec::new(),
+        run_id: None,
+        stage_status: None,
+        queue_position: None,
+        started_because: None,
+        input_changed: None,
+        cached_at: None,
+        saved_seconds: None,
+        error: None,
+    }
 }
 
 fn answer(question: &Question<'_>, node: &NodeSpec, decision: ReuseDecision, reason: &str) -> ReuseExplanation {

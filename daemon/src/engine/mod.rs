@@ -9,6 +9,7 @@ pub mod input;
 mod input_files;
 mod request;
 mod submit;
+mod takeover;
 pub mod unread;
 pub mod view;
 
@@ -21,7 +22,7 @@ use onceover_common::{
 };
 
 pub use request::{Request, SubmitDraft};
-pub use submit::TakenOver;
+pub use takeover::{ChangedStages, TakenOver, follow as follow_other_workers};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -95,6 +96,8 @@ pub struct Engine {
     /// The language models that nodes may ask.
     pub providers: Providers,
     pub hub: Hub,
+    /// What other workers may have changed.
+    pub changed: ChangedStages,
     /// Resource classes.
     pub queues: Arc<[String]>,
     /// How long a program may take to end after it was asked to.
@@ -159,6 +162,7 @@ impl Engine {
 
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), EngineError> {
         let (records, _) = self.store.read(task).await?;
+        self.note_later(task, &records);
         let view = view::task_view(&records, &self.view_of(task, node))?;
         let view = view.ok_or_else(|| EngineError::UnknownTask(task.clone()))?;
         match node {
@@ -172,17 +176,30 @@ impl Engine {
 
     /// Cancels what is in flight under a task, or one stage of it; the processes are ended by whoever runs them.
     pub async fn cancel(&self, task: &TaskId, node: Option<&NodeName>) -> Result<CancelResponse, EngineError> {
-        let Some(cancelled) = self.store.cancel(task, node).await? else {
-            return Err(EngineError::UnknownTask(task.clone()));
-        };
+        let cancelled = self.store.cancel(task, node).await?.unwrap_or_default();
         self.hub.nudge(task);
+        let (records, _) = self.store.read(task).await?;
+        let held = self.held(&records);
+        if cancelled.is_empty() && records.stages.is_empty() && held.stages.is_empty() {
+            return Err(EngineError::UnknownTask(task.clone()));
+        }
+        // Nothing ends a worker that is not ours.
+        let left = held.in_flight().filter(|name| node.is_none_or(|node| node == *name));
+        let left: Vec<_> = left.map(NodeName::as_str).collect();
+        let left = match left.as_slice() {
+            [] => String::new(),
+            names => format!(
+                "; {} goes on with another worker, which Onceover cannot end",
+                names.join(", ")
+            ),
+        };
         if cancelled.is_empty() {
             let what = node.map_or_else(
                 || format!("task '{task}'"),
                 |node| format!("stage '{node}' of '{task}'"),
             );
             return Err(EngineError::Refused(format!(
-                "nothing to cancel: {what} has no run that waits or runs"
+                "nothing to cancel: {what} has no run of ours that waits or runs{left}"
             )));
         }
         for node in &cancelled {
@@ -192,7 +209,7 @@ impl Engine {
         Ok(CancelResponse {
             task_id: task.clone(),
             status: TaskStatus::Cancelled,
-            message: format!("cancelled {}", names.join(", ")),
+            message: format!("cancelled {}{left}", names.join(", ")),
             cancelled,
         })
     }

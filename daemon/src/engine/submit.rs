@@ -1,11 +1,9 @@
 //! Submit: the decision of R1 to R5, and what surrounds it: looking at a hit's files, taking over foreign results, and
 //! the answer.
 
-use std::time::Duration;
-
 use onceover_common::{
-    NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
-    catalog::{NodeSpec, ParameterSpec},
+    NodeName, RunId, StageState, TaskId, TaskStatus,
+    catalog::ParameterSpec,
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
@@ -14,13 +12,13 @@ use url::Url;
 use super::{
     Engine, EngineError, Request,
     artifacts::{self, Found},
-    explain,
-    foreign::ForeignStage,
-    input, view,
+    explain, input,
+    takeover::TakenOver,
+    view,
 };
-use crate::config::UnknownFields;
-use crate::store::{
-    Adoption, Ask, Decision, ForeignJson, Looked, LostStage, Question, StoreError, Submit, TaskRecords,
+use crate::{
+    config::UnknownFields,
+    store::{Ask, Decision, Looked, Question, StoreError, Submit, TaskRecords},
 };
 
 /// `input_data` and callback.
@@ -28,9 +26,6 @@ type StoredRequest = (Map<String, Value>, Option<String>);
 
 /// A stage that changes with every look is somebody else's race, not ours to win.
 pub(super) const ROUNDS: usize = 8;
-
-/// Between two looks at a stage that somebody else runs and a callback waits for.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Decides, claims and answers.
@@ -99,12 +94,13 @@ impl Engine {
             };
             match self.store.submit(&submit, &looked).await? {
                 Decision::Ask(Ask::Verify { token, artifacts }) => look_at_files(&mut looked, token, artifacts).await?,
-                Decision::Ask(Ask::Foreign(json)) => match self.take_over(&request.task, node, &json).await? {
+                Decision::Ask(Ask::Foreign(json)) => match self.take_over(&request.task, &node.name, &json).await? {
                     TakenOver::Adopted => {}
-                    TakenOver::Useless => looked.set_aside(&json.sha),
+                    TakenOver::Useless | TakenOver::Lost => looked.set_aside(&json.sha),
                     TakenOver::InFlight(state) => {
                         let callback = submit.callback.zip(submit.callback_host);
                         if self.store.watch(&request.task, &node.name, &json, callback).await? {
+                            self.changed.add((request.task.clone(), node.name.clone()));
                             return Ok(joined(request, state, None));
                         }
                     }
@@ -202,7 +198,7 @@ impl Engine {
         let newest = records
             .newest()
             .or_else(|| records.stages.last().map(|(name, _)| name.clone()))
-            .or_else(|| records.foreign.last().map(|(name, _)| name.clone()));
+            .or_else(|| self.held(&records).stages.last().map(|(name, _)| name.clone()));
         let Some(node) = node.cloned().or(newest).filter(|_| !records.is_empty()) else {
             return Err(EngineError::UnknownTask(task.clone()));
         };
@@ -235,104 +231,8 @@ impl Engine {
                 .map_err(|error| StoreError::Unexpected(format!("the stored request is broken: {error}")))?;
             return Ok(Some((input, record.callback())));
         }
-        let json = records
-            .foreign
-            .iter()
-            .find(|(name, _)| name == node)
-            .map(|(_, json)| json);
-        let stage =
-            json.and_then(|json| ForeignStage::read(node, json, self.store.options().ttl.as_secs(), Timestamp::now()));
+        let stage = self.held(records).stages.swap_remove(node);
         Ok(stage.map(|stage| (stage.input, None)))
-    }
-
-    /// Makes a finished foreign result a record of ours.
-    pub async fn take_over(
-        &self,
-        task: &TaskId,
-        node: &NodeSpec,
-        json: &ForeignJson,
-    ) -> Result<TakenOver, EngineError> {
-        let stage = match self.judge(node, json) {
-            Judged::Finished(stage) => stage,
-            Judged::Useless => return Ok(TakenOver::Useless),
-            Judged::InFlight(state) => return Ok(TakenOver::InFlight(state)),
-        };
-        let text = |object: &Map<String, Value>| serde_json::to_string(object).expect("JSON can be written");
-        self.store
-            .adopt(&Adoption {
-                task,
-                node: &node.name,
-                foreign: json,
-                queue: &node.queue,
-                state: stage.state,
-                input: &text(&stage.input),
-                input_public: &text(&input::public(&stage.input)),
-                output: &text(&stage.output),
-                reusable: node.output_is_reusable(&stage.output),
-                error: stage.error.as_deref(),
-                duration_ms: (stage.duration * 1000.0) as i64,
-                ended_ms: stage.written.as_millis(),
-                path: &self.task_folder(task).display().to_string(),
-            })
-            .await?;
-        // Taken over or changed meanwhile: the next round sees which.
-        Ok(TakenOver::Adopted)
-    }
-
-    /// Looks whether stages that others run, and that callbacks wait for, have ended; those that are lost are told as
-    /// FAILED.
-    pub async fn look_at_watched(&self) -> Result<(), EngineError> {
-        for (task, name) in self.store.watched(WATCH_INTERVAL).await? {
-            let Some(node) = self.catalog.get(name.as_str()) else {
-                continue;
-            };
-            let mut looked = Looked::default();
-            loop {
-                let Some(json) = self.store.look(&task, &name, looked.ignore.as_deref()).await? else {
-                    let lost = LostStage {
-                        task: &task,
-                        node: &name,
-                        ignore: looked.ignore.as_deref(),
-                        queue: &node.queue,
-                        path: &self.task_folder(&task).display().to_string(),
-                        error: "the worker that had taken it was not heard of again",
-                    };
-                    if self.store.unwatch(&lost).await? > 0 {
-                        tracing::warn!(task_id = %task, task_name = %name, "{}", lost.error);
-                        self.hub.outbox_grew();
-                    }
-                    break;
-                };
-                match self.take_over(&task, node, &json).await? {
-                    TakenOver::Adopted => {
-                        self.hub.outbox_grew();
-                        break;
-                    }
-                    TakenOver::InFlight(_) => break,
-                    TakenOver::Useless => looked.set_aside(&json.sha),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What [`Engine::take_over`] would answer, without a trace.
-    pub fn would_take_over(&self, node: &NodeSpec, json: &ForeignJson) -> TakenOver {
-        match self.judge(node, json) {
-            Judged::Finished(_) => TakenOver::Adopted,
-            Judged::Useless => TakenOver::Useless,
-            Judged::InFlight(state) => TakenOver::InFlight(state),
-        }
-    }
-
-    fn judge(&self, node: &NodeSpec, json: &ForeignJson) -> Judged {
-        let now = Timestamp::now();
-        match ForeignStage::read(&node.name, json, self.store.options().ttl.as_secs(), now) {
-            None => Judged::Useless,
-            Some(stage) if stage.is_lost(now) => Judged::Useless,
-            Some(stage) if stage.state.in_flight() => Judged::InFlight(stage.state),
-            Some(stage) => Judged::Finished(Box::new(stage)),
-        }
     }
 }
 
@@ -363,13 +263,6 @@ fn sources(left: &[Vec<&ParameterSpec>]) -> String {
     left.iter().map(nodes).collect::<Vec<_>>().join(";")
 }
 
-/// What a foreign JSON is worth.
-enum Judged {
-    Finished(Box<ForeignStage>),
-    Useless,
-    InFlight(StageState),
-}
-
 /// Looks at the files of a hit and notes what was found.
 pub(super) async fn look_at_files(looked: &mut Looked, token: String, artifacts: String) -> Result<(), EngineError> {
     let found = tokio::task::spawn_blocking(move || artifacts::look(&artifacts))
@@ -381,15 +274,6 @@ pub(super) async fn look_at_files(looked: &mut Looked, token: String, artifacts:
         Found::Changed => looked.broken = Some((token, "artifact_changed")),
     }
     Ok(())
-}
-
-/// What became of a foreign result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakenOver {
-    Adopted,
-    /// Unreadable or lost: it stands in nobody's way.
-    Useless,
-    InFlight(StageState),
 }
 
 /// The answer to a request that started a run.

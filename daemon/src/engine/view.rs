@@ -8,7 +8,10 @@ use onceover_common::{
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{foreign::ForeignStage, input};
+use super::{
+    foreign::{ForeignStage, HeldStages},
+    input,
+};
 use crate::store::{StageRecord, StoreError, TaskRecords};
 
 fn raw(object: &Map<String, Value>) -> Box<RawValue> {
@@ -32,10 +35,14 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         status: stage.state,
         run_id: None,
         attempt: 1,
-        revision: counted.map_or(0, |summary| summary.revision),
+        revision: stage
+            .noted
+            .map(|noted| noted.revision)
+            .max(counted.map(|summary| summary.revision))
+            .unwrap_or_default(),
         queue: counted.map_or_else(String::new, |summary| summary.queue.clone()),
         runner: Some("foreign".into()),
-        progress: (stage.state == StageState::Success).then_some(100.0),
+        progress: stage.progress,
         message: Some("written by another worker".into()),
         reason: None,
         forced: false,
@@ -43,8 +50,11 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         joins: counted.map_or(0, |summary| summary.joins),
         saved_seconds: counted.map_or(0.0, |summary| summary.saved_seconds),
         queued_at: None,
-        started_at: None,
-        ended_at: (!stage.state.in_flight()).then_some(stage.written),
+        started_at: match stage.noted {
+            Some(noted) => noted.started,
+            None => (stage.state == StageState::Running).then_some(stage.written),
+        },
+        ended_at: stage.ended,
         duration: stage.duration,
         error: None,
         callback_status: None,
@@ -101,13 +111,17 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
     for (name, record) in &records.stages {
         stages.insert(name.clone(), own_stage(record)?);
     }
-    for (name, json) in &records.foreign {
-        let Some(stage) = ForeignStage::read(name, json, of.ttl_seconds, of.now) else {
-            continue;
-        };
+    let held = HeldStages::of(records, of.ttl_seconds, of.now).stages;
+    for (name, stage) in &held {
         let counted = records.stage(name).map(StageRecord::summary);
-        created = Some(created.map_or(stage.created, |known| known.min(stage.created)));
-        stages.insert(name.clone(), foreign_stage(&stage, counted));
+        stages.insert(name.clone(), foreign_stage(stage, counted));
+    }
+    if created.is_none() {
+        created = held.values().map(|stage| stage.created).min();
+    }
+    if !records.order.is_empty() {
+        let place = |name: &NodeName| records.order.iter().position(|known| known == name);
+        stages.sort_by_key(|name, _| place(name).unwrap_or(usize::MAX));
     }
     let Some(status) = TaskStatus::derive(stages.values().map(|stage| (stage.status, stage.ended_at))) else {
         return Ok(None);
@@ -144,7 +158,10 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         _ => None,
     };
     let created = created.unwrap_or(of.now);
-    let files: Vec<_> = stages.keys().flat_map(|node| files_of(records, node)).collect();
+    let files: Vec<_> = stages
+        .keys()
+        .flat_map(|node| files_of(records, &stages, node))
+        .collect();
     let updated = records
         .time("updated")
         .or_else(|| stages.values().filter_map(|stage| stage.ended_at).max());
@@ -169,10 +186,14 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
     }))
 }
 
+fn is_foreign(stage: &StageView) -> bool {
+    stage.runner.as_deref() == Some("foreign")
+}
+
 /// Files of a node's standing result at the object store; none of a result that another worker wrote.
-fn files_of(records: &TaskRecords, node: &NodeName) -> Vec<Value> {
-    let foreign = records.foreign.iter().any(|(name, _)| name == node);
-    let own = records.stage(node).filter(|_| !foreign);
+fn files_of(records: &TaskRecords, stages: &IndexMap<NodeName, StageView>, node: &NodeName) -> Vec<Value> {
+    let is_foreign = stages.get(node).is_some_and(is_foreign);
+    let own = records.stage(node).filter(|_| !is_foreign);
     own.map(StageRecord::standing_files).unwrap_or_default()
 }
 
@@ -202,7 +223,7 @@ impl From<&StageView> for NodeEnd {
 pub fn node_result(records: &TaskRecords, view: TaskView, node: &NodeName, end: NodeEnd) -> NodeResult {
     let files = match end.output.get() {
         "{}" => Vec::new(),
-        _ => files_of(records, node),
+        _ => files_of(records, &view.stages, node),
     };
     NodeResult {
         task_name: node.clone(),
@@ -256,6 +277,7 @@ pub fn node_status(records: &TaskRecords, view: TaskView) -> Option<NodeStatus> 
 
 fn stage_sentence(node: &NodeName, stage: &StageView) -> String {
     match (stage.status, &stage.error) {
+        (StageState::Pending, _) if is_foreign(stage) => format!("{node} is waiting with another worker"),
         (StageState::Pending, _) => format!("{node} is waiting in queue {}", stage.queue),
         (StageState::Running, _) => match stage.progress {
             Some(percent) => format!("{node} is running, {percent:.0} %"),

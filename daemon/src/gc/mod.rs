@@ -35,7 +35,7 @@ use std::{
 use onceover_common::{RunId, TaskId, Timestamp};
 
 use crate::{
-    engine::foreign::ForeignStage,
+    engine::foreign::HeldStages,
     paths::{self, Claim, Claimed, Content},
     store::{Collectable, Store, StoreError, TaskRecords},
 };
@@ -240,14 +240,8 @@ impl Collector {
     }
 
     fn is_in_flight(&self, records: &TaskRecords) -> bool {
-        let ttl = self.store.options().ttl.as_secs();
-        let foreign = |(node, json)| ForeignStage::read(node, json, ttl, Timestamp::now());
-        records.stages.iter().any(|(_, record)| record.state.in_flight())
-            || records
-                .foreign
-                .iter()
-                .filter_map(|(node, json)| foreign((node, json)))
-                .any(|stage| stage.state.in_flight())
+        let held = HeldStages::of(records, self.store.options().ttl.as_secs(), Timestamp::now());
+        records.stages.iter().any(|(_, record)| record.state.in_flight()) || held.in_flight().next().is_some()
     }
 
     fn too_new(&self, content: &Content) -> Option<Kept> {

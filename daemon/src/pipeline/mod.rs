@@ -206,10 +206,11 @@ impl Videos {
         }
         self.get(&processing.video_id).await?;
         let (records, _) = self.engine.store.read(&processing.task_id).await?;
+        let held = self.engine.held(&records).stages;
         for (step, missing) in lacking {
             let stage = records.stage(&step.task_name);
             let is_done = !step.fresh && stage.is_some_and(|stage| stage.standing_output().is_some());
-            let is_foreign = records.foreign.iter().any(|(name, _)| *name == step.task_name);
+            let is_foreign = held.contains_key(&step.task_name);
             if !is_done && !is_foreign {
                 return Err(EngineError::NotReady {
                     node: step.task_name.clone(),

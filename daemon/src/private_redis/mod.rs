@@ -28,7 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
-use crate::data_dir::DataDir;
+use crate::{
+    data_dir::DataDir,
+    store::{KEYSPACE_EVENTS, missing_events},
+};
 
 /// Looked for on PATH in this order.
 const SERVERS: [&str; 2] = ["valkey-server", "redis-server"];
@@ -250,6 +253,8 @@ impl Home {
                 "everysec",
                 "--maxmemory-policy",
                 "noeviction",
+                "--notify-keyspace-events",
+                KEYSPACE_EVENTS,
             ])
             .arg("--unixsocket")
             .arg(&self.socket)
@@ -326,7 +331,7 @@ impl Home {
         let ask = async {
             let mut connection = self.connect().await?;
             let mut settings = HashMap::<String, String>::new();
-            for name in ["appendonly", "maxmemory-policy"] {
+            for name in ["appendonly", "maxmemory-policy", "notify-keyspace-events"] {
                 settings.extend(
                     redis::cmd("CONFIG")
                         .arg("GET")
@@ -342,6 +347,9 @@ impl Home {
                 && settings
                     .get("maxmemory-policy")
                     .is_some_and(|value| value == "noeviction")
+                && settings
+                    .get("notify-keyspace-events")
+                    .is_some_and(|value| missing_events(value).is_empty())
         })
     }
 

@@ -1,16 +1,20 @@
-//! Stages that somebody else wrote: found by name in the whole keyspace, for `onceoverd import` alone, and looked at
-//! one by one (S5).
+//! Stages that other workers write (S5): compared with what is known of them, taken over when they have ended, noted
+//! while they are in flight; and found by name in the whole keyspace, for `onceoverd import` alone.
 
 use std::time::Duration;
 
 use onceover_common::{NodeName, StageState, TaskId};
 
-use super::{ForeignJson, SHORT_ERROR, Store, StoreError, json_string, limited, record, scripts, short_json};
+use super::{
+    ForeignJson, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, limited, record, scripts, short_json,
+};
 
 /// Keys that one call looks at.
 const CHUNK: usize = 1000;
 /// Watched stages that one call gives.
 const WATCHED_CHUNK: usize = 100;
+/// Bytes of JSON after which [`Store::news`] answers with what it has.
+const MOST_NEWS_BYTES: usize = 8 << 20;
 
 /// A key that is named like a stage's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,15 +24,44 @@ pub enum Found {
     Unusable(String, String),
 }
 
-/// A stage of somebody else that has no news.
+/// A stage of another worker that has no news.
 pub struct LostStage<'a> {
     pub task: &'a TaskId,
     pub node: &'a NodeName,
+    /// Its JSON is there and counts as lost; otherwise only who waits for it is told.
+    pub is_there: bool,
     /// As for [`Store::look`].
     pub ignore: Option<&'a str>,
     pub queue: &'a str,
     pub path: &'a str,
     pub error: &'a str,
+    pub ended_ms: i64,
+}
+
+/// What another worker wrote for a stage, and is not known yet.
+#[derive(Debug, Clone)]
+pub struct ForeignNews {
+    pub task: TaskId,
+    pub node: NodeName,
+    pub json: ForeignJson,
+    /// It is noted as it is, and was not written again for longer than a stage in flight may be silent.
+    pub is_overdue: bool,
+}
+
+/// A stage that another worker has in flight.
+pub struct ForeignNote<'a> {
+    pub task: &'a TaskId,
+    pub node: &'a NodeName,
+    pub foreign: &'a ForeignJson,
+    /// Empty for a node that is not in the catalog.
+    pub queue: &'a str,
+    pub state: StageState,
+    pub written_ms: i64,
+    /// When it counts as lost.
+    pub lost_ms: i64,
+    pub created_ms: i64,
+    pub progress: Option<f64>,
+    pub duration_ms: i64,
 }
 
 /// A finished result of an existing Python worker, taken over.
@@ -45,10 +78,67 @@ pub struct Adoption<'a> {
     pub error: Option<&'a str>,
     pub duration_ms: i64,
     pub ended_ms: i64,
+    pub created_ms: i64,
     pub path: &'a str,
 }
 
 impl Store {
+    /// Compares stages with what lies under their keys, and forgets what other workers have removed. Answers what is
+    /// news, and how many stages were looked at: fewer than given when the news are large. `ignore` are hashes of JSONs
+    /// that count for nothing, `lost_after` is how long a stage in flight may be silent.
+    pub async fn news(
+        &self,
+        stages: &[StageKey],
+        lost_after: Duration,
+        ignore: Option<&str>,
+    ) -> Result<(Vec<ForeignNews>, usize), StoreError> {
+        let members: Vec<_> = stages.iter().map(|(task, node)| format!("{task}|{node}")).collect();
+        let args = self
+            .args()
+            .with("stages", members.join(" "))
+            .with("most_bytes", MOST_NEWS_BYTES.to_string())
+            .with("lost_after_ms", lost_after.as_millis().to_string())
+            .with_some("ignore", ignore);
+        type Found = (usize, String, String, i64, String, bool);
+        let (count, found): (usize, Vec<redis::Value>) = self.run(&scripts::NEWS, args).await?;
+        let news = found.chunks_exact(6).map(|one| {
+            let (at, key, sha, ttl_ms, json, is_overdue): Found = record::convert(redis::Value::Array(one.to_vec()))?;
+            let stage = stages.get(at);
+            let (task, node) = stage.ok_or_else(|| record::unexpected("the news script answered something else"))?;
+            Ok(ForeignNews {
+                task: task.clone(),
+                node: node.clone(),
+                json: ForeignJson {
+                    key,
+                    sha,
+                    ttl_ms,
+                    json,
+                    noted: None,
+                },
+                is_overdue,
+            })
+        });
+        Ok((news.collect::<Result<_, StoreError>>()?, count))
+    }
+
+    /// Notes what another worker has in flight. False: that is no news, or it has changed meanwhile.
+    pub async fn note(&self, note: &ForeignNote<'_>) -> Result<bool, StoreError> {
+        let args = self
+            .args()
+            .with("task", note.task.as_str())
+            .with("name", note.node.as_str())
+            .with("key", note.foreign.key.as_str())
+            .with("sha", note.foreign.sha.as_str())
+            .with("state", note.state.as_str())
+            .with("written", note.written_ms.to_string())
+            .with("lost", note.lost_ms.to_string())
+            .with("created", note.created_ms.to_string())
+            .with_some("progress", note.progress.map(|percent| format!("{percent:.1}")))
+            .with("duration_ms", note.duration_ms.to_string())
+            .with("queue", note.queue);
+        self.run(&scripts::NOTE, args).await
+    }
+
     /// Takes over a finished foreign result. False: it has changed meanwhile, or a run of ours is in flight.
     pub async fn adopt(&self, adoption: &Adoption<'_>) -> Result<bool, StoreError> {
         let args = self
@@ -70,6 +160,7 @@ impl Store {
             )
             .with("duration_ms", adoption.duration_ms.to_string())
             .with("ended", adoption.ended_ms.to_string())
+            .with("created", adoption.created_ms.to_string())
             .with("path", json_string(adoption.path));
         self.run(&scripts::ADOPT, args).await
     }
@@ -89,27 +180,21 @@ impl Store {
         let (next, keys): (u64, Vec<Vec<u8>>) = limited(scan.query_async(&mut redis)).await?;
         let found = keys
             .iter()
-            .filter_map(|key| self.stage_of(std::str::from_utf8(key).ok()?))
+            .filter_map(|key| self.found_at(std::str::from_utf8(key).ok()?))
             .collect();
         Ok((found, (next != 0).then_some(next)))
     }
 
-    /// The stage a key is named after, in either spelling.
-    fn stage_of(&self, key: &str) -> Option<Found> {
-        if key.starts_with(onceover_common::keys::PREFIX) {
-            return None;
+    /// The stage a key is named after, in either spelling. Names outside the catalog count where they can be a task's.
+    fn found_at(&self, key: &str) -> Option<Found> {
+        let (task, node) = keyspace::stage_parts(key)?;
+        match TaskId::parse(task) {
+            Ok(task) => Some(Found::Stage(task, node)),
+            Err(error) if self.names.split(' ').any(|name| name == node.as_str()) => {
+                Some(Found::Unusable(key.to_owned(), error.to_string()))
+            }
+            Err(_) => None,
         }
-        self.names.split(' ').find_map(|name| {
-            let node = NodeName::parse(name).ok()?;
-            let older = format!(":{}:{}", node.service(), node.method());
-            let task = key
-                .strip_suffix(&format!(":node:{name}"))
-                .or_else(|| key.strip_suffix(&older))?;
-            Some(match TaskId::parse(task) {
-                Ok(task) => Found::Stage(task, node),
-                Err(error) => Found::Unusable(key.to_owned(), error.to_string()),
-            })
-        })
     }
 
     /// Joins a stage that somebody else runs: keeps the callback until its end is seen. False: it has changed meanwhile.
@@ -143,7 +228,7 @@ impl Store {
             .collect()
     }
 
-    /// Tells those who wait for it that the stage is lost, unless there is news of it.
+    /// Ends a stage that is lost, unless there is news of it, and tells those who wait for it. Answers their number.
     pub async fn unwatch(&self, lost: &LostStage<'_>) -> Result<u64, StoreError> {
         let error = lost.error;
         let args = self
@@ -151,6 +236,9 @@ impl Store {
             .with("task", lost.task.as_str())
             .with("name", lost.node.as_str())
             .with_some("ignore", lost.ignore)
+            .with_some("lost", lost.is_there.then_some("1"))
+            .with("ended", lost.ended_ms.to_string())
+            .with("created", lost.ended_ms.to_string())
             .with("queue", lost.queue)
             .with("path", json_string(lost.path))
             .with("error", json_string(error))
@@ -158,20 +246,30 @@ impl Store {
         self.run(&scripts::UNWATCH, args).await
     }
 
-    /// What somebody else wrote for this stage and we do not know yet. `ignore` are hashes of what was found useless.
+    /// What another worker wrote for this stage and is not taken over, and whether it is noted already. `ignore` are
+    /// hashes of what was found useless.
     pub async fn look(
         &self,
         task: &TaskId,
         node: &NodeName,
         ignore: Option<&str>,
-    ) -> Result<Option<ForeignJson>, StoreError> {
+    ) -> Result<Option<(ForeignJson, bool)>, StoreError> {
         let args = self
             .args()
             .with("task", task.as_str())
             .with("name", node.as_str())
             .with_some("ignore", ignore);
-        let found: Option<(String, String, i64, String)> = self.run(&scripts::LOOK, args).await?;
-        Ok(found.map(|(key, sha, ttl, json)| ForeignJson { key, sha, ttl, json }))
+        let found: Option<(String, String, i64, String, bool)> = self.run(&scripts::LOOK, args).await?;
+        Ok(found.map(|(key, sha, ttl_ms, json, is_noted)| {
+            let json = ForeignJson {
+                key,
+                sha,
+                ttl_ms,
+                json,
+                noted: None,
+            };
+            (json, is_noted)
+        }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use onceover_common::{
-    CallbackStatus, NodeName, RunId, StageState, TaskStatus, Timestamp,
+    CallbackStatus, NodeName, RunId, StageState, Timestamp,
     wire::{LastAttempt, StageSummary},
 };
 use redis::{FromRedisValue, Value};
@@ -53,7 +53,13 @@ pub struct TaskRecords {
     task: Fields,
     /// In the order first asked for.
     pub stages: Vec<(NodeName, StageRecord)>,
+    /// What other workers wrote and is not taken over. There may be two of a stage, one under each spelling of its key:
+    /// then the first that can be read counts.
     pub foreign: Vec<(NodeName, ForeignJson)>,
+    /// Every stage that is known, in the order first asked for; empty where nothing of other workers' was noted.
+    pub order: Vec<NodeName>,
+    /// Stages that were noted as in flight with another worker, and are not there any more as they were.
+    pub stale: Vec<NodeName>,
 }
 
 /// A stage's JSON that somebody else wrote.
@@ -62,9 +68,19 @@ pub struct ForeignJson {
     /// Key and hash of the JSON; empty where it is only read, not decided on.
     pub key: String,
     pub sha: String,
-    /// Seconds the key has left; negative without an expiry.
-    pub ttl: i64,
+    /// Milliseconds the key has left; negative without an expiry.
+    pub ttl_ms: i64,
     pub json: String,
+    /// What was noted of the very same JSON.
+    pub noted: Option<Noted>,
+}
+
+/// What is kept of a stage that another worker has in flight, beside its JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    pub revision: u64,
+    /// When it was first seen to run.
+    pub started: Option<Timestamp>,
 }
 
 pub(super) fn unexpected(what: impl Into<String>) -> StoreError {
@@ -274,17 +290,16 @@ impl TaskRecords {
     pub fn newest(&self) -> Option<NodeName> {
         NodeName::parse(self.text("newest")?).ok()
     }
-
-    /// Status of the task by its own stages.
-    pub fn status(&self) -> Option<TaskStatus> {
-        TaskStatus::derive(self.stages.iter().map(|(_, record)| (record.state, record.ended())))
-    }
 }
 
 pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
-    let (task, stages, foreign): (Fields, Vec<Value>, Vec<String>) = convert(value)?;
+    type View = (Fields, Vec<Value>, Vec<String>, Vec<String>, Vec<String>);
+    let (task, stages, foreign, order, stale): View = convert(value)?;
+    let names = |names: &[String]| names.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>();
     let mut records = TaskRecords {
         task,
+        order: names(&order)?,
+        stale: names(&stale)?,
         ..TaskRecords::default()
     };
     let mut stages = stages.into_iter();
@@ -294,14 +309,25 @@ pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
             .stages
             .push((parse(&name)?, StageRecord::from_fields(convert(fields)?)?));
     }
-    for entry in foreign.chunks_exact(3) {
+    for entry in foreign.chunks_exact(5) {
+        let [name, ttl, json, revision, started] = entry else {
+            unreachable!("a chunk of five has five");
+        };
+        let noted = match revision.as_str() {
+            "" => None,
+            revision => Some(Noted {
+                revision: parse(revision)?,
+                started: started.parse().ok().map(Timestamp::from_millis),
+            }),
+        };
         let json = ForeignJson {
             key: String::new(),
             sha: String::new(),
-            ttl: parse(&entry[1])?,
-            json: entry[2].clone(),
+            ttl_ms: parse(ttl)?,
+            json: json.clone(),
+            noted,
         };
-        records.foreign.push((parse(&entry[0])?, json));
+        records.foreign.push((parse(name)?, json));
     }
     Ok(records)
 }
@@ -359,8 +385,9 @@ fn ask(kind: &str, mut next: impl FnMut() -> Value) -> Result<Ask, StoreError> {
         _ => Ask::Foreign(ForeignJson {
             key: convert(next())?,
             sha: convert(next())?,
-            ttl: convert(next())?,
+            ttl_ms: convert(next())?,
             json: convert(next())?,
+            noted: None,
         }),
     })
 }

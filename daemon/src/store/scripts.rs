@@ -29,10 +29,12 @@ scripts! {
     DELETE = "delete";
     REAP = "reap";
     REPAIR = "repair";
-    ADOPT = "adopt";
+    ADOPT = "enter" "adopt";
+    NEWS = "foreign" "news";
+    NOTE = "enter" "note";
     WATCH = "watch";
     WATCHES = "watches";
-    UNWATCH = "foreign" "unwatch";
+    UNWATCH = "foreign" "enter" "unwatch";
     LOOK = "foreign" "look";
     LIST = "list";
     TOTALS = "totals";

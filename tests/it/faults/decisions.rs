@@ -376,6 +376,15 @@ async fn foreign(daemon: &Daemon, task: &str, status: &str, seconds_ago: u64) {
         .set_ex(key, json, 86_400 - seconds_ago)
         .await
         .expect("Redis answers");
+    onceover_tests::eventually("noted", || async {
+        let mut redis = daemon.redis().await;
+        let is_noted: bool = redis
+            .exists(format!("onceover:task:{task}"))
+            .await
+            .expect("Redis answers");
+        is_noted.then_some(())
+    })
+    .await;
 }
 
 /// The file of a result.

@@ -287,7 +287,9 @@ impl Store {
             .and_then(|node| self.stage(&change.task_id, node))
             .cloned();
         if change.kind == EventKind::Deleted {
-            self.remove(&change.task_id.clone());
+            self.remove(&change.task_id);
+        } else if let (EventKind::Removed, Some(node)) = (change.kind, &change.task_name) {
+            self.remove_stage(&change.task_id, node, change.ts);
         } else if let (Some(node), Some(stage)) = (&change.task_name, &change.stage) {
             self.put_stage(&change.task_id, node, stage.clone(), change.ts);
         } else if let Some(pipeline) = &change.pipeline {
@@ -328,8 +330,8 @@ impl Store {
             if mine.revision > stage.revision {
                 return;
             }
-            // Progress never moves back within one attempt of a run.
-            if mine.run_id == stage.run_id && mine.attempt == stage.attempt {
+            // Progress never moves back within one attempt of a run. Of another worker's stage the run is not known.
+            if mine.run_id.is_some() && mine.run_id == stage.run_id && mine.attempt == stage.attempt {
                 stage.progress = match (mine.progress, stage.progress) {
                     (Some(mine), Some(new)) => Some(new.max(mine)),
                     (mine, new) => new.or(mine),
@@ -345,6 +347,17 @@ impl Store {
             pipeline.follow_stage(&node, &stage);
         }
         task.stages.insert(node, stage);
+        task.updated_at = task.updated_at.max(ts);
+        task.derive_status();
+    }
+
+    fn remove_stage(&mut self, id: &TaskId, node: &NodeName, ts: Timestamp) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if task.stages.shift_remove(node).is_some() {
+            self.membership += 1;
+        }
         task.updated_at = task.updated_at.max(ts);
         task.derive_status();
     }

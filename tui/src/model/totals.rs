@@ -46,7 +46,8 @@ impl Totals {
                 self.reuse.saved_seconds += (stage.saved_seconds - before).max(0.0);
             }
             EventKind::Joined => self.reuse.joins += 1,
-            EventKind::Queued if stage.attempt <= 1 => self.reuse.misses += 1,
+            // Without a run it is another worker's, and nobody asked here.
+            EventKind::Queued if stage.attempt <= 1 && stage.run_id.is_some() => self.reuse.misses += 1,
             _ => {}
         }
     }

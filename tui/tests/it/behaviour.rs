@@ -88,6 +88,40 @@ fn d1_a_delta_moves_stage_task_and_totals() {
 }
 
 #[test]
+fn s5_another_workers_stage_moves_as_it_says_counts_for_no_reuse_and_can_go() {
+    let mut model = dashboard((120, 36));
+    let misses = model.totals.reuse.misses;
+    let theirs = |status, revision, progress| StageSummary {
+        run_id: None,
+        runner: Some("foreign".into()),
+        revision,
+        progress,
+        ..stage(status)
+    };
+    let (task, custom) = ("podcast-112", "myservice.custom");
+    let before = model.store.get(&task_id(task)).unwrap().stages.len();
+    for (seq, kind, summary) in [
+        (101, EventKind::Queued, theirs(StageState::Pending, 1, None)),
+        (102, EventKind::Succeeded, theirs(StageState::Success, 2, Some(100.0))),
+        (103, EventKind::Started, theirs(StageState::Running, 3, Some(10.0))),
+    ] {
+        update(&mut model, change(seq, task, custom, kind, summary));
+    }
+    let shown = model.store.stage(&task_id(task), &node(custom)).unwrap();
+    assert_eq!((shown.status, shown.progress), (StageState::Running, Some(10.0)));
+    assert_eq!(model.totals.reuse.misses, misses);
+    assert_eq!(model.totals.tasks.running, 2);
+    let Event::Change(mut removed) = deleted(104, task) else {
+        unreachable!()
+    };
+    removed.kind = EventKind::Removed;
+    removed.task_name = Some(node(custom));
+    update(&mut model, Event::Change(removed));
+    assert_eq!(model.store.get(&task_id(task)).unwrap().stages.len(), before);
+    assert_eq!(model.totals.tasks.running, 1);
+}
+
+#[test]
 fn early_late_and_repeated_events_end_in_the_same_state() {
     let progress = |seq, percent| {
         let stage = StageSummary {

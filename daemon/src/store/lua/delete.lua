@@ -15,6 +15,7 @@ local flying = { 'in_flight' }
 for i = 1, own do
   if in_flight(call('HGET', stage_key(t, names[i]), 'state')) then flying[#flying + 1] = names[i] end
 end
+-- Those that other workers have in flight the caller has looked at.
 if #flying > 1 and A.force ~= '1' then return flying end
 
 local records, projections, queued, deliveries = 0, 0, 0, 0

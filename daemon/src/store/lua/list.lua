@@ -45,20 +45,28 @@ while looked < budget and #out - 2 < limit do
       local task = call('HMGET', task_key(t), 'created', 'updated', 'status', 'newest', 'callback_status')
       if task[1] then
         local names, records = {}, {}
+        local foreign = all_noted(t)
+        local newest, newest_ended = nil, -1
         for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
           local values = call('HMGET', stage_key(t, n), unpack(SUMMARY_FIELDS))
+          local r
           if values[1] then
-            local r = {}
+            r = {}
             for f, field in ipairs(SUMMARY_FIELDS) do r[field] = values[f] or nil end
+          end
+          r = shown(r, foreign[n])
+          if r then
             names[#names + 1] = n
             records[#records + 1] = r
+            local ended = tonumber(r.ended or 0)
+            if ended >= newest_ended then newest, newest_ended = n, ended end
           end
         end
         if #names > 0 and matches(t, task[3], names, records) then
           local stages = {}
           for s, n in ipairs(names) do stages[s] = '"' .. n .. '":' .. summary(records[s]) end
           out[#out + 1] = '{"task_id":"' .. t .. '","status":' .. quoted(task[3]) .. ',"created_at":' .. iso(task[1])
-            .. ',"updated_at":' .. iso(task[2]) .. ',"task_name":' .. quoted(task[4] or nil) .. ',"callback_status":'
+            .. ',"updated_at":' .. iso(task[2]) .. ',"task_name":' .. quoted(task[4] or newest) .. ',"callback_status":'
             .. quoted(task[5] or nil) .. ',"disk_bytes":' .. (call('HGET', DISK, t) or '0') .. ',"stages":{'
             .. table.concat(stages, ',') .. '}' .. pipeline_of(t) .. '}'
         end

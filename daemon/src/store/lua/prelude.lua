@@ -23,6 +23,8 @@ local function queue_key(q) return 'onceover:queue:' .. q end
 local function held_key(q) return 'onceover:held:' .. q end
 local function watch_key(t, n) return 'onceover:watch:' .. t .. ':' .. n end
 local WATCHES = 'onceover:watches'
+local function foreign_key(t) return 'onceover:foreign:' .. t end
+local FOREIGN = 'onceover:foreign'
 local function delivery_key(id) return 'onceover:delivery:' .. id end
 local function projection_key(t, n) return t .. ':node:' .. n end
 local function older_key(t, n) return t .. ':' .. string.gsub(n, '%.', ':', 1) end
@@ -183,10 +185,53 @@ local function project(t, n, r)
   call('SET', projection_key(t, n), json, 'EX', A.ttl)
 end
 
+-- What another worker has in flight (S5), as it was last noted: in the task's hash by node, and in FOREIGN by the time at
+-- which the stage counts as lost. All views show it in the place of what we have of the stage, unless a run of ours is in
+-- flight: then what the worker writes counts for nothing.
+
+local function parse_noted(text)
+  if not text then return nil end
+  local state, rev, sha, started, progress, duration_ms =
+    string.match(text, '^(%u+)|(%d+)|(%x+)|(%d*)|([%d.]*)|(%d+)$')
+  return { state = state, rev = rev, sha = sha, started = started ~= '' and started or nil,
+    progress = progress ~= '' and progress or nil, duration_ms = duration_ms }
+end
+
+-- Of one stage, or nil.
+local function noted(t, n) return parse_noted(call('HGET', foreign_key(t), n)) end
+
+-- Of all stages of a task, by node, and whether there are any.
+local function all_noted(t)
+  local flat = call('HGETALL', foreign_key(t))
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = parse_noted(flat[i + 1]) end
+  return found, #flat > 0
+end
+
+local function forget_noted(t, n)
+  if call('HDEL', foreign_key(t), n) == 1 then call('ZREM', FOREIGN, queue_member(t, n)) end
+end
+
+-- The record that views show: ours, or what was noted of another worker's. Either may be nil.
+local function shown(r, entry)
+  if not entry or (r and in_flight(r.state)) then return r end
+  r = r or {}
+  return { state = entry.state, attempt = '1', rev = int(math.max(tonumber(r.rev or 0), tonumber(entry.rev))),
+    queue = r.queue, runner = 'foreign', progress = entry.progress,
+    message = '"written by another worker"', hits = r.hits, joins = r.joins, saved_ms = r.saved_ms,
+    started = entry.started, duration_ms = entry.duration_ms }
+end
+
+-- Lets the revision of a record go on from what was noted.
+local function follow_noted(r, entry)
+  if entry then r.rev = int(math.max(tonumber(r.rev or 0), tonumber(entry.rev))) end
+end
+
 -- Events
 
 -- `pipeline`: for events about a video's pipeline, how far it is, as JSON.
 local function emit(t, n, r, kind, pipeline)
+  if n and r and not in_flight(r.state) then r = shown(r, noted(t, n)) end
   local seq = call('INCR', SEQ)
   local json = '{"v":1,"seq":' .. int(seq) .. ',"ts":' .. iso(NOW) .. ',"task_id":"' .. t .. '"'
   if n then json = json .. ',"task_name":"' .. n .. '"' end
@@ -240,17 +285,20 @@ local function forget_task(t)
   local status = call('HGET', task_key(t), 'status')
   if status then call('ZREM', status_key(status), t) end
   for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do call('ZREM', node_key(n), t) end
+  for _, n in ipairs(call('HKEYS', foreign_key(t))) do call('ZREM', FOREIGN, queue_member(t, n)) end
   call('ZREM', TASKS, t)
   call('ZREM', EXPIRY, t)
-  call('DEL', task_key(t), stages_key(t))
+  call('DEL', task_key(t), stages_key(t), foreign_key(t))
 end
 
 -- Derives the task's status from its stages and moves the task between the indexes. While a stage is in
 -- flight the task does not expire; after that it does when its newest stage does.
 local function settle(t)
   local waiting, running, last, last_ended = false, false, nil, -1
+  local foreign = all_noted(t)
   for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
     local s = call('HMGET', stage_key(t, n), 'state', 'ended')
+    if foreign[n] and not in_flight(s[1]) then s = { foreign[n].state } end
     if not s[1] then
       call('ZREM', stages_key(t), n)
       call('ZREM', node_key(n), t)
@@ -282,9 +330,10 @@ local function settle(t)
   end
 end
 
--- Puts the stage into the indexes of its task; the task is made when it is new.
-local function index_stage(t, n, order)
-  if call('HSETNX', task_key(t), 'created', int(NOW)) == 1 then call('ZADD', TASKS, int(NOW), t) end
+-- Puts the stage into the indexes of its task; the task is made when it is new, as of `created` or now.
+local function index_stage(t, n, order, created)
+  created = created or int(NOW)
+  if call('HSETNX', task_key(t), 'created', created) == 1 then call('ZADD', TASKS, created, t) end
   call('ZADD', stages_key(t), 'NX', order, n)
   call('ZADD', node_key(n), 'NX', call('HGET', task_key(t), 'created'), t)
 end

@@ -106,6 +106,9 @@ end
 deliver_uploaded(t, n, r)
 local before = r and r.state
 r = r or { rev = '0', created = int(NOW) }
+-- What a worker has under this name is lost: it would have been joined.
+follow_noted(r, noted(t, n))
+forget_noted(t, n)
 local order = call('INCR', 'onceover:order')
 -- A standing success stays readable, and comes back if this run does not succeed.
 local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed' or reason == 'policy_off')) and '1' or '0'
