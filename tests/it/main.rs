@@ -14,6 +14,7 @@ mod dashboard_videos;
 mod deploy;
 mod downloads;
 mod drain;
+mod examples;
 mod faults;
 mod files;
 mod gc;

@@ -1,6 +1,7 @@
 //! The API's description of itself: what all operations have in common is put on here, so that no route can leave it
 //! out.
 
+mod examples;
 mod submits;
 
 use onceover_common::{Problem, catalog::Catalog};
@@ -53,6 +54,7 @@ pub fn complete(mut document: Document, catalog: &Catalog) -> Value {
     add_access(&mut document);
     let mut document = serde_json::to_value(document).expect("a description can be written as JSON");
     submits::describe_by_node(&mut document, catalog);
+    examples::add(&mut document);
     document
 }
 

@@ -1,6 +1,7 @@
 //! The reference of the nodes, `docs/technical/reference/SINGLE_TASK_API_REFERENCE.md`: written from the node files and
 //! from answers that a real daemon gave (`tests/reference/recorded`).
 
+pub mod examples;
 pub mod record;
 pub mod redact;
 pub mod render;
