@@ -622,6 +622,12 @@ async fn spawn_loop() {
 
 /// Keys as other workers leave them.
 async fn fill(mut redis: MultiplexedConnection, keys: usize) {
+    // They are not told of, like keys from before the daemon started: only their number is measured.
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "notify-keyspace-events", ""])
+        .query_async(&mut redis)
+        .await
+        .expect("Redis takes settings");
     for start in (0..keys).step_by(1000) {
         let mut pipe = redis::pipe();
         for key in start..start + 1000 {
