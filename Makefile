@@ -24,12 +24,13 @@ test-nodes: deps ## Install libraries of nodes from PyPI into target/environment
 	@assets/test-nodes.sh
 
 contract: deps ## Play the older gateway's contract, or against BASE=http://host:8788 [TOKEN= MEDIA= CALLBACK_HOST= REDIS=]
-	cargo build --locked -p onceover-daemon -p onceover-tests --bins
+	cargo build --locked --workspace
 	@$(if $(TOKEN),ONCEOVER_TOKEN='$(TOKEN)') $${CARGO_TARGET_DIR:-target}/debug/contract $(foreach option,BASE MEDIA CALLBACK_HOST REDIS ONLY,$(if $($(option)),\
 		--$(shell echo $(option) | tr A-Z_ a-z-) '$($(option))'))
 
 contract-docs: ## Write the tables of docs/migrating.md from tests/contract/differences.toml
-	cargo run --quiet --locked -p onceover-tests --bin contract -- --write-docs
+	cargo build --locked --workspace
+	@$${CARGO_TARGET_DIR:-target}/debug/contract --write-docs
 
 reference: deps ## Record the examples of every node and operation and write docs/technical/reference from them
 	cargo build --locked --workspace

@@ -181,6 +181,22 @@ async fn clients_the_pages_example_for_the_shell_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn clients_the_pages_example_of_a_key_is_one_task_however_often_it_is_sent() {
+    let bed = Bed::new().await;
+    let (clip, other) = (bed.clip.to_str().unwrap(), bed.broken.to_str().unwrap());
+    let mut said = Vec::new();
+    for arguments in [["k1", clip], ["k1", clip], ["k2", clip], ["k1", other]] {
+        let (_, out, error) = bed.run(Path::new("sh"), "submit-once.sh", &arguments).await;
+        assert_eq!(out.lines().count(), 1, "{out}{error}");
+        said.push(out);
+    }
+    assert_eq!(said[0], said[1]);
+    assert!(said[0].starts_with("task-") && said[2].starts_with("task-"), "{said:?}");
+    assert_ne!(said[0], said[2]);
+    assert!(said[3].contains("Idempotency-Key"), "{said:?}");
+}
+
+#[tokio::test]
 async fn clients_the_pages_examples_in_python_do_what_they_say() {
     let python = tokio::task::spawn_blocking(python).await.unwrap();
     let bed = Bed::new().await;

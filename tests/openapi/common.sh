@@ -40,6 +40,7 @@ trap finish EXIT
 start_daemon() {
     local config=$1
     shift
+    : >"$work/said"
     env -u ONCEOVER_REDIS -u ONCEOVER_CONFIG ONCEOVER_TOKENS="admin:$token" "$target/debug/onceoverd" --listen 127.0.0.1:0 \
         --data "$work/data" --config "$config" "$@" </dev/null >"$work/said" 2>&1 &
     daemon=$!

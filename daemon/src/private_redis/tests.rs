@@ -58,6 +58,8 @@ impl Leftover {
                 "",
                 "--maxmemory-policy",
                 "noeviction",
+                "--notify-keyspace-events",
+                crate::store::KEYSPACE_EVENTS,
                 "--appendonly",
                 appendonly,
             ])

@@ -14,7 +14,6 @@ if r and A.sha == (is_today and r.seen or not is_today and r.seen_older or nil) 
 deliver_uploaded(t, n, r)
 r = r or { rev = '0', created = A.ended }
 follow_noted(r, noted(t, n))
-forget_noted(t, n)
 local fields = { created = r.created, state = A.state, run = false, attempt = '1', queue = A.queue, runner = 'foreign',
   reason = false, restore = false, queued = false, started = false, ended = A.ended, duration_ms = A.duration_ms,
   progress = false, message = false, input = A.input, input_pub = A.input_pub, fp = false, path = A.path, callback = 'null',
@@ -37,6 +36,7 @@ if A.state == 'SUCCESS' then
   fields.uploaded = false
 end
 change(t, n, r, fields)
+forget_noted(t, n)
 local ttl = call('PTTL', A.key)
 call('PEXPIRE', stage_key(t, n), ttl > 0 and ttl or int(tonumber(A.ttl) * 1000))
 index_foreign(t, n)

@@ -108,8 +108,9 @@ local before = r and r.state
 r = r or { rev = '0', created = int(NOW) }
 -- What a worker has under this name is lost: it would have been joined.
 follow_noted(r, noted(t, n))
-forget_noted(t, n)
+-- The first write is one that a full Redis refuses: after another it would take them all.
 local order = call('INCR', 'onceover:order')
+forget_noted(t, n)
 -- A standing success stays readable, and comes back if this run does not succeed.
 local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed' or reason == 'policy_off')) and '1' or '0'
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
