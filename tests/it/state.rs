@@ -514,7 +514,10 @@ async fn s6_every_change_is_published_with_consecutive_numbers_the_same_on_redis
     daemon.submit("t3", ECHO, json!({})).await;
     assert_eq!(resumed.next().await.id, last + 1, "and goes on live");
     let answer = daemon.get("/v1/events?last_event_id=x").await;
-    assert_eq!((answer.status, answer.fields()), (422, vec!["last_event_id".to_owned()]));
+    assert_eq!(
+        (answer.status, answer.fields()),
+        (422, vec!["last_event_id".to_owned()])
+    );
 }
 
 #[tokio::test]
