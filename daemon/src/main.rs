@@ -136,7 +136,7 @@ fn set<T: ValueEnum>(text: &str) -> Result<Set<T>, String> {
 }
 
 impl Args {
-    /// The form in which a failure to start is told: before the configuration has been read, as far as that is known.
+    /// The form in which a failure to start is reported: before the configuration has been read, as far as that is known.
     fn log_format(&self) -> LogFormat {
         let set = self.log_format.and_then(|format| format.0);
         let of_file = || self.config.as_deref().map(LogFormat::asked_for_by);

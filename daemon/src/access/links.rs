@@ -1,8 +1,8 @@
 //! Signed links: URLs that open one path for reading, for a while, without a token. They are for what cannot send a header:
 //! `EventSource`, `<a href>`, a player, a download manager. A link says nothing about who made it, and no link makes others.
 //!
-//! The key is a secret in Redis, so that every daemon of one Redis accepts the links of the others. Whoever can read Redis
-//! can read everything that a link could open.
+//! The key is a secret in Redis, so that every daemon of one Redis accepts the links of the others. Anyone who can read
+//! Redis can read everything that a link could open.
 
 use std::{
     fmt,

@@ -349,8 +349,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks whether stages that others run, and that callbacks wait for, have ended; those that are lost are told as
-    /// FAILED.
+    /// Looks whether stages that other workers run, and that callbacks wait for, have ended, and reports those that are
+    /// lost as FAILED.
     pub async fn look_at_watched(&self) -> Result<(), EngineError> {
         for (task, name) in self.store.watched(WATCH_INTERVAL).await? {
             let mut looked = Looked::default();

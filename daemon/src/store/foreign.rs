@@ -28,7 +28,7 @@ pub enum Found {
 pub struct LostStage<'a> {
     pub task: &'a TaskId,
     pub node: &'a NodeName,
-    /// Its JSON is there and counts as lost; otherwise only who waits for it is told.
+    /// Its JSON is there and counts as lost; otherwise only waiting callbacks are sent.
     pub is_there: bool,
     /// As for [`Store::look`].
     pub ignore: Option<&'a str>,

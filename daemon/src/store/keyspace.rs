@@ -1,5 +1,6 @@
 //! What Redis tells of keys that are written, removed or expire (keyspace events): which stages other workers may have
-//! changed. Only names are told; what lies there is read by who hears of it. A server that tells nothing is no error.
+//! changed. Redis sends names only; the reader of an event reads what lies there. A server that sends none
+//! is no error.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,7 +25,7 @@ const EVENTS: [&str; 7] = [
     "restore",
 ];
 
-/// Written and removed at once, to see whether that is told.
+/// Written and removed at once, to see whether Redis sends events of it.
 const PROBE: &str = "onceover:probe";
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Between two attempts to connect.
@@ -169,8 +170,8 @@ impl Store {
         Ok(tokio::time::timeout(PROBE_WAIT, heard).await.unwrap_or(false))
     }
 
-    /// How to have the server tell of keys. Asks for its setting, which not every user may, so that what is told to others
-    /// stays on.
+    /// Returns how to turn the events on. Asks for the server's setting, which not every user may, so that events for
+    /// others stay on.
     pub async fn advice_on_keyspace_events(&self) -> String {
         let mut redis = self.redis.clone();
         let mut ask = redis::cmd("CONFIG");

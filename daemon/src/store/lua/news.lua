@@ -80,7 +80,7 @@ for member in string.gmatch(A.stages, '[^ ]+') do
     elseif not one then
       local left = call('EXISTS', today, older) > 0
       if entry then
-        -- Who waits for its end is told of that first.
+        -- Waiting callbacks are sent first.
         if left or call('EXISTS', watch_key(t, n)) == 0 then forget_stage(t, n, r) end
       elseif not left and (r and is_taken_over(r) or not r and call('ZSCORE', stages_key(t), n)) then
         forget_stage(t, n, r)

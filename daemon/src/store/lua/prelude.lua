@@ -412,7 +412,7 @@ local function show_callback(t, n, id, state)
   emit(t, n, r, 'callback')
 end
 
--- `reuse_info` of a request that waited for a run; `run` is nil for a stage that somebody else ran.
+-- `reuse_info` of a request that waited for a run; `run` is nil for a stage that another worker ran.
 local function joined_json(n, run)
   return '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":null,"state":"pending"'
     .. (run and (',"run_id":' .. quoted(run)) or '') .. '}'
