@@ -201,35 +201,27 @@ fn in_a_sentence(decision: ReuseDecision, reason: &str) -> String {
 
 /// A stage of another worker whose node nobody can ask for here.
 fn of_no_node(task: &TaskId, name: &NodeName, reuse: Option<ReuseMode>) -> ReuseExplanation {
-    let (decision, reason) = (ReuseDecision::Refuse, "unknown_node");
-    ReuseExplanation {
-        task_id: task.clone(),
-        task_name: name.clone(),
-        mode: reuse.unwrap_or_default().as_str().to_owned(),
-        decision,
-        reason: reason.to_owned(),
-        message: in_a_sentence(decision, reason),
-        reuse_fields: Vec::new(),
-        run_id: None,
-        stage_status: None,
-        queue_position: None,
-        started_because: None,
-        input_changed: None,
-        cached_at: None,
-        saved_seconds: None,
-        error: None,
-    }
+    let mode = reuse.unwrap_or_default().as_str();
+    bare(task, name, mode, ReuseDecision::Refuse, "unknown_node")
 }
 
 fn answer(question: &Question<'_>, node: &NodeSpec, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
     ReuseExplanation {
-        task_id: question.task.clone(),
-        task_name: question.node.clone(),
-        mode: question.mode.to_owned(),
+        reuse_fields: node.reuse_fields.clone(),
+        ..bare(question.task, question.node, question.mode, decision, reason)
+    }
+}
+
+/// The decision and its reason, without what is known of a stage.
+fn bare(task: &TaskId, name: &NodeName, mode: &str, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
+    ReuseExplanation {
+        task_id: task.clone(),
+        task_name: name.clone(),
+        mode: mode.to_owned(),
         decision,
         reason: reason.to_owned(),
         message: in_a_sentence(decision, reason),
-        reuse_fields: node.reuse_fields.clone(),
+        reuse_fields: Vec::new(),
         run_id: None,
         stage_status: None,
         queue_position: None,

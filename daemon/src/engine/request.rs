@@ -13,7 +13,6 @@ use url::Url;
 
 use super::{Engine, EngineError, input::fingerprint, input_files::given_paths, unread::UnreadFields};
 use crate::{
-    catalog::is_placeholder,
     config::UnknownFields,
     executor::download::is_url,
     nodes,
@@ -157,10 +156,7 @@ impl Engine {
 
     /// `task`: None when its id is refused.
     fn check_input(&self, node: &NodeSpec, task: Option<&TaskId>, input: &Map<String, Value>) -> Vec<FieldError> {
-        // A reference to an earlier stage's output is resolved, and its value checked, when the run starts.
-        let refers = |name: &str| input.get(name).is_some_and(is_placeholder);
         let mut errors = node.check_input(input);
-        errors.retain(|error| !error.field.strip_prefix("input_data.").is_some_and(refers));
         for (name, path, _) in given_paths(node, input) {
             let judged = if is_url(path) {
                 self.downloads.check(path).map(drop)
