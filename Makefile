@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes contract contract-docs reference bench soak deps build install lint clean
+.PHONY: help demo test test-nodes contract contract-docs limits-docs reference bench soak deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ contract: deps ## Play the older gateway's contract, or against BASE=http://host
 contract-docs: ## Write the tables of docs/migrating.md from tests/contract/differences.toml
 	cargo build --locked --workspace
 	@$${CARGO_TARGET_DIR:-target}/debug/contract --write-docs
+
+limits-docs: ## Write docs/limits.md from the daemon's table of limits
+	ONCEOVER_LIMITS=write cargo test --locked -p onceover-daemon --lib limits::
 
 reference: deps ## Record the examples of every node and operation and write docs/technical/reference from them
 	cargo build --locked --workspace

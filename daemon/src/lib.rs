@@ -13,6 +13,7 @@ pub mod executor;
 pub mod gc;
 pub mod hub;
 pub mod import;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod nodes;

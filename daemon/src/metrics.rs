@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::store::Gauges;
+use crate::{limits::LimitCollector, store::Gauges};
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -290,6 +290,7 @@ impl Inner {
         let start: FloatGauge = Gauge::default();
         start.set(started.as_millis() as f64 / 1000.0);
         process.register("start_time_seconds", "Start, seconds since 1970", start);
+        all.register_collector(Box::new(LimitCollector));
         let own = all.sub_registry_with_prefix("onceover");
         own.register(
             "build",

@@ -20,6 +20,7 @@ use crate::{
         Hosts, Scope, Tokens,
         links::{LinkError, LinkProof, Links, without_proof},
     },
+    limits::Limit,
     metrics::Metrics,
 };
 
@@ -89,14 +90,15 @@ pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> 
     if PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match doors.places.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => ApiError(Problem::new(
+    let Ok(_place) = doors.places.try_acquire() else {
+        Limit::Requests.reached();
+        return ApiError(Problem::new(
             ProblemKind::Busy,
             "as many requests as access.max_requests allows are under way; send it again in a moment",
         ))
-        .into_response(),
-    }
+        .into_response();
+    };
+    next.run(request).await
 }
 
 /// Refuses what a page in a browser was made to send, and what has not the scope it needs.

@@ -18,6 +18,7 @@ use url::Url;
 use super::run::{RunContext, RunError};
 use crate::{
     callbacks::guard::{Guard, refusal},
+    limits::Limit,
     objects::{
         NO_STORE, ObjectStorage, StorageError,
         location::{Location, is_object_url},
@@ -255,6 +256,7 @@ impl Downloads {
     }
 
     fn too_large(&self) -> RunError {
+        Limit::DownloadedInput.reached();
         RunError::failed(format!(
             "it is larger than {} (inputs.max_bytes)",
             humane::bytes(self.max_bytes)

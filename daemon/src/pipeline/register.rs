@@ -26,6 +26,7 @@ use crate::{
         log::RunLog,
         run::{OpenedInputs, ProgressSink, RunContext, RunError},
     },
+    limits::Limit,
     nodes,
     paths::{harmless_name, remove_folder},
 };
@@ -140,6 +141,7 @@ impl Videos {
             let chunk = chunk.map_err(|error| VideoError::field("file", format!("it broke off: {error}")))?;
             got += chunk.len() as u64;
             if got > self.max_bytes {
+                Limit::DownloadedInput.reached();
                 return Err(VideoError::field(
                     "file",
                     format!("it is larger than {} (inputs.max_bytes)", humane::bytes(self.max_bytes)),

@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
 use crate::{
     api::{ApiError, AppState, paced::paced, query::Params},
+    limits::Limit,
     objects::{Sink, location::Location},
     paths::share::Draft,
 };
@@ -260,6 +261,7 @@ impl Received {
         while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
             self.size += chunk.len() as u64;
             if self.size > limit {
+                Limit::UploadedFile.reached();
                 let detail = format!("the file is larger than {} (files.max_bytes)", humane::bytes(limit));
                 return Err(Problem::new(ProblemKind::TooLarge, detail).into());
             }

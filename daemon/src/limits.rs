@@ -1,0 +1,147 @@
+//! The limits on what others can make deep, many, slow or large: the one table of their names, settings, defaults and of
+//! what a refusal says. `docs/limits.md` is written from it, and each limit has a counter in `/metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use onceover_common::humane;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter},
+};
+
+use crate::config::Config;
+
+/// What is the same for every daemon about a limit.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitRow {
+    /// Its name, as `limit` of `onceover_limit_reached_total`.
+    pub name: &'static str,
+    /// The key of the configuration that sets it; none where it is fixed.
+    pub setting: Option<&'static str>,
+    /// Its value, with its unit, as a configuration sets it.
+    pub value: fn(&Config) -> String,
+    /// What it bounds.
+    pub bounds: &'static str,
+    /// What becomes of the one that goes over it.
+    pub refusal: &'static str,
+}
+
+macro_rules! limits {
+    ($($variant:ident $name:literal $setting:expr, $value:expr, $bounds:literal $refusal:literal;)*) => {
+        /// A limit. Each has a row in the table, so none can be counted without one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Limit {
+            $(#[doc = $bounds] $variant,)*
+        }
+
+        impl Limit {
+            /// Every limit, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            pub const fn row(self) -> &'static LimitRow {
+                match self {
+                    $(Self::$variant => {
+                        const ROW: LimitRow = LimitRow {
+                            name: $name,
+                            setting: $setting,
+                            value: $value,
+                            bounds: $bounds,
+                            refusal: $refusal,
+                        };
+                        &ROW
+                    })*
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    Requests "requests" Some("access.max_requests"), |config| config.access.max_requests.to_string(),
+        "requests under way at a time; an event stream or a followed log counts until its headers are sent"
+        "503 `busy` with `Retry-After`";
+    UploadedFile "uploaded_file" Some("files.max_bytes"), |config| humane::bytes(config.files.max_bytes),
+        "bytes of one file that is uploaded"
+        "413 `too-large`, and what had arrived is removed";
+    DownloadedInput "downloaded_input" Some("inputs.max_bytes"), |config| humane::bytes(config.inputs.max_bytes),
+        "bytes of one input that a run downloads"
+        "the run fails and names the URL, the limit and the setting";
+}
+
+static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Limit::ALL.len()];
+
+impl Limit {
+    /// Counts that something was refused, cut or put off because of this limit.
+    pub fn reached(self) {
+        REACHED[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was so since this daemon started.
+    pub fn times_reached(self) -> u64 {
+        REACHED[self as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Writes `onceover_limit_reached_total` of every limit.
+#[derive(Debug)]
+pub struct LimitCollector;
+
+impl Collector for LimitCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let help = "How often something was refused, cut or put off because of a limit of docs/limits.md";
+        let mut family = encoder.encode_descriptor("onceover_limit_reached", help, None, MetricType::Counter)?;
+        for limit in Limit::ALL {
+            let labels = [("limit", limit.row().name)];
+            let metric = family.encode_family(&labels)?;
+            ConstCounter::new(limit.times_reached()).encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// `docs/limits.md`, for the defaults.
+pub fn document() -> String {
+    let config = Config::default();
+    let mut text = include_str!("limits.md").to_owned();
+    for limit in Limit::ALL {
+        let row = limit.row();
+        let setting = row.setting.map_or("fixed".to_owned(), |key| format!("`{key}`"));
+        let value = (row.value)(&config);
+        text.push_str(&format!(
+            "| `{}` | {} | {setting} | {value} | {} |\n",
+            row.name, row.bounds, row.refusal
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ONCEOVER_LIMITS=write` writes it; `make limits-docs` does.
+    #[test]
+    fn every_limit_is_in_the_document() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md");
+        if std::env::var("ONCEOVER_LIMITS").as_deref() == Ok("write") {
+            std::fs::write(path, document()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(written == document(), "docs/limits.md is out of date: make limits-docs");
+    }
+
+    #[test]
+    fn names_and_settings_are_unique() {
+        for pick in [
+            |limit: &Limit| Some(limit.row().name),
+            |limit: &Limit| limit.row().setting,
+        ] {
+            let mut seen: Vec<&str> = Limit::ALL.iter().filter_map(pick).collect();
+            let all = seen.len();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), all);
+        }
+    }
+}
