@@ -8,7 +8,7 @@ mod videos;
 mod warnings;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::{
     files::{FileDeleted, FileItem, FileList, FileUploaded},
@@ -82,9 +82,12 @@ pub struct ReuseInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub cached_at: Option<Option<Timestamp>>,
-    /// Hit: the stored result came from other input than this request's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_changed: Option<bool>,
+    /// Hit: whether the stored result came from other input than this request's: other parameters, other files under the
+    /// same names, or a source stage that has run again since. Null where that is not known, as of a URL or of a result
+    /// that another worker wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_or_null")]
+    #[schema(value_type = Option<bool>)]
+    pub input_changed: Option<Option<bool>>,
     /// Hit: run time of the stage that did not have to run again, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_seconds: Option<f64>,
@@ -95,12 +98,20 @@ pub struct ReuseInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_status: Option<StageState>,
     /// Miss, why it runs: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`,
+    /// `input_unknown` (strict, and the same input cannot be proved),
     /// `artifact_missing`, `artifact_changed`, `lost`, `policy_off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In flight and miss: the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
+}
+
+/// A field that was there, as a value or as null.
+fn known_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Answer of `POST /v1/tasks`, of retry and of resubmit.
@@ -187,7 +198,8 @@ pub struct ReuseExplanation {
     /// `auto`, `never`, `strict`, or the node's policy `refuse` or `off`.
     pub mode: String,
     pub decision: ReuseDecision,
-    /// The reason a submit's `reuse_info` would give; of a refusal `input_changed`, `not_ready` or `input_missing`.
+    /// The reason a submit's `reuse_info` would give; of a refusal `input_changed`, `input_unknown`, `not_ready` or
+    /// `input_missing`.
     pub reason: String,
     /// One sentence for people.
     pub message: String,
@@ -200,7 +212,7 @@ pub struct ReuseExplanation {
     pub queue_position: Option<u64>,
     /// In flight: why that run was started.
     pub started_because: Option<String>,
-    /// Hit: the result came from other input than the stored request's.
+    /// Hit: whether the result came from other input than the stored request's; null where that is not known.
     pub input_changed: Option<bool>,
     /// Hit: when the stage ended.
     pub cached_at: Option<Timestamp>,

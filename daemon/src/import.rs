@@ -94,6 +94,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         changed,
         queues: config.slots().keys().cloned().collect(),
         grace: config.runs.grace,
+        verify: config.reuse.verify,
         warning_log: std::sync::Arc::default(),
         draining: CancellationToken::new(),
     })

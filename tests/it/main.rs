@@ -40,6 +40,7 @@ mod requirements;
 mod restart;
 mod reuse;
 mod runs;
+mod same_input;
 mod scenario;
 mod state;
 mod surface;

@@ -153,7 +153,7 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
                         run: run.clone().unwrap_or_default(),
                     },
                     (None, None) if info.reuse_hit => Decision::Hit {
-                        changed: info.input_changed.unwrap_or_default(),
+                        changed: info.input_changed.flatten().unwrap_or_default(),
                     },
                     _ => return Err(TestCaseError::fail(format!("{answer:?}"))),
                 };

@@ -208,10 +208,10 @@ async fn r8_strict_needs_the_same_input_and_auto_says_that_it_changed() {
     daemon.done("t1", ECHO, json!({"value": 1, "none": null})).await;
     let same = json!({"value": 1.0});
     let answer = submit(&daemon, "t1", ECHO, same, ReuseMode::Strict).await;
-    assert_eq!(answer.reuse_info.input_changed, Some(false));
+    assert_eq!(answer.reuse_info.input_changed, Some(Some(false)));
     let answer = submit(&daemon, "t1", ECHO, json!({"value": 2}), ReuseMode::Auto).await;
     assert!(answer.reuse_info.reuse_hit);
-    assert_eq!(answer.reuse_info.input_changed, Some(true));
+    assert_eq!(answer.reuse_info.input_changed, Some(Some(true)));
     let result = answer.result.unwrap();
     assert_eq!(output(&result.stages[&node_name(ECHO)]), json!({"value": 1}));
     assert_eq!(
@@ -232,7 +232,7 @@ async fn r8_strict_needs_the_same_input_and_auto_says_that_it_changed() {
     let stage = daemon.stage("t1", ECHO).await.unwrap();
     assert_eq!(output(&stage), json!({"value": 2}));
     let answer = submit(&daemon, "t1", ECHO, json!({"value": 2}), ReuseMode::Strict).await;
-    assert_eq!(answer.reuse_info.input_changed, Some(false));
+    assert_eq!(answer.reuse_info.input_changed, Some(Some(false)));
 }
 
 #[tokio::test]
@@ -416,7 +416,7 @@ async fn r8_a_forced_rerun_that_fails_or_is_cancelled_leaves_the_former_success(
         daemon.idle().await;
         let hit = submit(&daemon, "t1", WAIT, input.clone(), ReuseMode::Strict).await;
         assert_eq!(hit.reuse_info.cached_at, Some(former.ended_at));
-        assert_eq!(hit.reuse_info.input_changed, Some(false));
+        assert_eq!(hit.reuse_info.input_changed, Some(Some(false)));
     }
 }
 

@@ -102,6 +102,14 @@ pub fn from_stage<'a>(fallback: &Fallback, stages: &'a IndexMap<NodeName, Object
     field(stages.get(&fallback.node)?, &fallback.field).filter(|value| !is_empty_value(value))
 }
 
+/// The stage that a value refers to, as `${{ stages.<node>.output.<field> }}` does.
+pub fn referenced_node(value: &Value) -> Option<NodeName> {
+    let (node, _) = reference(value.as_str()?)?
+        .strip_prefix("stages.")?
+        .split_once(".output.")?;
+    NodeName::parse(node).ok()
+}
+
 fn replace_placeholder(name: &str, value: &Value, stages: &IndexMap<NodeName, Object>) -> Result<Value, RunError> {
     let Some((text, inside)) = value.as_str().and_then(|text| Some((text, reference(text)?))) else {
         return Ok(value.clone());

@@ -104,7 +104,8 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     inside.iter().for_each(|path| add(path, dir, hashed, files));
 }
 
-/// Looks whether every recorded file is still there, unchanged in size and time, and in bytes where those were recorded.
+/// Looks whether every recorded file is still there and unchanged: in its bytes where those were recorded, else in size
+/// and time.
 /// Blocks on the file system.
 pub fn look(recorded: &str) -> Found {
     let Ok(files) = serde_json::from_str::<Vec<Recorded>>(recorded) else {
@@ -113,10 +114,12 @@ pub fn look(recorded: &str) -> Found {
     let of = |file: &Recorded| match (file.path.metadata(), file.stamp) {
         (Err(_), _) => Found::Missing,
         (Ok(meta), None) if meta.is_dir() => Found::Whole,
-        (Ok(meta), Some(expected)) if !meta.is_dir() && stamp(&meta) == expected => match &file.hash {
-            Some(expected) if hash(&file.path).as_ref() != Some(expected) => Found::Changed,
-            _ => Found::Whole,
-        },
+        // Where bytes were recorded they alone decide: a copy that was put back has other times.
+        (Ok(meta), Some((size, _))) if file.hash.is_some() => {
+            let is_same = !meta.is_dir() && meta.len() == size && hash(&file.path) == file.hash;
+            if is_same { Found::Whole } else { Found::Changed }
+        }
+        (Ok(meta), Some(expected)) if !meta.is_dir() && stamp(&meta) == expected => Found::Whole,
         _ => Found::Changed,
     };
     files

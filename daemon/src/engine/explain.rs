@@ -7,7 +7,7 @@ use onceover_common::{
 };
 use serde_json::{Map, Value};
 
-use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
+use super::{Engine, EngineError, evidence::Patience, foreign::ForeignStage, input, submit};
 use crate::store::{Ask, Explained, ForeignJson, InputsFound, Looked, Question, StoreError};
 
 /// A reason code as the rest of a sentence.
@@ -20,7 +20,10 @@ pub fn in_words(reason: &str) -> &str {
         "cancelled" => "the last run was cancelled",
         "empty_output" => "the last run succeeded without the output that counts",
         "forced" => "asked to run whatever is stored",
-        "input_changed" => "the stored result came from other input",
+        "input_changed" => {
+            "the stored result came from other input: other parameters, other files under the same names, or a stage that has run again since"
+        }
+        "input_unknown" => "whether the stored result came from the same files and stages is not known",
         "artifact_missing" => "files of the stored result are gone",
         "artifact_changed" => "files of the stored result have changed since",
         "lost" => "the last run was lost: whoever ran it was not heard of any more",
@@ -101,11 +104,13 @@ impl Engine {
         let name = &node.name;
         let fingerprint = input::fingerprint(request);
         let mode = reuse.map_or(node.reuse.as_str(), ReuseMode::as_str);
+        let files = self.files_evidence(task, node, request, Patience::for_mode(mode)).await;
         let question = Question {
             task,
             node: name,
             mode,
             fingerprint: &fingerprint,
+            files: files.as_deref(),
         };
         let mut looked = Looked::default();
         for _ in 0..submit::ROUNDS {
@@ -120,7 +125,7 @@ impl Engine {
                 Explained::Hit { input_changed, record } => {
                     return Ok(ReuseExplanation {
                         run_id: record.run(),
-                        input_changed: Some(input_changed),
+                        input_changed,
                         cached_at: record.result_ended(),
                         saved_seconds: Some(record.result_duration()),
                         ..answer(&question, node, ReuseDecision::Hit, "hit")
@@ -143,10 +148,14 @@ impl Engine {
                         ..answer(&question, node, ReuseDecision::Run, &reason)
                     });
                 }
-                Explained::Refused => {
+                Explained::Refused { input_changed } => {
+                    let reason = match input_changed {
+                        None => "input_unknown",
+                        Some(_) => "input_changed",
+                    };
                     return Ok(ReuseExplanation {
-                        input_changed: Some(true),
-                        ..answer(&question, node, ReuseDecision::Refuse, "input_changed")
+                        input_changed,
+                        ..answer(&question, node, ReuseDecision::Refuse, reason)
                     });
                 }
             }
@@ -175,7 +184,7 @@ impl Engine {
             (StageState::Success, "never") => (ReuseDecision::Run, "forced"),
             (StageState::Success, "off") => (ReuseDecision::Run, "policy_off"),
             // What it was made from is not known, and unknown is never equal.
-            (StageState::Success, "strict") => (ReuseDecision::Run, "input_changed"),
+            (StageState::Success, "strict") => (ReuseDecision::Run, "input_unknown"),
             (StageState::Success, "refuse") => (ReuseDecision::Refuse, "input_changed"),
             (StageState::Success, _) => (ReuseDecision::Hit, "hit"),
         };

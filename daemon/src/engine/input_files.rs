@@ -1,9 +1,9 @@
 //! Whether the files are there that a request names as inputs (O4).
 //!
-//! They are looked at when a run would start, and only then: a hit or a run to join needs none of them, costs no access to
-//! the disk and does not hang with a network file system that does not answer. So the decision is asked first; it answers
+//! They are opened when a run would start, and only then: a hit or a run to join needs none of them and is not refused for
+//! one that is gone. So the decision is asked first; it answers
 //! that it needs to know, and is asked again with what was found. A miss that names files costs one more round trip to
-//! Redis for that, which is little beside a run; a look before each decision would cost every hit.
+//! Redis for that, which is little beside a run. What `evidence` asks before each decision is only how they are known.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

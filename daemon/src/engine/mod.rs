@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 mod delete;
+pub mod evidence;
 pub mod explain;
 pub mod foreign;
 pub mod input;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     callbacks::guard::Guard,
+    config::Verify,
     executor::download::Downloads,
     hub::Hub,
     metrics::Metrics,
@@ -102,6 +104,8 @@ pub struct Engine {
     pub queues: Arc<[String]>,
     /// How long a program may take to end after it was asked to.
     pub grace: Duration,
+    /// How files are looked at before a result is reused.
+    pub verify: Verify,
     pub metrics: Metrics,
     /// Where warnings of answers are written.
     pub warning_log: Arc<WarningLog>,

@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     Engine, EngineError, Request,
     artifacts::{self, Found},
+    evidence::Patience,
     explain, input,
     takeover::TakenOver,
     view,
@@ -59,6 +60,8 @@ impl Engine {
         let shown = serde_json::to_string(&input::public(&request.input)).expect("JSON can be written");
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         let fingerprint = input::fingerprint(&request.input);
+        let patience = Patience::for_mode(request.mode());
+        let evidence = self.files_evidence(&request.task, node, &request.input, patience).await;
         let folder = self.task_folder(&request.task).display().to_string();
         let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
         let run = named.unwrap_or_else(RunId::generate);
@@ -76,6 +79,7 @@ impl Engine {
                     node: &node.name,
                     mode: request.mode(),
                     fingerprint: &fingerprint,
+                    files: evidence.as_deref(),
                 },
                 run: &run,
                 queue: &node.queue,
@@ -158,7 +162,7 @@ impl Engine {
     fn hit(
         &self,
         request: &Request,
-        input_changed: bool,
+        input_changed: Option<bool>,
         records: &TaskRecords,
     ) -> Result<SubmitResponse, EngineError> {
         let node = &request.node;

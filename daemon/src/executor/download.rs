@@ -10,7 +10,10 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt};
 use onceover_common::{catalog::ValueKind, humane};
-use reqwest::{Client, Response, StatusCode, header::LOCATION};
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_LENGTH, ETAG, LOCATION},
+};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, time::Instant};
 use url::Url;
@@ -18,6 +21,7 @@ use url::Url;
 use super::run::{RunContext, RunError};
 use crate::{
     callbacks::guard::{Guard, refusal},
+    engine::evidence::{self, ByParameter},
     limits::Limit,
     objects::{
         NO_STORE, ObjectStorage, StorageError,
@@ -58,6 +62,8 @@ pub struct Downloads {
 pub struct Downloaded {
     folder: PathBuf,
     keep: bool,
+    /// What each server said of what it sent, by the name of the parameter.
+    pub evidence: ByParameter,
 }
 
 impl Downloaded {
@@ -136,9 +142,10 @@ impl Downloads {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let downloaded = Downloaded {
+        let mut downloaded = Downloaded {
             folder: context.dir.join("inputs"),
             keep: false,
+            evidence: ByParameter::new(),
         };
         for (index, (name, url)) in wanted.into_iter().enumerate() {
             let folder = downloaded.folder.join(index.to_string());
@@ -151,23 +158,29 @@ impl Downloads {
                     })
                 }
             };
-            let path = fetched.map_err(|error| match error {
+            let (path, evidence) = fetched.map_err(|error| match error {
                 RunError::Failed(why) => {
                     let url = Url::parse(&url).map_or_else(|_| String::new(), |url| shown(&url));
                     RunError::failed(format!("input_data.{name}: cannot download {url}: {why}"))
                 }
                 RunError::Interrupted => RunError::Interrupted,
             })?;
+            downloaded.evidence.insert(name.clone(), evidence);
             context.input.insert(name, Value::from(path.display().to_string()));
         }
         Ok(Some(downloaded))
     }
 
-    async fn fetch_one(&self, context: &RunContext, url: &str, folder: &Path) -> Result<PathBuf, RunError> {
+    async fn fetch_one(
+        &self,
+        context: &RunContext,
+        url: &str,
+        folder: &Path,
+    ) -> Result<(PathBuf, Option<String>), RunError> {
         let cannot =
             |why: std::io::Error| RunError::failed(format!("it cannot be written to {}: {why}", folder.display()));
         tokio::fs::create_dir_all(folder).await.map_err(cannot)?;
-        let (name, length, mut body) = match self.source(url).map_err(RunError::Failed)? {
+        let (name, length, etag, mut body) = match self.source(url).map_err(RunError::Failed)? {
             Source::Web(first) => {
                 let name = file_name(
                     first
@@ -177,10 +190,11 @@ impl Downloads {
                 );
                 let response = self.ask(context, first).await?;
                 let length = response.content_length();
+                let etag = entity_tag(&response);
                 let body = response
                     .bytes_stream()
                     .map_err(|error| RunError::failed(causes(&error)));
-                (name, length, body.boxed())
+                (name, length, etag, body.boxed())
             }
             Source::Object(objects, location) => {
                 context
@@ -189,7 +203,7 @@ impl Downloads {
                 let failed = |error: StorageError| RunError::failed(error.to_string());
                 let (object, body) = objects.read(&location, None).await.map_err(failed)?;
                 let name = harmless_name(location.key.rsplit('/').next().unwrap_or_default(), "input");
-                (name, Some(object.size), body.map_err(failed).boxed())
+                (name, Some(object.size), object.etag, body.map_err(failed).boxed())
             }
         };
         let path = folder.join(name);
@@ -218,16 +232,40 @@ impl Downloads {
         context
             .log
             .line(&format!("downloaded {} to {}", humane::bytes(got), path.display()));
-        Ok(path)
+        Ok((path, evidence::of_resource(etag.as_deref(), length)))
     }
 
-    /// The answer with the content. Redirects are followed here, since each leads to an address to be judged.
-    async fn ask(&self, context: &RunContext, mut url: Url) -> Result<Response, RunError> {
-        for _ in 0..=HOPS {
+    /// What the server says of a resource now, without its content; None: nothing that it could be known by. The caller
+    /// limits the time.
+    pub async fn identity(&self, url: &str) -> Option<String> {
+        match self.source(url).ok()? {
+            Source::Web(url) => {
+                let response = self.follow(url, |url| self.client.head(url)).await.ok()?;
+                // The body of an answer to HEAD has no length of its own.
+                let length = response.headers().get(CONTENT_LENGTH);
+                let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                evidence::of_resource(entity_tag(&response).as_deref(), length)
+            }
+            Source::Object(objects, location) => {
+                let object = objects.look(&location).await.ok()??;
+                evidence::of_resource(object.etag.as_deref(), Some(object.size))
+            }
+        }
+    }
+
+    /// The answer with the content.
+    async fn ask(&self, context: &RunContext, url: Url) -> Result<Response, RunError> {
+        let get = |url: Url| {
             context.log.line(&format!("downloading {}", shown(&url)));
-            let response = self
-                .client
-                .get(url.clone())
+            self.client.get(url)
+        };
+        self.follow(url, get).await
+    }
+
+    /// The answer to a request, once it is no redirect. Those are followed here, since each leads to an address to be judged.
+    async fn follow(&self, mut url: Url, request: impl Fn(Url) -> RequestBuilder) -> Result<Response, RunError> {
+        for _ in 0..=HOPS {
+            let response = request(url.clone())
                 // Longer than the limit of the whole download, which is kept by who asks, and not the client's own.
                 .timeout(self.timeout * 2)
                 .send()
@@ -262,6 +300,12 @@ impl Downloads {
             humane::bytes(self.max_bytes)
         ))
     }
+}
+
+/// The `ETag` of an answer. A weak one stands for the same content as well.
+fn entity_tag(response: &Response) -> Option<String> {
+    let tag = response.headers().get(ETAG)?.to_str().ok()?;
+    Some(tag.trim_start_matches("W/").trim_matches('"').to_owned())
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -29,10 +29,10 @@ use super::{
 use crate::{
     catalog::resolve_input,
     config::Verify,
-    engine::{Engine, EngineError, artifacts},
+    engine::{Engine, EngineError, artifacts, evidence},
     hub::Queues,
     python::Python,
-    store::{Claim, Fence, Measured, Outcome, Reap, StageRecord, StoreError, TaskRecords},
+    store::{Claim, Evidence, Fence, Measured, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
 
 /// How the executor works.
@@ -44,8 +44,6 @@ pub struct ExecutorOptions {
     pub mark: String,
     pub slots: IndexMap<String, u32>,
     pub heartbeat: Duration,
-    /// How the files of results are recorded.
-    pub verify: Verify,
     /// What runs Python programs.
     pub python: Arc<Python>,
     /// Id of the data directory, when files of results go to the object store by themselves.
@@ -441,6 +439,11 @@ impl Inner {
         let fence = fence.clone();
         let input = record.input().to_owned();
         let stages = self.earlier_outputs(&fence, records);
+        let results: IndexMap<_, _> = records
+            .stages
+            .iter()
+            .map(|(name, record)| (name.clone(), record.result_token()))
+            .collect();
         async move {
             let stages = stages?;
             let input: Object = serde_json::from_str(&input)
@@ -466,8 +469,18 @@ impl Inner {
                 "{} under task {}, run {} attempt {}",
                 fence.node, fence.task, fence.run, fence.attempt
             ));
+            let sources = evidence::sources(&context.node, &input, &context.input, &context.stages, &results);
             context.place_paths();
+            let mut files = inner
+                .engine
+                .local_evidence(&context.task_id, &context.node, &input)
+                .await
+                .unwrap_or_default();
             let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
+            if let Some(downloaded) = &mut downloaded {
+                files.append(&mut downloaded.evidence);
+            }
+            let files = evidence::of_request(&context.node, &input, files, inner.engine.verify);
             let output = match &context.node.runner {
                 RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
                 RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
@@ -498,7 +511,7 @@ impl Inner {
                 downloaded.keep_if_named_in(&text);
             }
             let dir = context.dir.clone();
-            let hashed = inner.options.verify == Verify::Hash;
+            let hashed = inner.engine.verify == Verify::Hash;
             let artifacts = if artifacts::are_named(&value, &dir) {
                 tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
                     .await
@@ -512,6 +525,7 @@ impl Inner {
                 reusable,
                 artifacts,
                 upload,
+                evidence: Evidence { files, sources },
             })
         }
     }

@@ -12,6 +12,8 @@ pub struct Question<'a> {
     pub mode: &'a str,
     /// Fingerprint of the input.
     pub fingerprint: &'a str,
+    /// What the files were that the input names, as one text; None: unknown.
+    pub files: Option<&'a str>,
 }
 
 /// What the daemon looked at because the store could not decide without.
@@ -106,7 +108,8 @@ pub struct IdempotencyKey {
 /// The decision of a submit (R2-R4).
 pub enum Decision {
     Hit {
-        input_changed: bool,
+        /// None: not known.
+        input_changed: Option<bool>,
         records: TaskRecords,
     },
     Joined {
@@ -149,7 +152,8 @@ pub enum Ask {
 /// How a submit would be decided now.
 pub enum Explained {
     Hit {
-        input_changed: bool,
+        /// None: not known.
+        input_changed: Option<bool>,
         record: StageRecord,
     },
     /// With the number of runs before it in the queue; None while it runs.
@@ -161,7 +165,11 @@ pub enum Explained {
         reason: String,
         record: Option<StageRecord>,
     },
-    Refused,
+    /// By the node's policy.
+    Refused {
+        /// None: not known.
+        input_changed: Option<bool>,
+    },
     Ask(Ask),
 }
 
@@ -172,6 +180,7 @@ impl Store {
             .with("name", question.node.as_str())
             .with("mode", question.mode)
             .with("fp", question.fingerprint)
+            .with_some("in_files", question.files)
             .with_some("verified", looked.verified.as_deref())
             .with_some("broken", looked.broken.as_ref().map(|(token, _)| token.as_str()))
             .with_some("broken_how", looked.broken.as_ref().map(|(_, how)| *how))

@@ -36,7 +36,7 @@ pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missin
 pub use observe::{Gauges, QueueGauge, ServerInfo, Totals};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords};
-pub use runs::{Claim, Fence, Outcome, Reap, run_folder};
+pub use runs::{Claim, Evidence, Fence, Outcome, Reap, run_folder};
 pub use subscription::{Notice, Subscription};
 pub use tasks::{Deletion, Page, Removed, TaskFilter};
 pub use uploads::{DueUpload, Note, UploadId};

@@ -212,6 +212,16 @@ impl StageRecord {
         self.number::<f64>("res_duration_ms") / 1000.0
     }
 
+    /// Names the result that stands, so that it can be told from the next; empty where there is none. Lua's `result_token`
+    /// says the same.
+    pub fn result_token(&self) -> String {
+        let field = |name| self.text(name).unwrap_or_default();
+        match field("res_ended") {
+            "" => String::new(),
+            ended => format!("{}/{}/{ended}", field("res_run"), field("res_attempt")),
+        }
+    }
+
     /// Folder of the attempt below the task's, as [`run_folder`] names it. Of the newest run, also one in flight.
     pub fn run_folder(&self) -> Option<String> {
         Some(run_folder(self.text("run")?, self.attempt()))
@@ -332,6 +342,15 @@ pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
     Ok(records)
 }
 
+/// As `input_changed` of decide.lua answers.
+fn is_changed(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
 pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);
@@ -341,7 +360,7 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
             next();
             let changed: String = convert(next())?;
             Decision::Hit {
-                input_changed: changed == "true",
+                input_changed: is_changed(&changed),
                 records: task_records(next())?,
             }
         }
@@ -401,7 +420,7 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
         "hit" => {
             let changed: String = convert(next())?;
             Explained::Hit {
-                input_changed: changed == "true",
+                input_changed: is_changed(&changed),
                 record: record(next())?,
             }
         }
@@ -421,7 +440,12 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
                 .transpose()?;
             Explained::Run { reason, record }
         }
-        "refuse" => Explained::Refused,
+        "refuse" => {
+            let changed: String = convert(next())?;
+            Explained::Refused {
+                input_changed: is_changed(&changed),
+            }
+        }
         "verify" | "foreign" => Explained::Ask(ask(&kind, next)?),
         other => return Err(unexpected(format!("the explain script answered '{other}'"))),
     })

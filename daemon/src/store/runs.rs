@@ -1,5 +1,6 @@
 //! Runs from the queue to their end: taken, kept, ended by whoever owns them (R7), taken back from whoever is lost.
 
+use indexmap::IndexMap;
 use onceover_common::{NodeName, RunId, TaskId, TaskStatus, humane};
 
 use super::{
@@ -48,6 +49,22 @@ pub fn run_folder(run: &str, attempt: u32) -> String {
     }
 }
 
+/// What a result was made from, beside the text of its request (R8).
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// What the files were that the input names, as one text; None: unknown.
+    pub files: Option<String>,
+    /// The stages that values came from, each with the result it had then; None: unknown.
+    pub sources: Option<IndexMap<NodeName, String>>,
+}
+
+impl Evidence {
+    fn sources_as_json(&self) -> Option<String> {
+        let sources = self.sources.as_ref()?;
+        serde_json::to_string(&sources.iter().collect::<Vec<_>>()).ok()
+    }
+}
+
 /// How a run ended.
 pub enum Outcome {
     Success {
@@ -56,6 +73,7 @@ pub enum Outcome {
         artifacts: String,
         /// Id of this data directory, when the result's files go to the object store.
         upload: Option<String>,
+        evidence: Evidence,
     },
     Failed {
         error: String,
@@ -132,7 +150,10 @@ impl Store {
                 reusable,
                 artifacts,
                 upload,
+                evidence,
             } => args
+                .with_some("in_files", evidence.files.as_deref())
+                .with_some("in_sources", evidence.sources_as_json())
                 .with_some("upload", upload.as_deref())
                 .with("outcome", "SUCCESS")
                 .with("output", output.as_str())

@@ -86,10 +86,10 @@ fn sentence(response: &SubmitResponse) -> String {
         let saved = info
             .saved_seconds
             .map_or(String::new(), |saved| format!(", {} saved", figures::long(saved)));
-        let changed = if info.input_changed == Some(true) {
-            ", though its input differs"
-        } else {
-            ""
+        let changed = match info.input_changed {
+            Some(Some(true)) => ", though its input differs",
+            Some(None) => ", whether its input is the same is not known",
+            _ => "",
         };
         format!("↺ reused{saved}{changed}")
     } else if info.reuse_hit {

@@ -132,10 +132,10 @@ pub fn outcome(response: &SubmitResponse) -> String {
         return "joined the run in flight".into();
     }
     if info.reuse_hit {
-        let changed = if info.input_changed == Some(true) {
-            ", though its input differs"
-        } else {
-            ""
+        let changed = match info.input_changed {
+            Some(Some(true)) => ", though its input differs",
+            Some(None) => ", whether its input is the same is not known",
+            _ => "",
         };
         return match info.saved_seconds {
             Some(saved) => format!("reused{changed}, {} saved", crate::view::figures::long(saved)),

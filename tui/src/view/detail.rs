@@ -29,6 +29,9 @@ pub fn why(reason: Option<&str>) -> Option<&'static str> {
         "empty_output" => "the earlier result was empty",
         "forced" => "a run was forced, whatever is stored",
         "input_changed" => "the stored result came from other input, and the request was strict",
+        "input_unknown" => {
+            "whether the stored result came from the same input is not known, and the request was strict"
+        }
         "artifact_missing" => "files of the stored result are gone from disk",
         "artifact_changed" => "files of the stored result had changed on disk",
         "lost" => "whoever ran it before was not heard of any more",

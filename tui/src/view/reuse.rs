@@ -106,10 +106,17 @@ fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
     match explanation.input_changed {
         Some(true) => block.fact(
             "input",
-            "differs: the result came from other input than the stored request",
+            "differs: the result came from other parameters, files or earlier results than a request would use now",
             theme.warn(),
         ),
         Some(false) => block.fact("input", "the same as the result's", theme.plain()),
+        None if explanation.decision == ReuseDecision::Hit => {
+            block.fact(
+                "input",
+                "whether it is the same as the result's is not known",
+                theme.warn(),
+            );
+        }
         None => {}
     }
     let counts = if explanation.reuse_fields.is_empty() {

@@ -28,6 +28,8 @@ if A.state == 'SUCCESS' then
   fields.res_duration_ms = A.duration_ms
   fields.res_input_pub = A.input_pub
   fields.res_fp = false
+  fields.res_in_files = false
+  fields.res_in_sources = false
   fields.res_output = A.output
   fields.res_reusable = A.reusable
   fields.res_artifacts = '[]'

@@ -10,4 +10,4 @@ if reason then return { 'run', reason, flat } end
 if in_flight(r.state) then
   return { 'join', flat, call('ZRANK', queue_key(r.queue), queue_member(t, n)) or -1 }
 end
-return { 'hit', input_changed(r), flat }
+return { 'hit', r.input_changed, flat }

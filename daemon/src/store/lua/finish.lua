@@ -1,6 +1,6 @@
 -- Ends a run as its owner saw it end, if the run still owns the stage (R7): state, output, expiry, outbox and
 -- event together. Arguments: task, name, run, attempt, owner, queue, outcome, output?, reusable?, artifacts?,
--- error?, error_short?, measured?, upload? (id of the data directory whose daemon takes its files to the object store).
+-- in_files?, in_sources? (what it was made from), error?, error_short?, measured?, upload? (id of the data directory whose daemon takes its files to the object store).
 -- Answers 'ok' or 'lost'. The slot is given back in any case. A success that is told again, because
 -- the first answer was lost, is 'ok' again.
 
@@ -14,7 +14,8 @@ call('ZREM', held_key(A.queue), held_member(t, n, A.run, A.attempt, A.owner))
 measured(t, A.measured)
 if r and A.outcome == 'SUCCESS' and r.res_run == A.run and r.res_attempt == A.attempt then return 'ok' end
 if not owns or not (waits or (r.state == 'RUNNING' and r.owner == A.owner)) then return 'lost' end
-end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, artifacts = A.artifacts, error = A.error,
+end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, artifacts = A.artifacts, in_files = A.in_files,
+  in_sources = A.in_sources, error = A.error,
   error_short = A.error_short, upload = A.upload })
 if A.outcome == 'SUCCESS' and A.upload then
   call('ZADD', uploads_key(A.upload), int(NOW), upload_member(t, n, A.run, A.attempt))

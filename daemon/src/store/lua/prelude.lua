@@ -162,6 +162,12 @@ local function result_stands(r, run, attempt)
   return r and r.res_run == run and r.res_attempt == attempt and (r.state == 'SUCCESS' or r.restore == '1')
 end
 
+-- Names the result that stands, so that it can be told from the next; empty where there is none.
+local function result_token(run, attempt, ended)
+  if not ended then return '' end
+  return (run or '') .. '/' .. (attempt or '') .. '/' .. ended
+end
+
 -- What of it is at the object store, as a JSON array.
 local function standing_files(r)
   if r.res_files and (r.state == 'SUCCESS' or r.restore == '1') then return '[' .. r.res_files .. ']' end
@@ -504,6 +510,8 @@ local function end_run(t, n, r, outcome, given)
     fields.res_duration_ms = duration
     fields.res_input_pub = r.input_pub
     fields.res_fp = r.fp or false
+    fields.res_in_files = given.in_files or false
+    fields.res_in_sources = given.in_sources or false
     fields.res_output = given.output
     fields.res_reusable = given.reusable
     fields.res_artifacts = given.artifacts

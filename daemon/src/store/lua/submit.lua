@@ -4,7 +4,7 @@
 --   {'run', reason, run, seq}    a run was queued
 --   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
 --   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
---   {'refuse'}                   the result came from other input, and the node's policy refuses that
+--   {'refuse', input_changed}    the result came from other input, and the node's policy refuses that
 --   {'no_source', groups}        a run would lack what only earlier stages can give; nothing was written
 --   {'inputs'}                   a run would start, and the daemon must look first whether the files that the request
 --                                names are there; nothing was written
@@ -86,7 +86,7 @@ end
 
 if not reason then
   local saved = r.res_duration_ms or '0'
-  local changed = input_changed(r)
+  local changed = r.input_changed
   change(t, n, r, { hits = int(tonumber(r.hits or 0) + 1), saved_ms = int(tonumber(r.saved_ms or 0) + tonumber(saved)),
     callback_status = A.url and 'pending' or nil, callback_id = A.url and A.hit_delivery or nil })
   call('HINCRBY', STATS, 'hits', 1)
@@ -112,7 +112,8 @@ follow_noted(r, noted(t, n))
 local order = call('INCR', 'onceover:order')
 forget_noted(t, n)
 -- A standing success stays readable, and comes back if this run does not succeed.
-local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed' or reason == 'policy_off')) and '1' or '0'
+local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed'
+  or reason == 'input_unknown' or reason == 'policy_off')) and '1' or '0'
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
   queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
