@@ -9,7 +9,10 @@ use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Event, NodeName, Problem, TaskId, VideoId,
+    Event, NodeName, Problem, TaskId, Timestamp, VideoId,
+    clock::Clock,
+    command_line::variable,
+    text_file::without_mark,
     wire::{
         BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest,
         NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
@@ -62,19 +65,14 @@ pub enum TokenError {
 
 /// The token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`; None where neither is set.
 pub fn token_from_environment() -> Result<Option<String>, TokenError> {
-    let set = |name| {
-        std::env::var(name)
-            .ok()
-            .filter(|value: &String| !value.trim().is_empty())
-    };
-    if let Some(token) = set(TOKEN_VARIABLE) {
+    if let Some(token) = variable(TOKEN_VARIABLE) {
         return Ok(Some(token.trim().to_owned()));
     }
-    let Some(path) = set(TOKEN_FILE_VARIABLE) else {
+    let Some(path) = variable(TOKEN_FILE_VARIABLE) else {
         return Ok(None);
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => match text.split_whitespace().next() {
+        Ok(text) => match without_mark(&text).split_whitespace().next() {
             Some(token) => Ok(Some(token.to_owned())),
             None => Err(TokenError::Empty { path }),
         },
@@ -126,6 +124,7 @@ pub struct Client {
     base: String,
     http: reqwest::Client,
     strict: bool,
+    clock: Clock,
 }
 
 impl Client {
@@ -160,6 +159,7 @@ impl Client {
             base: base.trim_end_matches('/').to_owned(),
             http,
             strict: false,
+            clock: Clock::default(),
         }
     }
 
@@ -171,6 +171,11 @@ impl Client {
 
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// The daemon's clock, as far as its answers have told it.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitResponse, ClientError> {
@@ -354,7 +359,7 @@ impl Client {
             .get(self.url(&path))
             .header(header::RANGE, format!("bytes=-{bytes}"))
             .timeout(CALL_TIMEOUT);
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let response = self.send(request).await?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(Bytes::new());
         }
@@ -370,12 +375,7 @@ impl Client {
         from: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/log?follow=true&from={from}");
-        let response = self
-            .http
-            .get(self.url(&path))
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let response = self.send(self.http.get(self.url(&path))).await?;
         let response = self.accepted(response).await?;
         let base = self.base.clone();
         Ok(response.bytes_stream().map(move |chunk| {
@@ -399,8 +399,9 @@ impl Client {
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let response = self.send(request).await?;
         let response = self.accepted(response).await?;
+        self.is_event_stream(&response)?;
         let base = self.base.clone();
         Ok(response.bytes_stream().eventsource().filter_map(move |message| {
             let broken = |detail: String| ClientError::Unexpected {
@@ -435,6 +436,31 @@ impl Client {
         }
     }
 
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, ClientError> {
+        let asked = Timestamp::now();
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        if let Some(date) = response.headers().get(header::DATE)
+            && let Ok(date) = date.to_str()
+        {
+            self.clock.learn(date, asked, Timestamp::now());
+        }
+        Ok(response)
+    }
+
+    /// Refuses what another server answers.
+    fn is_event_stream(&self, response: &reqwest::Response) -> Result<(), ClientError> {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
+        if kind.starts_with("text/event-stream") {
+            return Ok(());
+        }
+        Err(ClientError::Unexpected {
+            base: self.base.clone(),
+            status: response.status(),
+            detail: format!("{kind} where an event stream was asked for"),
+        })
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, None::<&()>).await
     }
@@ -462,7 +488,7 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let response = self.send(request).await?;
         let response = self.accepted(response).await?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
