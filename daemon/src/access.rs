@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use onceover_common::text_file::without_mark;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::config::AccessConfig;
@@ -96,7 +97,7 @@ impl Tokens {
                 path: path.clone(),
                 source,
             })?;
-            tokens.add_file(path, &text)?;
+            tokens.add_file(path, without_mark(&text))?;
         }
         if let Ok(text) = std::env::var(TOKENS_VARIABLE) {
             tokens.add_variable(&text)?;

@@ -456,6 +456,13 @@ impl Config {
         if self.callbacks.timeout.is_zero() {
             return refuse("callbacks.timeout must be above zero".into());
         }
+        // Beside others on a shared Redis, a daemon may leave a class to them.
+        if let (None, Some((name, _))) = (&self.redis.url, self.slots.iter().find(|(_, count)| **count == 0)) {
+            return refuse(format!(
+                "slots.{name} is 0, so that what needs it would wait for ever; give at least 1, or leave it out. Only with \
+                 redis.url, where daemons of other machines run it, can it be 0"
+            ));
+        }
         for name in self.slots().keys() {
             if name.is_empty()
                 || !name
@@ -515,6 +522,9 @@ mod tests {
             let error = parse(&format!("[access]\nlink_lifetime = '{lifetime}'")).unwrap_err();
             assert!(error.contains("access.link_lifetime"), "{error}");
         }
+        let error = parse("[slots]\nio = 0").unwrap_err();
+        assert!(error.contains("slots.io is 0"), "{error}");
+        parse("redis.url = 'redis://box'\n[slots]\nio = 0").unwrap();
         let error = parse("[runs]\nlease = '1s'\nheartbeat = '1s'").unwrap_err();
         assert!(error.contains("runs.heartbeat"), "{error}");
     }

@@ -1,5 +1,8 @@
 //! The daemon `onceoverd`: HTTP API, engine, executor and callbacks. `store` is the only door to Redis.
 
+// They panic where nobody reads; `console` and `logging` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod access;
 pub mod api;
 pub mod callbacks;
@@ -13,6 +16,7 @@ pub mod executor;
 pub mod gc;
 pub mod hub;
 pub mod import;
+pub mod init;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
@@ -24,4 +28,5 @@ pub mod private_redis;
 pub mod python;
 pub mod readiness;
 pub mod serve;
+pub mod signals;
 pub mod store;

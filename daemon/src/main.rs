@@ -1,18 +1,28 @@
 //! `onceoverd`: flags and subcommands. What the daemon is made of is in `serve`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::anyhow;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use onceover_common::{
+    causes,
+    command_line::{explain, unwritten, without_empty_variables},
+};
 use onceover_daemon::{
     catalog::command,
     check,
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console,
     executor::keeper,
-    gc, import, logging, serve,
+    gc, import, init, logging, serve,
 };
 
+const PROGRAM: &str = "onceoverd";
 /// Variable that holds the form of the log.
 const LOG_FORMAT: &str = "ONCEOVER_LOG_FORMAT";
 /// The exit code of wrong arguments, as clap has it.
@@ -20,7 +30,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Runs media work one stage at a time and never does the same stage twice.
 #[derive(Parser)]
-#[command(name = "onceoverd", version, args_conflicts_with_subcommands = false)]
+#[command(name = PROGRAM, version, args_conflicts_with_subcommands = false)]
 struct Args {
     /// Address of the HTTP API [default: 127.0.0.1:8788]
     #[arg(long, env = "ONCEOVER_LISTEN", value_name = "HOST:PORT", global = true)]
@@ -46,6 +56,7 @@ struct Args {
         env = "ONCEOVER_MEDIA_ROOT",
         value_name = "DIR",
         value_delimiter = ':',
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         global = true
     )]
     media_roots: Vec<PathBuf>,
@@ -136,6 +147,11 @@ fn set<T: ValueEnum>(text: &str) -> Result<Set<T>, String> {
 }
 
 impl Args {
+    fn read() -> Result<Self, clap::Error> {
+        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// The form in which a failure to start is reported: before the configuration has been read, as far as that is known.
     fn log_format(&self) -> LogFormat {
         let set = self.log_format.and_then(|format| format.0);
@@ -163,8 +179,11 @@ impl Args {
         if let Some(stderr) = self.log_stderr.and_then(|stderr| stderr.0) {
             config.log.stderr = stderr;
         }
-        if !self.media_roots.is_empty() {
-            config.media_roots.clone_from(&self.media_roots);
+        // `/srv/videos:` has an empty part.
+        let roots = self.media_roots.iter().filter(|root| !root.as_os_str().is_empty());
+        let roots: Vec<_> = roots.cloned().collect();
+        if !roots.is_empty() {
+            config.media_roots = roots;
         }
         config.check()?;
         Ok(config)
@@ -176,15 +195,25 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == "keeper") {
         return keeper::main(arguments);
     }
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) if error.use_stderr() && std::env::var(LOG_FORMAT).is_ok_and(|format| format == "json") => {
             logging::report_failure(None, LogFormat::Json, error.to_string().trim_end());
             return ExitCode::from(WRONG_USAGE);
         }
-        Err(error) => error.exit(),
+        Err(error) => return explain(PROGRAM, &error),
     };
     let config = args.config();
+    if args.command.is_none() && init::is_needed() {
+        return init::run().map_or_else(
+            |error| {
+                let text = format!("cannot start the daemon as a child of process 1: {error}");
+                logging::report_failure(None, args.log_format(), &text);
+                ExitCode::FAILURE
+            },
+            ExitCode::from,
+        );
+    }
     let Some(command) = args.command else {
         return match config {
             Ok(config) => serve::main(config),
@@ -197,11 +226,11 @@ fn main() -> ExitCode {
     let ran = config
         .map_err(anyhow::Error::from)
         .and_then(|config| run(command, &config));
-    let printed = console::failure().map_or(Ok(()), |error| Err(anyhow!("cannot write to stdout: {error}")));
+    let printed = console::failure().map_or(Ok(()), |error| Err(anyhow!(unwritten(error))));
     match ran.and(printed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::report_failure(None, LogFormat::Text, &format!("{error:#}"));
+            logging::report_failure(None, LogFormat::Text, &causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -3,10 +3,9 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use onceover_common::{NodeName, Timestamp, catalog::Catalog, humane};
+use onceover_common::{NodeName, Timestamp, catalog::Catalog, causes, humane};
 use tokio::{
     net::TcpListener,
-    signal::unix::SignalKind,
     sync::{Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
@@ -42,6 +41,7 @@ use crate::{
     private_redis::PrivateRedis,
     python::{self, Python},
     readiness::Readiness,
+    signals::StopSignals,
     store::{Reap, Store, StoreError, StoreOptions},
 };
 
@@ -101,7 +101,7 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
     }
 }
 
-/// Runs the daemon until SIGTERM or ctrl-C. Reports on stderr why it ends, if that is an error, and answers whether it is.
+/// Runs the daemon until SIGTERM, ctrl-C or its terminal's end. Reports on stderr why it ends, if that is an error, and answers whether it is.
 pub fn main(config: Config) -> ExitCode {
     let format = config.log.format;
     // Out here, so that it outlives everything that may log.
@@ -113,7 +113,7 @@ pub fn main(config: Config) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::report_failure(logging.as_ref(), format, &format!("{error:#}"));
+            logging::report_failure(logging.as_ref(), format, &causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -266,14 +266,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         data.logs().display()
     ));
 
-    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
-    let mut asked_to_stop = async || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
+    let mut signals = StopSignals::listen()?;
 
     let listening = tokio::spawn(hub.listen(store.clone()));
     let mut work = tokio::spawn(work(
@@ -294,7 +287,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         preparing,
     ));
     let ended: anyhow::Result<()> = tokio::select! {
-        signal = asked_to_stop() => {
+        signal = signals.asked() => {
             tracing::info!(signal, drain = humane::duration(config.runs.drain), "stopping");
             Ok(())
         }
@@ -317,7 +310,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
             () = executor.drained() => tracing::info!("every run has ended"),
             _ = &mut work => {}
             () = tokio::time::sleep(config.runs.drain) => tracing::info!("runs that go on are handed back"),
-            signal = asked_to_stop() => tracing::info!(signal, "asked again: runs are handed back now"),
+            signal = signals.asked_again() => tracing::info!(signal, "asked again: runs are handed back now"),
         }
     }
     executor.stop();

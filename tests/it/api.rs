@@ -10,6 +10,7 @@ use onceover_common::{
 use onceover_tests::{
     Answer, Daemon,
     daemon::{node_name, task_id},
+    redis_server::RedisServer,
     until_equal,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -316,7 +317,9 @@ async fn walk_from(daemon: &Daemon, query: &str, mut at: TaskPage) -> Vec<String
 #[tokio::test]
 async fn lists_are_newest_first_and_pages_give_each_task_exactly_once() {
     // Nothing runs, so that nothing moves.
-    let daemon = Daemon::builder().config("[slots]\nio = 0").start().await;
+    let server = RedisServer::start(&[]).await;
+    let shared = Daemon::builder().redis(&server.url(0));
+    let daemon = shared.config("[slots]\nio = 0").start().await;
     assert_eq!(page(&daemon, "").await.items, vec![]);
     let ids: Vec<_> = (0..120).map(|n| format!("task-{n:03}")).collect();
     // Many at once, so that some are made in the same millisecond.

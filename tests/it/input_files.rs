@@ -3,7 +3,7 @@
 use std::fs;
 
 use onceover_common::StageState;
-use onceover_tests::{Answer, Daemon, media};
+use onceover_tests::{Answer, Daemon, media, redis_server::RedisServer};
 use serde_json::{Value, json};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
@@ -86,7 +86,9 @@ async fn o4_a_missing_input_is_refused_and_nothing_is_stored() {
 #[tokio::test]
 async fn o4_hits_and_joins_pass_without_their_input() {
     // What test.request waits for does not begin.
-    let daemon = Daemon::builder().config("[slots]\nio = 0").start().await;
+    let server = RedisServer::start(&[]).await;
+    let shared = Daemon::builder().redis(&server.url(0));
+    let daemon = shared.config("[slots]\nio = 0").start().await;
     let clip = daemon.dir().join("clip.mp4");
     media::clip(&clip, 1);
     let input = json!({"video_path": clip});

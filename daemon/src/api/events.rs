@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, query::Params};
+use super::{ApiError, AppState, UNBUFFERED, query::Params};
 use crate::{hub::Change, store::Store};
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -77,14 +77,14 @@ async fn follow_events(
         last: last.unwrap_or_else(|| state.engine.hub.seq()),
         behind: last.is_some(),
         changes,
-        ready: VecDeque::new(),
+        // A proxy passes on a head whose body has begun.
+        ready: VecDeque::from([Sse::default().comment("follows")]),
         stop: state.stop.clone(),
         ending: false,
     };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
-    Ok(axum::response::Sse::new(reader.stream())
-        .keep_alive(keep_alive)
-        .into_response())
+    let stream = axum::response::Sse::new(reader.stream()).keep_alive(keep_alive);
+    Ok((UNBUFFERED, stream).into_response())
 }
 
 struct Reader {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, extract::StagePath, query::Params, range::byte_range};
+use super::{ApiError, AppState, UNBUFFERED, extract::StagePath, query::Params, range::byte_range};
 use crate::engine::EngineError;
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -81,7 +81,8 @@ async fn get_stage_log(
             .await
             .map_err(|error| unreadable(&path, &error))?;
         let body = Body::from_stream(follow(file, growing, state.stop.clone()));
-        return Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response());
+        let head = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, "no-cache")];
+        return Ok((UNBUFFERED, head, body).into_response());
     }
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let Some((first, last)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {

@@ -50,6 +50,9 @@ use crate::{
     access::links::Links, config::UnknownFields, engine::Engine, executor::supervise::Executor, pipeline::Videos,
 };
 
+/// Of an answer that goes on and on: a proxy before us is to pass on each piece as it comes (nginx keeps them otherwise).
+const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
+
 /// What handlers share. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);

@@ -130,14 +130,8 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// The whole chain of an error: the reason a connection was refused is at its end.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text.chars().take(DETAIL_LIMIT).collect()
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    onceover_common::causes(error).chars().take(DETAIL_LIMIT).collect()
 }
 
 #[cfg(test)]

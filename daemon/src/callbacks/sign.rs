@@ -4,6 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
+use onceover_common::text_file::without_mark;
 use sha2::Sha256;
 
 /// Secrets in the environment, blank-separated; they go before those of the file.
@@ -55,7 +56,7 @@ impl Secrets {
             path: shown.clone(),
             source,
         })?;
-        let named = text.lines().map(str::trim).enumerate();
+        let named = without_mark(&text).lines().map(str::trim).enumerate();
         Self::parse(
             &shown,
             named

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use onceover_common::{
     Missing, NodeName,
     catalog::{Catalog, Hub, NodeSpec, ParameterSpec},
-    humane,
+    causes, humane,
 };
 use serde_json::Map;
 
@@ -153,7 +153,7 @@ pub fn install(config: &Config, name: &str, python: &str, again: bool) -> anyhow
     for service in wanted {
         let say = |line: &str| print_line!("{line}");
         if let Err(error) = python::install(&environments, service, python, again, &say) {
-            logging::report_failure(None, LogFormat::Text, &format!("{error:#}"));
+            logging::report_failure(None, LogFormat::Text, &causes(error.as_ref()));
             failed.push(service.name.as_str());
         }
     }

@@ -145,7 +145,7 @@ mod tests {
         let file = dir.join("onceover.toml");
         fs::write(&file, text).unwrap();
         let config = Config::load(Some(&file)).map_err(|error| error.to_string())?;
-        whole_catalog(&config).map_err(|error| format!("{error:#}"))
+        whole_catalog(&config).map_err(|error| onceover_common::causes(error.as_ref()))
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use onceover_common::{catalog::ValueKind, humane};
+use onceover_common::{catalog::ValueKind, causes::because, humane};
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode,
     header::{CONTENT_LENGTH, ETAG, LOCATION},
@@ -324,18 +324,12 @@ fn shown(url: &Url) -> String {
 
 /// As `shown`: the error of a request names its URL otherwise.
 fn causes(error: &reqwest::Error) -> String {
-    let mut next = std::error::Error::source(error);
-    let mut text = match error {
+    let text = match error {
         error if error.is_timeout() => "no answer in time",
         error if error.is_body() || error.is_decode() => "it broke off",
         _ => "the request failed",
-    }
-    .to_owned();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
+    };
+    because(text.to_owned(), std::error::Error::source(error))
 }
 
 /// A name for the file: the last part of the URL's path, made harmless.

@@ -14,6 +14,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::process;
+use crate::{config::LogFormat, logging};
 
 /// How long the keeper goes on killing what the daemon's runs left.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -107,7 +108,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("onceoverd keeper: {why}; the daemon starts it, it is not for people");
+            let text = format!("keeper: {why}; the daemon starts it, it is not for people");
+            logging::report_failure(None, LogFormat::Text, &text);
             ExitCode::from(2)
         }
     }

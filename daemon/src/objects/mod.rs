@@ -23,6 +23,7 @@ use object_store::{
     path::Path as ObjectPath,
     signer::Signer,
 };
+use onceover_common::{causes, text_file::without_mark};
 use url::Url;
 
 use crate::config::StorageConfig;
@@ -461,27 +462,13 @@ fn is_missing(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. }) || causes(error).contains("<Code>NoSuchBucket</Code>")
 }
 
-/// An error with what caused it, for people.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
 /// The keys, from where the configuration says.
 fn keys(config: &StorageConfig) -> Result<Keys, String> {
     let keys = match &config.credentials_file {
         Some(file) => {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| format!("storage.credentials_file {} cannot be read: {error}", file.display()))?;
-            let mut lines = text.lines().map(str::trim);
+            let mut lines = without_mark(&text).lines().map(str::trim);
             let mut next = || lines.next().unwrap_or_default().to_owned();
             Keys {
                 access: next(),

@@ -59,7 +59,7 @@ impl Sink {
             url: self.address.clone(),
             why: match not_found {
                 true => format!("its bucket '{}' is gone", self.location.bucket),
-                false => super::causes(error),
+                false => onceover_common::causes(error),
             },
         }
     }

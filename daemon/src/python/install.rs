@@ -255,7 +255,8 @@ mod tests {
 
         fn install(&self, service: &Service, python: &str, again: bool) -> Result<(), String> {
             let say = |line: &str| self.said.borrow_mut().push(line.to_owned());
-            install(&self.environments, service, python, again, &say).map_err(|error| format!("{error:#}"))
+            install(&self.environments, service, python, again, &say)
+                .map_err(|error| onceover_common::causes(error.as_ref()))
         }
 
         fn kept(&self, service: &Service) -> usize {
