@@ -160,7 +160,7 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
 async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     let bed = Bed::new().await;
     let run = async |args: &[&str]| {
-        let mut command = tokio::process::Command::new(onceover_tests::program("onceover"));
+        let mut command = onceover_tests::onceover();
         command
             .args(["--daemon", &bed.daemon.url(), "--log-dir"])
             .arg(bed.daemon.dir());

@@ -12,7 +12,7 @@ use onceover_tests::{
     Daemon, PythonWorker, RedisServer,
     daemon::{node_name, task_id},
     events::Channel,
-    eventually, program,
+    eventually,
     screen::{Dashboard, row_with},
     until_equal,
 };
@@ -68,7 +68,7 @@ async fn viewed(daemon: &Daemon, task: &str) -> Option<(String, States)> {
 
 /// The stages that `onceover tree` prints, of one task or of all.
 async fn printed(daemon: &Daemon, arguments: &[&str]) -> String {
-    let output = tokio::process::Command::new(program("onceover"))
+    let output = onceover_tests::onceover()
         .args(["--daemon", &daemon.url(), "tree"])
         .args(arguments)
         .output()

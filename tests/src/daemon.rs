@@ -32,9 +32,16 @@ pub struct DaemonBuilder {
     environment: Vec<(String, String)>,
     token: Option<String>,
     nodes: Option<String>,
+    under: Vec<String>,
 }
 
 impl DaemonBuilder {
+    /// Starts it by a program that these words begin, such as `nohup`.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// These nodes (TOML) instead of the usual ones of tests.
     pub fn nodes(mut self, text: &str) -> Self {
         self.nodes = Some(text.to_owned());
@@ -97,6 +104,7 @@ impl DaemonBuilder {
             media: self.media,
             environment: self.environment,
             token: self.token,
+            under: self.under,
             child: None,
             dir,
         };
@@ -121,6 +129,7 @@ pub struct Daemon {
     media: Vec<PathBuf>,
     environment: Vec<(String, String)>,
     token: Option<String>,
+    under: Vec<String>,
     child: Option<Child>,
     dir: TempDir,
 }
@@ -154,8 +163,10 @@ impl Daemon {
 
     /// The same with another address.
     pub fn command_on(&self, listen: &str) -> Command {
-        let mut command = Command::new(program("onceoverd"));
+        let mut words = self.under.iter().map(PathBuf::from).chain([program("onceoverd")]);
+        let mut command = Command::new(words.next().expect("a program"));
         command
+            .args(words)
             .arg("--listen")
             .arg(listen)
             .arg("--data")

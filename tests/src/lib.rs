@@ -33,6 +33,13 @@ pub use worker::PythonWorker;
 /// How long a condition may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// `onceover`, as a terminal that shows all of Unicode would start it, whatever the locale of the tests is.
+pub fn onceover() -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program("onceover"));
+    command.env("LC_ALL", "C.UTF-8");
+    command
+}
+
 /// A program of this workspace, as `make test` builds it before the tests run.
 pub fn program(name: &str) -> PathBuf {
     let current = std::env::current_exe().expect("a program knows its own path");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use termlens::{ExitStatus, Key, Screen, Terminal};
+use termlens::{ExitStatus, Input, Screen, Terminal, TerminalBuilder};
 
 use crate::{Daemon, PATIENCE, program};
 
@@ -23,13 +23,7 @@ impl Dashboard {
 
     /// The same with more in its environment, a token for example.
     pub fn open_in(daemon: &Daemon, columns: u16, rows: u16, args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut terminal = Terminal::builder()
-            .size(columns, rows)
-            .env_clear()
-            .env("TERM", "xterm-256color")
-            .env("HOME", daemon.dir())
-            .env("ONCEOVER_LOG_DIR", daemon.dir().join("dashboard-log"))
-            .timeout(PATIENCE)
+        let mut terminal = Self::builder(daemon, columns, rows)
             .args(["--daemon", &daemon.url()])
             .args(args);
         for (name, value) in environment {
@@ -41,8 +35,31 @@ impl Dashboard {
         Self { terminal }
     }
 
+    /// Opens a shell, to start it from.
+    pub fn in_shell(daemon: &Daemon, columns: u16, rows: u16) -> Self {
+        let mut shell = Self::builder(daemon, columns, rows).env("PS1", "$ ");
+        if let Some(path) = std::env::var_os("PATH") {
+            shell = shell.env("PATH", path);
+        }
+        let shell = shell.args(["--norc", "--noprofile", "-i"]);
+        Self {
+            terminal: shell.spawn("bash").expect("bash starts in a terminal"),
+        }
+    }
+
+    fn builder(daemon: &Daemon, columns: u16, rows: u16) -> TerminalBuilder {
+        Terminal::builder()
+            .size(columns, rows)
+            .env_clear()
+            .env("TERM", "xterm-256color")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", daemon.dir())
+            .env("ONCEOVER_LOG_DIR", daemon.dir().join("dashboard-log"))
+            .timeout(PATIENCE)
+    }
+
     pub fn press(&mut self, key: char) {
-        self.send(Key::Char(key));
+        self.send(termlens::Key::Char(key));
     }
 
     /// Types a text, a key a character.
@@ -52,7 +69,7 @@ impl Dashboard {
         }
     }
 
-    pub fn send(&mut self, key: Key) {
+    pub fn send(&mut self, key: impl Input + std::fmt::Debug) {
         tokio::task::block_in_place(|| self.terminal.send(key)).expect("it takes the key");
     }
 

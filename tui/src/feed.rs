@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use onceover_common::{
+    TaskStatus, causes,
     client::{Client, ClientError, Feed, TaskQuery},
-    wire::SystemInfo,
+    wire::{SystemInfo, TaskItem},
 };
 use tokio::{
     sync::mpsc,
@@ -26,6 +27,8 @@ use crate::{
 /// Tasks read at once, and at most.
 const PAGE: u32 = 200;
 const MOST_TASKS: usize = 2_000;
+/// Running tasks read beside them, where there are more.
+const MOST_RUNNING: usize = 1_000;
 /// Pages in a row that may be empty before reading is given up; the index can have old entries.
 const MOST_PAGES: usize = 200;
 /// The daemon is looked at this often, and has this long to answer.
@@ -74,7 +77,7 @@ pub fn short_reason(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { source, .. } if source.is_timeout() => "no answer in time".into(),
         ClientError::Unreachable { source, .. } if source.is_connect() => "connection refused or no route".into(),
-        ClientError::Unreachable { source, .. } => format!("the connection broke: {source}"),
+        ClientError::Unreachable { source, .. } => format!("the connection broke: {}", causes(source)),
         other => other.to_string(),
     }
 }
@@ -276,24 +279,40 @@ async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
 /// as new as the figures' sequence number.
 pub async fn read_snapshot(client: &Client) -> Result<Snapshot, ClientError> {
     let system = client.system().await?;
+    let (mut items, complete) = read_tasks(client, None, MOST_TASKS).await?;
+    if !complete {
+        // What runs is looked for first, however old its task is.
+        let running = TaskStatus::Running.as_str().to_owned();
+        items.extend(read_tasks(client, Some(running), MOST_RUNNING).await?.0);
+    }
+    Ok(Snapshot {
+        system,
+        items,
+        complete,
+    })
+}
+
+/// The newest tasks, all or those of a status; and whether these are all.
+async fn read_tasks(
+    client: &Client,
+    status: Option<String>,
+    most: usize,
+) -> Result<(Vec<TaskItem>, bool), ClientError> {
     let mut items = Vec::new();
     let mut query = TaskQuery {
         limit: Some(PAGE),
+        status,
         ..TaskQuery::default()
     };
     for _ in 0..MOST_PAGES {
         let page = client.tasks(&query).await?;
         items.extend(page.items);
         query.cursor = page.next_cursor;
-        if query.cursor.is_none() || items.len() >= MOST_TASKS {
+        if query.cursor.is_none() || items.len() >= most {
             break;
         }
     }
-    Ok(Snapshot {
-        system,
-        items,
-        complete: query.cursor.is_none(),
-    })
+    Ok((items, query.cursor.is_none()))
 }
 
 /// Follows the channel for as long as its handle lives, connecting again and again.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use onceover_common::command_line::variable;
 use tracing_appender::{
     non_blocking::WorkerGuard,
     rolling::{RollingFileAppender, Rotation},
@@ -26,7 +27,8 @@ pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
         .build(&folder)
         .ok()?;
     let (writer, guard) = tracing_appender::non_blocking(file);
-    let filter = EnvFilter::try_from_env("ONCEOVER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = variable("ONCEOVER_LOG").and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = wanted.unwrap_or_else(|| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_writer(writer)
         .with_ansi(false)

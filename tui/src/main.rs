@@ -1,13 +1,20 @@
 //! `onceover`: the dashboard and command line of Onceover.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
-use clap::Parser;
+use onceover_common::command_line::explain;
 use onceover_tui::cli::{self, args::Args, complete};
 
 fn main() -> ExitCode {
-    complete::answer_shell();
-    run(Args::parse())
+    if let Some(code) = complete::answer_shell() {
+        return code;
+    }
+    match Args::read() {
+        Ok(args) => run(args),
+        Err(error) => explain(complete::PROGRAM, &error),
+    }
 }
 
 #[tokio::main(worker_threads = 2)]

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
-use onceover_common::{NodeName, TaskId, VideoId, wire::ReuseMode};
+use onceover_common::{
+    NodeName, TaskId, VideoId, address::base_url, command_line::without_empty_variables, wire::ReuseMode,
+};
 
 use super::complete;
 use crate::key::{Key, parse_keys};
@@ -17,13 +19,14 @@ pub const DEFAULT_DAEMON: &str = "http://127.0.0.1:8788";
 #[derive(Debug, Parser)]
 #[command(name = "onceover", version)]
 pub struct Args {
-    /// Where the daemon listens.
+    /// Where the daemon listens: HOST:PORT, or a URL.
     #[arg(
         long,
         global = true,
         env = "ONCEOVER_DAEMON",
-        value_name = "URL",
-        default_value = DEFAULT_DAEMON
+        value_name = "ADDRESS",
+        default_value = DEFAULT_DAEMON,
+        value_parser = base_url
     )]
     pub daemon: String,
     /// The Redis to follow, instead of the one the daemon names.
@@ -43,6 +46,14 @@ pub struct Args {
     pub task: Option<TaskId>,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Args {
+    /// Reads the arguments and the environment.
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -238,8 +249,6 @@ fn size(text: &str) -> Result<(u16, u16), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

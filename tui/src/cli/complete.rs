@@ -1,7 +1,7 @@
 //! Shell completion. While a line is typed, the shell starts the program with `COMPLETE` set; names of nodes, their
 //! parameters and the values these may have are asked of the daemon. Without an answer there are no candidates.
 
-use std::{env, ffi::OsStr, io, time::Duration};
+use std::{env, ffi::OsStr, process::ExitCode, time::Duration};
 
 use clap::CommandFactory;
 use clap_complete::{
@@ -10,29 +10,33 @@ use clap_complete::{
 };
 use onceover_common::{
     NodeName,
+    address::base_url,
     catalog::ParameterSpec,
+    command_line::{explain, variable},
     wire::{NodeInfo, NodeList},
 };
 
 use super::{
     Failure, Outcome,
     args::{Args, DEFAULT_DAEMON},
-    client,
+    client, out,
 };
 use crate::model::form::text_of;
 
 /// What a shell sets to ask for candidates.
 const VARIABLE: &str = "COMPLETE";
-const PROGRAM: &str = "onceover";
+pub const PROGRAM: &str = "onceover";
 /// How long a key press may wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Answers a shell that asks for candidates, and ends the program; returns if none asks.
-pub fn answer_shell() {
-    CompleteEnv::with_factory(Args::command)
-        .var(VARIABLE)
-        .bin(PROGRAM)
-        .complete();
+/// Answers a shell that asks for candidates; None if none asks.
+pub fn answer_shell() -> Option<ExitCode> {
+    let complete = CompleteEnv::with_factory(Args::command).var(VARIABLE).bin(PROGRAM);
+    match complete.try_complete(env::args_os(), env::current_dir().ok().as_deref()) {
+        Ok(false) => None,
+        Ok(true) => Some(ExitCode::SUCCESS),
+        Err(error) => Some(explain(PROGRAM, &error)),
+    }
 }
 
 /// Prints the script that makes a shell ask.
@@ -41,7 +45,11 @@ pub fn print_script(shell: &str) -> Outcome {
     let Some(shell) = shells.completer(shell) else {
         return Err(Failure::new(format!("no script is known for {shell}")));
     };
-    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut io::stdout().lock())?;
+    let mut script = Vec::new();
+    shell
+        .write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    out::print_script(&script)?;
     Ok(true)
 }
 
@@ -127,10 +135,10 @@ impl Line {
         let option = self.before.iter().position(|word| word == "--daemon");
         let apart = option.and_then(|at| self.before.get(at + 1)).map(String::as_str);
         let joined = self.before.iter().find_map(|word| word.strip_prefix("--daemon="));
-        let given = apart.or(joined).filter(|url| url.contains("://")).map(str::to_owned);
-        given
-            .or_else(|| env::var("ONCEOVER_DAEMON").ok())
-            .unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+        let given = apart.or(joined).filter(|url| url.contains(':')).map(str::to_owned);
+        let written = given.or_else(|| variable("ONCEOVER_DAEMON"));
+        let base = written.and_then(|written| base_url(&written).ok());
+        base.unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
     }
 
     fn ask_nodes(&self) -> Option<Vec<NodeInfo>> {

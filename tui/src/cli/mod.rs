@@ -2,27 +2,32 @@
 
 pub mod args;
 pub mod complete;
+mod follow;
 mod nodes;
+mod out;
 mod register;
 mod run;
 mod snapshot;
 mod submit;
 mod tree;
 mod videos;
+mod waits;
 mod watch;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     process::ExitCode,
 };
 
 use onceover_common::{
-    Timestamp,
+    causes,
     client::{Client, ClientError, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, token_from_environment},
+    command_line::variable,
 };
 
-use crate::{driver, log_file, model::Model, theme::Theme};
+use crate::{driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
 use args::{Args, Command};
+use out::failed;
 
 /// Everything was done, but what was waited for did not succeed.
 const NOT_SUCCESSFUL: u8 = 1;
@@ -31,38 +36,42 @@ const FAILED: u8 = 2;
 
 /// Why a command could not be done, for people.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    text: String,
+    code: u8,
+}
 
 impl Failure {
     fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            code: FAILED,
+        }
     }
+}
+
+/// That nobody is there, and what to do.
+fn no_answer(base: &str, why: &str) -> Failure {
+    Failure::new(format!(
+        "no answer from {base} ({why}); start the daemon with 'onceoverd', or name it with --daemon"
+    ))
 }
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self(match &error {
-            ClientError::Unreachable { base, .. } => format!(
-                "no answer from {base} ({}); start the daemon with 'onceoverd', or name it with --daemon",
-                crate::feed::short_reason(&error)
-            ),
-            other if matches!(other.status(), Some(401 | 403)) => {
-                format!("{other}; give one of the daemon's tokens with {TOKEN_VARIABLE} or {TOKEN_FILE_VARIABLE}")
-            }
-            other => other.to_string(),
-        })
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        match &error {
+            ClientError::Unreachable { base, .. } => no_answer(base, &crate::feed::short_reason(&error)),
+            other if matches!(other.status(), Some(401 | 403)) => Self::new(format!(
+                "{other}; give one of the daemon's tokens with {TOKEN_VARIABLE} or {TOKEN_FILE_VARIABLE}"
+            )),
+            other => Self::new(other.to_string()),
+        }
     }
 }
 
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -78,7 +87,7 @@ pub async fn run(args: Args) -> ExitCode {
     }
     let client = match client(&args.daemon) {
         Ok(client) => client,
-        Err(Failure(text)) => return failed(&text),
+        Err(failure) => return failed(&failure),
     };
     let outcome = match args.command {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
@@ -94,17 +103,24 @@ pub async fn run(args: Args) -> ExitCode {
             frame.task = frame.task.or(args.task);
             snapshot::run(&client, frame).await
         }
-        None if io::stdout().is_terminal() && io::stdin().is_terminal() => {
-            let mut model = Model::new(client.base(), Timestamp::now(), (80, 24));
+        None if has_screen() => {
+            let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
             model.theme = Theme::from_env();
+            model.glyphs = Glyphs::from_env();
             model.tz = jiff::tz::TimeZone::system();
             model.wanted = args.task;
             driver::run(model, client, args.redis)
                 .await
                 .map(|()| true)
-                .map_err(|error| Failure(format!("{error:#}")))
+                .map_err(|error| Failure::new(causes(error.as_ref())))
         }
         None => {
+            if is_at_terminal() {
+                let term = variable("TERM").map_or("is not set".to_owned(), |term| format!("is {term}"));
+                out::tell(&format!(
+                    "TERM {term}: such a terminal shows no dashboard; these are the tasks"
+                ));
+            }
             tree::run(
                 &client,
                 args::Tree {
@@ -122,14 +138,17 @@ fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),
-        Err(Failure(text)) => failed(&text),
+        Err(failure) => failed(&failure),
     }
 }
 
-fn failed(text: &str) -> ExitCode {
-    let lines: Vec<_> = text.lines().map(crate::view::text::harmless).collect();
-    let _ = writeln!(io::stderr(), "onceover: {}", lines.join("\n"));
-    ExitCode::from(FAILED)
+/// Whether there is a terminal that can place a cursor. A dumb one (a shell in Emacs, many a CI) gets the tree.
+fn has_screen() -> bool {
+    is_at_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+fn is_at_terminal() -> bool {
+    io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
 /// The daemon's client, with the token of the environment.
@@ -139,22 +158,4 @@ fn client(daemon: &str) -> Result<Client, Failure> {
     client
         .map(Client::strict)
         .map_err(|error| Failure::new(error.to_string()))
-}
-
-/// Prints a warning to stderr, so that what stdout holds stays as it is.
-fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "! {}", crate::view::text::harmless(text));
-}
-
-/// Prints a line. A reader that went away (`| head`) has had enough: that is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-    {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other.map_err(Failure::from),
-    }
 }

@@ -2,7 +2,11 @@
 
 use onceover_common::wire::NodeInfo;
 
-use super::{Outcome, args::Nodes, print};
+use super::{
+    Outcome,
+    args::Nodes,
+    out::{print, print_json},
+};
 use crate::{
     theme::Theme,
     view::{block, card, figures, text},
@@ -15,7 +19,7 @@ pub async fn run(client: &onceover_common::client::Client, args: Nodes) -> Outco
     if let Some(name) = &args.node {
         let node = client.node(name).await?;
         if args.json {
-            print(&serde_json::to_string_pretty(&node)?)?;
+            print_json(&node)?;
         } else {
             print(&format!("{}\n", node.name))?;
             print(&text_of(&card::lines(&node, Theme { mono: true }, COLUMNS)))?;
@@ -24,7 +28,7 @@ pub async fn run(client: &onceover_common::client::Client, args: Nodes) -> Outco
     }
     let list = client.nodes().await?;
     if args.json {
-        print(&serde_json::to_string_pretty(&list)?)?;
+        print_json(&list)?;
         return Ok(true);
     }
     print(&table(&list.nodes))?;

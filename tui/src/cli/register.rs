@@ -2,7 +2,12 @@
 
 use onceover_common::{client::Client, wire::VideoRequest};
 
-use super::{Outcome, args::Register, print, videos};
+use super::{
+    Outcome,
+    args::Register,
+    out::{print, print_json},
+    videos,
+};
 
 pub async fn run(client: &Client, args: Register) -> Outcome {
     let is_url = args.source.contains("://");
@@ -19,7 +24,7 @@ pub async fn run(client: &Client, args: Register) -> Outcome {
     };
     let video = client.register_video(&request).await?;
     if args.json {
-        print(&serde_json::to_string_pretty(&video)?)?;
+        print_json(&video)?;
     } else {
         print(&videos::table(&[video]))?;
     }

@@ -1,12 +1,17 @@
 //! `onceover run`: a pipeline of a video started, and with `--wait` its end.
 
 use onceover_common::{
-    Timestamp,
     client::Client,
     wire::{Processing, ProcessingStatus, VideoStarted},
 };
 
-use super::{Failure, Outcome, args::Run, print, tree, watch};
+use super::{
+    Failure, Outcome,
+    args::Run,
+    follow::{Subject, follow},
+    out::{print, print_json},
+    tree,
+};
 use crate::view::text;
 
 pub async fn run(client: &Client, args: Run) -> Outcome {
@@ -19,24 +24,29 @@ pub async fn run(client: &Client, args: Run) -> Outcome {
     }
     if !args.wait {
         if args.json {
-            print(&serde_json::to_string_pretty(&started)?)?;
+            print_json(&started)?;
         }
         return Ok(true);
     }
     let ended = until_end(client, &started).await?;
     if args.json {
-        print(&serde_json::to_string_pretty(&ended)?)?;
+        print_json(&ended)?;
     } else {
         let task = tree::task(client, &started.task_id).await?;
-        print(tree::render(&[task], Timestamp::now()).trim_end())?;
+        print(tree::render(&[task], client.clock().now()).trim_end())?;
     }
     Ok(ended.status == ProcessingStatus::Completed)
 }
 
 /// Waits until this very processing has ended; another in its place is a failure.
 async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing, Failure> {
-    let ended = watch::follow(
+    let subject = Subject {
+        task: &started.task_id,
+        node: None,
+    };
+    let ended = follow(
         client,
+        Some(subject),
         |event| {
             let of_it = event.task_id == started.task_id;
             Ok((of_it && event.pipeline.is_some()).then_some(()))
@@ -48,7 +58,6 @@ async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing
         },
     )
     .await?;
-    let ended = ended.ok_or_else(|| Failure::new("the event stream ended"))?;
     if ended.run_id == started.run_id {
         Ok(ended)
     } else {

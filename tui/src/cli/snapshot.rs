@@ -3,9 +3,10 @@
 use onceover_common::{Timestamp, client::Client};
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Outcome, args::Frame, print};
+use super::{Outcome, args::Frame, out::print};
 use crate::{
     driver, feed,
+    glyphs::Glyphs,
     model::{Missing, Model, Source},
     theme::Theme,
     update::{Call, Effect, Event, update},
@@ -13,15 +14,17 @@ use crate::{
 };
 
 pub async fn run(client: &Client, args: Frame) -> Outcome {
-    let now = Timestamp::now();
+    let read = feed::read_snapshot(client).await;
+    // Known only from an answer where this machine's clock is off.
+    let now = client.clock().now();
     let mut model = Model::new(client.base(), now, args.size);
     model.theme = Theme { mono: true };
+    model.glyphs = Glyphs::from_env();
     model.tz = jiff::tz::TimeZone::system();
     model.read_only = true;
     // Nothing is followed, so there is no way of following to speak of.
     model.source = Source::PubSub;
     model.wanted = args.task;
-    let read = feed::read_snapshot(client).await;
     let there = read.is_ok();
     let event = match read {
         Ok(snapshot) => Event::Snapshot(Box::new(snapshot)),
@@ -31,7 +34,8 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
             retry_in_ms: 0,
         },
     };
-    update(&mut model, event);
+    let effects = update(&mut model, event);
+    do_reads(client, &mut model, effects).await;
     for key in args.keys.0 {
         let effects = update(&mut model, Event::Key(key));
         do_reads(client, &mut model, effects).await;

@@ -7,7 +7,12 @@ use onceover_common::{
 };
 use serde_json::{Map, Value};
 
-use super::{Failure, Outcome, args::Submit, print, warn, watch};
+use super::{
+    Failure, Outcome,
+    args::Submit,
+    out::{print, print_json, warn},
+    watch,
+};
 use crate::{
     theme::{glyph, word},
     view::{figures, text},
@@ -36,7 +41,7 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
     }
     if !args.wait {
         if args.json {
-            print(&serde_json::to_string_pretty(&response)?)?;
+            print_json(&response)?;
         }
         return Ok(true);
     }
@@ -50,7 +55,7 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         // The answer as it would be now that the run has ended.
         response.status = state.into();
         response.result = Some(Box::new(status.result));
-        print(&serde_json::to_string_pretty(&response)?)?;
+        print_json(&response)?;
     } else {
         let error = status
             .error

@@ -8,7 +8,11 @@ use onceover_common::{
     wire::{StageSummary, TaskItem},
 };
 
-use super::{Outcome, args::Tree, print};
+use super::{
+    Outcome,
+    args::Tree,
+    out::{print, print_json},
+};
 use crate::{
     model::{
         pipeline::{Pipeline, Standing},
@@ -20,23 +24,26 @@ use crate::{
 };
 
 pub async fn run(client: &Client, args: Tree) -> Outcome {
-    let now = Timestamp::now();
-    if let Some(id) = &args.task {
-        let text = if args.json {
-            serde_json::to_string_pretty(&client.task(id).await?)?
-        } else {
-            render(&[task(client, id).await?], now)
-        };
-        print(text.trim_end())?;
-        return Ok(true);
-    }
-    let items = all_tasks(client).await?;
-    let text = match (args.json, items.as_slice()) {
-        (true, items) => serde_json::to_string_pretty(items)?,
-        (false, []) => "no tasks".into(),
-        (false, _) => render(&items.into_iter().map(Task::of).collect::<Vec<_>>(), now),
+    let tasks = match (&args.task, args.json) {
+        (Some(id), true) => {
+            print_json(&client.task(id).await?)?;
+            return Ok(true);
+        }
+        (Some(id), false) => vec![task(client, id).await?],
+        (None, json) => {
+            let items = all_tasks(client).await?;
+            if json {
+                print_json(&items)?;
+                return Ok(true);
+            }
+            items.into_iter().map(Task::of).collect()
+        }
     };
-    print(text.trim_end())?;
+    match tasks.as_slice() {
+        [] => print("no tasks")?,
+        // By the daemon's clock, which its answers have told.
+        tasks => print(render(tasks, client.clock().now()).trim_end())?,
+    }
     Ok(true)
 }
 

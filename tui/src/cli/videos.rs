@@ -5,17 +5,20 @@ use onceover_common::{
     wire::Video,
 };
 
-use super::{Outcome, args::Videos, print};
+use super::{
+    Outcome,
+    args::Videos,
+    out::{print, print_json},
+};
 use crate::view::{figures, pipeline, text};
 
 pub async fn run(client: &Client, args: Videos) -> Outcome {
     let videos = all(client).await?;
-    let text = match (args.json, videos.as_slice()) {
-        (true, videos) => serde_json::to_string_pretty(videos)?,
-        (false, []) => "no videos".into(),
-        (false, videos) => table(videos),
-    };
-    print(&text)?;
+    match (args.json, videos.as_slice()) {
+        (true, videos) => print_json(&videos)?,
+        (false, []) => print("no videos")?,
+        (false, videos) => print(&table(videos))?,
+    }
     Ok(true)
 }
 

@@ -1,36 +1,31 @@
-//! `onceover watch`: events as JSON lines, and waiting for the end of a task or stage. A broken connection
-//! is taken up again after the last event seen, so that none is missed.
+//! `onceover watch`: events as JSON lines, and waiting for the end of a task or stage.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, convert::Infallible};
 
-use futures_util::StreamExt;
-use onceover_common::{
-    Event, EventKind, NodeName, StageState, TaskId, Timestamp,
-    client::{Client, ClientError, Feed},
+use onceover_common::{Event, EventKind, NodeName, StageState, TaskId, Timestamp, client::Client};
+
+use super::{
+    Failure, Outcome,
+    args::Watch,
+    follow::{Subject, follow},
+    out::print_json_line,
 };
-use tokio::time::{Instant, sleep, timeout};
-
-use super::{Failure, Outcome, args::Watch, print};
-
-/// A daemon that is restarted is back within this time; longer, and the command gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// While waiting for an end, it is looked up this often beside the events.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(client: &Client, args: Watch) -> Outcome {
     let Some(task) = args.task else {
-        follow(
+        let never: Infallible = follow(
             client,
+            None,
             |event| {
-                print(&serde_json::to_string(event)?)?;
+                print_json_line(event)?;
                 Ok(None)
             },
-            async || Ok(None::<()>),
+            async || Ok(None),
         )
         .await?;
-        return Ok(true);
+        match never {}
     };
-    let end = until_end(client, &task, None, |event| print(&serde_json::to_string(event)?)).await?;
+    let end = until_end(client, &task, None, print_json_line).await?;
     Ok(end == StageState::Success)
 }
 
@@ -42,8 +37,9 @@ pub async fn until_end(
     mut on_event: impl FnMut(&Event) -> Result<(), Failure>,
 ) -> Result<StageState, Failure> {
     let mut stages: HashMap<NodeName, (StageState, Option<Timestamp>)> = HashMap::new();
-    let end = follow(
+    follow(
         client,
+        Some(Subject { task, node }),
         |event| {
             if event.task_id != *task {
                 return Ok(None);
@@ -72,63 +68,5 @@ pub async fn until_end(
             Ok(state.filter(|state| !state.in_flight()))
         },
     )
-    .await?;
-    end.ok_or_else(|| Failure::new("the event stream ended"))
-}
-
-/// Follows the events. `seen` says when it is worth a look whether the end is there, `look` whether it is;
-/// it is asked after connecting too, and now and then.
-pub async fn follow<T>(
-    client: &Client,
-    mut seen: impl FnMut(&Event) -> Result<Option<()>, Failure>,
-    mut look: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
-) -> Result<Option<T>, Failure> {
-    let mut last: Option<u64> = None;
-    let mut away_since: Option<Instant> = None;
-    let mut connected_once = false;
-    loop {
-        let error: Failure = match client.events(last).await {
-            Err(error @ ClientError::Refused(_)) if error.status() != Some(503) => {
-                return Err(error.into());
-            }
-            Err(error) => error.into(),
-            Ok(stream) => {
-                connected_once = true;
-                away_since = None;
-                let mut stream = std::pin::pin!(stream);
-                let mut worth_a_look = true;
-                loop {
-                    if std::mem::take(&mut worth_a_look) {
-                        match look().await {
-                            Ok(Some(end)) => return Ok(Some(end)),
-                            Ok(None) => {}
-                            Err(error @ ClientError::Unreachable { .. }) => break error.into(),
-                            Err(error) => return Err(error.into()),
-                        }
-                    }
-                    match timeout(LOOK_EVERY, stream.next()).await {
-                        Err(_) => worth_a_look = true,
-                        Ok(Some(Ok(Feed::Event(event)))) => {
-                            if last.is_some_and(|last| event.seq <= last) {
-                                continue;
-                            }
-                            last = Some(event.seq);
-                            worth_a_look = seen(&event)?.is_some();
-                        }
-                        Ok(Some(Ok(Feed::Reset(seq)))) => {
-                            last = Some(seq);
-                            worth_a_look = true;
-                        }
-                        Ok(Some(Err(error))) => break error.into(),
-                        Ok(None) => break Failure::new("the daemon closed the event stream"),
-                    }
-                }
-            }
-        };
-        let since = *away_since.get_or_insert_with(Instant::now);
-        if !connected_once || since.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
+    .await
 }

@@ -2,13 +2,15 @@
 //! state machine. All the IO and the clock that `update` and `view` do without.
 
 mod effects;
+mod hang_up;
+mod job;
 mod scheduler;
 mod terminal;
 
 use anyhow::Context;
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt;
-use onceover_common::{Timestamp, client::Client};
+use onceover_common::{Timestamp, client::Client, humane};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -18,11 +20,12 @@ use tokio::{
 use crate::{
     feed,
     key::Key,
-    model::Model,
+    model::{Model, Tone},
     update::{Effect, Event, update},
 };
 
 pub use effects::answer;
+use job::{Job, JobSignal};
 use scheduler::Scheduler;
 use terminal::Terminal;
 
@@ -33,6 +36,7 @@ const AT_ONCE: usize = 2_000;
 pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
     let (events, mut incoming) = mpsc::channel::<Event>(4_096);
     let (ask_feed, requests) = mpsc::channel(8);
+    let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let mut runner = effects::Runner::new(client, events, ask_feed);
 
@@ -40,22 +44,32 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
     let mut resized = signal(SignalKind::window_change()).context("SIGWINCH cannot be caught")?;
-    let mut suspend =
-        signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).context("SIGTSTP cannot be caught")?;
+    let mut job = Job::listen().context("SIGTSTP and SIGCONT cannot be caught")?;
 
     let mut terminal = Terminal::open().context("the terminal cannot be used")?;
+    let mut hung_up = hang_up::watch();
     model.size = terminal.size();
     let mut input = EventStream::new();
     let mut scheduler = Scheduler::new();
+    let mut told_ahead = 0;
     'running: loop {
-        let wake = scheduler.wake(&model);
+        let wake = scheduler.wake(&model, &clock);
         let mut effects = Vec::new();
         tokio::select! {
             biased;
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => break,
-            _ = suspend.recv() => effects.push(Effect::Suspend),
+            _ = &mut hung_up => break,
+            signal = job.next() => {
+                match signal {
+                    JobSignal::Stop => job.stop(&mut terminal).await?,
+                    // Stopped by somebody else, who left us no time to clear up.
+                    JobSignal::Continued => terminal.enter()?,
+                }
+                model.size = terminal.size();
+                model.redraw = true;
+            }
             // Not from crossterm: it can lose the signal when a key comes at the same moment.
             _ = resized.recv() => {
                 // Also for the size it had: it may have been smaller in between, and lost what was there.
@@ -64,13 +78,13 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
                 effects.extend(update(&mut model, Event::Resize(columns, rows)));
             }
             key = input.next() => match key {
-                Some(Ok(event)) => take(&mut model, event, &mut effects),
+                Some(Ok(event)) => take(&mut model, event, clock.now(), &mut effects),
                 // The terminal is gone.
                 Some(Err(_)) | None => break,
             },
             event = incoming.recv() => {
                 let Some(event) = event else { break };
-                effects.extend(update(&mut model, Event::Time(Timestamp::now())));
+                effects.extend(update(&mut model, Event::Time(clock.now())));
                 effects.extend(update(&mut model, event));
                 for _ in 0..AT_ONCE {
                     let Ok(event) = incoming.try_recv() else { break };
@@ -79,7 +93,10 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
             }
             () = wait(wake) => {}
         }
-        effects.extend(update(&mut model, Event::Time(Timestamp::now())));
+        effects.extend(update(&mut model, Event::Time(clock.now())));
+        if std::mem::replace(&mut told_ahead, clock.ahead_ms()) != clock.ahead_ms() {
+            tell_of_clock(&mut model, clock.ahead_ms());
+        }
         for effect in effects {
             match effect {
                 Effect::Quit => break 'running,
@@ -88,7 +105,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
                     model.redraw = true;
                 }
                 Effect::Suspend => {
-                    terminal.suspend().await?;
+                    job.stop_all(&mut terminal).await?;
                     model.size = terminal.size();
                     model.redraw = true;
                 }
@@ -110,8 +127,20 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     Ok(())
 }
 
+/// Says that this machine's clock is not the daemon's.
+fn tell_of_clock(model: &mut Model, ahead_ms: i64) {
+    let off = humane::duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000));
+    let text = match ahead_ms {
+        0 => "this machine's clock goes with the daemon's again".to_owned(),
+        1.. => format!("this machine's clock is {off} behind the daemon's, by which times are shown"),
+        _ => format!("this machine's clock is {off} ahead of the daemon's, by which times are shown"),
+    };
+    model.say(Tone::Warned, text);
+    model.redraw = true;
+}
+
 /// One event of the terminal, as the state machine's.
-fn take(model: &mut Model, event: Input, effects: &mut Vec<Effect>) {
+fn take(model: &mut Model, event: Input, now: Timestamp, effects: &mut Vec<Effect>) {
     let event = match event {
         Input::Key(key) => match Key::of(&key) {
             Some(key) => Event::Key(key),
@@ -120,7 +149,7 @@ fn take(model: &mut Model, event: Input, effects: &mut Vec<Effect>) {
         Input::Paste(text) => Event::Paste(text),
         _ => return,
     };
-    effects.extend(update(model, Event::Time(Timestamp::now())));
+    effects.extend(update(model, Event::Time(now)));
     effects.extend(update(model, event));
 }
 

@@ -1,7 +1,7 @@
 //! When to draw and when to wake: never closer than the frame interval, never without a reason, and
 //! always the last state.
 
-use onceover_common::Timestamp;
+use onceover_common::clock::Clock;
 use tokio::time::{Duration, Instant};
 
 use crate::model::Model;
@@ -21,10 +21,10 @@ impl Scheduler {
     }
 
     /// When the loop has to go on though nothing happened; None: it need not.
-    pub fn wake(&self, model: &Model) -> Option<Instant> {
+    pub fn wake(&self, model: &Model, clock: &Clock) -> Option<Instant> {
         let frame = model.redraw.then_some(self.next_frame);
         let model_wants = model.wake_at().map(|at| {
-            let millis = (at.as_millis() - Timestamp::now().as_millis()).clamp(1, 3_600_000);
+            let millis = (at.as_millis() - clock.now().as_millis()).clamp(1, 3_600_000);
             Instant::now() + Duration::from_millis(millis as u64)
         });
         frame.into_iter().chain(model_wants).min()

@@ -48,9 +48,11 @@ impl Terminal {
         Ok(Self { shown: None })
     }
 
-    /// Columns and rows.
+    /// Columns and rows. A terminal that tells none (`docker exec`, serial lines) has as many as the first ones had.
     pub fn size(&self) -> (u16, u16) {
-        crossterm::terminal::size().unwrap_or((80, 24))
+        let (columns, rows) = crossterm::terminal::size().unwrap_or_default();
+        let or = |told, usual| if told == 0 { usual } else { told };
+        (or(columns, 80), or(rows, 24))
     }
 
     /// The next frame writes every cell.
@@ -99,12 +101,13 @@ impl Terminal {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// Back to the shell until `fg`.
-    pub async fn suspend(&mut self) -> io::Result<()> {
+    /// The terminal as the shell left it, for while this program stands still.
+    pub fn leave(&mut self) {
         restore();
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
-        // The stop may reach another thread first.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    /// The modes again, after whatever happened to the terminal meanwhile.
+    pub fn enter(&mut self) -> io::Result<()> {
         set_modes()?;
         self.forget();
         Ok(())

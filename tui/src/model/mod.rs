@@ -27,7 +27,7 @@ use onceover_common::{
     wire::{Processing, StageSummary, SystemInfo, Video},
 };
 
-use crate::{theme::Theme, view::layout};
+use crate::{glyphs::Glyphs, theme::Theme, view::layout};
 
 use deliveries::Deliveries;
 use detail::Detail;
@@ -186,6 +186,7 @@ pub struct Model {
     /// Columns, rows.
     pub size: (u16, u16),
     pub theme: Theme,
+    pub glyphs: Glyphs,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
@@ -242,6 +243,7 @@ impl Model {
             now,
             size,
             theme: Theme::default(),
+            glyphs: Glyphs::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,

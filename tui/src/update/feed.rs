@@ -115,6 +115,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>
         model.detail.retarget(None);
     }
     show_wanted(model);
+    fetch_wanted(model, effects);
     model.settle();
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
@@ -135,6 +136,21 @@ pub fn show_wanted(model: &mut Model) {
     model.settle();
     model.tree.go_to(&row);
     model.settle();
+}
+
+/// Asks for the task to open with, where it is not among those that were read.
+fn fetch_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(task) = model.wanted.clone().filter(|_| !model.store.complete) else {
+        return;
+    };
+    if !model.fetching.values().any(|other| *other == task) {
+        let id = model.new_id();
+        model.fetching.insert(id, task.clone());
+        effects.push(Effect::Call {
+            id,
+            call: Call::Task { task },
+        });
+    }
 }
 
 pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) {

@@ -17,6 +17,7 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
                 && let Ok(view) = answer
             {
                 model.store.merge(item_of(&view));
+                super::feed::show_wanted(model);
             }
         }
         Reply::Log(answer) if model.detail.log_request == Some(id) => {

@@ -32,6 +32,12 @@ use crate::model::{Link, Missing, Model, Page};
 
 /// Draws the whole frame; the answer is where the terminal's cursor belongs, when it belongs anywhere.
 pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    let cursor = draw(model, buffer);
+    model.glyphs.apply(buffer);
+    cursor
+}
+
+fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if buffer.area.is_empty() {
         return None;
     }

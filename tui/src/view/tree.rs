@@ -113,7 +113,7 @@ fn title(model: &Model) -> String {
         title += &format!(" of {}", model.store.len());
     }
     if !model.store.complete {
-        title += " (newest; older ones are not loaded)";
+        title += " (newest, and what runs; others are not loaded)";
     }
     if let Some(quick) = &model.tree.quick {
         title += &format!(" · {}", quick.text);

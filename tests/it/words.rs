@@ -1,0 +1,249 @@
+//! What is taken as people write it, and what is said in their words.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use axum::{Router, response::Html, routing::get};
+use onceover_common::{StageState, Timestamp};
+use onceover_tests::{Daemon, onceover, program};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+};
+
+const ECHO: &str = "test.echo";
+const WAIT: &str = "test.wait";
+const TOKEN: &str = "a-token-of-the-words-test";
+
+#[tokio::test]
+async fn a_daemon_is_named_with_or_without_http() {
+    let daemon = Daemon::start().await;
+    daemon.done("film", ECHO, json!({})).await;
+    let port = daemon.port();
+    for address in [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}/"),
+        format!("HTTP://127.0.0.1:{port}/v1"),
+    ] {
+        let output = onceover().args(["tree", "--daemon", &address]).output().await.unwrap();
+        assert!(output.status.success(), "{address}: {output:?}");
+        let output = onceover().arg("tree").env("ONCEOVER_DAEMON", &address).output().await;
+        assert!(output.unwrap().status.success(), "ONCEOVER_DAEMON={address}");
+    }
+    let output = onceover()
+        .args(["tree", "--daemon", "ftp://box"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("not ftp"), "{said}");
+}
+
+/// Names of variables in a file of our sources.
+fn variables(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+    let mut found: Vec<_> = words
+        .filter(|word| word.starts_with("ONCEOVER_"))
+        .map(str::to_owned)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let home = tempfile::tempdir().unwrap();
+    let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md")).unwrap();
+    let mut names = variables(&documented);
+    names.extend(
+        [
+            "ONCEOVER_REDIS",
+            "ONCEOVER_LOG_DIR",
+            "ONCEOVER_TOKEN",
+            "ONCEOVER_TOKEN_FILE",
+            "ONCEOVER_DAEMON",
+        ]
+        .map(str::to_owned),
+    );
+    assert!(names.len() > 12, "{names:?}");
+    let command = |program_name: &str| {
+        let mut command = Command::new(program(program_name));
+        command
+            .env_clear()
+            .env("HOME", home.path())
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        command.envs(names.iter().map(|name| (name, "")));
+        command
+    };
+    let output = command("onceoverd").arg("nodes").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = command("onceover")
+        .args(["tree", "--daemon", "127.0.0.1:1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no answer from http://127.0.0.1:1 "), "{said}");
+}
+
+#[tokio::test]
+async fn files_of_tokens_and_secrets_may_come_from_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        path.display().to_string()
+    };
+    let tokens = write("tokens", &format!("# ours\r\nadmin {TOKEN}\r\n\r\n"));
+    let secrets = write("secrets", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\r\n");
+    let keys = write("keys", "access\r\nsecret\r\n");
+    let config = format!(
+        "[access]\ntokens_file = '{tokens}'\n[callbacks]\nsecrets_file = '{secrets}'\n\
+         [storage]\nurl = 'http://127.0.0.1:1'\nallow_http = true\ncredentials_file = '{keys}'\n[core]\nauto_upload = false"
+    );
+    let daemon = Daemon::builder().config(&config).token(TOKEN).start().await;
+    let token = write("token", &format!("{TOKEN}\r\n"));
+    let tree = onceover()
+        .args(["tree", "--daemon", &daemon.url()])
+        .env("ONCEOVER_TOKEN_FILE", token)
+        .output()
+        .await;
+    assert!(tree.as_ref().unwrap().status.success(), "{tree:?}");
+}
+
+#[tokio::test]
+async fn who_waits_is_told_what_for() {
+    let daemon = Daemon::start().await;
+    daemon.submit("first", WAIT, json!({"until": "go"})).await;
+    daemon.until("first", WAIT, StageState::Running).await;
+    let mut waiting = Vec::new();
+    for (arguments, reason) in [
+        (
+            &["submit", WAIT, "--task", "second", "--set", "until=go", "--wait"][..],
+            "waiting: test.wait is 1st in gpu; 1 of 1 slots in use",
+        ),
+        (&["watch", "first"], "waiting: test.wait is running"),
+    ] {
+        let mut command = onceover();
+        command.args(["--daemon", &daemon.url()]).args(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
+        let line = line.expect("it says something").unwrap();
+        assert_eq!(line.as_deref(), Some(format!("onceover: {reason}").as_str()));
+        waiting.push((child, lines));
+    }
+    daemon.release("go");
+    for (mut child, _lines) in waiting {
+        assert!(child.wait().await.unwrap().success());
+    }
+}
+
+/// A server that is no daemon, or not quite.
+async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn who_waits_at_another_server_is_told_so() {
+    let address = serve(Router::new().fallback(get(async || Html("<html>")))).await;
+    for arguments in [&["watch"][..], &["watch", "film"]] {
+        let output = onceover()
+            .args(["--daemon", &address])
+            .args(arguments)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && said.contains("where an event stream was asked for"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_and_on_is_not_to_be_buffered() {
+    let daemon = Daemon::start().await;
+    daemon.submit("film", WAIT, json!({"until": "go"})).await;
+    daemon.until("film", WAIT, StageState::Running).await;
+    let log = format!("/v1/tasks/film/stages/{WAIT}/log?follow=true");
+    for path in ["/v1/events", &log] {
+        let mut answer = reqwest::get(format!("{}{path}", daemon.url())).await.unwrap();
+        assert_eq!(answer.headers()["x-accel-buffering"], "no", "{path}");
+        assert!(
+            answer.headers()["cache-control"].to_str().unwrap().contains("no-cache"),
+            "{path}"
+        );
+        if path == "/v1/events" {
+            let first = answer.chunk().await.unwrap().expect("it begins at once");
+            assert_eq!(first[..1], *b":", "{first:?}");
+        }
+    }
+    daemon.release("go");
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let told = |arguments: &[&str]| {
+        let mut command = Command::new(program("onceoverd"));
+        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (arguments, cause) in [
+        (&["--data", "/proc/onceover"][..], "os error"),
+        (
+            &["--listen", "192.0.2.1:1", "check", "--data", "/proc/onceover"],
+            "os error",
+        ),
+        (&["--config", "/nix"], "os error"),
+    ] {
+        let said = told(arguments);
+        assert_eq!(said.matches(cause).count(), 1, "{said}");
+    }
+}
+
+/// The value with every time in it that much later.
+fn later(value: &mut Value, by: Duration) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|value| later(value, by)),
+        Value::Array(items) => items.iter_mut().for_each(|value| later(value, by)),
+        Value::String(text) => {
+            if let Ok(time) = text.parse::<Timestamp>() {
+                *text = time.plus(by).to_string();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn ages_count_by_the_daemons_clock_where_this_machines_is_off() {
+    const OFF: Duration = Duration::from_secs(2 * 3600);
+    let daemon = Daemon::start().await;
+    daemon.submit("film", WAIT, json!({"until": "go"})).await;
+    daemon.until("film", WAIT, StageState::Running).await;
+    // As a daemon tells it whose clock is two hours ahead.
+    let mut tasks = daemon.get("/v1/tasks").await.json();
+    later(&mut tasks, OFF);
+    let answer = move || async move {
+        let date = httpdate::fmt_http_date(SystemTime::now() + OFF);
+        ([("date", date)], axum::Json(tasks))
+    };
+    let address = serve(Router::new().route("/v1/tasks", get(answer))).await;
+    let output = onceover().args(["tree", "--daemon", &address]).output().await.unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let row = tree.lines().find(|line| line.contains(WAIT)).expect("the stage");
+    let began = ["00:00", "00:01", "00:02", "00:03", "00:04"];
+    assert!(row.contains("● running"), "{row}");
+    assert!(began.iter().any(|time| row.contains(time)), "{row}");
+    daemon.release("go");
+}
