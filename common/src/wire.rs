@@ -287,6 +287,9 @@ pub struct RedisInfo {
     pub database: i64,
     /// Whether the last command was answered.
     pub up: bool,
+    /// Why it is not up, in the words of the server or the system, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Round trip of a PING, milliseconds.
     #[serde(default)]
     pub latency_ms: Option<f64>,

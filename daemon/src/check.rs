@@ -16,7 +16,7 @@ use crate::{
     objects::ObjectStorage,
     pipeline::Pipelines,
     readiness::find_program,
-    serve::{NEEDED, downloads, guard, objects, providers, secrets, store_options},
+    serve::{downloads, guard, objects, providers, secrets, store_options},
     store::Store,
 };
 
@@ -234,21 +234,19 @@ async fn redis(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>)
     };
     // Without user and password.
     let url = store.public_url();
-    let server = match store.server().await {
+    let server = match store.reach_server().await {
         Ok(server) => server,
         Err(error) => {
-            wrong.insert(format!("{url}: {error}"));
+            wrong.insert(error.to_string());
             return format!("{url}   (not available)");
         }
     };
     let version = server.version.as_deref().unwrap_or("of an unknown version");
-    if server.too_old() {
-        wrong.insert(format!("{url}: it is {} {version}; {NEEDED} is needed", server.product));
+    if let Some(why) = server.unusable() {
+        wrong.insert(format!("{url}: {why}"));
     }
-    if let Some(policy) = server.policy.as_ref().filter(|_| server.evicts()) {
-        wrong.insert(format!(
-            "{url}: its maxmemory-policy is '{policy}', so it may drop records at any time (CONFIG SET maxmemory-policy noeviction)"
-        ));
+    if !server.keeps_data() {
+        return format!("{url}, {} {version}   (cannot be used)", server.product);
     }
     let kept = match server.append_only {
         Some(true) => "append-only file on",

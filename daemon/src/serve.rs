@@ -1,6 +1,10 @@
 //! The composition root: puts the daemon together from its configuration, runs it, and takes it down in order.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use onceover_common::{NodeName, Timestamp, catalog::Catalog, causes, humane};
@@ -42,14 +46,13 @@ use crate::{
     python::{self, Python},
     readiness::Readiness,
     signals::StopSignals,
-    store::{Reap, Store, StoreError, StoreOptions},
+    store::{Reap, ServerInfo, Store, StoreError, StoreOptions},
 };
 
 /// How long open requests and the handing back of runs may take, beside the runs' own grace time, once the daemon stops.
 const STOP_LIMIT: Duration = Duration::from_millis(1500);
-
-/// What a Redis must be, for people.
-pub const NEEDED: &str = "Redis 6.2 or Valkey";
+/// How often the log says that Redis is still waited for.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
 
 /// The guard of callback addresses.
 pub fn guard(config: &Config) -> anyhow::Result<Guard> {
@@ -359,19 +362,9 @@ async fn work(
 ) -> Result<(), StoreError> {
     let engine = videos.engine.clone();
     let prepare = async {
-        loop {
-            match engine.store.prepare().await {
-                Ok(()) => break,
-                Err(error @ StoreError::Unavailable(_)) => {
-                    tracing::warn!(%error, "waiting for Redis");
-                    preparing.send_replace(Some(error.to_string()));
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let server = reach_redis(&engine.store, &preparing).await?;
         preparing.send_replace(Some("taking back runs of an earlier start".into()));
-        check_server(&engine.store).await?;
+        tell_of_server(&server);
         take_back(&engine, &options.owner).await?;
         let directory = options.owner.split('#').next().unwrap_or_default();
         engine.store.enter_directory(directory).await
@@ -407,25 +400,35 @@ async fn work(
     Ok(())
 }
 
-/// A Redis that evicts keys would forget what has been done; one without a file forgets all when it restarts.
-async fn check_server(store: &Store) -> Result<(), StoreError> {
-    let server = store.server().await?;
-    let version = server.version.clone().unwrap_or_default();
-    if server.too_old() {
-        return Err(StoreError::Unexpected(format!(
-            "a server of version {version}; {NEEDED} is needed"
-        )));
+/// Waits until Redis can be used, and tells why it cannot when that changes, else once in a while.
+async fn reach_redis(store: &Store, preparing: &watch::Sender<Option<String>>) -> Result<ServerInfo, StoreError> {
+    let mut told: Option<(String, Instant)> = None;
+    loop {
+        match store.prepare().await {
+            Ok(server) => return Ok(server),
+            Err(error @ StoreError::Unavailable(_)) => {
+                let why = error.to_string();
+                let known = told
+                    .as_ref()
+                    .is_some_and(|(before, at)| *before == why && at.elapsed() < SAY_AGAIN);
+                if !known {
+                    tracing::warn!(%error, "waiting for Redis");
+                    told = Some((why.clone(), Instant::now()));
+                }
+                preparing.send_replace(Some(why));
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    if let Some(policy) = server.policy.as_ref().filter(|_| server.evicts()) {
-        return Err(StoreError::Unexpected(format!(
-            "its maxmemory-policy is '{policy}', so it may drop records at any time; set it to noeviction (CONFIG SET maxmemory-policy noeviction)"
-        )));
-    }
+}
+
+fn tell_of_server(server: &ServerInfo) {
     if server.append_only == Some(false) {
         tracing::warn!("Redis keeps no append-only file: what is accepted is lost when it restarts (appendonly yes)");
     }
+    let version = server.version.as_deref().unwrap_or_default();
     tracing::info!(version, product = server.product, "connected to Redis");
-    Ok(())
 }
 
 /// This directory's lock is ours, so every earlier daemon of it is gone, and what it had taken can be taken back at once.

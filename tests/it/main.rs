@@ -35,6 +35,7 @@ mod objects;
 mod operation;
 mod other_workers;
 mod own_nodes;
+mod redis_faults;
 mod reference;
 mod requirements;
 mod restart;

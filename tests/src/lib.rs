@@ -40,6 +40,15 @@ pub fn onceover() -> tokio::process::Command {
     command
 }
 
+/// A certificate that no CA has signed, and its key: for `localhost` and 127.0.0.1, for a hundred years.
+pub const CERTIFICATE: &str = include_str!("localhost.pem");
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
 /// A program of this workspace, as `make test` builds it before the tests run.
 pub fn program(name: &str) -> PathBuf {
     let current = std::env::current_exe().expect("a program knows its own path");

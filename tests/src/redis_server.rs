@@ -45,6 +45,17 @@ impl RedisServer {
         .await;
     }
 
+    /// A connection to its first database.
+    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url(0)).expect("a Redis URL");
+        client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    /// Its own folder.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// URL of one of its databases.
     pub fn url(&self, database: i64) -> String {
         format!(

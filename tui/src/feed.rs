@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use onceover_common::{
     TaskStatus, causes,
     client::{Client, ClientError, Feed, TaskQuery},
-    wire::{SystemInfo, TaskItem},
+    wire::{RedisInfo, SystemInfo, TaskItem},
 };
 use tokio::{
     sync::mpsc,
@@ -33,7 +33,7 @@ const MOST_RUNNING: usize = 1_000;
 const MOST_PAGES: usize = 200;
 /// The daemon is looked at this often, and has this long to answer.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_PATIENCE: Duration = Duration::from_secs(4);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(2);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
@@ -60,6 +60,13 @@ impl Ended {
     fn daemon(reason: impl Into<String>) -> Self {
         Self {
             missing: Missing::Daemon,
+            reason: reason.into(),
+        }
+    }
+
+    fn redis(reason: impl Into<String>) -> Self {
+        Self {
+            missing: Missing::Redis,
             reason: reason.into(),
         }
     }
@@ -181,7 +188,7 @@ async fn session(
                         snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone())));
                     }
                     if !read.system.redis.up {
-                        return Err(redis_away("the daemon cannot reach it"));
+                        return Err(redis_away(&read.system.redis));
                     }
                     *delivered = true;
                     if events.send(Event::Snapshot(read)).await.is_err() {
@@ -195,7 +202,7 @@ async fn session(
                         None => Ended::daemon("no answer in time"),
                     })?;
                     if !system.redis.up {
-                        return Err(redis_away("the daemon cannot reach it"));
+                        return Err(redis_away(&system.redis));
                     }
                     if let Some(looks) = &mut looks_since_break {
                         *looks += 1;
@@ -221,7 +228,7 @@ async fn session(
                     // daemon still reaches it.
                     let looks = *looks_since_break.get_or_insert(0);
                     if refused && looks < REPRIEVE_LOOKS {
-                        return Err(redis_away(&reason));
+                        return Err(Ended::redis(reason));
                     }
                 }
             },
@@ -229,11 +236,10 @@ async fn session(
     }
 }
 
-fn redis_away(reason: &str) -> Ended {
-    Ended {
-        missing: Missing::Redis,
-        reason: reason.to_owned(),
-    }
+/// The daemon cannot reach its Redis; it tells why.
+fn redis_away(redis: &RedisInfo) -> Ended {
+    let reason = redis.error.clone();
+    Ended::redis(reason.unwrap_or_else(|| "the daemon cannot reach it".to_owned()))
 }
 
 enum Finding {

@@ -27,7 +27,7 @@ impl From<StoreError> for ApiError {
                 ProblemKind::RedisUnavailable,
                 format!("{error}; nothing was decided, the request can be repeated as it is"),
             ),
-            StoreError::Unexpected(_) | StoreError::Url(_) => {
+            StoreError::Unexpected(_) | StoreError::Unusable(_) | StoreError::Url(_) => {
                 tracing::error!(%error, "store");
                 Problem::new(ProblemKind::Internal, error.to_string())
             }

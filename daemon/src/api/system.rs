@@ -58,6 +58,7 @@ async fn get_system(State(state): State<AppState>) -> Json<SystemInfo> {
             url: store.public_url(),
             database: store.database(),
             up: ping.is_ok(),
+            error: ping.as_ref().err().map(ToString::to_string),
             latency_ms: ping
                 .ok()
                 .map(|time| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0),
@@ -114,9 +115,17 @@ async fn check_readiness(State(state): State<AppState>) -> Response {
         causes.push("draining: the daemon is stopping and takes no new work".to_owned());
     }
     let preparing = state.preparing.borrow().clone();
-    match state.engine.store.check_layout().await {
-        Err(error) => causes.push(error.to_string()),
-        Ok(()) => causes.extend(preparing.map(|why| format!("still preparing: {why}"))),
+    match preparing {
+        Some(why) => causes.push(format!("still preparing: {why}")),
+        None => causes.extend(
+            state
+                .engine
+                .store
+                .check_layout()
+                .await
+                .err()
+                .map(|error| error.to_string()),
+        ),
     }
     answer(causes)
 }

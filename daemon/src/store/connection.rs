@@ -9,16 +9,19 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::StoreError;
+use url::Url;
+
+use super::{StoreError, reach::PERCENT};
 
 /// How long a caller waits for Redis before the answer is "not now".
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Reads a Redis URL and puts our connection settings on it.
 pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
+    check_url(url).map_err(StoreError::Url)?;
     let info = url
         .into_connection_info()
-        .map_err(|error| StoreError::Url(error.to_string()))?;
+        .map_err(|_| StoreError::Url(format!("it is none of {SHAPES}; {PERCENT}")))?;
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let tcp = TcpSettings::default()
         .set_nodelay(true)
@@ -29,6 +32,36 @@ pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
                 .with_interval(Duration::from_secs(3)),
         );
     Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
+}
+
+/// How a Redis URL looks.
+const SHAPES: &str = "redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... (TLS) or redis+unix:///PATH?db=DATABASE";
+
+/// What can be said about a URL that names no Redis we can use. Says nothing of what is in it, which may be a password.
+fn check_url(text: &str) -> Result<(), String> {
+    let scheme = text
+        .split_once("://")
+        .map_or("", |(scheme, _)| scheme)
+        .to_ascii_lowercase();
+    if scheme.contains("sentinel") {
+        return Err(
+            "Sentinel is not supported yet: name the primary itself, or an address that follows it (a proxy, a \
+                    service), with redis:// or rediss://"
+                .into(),
+        );
+    }
+    if scheme.contains("cluster") {
+        return Err("a Redis in cluster mode is not supported: scripts change keys of several slots at a time".into());
+    }
+    // What stands behind '#' or in the place of a path is mostly the rest of a password.
+    if text.contains('#') {
+        return Err(format!("it holds a '#'; {PERCENT}"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("{error}; it is one of {SHAPES}; {PERCENT}"))?;
+    if !scheme.contains("unix") && (url.path().contains('@') || url.query().is_some_and(|query| query.contains('@'))) {
+        return Err(format!("it holds an '@' behind the host; {PERCENT}"));
+    }
+    Ok(())
 }
 
 /// A connection that reconnects for ever. It is made at the first call.

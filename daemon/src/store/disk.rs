@@ -5,7 +5,7 @@ use onceover_common::{TaskId, Timestamp};
 use redis::AsyncCommands;
 
 use super::{
-    Store, StoreError, TaskRecords, limited,
+    Store, StoreError, TaskRecords,
     record::{convert, task_records, unexpected},
     scripts,
 };
@@ -82,14 +82,15 @@ impl Store {
     pub async fn enter_directory(&self, directory: &str) -> Result<Timestamp, StoreError> {
         let mut redis = self.redis.clone();
         let now = Timestamp::now();
-        limited(redis.hset_nx::<_, _, _, bool>(DIRECTORIES, directory, now.as_millis())).await?;
+        self.limited(redis.hset_nx::<_, _, _, bool>(DIRECTORIES, directory, now.as_millis()))
+            .await?;
         Ok(self.directory_since(directory).await?.unwrap_or(now))
     }
 
     /// Since when a data directory is used with this Redis; None when it never was.
     pub async fn directory_since(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
         let mut redis = self.redis.clone();
-        let since: Option<i64> = limited(redis.hget(DIRECTORIES, directory)).await?;
+        let since: Option<i64> = self.limited(redis.hget(DIRECTORIES, directory)).await?;
         Ok(since.map(Timestamp::from_millis))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use onceover_common::{NodeName, StageState, TaskId};
 
 use super::{
-    ForeignJson, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, limited, record, scripts, short_json,
+    ForeignJson, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, record, scripts, short_json,
 };
 
 /// Keys that one call looks at.
@@ -177,7 +177,7 @@ impl Store {
             .arg(CHUNK)
             .arg("TYPE")
             .arg("string");
-        let (next, keys): (u64, Vec<Vec<u8>>) = limited(scan.query_async(&mut redis)).await?;
+        let (next, keys): (u64, Vec<Vec<u8>>) = self.limited(scan.query_async(&mut redis)).await?;
         let found = keys
             .iter()
             .filter_map(|key| self.found_at(std::str::from_utf8(key).ok()?))

@@ -9,7 +9,7 @@ use onceover_common::{NodeName, TaskId, keys};
 use redis::{AsyncCommands, Client, ConnectionInfo};
 use tokio::sync::mpsc;
 
-use super::{Store, StoreError, limited};
+use super::{Store, StoreError};
 
 /// What makes a server tell of keys: by event (`E`), of strings that are written (`$`), of what is removed (`g`) or
 /// expires (`x`).
@@ -154,10 +154,10 @@ impl Store {
             pubsub.subscribe(channel).await?;
             Ok(pubsub)
         };
-        let mut pubsub = limited(listen).await?;
+        let mut pubsub = self.limited(listen).await?;
         let mut probe = redis::pipe();
         probe.atomic().set(PROBE, "").ignore().del(PROBE).ignore();
-        limited(probe.query_async::<()>(&mut redis)).await?;
+        self.limited(probe.query_async::<()>(&mut redis)).await?;
         let mut messages = pubsub.on_message();
         let heard = async {
             while let Some(message) = messages.next().await {
@@ -195,8 +195,9 @@ impl Store {
             true => onceover_common::Timestamp::now().as_millis().to_string(),
             false => "+inf".to_owned(),
         };
-        let members: Vec<String> =
-            limited(redis.zrangebyscore_limit("onceover:foreign", "-inf", until, 0, limit)).await?;
+        let members: Vec<String> = self
+            .limited(redis.zrangebyscore_limit("onceover:foreign", "-inf", until, 0, limit))
+            .await?;
         let stages = members.iter().filter_map(|member| {
             let (task, node) = member.split_once('|')?;
             Some((TaskId::parse(task).ok()?, NodeName::parse(node).ok()?))

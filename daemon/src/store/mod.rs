@@ -12,6 +12,7 @@ mod keyspace;
 mod links;
 mod observe;
 mod outbox;
+mod reach;
 mod record;
 mod runs;
 mod scripts;
@@ -20,7 +21,7 @@ mod tasks;
 mod uploads;
 mod videos;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use onceover_common::NodeName;
 use prometheus_client::metrics::histogram::Histogram;
@@ -33,7 +34,7 @@ pub use decide::{Ask, Decision, Explained, IdempotencyKey, InputsFound, Looked, 
 pub use disk::{Collectable, Measured};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, Found, LostStage};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
-pub use observe::{Gauges, QueueGauge, ServerInfo, Totals};
+pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, Totals};
 pub use outbox::{Delivery, DeliveryFilter, DeliveryPage, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords};
 pub use runs::{Claim, Evidence, Fence, Outcome, Reap, run_folder};
@@ -46,6 +47,9 @@ pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoSt
 pub enum StoreError {
     #[error("the Redis URL cannot be used: {0}")]
     Url(String),
+    /// A server that answers, but is not one that state may be kept in.
+    #[error("this Redis cannot be used: {0}")]
+    Unusable(String),
     /// Redis cannot be reached, did not answer in time or refuses writes. Nothing is known about whether the
     /// call took effect; all calls can be repeated.
     #[error("Redis is not available: {0}")]
@@ -97,6 +101,7 @@ pub struct StoreOptions {
 pub struct Store {
     redis: ConnectionManager,
     info: redis::ConnectionInfo,
+    reach: Arc<reach::Reach>,
     options: StoreOptions,
     /// Names of the catalog, blank-separated: where foreign results are looked for.
     names: String,
@@ -121,17 +126,6 @@ impl<'a> Args<'a> {
             Some(value) => self.with(name, value),
             None => self,
         }
-    }
-}
-
-/// Runs a call with a limit, so that nobody hangs while Redis is away.
-async fn limited<T>(call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Unavailable(format!(
-            "no answer within {} s",
-            CALL_TIMEOUT.as_secs()
-        ))),
     }
 }
 
@@ -162,6 +156,7 @@ impl Store {
     pub fn open(options: StoreOptions, names: impl IntoIterator<Item = NodeName>) -> Result<Self, StoreError> {
         let info = connection::connection_info(&options.url)?;
         let redis = connection::connect(info.clone())?;
+        let reach = reach::Reach::new(info.clone(), options.mode == "external")?;
         let names = names
             .into_iter()
             .map(|name| name.to_string())
@@ -170,6 +165,7 @@ impl Store {
         Ok(Self {
             redis,
             info,
+            reach: Arc::new(reach),
             options,
             names,
             calls: Metrics::redis_calls(),
@@ -198,13 +194,32 @@ impl Store {
         &self.options
     }
 
-    /// Loads the scripts and checks that the layout in Redis is one this program knows.
-    pub async fn prepare(&self) -> Result<(), StoreError> {
+    /// Checks that the server is one that can be used and that the layout in it is one this program knows, and loads
+    /// the scripts.
+    pub async fn prepare(&self) -> Result<ServerInfo, StoreError> {
+        let server = self.reach_server().await?;
+        if let Some(why) = server.unusable() {
+            return Err(StoreError::Unusable(why));
+        }
         let mut redis = self.redis.clone();
         for script in scripts::all() {
-            limited(script.load_async(&mut redis)).await?;
+            self.limited(script.load_async(&mut redis)).await?;
         }
-        self.check_layout().await
+        self.check_layout().await?;
+        Ok(server)
+    }
+
+    /// What the server says about itself; where it cannot be reached, the reason at once.
+    pub async fn reach_server(&self) -> Result<ServerInfo, StoreError> {
+        match self.reach.fault().await {
+            Some(fault) => Err(StoreError::Unavailable(fault)),
+            None => self.server().await,
+        }
+    }
+
+    /// Runs a call with a limit, so that nobody hangs while Redis is away; the error tells why it is.
+    async fn limited<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
+        self.reach.limited(call).await
     }
 
     fn args(&self) -> Args<'_> {
@@ -222,7 +237,7 @@ impl Store {
         }
         let mut redis = self.redis.clone();
         let start = std::time::Instant::now();
-        let answer = limited(invocation.invoke_async(&mut redis)).await;
+        let answer = self.limited(invocation.invoke_async(&mut redis)).await;
         self.calls.observe(start.elapsed().as_secs_f64());
         answer
     }

@@ -9,7 +9,7 @@ use onceover_common::{
 };
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, limited, record, scripts};
+use super::{Store, StoreError, record, scripts};
 
 /// What the server lets us know of itself.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,12 @@ pub struct ServerInfo {
     pub append_only: Option<bool>,
     /// Eviction policy.
     pub policy: Option<String>,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub mode: Option<String>,
 }
+
+/// What a Redis must be, for people.
+pub const NEEDED: &str = "Redis 6.2 or Valkey";
 
 /// Oldest server that has every command of our scripts.
 pub const OLDEST: (u32, u32) = (6, 2);
@@ -40,9 +45,39 @@ impl ServerInfo {
             .is_some_and(|version| version < OLDEST)
     }
 
-    /// Whether it may drop records to make room.
-    pub fn evicts(&self) -> bool {
-        self.policy.as_deref().is_some_and(|policy| policy != "noeviction")
+    /// Whether it is a server of one's own that keeps data: no Sentinel, no part of a cluster.
+    pub fn keeps_data(&self) -> bool {
+        !matches!(self.mode.as_deref(), Some("cluster" | "sentinel"))
+    }
+
+    /// Why this server cannot be used, if it cannot, and what to do.
+    pub fn unusable(&self) -> Option<String> {
+        let version = self.version.as_deref().unwrap_or("of an unknown version");
+        match self.mode.as_deref() {
+            Some("cluster") => {
+                return Some(
+                    "it runs in cluster mode, which is not supported: scripts change keys of several slots at a time; name \
+                     a server with 'cluster-enabled no' in redis.url"
+                        .into(),
+                );
+            }
+            Some("sentinel") => {
+                return Some(
+                    "it is a Sentinel, and Sentinel is not supported yet: name the primary itself in redis.url, or an address \
+                     that follows it (a proxy, a service)"
+                        .into(),
+                );
+            }
+            _ => {}
+        }
+        if self.too_old() {
+            return Some(format!("it is {} {version}; {NEEDED} is needed", self.product));
+        }
+        let policy = self.policy.as_deref().filter(|policy| *policy != "noeviction")?;
+        Some(format!(
+            "its maxmemory-policy is '{policy}', so it may drop records at any time; set it to noeviction (CONFIG SET \
+             maxmemory-policy noeviction)"
+        ))
     }
 }
 
@@ -125,8 +160,10 @@ impl Store {
     /// server that is full or a replica refuses it.
     pub async fn check_layout(&self) -> Result<(), StoreError> {
         let mut redis = self.redis.clone();
-        limited(redis.set_nx::<_, _, bool>(keys::SCHEMA, keys::SCHEMA_VERSION)).await?;
-        let found: String = limited(redis.get(keys::SCHEMA)).await?;
+        self.reach
+            .asked(redis.set_nx::<_, _, bool>(keys::SCHEMA, keys::SCHEMA_VERSION))
+            .await?;
+        let found: String = self.limited(redis.get(keys::SCHEMA)).await?;
         match found.parse::<u32>() {
             Ok(version) if version <= keys::SCHEMA_VERSION => Ok(()),
             _ => Err(StoreError::Unexpected(format!(
@@ -137,11 +174,11 @@ impl Store {
         }
     }
 
-    /// Round trip of a PING.
+    /// Round trip of a PING; the error tells why there is none.
     pub async fn ping(&self) -> Result<Duration, StoreError> {
         let mut redis = self.redis.clone();
         let start = std::time::Instant::now();
-        limited(redis.ping::<String>()).await?;
+        self.reach.asked(redis.ping::<String>()).await?;
         Ok(start.elapsed())
     }
 
@@ -150,9 +187,9 @@ impl Store {
         let mut redis = self.redis.clone();
         let mut info = redis::cmd("INFO");
         info.arg("server");
-        let server: String = limited(info.query_async(&mut redis)).await?;
+        let server: String = self.limited(info.query_async(&mut redis)).await?;
         info.arg("persistence").arg("memory");
-        let rest: String = limited(info.query_async(&mut redis)).await.unwrap_or_default();
+        let rest: String = self.limited(info.query_async(&mut redis)).await.unwrap_or_default();
         let field = |text: &str, name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
@@ -164,6 +201,8 @@ impl Store {
             compatible,
             append_only: field(&rest, "aof_enabled").map(|on| on == "1"),
             policy: field(&rest, "maxmemory_policy"),
+            // Valkey tells it under a name of its own, too.
+            mode: field(&server, "redis_mode").or_else(|| field(&server, "server_mode")),
         })
     }
 

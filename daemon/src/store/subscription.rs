@@ -8,7 +8,7 @@ use onceover_common::keys;
 use redis::{AsyncCommands, Client, ConnectionInfo};
 use tokio::sync::mpsc;
 
-use super::{Store, StoreError, limited};
+use super::{Store, StoreError};
 
 /// What a subscription tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Store {
     /// Events after `seq`, oldest first, at most `limit`. None: some of them are gone.
     pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<String>>, StoreError> {
         let mut redis = self.redis.clone();
-        let last: Option<u64> = limited(redis.get("onceover:seq")).await?;
+        let last: Option<u64> = self.limited(redis.get("onceover:seq")).await?;
         let last = last.unwrap_or_default();
         if seq > last {
             return Ok(None);
@@ -91,7 +91,7 @@ impl Store {
             .arg("+")
             .arg("COUNT")
             .arg(limit);
-        let entries: Vec<(String, Vec<String>)> = limited(range.query_async(&mut redis)).await?;
+        let entries: Vec<(String, Vec<String>)> = self.limited(range.query_async(&mut redis)).await?;
         let first = entries
             .first()
             .and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());

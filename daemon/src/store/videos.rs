@@ -7,7 +7,7 @@ use onceover_common::{
 };
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, limited, record::unexpected, scripts};
+use super::{Store, StoreError, record::unexpected, scripts};
 
 /// A video with its newest processing, and whether that is under way.
 pub struct VideoRecord {
@@ -89,8 +89,9 @@ impl Store {
     pub async fn video(&self, id: &VideoId) -> Result<Option<VideoRecord>, StoreError> {
         let mut redis = self.redis.clone();
         let fields = ["facts", "processing", "active"];
-        let found: (Option<String>, Option<String>, Option<String>) =
-            limited(redis.hmget(format!("onceover:video:{id}"), &fields)).await?;
+        let found: (Option<String>, Option<String>, Option<String>) = self
+            .limited(redis.hmget(format!("onceover:video:{id}"), &fields))
+            .await?;
         let (Some(facts), processing, active) = found else {
             return Ok(None);
         };
@@ -119,7 +120,7 @@ impl Store {
     /// Every video with a processing under way.
     pub async fn active_videos(&self) -> Result<Vec<VideoId>, StoreError> {
         let mut redis = self.redis.clone();
-        let ids: Vec<String> = limited(redis.zrange("onceover:videos:active", 0, -1)).await?;
+        let ids: Vec<String> = self.limited(redis.zrange("onceover:videos:active", 0, -1)).await?;
         Ok(ids.iter().filter_map(|id| VideoId::parse(id).ok()).collect())
     }
 

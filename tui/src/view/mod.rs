@@ -120,12 +120,15 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
         ],
         Link::Lost {
             missing: Missing::Redis,
+            reason,
             ..
         } => vec![
             (
                 format!("The daemon at {} is up, its Redis is not.", model.daemon),
                 theme.strong(),
             ),
+            (text::harmless(reason), theme.plain()),
+            (String::new(), theme.plain()),
             (
                 "What it holds will be read as soon as it is back.".into(),
                 theme.faint(),

@@ -125,6 +125,7 @@ pub fn system(seq: u64) -> SystemInfo {
         instance: "a-1".into(),
         started_at: at(-9000.0),
         redis: RedisInfo {
+            error: None,
             mode: "private".into(),
             url: "redis+unix:///run/s.sock".into(),
             database: 0,
