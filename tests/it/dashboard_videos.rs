@@ -207,6 +207,12 @@ async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     bed.let_go();
     let (code, text) = run(&["run", "film", "--force", "--wait", "--json"]).await;
     assert_eq!(code, Some(0), "{text}");
-    let ended: onceover_common::wire::Processing = serde_json::from_str(&text).expect("a processing");
+    // What it waits for is said beside it.
+    let (json, said) = text.split_once("\n}\n").expect("an object");
+    assert!(
+        said.lines().all(|line| line.starts_with("onceover: waiting: ")),
+        "{said}"
+    );
+    let ended: onceover_common::wire::Processing = serde_json::from_str(&format!("{json}\n}}")).expect("a processing");
     assert_eq!((ended.status, ended.progress), (ProcessingStatus::Completed, 100));
 }

@@ -1,12 +1,13 @@
 //! What is taken as people write it, and what is said in their words.
 
 use std::{
+    collections::HashMap,
     fs,
     process::{Command, Stdio},
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, response::Html, routing::get};
+use axum::{Router, extract::Query, response::Html, routing::get};
 use onceover_common::{StageState, Timestamp};
 use onceover_tests::{Daemon, onceover, program};
 use serde_json::{Value, json};
@@ -205,6 +206,7 @@ fn a_cause_is_told_once() {
             "os error",
         ),
         (&["--config", "/nix"], "os error"),
+        (&["--listen", "nonsense", "check"], "invalid socket address;"),
     ] {
         let said = told(arguments);
         assert_eq!(said.matches(cause).count(), 1, "{said}");
@@ -223,6 +225,73 @@ fn later(value: &mut Value, by: Duration) {
         }
         _ => {}
     }
+}
+
+/// The pages of a daemon that has more tasks than a dashboard reads: all new, and one old one that runs.
+fn crowded(system: Value, old: Value, view: Value) -> Router {
+    let tasks = move |Query(asked): Query<HashMap<String, String>>| async move {
+        let mut page = old.clone();
+        if asked.get("status").is_none_or(|status| status != "running") {
+            let start: u64 = asked
+                .get("cursor")
+                .map_or(0, |cursor| cursor.parse().expect("a cursor"));
+            let new = |number: u64| {
+                let mut item = old["items"][0].clone();
+                item["task_id"] = json!(format!("new-{number}"));
+                item["status"] = json!("pending");
+                item["stages"] = json!({});
+                later(&mut item, Duration::from_secs(3600));
+                item
+            };
+            page["items"] = (start..start + 200).map(new).collect();
+            page["next_cursor"] = json!((start + 200).to_string());
+        }
+        axum::Json(page)
+    };
+    Router::new()
+        .route("/v1/tasks", get(tasks))
+        .route("/v1/system", get(async move || axum::Json(system)))
+        .route("/v1/tasks/wanted", get(async move || axum::Json(view)))
+}
+
+#[tokio::test]
+async fn what_runs_and_what_is_asked_for_is_shown_however_many_tasks_are_newer() {
+    let daemon = Daemon::start().await;
+    daemon.submit("film", WAIT, json!({"until": "go"})).await;
+    daemon.until("film", WAIT, StageState::Running).await;
+    let system = daemon.get("/v1/system").await.json();
+    let old = daemon.get("/v1/tasks").await.json();
+    let mut view = daemon.get("/v1/tasks/film").await.json();
+    view["task_id"] = json!("wanted");
+    let address = serve(crowded(system, old, view)).await;
+    let snapshot = async |more: &[&str]| {
+        let output = onceover()
+            .args(["snapshot", "--daemon", &address])
+            .args(more)
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let frame = snapshot(&[]).await;
+    assert!(
+        frame.contains("others are not loaded") && frame.contains("new-"),
+        "{frame}"
+    );
+    for frame in [
+        snapshot(&["--keys", "/state:running<enter>"]).await,
+        snapshot(&["--task", "film"]).await,
+    ] {
+        assert!(
+            frame.lines().any(|line| line.contains("film") && line.contains("run")),
+            "{frame}"
+        );
+    }
+    // Neither new nor running, and asked for by name.
+    let frame = snapshot(&["--task", "wanted"]).await;
+    assert!(frame.contains("wanted"), "{frame}");
+    daemon.release("go");
 }
 
 #[tokio::test]

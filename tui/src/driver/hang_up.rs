@@ -4,11 +4,12 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     thread,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 /// A hang-up wakes the thread; where a driver of the kernel forgets to, it is noticed within this time.
 const LOOK_EVERY: Timespec = Timespec {
@@ -16,15 +17,15 @@ const LOOK_EVERY: Timespec = Timespec {
     tv_nsec: 300_000_000,
 };
 
-/// Watches standard input and output. The receiver hears once, when one of them has hung up; it goes on when there is no
-/// thread to be had.
-pub fn watch() -> oneshot::Receiver<()> {
-    let (tell, heard) = oneshot::channel();
+/// Watches standard input and output for as long as somebody holds the answer, which is notified when one has hung up.
+pub fn watch() -> Arc<Notify> {
+    let heard = Arc::new(Notify::new());
+    let tell = Arc::downgrade(&heard);
     let watching = thread::Builder::new().name("terminal".into()).spawn(move || {
         let (input, output) = (io::stdin(), io::stdout());
-        while !tell.is_closed() {
+        while let Some(tell) = tell.upgrade() {
             if has_hung_up(&[input.as_fd(), output.as_fd()]) {
-                let _ = tell.send(());
+                tell.notify_one();
                 return;
             }
         }

@@ -2,6 +2,7 @@
 //! state machine. All the IO and the clock that `update` and `view` do without.
 
 mod effects;
+mod ends;
 mod hang_up;
 mod job;
 mod scheduler;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use effects::answer;
+use ends::Ends;
 use job::{Job, JobSignal};
 use scheduler::Scheduler;
 use terminal::Terminal;
@@ -40,14 +42,11 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let mut runner = effects::Runner::new(client, events, ask_feed);
 
-    let mut stop = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+    let mut ends = Ends::listen()?;
     let mut resized = signal(SignalKind::window_change()).context("SIGWINCH cannot be caught")?;
     let mut job = Job::listen().context("SIGTSTP and SIGCONT cannot be caught")?;
 
     let mut terminal = Terminal::open().context("the terminal cannot be used")?;
-    let mut hung_up = hang_up::watch();
     model.size = terminal.size();
     let mut input = EventStream::new();
     let mut scheduler = Scheduler::new();
@@ -57,10 +56,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
         let mut effects = Vec::new();
         tokio::select! {
             biased;
-            _ = stop.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => break,
-            _ = &mut hung_up => break,
+            () = ends.come() => break,
             signal = job.next() => {
                 match signal {
                     JobSignal::Stop => job.stop(&mut terminal).await?,
