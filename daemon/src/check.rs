@@ -8,7 +8,7 @@ use onceover_common::{catalog::Catalog, humane};
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{self, Tokens},
+    access::{self, AccessError, Tokens},
     catalog::{command::not_ready, whole_catalog},
     config::{Config, KeepFiles, LogFormat, LogToStderr},
     console::print_line,
@@ -210,7 +210,10 @@ async fn is_ours(listen: &str) -> bool {
 fn who_may_call(config: &Config, tokens: &Tokens, wrong: &mut BTreeSet<String>) -> String {
     wrong.extend(tokens.warnings());
     if let Err(error) = access::check(&config.listen, tokens) {
-        wrong.insert(error.to_string());
+        // That nothing can be listened on is told by the address already.
+        if !matches!(error, AccessError::Address { .. }) {
+            wrong.insert(error.to_string());
+        }
         return "nobody: a token is needed   (none configured)".into();
     }
     match tokens.len() {
