@@ -4,6 +4,7 @@ use onceover_common::StageState;
 use onceover_common::wire::StageSummary;
 use onceover_tui::{
     actions::{keys_on, keys_text, on_page},
+    glyphs::Glyphs,
     model::{Missing, Model, Page},
     theme::Theme,
     update::{Event, update},
@@ -449,4 +450,20 @@ fn the_submit_form_at_three_sizes() {
  One folder per speaker.
  ctrl-s submit  f1 help  ctrl-c quit
 "#);
+}
+
+#[test]
+fn every_page_is_drawn_in_ascii_too_with_all_of_it_in_its_place() {
+    for size in [(120, 36), (60, 16), (10, 3)] {
+        for keys in ["", "j", "jj", "jj]", "?", "c", "n", "s", "v", "p", "d", "x", "/"] {
+            let mut model = dashboard(size);
+            press_answered(&mut model, keys);
+            let usual = screen(&model);
+            model.glyphs = Glyphs::Ascii;
+            let plain = screen(&model);
+            assert!(plain.iter().all(|line| line.is_ascii()), "{keys}: {plain:#?}");
+            let moved: Vec<_> = usual.iter().map(|line| Glyphs::Ascii.shown(line)).collect();
+            assert_eq!(moved, plain, "{keys}");
+        }
+    }
 }
