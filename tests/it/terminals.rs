@@ -180,6 +180,17 @@ async fn ctrl_z_stops_all_of_the_job_and_fg_goes_on_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_z_does_not_stop_for_ever_what_no_shell_started() {
+    let daemon = Daemon::start().await;
+    let mut dashboard = Dashboard::open(&daemon, 100, 30);
+    dashboard.shows("● live");
+    dashboard.send(Key::Ctrl('z'));
+    dashboard.shows("there is no shell to go back to");
+    dashboard.press('q');
+    assert!(dashboard.ended().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dumb_terminal_gets_the_tree_and_no_codes() {
     let daemon = Daemon::start().await;
     daemon.done("film", ECHO, json!({})).await;

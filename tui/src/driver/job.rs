@@ -1,8 +1,10 @@
 //! The dashboard as a job of a shell: ctrl-Z gives the terminal back and stops, `fg` goes on.
 
-use std::{io, time::Duration};
+use std::{fs, io, time::Duration};
 
-use rustix::process::{Signal as Number, getpid, kill_current_process_group, kill_process};
+use rustix::process::{
+    Pid, Signal as Number, getpgid, getpid, getppid, getsid, kill_current_process_group, kill_process,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
@@ -19,6 +21,31 @@ pub enum JobSignal {
     Stop,
     /// It has gone on already.
     Continued,
+}
+
+/// Whether a shell waits for this job, which would take the terminal and could let it go on: somebody of the same session,
+/// and not of the job, started it. Otherwise (`ssh -t host onceover`, a pane of tmux) a stop would be for ever.
+pub fn has_shell() -> bool {
+    let (Ok(session), Ok(group)) = (getsid(None), getpgid(None)) else {
+        return false;
+    };
+    let mut parent = getppid();
+    while let Some(pid) = parent {
+        if getsid(Some(pid)) != Ok(session) {
+            return false;
+        }
+        if getpgid(Some(pid)) != Ok(group) {
+            return true;
+        }
+        parent = parent_of(pid);
+    }
+    false
+}
+
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Pid::from_raw(parent.trim().parse().ok()?)
 }
 
 pub struct Job {

@@ -100,6 +100,10 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
                     terminal.forget();
                     model.redraw = true;
                 }
+                Effect::Suspend if !job::has_shell() => {
+                    model.say(Tone::Neutral, "there is no shell to go back to: q quits");
+                    model.redraw = true;
+                }
                 Effect::Suspend => {
                     job.stop_all(&mut terminal).await?;
                     model.size = terminal.size();
