@@ -7,7 +7,6 @@ use futures_util::{Stream, StreamExt};
 use onceover_common::{
     Event, NodeName, TaskId,
     client::{Client, ClientError, Feed},
-    humane,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -92,11 +91,9 @@ pub async fn follow<T>(
         if !connected_once || since.elapsed() > PATIENCE {
             return Err(failure);
         }
-        reader.teller.say(format!(
-            "waiting: {}; it is tried again for {}",
-            failure.text,
-            humane::duration(PATIENCE)
-        ));
+        reader
+            .teller
+            .say(format!("waiting: {}; it is tried again", failure.text));
         sleep(PAUSE).await;
     }
 }
