@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 /// A hang-up wakes the thread; where a driver of the kernel forgets to, it is noticed within this time.
 const LOOK_EVERY: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 300_000_000,
+    tv_nsec: 400_000_000,
 };
 
 /// Watches standard input and output for as long as somebody holds the answer, which is notified when one has hung up.
