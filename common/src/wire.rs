@@ -394,6 +394,10 @@ pub struct CallbackDelivery {
     pub detail: Option<String>,
     /// HTTP status of the last answer; none where nobody answered.
     pub http_status: Option<u16>,
+    /// Until when its host is left alone, because it took no connection or gave no answer several times in a row. What
+    /// waits for that uses no try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker_open_until: Option<Timestamp>,
 }
 
 /// `GET /v1/callbacks`, newest first.

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, then the environment and flags on top. Checked whole at start; an error names the
 //! file, the line and what is allowed.
 
+mod callbacks;
 mod llm;
 mod log;
 mod storage;
@@ -18,6 +19,7 @@ use toml::Spanned;
 
 use crate::python::Environments;
 
+pub use callbacks::CallbacksConfig;
 pub use llm::{LlmConfig, ProviderConfig};
 pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
@@ -137,23 +139,6 @@ pub enum KeepFiles {
     Keep,
     /// Until its record expires.
     WithRecord,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CallbacksConfig {
-    /// Addresses, networks (CIDR) and host names that may be called although they are not public.
-    pub allow: Vec<String>,
-    /// Waits before each try; their number is the number of tries (C4).
-    #[serde(deserialize_with = "durations")]
-    pub schedule: Vec<Duration>,
-    /// Limit of one try.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-    /// File with the secrets that callbacks are signed with, one a line; two while they are being changed.
-    pub secrets_file: Option<PathBuf>,
-    /// How many callbacks that were sent are kept, to be seen and sent again.
-    pub keep: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -300,18 +285,6 @@ impl Default for AccessConfig {
     }
 }
 
-impl Default for CallbacksConfig {
-    fn default() -> Self {
-        Self {
-            allow: Vec::new(),
-            schedule: [0, 5, 60, 300, 1800].map(Duration::from_secs).to_vec(),
-            timeout: Duration::from_secs(30),
-            secrets_file: None,
-            keep: 10_000,
-        }
-    }
-}
-
 fn default_data_dir() -> PathBuf {
     use etcetera::BaseStrategy;
     match etcetera::choose_base_strategy() {
@@ -440,12 +413,7 @@ impl Config {
                 "access.hosts: '{host}' is no host name; give names without scheme and port"
             ));
         }
-        if self.callbacks.schedule.first() != Some(&Duration::ZERO) {
-            return refuse(
-                "callbacks.schedule must begin with 0s, since the first try is at once; [\"0s\"] is a single try"
-                    .into(),
-            );
-        }
+        self.callbacks.check()?;
         if self.inputs.timeout.is_zero() || self.inputs.max_bytes == 0 {
             return refuse("inputs.timeout and inputs.max_bytes must be above zero".into());
         }
@@ -453,9 +421,6 @@ impl Config {
             return refuse("files.max_bytes must be above zero".into());
         }
         self.storage.check()?;
-        if self.callbacks.timeout.is_zero() {
-            return refuse("callbacks.timeout must be above zero".into());
-        }
         // Beside others on a shared Redis, a daemon may leave a class to them.
         if let (None, Some((name, _))) = (&self.redis.url, self.slots.iter().find(|(_, count)| **count == 0)) {
             return refuse(format!(

@@ -67,6 +67,15 @@ limits! {
     DownloadedInput "downloaded_input" Some("inputs.max_bytes"), |config| humane::bytes(config.inputs.max_bytes),
         "bytes of one input that a run downloads"
         "the run fails and names the URL, the limit and the setting";
+    Callbacks "callbacks" Some("callbacks.max_at_once"), |config| config.callbacks.max_at_once.to_string(),
+        "tries of callbacks under way at a time; at most half of them are second ones to a host or go to hosts that did not answer"
+        "what is due waits, hosts that were served longest ago first";
+    CallbacksOfHost "callbacks_of_host" Some("callbacks.max_per_host"), |config| config.callbacks.max_per_host.to_string(),
+        "tries of callbacks under way to one host; a single one once it did not answer"
+        "what is due for that host waits";
+    CallbackBreaker "callback_breaker" Some("callbacks.breaker_after"), |config| config.callbacks.breaker_after.to_string(),
+        "tries in a row that a host may leave without any answer"
+        "the host is left alone for `callbacks.breaker_wait`, later up to 16 times as long, then one try shows whether it answers again; waiting uses no try";
 }
 
 static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Limit::ALL.len()];

@@ -280,6 +280,10 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
             owner: data.instance().to_owned(),
             schedule: config.callbacks.schedule.clone(),
             timeout: config.callbacks.timeout,
+            max_at_once: config.callbacks.max_at_once,
+            max_per_host: config.callbacks.max_per_host,
+            breaker_after: config.callbacks.breaker_after,
+            breaker_wait: config.callbacks.breaker_wait,
             secrets,
         },
         Background {

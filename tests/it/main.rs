@@ -49,6 +49,7 @@ mod terminals;
 mod transcripts;
 mod videos;
 mod webhook_addresses;
+mod webhook_fairness;
 mod webhook_names;
 mod webhook_records;
 mod webhooks;

@@ -127,6 +127,11 @@ impl Hook {
         }
     }
 
+    /// Listens on a loopback address of its own, 127.0.0.`n`: a host beside others.
+    pub async fn start_at_own(n: u8, mind: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_at(&format!("127.0.0.{n}:0"), mind).await
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

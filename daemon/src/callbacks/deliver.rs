@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
 use super::{
-    send::{Answer, send},
+    send::{Answer, WAIT_LIMIT, send},
     sign::Secrets,
 };
 use crate::{
     engine::{Engine, EngineError},
-    store::{Delivery, Room, StoreError, Tried},
+    limits::Limit,
+    store::{Contact, Delivery, Patience, Recorded, Room, StoreError, Tried},
 };
 
 /// How deliveries are made.
@@ -31,12 +32,34 @@ pub struct DeliveryOptions {
     /// Limit of one try.
     pub timeout: Duration,
     pub secrets: Secrets,
+    /// Deliveries under way at a time.
+    pub max_at_once: usize,
+    /// Of these to one host, so that one that hangs holds up none of the others.
+    pub max_per_host: usize,
+    /// Silences in a row after which a host is left alone.
+    pub breaker_after: u32,
+    /// How long, at first.
+    pub breaker_wait: Duration,
 }
 
-/// Deliveries under way at a time.
-const AT_A_TIME: usize = 32;
-/// Of these to one host, so that one that hangs holds up none of the others.
-const PER_HOST: usize = 4;
+impl DeliveryOptions {
+    fn patience(&self) -> Patience {
+        let hold = self.timeout * 2 + Duration::from_secs(10);
+        let longest = self.schedule.iter().max().copied().unwrap_or_default();
+        // With the jitter, and with what a receiver and a breaker may ask for.
+        let longest = (longest.mul_f64(1.1))
+            .max(WAIT_LIMIT)
+            .max(hold)
+            .max(self.breaker_wait * 16);
+        Patience {
+            breaker_after: self.breaker_after,
+            breaker_wait: self.breaker_wait,
+            hold,
+            longest: longest + Duration::from_secs(1),
+        }
+    }
+}
+
 /// How long to wait when nothing is due and nothing wakes us.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long tries under way may take once the daemon stops. What is cut off is tried again by the next start.
@@ -60,7 +83,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Delivers until `stop`.
 pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptions, stop: CancellationToken) {
-    let hold = options.timeout * 2 + Duration::from_secs(10);
+    let patience = options.patience();
     let options = Arc::new(options);
     let mut tries = JoinSet::new();
     let mut hosts = HashMap::<Id, String>::new();
@@ -70,15 +93,19 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
             *busy.entry(host.clone()).or_default() += 1;
         }
         let room = Room {
-            places: AT_A_TIME.saturating_sub(tries.len()),
-            per_host: PER_HOST,
+            places: options.max_at_once,
+            free: options.max_at_once.saturating_sub(tries.len()),
+            per_host: options.max_per_host,
             busy: &busy,
         };
         let mut ask_again = Instant::now();
-        let wait = match room.places {
+        let wait = match room.free {
             // A place that gets free wakes us.
-            0 => IDLE,
-            _ => match engine.store.outbox_take(&options.owner, room, hold).await {
+            0 => {
+                Limit::Callbacks.reached();
+                IDLE
+            }
+            _ => match engine.store.outbox_take(&options.owner, room, patience).await {
                 Ok((taken, next)) => {
                     if taken.is_empty() {
                         ask_again += PAUSE;
@@ -86,6 +113,11 @@ pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptio
                     for delivery in taken {
                         let (engine, client, options) = (engine.clone(), client.clone(), Arc::clone(&options));
                         let host = delivery.host.clone();
+                        let of_host = busy.entry(host.clone()).or_default();
+                        *of_host += 1;
+                        if *of_host == options.max_per_host {
+                            Limit::CallbacksOfHost.reached();
+                        }
                         let task = tries.spawn(async move { attempt(&engine, &client, &options, delivery).await });
                         hosts.insert(task.id(), host);
                     }
@@ -136,6 +168,7 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
             detail: format!("task '{task}' has expired before it could be told of"),
             wait: None,
             gone: true,
+            contact: Contact::NotAsked,
         },
         Err(error) => Answer::failed(error.to_string()),
     };
@@ -143,9 +176,18 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
     log_try(&delivery, &tried);
     let mut wait = Duration::from_millis(200);
     loop {
-        match engine.store.outbox_done(&delivery, &tried).await {
-            Ok(true) => return engine.metrics.called_back(tried.state),
-            Ok(false) => {
+        match engine.store.outbox_done(&delivery, &tried, options.patience()).await {
+            Ok(recorded @ (Recorded::Done | Recorded::BreakerOpened)) => {
+                if recorded == Recorded::BreakerOpened {
+                    Limit::CallbackBreaker.reached();
+                    tracing::warn!(
+                        host = delivery.host,
+                        "a receiver of callbacks does not answer: it is left alone for a while, which uses no try"
+                    );
+                }
+                return engine.metrics.called_back(tried.state);
+            }
+            Ok(Recorded::Gone) => {
                 tracing::debug!(callback_id = delivery.id, "deleted, or taken again, while it was tried");
                 return;
             }
@@ -221,12 +263,14 @@ fn outcome(answer: Answer, before: u32, schedule: &[Duration]) -> Tried {
             retry: None,
             detail: format!("answered {status}"),
             http_status: Some(status),
+            contact: Contact::Answered,
         },
         Answer::Refused {
             status,
             detail,
             wait,
             gone,
+            contact,
         } => {
             let retry = schedule.get(before as usize + 1).filter(|_| !gone);
             // Not before the receiver wants it.
@@ -239,6 +283,7 @@ fn outcome(answer: Answer, before: u32, schedule: &[Duration]) -> Tried {
                 retry,
                 detail,
                 http_status: status,
+                contact,
             }
         }
     }
@@ -282,6 +327,7 @@ mod tests {
             detail: "answered 500".into(),
             wait: wait.map(Duration::from_secs),
             gone,
+            contact: Contact::Answered,
         }
     }
 

@@ -9,7 +9,7 @@ use reqwest::{
 };
 
 use super::{guard::refusal, sign::Secrets};
-use crate::store::Delivery;
+use crate::store::{Contact, Delivery};
 
 /// What a try came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,27 +25,34 @@ pub enum Answer {
         wait: Option<Duration>,
         /// The receiver wants none of it, ever (410).
         gone: bool,
+        /// Whether the receiver is there.
+        contact: Contact,
     },
 }
 
 impl Answer {
     /// Not even asked.
     pub fn failed(detail: impl Into<String>) -> Self {
+        Self::without_answer(detail, Contact::NotAsked)
+    }
+
+    fn without_answer(detail: impl Into<String>, contact: Contact) -> Self {
         Self::Refused {
             status: None,
             detail: detail.into(),
             wait: None,
             gone: false,
+            contact,
         }
     }
 }
 
-/// What is read of an answer's body, so that its connection can be used again.
+/// What is read of an answer's body, so that its receiver is not cut off while it writes.
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long that may take.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait a receiver may ask for.
-const WAIT_LIMIT: Duration = Duration::from_secs(3600);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(3600);
 /// How much of a reason is kept for people to read.
 const DETAIL_LIMIT: usize = 300;
 
@@ -73,11 +80,16 @@ pub async fn send(
             let _ = tokio::time::timeout(BODY_WAIT, discard(response)).await;
             answer
         }
-        Err(error) if error.is_timeout() => Answer::failed(format!("no answer within {}", humane::duration(limit))),
+        Err(error) if error.is_timeout() => {
+            Answer::without_answer(format!("no answer within {}", humane::duration(limit)), Contact::Silent)
+        }
         // A URL can hold secrets.
         Err(error) => {
             let error = error.without_url();
-            Answer::failed(refusal(&error).map_or_else(|| causes(&error), ToString::to_string))
+            match refusal(&error) {
+                Some(refused) => Answer::failed(refused.to_string()),
+                None => Answer::without_answer(causes(&error), Contact::Silent),
+            }
         }
     }
 }
@@ -113,6 +125,7 @@ fn meaning(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Answer {
         detail,
         wait,
         gone: status == StatusCode::GONE,
+        contact: Contact::Answered,
     }
 }
 

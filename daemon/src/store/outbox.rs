@@ -45,6 +45,51 @@ pub struct Tried {
     pub detail: String,
     /// HTTP status of the answer, if there was one.
     pub http_status: Option<u16>,
+    pub contact: Contact,
+}
+
+/// Whether a receiver is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// It answered, whatever it said.
+    Answered,
+    /// It took no connection, or did not answer in time.
+    Silent,
+    /// It was not asked.
+    NotAsked,
+}
+
+impl Contact {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Silent => "silent",
+            Self::NotAsked => "none",
+        }
+    }
+}
+
+/// What became of the record of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The delivery is gone, or was taken by somebody else since.
+    Gone,
+    Done,
+    /// Done, and the host has been silent so often now that it is left alone for a while.
+    BreakerOpened,
+}
+
+/// How receivers are treated, beside the limits of [`Room`].
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Silences in a row that open a host's breaker.
+    pub breaker_after: u32,
+    /// How long a breaker is open at first; longer, the longer the host is silent.
+    pub breaker_wait: Duration,
+    /// How long a daemon may take for a try and its record.
+    pub hold: Duration,
+    /// Nothing is due later than that from now.
+    pub longest: Duration,
 }
 
 /// Filters of a list of deliveries.
@@ -63,7 +108,10 @@ pub struct DeliveryPage {
 /// What may be under way at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Room<'a> {
+    /// In all.
     pub places: usize,
+    /// Of these, not in use.
+    pub free: usize,
     pub per_host: usize,
     /// Deliveries under way here, by host.
     pub busy: &'a HashMap<String, usize>,
@@ -75,25 +123,22 @@ const LIST_SCAN: u32 = 2000;
 const REPAIR_CHUNK: i64 = 200;
 
 impl Store {
-    /// Deliveries that are due and that there is room for, held for `hold`; and the time until the next one is, when
-    /// there is one at a host with room.
+    /// Deliveries that are due and that there is room for, held for a while; and the time until more may be due.
     pub async fn outbox_take(
         &self,
         owner: &str,
         room: Room<'_>,
-        hold: Duration,
+        patience: Patience,
     ) -> Result<(Vec<Delivery>, Option<Duration>), StoreError> {
-        let busy: Vec<_> = room
-            .busy
-            .iter()
-            .map(|(host, count)| format!("{host}={count}"))
-            .collect();
         let args = self
             .args()
-            .with("limit", room.places.to_string())
+            .with("free", room.free.to_string())
+            .with("places", room.places.to_string())
             .with("per_host", room.per_host.to_string())
-            .with("busy", busy.join(" "))
-            .with("hold_ms", hold.as_millis().to_string())
+            .with("busy", serde_json::json!(room.busy).to_string())
+            .with("breaker_after", patience.breaker_after.to_string())
+            .with("hold_ms", patience.hold.as_millis().to_string())
+            .with("longest_ms", patience.longest.as_millis().to_string())
             .with("owner", owner);
         let (next_ms, taken): (i64, Vec<redis::Value>) = self.run(&scripts::OUTBOX_TAKE, args).await?;
         let next = u64::try_from(next_ms).ok().map(Duration::from_millis);
@@ -106,8 +151,13 @@ impl Store {
             .await
     }
 
-    /// Records how a try went. False: the delivery is gone, or was taken by somebody else since.
-    pub async fn outbox_done(&self, delivery: &Delivery, tried: &Tried) -> Result<bool, StoreError> {
+    /// Records how a try went.
+    pub async fn outbox_done(
+        &self,
+        delivery: &Delivery,
+        tried: &Tried,
+        patience: Patience,
+    ) -> Result<Recorded, StoreError> {
         let args = self
             .args()
             .with("id", delivery.id.as_str())
@@ -116,8 +166,15 @@ impl Store {
             .with_some("retry_ms", tried.retry.map(|wait| wait.as_millis().to_string()))
             .with("detail", tried.detail.as_str())
             .with_some("http_status", tried.http_status.map(|status| status.to_string()))
-            .with("keep", self.options.keep_callbacks.to_string());
-        self.run(&scripts::OUTBOX_DONE, args).await
+            .with("keep", self.options.keep_callbacks.to_string())
+            .with("contact", tried.contact.as_str())
+            .with("breaker_after", patience.breaker_after.to_string())
+            .with("breaker_ms", patience.breaker_wait.as_millis().to_string());
+        Ok(match self.run::<u8>(&scripts::OUTBOX_DONE, args).await? {
+            0 => Recorded::Gone,
+            2 => Recorded::BreakerOpened,
+            _ => Recorded::Done,
+        })
     }
 
     /// Gives back what a daemon had taken that is known to be gone.
@@ -241,5 +298,6 @@ fn shown(id: &str, fields: &HashMap<String, String>) -> Result<CallbackDelivery,
         last_tried_at: time("tried"),
         detail: fields.get("detail").cloned(),
         http_status: fields.get("http_status").and_then(|status| status.parse().ok()),
+        breaker_open_until: time("breaker_until"),
     })
 }

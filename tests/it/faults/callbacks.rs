@@ -22,10 +22,13 @@ const FASTER: u32 = 50;
 const SHIPPED: [u32; 5] = [0, 5, 60, 300, 1800];
 const OUTAGE: Duration = Duration::from_secs(600);
 
-/// Each wait in milliseconds.
-fn schedule(waits: impl IntoIterator<Item = u32>) -> String {
+/// Each wait in milliseconds; the last is that of an open breaker.
+fn schedule(waits: impl IntoIterator<Item = u32>, breaker: u32) -> String {
     let waits: Vec<_> = waits.into_iter().map(|wait| format!("'{wait}ms'")).collect();
-    format!("schedule = [{}]\ntimeout = '1s'", waits.join(", "))
+    format!(
+        "schedule = [{}]\ntimeout = '1s'\nbreaker_wait = '{breaker}ms'",
+        waits.join(", ")
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,11 +41,11 @@ async fn req12_every_callback_arrives_though_the_receiver_is_down_and_the_daemon
     );
     let (waits, outage) = if tally.is_soak() {
         (
-            schedule(SHIPPED.map(|seconds| seconds * 1000 / FASTER)),
+            schedule(SHIPPED.map(|seconds| seconds * 1000 / FASTER), 30_000 / FASTER),
             OUTAGE / FASTER,
         )
     } else {
-        (schedule([0].into_iter().chain([300; 60])), Duration::ZERO)
+        (schedule([0].into_iter().chain([300; 60]), 100), Duration::ZERO)
     };
     let mut daemon = daemon_that_calls(&waits).await;
     let closed = Hook::start(|_, _| 200.into()).await;
@@ -67,8 +70,9 @@ async fn req12_every_callback_arrives_though_the_receiver_is_down_and_the_daemon
         }
         // Some tries have been made, and some are under way.
         eventually("a refused try", || async {
-            let tried = daemon.client.callbacks(&CallbackQuery::default()).await.ok()?.items;
-            tried.iter().any(|one| one.last_tried_at.is_some()).then_some(())
+            let metrics = daemon.get("/metrics").await.text;
+            let retried = "onceover_callbacks_total{outcome=\"retried\"} ";
+            metrics.contains(retried).then_some(())
         })
         .await;
         daemon.kill();

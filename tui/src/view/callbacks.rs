@@ -1,6 +1,6 @@
 //! The page of callbacks: where each goes, how it stands, how often it was tried, what the receiver said.
 
-use onceover_common::{CallbackStatus, wire::CallbackDelivery};
+use onceover_common::{CallbackStatus, Timestamp, wire::CallbackDelivery};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
@@ -119,7 +119,11 @@ fn draw_row(model: &Model, item: &CallbackDelivery, columns: &Columns, line: Rec
         (columns.tries, &item.attempts.to_string(), theme.plain()),
         (columns.url, &item.url, theme.plain()),
         (columns.stage, &stage, theme.plain()),
-        (columns.answer, &answer(item), answer_style(model, item)),
+        (
+            columns.answer,
+            &answer(item, |time| figures::clock(time, model.now, &model.tz)),
+            answer_style(model, item),
+        ),
     ];
     list_page::cells(&cells, line, buffer);
 }
@@ -135,7 +139,10 @@ fn state(item: &CallbackDelivery) -> String {
 }
 
 /// What came of the last try.
-fn answer(item: &CallbackDelivery) -> String {
+fn answer(item: &CallbackDelivery, clock: impl Fn(Timestamp) -> String) -> String {
+    if let Some(until) = item.breaker_open_until {
+        return format!("breaker: open until {}", clock(until));
+    }
     match (item.http_status, &item.detail) {
         (Some(status), _) => format!("HTTP {status}"),
         (None, Some(detail)) => detail.clone(),
@@ -173,6 +180,9 @@ pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
     }
     if let Some(next) = item.next_try_at.filter(|_| item.state == CallbackStatus::Pending) {
         text += &format!(", next {}", clock(next));
+    }
+    if let Some(until) = item.breaker_open_until {
+        text += &format!(", breaker: open until {}", clock(until));
     }
     match (item.http_status, &item.detail) {
         (Some(status), Some(detail)) if !detail.contains(&status.to_string()) => {

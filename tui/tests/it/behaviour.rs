@@ -852,6 +852,14 @@ fn d2_runner_queue_attempt_and_callback_are_in_the_detail() {
     );
 }
 
+#[test]
+fn c4_a_callback_that_waits_for_an_open_breaker_says_so() {
+    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let waiting = &mut model.deliveries.items[0];
+    waiting.breaker_open_until = waiting.next_try_at;
+    assert_shows(&model, &["breaker: open until "]);
+}
+
 /// The page of callbacks, opened by these keys, with what the daemon answers.
 fn callbacks_page(size: (u16, u16), keys: &str) -> onceover_tui::model::Model {
     let mut model = dashboard(size);

@@ -276,6 +276,7 @@ pub fn deliveries() -> CallbackPage {
         last_tried_at: (attempts > 0).then(|| at(-5.0)),
         detail: http_status.map(|status| format!("answered {status}")),
         http_status,
+        breaker_open_until: None,
     };
     CallbackPage {
         items: vec![

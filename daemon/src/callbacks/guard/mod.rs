@@ -139,10 +139,13 @@ impl Guard {
             Some(Host::Ipv4(ip)) => self.check_ip(ip.into())?,
             Some(Host::Ipv6(ip)) => self.check_ip(ip.into())?,
             Some(Host::Domain(name)) => {
-                let name = plain(name);
-                if name.is_empty() {
-                    return Err(format!("{what} names a host"));
+                if !is_host_name(name) {
+                    return Err(format!(
+                        "{what} names a host, and that one is no host name (letters, digits, '-' and '_' in parts of 1 to 63, 253 \
+                         in all)"
+                    ));
                 }
+                let name = plain(name);
                 let own = name == "localhost" || name.ends_with(".localhost");
                 if own && !self.allow.names.contains(&name) && !self.allows(Ipv4Addr::LOCALHOST.into()) {
                     return Err(format!(
@@ -162,6 +165,8 @@ impl Guard {
                 .dns_resolver(Arc::new(GuardedResolver(self.clone())))
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
+                // Receivers close connections that are idle whenever they like, also as the next request is on its way.
+                .pool_max_idle_per_host(0)
                 .timeout(ATTEMPT_WAIT)
                 .user_agent(USER_AGENT)
         };
@@ -243,7 +248,7 @@ fn plain(name: &str) -> String {
 
 /// Narrower than what URLs put up with, so that a slip in the configuration is an error and not a name nobody has.
 fn is_host_name(name: &str) -> bool {
-    let name = plain(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
     !name.is_empty()
         && name.len() <= 253
         && name.split('.').all(|label| {

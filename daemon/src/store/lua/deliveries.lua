@@ -2,7 +2,7 @@
 -- before_id?. Answers {next cursor or '', {id, delivery fields ...}, ...}. What has expired is dropped on the way.
 
 local FIELDS = { 'url', 'task', 'name', 'run', 'status', 'state', 'attempts', 'created', 'next', 'tried', 'detail',
-  'http_status' }
+  'http_status', 'host' }
 local index = A.task and task_deliveries_key(A.task) or A.state and deliveries_key(A.state) or DELIVERIES
 local limit, budget = tonumber(A.limit), tonumber(A.scan)
 local out, gone = { '' }, {}
@@ -32,6 +32,12 @@ while looked < budget and #out - 1 < limit do
             fields[#fields + 1] = field
             fields[#fields + 1] = values[f]
           end
+        end
+        local breaker = values[6] == 'pending' and values[13] and call('HMGET', breaker_key(values[13]), 'until', 'wait')
+        local till = breaker and open_until(breaker[1], breaker[2]) or 0
+        if till > 0 then
+          fields[#fields + 1] = 'breaker_until'
+          fields[#fields + 1] = int(till)
         end
         out[#out + 1] = { id, fields }
       end

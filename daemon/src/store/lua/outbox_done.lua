@@ -1,6 +1,25 @@
 -- Records a try. Arguments: id, take (which taking of it this was), state (sent, pending, failed), retry_ms?, detail,
--- http_status?, keep (how many sent ones are kept). Answers 1, or 0 for a delivery that is gone (its task was
--- deleted) or was taken by somebody else since.
+-- http_status?, keep (how many sent ones are kept), contact (answered, silent or none), breaker_after (silences in a row
+-- that open the host's breaker), breaker_ms (how long at first). Answers 1, 2 when a breaker was opened, or 0 for a delivery
+-- that is gone (its task was deleted) or was taken by somebody else since.
+
+-- Whether this opened the host's breaker.
+local function note_contact(host)
+  if A.contact == 'answered' then
+    call('HDEL', breaker_key(host), 'failures', 'until', 'wait', 'probe')
+  elseif A.contact == 'silent' then
+    local failures, after = call('HINCRBY', breaker_key(host), 'failures', 1), tonumber(A.breaker_after)
+    call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
+    local wait = 0
+    if failures >= after then
+      wait = tonumber(A.breaker_ms) * 2 ^ math.min(failures - after, 4)
+      call('HSET', breaker_key(host), 'until', int(NOW + wait), 'wait', int(wait))
+    end
+    call('PEXPIRE', breaker_key(host), int(wait + 7200000))
+    return failures == after
+  end
+  return false
+end
 
 local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'take', 'created')
 local t, n, host = d[1], d[2], d[3]
@@ -12,13 +31,14 @@ if A.http_status then
 else
   call('HDEL', delivery_key(A.id), 'http_status')
 end
+local opened = note_contact(host) and 2 or 1
 unschedule(A.id, host)
 if A.state == 'pending' then
   local at = int(NOW + tonumber(A.retry_ms))
   call('HSET', delivery_key(A.id), 'next', at)
   schedule(A.id, host, at)
   show_callback(t, n, A.id, 'pending')
-  return 1
+  return opened
 end
 call('HDEL', delivery_key(A.id), 'next')
 call('ZREM', deliveries_key('pending'), A.id)
@@ -37,4 +57,4 @@ if A.state == 'sent' then
     end
   end
 end
-return 1
+return opened

@@ -11,6 +11,8 @@ call('PERSIST', delivery_key(A.id))
 call('HSET', delivery_key(A.id), 'state', 'pending', 'attempts', '0', 'next', int(NOW))
 call('HINCRBY', delivery_key(A.id), 'take', 1)
 call('HDEL', OUTBOX_HELD, A.id)
+-- Who asks for it wants a try now.
+call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
 schedule(A.id, host, int(NOW))
 show_callback(t, n, A.id, 'pending')
 return call('HGETALL', delivery_key(A.id))

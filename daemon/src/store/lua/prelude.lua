@@ -33,6 +33,7 @@ local OUTBOX = 'onceover:outbox'
 local OUTBOX_HOSTS = 'onceover:outbox:hosts'
 local OUTBOX_HELD = 'onceover:outbox:held'
 local function host_outbox_key(host) return 'onceover:outbox:host:' .. host end
+local function breaker_key(host) return 'onceover:outbox:breaker:' .. host end
 local function uploads_key(directory) return 'onceover:uploads:' .. directory end
 local function upload_key(member) return 'onceover:upload:' .. member end
 local DELIVERIES = 'onceover:deliveries'
@@ -348,13 +349,26 @@ end
 -- in OUTBOX_HOSTS by the earliest of theirs, so that one full of deliveries does not stand before the others. Every
 -- delivery is in the lists by time of creation (all, by state, of its task) until its record expires.
 
+-- Until when a host is left alone, or 0: `until` and `wait` of its breaker. One that is further away than the wait it was
+-- given was set by another clock.
+local function open_until(till, wait)
+  till = tonumber(till or 0)
+  if till <= NOW or till - NOW > tonumber(wait or 0) then return 0 end
+  return till
+end
+
+-- A host comes after those that were served longer ago, and not before its breaker lets somebody through.
 local function due_at_host(host)
   local first = call('ZRANGE', host_outbox_key(host), 0, 0, 'WITHSCORES')
-  if first[1] then
-    call('ZADD', OUTBOX_HOSTS, first[2], host)
-  else
+  local h = call('HMGET', breaker_key(host), 'failures', 'until', 'wait', 'served')
+  if not first[1] then
     call('ZREM', OUTBOX_HOSTS, host)
+    if not h[1] then call('DEL', breaker_key(host)) end
+    return
   end
+  local served = tonumber(h[4] or 0)
+  if served > NOW then served = 0 end
+  call('ZADD', OUTBOX_HOSTS, int(math.max(tonumber(first[2]), open_until(h[2], h[3]), served)), host)
 end
 
 local function schedule(id, host, at)
