@@ -1,5 +1,5 @@
 //! The daemon's data directory: who may use it (one daemon at a time, by a lock), where things lie in it, and
-//! the daemon's name. What is written into the folders is not decided here.
+//! the daemon's name, which a copy of the directory has not. What is written into the folders is not decided here.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -11,6 +11,10 @@ use std::{
 };
 
 use uuid::Uuid;
+
+mod identity;
+
+pub use identity::{Origin, Place};
 
 /// How long a lock held by somebody else is waited for: the keeper of a daemon that just died may hold it while it
 /// ends what that left behind.
@@ -39,6 +43,10 @@ pub enum DataDirError {
 pub struct DataDir {
     root: PathBuf,
     instance: String,
+    place: Place,
+    origin: Origin,
+    /// The id that is in the folder, where that is a copy of another one.
+    former: Option<String>,
     /// Never read: an open file is what holds the lock.
     _lock: File,
 }
@@ -67,10 +75,21 @@ impl DataDir {
         // Whoever may open the socket may do anything to the state, also where the directory above was not made by us.
         fs::set_permissions(root.join("redis"), fs::Permissions::from_mode(0o700))
             .map_err(unusable("cannot close its redis folder to others"))?;
-        let instance = next_instance(&root.join("instance")).map_err(unusable("cannot write its instance file"))?;
+        let place = Place::of(&root, &lock).map_err(unusable("cannot look at its lock file"))?;
+        let known = directory(&root);
+        let origin = known.as_deref().map_or(Origin::Own, |id| identity::origin(&place, id));
+        let is_copy = matches!(origin, Origin::Copy(_));
+        // A copy's own id is written once it is known that it may be used at all.
+        let instance = match is_copy {
+            true => format!("{}#1", Uuid::new_v4()),
+            false => next_instance(&root.join("instance")).map_err(unusable("cannot write its instance file"))?,
+        };
         Ok(Self {
             root,
             instance,
+            place,
+            origin,
+            former: known.filter(|_| is_copy),
             _lock: lock,
         })
     }
@@ -112,6 +131,32 @@ impl DataDir {
     /// `<uuid>#<n>`: the uuid is the directory's for ever, n counts the starts.
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// The uuid alone.
+    pub fn directory(&self) -> &str {
+        self.instance.split('#').next().unwrap_or_default()
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The uuid of the directory that this one is a copy of; its own is another.
+    pub fn former(&self) -> Option<&str> {
+        self.former.as_deref()
+    }
+
+    /// Notes whose this directory is, as it may be used.
+    pub fn settle(&self) -> io::Result<()> {
+        if self.former.is_some() {
+            write_whole(&self.root.join("instance"), &format!("{}\n", self.instance))?;
+        }
+        identity::note(&self.place)
     }
 }
 
@@ -191,10 +236,15 @@ fn next_instance(path: &Path) -> io::Result<String> {
         .and_then(|(id, starts)| Some((Uuid::parse_str(id).ok()?, starts.parse::<u64>().ok()?)))
         .unwrap_or_else(|| (Uuid::new_v4(), 0));
     let instance = format!("{id}#{}", starts.saturating_add(1));
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, format!("{instance}\n"))?;
-    fs::rename(&fresh, path)?;
+    write_whole(path, &format!("{instance}\n"))?;
     Ok(instance)
+}
+
+/// Writes a small file so that a reader sees the former text or the new one.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, text)?;
+    fs::rename(&fresh, path)
 }
 
 #[cfg(test)]
@@ -239,6 +289,48 @@ mod tests {
         let second = thread::spawn(move || DataDir::open(&path));
         drop(keeper);
         second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_a_directory_gets_a_name_of_its_own_and_a_moved_one_keeps_it() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let first = DataDir::open(&at("first")).unwrap();
+        first.settle().unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg("-r")
+            .arg(at("first"))
+            .arg(at("copy"))
+            .status();
+        assert!(copied.unwrap().success());
+        let copy = DataDir::open(&at("copy")).unwrap();
+        assert_eq!(copy.former(), Some(first.directory()));
+        assert_ne!(copy.directory(), first.directory());
+        // Not before it may be used.
+        assert_eq!(directory(&at("copy")).as_deref(), Some(first.directory()));
+        let id = copy.directory().to_owned();
+        copy.settle().unwrap();
+        drop(copy);
+        let copy = DataDir::open(&at("copy")).unwrap();
+        assert_eq!((copy.directory(), copy.origin()), (id.as_str(), &Origin::Own));
+        // Moved, or in place of one that is gone, it is the same.
+        let id = first.directory().to_owned();
+        drop(first);
+        fs::rename(at("first"), at("moved")).unwrap();
+        let moved = DataDir::open(&at("moved")).unwrap();
+        assert_eq!((moved.directory(), moved.origin()), (id.as_str(), &Origin::Own));
+        moved.settle().unwrap();
+        drop(moved);
+        let copied = std::process::Command::new("cp")
+            .arg("-r")
+            .arg(at("moved"))
+            .arg(at("restored"))
+            .status();
+        assert!(copied.unwrap().success());
+        fs::remove_dir_all(at("moved")).unwrap();
+        let restored = DataDir::open(&at("restored")).unwrap();
+        assert!(matches!(restored.origin(), Origin::Brought(_)));
+        assert_eq!((restored.directory(), restored.former()), (id.as_str(), None));
     }
 
     #[test]

@@ -30,3 +30,4 @@ pub mod readiness;
 pub mod serve;
 pub mod signals;
 pub mod store;
+pub mod tenure;

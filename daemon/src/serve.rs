@@ -47,6 +47,7 @@ use crate::{
     readiness::Readiness,
     signals::StopSignals,
     store::{Reap, ServerInfo, Store, StoreError, StoreOptions},
+    tenure,
 };
 
 /// How long open requests and the handing back of runs may take, beside the runs' own grace time, once the daemon stops.
@@ -135,7 +136,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     access::check(&config.listen, &tokens)?;
     let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
     let secrets = secrets(&config)?;
-    let data = DataDir::open(&config.data)?;
+    let data = Arc::new(DataDir::open(&config.data)?);
     let logging = logging.insert(logging::start(&data.logs(), &config.log)?);
     let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
     let roots = Roots::new(data.workflows(), media_roots.collect())?;
@@ -289,6 +290,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         Background {
             retention: config.retention.clone(),
             uploads,
+            data: Arc::clone(&data),
         },
         stop.clone(),
         preparing,
@@ -300,7 +302,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         }
         worked = &mut work => match worked {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(error),
             Err(error) => Err(error).context("the executor broke down"),
         },
         served = &mut server => match served {
@@ -352,6 +354,7 @@ struct Background {
     retention: RetentionConfig,
     /// None where nothing goes to an object store by itself.
     uploads: Option<UploadOptions>,
+    data: Arc<DataDir>,
 }
 
 /// Waits for Redis, takes back what an earlier daemon of this directory held, then runs and delivers.
@@ -363,22 +366,29 @@ async fn work(
     background: Background,
     stop: CancellationToken,
     preparing: watch::Sender<Option<String>>,
-) -> Result<(), StoreError> {
+) -> anyhow::Result<()> {
+    let Background {
+        retention,
+        uploads,
+        data,
+    } = background;
     let engine = videos.engine.clone();
     let prepare = async {
         let server = reach_redis(&engine.store, &preparing).await?;
-        preparing.send_replace(Some("taking back runs of an earlier start".into()));
         tell_of_server(&server);
+        preparing.send_replace(Some(
+            "asking whether another daemon uses the identity of this data folder".into(),
+        ));
+        tenure::begin(&engine.store, &data).await?;
+        preparing.send_replace(Some("taking back runs of an earlier start".into()));
         take_back(&engine, &options.owner).await?;
-        let directory = options.owner.split('#').next().unwrap_or_default();
-        engine.store.enter_directory(directory).await
+        anyhow::Ok(tenure::enter(&engine.store, &data).await?)
     };
     let since = tokio::select! {
         () = engine.draining.cancelled() => return Ok(()),
         prepared = prepare => prepared?,
     };
     preparing.send_replace(None);
-    let Background { retention, uploads } = background;
     if retention.files == KeepFiles::WithRecord {
         let collector = Collector {
             store: engine.store.clone(),
@@ -394,13 +404,18 @@ async fn work(
     }
     let uploading = uploads.map(|uploads| tokio::spawn(queue::run(engine.clone(), uploads, stop.clone())));
     let following = tokio::spawn(engine::follow_other_workers(engine.clone(), stop.clone()));
+    let store = engine.store.clone();
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop.clone()));
     let driving = tokio::spawn(drive::run(videos, stop));
-    executor.run().await;
+    tokio::select! {
+        () = executor.run() => {}
+        lost = tenure::keep(&store, &data) => match lost? {},
+    }
     let _ = tokio::join!(delivering, driving, following);
     if let Some(uploading) = uploading {
         let _ = uploading.await;
     }
+    tenure::end(&store, &data).await;
     Ok(())
 }
 

@@ -218,7 +218,7 @@ impl Engine {
 
     /// Has compared what is noted as in flight; with `only_due` what may count as lost.
     async fn add_noted(&self, only_due: bool) {
-        match self.store.noted(only_due, MOST_NOTED).await {
+        match self.store.noted(only_due.then_some(LOST_AFTER), MOST_NOTED).await {
             Ok(stages) => stages.into_iter().for_each(|stage| self.changed.add(stage)),
             Err(error) => tracing::debug!(%error, "stages that other workers have in flight not looked at"),
         }

@@ -30,7 +30,7 @@ use crate::{
     engine::Engine,
     executor::log,
     paths::Opened,
-    store::{DueUpload, Note, StoreError, UploadId},
+    store::{DueUpload, LONGEST_UPLOAD_WAIT, Note, StoreError, UploadId},
 };
 
 /// Results on their way at a time.
@@ -39,6 +39,7 @@ const AT_A_TIME: usize = 2;
 const IDLE: Duration = Duration::from_secs(30);
 /// Waits before each further try; the last one again and again.
 const WAITS: [u64; 7] = [1, 2, 5, 15, 60, 120, 300];
+const _: () = assert!(WAITS[WAITS.len() - 1] * 11 / 10 < LONGEST_UPLOAD_WAIT.as_secs());
 /// How long what is under way may take to end once the daemon stops. It goes on with the next start.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Bytes read at a time.

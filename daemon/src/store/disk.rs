@@ -1,17 +1,13 @@
 //! What files tasks have: counted as runs end, and whether they may be collected. The files themselves are not looked at
 //! here.
 
-use onceover_common::{TaskId, Timestamp};
-use redis::AsyncCommands;
+use onceover_common::TaskId;
 
 use super::{
     Store, StoreError, TaskRecords,
     record::{convert, task_records, unexpected},
     scripts,
 };
-
-/// Data directories (by the uuid of their instance) and since when this Redis knows each, milliseconds since 1970.
-const DIRECTORIES: &str = "onceover:directories";
 
 /// Files of attempts, as their owner has found them: folder below the task's and bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,22 +72,6 @@ impl Store {
             .with_some("folder", attempt.map(|(folder, _)| folder))
             .with_some("bytes", attempt.map(|(_, bytes)| bytes.to_string()));
         self.run(&scripts::COLLECTED, args).await
-    }
-
-    /// Notes that a data directory is used with this Redis; answers since when it is.
-    pub async fn enter_directory(&self, directory: &str) -> Result<Timestamp, StoreError> {
-        let mut redis = self.redis.clone();
-        let now = Timestamp::now();
-        self.limited(redis.hset_nx::<_, _, _, bool>(DIRECTORIES, directory, now.as_millis()))
-            .await?;
-        Ok(self.directory_since(directory).await?.unwrap_or(now))
-    }
-
-    /// Since when a data directory is used with this Redis; None when it never was.
-    pub async fn directory_since(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
-        let mut redis = self.redis.clone();
-        let since: Option<i64> = self.limited(redis.hget(DIRECTORIES, directory)).await?;
-        Ok(since.map(Timestamp::from_millis))
     }
 }
 

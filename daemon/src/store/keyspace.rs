@@ -188,16 +188,23 @@ impl Store {
     }
 
     /// Stages of other workers that are noted as in flight, those that count as lost first, at most `limit`; with
-    /// `only_due` no others than those.
-    pub async fn noted(&self, only_due: bool, limit: isize) -> Result<Vec<StageKey>, StoreError> {
+    /// `due_after`, the longest that one may be silent, no others than those.
+    pub async fn noted(&self, due_after: Option<Duration>, limit: isize) -> Result<Vec<StageKey>, StoreError> {
         let mut redis = self.redis.clone();
-        let until = match only_due {
-            true => onceover_common::Timestamp::now().as_millis().to_string(),
-            false => "+inf".to_owned(),
-        };
-        let members: Vec<String> = self
-            .limited(redis.zrangebyscore_limit("onceover:foreign", "-inf", until, 0, limit))
+        let noted = "onceover:foreign";
+        let now = onceover_common::Timestamp::now().as_millis();
+        let until = due_after.map_or("+inf".to_owned(), |_| now.to_string());
+        let mut members: Vec<String> = self
+            .limited(redis.zrangebyscore_limit(noted, "-inf", until, 0, limit))
             .await?;
+        if let Some(longest) = due_after {
+            // Noted before the clock was set back; a minute is for clocks of machines that differ.
+            let beyond = now + longest.as_millis() as i64 + 60_000;
+            let more: Vec<String> = self
+                .limited(redis.zrangebyscore_limit(noted, beyond, "+inf", 0, limit))
+                .await?;
+            members.extend(more);
+        }
         let stages = members.iter().filter_map(|member| {
             let (task, node) = member.split_once('|')?;
             Some((TaskId::parse(task).ok()?, NodeName::parse(node).ok()?))

@@ -6,6 +6,7 @@
 
 mod connection;
 mod decide;
+mod directories;
 mod disk;
 mod foreign;
 mod keyspace;
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 
 pub use connection::CALL_TIMEOUT;
 pub use decide::{Ask, Decision, Explained, IdempotencyKey, InputsFound, Looked, PipelineRun, Question, Submit};
+pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, Measured};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, Found, LostStage};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
@@ -40,7 +42,7 @@ pub use record::{ForeignJson, Noted, StageRecord, TaskRecords};
 pub use runs::{Claim, Evidence, Fence, Outcome, Reap, run_folder};
 pub use subscription::{Notice, Subscription};
 pub use tasks::{Deletion, Page, Removed, TaskFilter};
-pub use uploads::{DueUpload, Note, UploadId};
+pub use uploads::{DueUpload, LONGEST_UPLOAD_WAIT, Note, UploadId};
 pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +186,11 @@ impl Store {
     /// URL without user and password.
     pub fn public_url(&self) -> String {
         connection::public_url(&self.info)
+    }
+
+    /// Whether this Redis is the daemon's own.
+    pub fn is_private(&self) -> bool {
+        self.options.mode == "private"
     }
 
     pub fn mode(&self) -> &'static str {

@@ -56,6 +56,8 @@ scripts! {
     DELIVERY = "delivery";
     COLLECTABLE = "view" "collectable";
     COLLECTED = "collected";
+    DIRECTORY = "directory_key" "directory";
+    DIRECTORY_LEAVE = "directory_key" "directory_leave";
     VIDEO_ADD = "video_add";
     VIDEO_START = "video_start";
     VIDEO_SAVE = "video_save";

@@ -11,6 +11,9 @@ use super::{
     scripts,
 };
 
+/// No upload is tried again later than that from now.
+pub const LONGEST_UPLOAD_WAIT: Duration = Duration::from_secs(340);
+
 /// Whose result it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UploadId {
@@ -89,6 +92,7 @@ impl Store {
         let args = self
             .args()
             .with("directory", directory)
+            .with("longest_ms", LONGEST_UPLOAD_WAIT.as_millis().to_string())
             .with("limit", limit.to_string())
             .with("busy", busy.join(" "));
         let (next, taken): (i64, Vec<redis::Value>) = self.run(&scripts::UPLOAD_TAKE, args).await?;

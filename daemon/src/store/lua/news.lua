@@ -56,6 +56,9 @@ local function judge_noted(t, n, entry, one)
     local written = NOW - math.max(0, tonumber(A.ttl) * 1000 - ttl)
     call('ZADD', FOREIGN, int(written + tonumber(A.lost_after_ms)), member)
   end
+  -- Not later than a whole silence from now, also where the clock was set back.
+  local latest = NOW + tonumber(A.lost_after_ms)
+  if tonumber(call('ZSCORE', FOREIGN, member) or 0) > latest then call('ZADD', FOREIGN, int(latest), member) end
   local is_overdue = tonumber(call('ZSCORE', FOREIGN, member) or NOW) <= NOW
   return not is_overdue, is_overdue
 end

@@ -13,6 +13,12 @@ else
   if NOW - at > lease / 2 or NOW < at then since = NOW end
   call('HSET', REAPER, 'at', int(NOW), 'since', int(since))
   if NOW - since < lease then return 0 end
+  -- A lease that ends later than any that is given was given before the clock was set back: whoever lives renews it, and of
+  -- whoever does not it ends soon. Daemons may give leases of different lengths.
+  local beyond = '(' .. int(NOW + 10 * lease)
+  for _, member in ipairs(call('ZRANGEBYSCORE', held_key(A.queue), beyond, '+inf', 'LIMIT', 0, 100)) do
+    call('ZADD', held_key(A.queue), int(NOW + lease), member)
+  end
   members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
 end
 local taken = 0

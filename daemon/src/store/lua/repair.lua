@@ -24,6 +24,10 @@ for _, t in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', int(NOW - 1000), 'LIMIT
     emit(t, nil, nil, 'deleted')
   end
 end
+-- Nor do they wait longer than that where the clock was set back.
+for _, member in ipairs(call('ZRANGEBYSCORE', AWAITED, '(' .. int(NOW + UPLOAD_SILENT_MS), '+inf', 'LIMIT', 0, count)) do
+  call('ZADD', AWAITED, int(NOW + UPLOAD_SILENT_MS), member)
+end
 for _, member in ipairs(call('ZRANGEBYSCORE', AWAITED, '-inf', int(NOW), 'LIMIT', 0, count)) do
   local t, n = string.match(member, '^([^|]+)|(.+)$')
   call('ZREM', AWAITED, member)

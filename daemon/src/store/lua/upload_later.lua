@@ -7,6 +7,8 @@ local member = upload_member(A.task, A.name, A.run, A.attempt)
 call('ZADD', uploads_key(A.directory), 'XX', int(NOW + tonumber(A.wait_ms)), member)
 local key = upload_key(member)
 call('HSETNX', key, 'since', int(NOW))
+-- Set back since, the clock would make it wait for as long again.
+if tonumber(call('HGET', key, 'since')) > NOW then call('HSET', key, 'since', int(NOW)) end
 call('HINCRBY', key, 'tries', 1)
 call('HSET', key, 'error', A.error)
 call('EXPIRE', key, int(2 * tonumber(A.ttl)))

@@ -1,7 +1,7 @@
 -- The uploads of a data directory that are due, oldest first. One daemon works on a directory at a time, so they are not
 -- marked as taken. Arguments: directory, limit, busy (members under way, blank-separated). Answers {milliseconds until the
 -- next one is due or -1, {member, what, output, {field, value, ...}, ...}}: what is `do`, or `undo` where the result does not
--- stand any more but objects of it may be at the store.
+-- stand any more but objects of it may be at the store. Nothing is due later than `longest_ms` from now.
 
 local key, limit = uploads_key(A.directory), tonumber(A.limit)
 local busy, held = {}, 0
@@ -10,6 +10,10 @@ for member in string.gmatch(A.busy, '[^ ]+') do
   held = held + 1
 end
 local taken, count, next = {}, 0, -1
+-- What is due later than anything can be was put there before the clock was set back: it is due now.
+for _, member in ipairs(call('ZRANGEBYSCORE', key, '(' .. int(NOW + tonumber(A.longest_ms)), '+inf', 'LIMIT', 0, 100)) do
+  call('ZADD', key, int(NOW), member)
+end
 -- Those that turn out to be void make room for others at the next look.
 local entries = call('ZRANGE', key, 0, limit + held, 'WITHSCORES')
 for i = 1, #entries, 2 do

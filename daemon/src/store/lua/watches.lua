@@ -2,7 +2,11 @@
 -- {task, name, ...}.
 
 local due = {}
-for _, member in ipairs(call('ZRANGEBYSCORE', WATCHES, '-inf', int(NOW), 'LIMIT', 0, A.count)) do
+local members = call('ZRANGEBYSCORE', WATCHES, '-inf', int(NOW), 'LIMIT', 0, A.count)
+-- None is due later than the next look: what is was put there before the clock was set back.
+local beyond = '(' .. int(NOW + 2 * tonumber(A.every_ms) + 1000)
+for _, member in ipairs(call('ZRANGEBYSCORE', WATCHES, beyond, '+inf', 'LIMIT', 0, A.count)) do members[#members + 1] = member end
+for _, member in ipairs(members) do
   call('ZADD', WATCHES, int(NOW + tonumber(A.every_ms)), member)
   local t, n = string.match(member, '^([^|]+)|(.+)$')
   due[#due + 1] = t
