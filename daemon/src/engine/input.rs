@@ -51,25 +51,66 @@ fn canonical(value: &Value, out: &mut String) {
     }
 }
 
-/// The input as it may be shown: the values of `api_key`, `token`, `password` and `secret` are `***`.
+fn is_secret(key: &str, value: &Value) -> bool {
+    SECRET_KEYS.contains(&key) && !value.is_null()
+}
+
+/// The input as it may be shown: the values of `api_key`, `token`, `password` and `secret` are `***`, at any depth.
 pub fn public(input: &Map<String, Value>) -> Map<String, Value> {
-    let hidden = |(key, value): (&String, &Value)| {
-        let secret = SECRET_KEYS.contains(&key.as_str()) && !value.is_null();
-        (key.clone(), if secret { Value::from("***") } else { value.clone() })
+    let shown = |(key, value): (&String, &Value)| {
+        let shown = if is_secret(key, value) {
+            Value::from("***")
+        } else {
+            public_value(value)
+        };
+        (key.clone(), shown)
     };
-    input.iter().map(hidden).collect()
+    input.iter().map(shown).collect()
+}
+
+fn public_value(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(public(object)),
+        Value::Array(items) => items.iter().map(public_value).collect(),
+        other => other.clone(),
+    }
 }
 
 /// The values that [`public`] hides, as texts.
 pub fn secrets(input: &Map<String, Value>) -> Vec<String> {
-    let values = SECRET_KEYS.iter().filter_map(|key| input.get(*key));
-    values
-        .filter_map(|value| match value {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        })
-        .collect()
+    let mut secrets = Vec::new();
+    for (key, value) in input {
+        if is_secret(key, value) {
+            add_texts(value, &mut secrets);
+        } else {
+            add_secrets(value, &mut secrets);
+        }
+    }
+    secrets
+}
+
+fn add_secrets(value: &Value, secrets: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => secrets.append(&mut self::secrets(object)),
+        Value::Array(items) => items.iter().for_each(|item| add_secrets(item, secrets)),
+        _ => {}
+    }
+}
+
+/// A secret as a program may repeat it: a list or an object whole, and each text in it.
+fn add_texts(value: &Value, secrets: &mut Vec<String>) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::String(text) => secrets.push(text.clone()),
+        other => {
+            secrets.push(other.to_string());
+            match other {
+                Value::Array(items) => items.iter().for_each(|item| add_texts(item, secrets)),
+                Value::Object(object) => object.values().for_each(|item| add_texts(item, secrets)),
+                _ => {}
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,15 +151,18 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
-        let shown = public(
-            json!({"token": "t", "password": null, "video_path": "v"})
-                .as_object()
-                .unwrap(),
-        );
+    fn secrets_are_not_shown_at_any_depth() {
+        let input = json!({"token": "t", "password": null, "video_path": "v", "list": [1, [{"api_key": ["k1", 7]}]],
+            "nested": {"secret": {"a": "s1"}, "other": {"password": "p", "secrets": "shown"}}});
+        let input = input.as_object().unwrap();
         assert_eq!(
-            Value::Object(shown),
-            json!({"token": "***", "password": null, "video_path": "v"})
+            Value::Object(public(input)),
+            json!({"token": "***", "password": null, "video_path": "v", "list": [1, [{"api_key": "***"}]],
+                "nested": {"secret": "***", "other": {"password": "***", "secrets": "shown"}}})
         );
+        let found = secrets(input);
+        for secret in ["t", "k1", "[\"k1\",7]", "s1", "p"] {
+            assert!(found.iter().any(|text| text == secret), "{secret} {found:?}");
+        }
     }
 }
