@@ -11,7 +11,7 @@ use std::{
 use onceover_common::text_file::without_mark;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::config::AccessConfig;
+use crate::{config::AccessConfig, environment};
 
 /// Tokens beside the file's: `admin:<token> read:<token>`, blank-separated.
 pub const TOKENS_VARIABLE: &str = "ONCEOVER_TOKENS";
@@ -99,7 +99,7 @@ impl Tokens {
             })?;
             tokens.add_file(path, without_mark(&text))?;
         }
-        if let Ok(text) = std::env::var(TOKENS_VARIABLE) {
+        if let Some(text) = environment::var(TOKENS_VARIABLE) {
             tokens.add_variable(&text)?;
         }
         Ok(tokens)

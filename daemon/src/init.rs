@@ -4,6 +4,7 @@
 
 use std::{io, os::unix::process::CommandExt, process::Command};
 
+use crate::environment;
 use rustix::process::{Pid, Signal as Number, WaitOptions, getpid, kill_process, wait};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -40,11 +41,13 @@ async fn look_after() -> io::Result<u8> {
         tokio::spawn(listen(signals, number, pass_on.clone()));
     }
     // Also right after the file on disk was replaced. In a group of its own: what a terminal sends comes through us, once.
-    let daemon = Command::new("/proc/self/exe")
+    let mut daemon = Command::new("/proc/self/exe");
+    daemon
         .arg0("onceoverd")
         .args(std::env::args_os().skip(1))
-        .process_group(0)
-        .spawn()?;
+        .process_group(0);
+    environment::hand_over(&mut daemon)?;
+    let daemon = daemon.spawn()?;
     let daemon = Pid::from_child(&daemon);
     loop {
         tokio::select! {

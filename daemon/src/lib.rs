@@ -12,6 +12,7 @@ pub mod config;
 pub mod console;
 pub mod data_dir;
 pub mod engine;
+pub mod environment;
 pub mod executor;
 pub mod gc;
 pub mod hub;

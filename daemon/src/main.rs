@@ -17,12 +17,14 @@ use onceover_daemon::{
     catalog::command,
     check,
     config::{Config, ConfigError, LogFormat, LogToStderr},
-    console,
+    console, environment,
     executor::keeper,
     gc, import, init, logging, serve,
 };
 
 const PROGRAM: &str = "onceoverd";
+/// Variable that holds the URL of Redis, which the daemon does not keep in its environment.
+const REDIS: &str = "ONCEOVER_REDIS";
 /// Variable that holds the form of the log.
 const LOG_FORMAT: &str = "ONCEOVER_LOG_FORMAT";
 /// The exit code of wrong arguments, as clap has it.
@@ -41,7 +43,7 @@ struct Args {
     /// Redis to use, redis://... or redis+unix://...; left out, the daemon starts a private one
     #[arg(
         long,
-        env = "ONCEOVER_REDIS",
+        env = REDIS,
         value_name = "URL",
         global = true,
         hide_env_values = true
@@ -170,8 +172,9 @@ impl Args {
         if let Some(environments) = &self.environments {
             config.environments = Some(environments.clone());
         }
-        if let Some(redis) = &self.redis {
-            config.redis.url = Some(redis.clone());
+        let redis = || environment::var(REDIS).filter(|url| !url.trim().is_empty());
+        if let Some(redis) = self.redis.clone().or_else(redis) {
+            config.redis.url = Some(redis);
         }
         if let Some(format) = self.log_format.and_then(|format| format.0) {
             config.log.format = format;
@@ -195,6 +198,11 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == "keeper") {
         return keeper::main(arguments);
     }
+    if let Err(error) = environment::receive() {
+        let text = format!("cannot read the variables that were handed over: {error}");
+        logging::report_failure(None, LogFormat::Text, &text);
+        return ExitCode::FAILURE;
+    }
     let args = match Args::read() {
         Ok(args) => args,
         Err(error) if error.use_stderr() && std::env::var(LOG_FORMAT).is_ok_and(|format| format == "json") => {
@@ -204,6 +212,14 @@ fn main() -> ExitCode {
         Err(error) => return explain(PROGRAM, &error),
     };
     let config = args.config();
+    if args.command.is_none()
+        && config.is_ok()
+        && let Err(error) = environment::hide()
+    {
+        let text = format!("cannot keep the secrets of the environment from programs of nodes: {error}");
+        logging::report_failure(None, args.log_format(), &text);
+        return ExitCode::FAILURE;
+    }
     if args.command.is_none() && init::is_needed() {
         return init::run().map_or_else(
             |error| {

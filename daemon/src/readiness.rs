@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     catalog::is_placeholder,
+    environment,
     executor::process,
     nodes::{self, llm::Providers},
     python::{Environments, Service, State},
@@ -201,7 +202,7 @@ impl Readiness {
 }
 
 fn is_unset(variable: &str) -> bool {
-    env::var_os(variable).is_none_or(|value| value.is_empty())
+    environment::var_os(variable).is_none_or(|value| value.is_empty())
 }
 
 fn missing_variable(name: &str) -> Missing {
@@ -252,7 +253,7 @@ fn model_is_here(hub: Hub, name: &str) -> bool {
     };
     let home = |below: &str| env::var_os("HOME").map(|home| Path::new(&home).join(below));
     let set = |variable: &str| {
-        env::var_os(variable)
+        environment::var_os(variable)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };

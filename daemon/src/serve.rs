@@ -26,6 +26,7 @@ use crate::{
     config::{Config, KeepFiles, RetentionConfig},
     data_dir::DataDir,
     engine::{self, ChangedStages, Engine},
+    environment,
     executor::{
         download::Downloads,
         keeper, process,
@@ -85,7 +86,7 @@ pub fn readiness(config: &Config, catalog: &Catalog) -> anyhow::Result<Readiness
 
 /// What callbacks are signed with.
 pub fn secrets(config: &Config) -> anyhow::Result<Secrets> {
-    let environment = std::env::var(SECRETS_VARIABLE).ok();
+    let environment = environment::var(SECRETS_VARIABLE);
     Ok(Secrets::load(
         environment.as_deref(),
         config.callbacks.secrets_file.as_deref(),

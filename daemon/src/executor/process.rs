@@ -34,6 +34,7 @@ use self::{
     sweep::Mark,
 };
 use super::run::{RunContext, RunError};
+use crate::environment;
 
 /// By which processes of a run are found, whatever group or session they moved to.
 pub const RUN_VARIABLE: &str = "ONCEOVER_RUN";
@@ -303,7 +304,7 @@ impl Tool {
         command
             .args(&self.args)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| self.inherits(name)))
+            .envs(environment::vars_os().filter(|(name, _)| self.inherits(name)))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(RUN_VARIABLE, &mark.run)
             .stdin(if self.stdin.is_some() {

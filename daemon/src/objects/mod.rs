@@ -26,7 +26,7 @@ use object_store::{
 use onceover_common::{causes, text_file::without_mark};
 use url::Url;
 
-use crate::config::StorageConfig;
+use crate::{config::StorageConfig, environment};
 use location::{Location, encoded};
 
 pub use transfer::Sink;
@@ -476,7 +476,7 @@ fn keys(config: &StorageConfig) -> Result<Keys, String> {
             }
         }
         None => {
-            let variable = |name: &str| std::env::var(name).unwrap_or_default();
+            let variable = |name: &str| environment::var(name).unwrap_or_default();
             Keys {
                 access: variable(&config.access_key_env),
                 secret: variable(&config.secret_key_env),

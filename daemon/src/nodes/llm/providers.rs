@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     config::{LlmConfig, ProviderConfig},
+    environment,
     executor::process,
 };
 
@@ -246,7 +247,7 @@ impl Provider {
             ),
             how: format!("start onceoverd with {variable} in its environment"),
         };
-        let text = std::env::var(variable).map_err(|_| lacks("is not set"))?;
+        let text = environment::var(variable).ok_or_else(|| lacks("is not set"))?;
         let key = Key(text.trim().to_owned());
         if key.0.is_empty() {
             return Err(lacks("is empty"));
