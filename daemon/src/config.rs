@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::python::Environments;
+use crate::{paths::DEFAULT_DOCUMENT, python::Environments};
 
 pub use callbacks::CallbacksConfig;
 pub use llm::{LlmConfig, ProviderConfig};
@@ -97,6 +97,10 @@ pub struct RunsConfig {
     /// How long runs may go on after the daemon was asked to stop, before they are handed back.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
+    /// How deep folders may be that a run leaves in its own; one that leaves deeper ones has failed.
+    pub max_depth: u64,
+    /// How many files and folders a run may leave; one that leaves more has failed.
+    pub max_files: u64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -148,6 +152,8 @@ pub struct InputsConfig {
     pub allow: Vec<String>,
     /// Largest download.
     pub max_bytes: u64,
+    /// Largest transcript, subtitle file or other document that is read whole.
+    pub max_document: u64,
     /// Limit of one download.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
@@ -162,6 +168,17 @@ pub struct AccessConfig {
     pub hosts: Vec<String>,
     /// Requests under way at a time; more are answered 503.
     pub max_requests: usize,
+    /// Connections open at a time; fewer where the system lets the daemon open fewer files.
+    pub max_connections: usize,
+    /// How long the head of a request may take, and a new connection to send one.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// How long the body of a request may keep it waiting; it is given that time anew with each 16 KiB.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// How long a connection is kept for the next request, or for somebody who takes nothing of an answer.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
     /// How long a link is good for that `GET /v1/links` makes.
     #[serde(deserialize_with = "duration")]
     pub link_lifetime: Duration,
@@ -249,6 +266,8 @@ impl Default for RunsConfig {
             grace: Duration::from_secs(3),
             max_lost: 5,
             drain: Duration::ZERO,
+            max_depth: 256,
+            max_files: 1_000_000,
         }
     }
 }
@@ -269,6 +288,7 @@ impl Default for InputsConfig {
         Self {
             allow: Vec::new(),
             max_bytes: 20 << 30,
+            max_document: DEFAULT_DOCUMENT,
             timeout: Duration::from_secs(1800),
         }
     }
@@ -280,6 +300,10 @@ impl Default for AccessConfig {
             tokens_file: None,
             hosts: Vec::new(),
             max_requests: 1024,
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             link_lifetime: Duration::from_secs(15 * 60),
         }
     }
@@ -397,8 +421,21 @@ impl Config {
         if self.runs.max_lost == 0 {
             return refuse("runs.max_lost must be at least 1".into());
         }
-        if self.access.max_requests == 0 {
-            return refuse("access.max_requests must be at least 1".into());
+        if self.runs.max_depth == 0 || self.runs.max_files == 0 {
+            return refuse("runs.max_depth and runs.max_files must be at least 1".into());
+        }
+        if self.access.max_requests == 0 || self.access.max_connections == 0 {
+            return refuse("access.max_requests and access.max_connections must be at least 1".into());
+        }
+        let access = &self.access;
+        for (key, time) in [
+            ("header_timeout", access.header_timeout),
+            ("body_timeout", access.body_timeout),
+            ("idle_timeout", access.idle_timeout),
+        ] {
+            if time.is_zero() {
+                return refuse(format!("access.{key} must be above zero"));
+            }
         }
         if !(Duration::from_secs(1)..=LONGEST_LINK).contains(&self.access.link_lifetime) {
             return refuse("access.link_lifetime must be from 1s to 168h (a week): a link cannot be taken back".into());

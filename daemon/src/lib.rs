@@ -18,6 +18,7 @@ pub mod gc;
 pub mod hub;
 pub mod import;
 pub mod init;
+pub mod lack;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

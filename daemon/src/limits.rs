@@ -61,6 +61,18 @@ limits! {
     Requests "requests" Some("access.max_requests"), |config| config.access.max_requests.to_string(),
         "requests under way at a time; an event stream or a followed log counts until its headers are sent"
         "503 `busy` with `Retry-After`";
+    Connections "connections" Some("access.max_connections"), |config| config.access.max_connections.to_string(),
+        "connections open at a time; three quarters of the files that the daemon may open, where that is less"
+        "the longest idle one is closed, those first that sent no valid token; a new one where all are at work";
+    HeaderTime "header_time" Some("access.header_timeout"), |config| humane::duration(config.access.header_timeout),
+        "time for the head of a request, and for the first one of a connection to come"
+        "the connection is closed";
+    BodyTime "body_time" Some("access.body_timeout"), |config| humane::duration(config.access.body_timeout),
+        "time that the body of a request is waited for, given anew with each 16 KiB of it"
+        "400, and the connection is closed";
+    IdleTime "idle_time" Some("access.idle_timeout"), |config| humane::duration(config.access.idle_timeout),
+        "time for the next request of a connection, and for the next bytes of an answer to be taken; event streams and followed logs have none"
+        "the connection is closed";
     UploadedFile "uploaded_file" Some("files.max_bytes"), |config| humane::bytes(config.files.max_bytes),
         "bytes of one file that is uploaded"
         "413 `too-large`, and what had arrived is removed";
@@ -76,6 +88,21 @@ limits! {
     CallbackBreaker "callback_breaker" Some("callbacks.breaker_after"), |config| config.callbacks.breaker_after.to_string(),
         "tries in a row that a host may leave without any answer"
         "the host is left alone for `callbacks.breaker_wait`, later up to 16 times as long, then one try shows whether it answers again; waiting uses no try";
+    FolderDepth "folder_depth" Some("runs.max_depth"), |config| config.runs.max_depth.to_string(),
+        "how deep folders are that a run leaves in its own"
+        "the run fails and names the depth and the setting; what is deeper is measured and removed all the same";
+    FilesOfRun "files_of_run" Some("runs.max_files"), |config| config.runs.max_files.to_string(),
+        "files and folders that a run leaves in its folder"
+        "the run fails and names their number and the setting";
+    Document "document" Some("inputs.max_document"), |config| humane::bytes(config.inputs.max_document),
+        "bytes of a transcript, a subtitle file, a prompt or another document that a run reads whole"
+        "the run fails before anything is read, and names the file, its size, the limit and the setting";
+    Picture "picture" None, |_| humane::bytes(crate::paths::ReadLimit::PICTURE.bytes),
+        "bytes of one picture that a run reads; its pixels may take 512 MiB"
+        "the picture is left out and named in the run's result";
+    MachineResources "machine_resources" None, |_| "what the system has".into(),
+        "file descriptors, memory, processes and disk space that a run needs to begin"
+        "the run waits, its stage's message names what it waits for, and it is tried again";
 }
 
 static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Limit::ALL.len()];

@@ -2,10 +2,15 @@
 //! request comes in, and as the real file when a run opens it (a symbolic link may lead elsewhere).
 
 mod beneath;
+mod descent;
 mod hold;
+mod links;
 pub mod share;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(test)]
+mod tree_tests;
 
 use std::{
     borrow::Cow,
@@ -15,10 +20,12 @@ use std::{
 
 use onceover_common::TaskId;
 
-pub use beneath::{Content, Opened, files_below, measure_folder, remove_beneath, remove_folder};
+pub use beneath::{DEFAULT_DOCUMENT, Opened, ReadLimit, leads_nowhere, open_regular};
 pub use hold::{Claim, Claimed, Hold};
+pub use links::{holds_more_than, set_link};
+pub use tree::{Content, files_below, measure_folder, remove_beneath, remove_content, remove_folder};
 
-use crate::executor::run::RunError;
+use crate::{executor::run::RunError, lack::Lack};
 
 /// How often a path that changes while it is looked at is looked at again.
 const LOOKS: usize = 4;
@@ -30,6 +37,8 @@ pub struct Roots {
     real: Vec<PathBuf>,
     /// The same folders as the operator wrote them, which may go through symbolic links.
     given: Vec<PathBuf>,
+    /// Bytes of a document that are read into memory.
+    document: ReadLimit,
 }
 
 /// Why the configured folders cannot be used.
@@ -54,12 +63,21 @@ impl Roots {
         let mut roots = Self {
             real: Vec::new(),
             given: Vec::new(),
+            document: ReadLimit::default(),
         };
         roots.add("the share folder", share)?;
         for folder in media {
             roots.add("a media root", folder)?;
         }
         Ok(roots)
+    }
+
+    /// Sets how large a document may be that is read whole.
+    pub fn with_document_limit(self, bytes: u64) -> Self {
+        Self {
+            document: ReadLimit::document(bytes),
+            ..self
+        }
     }
 
     fn add(&mut self, role: &'static str, path: PathBuf) -> Result<(), RootsError> {
@@ -162,13 +180,17 @@ impl Roots {
     /// two is not opened.
     fn open(&self, text: &str, wanted: Wanted) -> Result<Opened, RunError> {
         let cannot = |why: String| RunError::failed(format!("cannot read '{text}': {why}"));
+        let refused = |what: String, why: &std::io::Error| match Lack::in_use(why) {
+            Some(lack) => RunError::lacking(lack, format!("cannot read '{text}': {what}")),
+            None => cannot(what),
+        };
         self.lexically_allowed(text)
             .map_err(|why| RunError::failed(format!("cannot read the input: {why}")))?;
         let mut last = None;
         for _ in 0..LOOKS {
             let real = fs::canonicalize(text).map_err(|why| match why.kind() {
                 std::io::ErrorKind::NotFound => cannot("there is no such file".into()),
-                _ => cannot(why.to_string()),
+                _ => refused(why.to_string(), &why),
             })?;
             let Some(root) = self.real.iter().find(|root| real.starts_with(root)) else {
                 return Err(cannot(format!(
@@ -183,11 +205,11 @@ impl Roots {
                     last = Some(why);
                     continue;
                 }
-                Err(why) => return Err(cannot(beneath::in_words(why))),
+                Err(why) => return Err(refused(beneath::in_words(why), &why.into())),
             };
             return match (wanted, opened.is_folder()) {
                 (Wanted::File, true) => Err(cannot("it is a folder, a file is needed".into())),
-                _ => Ok(opened),
+                _ => Ok(opened.with_limit(self.document)),
             };
         }
         let why = last.map_or_else(String::new, |why| format!(" ({why})"));

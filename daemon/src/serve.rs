@@ -29,6 +29,7 @@ use crate::{
     environment,
     executor::{
         download::Downloads,
+        folder::MostLeft,
         keeper, process,
         supervise::{Executor, ExecutorOptions},
     },
@@ -140,7 +141,8 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     let data = Arc::new(DataDir::open(&config.data)?);
     let logging = logging.insert(logging::start(&data.logs(), &config.log)?);
     let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
-    let roots = Roots::new(data.workflows(), media_roots.collect())?;
+    let roots =
+        Roots::new(data.workflows(), media_roots.collect())?.with_document_limit(config.inputs.max_document);
     // Files that were coming in when an earlier daemon ended.
     paths::remove_folder(roots.share(), paths::share::INCOMING)
         .with_context(|| format!("cannot empty {}", roots.share().join(paths::share::INCOMING).display()))?;
@@ -230,6 +232,10 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
             heartbeat: config.runs.heartbeat,
             python,
             upload: uploads.as_ref().map(|uploads| uploads.directory.clone()),
+            most_left: MostLeft {
+                depth: config.runs.max_depth,
+                files: config.runs.max_files,
+            },
         },
     );
     let videos = Videos {

@@ -42,6 +42,7 @@ mod reference;
 mod requirements;
 mod restart;
 mod reuse;
+mod run_bounds;
 mod runs;
 mod same_input;
 mod scenario;

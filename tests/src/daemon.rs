@@ -228,6 +228,26 @@ impl Daemon {
         i32::try_from(self.child.as_ref().expect("it runs").id()).expect("a pid")
     }
 
+    /// The lowest number that no open file of the daemon has.
+    pub fn lowest_free_descriptor(&self) -> u64 {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its files can be seen");
+        let open: Vec<u64> = open
+            .flatten()
+            .filter_map(|file| file.file_name().to_str()?.parse().ok())
+            .collect();
+        (0..).find(|number| !open.contains(number)).expect("a number")
+    }
+
+    /// Sets how many files the running daemon may open, by the numbers they get.
+    pub fn limit_descriptors(&self, most: u64) {
+        use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(Pid::from_raw(self.pid()), Resource::Nofile, limit).expect("its limits can be set");
+    }
+
     /// SIGKILL, and nothing else.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

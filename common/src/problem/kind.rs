@@ -58,6 +58,9 @@ problem_kinds! {
     IdempotencyKeyReused "idempotency-key-reused" 422 "The key stands for another request"
         "The header `Idempotency-Key` was sent with another request within the last day, so this one cannot be its repetition. Nothing was stored."
         "Repeat a request with the key that it was first sent with, and give each other request a new key.";
+    BadRequest "bad-request" 400 "The request contradicts itself"
+        "What HTTP asks of a request is missing or said twice, such as its header Host."
+        "Look at `detail`, and at what stands between the client and the daemon.";
     NotJson "not-json" 400 "Not JSON"
         "The body is not JSON, or goes on after its end."
         "Send one JSON document; `detail` has the line and column where reading stopped.";

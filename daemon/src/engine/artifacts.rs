@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::executor::log;
+use crate::{executor::log, paths};
 
 /// Files of one result that are recorded one by one; a folder with more counts by its first ones.
 const LIMIT: usize = 5000;
@@ -42,9 +42,11 @@ fn stamp(meta: &Metadata) -> (u64, i64) {
     (meta.len(), changed.map_or(0, |since| since.as_millis() as i64))
 }
 
+/// None for what is no regular file: reading a pipe or a device would not end.
 fn hash(path: &Path) -> Option<String> {
+    let file = paths::open_regular(path).ok()?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(path).ok()?).ok()?;
+    hasher.update_reader(file).ok()?;
     Some(hasher.finalize().to_hex().to_string())
 }
 
@@ -83,25 +85,29 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
 }
 
 fn add(path: &Path, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
-    let known = |file: &Recorded| file.path == path;
-    // The run's log lies in the run's folder, and goes on growing.
-    if path == dir.join(log::FILE_NAME) || files.len() >= LIMIT || files.iter().any(known) {
-        return;
+    // In the order of their paths; what is in a folder comes right after it.
+    let mut pending = vec![path.to_owned()];
+    while let Some(path) = pending.pop() {
+        // The run's log lies in the run's folder, and goes on growing.
+        if path == dir.join(log::FILE_NAME) || files.iter().any(|file| file.path == path) {
+            continue;
+        }
+        if files.len() >= LIMIT {
+            return;
+        }
+        let Ok(meta) = path.metadata() else { continue };
+        let is_file = !meta.is_dir();
+        if !is_file && let Ok(entries) = path.read_dir() {
+            let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            inside.sort_by(|a, b| b.cmp(a));
+            pending.append(&mut inside);
+        }
+        files.push(Recorded {
+            stamp: is_file.then(|| stamp(&meta)),
+            hash: (is_file && hashed).then(|| hash(&path)).flatten(),
+            path,
+        });
     }
-    let Ok(meta) = path.metadata() else { return };
-    let is_file = !meta.is_dir();
-    files.push(Recorded {
-        path: path.to_owned(),
-        stamp: is_file.then(|| stamp(&meta)),
-        hash: (is_file && hashed).then(|| hash(path)).flatten(),
-    });
-    if is_file {
-        return;
-    }
-    let Ok(entries) = path.read_dir() else { return };
-    let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    inside.sort();
-    inside.iter().for_each(|path| add(path, dir, hashed, files));
 }
 
 /// Looks whether every recorded file is still there and unchanged: in its bytes where those were recorded, else in size

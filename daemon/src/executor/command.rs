@@ -196,8 +196,8 @@ fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
             continue;
         }
         context.roots.open_input(path).map_err(|why| {
-            RunError::failed(format!(
-                "{} gave an output field '{}' that is not usable: {why}",
+            why.about(format_args!(
+                "{} gave an output field '{}' that is not usable",
                 context.node.name, spec.name
             ))
         })?;

@@ -2,7 +2,6 @@
 //! where the address guard lets them come from, objects from the configured store with its keys.
 
 use std::{
-    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,12 +21,13 @@ use super::run::{RunContext, RunError};
 use crate::{
     callbacks::guard::{Guard, refusal},
     engine::evidence::{self, ByParameter},
+    lack::Lack,
     limits::Limit,
     objects::{
         NO_STORE, ObjectStorage, StorageError,
         location::{Location, is_object_url},
     },
-    paths::harmless_name,
+    paths::{harmless_name, remove_folder},
 };
 
 /// Redirects that are followed, each to an address that is judged like the first.
@@ -76,8 +76,8 @@ impl Downloaded {
 impl Drop for Downloaded {
     fn drop(&mut self) {
         if !self.keep
-            && let Err(error) = std::fs::remove_dir_all(&self.folder)
-            && error.kind() != ErrorKind::NotFound
+            && let (Some(dir), Some(name)) = (self.folder.parent(), self.folder.file_name())
+            && let Err(error) = remove_folder(dir, &name.to_string_lossy())
         {
             tracing::warn!(%error, folder = %self.folder.display(), "a download was not removed");
         }
@@ -158,12 +158,9 @@ impl Downloads {
                     })
                 }
             };
-            let (path, evidence) = fetched.map_err(|error| match error {
-                RunError::Failed(why) => {
-                    let url = Url::parse(&url).map_or_else(|_| String::new(), |url| shown(&url));
-                    RunError::failed(format!("input_data.{name}: cannot download {url}: {why}"))
-                }
-                RunError::Interrupted => RunError::Interrupted,
+            let (path, evidence) = fetched.map_err(|error| {
+                let url = Url::parse(&url).map_or_else(|_| String::new(), |url| shown(&url));
+                error.about(format_args!("input_data.{name}: cannot download {url}"))
             })?;
             downloaded.evidence.insert(name.clone(), evidence);
             context.input.insert(name, Value::from(path.display().to_string()));
@@ -178,7 +175,7 @@ impl Downloads {
         folder: &Path,
     ) -> Result<(PathBuf, Option<String>), RunError> {
         let cannot =
-            |why: std::io::Error| RunError::failed(format!("it cannot be written to {}: {why}", folder.display()));
+            |why: std::io::Error| RunError::of_file(format_args!("it cannot be written to {}", folder.display()), &why);
         tokio::fs::create_dir_all(folder).await.map_err(cannot)?;
         let (name, length, etag, mut body) = match self.source(url).map_err(RunError::Failed)? {
             Source::Web(first) => {
@@ -191,9 +188,7 @@ impl Downloads {
                 let response = self.ask(context, first).await?;
                 let length = response.content_length();
                 let etag = entity_tag(&response);
-                let body = response
-                    .bytes_stream()
-                    .map_err(|error| RunError::failed(causes(&error)));
+                let body = response.bytes_stream().map_err(|error| broke_off(&error));
                 (name, length, etag, body.boxed())
             }
             Source::Object(objects, location) => {
@@ -270,8 +265,9 @@ impl Downloads {
                 .timeout(self.timeout * 2)
                 .send()
                 .await
-                .map_err(|error| {
-                    RunError::Failed(refusal(&error).map_or_else(|| causes(&error), ToString::to_string))
+                .map_err(|error| match refusal(&error) {
+                    Some(refused) => RunError::failed(refused.to_string()),
+                    None => broke_off(&error),
                 })?;
             let status = response.status();
             if status == StatusCode::OK {
@@ -320,6 +316,17 @@ fn shown(url: &Url) -> String {
         url.set_query(Some("..."));
     }
     url.to_string()
+}
+
+fn broke_off(error: &reqwest::Error) -> RunError {
+    let mut cause = std::error::Error::source(error);
+    while let Some(why) = cause {
+        if let Some(lack) = why.downcast_ref().and_then(Lack::in_use) {
+            return RunError::lacking(lack, causes(error));
+        }
+        cause = why.source();
+    }
+    RunError::Failed(causes(error))
 }
 
 /// As `shown`: the error of a request names its URL otherwise.

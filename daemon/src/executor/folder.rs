@@ -7,7 +7,8 @@ use std::{
 
 use super::log::{self, RunLog};
 use crate::{
-    paths::{self, Hold},
+    limits::Limit,
+    paths::{self, Content, Hold},
     store::{Fence, Measured, run_folder},
 };
 
@@ -23,55 +24,80 @@ pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(Hold, RunL
     opened.await.map_err(io::Error::other)?
 }
 
+/// Removes all that a run's folder holds but its log.
+pub async fn clear(dir: &Path) -> io::Result<()> {
+    let dir = dir.to_owned();
+    let cleared = tokio::task::spawn_blocking(move || paths::remove_content(&dir, log::FILE_NAME));
+    cleared.await.map_err(io::Error::other)?
+}
+
+/// How much a run may leave in its folder.
+#[derive(Debug, Clone, Copy)]
+pub struct MostLeft {
+    pub depth: u64,
+    pub files: u64,
+}
+
+impl MostLeft {
+    /// What is wrong with what a run left.
+    fn judge(&self, left: &Content) -> Option<String> {
+        let number = left.files + left.folders;
+        if left.depth > self.depth {
+            Limit::FolderDepth.reached();
+            Some(format!(
+                "it left folders {} deep in its folder, and runs.max_depth allows {}",
+                left.depth, self.depth
+            ))
+        } else if number > self.files {
+            Limit::FilesOfRun.reached();
+            Some(format!(
+                "it left {number} files and folders in its folder, and runs.max_files allows {}",
+                self.files
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// What a run left.
+#[derive(Debug, Default)]
+pub struct Left {
+    pub measured: Measured,
+    /// Why that makes it FAILED.
+    pub too_much: Option<String>,
+}
+
 /// What the run left, and what earlier attempts of it did that were lost with their daemon.
-pub async fn measure(share: PathBuf, fence: &Fence) -> Measured {
-    let (task, run, attempt) = (fence.task.clone(), fence.run.clone(), fence.attempt);
+pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
+    let (task, run, newest) = (fence.task.clone(), fence.run.clone(), fence.attempt);
     let measured = tokio::task::spawn_blocking(move || {
-        let mut measured = Measured::default();
-        for attempt in 1..=attempt {
+        let mut left = Left::default();
+        for attempt in 1..=newest {
             let folder = run_folder(run.as_str(), attempt);
             match paths::measure_folder(&share, &Path::new(task.as_str()).join(&folder)) {
-                Ok(Some(content)) => measured.add(folder, content.bytes),
+                Ok(Some(content)) => {
+                    left.measured.add(folder, content.bytes);
+                    if attempt == newest {
+                        left.too_much = most.judge(&content);
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, task_id = %task, folder, "files not measured"),
             }
         }
-        measured
+        left
     });
     measured.await.unwrap_or_default()
 }
 
 /// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step; a winner that left no file has no link.
 pub fn link_winner(task_folder: &Path, fence: &Fence) -> io::Result<()> {
-    let nodes = task_folder.join("nodes");
-    let link = nodes.join(fence.node.as_str());
     let folder = fence.folder();
-    if !has_files(&task_folder.join(&folder))? {
-        // What an earlier winner left is not the stage's any more.
-        return match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-    }
-    // Not with its parents: a task deleted a moment ago must not get a folder again.
-    match fs::create_dir(&nodes) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let fresh = nodes.join(format!(".{}.{}", fence.node, fence.run));
-    let _ = fs::remove_file(&fresh);
-    std::os::unix::fs::symlink(Path::new("..").join(folder), &fresh)?;
-    fs::rename(&fresh, link)
-}
-
-/// Whether a run's folder holds more than its log.
-fn has_files(folder: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(folder)? {
-        if entry?.file_name() != log::FILE_NAME {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let has_files = paths::holds_more_than(task_folder, Path::new(&folder), log::FILE_NAME)?;
+    // What an earlier winner left is not the stage's any more.
+    let target = has_files.then(|| Path::new("..").join(folder));
+    paths::set_link(task_folder, "nodes", fence.node.as_str(), target.as_deref())
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use onceover_common::{Timestamp, humane};
+use rustix::fs::OFlags;
 use tokio::sync::watch;
 
 /// Bytes after which a log is cut.
@@ -42,7 +44,11 @@ impl RunLog {
     }
 
     pub fn with_limit(path: &Path, limit: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
         let length = watch::Sender::new(file.metadata()?.len());
         Ok(Self(Arc::new(Shared {
             path: path.to_owned(),

@@ -5,10 +5,11 @@ pub mod command;
 pub mod download;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod folder;
+pub mod folder;
 pub mod keeper;
 mod life;
 pub mod log;
 pub mod process;
 pub mod run;
 pub mod supervise;
+mod work;

@@ -34,7 +34,7 @@ use self::{
     sweep::Mark,
 };
 use super::run::{RunContext, RunError};
-use crate::environment;
+use crate::{environment, lack::Lack};
 
 /// By which processes of a run are found, whatever group or session they moved to.
 pub const RUN_VARIABLE: &str = "ONCEOVER_RUN";
@@ -321,9 +321,13 @@ impl Tool {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        command
-            .spawn()
-            .map_err(|why| RunError::failed(cannot_start(&self.program, &why)))
+        command.spawn().map_err(|why| {
+            let message = cannot_start(&self.program, &why);
+            match Lack::in_starting(&why) {
+                Some(lack) => RunError::lacking(lack, message),
+                None => RunError::Failed(message),
+            }
+        })
     }
 
     fn inherits(&self, name: &OsStr) -> bool {

@@ -2,6 +2,8 @@
 //! so every runner and node is testable with files alone.
 
 use std::{
+    fmt::Display,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::log::RunLog;
 use crate::{
+    lack::Lack,
     nodes::llm::Providers,
     paths::{Opened, Roots},
 };
@@ -102,6 +105,9 @@ pub enum RunError {
     /// For people: what was tried, what went wrong, what to do.
     #[error("{0}")]
     Failed(String),
+    /// The machine had none left of something, which is waited for.
+    #[error("{message}")]
+    Lacking { lack: Lack, message: String },
     /// The token in the context was cancelled.
     #[error("interrupted")]
     Interrupted,
@@ -110,6 +116,31 @@ pub enum RunError {
 impl RunError {
     pub fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
+    }
+
+    pub fn lacking(lack: Lack, message: impl Into<String>) -> Self {
+        Self::Lacking {
+            lack,
+            message: message.into(),
+        }
+    }
+
+    /// What could not be done with a file, and why.
+    pub fn of_file(what: impl Display, why: &io::Error) -> Self {
+        let message = format!("{what}: {why}");
+        match Lack::in_use(why) {
+            Some(lack) => Self::lacking(lack, message),
+            None => Self::Failed(message),
+        }
+    }
+
+    /// The same error, with words before it.
+    pub fn about(self, what: impl Display) -> Self {
+        match self {
+            Self::Failed(why) => Self::Failed(format!("{what}: {why}")),
+            Self::Lacking { lack, message } => Self::lacking(lack, format!("{what}: {message}")),
+            Self::Interrupted => Self::Interrupted,
+        }
     }
 }
 

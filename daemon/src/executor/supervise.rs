@@ -3,36 +3,34 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use indexmap::IndexMap;
-use onceover_common::{
-    NodeName, TaskId,
-    catalog::{NodeSpec, RunnerSpec},
-    humane,
+use onceover_common::{NodeName, TaskId, humane};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
 };
-use serde_json::Value;
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    builtin::BuiltinRunner,
-    command::CommandRunner,
-    folder,
+    folder::{self, Left, MostLeft},
     life::{self, Quarters},
     log::RunLog,
-    run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError, Runner},
+    run::{Progress, ProgressSink, RunError},
+    work::{self, Earlier, Work, Worked},
 };
 use crate::{
-    catalog::resolve_input,
-    config::Verify,
-    engine::{Engine, EngineError, artifacts, evidence},
+    engine::{Engine, EngineError},
     hub::Queues,
+    lack::Lack,
+    limits::Limit,
+    paths::Hold,
     python::Python,
-    store::{Claim, Evidence, Fence, Measured, Outcome, Reap, StageRecord, StoreError, TaskRecords},
+    store::{Claim, Fence, Measured, Outcome, Reap, StageRecord, StoreError, TaskRecords},
 };
 
 /// How the executor works.
@@ -48,6 +46,8 @@ pub struct ExecutorOptions {
     pub python: Arc<Python>,
     /// Id of the data directory, when files of results go to the object store by themselves.
     pub upload: Option<String>,
+    /// How much a run may leave in its folder.
+    pub most_left: MostLeft,
 }
 
 /// Between two writes of one run's progress.
@@ -72,7 +72,7 @@ pub struct Executor(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    options: ExecutorOptions,
+    options: Arc<ExecutorOptions>,
     watched: Mutex<HashMap<(TaskId, NodeName), Watched>>,
     /// Runs under way here by queue. Other daemons may hold slots too, but with as many as there are nobody need ask.
     held: Mutex<HashMap<String, u32>>,
@@ -85,7 +85,7 @@ impl Executor {
     pub fn new(engine: Engine, options: ExecutorOptions) -> Self {
         Self(Arc::new(Inner {
             engine,
-            options,
+            options: Arc::new(options),
             watched: Mutex::default(),
             held: Mutex::default(),
             draining: CancellationToken::new(),
@@ -272,14 +272,11 @@ impl Inner {
         let known = self.engine.catalog.get(node.as_str());
         life::log_start(&fence, known.map_or("none", |node| node.runner.kind()));
         let start = Instant::now();
-        let ended = self.attend(&fence, &record, &records).await;
+        let (ended, left) = self.attend(&fence, &record, &records).await;
         self.engine
             .metrics
             .ran(known.map(|node| node.name.as_str()), ended.as_str(), start.elapsed());
-        let measured = match ended {
-            Ended::Stopped => Measured::default(),
-            _ => folder::measure(self.engine.roots.share().to_owned(), &fence).await,
-        };
+        let measured = left.measured;
         match ended {
             Ended::With(outcome) => {
                 let took = start.elapsed();
@@ -305,19 +302,14 @@ impl Inner {
     }
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
-    async fn attend(self: &Arc<Self>, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Ended {
-        let failed = |message: String| Ended::With(Outcome::Failed { error: message });
+    async fn attend(&self, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> (Ended, Left) {
         let Some(spec) = self.engine.catalog.get(fence.node.as_str()) else {
-            return failed(format!(
-                "there is no node '{}' any more; the catalog has changed",
-                fence.node
-            ));
+            let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
+            return (Ended::failed(error), Left::default());
         };
-        let task_folder = self.engine.task_folder(&fence.task);
-        let dir = task_folder.join(fence.folder());
-        let (_hold, log) = match folder::open(task_folder, fence).await {
+        let (_hold, log) = match self.open_folder(fence).await {
             Ok(opened) => opened,
-            Err(error) => return failed(format!("the run's folder {} could not be made: {error}", dir.display())),
+            Err(ended) => return (ended, Left::default()),
         };
         let nudge = Arc::new(Notify::new());
         let watched = Watched {
@@ -331,26 +323,28 @@ impl Inner {
 
         let cancel = CancellationToken::new();
         let (sink, mut progress) = ProgressSink::new();
-        let spec = Arc::new(spec.clone());
-        let work = self.work(
-            fence,
-            record,
-            records,
-            Arc::clone(&spec),
-            dir,
-            log.clone(),
-            sink,
-            cancel.clone(),
-        );
+        let (began, counted_from) = watch::channel(Instant::now());
+        let work = Work {
+            engine: self.engine.clone(),
+            options: Arc::clone(&self.options),
+            fence: fence.clone(),
+            spec: Arc::new(spec.clone()),
+            earlier: Earlier::new(&self.engine, fence, record, records),
+            dir: self.engine.task_folder(&fence.task).join(fence.folder()),
+            log: log.clone(),
+            progress: sink,
+            cancel: cancel.clone(),
+            began,
+        };
         // On a task of its own: waiting for Redis must not hold up reading a program's output.
-        let mut work = tokio::spawn(work);
+        let mut work = tokio::spawn(work.run());
         // Soon once, because a cancel just after the run was taken found nobody to tell; most short runs need none.
         let first = Instant::now() + FIRST_BEAT.min(self.options.heartbeat);
         let mut beat = tokio::time::interval_at(first, self.options.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let limit = Duration::from_secs(spec.timeout_seconds);
-        let deadline = tokio::time::sleep(limit);
-        let limit = humane::duration(limit);
+        let time_limit = Duration::from_secs(spec.timeout_seconds);
+        let deadline = tokio::time::sleep(time_limit);
+        let limit = humane::duration(time_limit);
         tokio::pin!(deadline);
         let mut interrupted: Option<Interrupt> = None;
         let mut told = Progress::default();
@@ -360,6 +354,12 @@ impl Inner {
             tokio::select! {
                 result = &mut work => break result,
                 () = &mut deadline, if interrupted.is_none() => {
+                    // What it waited for the machine does not count.
+                    let due = *counted_from.borrow() + time_limit;
+                    if due > Instant::now() {
+                        deadline.as_mut().reset(due);
+                        continue;
+                    }
                     interrupted = Some(Interrupt::TimedOut);
                     log.line(&format!("time limit of {limit} reached, ending the run"));
                     cancel.cancel();
@@ -404,149 +404,53 @@ impl Inner {
                 Err(error) => tracing::debug!(%error, "lease not renewed"),
             }
         };
-        let result = result.unwrap_or_else(|error| Err(RunError::failed(format!("the node broke down: {error}"))));
-        match (interrupted, result) {
+        let Worked { result, left } = result.unwrap_or_else(|error| Worked {
+            result: Err(RunError::failed(format!("the node broke down: {error}"))),
+            left: Left::default(),
+        });
+        let ended = match (interrupted, result) {
             (Some(Interrupt::Lost), _) => Ended::Lost,
-            (_, Ok(outcome)) => {
-                log.line("succeeded");
-                Ended::With(outcome)
-            }
+            (_, Ok(outcome)) => Ended::With(outcome),
             (Some(Interrupt::TimedOut), Err(_)) => {
-                failed(format!("it took longer than its time limit of {limit} and was ended"))
+                Ended::failed(format!("it took longer than its time limit of {limit} and was ended"))
             }
             (Some(Interrupt::Stopped), Err(RunError::Interrupted)) => Ended::Stopped,
-            (_, Err(RunError::Interrupted)) => failed("the node gave up although nobody asked it to".into()),
-            (_, Err(RunError::Failed(message))) => {
-                log.line(&format!("failed: {message}"));
-                failed(message)
-            }
-        }
+            (_, Err(RunError::Interrupted)) => Ended::failed("the node gave up although nobody asked it to".into()),
+            (_, Err(RunError::Failed(message) | RunError::Lacking { message, .. })) => Ended::failed(message),
+        };
+        (ended, left)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "moves what one run needs onto its own task")]
-    fn work(
-        self: &Arc<Self>,
-        fence: &Fence,
-        record: &StageRecord,
-        records: &TaskRecords,
-        spec: Arc<NodeSpec>,
-        dir: PathBuf,
-        log: RunLog,
-        progress: ProgressSink,
-        cancel: CancellationToken,
-    ) -> impl Future<Output = Result<Outcome, RunError>> + Send + 'static {
-        let inner = Arc::clone(self);
-        let fence = fence.clone();
-        let input = record.input().to_owned();
-        let stages = self.earlier_outputs(&fence, records);
-        let results: IndexMap<_, _> = records
-            .stages
-            .iter()
-            .map(|(name, record)| (name.clone(), record.result_token()))
-            .collect();
-        async move {
-            let stages = stages?;
-            let input: Object = serde_json::from_str(&input)
-                .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-            let mut context = RunContext {
-                task_id: fence.task.clone(),
-                run_id: fence.run.clone(),
-                attempt: fence.attempt,
-                input: resolve_input(&spec, &input, &stages)?,
-                stages,
-                dir,
-                roots: Arc::clone(&inner.engine.roots),
-                opened: OpenedInputs::default(),
-                providers: inner.engine.providers.clone(),
-                uploads: inner.options.upload.is_some(),
-                progress,
-                log,
-                cancel,
-                mark: format!("{}/{}/{}", inner.options.mark, fence.run, fence.attempt),
-                node: spec,
+    /// Holds the task's folder and makes the run's, as soon as the machine has what that needs. The lease is kept meanwhile.
+    async fn open_folder(&self, fence: &Fence) -> Result<(Hold, RunLog), Ended> {
+        let mut wait = work::FIRST_WAIT;
+        loop {
+            let task_folder = self.engine.task_folder(&fence.task);
+            let dir = task_folder.join(fence.folder());
+            let error = match folder::open(task_folder, fence).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
             };
-            context.log.line(&format!(
-                "{} under task {}, run {} attempt {}",
-                fence.node, fence.task, fence.run, fence.attempt
-            ));
-            let sources = evidence::sources(&context.node, &input, &context.input, &context.stages, &results);
-            context.place_paths();
-            let mut files = inner
-                .engine
-                .local_evidence(&context.task_id, &context.node, &input)
-                .await
-                .unwrap_or_default();
-            let mut downloaded = inner.engine.downloads.fetch(&mut context).await?;
-            if let Some(downloaded) = &mut downloaded {
-                files.append(&mut downloaded.evidence);
-            }
-            let files = evidence::of_request(&context.node, &input, files, inner.engine.verify);
-            let output = match &context.node.runner {
-                RunnerSpec::Builtin(_) => BuiltinRunner.run(&context).await?,
-                RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
-                    let runner = CommandRunner {
-                        grace: inner.engine.grace,
-                        python: Some(Arc::clone(&inner.options.python)),
-                    };
-                    runner.run(&context).await?
-                }
+            let text = format!("the run's folder {} could not be made: {error}", dir.display());
+            let Some(lack) = Lack::in_preparing(&error) else {
+                return Err(Ended::failed(text));
             };
-            let missing: Vec<_> = context
-                .node
-                .reuse_fields
-                .iter()
-                .filter(|field| !output.contains_key(*field))
-                .cloned()
-                .collect();
-            if !missing.is_empty() {
-                return Err(RunError::failed(format!(
-                    "the node ended well but without the output it declares: {}",
-                    missing.join(", ")
-                )));
+            Limit::MachineResources.reached();
+            if wait == work::FIRST_WAIT {
+                tracing::warn!(run_id = %fence.run, "a run waits for {lack}: {text}");
             }
-            let reusable = context.node.output_is_reusable(&output);
-            let value = Value::Object(output);
-            let text = value.to_string();
-            if let Some(downloaded) = &mut downloaded {
-                downloaded.keep_if_named_in(&text);
+            let message = format!("waiting for {lack}: {error}");
+            match self.engine.store.beat(fence, Some(0.0), Some(&message)).await {
+                Ok(true) => {}
+                Ok(false) => return Err(Ended::Lost),
+                Err(error) => tracing::debug!(%error, "lease not renewed"),
             }
-            let dir = context.dir.clone();
-            let hashed = inner.engine.verify == Verify::Hash;
-            let artifacts = if artifacts::are_named(&value, &dir) {
-                tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
-                    .await
-                    .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?
-            } else {
-                artifacts::NONE.to_owned()
-            };
-            let upload = inner.options.upload.clone().filter(|_| artifacts != artifacts::NONE);
-            Ok(Outcome::Success {
-                output: text,
-                reusable,
-                artifacts,
-                upload,
-                evidence: Evidence { files, sources },
-            })
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Ended::Stopped),
+                () = tokio::time::sleep(wait.min(self.options.heartbeat)) => {}
+            }
+            wait = (wait * 2).min(work::LONGEST_WAIT);
         }
-    }
-
-    /// Outputs of the task's other successful stages, oldest first.
-    fn earlier_outputs(&self, fence: &Fence, records: &TaskRecords) -> Result<IndexMap<NodeName, Object>, RunError> {
-        let view = self
-            .engine
-            .view_from(records, &fence.task)
-            .map_err(|error| RunError::failed(format!("the task cannot be read: {error}")))?;
-        let mut outputs: Vec<_> = view
-            .stages
-            .iter()
-            .filter(|(name, _)| **name != fence.node)
-            .filter_map(|(name, stage)| {
-                let output: Object = serde_json::from_str(stage.output.get()).ok()?;
-                (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
-            })
-            .collect();
-        outputs.sort_by_key(|(ended, _, _)| *ended);
-        Ok(outputs.into_iter().map(|(_, name, output)| (name, output)).collect())
     }
 
     /// Writes how the run ended, however long Redis is away; then links the winner's files. Returns whether that counts.
@@ -595,6 +499,10 @@ enum Ended {
 }
 
 impl Ended {
+    fn failed(error: String) -> Self {
+        Self::With(Outcome::Failed { error })
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
             Self::With(Outcome::Success { .. }) => "succeeded",

@@ -1,6 +1,9 @@
 //! Typed access to a run's input, and the files and folders of a run. Errors name the parameter.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -49,7 +52,7 @@ impl Input<'_> {
             .roots
             .open_input(path)
             .inspect(|opened| self.0.opened.note(opened))
-            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))
+            .map_err(|why| why.about(format_args!("input_data.{name}")))
     }
 
     /// The numbers of an array; none where it is left out.
@@ -68,7 +71,7 @@ impl Input<'_> {
             .0
             .roots
             .open_file(path)
-            .map_err(|why| RunError::failed(format!("input_data.{name}: {why}")))?;
+            .map_err(|why| why.about(format_args!("input_data.{name}")))?;
         self.0.opened.note(&file);
         Ok(file)
     }
@@ -151,12 +154,12 @@ impl Input<'_> {
 pub(super) fn create_folder(context: &RunContext, name: &str) -> Result<PathBuf, RunError> {
     let folder = context.dir.join(name);
     std::fs::create_dir_all(&folder)
-        .map_err(|why| RunError::failed(format!("cannot create {}: {why}", folder.display())))?;
+        .map_err(|why| RunError::of_file(format_args!("cannot create {}", folder.display()), &why))?;
     Ok(folder)
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    std::fs::write(path, bytes).map_err(|why| RunError::failed(format!("cannot write {}: {why}", path.display())))
+    std::fs::write(path, bytes).map_err(|why| RunError::of_file(format_args!("cannot write {}", path.display()), &why))
 }
 
 /// Indent 2, other scripts as they are.
@@ -165,8 +168,11 @@ pub(super) fn write_json(path: &Path, json: &Value) -> Result<(), RunError> {
 }
 
 pub(super) fn read(file: &Opened) -> Result<Vec<u8>, RunError> {
-    file.read()
-        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", file.display())))
+    file.read().map_err(|why| match why.kind() {
+        // It names the file itself.
+        ErrorKind::FileTooLarge => RunError::failed(why.to_string()),
+        _ => RunError::of_file(format_args!("cannot read {}", file.display()), &why),
+    })
 }
 
 /// Work that keeps a processor busy, off the threads that serve everything else.

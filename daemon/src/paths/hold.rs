@@ -19,7 +19,7 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::beneath::remove_folder;
+use super::tree::remove_folder;
 
 /// Longer than a claimed folder stays in its place: a call of Redis may lie between claiming and renaming.
 const HOLD_WAIT: Duration = Duration::from_secs(5);

@@ -9,11 +9,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, mkdirat, renameat, statat, unlinkat},
+    fs::{AtFlags, Mode, Stat, mkdirat, renameat, statat, unlinkat},
     io::Errno,
 };
 
-use super::beneath::{self, Opened};
+use super::{
+    beneath::{self, Opened},
+    tree::{self, Met, Then, visit},
+};
 
 /// Where files are while they come in. No task's folder can have that name.
 pub const INCOMING: &str = ".incoming";
@@ -122,7 +125,7 @@ pub fn remove_file(root: &Path, key: &str) -> io::Result<Option<u64>> {
         Err(Errno::NOENT) => return Ok(None),
         meta => meta?,
     };
-    if FileType::from_raw_mode(meta.st_mode) == FileType::Directory {
+    if tree::is_folder(&meta) {
         return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
     }
     match unlinkat(&folder, name, AtFlags::empty()) {
@@ -137,7 +140,7 @@ pub fn remove_folder(root: &Path, key: &str) -> io::Result<Option<(u64, u64)>> {
     match parent(root, key, false) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok((folder, name)) => beneath::remove_in(&folder, Path::new(name)),
+        Ok((folder, name)) => tree::remove_in(folder, Path::new(name)),
     }
 }
 
@@ -145,67 +148,38 @@ pub fn remove_folder(root: &Path, key: &str) -> io::Result<Option<(u64, u64)>> {
 /// out. What is read is in proportion to the answer and to the folders on the way.
 pub fn list(root: &Path, folder: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
-    match beneath::folder_beneath(root, Path::new(folder)) {
-        Ok(opened) => {
-            let at = if folder.is_empty() {
-                String::new()
-            } else {
-                format!("{folder}/")
-            };
-            walk(&opened, &at, after, limit, &mut found)?;
+    let opened = match beneath::folder_beneath(root, Path::new(folder)) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(found),
+        opened => opened?,
+    };
+    visit(opened, Path::new(folder), |met| match met {
+        _ if found.len() >= limit => Then::End,
+        Met::File(path, meta) => {
+            let key = path.to_str().filter(|key| after.is_none_or(|after| *key > after));
+            found.extend(key.map(|key| entry(key, meta)));
+            Then::GoOn
         }
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-        Err(why) => return Err(why.into()),
-    }
+        Met::Folder(path) => match path.to_str() {
+            Some(key) if !key.starts_with('.') && !is_before(key, after) => Then::GoOn,
+            _ => Then::Skip,
+        },
+    })?;
     Ok(found)
 }
 
-fn walk(folder: &OwnedFd, at: &str, after: Option<&str>, limit: usize, found: &mut Vec<Entry>) -> io::Result<()> {
-    // A folder comes where its files do: `a.txt` is before what is in `a/`.
-    let mut names = Vec::new();
-    for entry in beneath::names_in(folder)? {
-        let Some(name) = entry.to_str() else { continue };
-        let meta = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => continue,
-            meta => meta?,
-        };
-        match FileType::from_raw_mode(meta.st_mode) {
-            FileType::RegularFile => names.push((format!("{at}{name}"), Some(meta))),
-            FileType::Directory if !(at.is_empty() && name.starts_with('.')) => {
-                names.push((format!("{at}{name}/"), None));
-            }
-            _ => {}
-        }
+fn entry(key: &str, meta: &Stat) -> Entry {
+    Entry {
+        key: key.to_owned(),
+        size: u64::try_from(meta.st_size).unwrap_or_default(),
+        #[allow(clippy::unnecessary_cast, reason = "the width differs by system")]
+        changed: meta.st_mtime as i64 * 1000 + meta.st_mtime_nsec as i64 / 1_000_000,
     }
-    names.sort_by(|a, b| a.0.cmp(&b.0));
-    for (key, meta) in names {
-        if found.len() >= limit {
-            return Ok(());
-        }
-        match meta {
-            Some(meta) => {
-                if after.is_none_or(|after| key.as_str() > after) {
-                    found.push(Entry {
-                        size: u64::try_from(meta.st_size).unwrap_or_default(),
-                        #[allow(clippy::unnecessary_cast, reason = "the width differs by system")]
-                        changed: meta.st_mtime as i64 * 1000 + meta.st_mtime_nsec as i64 / 1_000_000,
-                        key,
-                    });
-                }
-            }
-            // All below it comes before the key, unless the key is in it.
-            None if after.is_some_and(|after| key.as_str() < after && !after.starts_with(&key)) => {}
-            None => {
-                let name = key[at.len()..].trim_end_matches('/');
-                match beneath::folder_in(folder, Path::new(name)) {
-                    Ok(inner) => walk(&inner, &key, after, limit, found)?,
-                    Err(Errno::XDEV | Errno::LOOP | Errno::NOENT | Errno::NOTDIR) => {}
-                    Err(why) => return Err(why.into()),
-                }
-            }
-        }
-    }
-    Ok(())
+}
+
+/// Whether all below a folder comes before a key.
+fn is_before(folder: &str, after: Option<&str>) -> bool {
+    let inside = format!("{folder}/");
+    after.is_some_and(|after| inside.as_str() < after && !after.starts_with(&inside))
 }
 
 #[cfg(test)]

@@ -215,6 +215,7 @@ impl Videos {
                 let named = format!("input_data.{field}: ");
                 VideoError::field(field, why.strip_prefix(&named).unwrap_or(&why))
             }
+            RunError::Lacking { message, .. } => VideoError::Storage(message),
             RunError::Interrupted => VideoError::field(
                 field,
                 format!("ffprobe did not say within {} what it is", humane::duration(LOOK_LIMIT)),

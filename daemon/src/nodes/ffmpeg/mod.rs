@@ -14,9 +14,12 @@ use std::{ffi::OsString, path::Path};
 
 use onceover_common::wire::VideoProbe;
 
-use crate::executor::{
-    process::{Exit, Tool},
-    run::{RunContext, RunError},
+use crate::{
+    executor::{
+        process::{Exit, Tool},
+        run::{RunContext, RunError},
+    },
+    paths,
 };
 
 /// Frames a second of a video.
@@ -135,16 +138,15 @@ fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
 /// How many pictures ffmpeg has written into a folder.
 fn pictures(folder: &Path) -> Result<u64, RunError> {
     let files = std::fs::read_dir(folder)
-        .map_err(|why| RunError::failed(format!("cannot read {}: {why}", folder.display())))?;
+        .map_err(|why| RunError::of_file(format_args!("cannot read {}", folder.display()), &why))?;
     let is_picture = |path: &Path| path.extension().is_some_and(|suffix| suffix == "jpg");
     Ok(files.flatten().filter(|file| is_picture(&file.path())).count() as u64)
 }
 
 /// Empties a folder of the run for another try.
 fn clear(folder: &Path) -> Result<(), RunError> {
-    std::fs::remove_dir_all(folder)
-        .and_then(|()| std::fs::create_dir(folder))
-        .map_err(|why| RunError::failed(format!("cannot clear {}: {why}", folder.display())))
+    paths::remove_content(folder, "")
+        .map_err(|why| RunError::of_file(format_args!("cannot clear {}", folder.display()), &why))
 }
 
 /// One line of `-progress` that says how far it is.

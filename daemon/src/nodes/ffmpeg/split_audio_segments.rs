@@ -135,7 +135,7 @@ impl<'a> Cutter<'a> {
         let path = self.folder.join(&segment.file);
         let result = match self.encode(segment, &path).await {
             Ok(size) => Ok(size),
-            Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+            Err(why @ (RunError::Interrupted | RunError::Lacking { .. })) => return Err(why),
             Err(RunError::Failed(why)) => {
                 // A broken piece is no piece.
                 let _ = std::fs::remove_file(&path);
@@ -150,7 +150,7 @@ impl<'a> Cutter<'a> {
         let cue = &segment.cue;
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
-                .map_err(|why| RunError::failed(format!("cannot create {}: {why}", folder.display())))?;
+                .map_err(|why| RunError::of_file(format_args!("cannot create {}", folder.display()), &why))?;
         }
         let times = [
             "-ss".to_owned(),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     executor::run::{Object, ProgressSink, RunContext, RunError},
     nodes::input::{Input, compute, create_folder, path_text, write},
-    paths::Roots,
+    paths::{ReadLimit, Roots},
 };
 
 /// Of the stacks, as the older system wrote them.
@@ -153,10 +153,18 @@ impl Stitching {
         if frames.is_empty() {
             return Err(empty("pictures that are named by the number of a frame"));
         }
-        let first = frames
-            .iter()
-            .find_map(|frame| Some((frame, self.read(frame).ok()?.width())))
-            .ok_or_else(|| empty("picture that can be read"))?;
+        let mut first = None;
+        for frame in &frames {
+            match self.read(frame) {
+                Ok(picture) => {
+                    first = Some((frame, picture.width()));
+                    break;
+                }
+                Err(RunError::Failed(_)) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        let first = first.ok_or_else(|| empty("picture that can be read"))?;
         let batches: Vec<_> = frames.chunks(batch.max(1)).collect();
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.clamp(1, processors).min(batches.len());
@@ -185,9 +193,12 @@ impl Stitching {
         };
         let (mut stacks, mut skipped) = Made::default();
         for made in thread::scope(|scope| {
-            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let made = workers.into_iter().map(|worker| worker.join());
-            made.collect::<Vec<_>>()
+            // Where the system starts no more threads, the work is done with those there are.
+            let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..workers).filter_map(start).collect();
+            let own = work();
+            let made = others.into_iter().map(|worker| worker.join());
+            made.chain([Ok(own)]).collect::<Vec<_>>()
         }) {
             let made = made.map_err(|_| RunError::failed("a worker that stacks pictures broke off"))??;
             stacks.extend(made.0);
@@ -198,16 +209,13 @@ impl Stitching {
         Ok((stacks, skipped))
     }
 
-    fn read(&self, frame: &Frame) -> Result<RgbImage, String> {
-        let file = self
-            .roots
-            .open_file(&self.folder.join(&frame.name).to_string_lossy())
-            .map_err(|why| why.to_string())?;
-        let bytes = file.read().map_err(|why| why.to_string())?;
-        let reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|why| why.to_string())?;
-        Ok(reader.decode().map_err(|why| why.to_string())?.into_rgb8())
+    /// A picture that cannot be read fails nothing; the machine's lack of something does.
+    fn read(&self, frame: &Frame) -> Result<RgbImage, RunError> {
+        let file = self.roots.open_file(&self.folder.join(&frame.name).to_string_lossy())?;
+        let bytes = file
+            .read_at_most(ReadLimit::PICTURE)
+            .map_err(|why| RunError::of_file("it cannot be read", &why))?;
+        decode(bytes).map_err(RunError::Failed)
     }
 
     /// Writes one stack; None if no file of the batch can be read. The first frame of all says how wide all must be.
@@ -227,11 +235,12 @@ impl Stitching {
         for frame in batch {
             let picture = match self.read(frame) {
                 Ok(picture) => picture,
-                Err(why) => {
+                Err(RunError::Failed(why)) => {
                     let name = frame.name.clone();
                     skipped.push(Skipped { name, why });
                     continue;
                 }
+                Err(why) => return Err(why),
             };
             if picture.width() != width {
                 return Err(RunError::failed(format!(
@@ -265,6 +274,13 @@ impl Stitching {
         encode(&path, pixels, width, stack.height)?;
         Ok(Some(stack))
     }
+}
+
+fn decode(bytes: Vec<u8>) -> Result<RgbImage, String> {
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|why| why.to_string())?;
+    Ok(reader.decode().map_err(|why| why.to_string())?.into_rgb8())
 }
 
 /// Pictures of one width one below the other are their pixels one after the other.

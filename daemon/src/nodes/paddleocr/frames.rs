@@ -15,7 +15,7 @@ pub(super) struct Frame {
 
 /// The frames in a folder, in the order of their names as people count (2 before 10), not of their numbers.
 pub(super) fn list(folder: &Path) -> Result<Vec<Frame>, RunError> {
-    let cannot = |why: std::io::Error| RunError::failed(format!("cannot read {}: {why}", folder.display()));
+    let cannot = |why: std::io::Error| RunError::of_file(format_args!("cannot read {}", folder.display()), &why);
     let mut frames = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(cannot)? {
         if let Ok(name) = entry.map_err(cannot)?.file_name().into_string()
