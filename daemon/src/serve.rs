@@ -16,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{self, Hosts, Tokens, links::Links},
-    api::{self, AppState, Doors, Shared},
+    api::{
+        self, AppState, Doors, Patience, Shared,
+        server::{self, Server},
+    },
     callbacks::{
         deliver::{self, DeliveryOptions},
         guard::{Guard, Purpose},
@@ -141,8 +144,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     let data = Arc::new(DataDir::open(&config.data)?);
     let logging = logging.insert(logging::start(&data.logs(), &config.log)?);
     let media_roots = config.media_roots.iter().cloned().chain([data.videos()]);
-    let roots =
-        Roots::new(data.workflows(), media_roots.collect())?.with_document_limit(config.inputs.max_document);
+    let roots = Roots::new(data.workflows(), media_roots.collect())?.with_document_limit(config.inputs.max_document);
     // Files that were coming in when an earlier daemon ended.
     paths::remove_folder(roots.share(), paths::share::INCOMING)
         .with_context(|| format!("cannot empty {}", roots.share().join(paths::share::INCOMING).display()))?;
@@ -153,6 +155,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         )
     })?;
     let address = listener.local_addr()?;
+    let open_files = server::raise_open_files().context("cannot raise the number of files that may be open")?;
     for warning in tokens.warnings() {
         tracing::warn!("{warning}");
     }
@@ -265,13 +268,18 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
         links,
         hosts: Arc::new(Hosts::new(access::is_loopback(&address), &config.access.hosts)),
         places: Arc::new(Semaphore::new(config.access.max_requests)),
+        body_timeout: config.access.body_timeout,
         metrics,
     };
-    let mut server = tokio::spawn(
-        axum::serve(listener, api::router(state, doors))
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future(),
-    );
+    let server = Server {
+        router: api::router(state, doors),
+        patience: Patience {
+            header: config.access.header_timeout,
+            idle: config.access.idle_timeout,
+        },
+        most: server::affordable(config.access.max_connections, open_files),
+    };
+    let mut server = tokio::spawn(server.serve(listener, stop.clone()));
     logging.announce(&format!(
         "onceoverd listens on http://{address}; its log is in {}",
         data.logs().display()
@@ -313,8 +321,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
             Err(error) => Err(error).context("the executor broke down"),
         },
         served = &mut server => match served {
-            Ok(Ok(())) => bail!("the HTTP server ended by itself"),
-            Ok(Err(error)) => Err(error).context("the HTTP server failed"),
+            Ok(()) => bail!("the HTTP server ended by itself"),
             Err(error) => Err(error).context("the HTTP server broke down"),
         },
     };

@@ -1,12 +1,15 @@
 //! What every request passes before its handler: its id, the count of requests under way, whom the daemon answers to,
 //! and the scope it needs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, Uri, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -14,7 +17,13 @@ use onceover_common::{Problem, ProblemKind};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use super::{ApiError, pages::is_open, problem::body_of};
+use super::{
+    ApiError,
+    awaited::{Place, awaited},
+    connection::Connection,
+    pages::is_open,
+    problem::body_of,
+};
 use crate::{
     access::{
         Hosts, Scope, Tokens,
@@ -38,6 +47,8 @@ pub struct Doors {
     pub links: Links,
     pub hosts: Arc<Hosts>,
     pub places: Arc<Semaphore>,
+    /// How long the body of a request may keep it waiting.
+    pub body_timeout: Duration,
     pub metrics: Metrics,
 }
 
@@ -90,7 +101,7 @@ pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> 
     if PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let Ok(_place) = doors.places.try_acquire() else {
+    let Some(place) = Place::take(&doors.places) else {
         Limit::Requests.reached();
         return ApiError(Problem::new(
             ProblemKind::Busy,
@@ -98,6 +109,7 @@ pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> 
         ))
         .into_response();
     };
+    let request = awaited(request, &place, &doors.places, doors.body_timeout);
     next.run(request).await
 }
 
@@ -120,6 +132,11 @@ pub async fn authorize(State(doors): State<Doors>, mut request: Request, next: N
             return error.into_response();
         }
     }
+    if (doors.tokens.is_empty() || !is_open(request.uri().path()))
+        && let Some(connection) = request.extensions().get::<Arc<Connection>>()
+    {
+        connection.is_known();
+    }
     if proof.is_some() {
         *request.uri_mut() = without_proof(request.uri());
     }
@@ -129,8 +146,7 @@ pub async fn authorize(State(doors): State<Doors>, mut request: Request, next: N
 /// Refuses what a page of another site has made a browser send.
 fn judge_origin(doors: &Doors, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
-    let authority = request.uri().authority().map(|authority| authority.as_str());
-    let host = authority.or_else(|| text(headers, header::HOST.as_str()));
+    let host = host_of(request)?;
     // A request without any comes from no browser.
     if let Some(host) = host.filter(|host| !doors.hosts.answers_to(host)) {
         let host: String = host.chars().take(100).collect();
@@ -156,6 +172,25 @@ fn judge_origin(doors: &Doors, request: &Request) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// The host a request is for; none of HTTP/1.0 that names none. What two parts of a request may take for two hosts is refused.
+fn host_of(request: &Request) -> Result<Option<&str>, Problem> {
+    let refused = |detail: &str| Err(Problem::new(ProblemKind::BadRequest, detail));
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return refused("it has more than one header Host; send one"),
+        (Some(host), None) => Some(host.to_str().unwrap_or("?")),
+        (None, _) => None,
+    };
+    match (authority, host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            refused("its header Host is another one than that of its URL; send the same")
+        }
+        (None, None) if request.version() == Version::HTTP_11 => refused("it has no header Host, which HTTP/1.1 needs"),
+        (authority, host) => Ok(authority.or(host)),
+    }
 }
 
 /// Lets a link read what it was made for.

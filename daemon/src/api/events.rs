@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
     http::HeaderMap,
     response::{
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, UNBUFFERED, query::Params};
+use super::{ApiError, AppState, UNBUFFERED, connection::Endless, query::Params};
 use crate::{hub::Change, store::Store};
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -84,7 +85,7 @@ async fn follow_events(
     };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
     let stream = axum::response::Sse::new(reader.stream()).keep_alive(keep_alive);
-    Ok((UNBUFFERED, stream).into_response())
+    Ok((UNBUFFERED, Extension(Endless), stream).into_response())
 }
 
 struct Reader {

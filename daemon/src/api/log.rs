@@ -1,8 +1,12 @@
 //! Logs of stages: a range of bytes, or as they grow.
 
-use std::{io::SeekFrom, path::PathBuf};
+use std::{
+    io::{self, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, header},
@@ -20,8 +24,13 @@ use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiError, AppState, UNBUFFERED, extract::StagePath, query::Params, range::byte_range};
-use crate::engine::EngineError;
+use super::{
+    ApiError, AppState, UNBUFFERED, connection::Endless, extract::StagePath, query::Params, range::byte_range,
+};
+use crate::{
+    engine::EngineError,
+    paths::{self, Opened},
+};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_stage_log))
@@ -63,16 +72,12 @@ async fn get_stage_log(
     // Before the file: a run that ends between the two is then read to its end.
     let growing = state.executor.live_log(&task, &node).map(|log| log.length());
     let path = log_path(&state, &task, &node).await?;
-    let mut file = match File::open(&path).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Problem::new(
-                ProblemKind::NoLog,
-                format!("{node} of '{task}' has no log yet, or none any more"),
-            )
-            .into());
-        }
-        Err(error) => return Err(unreadable(&path, &error)),
+    let Some(mut file) = open_log(&state, &path).await? else {
+        return Err(Problem::new(
+            ProblemKind::NoLog,
+            format!("{node} of '{task}' has no log yet, or none any more"),
+        )
+        .into());
     };
     let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
     if params.follow {
@@ -82,7 +87,7 @@ async fn get_stage_log(
             .map_err(|error| unreadable(&path, &error))?;
         let body = Body::from_stream(follow(file, growing, state.stop.clone()));
         let head = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, "no-cache")];
-        return Ok((UNBUFFERED, head, body).into_response());
+        return Ok((UNBUFFERED, Extension(Endless), head, body).into_response());
     }
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let Some((first, last)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {
@@ -106,7 +111,21 @@ async fn get_stage_log(
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-fn unreadable(path: &std::path::Path, error: &std::io::Error) -> ApiError {
+/// Opens the log in its place; None where there is none, or something that a program has put there instead.
+async fn open_log(state: &AppState, path: &Path) -> Result<Option<File>, ApiError> {
+    let (root, of) = (state.engine.roots.share().to_owned(), path.to_owned());
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = Opened::in_root(&root, &of)?;
+        (!opened.is_folder()).then(|| opened.reader()).transpose()
+    });
+    match opened.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(file) => Ok(file.map(File::from_std)),
+        Err(error) if paths::leads_nowhere(&error) => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ApiError {
     tracing::error!(%error, path = %path.display(), "a log cannot be read");
     Problem::new(ProblemKind::Internal, format!("the log cannot be read: {error}")).into()
 }

@@ -1,8 +1,10 @@
 //! The HTTP API: routes next to their handlers, one file a resource; errors are problem documents.
 
+mod awaited;
 mod batch;
 mod body;
 mod callbacks;
+mod connection;
 mod document;
 mod doors;
 mod events;
@@ -21,6 +23,7 @@ mod problem;
 mod query;
 mod range;
 mod representation;
+pub mod server;
 mod system;
 mod tasks;
 mod videos;
@@ -43,6 +46,7 @@ use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
 use pages::{DESCRIPTION, DOCS, KnownPaths};
 
+pub use connection::Patience;
 pub use doors::Doors;
 pub use problem::ApiError;
 
