@@ -5,7 +5,7 @@
 
 use onceover_common::{CallbackStatus, StageState, client::CallbackQuery};
 use onceover_tests::{
-    Daemon, DaemonBuilder, RedisServer, eventually,
+    Daemon, DaemonBuilder, RedisServer, S3Server, eventually,
     hooks::{Hook, call},
     until_equal,
 };
@@ -86,6 +86,59 @@ async fn a_callback_waits_no_longer_than_its_schedule_whichever_way_the_clock_is
         assert!(items.iter().all(|one| one.state == CallbackStatus::Sent), "{items:?}");
         assert_eq!(hook.received().len(), 3);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_of_another_worker_is_looked_at_again_whichever_way_the_clock_is_set() {
+    let daemon = builder("['0s']").start().await;
+    let hook = Hook::start(|_, _| 200.into()).await;
+    let mut redis = daemon.redis().await;
+    // Nothing but the looks tells of its end.
+    let mut off = redis::cmd("CONFIG");
+    let off = off.arg("SET").arg("notify-keyspace-events").arg("");
+    off.query_async::<()>(&mut redis).await.unwrap();
+    for (task, by) in [("back", TWO_HOURS), ("forward", -TWO_HOURS)] {
+        let json = |status: &str| {
+            let stage =
+                json!({"status": status, "input_params": {}, "output": {"value": 1}, "error": null, "duration": 1.0});
+            json!({"workflow_id": task, "stages": {ECHO: stage}}).to_string()
+        };
+        let key = format!("{task}:node:{ECHO}");
+        let _: () = redis.set_ex(&key, json("IN_PROGRESS"), 86_400).await.unwrap();
+        call(&daemon, task, hook.url(&format!("/{task}"))).await;
+        shift(&mut redis, by).await;
+        let _: () = redis.set_ex(&key, json("SUCCESS"), 86_400).await.unwrap();
+        eventually("its callback", || async {
+            let came = hook.received();
+            came.iter().any(|one| one.path.ends_with(task)).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_is_tried_again_in_its_time_whichever_way_the_clock_is_set() {
+    let mut s3 = S3Server::start().await;
+    s3.stop().await;
+    let mut builder = Daemon::builder().config(&s3.config());
+    for (name, value) in s3.keys() {
+        builder = builder.env(name, value);
+    }
+    let daemon = builder.start().await;
+    daemon.done("t1", "test.file", json!({})).await;
+    eventually("a try", || async {
+        daemon.logged().contains("files are not at the store yet").then_some(())
+    })
+    .await;
+    let mut redis = daemon.redis().await;
+    shift(&mut redis, -TWO_HOURS).await;
+    shift(&mut redis, 2 * TWO_HOURS).await;
+    s3.resume().await;
+    eventually("its files at the store", || async {
+        let stage = daemon.stage("t1", "test.file").await?;
+        stage.output.get().contains("_minio_url").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -301,8 +301,9 @@ impl Daemon {
     pub async fn content(&self) -> Vec<(String, Vec<u8>)> {
         let mut redis = self.redis().await;
         let mut content = Vec::new();
-        // The daemon's own clock goes on.
-        for key in self.keys().await.into_iter().filter(|key| key != "onceover:reaper") {
+        // The daemon's own clock goes on, and so does its lease on the data folder.
+        let goes_on = |key: &str| key == "onceover:reaper" || key.starts_with("onceover:directory:");
+        for key in self.keys().await.into_iter().filter(|key| !goes_on(key)) {
             let kind: String = redis::cmd("TYPE")
                 .arg(&key)
                 .query_async(&mut redis)
