@@ -150,6 +150,8 @@ impl Client {
             reqwest::Client::builder()
                 .default_headers(headers.clone())
                 .connect_timeout(Duration::from_secs(3))
+                // Before the daemon closes it (access.idle_timeout), so that no request meets its end.
+                .pool_idle_timeout(Duration::from_secs(45))
                 .no_proxy()
         };
         // A machine without CA certificates can still speak plain http.
