@@ -14,6 +14,7 @@ use crate::{
     console::print_line,
     logging::{Filter, LoggingError},
     objects::ObjectStorage,
+    gc,
     pipeline::Pipelines,
     readiness::find_program,
     serve::{downloads, guard, objects, providers, secrets, store_options},
@@ -128,6 +129,26 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let missing: Vec<_> = missing.into_iter().collect();
     bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// Mends damaged records in Redis or sets them aside, and prints what was done.
+pub async fn repair(config: &Config) -> anyhow::Result<()> {
+    let catalog = whole_catalog(config)?;
+    let (private, started) = gc::command::redis(config).await?;
+    let names = catalog.iter().map(|node| node.name.clone());
+    let store = Store::open(store_options(config, private), names)?;
+    let done = store.mend().await;
+    if let Some(started) = started {
+        started.redis.stop().await;
+    }
+    let done = done?;
+    for what in &done {
+        print_line!("mended       {what}");
+    }
+    if done.is_empty() {
+        print_line!("mended       nothing: no record is damaged");
+    }
+    Ok(())
 }
 
 /// Which events are logged, in which form and where.

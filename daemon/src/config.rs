@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::{paths::DEFAULT_DOCUMENT, python::Environments};
+use crate::{paths::DEFAULT_DOCUMENT, private_redis::memory, python::Environments};
 
 pub use callbacks::CallbacksConfig;
 pub use llm::{LlmConfig, ProviderConfig};
@@ -78,7 +78,19 @@ pub struct RedisConfig {
     pub url: Option<String>,
     /// Program of the private one; left out, `valkey-server` or `redis-server` on the PATH.
     pub server: Option<PathBuf>,
+    /// Memory that the private one may take, in bytes; left out, a quarter of the machine's.
+    pub max_memory: Option<u64>,
 }
+
+impl RedisConfig {
+    /// Bytes that the private Redis may take; None: it is not known how many there are.
+    pub fn max_memory(&self) -> Option<u64> {
+        self.max_memory.or_else(memory::share_of_machine)
+    }
+}
+
+/// Less memory does not hold an empty Redis and what is always in it.
+const LEAST_MEMORY: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -154,6 +166,10 @@ pub struct InputsConfig {
     pub max_bytes: u64,
     /// Largest transcript, subtitle file or other document that is read whole.
     pub max_document: u64,
+    /// Largest `input_data` of a request, as JSON.
+    pub max_json: u64,
+    /// Largest `input_data` of all stages of a task together.
+    pub max_task: u64,
     /// Limit of one download.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
@@ -289,6 +305,8 @@ impl Default for InputsConfig {
             allow: Vec::new(),
             max_bytes: 20 << 30,
             max_document: DEFAULT_DOCUMENT,
+            max_json: 4 << 20,
+            max_task: 64 << 20,
             timeout: Duration::from_secs(1800),
         }
     }
@@ -453,6 +471,15 @@ impl Config {
         self.callbacks.check()?;
         if self.inputs.timeout.is_zero() || self.inputs.max_bytes == 0 {
             return refuse("inputs.timeout and inputs.max_bytes must be above zero".into());
+        }
+        if self.inputs.max_json == 0 || self.inputs.max_task < self.inputs.max_json {
+            return refuse("inputs.max_json must be above zero, and inputs.max_task at least as much".into());
+        }
+        if self.callbacks.max_per_run == 0 {
+            return refuse("callbacks.max_per_run must be at least 1".into());
+        }
+        if self.redis.max_memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+            return refuse(format!("redis.max_memory must be at least {LEAST_MEMORY} (bytes)"));
         }
         if self.files.max_bytes == 0 {
             return refuse("files.max_bytes must be above zero".into());

@@ -10,7 +10,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter},
 };
 
-use crate::config::Config;
+use crate::{config::Config, store::MOST_FOREIGN_STAGES};
 
 /// What is the same for every daemon about a limit.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +103,21 @@ limits! {
     MachineResources "machine_resources" None, |_| "what the system has".into(),
         "file descriptors, memory, processes and disk space that a run needs to begin"
         "the run waits, its stage's message names what it waits for, and it is tried again";
+    Input "input" Some("inputs.max_json"), |config| humane::bytes(config.inputs.max_json),
+        "bytes of the `input_data` of one request, as JSON"
+        "413 `too-large`, which names the field";
+    TaskInput "task_input" Some("inputs.max_task"), |config| humane::bytes(config.inputs.max_task),
+        "bytes of the `input_data` of all stages of a task together"
+        "413 `too-large`, which names the field";
+    CallbacksOfRun "callbacks_of_run" Some("callbacks.max_per_run"), |config| config.callbacks.max_per_run.to_string(),
+        "distinct callback URLs that wait for one run"
+        "409 `too-many-callbacks`";
+    ForeignStages "foreign_stages" None, |_| MOST_FOREIGN_STAGES.to_string(),
+        "stages of nodes outside the catalog that other workers add to one task"
+        "they are not shown";
+    RedisMemory "redis_memory" Some("redis.max_memory"), |config| config.redis.max_memory.map_or_else(|| "a quarter of the machine's".into(), humane::bytes),
+        "bytes that the private Redis takes, or another one with a `maxmemory`; from 90 % on nothing new is accepted"
+        "503 `redis-full` to what would start a run or wait for a callback; runs under way go on";
 }
 
 static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Limit::ALL.len()];

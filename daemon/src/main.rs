@@ -78,7 +78,11 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Print the effective configuration and what is missing on this machine
-    Check,
+    Check {
+        /// Mend records in Redis that are damaged, or set them aside
+        #[arg(long)]
+        repair: bool,
+    },
     /// List the nodes with what each lacks on this machine, show one, or get what is missing
     #[command(args_conflicts_with_subcommands = true)]
     Nodes {
@@ -256,7 +260,8 @@ fn main() -> ExitCode {
 fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Check => runtime.block_on(check::check(config)),
+        Command::Check { repair: true } => runtime.block_on(check::repair(config)),
+        Command::Check { repair: false } => runtime.block_on(check::check(config)),
         Command::Nodes { node, command } => match (command, node) {
             (None, None) => command::list(config),
             (None, Some(node)) => command::show(config, &node),

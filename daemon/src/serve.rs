@@ -24,6 +24,7 @@ use crate::{
         deliver::{self, DeliveryOptions},
         guard::{Guard, Purpose},
         sign::{SECRETS_VARIABLE, Secrets},
+        tell,
     },
     catalog::whole_catalog,
     config::{Config, KeepFiles, RetentionConfig},
@@ -51,7 +52,7 @@ use crate::{
     python::{self, Python},
     readiness::Readiness,
     signals::StopSignals,
-    store::{Reap, ServerInfo, Store, StoreError, StoreOptions},
+    store::{Bounds, Reap, ServerInfo, Store, StoreError, StoreOptions},
     tenure,
 };
 
@@ -107,6 +108,11 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
         lease: config.runs.lease,
         max_lost: config.runs.max_lost,
         keep_callbacks: config.callbacks.keep,
+        bounds: Bounds {
+            callbacks: config.callbacks.max_per_run,
+            input: config.inputs.max_json,
+            task_input: config.inputs.max_task,
+        },
     }
 }
 
@@ -174,7 +180,7 @@ async fn serve(config: Config, logging: &mut Option<Logging>) -> anyhow::Result<
     });
     let private = match &config.redis.url {
         Some(_) => None,
-        None => Some(PrivateRedis::start(&data, config.redis.server.as_deref()).await?),
+        None => Some(PrivateRedis::start(&data, config.redis.server.as_deref(), config.redis.max_memory()).await?),
     };
     // With the start's number: the keeper of an earlier start must not end what this one runs.
     let mark = format!("{directory}/{start}");
@@ -419,13 +425,14 @@ async fn work(
     let uploading = uploads.map(|uploads| tokio::spawn(queue::run(engine.clone(), uploads, stop.clone())));
     let following = tokio::spawn(engine::follow_other_workers(engine.clone(), stop.clone()));
     let store = engine.store.clone();
+    let telling = tokio::spawn(tell::run(engine.clone(), stop.clone()));
     let delivering = tokio::spawn(deliver::run(engine, callbacks, options, stop.clone()));
     let driving = tokio::spawn(drive::run(videos, stop));
     tokio::select! {
         () = executor.run() => {}
         lost = tenure::keep(&store, &data) => match lost? {},
     }
-    let _ = tokio::join!(delivering, driving, following);
+    let _ = tokio::join!(delivering, driving, following, telling);
     if let Some(uploading) = uploading {
         let _ = uploading.await;
     }

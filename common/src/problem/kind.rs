@@ -74,8 +74,8 @@ problem_kinds! {
         "The body is not the multipart/form-data form that its `Content-Type` says, or broke off."
         "Send the form again, whole, with its boundary in the `Content-Type`.";
     TooLarge "too-large" 413 "Too large"
-        "The body or the file is larger than this endpoint takes."
-        "Send less. The limits of files are settings: files.max_bytes and inputs.max_bytes.";
+        "The body, the file or the input is larger than may be."
+        "Send less; `detail` names the setting where the limit is one.";
     Range "range" 416 "Range not satisfiable"
         "The range of bytes that was asked for lies outside of the file."
         "Ask for a range within the size that `detail` names, or for the whole.";
@@ -136,6 +136,12 @@ problem_kinds! {
     NodeNotReady "node-not-ready" 409 "The node cannot run here"
         "The daemon's machine lacks something that the node needs, and there is no result to reuse. Nothing was stored."
         "`missing` names what is lacking and the command to get it; `onceoverd nodes` lists it for all nodes.";
+    DamagedRecord "damaged-record" 409 "The record is damaged"
+        "What Redis holds of the stage is not what Onceover writes, so nothing can be decided by it. Nothing was stored."
+        "Run `onceoverd check --repair`, which mends the record or sets it aside, or delete the task.";
+    TooManyCallbacks "too-many-callbacks" 409 "Too many callbacks"
+        "As many distinct callback URLs wait for the run under way as may (callbacks.max_per_run). Nothing was stored."
+        "Send the request without a callback, or again once the run has ended.";
     Superseded "superseded" 409 "Superseded"
         "A newer request has taken the place of this one."
         "Read the newest state; there is nothing to repeat.";
@@ -148,6 +154,9 @@ problem_kinds! {
     Internal "internal" 500 "Internal error"
         "A defect of onceoverd, or a state of its machine that it cannot handle."
         "Look up the request's id (`instance`) in the daemon's log, and report it.";
+    RedisFull "redis-full" 503 "Redis is nearly full"
+        "Redis takes most of the memory it may, so no new run or callback is accepted. Runs under way go on. Nothing was stored."
+        "Delete tasks or wait until some expire; `detail` names the setting that gives it more.";
     RedisUnavailable "redis-unavailable" 503 "Redis is not available"
         "Redis cannot be reached, did not answer in time or refuses writes. Nothing was decided."
         "Send the same request again in a moment; `GET /readyz` says when it can succeed.";

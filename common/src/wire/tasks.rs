@@ -70,6 +70,9 @@ pub struct StageView {
     pub ended_at: Option<Timestamp>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
+    /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 impl StageView {
@@ -104,6 +107,7 @@ impl StageView {
             started_at: summary.started_at,
             ended_at: summary.ended_at,
             callback_status: summary.callback_status,
+            damaged: summary.damaged,
         }
     }
 
@@ -129,6 +133,7 @@ impl StageView {
             duration: self.duration,
             error: self.error.as_ref().map(|error| error.chars().take(200).collect()),
             callback_status: self.callback_status,
+            damaged: self.damaged.clone(),
         }
     }
 }
@@ -189,6 +194,9 @@ pub struct StageSummary {
     pub error: Option<String>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
+    /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// What one node did under a task, in the older gateway's words: in hits, in callbacks, in `/status` and `/result`. The
@@ -320,6 +328,9 @@ pub struct TaskItem {
     /// For the task of a video that was processed: its pipeline, planned steps included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Box<Processing>>,
+    /// What of the stored task cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// `GET /v1/tasks`, newest first.
@@ -327,7 +338,7 @@ pub struct TaskItem {
 pub struct TaskPage {
     pub items: Vec<TaskItem>,
     /// Give it back as `cursor` for what follows; absent at the end. A page can hold fewer items
-    /// than asked for, also none, and still have a cursor: the search goes on there.
+    /// than asked for and still have a cursor, but not none.
     #[serde(default)]
     pub next_cursor: Option<String>,
     /// Sequence number of the last event this page knows of.

@@ -51,6 +51,13 @@ impl From<EngineError> for ApiError {
                 errors: vec![FieldError::new(IDEMPOTENCY_KEY, detail.clone())],
                 ..Problem::new(ProblemKind::IdempotencyKeyReused, detail)
             }),
+            EngineError::TooManyCallbacks { .. } => Self(Problem::new(ProblemKind::TooManyCallbacks, detail)),
+            EngineError::Damaged { .. } => Self(Problem::new(ProblemKind::DamagedRecord, detail)),
+            EngineError::TooLarge(error) => Self(Problem {
+                errors: vec![error],
+                ..Problem::new(ProblemKind::TooLarge, detail)
+            }),
+            EngineError::Full(_) => Self(Problem::new(ProblemKind::RedisFull, detail)),
             EngineError::Refused(_) => Self(Problem::new(ProblemKind::Refused, detail)),
             // Only a pipeline hears these.
             EngineError::Superseded | EngineError::AlreadyAsked => Self(Problem::new(ProblemKind::Superseded, detail)),

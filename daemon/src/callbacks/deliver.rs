@@ -298,6 +298,9 @@ async fn body(engine: &Engine, delivery: &Delivery) -> Result<Option<String>, En
     if let Some(body) = &delivery.body {
         return Ok(Some(body.clone()));
     }
+    if delivery.stage.is_empty() {
+        return Err(EngineError::UnknownTask(delivery.task.clone()));
+    }
     // The stage as the run left it.
     let end = serde_json::from_str(&delivery.stage)
         .map_err(|error| StoreError::Unexpected(format!("a delivery's stage is broken: {error}")))?;
@@ -314,7 +317,7 @@ async fn body(engine: &Engine, delivery: &Delivery) -> Result<Option<String>, En
     };
     let text = serde_json::to_string(&body).expect("a node result can be written as JSON");
     // Each try sends the same bytes under the same id.
-    Ok(engine.store.outbox_body(&delivery.id, &text).await?)
+    Ok(engine.store.outbox_body(&delivery.id, text).await?)
 }
 
 #[cfg(test)]

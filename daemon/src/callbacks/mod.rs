@@ -4,3 +4,4 @@ pub mod deliver;
 pub mod guard;
 mod send;
 pub mod sign;
+pub mod tell;

@@ -21,6 +21,8 @@ pub struct CallbacksConfig {
     pub secrets_file: Option<PathBuf>,
     /// How many callbacks that were sent are kept, to be seen and sent again.
     pub keep: u64,
+    /// Distinct URLs that may wait for one run.
+    pub max_per_run: u64,
     /// Tries under way at a time; at most half of them are second ones to a host or go to hosts that did not answer.
     pub max_at_once: usize,
     /// Tries under way to one host.
@@ -40,6 +42,7 @@ impl Default for CallbacksConfig {
             timeout: Duration::from_secs(30),
             secrets_file: None,
             keep: 10_000,
+            max_per_run: 10_000,
             max_at_once: 32,
             max_per_host: 4,
             breaker_after: 5,

@@ -148,6 +148,13 @@ impl Engine {
                         ..answer(&question, node, ReuseDecision::Run, &reason)
                     });
                 }
+                Explained::Damaged(what) => {
+                    return Err(EngineError::Damaged {
+                        task: task.clone(),
+                        node: name.clone(),
+                        what,
+                    });
+                }
                 Explained::Refused { input_changed } => {
                     let reason = match input_changed {
                         None => "input_unknown",

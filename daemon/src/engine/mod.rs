@@ -63,6 +63,18 @@ pub enum EngineError {
     Superseded,
     #[error("the pipeline has asked for this run before")]
     AlreadyAsked,
+    #[error(
+        "as many callbacks wait for {node} under task '{task}' as may: {most} (callbacks.max_per_run); ask again without one, or once the run has ended"
+    )]
+    TooManyCallbacks { task: TaskId, node: NodeName, most: u64 },
+    #[error(
+        "the record of {node} under task '{task}' is damaged ({what}), so nothing can be decided by it; `onceoverd check --repair` mends it or sets it aside, or delete the task"
+    )]
+    Damaged { task: TaskId, node: NodeName, what: String },
+    #[error("{}", fields(std::slice::from_ref(.0)))]
+    TooLarge(FieldError),
+    #[error("{0}")]
+    Full(String),
     #[error("{0}")]
     Refused(String),
     #[error("the daemon is stopping and takes no new work; send it again to another daemon, or later")]

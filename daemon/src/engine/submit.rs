@@ -2,8 +2,9 @@
 //! the answer.
 
 use onceover_common::{
-    NodeName, RunId, StageState, TaskId, TaskStatus,
+    FieldError, NodeName, RunId, StageState, TaskId, TaskStatus,
     catalog::ParameterSpec,
+    humane,
     wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::{
     config::UnknownFields,
-    store::{Ask, Decision, Looked, Question, StoreError, Submit, TaskRecords},
+    limits::Limit,
+    store::{Ask, Decision, Looked, Question, StoreError, Submit, TaskRecords, Watching},
 };
 
 /// `input_data` and callback.
@@ -59,6 +61,7 @@ impl Engine {
         let node = &request.node;
         let shown = serde_json::to_string(&input::public(&request.input)).expect("JSON can be written");
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
+        self.check_size(&whole)?;
         let fingerprint = input::fingerprint(&request.input);
         let patience = Patience::for_mode(request.mode());
         let evidence = self.files_evidence(&request.task, node, &request.input, patience).await;
@@ -103,9 +106,13 @@ impl Engine {
                     TakenOver::Useless | TakenOver::Lost => looked.set_aside(&json.sha),
                     TakenOver::InFlight(state) => {
                         let callback = submit.callback.zip(submit.callback_host);
-                        if self.store.watch(&request.task, &node.name, &json, callback).await? {
+                        match self.store.watch(&request.task, &node.name, &json, callback).await? {
+                            Watching::Full => return Err(self.too_many_callbacks(request)),
+                            Watching::Changed => {}
+                            Watching::Begun => {
                             self.changed.add((request.task.clone(), node.name.clone()));
                             return Ok(joined(request, state, None));
+                        }
                         }
                     }
                 },
@@ -128,6 +135,30 @@ impl Engine {
                     missing_files = found.errors;
                 }
                 Decision::InputsMissing => return Err(EngineError::Invalid(missing_files)),
+                Decision::Damaged(what) => {
+                    return Err(EngineError::Damaged {
+                        task: request.task.clone(),
+                        node: node.name.clone(),
+                        what,
+                    });
+                }
+                Decision::Full => {
+                    Limit::RedisMemory.reached();
+                    return Err(EngineError::Full(self.store.fullness()));
+                }
+                Decision::TooManyCallbacks => return Err(self.too_many_callbacks(request)),
+                Decision::TaskFull => {
+                    Limit::TaskInput.reached();
+                    return Err(EngineError::TooLarge(FieldError::new(
+                        "input_data",
+                        format!(
+                            "with this one the inputs of task '{}' would take more than {} together (inputs.max_task); use \
+                             another task_id",
+                            request.task,
+                            humane::bytes(self.store.options().bounds.task_input)
+                        ),
+                    )));
+                }
                 Decision::Keyed(task) => return Box::pin(self.decide(&request.repeated_under(task))).await,
                 Decision::KeyReused => return Err(EngineError::KeyReused),
                 Decision::Superseded => return Err(EngineError::Superseded),
@@ -156,6 +187,29 @@ impl Engine {
             node.name, request.task
         ))
         .into())
+    }
+
+    fn check_size(&self, input: &str) -> Result<(), EngineError> {
+        let limit = self.store.options().bounds.input;
+        if input.len() as u64 <= limit {
+            return Ok(());
+        }
+        Limit::Input.reached();
+        let message = format!(
+            "it is {} as JSON, and may be {} (inputs.max_json); put what is large into a file and name that",
+            humane::bytes(input.len() as u64),
+            humane::bytes(limit)
+        );
+        Err(EngineError::TooLarge(FieldError::new("input_data", message)))
+    }
+
+    fn too_many_callbacks(&self, request: &Request) -> EngineError {
+        Limit::CallbacksOfRun.reached();
+        EngineError::TooManyCallbacks {
+            task: request.task.clone(),
+            node: request.node.name.clone(),
+            most: self.store.options().bounds.callbacks,
+        }
     }
 
     /// The answer of a finished stage.
@@ -256,15 +310,13 @@ fn log_submit(task: &TaskId, request: &Request, reuse: &ReuseInfo) {
     }
 }
 
-/// The nodes that could give what is left to stages, as the script takes them: blanks between the nodes of a group,
-/// semicolons between groups.
-fn sources(left: &[Vec<&ParameterSpec>]) -> String {
-    let nodes = |group: &Vec<&ParameterSpec>| {
+/// The nodes that could give what is left to stages, by what is left.
+fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
+    let nodes = |group: &Vec<&'a ParameterSpec>| {
         let fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
-        let nodes: Vec<_> = fallbacks.map(|fallback| fallback.node.as_str()).collect();
-        nodes.join(" ")
+        fallbacks.map(|fallback| fallback.node.as_str()).collect()
     };
-    left.iter().map(nodes).collect::<Vec<_>>().join(";")
+    left.iter().map(nodes).collect()
 }
 
 /// Looks at the files of a hit and notes what was found.

@@ -18,14 +18,27 @@ fn raw(object: &Map<String, Value>) -> Box<RawValue> {
     serde_json::value::to_raw_value(object).expect("a JSON object can be written as JSON")
 }
 
-fn own_stage(record: &StageRecord) -> Result<StageView, StoreError> {
-    Ok(StageView::of(
-        record.summary(),
-        record.input_public()?,
-        record.output()?,
-        record.error(),
+/// A stage of ours. What of its record cannot be right is named, and stands in nobody's way.
+fn own_stage(record: &StageRecord) -> StageView {
+    let nothing = || raw(&Map::new());
+    let (input, output) = (record.input_public(), record.output());
+    let mut summary = record.summary();
+    let broken = [(input.is_err(), "input"), (output.is_err(), "output")];
+    let broken = broken.iter().find_map(|(is_broken, name)| is_broken.then(|| (*name).to_owned()));
+    summary.damaged = summary.damaged.or(broken);
+    let error = match &summary.damaged {
+        Some(what) => Some(format!(
+            "the record is damaged: {what}; `onceoverd check --repair` mends it or sets it aside"
+        )),
+        None => record.error(),
+    };
+    StageView::of(
+        summary,
+        input.unwrap_or_else(|_| nothing()),
+        output.unwrap_or_else(|_| nothing()),
+        error,
         record.last_attempt(),
-    ))
+    )
 }
 
 /// A result that another worker wrote; what was counted for an earlier one of ours stays counted.
@@ -58,6 +71,7 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         duration: stage.duration,
         error: None,
         callback_status: None,
+        damaged: None,
     };
     StageView::of(
         summary,
@@ -109,7 +123,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
     let mut stages = IndexMap::new();
     let mut created = records.time("created");
     for (name, record) in &records.stages {
-        stages.insert(name.clone(), own_stage(record)?);
+        stages.insert(name.clone(), own_stage(record));
     }
     let held = HeldStages::of(records, of.ttl_seconds, of.now).stages;
     for (name, stage) in &held {
@@ -132,22 +146,21 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         .max_by_key(|(_, stage)| stage.ended_at)
         .map(|(name, _)| name.clone());
     let newest = newest.or(last.clone());
-    let request = match (&newest, records.text("req_input")) {
-        (Some(node), Some(text)) if records.newest().as_ref() == Some(node) => Some(InputParams {
+    let request = newest.as_ref().and_then(|node| {
+        let is_newest = records.newest().as_ref() == Some(node);
+        let field = |name: &str| records.text(name).filter(|_| is_newest);
+        // It is kept only where it is not the stage's.
+        let own = field("req_input").and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        let of_record = || records.stage(node).filter(|_| is_newest)?.input_public().ok();
+        Some(InputParams {
             task_name: node.clone(),
-            input_data: RawValue::from_string(text.to_owned())
-                .map_err(|error| StoreError::Unexpected(format!("a stored request is broken: {error}")))?,
-            callback_url: records
-                .text("req_callback")
-                .and_then(|text| serde_json::from_str(text).ok()),
-        }),
-        (Some(node), _) => stages.get(node).map(|stage| InputParams {
-            task_name: node.clone(),
-            input_data: stage.input_params.clone(),
-            callback_url: None,
-        }),
-        _ => None,
-    };
+            input_data: match own.or_else(of_record) {
+                Some(input) => input,
+                None => stages.get(node)?.input_params.clone(),
+            },
+            callback_url: field("req_callback").and_then(|text| serde_json::from_str(text).ok()),
+        })
+    });
     let addressed = of.node.cloned().or(newest);
     let addressed_stage = addressed.as_ref().and_then(|node| stages.get(node));
     let error = match (status, &last) {

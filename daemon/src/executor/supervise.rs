@@ -56,6 +56,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const FIRST_BEAT: Duration = Duration::from_millis(100);
 /// Between two looks at leases, at most; a quarter of a lease where that is less.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a look for what has expired may take: with many tasks, most of Redis's time is left to others.
+const EXPIRE_LIMIT: Duration = Duration::from_millis(250);
+/// Longest wait before a result is written again that Redis does not take.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Between two checks of the indexes against the records, at most; how long tasks are kept where that is less.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -143,6 +147,7 @@ impl Executor {
                 _ = sweep.tick() => {
                     inner.reap_expired().await;
                     inner.look_at_watched().await;
+                    inner.keep_house().await;
                     if repaired.is_none_or(|at| at.elapsed() >= repair) && inner.redis_settled() {
                         match inner.engine.store.repair().await {
                             Ok(()) => {
@@ -197,6 +202,18 @@ impl Inner {
             }
             Err(error) => tracing::error!(%error, "a stage of another worker cannot be looked at"),
             Ok(()) => {}
+        }
+    }
+
+    /// Forgets what has expired, and looks how full Redis is.
+    async fn keep_house(&self) {
+        let store = &self.engine.store;
+        let kept = async {
+            store.look_at_memory().await?;
+            store.expire(EXPIRE_LIMIT).await
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!(%error, "what has expired is not forgotten yet");
         }
     }
 
@@ -453,9 +470,11 @@ impl Inner {
         }
     }
 
-    /// Writes how the run ended, however long Redis is away; then links the winner's files. Returns whether that counts.
+    /// Writes how the run ended, however long Redis is away or does not take it; then links the winner's files. Returns
+    /// whether that counts.
     async fn commit(&self, fence: &Fence, outcome: &Outcome, measured: &Measured) -> bool {
         let mut wait = Duration::from_millis(100);
+        let mut told = None;
         loop {
             match self.engine.store.finish(fence, outcome, measured).await {
                 Ok(true) => {
@@ -478,11 +497,25 @@ impl Inner {
                 Err(StoreError::Unavailable(error)) => {
                     tracing::warn!(error, run_id = %fence.run, "a result waits for Redis");
                     tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(2));
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX);
                 }
                 Err(error) => {
-                    tracing::error!(%error, run_id = %fence.run, "a result cannot be written");
-                    return false;
+                    // What is damaged can be mended, so the result is kept for as long as the run owns its stage.
+                    let text = error.to_string();
+                    if told.as_ref() != Some(&text) {
+                        tracing::error!(%error, task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
+                            "a result cannot be written; it is tried again (`onceoverd check --repair` mends records)");
+                        told = Some(text);
+                    }
+                    let message = format!("its result cannot be written yet: {error}");
+                    // No answer says no more than the write did.
+                    let _ = self.engine.store.beat(fence, None, Some(&message)).await;
+                    tokio::select! {
+                        // Handed back with all others.
+                        () = self.stop.cancelled() => return false,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX.min(self.options.heartbeat));
                 }
             }
         }

@@ -39,19 +39,19 @@ pub async fn gc(config: &Config, dry_run: bool, all: bool) -> anyhow::Result<()>
 }
 
 /// A private Redis that runs for this command, and the lock that keeps daemons from starting another one meanwhile.
-struct Started {
-    redis: PrivateRedis,
+pub struct Started {
+    pub redis: PrivateRedis,
     _data: DataDir,
 }
 
 /// The URL of the private Redis, if that is configured: of the daemon that runs, else of one that is started.
-async fn redis(config: &Config) -> anyhow::Result<(Option<String>, Option<Started>)> {
+pub async fn redis(config: &Config) -> anyhow::Result<(Option<String>, Option<Started>)> {
     if config.redis.url.is_some() {
         return Ok((None, None));
     }
     match DataDir::open(&config.data) {
         Ok(data) => {
-            let redis = PrivateRedis::start(&data, config.redis.server.as_deref()).await?;
+            let redis = PrivateRedis::start(&data, config.redis.server.as_deref(), config.redis.max_memory()).await?;
             Ok((Some(redis.url().to_owned()), Some(Started { redis, _data: data })))
         }
         Err(DataDirError::InUse { .. }) => Ok((Some(private_redis::url(&config.data.canonicalize()?)?), None)),

@@ -90,8 +90,9 @@ pub struct PrivateRedis {
 impl PrivateRedis {
     /// Starts a server in the data directory, or takes over the one an earlier daemon left there, and returns when it
     /// answers. `server` is a path or a name on PATH; without it `valkey-server` and `redis-server` are looked for.
-    pub async fn start(data: &DataDir, server: Option<&Path>) -> Result<Self> {
-        let home = Home::new(data, find_server(server)?)?;
+    /// `max_memory` is how many bytes it may take.
+    pub async fn start(data: &DataDir, server: Option<&Path>, max_memory: Option<u64>) -> Result<Self> {
+        let home = Home::new(data, find_server(server)?, max_memory)?;
         let server = home.up().await?;
         let stop = CancellationToken::new();
         let (url, pid_file) = (home.url.clone(), home.pid_file.clone());
@@ -182,10 +183,12 @@ struct Home {
     pid_file: PathBuf,
     log: PathBuf,
     url: String,
+    /// Bytes it may take; 0 as many as there are.
+    max_memory: u64,
 }
 
 impl Home {
-    fn new(data: &DataDir, binary: PathBuf) -> Result<Self> {
+    fn new(data: &DataDir, binary: PathBuf, max_memory: Option<u64>) -> Result<Self> {
         let dir = data.redis();
         let (socket, socket_dir) = socket(data.root())?;
         Ok(Self {
@@ -196,6 +199,7 @@ impl Home {
             dir,
             socket,
             socket_dir,
+            max_memory: max_memory.unwrap_or_default(),
         })
     }
 
@@ -207,7 +211,7 @@ impl Home {
         {
             let mut server = Server::Adopted { pid, stream };
             match self.probe_until_ready(&mut server).await {
-                Ok(()) if self.has_our_settings().await => {
+                Ok(()) if self.has_our_settings().await && self.set_max_memory().await.is_ok() => {
                     info!("took over the Redis an earlier daemon left (process {pid})");
                     return Ok(server);
                 }
@@ -256,6 +260,8 @@ impl Home {
                 "--notify-keyspace-events",
                 KEYSPACE_EVENTS,
             ])
+            .arg("--maxmemory")
+            .arg(self.max_memory.to_string())
             .arg("--unixsocket")
             .arg(&self.socket)
             .arg("--dir")
@@ -351,6 +357,14 @@ impl Home {
                     .get("notify-keyspace-events")
                     .is_some_and(|value| missing_events(value).is_empty())
         })
+    }
+
+    /// Gives a server that was left the limit of memory that is configured now.
+    async fn set_max_memory(&self) -> Result<(), RedisError> {
+        let mut connection = self.connect().await?;
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory").arg(self.max_memory);
+        set.query_async(&mut connection).await
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
@@ -578,5 +592,6 @@ fn tail(path: &Path) -> String {
     lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
+pub mod memory;
 #[cfg(test)]
 mod tests;

@@ -101,7 +101,7 @@ impl Drop for Leftover {
 async fn it_starts_answers_and_leaves_no_process() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     set(server.url(), "value").await;
     assert_eq!(get(server.url()).await.as_deref(), Some("value"));
     let process = pid(server.pid_file()).unwrap();
@@ -118,7 +118,7 @@ async fn it_starts_answers_and_leaves_no_process() {
 async fn o2_killed_it_comes_back_with_its_data() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     set(server.url(), "kept").await;
     for _ in 0..3 {
         let former = pid(server.pid_file()).unwrap();
@@ -136,7 +136,7 @@ async fn o2_a_healthy_leftover_is_taken_over_watched_and_ended() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
     let mut left = Leftover::start(&data, "yes").await;
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     assert_eq!(pid(server.pid_file()).unwrap().as_raw_pid(), left.pid());
     set(server.url(), "kept").await;
     left.child.kill().unwrap();
@@ -149,7 +149,7 @@ async fn o2_a_healthy_leftover_is_taken_over_watched_and_ended() {
     server.stop().await;
 
     let mut left = Leftover::start(&data, "yes").await;
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     server.stop().await;
     until("the left one is gone", async || left.is_gone()).await;
 }
@@ -159,7 +159,7 @@ async fn a_leftover_that_keeps_nothing_is_replaced() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
     let mut left = Leftover::start(&data, "no").await;
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     until("the left one is gone", async || left.is_gone()).await;
     assert_ne!(pid(server.pid_file()).unwrap().as_raw_pid(), left.pid());
     server.stop().await;
@@ -177,7 +177,7 @@ async fn a_leftover_whose_socket_was_removed_is_ended_before_a_new_one_starts() 
     .await
     .unwrap();
     fs::remove_file(data.redis().join("redis.sock")).unwrap();
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     until("the left one is gone", async || left.is_gone()).await;
     assert_eq!(get(server.url()).await.as_deref(), Some("kept"));
     server.stop().await;
@@ -190,7 +190,7 @@ async fn stale_files_of_a_machine_that_went_down_do_not_matter() {
     drop(std::os::unix::net::UnixListener::bind(data.redis().join("redis.sock")).unwrap());
     // A process that is alive, but is no server of ours: it must survive.
     fs::write(data.redis().join("redis.pid"), format!("{}\n", std::process::id())).unwrap();
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     assert!(ask::<()>(server.url(), &["PING"]).await.is_ok());
     server.stop().await;
 }
@@ -199,7 +199,7 @@ async fn stale_files_of_a_machine_that_went_down_do_not_matter() {
 async fn a_dropped_one_ends_its_server() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     let process = pid(server.pid_file()).unwrap();
     drop(server);
     until("the server is gone", async || test_kill_process(process).is_err()).await;
@@ -209,7 +209,7 @@ async fn a_dropped_one_ends_its_server() {
 async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     let base = tempfile::tempdir().unwrap();
     let data = DataDir::open(&base.path().join("long".repeat(30)).join("data with blanks")).unwrap();
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     assert!(
         server.url().starts_with("redis+unix:///tmp/onceover-"),
         "{}",
@@ -217,7 +217,7 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
     );
     set(server.url(), "kept").await;
     server.stop().await;
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     assert_eq!(get(server.url()).await.as_deref(), Some("kept"));
     let socket = PathBuf::from(Url::parse(server.url()).unwrap().path());
     server.stop().await;
@@ -228,7 +228,7 @@ async fn a_path_too_long_for_a_socket_gets_a_short_one_elsewhere() {
 async fn blanks_and_percent_signs_in_the_path_reach_the_client() {
     let base = tempfile::tempdir().unwrap();
     let data = DataDir::open(&base.path().join("a b%20#ü")).unwrap();
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     assert!(ask::<()>(server.url(), &["PING"]).await.is_ok());
     server.stop().await;
 }
@@ -237,8 +237,7 @@ async fn blanks_and_percent_signs_in_the_path_reach_the_client() {
 async fn what_is_missing_or_broken_is_said() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let missing = PrivateRedis::start(&data, Some(Path::new("/nowhere/redis-server")))
-        .await
+    let missing = PrivateRedis::start(&data, Some(Path::new("/nowhere/redis-server")), None).await
         .unwrap_err()
         .to_string();
     assert!(
@@ -247,7 +246,7 @@ async fn what_is_missing_or_broken_is_said() {
     );
     fs::create_dir_all(data.redis().join("appendonlydir")).unwrap();
     fs::write(data.redis().join("appendonlydir/appendonly.aof.manifest"), "garbage\n").unwrap();
-    let broken = PrivateRedis::start(&data, None).await.unwrap_err().to_string();
+    let broken = PrivateRedis::start(&data, None, None).await.unwrap_err().to_string();
     assert!(
         broken.contains("ended before it answered") && broken.contains("manifest"),
         "{broken}"
@@ -258,7 +257,7 @@ async fn what_is_missing_or_broken_is_said() {
 async fn stop_does_not_wait_for_a_server_that_cannot_come_back() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let server = PrivateRedis::start(&data, None).await.unwrap();
+    let server = PrivateRedis::start(&data, None, None).await.unwrap();
     let process = pid(server.pid_file()).unwrap();
     fs::write(data.redis().join("appendonlydir/appendonly.aof.manifest"), "garbage\n").unwrap();
     kill_process(process, Signal::KILL).unwrap();

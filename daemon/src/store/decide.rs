@@ -2,7 +2,7 @@
 
 use onceover_common::{NodeName, RunId, StageState, TaskId, VideoId};
 
-use super::{Args, ForeignJson, StageRecord, Store, StoreError, TaskRecords, json_string, record, scripts};
+use super::{Args, ForeignJson, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts};
 
 /// What reuse is decided by.
 pub struct Question<'a> {
@@ -72,9 +72,9 @@ pub struct Submit<'a> {
     pub callback_host: Option<&'a str>,
     /// Id of the delivery, if this is a hit with a callback.
     pub delivery: &'a str,
-    /// What only earlier stages can give: names of nodes with blanks between, groups with semicolons between. A run is
+    /// What only earlier stages can give: groups of names of nodes. A run is
     /// refused when the task has no stage of a group's nodes.
-    pub sources: &'a str,
+    pub sources: &'a [Vec<&'a str>],
     /// The request names files: before a run starts, whether they are there has to be known ([`Looked::inputs`]).
     pub has_files: bool,
     /// This daemon could not run the node: a run is refused.
@@ -134,6 +134,14 @@ pub enum Decision {
     Keyed(TaskId),
     /// Another request was sent with this key. Nothing was written.
     KeyReused,
+    /// What of the stage's record cannot be right. Nothing was written.
+    Damaged(String),
+    /// Redis is nearly full. Nothing was written.
+    Full,
+    /// As many callbacks wait for the run as may. Nothing was written.
+    TooManyCallbacks,
+    /// With this input the task's stages would have more than they may. Nothing was written.
+    TaskFull,
     /// The pipeline that asks is no longer the video's. Nothing was written.
     Superseded,
     /// The pipeline has asked for this very run before. Nothing was written.
@@ -165,6 +173,8 @@ pub enum Explained {
         reason: String,
         record: Option<StageRecord>,
     },
+    /// What of the stage's record cannot be right.
+    Damaged(String),
     /// By the node's policy.
     Refused {
         /// None: not known.
@@ -202,7 +212,10 @@ impl Store {
             .with_some("url", submit.callback)
             .with_some("host", submit.callback_host)
             .with("hit_delivery", submit.delivery)
-            .with("sources", submit.sources)
+            .with("sources", list(submit.sources))
+            .with("most_callbacks", self.options.bounds.callbacks.to_string())
+            .with("most_input", self.options.bounds.task_input.to_string())
+            .with_some("full", self.is_nearly_full().then_some("1"))
             .with_some("files", submit.has_files.then_some("1"))
             .with_some("inputs", looked.inputs.map(InputsFound::as_str))
             .with_some("key", submit.key.map(|key| key.key.as_str()))

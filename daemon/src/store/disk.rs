@@ -4,7 +4,7 @@
 use onceover_common::TaskId;
 
 use super::{
-    Store, StoreError, TaskRecords,
+    Store, StoreError, TaskRecords, list,
     record::{convert, task_records, unexpected},
     scripts,
 };
@@ -19,12 +19,7 @@ impl Measured {
     }
 
     pub(super) fn as_text(&self) -> Option<String> {
-        let each: Vec<_> = self
-            .0
-            .iter()
-            .map(|(folder, bytes)| format!("{folder} {bytes}"))
-            .collect();
-        (!each.is_empty()).then(|| each.join(" "))
+        (!self.0.is_empty()).then(|| list(&self.0))
     }
 }
 
@@ -50,7 +45,7 @@ impl Store {
             .args()
             .with("task", task.as_str())
             .with("names", self.names.as_str())
-            .with("queues", queues.join(" "));
+            .with("queues", list(queues));
         let answer: Vec<redis::Value> = self.run(&scripts::COLLECTABLE, args).await?;
         let mut answer = answer.into_iter();
         let kind: String = convert(answer.next().unwrap_or(redis::Value::Nil))?;
@@ -85,6 +80,6 @@ mod tests {
         assert_eq!(measured.as_text(), None);
         measured.add("runs/a".into(), 3);
         measured.add("runs/a.2".into(), 0);
-        assert_eq!(measured.as_text().as_deref(), Some("runs/a 3 runs/a.2 0"));
+        assert_eq!(measured.as_text().as_deref(), Some(r#"[["runs/a",3],["runs/a.2",0]]"#));
     }
 }

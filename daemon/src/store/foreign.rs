@@ -6,8 +6,9 @@ use std::time::Duration;
 use onceover_common::{NodeName, StageState, TaskId};
 
 use super::{
-    ForeignJson, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, record, scripts, short_json,
+    ForeignJson, MOST_FOREIGN_STAGES, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, list, record, scripts, short_json,
 };
+use crate::limits::Limit;
 
 /// Keys that one call looks at.
 const CHUNK: usize = 1000;
@@ -64,6 +65,16 @@ pub struct ForeignNote<'a> {
     pub duration_ms: i64,
 }
 
+/// What came of joining a stage that somebody else runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watching {
+    Begun,
+    /// It has changed meanwhile.
+    Changed,
+    /// As many callbacks wait for it as may.
+    Full,
+}
+
 /// A finished result of an existing Python worker, taken over.
 pub struct Adoption<'a> {
     pub task: &'a TaskId,
@@ -95,7 +106,7 @@ impl Store {
         let members: Vec<_> = stages.iter().map(|(task, node)| format!("{task}|{node}")).collect();
         let args = self
             .args()
-            .with("stages", members.join(" "))
+            .with("stages", list(&members))
             .with("most_bytes", MOST_NEWS_BYTES.to_string())
             .with("lost_after_ms", lost_after.as_millis().to_string())
             .with_some("ignore", ignore);
@@ -121,6 +132,11 @@ impl Store {
         Ok((news.collect::<Result<_, StoreError>>()?, count))
     }
 
+    /// How many stages a task may have before one outside the catalog is one too many.
+    fn most_stages(&self) -> String {
+        (self.names.split(' ').count() + MOST_FOREIGN_STAGES).to_string()
+    }
+
     /// Notes what another worker has in flight. False: that is no news, or it has changed meanwhile.
     pub async fn note(&self, note: &ForeignNote<'_>) -> Result<bool, StoreError> {
         let args = self
@@ -136,7 +152,8 @@ impl Store {
             .with_some("progress", note.progress.map(|percent| format!("{percent:.1}")))
             .with("duration_ms", note.duration_ms.to_string())
             .with("queue", note.queue);
-        self.run(&scripts::NOTE, args).await
+        let noted = self.run(&scripts::NOTE, args.with("most_stages", self.most_stages())).await?;
+        Ok(counted(noted))
     }
 
     /// Takes over a finished foreign result. False: it has changed meanwhile, or a run of ours is in flight.
@@ -162,7 +179,8 @@ impl Store {
             .with("ended", adoption.ended_ms.to_string())
             .with("created", adoption.created_ms.to_string())
             .with("path", json_string(adoption.path));
-        self.run(&scripts::ADOPT, args).await
+        let adopted = self.run(&scripts::ADOPT, args.with("most_stages", self.most_stages())).await?;
+        Ok(counted(adopted))
     }
 
     /// One step of a walk over every key that begins with `prefix`: the stages named
@@ -197,14 +215,14 @@ impl Store {
         }
     }
 
-    /// Joins a stage that somebody else runs: keeps the callback until its end is seen. False: it has changed meanwhile.
+    /// Joins a stage that somebody else runs: keeps the callback until its end is seen.
     pub async fn watch(
         &self,
         task: &TaskId,
         node: &NodeName,
         json: &ForeignJson,
         callback: Option<(&str, &str)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Watching, StoreError> {
         let args = self
             .args()
             .with("task", task.as_str())
@@ -212,8 +230,13 @@ impl Store {
             .with("key", json.key.as_str())
             .with("sha", json.sha.as_str())
             .with_some("url", callback.map(|(url, _)| url))
-            .with_some("host", callback.map(|(_, host)| host));
-        self.run(&scripts::WATCH, args).await
+            .with_some("host", callback.map(|(_, host)| host))
+            .with("most_callbacks", self.options.bounds.callbacks.to_string());
+        Ok(match self.run::<i64>(&scripts::WATCH, args).await? {
+            1 => Watching::Begun,
+            0 => Watching::Changed,
+            _ => Watching::Full,
+        })
     }
 
     /// Stages of somebody else that callbacks wait for, each given once in `every`.
@@ -243,7 +266,7 @@ impl Store {
             .with("path", json_string(lost.path))
             .with("error", json_string(error))
             .with("error_short", short_json(error, SHORT_ERROR));
-        self.run(&scripts::UNWATCH, args).await
+        self.run(&scripts::UNWATCH, args.with("most_stages", self.most_stages())).await
     }
 
     /// What another worker wrote for this stage and is not taken over, and whether it is noted already. `ignore` are
@@ -271,6 +294,14 @@ impl Store {
             (json, is_noted)
         }))
     }
+}
+
+/// What a script that adds a stage of another worker answered; whether it did.
+fn counted(answer: i64) -> bool {
+    if answer < 0 {
+        Limit::ForeignStages.reached();
+    }
+    answer == 1
 }
 
 /// Text that a pattern of Redis takes as it is.

@@ -11,6 +11,8 @@ mod disk;
 mod foreign;
 mod keyspace;
 mod links;
+mod memory;
+mod mend;
 mod observe;
 mod outbox;
 mod reach;
@@ -29,12 +31,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use redis::{FromRedisValue, Script, aio::ConnectionManager};
 
 use crate::metrics::Metrics;
+use memory::Memory;
 
 pub use connection::CALL_TIMEOUT;
 pub use decide::{Ask, Decision, Explained, IdempotencyKey, InputsFound, Looked, PipelineRun, Question, Submit};
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, Measured};
-pub use foreign::{Adoption, ForeignNews, ForeignNote, Found, LostStage};
+pub use foreign::{Adoption, ForeignNews, ForeignNote, Found, LostStage, Watching};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
 pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, Totals};
 pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, Patience, Recorded, Room, Tried};
@@ -97,7 +100,22 @@ pub struct StoreOptions {
     pub max_lost: u32,
     /// How many callbacks that were sent are kept, to be seen and sent again.
     pub keep_callbacks: u64,
+    pub bounds: Bounds,
 }
+
+/// What one request may add, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Distinct URLs that wait for one run.
+    pub callbacks: u64,
+    /// Bytes of an `input_data` as JSON.
+    pub input: u64,
+    /// Bytes of the `input_data` of a task's stages together.
+    pub task_input: u64,
+}
+
+/// Stages of nodes that are not in the catalog, which other workers may add to a task.
+pub const MOST_FOREIGN_STAGES: usize = 256;
 
 #[derive(Clone)]
 pub struct Store {
@@ -109,6 +127,10 @@ pub struct Store {
     names: String,
     /// How long calls of scripts took.
     calls: Histogram,
+    /// Whether Redis is nearly full, as it was last seen.
+    memory: Arc<Memory>,
+    #[cfg(test)]
+    rehearsal: Option<Arc<trials::Rehearsal>>,
 }
 
 /// Bytes of an error, as JSON, in a stage summary.
@@ -129,6 +151,11 @@ impl<'a> Args<'a> {
             None => self,
         }
     }
+}
+
+/// A list, as an argument of a script.
+fn list<T: serde::Serialize + ?Sized>(items: &T) -> String {
+    serde_json::to_string(items).expect("a list of texts and numbers can be written as JSON")
 }
 
 /// A JSON string of at most `limit` bytes; longer text is cut and ends in an ellipsis.
@@ -171,6 +198,9 @@ impl Store {
             options,
             names,
             calls: Metrics::redis_calls(),
+            memory: Arc::default(),
+            #[cfg(test)]
+            rehearsal: None,
         })
     }
 
@@ -238,6 +268,10 @@ impl Store {
     }
 
     async fn run<T: FromRedisValue>(&self, script: &Script, args: Args<'_>) -> Result<T, StoreError> {
+        #[cfg(test)]
+        if let Some(answer) = self.rehearse(script, &args).await {
+            return T::from_redis_value(answer).map_err(|error| StoreError::Unexpected(error.to_string()));
+        }
         let mut invocation = script.prepare_invoke();
         for (name, value) in &args.0 {
             invocation.arg(*name).arg(value.as_ref());
@@ -249,6 +283,9 @@ impl Store {
         answer
     }
 }
+
+#[cfg(test)]
+mod trials;
 
 #[cfg(test)]
 mod tests {

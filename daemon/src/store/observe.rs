@@ -9,7 +9,7 @@ use onceover_common::{
 };
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, record, scripts};
+use super::{Store, StoreError, list, record, scripts};
 
 /// What the server lets us know of itself.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +114,7 @@ impl Store {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         type Answer = (u64, u64, u64, u64, u64, u64, [Option<u64>; 4]);
         let (seq, pending, running, completed, failed, cancelled, stats): Answer =
-            self.run(&scripts::TOTALS, self.args()).await?;
+            self.run(&scripts::TOTALS, self.args().with("names", self.names.as_str())).await?;
         let [hits, joins, misses, saved_ms] = stats.map(Option::unwrap_or_default);
         Ok(Totals {
             seq,
@@ -212,7 +212,7 @@ impl Store {
         queues: impl Iterator<Item = (&'a String, &'a u32)> + Clone,
     ) -> Result<Gauges, StoreError> {
         let names: Vec<_> = queues.clone().map(|(name, _)| name.as_str()).collect();
-        let args = self.args().with("queues", names.join(" "));
+        let args = self.args().with("queues", list(&names));
         let answer: Vec<u64> = self.run(&scripts::GAUGES, args).await?;
         let [outbox, disk_bytes, numbers @ ..] = answer.as_slice() else {
             return Err(StoreError::Unexpected("the gauges script answered nothing".into()));

@@ -25,7 +25,7 @@ pub struct Delivery {
     pub status: String,
     /// `reuse_info` of the request that asked, as JSON; needed until there is a body, as is `stage`.
     pub reuse: String,
-    /// The stage as the run left it, as JSON.
+    /// The stage as the run left it, as JSON; empty where that is known no more.
     pub stage: String,
     /// Tries ended since the schedule began.
     pub attempts: u32,
@@ -119,6 +119,11 @@ pub struct Room<'a> {
 
 /// How many deliveries one page may look at: a filter that matches nothing must not walk a whole list.
 const LIST_SCAN: u32 = 2000;
+/// Bytes of a body that is kept for the next try. A larger one is put together again from what it tells of, so that the
+/// input and output in it are not kept once for every callback.
+const KEPT_BODY: usize = 16 << 10;
+/// Callbacks that one step puts into the outbox.
+const TOLD_CHUNK: usize = 200;
 /// Deliveries that one step of a repair looks at.
 const REPAIR_CHUNK: i64 = 200;
 
@@ -145,10 +150,19 @@ impl Store {
         Ok((deliveries(taken)?, next))
     }
 
-    /// Fixes what a delivery sends; the first body given stays. None: the delivery is gone.
-    pub async fn outbox_body(&self, id: &str, body: &str) -> Result<Option<String>, StoreError> {
-        self.run(&scripts::OUTBOX_BODY, self.args().with("id", id).with("body", body))
-            .await
+    /// Fixes what a delivery sends; the first body given stays. One that is large is not kept, and put together again for the
+    /// next try. None: the delivery is gone.
+    pub async fn outbox_body(&self, id: &str, body: String) -> Result<Option<String>, StoreError> {
+        let kept = (body.len() <= KEPT_BODY).then_some(body.as_str());
+        let args = self.args().with("id", id).with_some("body", kept);
+        let counts: Option<String> = self.run(&scripts::OUTBOX_BODY, args).await?;
+        Ok(counts.map(|counts| if counts.is_empty() { body } else { counts }))
+    }
+
+    /// Puts more callbacks of runs that have ended into the outbox. True: there are still more.
+    pub async fn tell(&self) -> Result<bool, StoreError> {
+        let args = self.args().with("count", TOLD_CHUNK.to_string());
+        self.run(&scripts::OUTBOX_TELL, args).await
     }
 
     /// Records how a try went.
@@ -202,6 +216,22 @@ impl Store {
         limit: u32,
         after: Option<&(i64, String)>,
     ) -> Result<DeliveryPage, StoreError> {
+        let mut page = self.some_deliveries(filter, limit, after).await?;
+        // A page is not empty while there is more.
+        while page.items.is_empty()
+            && let Some(next) = page.next.take()
+        {
+            page = self.some_deliveries(filter, limit, Some(&next)).await?;
+        }
+        Ok(page)
+    }
+
+    async fn some_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+        after: Option<&(i64, String)>,
+    ) -> Result<DeliveryPage, StoreError> {
         let args = self
             .args()
             .with("limit", limit.to_string())
@@ -219,14 +249,15 @@ impl Store {
             Some((score, id)) => Some((parse(score)?, id.to_owned())),
             None => None,
         };
-        let items = answer.map(|item| {
+        let mut items = Vec::new();
+        for item in answer {
             let (id, fields): (String, HashMap<String, String>) = convert(item)?;
-            shown(&id, &fields)
-        });
-        Ok(DeliveryPage {
-            items: items.collect::<Result<_, _>>()?,
-            next,
-        })
+            match shown(&id, &fields) {
+                Ok(delivery) => items.push(delivery),
+                Err(error) => tracing::warn!(callback_id = id, %error, "a callback is damaged"),
+            }
+        }
+        Ok(DeliveryPage { items, next })
     }
 
     /// How many deliveries a task has, whether or not the task itself is still there.
@@ -238,7 +269,7 @@ impl Store {
         Ok(self.deliveries(&filter, 1, None).await?.items.len())
     }
 
-    /// Forgets expired deliveries and completes the lists of pending ones.
+    /// Completes the lists of pending deliveries.
     pub(super) async fn repair_outbox(&self) -> Result<(), StoreError> {
         let mut from = 0i64;
         while from >= 0 {
@@ -257,9 +288,16 @@ fn deliveries(taken: Vec<redis::Value>) -> Result<Vec<Delivery>, StoreError> {
     let mut deliveries = Vec::new();
     while let (Some(id), Some(fields)) = (taken.next(), taken.next()) {
         let mut fields: HashMap<String, String> = convert(fields)?;
+        let id: String = convert(id)?;
+        let shown = shown(&id, &fields);
+        if let Err(error) = shown {
+            // It stops none of the others.
+            tracing::error!(callback_id = id, %error, "a callback is damaged; `onceoverd check --repair` sets it aside");
+            continue;
+        }
         let mut field = |name: &str| fields.remove(name).unwrap_or_default();
         deliveries.push(Delivery {
-            id: convert(id)?,
+            id,
             url: field("url"),
             host: field("host"),
             task: parse(&field("task"))?,
@@ -281,7 +319,7 @@ fn shown_as(id: &str, fields: Option<HashMap<String, String>>) -> Result<Option<
 }
 
 /// A delivery as the API shows it.
-fn shown(id: &str, fields: &HashMap<String, String>) -> Result<CallbackDelivery, StoreError> {
+pub(super) fn shown(id: &str, fields: &HashMap<String, String>) -> Result<CallbackDelivery, StoreError> {
     let text = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let time = |name: &str| fields.get(name)?.parse().ok().map(Timestamp::from_millis);
     Ok(CallbackDelivery {

@@ -45,7 +45,14 @@ impl FromRedisValue for Fields {
 pub struct StageRecord {
     fields: Fields,
     pub state: StageState,
+    /// What of it cannot be right.
+    pub damage: Option<String>,
 }
+
+/// Fields that hold numbers or times.
+const NUMBERS: [&str; 8] = [
+    "attempt", "rev", "hits", "joins", "queued", "started", "ended", "duration_ms",
+];
 
 /// Everything known of one task.
 #[derive(Debug, Clone, Default)]
@@ -105,14 +112,20 @@ fn raw(json: &str) -> Result<Box<RawValue>, StoreError> {
 }
 
 impl StageRecord {
-    pub(super) fn from_fields(fields: Fields) -> Result<Self, StoreError> {
-        let state = fields
-            .get("state")
-            .ok_or_else(|| unexpected("a stage record has no state"))?;
-        Ok(Self {
-            state: parse(state)?,
+    /// One that cannot be read counts as failed.
+    pub(super) fn from_fields(fields: Fields) -> Self {
+        let state = fields.get("state").and_then(|state| state.parse().ok());
+        let is_no_number = |field: &&&str| fields.get(field).is_some_and(|text| text.parse::<f64>().is_err());
+        let damage = match (fields.get("damage"), state) {
+            (Some(damage), _) => Some(damage.to_owned()),
+            (None, None) => Some("state".to_owned()),
+            (None, Some(_)) => NUMBERS.iter().find(is_no_number).map(|field| (*field).to_owned()),
+        };
+        Self {
+            state: state.unwrap_or(StageState::Failed),
+            damage,
             fields,
-        })
+        }
     }
 
     fn text(&self, field: &str) -> Option<&str> {
@@ -154,7 +167,7 @@ impl StageRecord {
     }
 
     pub fn input_public(&self) -> Result<Box<RawValue>, StoreError> {
-        raw(self.text("input_pub").unwrap_or("{}"))
+        raw(self.text("input_pub").or(self.text("input")).unwrap_or("{}"))
     }
 
     /// The output a reader may use: of the success that stands, also while a forced rerun is under way (R8).
@@ -266,6 +279,7 @@ impl StageRecord {
             callback_status: self
                 .text("callback_status")
                 .and_then(|text| text.parse::<CallbackStatus>().ok()),
+            damaged: self.damage.clone(),
         }
     }
 }
@@ -305,19 +319,20 @@ impl TaskRecords {
 pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
     type View = (Fields, Vec<Value>, Vec<String>, Vec<String>, Vec<String>);
     let (task, stages, foreign, order, stale): View = convert(value)?;
-    let names = |names: &[String]| names.iter().map(|name| parse(name)).collect::<Result<Vec<_>, _>>();
+    let names = |names: &[String]| names.iter().filter_map(|name| parse(name).ok()).collect();
     let mut records = TaskRecords {
         task,
-        order: names(&order)?,
-        stale: names(&stale)?,
+        order: names(&order),
+        stale: names(&stale),
         ..TaskRecords::default()
     };
     let mut stages = stages.into_iter();
     while let (Some(name), Some(fields)) = (stages.next(), stages.next()) {
         let name: String = convert(name)?;
-        records
-            .stages
-            .push((parse(&name)?, StageRecord::from_fields(convert(fields)?)?));
+        // A name that is none was not written by us, and is removed by `onceoverd check --repair`.
+        if let Ok(name) = parse(&name) {
+            records.stages.push((name, StageRecord::from_fields(convert(fields)?)));
+        }
     }
     for entry in foreign.chunks_exact(5) {
         let [name, ttl, json, revision, started] = entry else {
@@ -387,6 +402,10 @@ pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
             let task: String = convert(next())?;
             Decision::Keyed(parse(&task)?)
         }
+        "damaged" => Decision::Damaged(convert(next())?),
+        "full" => Decision::Full,
+        "callbacks" => Decision::TooManyCallbacks,
+        "task_full" => Decision::TaskFull,
         "key_reused" => Decision::KeyReused,
         "superseded" => Decision::Superseded,
         "known" => Decision::Known,
@@ -415,7 +434,7 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
     let mut answer = answer.into_iter();
     let mut next = || answer.next().unwrap_or(Value::Nil);
     let kind: String = convert(next())?;
-    let record = |fields: Value| StageRecord::from_fields(convert(fields)?);
+    let record = |fields: Value| Ok::<_, StoreError>(StageRecord::from_fields(convert(fields)?));
     Ok(match kind.as_str() {
         "hit" => {
             let changed: String = convert(next())?;
@@ -435,9 +454,7 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
         "run" => {
             let reason = convert(next())?;
             let fields: Fields = convert(next())?;
-            let record = (!fields.is_empty())
-                .then(|| StageRecord::from_fields(fields))
-                .transpose()?;
+            let record = (!fields.is_empty()).then(|| StageRecord::from_fields(fields));
             Explained::Run { reason, record }
         }
         "refuse" => {
@@ -446,6 +463,7 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
                 input_changed: is_changed(&changed),
             }
         }
+        "damaged" => Explained::Damaged(convert(next())?),
         "verify" | "foreign" => Explained::Ask(ask(&kind, next)?),
         other => return Err(unexpected(format!("the explain script answered '{other}'"))),
     })

@@ -1,10 +1,12 @@
 //! Runs from the queue to their end: taken, kept, ended by whoever owns them (R7), taken back from whoever is lost.
 
+use std::time::{Duration, Instant};
+
 use indexmap::IndexMap;
 use onceover_common::{NodeName, RunId, TaskId, TaskStatus, humane};
 
 use super::{
-    Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, record, scripts, short_json,
+    Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts, short_json,
 };
 
 /// Bytes of a progress message, as JSON.
@@ -12,6 +14,9 @@ const SHORT_MESSAGE: usize = 120;
 
 /// Tasks that one step of [`Store::repair`] looks at.
 const REPAIR_CHUNK: i64 = 200;
+
+/// Tasks that one step of [`Store::expire`] forgets.
+const EXPIRE_CHUNK: usize = 200;
 
 /// A run taken by [`Store::claim`].
 pub struct Claim {
@@ -199,11 +204,29 @@ impl Store {
 
     /// Runs of the task that still hold a slot: their processes are not known to be gone.
     pub async fn holding(&self, task: &TaskId, queues: &[String]) -> Result<u64, StoreError> {
-        let args = self.args().with("task", task.as_str()).with("queues", queues.join(" "));
+        let args = self.args().with("task", task.as_str()).with("queues", list(queues));
         self.run(&scripts::HOLDING, args).await
     }
 
-    /// Rebuilds queues and slots from the records in flight, and forgets expired tasks and deliveries.
+    /// Forgets tasks and deliveries that have expired, for no longer than `limit` at a time. True: there are more.
+    pub async fn expire(&self, limit: Duration) -> Result<bool, StoreError> {
+        let begun = Instant::now();
+        loop {
+            let args = self
+                .args()
+                .with("count", EXPIRE_CHUNK.to_string())
+                .with("names", self.names.as_str());
+            let count: usize = self.run(&scripts::EXPIRE, args).await?;
+            if count < EXPIRE_CHUNK {
+                return Ok(false);
+            }
+            if begun.elapsed() >= limit {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Rebuilds queues and slots from the records in flight, and completes what was written half.
     pub async fn repair(&self) -> Result<(), StoreError> {
         for status in [TaskStatus::Pending, TaskStatus::Running] {
             let mut from = 0i64;
@@ -212,8 +235,7 @@ impl Store {
                     .args()
                     .with("status", status.as_str())
                     .with("from", from.to_string())
-                    .with("count", REPAIR_CHUNK.to_string())
-                    .with("names", self.names.as_str());
+                    .with("count", REPAIR_CHUNK.to_string());
                 from = self.run(&scripts::REPAIR, args).await?;
             }
         }

@@ -1,4 +1,4 @@
-//! The scripts: one a transition, each with the common prelude before it. Arguments go as pairs of name and value.
+//! The scripts: one a transition, each with what all share before it. Arguments go as pairs of name and value.
 
 use std::sync::LazyLock;
 
@@ -7,13 +7,18 @@ use redis::Script;
 macro_rules! scripts {
     ($($name:ident = $($file:literal)+;)*) => {
         $(pub static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("lua/prelude.lua"), $("\n", include_str!(concat!("lua/", $file, ".lua")),)+))
+            Script::new(concat!(include_str!("lua/prelude.lua"), "\n", include_str!("lua/outbox.lua"), "\n",
+                include_str!("lua/ending.lua"), $("\n", include_str!(concat!("lua/", $file, ".lua")),)+))
         });)*
 
         /// Loads every script, so that the first use of one costs no more than the next.
         pub fn all() -> Vec<&'static Script> {
             vec![$(&*$name),*]
         }
+
+        /// Their names, in the same order.
+        #[cfg(test)]
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
@@ -37,11 +42,13 @@ scripts! {
     UNWATCH = "foreign" "enter" "unwatch";
     LOOK = "foreign" "look";
     LIST = "list";
-    TOTALS = "totals";
+    TOTALS = "sweep" "totals";
+    EXPIRE = "sweep" "expire";
     QUEUE = "queue";
     GAUGES = "gauges";
     HOLDING = "holding";
     OUTBOX_TAKE = "outbox_take";
+    OUTBOX_TELL = "outbox_tell";
     OUTBOX_BODY = "outbox_body";
     OUTBOX_DONE = "outbox_done";
     OUTBOX_REDELIVER = "outbox_redeliver";
@@ -53,6 +60,8 @@ scripts! {
     UPLOAD_DONE = "upload_done";
     UPLOAD_FORGET = "upload_forget";
     DELIVERIES = "deliveries";
+    MEND = "mend";
+    MEND_DELIVERY = "mend_delivery";
     DELIVERY = "delivery";
     COLLECTABLE = "view" "collectable";
     COLLECTED = "collected";

@@ -49,8 +49,24 @@ impl Store {
         Ok((record::task_records(records)?, seq))
     }
 
-    /// One page of tasks, newest first, from `after` on.
+    /// One page of tasks, newest first, from `after` on. It is not empty while there is more.
     pub async fn list(
+        &self,
+        filter: &TaskFilter,
+        limit: u32,
+        after: Option<&(i64, TaskId)>,
+    ) -> Result<Page, StoreError> {
+        let mut page = self.list_some(filter, limit, after).await?;
+        while page.items.is_empty()
+            && let Some(next) = page.next.take()
+        {
+            page = self.list_some(filter, limit, Some(&next)).await?;
+        }
+        Ok(page)
+    }
+
+    /// As far as one call looks.
+    async fn list_some(
         &self,
         filter: &TaskFilter,
         limit: u32,

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 use onceover_common::{NodeName, RunId, TaskId};
 
 use super::{
-    Args, Store, StoreError,
+    Args, Store, StoreError, list,
     record::{convert, parse, unexpected},
     scripts,
 };
@@ -94,7 +94,7 @@ impl Store {
             .with("directory", directory)
             .with("longest_ms", LONGEST_UPLOAD_WAIT.as_millis().to_string())
             .with("limit", limit.to_string())
-            .with("busy", busy.join(" "));
+            .with("busy", list(&busy));
         let (next, taken): (i64, Vec<redis::Value>) = self.run(&scripts::UPLOAD_TAKE, args).await?;
         let taken = taken.into_iter().map(due).collect::<Result<_, _>>()?;
         Ok((taken, u64::try_from(next).ok().map(Duration::from_millis)))

@@ -137,8 +137,11 @@ impl Store {
         Ok(VideoRecords {
             items: items
                 .chunks_exact(2)
-                .map(|pair| video(&pair[0], Some(&pair[1])))
-                .collect::<Result<_, _>>()?,
+                .filter_map(|pair| {
+                    let read = video(&pair[0], Some(&pair[1])).or_else(|_| video(&pair[0], None));
+                    read.inspect_err(|error| tracing::warn!(%error, "a video is damaged")).ok()
+                })
+                .collect(),
             next: match cursor.split_once(':') {
                 Some((score, id)) => Some((super::record::parse(score)?, super::record::parse(id)?)),
                 None => None,

@@ -65,6 +65,7 @@ pub async fn task(client: &Client, id: &TaskId) -> Result<Task, ClientError> {
             stages: Default::default(),
             disk_bytes: 0,
             pipeline: None,
+            damaged: None,
         },
         (view, _) => item_of(&view?),
     };

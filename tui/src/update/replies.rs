@@ -308,5 +308,6 @@ pub fn item_of(view: &TaskView) -> TaskItem {
             .map(|(node, stage)| (node.clone(), stage.summary()))
             .collect(),
         pipeline: None,
+        damaged: None,
     }
 }

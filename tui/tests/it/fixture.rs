@@ -55,6 +55,7 @@ pub fn stage(status: StageState) -> StageSummary {
         duration: if ended { 30.0 } else { 0.0 },
         error: None,
         callback_status: None,
+        damaged: None,
     }
 }
 
@@ -72,6 +73,7 @@ pub fn item(id: &str, age: f64, stages: &[(&str, StageSummary)]) -> TaskItem {
         disk_bytes: 0,
         stages,
         pipeline: None,
+        damaged: None,
     }
 }
 

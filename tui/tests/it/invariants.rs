@@ -80,6 +80,7 @@ fn as_item(task: &Task) -> TaskItem {
             .pipeline
             .as_ref()
             .map(|pipeline| Box::new(pipeline.processing.clone())),
+        damaged: None,
     }
 }
 

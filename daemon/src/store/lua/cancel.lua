@@ -9,6 +9,7 @@ for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
   if not A.name or A.name == n then
     local r = load(t, n)
     if r and in_flight(r.state) then
+      begin()
       call('ZREM', queue_key(r.queue), queue_member(t, n))
       end_run(t, n, r, 'CANCELLED', {})
       done[#done + 1] = n

@@ -7,8 +7,9 @@ for _ = 1, 100 do
   if not member then return false end
   local t, n = string.match(member, '^([^|]+)|(.+)$')
   local r = load(t, n)
+  begin()
   call('ZREM', queue_key(A.queue), member)
-  if r and r.state == 'PENDING' and r.queue == A.queue then
+  if r and not r.damage and r.state == 'PENDING' and r.queue == A.queue then
     local attempt = int(tonumber(r.attempt or 0) + 1)
     local lease = int(NOW + tonumber(A.lease_ms))
     change(t, n, r, { state = 'RUNNING', attempt = attempt, owner = A.owner, lease = lease, started = int(NOW),

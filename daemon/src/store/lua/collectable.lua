@@ -6,7 +6,7 @@
 --   {'free'}         nobody knows it
 
 local t = A.task
-for queue in string.gmatch(A.queues, '[^ ]+') do
+for _, queue in each(A.queues) do
   for _, member in ipairs(call('ZRANGE', held_key(queue), 0, -1)) do
     if string.sub(member, 1, #t + 1) == t .. '|' then return { 'held' } end
   end

@@ -33,13 +33,20 @@ for _, n in ipairs(names) do
     end
   end
   records = records + call('DEL', stage_key(t, n))
+  call('DEL', callbacks_key(t, n))
   forget_watched(t, n)
   call('ZREM', AWAITED, queue_member(t, n))
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
 end
-for _, id in ipairs(call('ZRANGE', task_deliveries_key(t), 0, -1)) do
-  deliveries = deliveries + forget_delivery(t, id)
-end
+repeat
+  local page = call('ZRANGE', task_deliveries_key(t), 0, CHUNK - 1)
+  for _, id in ipairs(page) do
+    local ending = call('HGET', delivery_key(id), 'end')
+    deliveries = deliveries + forget_delivery(t, id)
+    -- What is not in the outbox yet is dropped where this is missed.
+    if ending then call('DEL', end_key(ending)) end
+  end
+until #page < CHUNK
 call('DEL', task_deliveries_key(t))
 forget_disk(t)
 local known = call('EXISTS', task_key(t))

@@ -3,6 +3,7 @@
 
 local t, n = A.task, A.name
 local r = load(t, n)
+if r and r.damage then return { 'damaged', r.damage } end
 local reason, ask = decide(t, n, r)
 if ask then return ask end
 local flat = call('HGETALL', stage_key(t, n))

@@ -9,10 +9,14 @@ local r = load(t, n)
 local owns = r and r.run == A.run and r.attempt == A.attempt
 -- Given up as lost, but nobody has started it again: the result is as good as on time.
 local waits = owns and r.state == 'PENDING'
+begin()
 if waits then call('ZREM', queue_key(r.queue), queue_member(t, n)) end
 call('ZREM', held_key(A.queue), held_member(t, n, A.run, A.attempt, A.owner))
 measured(t, A.measured)
-if r and A.outcome == 'SUCCESS' and r.res_run == A.run and r.res_attempt == A.attempt then return 'ok' end
+if r and A.outcome == 'SUCCESS' and r.res_run == A.run and r.res_attempt == A.attempt then
+  if r.state == 'SUCCESS' and call('PTTL', stage_key(t, n)) == -1 then complete_end(t, n, r) end
+  return 'ok'
+end
 if not owns or not (waits or (r.state == 'RUNNING' and r.owner == A.owner)) then return 'lost' end
 end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, artifacts = A.artifacts, in_files = A.in_files,
   in_sources = A.in_sources, error = A.error,

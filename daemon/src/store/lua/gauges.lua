@@ -1,8 +1,8 @@
--- What can be measured, at a cost that does not depend on how much is stored. Arguments: queues (blank-separated).
+-- What can be measured, at a cost that does not depend on how much is stored. Arguments: queues.
 -- Answers {waiting callbacks, bytes of tasks' files, running, pending, milliseconds the next one has waited, ...}.
 
 local out = { call('ZCARD', OUTBOX), math.max(0, tonumber(call('HGET', STATS, 'disk') or 0)) }
-for q in string.gmatch(A.queues, '[^ ]+') do
+for _, q in each(A.queues) do
   local waited = 0
   local member = call('ZRANGE', queue_key(q), 0, 0)[1]
   if member then

@@ -1,5 +1,5 @@
 -- Compares stages with what lies under their keys now, and forgets what other workers have removed. Arguments: stages
--- (task|name, blank-separated), most_bytes, lost_after_ms, ignore? (shas of JSONs that count for nothing). Answers
+-- (task|name), most_bytes, lost_after_ms, ignore? (shas of JSONs that count for nothing). Answers
 -- {number of stages looked at, {position, key, sha, ttl, json, overdue, ...}}: what is neither ours nor known, or known and
 -- not written again for too long (`overdue`). Stops early when that gets large.
 --
@@ -8,8 +8,10 @@
 -- What is shown of the stage was written by another worker and is there no more.
 local function forget_stage(t, n, r)
   local entry = noted(t, n)
+  begin()
   forget_noted(t, n)
   if r and r.runner == 'foreign' and call('EXISTS', projection_key(t, n), older_key(t, n)) == 0 then
+    keep_ends(t, n, load(t, n))
     call('DEL', stage_key(t, n))
     r = nil
   elseif r and entry then
@@ -64,7 +66,7 @@ local function judge_noted(t, n, entry, one)
 end
 
 local count, bytes, found = 0, 0, {}
-for member in string.gmatch(A.stages, '[^ ]+') do
+for _, member in each(A.stages) do
   if bytes > tonumber(A.most_bytes) then break end
   count = count + 1
   local t, n = string.match(member, '^([^|]+)|(.+)$')

@@ -1,11 +1,13 @@
 -- Notes what another worker has in flight, so that lists, status and events show it; its JSON stays as it is. Arguments:
 -- task, name, key, sha, state, written, lost (when it counts as lost), progress?, duration_ms, queue, created. Answers 1
--- when that is news; 0 when it was noted before, the JSON has changed or a run of ours is in flight.
+-- when that is news; -1 when the task has as many stages outside the catalog
+-- as it may, 0 when it was noted before, the JSON has changed or a run of ours is in flight.
 
 local t, n = A.task, A.name
 if sha_at(A.key) ~= A.sha then return 0 end
 local r = load(t, n)
 if r and in_flight(r.state) then return 0 end
+if is_surplus_stage(t, n) then return -1 end
 local before = noted(t, n)
 if before and before.sha == A.sha then return 0 end
 call('ZADD', FOREIGN, A.lost, queue_member(t, n))

@@ -21,7 +21,7 @@ local function note_contact(host)
   return false
 end
 
-local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'take', 'created')
+local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'take', 'created', 'end')
 local t, n, host = d[1], d[2], d[3]
 if not t or d[4] ~= A.take then return 0 end
 call('HSET', delivery_key(A.id), 'state', A.state, 'detail', A.detail, 'tried', int(NOW))
@@ -41,6 +41,10 @@ if A.state == 'pending' then
   return opened
 end
 call('HDEL', delivery_key(A.id), 'next')
+if d[6] then
+  if call('EXISTS', end_key(d[6])) == 1 then call('HSET', end_key(d[6]), 'kept', '1') end
+  count_end(d[6], -1)
+end
 call('ZREM', deliveries_key('pending'), A.id)
 call('ZADD', deliveries_key(A.state), d[5], A.id)
 local expiry = int(NOW + tonumber(A.ttl) * 1000)

@@ -2,6 +2,7 @@
 
 local held = call('HGETALL', OUTBOX_HELD)
 local count = 0
+if #held > 0 then begin() end
 for i = 1, #held, 2 do
   if held[i + 1] == A.owner then
     call('HDEL', OUTBOX_HELD, held[i])

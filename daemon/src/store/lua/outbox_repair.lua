@@ -1,13 +1,9 @@
--- Forgets deliveries whose record has expired, and puts pending ones into the lists where they are missing.
+-- Puts pending deliveries into the lists where they are missing.
 -- Arguments: from, count. Answers the next `from`, or -1 at the end.
 
 local from, count = tonumber(A.from), tonumber(A.count)
-local expired = call('ZRANGEBYSCORE', DELIVERIES_EXPIRY, '-inf', int(NOW - 1000), 'LIMIT', 0, count)
-for _, member in ipairs(expired) do
-  local t, id = string.match(member, '^([^|]+)|(.+)$')
-  forget_delivery(t, id)
-end
 local pending = call('ZRANGE', OUTBOX, from, from + count - 1, 'WITHSCORES')
+if #pending > 0 then begin() end
 for i = 1, #pending, 2 do
   local id = pending[i]
   local d = call('HMGET', delivery_key(id), 'task', 'host', 'created')
@@ -22,5 +18,5 @@ for i = 1, #pending, 2 do
     call('HDEL', OUTBOX_HELD, id)
   end
 end
-if #pending < 2 * count and #expired < count then return -1 end
+if #pending < 2 * count then return -1 end
 return from + #pending / 2

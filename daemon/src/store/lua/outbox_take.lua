@@ -55,7 +55,7 @@ local function take(id, one)
   call('HINCRBY', delivery_key(id), 'take', 1)
   call('HSET', OUTBOX_HELD, id, A.owner)
   taken[#taken + 1] = id
-  taken[#taken + 1] = call('HGETALL', delivery_key(id))
+  taken[#taken + 1] = delivery_to_send(id)
   one.has = one.has + 1
   free = free - 1
   under_way = under_way + 1

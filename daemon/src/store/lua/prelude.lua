@@ -1,7 +1,9 @@
--- What every script shares: key names, the stage record, its public projection, indexes, events, outbox.
+-- What every script shares: key names, the stage record, its public projection, indexes, events. `outbox` and `ending`
+-- follow it in every script.
 --
--- Arguments come as pairs (name, value) and are read from `A`. Each script checks everything before its
--- first write, because an error in the middle is not rolled back. JSON is put together from fragments the
+-- Arguments come as pairs (name, value) and are read from `A`; lists among them are JSON arrays. Each script checks
+-- everything before its first write, because an error in the middle is not rolled back, and that write is one which a full
+-- Redis refuses, because after another it would take them all. JSON is put together from fragments the
 -- daemon supplied, never re-encoded. Numbers are written with %.0f: Lua's own spelling of a time in
 -- milliseconds has an exponent.
 
@@ -12,6 +14,18 @@ local call = redis.call
 
 local function int(n) return string.format('%.0f', n) end
 
+-- Calls a command for a key with any number of values: `unpack` takes some thousands at a time. Pairs stay together.
+local CHUNK = 1000
+
+local function call_with_all(command, key, values)
+  for from = 1, #values, CHUNK do
+    call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
+  end
+end
+
+-- The items of an argument that is a list.
+local function each(list) return ipairs(cjson.decode(list)) end
+
 local clock = call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
@@ -21,6 +35,10 @@ local function stages_key(t) return 'onceover:task:' .. t .. ':stages' end
 local function task_deliveries_key(t) return 'onceover:task:' .. t .. ':deliveries' end
 local function queue_key(q) return 'onceover:queue:' .. q end
 local function held_key(q) return 'onceover:held:' .. q end
+local function callbacks_key(t, n) return 'onceover:callbacks:' .. t .. ':' .. n end
+local function end_key(id) return 'onceover:end:' .. id end
+local function telling_key(id) return 'onceover:telling:' .. id end
+local TELLING = 'onceover:telling'
 local function watch_key(t, n) return 'onceover:watch:' .. t .. ':' .. n end
 local WATCHES = 'onceover:watches'
 local function foreign_key(t) return 'onceover:foreign:' .. t end
@@ -48,6 +66,10 @@ local EXPIRY = 'onceover:expiry'
 local STATS = 'onceover:stats'
 local REAPER = 'onceover:reaper'
 local DISK = 'onceover:disk'
+
+-- The first write of a script whose other ones would not do as the first, and that a full Redis therefore would take.
+local function begin() call('HSETNX', STATS, 'hits', '0') end
+
 local SEQ = 'onceover:seq'
 local EVENTS = 'onceover:events'
 local function status_key(s) return 'onceover:tasks:status:' .. s end
@@ -64,8 +86,8 @@ local function upload_member(t, n, run, attempt) return t .. '|' .. n .. '|' .. 
 -- Times and numbers as JSON
 
 local function iso(ms)
-  if not ms or ms == '' then return 'null' end
   ms = tonumber(ms)
+  if not ms then return 'null' end
   local s = math.floor(ms / 1000)
   local days = math.floor(s / 86400)
   local rest = s - days * 86400
@@ -82,18 +104,71 @@ local function iso(ms)
     math.floor(rest / 60) % 60, rest % 60, ms - s * 1000)
 end
 
-local function seconds(ms) return string.format('%.3f', tonumber(ms or 0) / 1000) end
+local function seconds(ms) return string.format('%.3f', (tonumber(ms) or 0) / 1000) end
 
 -- Only for text of a harmless alphabet: states, ids, node names, queue names, reasons.
 local function quoted(text) return text and ('"' .. text .. '"') or 'null' end
 
 -- The stage record
 
-local function load(t, n)
-  local flat = call('HGETALL', stage_key(t, n))
+local TASK_STATUS = { PENDING = 'pending', RUNNING = 'running', SUCCESS = 'completed', FAILED = 'failed',
+  CANCELLED = 'cancelled' }
+
+local NUMBERS = { 'attempt', 'rev', 'projected', 'gen', 'hits', 'joins', 'runs', 'lost', 'saved_ms', 'queued', 'started', 'ended',
+  'created', 'duration_ms', 'progress', 'qseq', 'lease', 'res_attempt', 'res_started', 'res_ended', 'res_duration_ms' }
+local WORDS = { 'run', 'queue', 'runner', 'reason', 'callback_status', 'res_run', 'res_runner' }
+local SHORT_TEXTS = { 'message', 'error_short' }
+
+-- What of a stage's record cannot be what was written there, by name; nil where nothing is. Such fields are taken out of `r`,
+-- so that nothing goes by them, and none stops a script in the middle.
+local function damage_of(r)
+  local damage
+  local function drop(field)
+    damage = damage or field
+    r[field] = nil
+  end
+  if not TASK_STATUS[r.state or ''] then damage = 'state' end
+  for _, field in ipairs(NUMBERS) do
+    if r[field] and not string.find(r[field], '^%d+%.?%d*$') then drop(field) end
+  end
+  for _, field in ipairs(WORDS) do
+    if r[field] and not string.find(r[field], '^[%w_.-]*$') then drop(field) end
+  end
+  for _, field in ipairs(SHORT_TEXTS) do
+    if r[field] and not (string.sub(r[field], 1, 1) == '"' and pcall(cjson.decode, '[' .. r[field] .. ']')) then drop(field) end
+  end
+  return damage
+end
+
+-- Reads a hash as a table; nil where there is none, and as the second value what is wrong with the key.
+local function read_hash(key)
+  local flat = redis.pcall('HGETALL', key)
+  if flat.err then return nil, 'it is no hash' end
   if #flat == 0 then return nil end
   local r = {}
   for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+  return r
+end
+
+-- Answers the record, or nil. `damage` of it names what cannot be right, if anything.
+local function load(t, n)
+  local r, wrong = read_hash(stage_key(t, n))
+  if wrong then return { damage = wrong } end
+  if r then r.damage = damage_of(r) end
+  return r
+end
+
+-- As `load`, of these fields alone: what a record holds of input and output can be large.
+local function load_some(t, n, fields)
+  local values = call('HMGET', stage_key(t, n), unpack(fields))
+  local r
+  for i, field in ipairs(fields) do
+    if values[i] then
+      r = r or {}
+      r[field] = values[i]
+    end
+  end
+  if r and r.state then r.damage = damage_of(r) end
   return r
 end
 
@@ -105,7 +180,7 @@ local function change(t, n, r, fields)
   local set, gone = {}, {}
   for field, value in pairs(fields) do
     if value == false then
-      if r[field] ~= nil then gone[#gone + 1] = field end
+      if r[field] ~= nil or r.damage then gone[#gone + 1] = field end
       r[field] = nil
     else
       set[#set + 1] = field
@@ -113,14 +188,23 @@ local function change(t, n, r, fields)
       r[field] = value
     end
   end
-  call('HSET', stage_key(t, n), unpack(set))
-  if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
+  call_with_all('HSET', stage_key(t, n), set)
+  call_with_all('HDEL', stage_key(t, n), gone)
 end
+
+-- The input as it is shown: kept by itself only where it differs from what was sent.
+local function public_input(r) return r.input_pub or r.input or '{}' end
 
 local SUMMARY_FIELDS = { 'state', 'run', 'attempt', 'rev', 'queue', 'runner', 'progress', 'message', 'reason', 'restore', 'hits',
   'joins', 'saved_ms', 'queued', 'started', 'ended', 'duration_ms', 'error_short', 'callback_status' }
 
 local function summary(r)
+  if r.damage then
+    return '{"status":"' .. (TASK_STATUS[r.state or ''] and r.state or 'FAILED') .. '","run_id":' .. quoted(r.run) .. ',"attempt":'
+      .. (r.attempt or '1') .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","reuse_hits":0,"joins":0,'
+      .. '"saved_seconds":0,"started_at":' .. iso(r.started) .. ',"ended_at":' .. iso(r.ended) .. ',"duration":0,"error":'
+      .. '"the record is damaged: ' .. r.damage .. '","damaged":"' .. r.damage .. '"}'
+  end
   return '{"status":"' .. r.state .. '","run_id":' .. quoted(r.run) .. ',"attempt":' .. (r.attempt or '1')
     .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
     .. ',"message":' .. (r.message or 'null') .. ',"reason":' .. quoted(r.reason)
@@ -146,7 +230,7 @@ local function sha_at(key)
 end
 
 local function stage_body(r, state, output, error, duration_ms)
-  return '"status":"' .. state .. '","input_params":' .. (r.input_pub or '{}') .. ',"output":' .. output
+  return '"status":"' .. state .. '","input_params":' .. public_input(r) .. ',"output":' .. output
     .. ',"error":' .. (error or 'null') .. ',"duration":' .. seconds(duration_ms) .. ',"attempt":'
     .. (r.attempt or '1') .. ',"runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
     .. ',"started_at":' .. iso(r.started) .. ',"ended_at":' .. iso(r.ended)
@@ -175,18 +259,20 @@ local function standing_files(r)
   return 'null'
 end
 
-local TASK_STATUS = { PENDING = 'pending', RUNNING = 'running', SUCCESS = 'completed', FAILED = 'failed',
-  CANCELLED = 'cancelled' }
+-- An input of more bytes is in the public JSON once, under the stage.
+local INPUT_SHOWN_TWICE = 65536
 
 -- Writes the public JSON of the stage (S1), with its own expiry.
 local function project(t, n, r)
+  local input = public_input(r)
+  if #input > INPUT_SHOWN_TWICE then input = '{}' end
   local rev = r.rev
   call('HSET', stage_key(t, n), 'projected', rev)
   r.projected = rev
   local json = projection_head(t, n, r) .. stage_body(r, r.state, standing_output(r), r.error, r.duration_ms)
     .. '}},"task_id":"' .. t .. '","status":"' .. TASK_STATUS[r.state] .. '","create_at":' .. iso(r.created)
     .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
-    .. '","input_data":' .. (r.input_pub or '{}') .. ',"callback_url":' .. (r.callback or 'null')
+    .. '","input_data":' .. input .. ',"callback_url":' .. (r.callback or 'null')
     .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
     .. ',"minio_files":' .. standing_files(r) .. ',"callback_status":' .. quoted(r.run_callback_status) .. '}'
   call('SET', projection_key(t, n), json, 'EX', A.ttl)
@@ -200,6 +286,7 @@ local function parse_noted(text)
   if not text then return nil end
   local state, rev, sha, started, progress, duration_ms =
     string.match(text, '^(%u+)|(%d+)|(%x+)|(%d*)|([%d.]*)|(%d+)$')
+  if not state then return nil end
   return { state = state, rev = rev, sha = sha, started = started ~= '' and started or nil,
     progress = progress ~= '' and progress or nil, duration_ms = duration_ms }
 end
@@ -274,10 +361,10 @@ local function count_disk(t, folder, bytes)
   call('HINCRBY', STATS, 'disk', int(bytes - before))
 end
 
--- As the owner of a run has measured: pairs of folder and bytes, `runs/<run_id> 123 ...`. Not for a task that is gone.
+-- As the owner of a run has measured: pairs of folder and bytes. Not for a task that is gone.
 local function measured(t, told)
   if not told or call('EXISTS', task_key(t)) == 0 then return end
-  for folder, bytes in string.gmatch(told, '(%S+) (%d+)') do count_disk(t, folder, tonumber(bytes)) end
+  for _, pair in each(told) do count_disk(t, pair[1], pair[2]) end
 end
 
 -- The task's files are removed, or will be at once.
@@ -304,7 +391,8 @@ local function settle(t)
   local waiting, running, last, last_ended = false, false, nil, -1
   local foreign = all_noted(t)
   for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
-    local s = call('HMGET', stage_key(t, n), 'state', 'ended')
+    local s = redis.pcall('HMGET', stage_key(t, n), 'state', 'ended')
+    if s.err then s = { 'FAILED' } end
     if foreign[n] and not in_flight(s[1]) then s = { foreign[n].state } end
     if not s[1] then
       call('ZREM', stages_key(t), n)
@@ -314,8 +402,8 @@ local function settle(t)
     elseif s[1] == 'PENDING' then
       waiting = true
     else
-      local ended = tonumber(s[2] or 0)
-      if ended >= last_ended then last, last_ended = s[1], ended end
+      local ended = tonumber(s[2]) or 0
+      if ended >= last_ended then last, last_ended = TASK_STATUS[s[1]] and s[1] or 'FAILED', ended end
     end
   end
   local status = running and 'running' or waiting and 'pending' or last and TASK_STATUS[last]
@@ -323,7 +411,7 @@ local function settle(t)
   local before = call('HMGET', task_key(t), 'status', 'created')
   if before[1] ~= status then
     if before[1] then call('ZREM', status_key(before[1]), t) end
-    call('ZADD', status_key(status), before[2], t)
+    call('ZADD', status_key(status), tonumber(before[2]) and before[2] or int(NOW), t)
   end
   call('HSET', task_key(t), 'status', status, 'updated', int(NOW))
   if running or waiting then
@@ -332,7 +420,8 @@ local function settle(t)
     call('ZREM', EXPIRY, t)
   else
     call('EXPIRE', task_key(t), A.ttl)
-    call('EXPIRE', stages_key(t), A.ttl)
+    -- So much longer that it is known where the task has to be forgotten.
+    call('EXPIRE', stages_key(t), int(tonumber(A.ttl) + 60))
     call('ZADD', EXPIRY, int(NOW + tonumber(A.ttl) * 1000), t)
   end
 end
@@ -342,222 +431,6 @@ local function index_stage(t, n, order, created)
   created = created or int(NOW)
   if call('HSETNX', task_key(t), 'created', created) == 1 then call('ZADD', TASKS, created, t) end
   call('ZADD', stages_key(t), 'NX', order, n)
-  call('ZADD', node_key(n), 'NX', call('HGET', task_key(t), 'created'), t)
-end
-
--- Outbox. A delivery that is pending is in OUTBOX and in the outbox of its host, by the time it is due; the hosts are
--- in OUTBOX_HOSTS by the earliest of theirs, so that one full of deliveries does not stand before the others. Every
--- delivery is in the lists by time of creation (all, by state, of its task) until its record expires.
-
--- Until when a host is left alone, or 0: `until` and `wait` of its breaker. One that is further away than the wait it was
--- given was set by another clock.
-local function open_until(till, wait)
-  till = tonumber(till or 0)
-  if till <= NOW or till - NOW > tonumber(wait or 0) then return 0 end
-  return till
-end
-
--- A host comes after those that were served longer ago, and not before its breaker lets somebody through.
-local function due_at_host(host)
-  local first = call('ZRANGE', host_outbox_key(host), 0, 0, 'WITHSCORES')
-  local h = call('HMGET', breaker_key(host), 'failures', 'until', 'wait', 'served')
-  if not first[1] then
-    call('ZREM', OUTBOX_HOSTS, host)
-    if not h[1] then call('DEL', breaker_key(host)) end
-    return
-  end
-  local served = tonumber(h[4] or 0)
-  if served > NOW then served = 0 end
-  call('ZADD', OUTBOX_HOSTS, int(math.max(tonumber(first[2]), open_until(h[2], h[3]), served)), host)
-end
-
-local function schedule(id, host, at)
-  call('ZADD', OUTBOX, at, id)
-  call('ZADD', host_outbox_key(host), at, id)
-  due_at_host(host)
-end
-
-local function unschedule(id, host)
-  call('ZREM', OUTBOX, id)
-  call('HDEL', OUTBOX_HELD, id)
-  if host then
-    call('ZREM', host_outbox_key(host), id)
-    due_at_host(host)
-  end
-end
-
--- Removes a delivery from wherever it is named. Answers 1 when its record was still there.
-local function forget_delivery(t, id)
-  unschedule(id, call('HGET', delivery_key(id), 'host'))
-  call('ZREM', DELIVERIES, id)
-  for _, state in ipairs({ 'pending', 'sent', 'failed' }) do call('ZREM', deliveries_key(state), id) end
-  call('ZREM', DELIVERIES_EXPIRY, t .. '|' .. id)
-  call('ZREM', task_deliveries_key(t), id)
-  return call('DEL', delivery_key(id))
-end
-
-local function delivery_id(run, url) return run .. '-' .. string.sub(redis.sha1hex(url), 1, 16) end
-
-local function put_delivery(id, url, host, t, n, run, status, reuse, stage)
-  call('HSET', delivery_key(id), 'url', url, 'host', host, 'task', t, 'name', n, 'run', run, 'status', status,
-    'reuse', reuse, 'stage', stage, 'created', int(NOW), 'attempts', '0', 'take', '0', 'next', int(NOW), 'state',
-    'pending')
-  schedule(id, host, int(NOW))
-  call('ZADD', DELIVERIES, int(NOW), id)
-  call('ZADD', deliveries_key('pending'), int(NOW), id)
-  call('ZADD', task_deliveries_key(t), int(NOW), id)
-end
-
--- Writes a stage's public JSON again in place, with the expiry it has, when it is still the one we wrote.
-local function project_again(t, n, r)
-  local head = projection_head(t, n, r)
-  local start = redis.pcall('GETRANGE', projection_key(t, n), 0, #head - 1)
-  if start ~= head then return end
-  local left = call('PTTL', projection_key(t, n))
-  project(t, n, r)
-  if left > 0 then call('PEXPIRE', projection_key(t, n), left) end
-end
-
--- The state of a delivery, as task and stage show it: that of the newest request which asked for one. The public JSON
--- of a stage shows that of the newest for its run, because a hit does not rewrite it (C2).
-local function show_callback(t, n, id, state)
-  if call('HGET', task_key(t), 'callback_id') == id then call('HSET', task_key(t), 'callback_status', state) end
-  local r = load(t, n)
-  if not r then return end
-  if r.callback_id == id and r.callback_status ~= state then change(t, n, r, { callback_status = state }) end
-  if r.run_callback_id == id and r.run_callback_status ~= state then
-    change(t, n, r, { run_callback_status = state })
-    project_again(t, n, r)
-  end
-  emit(t, n, r, 'callback')
-end
-
--- `reuse_info` of a request that waited for a run; `run` is nil for a stage that another worker ran.
-local function joined_json(n, run)
-  return '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":null,"state":"pending"'
-    .. (run and (',"run_id":' .. quoted(run)) or '') .. '}'
-end
-
--- One delivery for each distinct URL that asked for this run (C3), told how the run ended. The fields `cb:<url>` hold
--- who asked first, whoever started the run or somebody who joined it, and the host: `started <host>`.
-local function deliver_run(t, n, r, state, output, error, duration_ms)
-  local stage
-  local gone = {}
-  for field, asked in pairs(r) do
-    if string.sub(field, 1, 3) == 'cb:' then
-      local url = string.sub(field, 4)
-      local how, host = string.match(asked, '^(%a+) (.+)$')
-      stage = stage or ('{' .. stage_body(r, state, output, error, duration_ms) .. '}')
-      local reuse
-      if how == 'started' then
-        reuse = '{"reuse_hit":false,"task_name":"' .. n .. '","reason":' .. quoted(r.reason) .. ',"run_id":'
-          .. quoted(r.run) .. '}'
-      else
-        reuse = joined_json(n, r.run)
-      end
-      put_delivery(delivery_id(r.run, url), url, host or url, t, n, r.run, TASK_STATUS[state], reuse, stage)
-      gone[#gone + 1] = field
-    end
-  end
-  for _, field in ipairs(gone) do r[field] = nil end
-  if #gone > 0 then call('HDEL', stage_key(t, n), unpack(gone)) end
-end
-
--- Callbacks about a result whose files go to the object store leave once they are there, so that the receiver gets their
--- URLs; until then they stay in the record. The stages they wait for are in AWAITED, by the time after which
--- they wait no longer for an upload that is not heard of.
-local UPLOAD_SILENT_MS = 600000
-
-local function await_upload(t, n)
-  call('ZADD', AWAITED, int(NOW + UPLOAD_SILENT_MS), queue_member(t, n))
-end
-
--- They leave, with what there is; `r` may be nil. Answers whether there were any.
-local function deliver_uploaded(t, n, r)
-  if not r or r.awaits_upload ~= '1' then return false end
-  call('ZREM', AWAITED, queue_member(t, n))
-  deliver_run(t, n, r, 'SUCCESS', r.res_output, nil, r.res_duration_ms)
-  change(t, n, r, { awaits_upload = false })
-  return true
-end
-
--- Callbacks that wait for a stage which somebody else runs are kept by URL in `watch_key`, for they have no run of ours.
-local function forget_watched(t, n)
-  call('ZREM', WATCHES, queue_member(t, n))
-  return call('DEL', watch_key(t, n))
-end
-
--- One delivery for each, told how the stage ended. Answers the id of one, if any, and their number.
-local function deliver_watched(t, n, r, state, output, error, duration_ms)
-  local waiting = call('HGETALL', watch_key(t, n))
-  local stage = '{' .. stage_body(r, state, output, error, duration_ms) .. '}'
-  local id
-  for i = 1, #waiting, 2 do
-    -- The time tells it from one about an earlier end.
-    id = delivery_id('foreign-' .. int(NOW), t .. '|' .. n .. '|' .. waiting[i])
-    put_delivery(id, waiting[i], waiting[i + 1], t, n, '', TASK_STATUS[state],
-      joined_json(n, nil), stage)
-  end
-  forget_watched(t, n)
-  return id, #waiting / 2
-end
-
--- Ends the run the record speaks of. `outcome` is SUCCESS, FAILED or CANCELLED; for the last two a success
--- that a forced rerun was to replace stands again (R8). The caller has checked that the run owns the stage.
-local function end_run(t, n, r, outcome, given)
-  local started = tonumber(r.started or NOW)
-  local duration = int(math.max(0, NOW - started))
-  local fields = { state = outcome, ended = int(NOW), duration_ms = duration, owner = false, lease = false,
-    message = false, restore = false }
-  local kind
-  if outcome == 'SUCCESS' then
-    kind = 'succeeded'
-    fields.progress = '100'
-    fields.error = false
-    fields.error_short = false
-    fields.last_attempt = false
-    fields.res_input = false
-    fields.res_run = r.run
-    fields.res_attempt = r.attempt
-    fields.res_started = int(started)
-    fields.res_ended = int(NOW)
-    fields.res_duration_ms = duration
-    fields.res_input_pub = r.input_pub
-    fields.res_fp = r.fp or false
-    fields.res_in_files = given.in_files or false
-    fields.res_in_sources = given.in_sources or false
-    fields.res_output = given.output
-    fields.res_reusable = given.reusable
-    fields.res_artifacts = given.artifacts
-    fields.res_runner = r.runner or false
-    fields.res_files = false
-    fields.upload = given.upload or false
-    fields.uploaded = false
-  else
-    kind = outcome == 'FAILED' and 'failed' or 'cancelled'
-    fields.error = given.error or false
-    fields.error_short = given.error_short or false
-  end
-  local stands = r.restore == '1' and outcome ~= 'SUCCESS'
-  if fields.upload and r.run_callback_status then
-    fields.awaits_upload = '1'
-    await_upload(t, n)
-  end
-  change(t, n, r, fields)
-  if r.awaits_upload ~= '1' then
-    deliver_run(t, n, r, outcome, outcome == 'SUCCESS' and r.res_output or '{}', r.error, duration)
-  end
-  if stands then
-    change(t, n, r, { state = 'SUCCESS', run = r.res_run or false, attempt = r.res_attempt or '1',
-      started = r.res_started or false, ended = r.res_ended or false, duration_ms = r.res_duration_ms or '0',
-      input = r.res_input or r.input or false, res_input = false, input_pub = r.res_input_pub or '{}', fp = r.res_fp or false, runner = r.res_runner or false, progress = '100',
-      error = false, error_short = false,
-      last_attempt = '{"status":"' .. outcome .. '","error":' .. (given.error or 'null') .. ',"run_id":'
-        .. quoted(r.run) .. ',"ended_at":' .. iso(NOW) .. '}' })
-  end
-  project(t, n, r)
-  call('EXPIRE', stage_key(t, n), A.ttl)
-  call('HINCRBY', STATS, 'ended:' .. outcome, 1)
-  settle(t)
-  return emit(t, n, r, kind)
+  local since = call('HGET', task_key(t), 'created')
+  call('ZADD', node_key(n), 'NX', tonumber(since) and since or int(NOW), t)
 end

@@ -22,6 +22,7 @@ else
   members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
 end
 local taken = 0
+if #members > 0 then begin() end
 for _, member in ipairs(members) do
   local t, n, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
   if not A.owner or owner == A.owner then

@@ -9,17 +9,19 @@ local entry = noted(t, n)
 local is_waited_for = call('EXISTS', watch_key(t, n)) == 1
 if (r and in_flight(r.state)) or foreign_stage(t, n, r) then return 0 end
 if not is_waited_for and not A.lost then return 0 end
+if is_surplus_stage(t, n) then return 0 end
 local head = r and projection_head(t, n, r)
 local is_ours = r and redis.pcall('GETRANGE', projection_key(t, n), 0, #head - 1) == head
 local seen = not is_ours and sha_at(projection_key(t, n)) or false
 local seen_older = sha_at(older_key(t, n)) or false
 if r and r.seen == (seen or nil) and r.seen_older == (seen_older or nil) and not entry and not is_waited_for then return 0 end
+begin()
 forget_noted(t, n)
 if not r then
   r = { rev = '0' }
   follow_noted(r, entry)
   change(t, n, r, { created = A.ended, state = 'FAILED', attempt = '1', queue = A.queue, runner = 'foreign',
-    ended = A.ended, duration_ms = '0', input = '{}', input_pub = '{}', path = A.path, callback = 'null',
+    ended = A.ended, duration_ms = '0', input = '{}', path = A.path, callback = 'null',
     error = A.error, error_short = A.error_short, given_up = '1', seen = seen, seen_older = seen_older })
   call('EXPIRE', stage_key(t, n), A.ttl)
   index_foreign(t, n)
@@ -32,5 +34,5 @@ elseif entry or A.lost then
   settle(t)
   emit(t, n, r, 'reaped')
 end
-local _, told = deliver_watched(t, n, { state = 'FAILED' }, 'FAILED', '{}', A.error, 0)
+local _, told = deliver_watched(t, n, nil, 'FAILED', A.error, '0')
 return told

@@ -6,12 +6,17 @@ local t, n = A.task, A.name
 local r = load(t, n)
 if not result_stands(r, A.run, A.attempt) then return 0 end
 local member = upload_member(t, n, A.run, A.attempt)
+local before
+if A.fields ~= '' and r.uploaded ~= '1' then
+  before = string.match(r.res_output or '', '^(.*[^%s])%s*}%s*$')
+  if not before then return 0 end
+end
+begin()
 call('ZREM', uploads_key(A.directory), member)
 call('DEL', upload_key(member))
 if r.uploaded == '1' then return 1 end
 local fields = { uploaded = '1' }
-if A.fields ~= '' then
-  local before = string.match(r.res_output, '^(.*[^%s])%s*}%s*$')
+if before then
   fields.res_output = before .. (string.match(before, '{$') and '' or ',') .. A.fields .. '}'
 end
 if A.files ~= '' then fields.res_files = A.files end

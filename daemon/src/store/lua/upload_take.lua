@@ -1,11 +1,11 @@
 -- The uploads of a data directory that are due, oldest first. One daemon works on a directory at a time, so they are not
--- marked as taken. Arguments: directory, limit, busy (members under way, blank-separated). Answers {milliseconds until the
+-- marked as taken. Arguments: directory, limit, busy (members under way). Answers {milliseconds until the
 -- next one is due or -1, {member, what, output, {field, value, ...}, ...}}: what is `do`, or `undo` where the result does not
 -- stand any more but objects of it may be at the store. Nothing is due later than `longest_ms` from now.
 
 local key, limit = uploads_key(A.directory), tonumber(A.limit)
 local busy, held = {}, 0
-for member in string.gmatch(A.busy, '[^ ]+') do
+for _, member in each(A.busy) do
   busy[member] = true
   held = held + 1
 end

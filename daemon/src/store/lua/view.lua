@@ -8,8 +8,10 @@ local function read_view(t)
   local stages, foreign, names, keys = {}, {}, {}, {}
   local own, order = {}, {}
   local noted_stages, has_noted = all_noted(t)
-  for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
-    local flat = call('HGETALL', stage_key(t, n))
+  local list = redis.pcall('ZRANGE', stages_key(t), 0, -1)
+  for _, n in ipairs(list.err and {} or list) do
+    local flat = redis.pcall('HGETALL', stage_key(t, n))
+    if flat.err then flat = { 'damage', 'it is no hash' } end
     if has_noted then order[#order + 1] = n end
     if #flat == 0 then
       if not noted_stages[n] then
@@ -62,8 +64,10 @@ local function read_view(t)
     if not own[n] or own[n].runner ~= 'foreign' then look_beyond(n) end
   end
   local found = {}
-  if #keys > 0 then
-    for i, json in ipairs(call('MGET', unpack(keys))) do
+  for from = 1, #keys, CHUNK do
+    local jsons = call('MGET', unpack(keys, from, math.min(from + CHUNK - 1, #keys)))
+    for at, json in ipairs(jsons) do
+      local i = from + at - 1
       if json then
         local n = names[i]
         local r, entry = own[n], noted_stages[n]
@@ -87,7 +91,9 @@ local function read_view(t)
   for n in pairs(noted_stages) do
     if not found[n] then stale[#stale + 1] = n end
   end
-  local task = call('HGETALL', task_key(t))
+  local task = redis.pcall('HGETALL', task_key(t))
+  if task.err then task = { 'damage', 'it is no hash' } end
+  if list.err then task[#task + 1], task[#task + 2] = 'damage', 'its list of stages is none' end
   task[#task + 1] = 'disk_bytes'
   task[#task + 1] = call('HGET', DISK, t) or '0'
   return { task, stages, foreign, order, stale }

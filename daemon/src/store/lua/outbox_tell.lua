@@ -1,0 +1,7 @@
+-- Puts more callbacks of a run that has ended into the outbox. Arguments: count. Answers whether there are still more.
+
+local id = call('ZRANGE', TELLING, 0, 0)[1]
+if not id then return 0 end
+begin()
+tell_some(id, tonumber(A.count))
+return call('EXISTS', TELLING)

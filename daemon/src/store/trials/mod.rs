@@ -1,0 +1,193 @@
+//! Every script against a real Redis: at its largest allowed arguments, and where Redis is full. A script that fails after its
+//! first write, or that a full Redis lets begin, would leave a record half written.
+
+mod life;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use redis::{Script, Value};
+use tempfile::TempDir;
+
+use super::{Args, Bounds, Store, StoreError, StoreOptions, scripts};
+
+/// Scripts that only give memory back, or only read: a full Redis lets them go on.
+const GIVES_BACK: [&str; 10] = [
+    "DELETE",
+    "RELEASE",
+    "EXPIRE",
+    "TOTALS",
+    "UPLOAD_FORGET",
+    "UPLOAD_TAKE",
+    "COLLECTED",
+    "VIDEO_DELETE",
+    "DELIVERIES",
+    "READ",
+];
+
+/// What a store does with each script before it is run for good.
+#[derive(Debug, Default)]
+pub struct Rehearsal {
+    /// Tries each where Redis is full first.
+    is_full_tried: bool,
+    ran: Mutex<HashSet<String>>,
+}
+
+/// A Redis of its own, and a store on it.
+pub struct Bed {
+    pub store: Store,
+    rehearsal: std::sync::Arc<Rehearsal>,
+    server: Child,
+    _dir: TempDir,
+}
+
+impl Bed {
+    async fn start(is_full_tried: bool) -> Self {
+        let dir = tempfile::Builder::new().prefix("oos").tempdir().unwrap();
+        let socket = dir.path().join("redis.sock");
+        let server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (make deps)");
+        let begun = Instant::now();
+        while !socket.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "Redis does not start");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let options = StoreOptions {
+            url: format!("redis+unix://{}?db=0", socket.display()),
+            mode: "external",
+            ttl: Duration::from_secs(600),
+            keep_events: 1000,
+            lease: Duration::from_secs(7),
+            max_lost: 1,
+            keep_callbacks: 5,
+            bounds: Bounds {
+                callbacks: life::MOST,
+                input: 4 << 20,
+                task_input: 64 << 20,
+            },
+        };
+        let names = life::NODES.map(|name| name.parse().unwrap());
+        let mut store = Store::open(options, names).unwrap();
+        let rehearsal = std::sync::Arc::new(Rehearsal {
+            is_full_tried,
+            ran: Mutex::default(),
+        });
+        store.rehearsal = Some(std::sync::Arc::clone(&rehearsal));
+        let bed = Self {
+            store,
+            rehearsal,
+            server,
+            _dir: dir,
+        };
+        bed.store.prepare().await.unwrap();
+        bed
+    }
+
+    /// Asks Redis itself.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.store.ask(words).await.unwrap()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn name_of(script: &Script) -> &'static str {
+    let at = scripts::all().iter().position(|one| one.get_hash() == script.get_hash());
+    scripts::NAMES[at.expect("a script is in the list")]
+}
+
+impl Store {
+    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> Result<T, StoreError> {
+        let mut redis = self.redis.clone();
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        self.limited(command.query_async(&mut redis)).await
+    }
+
+    /// Every key and what it holds.
+    async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let keys: Vec<String> = self.ask(&["KEYS", "*"]).await.unwrap();
+        let mut all = BTreeMap::new();
+        for key in keys {
+            let dump: Vec<u8> = self.ask(&["DUMP", &key]).await.unwrap();
+            all.insert(key, dump);
+        }
+        all
+    }
+
+    /// Notes that a script is run; with `is_full_tried` runs it where Redis is full, which changes nothing at all, unless it
+    /// gives memory back: then that was all, and its answer counts.
+    pub(super) async fn rehearse(&self, script: &Script, args: &Args<'_>) -> Option<Value> {
+        let rehearsal = self.rehearsal.as_ref()?;
+        let name = name_of(script);
+        rehearsal.ran.lock().unwrap().insert(name.to_owned());
+        if !rehearsal.is_full_tried {
+            return None;
+        }
+        let before = self.everything().await;
+        self.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+        let mut invocation = script.prepare_invoke();
+        for (name, value) in &args.0 {
+            invocation.arg(*name).arg(value.as_ref());
+        }
+        let mut redis = self.redis.clone();
+        let answer: Result<Value, StoreError> = self.limited(invocation.invoke_async(&mut redis)).await;
+        self.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+        let after = self.everything().await;
+        let changed: Vec<_> = before
+            .keys()
+            .chain(after.keys())
+            .filter(|key| before.get(*key) != after.get(*key))
+            .collect();
+        match answer {
+            Ok(answer) if GIVES_BACK.contains(&name) => (!changed.is_empty()).then_some(answer),
+            Ok(_) => {
+                assert!(changed.is_empty(), "{name} wrote {changed:?} into a full Redis");
+                None
+            }
+            Err(StoreError::Unavailable(_)) => {
+                assert!(changed.is_empty(), "{name} wrote {changed:?} before a full Redis refused it");
+                None
+            }
+            Err(error) => panic!("{name} in a full Redis: {error}"),
+        }
+    }
+}
+
+/// The scripts that a life has not run.
+fn left_out(bed: &Bed) -> Vec<&'static str> {
+    let ran = bed.rehearsal.ran.lock().unwrap();
+    scripts::NAMES.iter().copied().filter(|name| !ran.contains(*name)).collect()
+}
+
+#[tokio::test]
+async fn no_script_writes_a_part_where_redis_is_full() {
+    let bed = Bed::start(true).await;
+    life::live(&bed, life::Size::small()).await;
+    assert_eq!(left_out(&bed), [""; 0], "a script has no place in the life of the trials");
+}
+
+#[tokio::test]
+async fn no_script_fails_at_its_largest_arguments() {
+    let bed = Bed::start(false).await;
+    life::live(&bed, life::Size::largest()).await;
+    assert_eq!(left_out(&bed), [""; 0], "a script has no place in the life of the trials");
+}
