@@ -44,7 +44,7 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
 
-soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 40 minutes)
+soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 50 minutes)
 	cargo build --locked --workspace --profile soak
 	@assets/soak.sh
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement.
-# ONCEOVER_SOAK is the share of a whole soak (1, the default: at most 40 minutes; 0.2: at most 8).
+# ONCEOVER_SOAK is the share of a whole soak (1, the default: at most 50 minutes; 0.2: at most 10).
 set -eu
 export ONCEOVER_SOAK="${ONCEOVER_SOAK:-1}"
 ONCEOVER_SOAK_REPORT="$PWD/${CARGO_TARGET_DIR:-target}/soak.tsv"

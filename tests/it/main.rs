@@ -3,6 +3,7 @@
 mod access;
 mod addressed;
 mod api;
+mod bounds;
 mod callbacks;
 mod catalog;
 mod chains;

@@ -119,7 +119,10 @@ impl Hook {
             under_way: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         });
-        let app = Router::new().fallback(receive).with_state(Arc::clone(&inner));
+        let app = Router::new()
+            .fallback(receive)
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&inner));
         Self {
             address: listener.local_addr().expect("a bound socket has an address"),
             inner,

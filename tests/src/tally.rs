@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Seconds that the test of a requirement may take in a whole soak, by what its rounds cost: at most 40 minutes together.
-const LONGEST: [(u32, u64); 18] = [
+/// Seconds that the test of a requirement may take in a whole soak, by what its rounds cost: at most 50 minutes together.
+const LONGEST: [(u32, u64); 19] = [
     (1, 190),
     (2, 240),
     (3, 400),
@@ -31,6 +31,7 @@ const LONGEST: [(u32, u64); 18] = [
     (19, 100),
     (28, 140),
     (31, 80),
+    (40, 600),
 ];
 const _: () = {
     let (mut sum, mut at) = (0, 0);
@@ -38,7 +39,7 @@ const _: () = {
         sum += LONGEST[at].1;
         at += 1;
     }
-    assert!(sum <= 40 * 60);
+    assert!(sum <= 50 * 60);
 };
 
 /// Counts rounds and violations of one requirement. Tasks side by side may share one.

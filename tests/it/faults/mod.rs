@@ -9,6 +9,7 @@ use onceover_tests::{Daemon, DaemonBuilder, eventually};
 mod callbacks;
 mod decisions;
 mod events;
+mod expiry;
 mod outages;
 mod processes;
 mod transfers;

@@ -127,8 +127,15 @@ impl Store {
         let keys: Vec<String> = self.ask(&["KEYS", "*"]).await.unwrap();
         let mut all = BTreeMap::new();
         for key in keys {
-            let dump: Vec<u8> = self.ask(&["DUMP", &key]).await.unwrap();
-            all.insert(key, dump);
+            let kind: String = self.ask(&["TYPE", &key]).await.unwrap();
+            // The dump of a hash has its order, which changes as it is read.
+            let value = if kind == "hash" {
+                let fields: BTreeMap<String, String> = self.ask(&["HGETALL", &key]).await.unwrap();
+                format!("{fields:?}").into_bytes()
+            } else {
+                self.ask(&["DUMP", &key]).await.unwrap()
+            };
+            all.insert(key, value);
         }
         all
     }
