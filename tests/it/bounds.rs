@@ -16,13 +16,17 @@ async fn redis_answers<T: redis::FromRedisValue>(daemon: &Daemon, words: &[&str]
     for word in &words[1..] {
         command.arg(*word);
     }
-    command.query_async(&mut daemon.redis().await).await.expect("Redis answers")
+    command
+        .query_async(&mut daemon.redis().await)
+        .await
+        .expect("Redis answers")
 }
 
 async fn used_memory(daemon: &Daemon) -> u64 {
     let info: String = redis_answers(daemon, &["INFO", "memory"]).await;
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    used.and_then(|used| used.trim().parse().ok()).expect("Redis tells its memory")
+    used.and_then(|used| used.trim().parse().ok())
+        .expect("Redis tells its memory")
 }
 
 fn body(task: &str, node: &str, input: Value) -> Value {
@@ -38,7 +42,9 @@ fn asking(task: &str, node: &str, input: Value, callback: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c3_callbacks_of_one_run_are_limited_and_all_of_them_told_though_the_daemon_is_killed() {
     let mut daemon = Daemon::builder()
-        .config(&format!("{CALLS}\nmax_per_run = 1000\n[runs]\nlease = '1s'\nheartbeat = '200ms'"))
+        .config(&format!(
+            "{CALLS}\nmax_per_run = 1000\n[runs]\nlease = '1s'\nheartbeat = '200ms'"
+        ))
         .start()
         .await;
     let hook = Hook::start(|_, _| 200.into()).await;
@@ -51,8 +57,17 @@ async fn c3_callbacks_of_one_run_are_limited_and_all_of_them_told_though_the_dae
     daemon.post("/v1/tasks/batch", submits(0..1000)).await;
     let one_more = asking("t1", WAIT, json!({"until": "go"}), &hook.url("/more"));
     let answer = daemon.post("/v1/tasks", one_more).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (409, "too-many-callbacks"), "{answer:?}");
-    assert!(answer.json()["detail"].as_str().unwrap().contains("callbacks.max_per_run"));
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (409, "too-many-callbacks"),
+        "{answer:?}"
+    );
+    assert!(
+        answer.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("callbacks.max_per_run")
+    );
     // Who asked before joins, and so does who asks for no callback.
     let again = asking("t1", WAIT, json!({"until": "go"}), &hook.url("/7"));
     assert_eq!(daemon.post("/v1/tasks", again).await.status, 200);
@@ -71,7 +86,11 @@ async fn c3_callbacks_of_one_run_are_limited_and_all_of_them_told_though_the_dae
     assert_eq!(told.len(), 1000);
     daemon.delivered().await;
     let left: Vec<_> = daemon.keys().await;
-    let is_of_run = |key: &&String| ["onceover:callbacks:", "onceover:telling", "onceover:end:"].iter().any(|start| key.starts_with(start));
+    let is_of_run = |key: &&String| {
+        ["onceover:callbacks:", "onceover:telling", "onceover:end:"]
+            .iter()
+            .any(|start| key.starts_with(start))
+    };
     assert_eq!(left.iter().find(is_of_run), None);
 }
 
@@ -83,7 +102,11 @@ async fn o4_an_input_that_is_too_large_is_refused_with_the_field() {
         .await;
     let large = || json!({"value": "x".repeat(100_000)});
     let answer = daemon.post("/v1/tasks", body("t1", ECHO, large())).await;
-    assert_eq!((answer.status, answer.problem().as_str()), (413, "too-large"), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (413, "too-large"),
+        "{answer:?}"
+    );
     assert_eq!(answer.fields(), ["input_data"]);
     let batch = json!({"tasks": [body("t1", ECHO, large()), body("t2", ECHO, json!({}))]});
     let results = daemon.post("/v1/tasks/batch", batch).await.json()["results"].clone();
@@ -92,7 +115,11 @@ async fn o4_an_input_that_is_too_large_is_refused_with_the_field() {
     let half = || json!({"text": "x".repeat(90_000), "output": {"value": 1}});
     assert_eq!(daemon.post("/v1/tasks", body("t3", ECHO, half())).await.status, 200);
     let answer = daemon.post("/v1/tasks", body("t3", "test.fields", half())).await;
-    assert_eq!((answer.status, answer.fields()), (413, vec!["input_data".to_owned()]), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.fields()),
+        (413, vec!["input_data".to_owned()]),
+        "{answer:?}"
+    );
     assert!(answer.json()["detail"].as_str().unwrap().contains("inputs.max_task"));
     assert_eq!(daemon.get("/v1/tasks/t1").await.status, 404);
 }
@@ -105,7 +132,9 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     let input = json!({"text": "x".repeat(3_000_000), "output": {"value": 1}});
     for task in ["t1", "t2", "t3"] {
         for path in ["/a", "/b"] {
-            let answer = daemon.post("/v1/tasks", asking(task, ECHO, input.clone(), &hook.url(path))).await;
+            let answer = daemon
+                .post("/v1/tasks", asking(task, ECHO, input.clone(), &hook.url(path)))
+                .await;
             assert_eq!(answer.status, 200, "{answer:?}");
         }
         daemon.until(task, ECHO, StageState::Success).await;
@@ -113,7 +142,10 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     let told = hook.wait_for(6).await;
     daemon.delivered().await;
     let body = told[0].body.clone();
-    assert_eq!(body["result"]["input_params"]["text"].as_str().unwrap().len(), 3_000_000);
+    assert_eq!(
+        body["result"]["input_params"]["text"].as_str().unwrap().len(),
+        3_000_000
+    );
     let grown = eventually("what was sent to be freed", || async {
         let grown = used_memory(&daemon).await.saturating_sub(before);
         (grown < 9_000_000 * 5 / 2).then_some(grown)
@@ -122,7 +154,10 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     assert!(grown >= 9_000_000, "{grown}");
     // The task shows it, and one that is told again is told the same (C1), also when the stage has run with another.
     let view = daemon.get("/v1/tasks/t1").await.json();
-    assert_eq!(view["input_params"]["input_data"]["text"].as_str().unwrap().len(), 3_000_000);
+    assert_eq!(
+        view["input_params"]["input_data"]["text"].as_str().unwrap().len(),
+        3_000_000
+    );
     let other = json!({"task_id": "t1", "task_name": ECHO, "input_data": {"value": 2}, "reuse": "never"});
     daemon.post("/v1/tasks", other).await;
     eventually("the other run", || async {
@@ -134,7 +169,10 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
     daemon.post(&format!("/v1/callbacks/{id}/redeliver"), json!({})).await;
     let again = hook.wait_for(7).await[6].body.clone();
-    assert_eq!(again["result"]["input_params"]["text"].as_str().unwrap().len(), 3_000_000);
+    assert_eq!(
+        again["result"]["input_params"]["text"].as_str().unwrap().len(),
+        3_000_000
+    );
     assert_eq!(again["result"]["output"], json!({"value": 1}));
 }
 
@@ -147,8 +185,7 @@ async fn redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end() {
     daemon.done("done", ECHO, json!({})).await;
     daemon.submit("t1", WAIT, json!({"until": "go"})).await;
     daemon.until("t1", WAIT, StageState::Running).await;
-    let filler = "x".repeat(40_000_000);
-    let _: () = redis_answers(&daemon, &["SET", "filler", &filler]).await;
+    let _: u64 = redis_answers(&daemon, &["SETRANGE", "filler", "40000000", "x"]).await;
     let limit = (used_memory(&daemon).await * 100 / 94).to_string();
     let _: () = redis_answers(&daemon, &["CONFIG", "SET", "maxmemory", &limit]).await;
     let refused = eventually("a refusal", || async {
@@ -159,7 +196,10 @@ async fn redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end() {
     assert_eq!(refused.problem(), "redis-full", "{refused:?}");
     assert!(refused.json()["detail"].as_str().unwrap().contains("redis.max_memory"));
     // What needs no more room goes on.
-    assert_eq!(daemon.post("/v1/tasks", body("done", ECHO, json!({}))).await.json()["status"], "completed");
+    assert_eq!(
+        daemon.post("/v1/tasks", body("done", ECHO, json!({}))).await.json()["status"],
+        "completed"
+    );
     daemon.release("go");
     daemon.until("t1", WAIT, StageState::Success).await;
     let _: () = redis_answers(&daemon, &["CONFIG", "SET", "maxmemory", "0"]).await;
@@ -183,7 +223,10 @@ async fn r7_a_result_that_a_script_cannot_write_is_kept_and_written_once_it_can(
     let _: () = redis_answers(&daemon, &["SET", index, "damaged"]).await;
     daemon.release("go");
     eventually("the error in the log", || async {
-        daemon.logged().contains("a result cannot be written; it is tried again").then_some(())
+        daemon
+            .logged()
+            .contains("a result cannot be written; it is tried again")
+            .then_some(())
     })
     .await;
     let _: u64 = redis_answers(&daemon, &["DEL", index]).await;
@@ -219,7 +262,11 @@ async fn what_is_damaged_is_shown_as_that_and_mended_or_set_aside() {
     let list = daemon.get("/v1/tasks").await.json();
     let damaged = |list: &Value, task: &str| {
         let items = list["items"].as_array().expect("a list");
-        let item = items.iter().find(|item| item["task_id"] == task).expect("the task is listed").clone();
+        let item = items
+            .iter()
+            .find(|item| item["task_id"] == task)
+            .expect("the task is listed")
+            .clone();
         item["damaged"].is_string() || item["stages"][ECHO]["damaged"].is_string()
     };
     let seen = ["good", "stage", "kind", "task"].map(|task| damaged(&list, task));
@@ -229,19 +276,38 @@ async fn what_is_damaged_is_shown_as_that_and_mended_or_set_aside() {
         assert_eq!(view.status, 200, "{view:?}");
         assert!(view.json()["stages"][ECHO]["damaged"].is_string(), "{view:?}");
         let answer = daemon.post("/v1/tasks", body(task, ECHO, json!({}))).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (409, "damaged-record"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (409, "damaged-record"),
+            "{answer:?}"
+        );
         let why = daemon.get(&format!("/v1/tasks/{task}/stages/{ECHO}/reuse")).await;
         assert!(why.status < 500, "{why:?}");
     }
-    assert_eq!(daemon.post("/v1/tasks", body("task", ECHO, json!({}))).await.status, 200);
+    assert_eq!(
+        daemon.post("/v1/tasks", body("task", ECHO, json!({}))).await.status,
+        200
+    );
 
-    let output = daemon.command().args(["check", "--repair"]).stdout(Stdio::piped()).output().unwrap();
+    let output = daemon
+        .command()
+        .args(["check", "--repair"])
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && said.contains("onceover:damaged:"), "{output:?}");
+    assert!(
+        output.status.success() && said.contains("onceover:damaged:"),
+        "{output:?}"
+    );
     let list = daemon.get("/v1/tasks").await.json();
     assert!(!list.to_string().contains("\"damaged\""), "{list}");
     for task in ["good", "stage", "kind", "task"] {
-        assert_eq!(daemon.post("/v1/tasks", body(task, ECHO, json!({}))).await.status, 200, "{task}");
+        assert_eq!(
+            daemon.post("/v1/tasks", body(task, ECHO, json!({}))).await.status,
+            200,
+            "{task}"
+        );
         daemon.until(task, ECHO, StageState::Success).await;
     }
 }

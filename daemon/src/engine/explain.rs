@@ -55,7 +55,7 @@ impl Engine {
                 }),
             };
         };
-        let stored = self.stored_request(&records, name)?;
+        let stored = self.stored_request(task, &records, name)?;
         let request = stored.map(|(input, _)| input).unwrap_or_default();
         let explained = self.decide_again(task, node, &request, reuse).await?;
         if explained.decision != ReuseDecision::Run {

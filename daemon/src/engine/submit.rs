@@ -110,9 +110,9 @@ impl Engine {
                             Watching::Full => return Err(self.too_many_callbacks(request)),
                             Watching::Changed => {}
                             Watching::Begun => {
-                            self.changed.add((request.task.clone(), node.name.clone()));
-                            return Ok(joined(request, state, None));
-                        }
+                                self.changed.add((request.task.clone(), node.name.clone()));
+                                return Ok(joined(request, state, None));
+                            }
                         }
                     }
                 },
@@ -260,7 +260,7 @@ impl Engine {
         let Some(node) = node.cloned().or(newest).filter(|_| !records.is_empty()) else {
             return Err(EngineError::UnknownTask(task.clone()));
         };
-        let Some((input, callback)) = self.stored_request(&records, &node)? else {
+        let Some((input, callback)) = self.stored_request(task, &records, &node)? else {
             return Err(EngineError::UnknownStage {
                 task: task.clone(),
                 node,
@@ -281,12 +281,16 @@ impl Engine {
     /// `input_data` and callback of a stage's newest request; None when the task has no such stage.
     pub(super) fn stored_request(
         &self,
+        task: &TaskId,
         records: &TaskRecords,
         node: &NodeName,
-    ) -> Result<Option<StoredRequest>, StoreError> {
+    ) -> Result<Option<StoredRequest>, EngineError> {
         if let Some(record) = records.stage(node) {
-            let input = serde_json::from_str(record.input())
-                .map_err(|error| StoreError::Unexpected(format!("the stored request is broken: {error}")))?;
+            let input = serde_json::from_str(record.input()).map_err(|error| EngineError::Damaged {
+                task: task.clone(),
+                node: node.clone(),
+                what: format!("input: {error}"),
+            })?;
             return Ok(Some((input, record.callback())));
         }
         let stage = self.held(records).stages.swap_remove(node);

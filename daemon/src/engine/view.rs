@@ -24,7 +24,9 @@ fn own_stage(record: &StageRecord) -> StageView {
     let (input, output) = (record.input_public(), record.output());
     let mut summary = record.summary();
     let broken = [(input.is_err(), "input"), (output.is_err(), "output")];
-    let broken = broken.iter().find_map(|(is_broken, name)| is_broken.then(|| (*name).to_owned()));
+    let broken = broken
+        .iter()
+        .find_map(|(is_broken, name)| is_broken.then(|| (*name).to_owned()));
     summary.damaged = summary.damaged.or(broken);
     let error = match &summary.damaged {
         Some(what) => Some(format!(

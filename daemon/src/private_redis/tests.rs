@@ -237,7 +237,8 @@ async fn blanks_and_percent_signs_in_the_path_reach_the_client() {
 async fn what_is_missing_or_broken_is_said() {
     let base = tempfile::tempdir().unwrap();
     let data = open(&base);
-    let missing = PrivateRedis::start(&data, Some(Path::new("/nowhere/redis-server")), None).await
+    let missing = PrivateRedis::start(&data, Some(Path::new("/nowhere/redis-server")), None)
+        .await
         .unwrap_err()
         .to_string();
     assert!(

@@ -6,7 +6,8 @@ use std::time::Duration;
 use onceover_common::{NodeName, StageState, TaskId};
 
 use super::{
-    ForeignJson, MOST_FOREIGN_STAGES, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, list, record, scripts, short_json,
+    ForeignJson, MOST_FOREIGN_STAGES, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, list, record,
+    scripts, short_json,
 };
 use crate::limits::Limit;
 
@@ -152,7 +153,9 @@ impl Store {
             .with_some("progress", note.progress.map(|percent| format!("{percent:.1}")))
             .with("duration_ms", note.duration_ms.to_string())
             .with("queue", note.queue);
-        let noted = self.run(&scripts::NOTE, args.with("most_stages", self.most_stages())).await?;
+        let noted = self
+            .run(&scripts::NOTE, args.with("most_stages", self.most_stages()))
+            .await?;
         Ok(counted(noted))
     }
 
@@ -179,7 +182,9 @@ impl Store {
             .with("ended", adoption.ended_ms.to_string())
             .with("created", adoption.created_ms.to_string())
             .with("path", json_string(adoption.path));
-        let adopted = self.run(&scripts::ADOPT, args.with("most_stages", self.most_stages())).await?;
+        let adopted = self
+            .run(&scripts::ADOPT, args.with("most_stages", self.most_stages()))
+            .await?;
         Ok(counted(adopted))
     }
 
@@ -266,7 +271,8 @@ impl Store {
             .with("path", json_string(lost.path))
             .with("error", json_string(error))
             .with("error_short", short_json(error, SHORT_ERROR));
-        self.run(&scripts::UNWATCH, args.with("most_stages", self.most_stages())).await
+        self.run(&scripts::UNWATCH, args.with("most_stages", self.most_stages()))
+            .await
     }
 
     /// What another worker wrote for this stage and is not taken over, and whether it is noted already. `ignore` are

@@ -81,7 +81,11 @@ impl Store {
         let mut from = 0u64;
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(from).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(CHUNK);
+            scan.arg(from)
+                .arg("MATCH")
+                .arg(format!("{prefix}*"))
+                .arg("COUNT")
+                .arg(CHUNK);
             let (next, keys): (u64, Vec<Vec<u8>>) = self.limited(scan.query_async(&mut redis)).await?;
             found.extend(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()));
             from = next;

@@ -113,8 +113,9 @@ pub struct Totals {
 impl Store {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         type Answer = (u64, u64, u64, u64, u64, u64, [Option<u64>; 4]);
-        let (seq, pending, running, completed, failed, cancelled, stats): Answer =
-            self.run(&scripts::TOTALS, self.args().with("names", self.names.as_str())).await?;
+        let (seq, pending, running, completed, failed, cancelled, stats): Answer = self
+            .run(&scripts::TOTALS, self.args().with("names", self.names.as_str()))
+            .await?;
         let [hits, joins, misses, saved_ms] = stats.map(Option::unwrap_or_default);
         Ok(Totals {
             seq,

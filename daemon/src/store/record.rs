@@ -9,7 +9,7 @@ use onceover_common::{
 use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
 
-use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError, run_folder};
+use super::{Ask, Decision, Deletion, Explained, Page, Removed, StoreError, run_folder, tasks::DeletionStep};
 
 /// The fields of a hash. There are a few dozen at most and each is looked up once or twice, so they are not hashed again.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,14 @@ pub struct StageRecord {
 
 /// Fields that hold numbers or times.
 const NUMBERS: [&str; 8] = [
-    "attempt", "rev", "hits", "joins", "queued", "started", "ended", "duration_ms",
+    "attempt",
+    "rev",
+    "hits",
+    "joins",
+    "queued",
+    "started",
+    "ended",
+    "duration_ms",
 ];
 
 /// Everything known of one task.
@@ -469,21 +476,25 @@ pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
     })
 }
 
-pub(super) fn deletion(answer: Vec<Value>) -> Result<Deletion, StoreError> {
+pub(super) fn deletion(answer: Vec<Value>) -> Result<DeletionStep, StoreError> {
     let mut answer = answer.into_iter();
     let kind: String = convert(answer.next().unwrap_or(Value::Nil))?;
     if kind == "in_flight" {
-        return Ok(Deletion::InFlight(answer.map(convert).collect::<Result<_, _>>()?));
+        let names = answer.map(convert).collect::<Result<_, _>>()?;
+        return Ok(DeletionStep::Ended(Deletion::InFlight(names)));
+    }
+    if kind == "more" {
+        return Ok(DeletionStep::More(convert(answer.next().unwrap_or(Value::Nil))?));
     }
     let counts: Vec<u64> = answer.map(convert).collect::<Result<_, _>>()?;
     match counts[..] {
-        [records, projections, queued, deliveries, known] => Ok(Deletion::Removed(Removed {
+        [records, projections, queued, deliveries, known] => Ok(DeletionStep::Ended(Deletion::Removed(Removed {
             records,
             projections,
             queued,
             deliveries,
             known: known > 0,
-        })),
+        }))),
         _ => Err(unexpected("the delete script answered something else")),
     }
 }

@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use onceover_common::{NodeName, RunId, TaskId, TaskStatus, humane};
 
 use super::{
-    Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts, short_json,
+    Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts,
+    short_json,
 };
 
 /// Bytes of a progress message, as JSON.

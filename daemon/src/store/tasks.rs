@@ -23,6 +23,13 @@ pub enum Deletion {
     InFlight(Vec<String>),
 }
 
+/// What one step of a deletion came to.
+pub(super) enum DeletionStep {
+    /// So many deliveries are gone, and nothing else yet.
+    More(u64),
+    Ended(Deletion),
+}
+
 /// Filters of a task list.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
@@ -101,12 +108,24 @@ impl Store {
 
     /// Removes every key of the task and nothing else (S4).
     pub async fn delete(&self, task: &TaskId, force: bool) -> Result<Deletion, StoreError> {
-        let args = self
-            .args()
-            .with("task", task.as_str())
-            .with("force", if force { "1" } else { "0" })
-            .with("names", self.names.as_str());
-        let answer: Vec<redis::Value> = self.run(&scripts::DELETE, args).await?;
-        record::deletion(answer)
+        let mut before = 0;
+        loop {
+            let args = self
+                .args()
+                .with("task", task.as_str())
+                .with("force", if force { "1" } else { "0" })
+                .with("names", self.names.as_str());
+            let answer: Vec<redis::Value> = self.run(&scripts::DELETE, args).await?;
+            match record::deletion(answer)? {
+                DeletionStep::More(deliveries) => before += deliveries,
+                DeletionStep::Ended(Deletion::Removed(removed)) => {
+                    return Ok(Deletion::Removed(Removed {
+                        deliveries: removed.deliveries + before,
+                        ..removed
+                    }));
+                }
+                DeletionStep::Ended(refused) => return Ok(refused),
+            }
+        }
     }
 }

@@ -139,7 +139,8 @@ impl Store {
                 .chunks_exact(2)
                 .filter_map(|pair| {
                     let read = video(&pair[0], Some(&pair[1])).or_else(|_| video(&pair[0], None));
-                    read.inspect_err(|error| tracing::warn!(%error, "a video is damaged")).ok()
+                    read.inspect_err(|error| tracing::warn!(%error, "a video is damaged"))
+                        .ok()
                 })
                 .collect(),
             next: match cursor.split_once(':') {

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::{CHEAP, LEASES};
 
-const WAIT: &str = "test.wait";
+/// Goes on for longer than the test.
+const WAIT: &str = "test.hold";
+
+const HOLD: &str = "[[nodes]]\nname = 'test.hold'\nqueue = 'hold'\ntimeout_seconds = 7200\nrunner = { command = ['sleep', '7200'] }";
 
 /// Requests side by side.
 const AT_A_TIME: usize = 32;
@@ -25,7 +28,8 @@ async fn used_memory(daemon: &Daemon) -> u64 {
         .await
         .expect("Redis answers");
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    used.and_then(|used| used.trim().parse().ok()).expect("Redis tells its memory")
+    used.and_then(|used| used.trim().parse().ok())
+        .expect("Redis tells its memory")
 }
 
 fn folders(daemon: &Daemon) -> usize {
@@ -38,7 +42,7 @@ async fn make(daemon: &Daemon, hook: &Hook, rounds: std::ops::Range<usize>) {
         .clone()
         .map(|at| {
             let node = if at % 100 == 0 { CHEAP } else { WAIT };
-            let mut task = json!({"task_name": node, "task_id": format!("x{at}"), "input_data": {"until": "never"}});
+            let mut task = json!({"task_name": node, "task_id": format!("x{at}"), "input_data": {}});
             if at % 10 == 0 {
                 task["callback"] = hook.url(&format!("/{at}")).into();
             }
@@ -51,7 +55,10 @@ async fn make(daemon: &Daemon, hook: &Hook, rounds: std::ops::Range<usize>) {
         let answer = daemon.call("DELETE", &format!("/v1/tasks/x{at}"), None).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     });
-    stream::iter(cancels).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+    stream::iter(cancels)
+        .buffer_unordered(AT_A_TIME)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,22 +66,30 @@ async fn req40_short_lived_tasks_leave_nothing() {
     let retention = "[retention]\nttl = '1s'\nevents = 500\nfiles = 'with_record'\ngrace = '0s'";
     let callbacks = "[callbacks]\nallow = ['127.0.0.0/8']\nkeep = 100\nschedule = ['0s']";
     let daemon = Daemon::builder()
-        .config(&format!("{LEASES}\n{retention}\n{callbacks}"))
+        .config(&format!("{LEASES}\n{retention}\n{callbacks}\n[slots]\nhold = 1\n{HOLD}"))
         .start()
         .await;
     let hook = Hook::start(|_, _| 200.into()).await;
     let (keys, memory) = (daemon.keys().await.len(), used_memory(&daemon).await);
     // Takes the only slot of its queue, so that the others wait.
-    daemon.submit("first", WAIT, json!({"until": "go"})).await;
-    let tally = Tally::new(40, "short-lived tasks: keys, memory and files come back", 5_000, 200_000);
+    daemon.submit("first", WAIT, json!({})).await;
+    let tally = Tally::new(
+        40,
+        "short-lived tasks: keys, memory and files come back",
+        1_000,
+        200_000,
+    );
     while let Some(rounds) = tally.next_rounds(500) {
         let newest = rounds.end;
         make(&daemon, &hook, rounds).await;
         // However many have come and gone since, the page is not empty while there is one.
         let page = daemon.get("/v1/tasks?search=first&limit=1").await.json();
-        tally.check(page["items"][0]["task_id"] == "first", || format!("after {newest}: {page}"));
+        tally.check(page["items"][0]["task_id"] == "first", || {
+            format!("after {newest}: {page}")
+        });
     }
-    daemon.release("go");
+    let ended = daemon.call("DELETE", "/v1/tasks/first", None).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
     let what = "everything to be gone";
     let seen = tokio::time::timeout(
         Duration::from_secs(60),
@@ -86,8 +101,15 @@ async fn req40_short_lived_tasks_leave_nothing() {
     .await;
     tally.check(seen.is_ok(), || "too much is left".into());
     let totals = daemon.client.system().await.expect("the daemon answers").tasks;
-    tally.check(totals.completed + totals.cancelled + totals.failed == 0, || format!("{totals:?}"));
-    let outbox: u64 = daemon.redis().await.zcard("onceover:outbox").await.expect("Redis answers");
+    tally.check(totals.completed + totals.cancelled + totals.failed == 0, || {
+        format!("{totals:?}")
+    });
+    let outbox: u64 = daemon
+        .redis()
+        .await
+        .zcard("onceover:outbox")
+        .await
+        .expect("Redis answers");
     tally.check(outbox == 0, || format!("{outbox} callbacks wait"));
     tally.finish();
 }

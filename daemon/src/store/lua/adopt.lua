@@ -8,7 +8,7 @@ local t, n = A.task, A.name
 local json = call('GET', A.key)
 if not json or redis.sha1hex(json) ~= A.sha then return 0 end
 local r = load(t, n)
-if r and in_flight(r.state) then return 0 end
+if r and (r.damage or in_flight(r.state)) then return 0 end
 if is_surplus_stage(t, n) then return -1 end
 local is_today = A.key == projection_key(t, n)
 if r and A.sha == (is_today and r.seen or not is_today and r.seen_older or nil) then return 1 end

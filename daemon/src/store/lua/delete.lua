@@ -1,5 +1,6 @@
 -- Removes every key of a task and nothing of any other (S4). Arguments: task, force, names (the catalog).
--- Answers {'in_flight', name, ...} or {'deleted', records, projections, queued, deliveries}.
+-- Answers {'in_flight', name, ...}, {'more', deliveries} when it is to be called again, or {'deleted', records, projections,
+-- queued, deliveries}.
 
 local t = A.task
 local names, seen = {}, {}
@@ -18,7 +19,17 @@ end
 -- Those that other workers have in flight the caller has looked at.
 if #flying > 1 and A.force ~= '1' then return flying end
 
+-- Deliveries that one step forgets: there may be many thousands.
+local STEP = 1000
 local records, projections, queued, deliveries = 0, 0, 0, 0
+local page = call('ZRANGE', task_deliveries_key(t), 0, STEP - 1)
+for _, id in ipairs(page) do
+  local ending = call('HGET', delivery_key(id), 'end')
+  deliveries = deliveries + forget_delivery(t, id)
+  -- What is not in the outbox yet is dropped where this is missed.
+  if ending then call('DEL', end_key(ending)) end
+end
+if #page == STEP then return { 'more', deliveries } end
 for _, n in ipairs(names) do
   local queue = call('HGET', stage_key(t, n), 'queue')
   if queue then queued = queued + call('ZREM', queue_key(queue), queue_member(t, n)) end
@@ -38,15 +49,6 @@ for _, n in ipairs(names) do
   call('ZREM', AWAITED, queue_member(t, n))
   projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
 end
-repeat
-  local page = call('ZRANGE', task_deliveries_key(t), 0, CHUNK - 1)
-  for _, id in ipairs(page) do
-    local ending = call('HGET', delivery_key(id), 'end')
-    deliveries = deliveries + forget_delivery(t, id)
-    -- What is not in the outbox yet is dropped where this is missed.
-    if ending then call('DEL', end_key(ending)) end
-  end
-until #page < CHUNK
 call('DEL', task_deliveries_key(t))
 forget_disk(t)
 local known = call('EXISTS', task_key(t))

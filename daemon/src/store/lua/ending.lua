@@ -66,9 +66,10 @@ local function end_run(t, n, r, outcome, given)
         .. quoted(r.run) .. ',"ended_at":' .. iso(NOW) .. '}' })
   end
   project(t, n, r)
-  call('EXPIRE', stage_key(t, n), A.ttl)
   call('HINCRBY', STATS, 'ended:' .. outcome, 1)
   settle(t)
+  -- Last: by this an end is known to be whole.
+  call('EXPIRE', stage_key(t, n), A.ttl)
   return emit(t, n, r, kind)
 end
 
@@ -76,6 +77,7 @@ end
 local function complete_end(t, n, r)
   if r.awaits_upload ~= '1' then deliver_run(t, n, r, r.state, r.error, r.duration_ms) end
   project(t, n, r)
-  call('EXPIRE', stage_key(t, n), A.ttl)
   settle(t)
+  call('EXPIRE', stage_key(t, n), A.ttl)
+  emit(t, n, r, r.state == 'SUCCESS' and 'succeeded' or r.state == 'FAILED' and 'failed' or 'cancelled')
 end

@@ -36,10 +36,12 @@ end
 local FIELDS = { 'state', 'rev', 'run', 'runner', 'projected', 'seen', 'seen_older', 'callback_status' }
 
 local function short_record(t, n)
-  local values = call('HMGET', stage_key(t, n), unpack(FIELDS))
+  local values = redis.pcall('HMGET', stage_key(t, n), unpack(FIELDS))
+  if values.err then return { damage = true } end
   if not values[1] then return nil end
   local r = {}
   for i, field in ipairs(FIELDS) do r[field] = values[i] or nil end
+  r.damage = not TASK_STATUS[r.state]
   return r
 end
 
@@ -71,7 +73,8 @@ for _, member in each(A.stages) do
   count = count + 1
   local t, n = string.match(member, '^([^|]+)|(.+)$')
   local r = short_record(t, n)
-  if not (r and in_flight(r.state)) then
+  -- One that is damaged stays as it is until it is mended.
+  if not (r and (r.damage or in_flight(r.state))) then
     local entry = noted(t, n)
     local today, older = projection_key(t, n), older_key(t, n)
     local one

@@ -6,7 +6,7 @@
 local t, n = A.task, A.name
 if sha_at(A.key) ~= A.sha then return 0 end
 local r = load(t, n)
-if r and in_flight(r.state) then return 0 end
+if r and (r.damage or in_flight(r.state)) then return 0 end
 if is_surplus_stage(t, n) then return -1 end
 local before = noted(t, n)
 if before and before.sha == A.sha then return 0 end

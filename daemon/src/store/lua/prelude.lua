@@ -377,7 +377,8 @@ end
 
 local function forget_task(t)
   local status = call('HGET', task_key(t), 'status')
-  if status then call('ZREM', status_key(status), t) end
+  -- Where its hash is gone, nothing says where it stood.
+  for _, one in pairs(status and { status } or TASK_STATUS) do call('ZREM', status_key(one), t) end
   for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do call('ZREM', node_key(n), t) end
   for _, n in ipairs(call('HKEYS', foreign_key(t))) do call('ZREM', FOREIGN, queue_member(t, n)) end
   call('ZREM', TASKS, t)

@@ -9,8 +9,6 @@ local function forget_expired(count)
     call('ZREM', EXPIRY, t)
     settle(t)
     if call('EXISTS', stages_key(t)) == 0 then
-      -- Its hash is gone with it, so no status index knows where it stood.
-      for _, status in pairs(TASK_STATUS) do call('ZREM', status_key(status), t) end
       if not has_stages then
         for n in string.gmatch(A.names or '', '[^ ]+') do call('ZREM', node_key(n), t) end
       end

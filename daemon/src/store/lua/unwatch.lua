@@ -7,7 +7,7 @@ local t, n = A.task, A.name
 local r = load(t, n)
 local entry = noted(t, n)
 local is_waited_for = call('EXISTS', watch_key(t, n)) == 1
-if (r and in_flight(r.state)) or foreign_stage(t, n, r) then return 0 end
+if (r and (r.damage or in_flight(r.state))) or foreign_stage(t, n, r) then return 0 end
 if not is_waited_for and not A.lost then return 0 end
 if is_surplus_stage(t, n) then return 0 end
 local head = r and projection_head(t, n, r)

@@ -36,7 +36,7 @@ local function read_view(t)
       keys[at + 1] = today .. n
       names[at + 2] = n
       keys[at + 2] = older .. service .. ':' .. method
-    elseif not in_flight(r.state) then
+    elseif TASK_STATUS[r.state or ''] and not in_flight(r.state) then
       local head = projection_head(t, n, r)
       local start = redis.pcall('GETRANGE', today .. n, 0, #head - 1)
       if type(start) == 'string' and start ~= '' and start ~= head then

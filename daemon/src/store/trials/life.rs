@@ -7,8 +7,8 @@ use onceover_common::{CallbackStatus, NodeName, RunId, StageState, TaskId, Times
 
 use super::{
     super::{
-        Adoption, Decision, Fence, ForeignNote, LostStage, Measured, Note, Outcome, Question, Reap, Room, Submit, TaskFilter,
-        Tried, Watching, decide::Looked, outbox::DeliveryFilter, runs::Evidence, scripts,
+        Adoption, Decision, Fence, ForeignNote, LostStage, Measured, Note, Outcome, Question, Reap, Room, Submit,
+        TaskFilter, Tried, Watching, decide::Looked, outbox::DeliveryFilter, runs::Evidence, scripts,
     },
     Bed,
 };
@@ -122,7 +122,9 @@ fn text(size: Size) -> String {
 /// Lets as many wait as may: the first few ask, the others are put there.
 async fn fill(bed: &Bed, key: &str, size: Size) {
     let have: u64 = bed.ask(&["HLEN", key]).await;
-    let urls: Vec<_> = (have..size.callbacks).map(|at| format!("http://host/more/{at}")).collect();
+    let urls: Vec<_> = (have..size.callbacks)
+        .map(|at| format!("http://host/more/{at}"))
+        .collect();
     for some in urls.chunks(1000) {
         let mut words = vec!["HSET", key];
         for url in some {
@@ -171,26 +173,58 @@ async fn run_to_success(bed: &Bed, size: Size) {
         input: &input,
         url: Some(url),
     };
-    assert!(matches!(submit(bed, wish("http://host/first")).await, Decision::Started { .. }));
-    assert!(matches!(submit(bed, wish("http://host/joined")).await, Decision::Joined { .. }));
+    assert!(matches!(
+        submit(bed, wish("http://host/first")).await,
+        Decision::Started { .. }
+    ));
+    assert!(matches!(
+        submit(bed, wish("http://host/joined")).await,
+        Decision::Joined { .. }
+    ));
     fill(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
     if size.is_largest {
-        assert!(matches!(submit(bed, wish("http://host/surplus")).await, Decision::TooManyCallbacks));
+        assert!(matches!(
+            submit(bed, wish("http://host/surplus")).await,
+            Decision::TooManyCallbacks
+        ));
     }
     let fence = claim(bed).await;
     assert!(bed.store.beat(&fence, Some(5.0), Some("half way")).await.unwrap());
     let mut measured = Measured::default();
     measured.add(fence.folder(), 10);
-    assert!(bed.store.finish(&fence, &success(&text(size), true), &measured).await.unwrap());
+    assert!(
+        bed.store
+            .finish(&fence, &success(&text(size), true), &measured)
+            .await
+            .unwrap()
+    );
     let (due, _) = bed.store.upload_take(DIRECTORY, 4, std::iter::empty()).await.unwrap();
     let id = due[0].id.clone();
-    assert!(bed.store.upload_note(&id, &Note::Planned(&["key".into()])).await.unwrap());
-    assert!(!bed.store.upload_later(DIRECTORY, &id, Duration::ZERO, "no store").await.unwrap());
+    assert!(
+        bed.store
+            .upload_note(&id, &Note::Planned(&["key".into()]))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !bed.store
+            .upload_later(DIRECTORY, &id, Duration::ZERO, "no store")
+            .await
+            .unwrap()
+    );
     let fields = r#""file_url":"http://store/x""#;
-    assert!(bed.store.upload_done(DIRECTORY, &id, fields, r#"{"key":"key"}"#).await.unwrap());
+    assert!(
+        bed.store
+            .upload_done(DIRECTORY, &id, fields, r#"{"key":"key"}"#)
+            .await
+            .unwrap()
+    );
     bed.store.upload_forget(DIRECTORY, &id).await.unwrap();
     told(bed, (&task, &node), "SUCCESS", size.callbacks).await;
-    assert!(matches!(submit(bed, wish("http://host/hit")).await, Decision::Hit { .. }));
+    assert!(matches!(
+        submit(bed, wish("http://host/hit")).await,
+        Decision::Hit { .. }
+    ));
     told(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
 }
 
@@ -213,7 +247,9 @@ async fn run_again(bed: &Bed, size: Size) {
         let fence = claim(bed).await;
         match how {
             "failed" => {
-                let failed = Outcome::Failed { error: "no".repeat(2000) };
+                let failed = Outcome::Failed {
+                    error: "no".repeat(2000),
+                };
                 assert!(bed.store.finish(&fence, &failed, &Measured::default()).await.unwrap());
             }
             "cancelled" => {
@@ -234,7 +270,11 @@ async fn deliver(bed: &Bed) {
         per_host: 4,
         busy: &busy,
     };
-    let (taken, _) = bed.store.outbox_take(OWNER, room(), Duration::from_secs(60)).await.unwrap();
+    let (taken, _) = bed
+        .store
+        .outbox_take(OWNER, room(), Duration::from_secs(60))
+        .await
+        .unwrap();
     assert_eq!(taken.len(), 4);
     for (at, delivery) in taken.iter().enumerate() {
         let large = if at == 0 { "x".repeat(100_000) } else { "{}".into() };
@@ -246,15 +286,27 @@ async fn deliver(bed: &Bed) {
         detail: "tried".into(),
         http_status: Some(500),
     };
-    assert!(bed.store.outbox_done(&taken[0], &tried(CallbackStatus::Sent, None)).await.unwrap());
-    assert!(bed.store.outbox_done(&taken[1], &tried(CallbackStatus::Failed, None)).await.unwrap());
+    assert!(
+        bed.store
+            .outbox_done(&taken[0], &tried(CallbackStatus::Sent, None))
+            .await
+            .unwrap()
+    );
+    assert!(
+        bed.store
+            .outbox_done(&taken[1], &tried(CallbackStatus::Failed, None))
+            .await
+            .unwrap()
+    );
     let again = tried(CallbackStatus::Pending, Some(Duration::from_secs(5)));
     assert!(bed.store.outbox_done(&taken[2], &again).await.unwrap());
     assert!(bed.store.redeliver(&taken[0].id).await.unwrap().is_some());
     assert_eq!(bed.store.outbox_release(OWNER).await.unwrap(), 1);
     bed.store.repair().await.unwrap();
     let damaged = &taken[3].id;
-    let _: u64 = bed.ask(&["HSET", &format!("onceover:delivery:{damaged}"), "attempts", "?"]).await;
+    let _: u64 = bed
+        .ask(&["HSET", &format!("onceover:delivery:{damaged}"), "attempts", "?"])
+        .await;
     assert!(bed.store.delivery(damaged).await.is_err());
     let _: u64 = bed.ask(&["HSET", "onceover:stage:t1:a.one", "queued", "?"]).await;
     assert_eq!(bed.store.mend().await.unwrap().len(), 2);
@@ -276,7 +328,11 @@ async fn read(bed: &Bed) {
     bed.store.explain(&question, &Looked::default()).await.unwrap();
     let page = bed.store.list(&TaskFilter::default(), 500, None).await.unwrap();
     assert_eq!(page.items.len(), 1);
-    let deliveries = bed.store.deliveries(&DeliveryFilter::default(), 500, None).await.unwrap();
+    let deliveries = bed
+        .store
+        .deliveries(&DeliveryFilter::default(), 500, None)
+        .await
+        .unwrap();
     assert!(!deliveries.items.is_empty());
     bed.store.totals().await.unwrap();
     bed.store.queue("io", 4).await.unwrap();
@@ -293,7 +349,10 @@ async fn others(bed: &Bed, size: Size) {
     for (name, ends) in [("t2", true), ("t3", false)] {
         let task = task(name);
         let key = format!("{task}:node:{node}");
-        let json = format!(r#"{{"stages":{{"{node}":{{"status":"RUNNING","text":"{}"}}}}}}"#, "y".repeat(size.text));
+        let json = format!(
+            r#"{{"stages":{{"{node}":{{"status":"RUNNING","text":"{}"}}}}}}"#,
+            "y".repeat(size.text)
+        );
         let _: () = bed.ask(&["SET", &key, &json]).await;
         let stage = [(task.clone(), node.clone())];
         let (news, _) = bed.store.news(&stage, Duration::from_secs(7200), None).await.unwrap();
@@ -313,11 +372,17 @@ async fn others(bed: &Bed, size: Size) {
         };
         assert!(bed.store.note(&note).await.unwrap());
         let callback = Some(("http://host/watched", "host"));
-        assert_eq!(bed.store.watch(&task, &node, &foreign, callback).await.unwrap(), Watching::Begun);
+        assert_eq!(
+            bed.store.watch(&task, &node, &foreign, callback).await.unwrap(),
+            Watching::Begun
+        );
         fill(bed, &format!("onceover:watch:{task}:{node}"), size).await;
         if size.is_largest {
             let surplus = Some(("http://host/surplus", "host"));
-            assert_eq!(bed.store.watch(&task, &node, &foreign, surplus).await.unwrap(), Watching::Full);
+            assert_eq!(
+                bed.store.watch(&task, &node, &foreign, surplus).await.unwrap(),
+                Watching::Full
+            );
         }
         assert_eq!(bed.store.watched(Duration::from_secs(60)).await.unwrap().len(), 1);
         let state = if ends {
@@ -361,7 +426,11 @@ async fn others(bed: &Bed, size: Size) {
 
 async fn videos(bed: &Bed) {
     let args = || bed.store.args().with("video", "v1").with("task", "video-v1");
-    let answer: u64 = bed.store.run(&scripts::VIDEO_ADD, args().with("facts", "{}")).await.unwrap();
+    let answer: u64 = bed
+        .store
+        .run(&scripts::VIDEO_ADD, args().with("facts", "{}"))
+        .await
+        .unwrap();
     assert_eq!(answer, 1);
     let step = |rev: &'static str| {
         args()
@@ -373,9 +442,17 @@ async fn videos(bed: &Bed) {
     };
     let started: Vec<String> = bed.store.run(&scripts::VIDEO_START, step("1")).await.unwrap();
     assert_eq!(started, ["started"]);
-    let saved: u64 = bed.store.run(&scripts::VIDEO_SAVE, step("2").with("ended", "1")).await.unwrap();
+    let saved: u64 = bed
+        .store
+        .run(&scripts::VIDEO_SAVE, step("2").with("ended", "1"))
+        .await
+        .unwrap();
     assert_eq!(saved, 1);
-    let listed: Vec<String> = bed.store.run(&scripts::VIDEO_LIST, args().with("limit", "500")).await.unwrap();
+    let listed: Vec<String> = bed
+        .store
+        .run(&scripts::VIDEO_LIST, args().with("limit", "500"))
+        .await
+        .unwrap();
     assert_eq!(listed.len(), 3);
     let deleted: Vec<String> = bed.store.run(&scripts::VIDEO_DELETE, args()).await.unwrap();
     assert_eq!(deleted, ["deleted"]);
@@ -387,7 +464,11 @@ async fn end(bed: &Bed) {
     for name in ["t2", "t3"] {
         let _: u64 = bed.ask(&["ZADD", "onceover:expiry", "1", name]).await;
         let _: u64 = bed
-            .ask(&["DEL", &format!("onceover:stage:{name}:{}", NODES[1]), &format!("{name}:node:{}", NODES[1])])
+            .ask(&[
+                "DEL",
+                &format!("onceover:stage:{name}:{}", NODES[1]),
+                &format!("{name}:node:{}", NODES[1]),
+            ])
             .await;
     }
     while bed.store.expire(Duration::from_secs(1)).await.unwrap() {}

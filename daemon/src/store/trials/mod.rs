@@ -108,7 +108,9 @@ impl Drop for Bed {
 }
 
 fn name_of(script: &Script) -> &'static str {
-    let at = scripts::all().iter().position(|one| one.get_hash() == script.get_hash());
+    let at = scripts::all()
+        .iter()
+        .position(|one| one.get_hash() == script.get_hash());
     scripts::NAMES[at.expect("a script is in the list")]
 }
 
@@ -171,7 +173,10 @@ impl Store {
                 None
             }
             Err(StoreError::Unavailable(_)) => {
-                assert!(changed.is_empty(), "{name} wrote {changed:?} before a full Redis refused it");
+                assert!(
+                    changed.is_empty(),
+                    "{name} wrote {changed:?} before a full Redis refused it"
+                );
                 None
             }
             Err(error) => panic!("{name} in a full Redis: {error}"),
@@ -182,19 +187,31 @@ impl Store {
 /// The scripts that a life has not run.
 fn left_out(bed: &Bed) -> Vec<&'static str> {
     let ran = bed.rehearsal.ran.lock().unwrap();
-    scripts::NAMES.iter().copied().filter(|name| !ran.contains(*name)).collect()
+    scripts::NAMES
+        .iter()
+        .copied()
+        .filter(|name| !ran.contains(*name))
+        .collect()
 }
 
 #[tokio::test]
 async fn no_script_writes_a_part_where_redis_is_full() {
     let bed = Bed::start(true).await;
     life::live(&bed, life::Size::small()).await;
-    assert_eq!(left_out(&bed), [""; 0], "a script has no place in the life of the trials");
+    assert_eq!(
+        left_out(&bed),
+        [""; 0],
+        "a script has no place in the life of the trials"
+    );
 }
 
 #[tokio::test]
 async fn no_script_fails_at_its_largest_arguments() {
     let bed = Bed::start(false).await;
     life::live(&bed, life::Size::largest()).await;
-    assert_eq!(left_out(&bed), [""; 0], "a script has no place in the life of the trials");
+    assert_eq!(
+        left_out(&bed),
+        [""; 0],
+        "a script has no place in the life of the trials"
+    );
 }
