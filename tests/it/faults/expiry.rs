@@ -12,7 +12,8 @@ use super::{CHEAP, LEASES};
 /// Goes on for longer than the test.
 const WAIT: &str = "test.hold";
 
-const HOLD: &str = "[[nodes]]\nname = 'test.hold'\nqueue = 'hold'\ntimeout_seconds = 7200\nrunner = { command = ['sleep', '7200'] }";
+const HOLD: &str =
+    "[[nodes]]\nname = 'test.hold'\nqueue = 'hold'\ntimeout_seconds = 7200\nrunner = { command = ['sleep', '7200'] }";
 
 /// Requests side by side.
 const AT_A_TIME: usize = 32;
@@ -66,7 +67,9 @@ async fn req40_short_lived_tasks_leave_nothing() {
     let retention = "[retention]\nttl = '1s'\nevents = 500\nfiles = 'with_record'\ngrace = '0s'";
     let callbacks = "[callbacks]\nallow = ['127.0.0.0/8']\nkeep = 100\nschedule = ['0s']";
     let daemon = Daemon::builder()
-        .config(&format!("{LEASES}\n{retention}\n{callbacks}\n[slots]\nhold = 1\n{HOLD}"))
+        .config(&format!(
+            "{LEASES}\n{retention}\n{callbacks}\n[slots]\nhold = 1\n{HOLD}"
+        ))
         .start()
         .await;
     let hook = Hook::start(|_, _| 200.into()).await;

@@ -7,8 +7,9 @@ use onceover_common::{CallbackStatus, NodeName, RunId, StageState, TaskId, Times
 
 use super::{
     super::{
-        Adoption, Decision, Fence, ForeignNote, LostStage, Measured, Note, Outcome, Question, Reap, Room, Submit,
-        TaskFilter, Tried, Watching, decide::Looked, outbox::DeliveryFilter, runs::Evidence, scripts,
+        Adoption, Contact, Decision, DirectoryLease, Fence, ForeignNote, LostStage, Measured, Note, Outcome, Patience,
+        Question, Reap, Recorded, Room, Submit, TaskFilter, Tried, Watching, decide::Looked, outbox::DeliveryFilter,
+        runs::Evidence, scripts,
     },
     Bed,
 };
@@ -18,6 +19,12 @@ pub const MOST: u64 = 10_000;
 pub const NODES: [&str; 3] = ["a.one", "a.two", "a.three"];
 const DIRECTORY: &str = "5f0e";
 const OWNER: &str = "owner#1";
+const PATIENCE: Patience = Patience {
+    breaker_after: 50,
+    breaker_wait: Duration::from_secs(30),
+    hold: Duration::from_secs(60),
+    longest: Duration::from_secs(3600),
+};
 
 /// How large a life is.
 #[derive(Debug, Clone, Copy)]
@@ -266,15 +273,12 @@ async fn run_again(bed: &Bed, size: Size) {
 async fn deliver(bed: &Bed) {
     let busy = HashMap::new();
     let room = || Room {
-        places: 4,
+        places: 8,
+        free: 4,
         per_host: 4,
         busy: &busy,
     };
-    let (taken, _) = bed
-        .store
-        .outbox_take(OWNER, room(), Duration::from_secs(60))
-        .await
-        .unwrap();
+    let (taken, _) = bed.store.outbox_take(OWNER, room(), PATIENCE).await.unwrap();
     assert_eq!(taken.len(), 4);
     for (at, delivery) in taken.iter().enumerate() {
         let large = if at == 0 { "x".repeat(100_000) } else { "{}".into() };
@@ -285,21 +289,27 @@ async fn deliver(bed: &Bed) {
         retry,
         detail: "tried".into(),
         http_status: Some(500),
+        contact: Contact::Silent,
     };
-    assert!(
+    assert_ne!(
         bed.store
-            .outbox_done(&taken[0], &tried(CallbackStatus::Sent, None))
+            .outbox_done(&taken[0], &tried(CallbackStatus::Sent, None), PATIENCE)
             .await
-            .unwrap()
+            .unwrap(),
+        Recorded::Gone
     );
-    assert!(
+    assert_ne!(
         bed.store
-            .outbox_done(&taken[1], &tried(CallbackStatus::Failed, None))
+            .outbox_done(&taken[1], &tried(CallbackStatus::Failed, None), PATIENCE)
             .await
-            .unwrap()
+            .unwrap(),
+        Recorded::Gone
     );
     let again = tried(CallbackStatus::Pending, Some(Duration::from_secs(5)));
-    assert!(bed.store.outbox_done(&taken[2], &again).await.unwrap());
+    assert_ne!(
+        bed.store.outbox_done(&taken[2], &again, PATIENCE).await.unwrap(),
+        Recorded::Gone
+    );
     assert!(bed.store.redeliver(&taken[0].id).await.unwrap().is_some());
     assert_eq!(bed.store.outbox_release(OWNER).await.unwrap(), 1);
     bed.store.repair().await.unwrap();
@@ -460,6 +470,14 @@ async fn videos(bed: &Bed) {
 
 /// One task is deleted, the others expire; nothing is left of any.
 async fn end(bed: &Bed) {
+    let lease = DirectoryLease {
+        directory: DIRECTORY,
+        place: "{}",
+        owner: OWNER,
+        length: Duration::from_secs(60),
+    };
+    assert_eq!(bed.store.hold_directory(lease, None).await.unwrap(), None);
+    bed.store.leave_directory(DIRECTORY, OWNER).await.unwrap();
     bed.store.delete(&task("t1"), true).await.unwrap();
     for name in ["t2", "t3"] {
         let _: u64 = bed.ask(&["ZADD", "onceover:expiry", "1", name]).await;

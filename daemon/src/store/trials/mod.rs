@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use super::{Args, Bounds, Store, StoreError, StoreOptions, scripts};
 
 /// Scripts that only give memory back, or only read: a full Redis lets them go on.
-const GIVES_BACK: [&str; 10] = [
+const GIVES_BACK: [&str; 11] = [
+    "DIRECTORY_LEAVE",
     "DELETE",
     "RELEASE",
     "EXPIRE",
