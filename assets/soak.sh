@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement.
-# ONCEOVER_SOAK is the share of a whole soak (1, the default: at most 50 minutes; 0.2: at most 10).
+# Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement; then the
+# fuzz targets, a minute each. ONCEOVER_SOAK is the share of a whole soak (1, the default: at most an hour; 0.2: 12 minutes).
 set -eu
 export ONCEOVER_SOAK="${ONCEOVER_SOAK:-1}"
 ONCEOVER_SOAK_REPORT="$PWD/${CARGO_TARGET_DIR:-target}/soak.tsv"
@@ -12,6 +12,14 @@ if cargo nextest --version >/dev/null 2>&1; then
 	cargo nextest run --locked --workspace --cargo-profile soak --profile soak -E 'package(onceover-tests) & test(/^faults::/)' || ended=$?
 else
 	cargo test --locked --workspace --profile soak --test it -- --test-threads 1 faults:: || ended=$?
+fi
+
+ONCEOVER_FUZZ_SECONDS="${ONCEOVER_FUZZ_SECONDS:-$(awk "BEGIN { print int(60 * $ONCEOVER_SOAK) + 1 }")}"
+export ONCEOVER_FUZZ_SECONDS
+if cargo nextest --version >/dev/null 2>&1; then
+	cargo nextest run --locked --workspace --cargo-profile soak --profile soak --test-threads 2 -E 'test(/(^|::)fuzz::/)' || ended=$?
+else
+	cargo test --locked --workspace --profile soak --lib -- --test-threads 2 fuzz:: || ended=$?
 fi
 
 echo

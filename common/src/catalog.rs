@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::parameter::{Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder};
-use crate::{FieldError, NodeName};
+use crate::{FieldError, NodeName, read_toml};
 
 /// One node, as its TOML file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -407,7 +407,7 @@ impl Catalog {
 
 /// Reads one node file.
 pub fn parse_node(text: &str) -> Result<NodeSpec, toml::de::Error> {
-    toml::from_str(text)
+    read_toml(text)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub mod client;
 pub mod clock;
 pub mod command_line;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod humane;
 pub mod ids;
 pub mod keys;
@@ -18,6 +20,7 @@ pub mod status;
 pub mod suggest;
 pub mod text_file;
 pub mod time;
+pub mod toml_text;
 pub mod wire;
 
 pub use causes::causes;
@@ -26,3 +29,4 @@ pub use ids::{NodeName, RunId, TaskId, VideoId};
 pub use problem::{FieldError, Missing, Problem, ProblemKind};
 pub use status::{CallbackStatus, StageState, TaskStatus};
 pub use time::Timestamp;
+pub use toml_text::read_toml;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     NodeName,
     catalog::{Catalog, NodeSpec},
+    read_toml,
 };
 
 /// One pipeline, as its TOML file says.
@@ -70,7 +71,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 
 /// Reads one pipeline file.
 pub fn parse_pipeline(text: &str) -> Result<PipelineSpec, toml::de::Error> {
-    toml::from_str(text)
+    read_toml(text)
 }
 
 impl StepSpec {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_common::{catalog::NodeSpec, humane};
+use onceover_common::{catalog::NodeSpec, humane, read_toml};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
@@ -365,7 +365,7 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Read { path: path.into(), why })?;
-        let mut config: Self = toml::from_str(&text).map_err(|why| ConfigError::Parse {
+        let mut config: Self = read_toml(&text).map_err(|why| ConfigError::Parse {
             path: path.into(),
             why: Box::new(why),
         })?;

@@ -14,6 +14,8 @@ pub mod data_dir;
 pub mod engine;
 pub mod environment;
 pub mod executor;
+#[cfg(test)]
+mod fuzz;
 pub mod gc;
 pub mod hub;
 pub mod import;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use onceover_common::read_toml;
 use serde::Deserialize;
 
 /// What is logged where neither the environment nor the configuration says so.
@@ -58,7 +59,7 @@ impl LogFormat {
         }
         let table = std::fs::read_to_string(file)
             .ok()
-            .and_then(|text| text.parse::<toml::Table>().ok());
+            .and_then(|text| read_toml::<toml::Table>(&text).ok());
         let log = table.and_then(|mut table| table.remove("log")?.try_into::<Log>().ok());
         log.map_or(Self::Text, |log| log.format)
     }

@@ -19,7 +19,7 @@ use crate::python::Python;
 pub const PROTOCOL: u32 = 1;
 
 /// Bytes of one line a program writes; an output that is longer belongs in a file.
-const LINE_LIMIT: usize = 16 * 1024 * 1024;
+pub(crate) const LINE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Runs `RunnerSpec::Command` and `RunnerSpec::Python` nodes.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Default for CommandRunner {
 /// One line of the protocol.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line {
+pub(crate) enum Line {
     Progress {
         percent: f64,
         message: Option<String>,
@@ -85,7 +85,7 @@ impl Told {
 }
 
 /// `None`: not meant as a line of the protocol.
-fn parse(line: &str) -> Option<serde_json::Result<Line>> {
+pub(crate) fn parse(line: &str) -> Option<serde_json::Result<Line>> {
     let line = line.trim();
     if !line.starts_with('{') {
         return None;

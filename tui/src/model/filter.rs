@@ -46,6 +46,7 @@ impl Filter {
             tokens,
             at: 0,
             end: text.chars().count() + 1,
+            depth: 0,
         };
         let expr = parser.any()?;
         if let Some(token) = parser.peek() {
@@ -197,10 +198,15 @@ fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     Ok(tokens)
 }
 
+/// How deep parentheses and `not` may lie in each other.
+const DEEPEST: usize = 64;
+
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
     end: usize,
+    /// How deep the parser is.
+    depth: usize,
 }
 
 impl Parser {
@@ -232,6 +238,14 @@ impl Parser {
         Ok(one_or(parts, Expr::All))
     }
 
+    /// One level deeper.
+    fn inside(&mut self, parse: fn(&mut Self) -> Result<Expr, FilterError>) -> Result<Expr, FilterError> {
+        self.depth += 1;
+        let inner = parse(self);
+        self.depth -= 1;
+        inner
+    }
+
     fn unary(&mut self) -> Result<Expr, FilterError> {
         let Some(token) = self.peek().cloned() else {
             return Err(error(self.end, "something is missing here"));
@@ -241,9 +255,13 @@ impl Parser {
             return Ok(Expr::Text(token.text.to_lowercase()));
         }
         match token.text.as_str() {
-            "not" => Ok(Expr::Not(Box::new(self.unary()?))),
+            "not" | "(" if self.depth == DEEPEST => Err(error(
+                token.position,
+                format!("a filter goes {DEEPEST} levels deep at most"),
+            )),
+            "not" => Ok(Expr::Not(Box::new(self.inside(Self::unary)?))),
             "(" => {
-                let inner = self.any()?;
+                let inner = self.inside(Self::any)?;
                 if !self.next_is(")") {
                     return Err(error(token.position, "this '(' is not closed"));
                 }

@@ -6,6 +6,8 @@ pub mod detail;
 pub mod dialog;
 pub mod filter;
 pub mod form;
+#[cfg(test)]
+mod fuzz;
 pub mod list;
 pub mod log;
 pub mod nodes;
