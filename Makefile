@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes contract contract-docs limits-docs reference bench soak deps build install lint clean
+.PHONY: help demo test test-nodes cases contract contract-docs limits-docs reference bench soak deps build install lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,11 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
 
-soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of 50 minutes)
+cases: deps ## Try what hostile and unlucky environments do: limits, damaged records, deep folders, terminals that leave
+	cargo build --locked --workspace
+	@assets/cases.sh
+
+soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of an hour)
 	cargo build --locked --workspace --profile soak
 	@assets/soak.sh
 

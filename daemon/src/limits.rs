@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use onceover_common::humane;
+use onceover_common::{humane, wire::MOST_WARNINGS};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -73,6 +73,66 @@ limits! {
     IdleTime "idle_time" Some("access.idle_timeout"), |config| humane::duration(config.access.idle_timeout),
         "time for the next request of a connection, and for the next bytes of an answer to be taken; event streams and followed logs have none"
         "the connection is closed";
+    RequestBody "request_body" None, |_| humane::bytes(crate::api::BODY_LIMIT as u64),
+        "bytes of a request's JSON"
+        "413 `too-large`; nothing is stored";
+    BatchItems "batch_items" None, |_| crate::api::batch::MOST.to_string(),
+        "submits in one `POST /v1/tasks/batch`"
+        "422 that names `tasks`; nothing is stored";
+    FormText "form_text" None, |_| humane::bytes(crate::api::files::upload::LONGEST_TEXT as u64),
+        "bytes of a text field of an upload's form"
+        "422 that names the field";
+    Warnings "warnings" None, |_| MOST_WARNINGS.to_string(),
+        "warnings that one answer names"
+        "the last one says how many more there are";
+    UnknownFields "unknown_fields" None, |_| crate::engine::unread::MOST_REFUSED.to_string(),
+        "unknown fields that one refusal names"
+        "422, whose last error says how many more there are";
+    RunsAtOnce "runs_at_once" Some("slots.<class>"), |_| "cpu = cores, gpu = 1, io = 4, llm = 4".to_owned(),
+        "runs at a time of a resource class, over all daemons on one Redis"
+        "a run waits in its queue";
+    LostRuns "lost_runs" Some("runs.max_lost"), |config| config.runs.max_lost.to_string(),
+        "how often one run may be lost with its daemon"
+        "the run is FAILED and says so";
+    RunLog "run_log" None, |_| humane::bytes(crate::executor::log::DEFAULT_LIMIT),
+        "bytes of a run's log"
+        "its last line says that it is cut there; the run goes on";
+    OutputLine "output_line" None, |_| humane::bytes(crate::executor::command::LINE_LIMIT as u64),
+        "bytes of one line that a program prints"
+        "the line is cut; an output that is cut fails the run";
+    KeptEvents "kept_events" Some("retention.events"), |config| config.retention.events.to_string(),
+        "events that are kept in Redis for readers who come later"
+        "`reset`: the reader reads everything again";
+    ForeignChanges "foreign_changes" None, |_| crate::engine::MOST_CHANGED.to_string(),
+        "stages of other workers that wait to be compared"
+        "the next read of the task compares it";
+    KeptCallbacks "kept_callbacks" Some("callbacks.keep"), |config| config.callbacks.keep.to_string(),
+        "callbacks that were sent and are kept, to be seen and sent again"
+        "the oldest is forgotten";
+    CallbackTries "callback_tries" Some("callbacks.schedule"), |config| config.callbacks.schedule.len().to_string(),
+        "tries of one callback"
+        "it is given up, is listed as failed and can be sent again";
+    CallbackTime "callback_time" Some("callbacks.timeout"), |config| humane::duration(config.callbacks.timeout),
+        "time of one try of a callback"
+        "the try has failed; the next one follows the schedule";
+    InputTime "input_time" Some("inputs.timeout"), |config| humane::duration(config.inputs.timeout),
+        "time of the download of one input"
+        "the run fails and names the URL and the setting";
+    UploadTime "upload_time" Some("storage.retry_for"), |config| humane::duration(config.storage.retry_for),
+        "time for which the upload of a result's files is tried"
+        "it is given up; the files stay on the daemon's disk and the result says so";
+    CallbackAnswer "callback_answer" None, |_| humane::bytes(crate::callbacks::send::BODY_LIMIT as u64),
+        "bytes of a receiver's answer that are read"
+        "the connection is closed; the answer's status counts";
+    Redirects "redirects" None, |_| crate::executor::download::HOPS.to_string(),
+        "redirects that a download follows"
+        "the run fails and says so";
+    ModelAnswer "model_answer" None, |_| humane::bytes(crate::nodes::llm::LONGEST_ANSWER as u64),
+        "bytes of one answer of a language model"
+        "the run fails and names the provider";
+    Archive "archive" None, |_| humane::bytes(crate::nodes::ARCHIVE_LIMIT),
+        "bytes that an archive of pictures holds once it is unpacked"
+        "the run fails and says so";
     UploadedFile "uploaded_file" Some("files.max_bytes"), |config| humane::bytes(config.files.max_bytes),
         "bytes of one file that is uploaded"
         "413 `too-large`, and what had arrived is removed";

@@ -30,6 +30,7 @@ mod import;
 mod input;
 mod input_files;
 mod input_paths;
+mod limits;
 mod links;
 mod llm;
 mod model;

@@ -47,6 +47,11 @@ pub struct Warnings {
 }
 
 impl Warnings {
+    /// Whether some are not named.
+    pub fn are_cut(&self) -> bool {
+        self.more > 0
+    }
+
     /// Adds a warning; its message is made only if it is named.
     pub fn add(&mut self, code: WarningCode, field: &str, message: impl FnOnce() -> String) {
         if self.named.len() == MOST_WARNINGS {

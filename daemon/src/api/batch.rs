@@ -16,7 +16,7 @@ use super::{
     ApiError, AppState,
     body::{Body, submit_draft},
 };
-use crate::{config::UnknownFields, engine::EngineError};
+use crate::{config::UnknownFields, engine::EngineError, limits::Limit};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(submit_batch))
@@ -30,7 +30,7 @@ pub struct BatchTasks {
 }
 
 /// Submits in one request.
-const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 /// Submits that are decided at a time; they share one connection to Redis.
 const AT_A_TIME: usize = 64;
 
@@ -49,6 +49,9 @@ async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> 
     } = body;
     state.engine.warning_log.write("batch", "", &warnings);
     if !(1..=MOST).contains(&request.tasks.len()) {
+        if request.tasks.len() > MOST {
+            Limit::BatchItems.reached();
+        }
         let detail = format!(
             "it must hold from 1 to {MOST} submits; it holds {}",
             request.tasks.len()

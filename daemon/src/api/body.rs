@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use onceover_common::{
-    FieldError, Problem, ProblemKind,
+    FieldError, Problem, ProblemKind, humane,
     suggest::did_you_mean,
     wire::{
         DeleteRequest, ReprocessRequest, ResubmitRequest, SubmitRequest, VideoRequest, Warning, WarningCode, Warnings,
@@ -25,6 +25,7 @@ use super::{ApiError, AppState, batch::BatchTasks, prefer};
 use crate::{
     config::UnknownFields,
     engine::{SubmitDraft, unread::UnreadFields},
+    limits::Limit,
 };
 
 /// A JSON body, and what nothing of it reads.
@@ -242,7 +243,14 @@ async fn receive(request: Request, state: &AppState) -> Result<Received, ApiErro
     let unknown = prefer::unknown_fields(request.extensions(), state.unknown_fields);
     let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
         let kind = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Limit::RequestBody.reached();
+                let most = humane::bytes(crate::api::BODY_LIMIT as u64);
+                return ApiError(Problem::new(
+                    ProblemKind::TooLarge,
+                    format!("the body is larger than {most}"),
+                ));
+            }
             _ => ProblemKind::BadBody,
         };
         ApiError(Problem::new(kind, rejection.body_text()))

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiError, AppState, UNBUFFERED, connection::Endless, query::Params};
-use crate::{hub::Change, store::Store};
+use crate::{hub::Change, limits::Limit, store::Store};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(follow_events))
@@ -133,7 +133,10 @@ impl Reader {
                         }
                     }
                     Ok(Change::Event { .. }) => {}
-                    Ok(Change::Reset { seq }) => reader.reset(seq),
+                    Ok(Change::Reset { seq }) => {
+                        Limit::KeptEvents.reached();
+                        reader.reset(seq);
+                    }
                     Err(RecvError::Lagged(_)) => reader.behind = true,
                     Err(RecvError::Closed) => return None,
                 }

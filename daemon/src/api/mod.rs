@@ -1,7 +1,7 @@
 //! The HTTP API: routes next to their handlers, one file a resource; errors are problem documents.
 
 mod awaited;
-mod batch;
+pub(crate) mod batch;
 mod body;
 mod callbacks;
 mod connection;
@@ -9,7 +9,9 @@ mod document;
 mod doors;
 mod events;
 mod extract;
-mod files;
+pub(crate) mod files;
+#[cfg(test)]
+mod fuzz;
 mod lifecycle;
 mod links;
 mod log;
@@ -97,7 +99,7 @@ pub struct Shared {
 }
 
 /// Largest request body.
-const BODY_LIMIT: usize = 8 * 1024 * 1024;
+pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Every route that the description has.
 fn routes() -> OpenApiRouter<AppState> {

@@ -2,6 +2,6 @@
 
 pub mod deliver;
 pub mod guard;
-mod send;
+pub(crate) mod send;
 pub mod sign;
 pub mod tell;

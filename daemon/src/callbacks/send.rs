@@ -9,7 +9,10 @@ use reqwest::{
 };
 
 use super::{guard::refusal, sign::Secrets};
-use crate::store::{Contact, Delivery};
+use crate::{
+    limits::Limit,
+    store::{Contact, Delivery},
+};
 
 /// What a try came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Answer {
 }
 
 /// What is read of an answer's body, so that its receiver is not cut off while it writes.
-const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// How long that may take.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait a receiver may ask for.
@@ -81,6 +84,7 @@ pub async fn send(
             answer
         }
         Err(error) if error.is_timeout() => {
+            Limit::CallbackTime.reached();
             Answer::without_answer(format!("no answer within {}", humane::duration(limit)), Contact::Silent)
         }
         // A URL can hold secrets.
@@ -100,6 +104,7 @@ async fn discard(mut response: Response) {
     while let Ok(Some(chunk)) = response.chunk().await {
         read += chunk.len();
         if read >= BODY_LIMIT {
+            Limit::CallbackAnswer.reached();
             return;
         }
     }

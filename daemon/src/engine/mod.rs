@@ -23,7 +23,7 @@ use onceover_common::{
 };
 
 pub use request::{Request, SubmitDraft};
-pub use takeover::{ChangedStages, TakenOver, follow as follow_other_workers};
+pub use takeover::{ChangedStages, MOST_CHANGED, TakenOver, follow as follow_other_workers};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

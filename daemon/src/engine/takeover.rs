@@ -26,6 +26,7 @@ use super::{
     foreign::{ForeignStage, HeldStages, LOST_AFTER, LOST_ERROR},
     input,
 };
+use crate::limits::Limit;
 use crate::store::{
     Adoption, ForeignJson, ForeignNews, ForeignNote, KeyNotice, KeySubscription, Looked, LostStage, StageKey, Store,
     StoreError, TaskRecords,
@@ -34,7 +35,7 @@ use crate::store::{
 /// Between two looks at a stage that another worker runs and a callback waits for.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Changed stages that wait to be compared. More are dropped and counted: reading their tasks finds them.
-const MOST_CHANGED: usize = 10_000;
+pub const MOST_CHANGED: usize = 10_000;
 /// Stages that are compared in one call.
 const BATCH: usize = 64;
 /// How long a change waits for others, and how far apart two comparisons of one stage are at least.
@@ -103,6 +104,7 @@ impl ChangedStages {
             waiting.insert(stage);
             self.0.grew.notify_one();
         } else {
+            Limit::ForeignChanges.reached();
             self.0.dropped.inc();
         }
     }

@@ -11,9 +11,10 @@ use onceover_common::{
 };
 
 use crate::config::UnknownFields;
+use crate::limits::Limit;
 
 /// Unknown fields that a refusal names; one more error says how many there are beside these.
-const MOST_REFUSED: usize = 500;
+pub(crate) const MOST_REFUSED: usize = 500;
 
 /// Collects fields that nothing reads. Hints are made for the first ones alone, because a request may have any number of
 /// such fields.
@@ -53,8 +54,12 @@ impl UnreadFields {
     /// The errors and the warnings.
     pub fn finish(mut self) -> (Vec<FieldError>, Warnings) {
         if let Some(more) = self.count.checked_sub(MOST_REFUSED).filter(|more| *more > 0) {
+            Limit::UnknownFields.reached();
             let message = format!("{more} more fields are not known");
             self.errors.push(FieldError::new("body", message));
+        }
+        if self.warnings.are_cut() {
+            Limit::Warnings.reached();
         }
         (self.errors, self.warnings)
     }

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Redirects that are followed, each to an address that is judged like the first.
-const HOPS: usize = 5;
+pub(crate) const HOPS: usize = 5;
 /// Between two reports of how much has come.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -154,6 +154,7 @@ impl Downloads {
                 () = context.cancel.cancelled() => Err(RunError::Interrupted),
                 fetched = tokio::time::timeout(self.timeout, self.fetch_one(context, &url, &folder)) => {
                     fetched.unwrap_or_else(|_| {
+                        Limit::InputTime.reached();
                         Err(RunError::failed(format!("it was not there within {} (inputs.timeout)", humane::duration(self.timeout))))
                     })
                 }
@@ -286,6 +287,7 @@ impl Downloads {
                 .check_url(next.as_str())
                 .map_err(|why| RunError::failed(format!("it redirects to {}: {why}", shown(&next))))?;
         }
+        Limit::Redirects.reached();
         Err(RunError::failed(format!("it redirects more than {HOPS} times")))
     }
 

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::limits::Limit;
 use onceover_common::{Timestamp, humane};
 use rustix::fs::OFlags;
 use tokio::sync::watch;
@@ -91,6 +92,9 @@ impl RunLog {
         let written = file.write_all(bytes.as_bytes());
         if written.is_ok() {
             self.0.length.send_replace(before + bytes.len() as u64);
+        }
+        if full {
+            Limit::RunLog.reached();
         }
         if full || written.is_err() {
             *sink = Sink::Closed;

@@ -3,6 +3,8 @@
 
 mod diarization;
 mod ffmpeg;
+#[cfg(test)]
+mod fuzz;
 mod input;
 pub mod llm;
 mod paddleocr;
@@ -12,6 +14,7 @@ mod transcript;
 
 use futures_util::future::BoxFuture;
 use onceover_common::{FieldError, Missing};
+pub(crate) use paddleocr::MOST_BYTES as ARCHIVE_LIMIT;
 
 use crate::executor::run::{Object, RunContext, RunError};
 

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     engine::Engine,
     executor::log,
+    limits::Limit,
     paths::Opened,
     store::{DueUpload, LONGEST_UPLOAD_WAIT, Note, StoreError, UploadId},
 };
@@ -296,7 +297,10 @@ async fn send(
                 }
                 Err(Ended::Storage(StorageError::Content(why) | StorageError::Unusable(why))) => Err(why),
                 // This was the last try.
-                Err(Ended::Storage(error)) if given_up => Err(error.to_string()),
+                Err(Ended::Storage(error)) if given_up => {
+                    Limit::UploadTime.reached();
+                    Err(error.to_string())
+                }
                 Err(error) => return Err(error),
             },
         };

@@ -1,7 +1,7 @@
 //! `/v1/files`: files of the object store where one is configured, else of the share.
 
 mod download;
-mod upload;
+pub(crate) mod upload;
 
 use axum::{
     Json,

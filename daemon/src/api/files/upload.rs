@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Bytes of a form field that is no file.
-const LONGEST_TEXT: usize = 8 * 1024;
+pub(crate) const LONGEST_TEXT: usize = 8 * 1024;
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
@@ -329,6 +329,7 @@ async fn text(name: &str, field: &mut Field<'_>) -> Result<String, ApiError> {
     while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > LONGEST_TEXT {
+            Limit::FormText.reached();
             return Err(Problem::invalid_field(name, format!("it is longer than {LONGEST_TEXT} bytes")).into());
         }
     }

@@ -1,5 +1,6 @@
 //! Lines of a program's output, in bounded memory whatever it prints.
 
+use crate::limits::Limit;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// What ends a line.
@@ -15,6 +16,8 @@ pub(super) struct LineReader<R> {
     reader: Option<BufReader<R>>,
     line: Vec<u8>,
     limit: usize,
+    /// The line goes on beyond the limit.
+    cut: bool,
     ends: Ends,
 }
 
@@ -24,6 +27,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             reader: reader.map(BufReader::new),
             line: Vec::new(),
             limit,
+            cut: false,
             ends,
         }
     }
@@ -47,6 +51,10 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             let end = buffer.iter().position(is_end);
             let part = &buffer[..end.unwrap_or(buffer.len())];
             let room = self.limit.saturating_sub(self.line.len());
+            if part.len() > room && !self.cut {
+                Limit::OutputLine.reached();
+                self.cut = true;
+            }
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             let read = part.len() + usize::from(end.is_some());
             if let Some(reader) = &mut self.reader {
@@ -64,6 +72,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
         let text = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
+        self.cut = false;
         text
     }
 }

@@ -20,12 +20,13 @@ use url::Url;
 
 use super::providers::{Key, Provider};
 use crate::executor::run::{RunContext, RunError};
+use crate::limits::Limit;
 
 /// Between two tries, growing to the second; half of it and more is chance.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of one answer.
-const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
+pub const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Characters of a provider's error in ours.
 const LONGEST_QUOTE: usize = 300;
 
@@ -264,6 +265,7 @@ impl<'a> Chat<'a> {
         while let Some(chunk) = body.next().await {
             bytes.extend_from_slice(&chunk.map_err(|error| self.unreachable(&error))?);
             if bytes.len() > LONGEST_ANSWER {
+                Limit::ModelAnswer.reached();
                 return Err(Fault::Lasting(format!(
                     "its answer has more than {LONGEST_ANSWER} bytes"
                 )));

@@ -13,6 +13,7 @@ use onceover_common::FieldError;
 use serde_json::Value;
 
 use self::client::Chat;
+pub(crate) use self::client::LONGEST_ANSWER;
 pub use self::providers::{Provider, Providers};
 use super::input::{Input, read};
 use crate::executor::run::{Object, RunContext, RunError};

@@ -6,15 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use onceover_common::humane;
 use zip::ZipArchive;
 
 use crate::{
     executor::run::{RunContext, RunError},
+    limits::Limit,
     nodes::input::{Input, compute, create_folder},
 };
 
 /// Bytes all files of an archive may have.
-const MOST_BYTES: u64 = 64 << 30;
+pub const MOST_BYTES: u64 = 64 << 30;
 
 /// The folder a parameter names, or what its zip file holds.
 pub(super) async fn folder(context: &RunContext, name: &str, unpack: bool) -> Result<PathBuf, RunError> {
@@ -38,7 +40,7 @@ pub(super) async fn folder(context: &RunContext, name: &str, unpack: bool) -> Re
     context.progress.report(0.0, Some("unpacking".into()));
     let unpacked = {
         let (given, into, cancel) = (given.clone(), into.clone(), context.cancel.clone());
-        compute(move || Ok(unpack_zip(&given, &into, || cancel.is_cancelled()))).await?
+        compute(move || Ok(unpack_zip(&given, &into, MOST_BYTES, || cancel.is_cancelled()))).await?
     };
     match unpacked {
         Ok(()) => Ok(into),
@@ -47,10 +49,11 @@ pub(super) async fn folder(context: &RunContext, name: &str, unpack: bool) -> Re
     }
 }
 
-/// All files of an archive into one folder, under their own names: folders inside it, and links, are not made.
-fn unpack_zip(archive: &Path, into: &Path, stop: impl Fn() -> bool) -> Result<(), String> {
+/// All files of an archive into one folder, under their own names: folders inside it, and links, are not made. They have
+/// `most` bytes together at most.
+fn unpack_zip(archive: &Path, into: &Path, most: u64, stop: impl Fn() -> bool) -> Result<(), String> {
     let mut archive = ZipArchive::new(File::open(archive).map_err(in_words)?).map_err(|why| why.to_string())?;
-    let mut left = MOST_BYTES;
+    let mut left = most;
     for index in 0..archive.len() {
         if stop() {
             return Err("interrupted".into());
@@ -66,9 +69,10 @@ fn unpack_zip(archive: &Path, into: &Path, stop: impl Fn() -> bool) -> Result<()
         let target = into.join(name);
         let mut file = File::create_new(&target).map_err(|why| format!("{}: {why}", name.display()))?;
         let written = io::copy(&mut io::Read::take(&mut member, left + 1), &mut file).map_err(in_words)?;
-        left = left
-            .checked_sub(written)
-            .ok_or_else(|| format!("it holds more than {} GiB", MOST_BYTES >> 30))?;
+        left = left.checked_sub(written).ok_or_else(|| {
+            Limit::Archive.reached();
+            format!("it holds more than {}", humane::bytes(most))
+        })?;
     }
     Ok(())
 }
@@ -86,6 +90,19 @@ mod tests {
 
     use super::*;
     use crate::executor::fixture::Fixture;
+
+    #[test]
+    fn an_archive_that_holds_more_than_it_may_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("in.zip");
+        zip(&path, &["1234.jpg", "5678.jpg"]);
+        let into = temp.path().join("into");
+        std::fs::create_dir(&into).unwrap();
+        let before = Limit::Archive.times_reached();
+        let error = unpack_zip(&path, &into, 15, || false).unwrap_err();
+        assert_eq!(error, "it holds more than 15 B");
+        assert!(Limit::Archive.times_reached() > before);
+    }
 
     fn zip(path: &Path, members: &[&str]) {
         let mut zip = ZipWriter::new(File::create(path).unwrap());

@@ -6,3 +6,5 @@ pub(super) mod postprocess_and_finalize;
 
 mod archive;
 mod frames;
+
+pub(crate) use archive::MOST_BYTES;

@@ -1,0 +1,377 @@
+//! Limits: whatever others can grow has one with a name, a default, a setting, a counter and a refusal that says it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::post,
+};
+use futures_util::stream;
+use onceover_common::{StageState, wire::ReuseMode};
+use onceover_tests::{Daemon, daemon::Answer};
+use reqwest::multipart::Form;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// Settings that bound nothing which others can grow: what there is, where it is, and how it is done.
+const NO_LIMITS: &[&str] = &[
+    "listen",
+    "data",
+    "media_roots",
+    "environments",
+    "node_dirs",
+    "defaults.\"<node>\".<parameter>",
+    "redis.url",
+    "redis.server",
+    "runs.lease",
+    "runs.heartbeat",
+    "runs.grace",
+    "runs.drain",
+    "reuse.verify",
+    "retention.ttl",
+    "retention.files",
+    "retention.grace",
+    "callbacks.allow",
+    "callbacks.secrets_file",
+    "inputs.allow",
+    "pipelines.default",
+    "pipelines.dirs",
+    "pipelines.retries",
+    "pipelines.backoff",
+    "storage.url",
+    "storage.public_url",
+    "storage.bucket",
+    "storage.region",
+    "storage.buckets",
+    "storage.access_key_env",
+    "storage.secret_key_env",
+    "storage.credentials_file",
+    "storage.path_style",
+    "storage.allow_http",
+    "core.auto_upload",
+    "llm.provider",
+    "llm.providers.<name>",
+    "access.tokens_file",
+    "access.hosts",
+    "access.link_lifetime",
+    "api.unknown_fields",
+    "log.filter",
+    "log.format",
+    "log.stderr",
+];
+
+struct Row {
+    name: String,
+    setting: Option<String>,
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of docs/limits.md, which a test of the daemon holds equal to its table.
+fn rows() -> Vec<Row> {
+    let text = read("docs/limits.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|line| {
+        let cells: Vec<_> = line
+            .split(" | ")
+            .map(|cell| cell.trim_matches(['`', '|', ' ']))
+            .collect();
+        let [name, _, setting, _, _] = cells[..] else {
+            panic!("{line}");
+        };
+        Row {
+            name: name.to_owned(),
+            setting: (setting != "fixed").then(|| setting.to_owned()),
+        }
+    })
+    .collect()
+}
+
+/// Every key of docs/configuration.md's table.
+fn settings() -> BTreeSet<String> {
+    let text = read("docs/configuration.md");
+    let table = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.matches('|').count() >= 6);
+    let keys = table.filter_map(|line| line.split('|').nth(3));
+    keys.flat_map(|cell| {
+        cell.split(',')
+            .map(|key| key.trim().trim_matches(['`', '|', ' ']).to_owned())
+            .collect::<Vec<_>>()
+    })
+    .filter(|key| !key.is_empty() && key != "key" && !key.starts_with("--"))
+    .collect()
+}
+
+#[test]
+fn every_setting_of_a_limit_has_a_row() {
+    let limits: BTreeSet<_> = rows().into_iter().filter_map(|row| row.setting).collect();
+    let settings = settings();
+    assert!(settings.len() > 40, "{settings:?}");
+    for setting in &settings {
+        let is_limit = limits.contains(setting);
+        let is_none = NO_LIMITS.contains(&setting.as_str());
+        assert!(
+            is_limit != is_none,
+            "{setting} is a limit with a row of daemon/src/limits.rs, or it bounds nothing"
+        );
+    }
+    for setting in limits {
+        assert!(settings.contains(&setting), "{setting} is not in docs/configuration.md");
+    }
+}
+
+#[tokio::test]
+async fn every_limit_has_a_counter() {
+    let daemon = Daemon::start().await;
+    let metrics = daemon.get("/metrics").await.text;
+    for row in rows() {
+        let counter = format!("onceover_limit_reached_total{{limit=\"{}\"}}", row.name);
+        assert!(metrics.contains(&counter), "{counter}");
+    }
+}
+
+/// The test that goes one over each limit.
+const OVER: &[(&str, &str)] = &[
+    ("request_body", "a_request_over_a_limit_is_refused_and_counted"),
+    ("batch_items", "a_request_over_a_limit_is_refused_and_counted"),
+    ("form_text", "a_request_over_a_limit_is_refused_and_counted"),
+    ("warnings", "a_request_over_a_limit_is_refused_and_counted"),
+    ("unknown_fields", "a_request_over_a_limit_is_refused_and_counted"),
+    ("runs_at_once", "r3_a_stage_in_flight_is_joined_and_not_touched"),
+    ("lost_runs", "o2_a_run_that_is_lost_again_and_again_fails_in_the_end"),
+    ("run_log", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
+    ("output_line", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
+    (
+        "kept_events",
+        "s6_a_reader_that_is_too_far_behind_is_told_to_read_again",
+    ),
+    (
+        "foreign_changes",
+        "s5_changed_stages_wait_once_each_in_order_and_no_more_than_the_limit",
+    ),
+    (
+        "kept_callbacks",
+        "c4_of_sent_callbacks_the_newest_are_kept_and_of_given_up_ones_all",
+    ),
+    (
+        "callback_tries",
+        "c4_of_sent_callbacks_the_newest_are_kept_and_of_given_up_ones_all",
+    ),
+    ("callback_time", "c4_a_slow_receiver_holds_up_no_other"),
+    (
+        "input_time",
+        "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
+    ),
+    (
+        "upload_time",
+        "what_cannot_be_uploaded_in_time_says_so_and_the_stage_stays_a_success",
+    ),
+    ("callback_answer", "a_receivers_long_answer_is_not_read_to_its_end"),
+    (
+        "redirects",
+        "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
+    ),
+    ("model_answer", "an_answer_of_a_model_that_does_not_end_fails_the_run"),
+    ("archive", "an_archive_that_holds_more_than_it_may_is_refused"),
+    ("uploaded_file", "bad_requests_are_named_and_leave_nothing"),
+    (
+        "downloaded_input",
+        "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
+    ),
+    (
+        "requests",
+        "req27_too_much_at_a_time_is_answered_503_and_probes_and_streams_are_not_counted",
+    ),
+];
+
+#[test]
+fn a_test_goes_one_over_each_limit() {
+    let mut sources = String::new();
+    for folder in ["tests/it", "daemon/src", "tui"] {
+        add_sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder),
+            &mut sources,
+        );
+    }
+    let names: Vec<_> = rows().into_iter().map(|row| row.name).collect();
+    for name in &names {
+        let test = OVER.iter().find(|(limit, _)| limit == name);
+        let (_, test) = test.unwrap_or_else(|| panic!("no test goes over {name}"));
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "{name}: there is no test {test}"
+        );
+    }
+    for (limit, _) in OVER {
+        assert!(names.iter().any(|name| name == limit), "there is no limit {limit}");
+    }
+}
+
+fn add_sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder of sources").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            add_sources(&path, text);
+        } else if path.extension().is_some_and(|suffix| suffix == "rs") {
+            text.push_str(&fs::read_to_string(path).expect("a source is text"));
+        }
+    }
+}
+
+/// How often a limit was reached, by the daemon's own count.
+async fn reached(daemon: &Daemon, name: &str) -> u64 {
+    let metrics = daemon.get("/metrics").await.text;
+    let start = format!("onceover_limit_reached_total{{limit=\"{name}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("{name} is not counted"))
+        .parse()
+        .expect("a count")
+}
+
+#[tokio::test]
+async fn a_request_over_a_limit_is_refused_and_counted() {
+    let daemon = Daemon::start().await;
+    let large = json!({"task_name": "test.echo", "input_data": {"value": "x".repeat(9 << 20)}});
+    let answer = daemon.post("/v1/tasks", large).await;
+    assert_eq!((answer.status, answer.problem()), (413, "too-large".to_owned()));
+
+    let one = json!({"task_name": "test.echo", "input_data": {}});
+    let answer = daemon.post("/v1/tasks/batch", json!({"tasks": vec![one; 1001]})).await;
+    assert_eq!((answer.status, answer.fields()), (422, vec!["tasks".to_owned()]));
+
+    let form = Form::new().text("file_path", "x".repeat(9000)).text("file", "");
+    let upload = reqwest::Client::new()
+        .post(format!("{}/v1/files/upload", daemon.url()))
+        .multipart(form);
+    let answer = Answer::of(upload.send().await.unwrap()).await;
+    assert_eq!((answer.status, answer.fields()), (422, vec!["file_path".to_owned()]));
+
+    let unknown = |count: usize| {
+        let fields = (0..count).map(|number| (format!("f{number}"), json!(1)));
+        json!({"task_name": "test.echo", "input_data": {}})
+            .as_object()
+            .unwrap()
+            .clone()
+            .into_iter()
+            .chain(fields)
+            .collect::<Value>()
+    };
+    let answer = daemon.post("/v1/tasks", unknown(25)).await;
+    let warnings = answer.json()["warnings"].as_array().unwrap().clone();
+    assert_eq!(warnings.len(), 21);
+    assert!(
+        warnings[20]["message"].as_str().unwrap().contains("5 more"),
+        "{}",
+        warnings[20]
+    );
+    let strict = reqwest::Client::new()
+        .post(format!("{}/v1/tasks", daemon.url()))
+        .header("prefer", "handling=strict");
+    let answer = Answer::of(strict.json(&unknown(600)).send().await.unwrap()).await;
+    assert_eq!((answer.status, answer.fields().len()), (422, 501));
+
+    for name in ["request_body", "batch_items", "form_text", "warnings", "unknown_fields"] {
+        assert_eq!(reached(&daemon, name).await, 1, "{name}");
+    }
+}
+
+/// Prints as much as it is told, in lines or in one.
+const PRINTS: &str = r#"
+[[nodes]]
+name = "limit.lines"
+queue = "io"
+runner = { command = ["python3", "-S", "-c", """
+import json, sys
+sys.stdin.read()
+for number in range(9 << 10): print('x' * 1024)
+print(json.dumps({"type": "output", "output": {"n": 1}}))
+"""] }
+
+[[nodes]]
+name = "limit.line"
+queue = "io"
+runner = { command = ["python3", "-S", "-c", """
+import json, sys
+sys.stdin.read()
+print(json.dumps({"type": "output", "output": {"n": 'x' * (17 << 20)}}))
+"""] }
+"#;
+
+#[tokio::test]
+async fn what_a_program_prints_over_a_limit_is_cut_and_counted() {
+    let daemon = Daemon::builder().nodes(PRINTS).start().await;
+    daemon.done("t1", "limit.lines", json!({})).await;
+    let log = daemon.get("/v1/tasks/t1/stages/limit.lines/log").await.text;
+    assert!(log.len() <= (8 << 20) + 200, "{}", log.len());
+    assert!(
+        log.lines()
+            .last()
+            .unwrap()
+            .ends_with("the log is cut here: it reached its limit of 8 MiB")
+    );
+    assert_eq!(reached(&daemon, "run_log").await, 1);
+
+    daemon.submit("t2", "limit.line", json!({})).await;
+    let stage = daemon.until("t2", "limit.line", StageState::Failed).await;
+    assert!(stage.error.is_some());
+    assert_eq!(reached(&daemon, "output_line").await, 1);
+}
+
+#[tokio::test]
+async fn a_receivers_long_answer_is_not_read_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let endless = || async {
+        Body::from_stream(stream::repeat_with(|| {
+            Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 4096]))
+        }))
+    };
+    let app = Router::new().route("/", post(endless));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let daemon = Daemon::builder()
+        .config("[callbacks]\nallow = ['127.0.0.1']")
+        .start()
+        .await;
+    let asked = daemon
+        .try_submit("t1", "test.echo", json!({}), Some(url), ReuseMode::Auto)
+        .await;
+    asked.expect("the submit is accepted");
+    daemon.until("t1", "test.echo", StageState::Success).await;
+    daemon.delivered().await;
+    assert_eq!(daemon.get("/v1/callbacks").await.json()["items"][0]["state"], "sent");
+    assert_eq!(reached(&daemon, "callback_answer").await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_a_model_that_does_not_end_fails_the_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let endless = || async {
+        Body::from_stream(stream::repeat_with(|| {
+            Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 20]))
+        }))
+    };
+    let app = Router::new().fallback(endless);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let config =
+        format!("[llm]\nprovider = 'local'\n[llm.providers.local]\nurl = '{url}'\nmodel = 'm'\nkey_env = ''\n");
+    let daemon = Daemon::builder()
+        .config(&config)
+        .env("NO_PROXY", "127.0.0.1")
+        .start()
+        .await;
+    let file = daemon.dir().join("in.json");
+    fs::write(&file, r#"{"segments":[{"start":0,"end":1,"text":"Hello"}]}"#).unwrap();
+    let input = json!({"segments_file": file, "target_language": "de"});
+    daemon.submit("t1", "wservice.translate_subtitles", input).await;
+    let stage = daemon
+        .until("t1", "wservice.translate_subtitles", StageState::Failed)
+        .await;
+    assert!(stage.error.as_deref().unwrap().contains("more than"), "{stage:?}");
+    assert!(reached(&daemon, "model_answer").await > 0);
+}
