@@ -241,6 +241,7 @@ fn log_try(delivery: &Delivery, tried: &Tried) {
             );
         }
         (_, None) => {
+            Limit::CallbackTries.reached();
             tracing::warn!(
                 task_id,
                 task_name,
