@@ -173,7 +173,7 @@ limits! {
         "distinct callback URLs that wait for one run"
         "409 `too-many-callbacks`";
     ForeignStages "foreign_stages" None, |_| MOST_FOREIGN_STAGES.to_string(),
-        "stages of nodes outside the catalog that other workers add to one task"
+        "stages of one task that other workers add, beside as many as the catalog has nodes"
         "they are not shown";
     RedisMemory "redis_memory" Some("redis.max_memory"), |config| config.redis.max_memory.map_or_else(|| "a quarter of the machine's".into(), humane::bytes),
         "bytes that the private Redis takes, or another one with a `maxmemory`; from 90 % on nothing new is accepted"

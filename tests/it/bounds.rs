@@ -188,8 +188,11 @@ async fn redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end() {
     let _: u64 = redis_answers(&daemon, &["SETRANGE", "filler", "40000000", "x"]).await;
     let limit = (used_memory(&daemon).await * 100 / 94).to_string();
     let _: () = redis_answers(&daemon, &["CONFIG", "SET", "maxmemory", &limit]).await;
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    // Another task each time: one that was taken before it was known would be a hit.
     let refused = eventually("a refusal", || async {
-        let answer = daemon.post("/v1/tasks", body("t2", ECHO, json!({}))).await;
+        let task = format!("t2-{}", tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let answer = daemon.post("/v1/tasks", body(&task, ECHO, json!({}))).await;
         (answer.status == 503).then_some(answer)
     })
     .await;

@@ -9,7 +9,8 @@ use axum::{
 };
 use futures_util::stream;
 use onceover_common::{StageState, wire::ReuseMode};
-use onceover_tests::{Daemon, daemon::Answer};
+use onceover_tests::{Daemon, RedisServer, daemon::Answer, eventually, until_equal};
+use redis::AsyncCommands;
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -34,6 +35,7 @@ const NO_LIMITS: &[&str] = &[
     "retention.grace",
     "callbacks.allow",
     "callbacks.secrets_file",
+    "callbacks.breaker_wait",
     "inputs.allow",
     "pipelines.default",
     "pipelines.dirs",
@@ -137,6 +139,59 @@ async fn every_limit_has_a_counter() {
 
 /// The test that goes one over each limit.
 const OVER: &[(&str, &str)] = &[
+    (
+        "connections",
+        "idle_strangers_give_way_and_a_run_needs_none_of_their_descriptors",
+    ),
+    (
+        "header_time",
+        "heads_bodies_and_next_requests_have_their_time_and_streams_have_none",
+    ),
+    (
+        "body_time",
+        "heads_bodies_and_next_requests_have_their_time_and_streams_have_none",
+    ),
+    (
+        "idle_time",
+        "heads_bodies_and_next_requests_have_their_time_and_streams_have_none",
+    ),
+    ("callbacks", "c4_eight_receivers_that_hang_delay_a_ninth_by_nothing"),
+    (
+        "callbacks_of_host",
+        "c4_a_receiver_that_hangs_takes_four_places_and_delays_no_other_host",
+    ),
+    (
+        "callback_breaker",
+        "c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown",
+    ),
+    (
+        "folder_depth",
+        "one_level_and_one_file_more_than_a_run_may_leave_make_it_fail",
+    ),
+    (
+        "files_of_run",
+        "one_level_and_one_file_more_than_a_run_may_leave_make_it_fail",
+    ),
+    ("document", "a_film_named_as_a_transcript_fails_before_it_is_read"),
+    ("picture", "a_picture_that_is_too_large_is_not_read"),
+    (
+        "machine_resources",
+        "a_run_waits_for_descriptors_and_does_not_fail_for_their_lack",
+    ),
+    ("input", "o4_an_input_that_is_too_large_is_refused_with_the_field"),
+    ("task_input", "o4_an_input_that_is_too_large_is_refused_with_the_field"),
+    (
+        "callbacks_of_run",
+        "c3_callbacks_of_one_run_are_limited_and_all_of_them_told_though_the_daemon_is_killed",
+    ),
+    (
+        "foreign_stages",
+        "s5_more_stages_of_unknown_nodes_than_a_task_may_have_are_not_shown",
+    ),
+    (
+        "redis_memory",
+        "redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end",
+    ),
     ("request_body", "a_request_over_a_limit_is_refused_and_counted"),
     ("batch_items", "a_request_over_a_limit_is_refused_and_counted"),
     ("form_text", "a_request_over_a_limit_is_refused_and_counted"),
@@ -374,4 +429,52 @@ async fn an_answer_of_a_model_that_does_not_end_fails_the_run() {
         .await;
     assert!(stage.error.as_deref().unwrap().contains("more than"), "{stage:?}");
     assert!(reached(&daemon, "model_answer").await > 0);
+}
+
+#[tokio::test]
+async fn a_picture_that_is_too_large_is_not_read() {
+    let daemon = Daemon::start().await;
+    let strips = daemon.dir().join("strips");
+    fs::create_dir(&strips).unwrap();
+    let picture = fs::File::create(strips.join("frame_000001.jpg")).unwrap();
+    picture.set_len((64 << 20) + 1).unwrap();
+    let node = "paddleocr.create_stitched_images";
+    let input = json!({"cropped_images_path": strips, "subtitle_area": [0, 0, 10, 10]});
+    daemon.submit("t1", node, input).await;
+    let stage = daemon.until("t1", node, StageState::Failed).await;
+    let error = stage.error.expect("it says why");
+    assert!(
+        error.contains("frame_000001.jpg") && error.contains("64 MiB"),
+        "{error}"
+    );
+    assert!(reached(&daemon, "picture").await > 0);
+}
+
+/// S5: other workers can write as many keys as they like.
+#[tokio::test]
+async fn s5_more_stages_of_unknown_nodes_than_a_task_may_have_are_not_shown() {
+    let server = RedisServer::start(&["--notify-keyspace-events", "E$gx"]).await;
+    let daemon = Daemon::builder().redis(&server.url(0)).start().await;
+    let mut redis = daemon.redis().await;
+    for number in 0..400 {
+        let node = format!("other.n{number}");
+        let stage = json!({"status": "SUCCESS", "output": {"n": number}, "duration": 1.0});
+        let json = json!({"workflow_id": "t1", "stages": {&node: stage}, "updated_at": "2026-01-01T00:00:00"});
+        let _: () = redis
+            .set_ex(format!("t1:node:{node}"), json.to_string(), 600)
+            .await
+            .unwrap();
+    }
+    eventually("more stages than there may be", async || {
+        (reached(&daemon, "foreign_stages").await > 0).then_some(())
+    })
+    .await;
+    // As many as the catalog has nodes are never surplus.
+    let nodes = daemon.get("/v1/nodes").await.json();
+    let catalog = nodes["nodes"].as_array().expect("a list of nodes").len();
+    until_equal("what may be there", catalog + 256, async || {
+        let view = daemon.get("/v1/tasks/t1").await.json();
+        view["stages"].as_object().map_or(0, serde_json::Map::len)
+    })
+    .await;
 }

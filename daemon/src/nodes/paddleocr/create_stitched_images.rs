@@ -154,17 +154,23 @@ impl Stitching {
             return Err(empty("pictures that are named by the number of a frame"));
         }
         let mut first = None;
+        let mut unreadable = None;
         for frame in &frames {
             match self.read(frame) {
                 Ok(picture) => {
                     first = Some((frame, picture.width()));
                     break;
                 }
-                Err(RunError::Failed(_)) => {}
+                Err(RunError::Failed(why)) => {
+                    unreadable.get_or_insert(why);
+                }
                 Err(why) => return Err(why),
             }
         }
-        let first = first.ok_or_else(|| empty("picture that can be read"))?;
+        let first = first.ok_or_else(|| match &unreadable {
+            Some(why) => empty(&format!("picture that can be read; the first: {why}")),
+            None => empty("picture that can be read"),
+        })?;
         let batches: Vec<_> = frames.chunks(batch.max(1)).collect();
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.clamp(1, processors).min(batches.len());

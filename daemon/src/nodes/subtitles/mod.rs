@@ -18,7 +18,7 @@ pub(super) fn srt_time(seconds: f64) -> String {
 }
 
 /// An SRT file of (start, end, text), numbered from 1. A blank line inside a text would end its cue and
-/// is dropped; a cue without text shows nothing and is left out.
+/// is dropped; a cue without text shows nothing and is left out. An arrow that would make a line of times is drawn as one.
 pub(super) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
     let cues = cues.into_iter().filter_map(|(start, end, text)| {
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -27,7 +27,7 @@ pub(super) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)
             id: None,
             start: Time(millis(start)),
             end: Time(millis(end)),
-            text: lines.join("\n"),
+            text: lines.join("\n").replace("-->", "→"),
             settings: None,
             ass: None,
         })
