@@ -2,7 +2,7 @@
 //! a folder of `tests/fuzz/corpus`. Each file of that is tried as it is, and then damaged in ways that `bolero` chooses and,
 //! when one fails, makes smaller.
 //!
-//! `make test` tries a few thousand damaged texts a target; `make soak` goes on for `ONCEOVER_FUZZ_SECONDS`. What a target
+//! `make test` tries the corpus alone, so that its outcome is always the same; `make soak` sets `ONCEOVER_FUZZ_SECONDS`. What a target
 //! has found becomes a file of the corpus. `bolero` prints the seed of a failure; `BOLERO_RANDOM_SEED` tries it again. For
 //! one that ends the process, such as a stack overflow, `ONCEOVER_FUZZ_LAST=FILE` keeps the text that was tried last.
 
@@ -10,8 +10,6 @@ use std::{fs, panic::RefUnwindSafe, path::Path, time::Duration};
 
 use bolero::TypeGenerator;
 
-/// Damaged texts that a target tries in `make test`.
-const ITERATIONS: usize = 1000;
 /// Longest text that damage makes.
 const LONGEST: usize = 64 * 1024;
 
@@ -101,9 +99,20 @@ impl Damaged {
     }
 }
 
-/// Gives the target's check every text of its corpus, and damaged ones. It fails when the check panics. `words` are those
+/// Gives the target's check every text of its corpus, and damaged ones for as long as the environment says. It fails when the check panics. `words` are those
 /// that mean something to the parser.
 pub fn fuzz(target: &str, words: &'static [&'static str], check: impl Fn(&[u8]) + RefUnwindSafe) {
+    let seconds = std::env::var("ONCEOVER_FUZZ_SECONDS").ok();
+    let seconds = seconds.map(|seconds| seconds.parse().expect("ONCEOVER_FUZZ_SECONDS is a number"));
+    fuzz_for(seconds.map(Duration::from_secs), target, words, check);
+}
+
+fn fuzz_for(
+    time: Option<Duration>,
+    target: &str,
+    words: &'static [&'static str],
+    check: impl Fn(&[u8]) + RefUnwindSafe,
+) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -119,15 +128,10 @@ pub fn fuzz(target: &str, words: &'static [&'static str], check: impl Fn(&[u8]) 
         eprintln!("{}", file.display());
         check(bytes);
     }
-    let seconds = std::env::var("ONCEOVER_FUZZ_SECONDS").ok();
-    let seconds = seconds.map(|seconds| seconds.parse().expect("ONCEOVER_FUZZ_SECONDS is a number"));
+    let Some(time) = time else { return };
     let last = std::env::var_os("ONCEOVER_FUZZ_LAST");
     let target = bolero::check!(name = target).with_type::<Damaged>();
-    let target = match seconds {
-        Some(seconds) => target.with_test_time(Duration::from_secs(seconds)),
-        None => target.with_iterations(ITERATIONS),
-    };
-    target.for_each(|damaged| {
+    target.with_test_time(time).for_each(|damaged| {
         let bytes = damaged.bytes(&corpus, words);
         if let Some(last) = &last {
             fs::write(last, &bytes).expect("the text can be kept");
@@ -143,6 +147,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "test failed")]
     fn a_check_that_panics_is_found() {
-        fuzz("ids", &["!"], |bytes| assert!(!bytes.contains(&b'!')));
+        fuzz_for(Some(Duration::from_secs(60)), "ids", &["!"], |bytes| {
+            assert!(!bytes.contains(&b'!'))
+        });
     }
 }
