@@ -191,21 +191,30 @@ impl Store {
     /// One step of a walk over every key that begins with `prefix`: the stages named
     /// there, and where to go on. The only call whose cost grows with the keyspace.
     pub async fn scan(&self, prefix: &str, from: u64) -> Result<(Vec<Found>, Option<u64>), StoreError> {
+        let (keys, next) = self.scan_keys(prefix, Some("string"), from).await?;
+        Ok((keys.iter().filter_map(|key| self.found_at(key)).collect(), next))
+    }
+
+    /// The same step for keys of any name: those that are text, of one type or of all, and where to go on.
+    pub(super) async fn scan_keys(
+        &self,
+        prefix: &str,
+        kind: Option<&str>,
+        from: u64,
+    ) -> Result<(Vec<String>, Option<u64>), StoreError> {
         let mut redis = self.redis.clone();
         let mut scan = redis::cmd("SCAN");
         scan.arg(from)
             .arg("MATCH")
             .arg(format!("{}*", escaped(prefix)))
             .arg("COUNT")
-            .arg(CHUNK)
-            .arg("TYPE")
-            .arg("string");
+            .arg(CHUNK);
+        if let Some(kind) = kind {
+            scan.arg("TYPE").arg(kind);
+        }
         let (next, keys): (u64, Vec<Vec<u8>>) = self.limited(scan.query_async(&mut redis)).await?;
-        let found = keys
-            .iter()
-            .filter_map(|key| self.found_at(std::str::from_utf8(key).ok()?))
-            .collect();
-        Ok((found, (next != 0).then_some(next)))
+        let keys = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+        Ok((keys.collect(), (next != 0).then_some(next)))
     }
 
     /// The stage a key is named after, in either spelling. Names outside the catalog count where they can be a task's.

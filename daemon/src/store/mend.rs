@@ -14,7 +14,7 @@ const ASIDE: &str = "onceover:damaged:";
 const KEEP_SECONDS: u64 = 7 * 86_400;
 /// What the keys of deliveries begin with.
 const DELIVERY: &str = "onceover:delivery:";
-/// Keys that one step of the walk looks at.
+/// Deliveries that are read at a time.
 const CHUNK: usize = 1000;
 
 impl Store {
@@ -76,22 +76,13 @@ impl Store {
     }
 
     async fn keys_of(&self, prefix: &str) -> Result<BTreeSet<String>, StoreError> {
-        let mut redis = self.redis.clone();
         let mut found = BTreeSet::new();
-        let mut from = 0u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(from)
-                .arg("MATCH")
-                .arg(format!("{prefix}*"))
-                .arg("COUNT")
-                .arg(CHUNK);
-            let (next, keys): (u64, Vec<Vec<u8>>) = self.limited(scan.query_async(&mut redis)).await?;
-            found.extend(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()));
-            from = next;
-            if from == 0 {
-                return Ok(found);
-            }
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let (keys, then) = self.scan_keys(prefix, None, from).await?;
+            found.extend(keys);
+            next = then;
         }
+        Ok(found)
     }
 }

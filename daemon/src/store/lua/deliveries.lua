@@ -33,12 +33,7 @@ while looked < budget and #out - 1 < limit do
             fields[#fields + 1] = values[f]
           end
         end
-        local breaker = values[6] == 'pending' and values[13] and call('HMGET', breaker_key(values[13]), 'until', 'wait')
-        local till = breaker and open_until(breaker[1], breaker[2]) or 0
-        if till > 0 then
-          fields[#fields + 1] = 'breaker_until'
-          fields[#fields + 1] = int(till)
-        end
+        add_breaker(fields, values[6], values[13])
         out[#out + 1] = { id, fields }
       end
       last_score, last_id = score, id

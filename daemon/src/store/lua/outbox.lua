@@ -10,6 +10,17 @@ local function open_until(till, wait)
   return till
 end
 
+-- Adds `breaker_until` to the fields of a delivery that waits for its host's breaker.
+local function add_breaker(fields, state, host)
+  if state ~= 'pending' or not host then return end
+  local breaker = call('HMGET', breaker_key(host), 'until', 'wait')
+  local till = open_until(breaker[1], breaker[2])
+  if till > 0 then
+    fields[#fields + 1] = 'breaker_until'
+    fields[#fields + 1] = int(till)
+  end
+end
+
 -- A host comes after those that were served longer ago, and not before its breaker lets somebody through.
 local function due_at_host(host)
   local first = call('ZRANGE', host_outbox_key(host), 0, 0, 'WITHSCORES')
