@@ -100,6 +100,12 @@ limits! {
     OutputLine "output_line" None, |_| humane::bytes(crate::executor::command::LINE_LIMIT as u64),
         "bytes of one line that a program prints"
         "the line is cut; an output that is cut fails the run";
+    RecordedFiles "recorded_files" None, |_| crate::engine::artifacts::LIMIT.to_string(),
+        "files of a result that are compared before it is reused"
+        "the first ones are compared, the others are not";
+    ComparedEntries "compared_entries" None, |_| crate::engine::evidence::MOST_ENTRIES.to_string(),
+        "files and folders of a folder that a request names and that is compared with the former one"
+        "whether it is the same is not known: `strict` runs";
     KeptEvents "kept_events" Some("retention.events"), |config| config.retention.events.to_string(),
         "events that are kept in Redis for readers who come later"
         "`reset`: the reader reads everything again";
@@ -185,7 +191,12 @@ static REACHED: [AtomicU64; Limit::ALL.len()] = [const { AtomicU64::new(0) }; Li
 impl Limit {
     /// Counts that something was refused, cut or put off because of this limit.
     pub fn reached(self) {
-        REACHED[self as usize].fetch_add(1, Ordering::Relaxed);
+        self.reached_times(1);
+    }
+
+    /// The same, of some at once.
+    pub fn reached_times(self, times: u64) {
+        REACHED[self as usize].fetch_add(times, Ordering::Relaxed);
     }
 
     /// How often that was so since this daemon started.

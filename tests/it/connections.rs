@@ -34,13 +34,6 @@ fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-async fn reached(daemon: &Daemon, limit: &str) -> bool {
-    let metrics = daemon.get("/metrics").await.text;
-    let name = format!("onceover_limit_reached_total{{limit=\"{limit}\"}} ");
-    let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    count.unwrap().parse::<u64>().unwrap() > 0
-}
-
 #[tokio::test]
 async fn heads_bodies_and_next_requests_have_their_time_and_streams_have_none() {
     let daemon = Daemon::builder()
@@ -63,7 +56,7 @@ async fn heads_bodies_and_next_requests_have_their_time_and_streams_have_none() 
     );
     assert!(rest(&mut kept).starts_with("HTTP/1.1 200 "));
     for limit in ["header_time", "body_time", "idle_time"] {
-        assert!(reached(&daemon, limit).await, "{limit}");
+        assert!(daemon.times_reached(limit).await > 0, "{limit}");
     }
     // The stream has been open for longer than all of these.
     daemon.done("t1", "test.echo", json!({})).await;
@@ -116,7 +109,7 @@ async fn idle_strangers_give_way_and_a_run_needs_none_of_their_descriptors() {
     );
     let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     assert!(open < 40 + 60, "{open}");
-    assert!(reached(&daemon, "connections").await);
+    assert!(daemon.times_reached("connections").await > 0);
 }
 
 #[tokio::test]
@@ -130,9 +123,12 @@ async fn connections_wait_while_there_are_no_descriptors_and_are_served_later() 
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(waiting.len() < 500, "the log does not tell of it");
     }
+    // One of those may have been accepted and closed again, to make room for the next. Nothing is closed for this one: the
+    // daemon rests after a refusal, and there is room before it tries again.
+    let mut last = send(&daemon, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     daemon.limit_descriptors(1000);
     let mut answer = [0; 12];
-    waiting.last_mut().unwrap().read_exact(&mut answer).unwrap();
+    last.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
     daemon.done("t1", "test.echo", json!({})).await;
 }

@@ -139,6 +139,8 @@ async fn every_limit_has_a_counter() {
 
 /// The test that goes one over each limit.
 const OVER: &[(&str, &str)] = &[
+    ("recorded_files", "a_result_of_many_files_is_compared_by_its_first_ones"),
+    ("compared_entries", "r8_a_folder_with_more_than_is_compared_is_unknown"),
     (
         "connections",
         "idle_strangers_give_way_and_a_run_needs_none_of_their_descriptors",
@@ -278,16 +280,6 @@ fn add_sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// How often a limit was reached, by the daemon's own count.
-async fn reached(daemon: &Daemon, name: &str) -> u64 {
-    let metrics = daemon.get("/metrics").await.text;
-    let start = format!("onceover_limit_reached_total{{limit=\"{name}\"}} ");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
-    line.unwrap_or_else(|| panic!("{name} is not counted"))
-        .parse()
-        .expect("a count")
-}
-
 #[tokio::test]
 async fn a_request_over_a_limit_is_refused_and_counted() {
     let daemon = Daemon::start().await;
@@ -331,7 +323,7 @@ async fn a_request_over_a_limit_is_refused_and_counted() {
     assert_eq!((answer.status, answer.fields().len()), (422, 501));
 
     for name in ["request_body", "batch_items", "form_text", "warnings", "unknown_fields"] {
-        assert_eq!(reached(&daemon, name).await, 1, "{name}");
+        assert_eq!(daemon.times_reached(name).await, 1, "{name}");
     }
 }
 
@@ -369,12 +361,12 @@ async fn what_a_program_prints_over_a_limit_is_cut_and_counted() {
             .unwrap()
             .ends_with("the log is cut here: it reached its limit of 8 MiB")
     );
-    assert_eq!(reached(&daemon, "run_log").await, 1);
+    assert_eq!(daemon.times_reached("run_log").await, 1);
 
     daemon.submit("t2", "limit.line", json!({})).await;
     let stage = daemon.until("t2", "limit.line", StageState::Failed).await;
     assert!(stage.error.is_some());
-    assert_eq!(reached(&daemon, "output_line").await, 1);
+    assert_eq!(daemon.times_reached("output_line").await, 1);
 }
 
 #[tokio::test]
@@ -399,7 +391,7 @@ async fn a_receivers_long_answer_is_not_read_to_its_end() {
     daemon.until("t1", "test.echo", StageState::Success).await;
     daemon.delivered().await;
     assert_eq!(daemon.get("/v1/callbacks").await.json()["items"][0]["state"], "sent");
-    assert_eq!(reached(&daemon, "callback_answer").await, 1);
+    assert_eq!(daemon.times_reached("callback_answer").await, 1);
 }
 
 #[tokio::test]
@@ -428,7 +420,7 @@ async fn an_answer_of_a_model_that_does_not_end_fails_the_run() {
         .until("t1", "wservice.translate_subtitles", StageState::Failed)
         .await;
     assert!(stage.error.as_deref().unwrap().contains("more than"), "{stage:?}");
-    assert!(reached(&daemon, "model_answer").await > 0);
+    assert!(daemon.times_reached("model_answer").await > 0);
 }
 
 #[tokio::test]
@@ -447,7 +439,7 @@ async fn a_picture_that_is_too_large_is_not_read() {
         error.contains("frame_000001.jpg") && error.contains("64 MiB"),
         "{error}"
     );
-    assert!(reached(&daemon, "picture").await > 0);
+    assert!(daemon.times_reached("picture").await > 0);
 }
 
 /// S5: other workers can write as many keys as they like.
@@ -466,7 +458,7 @@ async fn s5_more_stages_of_unknown_nodes_than_a_task_may_have_are_not_shown() {
             .unwrap();
     }
     eventually("more stages than there may be", async || {
-        (reached(&daemon, "foreign_stages").await > 0).then_some(())
+        (daemon.times_reached("foreign_stages").await > 0).then_some(())
     })
     .await;
     // As many as the catalog has nodes are never surplus.

@@ -380,6 +380,15 @@ impl Daemon {
     }
 
     /// Sends a request as any HTTP client would.
+    /// How often a limit was reached, by the daemon's own count.
+    pub async fn times_reached(&self, limit: &str) -> u64 {
+        let metrics = self.get("/metrics").await.text;
+        let start = format!("onceover_limit_reached_total{{limit=\"{limit}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        let count = count.unwrap_or_else(|| panic!("{limit} is not counted"));
+        count.parse().expect("a count")
+    }
+
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let method = method.parse().expect("a method");
         let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));

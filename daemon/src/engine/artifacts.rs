@@ -6,13 +6,15 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{executor::log, paths};
+use super::disk::hash_of;
+use crate::{executor::log, limits::Limit, paths};
 
 /// Files of one result that are recorded one by one; a folder with more counts by its first ones.
-const LIMIT: usize = 5000;
+pub(crate) const LIMIT: usize = 5000;
 
 /// One recorded file or folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,10 +46,7 @@ fn stamp(meta: &Metadata) -> (u64, i64) {
 
 /// None for what is no regular file: reading a pipe or a device would not end.
 fn hash(path: &Path) -> Option<String> {
-    let file = paths::open_regular(path).ok()?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).ok()?;
-    Some(hasher.finalize().to_hex().to_string())
+    hash_of(&paths::open_regular(path).ok()?).ok()
 }
 
 /// What [`record`] answers when there is nothing to record.
@@ -70,12 +69,12 @@ fn is_below(text: &str, dir: &Path) -> bool {
 
 /// Records every file below `dir` that the output names, alone or in a folder. Answers JSON for the record. Blocks.
 pub fn record(output: &Value, dir: &Path, hashed: bool) -> String {
-    let mut files: Vec<Recorded> = Vec::new();
+    let mut files = IndexMap::new();
     collect(output, dir, hashed, &mut files);
-    serde_json::to_string(&files).unwrap_or_else(|_| NONE.into())
+    serde_json::to_string(&files.values().collect::<Vec<_>>()).unwrap_or_else(|_| NONE.into())
 }
 
-fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
+fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
     match value {
         Value::String(text) if is_below(text, dir) => add(Path::new(text), dir, hashed, files),
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
@@ -84,15 +83,16 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
     }
 }
 
-fn add(path: &Path, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
+fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
     // In the order of their paths; what is in a folder comes right after it.
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
         // The run's log lies in the run's folder, and goes on growing.
-        if path == dir.join(log::FILE_NAME) || files.iter().any(|file| file.path == path) {
+        if path == dir.join(log::FILE_NAME) || files.contains_key(&path) {
             continue;
         }
         if files.len() >= LIMIT {
+            Limit::RecordedFiles.reached();
             return;
         }
         let Ok(meta) = path.metadata() else { continue };
@@ -102,11 +102,12 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut Vec<Recorded>) {
             inside.sort_by(|a, b| b.cmp(a));
             pending.append(&mut inside);
         }
-        files.push(Recorded {
+        let recorded = Recorded {
             stamp: is_file.then(|| stamp(&meta)),
             hash: (is_file && hashed).then(|| hash(&path)).flatten(),
-            path,
-        });
+            path: path.clone(),
+        };
+        files.insert(path, recorded);
     }
 }
 
@@ -168,6 +169,21 @@ mod tests {
         let recorded = record(&json!({"folder": dir}), &dir, false);
         fs::write(dir.join("run.log"), "a line\nanother").unwrap();
         assert_eq!(look(&recorded), Found::Whole, "the log is no result");
+    }
+
+    #[test]
+    fn a_result_of_many_files_is_compared_by_its_first_ones() {
+        let temp = tempfile::tempdir().unwrap();
+        for number in 0..LIMIT {
+            fs::write(temp.path().join(format!("{number:05}")), "").unwrap();
+        }
+        let before = Limit::RecordedFiles.times_reached();
+        let recorded = record(&json!({"folder": temp.path()}), temp.path(), false);
+        assert!(
+            Limit::RecordedFiles.times_reached() > before,
+            "the folder counts as one"
+        );
+        assert_eq!(look(&recorded), Found::Whole);
     }
 
     #[test]

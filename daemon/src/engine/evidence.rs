@@ -19,28 +19,28 @@ use onceover_common::{
     catalog::{NodeSpec, ValueKind},
 };
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
-use super::{Engine, input_files::given_paths};
+use super::{
+    Engine,
+    disk::{hash_of, on_disk},
+    input_files::given_paths,
+};
 use crate::{
     catalog::{from_stage, referenced_node},
     config::Verify,
     executor::download::is_url,
-    paths::Roots,
+    limits::Limit,
+    paths::{Roots, open_regular},
 };
 
 /// Entries of a folder that are looked at; what a larger one holds is not known.
-const MOST_ENTRIES: usize = 20_000;
+pub(crate) const MOST_ENTRIES: usize = 20_000;
 /// Files whose hash is remembered.
 const MOST_HASHES: usize = 4096;
-/// Requests whose files are looked at at a time, so that a file system that does not answer holds few threads.
-const LOOKS_AT_A_TIME: usize = 32;
-
-static LOOKS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKS_AT_A_TIME)));
 
 /// How long a request waits for evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+enum Patience {
     /// The answer is the same without: files are looked at for a moment, and no server is asked.
     Hint,
     /// The answer depends on it.
@@ -48,11 +48,12 @@ pub enum Patience {
 }
 
 impl Patience {
-    /// As the treatment of a stored result asks for it.
-    pub fn for_mode(mode: &str) -> Self {
+    /// As the treatment of a stored result asks for it; None where nothing depends on it.
+    fn for_mode(mode: &str) -> Option<Self> {
         match mode {
-            "strict" | "refuse" => Self::Decisive,
-            _ => Self::Hint,
+            "strict" | "refuse" => Some(Self::Decisive),
+            "never" | "off" => None,
+            _ => Some(Self::Hint),
         }
     }
 
@@ -158,6 +159,7 @@ fn of_folder(folder: &Path, verify: Verify) -> Option<String> {
         for entry in folder.join(&inside).read_dir().ok()? {
             entries += 1;
             if entries > MOST_ENTRIES {
+                Limit::ComparedEntries.reached();
                 return None;
             }
             found.push(entry.ok()?);
@@ -172,7 +174,7 @@ fn of_folder(folder: &Path, verify: Verify) -> Option<String> {
             } else if meta.is_file() {
                 match verify {
                     Verify::Stat => stamp(&meta),
-                    Verify::Hash => of_file(&File::open(entry.path()).ok()?, verify)?,
+                    Verify::Hash => of_file(&open_regular(&entry.path()).ok()?, verify)?,
                 }
             } else {
                 "other".to_owned()
@@ -205,9 +207,7 @@ fn hash(file: &File, meta: &Metadata) -> Option<String> {
     if let Some(hash) = remembered().get(&before) {
         return Some(hash.clone());
     }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).ok()?;
-    let hash = hasher.finalize().to_hex().to_string();
+    let hash = hash_of(file).ok()?;
     // What was written to meanwhile has no one content.
     if identity(&file.metadata().ok()?) != before {
         return None;
@@ -222,7 +222,8 @@ fn hash(file: &File, meta: &Metadata) -> Option<String> {
 
 /// The stages that a run takes values from, each with the result it found: of each parameter that the request leaves to
 /// earlier stages those that were asked until one had it, of references the stage they name, and the stages that a value
-/// names. `results` names the result of each stage that has a record. None: one of them was written by another worker and not taken over, so it cannot be told from its next result.
+/// names. `results` names the result of each stage that has a record. None: one of them was written by another worker and
+/// not taken over, so that it cannot be told from its next result.
 pub fn sources(
     node: &NodeSpec,
     input: &Map<String, Value>,
@@ -264,14 +265,15 @@ pub fn sources(
 }
 
 impl Engine {
-    /// The files behind a request, as one text; None: unknown.
+    /// The files behind a request, as one text, where the treatment of a stored result (`mode`) asks for it; None: unknown.
     pub(super) async fn files_evidence(
         &self,
         task: &TaskId,
         node: &NodeSpec,
         input: &Map<String, Value>,
-        patience: Patience,
+        mode: &str,
     ) -> Option<String> {
+        let patience = Patience::for_mode(mode)?;
         let verify = self.verify;
         let (local, urls): (Vec<_>, Vec<_>) = given_paths(node, input).partition(|(_, path, _)| !is_url(path));
         if !urls.is_empty() && patience == Patience::Hint {
@@ -302,14 +304,9 @@ impl Engine {
         node: &NodeSpec,
         input: &Map<String, Value>,
     ) -> Option<ByParameter> {
-        let turn = Arc::clone(&LOOKS).acquire_owned().await.ok()?;
         let (roots, verify) = (Arc::clone(&self.roots), self.verify);
         let (task, node, input) = (task.clone(), node.clone(), input.clone());
-        let look = move || {
-            let _turn = turn;
-            of_local_files(&roots, &task, &node, &input, verify)
-        };
-        tokio::task::spawn_blocking(look).await.ok()
+        on_disk(move || of_local_files(&roots, &task, &node, &input, verify)).await
     }
 }
 
@@ -364,6 +361,17 @@ mod tests {
             fs::remove_file(temp.path().join("a/b/2.jpg")).unwrap();
             assert_eq!(of_folder(temp.path(), verify), before);
         }
+    }
+
+    #[test]
+    fn r8_a_folder_with_more_than_is_compared_is_unknown() {
+        let temp = tempfile::tempdir().unwrap();
+        for number in 0..=MOST_ENTRIES {
+            fs::write(temp.path().join(number.to_string()), "").unwrap();
+        }
+        let before = Limit::ComparedEntries.times_reached();
+        assert_eq!(of_folder(temp.path(), Verify::Stat), None);
+        assert!(Limit::ComparedEntries.times_reached() > before);
     }
 
     #[test]

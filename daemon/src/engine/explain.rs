@@ -7,7 +7,7 @@ use onceover_common::{
 };
 use serde_json::{Map, Value};
 
-use super::{Engine, EngineError, evidence::Patience, foreign::ForeignStage, input, submit};
+use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
 use crate::store::{Ask, Explained, ForeignJson, InputsFound, Looked, Question, StoreError};
 
 /// A reason code as the rest of a sentence.
@@ -104,7 +104,7 @@ impl Engine {
         let name = &node.name;
         let fingerprint = input::fingerprint(request);
         let mode = reuse.map_or(node.reuse.as_str(), ReuseMode::as_str);
-        let files = self.files_evidence(task, node, request, Patience::for_mode(mode)).await;
+        let files = self.files_evidence(task, node, request, mode).await;
         let question = Question {
             task,
             node: name,

@@ -1,9 +1,9 @@
 //! Whether the files are there that a request names as inputs (O4).
 //!
 //! They are opened when a run would start, and only then: a hit or a run to join needs none of them and is not refused for
-//! one that is gone. So the decision is asked first; it answers
-//! that it needs to know, and is asked again with what was found. A miss that names files costs one more round trip to
-//! Redis for that, which is little beside a run. What `evidence` asks before each decision is only how they are known.
+//! one that is gone. So the decision is asked first; it answers that it needs to know, and is asked again with what was
+//! found. A miss that names files costs one more round trip to Redis for that, which is little beside a run. What `evidence`
+//! asks before each decision is only how they are known.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -12,9 +12,8 @@ use onceover_common::{
     catalog::{NodeSpec, PathContent, ValueKind},
 };
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
-use super::Engine;
+use super::{Engine, disk::on_disk};
 use crate::{
     catalog::is_placeholder,
     executor::{download::is_url, run::RunError},
@@ -24,10 +23,6 @@ use crate::{
 
 /// How long files may be looked at. What is not known by then is accepted, and the run tells.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// Requests whose files are looked at at a time, so that a file system that does not answer holds few threads.
-const LOOKS_AT_A_TIME: usize = 32;
-
-static LOOKS: Semaphore = Semaphore::const_new(LOOKS_AT_A_TIME);
 
 /// A file or folder on this machine that a request names.
 #[derive(Debug, Clone)]
@@ -88,21 +83,12 @@ impl Engine {
     /// Looks at files as a run would open them.
     pub(super) async fn look_at_inputs(&self, task: &TaskId, files: Vec<InputFile>) -> InputFiles {
         let (roots, folder) = (Arc::clone(&self.roots), self.task_folder(task));
-        let look = async {
-            let turn = LOOKS.acquire().await.ok();
-            let found = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                look(&roots, &folder, files)
-            });
-            found.await.unwrap_or_else(|error| {
-                tracing::error!(%error, "the inputs of a request could not be looked at");
-                InputFiles::default()
-            })
-        };
-        tokio::time::timeout(LOOK_LIMIT, look).await.unwrap_or_else(|_| {
+        let look = on_disk(move || look(&roots, &folder, files));
+        let found = tokio::time::timeout(LOOK_LIMIT, look).await.unwrap_or_else(|_| {
             tracing::warn!(%task, limit = ?LOOK_LIMIT, "whether the inputs of a request are there is not known in time");
-            InputFiles::default()
-        })
+            None
+        });
+        found.unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 mod delete;
+mod disk;
 pub mod evidence;
 pub mod explain;
 pub mod foreign;

@@ -13,7 +13,6 @@ use url::Url;
 use super::{
     Engine, EngineError, Request,
     artifacts::{self, Found},
-    evidence::Patience,
     explain, input,
     takeover::TakenOver,
     view,
@@ -63,8 +62,9 @@ impl Engine {
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         self.check_size(&whole)?;
         let fingerprint = input::fingerprint(&request.input);
-        let patience = Patience::for_mode(request.mode());
-        let evidence = self.files_evidence(&request.task, node, &request.input, patience).await;
+        let evidence = self
+            .files_evidence(&request.task, node, &request.input, request.mode())
+            .await;
         let folder = self.task_folder(&request.task).display().to_string();
         let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
         let run = named.unwrap_or_else(RunId::generate);
