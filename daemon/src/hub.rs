@@ -81,6 +81,7 @@ struct Inner {
     wanted: Mutex<Queues>,
     runs: Notify,
     outbox: Notify,
+    ends: Notify,
     uploads: Notify,
     released: watch::Sender<u64>,
     connected: watch::Sender<Option<Instant>>,
@@ -99,6 +100,7 @@ impl Default for Hub {
             wanted: Mutex::default(),
             runs: Notify::new(),
             outbox: Notify::new(),
+            ends: Notify::new(),
             uploads: Notify::new(),
             released: watch::channel(0).0,
             connected: watch::channel(None).0,
@@ -172,6 +174,17 @@ impl Hub {
         self.0.outbox.notify_one();
     }
 
+    /// A run with callbacks may have ended: some may be due, and others still to be put into the outbox.
+    fn callbacks_wanted(&self) {
+        self.0.outbox.notify_one();
+        self.0.ends.notify_one();
+    }
+
+    /// Waits until the callbacks of a run that has ended may have to be put into the outbox.
+    pub async fn end_seen(&self) {
+        self.0.ends.notified().await;
+    }
+
     pub async fn delivery_wanted(&self) {
         self.0.outbox.notified().await;
     }
@@ -212,7 +225,7 @@ impl Hub {
                     self.0.connected.send_replace(Some(Instant::now()));
                     // Whatever happened meanwhile, everybody looks once.
                     self.look_for_runs(None);
-                    self.0.outbox.notify_one();
+                    self.callbacks_wanted();
                     self.look_at(Look::All);
                     self.0.uploads.notify_one();
                 }
@@ -266,7 +279,7 @@ impl Hub {
         // Whoever asked for a callback made the stage say that one is pending: most changes put none into the outbox.
         let about_a_video = matches!(event.kind, EventKind::Pipeline | EventKind::Video);
         if !about_a_video && stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
-            self.0.outbox.notify_one();
+            self.callbacks_wanted();
         }
         let _ = self.0.changes.send(Change::Event {
             seq: event.seq,

@@ -142,6 +142,7 @@ async fn o2_a_run_that_is_lost_again_and_again_fails_in_the_end() {
     }
     let stage = daemon.until("t1", WAIT, StageState::Failed).await;
     assert!(stage.error.as_deref().unwrap().contains("lost 2 times"), "{stage:?}");
+    assert_eq!(daemon.times_reached("lost_runs").await, 1);
     daemon.idle().await;
     assert_eq!(daemon.traces("t1"), 2);
     let answer = daemon.submit("t1", WAIT, json!({"until": "never"})).await;

@@ -292,6 +292,8 @@ async fn c4_of_sent_callbacks_the_newest_are_kept_and_of_given_up_ones_all() {
         .map(|one| one.url)
         .collect();
     assert_eq!(sent, [hook.url("/5"), hook.url("/4"), hook.url("/3")]);
+    assert_eq!(daemon.times_reached("kept_callbacks").await, 3);
+    assert_eq!(daemon.times_reached("callback_tries").await, 6);
     assert_eq!(all(&daemon, in_state("failed", 50)).await.len(), 6);
     assert_eq!(all(&daemon, of("t1")).await.len(), 9);
 }

@@ -40,7 +40,7 @@ pub use disk::{Collectable, Measured};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, Found, LostStage, Watching};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
 pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, Totals};
-pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, Patience, Recorded, Room, Tried};
+pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, EndsTold, Patience, Recorded, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords};
 pub use runs::{Claim, Evidence, Fence, Outcome, Reap, run_folder};
 pub use subscription::{Notice, Subscription};

@@ -9,6 +9,7 @@ use super::{
     record::{convert, parse, unexpected},
     scripts,
 };
+use crate::limits::Limit;
 
 /// One delivery, taken to be tried.
 #[derive(Debug, Clone)]
@@ -67,6 +68,17 @@ impl Contact {
             Self::NotAsked => "none",
         }
     }
+}
+
+/// What was left of the callbacks of ended runs that are not in the outbox yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndsTold {
+    /// There were none.
+    Nothing,
+    /// Some were put there, and more are left.
+    Some,
+    /// The last ones were put there.
+    All,
 }
 
 /// What became of the record of a try.
@@ -159,10 +171,14 @@ impl Store {
         Ok(counts.map(|counts| if counts.is_empty() { body } else { counts }))
     }
 
-    /// Puts more callbacks of runs that have ended into the outbox. True: there are still more.
-    pub async fn tell(&self) -> Result<bool, StoreError> {
+    /// Puts more callbacks of runs that have ended into the outbox.
+    pub async fn tell(&self) -> Result<EndsTold, StoreError> {
         let args = self.args().with("count", TOLD_CHUNK.to_string());
-        self.run(&scripts::OUTBOX_TELL, args).await
+        Ok(match self.run::<u8>(&scripts::OUTBOX_TELL, args).await? {
+            0 => EndsTold::Nothing,
+            1 => EndsTold::All,
+            _ => EndsTold::Some,
+        })
     }
 
     /// Records how a try went.
@@ -184,7 +200,9 @@ impl Store {
             .with("contact", tried.contact.as_str())
             .with("breaker_after", patience.breaker_after.to_string())
             .with("breaker_ms", patience.breaker_wait.as_millis().to_string());
-        Ok(match self.run::<u8>(&scripts::OUTBOX_DONE, args).await? {
+        let (outcome, forgotten): (u8, u64) = self.run(&scripts::OUTBOX_DONE, args).await?;
+        Limit::KeptCallbacks.reached_times(forgotten);
+        Ok(match outcome {
             0 => Recorded::Gone,
             2 => Recorded::BreakerOpened,
             _ => Recorded::Done,

@@ -9,6 +9,7 @@ use super::{
     Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts,
     short_json,
 };
+use crate::limits::Limit;
 
 /// Bytes of a progress message, as JSON.
 const SHORT_MESSAGE: usize = 120;
@@ -200,7 +201,9 @@ impl Store {
             .with("max_lost", self.options.max_lost.to_string())
             .with("error_short", short_json(&error, SHORT_ERROR))
             .with("error", json_string(&error));
-        self.run(&scripts::REAP, args).await
+        let (taken, given_up): (u64, u64) = self.run(&scripts::REAP, args).await?;
+        Limit::LostRuns.reached_times(given_up);
+        Ok(taken)
     }
 
     /// Runs of the task that still hold a slot: their processes are not known to be gone.

@@ -1,7 +1,8 @@
 -- Records a try. Arguments: id, take (which taking of it this was), state (sent, pending, failed), retry_ms?, detail,
 -- http_status?, keep (how many sent ones are kept), contact (answered, silent or none), breaker_after (silences in a row
--- that open the host's breaker), breaker_ms (how long at first). Answers 1, 2 when a breaker was opened, or 0 for a delivery
--- that is gone (its task was deleted) or was taken by somebody else since.
+-- that open the host's breaker), breaker_ms (how long at first). Answers {outcome, forgotten}: 1, 2 when a breaker was
+-- opened, or 0 for a delivery that is gone (its task was deleted) or was taken by another daemon since; and how many sent ones
+-- are kept no more.
 
 -- Whether this opened the host's breaker.
 local function note_contact(host)
@@ -23,7 +24,7 @@ end
 
 local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'take', 'created', 'end')
 local t, n, host = d[1], d[2], d[3]
-if not t or d[4] ~= A.take then return 0 end
+if not t or d[4] ~= A.take then return { 0, 0 } end
 call('HSET', delivery_key(A.id), 'state', A.state, 'detail', A.detail, 'tried', int(NOW))
 call('HINCRBY', delivery_key(A.id), 'attempts', 1)
 if A.http_status then
@@ -38,7 +39,7 @@ if A.state == 'pending' then
   call('HSET', delivery_key(A.id), 'next', at)
   schedule(A.id, host, at)
   show_callback(t, n, A.id, 'pending')
-  return opened
+  return { opened, 0 }
 end
 call('HDEL', delivery_key(A.id), 'next')
 if d[6] then
@@ -51,14 +52,15 @@ local expiry = int(NOW + tonumber(A.ttl) * 1000)
 call('PEXPIREAT', delivery_key(A.id), expiry)
 call('ZADD', DELIVERIES_EXPIRY, expiry, t .. '|' .. A.id)
 show_callback(t, n, A.id, A.state)
+local forgotten = 0
 if A.state == 'sent' then
   local surplus = call('ZCARD', deliveries_key('sent')) - tonumber(A.keep)
   if surplus > 0 then
     for _, id in ipairs(call('ZRANGE', deliveries_key('sent'), 0, math.min(surplus, 20) - 1)) do
       -- One whose record has expired is removed by `repair`, which knows its task.
       local task = call('HGET', delivery_key(id), 'task')
-      if task then forget_delivery(task, id) end
+      if task then forgotten = forgotten + forget_delivery(task, id) end
     end
   end
 end
-return opened
+return { opened, forgotten }

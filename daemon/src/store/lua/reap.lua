@@ -1,6 +1,7 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that is known to
 -- be gone. A run handed back by its own daemon as that ends does not count as lost. Arguments: queue, owner?,
--- handed_back?, lease_ms, max_lost, error, error_short (JSON). Answers the number taken back.
+-- handed_back?, lease_ms, max_lost, error, error_short (JSON). Answers how many were taken back, and how many of these
+-- were lost once too often.
 
 local members
 if A.owner then
@@ -12,7 +13,7 @@ else
   local at, since, lease = tonumber(looked[1] or 0), tonumber(looked[2] or 0), tonumber(A.lease_ms)
   if NOW - at > lease / 2 or NOW < at then since = NOW end
   call('HSET', REAPER, 'at', int(NOW), 'since', int(since))
-  if NOW - since < lease then return 0 end
+  if NOW - since < lease then return { 0, 0 } end
   -- A lease that ends later than any that is given was given before the clock was set back: whoever lives renews it, and of
   -- whoever does not it ends soon. Daemons may give leases of different lengths.
   local beyond = '(' .. int(NOW + 10 * lease)
@@ -21,7 +22,7 @@ else
   end
   members = call('ZRANGEBYSCORE', held_key(A.queue), '-inf', int(NOW), 'LIMIT', 0, 100)
 end
-local taken = 0
+local taken, given_up = 0, 0
 if #members > 0 then begin() end
 for _, member in ipairs(members) do
   local t, n, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
@@ -32,6 +33,7 @@ for _, member in ipairs(members) do
       taken = taken + 1
       local lost = tonumber(r.lost or 0) + (A.handed_back and 0 or 1)
       if lost >= tonumber(A.max_lost) then
+        given_up = given_up + 1
         r.given_up = '1'
         call('HSET', stage_key(t, n), 'given_up', '1')
         end_run(t, n, r, 'FAILED', { error = A.error, error_short = A.error_short })
@@ -46,4 +48,4 @@ for _, member in ipairs(members) do
     end
   end
 end
-return taken
+return { taken, given_up }

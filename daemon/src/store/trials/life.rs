@@ -7,9 +7,9 @@ use onceover_common::{CallbackStatus, NodeName, RunId, StageState, TaskId, Times
 
 use super::{
     super::{
-        Adoption, Contact, Decision, DirectoryLease, Fence, ForeignNote, LostStage, Measured, Note, Outcome, Patience,
-        Question, Reap, Recorded, Room, Submit, TaskFilter, Tried, Watching, decide::Looked, outbox::DeliveryFilter,
-        runs::Evidence, scripts,
+        Adoption, Contact, Decision, DirectoryLease, EndsTold, Fence, ForeignNote, LostStage, Measured, Note, Outcome,
+        Patience, Question, Reap, Recorded, Room, Submit, TaskFilter, Tried, Watching, decide::Looked,
+        outbox::DeliveryFilter, runs::Evidence, scripts,
     },
     Bed,
 };
@@ -143,7 +143,7 @@ async fn fill(bed: &Bed, key: &str, size: Size) {
 
 /// All callbacks are in the outbox, and the stage is whole.
 async fn told(bed: &Bed, of: (&TaskId, &NodeName), state: &str, count: u64) {
-    while bed.store.tell().await.unwrap() {}
+    while bed.store.tell().await.unwrap() == EndsTold::Some {}
     let (task, node) = of;
     let deliveries: u64 = bed.ask(&["ZCARD", &format!("onceover:task:{task}:deliveries")]).await;
     assert_eq!(deliveries, count, "deliveries of {task}");
