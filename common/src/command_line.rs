@@ -25,7 +25,7 @@ pub fn without_empty_variables(command: Command) -> Command {
 }
 
 /// Prints what clap answers instead of arguments: help, the version, or what is wrong with them. A reader that has left
-/// has had enough; where help cannot be written for another reason, that is told and is a failure.
+/// has closed it; where help cannot be written for another reason, that is reported and is a failure.
 pub fn explain(program: &str, error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match printed {

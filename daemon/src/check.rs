@@ -231,7 +231,7 @@ async fn is_ours(listen: &str) -> bool {
 fn who_may_call(config: &Config, tokens: &Tokens, wrong: &mut BTreeSet<String>) -> String {
     wrong.extend(tokens.warnings());
     if let Err(error) = access::check(&config.listen, tokens) {
-        // That nothing can be listened on is told by the address already.
+        // The check of the address already reports that it cannot be bound.
         if !matches!(error, AccessError::Address { .. }) {
             wrong.insert(error.to_string());
         }

@@ -189,10 +189,10 @@ pub struct AccessConfig {
     /// How long the head of a request may take, and a new connection to send one.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
-    /// How long the body of a request may keep it waiting; it is given that time anew with each 16 KiB.
+    /// How long the body of a request may keep it waiting; the limit starts again with each 16 KiB.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
-    /// How long a connection is kept for the next request, or for somebody who takes nothing of an answer.
+    /// How long a connection may be idle before its next request, or with an answer that the client does not read.
     #[serde(deserialize_with = "duration")]
     pub idle_timeout: Duration,
     /// How long a link is good for that `GET /v1/links` makes.

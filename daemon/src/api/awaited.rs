@@ -24,7 +24,7 @@ use tokio_util::sync::PollSemaphore;
 
 use crate::limits::Limit;
 
-/// Bytes that must come for a body to get its time anew.
+/// Bytes that must arrive for the time limit of a body to start again.
 const ENOUGH: u64 = 16 * 1024;
 
 /// A place among the requests under way; free while it is lent to nobody.
@@ -78,7 +78,7 @@ struct Awaited {
     limit: Duration,
     time: Pin<Box<Sleep>>,
     waiting_since: Option<Instant>,
-    /// How long was waited for the sender since it got its time anew; what the handler takes does not count.
+    /// Time spent waiting for the sender since the limit started; the handler's own time does not count.
     waited: Duration,
     /// Bytes since then.
     got: u64,

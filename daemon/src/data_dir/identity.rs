@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub host: String,
-    /// Of the running system, so that what was noted before it started is told from what is true now.
+    /// Identifies the running system, so that an entry from before its start can be recognized.
     pub boot: String,
     pub path: PathBuf,
     /// Device and inode of the lock file: a folder that is moved keeps them, a copy has others.

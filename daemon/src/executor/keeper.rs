@@ -108,7 +108,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            let text = format!("keeper: {why}; the daemon starts it, it is not for people");
+            let text = format!("keeper: {why}; the daemon starts this command, do not run it by hand");
             logging::report_failure(None, LogFormat::Text, &text);
             ExitCode::from(2)
         }

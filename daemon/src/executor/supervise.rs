@@ -422,7 +422,7 @@ impl Inner {
             }
         };
         let Worked { result, left } = result.unwrap_or_else(|error| Worked {
-            result: Err(RunError::failed(format!("the node broke down: {error}"))),
+            result: Err(RunError::failed(format!("the node's task ended unexpectedly: {error}"))),
             left: Left::default(),
         });
         let ended = match (interrupted, result) {
@@ -432,7 +432,9 @@ impl Inner {
                 Ended::failed(format!("it took longer than its time limit of {limit} and was ended"))
             }
             (Some(Interrupt::Stopped), Err(RunError::Interrupted)) => Ended::Stopped,
-            (_, Err(RunError::Interrupted)) => Ended::failed("the node gave up although nobody asked it to".into()),
+            (_, Err(RunError::Interrupted)) => {
+                Ended::failed("the node stopped as if cancelled, but no cancel was requested".into())
+            }
             (_, Err(RunError::Failed(message) | RunError::Lacking { message, .. })) => Ended::failed(message),
         };
         (ended, left)
