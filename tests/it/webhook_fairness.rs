@@ -102,6 +102,26 @@ async fn c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c4_tries_that_were_under_way_when_a_breaker_opened_make_its_wait_no_longer() {
+    let settings = "schedule = ['0s', '1m']\ntimeout = '300ms'\nbreaker_after = 1\nbreaker_wait = '20s'";
+    let daemon = daemon_that_calls(settings).await;
+    daemon.done("t1", ECHO, json!({})).await;
+    let hook = Hook::start(|_, _| Reply::Never).await;
+    for path in 0..8 {
+        call(&daemon, "t1", hook.url(&format!("/{path}"))).await;
+    }
+    // Four have been under way together.
+    let shown = eventually("four silences", || async {
+        let all = callbacks(&daemon).await;
+        (all.iter().filter(|one| one.attempts == 1).count() == 4).then_some(all)
+    })
+    .await;
+    let until = shown[0].breaker_open_until.expect("the breaker is open");
+    let wait = until.seconds_since(shown[0].created_at);
+    assert!(wait < 30.0, "{wait}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c4_a_receiver_that_closes_idle_connections_costs_no_try() {
     let daemon = daemon_that_calls("schedule = ['0s']").await;
     daemon.done("t1", ECHO, json!({})).await;

@@ -9,7 +9,11 @@ local function note_contact(host)
   if A.contact == 'answered' then
     call('HDEL', breaker_key(host), 'failures', 'until', 'wait', 'probe')
   elseif A.contact == 'silent' then
-    local failures, after = call('HINCRBY', breaker_key(host), 'failures', 1), tonumber(A.breaker_after)
+    local after = tonumber(A.breaker_after)
+    local h = call('HMGET', breaker_key(host), 'failures', 'probe')
+    -- One that was under way when the breaker opened says nothing new; only a failed probe makes the wait longer.
+    if tonumber(h[1] or 0) >= after and not h[2] then return false end
+    local failures = call('HINCRBY', breaker_key(host), 'failures', 1)
     call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
     local wait = 0
     if failures >= after then
