@@ -16,7 +16,8 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     let page = layout::callbacks((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let deliveries = &model.deliveries;
-    let columns = Columns::of(page.inner(page.list).width);
+    let has_breaker = deliveries.items.iter().any(|item| item.breaker_open_until.is_some());
+    let columns = Columns::of(page.inner(page.list).width, has_breaker);
     let stage = if deliveries.one_task() { "STAGE" } else { "TASK / STAGE" };
     let titles = [
         (columns.state, "STATE"),
@@ -74,7 +75,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    /// With room for the time until which a breaker is open, where one is.
+    fn of(width: u16, has_breaker: bool) -> Self {
         let mut rest = width.saturating_sub(2);
         let state = 12.min(rest / 3);
         rest -= state;
@@ -87,7 +89,8 @@ impl Columns {
             }
         };
         let tries = take(6, 20);
-        let answer = take(20, 40);
+        let wanted = if has_breaker && width >= 110 { 30 } else { 20 };
+        let answer = take(wanted, 40);
         let stage = take(30.min(width / 4), 40);
         Self {
             state,
@@ -178,11 +181,10 @@ pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
     if let Some(last) = item.last_tried_at {
         text += &format!(", last {}", clock(last));
     }
-    if let Some(next) = item.next_try_at.filter(|_| item.state == CallbackStatus::Pending) {
-        text += &format!(", next {}", clock(next));
-    }
     if let Some(until) = item.breaker_open_until {
         text += &format!(", breaker: open until {}", clock(until));
+    } else if let Some(next) = item.next_try_at.filter(|_| item.state == CallbackStatus::Pending) {
+        text += &format!(", next {}", clock(next));
     }
     match (item.http_status, &item.detail) {
         (Some(status), Some(detail)) if !detail.contains(&status.to_string()) => {

@@ -858,6 +858,11 @@ fn c4_a_callback_that_waits_for_an_open_breaker_says_so() {
     let waiting = &mut model.deliveries.items[0];
     waiting.breaker_open_until = waiting.next_try_at;
     assert_shows(&model, &["breaker: open until "]);
+    // The row and its detail both have room for the time.
+    let lines = screen(&model);
+    let times = lines.iter().filter_map(|line| line.split_once("breaker: open until "));
+    let whole = times.filter(|(_, time)| time.chars().take(8).filter(|c| *c == ':').count() == 2);
+    assert_eq!(whole.count(), 2, "{}", lines.join("\n"));
 }
 
 /// The page of callbacks, opened by these keys, with what the daemon answers.
