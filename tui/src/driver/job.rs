@@ -2,9 +2,7 @@
 
 use std::{fs, io, time::Duration};
 
-use rustix::process::{
-    Pid, Signal as Number, getpgid, getpid, getppid, getsid, kill_current_process_group, kill_process,
-};
+use rustix::process::{Signal as Number, getpid, kill_current_process_group, kill_process};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
@@ -26,26 +24,46 @@ pub enum JobSignal {
 /// Whether a shell waits for this job, which would take the terminal and could let it go on: somebody of the same session,
 /// and not of the job, started it. Otherwise (`ssh -t host onceover`, a pane of tmux) a stop would be for ever.
 pub fn has_shell() -> bool {
-    let (Ok(session), Ok(group)) = (getsid(None), getpgid(None)) else {
+    let Some(own) = Place::of(getpid().as_raw_nonzero().get()) else {
         return false;
     };
-    let mut parent = getppid();
-    while let Some(pid) = parent {
-        if getsid(Some(pid)) != Ok(session) {
+    let mut parent = own.parent;
+    while let Some(place) = Place::of(parent) {
+        if place.session != own.session {
             return false;
         }
-        if getpgid(Some(pid)) != Ok(group) {
+        if place.group != own.group {
             return true;
         }
-        parent = parent_of(pid);
+        parent = place.parent;
     }
     false
 }
 
-fn parent_of(pid: Pid) -> Option<Pid> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    Pid::from_raw(parent.trim().parse().ok()?)
+/// Where a process stands among the others. An id is 0 where what it names is outside our namespace of processes (a
+/// container that was entered, a sandbox), which the calls of the C library's kind cannot say with a type that has no 0.
+struct Place {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Place {
+    fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// `pid (name) state parent group session ...`: a name may hold anything, brackets and blanks among it.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let mut ids = after_name.split_ascii_whitespace().skip(1).map(str::parse);
+        let mut id = || ids.next()?.ok();
+        Some(Self {
+            parent: id()?,
+            group: id()?,
+            session: id()?,
+        })
+    }
 }
 
 pub struct Job {
@@ -90,5 +108,17 @@ impl Job {
         // The stop may reach another thread first; what wakes us may come before its signal is taken in.
         let _ = timeout(SOON, self.goes_on.recv()).await;
         terminal.enter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_a_session_outside_the_container_are_read() {
+        let place = Place::parse("17 (sh) 1 2 (x) S 0 17 0 34816 17 4194304 0").unwrap();
+        assert_eq!((place.parent, place.group, place.session), (0, 17, 0));
+        assert!(Place::parse("17 (sh) S").is_none());
     }
 }
