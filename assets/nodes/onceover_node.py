@@ -58,6 +58,7 @@ class Run:
         self.uploads = bool(request.get("uploads"))
         self._protocol = protocol
         self._lock = threading.Lock()
+        self._warnings = []
         self._told = (-1.0, None)
 
     def send(self, line):
@@ -78,6 +79,12 @@ class Run:
     def log(self, message):
         """Adds a line to the run's log."""
         self.send({"type": "log", "message": str(message)})
+
+    def warn(self, code, text, retryable=False, **numbers):
+        """Adds a reason to doubt the result: a word for programs, a sentence, what was measured, and whether running again
+        could help."""
+        warning = {"code": code, "text": text, "retryable": retryable}
+        self._warnings.append({**warning, "numbers": numbers} if numbers else warning)
 
     def require(self, name):
         """The value of a parameter, which must be there."""
@@ -142,6 +149,8 @@ def main(work):
             raise Failure(f"the request on standard input is not JSON: {why}") from None
         run = Run(request, protocol)
         output = work(run)
+        if run._warnings:
+            output = {**output, "warnings": output.get("warnings", []) + run._warnings}
         run.send({"type": "output", "output": output})
         status = 0
     except Exception as error:  # noqa: BLE001, whatever it is, it is told

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError},
+    warnings::RunWarnings,
 };
 use crate::{catalog, nodes::llm::Providers, paths::Roots};
 
@@ -55,6 +56,7 @@ impl Fixture {
             providers: Providers::default(),
             uploads: false,
             progress,
+            warnings: RunWarnings::default(),
             cancel: CancellationToken::new(),
             mark: format!("test-{run_id}"),
             run_id,

@@ -12,4 +12,5 @@ pub mod log;
 pub mod process;
 pub mod run;
 pub mod supervise;
+pub mod warnings;
 mod work;

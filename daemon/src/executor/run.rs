@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::log::RunLog;
+use super::{log::RunLog, warnings::RunWarnings};
 use crate::{
     lack::Lack,
     nodes::llm::Providers,
@@ -50,6 +50,8 @@ pub struct RunContext {
     /// Whether the result's files go to the object store by themselves.
     pub uploads: bool,
     pub progress: ProgressSink,
+    /// Why the result may be partial or doubtful.
+    pub warnings: RunWarnings,
     pub log: RunLog,
     /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a
     /// child process ends its whole group, then returns `RunError::Interrupted`.

@@ -19,6 +19,7 @@ use super::{
     log::RunLog,
     run::{Object, OpenedInputs, ProgressSink, RunContext, RunError, Runner},
     supervise::ExecutorOptions,
+    warnings::RunWarnings,
 };
 use crate::{
     catalog::resolve_input,
@@ -165,6 +166,7 @@ impl Work {
             providers: self.engine.providers.clone(),
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
+            warnings: RunWarnings::default(),
             log: self.log.clone(),
             cancel: self.cancel.clone(),
             mark: format!("{}/{}/{}", self.options.mark, fence.run, fence.attempt),
@@ -196,7 +198,7 @@ impl Work {
     }
 
     async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {
-        let output = match &context.node.runner {
+        let mut output = match &context.node.runner {
             RunnerSpec::Builtin(_) => BuiltinRunner.run(context).await?,
             RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
                 let runner = CommandRunner {
@@ -214,6 +216,7 @@ impl Work {
             .cloned()
             .collect();
         if missing.is_empty() {
+            context.warnings.write_into(&mut output);
             return Ok(output);
         }
         Err(RunError::failed(format!(

@@ -25,6 +25,7 @@ use crate::{
     executor::{
         log::RunLog,
         run::{OpenedInputs, ProgressSink, RunContext, RunError},
+        warnings::RunWarnings,
     },
     limits::Limit,
     nodes,
@@ -235,6 +236,7 @@ impl Videos {
             providers: self.engine.providers.clone(),
             uploads: false,
             progress: ProgressSink::new().0,
+            warnings: RunWarnings::default(),
             cancel: CancellationToken::new(),
             mark: format!("{}/video/{run}", self.mark),
             run_id: run,

@@ -1,0 +1,208 @@
+//! What makes a result partial or doubtful although its run succeeded: `output.warnings`, which every node may have and
+//! everything that shows a result carries.
+
+use std::{
+    borrow::Cow,
+    sync::{Mutex, MutexGuard},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::run::Object;
+
+/// The output field that holds the warnings of a result. No node file declares it.
+pub const FIELD: &str = "warnings";
+
+/// Warnings one result carries; one more says how many there were beside these.
+pub const MOST_WARNINGS: usize = 100;
+
+/// Characters of a warning's text that are kept.
+const LONGEST_TEXT: usize = 500;
+
+/// What kind of doubt it is. docs/results.md tells what each means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The source ends before the time it says.
+    TruncatedSource,
+    /// The source has a hole, which became silence.
+    Gap,
+    /// There is sound, and it is silent throughout.
+    Silence,
+    /// Records of a file that cannot be read were left out.
+    RecordsSkipped,
+    /// The encoding of a text was guessed.
+    EncodingGuessed,
+    /// Times of words were not given and were put between their neighbours.
+    TimesEstimated,
+    /// Lines are not in the result, or are there without what the node makes.
+    LinesLeftOut,
+    /// Lines a language model did not answer keep their source text.
+    LinesUntranslated,
+    /// There are more warnings than are named.
+    MoreWarnings,
+}
+
+impl Code {
+    /// As it stands in the result.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TruncatedSource => "truncated_source",
+            Self::Gap => "gap",
+            Self::Silence => "silence",
+            Self::RecordsSkipped => "records_skipped",
+            Self::EncodingGuessed => "encoding_guessed",
+            Self::TimesEstimated => "times_estimated",
+            Self::LinesLeftOut => "lines_left_out",
+            Self::LinesUntranslated => "lines_untranslated",
+            Self::MoreWarnings => "more_warnings",
+        }
+    }
+}
+
+/// One reason to doubt a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// A word for programs.
+    pub code: Cow<'static, str>,
+    /// A sentence for people.
+    pub text: String,
+    /// What was measured, by name: `expected_duration: 10.0, got: 4.97`.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub numbers: Object,
+    /// Whether running the stage again could give a better result. Such a result is not reused in `strict`.
+    #[serde(default)]
+    pub retryable: bool,
+}
+
+impl Warning {
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self {
+            code: Cow::Borrowed(code.name()),
+            text: text.into(),
+            numbers: Object::new(),
+            retryable: false,
+        }
+    }
+
+    /// Adds a number, or a text that stands for one (a time, a name).
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.numbers.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+}
+
+/// The warnings of a run, from wherever in it they come.
+#[derive(Debug, Default)]
+pub struct RunWarnings(Mutex<Vec<Warning>>);
+
+impl RunWarnings {
+    pub fn add(&self, warning: Warning) {
+        self.list().push(warning);
+    }
+
+    /// Puts the warnings of the run beside those the output has, and cuts the list to what a result carries. What a
+    /// program wrote there and is no warning becomes one, with its words.
+    pub fn write_into(&self, output: &mut Object) {
+        let mut all: Vec<Warning> = match output.remove(FIELD) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items.into_iter().map(of_program).collect(),
+            Some(other) => vec![of_program(other)],
+        };
+        all.extend(self.list().iter().cloned());
+        if all.is_empty() {
+            return;
+        }
+        let more = all.len().saturating_sub(MOST_WARNINGS);
+        if more > 0 {
+            // A reason to run again is not to be lost with the rest.
+            let retryable = all[MOST_WARNINGS..].iter().any(|warning| warning.retryable);
+            all.truncate(MOST_WARNINGS);
+            all.push(Warning {
+                retryable,
+                ..Warning::new(Code::MoreWarnings, format!("{more} more warnings are not named")).with("more", more)
+            });
+        }
+        for warning in &mut all {
+            if let Some((end, _)) = warning.text.char_indices().nth(LONGEST_TEXT) {
+                warning.text.truncate(end);
+                warning.text.push('…');
+            }
+        }
+        output.insert(FIELD.into(), serde_json::to_value(all).unwrap_or_default());
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Warning>> {
+        self.0.lock().expect("no thread panics with the list")
+    }
+}
+
+fn of_program(value: Value) -> Warning {
+    serde_json::from_value(value.clone()).unwrap_or_else(|_| Warning {
+        code: "unnamed".into(),
+        text: match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        },
+        numbers: Object::new(),
+        retryable: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn warnings_of_the_program_and_of_the_run_are_one_list() {
+        let warnings = RunWarnings::default();
+        warnings.add(
+            Warning::new(Code::TruncatedSource, "half")
+                .with("got", 4.97)
+                .retryable(),
+        );
+        let mut output = Object::from_iter([(FIELD.into(), json!([{"code": "own", "text": "mine"}, "bare", 7]))]);
+        warnings.write_into(&mut output);
+        assert_eq!(
+            output[FIELD],
+            json!([
+                {"code": "own", "text": "mine", "retryable": false},
+                {"code": "unnamed", "text": "bare", "retryable": false},
+                {"code": "unnamed", "text": "7", "retryable": false},
+                {"code": "truncated_source", "text": "half", "numbers": {"got": 4.97}, "retryable": true},
+            ])
+        );
+        let mut clean = Object::new();
+        RunWarnings::default().write_into(&mut clean);
+        assert!(clean.is_empty());
+    }
+
+    #[test]
+    fn a_thousand_warnings_are_a_hundred_and_a_number() {
+        let warnings = RunWarnings::default();
+        for index in 0..1000 {
+            let warning = Warning::new(Code::Gap, "x".repeat(600));
+            warnings.add(if index == 999 { warning.retryable() } else { warning });
+        }
+        let mut output = Object::new();
+        warnings.write_into(&mut output);
+        let list = output[FIELD].as_array().unwrap();
+        assert_eq!(list.len(), MOST_WARNINGS + 1);
+        assert_eq!(list[0]["text"].as_str().unwrap().chars().count(), LONGEST_TEXT + 1);
+        let last = list.last().unwrap();
+        assert_eq!(
+            (&last["code"], &last["numbers"]["more"]),
+            (&json!("more_warnings"), &json!(900))
+        );
+        assert_eq!(last["retryable"], true);
+    }
+}
