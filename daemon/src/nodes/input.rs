@@ -25,6 +25,15 @@ impl Input<'_> {
         self.value(name)?.as_str()
     }
 
+    /// A text, or a number as text: a track by number or language.
+    pub(super) fn text_or_number(&self, name: &str) -> Option<String> {
+        match self.value(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => number.as_f64().map(|number| number.to_string()),
+            _ => None,
+        }
+    }
+
     /// A text that must be given.
     pub(super) fn required_text(&self, name: &str) -> Result<&str, RunError> {
         self.text(name)

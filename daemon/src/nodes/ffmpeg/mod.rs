@@ -6,6 +6,9 @@ pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
 pub(super) mod split_audio_segments;
 
+pub(super) mod timeline;
+pub(super) mod tracks;
+
 mod pieces;
 mod probe;
 mod segments;

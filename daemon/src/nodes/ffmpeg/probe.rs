@@ -5,7 +5,10 @@ use std::path::Path;
 use onceover_common::wire::VideoProbe;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{failed, file_argument, limits};
+use super::{
+    failed, file_argument, limits,
+    tracks::{Track, TrackKind},
+};
 use crate::executor::{
     process::Tool,
     run::{RunContext, RunError},
@@ -13,7 +16,7 @@ use crate::executor::{
 
 /// A media file's streams and length.
 #[derive(Debug, Deserialize)]
-pub(super) struct Media {
+pub(in crate::nodes) struct Media {
     #[serde(default)]
     streams: Vec<Stream>,
     #[serde(default)]
@@ -21,18 +24,24 @@ pub(super) struct Media {
 }
 
 #[derive(Debug, Deserialize)]
-struct Stream {
+pub(super) struct Stream {
+    #[serde(default)]
+    pub(super) index: u32,
     codec_type: Option<String>,
-    codec_name: Option<String>,
-    duration: Option<String>,
+    pub(super) codec_name: Option<String>,
+    pub(super) start_time: Option<String>,
+    pub(super) duration: Option<String>,
     width: Option<u32>,
     height: Option<u32>,
     avg_frame_rate: Option<String>,
+    field_order: Option<String>,
     r_frame_rate: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
     #[serde(default)]
-    disposition: Disposition,
+    pub(super) disposition: Disposition,
+    #[serde(default)]
+    pub(super) tags: Tags,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,56 +51,107 @@ struct SideData {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Disposition {
+pub(super) struct Disposition {
+    #[serde(default)]
+    pub(super) default: u8,
     #[serde(default)]
     attached_pic: u8,
+    #[serde(default)]
+    timed_thumbnails: u8,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Tags {
+    pub(super) language: Option<String>,
+    pub(super) title: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Format {
     #[serde(default)]
     format_name: String,
+    start_time: Option<String>,
     duration: Option<String>,
 }
 
 impl Media {
     pub(super) fn has_audio(&self) -> bool {
-        self.streams
-            .iter()
-            .any(|stream| stream.codec_type.as_deref() == Some("audio"))
+        self.streams_of(TrackKind::Audio).next().is_some()
     }
 
     /// A cover picture is no video.
     pub(super) fn has_video(&self) -> bool {
-        self.video().is_some()
+        self.streams_of(TrackKind::Video).next().is_some()
     }
 
+    /// The streams of a kind, without cover pictures and thumbnails.
+    pub(super) fn streams_of(&self, kind: TrackKind) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(move |stream| {
+            let Disposition {
+                attached_pic,
+                timed_thumbnails,
+                ..
+            } = stream.disposition;
+            stream.codec_type.as_deref() == Some(kind.name()) && attached_pic == 0 && timed_thumbnails == 0
+        })
+    }
+
+    /// The video stream that is taken unless a request names one.
     fn video(&self) -> Option<&Stream> {
-        self.streams
-            .iter()
-            .find(|stream| stream.codec_type.as_deref() == Some("video") && stream.disposition.attached_pic == 0)
+        let mut videos = self.streams_of(TrackKind::Video);
+        let first = videos.next()?;
+        std::iter::once(first)
+            .chain(videos)
+            .find(|stream| stream.disposition.default != 0)
+            .or(Some(first))
+    }
+
+    fn stream(&self, track: &Track) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.index == track.stream)
+    }
+
+    /// The time stamp that players show as 0, in seconds.
+    pub(super) fn clock_start(&self) -> f64 {
+        let start = self.format.start_time.as_ref();
+        start.and_then(|text| text.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Whether time stamps of the container may begin again in the middle.
+    pub(super) fn may_restart_its_clock(&self) -> bool {
+        matches!(self.format.format_name.as_str(), "mpegts" | "mpeg")
+    }
+
+    /// Whether a track's packets may be more or fewer than its frames: invisible ones, two frames in one, fields.
+    pub(super) fn packets_may_not_be_frames(&self, track: &Track) -> bool {
+        let codec = track.codec.as_deref().unwrap_or_default();
+        let fields = self.stream(track).and_then(|stream| stream.field_order.as_deref());
+        let is_interlaced = fields.is_some_and(|order| !matches!(order, "progressive" | "unknown"));
+        match codec {
+            "vp8" => true,
+            "h264" => is_interlaced && self.may_restart_its_clock(),
+            "mpeg4" | "msmpeg4v1" | "msmpeg4v2" | "msmpeg4v3" => self.format.format_name == "avi",
+            _ => false,
+        }
     }
 
     /// Width and height of the picture as ffmpeg decodes it, turned the way it is shown.
     pub(super) fn picture(&self) -> Option<(u32, u32)> {
-        let video = self.video()?;
-        let (width, height) = (video.width?, video.height?);
-        let turn = video
-            .side_data_list
-            .iter()
-            .find_map(|data| data.rotation)
-            .unwrap_or(0.0);
-        let lies = (turn / 90.0).round().rem_euclid(2.0) == 1.0;
-        Some(if lies { (height, width) } else { (width, height) })
+        picture(self.video()?)
+    }
+
+    /// The same of a track that was chosen.
+    pub(super) fn picture_of(&self, track: &Track) -> Option<(u32, u32)> {
+        picture(self.stream(track)?)
     }
 
     /// Frames a second: the average where the file says, else what its time stamps suggest.
     pub(super) fn frame_rate(&self) -> Option<f64> {
-        let video = self.video()?;
-        [&video.avg_frame_rate, &video.r_frame_rate]
-            .into_iter()
-            .find_map(|text| fraction(text.as_ref()?))
-            .filter(|rate| (0.001..100_000.0).contains(rate))
+        frame_rate(self.video()?)
+    }
+
+    /// The same of a track that was chosen.
+    pub(super) fn frame_rate_of(&self, track: &Track) -> Option<f64> {
+        frame_rate(self.stream(track)?)
     }
 
     /// Seconds, where the file says.
@@ -105,10 +165,7 @@ impl Media {
 
     /// What is told of a video that is registered.
     pub(super) fn description(&self, size: u64) -> VideoProbe {
-        let audio = self
-            .streams
-            .iter()
-            .filter(|stream| stream.codec_type.as_deref() == Some("audio"));
+        let audio = self.streams_of(TrackKind::Audio);
         VideoProbe {
             duration: self.duration(),
             size,
@@ -127,6 +184,24 @@ impl Media {
     pub(super) fn seeks_exactly(&self) -> bool {
         matches!(self.format.format_name.as_str(), "wav" | "w64" | "flac")
     }
+}
+
+fn picture(video: &Stream) -> Option<(u32, u32)> {
+    let (width, height) = (video.width?, video.height?);
+    let turn = video
+        .side_data_list
+        .iter()
+        .find_map(|data| data.rotation)
+        .unwrap_or(0.0);
+    let lies = (turn / 90.0).round().rem_euclid(2.0) == 1.0;
+    Some(if lies { (height, width) } else { (width, height) })
+}
+
+fn frame_rate(video: &Stream) -> Option<f64> {
+    [&video.avg_frame_rate, &video.r_frame_rate]
+        .into_iter()
+        .find_map(|text| fraction(text.as_ref()?))
+        .filter(|rate| (0.001..100_000.0).contains(rate))
 }
 
 /// `30000/1001`; `0/0` is none.
@@ -176,25 +251,39 @@ pub(super) async fn count_frames(context: &RunContext, path: &Path, by: CountBy)
 
 async fn ffprobe<T: DeserializeOwned>(context: &RunContext, path: &Path, args: &[&str]) -> Result<T, RunError> {
     let mut json = String::new();
-    let exit = Tool::new("ffprobe")
-        .args(["-hide_banner", "-v", "error", "-of", "json"])
-        .args(args)
-        .args(limits())
-        .arg(file_argument(path))
-        .run(context, |line| {
-            json.push_str(line);
-            json.push('\n');
-        })
-        .await?;
-    if !exit.success() {
-        return Err(failed("reading", path, &exit));
-    }
+    let args = [&["-of", "json"], args].concat();
+    ffprobe_lines(context, path, &args, |line| {
+        json.push_str(line);
+        json.push('\n');
+    })
+    .await?;
     serde_json::from_str(&json).map_err(|why| {
         RunError::failed(format!(
             "ffprobe's answer about {} is not understood: {why}",
             path.display()
         ))
     })
+}
+
+/// Gives each line ffprobe writes.
+pub(super) async fn ffprobe_lines(
+    context: &RunContext,
+    path: &Path,
+    args: &[&str],
+    on_line: impl FnMut(&str) + Send,
+) -> Result<(), RunError> {
+    let exit = Tool::new("ffprobe")
+        .args(["-hide_banner", "-v", "error"])
+        .args(args)
+        .args(limits())
+        .arg(file_argument(path))
+        .run(context, on_line)
+        .await?;
+    if exit.success() {
+        Ok(())
+    } else {
+        Err(failed("reading", path, &exit))
+    }
 }
 
 #[cfg(test)]
