@@ -57,6 +57,11 @@ impl Queues {
         }
     }
 
+    /// Whether this queue was named, because of a run of its own.
+    pub fn names(&self, queue: &str) -> bool {
+        matches!(self, Self::These(names) if names.contains(queue))
+    }
+
     fn add(&mut self, queue: Option<&str>) {
         match (&mut *self, queue) {
             (Self::All, _) => {}

@@ -266,6 +266,7 @@ async fn req27_too_much_at_a_time_is_answered_503_and_probes_and_streams_are_not
         .post("/v1/tasks", json!({"task_name": "test.echo", "input_data": {"x": big}}))
         .await;
     assert_eq!((answer.status, answer.problem().as_str()), (413, "too-large"));
+    assert_eq!(daemon.times_reached("requests").await, 6);
 }
 
 /// What docs/configuration.md tells operators to set.

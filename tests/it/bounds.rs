@@ -68,6 +68,7 @@ async fn c3_callbacks_of_one_run_are_limited_and_all_of_them_told_though_the_dae
             .unwrap()
             .contains("callbacks.max_per_run")
     );
+    assert_eq!(daemon.times_reached("callbacks_of_run").await, 1);
     // Who asked before joins, and so does who asks for no callback.
     let again = asking("t1", WAIT, json!({"until": "go"}), &hook.url("/7"));
     assert_eq!(daemon.post("/v1/tasks", again).await.status, 200);
@@ -122,6 +123,8 @@ async fn o4_an_input_that_is_too_large_is_refused_with_the_field() {
     );
     assert!(answer.json()["detail"].as_str().unwrap().contains("inputs.max_task"));
     assert_eq!(daemon.get("/v1/tasks/t1").await.status, 404);
+    assert_eq!(daemon.times_reached("input").await, 2);
+    assert_eq!(daemon.times_reached("task_input").await, 1);
 }
 
 #[tokio::test]
@@ -211,6 +214,7 @@ async fn redis_that_is_nearly_full_takes_nothing_new_and_lets_runs_end() {
         (answer.status == 200).then_some(())
     })
     .await;
+    assert!(daemon.times_reached("redis_memory").await > 0);
 }
 
 #[tokio::test]

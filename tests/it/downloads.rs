@@ -134,6 +134,9 @@ async fn req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its
         assert!(answer.text.contains(word), "{}", answer.text);
     }
     assert_eq!(trap.caught(), 0);
+    for limit in ["input_time", "redirects", "downloaded_input"] {
+        assert!(daemon.times_reached(limit).await > 0, "{limit}");
+    }
 }
 
 #[tokio::test]

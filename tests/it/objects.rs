@@ -270,6 +270,7 @@ async fn what_cannot_be_uploaded_in_time_says_so_and_the_stage_stays_a_success()
     let report = daemon.post("/v1/tasks/t1/delete", json!({})).await.json();
     assert_eq!(report["results"][2]["status"], "deleted", "{report:#}");
     assert_eq!(s3.objects(""), [""; 0]);
+    assert!(daemon.times_reached("upload_time").await > 0);
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ async fn r3_a_stage_in_flight_is_joined_and_not_touched() {
     }
     daemon.idle().await;
     assert_eq!((daemon.traces("running"), daemon.traces("pending")), (1, 1));
+    assert!(daemon.times_reached("runs_at_once").await > 0);
 }
 
 #[tokio::test]

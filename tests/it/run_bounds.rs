@@ -53,6 +53,16 @@ async fn a_run_that_leaves_folders_12000_deep_fails_by_name_and_is_deleted() {
     daemon.done("t2", "test.leaves", json!({"depth": 3})).await;
 }
 
+/// As many descriptors as systems usually give.
+#[tokio::test]
+async fn folders_1500_deep_are_deleted_by_a_daemon_that_may_open_1024_files() {
+    let daemon = daemon("max_depth = 2000\n").await;
+    daemon.limit_descriptors(1024);
+    daemon.done("t1", "test.leaves", json!({"depth": 1500})).await;
+    assert_eq!(daemon.post("/v1/tasks/t1/delete", json!({})).await.status, 200);
+    assert!(!folder(&daemon, "t1").exists());
+}
+
 #[tokio::test]
 async fn one_level_and_one_file_more_than_a_run_may_leave_make_it_fail() {
     let daemon = daemon("max_depth = 4\nmax_files = 10\n").await;
@@ -66,6 +76,9 @@ async fn one_level_and_one_file_more_than_a_run_may_leave_make_it_fail() {
         let stage = daemon.until(task, "test.leaves", StageState::Failed).await;
         let error = stage.error.unwrap_or_default();
         assert!(error.contains(setting), "{error}");
+    }
+    for limit in ["folder_depth", "files_of_run"] {
+        assert_eq!(daemon.times_reached(limit).await, 1, "{limit}");
     }
 }
 
@@ -92,6 +105,7 @@ async fn a_run_waits_for_descriptors_and_does_not_fail_for_their_lack() {
         "{:?}",
         stage.error
     );
+    assert!(daemon.times_reached("machine_resources").await > 0);
 }
 
 fn sparse(path: &Path, bytes: u64) {
@@ -125,4 +139,5 @@ async fn a_film_named_as_a_transcript_fails_before_it_is_read() {
         .error
         .unwrap_or_default();
     assert!(!error.contains("max_document"), "{error}");
+    assert_eq!(daemon.times_reached("document").await, 1);
 }

@@ -550,6 +550,7 @@ async fn s6_a_reader_that_is_too_far_behind_is_told_to_read_again() {
     }
     let mut sse = Sse::open(&daemon, Some(seq)).await;
     assert_eq!(sse.next().await.id, seq + 1, "what is still there is sent");
+    assert_eq!(daemon.times_reached("kept_events").await, 2);
 }
 
 #[tokio::test]

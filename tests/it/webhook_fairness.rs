@@ -61,6 +61,20 @@ async fn c4_eight_receivers_that_hang_delay_a_ninth_by_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c4_more_tries_than_may_be_under_way_wait_for_a_place() {
+    let daemon = daemon_that_calls("schedule = ['0s']\ntimeout = '500ms'\nmax_at_once = 2").await;
+    daemon.done("t1", ECHO, json!({})).await;
+    let dead = join_all((2..5).map(|n| Hook::start_at_own(n, |_, _| Reply::Never))).await;
+    for hook in &dead {
+        call(&daemon, "t1", hook.url("/")).await;
+    }
+    for hook in &dead {
+        hook.wait_for(1).await;
+    }
+    assert!(daemon.times_reached("callbacks").await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown() {
     let settings = "schedule = ['0s', '100ms']\ntimeout = '300ms'\nbreaker_after = 3\nbreaker_wait = '1s'";
     let daemon = daemon_that_calls(settings).await;
@@ -86,6 +100,7 @@ async fn c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown() {
     let tries = hook.received().len();
     assert!((3..=5).contains(&tries), "{tries}");
     assert_eq!(daemon.times_reached("callback_breaker").await, 1);
+    assert!(daemon.times_reached("callback_time").await >= 3);
     answers.store(true, Ordering::SeqCst);
     let sent = eventually("every callback sent", || async {
         let all = callbacks(&daemon).await;

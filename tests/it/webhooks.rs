@@ -302,6 +302,7 @@ async fn c4_a_receiver_that_hangs_takes_four_places_and_delays_no_other_host() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!((dead.received().len(), dead.most_at_a_time()), (4, 4));
     assert!(alive.most_at_a_time() <= 4);
+    assert!(daemon.times_reached("callbacks_of_host").await > 0);
 }
 
 #[tokio::test]

@@ -379,7 +379,6 @@ impl Daemon {
         fs::rename(draft, self.dir().join(format!("go.{run}"))).expect("the file is renamed");
     }
 
-    /// Sends a request as any HTTP client would.
     /// How often a limit was reached, by the daemon's own count.
     pub async fn times_reached(&self, limit: &str) -> u64 {
         let metrics = self.get("/metrics").await.text;
@@ -389,6 +388,7 @@ impl Daemon {
         count.parse().expect("a count")
     }
 
+    /// Sends a request as any HTTP client would.
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let method = method.parse().expect("a method");
         let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));

@@ -133,10 +133,7 @@ impl Reader {
                         }
                     }
                     Ok(Change::Event { .. }) => {}
-                    Ok(Change::Reset { seq }) => {
-                        Limit::KeptEvents.reached();
-                        reader.reset(seq);
-                    }
+                    Ok(Change::Reset { seq }) => reader.reset(seq),
                     Err(RecvError::Lagged(_)) => reader.behind = true,
                     Err(RecvError::Closed) => return None,
                 }
@@ -168,7 +165,10 @@ impl Reader {
                 }
             }
             Ok(None) => match self.store.totals().await {
-                Ok(totals) => self.reset(totals.seq),
+                Ok(totals) => {
+                    Limit::KeptEvents.reached();
+                    self.reset(totals.seq);
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
             },
             // Redis is away; the client waits with us.

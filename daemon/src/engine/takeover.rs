@@ -448,5 +448,6 @@ mod tests {
         changed.add(stage(0));
         assert_eq!((changed.waiting().len(), changed.dropped().get()), (MOST_CHANGED, 5));
         assert_eq!(changed.take().len(), BATCH);
+        assert!(Limit::ForeignChanges.times_reached() >= 5);
     }
 }

@@ -228,13 +228,22 @@ impl Inner {
 
     async fn claim_all(self: &Arc<Self>, wanted: &Queues, runs: &mut JoinSet<()>) {
         for (queue, slots) in &self.options.slots {
+            if wanted.names(queue) && self.held(queue, |held| *held) >= *slots {
+                Limit::RunsAtOnce.reached();
+            }
             while wanted.contains(queue) && self.held(queue, |held| *held) < *slots {
                 if self.stop.is_cancelled() || self.draining.is_cancelled() {
                     return;
                 }
                 match self.engine.store.claim(queue, *slots, &self.options.owner).await {
                     Ok(Some(claim)) => {
-                        self.held(queue, |held| *held += 1);
+                        let held = self.held(queue, |held| {
+                            *held += 1;
+                            *held
+                        });
+                        if claim.others_wait && held >= *slots {
+                            Limit::RunsAtOnce.reached();
+                        }
                         let inner = Arc::clone(self);
                         runs.spawn(inner.take(queue.clone(), claim));
                     }
@@ -273,6 +282,7 @@ impl Inner {
             node,
             record,
             records,
+            others_wait: _,
         } = claim;
         let Some(run) = record.run() else {
             tracing::error!(task_id = %task, task_name = %node, "a claimed record has no run id");

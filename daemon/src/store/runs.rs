@@ -27,6 +27,8 @@ pub struct Claim {
     pub record: StageRecord,
     /// The whole task, as it was then.
     pub records: TaskRecords,
+    /// Whether its queue holds more runs.
+    pub others_wait: bool,
 }
 
 /// Which attempt of which run, by which daemon: what every write of a run is fenced by (R7).
@@ -119,9 +121,9 @@ impl Store {
             .with("owner", owner)
             .with("lease_ms", self.options.lease.as_millis().to_string())
             .with("names", self.names.as_str());
-        let answer: Option<(String, String, redis::Value)> = self.run(&scripts::CLAIM, args).await?;
+        let answer: Option<(String, String, redis::Value, bool)> = self.run(&scripts::CLAIM, args).await?;
         answer
-            .map(|(task, node, view)| {
+            .map(|(task, node, view, others_wait)| {
                 let (task, node): (TaskId, NodeName) = (record::parse(&task)?, record::parse(&node)?);
                 let records = record::task_records(view)?;
                 let record = records.stage(&node).cloned();
@@ -131,6 +133,7 @@ impl Store {
                     node,
                     record,
                     records,
+                    others_wait,
                 })
             })
             .transpose()

@@ -1,5 +1,5 @@
 -- Takes the next run of a queue, when a slot is free. Arguments: queue, slots, owner, lease_ms, names.
--- Answers {task, name, ...view}, the view as a reader sees it after that, or nothing.
+-- Answers {task, name, view, others}: the view as a reader sees it after that, and whether other runs wait; or nothing.
 
 if call('ZCARD', held_key(A.queue)) >= tonumber(A.slots) then return false end
 for _ = 1, 100 do
@@ -18,7 +18,7 @@ for _ = 1, 100 do
     project(t, n, r)
     settle(t)
     emit(t, n, r, 'started')
-    return { t, n, read_view(t) }
+    return { t, n, read_view(t), call('EXISTS', queue_key(A.queue)) }
   end
 end
 return false
