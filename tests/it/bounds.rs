@@ -249,6 +249,37 @@ async fn r7_a_result_that_a_script_cannot_write_is_kept_and_written_once_it_can(
     assert_eq!(daemon.traces("t1"), 1);
 }
 
+/// The version before kept them in the record, as `<how> <host>` by `cb:<url>`; its runs end under this one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c3_callbacks_that_the_former_version_kept_in_the_record_are_told_once() {
+    let daemon = Daemon::builder().config(CALLS).start().await;
+    let hook = Hook::start(|_, _| 200.into()).await;
+    daemon.submit("t1", WAIT, json!({"until": "go"})).await;
+    daemon.until("t1", WAIT, StageState::Running).await;
+    let host = hook
+        .url("")
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_owned();
+    let key = format!("onceover:stage:t1:{WAIT}");
+    for (path, how) in [("/first", "started"), ("/second", "joined")] {
+        let field = format!("cb:{}", hook.url(path));
+        let _: u64 = redis_answers(&daemon, &["HSET", &key, &field, &format!("{how} {host}")]).await;
+    }
+    // Who asks again under this version is the same one.
+    let again = asking("t1", WAIT, json!({"until": "go"}), &hook.url("/second"));
+    assert_eq!(daemon.post("/v1/tasks", again).await.status, 200);
+    daemon.release("go");
+    daemon.until("t1", WAIT, StageState::Success).await;
+    hook.wait_for(2).await;
+    daemon.delivered().await;
+    let mut told: Vec<_> = hook.received().into_iter().map(|one| one.path).collect();
+    told.sort();
+    assert_eq!(told, ["/first", "/second"]);
+    let left: Vec<String> = daemon.redis().await.hkeys(&key).await.unwrap();
+    assert!(!left.iter().any(|field| field.starts_with("cb:")), "{left:?}");
+}
+
 #[tokio::test]
 async fn what_is_damaged_is_shown_as_that_and_mended_or_set_aside() {
     let daemon = Daemon::start().await;

@@ -219,7 +219,10 @@ const OVER: &[(&str, &str)] = &[
         "callback_tries",
         "c4_of_sent_callbacks_the_newest_are_kept_and_of_given_up_ones_all",
     ),
-    ("callback_time", "c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown"),
+    (
+        "callback_time",
+        "c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown",
+    ),
     (
         "input_time",
         "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
@@ -263,7 +266,10 @@ fn a_test_goes_one_over_each_limit() {
             .split_once(&format!("fn {test}("))
             .unwrap_or_else(|| panic!("{name}: there is no test {test}"));
         let (text, _) = rest.split_once("::test").unwrap_or((rest, ""));
-        assert!(text.contains("times_reached"), "{test} does not look at the counter of {name}");
+        assert!(
+            text.contains("times_reached"),
+            "{test} does not look at the counter of {name}"
+        );
     }
     for (limit, _) in OVER {
         assert!(names.iter().any(|name| name == limit), "there is no limit {limit}");
