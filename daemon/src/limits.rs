@@ -139,6 +139,12 @@ limits! {
     Archive "archive" None, |_| humane::bytes(crate::nodes::ARCHIVE_LIMIT),
         "bytes that an archive of pictures holds once it is unpacked"
         "the run fails and says so";
+    MediaClock "media_clock" None, |_| format!("{} hours", crate::nodes::SOUND_LIMIT),
+        "hours of a file's clock on which sound can lie, silence that is filled in included"
+        "the run fails and names the file";
+    Frames "frames" None, |_| crate::nodes::FRAMES_LIMIT.to_string(),
+        "packets or frames of one track whose times are read"
+        "the run fails and names the file";
     UploadedFile "uploaded_file" Some("files.max_bytes"), |config| humane::bytes(config.files.max_bytes),
         "bytes of one file that is uploaded"
         "413 `too-large`, and what had arrived is removed";

@@ -237,6 +237,11 @@ const OVER: &[(&str, &str)] = &[
         "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
     ),
     ("model_answer", "an_answer_of_a_model_that_does_not_end_fails_the_run"),
+    (
+        "media_clock",
+        "sound_days_after_the_picture_does_not_fill_the_disk_with_silence",
+    ),
+    ("frames", "more_frames_than_are_kept_are_refused"),
     ("archive", "an_archive_that_holds_more_than_it_may_is_refused"),
     ("uploaded_file", "bad_requests_are_named_and_leave_nothing"),
     (

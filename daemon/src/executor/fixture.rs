@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError},
-    warnings::RunWarnings,
+    warnings::{self, RunWarnings, Warning},
 };
 use crate::{catalog, nodes::llm::Providers, paths::Roots};
 
@@ -105,6 +105,15 @@ impl Fixture {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
         path.display().to_string()
+    }
+
+    /// What the run has warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let mut output = Object::new();
+        self.context.warnings.write_into(&mut output);
+        output
+            .remove(warnings::FIELD)
+            .map_or_else(Vec::new, |list| serde_json::from_value(list).unwrap())
     }
 
     pub(crate) fn log_text(&self) -> String {

@@ -12,6 +12,9 @@ pub(super) mod tracks;
 mod pieces;
 mod probe;
 mod segments;
+mod sound;
+
+pub(crate) use self::{sound::MOST_HOURS as SOUND_LIMIT, timeline::MOST_FRAMES as FRAMES_LIMIT};
 
 use std::{ffi::OsString, path::Path};
 
@@ -234,6 +237,50 @@ pub(super) mod clip {
                 &format!("sine=duration={seconds}:sample_rate=44100"),
             ],
         );
+    }
+
+    /// A beep of 0.1 s at each whole second, as arguments of an input.
+    pub(in crate::nodes) fn beeps(seconds: u32) -> Vec<String> {
+        let tone = format!("aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000:d={seconds}");
+        ["-f", "lavfi", "-i", &tone].map(str::to_owned).into()
+    }
+
+    /// A small picture of this length, as arguments of an input.
+    pub(in crate::nodes) fn picture(seconds: u32) -> Vec<String> {
+        let source = format!("testsrc=d={seconds}:s=64x48:r=10");
+        ["-f", "lavfi", "-i", &source].map(str::to_owned).into()
+    }
+
+    /// Makes a file with several groups of arguments.
+    pub(in crate::nodes) fn make_of(path: &Path, groups: &[&[String]], codec: &[&str]) {
+        let args: Vec<&str> = groups
+            .iter()
+            .flat_map(|group| group.iter().map(String::as_str))
+            .chain(["-c:v", "libx264", "-preset", "ultrafast"])
+            .chain(codec.iter().copied())
+            .collect();
+        make(path, &args);
+    }
+
+    /// Seconds of a WAV file and where beeps begin in it.
+    pub(in crate::nodes) fn heard(path: &Path) -> (Vec<f64>, f64) {
+        let bytes = std::fs::read(path).unwrap();
+        let data = bytes.windows(4).position(|four| four == b"data").unwrap() + 8;
+        let rate = f64::from(u32::from_le_bytes(bytes[24..28].try_into().unwrap()));
+        let channels = usize::from(bytes[22]);
+        let (mut onsets, mut last) = (Vec::new(), f64::NEG_INFINITY);
+        let samples = bytes[data..].chunks_exact(2 * channels);
+        let length = samples.len() as f64 / rate;
+        for (at, sample) in samples.enumerate() {
+            let now = at as f64 / rate;
+            if i16::from_le_bytes([sample[0], sample[1]]).unsigned_abs() > 3000 {
+                if now - last > 0.3 {
+                    onsets.push(now);
+                }
+                last = now;
+            }
+        }
+        (onsets, length)
     }
 
     pub(in crate::nodes) fn make(path: &Path, args: &[&str]) {

@@ -41,8 +41,55 @@ impl Form {
 
 /// A cue with its file's size in bytes, or why there is none.
 pub(super) struct Piece<'a> {
-    pub(super) segment: &'a Segment,
-    pub(super) result: Result<u64, String>,
+    segment: &'a Segment,
+    result: Result<u64, NotCut>,
+}
+
+/// Why a cue has no piece.
+#[derive(Debug)]
+enum NotCut {
+    Failed(String),
+    /// The time limit, in seconds, came before.
+    Late(f64),
+}
+
+impl NotCut {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Failed(why) => why.clone(),
+            Self::Late(limit) => {
+                format!("concurrent_timeout ({limit} s) was over before it was cut; give more time or fewer cues")
+            }
+        }
+    }
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn cut(segment: &'a Segment, size: u64) -> Self {
+        Self {
+            segment,
+            result: Ok(size),
+        }
+    }
+
+    pub(super) fn failed(segment: &'a Segment, why: String) -> Self {
+        Self {
+            segment,
+            result: Err(NotCut::Failed(why)),
+        }
+    }
+
+    pub(super) fn late(segment: &'a Segment, limit: f64) -> Self {
+        Self {
+            segment,
+            result: Err(NotCut::Late(limit)),
+        }
+    }
+
+    /// Whether running again, with the machine less busy, could cut it.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self.result, Err(NotCut::Late(_)))
+    }
 }
 
 /// All pieces of a run.
@@ -60,6 +107,12 @@ impl Outcome<'_> {
         self.pieces
             .iter()
             .filter_map(|piece| Some((piece.segment, *piece.result.as_ref().ok()?)))
+    }
+
+    /// Why the first piece that is not there is not.
+    pub(super) fn first_failure(&self) -> Option<String> {
+        let why = self.pieces.iter().find_map(|piece| piece.result.as_ref().err())?;
+        Some(why.in_words())
     }
 
     fn duration(&self) -> f64 {
@@ -98,7 +151,7 @@ impl Outcome<'_> {
             .iter()
             .filter_map(|piece| {
                 let error = piece.result.as_ref().err()?;
-                Some(json!({"id": piece.segment.cue.id, "error": error}))
+                Some(json!({"id": piece.segment.cue.id, "error": error.in_words()}))
             })
             .collect();
         let mut info = json!({

@@ -64,6 +64,17 @@ pub(super) struct Disposition {
 pub(super) struct Tags {
     pub(super) language: Option<String>,
     pub(super) title: Option<String>,
+    /// When the last packet ends, or how long the track is: Matroska, `00:00:10.001000000`.
+    #[serde(rename = "DURATION", alias = "DURATION-eng")]
+    duration: Option<String>,
+}
+
+/// Where a track ends on the players' clock, as the file says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ExpectedEnd {
+    pub(super) seconds: f64,
+    /// The container says it, of whichever track is the longest.
+    pub(super) is_of_container: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +174,37 @@ impl Media {
             .filter(|seconds| *seconds > 0.0)
     }
 
+    /// Where a track should end. Transport and program streams do not say: what ffprobe tells of them is what is there.
+    pub(super) fn expected_end(&self, track: &Track) -> Option<ExpectedEnd> {
+        if self.may_restart_its_clock() {
+            return None;
+        }
+        let of_track = track.duration.map(|duration| duration + track.start.unwrap_or(0.0));
+        let tag = self.stream(track).and_then(|stream| stream.tags.duration.as_deref());
+        // Some write the end, some the length; what is less is not more than is there.
+        let of_tag = tag.and_then(clock_time).map(|end| end - self.clock_start().max(0.0));
+        if let Some(seconds) = of_track.or(of_tag).filter(|seconds| *seconds > 0.0) {
+            return Some(ExpectedEnd {
+                seconds,
+                is_of_container: false,
+            });
+        }
+        let of_container = self.format.duration.as_ref()?.parse().ok()?;
+        Some(ExpectedEnd {
+            seconds: of_container,
+            is_of_container: true,
+        })
+    }
+
+    /// Whether time is told by counting samples, so that there can be no hole.
+    pub(super) fn counts_samples(&self) -> bool {
+        let formats = [
+            "wav", "w64", "aiff", "caf", "au", "mp3", "flac", "aac", "ac3", "eac3", "dts", "amr", "ape", "wv", "tta",
+            "tak",
+        ];
+        formats.contains(&self.format.format_name.as_str())
+    }
+
     /// What is told of a video that is registered.
     pub(super) fn description(&self, size: u64) -> VideoProbe {
         let audio = self.streams_of(TrackKind::Audio);
@@ -204,6 +246,15 @@ fn frame_rate(video: &Stream) -> Option<f64> {
         .filter(|rate| (0.001..100_000.0).contains(rate))
 }
 
+/// Seconds of `00:00:10.001000000`.
+fn clock_time(text: &str) -> Option<f64> {
+    let mut parts = text.split(':').rev();
+    let seconds: f64 = parts.next()?.parse().ok()?;
+    let minutes: f64 = parts.next()?.parse().ok()?;
+    let hours: f64 = parts.next()?.parse().ok()?;
+    Some(hours * 3600.0 + minutes * 60.0 + seconds)
+}
+
 /// `30000/1001`; `0/0` is none.
 fn fraction(text: &str) -> Option<f64> {
     let (above, below) = text.split_once('/')?;
@@ -213,6 +264,17 @@ fn fraction(text: &str) -> Option<f64> {
 
 pub(super) async fn media(context: &RunContext, path: &Path) -> Result<Media, RunError> {
     ffprobe(context, path, &["-show_format", "-show_streams"]).await
+}
+
+/// Whether the length that ffprobe tells is a guess from the size and the bit rate of the beginning.
+pub(super) async fn duration_is_estimated(context: &RunContext, path: &Path) -> Result<bool, RunError> {
+    let exit = Tool::new("ffprobe")
+        .args(["-hide_banner", "-v", "warning"])
+        .args(limits())
+        .arg(file_argument(path))
+        .run(context, |_| {})
+        .await?;
+    Ok(exit.stderr.iter().any(|line| line.contains("Estimating duration")))
 }
 
 /// How a video's frames are counted.

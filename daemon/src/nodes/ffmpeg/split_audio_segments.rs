@@ -1,25 +1,32 @@
 //! `ffmpeg.split_audio_segments`: one sound file per subtitle cue.
 
 use std::{
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Advance, Ffmpeg, failed,
     pieces::{Form, Outcome, Piece},
-    probe,
     segments::{Segment, Selection},
+    sound::{Pcm, Sound, track_fields},
 };
 use crate::{
-    executor::run::{Object, RunContext, RunError},
+    executor::{
+        run::{Object, RunContext, RunError},
+        warnings::{Code, Warning},
+    },
     nodes::{
         input::{Input, create_folder, read, write},
         subtitles::cues,
     },
 };
+
+/// Percent of the work that decoding is, where the sound cannot be cut as it is.
+const DECODING: f64 = 40.0;
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
@@ -50,23 +57,20 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             selection.max
         )));
     }
-    let media = probe::media(context, &audio).await?;
-    if !media.has_audio() {
-        return Err(RunError::failed(format!("{} has no audio track", audio.display())));
-    }
+    let sound = Sound::open(context, &audio).await?;
 
     let folder = create_folder(context, "audio/segments")?;
     let start = Instant::now();
+    let limit = TimeLimit::new(start, input.number("concurrent_timeout")?);
+    let source = Source::of(context, &sound, &form, &limit).await?;
     let cutter = Cutter {
         context,
-        audio: &audio,
+        source: &source,
         folder: &folder,
         form: &form,
-        seeks_exactly: media.seeks_exactly(),
+        limit: &limit,
     };
-    let pieces = cutter
-        .cut_all(&segments, workers(&input)?, input.number("concurrent_timeout")?)
-        .await?;
+    let pieces = cutter.cut_all(&segments, workers(&input)?).await?;
     let outcome = Outcome {
         folder: &folder,
         form: &form,
@@ -75,17 +79,41 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         by_speaker: selection.by_speaker,
     };
     if outcome.cut().next().is_none() {
-        let why = outcome.pieces.iter().find_map(|piece| piece.result.as_ref().err());
         return Err(RunError::failed(format!(
             "none of the {} pieces of {} could be cut; the first: {}",
             segments.len(),
             audio.display(),
-            why.map_or("", String::as_str)
+            outcome.first_failure().unwrap_or_default()
         )));
     }
+    warn(context, &outcome, all, &selection);
     let info = folder.join("split_info.json");
     write(&info, format!("{:#}\n", outcome.info()).as_bytes())?;
-    Ok(outcome.output(&audio, &subtitles, &info))
+    let mut output = outcome.output(&audio, &subtitles, &info);
+    output.extend(track_fields(&sound.track));
+    Ok(output)
+}
+
+/// Says which cues have no piece.
+fn warn(context: &RunContext, outcome: &Outcome<'_>, all: usize, selection: &Selection) {
+    let of_other_length = all - outcome.pieces.len();
+    if of_other_length > 0 {
+        let text = format!(
+            "{of_other_length} of {all} cues do not last {} to {} s and have no piece",
+            selection.min, selection.max
+        );
+        let warning = Warning::new(Code::LinesLeftOut, text).with("lines", of_other_length);
+        context.warnings.add(warning);
+    }
+    if let Some(why) = outcome.first_failure() {
+        let failed = outcome.pieces.len() - outcome.cut().count();
+        let text = format!("{failed} of {all} cues have no piece; the first: {why}");
+        let warning = Warning::new(Code::LinesLeftOut, text).with("lines", failed);
+        let in_time = outcome.pieces.iter().all(|piece| !piece.is_late());
+        context
+            .warnings
+            .add(if in_time { warning } else { warning.retryable() });
+    }
 }
 
 fn workers(input: &Input<'_>) -> Result<usize, RunError> {
@@ -96,53 +124,130 @@ fn workers(input: &Input<'_>) -> Result<usize, RunError> {
     Ok(cores.min(input.count("max_workers")? as usize).max(1))
 }
 
+/// `concurrent_timeout`.
+struct TimeLimit {
+    seconds: f64,
+    end: Option<Instant>,
+}
+
+impl TimeLimit {
+    fn new(start: Instant, seconds: f64) -> Self {
+        let end = Duration::try_from_secs_f64(seconds)
+            .ok()
+            .and_then(|limit| start.checked_add(limit));
+        Self { seconds, end }
+    }
+
+    /// `None`: the time is over.
+    async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match self.end {
+            Some(end) => timeout_at(end, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+}
+
+/// What the pieces are cut from: a file in which seeking gives exactly that sample. Compressed sound is decoded once for all
+/// pieces, onto the clock of players.
+struct Source {
+    path: PathBuf,
+    /// Value of `-map`.
+    track: String,
+    is_scratch: bool,
+}
+
+impl Source {
+    async fn of(context: &RunContext, sound: &Sound<'_>, form: &Form, limit: &TimeLimit) -> Result<Self, RunError> {
+        if sound.can_be_cut() {
+            return Ok(Self {
+                path: sound.source.to_owned(),
+                track: sound.track.map(),
+                is_scratch: false,
+            });
+        }
+        let source = Self {
+            path: create_folder(context, "scratch")?.join("sound.w64"),
+            track: "0:0".into(),
+            is_scratch: true,
+        };
+        let pcm = Pcm {
+            rate: form.rate,
+            channels: form.channels,
+            container: "w64",
+            percent: DECODING,
+        };
+        match limit.within(sound.decode(&source.path, &pcm)).await {
+            Some(decoded) => decoded.map(|_| source),
+            None => Err(RunError::failed(format!(
+                "decoding {} alone took longer than concurrent_timeout ({} s); give more time",
+                sound.source.display(),
+                limit.seconds
+            ))),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if self.is_scratch
+            && let Some(folder) = self.path.parent()
+        {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
 struct Cutter<'a> {
     context: &'a RunContext,
-    audio: &'a Path,
+    source: &'a Source,
     folder: &'a Path,
     form: &'a Form,
-    seeks_exactly: bool,
+    limit: &'a TimeLimit,
 }
 
 impl<'a> Cutter<'a> {
-    /// Gives the pieces in the order of the segments, whichever was ready first.
-    async fn cut_all(&self, segments: &'a [Segment], workers: usize, seconds: f64) -> Result<Vec<Piece<'a>>, RunError> {
+    /// Gives the pieces in the order of the segments, whichever was ready first. What was cut when the time is over
+    /// stays.
+    async fn cut_all(&self, segments: &'a [Segment], workers: usize) -> Result<Vec<Piece<'a>>, RunError> {
         let all = segments.len();
-        let cutting = async {
-            let mut pieces = Vec::with_capacity(all);
-            let cuts: Vec<_> = segments.iter().map(|segment| self.cut(segment).boxed()).collect();
-            let mut cuts = stream::iter(cuts).buffered(workers);
-            while let Some(piece) = cuts.next().await {
-                pieces.push(piece?);
-                let done = pieces.len();
-                let percent = 100.0 * done as f64 / all as f64;
-                self.context
-                    .progress
-                    .report(percent, Some(format!("{done} of {all} pieces")));
-            }
-            Ok(pieces)
+        let mut pieces: Vec<Option<Piece<'a>>> = segments.iter().map(|_| None).collect();
+        let numbered = |(at, segment)| async move { (at, self.cut(segment).await) }.boxed();
+        let cuts: Vec<_> = segments.iter().enumerate().map(numbered).collect();
+        let mut cuts = stream::iter(cuts).buffer_unordered(workers);
+        let mut done = 0;
+        while let Some(Some((at, piece))) = self.limit.within(cuts.next()).await {
+            pieces[at] = Some(piece?);
+            done += 1;
+            let before = if self.source.is_scratch { DECODING } else { 0.0 };
+            let percent = before + (100.0 - before) * done as f64 / all as f64;
+            self.context
+                .progress
+                .report(percent, Some(format!("{done} of {all} pieces")));
+        }
+        // What is still being cut ends with the stream.
+        drop(cuts);
+        let late = |segment: &'a Segment| {
+            let _ = std::fs::remove_file(self.folder.join(&segment.file));
+            Piece::late(segment, self.limit.seconds)
         };
-        // What is still being cut ends with the future.
-        let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        tokio::time::timeout(limit, cutting).await.unwrap_or_else(|_| {
-            Err(RunError::failed(format!(
-                "cutting {all} pieces took longer than concurrent_timeout ({seconds} s); give more time or fewer cues"
-            )))
-        })
+        Ok(segments
+            .iter()
+            .zip(pieces)
+            .map(|(segment, piece)| piece.unwrap_or_else(|| late(segment)))
+            .collect())
     }
 
     async fn cut(&self, segment: &'a Segment) -> Result<Piece<'a>, RunError> {
         let path = self.folder.join(&segment.file);
-        let result = match self.encode(segment, &path).await {
-            Ok(size) => Ok(size),
-            Err(why @ (RunError::Interrupted | RunError::Lacking { .. })) => return Err(why),
+        match self.encode(segment, &path).await {
+            Ok(size) => Ok(Piece::cut(segment, size)),
+            Err(why @ (RunError::Interrupted | RunError::Lacking { .. })) => Err(why),
             Err(RunError::Failed(why)) => {
                 // A broken piece is no piece.
                 let _ = std::fs::remove_file(&path);
-                Err(why)
+                Ok(Piece::failed(segment, why))
             }
-        };
-        Ok(Piece { segment, result })
+        }
     }
 
     /// Writes the piece and gives its size.
@@ -158,15 +263,11 @@ impl<'a> Cutter<'a> {
             "-t".to_owned(),
             format!("{:.3}", cue.duration()),
         ];
-        // Before the input is fast; after it, everything before is decoded and dropped, which is right for any codec.
-        let ffmpeg = if self.seeks_exactly {
-            Ffmpeg::new().args(&times).input(self.audio)
-        } else {
-            Ffmpeg::new().input(self.audio).args(&times)
-        };
         let mut written = 0.0;
-        let exit = ffmpeg
-            .args(["-map", "0:a:0", "-c:a", self.form.codec()])
+        let exit = Ffmpeg::new()
+            .args(&times)
+            .input(&self.source.path)
+            .args(["-map", &self.source.track, "-c:a", self.form.codec()])
             .args([
                 "-ar",
                 &self.form.rate.to_string(),
@@ -181,7 +282,7 @@ impl<'a> Cutter<'a> {
             })
             .await?;
         if !exit.success() {
-            return Err(failed("cutting a piece of", self.audio, &exit));
+            return Err(failed("cutting a piece of", &self.source.path, &exit));
         }
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
         // ffmpeg writes a file with a header only, and ends well.
@@ -305,7 +406,9 @@ mod tests {
             let output = run(&fixture.context).await.unwrap();
             assert_eq!(output["failed_segments"], 1, "{format}");
             let path = info(&output)["segments"][0]["file_path"].as_str().unwrap().to_owned();
-            let media = probe::media(&fixture.context, path.as_ref()).await.unwrap();
+            let media = crate::nodes::ffmpeg::probe::media(&fixture.context, path.as_ref())
+                .await
+                .unwrap();
             let seconds = media.duration().unwrap();
             assert!((1.8..2.3).contains(&seconds), "{format}: {seconds}");
         }
@@ -350,6 +453,78 @@ mod tests {
         let long = json!({"min_segment_duration": 50, "max_segment_duration": 60});
         let error = run(&fixture("a.srt", SRT, long).context).await.unwrap_err().to_string();
         assert!(error.contains("none of the 4 cues"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn pieces_of_compressed_sound_that_comes_late_are_on_the_clock_of_the_video() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            let late = ["-itsoffset".to_owned(), "2".to_owned()];
+            let maps = ["-map", "0:v", "-map", "1:a", "-c:a", "aac"];
+            clip::make_of(
+                &fixture.path("a.mp4"),
+                &[&clip::picture(3), &late, &clip::beeps(4)],
+                &maps,
+            );
+            let cues = "1\n00:00:02,700 --> 00:00:04,200\nx\n\n2\n00:00:00,000 --> 00:00:00,400\nshort\n\n";
+            json!({"audio_path": fixture.path("a.mp4"), "subtitle_path": fixture.file("a.srt", cues)})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        assert_eq!(output["audio_track"], 0);
+        let path = info(&output)["segments"][0]["file_path"].as_str().unwrap().to_owned();
+        let (onsets, length) = clip::heard(Path::new(&path));
+        assert!(
+            (length - 1.5).abs() < 0.001 && onsets.len() == 2,
+            "{onsets:?} in {length}"
+        );
+        assert!(
+            (onsets[0] - 0.3).abs() < 0.04 && (onsets[1] - 1.3).abs() < 0.04,
+            "{onsets:?}"
+        );
+        // What was decoded for all pieces is not left.
+        assert!(!fixture.context.dir.join("scratch").exists());
+        let warning = &fixture.warnings()[0];
+        assert_eq!(
+            (warning.code.as_ref(), &warning.numbers["lines"]),
+            ("lines_left_out", &json!(1))
+        );
+    }
+
+    #[tokio::test]
+    async fn compressed_sound_is_decoded_once_for_all_pieces() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            clip::tone(&fixture.path("tone.mp3"), 30);
+            let cue = |n: u32| json!({"id": n, "start": n, "end": n + 1, "text": "x"});
+            let cues: Vec<_> = (1..20).map(cue).collect();
+            let cues = fixture.file("a.json", json!({"segments": cues}).to_string());
+            json!({"audio_path": fixture.path("tone.mp3"), "subtitle_path": cues})
+        });
+        assert_eq!(run(&fixture.context).await.unwrap()["segments_count"], 19);
+        assert_eq!(
+            fixture.log_text().matches("tone.mp3 -map").count(),
+            1,
+            "{}",
+            fixture.log_text()
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_cut_stays_when_the_time_is_over() {
+        let cue =
+            |n: u32| json!({"id": n, "start": f64::from(n) / 100.0, "end": f64::from(n) / 100.0 + 2.0, "text": "x"});
+        let cues: Vec<_> = (1..1000).map(cue).collect();
+        let options = json!({"concurrent_timeout": 3, "enable_concurrent": false});
+        let fixture = fixture("a.json", &json!({"segments": cues}).to_string(), options);
+        let output = run(&fixture.context).await.unwrap();
+        let cut = output["successful_segments"].as_u64().unwrap();
+        assert!((1..999).contains(&cut), "{cut}");
+        assert_eq!(output["failed_segments"], 999 - cut);
+        let files = fs::read_dir(fixture.context.dir.join("audio/segments/segments")).unwrap();
+        assert_eq!(files.count() as u64, cut);
+        let warning = &fixture.warnings()[0];
+        assert!(
+            warning.retryable && warning.text.contains("concurrent_timeout"),
+            "{warning:?}"
+        );
     }
 
     #[tokio::test]

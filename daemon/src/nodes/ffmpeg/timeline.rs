@@ -3,11 +3,16 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::{
     probe::{self, Media, ffprobe_lines},
     tracks::{Track, TrackKind},
 };
-use crate::executor::run::{RunContext, RunError};
+use crate::{
+    executor::run::{RunContext, RunError},
+    limits::Limit,
+};
 
 /// A jump back by more than this is a clock that began again.
 const JITTER: f64 = 0.1;
@@ -15,6 +20,15 @@ const JITTER: f64 = 0.1;
 /// A hole up to this long is a hole; beyond it the clock is another one. In seconds, and for ffmpeg, which does the same
 /// to sound, as its `-dts_delta_threshold`.
 pub(super) const LONGEST_HOLE: u32 = 3600;
+
+/// A hole of at least this long is told of.
+const SHORTEST_HOLE: f64 = 0.1;
+
+/// Packets or frames of a track whose times are kept: a day and a half at 60 a second.
+pub(crate) const MOST_FRAMES: usize = 8_000_000;
+
+/// What times are counted from, for `timeline.json`.
+pub(super) const CLOCK: &str = "seconds as players show them: time stamps of the file less its start_time";
 
 /// A frame with no duration and no neighbour is shown this long.
 const ONE_FRAME: f64 = 0.04;
@@ -103,6 +117,46 @@ pub(super) async fn frame_times_of(
     Ok(frames.times(media, track))
 }
 
+/// Where a track has no packets although there are some before and after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Hole {
+    /// Seconds on the players' clock.
+    pub(super) at: f64,
+    pub(super) duration: f64,
+}
+
+impl Hole {
+    pub(super) fn json(&self) -> Value {
+        json!({"at": self.at, "duration": self.duration})
+    }
+}
+
+/// The holes in a sound track.
+pub(super) async fn holes_of(
+    context: &RunContext,
+    file: &Path,
+    media: &Media,
+    track: &Track,
+) -> Result<Vec<Hole>, RunError> {
+    let packets = read(context, file, media, track, Entries::Packets).await?;
+    Ok(packets.holes(media.clock_start()))
+}
+
+/// When the last packet of any track ends, on the players' clock.
+pub(super) async fn end_of_packets(context: &RunContext, file: &Path, media: &Media) -> Result<f64, RunError> {
+    let mut end: f64 = 0.0;
+    let args = ["-show_entries", Entries::Packets.section(), "-of", "compact=p=0"];
+    ffprobe_lines(context, file, &args, |line| {
+        if let Some(stamp) = Stamp::parse(line)
+            && let Some(shown) = stamp.shown.or(stamp.decoded)
+        {
+            end = end.max(shown + stamp.duration.unwrap_or(0.0));
+        }
+    })
+    .await?;
+    Ok(micros(end - media.clock_start()))
+}
+
 /// What ffprobe is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entries {
@@ -127,7 +181,7 @@ async fn read(
     track: &Track,
     entries: Entries,
 ) -> Result<Stamps, RunError> {
-    let mut stamps = Stamps::new(media.may_restart_its_clock());
+    let mut stamps = Stamps::new(media.may_restart_its_clock(), MOST_FRAMES);
     let stream = track.stream.to_string();
     let args = [
         "-threads",
@@ -145,7 +199,9 @@ async fn read(
         }
     })
     .await?;
-    Ok(stamps)
+    stamps
+        .within_limit()
+        .map_err(|why| why.about(format_args!("the {} track of {}", track.kind.name(), video.display())))
 }
 
 /// One packet or frame, in seconds of the file's own clock.
@@ -191,11 +247,13 @@ struct Stamps {
     /// Whether the first of them can be decoded by itself.
     begins_with_key: Option<bool>,
     restarts: Option<Restarts>,
+    most: usize,
 }
 
 impl Stamps {
-    fn new(may_restart: bool) -> Self {
+    fn new(may_restart: bool, most: usize) -> Self {
         Self {
+            most,
             stamps: Vec::new(),
             begins_with_key: None,
             restarts: may_restart.then(Restarts::default),
@@ -207,14 +265,63 @@ impl Stamps {
         if let Some(restarts) = &mut self.restarts {
             restarts.mend(&mut stamp);
         }
-        if !stamp.is_discarded {
+        // One more than is allowed tells that there are too many.
+        if !stamp.is_discarded && self.stamps.len() <= self.most {
             self.stamps.push(stamp);
         }
+    }
+
+    fn within_limit(self) -> Result<Self, RunError> {
+        if self.stamps.len() <= self.most {
+            return Ok(self);
+        }
+        Limit::Frames.reached();
+        let why = format!("it has more than {} packets or frames; cut the file", self.most);
+        Err(RunError::failed(why))
     }
 
     /// Whether every packet gives a frame, as far as they tell.
     fn is_decodable(&self) -> bool {
         self.begins_with_key == Some(true) && !self.stamps.is_empty()
+    }
+
+    fn holes(&self, clock_start: f64) -> Vec<Hole> {
+        let usual = self.usual_duration();
+        let mut holes = Vec::new();
+        let mut end: Option<f64> = None;
+        for stamp in &self.stamps {
+            let Some(shown) = stamp.shown.or(stamp.decoded) else {
+                continue;
+            };
+            if let Some(end) = end
+                && shown - end >= SHORTEST_HOLE
+            {
+                holes.push(Hole {
+                    at: micros(end - clock_start),
+                    duration: micros(shown - end),
+                });
+            }
+            // MP4 has a hole as a packet that lasts until the next one.
+            let own = stamp.duration.filter(|own| *own < usual + SHORTEST_HOLE);
+            let own_end = shown + own.unwrap_or(usual);
+            end = Some(end.map_or(own_end, |end| end.max(own_end)));
+        }
+        holes
+    }
+
+    /// The middle one of how long packets last, as they say or else as they follow each other.
+    fn usual_duration(&self) -> f64 {
+        let told = self.stamps.iter().filter_map(|stamp| stamp.duration);
+        let mut durations: Vec<f64> = told.filter(|duration| *duration > 0.0).collect();
+        if durations.is_empty() {
+            let shown: Vec<_> = self.stamps.iter().filter_map(|stamp| stamp.shown).collect();
+            durations = shown.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        }
+        let middle = durations.len() / 2;
+        if durations.is_empty() {
+            return 0.0;
+        }
+        *durations.select_nth_unstable_by(middle, f64::total_cmp).1
     }
 
     fn times(&self, media: &Media, track: &Track) -> FrameTimes {
@@ -407,7 +514,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_begins_again_goes_on() {
-        let mut stamps = Stamps::new(true);
+        let mut stamps = Stamps::new(true, 100);
         for time in [5.0, 5.04, 5.08, 0.2, 0.24, 9.0] {
             stamps.take(Stamp {
                 shown: Some(time),
@@ -420,6 +527,44 @@ mod tests {
         let shown: Vec<_> = stamps.stamps.iter().map(|stamp| micros(stamp.shown.unwrap())).collect();
         // The hole before the last one stays.
         assert_eq!(shown, [5.0, 5.04, 5.08, 5.12, 5.16, 13.92]);
+    }
+
+    #[test]
+    fn more_frames_than_are_kept_are_refused() {
+        let before = Limit::Frames.times_reached();
+        let of = |count: usize| {
+            let mut stamps = Stamps::new(false, 2);
+            (0..count).for_each(|_| stamps.take(Stamp::default()));
+            stamps.within_limit()
+        };
+        assert!(of(2).is_ok());
+        assert!(of(9).unwrap_err().to_string().contains("more than 2"));
+        assert_eq!(Limit::Frames.times_reached(), before + 1);
+    }
+
+    #[test]
+    fn holes_are_where_packets_are_missing_whether_or_not_they_tell_their_length() {
+        let hole = Hole {
+            at: 0.06,
+            duration: 1.0,
+        };
+        for duration in [Some(0.02), None] {
+            let mut stamps = Stamps::new(false, 100);
+            for shown in [10.0, 10.02, 10.04, 11.06, 11.08] {
+                let shown = Some(shown);
+                stamps.take(Stamp {
+                    shown,
+                    duration,
+                    ..Stamp::default()
+                });
+            }
+            assert_eq!(stamps.holes(10.0), [hole], "{duration:?}");
+            // As MP4 has it.
+            if duration.is_some() {
+                stamps.stamps[2].duration = Some(1.02);
+            }
+            assert_eq!(stamps.holes(10.0), [hole]);
+        }
     }
 
     #[test]
