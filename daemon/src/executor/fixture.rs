@@ -116,6 +116,12 @@ impl Fixture {
             .map_or_else(Vec::new, |list| serde_json::from_value(list).unwrap())
     }
 
+    /// The codes of those.
+    pub(crate) fn warning_codes(&self) -> Vec<String> {
+        let warnings = self.warnings();
+        warnings.into_iter().map(|warning| warning.code.into_owned()).collect()
+    }
+
     pub(crate) fn log_text(&self) -> String {
         fs::read_to_string(self.context.log.path()).unwrap()
     }

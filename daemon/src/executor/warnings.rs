@@ -35,6 +35,8 @@ pub enum Code {
     EncodingGuessed,
     /// Times of words were not given and were put between their neighbours.
     TimesEstimated,
+    /// The same text is said many times in a row, as transcribers do that hear nothing.
+    RepeatedText,
     /// Lines are not in the result, or are there without what the node makes.
     LinesLeftOut,
     /// Lines a language model did not answer keep their source text.
@@ -53,6 +55,7 @@ impl Code {
             Self::RecordsSkipped => "records_skipped",
             Self::EncodingGuessed => "encoding_guessed",
             Self::TimesEstimated => "times_estimated",
+            Self::RepeatedText => "repeated_text",
             Self::LinesLeftOut => "lines_left_out",
             Self::LinesUntranslated => "lines_untranslated",
             Self::MoreWarnings => "more_warnings",

@@ -10,6 +10,7 @@ pub mod llm;
 mod paddleocr;
 pub mod similarity;
 mod subtitles;
+mod timed_text;
 mod transcript;
 
 use futures_util::future::BoxFuture;

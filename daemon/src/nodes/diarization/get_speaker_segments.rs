@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::open;
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::{input::Input, transcript::read::speaker},
+    nodes::{input::Input, timed_text::speaker},
 };
 
 /// Speaker of a segment that names none.

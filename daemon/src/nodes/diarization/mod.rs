@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     input::{Input, read},
-    transcript::read::{did_not_fail, parse_json},
+    timed_text::{did_not_fail, parse_json},
 };
 use crate::executor::run::{RunContext, RunError};
 

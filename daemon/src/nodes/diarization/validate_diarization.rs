@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use super::open;
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::{
-        input::Input,
-        transcript::{millis, read::speaker},
-    },
+    nodes::{input::Input, timed_text::speaker, transcript::millis},
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {

@@ -20,8 +20,8 @@ use crate::{
         warnings::{Code, Warning},
     },
     nodes::{
-        input::{Input, create_folder, read, write},
-        subtitles::cues,
+        input::{Input, create_folder, write},
+        timed_text,
     },
 };
 
@@ -45,8 +45,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             selection.min, selection.max
         )));
     }
-    let cues = cues::parse(&subtitles, &read(&subtitles)?)
-        .map_err(|why| RunError::failed(format!("the subtitles {} cannot be used: {why}", subtitles.display())))?;
+    let cues = timed_text::cues_of(context, &subtitles).await?;
     let all = cues.len();
     let segments = selection.segments(cues, &form.format);
     if segments.is_empty() {

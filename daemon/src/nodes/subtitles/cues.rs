@@ -1,7 +1,10 @@
-//! Cues of a subtitle file, SRT or JSON, as nodes that cut by subtitles read them.
+//! Cues of a subtitle file, as nodes that cut and correct by subtitles have them. They are read by `timed_text`.
+
+use std::path::Path;
 
 use serde_json::Value;
-use std::path::Path;
+
+use crate::nodes::timed_text;
 
 /// One cue; times in seconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,106 +24,9 @@ impl Cue {
     }
 }
 
-/// Reads a subtitle file's bytes; `.json` by its suffix, else SRT. The error is a sentence's second half.
-pub(in crate::nodes) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Cue>, String> {
-    let is_json = path
-        .extension()
-        .is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"));
-    let cues = if is_json { parse_json(bytes) } else { parse_srt(bytes) }?;
-    if cues.is_empty() {
-        return Err("it has no cues".into());
-    }
-    Ok(cues)
-}
-
-/// In time order, numbered from 1; cues without text or that end before they start are left out.
-fn parse_srt(bytes: &[u8]) -> Result<Vec<Cue>, String> {
-    let subtitles = subcue::parse_srt(bytes).map_err(|why| format!("it is not SRT: {why}"))?;
-    let mut cues: Vec<_> = subtitles
-        .cues
-        .into_iter()
-        .filter(|cue| cue.start <= cue.end && !cue.text.trim().is_empty())
-        .collect();
-    cues.sort_by_key(|cue| cue.start);
-    let cue = |(position, cue): (usize, subcue::Cue)| {
-        let (speaker, text) = split_speaker(cue.text.trim());
-        Cue {
-            id: position as u64 + 1,
-            start: cue.start.0 as f64 / 1000.0,
-            end: cue.end.0 as f64 / 1000.0,
-            text: text.into(),
-            speaker: speaker.map(Into::into),
-            confidence: None,
-            words: None,
-        }
-    };
-    Ok(cues.into_iter().enumerate().map(cue).collect())
-}
-
-/// The `SPEAKER_xx` of `[SPEAKER_xx] text`. Other words in brackets, such as `[music]`, are text.
-fn split_speaker(text: &str) -> (Option<&str>, &str) {
-    let tag = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    match tag {
-        Some((label, rest))
-            if label
-                .strip_prefix("SPEAKER_")
-                .is_some_and(|id| !id.is_empty() && id.chars().all(|c| c.is_alphanumeric() || c == '_')) =>
-        {
-            (Some(label), rest.trim_start())
-        }
-        _ => (None, text),
-    }
-}
-
-/// An object with `segments`, or an array, in the file's order.
-fn parse_json(bytes: &[u8]) -> Result<Vec<Cue>, String> {
-    let json = crate::nodes::transcript::read::parse_json(bytes)?;
-    let (segments, is_array) = match &json {
-        Value::Array(segments) => (segments, true),
-        Value::Object(object) => match object.get("segments") {
-            Some(Value::Array(segments)) => (segments, false),
-            _ => return Err("it has no 'segments' array".into()),
-        },
-        _ => return Err("it is neither an object with 'segments' nor an array".into()),
-    };
-    segments
-        .iter()
-        .enumerate()
-        .map(|(position, segment)| cue_of(segment, position as u64 + 1, is_array))
-        .collect()
-}
-
-fn cue_of(segment: &Value, position: u64, is_array: bool) -> Result<Cue, String> {
-    let field = |names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| segment.get(*name).filter(|value| !value.is_null()))
-    };
-    let time = |names: &[&str]| {
-        field(names)
-            .and_then(Value::as_f64)
-            .ok_or_else(|| format!("its segment {position} has no number '{}'", names[names.len() - 1]))
-    };
-    let text = |name: &str| field(&[name]).and_then(Value::as_str).map(str::trim);
-    let (start, end, confidence): (&[_], &[_], _) = if is_array {
-        (&["startTime", "start"], &["endTime", "end"], "confidence")
-    } else {
-        (&["start"], &["end"], "speaker_confidence")
-    };
-    let id = field(&["id"]).and_then(Value::as_u64).filter(|_| !is_array);
-    let (tag, said) = split_speaker(text("text").unwrap_or_default());
-    Ok(Cue {
-        id: id.unwrap_or(position),
-        start: time(start)?,
-        end: time(end)?,
-        text: said.into(),
-        speaker: text("speaker")
-            .or(tag)
-            .filter(|speaker| !speaker.is_empty())
-            .map(Into::into),
-        confidence: field(&[confidence]).cloned(),
-        words: field(&["words"]).cloned(),
-    })
+/// Reads the bytes of subtitles of any format; what they are their content says. The error is a sentence's second half.
+pub(in crate::nodes) fn parse(_path: &Path, bytes: &[u8]) -> Result<Vec<Cue>, String> {
+    timed_text::cues(bytes, None).map(|(cues, _)| cues)
 }
 
 #[cfg(test)]
@@ -172,6 +78,6 @@ mod tests {
         assert!(error("a.srt", "").contains("no cues"));
         assert!(error("a.json", "{").contains("not JSON"));
         assert!(error("a.json", "{}").contains("segments"));
-        assert!(error("a.json", r#"[{"start":1}]"#).contains("segment 1 has no number 'end'"));
+        assert!(error("a.json", r#"[{"end":1}]"#).contains("record 1 has no number 'start'"));
     }
 }

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{compose_srt, srt_time};
+use super::repeats;
 use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
-        input::{Input, compute, create_folder, path_text, read, stem, write, write_json},
+        input::{Input, compute, create_folder, path_text, stem, write, write_json},
+        timed_text::{self, compose_marked_srt, compose_srt, escaped, srt_time},
         transcript::{
-            read::{Segment, Turn, Word, diarization, parse_json, transcript},
+            read::{Segment, Turn, Word},
+            source::Source,
             speakers,
         },
     },
-    paths::Opened,
 };
 
 /// Endings of a transcript's name that say only that it is one.
@@ -23,7 +24,6 @@ const TRANSCRIPT_ENDINGS: [&str; 3] = ["_segments", "_transcribe_data", "_transc
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let file = input.file("segments_file")?;
-    let turns = diarization_file(context)?;
     let source = input
         .source_stage("segments_file")
         .unwrap_or("input_data.segments_file");
@@ -37,49 +37,34 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         audio_duration: context.input.get("audio_duration").cloned().unwrap_or(json!(0)),
         source: source.to_owned(),
     };
-    let is_explicit = input.source_stage("diarization_file").is_none();
-    let (output, notes) = compute(move || {
-        let segments = parse_json(&read(&file)?)
-            .and_then(transcript)
-            .map_err(|why| RunError::failed(format!("the transcript {} cannot be used: {why}", file.display())))?;
-        let mut notes = Vec::new();
-        let turns = match turns.map(|file| read_turns(&file)).transpose() {
-            Ok(turns) => turns.unwrap_or_default(),
-            Err(why) if is_explicit => return Err(why),
-            // Of an earlier stage, and only one of the files needs it.
-            Err(why) => {
-                notes.push(format!("no subtitles with speakers: {why}"));
-                Vec::new()
-            }
-        };
-        let output = files.write(&segments, &turns)?;
-        notes.push(format!("{} segments, {} speaker turns", segments.len(), turns.len()));
-        Ok((output, notes))
-    })
-    .await?;
-    for note in notes {
-        context.log.line(&note);
-    }
+    let turns = turns(context).await?;
+    let mut segments = timed_text::segments_of(context, &file).await?;
+    repeats::limit(context, &mut segments, input.count("max_repeats")?);
+    let note = format!("{} segments, {} speaker turns", segments.len(), turns.len());
+    let output = compute(move || files.write(&segments, &turns)).await?;
+    context.log.line(&note);
     context.progress.report(100.0, None);
     Ok(output)
 }
 
-/// A diarization of an earlier stage whose file is gone is none; one the request names must be there.
-fn diarization_file(context: &RunContext) -> Result<Option<Opened>, RunError> {
+/// Who speaks when. A diarization of an earlier stage that cannot be used is none, since only one of the files needs it; one the
+/// request names must be right.
+async fn turns(context: &RunContext) -> Result<Vec<Turn>, RunError> {
     let input = Input(context);
-    match input.optional_file("diarization_file") {
+    if input.text("diarization_file").is_none() {
+        return Ok(Vec::new());
+    }
+    let turns = match Source::file(context, "diarization_file") {
+        Ok(source) => source.turns(context, None).await,
+        Err(why) => Err(why),
+    };
+    match turns {
         Err(why) if input.source_stage("diarization_file").is_some() => {
             context.log.line(&format!("no subtitles with speakers: {why}"));
-            Ok(None)
+            Ok(Vec::new())
         }
         result => result,
     }
-}
-
-fn read_turns(file: &Opened) -> Result<Vec<Turn>, RunError> {
-    parse_json(&read(file)?)
-        .and_then(diarization)
-        .map_err(|why| RunError::failed(format!("the diarization {} cannot be used: {why}", file.display())))
 }
 
 /// What the files are called: as asked for, else like the transcript.
@@ -168,11 +153,12 @@ impl Files {
 }
 
 fn basic_srt(segments: &[Segment]) -> Vec<u8> {
-    compose_srt(
-        segments
-            .iter()
-            .map(|segment| (segment.start, segment.end, segment.text.as_str())),
-    )
+    let marked: Vec<_> = segments
+        .iter()
+        .map(|segment| segment.markup.clone().unwrap_or_else(|| escaped(&segment.text)))
+        .collect();
+    let cues = segments.iter().zip(&marked);
+    compose_marked_srt(cues.map(|(segment, text)| (segment.start, segment.end, text.as_str())))
 }
 
 fn speaker_srt(segments: &[Segment], turns: &[Turn]) -> Vec<u8> {
@@ -390,6 +376,46 @@ mod tests {
             json!(fixture.context.dir.join("subtitles/talk.srt"))
         );
         assert!(text(&output["json_path"]).contains("안녕"));
+    }
+
+    #[tokio::test]
+    async fn subtitles_of_another_format_become_srt_with_their_markup_and_what_is_broken_is_named() {
+        let vtt = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann><i>Hi</i> &lt;3</v>\n\n00:02.000 -->\nlost\n\n00:03.000 --> 00:04.000\n5 < 6\n";
+        let fixture = Fixture::of(NODE, |fixture| json!({"segments_file": fixture.file("a.txt", vtt)}));
+        let output = run(&fixture.context).await.unwrap();
+        assert_eq!(
+            text(&output["subtitle_path"]),
+            "1\n00:00:01,000 --> 00:00:02,000\n<i>Hi</i> <3\n\n2\n00:00:03,000 --> 00:00:04,000\n5 < 6\n\n"
+        );
+        let full: Value = serde_json::from_str(&text(&output["json_path"])).unwrap();
+        assert_eq!(
+            full["segments"][0],
+            json!({"id": 1, "start": 1.0, "end": 2.0, "text": "Hi <3", "markup": "<i>Hi</i> <3", "speaker": "Ann"})
+        );
+        assert_eq!(fixture.warning_codes(), ["records_skipped"]);
+        assert!(
+            fixture.log_text().contains("record 2 (line 6)"),
+            "{}",
+            fixture.log_text()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_sentence_said_over_and_over_is_named_and_may_be_limited() {
+        let segment = |at: u32| json!({"start": at * 2, "end": at * 2 + 2, "text": " Thank you for watching.", "no_speech_prob": 0.95});
+        let segments: Vec<_> = (0..30).map(segment).collect();
+        for (limit, cues, codes) in [
+            (0, 30, vec!["repeated_text"]),
+            (2, 2, vec!["repeated_text", "lines_left_out"]),
+        ] {
+            let fixture = Fixture::of(
+                NODE,
+                |fixture| json!({"segments_file": fixture.file("a.json", json!(segments).to_string()), "max_repeats": limit}),
+            );
+            let output = run(&fixture.context).await.unwrap();
+            assert_eq!(text(&output["subtitle_path"]).matches("-->").count(), cues);
+            assert_eq!(fixture.warning_codes(), codes);
+        }
     }
 
     #[tokio::test]

@@ -1,66 +1,7 @@
-//! The nodes about subtitles, and the formats they share.
+//! The nodes about subtitles.
 
 pub(super) mod cues;
 pub(super) mod generate_subtitle_files;
+mod repeats;
 
-use subcue::{Cue, Format, Header, Subtitles, Time};
-
-/// Seconds as whole milliseconds, rounded; never negative.
-fn millis(seconds: f64) -> i64 {
-    (seconds.max(0.0) * 1000.0).round() as i64
-}
-
-/// `00:01:01,235`.
-pub(super) fn srt_time(seconds: f64) -> String {
-    let all = millis(seconds);
-    let (hours, minutes) = (all / 3_600_000, all / 60_000 % 60);
-    format!("{hours:02}:{minutes:02}:{:02},{:03}", all / 1000 % 60, all % 1000)
-}
-
-/// An SRT file of (start, end, text), numbered from 1. A blank line inside a text would end its cue and
-/// is dropped; a cue without text shows nothing and is left out. An arrow that would make a line of times is drawn as one.
-pub(super) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
-    let cues = cues.into_iter().filter_map(|(start, end, text)| {
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        (!lines.is_empty()).then(|| Cue {
-            index: None,
-            id: None,
-            start: Time(millis(start)),
-            end: Time(millis(end)),
-            text: lines.join("\n").replace("-->", "→"),
-            settings: None,
-            ass: None,
-        })
-    });
-    let subtitles = Subtitles {
-        format: Format::Srt,
-        header: Header::default(),
-        cues: cues.collect(),
-        events: Vec::new(),
-        warnings: Vec::new(),
-    };
-    subtitles.compose().0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn milliseconds_are_rounded() {
-        assert_eq!(srt_time(2.9), "00:00:02,900");
-        assert_eq!(srt_time(61.2345), "00:01:01,235");
-        assert_eq!(srt_time(0.9996), "00:00:01,000");
-        assert_eq!(srt_time(360_000.0), "100:00:00,000");
-        assert_eq!(srt_time(-1.0), "00:00:00,000");
-    }
-
-    #[test]
-    fn a_cue_cannot_break_the_file() {
-        let srt = compose_srt([(0.0, 1.0, " a\n\n\r\nb "), (1.0, 2.0, " "), (2.0, 3.0, "c")]);
-        assert_eq!(
-            String::from_utf8(srt).unwrap(),
-            "1\n00:00:00,000 --> 00:00:01,000\na\nb\n\n2\n00:00:02,000 --> 00:00:03,000\nc\n\n"
-        );
-    }
-}
+pub(super) use super::timed_text::compose_srt;

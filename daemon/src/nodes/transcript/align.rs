@@ -1,10 +1,13 @@
 //! A text laid over words with times: which word says which part of the text.
 
 use super::{
-    read::{Word, shares},
+    read::Word,
     text::{Token, tokens},
 };
-use crate::nodes::similarity::{Change, Popular, opcodes};
+use crate::nodes::{
+    similarity::{Change, Popular, opcodes},
+    timed_text::shares,
+};
 
 /// A text whose ratio is less is not that of the words.
 pub(in crate::nodes) const LEAST_ALIKE: f64 = 0.5;

@@ -1,14 +1,14 @@
-//! Clips of one speaker, neither too short nor too long, out of segments.
+//! Clips of one speaker, neither too short nor too long where that can be, out of segments. Everything said is in one of them,
+//! and none goes on over what another speaker says.
 
 use std::ops::Range;
 
-use indexmap::IndexMap;
-
 use super::{
     millis,
-    read::{Segment, Word, estimated_words, text_of},
+    read::{Segment, Word, text_of},
     text::{ends_sentence, spaced},
 };
+use crate::nodes::timed_text::estimated_words;
 
 /// Speaker of segments that name none.
 const UNKNOWN: &str = "SPEAKER_UNKNOWN";
@@ -26,11 +26,18 @@ pub(super) struct Limits {
     pub(super) gap: f64,
     /// Nothing is joined to the end of a sentence, unless the clip would be too short.
     pub(super) ends_at_sentences: bool,
+    /// What stays too short or too long is kept as it is.
+    pub(super) keeps_all: bool,
 }
 
 impl Limits {
     fn fits(&self, duration: f64) -> bool {
         millis(duration) <= self.max
+    }
+
+    /// Whether a clip is as long as wished.
+    pub(super) fn has(&self, clip: &Clip) -> bool {
+        !self.is_short(clip.duration()) && self.fits(clip.duration())
     }
 
     fn is_short(&self, duration: f64) -> bool {
@@ -54,7 +61,17 @@ impl Clip {
             end: segment.end,
             text: segment.text.trim().to_owned(),
             words: segment.words.clone(),
-            speaker: segment.speaker.clone().unwrap_or_else(|| UNKNOWN.into()),
+            speaker: speaker_of(segment).to_owned(),
+        }
+    }
+
+    fn of_words(words: &[Word], speaker: &str) -> Self {
+        Self {
+            start: words[0].start,
+            end: words.iter().map(|word| word.end).fold(words[0].end, f64::max),
+            text: text_of(words).trim().to_owned(),
+            speaker: speaker.to_owned(),
+            words: words.to_vec(),
         }
     }
 
@@ -82,40 +99,77 @@ pub(super) struct Prepared {
 }
 
 pub(super) fn prepare(segments: &[Segment], limits: &Limits) -> Prepared {
-    let mut speakers: IndexMap<String, Vec<Clip>> = IndexMap::new();
-    for segment in segments.iter().filter(|segment| !segment.text.trim().is_empty()) {
-        let clip = Clip::of(segment);
-        speakers.entry(clip.speaker.clone()).or_default().push(clip);
+    let cut = join_near(utterances(segments), limits)
+        .into_iter()
+        .flat_map(|clip| split(clip, limits))
+        .collect();
+    let clips = join_short(cut, limits);
+    let all = clips.len();
+    let mut clips: Vec<_> = clips
+        .into_iter()
+        .filter(|clip| limits.keeps_all || limits.has(clip))
+        .collect();
+    clips.sort_by(|a, b| a.start.total_cmp(&b.start));
+    Prepared {
+        left_out: all - clips.len(),
+        clips,
     }
-    let mut prepared = Prepared {
-        clips: Vec::new(),
-        left_out: 0,
-    };
-    for (_, mut said) in speakers {
-        said.sort_by(|a, b| a.start.total_cmp(&b.start));
-        let cut = join_near(said, limits)
-            .into_iter()
-            .flat_map(|clip| split(clip, limits))
-            .collect();
-        for clip in join_short(cut, limits) {
-            if limits.is_short(clip.duration()) || !limits.fits(clip.duration()) {
-                prepared.left_out += 1;
-            } else {
-                prepared.clips.push(clip);
-            }
-        }
-    }
-    prepared.clips.sort_by(|a, b| a.start.total_cmp(&b.start));
-    prepared
 }
 
-/// Joins what follows closely.
+fn speaker_of(segment: &Segment) -> &str {
+    segment.speaker.as_deref().unwrap_or(UNKNOWN)
+}
+
+/// The segments by when they start, cut where another speaker says something in a pause of one.
+fn utterances(segments: &[Segment]) -> Vec<Clip> {
+    let segments: Vec<_> = segments
+        .iter()
+        .filter(|segment| !segment.text.trim().is_empty())
+        .collect();
+    let mut said: Vec<(f64, f64, &str)> = Vec::new();
+    for segment in &segments {
+        let words = segment.timed_words();
+        said.extend(words.iter().map(|word| (word.start, word.end, speaker_of(segment))));
+    }
+    said.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let somebody_else = |before: &Word, next: &Word, speaker: &str| {
+        let from = said.partition_point(|(start, ..)| *start < before.start);
+        said[from..]
+            .iter()
+            .take_while(|(start, ..)| *start < next.start)
+            .any(|(_, end, other)| *other != speaker && *end > before.end)
+    };
+    let mut clips = Vec::new();
+    for segment in segments {
+        let speaker = speaker_of(segment);
+        let mut parts: Vec<&[Word]> = Vec::new();
+        let mut from = 0;
+        for at in 1..segment.words.len() {
+            if somebody_else(&segment.words[at - 1], &segment.words[at], speaker) {
+                parts.push(&segment.words[from..at]);
+                from = at;
+            }
+        }
+        if parts.is_empty() {
+            clips.push(Clip::of(segment));
+            continue;
+        }
+        parts.push(&segment.words[from..]);
+        let parts = parts.into_iter().map(|words| Clip::of_words(words, speaker));
+        clips.extend(parts.filter(|clip| !clip.text.is_empty()));
+    }
+    clips.sort_by(|a, b| a.start.total_cmp(&b.start));
+    clips
+}
+
+/// Joins what follows closely, with nobody else between.
 fn join_near(said: Vec<Clip>, limits: &Limits) -> Vec<Clip> {
     let mut clips: Vec<Clip> = Vec::new();
     for next in said {
         match clips.last_mut() {
             Some(clip)
-                if millis(next.start - clip.end) <= limits.gap
+                if clip.speaker == next.speaker
+                    && millis(next.start - clip.end) <= limits.gap
                     && limits.fits(clip.span(&next))
                     && !(limits.ends_at_sentences && ends_sentence(&clip.text)) =>
             {
@@ -127,28 +181,24 @@ fn join_near(said: Vec<Clip>, limits: &Limits) -> Vec<Clip> {
     clips
 }
 
-/// Joins what is too short to what comes next, or before, however far that is, if both together are not too long.
-fn join_short(mut clips: Vec<Clip>, limits: &Limits) -> Vec<Clip> {
-    let mut at = 0;
-    while at < clips.len() {
-        let joins = |first: usize| {
-            clips
-                .get(first + 1)
-                .is_some_and(|next| limits.fits(clips[first].span(next)))
-        };
-        let is_short = limits.is_short(clips[at].duration());
-        if is_short && joins(at) {
-            let next = clips.remove(at + 1);
-            clips[at].join(next);
-        } else if is_short && at > 0 && joins(at - 1) {
-            let last = clips.remove(at);
-            at -= 1;
-            clips[at].join(last);
-        } else {
-            at += 1;
+/// Joins what is too short to what the same speaker says next, or before, however far that is, if nobody else speaks between and
+/// both together are not too long.
+fn join_short(clips: Vec<Clip>, limits: &Limits) -> Vec<Clip> {
+    let joins = |first: &Clip, next: &Clip| first.speaker == next.speaker && limits.fits(first.span(next));
+    let mut joined: Vec<Clip> = Vec::with_capacity(clips.len());
+    let mut rest = clips.into_iter().peekable();
+    while let Some(mut clip) = rest.next() {
+        while limits.is_short(clip.duration())
+            && let Some(next) = rest.next_if(|next| joins(&clip, next))
+        {
+            clip.join(next);
+        }
+        match joined.last_mut() {
+            Some(last) if limits.is_short(clip.duration()) && joins(last, &clip) => last.join(clip),
+            _ => joined.push(clip),
         }
     }
-    clips
+    joined
 }
 
 /// Cuts a clip that is too long between words; one that cannot be cut stays.
@@ -161,16 +211,7 @@ fn split(clip: Clip, limits: &Limits) -> Vec<Clip> {
     }
     best_cuts(&clip.words, limits)
         .into_iter()
-        .map(|words| {
-            let words = clip.words[words].to_vec();
-            Clip {
-                start: words[0].start,
-                end: words.iter().map(|word| word.end).fold(words[0].end, f64::max),
-                text: text_of(&words).trim().to_owned(),
-                speaker: clip.speaker.clone(),
-                words,
-            }
-        })
+        .map(|words| Clip::of_words(&clip.words[words], &clip.speaker))
         .filter(|clip| !clip.text.is_empty())
         .collect()
 }
@@ -277,8 +318,9 @@ mod tests {
 
     use super::*;
     use crate::nodes::transcript::{
-        fixture::{any_transcript, visible},
+        fixture::{any_transcript, any_turns, visible},
         read::transcript,
+        speakers,
     };
 
     const LIMITS: Limits = Limits {
@@ -286,6 +328,7 @@ mod tests {
         max: 10.0,
         gap: 1.0,
         ends_at_sentences: false,
+        keeps_all: true,
     };
 
     /// One segment with a word of this length each, without pauses.
@@ -341,13 +384,54 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_longer_than_a_clip_may_be_is_left_out() {
+    fn a_word_that_is_longer_than_a_clip_may_be_stays_unless_only_good_clips_are_asked_for() {
         let segments = with_words(&[(" a", 4.0), (" b", 40.0), (" c", 4.0)]);
-        let prepared = prepare(&segments, &LIMITS);
-        let texts: Vec<_> = prepared.clips.iter().map(|clip| clip.text.as_str()).collect();
-        assert_eq!((texts.as_slice(), prepared.left_out), (&["a", "c"][..], 1));
+        let texts = |limits: &Limits| -> (Vec<String>, usize) {
+            let prepared = prepare(&segments, limits);
+            (
+                prepared.clips.into_iter().map(|clip| clip.text).collect(),
+                prepared.left_out,
+            )
+        };
+        assert_eq!(texts(&LIMITS), (vec!["a".into(), "b".into(), "c".into()], 0));
+        let good = Limits {
+            keeps_all: false,
+            ..LIMITS
+        };
+        assert_eq!(texts(&good), (vec!["a".into(), "c".into()], 1));
         let one = transcript(json!([{"start": 0, "end": 40, "text": "Aaah"}])).unwrap();
-        assert_eq!(prepare(&one, &LIMITS).left_out, 1);
+        assert_eq!(
+            (prepare(&one, &LIMITS).clips.len(), prepare(&one, &good).left_out),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn nothing_is_joined_across_what_another_speaker_says() {
+        let segment = |speaker: &str, start: f64, end: f64, text: &str| json!({"speaker": speaker, "start": start, "end": end, "text": text});
+        let segments = transcript(json!([
+            segment("A", 0.0, 1.0, "One"),
+            segment("B", 1.2, 1.8, "Yes"),
+            segment("A", 2.0, 3.0, "two"),
+            segment("A", 3.2, 5.0, "three"),
+        ]))
+        .unwrap();
+        let texts = |segments: &[Segment]| -> Vec<String> {
+            prepare(segments, &LIMITS)
+                .clips
+                .into_iter()
+                .map(|clip| clip.text)
+                .collect()
+        };
+        assert_eq!(texts(&segments), ["One", "Yes", "two three"]);
+        // Also inside a segment.
+        let word = |word: &str, start: f64| json!({"word": word, "start": start, "end": start + 1.0});
+        let segments = transcript(json!([
+            {"speaker": "A", "start": 0, "end": 6, "text": "One two", "words": [word("One", 0.0), word(" two", 5.0)]},
+            {"speaker": "B", "start": 2, "end": 3, "text": "Yes", "words": [word("Yes", 2.0)]},
+        ]))
+        .unwrap();
+        assert_eq!(texts(&segments), ["One", "Yes", "two"]);
     }
 
     #[test]
@@ -364,15 +448,83 @@ mod tests {
         );
     }
 
+    /// A transcript whose segments have speakers and may overlap in time.
+    fn any_talk() -> impl Strategy<Value = Vec<Segment>> {
+        let speech = (any_transcript(), any_transcript(), any_turns(), 0..8000_u32);
+        speech.prop_map(|(mut segments, others, turns, shift)| {
+            let shift = f64::from(shift) / 1000.0;
+            segments.extend(others.into_iter().map(|mut segment| {
+                segment.start += shift;
+                segment.end += shift;
+                for word in &mut segment.words {
+                    word.start += shift;
+                    word.end += shift;
+                }
+                segment
+            }));
+            let pieces = speakers::merge(&segments, &turns);
+            let of = |piece: speakers::Piece<'_>| Segment {
+                start: piece.start,
+                end: piece.end,
+                text: piece.text,
+                speaker: Some(piece.speaker),
+                words: piece.words,
+                ..piece.segment.clone()
+            };
+            pieces.into_iter().map(of).collect()
+        })
+    }
+
+    fn overlap(a: (f64, f64), b: (f64, f64)) -> bool {
+        a.0.max(b.0) < a.1.min(b.1) - 0.0011
+    }
+
     proptest! {
         #[test]
-        fn clips_are_within_the_limits_and_double_nothing(
+        fn every_word_is_in_exactly_one_clip_and_clips_overlap_only_where_words_do(
+            segments in any_talk(),
+            min in 0.0..4.0_f64,
+            more in 0.0..8.0_f64,
+            gap in 0.0..3.0_f64,
+        ) {
+            let limits = Limits { min: millis(min), max: millis(min + more + 0.1), gap, ends_at_sentences: gap > 2.0, keeps_all: true };
+            let prepared = prepare(&segments, &limits);
+            let letters = |texts: &mut dyn Iterator<Item = &str>| {
+                let mut all: Vec<char> = texts.flat_map(|text| visible(text).chars().collect::<Vec<_>>()).collect();
+                all.sort_unstable();
+                all
+            };
+            prop_assert_eq!(
+                letters(&mut prepared.clips.iter().map(|clip| clip.text.as_str())),
+                letters(&mut segments.iter().map(|segment| segment.text.as_str()))
+            );
+            let spoken: Vec<_> = segments.iter().filter(|segment| !segment.text.trim().is_empty()).collect();
+            let words_of = |speaker: &str| -> Vec<(f64, f64)> {
+                let mine = spoken.iter().filter(|segment| segment.speaker.as_deref() == Some(speaker));
+                mine.flat_map(|segment| segment.timed_words()).map(|word| (word.start, word.end)).collect()
+            };
+            for (at, clip) in prepared.clips.iter().enumerate() {
+                for other in prepared.clips[at + 1..].iter().filter(|other| other.speaker != clip.speaker) {
+                    let (mine, theirs) = ((clip.start, clip.end), (other.start, other.end));
+                    if overlap(mine, theirs) {
+                        let both = words_of(&clip.speaker).into_iter().any(|word| {
+                            words_of(&other.speaker).into_iter().any(|their| overlap(word, their))
+                        });
+                        prop_assert!(both, "{:?} {:?}", clip, other);
+                    }
+                }
+            }
+            prop_assert!(prepared.clips.windows(2).all(|pair| pair[0].start <= pair[1].start));
+        }
+
+        #[test]
+        fn clips_that_must_be_good_are_within_the_limits(
             segments in any_transcript(),
             min in 0.0..4.0_f64,
             more in 0.0..8.0_f64,
             gap in 0.0..3.0_f64,
         ) {
-            let limits = Limits { min: millis(min), max: millis(min + more + 0.1), gap, ends_at_sentences: gap > 2.0 };
+            let limits = Limits { min: millis(min), max: millis(min + more + 0.1), gap, ends_at_sentences: gap > 2.0, keeps_all: false };
             let prepared = prepare(&segments, &limits);
             let all: String = segments.iter().map(|segment| visible(&segment.text)).collect();
             let mut rest = all.as_str();
@@ -385,7 +537,6 @@ mod tests {
                 prop_assert!(at.is_some(), "'{}' is not in '{}'", text, rest);
                 rest = &rest[at.unwrap_or(0) + text.len()..];
             }
-            prop_assert!(prepared.clips.windows(2).all(|pair| pair[0].start <= pair[1].start));
             prop_assert!(prepared.left_out > 0 || rest.is_empty());
         }
     }

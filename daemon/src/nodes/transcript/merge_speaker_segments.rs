@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     millis,
-    read::{self, Segment, Turn, Word, text_of, words_json},
-    source, speakers,
+    read::{Segment, Turn, Word, text_of, words_json},
+    source,
+    speakers::Timeline,
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
@@ -16,14 +17,16 @@ use crate::{
 const SHORTEST: f64 = 0.1;
 /// Seconds between the middles of a piece and of a turn that it may still belong to.
 const NEAR: f64 = 0.5;
+/// Words looked at on either side of one that slipped.
+const FAR: usize = 32;
 /// Speaker of what nobody speaks at, and how sure that is.
 const NOBODY: (&str, f64) = ("SPEAKER_00", 0.3);
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let sources = source::Pair::find(context)?;
+    let name = sources.transcript.name.clone();
+    let (segments, turns) = sources.read(context, None).await?;
     let output = compute(move || {
-        let name = sources.transcript.name.clone();
-        let (segments, turns) = sources.parse(read::diarization)?;
         let merged = merge(&segments, &turns);
         if merged.is_empty() {
             return Err(RunError::failed(format!(
@@ -49,11 +52,15 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
 }
 
 fn merge(segments: &[Segment], turns: &[Turn]) -> Vec<Value> {
-    let timeline = speakers::timeline(turns);
-    let changes = changes(&timeline);
-    segments
+    let timeline = Timeline::of(turns);
+    let changes = changes(timeline.turns());
+    let mut pieces: Vec<_> = segments
         .iter()
-        .flat_map(|segment| pieces(segment, &changes))
+        .flat_map(|segment| pieces(segment, &changes, &timeline))
+        .collect();
+    trim(&mut pieces);
+    pieces
+        .into_iter()
         .zip(1..)
         .map(|(piece, id)| {
             let (speaker, confidence) = speaker_of(piece.start, piece.end, &timeline);
@@ -89,14 +96,36 @@ fn changes(timeline: &[Turn]) -> Vec<f64> {
 struct Piece {
     start: f64,
     end: f64,
+    /// From its first word to its last, where words have times.
+    said: Option<(f64, f64)>,
     json: Object,
 }
 
-/// Cuts a segment at the changes inside it. Each word goes where its middle lies, and a cut never goes through one;
-/// a segment without word times shares its words out over its time.
-fn pieces(segment: &Segment, changes: &[f64]) -> Vec<Piece> {
+/// Pieces that overlap the next one by more than their words do end with their words, and the next begins with its.
+fn trim(pieces: &mut [Piece]) {
+    for at in 1..pieces.len() {
+        let (before, rest) = pieces.split_at_mut(at);
+        let (before, next) = (&mut before[at - 1], &mut rest[0]);
+        if before.end > next.start
+            && let Some((_, last)) = before.said
+        {
+            before.end = before.end.min(last.max(next.start)).max(before.start);
+        }
+        if before.end > next.start
+            && before.start <= next.start
+            && let Some((first, _)) = next.said
+        {
+            next.start = next.start.max(first.min(before.end)).min(next.end);
+        }
+    }
+}
+
+/// Cuts a segment at the changes inside it. Each word goes where its middle lies, the first and last words of a sentence with
+/// the rest of it, and a cut never goes through a word; a segment without word times shares its words out over its time.
+fn pieces(segment: &Segment, changes: &[f64], timeline: &Timeline) -> Vec<Piece> {
     let mut cuts = Vec::new();
-    for &change in changes {
+    let from = changes.partition_point(|change| *change < segment.start + SHORTEST);
+    for &change in changes[from..].iter().take_while(|change| **change < segment.end) {
         let from = cuts.last().copied().unwrap_or(segment.start);
         if change - from >= SHORTEST && segment.end - change >= SHORTEST {
             cuts.push(change);
@@ -106,50 +135,93 @@ fn pieces(segment: &Segment, changes: &[f64]) -> Vec<Piece> {
     if words.is_empty() {
         return Vec::new();
     }
+    let is_timed = !segment.words.is_empty();
     if cuts.is_empty() {
         return vec![Piece {
             start: segment.start,
             end: segment.end,
+            said: is_timed.then(|| said(&words)),
             json: segment.json.clone(),
         }];
     }
-    let mut part = 0;
-    let parts: Vec<(usize, Word)> = words
-        .into_iter()
-        .map(|word| {
-            // A word never goes to a part before that of the word before it.
-            part = cuts.partition_point(|cut| *cut < word.middle()).max(part);
-            (part, word)
-        })
+    let parts = parts(segment, words, &cuts, timeline);
+    let mut end_before = segment.start.min(parts[0].1.start);
+    let mut pieces = Vec::new();
+    let mut rest = parts.as_slice();
+    while let Some((at, _)) = rest.first() {
+        let (part, next) = rest.split_at(rest.iter().take_while(|(other, _)| other == at).count());
+        let words: Vec<_> = part.iter().map(|(_, word)| word.clone()).collect();
+        let (first, last) = said(&words);
+        let from = if *at == 0 { segment.start } else { cuts[at - 1] };
+        let to = cuts.get(*at).copied().unwrap_or(segment.end.max(last));
+        let (start, end) = if is_timed {
+            let latest = next.first().map_or(f64::INFINITY, |(_, word)| word.start.max(last));
+            (from.min(first).max(end_before), to.max(last).min(latest))
+        } else {
+            (from, to)
+        };
+        end_before = end.max(start);
+        pieces.push(Piece {
+            start,
+            end: end_before,
+            said: is_timed.then_some((first, last)),
+            json: part_of(segment, &words),
+        });
+        rest = next;
+    }
+    pieces
+}
+
+fn said(words: &[Word]) -> (f64, f64) {
+    (
+        words[0].start,
+        words.iter().map(|word| word.end).fold(words[0].end, f64::max),
+    )
+}
+
+/// The words of a segment, each with the number of the part it is in; the numbers never go back.
+fn parts(segment: &Segment, words: Vec<Word>, cuts: &[f64], timeline: &Timeline) -> Vec<(usize, Word)> {
+    let mut parts: Vec<_> = words
+        .iter()
+        .map(|word| cuts.partition_point(|cut| *cut < word.middle()))
         .collect();
-    let mut end_before = segment.start;
-    parts
-        .chunk_by(|(a, _), (b, _)| a == b)
-        .map(|part| {
-            let (at, words): (_, Vec<_>) = (part[0].0, part.iter().map(|(_, word)| word.clone()).collect());
-            let from = if at == 0 { segment.start } else { cuts[at - 1] };
-            let to = cuts.get(at).copied().unwrap_or(segment.end);
-            let (first, last) = if segment.words.is_empty() {
-                (from, to)
-            } else {
-                (words[0].start, words.iter().map(|word| word.end).fold(to, f64::max))
-            };
-            let start = from.min(first).max(end_before);
-            let end = to.max(last).max(start);
-            end_before = end;
-            Piece {
-                start,
-                end,
-                json: part_of(segment, &words),
+    if !segment.words.is_empty() {
+        // The turns at the middle of each part stand for it.
+        let turn_of = |part: usize| {
+            let from = if part == 0 { segment.start } else { cuts[part - 1] };
+            let to = cuts.get(part).copied().unwrap_or(segment.end);
+            timeline.at(f64::midpoint(from, to))
+        };
+        let turns: Option<Vec<_>> = parts.iter().map(|part| turn_of(*part)).collect();
+        if let Some(before) = turns {
+            let mut after = before.clone();
+            timeline.snap(&words, &mut after);
+            let given = parts.clone();
+            for at in (0..words.len()).filter(|&at| after[at] != before[at]) {
+                // The part of the neighbour whose speaker took it.
+                let around = (1..=FAR)
+                    .flat_map(|far| [at.checked_sub(far), Some(at + far)])
+                    .flatten();
+                let mut takers = around.filter(|&other| before.get(other) == Some(&after[at]));
+                if let Some(taker) = takers.find(|&other| given[other].abs_diff(given[at]) == 1) {
+                    parts[at] = given[taker];
+                }
             }
-        })
-        .collect()
+        }
+    }
+    let mut reached = 0;
+    for part in &mut parts {
+        reached = reached.max(*part);
+        *part = reached;
+    }
+    parts.into_iter().zip(words).collect()
 }
 
 fn part_of(segment: &Segment, words: &[Word]) -> Object {
     let mut json = segment.json.clone();
     // They stand for the whole text.
     json.shift_remove("tokens");
+    json.shift_remove("markup");
     json.insert("text".into(), json!(text_of(words)));
     if !segment.words.is_empty() {
         json.insert("words".into(), words_json(words));
@@ -159,7 +231,7 @@ fn part_of(segment: &Segment, words: &[Word]) -> Object {
 
 /// The speaker of the turn that covers most of the time, the first of equals, with the part of it that is covered; else of
 /// one near it.
-fn speaker_of(start: f64, end: f64, timeline: &[Turn]) -> (&str, f64) {
+fn speaker_of(start: f64, end: f64, timeline: &Timeline) -> (&str, f64) {
     let score = |turn: &Turn| {
         if turn.start <= end && start <= turn.end {
             let overlap = turn.end.min(end) - turn.start.max(start);
@@ -169,7 +241,9 @@ fn speaker_of(start: f64, end: f64, timeline: &[Turn]) -> (&str, f64) {
         if apart <= NEAR { 1.0 - apart / NEAR } else { 0.0 }
     };
     let mut best = (NOBODY.0, 0.0);
-    for turn in timeline {
+    // No other turn touches it or has its middle near.
+    let near = timeline.touching(start - NEAR, end + NEAR);
+    for turn in near.map(|at| timeline.turn(at)) {
         let score = score(turn);
         if score > best.1 {
             best = (&turn.speaker, score);
@@ -308,7 +382,7 @@ mod tests {
             confidence: None,
         };
         let turns = [turn(12.0, 14.0, "C"), turn(3.0, 4.0, "B"), turn(0.0, 10.0, "A")];
-        assert_eq!(changes(&speakers::timeline(&turns)), [11.0]);
+        assert_eq!(changes(Timeline::of(&turns).turns()), [11.0]);
     }
 
     proptest! {

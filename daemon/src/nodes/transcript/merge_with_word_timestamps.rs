@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     millis,
-    read::{self, Segment, Turn, words_json},
+    read::{Segment, Turn, words_json},
     source, speakers,
 };
 use crate::{
@@ -23,9 +23,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         .clone()
         .unwrap_or_else(|| "merged_segments".into());
     let path = create_folder(context, "data")?.join(format!("{stem}_word_timestamps_merged.json"));
+    let (mut segments, turns) = sources.read(context, None).await?;
+    source::with_words(context, &mut segments);
     let output = compute(move || {
-        let (segments, turns) = sources.parse(read::diarization)?;
-        let merged = merge(&segments, &turns)?;
+        let merged = merge(&segments, &turns);
         write_json(&path, &Value::Array(merged))?;
         Ok(Object::from_iter([(
             "merged_segments_file".into(),
@@ -37,10 +38,9 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     Ok(output)
 }
 
-fn merge(segments: &[Segment], turns: &[Turn]) -> Result<Vec<Value>, RunError> {
-    source::need_words(segments)?;
+fn merge(segments: &[Segment], turns: &[Turn]) -> Vec<Value> {
     let pieces = speakers::merge(segments, turns).into_iter().zip(1..);
-    Ok(pieces
+    pieces
         .map(|(piece, id)| {
             let mut json = Object::new();
             if piece.words.is_empty() {
@@ -61,7 +61,7 @@ fn merge(segments: &[Segment], turns: &[Turn]) -> Result<Vec<Value>, RunError> {
             json.insert("speaker_confidence".into(), json!(confidence));
             Value::Object(json)
         })
-        .collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -137,17 +137,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transcript_without_words_is_refused() {
-        let fixture = Fixture::of(NODE, |_| {
+    async fn words_that_have_no_times_share_those_of_their_segment() {
+        let fixture = Fixture::of(NODE, |fixture| {
             json!({
-                "segments_data": [{"start": 0, "end": 3, "text": "x"}],
-                "speaker_segments_data": [{"start": 0, "end": 3, "speaker": "A"}],
+                "segments_file": fixture.file("a.srt", "1\n00:00:00,000 --> 00:00:04,000\nWe <i>can</i> go\n\n"),
+                "speaker_segments_data": [
+                    {"start": 0, "end": 2.5, "speaker": "A"}, {"start": 2.5, "end": 2.5, "speaker": "C"}, {"start": 2.5, "end": 4, "speaker": "B"}],
             })
         });
-        let error = run(&fixture.context).await.unwrap_err().to_string();
-        assert!(
-            error.contains("none of the transcript's 1 segments has words"),
-            "{error}"
+        let output = run(&fixture.context).await.unwrap();
+        let merged: Value =
+            serde_json::from_slice(&fs::read(output["merged_segments_file"].as_str().unwrap()).unwrap()).unwrap();
+        assert_eq!(
+            (&merged[0]["text"], &merged[1]["text"]),
+            (&json!("We can"), &json!(" go"))
         );
+        assert_eq!(fixture.warning_codes(), ["times_estimated"]);
     }
 }

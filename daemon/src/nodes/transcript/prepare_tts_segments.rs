@@ -6,16 +6,19 @@ use serde_json::{Value, json};
 use super::{
     clips::{Clip, Limits, prepare},
     millis,
-    read::{self, words_json},
+    read::words_json,
     source::Source,
 };
 use crate::{
-    executor::run::{Object, RunContext, RunError},
+    executor::{
+        run::{Object, RunContext, RunError},
+        warnings::{Code, Warning},
+    },
     nodes::input::{Input, compute},
 };
 
 /// Fields of an earlier stage that hold segments, and files of segments, best first.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 14] = [
     "merged_segments",
     "prepared_segments",
     "segments_file",
@@ -24,6 +27,11 @@ const FIELDS: [&str; 9] = [
     "translated_segments_file",
     "transcribe_result_file",
     "json_path",
+    "json_file",
+    "segmented_subtitle_file",
+    "corrected_subtitle_path",
+    "subtitle_path",
+    "srt_file",
     "segments",
 ];
 
@@ -34,53 +42,69 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         max: input.number("max_duration")?,
         gap: input.number("max_gap")?,
         ends_at_sentences: input.flag("split_on_punctuation")?,
+        keeps_all: input.flag("keep_short")?,
     };
     if limits.min > limits.max {
         return Err(RunError::failed(format!(
-            "input_data.min_duration ({}) is above max_duration ({}), so no clip would be kept",
+            "input_data.min_duration ({}) is above max_duration ({}), so no clip would be right",
             limits.min, limits.max
         )));
     }
     let source = find(context)?;
-    let (output, note) = compute(move || {
-        let (name, stage) = (source.name.clone(), source.stage.clone());
-        let segments = source.parse(read::transcript)?;
+    let (name, stage) = (source.name.clone(), source.stage.clone());
+    let segments = source.segments(context).await?;
+    let all = segments.len();
+    let (limits, prepared) = compute(move || {
         let prepared = prepare(&segments, &limits);
-        if prepared.clips.is_empty() {
-            return Err(RunError::failed(format!(
-                "none of the {} segments of {name} could be made a clip of {} to {} s; change min_duration, max_duration or max_gap",
-                segments.len(),
-                limits.min,
-                limits.max
-            )));
-        }
-        let clips: Vec<_> = prepared.clips.iter().zip(1..).map(|(clip, id)| json_of(clip, id)).collect();
-        let note = format!(
-            "{} segments made {} clips; {} left out as too short or too long",
-            segments.len(),
-            clips.len(),
-            prepared.left_out
-        );
-        let output = Object::from_iter([
-            ("source_stage".into(), json!(stage)),
-            ("total_segments".into(), json!(clips.len())),
-            (
-                "input_summary".into(),
-                json!({
-                    "original_segments_count": segments.len(),
-                    "prepared_segments_count": clips.len(),
-                    "left_out_count": prepared.left_out,
-                    "data_source": name,
-                }),
-            ),
-            ("prepared_segments".into(), Value::Array(clips)),
-        ]);
-        Ok((output, note))
+        Ok((limits, prepared))
     })
     .await?;
-    context.log.line(&note);
+    if prepared.clips.is_empty() {
+        return Err(RunError::failed(format!(
+            "none of the {all} segments of {name} could be made a clip of {} to {} s; change min_duration, max_duration, max_gap or keep_short",
+            limits.min, limits.max
+        )));
+    }
+    if prepared.left_out > 0 {
+        context.warnings.add(
+            Warning::new(
+                Code::LinesLeftOut,
+                format!(
+                    "{} clips of {name} are left out, since they are shorter than {} s or longer than {} s and keep_short is false",
+                    prepared.left_out, limits.min, limits.max
+                ),
+            )
+            .with("lines", prepared.left_out),
+        );
+    }
+    let outside = prepared.clips.iter().filter(|clip| !limits.has(clip)).count();
+    let clips: Vec<_> = prepared
+        .clips
+        .iter()
+        .zip(1..)
+        .map(|(clip, id)| json_of(clip, id))
+        .collect();
+    context.log.line(&format!(
+        "{all} segments made {} clips, {outside} of them shorter or longer than asked for; {} left out",
+        clips.len(),
+        prepared.left_out
+    ));
     context.progress.report(100.0, None);
-    Ok(output)
+    Ok(Object::from_iter([
+        ("source_stage".into(), json!(stage)),
+        ("total_segments".into(), json!(clips.len())),
+        (
+            "input_summary".into(),
+            json!({
+                "original_segments_count": all,
+                "prepared_segments_count": clips.len(),
+                "outside_limits_count": outside,
+                "left_out_count": prepared.left_out,
+                "data_source": name,
+            }),
+        ),
+        ("prepared_segments".into(), Value::Array(clips)),
+    ]))
 }
 
 /// What the request gives, else the first stage of its list that has something.
@@ -157,26 +181,31 @@ mod tests {
         let fixture = Fixture::of(NODE, |_| json!({"segments_data": example()}));
         let output = run(&fixture.context).await.unwrap();
         let clip = |id: usize, start: f64, end: f64, duration: f64, text: &str, speaker: &str| json!({"id": id, "start": start, "end": end, "duration": duration, "text": text, "speaker": speaker, "words": []});
-        // The older system put the whole text, after an invented `[SPLIT 1/3] `, into each of the last three.
+        // The older system joined "Hello there." and "we can go" over "Yes", left "Yes" and "Ok" out, and put the whole text,
+        // after an invented `[SPLIT 1/3] `, into each of the last three.
         assert_eq!(
             output["prepared_segments"],
             json!([
-                clip(1, 0.0, 8.5, 8.5, "Hello there. we can go", "A"),
-                clip(2, 30.0, 37.333, 7.333, "a very", "B"),
-                clip(3, 37.333, 44.667, 7.334, "long", "B"),
-                clip(4, 44.667, 52.0, 7.333, "line", "B"),
+                clip(1, 0.0, 3.2, 3.2, "Hello there.", "A"),
+                clip(2, 3.3, 4.0, 0.7, "Yes", "B"),
+                clip(3, 4.1, 8.5, 4.4, "we can go", "A"),
+                clip(4, 20.0, 21.0, 1.0, "Ok", "A"),
+                clip(5, 30.0, 37.333, 7.333, "a very", "B"),
+                clip(6, 37.333, 44.667, 7.334, "long", "B"),
+                clip(7, 44.667, 52.0, 7.333, "line", "B"),
             ])
         );
         assert_eq!(
             (&output["total_segments"], &output["source_stage"]),
-            (&json!(4), &Value::Null)
+            (&json!(7), &Value::Null)
         );
         assert_eq!(
             output["input_summary"],
             json!({
                 "original_segments_count": 6,
-                "prepared_segments_count": 4,
-                "left_out_count": 2,
+                "prepared_segments_count": 7,
+                "outside_limits_count": 2,
+                "left_out_count": 0,
                 "data_source": "input_data.segments_data",
             })
         );
@@ -256,12 +285,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_long_enough_is_a_failure() {
-        let fixture = Fixture::of(
-            NODE,
-            |_| json!({"segments_data": [{"start": 0, "end": 1, "text": "Hi"}]}),
+    async fn short_clips_are_left_out_only_when_asked_for_and_that_is_a_warning() {
+        let of = |segments: Value| Fixture::of(NODE, |_| json!({"segments_data": segments, "keep_short": false}));
+        let fixture = of(example());
+        let output = run(&fixture.context).await.unwrap();
+        assert_eq!(
+            (&output["total_segments"], &output["input_summary"]["left_out_count"]),
+            (&json!(5), &json!(2))
         );
-        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert_eq!(fixture.warning_codes(), ["lines_left_out"]);
+        let error = run(&of(json!([{"start": 0, "end": 1, "text": "Hi"}])).context)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("none of the 1 segments") && error.contains("min_duration"),
             "{error}"

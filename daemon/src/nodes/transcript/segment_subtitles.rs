@@ -7,14 +7,17 @@ use super::{
     json_path::{JsonPath, split_list},
     lines::{Line, lines},
     millis,
-    read::{self, Word},
+    read::{Segment, Word},
     sentences,
     source::Source,
-    text::tokens,
+    text::{spaced, tokens},
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::{Input, compute, create_folder, path_text, write_json},
+    nodes::{
+        input::{Input, compute, create_folder, path_text, write_json},
+        timed_text::{self, Notes},
+    },
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -36,8 +39,8 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let max_chars = input.count("max_chars")? as usize;
     let language = input.text("language").unwrap_or("en").to_owned();
     let folder = create_folder(context, "data")?;
+    let (text, words) = given.read(context).await?;
     let (output, note) = compute(move || {
-        let (text, words) = given.read()?;
         let segmented = Segmented::of(&text, &words, &language, max_chars)?;
         let file = |name: &str, json: Value| {
             let path = folder.join(name);
@@ -87,29 +90,59 @@ enum Given {
 }
 
 impl Given {
-    fn read(self) -> Result<(String, Vec<Word>), RunError> {
+    async fn read(self, context: &RunContext) -> Result<(String, Vec<Word>), RunError> {
         match self {
             Self::Text { text, words } => {
                 let words = words_of(&words).map_err(|why| RunError::failed(format!("input_data.words: {why}")))?;
                 Ok((text, words))
             }
-            Self::File { file, text, words } => file.parse(|json| {
-                let found = text.find(&json)?;
-                let text = text_of(&found).ok_or_else(|| format!("its {} is no text", text.as_str()))?;
-                if text.trim().is_empty() {
-                    return Err("its text is empty".into());
-                }
-                for path in &words {
-                    let found = path.find(&json)?;
-                    if found.as_array().is_some_and(|words| !words.is_empty()) {
-                        let words = words_of(&found).map_err(|why| format!("its {}: {why}", path.as_str()))?;
-                        return Ok((text, words));
-                    }
-                }
-                Ok((text, Vec::new()))
-            }),
+            Self::File { file, text, words } => {
+                let encoding = Input(context).text("encoding").map(ToOwned::to_owned);
+                file.read(
+                    context,
+                    move |bytes| {
+                        let found = timed_text::parse_json(bytes).and_then(|json| by_paths(&json, &text, &words));
+                        // A transcript or subtitles without such fields.
+                        found.map(|found| (found, Notes::default())).or_else(|why| {
+                            by_segments(bytes, encoding.as_deref())
+                                .map_err(|other| if bytes.starts_with(b"{") { why } else { other })
+                        })
+                    },
+                    |_| Err("it is no file".into()),
+                )
+                .await
+            }
         }
     }
+}
+
+/// The text and words that the paths of the request find.
+fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(String, Vec<Word>), String> {
+    let found = text.find(json)?;
+    let text = text_of(&found).ok_or_else(|| format!("its {} is no text", text.as_str()))?;
+    if text.trim().is_empty() {
+        return Err("its text is empty".into());
+    }
+    for path in words {
+        let found = path.find(json)?;
+        if found.as_array().is_some_and(|words| !words.is_empty()) {
+            let words = words_of(&found).map_err(|why| format!("its {}: {why}", path.as_str()))?;
+            return Ok((text, words));
+        }
+    }
+    Ok((text, Vec::new()))
+}
+
+/// The text and words of all segments of a transcript or of subtitles.
+fn by_segments(bytes: &[u8], encoding: Option<&str>) -> Result<((String, Vec<Word>), Notes), String> {
+    let (segments, notes) = timed_text::segments(bytes, encoding)?;
+    let words = segments.iter().flat_map(Segment::timed_words).collect();
+    let words = timed_text::in_order(words);
+    let text = spaced(segments.iter().map(|segment| segment.text.trim()));
+    if text.is_empty() {
+        return Err("its text is empty".into());
+    }
+    Ok(((text, words), notes))
 }
 
 /// A text, or several.
@@ -138,10 +171,10 @@ fn words_of(json: &Value) -> Result<Vec<Word>, String> {
             let (Some(start), Some(end)) = (time("start"), time("end")) else {
                 return Err(format!("word {number} has no times"));
             };
-            read::word(json, start, end).ok_or_else(|| format!("word {number} has no text"))
+            timed_text::word(json, start, end).ok_or_else(|| format!("word {number} has no text"))
         })
         .collect();
-    words.map(read::in_order)
+    words.map(timed_text::in_order)
 }
 
 /// A line or sentence, as the files list it.
@@ -371,6 +404,25 @@ mod tests {
         let (lines, ..) = segmented(&fixture).await.unwrap();
         assert_eq!(texts(&lines), ["One two.", "Three."]);
         assert_eq!(lines["segments"][1]["start"], 2.0);
+    }
+
+    #[tokio::test]
+    async fn transcripts_and_subtitles_of_any_format_are_taken_without_paths() {
+        let word = |word: &str, start: f64| json!({"word": word, "start": start, "end": start + 1.0});
+        let whisper = json!({"segments": [
+            {"start": 0, "end": 2, "text": " One two.", "words": [word(" One", 0.0), word(" two.", 1.0)]},
+            {"start": 2, "end": 3, "text": " Three.", "words": [word(" Three.", 2.0)]},
+        ]});
+        let srt = "1\n00:00:00,000 --> 00:00:02,000\nOne two.\n\n2\n00:00:02,000 --> 00:00:03,000\n<i>Three.</i>\n";
+        for content in [whisper.to_string(), srt.to_owned()] {
+            let fixture = Fixture::of(NODE, |fixture| json!({"subtitle_file": fixture.file("a", content)}));
+            let (lines, ..) = segmented(&fixture).await.unwrap();
+            assert_eq!(texts(&lines), ["One two.", "Three."]);
+            assert_eq!(
+                (&lines["segments"][1]["start"], &lines["segments"][1]["end"]),
+                (&json!(2.0), &json!(3.0))
+            );
+        }
     }
 
     #[tokio::test]

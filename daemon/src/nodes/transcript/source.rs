@@ -3,14 +3,20 @@
 
 use serde_json::Value;
 
-use super::read::{Segment, Turn, parse_json, transcript};
+use super::read::{Segment, Turn};
 use crate::{
-    executor::run::{RunContext, RunError},
-    nodes::input::{Input, read, stem},
+    executor::{
+        run::{RunContext, RunError},
+        warnings::{Code, Warning},
+    },
+    nodes::{
+        input::{Input, compute, read, stem},
+        timed_text::{self, Notes},
+    },
     paths::Opened,
 };
 
-/// JSON that has been found but not read.
+/// A transcript or a diarization that has been found but not read.
 pub(in crate::nodes) struct Source {
     content: Content,
     /// `input_data.segments_file`, or the name of a stage.
@@ -81,14 +87,53 @@ impl Source {
         })
     }
 
-    /// Reads it; the error names where it came from. May take long.
-    pub(in crate::nodes) fn parse<T>(self, parse: impl FnOnce(Value) -> Result<T, String>) -> Result<T, RunError> {
-        let (json, file) = match self.content {
-            Content::Inline(json) => (Ok(json), String::new()),
-            Content::File(file) => (parse_json(&read(&file)?), format!(" {}", file.display())),
+    /// Reads a transcript of any format. What was left out becomes a warning.
+    pub(in crate::nodes) async fn segments(self, context: &RunContext) -> Result<Vec<Segment>, RunError> {
+        let encoding = Input(context).text("encoding").map(ToOwned::to_owned);
+        self.read(
+            context,
+            move |bytes| timed_text::segments(bytes, encoding.as_deref()),
+            timed_text::json_segments,
+        )
+        .await
+    }
+
+    /// Reads a diarization; `unknown` is the speaker of turns that name none, which are left out without it.
+    pub(in crate::nodes) async fn turns(
+        self,
+        context: &RunContext,
+        unknown: Option<&'static str>,
+    ) -> Result<Vec<Turn>, RunError> {
+        self.read(
+            context,
+            move |bytes| timed_text::turns(timed_text::parse_json(bytes)?, unknown),
+            move |json| timed_text::turns(json, unknown),
+        )
+        .await
+    }
+
+    /// Reads it as the two functions do, the error naming where it came from.
+    pub(super) async fn read<T: Send + 'static>(
+        self,
+        context: &RunContext,
+        bytes: impl FnOnce(&[u8]) -> Result<(T, Notes), String> + Send + 'static,
+        json: impl FnOnce(Value) -> Result<(T, Notes), String> + Send + 'static,
+    ) -> Result<T, RunError> {
+        let called = match &self.content {
+            Content::Inline(_) => self.name.clone(),
+            Content::File(file) => format!("{} {}", self.name, file.display()),
         };
-        json.and_then(parse)
-            .map_err(|why| RunError::failed(format!("{}{file} cannot be used: {why}", self.name)))
+        let name = called.clone();
+        let (content, notes) = compute(move || {
+            let result = match self.content {
+                Content::Inline(inline) => json(inline),
+                Content::File(file) => bytes(&read(&file)?),
+            };
+            result.map_err(|why| RunError::failed(format!("{name} cannot be used: {why}")))
+        })
+        .await?;
+        notes.tell(context, &called);
+        Ok(content)
     }
 }
 
@@ -106,21 +151,33 @@ impl Pair {
         })
     }
 
-    pub(in crate::nodes) fn parse(
+    pub(in crate::nodes) async fn read(
         self,
-        diarization: impl FnOnce(Value) -> Result<Vec<Turn>, String>,
+        context: &RunContext,
+        unknown: Option<&'static str>,
     ) -> Result<(Vec<Segment>, Vec<Turn>), RunError> {
-        Ok((self.transcript.parse(transcript)?, self.turns.parse(diarization)?))
+        Ok((
+            self.transcript.segments(context).await?,
+            self.turns.turns(context, unknown).await?,
+        ))
     }
 }
 
-/// An error for a transcript in which nothing has words.
-pub(in crate::nodes) fn need_words(segments: &[Segment]) -> Result<(), RunError> {
+/// Where nothing in a transcript has words, those of the texts, which share the time of their segment.
+pub(in crate::nodes) fn with_words(context: &RunContext, segments: &mut [Segment]) {
     if segments.iter().any(|segment| !segment.words.is_empty()) {
-        return Ok(());
+        return;
     }
-    Err(RunError::failed(format!(
-        "none of the transcript's {} segments has words with times; transcribe with enable_word_timestamps",
+    let mut estimated = 0;
+    for segment in segments.iter_mut() {
+        segment.words = segment.timed_words();
+        estimated += segment.words.len();
+    }
+    let text = format!(
+        "none of the transcript's {} segments has words with times; they share the time of their segment",
         segments.len()
-    )))
+    );
+    context
+        .warnings
+        .add(Warning::new(Code::TimesEstimated, text).with("words", estimated));
 }

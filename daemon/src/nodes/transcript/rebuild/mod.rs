@@ -8,12 +8,15 @@ use super::{
     align::{LEAST_ALIKE, align},
     cut::{Cue, Limits, cues, one_speaker, text},
     millis,
-    read::{self, Segment, Word, in_order, words_json},
+    read::{Segment, Word, words_json},
     source::{self, Source},
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::{Input, compute, create_folder, path_text, read, write, write_json},
+    nodes::{
+        input::{Input, compute, create_folder, path_text, read, write, write_json},
+        timed_text::{self, in_order},
+    },
     paths::Opened,
 };
 
@@ -34,9 +37,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let with_report = input.value("report").is_some_and(is_yes);
     let stem = source.stem.clone().unwrap_or_else(|| "segments".into());
     let folder = create_folder(context, "data")?;
+    let mut segments = source.segments(context).await?;
+    source::with_words(context, &mut segments);
     let (output, note) = compute(move || {
         let wanted = wanted.read()?;
-        let segments = source.parse(read::transcript)?;
         let rebuilt = Rebuilt::of(segments, &wanted, &language, &limits)?;
         let path = folder.join(format!("{stem}_optimized_words.json"));
         write_json(&path, &rebuilt.json())?;
@@ -71,9 +75,8 @@ impl Wanted {
         let (text, name) = match self {
             Self::Text(text) => (text, "input_data.optimized_text".to_owned()),
             Self::File(file) => {
-                let text = String::from_utf8(read(&file)?);
-                let cannot = |_| RunError::failed(format!("{} is not UTF-8 text", file.display()));
-                (text.map_err(cannot)?, file.display().to_string())
+                let text = timed_text::plain_text(&read(&file)?);
+                (text, file.display().to_string())
             }
         };
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -108,7 +111,6 @@ struct Rebuilt {
 
 impl Rebuilt {
     fn of(segments: Vec<Segment>, wanted: &str, language: &str, limits: &Limits) -> Result<Self, RunError> {
-        source::need_words(&segments)?;
         let before = spoken(segments);
         let aligned = align(&before, wanted);
         if aligned.ratio < LEAST_ALIKE {
@@ -267,12 +269,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_of_something_else_is_refused_and_so_are_words_without_times() {
+    async fn a_text_of_something_else_is_refused() {
         let other = json!({"segments_data": segments(), "optimized_text": "Nothing of this was ever said by anybody."});
         let error = rebuilt(other).await.unwrap_err();
         assert!(error.contains("too little in common"), "{error}");
-        let timeless = json!({"segments_data": [{"start": 0, "end": 1, "text": "a"}], "optimized_text": "a"});
-        assert!(rebuilt(timeless).await.unwrap_err().contains("words with times"));
+        let timeless = json!({"segments_data": [{"start": 0, "end": 1, "text": "a"}], "optimized_text": "A."});
+        assert_eq!(texts(&rebuilt(timeless).await.unwrap().0), ["A."]);
     }
 
     #[tokio::test]

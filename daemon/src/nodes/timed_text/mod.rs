@@ -1,0 +1,215 @@
+//! The one reader and the one writer of texts with times: subtitles (SRT, WebVTT, ASS, TTML, LRC) and transcripts (our own JSON
+//! and that of other tools). What a file is its content says, not its name. A broken record is left out and named; the rest is
+//! used. Markup is taken off the texts and kept beside them.
+
+mod ass;
+mod encoding;
+mod json;
+mod lrc;
+mod markup;
+mod notes;
+mod record;
+mod srt;
+mod times;
+mod ttml;
+mod turns;
+mod vtt;
+mod words;
+mod write;
+
+use serde_json::Value;
+
+pub(in crate::nodes) use self::{
+    json::{parse as parse_json, speaker},
+    markup::escaped,
+    notes::Notes,
+    turns::{did_not_fail, turns},
+    words::{estimated_words, in_order, shares, word},
+    write::{compose_marked_srt, compose_srt, srt_time},
+};
+use super::{
+    input::{Input, compute, read},
+    subtitles::cues::Cue,
+    transcript::read::Segment,
+};
+use crate::{
+    executor::run::{RunContext, RunError},
+    paths::Opened,
+};
+
+/// What a text with times is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Srt,
+    WebVtt,
+    Ass,
+    Ttml,
+    Lrc,
+    Json,
+}
+
+impl Format {
+    /// By how the text begins, else by the first line that only one format has.
+    fn of(text: &str) -> Result<Self, String> {
+        let begins = text.trim_start();
+        if begins.is_empty() {
+            return Err("it is empty, so it has no cues".into());
+        }
+        if begins.starts_with("WEBVTT") {
+            return Ok(Self::WebVtt);
+        }
+        if ttml::is_ttml(begins) {
+            return Ok(Self::Ttml);
+        }
+        let telling = begins.split(['\n', '\r']).map(str::trim).find_map(|line| {
+            let format = match () {
+                () if times::span(line).is_some() => Self::Srt,
+                () if ass::is_ass(line) => Self::Ass,
+                () if lrc::is_lrc(line) => Self::Lrc,
+                () => return None,
+            };
+            Some(format)
+        });
+        if let Some(format) = telling {
+            return Ok(format);
+        }
+        if begins.starts_with(['{', '[']) {
+            return Ok(Self::Json);
+        }
+        if begins.contains("-->") {
+            return Ok(Self::Srt);
+        }
+        Err("it is not JSON, and none of SRT, WebVTT, ASS, TTML and LRC: it has no cues".into())
+    }
+}
+
+/// The segments of a file of any format, in its order where it is JSON, else by when they start; at least one. The error is a
+/// sentence's second half, as of all here.
+pub(in crate::nodes) fn segments(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<Segment>, Notes), String> {
+    let decoded = encoding::decode(bytes, encoding)?;
+    let mut notes = Notes::of(&decoded);
+    let records = match Format::of(&decoded.text)? {
+        Format::Json => {
+            let segments = json::segments(json::parse_text(&decoded.text)?, &mut notes)?;
+            return Ok((segments, notes));
+        }
+        Format::Srt => srt::parse(&decoded.text),
+        Format::WebVtt => vtt::parse(&decoded.text),
+        Format::Ass => ass::parse(&decoded.text),
+        Format::Ttml => ttml::parse(&decoded.text),
+        Format::Lrc => lrc::parse(&decoded.text),
+    };
+    let segments = records.finish(&mut notes)?;
+    Ok((segments, notes))
+}
+
+/// The segments of a transcript that is JSON already.
+pub(in crate::nodes) fn json_segments(json: Value) -> Result<(Vec<Segment>, Notes), String> {
+    let mut notes = Notes::default();
+    let segments = json::segments(json, &mut notes)?;
+    Ok((segments, notes))
+}
+
+/// A file of any format as JSON: what it has, or the segments of subtitles.
+pub(in crate::nodes) fn as_json(bytes: &[u8]) -> Result<Value, String> {
+    let decoded = encoding::decode(bytes, None)?;
+    if Format::of(&decoded.text)? == Format::Json {
+        return json::parse_text(&decoded.text);
+    }
+    let (segments, _) = segments(bytes, None)?;
+    Ok(segments
+        .into_iter()
+        .map(|segment| Value::Object(segment.json))
+        .collect())
+}
+
+/// A text without times, of any encoding.
+pub(in crate::nodes) fn plain_text(bytes: &[u8]) -> String {
+    encoding::decode(bytes, None)
+        .map(|decoded| decoded.text)
+        .unwrap_or_default()
+}
+
+/// The cues of a file of any format.
+pub(in crate::nodes) fn cues(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<Cue>, Notes), String> {
+    let (segments, notes) = segments(bytes, encoding)?;
+    let cues = segments
+        .into_iter()
+        .zip(1..)
+        .map(|(segment, position)| cue(segment, position, notes.has_ids))
+        .collect();
+    Ok((cues, notes))
+}
+
+fn cue(segment: Segment, position: u64, has_id: bool) -> Cue {
+    let field = |name: &str| segment.json.get(name).filter(|value| !value.is_null());
+    let id = field("id").and_then(Value::as_u64).filter(|_| has_id);
+    Cue {
+        id: id.unwrap_or(position),
+        start: segment.start,
+        end: segment.end,
+        text: segment.text.trim().into(),
+        confidence: field("speaker_confidence").or_else(|| field("confidence")).cloned(),
+        words: field("words").cloned(),
+        speaker: segment.speaker,
+    }
+}
+
+/// The segments of an input file. What was left out or guessed becomes a warning of the run; `encoding` of the request overrides
+/// what the file looks like.
+pub(in crate::nodes) async fn segments_of(context: &RunContext, file: &Opened) -> Result<Vec<Segment>, RunError> {
+    of_file(context, file, segments).await
+}
+
+/// The cues of an input file, as [`segments_of`].
+pub(in crate::nodes) async fn cues_of(context: &RunContext, file: &Opened) -> Result<Vec<Cue>, RunError> {
+    of_file(context, file, cues).await
+}
+
+async fn of_file<T: Send + 'static>(
+    context: &RunContext,
+    file: &Opened,
+    parse: impl FnOnce(&[u8], Option<&str>) -> Result<(T, Notes), String> + Send + 'static,
+) -> Result<T, RunError> {
+    let name = file.display().to_string();
+    let encoding = Input(context).text("encoding").map(ToOwned::to_owned);
+    let (opened, called) = (file.clone(), name.clone());
+    let (content, notes) = compute(move || {
+        parse(&read(&opened)?, encoding.as_deref())
+            .map_err(|why| RunError::failed(format!("{called} cannot be used: {why}")))
+    })
+    .await?;
+    notes.tell(context, &name);
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_known_by_its_content() {
+        for (text, format) in [
+            ("\n1\n00:00:01,000 --> 00:00:02,000\na", Format::Srt),
+            ("WEBVTT\n\n00:01.000 --> 00:02.000\na", Format::WebVtt),
+            ("[Script Info]\n", Format::Ass),
+            ("Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,a", Format::Ass),
+            ("[ti:Song]\n[00:01.00]a", Format::Lrc),
+            (
+                "<?xml version=\"1.0\"?>\n<tt xmlns=\"http://www.w3.org/ns/ttml\"/>",
+                Format::Ttml,
+            ),
+            ("[{\"start\":1}]", Format::Json),
+            ("{\"segments\":[]}", Format::Json),
+            (
+                "1\n00:00:01,000 --> 00:00:02,000\n[00:01.00]\nDialogue: a,b,c,d",
+                Format::Srt,
+            ),
+            ("[]", Format::Json),
+        ] {
+            assert_eq!(Format::of(text), Ok(format), "{text}");
+        }
+        assert!(Format::of(" \n").unwrap_err().contains("empty"));
+        assert!(Format::of("Dear reader").unwrap_err().contains("WebVTT"));
+    }
+}

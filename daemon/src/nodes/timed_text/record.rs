@@ -1,0 +1,153 @@
+//! Records of subtitle files as their parsers find them, and what becomes of them: segments in time order, with ends.
+
+use serde_json::json;
+
+use super::{
+    markup::{kept, plain, split_speaker},
+    notes::{Notes, Skipped},
+};
+use crate::{
+    executor::run::Object,
+    nodes::transcript::read::{Segment, Word, words_json},
+};
+
+/// Seconds a record without an end lasts at least and at most, unless its text takes longer.
+const SHORTEST_OPEN: f64 = 1.0;
+const LONGEST_OPEN: f64 = 10.0;
+/// Characters that are said in a second: of records of which nothing else is known.
+const SPOKEN: f64 = 15.0;
+/// Characters a second at which a text is certainly over.
+const SLOWLY: f64 = 8.0;
+
+/// A cue of a subtitle file.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) number: usize,
+    pub(super) line: usize,
+    pub(super) start: f64,
+    pub(super) end: Option<f64>,
+    /// The text with tags and entities as SRT has them.
+    pub(super) marked: String,
+    pub(super) speaker: Option<String>,
+    pub(super) words: Vec<Word>,
+}
+
+/// What a parser found.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) records: Vec<Record>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+impl Records {
+    /// Notes a record that cannot be used.
+    pub(super) fn skip(&mut self, record: usize, line: usize, why: impl Into<String>) {
+        self.skipped.push(Skipped {
+            record,
+            line: Some(line),
+            why: why.into(),
+        });
+    }
+
+    /// The segments by when they start, numbered from 1; those without text are left out.
+    pub(super) fn finish(self, notes: &mut Notes) -> Result<Vec<Segment>, String> {
+        let mut skipped = self.skipped;
+        let mut kept_records = Vec::with_capacity(self.records.len());
+        for record in self.records {
+            match record.end {
+                Some(end) if end < record.start => skipped.push(Skipped {
+                    record: record.number,
+                    line: Some(record.line),
+                    why: format!("ends ({end} s) before it starts ({} s)", record.start),
+                }),
+                _ => kept_records.push(record),
+            }
+        }
+        skipped.sort_by_key(|skipped| skipped.line);
+        for skipped in skipped {
+            notes.skip(skipped);
+        }
+        kept_records.sort_by(|a, b| a.start.total_cmp(&b.start));
+        let starts: Vec<_> = kept_records.iter().map(|record| record.start).collect();
+        let mut segments = Vec::with_capacity(kept_records.len());
+        for record in kept_records {
+            let text = lines_of(&plain(&record.marked));
+            if text.is_empty() {
+                continue;
+            }
+            let end = record.end.unwrap_or_else(|| {
+                notes.open_ends += 1;
+                open_end(record.start, &record.words, &text, &starts)
+            });
+            segments.push(segment(record, end, &text, segments.len() + 1));
+        }
+        notes.read = segments.len();
+        notes.has_ids = true;
+        notes.need_any("cues")?;
+        Ok(segments)
+    }
+}
+
+/// Where a record without an end ends: with its last word, else where the next starts, unless that is long after its text can
+/// be over. `starts` are sorted.
+pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64]) -> f64 {
+    if let Some(end) = words
+        .iter()
+        .map(|word| word.end)
+        .reduce(f64::max)
+        .filter(|end| *end >= start)
+    {
+        return end;
+    }
+    let characters = text.chars().filter(|c| !c.is_whitespace()).count() as f64;
+    let next = starts.get(starts.partition_point(|other| *other <= start));
+    let end = match next {
+        Some(next) => next.min(start + (characters / SLOWLY).max(LONGEST_OPEN)),
+        None => start + (characters / SPOKEN).max(SHORTEST_OPEN),
+    };
+    crate::nodes::transcript::millis(end).max(start)
+}
+
+/// Without blanks around lines and without blank lines.
+fn lines_of(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+fn segment(record: Record, end: f64, text: &str, id: usize) -> Segment {
+    let (tag, said) = split_speaker(text);
+    let mut marked = lines_of(&kept(&record.marked));
+    if let Some(tag) = tag {
+        marked = marked
+            .replacen(&format!("[{tag}]"), "", 1)
+            .replace("  ", " ")
+            .trim()
+            .to_owned();
+    }
+    let markup = Some(marked).filter(|marked| marked != said);
+    let speaker = record.speaker.or_else(|| tag.map(ToOwned::to_owned));
+    let mut json = Object::from_iter([
+        ("id".into(), json!(id)),
+        ("start".into(), json!(record.start)),
+        ("end".into(), json!(end)),
+        ("text".into(), json!(said)),
+    ]);
+    if let Some(markup) = &markup {
+        json.insert("markup".into(), json!(markup));
+    }
+    if let Some(speaker) = &speaker {
+        json.insert("speaker".into(), json!(speaker));
+    }
+    if !record.words.is_empty() {
+        json.insert("words".into(), words_json(&record.words));
+    }
+    Segment {
+        start: record.start,
+        end,
+        text: said.to_owned(),
+        markup,
+        speaker,
+        words: record.words,
+        json,
+    }
+}
