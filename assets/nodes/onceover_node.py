@@ -59,6 +59,7 @@ class Run:
         self._protocol = protocol
         self._lock = threading.Lock()
         self._warnings = []
+        self._facts = {}
         self._told = (-1.0, None)
 
     def send(self, line):
@@ -85,6 +86,10 @@ class Run:
         could help."""
         warning = {"code": code, "text": text, "retryable": retryable}
         self._warnings.append({**warning, "numbers": numbers} if numbers else warning)
+
+    def tell(self, name, value):
+        """Adds a field to the output, beside what the program answers."""
+        self._facts[name] = value
 
     def require(self, name):
         """The value of a parameter, which must be there."""
@@ -148,7 +153,7 @@ def main(work):
         except ValueError as why:
             raise Failure(f"the request on standard input is not JSON: {why}") from None
         run = Run(request, protocol)
-        output = work(run)
+        output = {**work(run), **run._facts}
         if run._warnings:
             output = {**output, "warnings": output.get("warnings", []) + run._warnings}
         run.send({"type": "output", "output": output})

@@ -1,10 +1,13 @@
 """Speech to text without its libraries: what the three programs make of requests and of the engines' answers."""
 
+import array
 import json
 import pathlib
+import subprocess
 import types
 import unittest
 import unittest.mock
+import wave
 
 from programs import NodeTest, load
 
@@ -75,6 +78,44 @@ class Sound(NodeTest):
             self.assertIn(run.output_dir, pathlib.Path(given).parents)
             self.assertAlmostEqual(length, 0.5, places=2)
         self.assertEqual(list(run.output_dir.iterdir()), [])
+
+    def decoded(self, path, **more):
+        """The samples of a file, the fields it adds to the output, and what is warned of."""
+        run = self.run_of(path)
+        run.input.update(more)
+        with onceover_sound.decoded(run, "audio_path") as (given, _), wave.open(given, "rb") as sound:
+            samples = array.array("h", sound.readframes(sound.getnframes()))
+        return samples, run._facts, [warning["code"] for warning in run._warnings]
+
+    def ffmpeg(self, name, *args):
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *args, str(self.dir / name)], check=True)
+        return self.dir / name
+
+    def test_sound_is_on_the_clock_of_the_video_and_holes_are_silence(self):
+        picture, tone = ("-f", "lavfi", "-i", "testsrc=d=4:s=64x48:r=5"), ("-f", "lavfi", "-i", "sine=d=3")
+        hole = ("-af", "aselect='not(between(t,1.5,2.5))'", "-c:v", "mpeg4", "-c:a", "aac")
+        for name in ("late.mkv", "late.mp4", "late.ts"):
+            path = self.ffmpeg(name, *picture, "-itsoffset", "1", *tone, "-map", "0", "-map", "1", *hole)
+            samples, facts, codes = self.decoded(path)
+            loud = [any(abs(one) > 500 for one in samples[at * 1600 : at * 1600 + 1600]) for at in range(40)]
+            self.assertEqual((loud[5], loud[12], loud[20], loud[30]), (False, True, False, True), name)
+            self.assertEqual((facts, codes), ({"audio_track": 0}, ["gap"]), name)
+
+    def test_the_track_is_the_default_one_unless_the_request_names_another(self):
+        tones = ("-f", "lavfi", "-i", "sine=440:d=1", "-f", "lavfi", "-i", "anullsrc", "-t", "1", "-map", "0", "-map", "1")
+        marks = ("-metadata:s:a:0", "language=jpn", "-metadata:s:a:1", "language=eng", "-disposition:a:0", "0")
+        path = self.ffmpeg("two.mkv", *tones, *marks, "-disposition:a:1", "default", "-c:a", "flac")
+        default = self.decoded(path)
+        self.assertEqual(default[1:], ({"audio_track": 1, "audio_language": "eng"}, ["silence"]))
+        for wanted in ("ja", 0, "0"):
+            self.assertEqual(self.decoded(path, audio_track=wanted)[1]["audio_track"], 0)
+        with self.assertRaisesRegex(onceover_node.Failure, r"it has 0 \(jpn, flac\), 1 \(eng, flac, default\)"):
+            self.decoded(path, audio_track="fr")
+
+    def test_a_file_that_is_cut_off_is_told(self):
+        path = self.ffmpeg("cut.mkv", "-f", "lavfi", "-i", "sine=d=8", "-c:a", "aac")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        self.assertEqual(self.decoded(path)[2], ["truncated_source"])
 
     def test_a_playlist_and_what_holds_no_sound_are_refused(self):
         (self.dir / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{self.sound()}\n")

@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn programs_of_nodes_know_the_same_languages() {
+        const PYTHON: &str = include_str!("../../../../assets/nodes/onceover_sound.py");
+        let (_, table) = PYTHON.split_once("LANGUAGES = (").unwrap();
+        let (table, _) = table.split_once(')').unwrap();
+        let all: String = table.lines().map(|line| line.trim().trim_matches('"')).collect();
+        let ours: Vec<_> = LANGUAGES.iter().map(|codes| codes.join(" ")).collect();
+        assert_eq!(all, ours.join("|"));
+    }
+
+    #[test]
     fn a_track_that_is_not_there_is_refused_with_those_that_are() {
         let why = |kind, wanted| media().track(kind, Some(wanted), "a.mkv").unwrap_err().to_string();
         assert_eq!(
