@@ -36,6 +36,7 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("ffmpeg.extract_keyframes", |context| {
         Box::pin(ffmpeg::extract_keyframes::run(context))
     }),
+    ("ffmpeg.probe", |context| Box::pin(ffmpeg::probe_media::run(context))),
     ("ffmpeg.split_audio_segments", |context| {
         Box::pin(ffmpeg::split_audio_segments::run(context))
     }),

@@ -4,6 +4,7 @@
 pub(super) mod crop_subtitle_images;
 pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
+pub(super) mod probe_media;
 pub(super) mod split_audio_segments;
 
 pub(super) mod timeline;

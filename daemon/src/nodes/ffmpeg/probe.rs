@@ -132,6 +132,11 @@ impl Media {
         matches!(self.format.format_name.as_str(), "mpegts" | "mpeg")
     }
 
+    /// As ffmpeg names it; several names of one kind with commas.
+    pub(super) fn format_name(&self) -> &str {
+        &self.format.format_name
+    }
+
     /// Whether a track's packets may be more or fewer than its frames: invisible ones, two frames in one, fields.
     pub(super) fn packets_may_not_be_frames(&self, track: &Track) -> bool {
         let codec = track.codec.as_deref().unwrap_or_default();

@@ -140,12 +140,11 @@ impl<'a> Sound<'a> {
         if self.media.counts_samples() {
             return Ok(Vec::new());
         }
-        let holes = timeline::holes_of(self.context, self.source, &self.media, &self.track).await?;
-        let behind = holes.last().map_or(0.0, |hole| hole.at + hole.duration);
-        if behind.max(self.track.start.unwrap_or(0.0)) > (MOST_HOURS * 3600) as f64 {
+        let packets = timeline::packets_of(self.context, self.source, &self.media, &self.track).await?;
+        if packets.end > (MOST_HOURS * 3600) as f64 {
             return Err(self.too_long());
         }
-        Ok(holes)
+        Ok(packets.holes)
     }
 
     fn too_long(&self) -> RunError {

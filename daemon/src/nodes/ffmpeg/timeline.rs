@@ -131,15 +131,25 @@ impl Hole {
     }
 }
 
-/// The holes in a sound track.
-pub(super) async fn holes_of(
+/// What the packets of a sound track tell.
+pub(super) struct SoundPackets {
+    pub(super) holes: Vec<Hole>,
+    /// When the last one ends; 0 where there is none.
+    pub(super) end: f64,
+}
+
+/// Reads the packets of a sound track.
+pub(super) async fn packets_of(
     context: &RunContext,
     file: &Path,
     media: &Media,
     track: &Track,
-) -> Result<Vec<Hole>, RunError> {
+) -> Result<SoundPackets, RunError> {
     let packets = read(context, file, media, track, Entries::Packets).await?;
-    Ok(packets.holes(media.clock_start()))
+    Ok(SoundPackets {
+        holes: packets.holes(media.clock_start()),
+        end: packets.times(media, track).end,
+    })
 }
 
 /// When the last packet of any track ends, on the players' clock.

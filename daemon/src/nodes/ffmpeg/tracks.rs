@@ -11,6 +11,7 @@ use crate::executor::run::RunError;
 pub(in crate::nodes) enum TrackKind {
     Audio,
     Video,
+    Subtitle,
 }
 
 impl TrackKind {
@@ -18,6 +19,7 @@ impl TrackKind {
         match self {
             Self::Audio => "audio",
             Self::Video => "video",
+            Self::Subtitle => "subtitle",
         }
     }
 
@@ -26,6 +28,7 @@ impl TrackKind {
         match self {
             Self::Audio => "audio_track",
             Self::Video => "video_track",
+            Self::Subtitle => "subtitle_track",
         }
     }
 }
