@@ -14,6 +14,7 @@ use crate::{
     console::print_line,
     gc,
     logging::{Filter, LoggingError},
+    nodes,
     objects::ObjectStorage,
     pipeline::Pipelines,
     readiness::find_program,
@@ -129,6 +130,16 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let missing: Vec<_> = missing.into_iter().collect();
     bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// Puts one question to a language model, the configured one without a name.
+pub async fn language_model(config: &Config, provider: Option<&str>) -> anyhow::Result<()> {
+    let models = providers(config)?;
+    let came = nodes::llm::trial::ask(&models, provider)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    print_line!("llm          {came}");
+    Ok(())
 }
 
 /// Mends damaged records in Redis or sets them aside, and prints what was done.

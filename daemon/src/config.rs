@@ -20,7 +20,7 @@ use toml::Spanned;
 use crate::{paths::DEFAULT_DOCUMENT, private_redis::memory, python::Environments};
 
 pub use callbacks::CallbacksConfig;
-pub use llm::{LlmConfig, ProviderConfig};
+pub use llm::{LlmConfig, ProviderConfig, ResponseFormat};
 pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 

@@ -136,6 +136,12 @@ limits! {
     ModelAnswer "model_answer" None, |_| humane::bytes(crate::nodes::llm::LONGEST_ANSWER as u64),
         "bytes of one answer of a language model"
         "the run fails and names the provider";
+    FruitlessQuestions "fruitless_questions" None, |_| crate::nodes::llm::MOST_FRUITLESS.to_string(),
+        "questions to a language model, one after another, that bring no line it was asked for"
+        "no more are asked; the lines that are left keep their text and the result warns of them";
+    KeptAnswers "kept_answers" None, |_| humane::bytes(crate::nodes::llm::MOST_KEPT),
+        "bytes of a language model's accepted answers that are kept for one node of a task"
+        "what was kept is forgotten, and asked again where it is needed";
     Archive "archive" None, |_| humane::bytes(crate::nodes::ARCHIVE_LIMIT),
         "bytes that an archive of pictures holds once it is unpacked"
         "the run fails and says so";

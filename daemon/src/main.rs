@@ -82,6 +82,9 @@ enum Command {
         /// Mend records in Redis that are damaged, or set them aside
         #[arg(long)]
         repair: bool,
+        /// Ask a language model for one line, the configured one where none is named, and print what came of it
+        #[arg(long, value_name = "PROVIDER", num_args = 0..=1, conflicts_with = "repair")]
+        llm: Option<Option<String>>,
     },
     /// List the nodes with what each lacks on this machine, show one, or get what is missing
     #[command(args_conflicts_with_subcommands = true)]
@@ -260,8 +263,14 @@ fn main() -> ExitCode {
 fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Check { repair: true } => runtime.block_on(check::repair(config)),
-        Command::Check { repair: false } => runtime.block_on(check::check(config)),
+        Command::Check { repair: true, .. } => runtime.block_on(check::repair(config)),
+        Command::Check {
+            llm: Some(provider), ..
+        } => runtime.block_on(check::language_model(config, provider.as_deref())),
+        Command::Check {
+            repair: false,
+            llm: None,
+        } => runtime.block_on(check::check(config)),
         Command::Nodes { node, command } => match (command, node) {
             (None, None) => command::list(config),
             (None, Some(node)) => command::show(config, &node),

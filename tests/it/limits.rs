@@ -242,6 +242,11 @@ const OVER: &[(&str, &str)] = &[
         "sound_days_after_the_picture_does_not_fill_the_disk_with_silence",
     ),
     ("frames", "more_frames_than_are_kept_are_refused"),
+    (
+        "fruitless_questions",
+        "a_model_that_answers_hardly_anything_is_not_asked_for_ever",
+    ),
+    ("kept_answers", "what_is_kept_is_bounded_and_a_torn_line_is_passed_over"),
     ("archive", "an_archive_that_holds_more_than_it_may_is_refused"),
     ("uploaded_file", "bad_requests_are_named_and_leave_nothing"),
     (

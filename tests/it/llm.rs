@@ -11,6 +11,7 @@ use onceover_tests::{
     Daemon,
     chat::{ChatServer, Reply},
     eventually,
+    model::{Model, translated},
 };
 use serde_json::{Value, json};
 
@@ -112,7 +113,7 @@ async fn the_worked_example_is_asked_with_budgets_and_its_reply_keeps_the_times(
     assert!(
         question
             .user()
-            .ends_with("1 | 1.00 | 18 | Hello\n2 | 0.05 | 0 | uh\n3 | 4.00 | 42 | All is well\n"),
+            .ends_with("1 | 1.00 | 18 | Hello\n2 | 4.00 | 42 | All is well\n"),
         "{}",
         question.user()
     );
@@ -120,46 +121,10 @@ async fn the_worked_example_is_asked_with_budgets_and_its_reply_keeps_the_times(
 }
 
 #[tokio::test]
-async fn a_reply_that_is_not_as_asked_is_asked_again_and_at_last_fails_with_its_line() {
-    let server = ChatServer::start().await;
-    let daemon = daemon(&server, "").await;
-    let input =
-        |tries: u32| json!({"segments_file": transcript(&daemon), "target_language": "fr", "max_retries": tries});
-
-    let text = |text: &str| Reply::Text(text.into());
-    server.plan([text("Bonjour"), text("Bonjour\n\nTout va bien")]);
-    let (state, ..) = ended(&daemon, "again", TRANSLATE, input(3)).await;
-    assert_eq!((state, server.asked().len()), (StageState::Success, 2));
-    let [first, second] = &server.asked()[..] else { panic!() };
-    assert_eq!(first.body, second.body, "the same question");
-
-    let before = server.asked().len();
-    server.plan([text("Bonjour"), text(&format!("Bonjour\n\n{}", "x".repeat(43)))]);
-    let (state, output, error) = ended(&daemon, "long", TRANSLATE, input(2)).await;
-    assert_eq!((state, output), (StageState::Failed, json!({})));
-    for part in ["line 3", "43 characters", "budget is 42", "2 tries", "All is well"] {
-        assert!(error.contains(part), "{part}: {error}");
-    }
-    assert_eq!(server.asked().len() - before, 2);
-
-    server.plan([text("Bonjour")]);
-    let (_, _, error) = ended(&daemon, "count", TRANSLATE, input(1)).await;
-    assert!(
-        error.contains("line count differs") && error.contains("1 for 3"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
 async fn a_long_transcript_is_translated_in_batches_with_progress() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
-    server.always(Reply::Made(|user| {
-        let lines = user.lines().filter(|line| line.contains(" | "));
-        lines
-            .map(|line| line.split(" | ").next().unwrap_or_default().to_owned() + "\n")
-            .collect()
-    }));
+    server.serve(Model::default());
     let path = daemon.dir().join("long.json");
     let segments: Vec<_> = (0..25)
         .map(|n| json!({"start": n, "end": n + 1, "text": format!("line {n}")}))
@@ -168,14 +133,15 @@ async fn a_long_transcript_is_translated_in_batches_with_progress() {
     let input = json!({"segments_file": path, "target_language": "ko", "batch_size": 10});
     let (state, output, error) = ended(&daemon, "t1", TRANSLATE, input).await;
     assert_eq!((state, error.as_str()), (StageState::Success, ""));
-    let translated: Vec<Value> = serde_json::from_str(&text(&output["translated_segments_file"])).unwrap();
-    let texts: Vec<_> = translated
+    let segments: Vec<Value> = serde_json::from_str(&text(&output["translated_segments_file"])).unwrap();
+    let texts: Vec<_> = segments
         .iter()
-        .map(|segment| segment["text"].as_str().unwrap())
+        .map(|segment| segment["text"].as_str().unwrap().to_owned())
         .collect();
-    let expected: Vec<_> = (1..=25).map(|n| n.to_string()).collect();
+    let expected: Vec<_> = (0..25).map(|n| translated(&format!("line {n}"), 18)).collect();
     assert_eq!(texts, expected);
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!((server.asked().len(), &output["questions"]), (3, &json!(3)));
+    assert_eq!(output["untranslated_segments"], 0);
     let stage = daemon.stage("t1", TRANSLATE).await.unwrap();
     assert_eq!(stage.progress, Some(100.0));
 }
@@ -385,12 +351,22 @@ fn daemon_and_children_do_not_have_it(daemon: &Daemon) {
 }
 
 #[tokio::test]
-async fn subtitles_are_corrected_in_batches_and_an_unusable_batch_stays_as_it_was() {
+async fn subtitles_are_corrected_in_batches_and_merged_cues_are_asked_again() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
     let file = subtitles(&daemon, 150);
     server.plan([Reply::Text("I am sorry.".into()), Reply::Text(String::new())]);
-    server.always(Reply::Made(|user| user.replace("teh", "the").replace(",500", ",000")));
+    // One cue is merged into the one before it, wherever both are asked.
+    server.always(Reply::Made(|user| {
+        let user = user.replace("teh", "the").replace(",500", ",400");
+        match user.split_once(" 70\n\n") {
+            Some((before, after)) if !after.is_empty() => {
+                let (_, rest) = after.split_once("\n\n").unwrap_or_default();
+                format!("{before} 70 the quick brown fox 71\n\n{rest}")
+            }
+            _ => user,
+        }
+    }));
     let input = json!({"subtitle_path": file, "max_retries": 2, "subtitle_correction": {"enabled": true}});
     let (state, output, error) = ended(&daemon, "t1", CORRECT, input).await;
     assert_eq!((state, error.as_str()), (StageState::Success, ""));
@@ -399,13 +375,11 @@ async fn subtitles_are_corrected_in_batches_and_an_unusable_batch_stays_as_it_wa
         (&statistics["original_entries"], &statistics["corrected_entries"]),
         (&json!(150), &json!(150))
     );
-    assert_eq!(statistics["batches_kept_as_they_were"], 1);
-    let batches = statistics["batches"].as_u64().unwrap();
-    assert!(batches >= 3, "{batches}");
-    assert_eq!(server.asked().len() as u64, batches + 1);
+    assert_eq!(statistics["batches_kept_as_they_were"], 0);
+    assert!(statistics["batches"].as_u64().unwrap() >= 3, "{statistics}");
     let corrected = text(&output["corrected_subtitle_path"]);
     assert!(
-        corrected.starts_with("1\n00:00:01,000 --> 00:00:01,500\nteh quick"),
+        corrected.starts_with("1\n00:00:01,000 --> 00:00:01,500\nthe quick"),
         "{corrected}"
     );
     assert!(corrected.contains("\n00:02:30,000 --> 00:02:30,500\nthe quick brown fox 150\n"));
@@ -416,6 +390,12 @@ async fn subtitles_are_corrected_in_batches_and_an_unusable_batch_stays_as_it_wa
             .ends_with("/talk_corrected_by_ai.srt")
     );
     assert_eq!(output["original_subtitle_path"], json!(file));
+    for n in 1..=150 {
+        let start = format!("\n00:{:02}:{:02},000 -->", n / 60, n % 60);
+        let (_, cue) = corrected.split_once(&start).unwrap_or_else(|| panic!("{n}"));
+        let (_, cue) = cue.split_once('\n').unwrap();
+        assert!(cue.starts_with(&format!("the quick brown fox {n}\n")), "{n}: {cue}");
+    }
 
     server.always(Reply::Text("no".into()));
     let (state, _, error) = ended(
@@ -427,7 +407,7 @@ async fn subtitles_are_corrected_in_batches_and_an_unusable_batch_stays_as_it_wa
     .await;
     assert_eq!(state, StageState::Failed);
     assert!(
-        error.contains("nothing was corrected") && error.contains("cues 1 to"),
+        error.contains("nothing was corrected") && error.contains("cue 1 of 150"),
         "{error}"
     );
 }

@@ -33,6 +33,7 @@ mod input_paths;
 mod limits;
 mod links;
 mod llm;
+mod llm_replies;
 mod model;
 mod n8n;
 mod node_programs;

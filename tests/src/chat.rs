@@ -15,7 +15,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::eventually;
+use crate::{
+    eventually,
+    model::{Model, Sent},
+};
 
 /// What the server does with one question.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub enum Reply {
     Text(String),
     /// What the function makes of the last message's text.
     Made(fn(&str) -> String),
+    /// What a model makes of the whole request.
+    Model(Arc<Model>),
     /// A status and a body, with Retry-After where given.
     Status(u16, Option<String>, String),
     /// A redirect to there.
@@ -44,6 +49,7 @@ pub struct Question {
     pub at: Instant,
     pub path: String,
     pub authorization: String,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
@@ -97,15 +103,17 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
         at: Instant::now(),
         path: uri.path().to_owned(),
         authorization: header.unwrap_or_default().to_owned(),
+        headers: headers.clone(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    let user = question.user().to_owned();
+    let (user, body) = (question.user().to_owned(), question.body.clone());
     shared.asked.lock().expect("no panic while locked").push(question);
     let planned = shared.replies.lock().expect("no panic while locked").pop_front();
     let then = shared.then.lock().expect("no panic while locked").clone();
     match planned.or(then).unwrap_or(Reply::Text("fine".into())) {
         Reply::Text(text) => axum::Json(completion(&text, "stop")).into_response(),
         Reply::Made(make) => axum::Json(completion(&make(&user), "stop")).into_response(),
+        Reply::Model(model) => sent(model.answer(&body)),
         Reply::Finished(text, finish) => axum::Json(completion(&text, finish)).into_response(),
         Reply::Raw(body) => body.into_response(),
         Reply::Status(status, after, body) => {
@@ -137,6 +145,15 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
     }
 }
 
+fn sent(sent: Sent) -> Response {
+    let status = StatusCode::from_u16(sent.status).expect("a status");
+    let mut response = (status, axum::Json(sent.body)).into_response();
+    if let Some(after) = sent.retry_after {
+        response.headers_mut().insert("retry-after", after.into());
+    }
+    response
+}
+
 impl ChatServer {
     pub async fn start() -> Self {
         let shared = Shared::default();
@@ -164,6 +181,11 @@ impl ChatServer {
     /// Answers every question for which nothing is planned like this.
     pub fn always(&self, reply: Reply) {
         *self.shared.then.lock().expect("no panic while locked") = Some(reply);
+    }
+
+    /// Answers every question for which nothing is planned as this model does.
+    pub fn serve(&self, model: Model) {
+        self.always(Reply::Model(Arc::new(model)));
     }
 
     pub fn asked(&self) -> Vec<Question> {

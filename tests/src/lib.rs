@@ -8,6 +8,7 @@ pub mod events;
 pub mod hooks;
 pub mod internet;
 pub mod media;
+pub mod model;
 pub mod proxy;
 pub mod redis_server;
 pub mod reference;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::duration;
 
@@ -34,13 +35,35 @@ pub struct ProviderConfig {
     pub model: Option<String>,
     /// Name of the environment variable that holds the key; empty: none is sent.
     pub key_env: Option<String>,
-    /// 0 is the most sober.
+    /// 0 is the most sober; sent only when it is set.
     pub temperature: Option<f64>,
     /// Longest reply.
     pub max_tokens: Option<u32>,
     /// Limit of one try.
     #[serde(deserialize_with = "some_duration")]
     pub timeout: Option<Duration>,
+    /// How a reply of keyed lines is asked for; one that the provider refuses gives way to the next.
+    pub response_format: Option<ResponseFormat>,
+    /// Whether the model may reason before it answers.
+    pub thinking: Option<bool>,
+    /// What is added to the body of a request where `thinking` is off.
+    pub thinking_off: Option<Map<String, Value>>,
+    /// What is added to the body of every request.
+    pub body: Map<String, Value>,
+    /// Headers of every request. They are no place for secrets.
+    pub headers: IndexMap<String, String>,
+}
+
+/// The `response_format` of a request, from the strictest to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFormat {
+    /// JSON of a given schema.
+    JsonSchema,
+    /// Any JSON object.
+    JsonObject,
+    /// None is sent.
+    Text,
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -54,6 +54,7 @@ impl Fixture {
             dir,
             opened: OpenedInputs::default(),
             providers: Providers::default(),
+            fresh: false,
             uploads: false,
             progress,
             warnings: RunWarnings::default(),

@@ -47,6 +47,8 @@ pub struct RunContext {
     pub opened: OpenedInputs,
     /// The language models a node may ask.
     pub providers: Providers,
+    /// Whether the request said `reuse: never`: a node takes nothing that it kept of earlier runs.
+    pub fresh: bool,
     /// Whether the result's files go to the object store by themselves.
     pub uploads: bool,
     pub progress: ProgressSink,

@@ -57,6 +57,8 @@ pub(super) struct Earlier {
     stages: Result<IndexMap<NodeName, Object>, String>,
     /// What the results of the task's stages are known by.
     results: IndexMap<NodeName, String>,
+    /// The request said `reuse: never`.
+    fresh: bool,
 }
 
 impl Earlier {
@@ -68,6 +70,7 @@ impl Earlier {
             results: results
                 .map(|(name, record)| (name.clone(), record.result_token()))
                 .collect(),
+            fresh: record.reuses_nothing(),
         }
     }
 }
@@ -164,6 +167,7 @@ impl Work {
             roots: Arc::clone(&self.engine.roots),
             opened: OpenedInputs::default(),
             providers: self.engine.providers.clone(),
+            fresh: self.earlier.fresh,
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
             warnings: RunWarnings::default(),

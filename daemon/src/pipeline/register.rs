@@ -234,6 +234,7 @@ impl Videos {
             roots: Arc::clone(&self.engine.roots),
             opened: OpenedInputs::default(),
             providers: self.engine.providers.clone(),
+            fresh: false,
             uploads: false,
             progress: ProgressSink::new().0,
             warnings: RunWarnings::default(),

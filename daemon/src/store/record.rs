@@ -168,6 +168,11 @@ impl StageRecord {
         self.text("input").or(self.text("input_pub")).unwrap_or("{}")
     }
 
+    /// Whether the request that started the newest run said `reuse: never`.
+    pub fn reuses_nothing(&self) -> bool {
+        self.text("fresh") == Some("1")
+    }
+
     /// Callback of the request that started the newest run.
     pub fn callback(&self) -> Option<String> {
         self.json_text("callback")

@@ -155,8 +155,8 @@ fn reply(user: &str) -> String {
         return user.replace("Good morning all.", "Good morning, all.");
     }
     let french = ["Bonjour à tous.", "Ann, prête ?"];
-    let translated = lines.iter().zip(french.iter().cycle());
-    translated.map(|(_, text)| format!("{text}\n")).collect()
+    let translated = (1..).zip(lines.iter().zip(french.iter().cycle()));
+    translated.map(|(key, (_, text))| format!("{key} | {text}\n")).collect()
 }
 
 impl Bed {

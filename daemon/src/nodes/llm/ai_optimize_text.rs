@@ -7,13 +7,25 @@ use super::{
         input::{Input, create_folder, path_text, read, stem, write},
         transcript::read::parse_json,
     },
-    chat, system_prompt, tokens,
+    chat,
+    client::{Chat, Question, Unanswered},
+    dialect::Shape,
+    kept::{self, Kept},
+    system_prompt, tokens,
 };
-use crate::executor::run::{Object, RunContext, RunError};
+use crate::executor::{
+    run::{Object, RunContext, RunError},
+    warnings::{Code, Warning},
+};
 
 pub(in crate::nodes) const NAME: &str = "wservice.ai_optimize_text";
 
 const PROMPT: &str = include_str!("../../../../assets/prompts/optimize_text.md");
+
+/// A repaired text is about as long as the text; a summary, a refusal or a commentary is not.
+const LENGTHS: std::ops::RangeInclusive<f64> = 0.4..=2.5;
+/// Characters below which the length tells nothing.
+const SHORT: usize = 60;
 
 /// What ends a sentence.
 const SENTENCE_ENDS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
@@ -29,21 +41,36 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     // The reply is about as long as the text, and is not to be cut.
     let budget = (chat.provider().max_tokens as usize * 4 / 5).max(1);
     let parts = parts(&texts, budget);
+    let kept = Kept::open(context);
     let mut replies = Vec::with_capacity(parts.len());
+    let mut unrepaired = Vec::new();
     for (done, part) in parts.iter().enumerate() {
         let about = match parts.len() {
             1 => "the text".to_owned(),
             count => format!("part {} of {count} of the text", done + 1),
         };
-        let not_empty = |reply: &str| match reply.trim() {
-            "" => Err("it is empty".to_owned()),
-            _ => Ok(reply.to_owned()),
-        };
-        replies.push(chat.ask(&about, &system, part, not_empty).await?);
+        match repair(&chat, &kept, &about, &system, part).await {
+            Ok(text) => replies.push(text),
+            Err(Unanswered::Unusable(why)) => {
+                chat.line(&format!("{about} stays as it was: {why}"));
+                replies.push(part.clone());
+                unrepaired.push(why);
+            }
+            Err(why) => return Err(why.into()),
+        }
         context.progress.report(
             (done + 1) as f64 * 100.0 / parts.len() as f64,
             Some(format!("{} of {} parts", done + 1, parts.len())),
         );
+    }
+    if unrepaired.len() == parts.len() {
+        return Err(RunError::failed(unrepaired.swap_remove(0)));
+    }
+    if let Some(why) = unrepaired.first() {
+        let (count, all) = (unrepaired.len(), parts.len());
+        let text = format!("{count} of {all} parts of the text stay as they were: {why}");
+        let warning = Warning::new(Code::LinesUntranslated, text).with("parts", count);
+        context.warnings.add(warning.retryable());
     }
     // One reply as it came; several are paragraphs.
     let text = match replies.as_slice() {
@@ -64,8 +91,42 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         "provider_used": chat.provider().name,
         "model_used": chat.model(),
         "parts": parts.len(),
+        "questions": chat.questions(),
     });
     Ok(serde_json::from_value(output).expect("an object"))
+}
+
+/// The repaired text of one part, which an earlier run may have left.
+async fn repair(chat: &Chat, kept: &Kept, about: &str, system: &str, part: &str) -> Result<String, Unanswered> {
+    let key = kept::key(&[NAME, &chat.provider().name, chat.model(), system, part]);
+    if let Some(text) = kept.get(&key) {
+        return Ok(text);
+    }
+    let question = Question {
+        about,
+        system,
+        user: part,
+        shape: Shape::Text,
+        again: true,
+    };
+    let text = chat.ask(question, |reply| accept(reply, part)).await?;
+    kept.add(vec![(key, text.clone())]);
+    Ok(text)
+}
+
+/// The reply as the repaired text. The error says what is wrong with it.
+fn accept(reply: &str, part: &str) -> Result<String, String> {
+    let text = reply.trim();
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    let (length, expected) = (text.chars().count(), part.chars().count());
+    if expected > SHORT && !LENGTHS.contains(&(length as f64 / expected as f64)) {
+        return Err(format!(
+            "it has {length} characters for {expected}, so that it is another text"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// The trimmed texts of a transcript's segments; those without text are left out. A transcript without segments can have
@@ -168,6 +229,19 @@ mod tests {
             let error = texts(bad.as_bytes()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn a_reply_of_another_length_is_another_text() {
+        let part = "word ".repeat(100);
+        assert!(accept("In short: words.", &part).unwrap_err().contains("another text"));
+        assert!(accept(&part.repeat(3), &part).is_err());
+        assert_eq!(accept(&format!(" {}\n", part.trim()), &part).unwrap(), part.trim());
+        assert_eq!(
+            accept("Good morning, all of you who are here.", "hello").unwrap().len(),
+            38
+        );
+        assert!(accept(" \n", "hello").unwrap_err().contains("empty"));
     }
 
     #[test]

@@ -8,19 +8,28 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::StreamExt;
-use onceover_common::{Missing, catalog::NodeSpec, humane};
+use onceover_common::{Missing, humane};
 use reqwest::{
     Client, Response, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::providers::{Key, Provider};
-use crate::executor::run::{RunContext, RunError};
-use crate::limits::Limit;
+use super::{
+    answer::{Answer, Finish, Reply},
+    dialect::{Shape, is_too_long},
+    providers::{Key, Provider, Providers},
+};
+use crate::{
+    executor::{
+        log::RunLog,
+        run::{RunContext, RunError},
+    },
+    limits::Limit,
+};
 
 /// Between two tries, growing to the second; half of it and more is chance.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -30,20 +39,42 @@ pub const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Characters of a provider's error in ours.
 const LONGEST_QUOTE: usize = 300;
 
-/// A conversation with one provider for one run.
-pub(super) struct Chat<'a> {
-    context: &'a RunContext,
-    provider: &'a Provider,
-    http: &'a Client,
+/// Requests that one try may take until the provider refuses no parameter any more.
+const MOST_ADAPTATIONS: usize = 12;
+
+/// A conversation with one provider, for one run or for a check.
+pub(super) struct Chat {
+    providers: Providers,
+    provider: Provider,
+    http: Client,
     endpoint: Url,
-    model: &'a str,
     key: Option<Key>,
-    /// In all, the first included.
-    tries: usize,
-    /// Of one try.
-    timeout: Duration,
+    limits: Limits,
+    log: Option<RunLog>,
+    cancel: CancellationToken,
+    questions: AtomicUsize,
+}
+
+/// What bounds a conversation.
+pub(super) struct Limits {
+    /// Tries of a question, the first included.
+    pub(super) tries: usize,
+    /// Of one try; none: the provider's.
+    pub(super) timeout: Option<Duration>,
     /// When the run's time limit ends it.
-    deadline: Instant,
+    pub(super) deadline: Instant,
+}
+
+/// One question.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// Names it in logs and errors: "lines 1 to 40".
+    pub(super) about: &'a str,
+    pub(super) system: &'a str,
+    pub(super) user: &'a str,
+    pub(super) shape: Shape,
+    /// Whether it is asked again when the reply is not as asked.
+    pub(super) again: bool,
 }
 
 /// Why there is no usable reply.
@@ -52,7 +83,7 @@ pub(super) enum Unanswered {
     Interrupted,
     /// The provider did not answer, or refused.
     Failed(String),
-    /// It answered, but never as asked; what was wrong with the last reply.
+    /// It answered, but never as asked; what was wrong with the last reply. A smaller question may do better.
     Unusable(String),
 }
 
@@ -71,114 +102,108 @@ enum Fault {
     Passing { why: String, after: Option<Duration> },
     /// The reply is not as asked.
     Unusable(String),
+    /// The same question will not be answered better, a smaller one may be.
+    TooMuch(String),
     /// No other try would help.
     Lasting(String),
 }
 
-/// The part of an answer that counts.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Value,
-    #[serde(default)]
-    error: Value,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Option<String>,
-}
-
-impl<'a> Chat<'a> {
-    pub(super) fn new(
-        context: &'a RunContext,
-        provider: &'a Provider,
-        http: &'a Client,
+impl Chat {
+    /// The conversation of a run.
+    pub(super) fn of_run(
+        context: &RunContext,
+        provider: &Provider,
         tries: usize,
         timeout: Option<Duration>,
     ) -> Result<Self, RunError> {
-        let lacks = |missing: Missing| RunError::failed(format!("this machine lacks {missing}"));
+        let limits = Limits {
+            tries: tries.max(1),
+            timeout,
+            deadline: Instant::now() + Duration::from_secs(context.node.timeout_seconds),
+        };
+        let mut chat = Self::new(&context.providers, provider, limits).map_err(RunError::Failed)?;
+        chat.log = Some(context.log.clone());
+        chat.cancel = context.cancel.clone();
+        Ok(chat)
+    }
+
+    /// The error is a sentence.
+    pub(super) fn new(providers: &Providers, provider: &Provider, limits: Limits) -> Result<Self, String> {
+        let lacks = |missing: Missing| format!("this machine lacks {missing}");
         if let Some(missing) = provider.missing() {
             return Err(lacks(missing));
         }
-        let (Some(endpoint), Some(model)) = (provider.endpoint(), provider.model.as_deref()) else {
-            return Err(RunError::failed(format!(
-                "llm.providers.{}.url cannot be used",
-                provider.name
-            )));
-        };
-        let NodeSpec { timeout_seconds, .. } = &*context.node;
+        let endpoint = provider.endpoint();
         Ok(Self {
-            context,
-            provider,
-            http,
-            endpoint,
-            model,
+            endpoint: endpoint.ok_or_else(|| format!("llm.providers.{}.url cannot be used", provider.name))?,
+            http: providers
+                .client()
+                .map_err(|why| format!("cannot make the HTTP client for language models: {why}"))?
+                .clone(),
             key: provider.key().map_err(lacks)?,
-            tries: tries.max(1),
-            timeout: timeout.unwrap_or(provider.timeout),
-            deadline: Instant::now() + Duration::from_secs(*timeout_seconds),
+            providers: providers.clone(),
+            provider: provider.clone(),
+            limits,
+            log: None,
+            cancel: CancellationToken::new(),
+            questions: AtomicUsize::new(0),
         })
     }
 
     pub(super) fn provider(&self) -> &Provider {
-        self.provider
+        &self.provider
     }
 
     pub(super) fn model(&self) -> &str {
-        self.model
+        self.provider.model.as_deref().unwrap_or_default()
     }
 
-    /// Asks until a reply passes the check, whose error says what is wrong with it. `about` names the question in logs
-    /// and errors: "lines 1 to 40".
+    /// Requests that were sent so far.
+    pub(super) fn questions(&self) -> usize {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    /// Whether lines are asked for as JSON.
+    pub(super) fn asks_for_json(&self) -> bool {
+        self.providers.dialect(&self.provider).is_json()
+    }
+
+    pub(super) fn line(&self, text: &str) {
+        if let Some(log) = &self.log {
+            log.line(text);
+        }
+    }
+
+    /// Asks until a reply passes the check, whose error says what is wrong with it.
     pub(super) async fn ask<T>(
         &self,
-        about: &str,
-        system: &str,
-        user: &str,
+        question: Question<'_>,
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, Unanswered> {
-        let mut body = json!({
-            "model": self.model,
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
-            "temperature": self.provider.temperature,
-            "max_tokens": self.provider.max_tokens,
-        });
-        if system.trim().is_empty()
-            && let Some(messages) = body["messages"].as_array_mut()
-        {
-            messages.remove(0);
-        }
-        let log = &self.context.log;
         let tried = AtomicUsize::new(0);
         let waits = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(FIRST_WAIT)
             .with_max_delay(LONGEST_WAIT)
-            .with_max_times(self.tries - 1);
+            .with_max_times(self.limits.tries - 1);
         let asked = async || {
             tried.fetch_add(1, Ordering::Relaxed);
-            let reply = self.try_once(about, &body).await?;
+            let reply = self.try_once(question).await?;
             check(&reply).map_err(Fault::Unusable)
         };
+        let about = question.about;
         let answered = asked
             .retry(waits)
-            .when(|fault| !matches!(fault, Fault::Lasting(_)))
+            .when(|fault| match fault {
+                Fault::Passing { .. } => true,
+                Fault::Unusable(_) => question.again,
+                Fault::TooMuch(_) | Fault::Lasting(_) => false,
+            })
             .adjust(|fault, wait| self.wait(fault, wait?))
-            .notify(|fault, wait| log.line(&format!("{about}: {}; again in {wait:.1?}", fault.why())));
+            .notify(|fault, wait| self.line(&format!("{about}: {}; again in {wait:.1?}", fault.why())));
         let answered = tokio::select! {
             biased;
-            () = self.context.cancel.cancelled() => return Err(Unanswered::Interrupted),
+            () = self.cancel.cancelled() => return Err(Unanswered::Interrupted),
             answered = answered => answered,
         };
         let tried = match tried.into_inner() {
@@ -188,12 +213,13 @@ impl<'a> Chat<'a> {
         let name = &self.provider.name;
         answered.map_err(|fault| match fault {
             Fault::Lasting(why) => Unanswered::Failed(format!("{name} did not do {about}: {why}")),
+            Fault::TooMuch(why) => Unanswered::Unusable(format!("{name} did not do {about}: {why}")),
             Fault::Unusable(why) => Unanswered::Unusable(format!(
                 "{name} gave no usable reply for {about} in {tried}; the last one: {why}"
             )),
             Fault::Passing { why, after } => {
                 let late = after
-                    .filter(|after| Instant::now() + *after >= self.deadline)
+                    .filter(|after| Instant::now() + *after >= self.limits.deadline)
                     .map_or("", |_| ", which is longer than this run may still take");
                 Unanswered::Failed(format!("{name} did not answer for {about} in {tried}: {why}{late}"))
             }
@@ -207,55 +233,124 @@ impl<'a> Chat<'a> {
             Fault::Unusable(_) => Duration::ZERO,
             // Not sooner than asked, and not all at the same moment.
             Fault::Passing { after: Some(after), .. } => *after + wait.min(*after / 10),
-            Fault::Passing { .. } | Fault::Lasting(_) => wait,
+            Fault::Passing { .. } | Fault::TooMuch(_) | Fault::Lasting(_) => wait,
         };
-        (Instant::now() + wait < self.deadline).then_some(wait)
+        (Instant::now() + wait < self.limits.deadline).then_some(wait)
     }
 
-    async fn try_once(&self, about: &str, body: &Value) -> Result<String, Fault> {
+    /// Sends a question, without what the provider refuses.
+    async fn try_once(&self, question: Question<'_>) -> Result<String, Fault> {
+        let Question {
+            about,
+            system,
+            user,
+            shape,
+            ..
+        } = question;
         let start = Instant::now();
-        let mut request = self.http.post(self.endpoint.clone()).timeout(self.timeout).json(body);
+        let mut adaptations = 0;
+        let response = loop {
+            let dialect = self.providers.dialect(&self.provider);
+            let body = dialect.body(&self.provider, system, user, shape);
+            let response = self.send(&body).await?;
+            let status = response.status();
+            if status.is_success() {
+                break response;
+            }
+            if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+                return Err(self.refused(status, response).await);
+            }
+            let said = self.read(response).await.unwrap_or_default();
+            adaptations += 1;
+            let Some((next, words)) = dialect
+                .after(&body, &reason(&said))
+                .filter(|_| adaptations < MOST_ADAPTATIONS)
+            else {
+                let why = format!("it answered {status}{}", colon(&self.quote(&said)));
+                return Err(match is_too_long(&why) {
+                    true => Fault::TooMuch(why),
+                    false => Fault::Lasting(why),
+                });
+            };
+            self.line(&format!(
+                "{about}: {} refused a parameter ({status}); now {words}",
+                self.model()
+            ));
+            self.providers.learn(&self.provider, next);
+        };
+        let bytes = self.read(response).await?;
+        let reply = self.parse(&bytes)?;
+        self.line(&format!(
+            "{about}: {} answered after {:.1?} with {} characters{}",
+            self.model(),
+            start.elapsed(),
+            reply.text.chars().count(),
+            reply
+                .tokens
+                .map_or_else(String::new, |tokens| format!(", {tokens} tokens in all")),
+        ));
+        self.usable(reply)
+    }
+
+    async fn send(&self, body: &Value) -> Result<Response, Fault> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        let mut request = self
+            .http
+            .post(self.endpoint.clone())
+            .timeout(self.timeout())
+            .headers(self.provider.headers.clone())
+            .json(body);
         if let Some(header) = self.key.as_ref().and_then(Key::header) {
             request = request.header(AUTHORIZATION, header);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(self.refused(status, response).await);
-        }
-        let bytes = self.read(response).await?;
-        let answer: Answer = serde_json::from_slice(&bytes).map_err(|why| Fault::Passing {
-            why: format!("its answer is not a chat completion ({why}): {}", self.quote(&bytes)),
-            after: None,
+        request.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    fn timeout(&self) -> Duration {
+        self.limits.timeout.unwrap_or(self.provider.timeout)
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Reply, Fault> {
+        let passing = |why: String| Fault::Passing { why, after: None };
+        let answer: Answer = serde_json::from_slice(bytes).map_err(|why| {
+            passing(format!(
+                "its answer is not a chat completion ({why}): {}",
+                self.quote(bytes)
+            ))
         })?;
         if !answer.error.is_null() {
-            return Err(Fault::Passing {
-                why: format!("it answered with an error: {}", self.quote(&bytes)),
-                after: None,
-            });
+            return Err(passing(format!("it answered with an error: {}", self.quote(bytes))));
         }
-        let Some(choice) = answer.choices.into_iter().next() else {
-            return Err(Fault::Passing {
-                why: format!("its answer has no choices: {}", self.quote(&bytes)),
-                after: None,
-            });
+        answer
+            .reply()
+            .ok_or_else(|| passing(format!("its answer has no choices: {}", self.quote(bytes))))
+    }
+
+    /// The text of a reply that is whole.
+    fn usable(&self, reply: Reply) -> Result<String, Fault> {
+        let settings = format!("llm.providers.{}", self.provider.name);
+        let thinking = match (reply.reasoned, self.provider.thinking) {
+            (false, _) => String::new(),
+            (true, true) => format!("; {settings}.thinking = false turns it off"),
+            (true, false) => format!("; {settings}.thinking_off does not turn it off"),
         };
-        let reply = choice.message.content.unwrap_or_default();
-        let tokens = answer.usage.get("total_tokens").and_then(Value::as_u64);
-        self.context.log.line(&format!(
-            "{about}: {} answered after {:.1?} with {} characters{}",
-            self.model,
-            start.elapsed(),
-            reply.chars().count(),
-            tokens.map_or_else(String::new, |tokens| format!(", {tokens} tokens in all")),
-        ));
-        match choice.finish_reason.as_deref() {
-            Some("length") => Err(Fault::Lasting(format!(
-                "the reply was cut at its limit of {} tokens; raise llm.providers.{}.max_tokens",
-                self.provider.max_tokens, self.provider.name
+        match reply.finish {
+            Finish::Length => {
+                let most = self.providers.dialect(&self.provider).max_tokens(&self.provider);
+                let reasoned = if reply.reasoned {
+                    ", part of which went into reasoning"
+                } else {
+                    ""
+                };
+                Err(Fault::TooMuch(format!(
+                    "the reply was cut at its limit of {most} tokens{reasoned}; raise {settings}.max_tokens{thinking}"
+                )))
+            }
+            Finish::Filtered => Err(Fault::TooMuch("its content filter held the reply back".into())),
+            Finish::Whole if reply.text.is_empty() && reply.reasoned => Err(Fault::Unusable(format!(
+                "it has reasoning and no answer after it{thinking}, and a larger {settings}.max_tokens leaves room for one"
             ))),
-            Some("content_filter") => Err(Fault::Lasting("its content filter held the reply back".into())),
-            _ => Ok(reply),
+            Finish::Whole => Ok(reply.text),
         }
     }
 
@@ -277,7 +372,7 @@ impl<'a> Chat<'a> {
     /// No answer, or not all of it.
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let why = if error.is_timeout() {
-            format!("no answer within {}", humane::duration(self.timeout))
+            format!("no answer within {}", humane::duration(self.timeout()))
         } else {
             let mut why = String::new();
             let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -302,10 +397,7 @@ impl<'a> Chat<'a> {
             .map(|to| self.hide(to));
         // What it says is for the message alone, so whatever came of it will do.
         let said = self.read(response).await.unwrap_or_default();
-        let said = match self.quote(&said) {
-            quote if quote.is_empty() => quote,
-            quote => format!(": {quote}"),
-        };
+        let said = colon(&self.quote(&said));
         let settings = format!("llm.providers.{}", self.provider.name);
         let passing = status.is_server_error()
             || matches!(
@@ -336,8 +428,10 @@ impl<'a> Chat<'a> {
             ),
             (StatusCode::NOT_FOUND, _) => format!(
                 "{} answered {status}; look at {settings}.url and {settings}.model ({}){said}",
-                self.endpoint, self.model
+                self.endpoint,
+                self.model()
             ),
+            (StatusCode::PAYLOAD_TOO_LARGE, _) => return Fault::TooMuch(format!("it answered {status}{said}")),
             _ => format!("it answered {status}{said}"),
         })
     }
@@ -368,8 +462,32 @@ impl<'a> Chat<'a> {
 impl Fault {
     fn why(&self) -> &str {
         match self {
-            Self::Passing { why, .. } | Self::Unusable(why) | Self::Lasting(why) => why,
+            Self::Passing { why, .. } | Self::Unusable(why) | Self::TooMuch(why) | Self::Lasting(why) => why,
         }
+    }
+}
+
+/// What a refusal is about: its message and the parameter it names, not what it repeats of the request.
+fn reason(said: &[u8]) -> String {
+    let error = serde_json::from_slice::<Value>(said)
+        .ok()
+        .and_then(|json| json.get("error").or_else(|| json.get("detail")).cloned());
+    match error {
+        Some(Value::Object(fields)) => ["message", "param", "code"]
+            .iter()
+            .filter_map(|key| Some(format!("{} ", fields.get(*key)?)))
+            .collect(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => String::from_utf8_lossy(said).into_owned(),
+    }
+}
+
+/// A quote behind a colon; nothing without one.
+fn colon(quote: &str) -> String {
+    match quote {
+        "" => String::new(),
+        quote => format!(": {quote}"),
     }
 }
 

@@ -1,6 +1,7 @@
-//! `wservice.correct_subtitles`: proof-reads subtitles in batches; the times stay those of the original.
+//! `wservice.correct_subtitles`: proof-reads subtitles in batches; the times stay those of the original. A cue is
+//! corrected only by a cue of the reply that fits it by times and text.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use onceover_common::FieldError;
 use serde_json::{Value, json};
@@ -14,7 +15,11 @@ use super::{
         },
     },
     chat,
-    client::Unanswered,
+    client::{Chat, Question, Unanswered},
+    dialect::Shape,
+    fitting::fit,
+    gather::{Gathered, Lines, Matched, gather},
+    kept::{self, Kept},
     providers::Providers,
     system_prompt,
 };
@@ -26,10 +31,6 @@ const PROMPT: &str = include_str!("../../../../assets/prompts/correct_subtitles.
 
 /// Characters of SRT in one batch; the older limits of 8000 characters and 60000 tokens lie above it.
 const BATCH_CHARACTERS: usize = 3000;
-/// A reply with fewer or more cues than this part of what was asked is none.
-const CUES: std::ops::RangeInclusive<f64> = 0.3..=3.0;
-/// Seconds by which a reply's end may differ from the batch's.
-const SHIFT: f64 = 5.0;
 
 /// What the catalog cannot say about `subtitle_correction`.
 pub(super) fn check(input: &Object, providers: &Providers) -> Vec<FieldError> {
@@ -69,35 +70,21 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let chat = chat(context)?;
 
     let batches = batches(&cues);
-    let mut corrected: Vec<Cue> = Vec::with_capacity(cues.len());
-    let mut kept = Vec::new();
-    for (done, batch) in batches.iter().enumerate() {
-        let about = format!(
-            "cues {} to {} of {}",
-            batch[0].id,
-            batch[batch.len() - 1].id,
-            cues.len()
-        );
-        match chat
-            .ask(&about, &system, &srt(batch), |reply| accept(reply, batch))
-            .await
-        {
-            Ok(cues) => corrected.extend(cues),
-            Err(Unanswered::Unusable(why)) => {
-                context.log.line(&format!("{about} stay as they were: {why}"));
-                corrected.extend_from_slice(batch);
-                kept.push(why);
-            }
-            Err(why) => return Err(why.into()),
-        }
-        context.progress.report(
-            (done + 1) as f64 * 100.0 / batches.len() as f64,
-            Some(format!("{} of {} batches", done + 1, batches.len())),
-        );
-    }
-    if kept.len() == batches.len() {
-        return Err(RunError::failed(format!("nothing was corrected: {}", kept[0])));
-    }
+    let proof = Proof {
+        chat: &chat,
+        system: &system,
+        cues: &cues,
+    };
+    let count = cues.len();
+    let gathered = gather(&chat, &Kept::open(context), &proof, batches.clone(), |done| {
+        let message = format!("{done} of {count} cues proof-read");
+        context
+            .progress
+            .report(done as f64 * 100.0 / count as f64, Some(message));
+    })
+    .await?;
+    gathered.report(context, &proof, "corrected")?;
+    let corrected = with_texts(&cues, &gathered.texts);
 
     let name = stem(given).unwrap_or_else(|| "subtitles".into());
     let path = create_folder(context, "subtitles")?.join(format!("{name}_corrected_by_ai.srt"));
@@ -115,11 +102,73 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             "processing_time": (start.elapsed().as_secs_f64() * 100.0).round() / 100.0,
             "provider": chat.provider().name,
             "model": chat.model(),
-            "batches": batches.len(),
-            "batches_kept_as_they_were": kept.len(),
+            "batches": gathered.batches,
+            "batches_kept_as_they_were": untouched(&batches, &gathered),
+            "entries_kept_as_they_were": gathered.stubborn.len(),
+            "questions": chat.questions(),
         },
     });
     Ok(serde_json::from_value(output).expect("an object"))
+}
+
+/// The cues with the texts that were corrected, by position.
+fn with_texts(cues: &[Cue], texts: &BTreeMap<usize, String>) -> Vec<Cue> {
+    let mut corrected = cues.to_vec();
+    for (at, text) in texts {
+        if let Some(cue) = corrected.get_mut(*at) {
+            cue.text.clone_from(text);
+        }
+    }
+    corrected
+}
+
+/// Batches no cue of which was corrected.
+fn untouched(batches: &[Vec<usize>], gathered: &Gathered) -> usize {
+    let is_untouched = |batch: &&Vec<usize>| !batch.iter().any(|at| gathered.texts.contains_key(at));
+    batches.iter().filter(is_untouched).count()
+}
+
+/// What is asked of one file.
+struct Proof<'a> {
+    chat: &'a Chat,
+    system: &'a str,
+    cues: &'a [Cue],
+}
+
+impl Lines for Proof<'_> {
+    async fn ask(&self, positions: &[usize]) -> Result<Matched, Unanswered> {
+        let batch: Vec<Cue> = positions.iter().map(|at| self.cues[*at].clone()).collect();
+        let (first, last, all) = (positions[0] + 1, positions[positions.len() - 1] + 1, self.cues.len());
+        let about = match positions {
+            [_] => format!("cue {first} of {all}"),
+            _ => format!("cues {first} to {last} of {all}"),
+        };
+        let question = Question {
+            about: &about,
+            system: self.system,
+            user: &srt(&batch),
+            shape: Shape::Text,
+            again: positions.len() == 1,
+        };
+        self.chat.ask(question, |reply| accept(reply, &batch, positions)).await
+    }
+
+    fn key(&self, position: usize) -> String {
+        let text = |at: Option<usize>| at.and_then(|at| self.cues.get(at)).map_or("", |cue| &cue.text);
+        kept::key(&[
+            NAME,
+            &self.chat.provider().name,
+            self.chat.model(),
+            self.system,
+            text(position.checked_sub(1)),
+            text(Some(position)),
+            text(Some(position + 1)),
+        ])
+    }
+
+    fn name(&self, position: usize) -> String {
+        format!("cue {} ('{}')", position + 1, self.cues[position].text)
+    }
 }
 
 /// As an SRT file has it; the speaker in brackets.
@@ -140,52 +189,41 @@ fn srt(cues: &[Cue]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Neighbouring cues, as many as a batch may have; a cue is never cut.
-fn batches(cues: &[Cue]) -> Vec<&[Cue]> {
+/// Places of neighbouring cues, as many as a batch may have; a cue is never cut.
+fn batches(cues: &[Cue]) -> Vec<Vec<usize>> {
     /// Number, times and line ends of a cue.
     const AROUND: usize = 40;
-    let mut batches = Vec::new();
-    let (mut from, mut size) = (0, 0);
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut size = 0;
     for (position, cue) in cues.iter().enumerate() {
         let more = shown(cue).chars().count() + AROUND;
-        if size + more > BATCH_CHARACTERS && position > from {
-            batches.push(&cues[from..position]);
-            (from, size) = (position, 0);
+        match batches.last_mut() {
+            Some(batch) if size + more <= BATCH_CHARACTERS => {
+                batch.push(position);
+                size += more;
+            }
+            _ => {
+                batches.push(vec![position]);
+                size = more;
+            }
         }
-        size += more;
     }
-    batches.push(&cues[from..]);
     batches
 }
 
-/// The corrected cues; times and speakers are the original's where their number is the same. The error says what is wrong.
-fn accept(reply: &str, batch: &[Cue]) -> Result<Vec<Cue>, String> {
-    let text: Vec<_> = reply
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("```"))
-        .collect();
-    let text = text.join("\n");
-    if text.trim().is_empty() {
+/// The corrected texts by position. The error says what is wrong with the reply.
+fn accept(reply: &str, batch: &[Cue], positions: &[usize]) -> Result<Matched, String> {
+    if reply.trim().is_empty() {
         return Err("it is empty".into());
     }
-    let mut cues = cues::parse("reply.srt".as_ref(), text.trim().as_bytes())?;
-    let ratio = cues.len() as f64 / batch.len() as f64;
-    if !CUES.contains(&ratio) {
-        return Err(format!("it has {} cues for {}", cues.len(), batch.len()));
-    }
-    let (asked, got) = (batch[batch.len() - 1].end, cues[cues.len() - 1].end);
-    if (asked - got).abs() > SHIFT {
-        return Err(format!(
-            "its last cue ends at {got:.3} s, that of the original at {asked:.3} s"
-        ));
-    }
-    if cues.len() == batch.len() {
-        for (cue, original) in cues.iter_mut().zip(batch) {
-            (cue.start, cue.end) = (original.start, original.end);
-            cue.speaker.clone_from(&original.speaker);
-        }
-    }
-    Ok(cues)
+    let cues = cues::parse("reply.srt".as_ref(), reply.trim().as_bytes())?;
+    let texts = fit(&cues, batch)?;
+    let missing = (0..batch.len()).filter(|at| !texts.contains_key(at));
+    let doubts = missing
+        .map(|at| format!("no cue of the reply fits cue {}", positions[at] + 1))
+        .collect();
+    let texts = texts.into_iter().map(|(at, text)| (positions[at], text)).collect();
+    Ok(Matched { texts, doubts })
 }
 
 #[cfg(test)]
@@ -210,15 +248,20 @@ mod tests {
             .collect()
     }
 
+    fn accepted(reply: &str, batch: &[Cue]) -> Result<Vec<Cue>, String> {
+        let positions: Vec<_> = (0..batch.len()).collect();
+        Ok(with_texts(batch, &accept(reply, batch, &positions)?.texts))
+    }
+
     #[test]
     fn batches_are_whole_cues_of_at_most_3000_characters() {
         let cues = long();
         let batches = batches(&cues);
         assert!(batches.len() > 1);
-        assert_eq!(batches.concat(), cues);
+        assert_eq!(batches.concat(), (0..200).collect::<Vec<_>>());
         for batch in batches {
-            let text = srt(batch);
-            assert!(text.chars().count() <= BATCH_CHARACTERS);
+            let cues: Vec<_> = batch.into_iter().map(|at| cues[at].clone()).collect();
+            assert!(srt(&cues).chars().count() <= BATCH_CHARACTERS);
         }
         let huge = vec![cue(1, 0.0, 1.0, &"x".repeat(5000)), cue(2, 1.0, 2.0, "y")];
         assert_eq!(super::batches(&huge).len(), 2);
@@ -228,8 +271,8 @@ mod tests {
     fn times_and_speakers_of_the_original_come_back() {
         let mut batch = vec![cue(1, 0.5, 2.9, "teh cat"), cue(2, 3.0, 4.0, "sat")];
         batch[0].speaker = Some("SPEAKER_00".into());
-        let reply = "```srt\n7\n00:00:00,000 --> 00:00:02,000\nThe cat\n\n8\n00:00:03,100 --> 00:00:05,000\nsat.\n```";
-        let cues = accept(reply, &batch).unwrap();
+        let reply = "7\n00:00:00,000 --> 00:00:02,500\nThe cat\n\n8\n00:00:03,100 --> 00:00:04,500\nsat.";
+        let cues = accepted(reply, &batch).unwrap();
         assert_eq!(
             srt(&cues),
             "1\n00:00:00,500 --> 00:00:02,900\n[SPEAKER_00] The cat\n\n2\n00:00:03,000 --> 00:00:04,000\nsat.\n\n"
@@ -238,21 +281,18 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_not_a_correction_is_refused() {
-        let batch = long();
-        let reply = |count: usize, shift: f64| {
-            let cues: Vec<_> = batch[..count.min(batch.len())]
-                .iter()
-                .map(|original| cue(original.id, original.start, original.end + shift, "x"))
-                .collect();
-            accept(&srt(&cues), &batch[..20])
-        };
-        assert_eq!(reply(20, 0.0).unwrap().len(), 20);
-        assert!(reply(5, 0.0).unwrap_err().contains("5 cues for 20"));
-        assert!(reply(61, 0.0).unwrap_err().contains("61 cues for 20"));
-        assert!(reply(20, 6.0).unwrap_err().contains("last cue ends at"));
-        assert_eq!(reply(19, 0.0).unwrap().len(), 19);
-        assert!(accept(" \n", &batch).unwrap_err().contains("empty"));
-        assert!(accept("Sorry, I cannot do that.", &batch).is_err());
+        let batch = &long()[..20];
+        let reply = |count: usize| srt(&long()[..count]).replace("teh", "the");
+        assert_eq!(
+            accepted(&reply(20), batch).unwrap()[19].text,
+            "the quick brown fox jumps"
+        );
+        assert!(accepted(&reply(61), batch).unwrap_err().contains("61 cues for 20"));
+        // What is missing stays as it was.
+        let some = accepted(&reply(5), batch).unwrap();
+        assert_eq!((some.len(), some[5].text.as_str()), (20, "teh quick brown fox jumps"));
+        assert!(accepted(" \n", batch).unwrap_err().contains("empty"));
+        assert!(accepted("Sorry, I cannot do that.", batch).is_err());
     }
 
     #[test]
@@ -261,7 +301,7 @@ mod tests {
         let text = srt(&batch);
         assert_eq!(text.matches("\na\n").count(), 1);
         assert_eq!(batches(&batch).len(), 1);
-        assert_eq!(srt(&accept(&text, &batch).unwrap()), text);
+        assert_eq!(srt(&accepted(&text, &batch).unwrap()), text);
     }
 
     #[test]

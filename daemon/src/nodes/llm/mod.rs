@@ -2,10 +2,17 @@
 //! providers there are is the configuration's.
 
 pub(super) mod ai_optimize_text;
+mod answer;
 mod client;
 pub(super) mod correct_subtitles;
+mod dialect;
+mod fitting;
+mod gather;
+mod kept;
+mod keyed;
 mod providers;
 pub(super) mod translate_subtitles;
+pub(crate) mod trial;
 
 use std::time::Duration;
 
@@ -13,8 +20,8 @@ use onceover_common::FieldError;
 use serde_json::Value;
 
 use self::client::Chat;
-pub(crate) use self::client::LONGEST_ANSWER;
 pub use self::providers::{Provider, Providers};
+pub(crate) use self::{client::LONGEST_ANSWER, gather::MOST_FRUITLESS, kept::MOST_KEPT};
 use super::input::{Input, read};
 use crate::executor::run::{Object, RunContext, RunError};
 
@@ -39,7 +46,7 @@ pub(super) fn wanted(input: &Object) -> Option<&str> {
 }
 
 /// The conversation a run's parameters ask for.
-fn chat(context: &RunContext) -> Result<Chat<'_>, RunError> {
+fn chat(context: &RunContext) -> Result<Chat, RunError> {
     let input = Input(context);
     let provider = context
         .providers
@@ -55,11 +62,7 @@ fn chat(context: &RunContext) -> Result<Chat<'_>, RunError> {
         ),
     };
     let tries = usize::try_from(input.count("max_retries")?).unwrap_or(usize::MAX);
-    let http = context
-        .providers
-        .client()
-        .map_err(|why| RunError::failed(format!("cannot make the HTTP client for language models: {why}")))?;
-    Chat::new(context, provider, http, tries, timeout)
+    Chat::of_run(context, provider, tries, timeout)
 }
 
 /// What the model is told to do: `system_prompt_override`, else the file of `prompt_file_path`, else what is shipped.

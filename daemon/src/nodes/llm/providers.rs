@@ -2,17 +2,24 @@
 //! only as the header of a request.
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use indexmap::IndexMap;
 use onceover_common::{FieldError, Missing};
-use reqwest::{Client, header::HeaderValue, redirect::Policy};
+use reqwest::{
+    Client,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect::Policy,
+};
+use serde_json::{Map, Value};
 use url::Url;
 
+use super::dialect::Dialect;
 use crate::{
-    config::{LlmConfig, ProviderConfig},
+    config::{LlmConfig, ProviderConfig, ResponseFormat},
     environment,
     executor::process,
 };
@@ -20,11 +27,34 @@ use crate::{
 /// What is known without configuration.
 const SHIPPED: &str = include_str!("../../../../assets/llm-providers.toml");
 
-const DEFAULT_TEMPERATURE: f64 = 0.3;
 const DEFAULT_MAX_TOKENS: u32 = 8192;
 /// Limit of one try.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Keys of the shipped file that say where the rest was read.
+const SOURCES: [&str; 2] = ["source", "read"];
+/// Keys of a request's body that the nodes themselves write.
+const OURS: [&str; 9] = [
+    "model",
+    "messages",
+    "stream",
+    "n",
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "response_format",
+    "tools",
+];
+/// Headers that the client itself writes.
+const WRITTEN: [&str; 6] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+];
 
 /// Every provider of this daemon, and the client they are asked with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +64,8 @@ pub struct Providers(Arc<Inner>);
 struct Inner {
     default: String,
     known: IndexMap<String, Provider>,
+    /// How each provider wants to be asked, as far as its refusals have told; by name.
+    learned: Mutex<HashMap<String, Dialect>>,
     /// Made when the first node asks: most daemons never do.
     client: OnceLock<Client>,
 }
@@ -46,9 +78,16 @@ pub struct Provider {
     pub model: Option<String>,
     /// The variable with the key; none: the provider wants no key.
     pub key_env: Option<String>,
-    pub temperature: f64,
+    /// None: the provider's own.
+    pub temperature: Option<f64>,
     pub max_tokens: u32,
     pub timeout: Duration,
+    pub response_format: ResponseFormat,
+    /// Whether the model may reason before it answers.
+    pub thinking: bool,
+    /// What is added to the body of each request.
+    pub body: Map<String, Value>,
+    pub headers: HeaderMap,
 }
 
 /// A secret. Nothing prints it.
@@ -77,24 +116,10 @@ impl Default for Providers {
 impl Providers {
     /// The shipped providers with what the configuration says. The error names the key.
     pub fn new(config: &LlmConfig) -> Result<Self, String> {
-        let mut merged: IndexMap<String, ProviderConfig> =
-            toml::from_str(SHIPPED).map_err(|why| format!("assets/llm-providers.toml: {why}"))?;
+        let mut merged = shipped().map_err(|why| format!("assets/llm-providers.toml: {why}"))?;
         for (name, given) in &config.providers {
             let entry = merged.entry(name.clone()).or_default();
-            let ProviderConfig {
-                url,
-                model,
-                key_env,
-                temperature,
-                max_tokens,
-                timeout,
-            } = given.clone();
-            entry.url = url.or(entry.url.take());
-            entry.model = model.or(entry.model.take());
-            entry.key_env = key_env.or(entry.key_env.take());
-            entry.temperature = temperature.or(entry.temperature);
-            entry.max_tokens = max_tokens.or(entry.max_tokens);
-            entry.timeout = timeout.or(entry.timeout);
+            *entry = overridden(std::mem::take(entry), given.clone());
         }
         let known = merged
             .into_iter()
@@ -114,8 +139,24 @@ impl Providers {
         Ok(Self(Arc::new(Inner {
             default: config.provider.clone(),
             known,
+            learned: Mutex::default(),
             client: OnceLock::new(),
         })))
+    }
+
+    /// How a provider is asked.
+    pub(super) fn dialect(&self, provider: &Provider) -> Dialect {
+        let learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned
+            .get(&provider.name)
+            .cloned()
+            .unwrap_or_else(|| Dialect::new(provider))
+    }
+
+    /// Keeps what a provider's refusal has told, for as long as the daemon runs.
+    pub(super) fn learn(&self, provider: &Provider, dialect: Dialect) {
+        let mut learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.insert(provider.name.clone(), dialect);
     }
 
     /// A provider by name; the configured default without one.
@@ -171,6 +212,39 @@ impl Providers {
     }
 }
 
+/// What the file knows of each provider, without its sources.
+fn shipped() -> Result<IndexMap<String, ProviderConfig>, toml::de::Error> {
+    let tables: IndexMap<String, toml::Table> = toml::from_str(SHIPPED)?;
+    let without_sources = |(name, mut table): (String, toml::Table)| {
+        for key in SOURCES {
+            table.remove(key);
+        }
+        Ok((name, table.try_into()?))
+    };
+    tables.into_iter().map(without_sources).collect()
+}
+
+/// A provider's settings with those that are given over them; of tables key by key.
+fn overridden(known: ProviderConfig, given: ProviderConfig) -> ProviderConfig {
+    let mut body = known.body;
+    body.extend(given.body);
+    let mut headers = known.headers;
+    headers.extend(given.headers);
+    ProviderConfig {
+        url: given.url.or(known.url),
+        model: given.model.or(known.model),
+        key_env: given.key_env.or(known.key_env),
+        temperature: given.temperature.or(known.temperature),
+        max_tokens: given.max_tokens.or(known.max_tokens),
+        timeout: given.timeout.or(known.timeout),
+        response_format: given.response_format.or(known.response_format),
+        thinking: given.thinking.or(known.thinking),
+        thinking_off: given.thinking_off.or(known.thinking_off),
+        body,
+        headers,
+    }
+}
+
 fn names(known: &IndexMap<String, Provider>) -> String {
     known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -196,8 +270,7 @@ impl Provider {
                 ));
             }
         }
-        let temperature = given.temperature.unwrap_or(DEFAULT_TEMPERATURE);
-        if !(0.0..=2.0).contains(&temperature) {
+        if given.temperature.is_some_and(|number| !(0.0..=2.0).contains(&number)) {
             return Err(("temperature", "it is a number from 0 to 2".into()));
         }
         let max_tokens = given.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
@@ -208,14 +281,27 @@ impl Provider {
         if timeout.is_zero() {
             return Err(("timeout", "it must be above zero".into()));
         }
+        let thinking = given.thinking.unwrap_or(false);
+        let mut body = match (thinking, given.thinking_off) {
+            (false, Some(off)) => off,
+            _ => Map::new(),
+        };
+        body.extend(given.body);
+        if let Some(key) = body.keys().find(|key| OURS.contains(&key.as_str())) {
+            return Err(("body", format!("it cannot hold {key}, which the nodes write")));
+        }
         Ok(Self {
             name: name.to_owned(),
             url,
             model: given.model.filter(|model| !model.is_empty()),
             key_env,
-            temperature,
+            temperature: given.temperature,
             max_tokens,
             timeout,
+            response_format: given.response_format.unwrap_or(ResponseFormat::JsonSchema),
+            thinking,
+            body,
+            headers: headers(given.headers).map_err(|why| ("headers", why))?,
         })
     }
 
@@ -269,6 +355,18 @@ impl Provider {
     }
 }
 
+fn headers(given: IndexMap<String, String>) -> Result<HeaderMap, String> {
+    let header = |(name, value): (String, String)| {
+        let known = HeaderName::try_from(&name).map_err(|_| format!("'{name}' is no name of a header"))?;
+        if WRITTEN.contains(&known.as_str()) {
+            return Err(format!("{name} is written by the client; a key comes from key_env"));
+        }
+        let value = HeaderValue::try_from(value).map_err(|_| format!("the value of {name} cannot be sent"))?;
+        Ok((known, value))
+    };
+    given.into_iter().map(header).collect()
+}
+
 fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|why| format!("not a URL ({why})"))?;
     if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
@@ -295,13 +393,18 @@ mod tests {
     #[test]
     fn the_named_providers_are_known_and_the_configuration_goes_first() {
         let known = Providers::default();
-        for name in ["deepseek", "gemini", "zhipu", "volcengine"] {
+        for name in ["deepseek", "gemini", "openai", "zhipu", "volcengine"] {
             let provider = known.get(Some(name)).unwrap();
             assert!(
                 provider.url.as_ref().is_some_and(|url| url.scheme() == "https"),
                 "{name}"
             );
             assert!(provider.key_env.is_some(), "{name}");
+            assert!(provider.model.is_some(), "{name}");
+        }
+        for name in ["ollama", "vllm", "llama_cpp"] {
+            let provider = known.get(Some(name)).unwrap();
+            assert!(provider.url.is_some() && provider.key_env.is_none(), "{name}");
         }
         assert!(known.get(Some("openai_compatible")).unwrap().url.is_none());
         let error = known.get(Some("oracle")).unwrap_err();
@@ -339,8 +442,35 @@ mod tests {
             .unwrap()
             .to_string();
         assert!(missing.contains("llm.providers.openai_compatible.url"), "{missing}");
-        let missing = known.get(Some("gemini")).unwrap().missing().unwrap().to_string();
-        assert!(missing.contains("llm.providers.gemini.model"), "{missing}");
+        let missing = known.get(Some("ollama")).unwrap().missing().unwrap().to_string();
+        assert!(missing.contains("llm.providers.ollama.model"), "{missing}");
+        assert_eq!(known.get(Some("llama_cpp")).unwrap().missing(), None);
+    }
+
+    #[test]
+    fn each_shipped_provider_names_its_dated_source() {
+        let tables: IndexMap<String, toml::Table> = toml::from_str(SHIPPED).unwrap();
+        for (name, table) in tables.into_iter().filter(|(name, _)| name != "openai_compatible") {
+            let text = |key: &str| table[key].as_str().unwrap_or_else(|| panic!("{name}.{key}")).to_owned();
+            assert!(text("source").starts_with("https://"), "{name}");
+            assert!(text("read").parse::<jiff::civil::Date>().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn thinking_is_off_unless_it_is_asked_for() {
+        let known = providers("").unwrap();
+        let body = |known: &Providers, name: &str| known.get(Some(name)).unwrap().body.clone();
+        assert_eq!(body(&known, "deepseek")["thinking"]["type"], "disabled");
+        assert_eq!(body(&known, "vllm")["chat_template_kwargs"]["enable_thinking"], false);
+        let known = providers(
+            "[providers.deepseek]\nthinking = true\nbody = { top_p = 0.5 }\n[providers.ollama]\n\
+             thinking_off = { think = false }\n[providers.ollama.headers]\nX-Title = 'Onceover'",
+        )
+        .unwrap();
+        assert_eq!(Value::from(body(&known, "deepseek")), serde_json::json!({"top_p": 0.5}));
+        assert_eq!(Value::from(body(&known, "ollama")), serde_json::json!({"think": false}));
+        assert_eq!(known.get(Some("ollama")).unwrap().headers["x-title"], "Onceover");
     }
 
     #[test]
@@ -356,6 +486,10 @@ mod tests {
             ("[providers.x]\nmax_tokens = 0", "llm.providers.x.max_tokens"),
             ("[providers.x]\ntimeout = '0s'", "llm.providers.x.timeout"),
             ("[providers.x]\nkey = 'sk-1'", "key_env"),
+            ("[providers.x]\nbody = { model = 'x' }", "llm.providers.x.body"),
+            ("[providers.x]\nheaders = { 'a b' = 'x' }", "llm.providers.x.headers"),
+            ("[providers.x]\nheaders = { Authorization = 'x' }", "key_env"),
+            ("[providers.x]\nresponse_format = 'xml'", "json_schema"),
         ] {
             let error = providers(text).unwrap_err();
             assert!(error.contains(key), "{text}: {error}");

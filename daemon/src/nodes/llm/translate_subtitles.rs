@@ -1,5 +1,10 @@
 //! `wservice.translate_subtitles`: line by line, within a budget of characters that the line's time allows; times stay.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use serde_json::{Value, json};
 
 use super::{
@@ -7,9 +12,18 @@ use super::{
         input::{Input, create_folder, path_text, read, stem, write},
         transcript::read::{Segment, parse_json, transcript},
     },
-    chat, system_prompt,
+    chat,
+    client::{Chat, Question, Unanswered},
+    dialect::Shape,
+    gather::{Lines, Matched, gather},
+    kept::{self, Kept},
+    keyed::{self, Asked},
+    system_prompt,
 };
-use crate::executor::run::{Object, RunContext, RunError};
+use crate::executor::{
+    run::{Object, RunContext, RunError},
+    warnings::{Code, Warning},
+};
 
 const PROMPT: &str = include_str!("../../../../assets/prompts/translate_subtitles.md");
 
@@ -18,9 +32,10 @@ pub(in crate::nodes) const NAME: &str = "wservice.translate_subtitles";
 /// One subtitle as the model gets it.
 #[derive(Debug)]
 struct Line {
-    /// From 1.
+    /// Its place among all segments, from 1.
     index: usize,
-    millis: i64,
+    /// How long it is shown, in seconds.
+    seconds: String,
     /// Most characters of its translation; 0: it stays empty.
     budget: usize,
     text: String,
@@ -40,39 +55,46 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let chat = chat(context)?;
 
     let lines = lines(&segments, cps, cpl);
-    if lines.iter().all(|line| line.budget == 0) {
+    // Lines that stay empty are not asked: there is nothing to say, or no time to read it.
+    let wanted: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].budget > 0).collect();
+    if wanted.is_empty() {
         return Err(RunError::failed(format!(
             "{} has no line with text that is shown long enough for a single character at {cps} characters a second",
             file.display()
         )));
     }
-    let mut translated = Vec::with_capacity(lines.len());
-    let batches: Vec<_> = lines.chunks(batch_size).collect();
-    for (done, batch) in batches.iter().enumerate() {
-        if batch.iter().all(|line| line.budget == 0) {
-            translated.extend(batch.iter().map(|_| String::new()));
-            continue;
-        }
-        let (first, last) = (batch[0].index, batch[batch.len() - 1].index);
-        let about = format!("lines {first} to {last} of {}", lines.len());
-        let question = question(batch, source, target);
-        translated.extend(
-            chat.ask(&about, &system, &question, |reply| accept(reply, batch))
-                .await?,
-        );
-        context.progress.report(
-            (done + 1) as f64 * 100.0 / batches.len() as f64,
-            Some(format!("{last} of {} lines translated", lines.len())),
-        );
-    }
+    let count = wanted.len();
+    let batches = wanted.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    let translation = Translation {
+        chat: &chat,
+        system: &system,
+        source,
+        target,
+        lines: &lines,
+        too_long: Mutex::default(),
+    };
+    let gathered = gather(&chat, &Kept::open(context), &translation, batches, |done| {
+        let message = format!("{done} of {count} lines translated");
+        context
+            .progress
+            .report(done as f64 * 100.0 / count as f64, Some(message));
+    })
+    .await?;
+    gathered.report(context, &translation, "translated")?;
+    warn_of_empty(context, &lines);
 
     let name = input
         .text("segments_file")
         .and_then(stem)
         .unwrap_or_else(|| "transcript".into());
     let path = create_folder(context, "data")?.join(format!("{name}_translated_segments.json"));
-    let count = translated.iter().filter(|text| !text.is_empty()).count();
-    let array: Value = segments.into_iter().zip(translated).map(replace).collect();
+    let text_of = |(line, at): (&Line, usize)| match gathered.texts.get(&at) {
+        Some(text) => text.clone(),
+        None if line.budget > 0 => line.text.clone(),
+        None => String::new(),
+    };
+    let texts: Vec<String> = lines.iter().zip(0..).map(text_of).collect();
+    let array: Value = segments.into_iter().zip(texts).map(replace).collect();
     let mut bytes = serde_json::to_vec_pretty(&array).expect("a JSON value is written without fail");
     bytes.push(b'\n');
     write(&path, &bytes)?;
@@ -81,9 +103,35 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         "provider_used": chat.provider().name,
         "model_used": chat.model(),
         "total_segments": lines.len(),
-        "translated_segments": count,
+        "translated_segments": gathered.texts.len(),
+        "untranslated_segments": gathered.stubborn.len(),
+        "questions": chat.questions(),
     });
     Ok(serde_json::from_value(output).expect("an object"))
+}
+
+/// Lines that say something and are shown too briefly for any translation of it.
+fn warn_of_empty(context: &RunContext, lines: &[Line]) {
+    let empty: Vec<&Line> = lines
+        .iter()
+        .filter(|line| line.budget == 0 && !line.text.is_empty())
+        .collect();
+    if let Some(first) = empty.first() {
+        let (
+            count,
+            Line {
+                index, text, seconds, ..
+            },
+        ) = (empty.len(), first);
+        let text = format!(
+            "{count} lines are empty: line {index} ('{text}') is shown {seconds} s, too briefly to read anything"
+        );
+        context.warnings.add(
+            Warning::new(Code::LinesLeftOut, text)
+                .with("lines", count)
+                .with("first", *index),
+        );
+    }
 }
 
 /// The segment with its translation; the times of its words are of words that are gone.
@@ -102,9 +150,10 @@ fn lines(segments: &[Segment], cps: i64, cpl: i64) -> Vec<Line> {
         let millis = ((segment.end - segment.start).max(0.0) * 1000.0).round() as i64;
         let text = segment.text.split_whitespace().collect::<Vec<_>>().join(" ");
         let allowed = (millis.saturating_mul(cps.max(1)) / 1000).min(cpl.max(1));
+        let (seconds, hundredths) = ((millis + 5) / 1000, (millis + 5) % 1000 / 10);
         Line {
             index: position + 1,
-            millis,
+            seconds: format!("{seconds}.{hundredths:02}"),
             // Of a line that says nothing no translation can be asked.
             budget: if text.is_empty() {
                 0
@@ -117,133 +166,147 @@ fn lines(segments: &[Segment], cps: i64, cpl: i64) -> Vec<Line> {
     segments.iter().enumerate().map(line).collect()
 }
 
-fn question(lines: &[Line], source: Option<&str>, target: &str) -> String {
-    let mut text = format!(
-        "Source language: {}\nTarget language: {target}\nLines: {}\n\n",
-        source.unwrap_or("find out"),
-        lines.len()
-    );
-    for line in lines {
-        let Line {
-            index,
-            budget,
-            text: words,
-            ..
-        } = line;
-        let (seconds, hundredths) = ((line.millis + 5) / 1000, (line.millis + 5) % 1000 / 10);
-        text.push_str(&format!("{index} | {seconds}.{hundredths:02} | {budget} | {words}\n"));
-    }
-    text
+/// What is asked of one file.
+struct Translation<'a> {
+    chat: &'a Chat,
+    system: &'a str,
+    source: Option<&'a str>,
+    target: &'a str,
+    lines: &'a [Line],
+    /// Translations over their budget, by position, for the next question to shorten.
+    too_long: Mutex<BTreeMap<usize, String>>,
 }
 
-/// The translations, one a line; the error says which line is wrong and why.
-fn accept(reply: &str, lines: &[Line]) -> Result<Vec<String>, String> {
-    let reply = reply.replace("\r\n", "\n").replace('\r', "\n");
-    let mut given: Vec<&str> = reply.split('\n').map(str::trim).collect();
-    while given.len() > lines.len() && given.last().is_some_and(|line| line.is_empty()) {
-        given.pop();
+impl Lines for Translation<'_> {
+    async fn ask(&self, positions: &[usize]) -> Result<Matched, Unanswered> {
+        let name = |at: usize| self.lines[at].index;
+        let about = match positions {
+            [one] => format!("line {} of {}", name(*one), self.lines.len()),
+            some => format!(
+                "lines {} to {} of {}",
+                name(some[0]),
+                name(some[some.len() - 1]),
+                self.lines.len()
+            ),
+        };
+        let user = self.question(positions, self.chat.asks_for_json());
+        let question = Question {
+            about: &about,
+            system: self.system,
+            user: &user,
+            shape: Shape::Lines,
+            again: positions.len() == 1,
+        };
+        self.chat.ask(question, |reply| self.accept(reply, positions)).await
     }
-    // What is missing at the end must have nothing to say.
-    let missing = lines.get(given.len()..).unwrap_or_default();
-    if given.len() > lines.len() || missing.iter().any(|line| line.budget > 0) {
-        return Err(format!(
-            "the line count differs: {} for {}, asked were lines {} to {}",
-            given.len(),
-            lines.len(),
-            lines[0].index,
-            lines[lines.len() - 1].index
-        ));
+
+    /// The lines beside it belong to what is asked: a translation depends on them.
+    fn key(&self, position: usize) -> String {
+        let text = |at: Option<usize>| at.and_then(|at| self.lines.get(at)).map_or("", |line| &line.text);
+        let line = &self.lines[position];
+        kept::key(&[
+            NAME,
+            &self.chat.provider().name,
+            self.chat.model(),
+            self.system,
+            self.source.unwrap_or_default(),
+            self.target,
+            &line.seconds,
+            &line.budget.to_string(),
+            text(position.checked_sub(1)),
+            text(Some(position)),
+            text(Some(position + 1)),
+        ])
     }
-    given.resize(lines.len(), "");
-    lines
-        .iter()
-        .zip(given)
-        .map(|(line, text)| {
-            let length = text.chars().count();
-            match line.budget {
-                0 => Ok(String::new()),
-                _ if text.is_empty() => Err(format!("line {} ('{}') is empty", line.index, line.text)),
-                budget if length > budget => Err(format!(
-                    "line {} ('{}') has {length} characters, its budget is {budget}: '{text}'",
-                    line.index, line.text
-                )),
-                _ => Ok(text.to_owned()),
-            }
-        })
-        .collect()
+
+    fn name(&self, position: usize) -> String {
+        let Line { index, text, .. } = &self.lines[position];
+        format!("line {index} ('{text}')")
+    }
 }
+
+impl Translation<'_> {
+    /// The languages, how to reply, and the lines. A line's key is its place in the question, which is what models
+    /// number by, whatever they are given.
+    fn question(&self, positions: &[usize], json: bool) -> String {
+        let source = self.source.unwrap_or("find out");
+        let mut text = format!(
+            "Source language: {source}\nTarget language: {}\nLines: {}\n\n",
+            self.target,
+            positions.len()
+        );
+        text.push_str(if json { REPLY_WITH_JSON } else { REPLY_WITH_LINES });
+        text.push_str("\n\n");
+        let too_long = self.too_long.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, at) in (1..).zip(positions) {
+            if let Some(text_before) = too_long.get(at) {
+                let (length, budget) = (text_before.chars().count(), self.lines[*at].budget);
+                text.push_str(&format!(
+                    "The translation of line {key} was too long before, {length} characters instead of at most {budget}; \
+                     shorten it: {text_before}\n"
+                ));
+            }
+        }
+        text.push('\n');
+        for (key, at) in (1..).zip(positions) {
+            let Line {
+                seconds,
+                budget,
+                text: words,
+                ..
+            } = &self.lines[*at];
+            text.push_str(&format!("{key} | {seconds} | {budget} | {words}\n"));
+        }
+        text
+    }
+
+    /// The translations by position. The error says which line is wrong and why, where no line can be used.
+    fn accept(&self, reply: &str, positions: &[usize]) -> Result<Matched, String> {
+        let columns: Vec<String> = positions
+            .iter()
+            .map(|at| format!("{} | {}", self.lines[*at].seconds, self.lines[*at].budget))
+            .collect();
+        let asked: Vec<Asked<'_>> = positions
+            .iter()
+            .zip(&columns)
+            .zip(1..)
+            .map(|((at, columns), key)| Asked {
+                key,
+                source: &self.lines[*at].text,
+                columns,
+            })
+            .collect();
+        let read = keyed::read(reply, &asked)?;
+        let mut accepted = Matched::default();
+        let mut too_long = self.too_long.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, text) in read.texts {
+            let at = positions[key - 1];
+            let (length, budget) = (text.chars().count(), self.lines[at].budget);
+            let name = self.name(at);
+            if length > budget {
+                accepted.doubts.push(format!(
+                    "{name} has {length} characters, its budget is {budget}: '{text}'"
+                ));
+                too_long.insert(at, text);
+            } else {
+                accepted.texts.insert(at, text);
+            }
+        }
+        let doubts = read.doubts.into_iter();
+        accepted
+            .doubts
+            .extend(doubts.map(|(key, what)| format!("{} {what}", self.name(positions[key - 1]))));
+        match accepted.doubts.first() {
+            Some(why) if accepted.texts.is_empty() => Err(why.clone()),
+            _ => Ok(accepted),
+        }
+    }
+}
+
+const REPLY_WITH_JSON: &str = r#"Reply with JSON and nothing else: {"lines": [{"key": 1, "source": "...", "text": "..."}]}
+with one entry for each line below: its key, the first five words of the line as they are, its translation."#;
+const REPLY_WITH_LINES: &str =
+    r#"Reply with one line for each line below and nothing else: its key, " | ", its translation."#;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(durations: &[f64]) -> Vec<Line> {
-        let segments: Vec<Value> = durations
-            .iter()
-            .map(|seconds| json!({"start": 10.0, "end": 10.0 + seconds, "text": " Some  text "}))
-            .collect();
-        let segments = transcript(json!(segments)).unwrap();
-        lines(&segments, 18, 42)
-    }
-
-    #[test]
-    fn the_worked_example_of_budgets_and_replies() {
-        let lines = of(&[1.0, 0.05, 4.0]);
-        let budgets: Vec<_> = lines.iter().map(|line| line.budget).collect();
-        assert_eq!(budgets, [18, 0, 42]);
-        assert_eq!(
-            accept("Bonjour\n\nTout va bien\n", &lines).unwrap(),
-            ["Bonjour", "", "Tout va bien"]
-        );
-        let error = accept("Bonjour", &lines).unwrap_err();
-        assert!(error.contains("line count differs"), "{error}");
-    }
-
-    #[test]
-    fn a_prompt_line_is_index_seconds_budget_text() {
-        let lines = of(&[1.0, 0.05, 4.0]);
-        let text = question(&lines, None, "fr");
-        assert!(
-            text.ends_with("\n1 | 1.00 | 18 | Some text\n2 | 0.05 | 0 | Some text\n3 | 4.00 | 42 | Some text\n"),
-            "{text}"
-        );
-        assert!(text.contains("Target language: fr"), "{text}");
-    }
-
-    #[test]
-    fn replies_are_checked_line_by_line() {
-        let lines = of(&[1.0, 2.0, 0.05]);
-        let ok = |reply: &str| accept(reply, &lines).unwrap();
-        // CRLF, surplus empty lines at the end, a forced empty line, a missing line that may be.
-        assert_eq!(ok("a\r\nb\r\n\r\n\r\n\r\n"), ["a", "b", ""]);
-        assert_eq!(ok(" a \nb\nno time for this"), ["a", "b", ""]);
-        assert_eq!(ok("a\nb"), ["a", "b", ""]);
-        assert_eq!(ok(&format!("{}\nb", "é".repeat(18)))[0].chars().count(), 18);
-        let error = |reply: &str| accept(reply, &lines).unwrap_err();
-        assert!(error("a\n\n").contains("line 2"), "{}", error("a\n\n"));
-        assert!(error("a\nb\nc\nd").contains("line count differs: 4 for 3"));
-        let long = error(&format!("{}\nb", "é".repeat(19)));
-        assert!(
-            long.contains("line 1") && long.contains("19") && long.contains("18"),
-            "{long}"
-        );
-        assert!(error("").contains("line count differs"));
-        // An empty reply is right only where nothing can be said.
-        assert_eq!(accept("", &of(&[0.01, 0.05])).unwrap(), ["", ""]);
-    }
-
-    #[test]
-    fn budgets_count_whole_milliseconds_and_limits_of_at_least_one() {
-        // 10.9 - 10.0 is a little less than 0.9 in binary.
-        let segment = json!([{"start": 10.0, "end": 10.5, "text": "x"}, {"start": 0, "end": 9, "text": ""}]);
-        let segments = transcript(segment).unwrap();
-        let budgets = |cps, cpl| -> Vec<_> { lines(&segments, cps, cpl).iter().map(|line| line.budget).collect() };
-        assert_eq!(budgets(18, 42), [9, 0]);
-        assert_eq!(budgets(18, 0), [1, 0]);
-        assert_eq!(budgets(-3, 42), [0, 0]);
-        assert_eq!(of(&[1.0 / 3.0 * 3.0])[0].budget, 18);
-        let edge = json!([{"start": 0.3, "end": 1.3, "text": "x"}, {"start": 1.1, "end": 2.1, "text": "x"}]);
-        let segments = transcript(edge).unwrap();
-        assert!(lines(&segments, 18, 42).iter().all(|line| line.budget == 18));
-    }
-}
+mod tests;

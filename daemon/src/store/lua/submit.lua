@@ -154,6 +154,7 @@ local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input
 if restore ~= '1' then keep_ends(t, n, r) end
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
+  fresh = A.mode == 'never' and '1' or false,
   queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
   error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false, input = A.input,
   input_pub = A.input_pub ~= A.input and A.input_pub or false,

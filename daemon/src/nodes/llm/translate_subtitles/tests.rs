@@ -1,0 +1,119 @@
+use super::{
+    super::{client::Limits, providers::Providers},
+    *,
+};
+
+fn of(durations: &[f64]) -> Vec<Line> {
+    let segments: Vec<Value> = durations
+        .iter()
+        .map(|seconds| json!({"start": 10.0, "end": 10.0 + seconds, "text": " Some  text "}))
+        .collect();
+    lines(&transcript(json!(segments)).unwrap(), 18, 42)
+}
+
+fn chat() -> Chat {
+    let text = "[providers.x]\nurl = 'http://127.0.0.1:9'\nmodel = 'm'";
+    let known = Providers::new(&toml::from_str(text).unwrap()).unwrap();
+    let provider = known.get(Some("x")).unwrap();
+    let limits = Limits {
+        tries: 1,
+        timeout: None,
+        deadline: tokio::time::Instant::now(),
+    };
+    Chat::new(&known, provider, limits).unwrap()
+}
+
+fn with<T>(lines: &[Line], test: impl Fn(&Translation<'_>) -> T) -> T {
+    let chat = chat();
+    test(&Translation {
+        chat: &chat,
+        system: "do",
+        source: None,
+        target: "fr",
+        lines,
+        too_long: Mutex::default(),
+    })
+}
+
+#[test]
+fn a_prompt_line_is_key_seconds_budget_text() {
+    let lines = of(&[1.0, 0.05, 4.0]);
+    let budgets: Vec<_> = lines.iter().map(|line| line.budget).collect();
+    assert_eq!(budgets, [18, 0, 42]);
+    with(&lines, |translation| {
+        let text = translation.question(&[0, 2], true);
+        assert!(
+            text.ends_with("\n1 | 1.00 | 18 | Some text\n2 | 4.00 | 42 | Some text\n"),
+            "{text}"
+        );
+        assert!(text.contains("Target language: fr") && text.contains("JSON"), "{text}");
+    });
+}
+
+#[test]
+fn each_line_has_its_own_budget_and_one_over_it_costs_no_other() {
+    let lines = of(&[1.0, 0.05, 4.0]);
+    with(&lines, |translation| {
+        let accepted = translation.accept("1 | Bonjour\n2 | Tout va bien", &[0, 2]).unwrap();
+        assert_eq!(
+            accepted.texts,
+            BTreeMap::from([(0, "Bonjour".into()), (2, "Tout va bien".into())])
+        );
+        let long = "é".repeat(19);
+        let accepted = translation.accept(&format!("1 | {long}\n2 | Oui"), &[0, 2]).unwrap();
+        assert_eq!(accepted.texts, BTreeMap::from([(2, "Oui".into())]));
+        let doubt = &accepted.doubts[0];
+        assert!(
+            doubt.contains("line 1") && doubt.contains("19") && doubt.contains("18"),
+            "{doubt}"
+        );
+        // What was too long is told with the next question.
+        let question = translation.question(&[0], false);
+        assert!(
+            question.contains("line 1 was too long") && question.contains(&long),
+            "{question}"
+        );
+        let error = translation.accept("1 | \n2 |", &[0, 2]).unwrap_err();
+        assert!(error.contains("line 1 ('Some text') is missing"), "{error}");
+    });
+}
+
+#[test]
+fn an_answer_is_told_apart_by_all_that_it_depends_on() {
+    let json = json!([
+        {"start": 0, "end": 2, "text": "Yes."},
+        {"start": 2, "end": 4, "text": "Yes."},
+        {"start": 4, "end": 6, "text": "Yes."},
+        {"start": 6, "end": 8, "text": "Yes."},
+    ]);
+    let lines = lines(&transcript(json).unwrap(), 18, 42);
+    let chat = chat();
+    let mut translation = Translation {
+        chat: &chat,
+        system: "do",
+        source: None,
+        target: "fr",
+        lines: &lines,
+        too_long: Mutex::default(),
+    };
+    assert_eq!(translation.key(1), translation.key(2));
+    assert_ne!(translation.key(0), translation.key(1));
+    let before = translation.key(1);
+    translation.target = "de";
+    assert_ne!(translation.key(1), before);
+}
+
+#[test]
+fn budgets_count_whole_milliseconds_and_limits_of_at_least_one() {
+    // 10.9 - 10.0 is a little less than 0.9 in binary.
+    let segment = json!([{"start": 10.0, "end": 10.5, "text": "x"}, {"start": 0, "end": 9, "text": ""}]);
+    let segments = transcript(segment).unwrap();
+    let budgets = |cps, cpl| -> Vec<_> { lines(&segments, cps, cpl).iter().map(|line| line.budget).collect() };
+    assert_eq!(budgets(18, 42), [9, 0]);
+    assert_eq!(budgets(18, 0), [1, 0]);
+    assert_eq!(budgets(-3, 42), [0, 0]);
+    assert_eq!(of(&[1.0 / 3.0 * 3.0])[0].budget, 18);
+    let edge = json!([{"start": 0.3, "end": 1.3, "text": "x"}, {"start": 1.1, "end": 2.1, "text": "x"}]);
+    let segments = transcript(edge).unwrap();
+    assert!(lines(&segments, 18, 42).iter().all(|line| line.budget == 18));
+}
