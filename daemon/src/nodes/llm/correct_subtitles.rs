@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        input::{Input, create_folder, path_text, read, stem, write},
-        subtitles::{
-            compose_srt,
-            cues::{self, Cue},
-        },
+        input::{Input, create_folder, path_text, stem, write},
+        subtitles::cues::Cue,
+        timed_text::{self, compose_marked_srt, compose_srt, escaped},
+        transcript::read::Segment,
     },
     chat,
     client::{Chat, Question, Unanswered},
@@ -64,8 +63,8 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     }
     let file = input.file("subtitle_path")?;
     let given = input.text("subtitle_path").unwrap_or_default();
-    let cues = cues::parse(given.as_ref(), &read(&file)?)
-        .map_err(|why| RunError::failed(format!("cannot correct {}: {why}", file.display())))?;
+    let segments = timed_text::segments_of(context, &file).await?;
+    let cues: Vec<Cue> = segments.iter().zip(1..).map(cue).collect();
     let system = system_prompt(context, PROMPT)?;
     let chat = chat(context)?;
 
@@ -88,7 +87,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
 
     let name = stem(given).unwrap_or_else(|| "subtitles".into());
     let path = create_folder(context, "subtitles")?.join(format!("{name}_corrected_by_ai.srt"));
-    write(&path, srt(&corrected).as_bytes())?;
+    write(&path, &marked_srt(&segments, &corrected))?;
     let characters = |cues: &[Cue]| -> usize { cues.iter().map(|cue| cue.text.chars().count()).sum() };
     let output = json!({
         "corrected_subtitle_path": path_text(&path),
@@ -109,6 +108,38 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         },
     });
     Ok(serde_json::from_value(output).expect("an object"))
+}
+
+fn cue((segment, id): (&Segment, u64)) -> Cue {
+    Cue {
+        id,
+        start: segment.start,
+        end: segment.end,
+        text: segment.text.trim().into(),
+        speaker: segment.speaker.clone(),
+        confidence: None,
+        words: None,
+    }
+}
+
+/// The corrected cues with the tags that the originals had, where their text is as it was or within one pair of tags.
+fn marked_srt(segments: &[Segment], corrected: &[Cue]) -> Vec<u8> {
+    let marked = |(segment, cue): (&Segment, &Cue)| {
+        let text = match &segment.markup {
+            Some(markup) if segment.text.trim() == cue.text => markup.clone(),
+            Some(markup) if markup.matches(segment.text.trim()).count() == 1 => {
+                markup.replacen(segment.text.trim(), &escaped(&cue.text), 1)
+            }
+            _ => escaped(&cue.text),
+        };
+        let label = cue
+            .speaker
+            .as_ref()
+            .map_or_else(String::new, |speaker| format!("[{speaker}] "));
+        (cue.start, cue.end, label + &text)
+    };
+    let cues: Vec<_> = segments.iter().zip(corrected).map(marked).collect();
+    compose_marked_srt(cues.iter().map(|(start, end, text)| (*start, *end, text.as_str())))
 }
 
 /// The cues with the texts that were corrected, by position.
@@ -216,7 +247,7 @@ fn accept(reply: &str, batch: &[Cue], positions: &[usize]) -> Result<Matched, St
     if reply.trim().is_empty() {
         return Err("it is empty".into());
     }
-    let cues = cues::parse("reply.srt".as_ref(), reply.trim().as_bytes())?;
+    let (cues, _) = timed_text::cues(reply.trim().as_bytes(), Some("utf-8"))?;
     let texts = fit(&cues, batch)?;
     let missing = (0..batch.len()).filter(|at| !texts.contains_key(at));
     let doubts = missing
@@ -293,6 +324,18 @@ mod tests {
         assert_eq!((some.len(), some[5].text.as_str()), (20, "teh quick brown fox jumps"));
         assert!(accepted(" \n", batch).unwrap_err().contains("empty"));
         assert!(accepted("Sorry, I cannot do that.", batch).is_err());
+    }
+
+    #[test]
+    fn tags_stay_around_a_corrected_text() {
+        let file = "1\n00:00:01,000 --> 00:00:02,000\n<i>teh end</i>\n\n2\n00:00:03,000 --> 00:00:04,000\n[SPEAKER_01] a <b>b</b>\n";
+        let (segments, _) = timed_text::segments(file.as_bytes(), None).unwrap();
+        let mut cues: Vec<_> = segments.iter().zip(1..).map(super::cue).collect();
+        cues[0].text = "the end".into();
+        assert_eq!(
+            String::from_utf8(marked_srt(&segments, &cues)).unwrap(),
+            "1\n00:00:01,000 --> 00:00:02,000\n<i>the end</i>\n\n2\n00:00:03,000 --> 00:00:04,000\n[SPEAKER_01] a <b>b</b>\n\n"
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        input::{Input, create_folder, path_text, read, stem, write},
-        transcript::read::{Segment, parse_json, transcript},
+        input::{Input, create_folder, path_text, stem, write},
+        timed_text,
+        transcript::read::Segment,
     },
     chat,
     client::{Chat, Question, Unanswered},
@@ -44,9 +45,7 @@ struct Line {
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let file = input.file("segments_file")?;
-    let segments = parse_json(&read(&file)?)
-        .and_then(transcript)
-        .map_err(|why| RunError::failed(format!("cannot translate {}: {why}", file.display())))?;
+    let segments = timed_text::segments_of(context, &file).await?;
     let target = input.required_text("target_language")?;
     let source = input.text("source_language").filter(|text| !text.trim().is_empty());
     let (cps, cpl) = (input.integer("cps_limit")?, input.integer("cpl_limit")?);
@@ -137,6 +136,14 @@ fn warn_of_empty(context: &RunContext, lines: &[Line]) {
 /// The segment with its translation; the times of its words are of words that are gone.
 fn replace((segment, text): (Segment, String)) -> Value {
     let mut fields = segment.json;
+    // Tags around the whole text are around its translation too.
+    match fields.remove("markup").as_ref().and_then(Value::as_str) {
+        Some(markup) if markup.matches(&segment.text).count() == 1 && !text.is_empty() => {
+            let around = markup.replacen(&segment.text, &timed_text::escaped(&text), 1);
+            fields.insert("markup".into(), around.into());
+        }
+        _ => {}
+    }
     fields.insert("text".into(), text.into());
     if let Some(words) = fields.get_mut("words") {
         *words = json!([]);

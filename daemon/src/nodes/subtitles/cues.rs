@@ -1,10 +1,8 @@
 //! Cues of a subtitle file, as nodes that cut and correct by subtitles have them. They are read by `timed_text`.
 
-use std::path::Path;
-
 use serde_json::Value;
-
-use crate::nodes::timed_text;
+#[cfg(test)]
+use {crate::nodes::timed_text, std::path::Path};
 
 /// One cue; times in seconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +23,7 @@ impl Cue {
 }
 
 /// Reads the bytes of subtitles of any format; what they are their content says. The error is a sentence's second half.
+#[cfg(test)]
 pub(in crate::nodes) fn parse(_path: &Path, bytes: &[u8]) -> Result<Vec<Cue>, String> {
     timed_text::cues(bytes, None).map(|(cues, _)| cues)
 }

@@ -81,6 +81,7 @@ pub(in crate::nodes) struct Turn {
 }
 
 /// The segments of a transcript; at least one. The error is a sentence's second half.
+#[cfg(test)]
 pub(in crate::nodes) fn transcript(json: Value) -> Result<Vec<Segment>, String> {
     timed_text::json_segments(json).map(|(segments, _)| segments)
 }

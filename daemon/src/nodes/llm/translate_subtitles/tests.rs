@@ -3,12 +3,16 @@ use super::{
     *,
 };
 
+fn segments_of(json: Value) -> Vec<Segment> {
+    timed_text::json_segments(json).unwrap().0
+}
+
 fn of(durations: &[f64]) -> Vec<Line> {
     let segments: Vec<Value> = durations
         .iter()
         .map(|seconds| json!({"start": 10.0, "end": 10.0 + seconds, "text": " Some  text "}))
         .collect();
-    lines(&transcript(json!(segments)).unwrap(), 18, 42)
+    lines(&segments_of(json!(segments)), 18, 42)
 }
 
 fn chat() -> Chat {
@@ -86,7 +90,7 @@ fn an_answer_is_told_apart_by_all_that_it_depends_on() {
         {"start": 4, "end": 6, "text": "Yes."},
         {"start": 6, "end": 8, "text": "Yes."},
     ]);
-    let lines = lines(&transcript(json).unwrap(), 18, 42);
+    let lines = lines(&segments_of(json), 18, 42);
     let chat = chat();
     let mut translation = Translation {
         chat: &chat,
@@ -107,13 +111,30 @@ fn an_answer_is_told_apart_by_all_that_it_depends_on() {
 fn budgets_count_whole_milliseconds_and_limits_of_at_least_one() {
     // 10.9 - 10.0 is a little less than 0.9 in binary.
     let segment = json!([{"start": 10.0, "end": 10.5, "text": "x"}, {"start": 0, "end": 9, "text": ""}]);
-    let segments = transcript(segment).unwrap();
+    let segments = segments_of(segment);
     let budgets = |cps, cpl| -> Vec<_> { lines(&segments, cps, cpl).iter().map(|line| line.budget).collect() };
     assert_eq!(budgets(18, 42), [9, 0]);
     assert_eq!(budgets(18, 0), [1, 0]);
     assert_eq!(budgets(-3, 42), [0, 0]);
     assert_eq!(of(&[1.0 / 3.0 * 3.0])[0].budget, 18);
     let edge = json!([{"start": 0.3, "end": 1.3, "text": "x"}, {"start": 1.1, "end": 2.1, "text": "x"}]);
-    let segments = transcript(edge).unwrap();
+    let segments = segments_of(edge);
     assert!(lines(&segments, 18, 42).iter().all(|line| line.budget == 18));
+}
+
+#[test]
+fn tags_around_a_line_are_around_its_translation_and_others_go() {
+    let srt =
+        "1\n00:00:01,000 --> 00:00:02,000\n<i>Hello</i>\n\n2\n00:00:03,000 --> 00:00:04,000\nAll <b>is</b> well\n";
+    let (segments, _) = timed_text::segments(srt.as_bytes(), None).unwrap();
+    let translated = ["Bonjour", "Tout va bien"].map(ToOwned::to_owned);
+    let fields: Vec<_> = segments.into_iter().zip(translated).map(replace).collect();
+    assert_eq!(
+        (&fields[0]["text"], &fields[0]["markup"]),
+        (&json!("Bonjour"), &json!("<i>Bonjour</i>"))
+    );
+    assert_eq!(
+        (&fields[1]["text"], fields[1].get("markup")),
+        (&json!("Tout va bien"), None)
+    );
 }
