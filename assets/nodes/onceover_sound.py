@@ -8,6 +8,7 @@ libraries that decode by themselves do not say that of them.
 
 import array
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -35,6 +36,9 @@ ON_THE_CLOCK = "aresample=async=1:min_hard_comp=0.03:first_pts=0"
 
 # Seconds: holes that are told, by how much sound may be shorter than its file says, the longest hole, the longest clock.
 SHORTEST_HOLE, SHORT, LONGEST_HOLE, LONGEST_CLOCK = 0.1, 0.5, 3600, 36 * 3600
+
+# Packets of a track whose times are read.
+MOST_PACKETS = 8_000_000
 
 # Samples of 16 bits up to this are no sound that anybody hears.
 SILENT = 3
@@ -240,7 +244,13 @@ def holes(packets):
 
 
 def _tell_holes(run, path, stream, clock):
-    for at, duration in holes(list(_packets(path, "-select_streams", str(stream["index"])))):
+    packets = list(itertools.islice(_packets(path, "-select_streams", str(stream["index"])), MOST_PACKETS + 1))
+    if len(packets) > MOST_PACKETS or (packets and packets[-1][0] - clock > LONGEST_CLOCK):
+        raise onceover_node.Failure(
+            f"the sound of {path} reaches beyond {LONGEST_CLOCK // 3600} hours of its clock or has more than {MOST_PACKETS} packets; "
+            "mend its time stamps, or cut it"
+        )
+    for at, duration in holes(packets):
         at, duration = round(at - clock, 3), round(duration, 3)
         text = f"{path} has no sound from {at:.2f} s for {duration:.2f} s; it is silence to the node"
         run.warn("gap", text, at=at, duration=duration)

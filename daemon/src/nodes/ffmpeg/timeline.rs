@@ -43,6 +43,7 @@ pub(in crate::nodes) struct FrameTimes {
 
 impl FrameTimes {
     /// Takes times in any order.
+    #[cfg(test)]
     pub(in crate::nodes) fn new(mut starts: Vec<f64>, end: f64) -> Self {
         starts.sort_by(f64::total_cmp);
         let end = starts.last().map_or(0.0, |last| end.max(*last));
@@ -51,10 +52,6 @@ impl FrameTimes {
 
     pub(in crate::nodes) fn len(&self) -> usize {
         self.starts.len()
-    }
-
-    pub(in crate::nodes) fn is_empty(&self) -> bool {
-        self.starts.is_empty()
     }
 
     /// The times at which frames begin to be shown, in shown order.
