@@ -3,6 +3,7 @@
 mod files;
 mod links;
 mod nodes;
+mod results;
 mod tasks;
 mod videos;
 mod warnings;
@@ -14,6 +15,7 @@ pub use self::{
     files::{FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
     nodes::{NodeInfo, NodeList, NodeReadiness},
+    results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,
@@ -33,7 +35,7 @@ pub enum ReuseMode {
     Auto,
     /// Run, whatever is stored. The former result stays until the new run succeeds.
     Never,
-    /// Reuse only a result of the same input.
+    /// Reuse only a result of the same input, and none whose warnings say that running again could give a better one.
     Strict,
 }
 
@@ -97,14 +99,34 @@ pub struct ReuseInfo {
     /// In flight: PENDING or RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_status: Option<StageState>,
+    /// Hit: how many warnings the reused result carries in its `output.warnings`; absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warnings: u64,
+    /// Hit: whether one of these says that running the stage again could give a better result; `strict` would run it. Absent:
+    /// none does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warnings_retryable: bool,
     /// Miss, why it runs: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`,
-    /// `input_unknown` (strict, and the same input cannot be proved),
+    /// `input_unknown` (strict, and the same input cannot be proved), `retryable_warnings` (strict, and a warning of the
+    /// stored result says that running again could give a better one),
     /// `artifact_missing`, `artifact_changed`, `lost`, `policy_off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In flight and miss: the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
+}
+
+/// Whether a number is left out.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Whether a flag is left out.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A field that was there, as a value or as null.
@@ -218,6 +240,12 @@ pub struct ReuseExplanation {
     pub cached_at: Option<Timestamp>,
     /// Hit: run time that would not be spent again, in seconds.
     pub saved_seconds: Option<f64>,
+    /// How many warnings the stored result carries; absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warnings: u64,
+    /// Whether one of these says that running the stage again could give a better result; absent: none does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warnings_retryable: bool,
     /// Of the last run, when that failed.
     pub error: Option<String>,
 }

@@ -2,14 +2,15 @@
 //! queues, route patterns), so no client can make the series grow.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, LazyLock, atomic::AtomicU64},
     time::Duration,
 };
 
 use onceover_common::{
     CallbackStatus, Timestamp,
-    wire::{ReuseInfo, TaskCounts},
+    wire::{ResultWarning, ReuseInfo, TaskCounts},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -43,6 +44,19 @@ struct Run {
     node: String,
     outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WarnedResult {
+    node: String,
+    code: &'static str,
+}
+
+/// The codes of warnings, as their table in docs/results.md has them: a program may write any other.
+static WARNING_CODES: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+    let rows = include_str!("../../docs/results.md").lines();
+    rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once("` |")?.0))
+        .collect()
+});
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -81,6 +95,7 @@ struct Inner {
     submits: Family<Submit, Counter>,
     saved: Family<Node, Seconds>,
     runs: Histograms<Run>,
+    warned: Family<WarnedResult, Counter>,
     callbacks: Family<Outcome, Counter>,
     redis: Histogram,
     keys_dropped: Counter,
@@ -133,6 +148,7 @@ impl Metrics {
             submits: Family::default(),
             saved: Family::default(),
             runs: Family::new_with_constructor(run_times),
+            warned: Family::default(),
             callbacks: Family::default(),
             redis,
             keys_dropped,
@@ -200,6 +216,18 @@ impl Metrics {
             .runs
             .get_or_create(&Run { node, outcome })
             .observe(took.as_secs_f64());
+    }
+
+    /// A result was recorded that says what makes it partial or doubtful: counted once for each kind of reason.
+    pub fn warned(&self, node: &str, warnings: &[ResultWarning]) {
+        let code = |warning: &ResultWarning| WARNING_CODES.get(warning.code.as_str()).copied().unwrap_or("other");
+        for code in warnings.iter().map(code).collect::<BTreeSet<_>>() {
+            let labels = WarnedResult {
+                node: node.to_owned(),
+                code,
+            };
+            self.0.warned.get_or_create(&labels).inc();
+        }
     }
 
     /// A callback was tried.
@@ -313,6 +341,11 @@ impl Inner {
             self.runs.clone(),
         );
         own.register(
+            "results_with_warnings",
+            "Results recorded by this daemon that say what makes them partial or doubtful, by kind of reason",
+            self.warned.clone(),
+        );
+        own.register(
             "callbacks",
             "Tries of callbacks: sent, retried, failed",
             self.callbacks.clone(),
@@ -401,6 +434,13 @@ mod tests {
             ..ReuseInfo::default()
         });
         metrics.ran(Some("a.b"), "succeeded", Duration::from_secs(2));
+        let warning = |code: &str| ResultWarning {
+            code: code.into(),
+            text: "text".into(),
+            numbers: serde_json::Map::new(),
+            retryable: false,
+        };
+        metrics.warned("a.b", &["gap", "gap", "a_programs_own", "another"].map(warning));
         let method = axum::http::Method::from_bytes(b"BREW").unwrap();
         metrics.answered(None, &method, 404, Duration::ZERO);
         let text = metrics.render(None);
@@ -409,6 +449,8 @@ mod tests {
             r#"onceover_submits_total{node="a.b",outcome="miss",reason="absent"} 1"#,
             r#"onceover_saved_seconds_total{node="a.b"} 2.5"#,
             r#"onceover_run_duration_seconds_bucket{le="5.0",node="a.b",outcome="succeeded"} 1"#,
+            r#"onceover_results_with_warnings_total{node="a.b",code="gap"} 1"#,
+            r#"onceover_results_with_warnings_total{node="a.b",code="other"} 1"#,
             r#"onceover_http_requests_total{route="other",method="other",status="404"} 1"#,
             "onceover_redis_up 0",
             "process_start_time_seconds 1.5",

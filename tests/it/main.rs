@@ -56,6 +56,7 @@ mod surface;
 mod terminals;
 mod transcripts;
 mod videos;
+mod warnings;
 mod webhook_addresses;
 mod webhook_fairness;
 mod webhook_names;

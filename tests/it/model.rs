@@ -32,12 +32,15 @@ enum Step {
 enum End {
     Success(u8),
     Empty,
+    /// With a warning that says whether running again could give a better result.
+    Warned(bool),
     Failure,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let mode = prop_oneof![3 => Just(ReuseMode::Auto), 2 => Just(ReuseMode::Never), 2 => Just(ReuseMode::Strict)];
-    let end = prop_oneof![4 => (0..10u8).prop_map(End::Success), 1 => Just(End::Empty), 2 => Just(End::Failure)];
+    let end = prop_oneof![4 => (0..10u8).prop_map(End::Success), 1 => Just(End::Empty),
+        3 => any::<bool>().prop_map(End::Warned), 2 => Just(End::Failure)];
     prop_oneof![
         6 => (mode, 0..2u8).prop_map(|(mode, input)| Step::Submit { mode, input }),
         5 => end.prop_map(Step::End),
@@ -61,6 +64,21 @@ struct Ended {
     state: StageState,
     output: Value,
     input: u8,
+}
+
+/// An output that says what makes it doubtful.
+fn warned(retryable: bool) -> Value {
+    json!({"value": 1, "warnings": [{"code": "gap", "text": "a hole", "retryable": retryable}]})
+}
+
+fn is_retryable(output: &Value) -> bool {
+    output["warnings"][0]["retryable"] == json!(true)
+}
+
+impl Ended {
+    fn is_retryable(&self) -> bool {
+        is_retryable(&self.output)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +113,7 @@ impl Model {
             _ if ended.output == json!({}) => "empty_output",
             _ if mode == ReuseMode::Never => "forced",
             _ if mode == ReuseMode::Strict && ended.input != input => "input_changed",
+            _ if mode == ReuseMode::Strict && ended.is_retryable() => "retryable_warnings",
             _ => {
                 return Decision::Hit {
                     changed: ended.input != input,
@@ -169,7 +188,7 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
                     Decision::Join { .. } => prop_assert_eq!(answer.status, TaskStatus::Pending),
                     Decision::Run { reason } => {
                         prop_assert_eq!(answer.status, TaskStatus::Pending);
-                        let forced = matches!(reason, "forced" | "input_changed");
+                        let forced = matches!(reason, "forced" | "input_changed" | "retryable_warnings");
                         model.flight = Some(Flight {
                             run: run.expect("a run has an id"),
                             input: *input,
@@ -183,6 +202,7 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
                 let (state, output, told) = match end {
                     End::Success(value) => (StageState::Success, json!({"value": value}), None),
                     End::Empty => (StageState::Success, json!({}), None),
+                    End::Warned(retryable) => (StageState::Success, warned(*retryable), None),
                     End::Failure => (StageState::Failed, json!({}), Some(json!({"error": "told so"}))),
                 };
                 daemon.tell(&flight.run, &told.unwrap_or_else(|| json!({"output": output})));
@@ -224,6 +244,9 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
         let mut view = shown.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let stage = view.stages.swap_remove(&node_name(TOLD)).expect("the stage is there");
         let output: Value = serde_json::from_str(stage.output.get()).unwrap();
+        let warnings = output.get("warnings").and_then(Value::as_array).map_or(0, Vec::len);
+        prop_assert_eq!(stage.warnings, warnings as u64);
+        prop_assert_eq!(stage.warnings_retryable, is_retryable(&output));
         prop_assert_eq!(output, model.output());
         prop_assert_eq!(stage.last_attempt.map(|last| last.status), model.last_attempt);
         prop_assert_eq!(stage.reuse_hits, model.hits);

@@ -369,7 +369,7 @@ pub static ACTIONS: &[ActionSpec] = &[
                 &[c('/')],
                 See,
                 "filter",
-                "filter tasks: state:failed node:*whisper* age>10m id:demo \"text\" and or not; nodes: words",
+                "filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; nodes: words",
             ),
         ),
     ),

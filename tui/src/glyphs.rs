@@ -12,7 +12,7 @@ use ratatui::buffer::{Buffer, CellWidth};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Every character beyond ASCII that is drawn, each a column wide, and what stands for it.
-const STAND_INS: [(char, char); 42] = [
+const STAND_INS: [(char, char); 43] = [
     // States.
     ('◌', 'o'),
     ('●', '*'),
@@ -26,6 +26,7 @@ const STAND_INS: [(char, char); 42] = [
     ('▸', '>'),
     ('▾', 'v'),
     ('◆', '#'),
+    ('⚠', '!'),
     // Text.
     ('…', '~'),
     ('·', '-'),

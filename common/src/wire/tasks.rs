@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Processing;
+use super::{Processing, ResultWarning, is_false, is_zero};
 use crate::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
 /// The newest request of a task.
@@ -70,6 +70,12 @@ pub struct StageView {
     pub ended_at: Option<Timestamp>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
+    /// How many warnings the result carries in its `output.warnings`: what makes it partial or doubtful. Absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warnings: u64,
+    /// Whether one of these says that running the stage again could give a better result. Absent: none does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warnings_retryable: bool,
     /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
@@ -107,8 +113,15 @@ impl StageView {
             started_at: summary.started_at,
             ended_at: summary.ended_at,
             callback_status: summary.callback_status,
+            warnings: summary.warnings,
+            warnings_retryable: summary.warnings_retryable,
             damaged: summary.damaged,
         }
+    }
+
+    /// What makes its result partial or doubtful.
+    pub fn result_warnings(&self) -> Vec<ResultWarning> {
+        ResultWarning::all_of(&self.output)
     }
 
     /// The stage in short, as events and lists carry it.
@@ -133,6 +146,8 @@ impl StageView {
             duration: self.duration,
             error: self.error.as_ref().map(|error| error.chars().take(200).collect()),
             callback_status: self.callback_status,
+            warnings: self.warnings,
+            warnings_retryable: self.warnings_retryable,
             damaged: self.damaged.clone(),
         }
     }
@@ -194,6 +209,12 @@ pub struct StageSummary {
     pub error: Option<String>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
+    /// How many warnings the result carries in its `output.warnings`: what makes it partial or doubtful. Absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warnings: u64,
+    /// Whether one of these says that running the stage again could give a better result. Absent: none does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warnings_retryable: bool,
     /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,

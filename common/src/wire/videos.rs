@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeleteReport, Warning};
+use super::{DeleteReport, Warning, is_false, is_zero};
 use crate::{NodeName, RunId, TaskId, Timestamp, VideoId};
 
 /// `POST /api/v1/videos` as JSON: a file below an allowed root, or a URL to fetch it from.
@@ -257,9 +257,20 @@ pub struct ProcessingStep {
     pub failures: u32,
     /// When it is tried again after a failure.
     pub retry_at: Option<Timestamp>,
+    /// How many warnings its result carries; absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warnings: u64,
+    /// Whether one of these says that running it again could give a better result; absent: none does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warnings_retryable: bool,
 }
 
 impl Processing {
+    /// How many warnings the results of its steps carry.
+    pub fn warnings(&self) -> u64 {
+        self.tasks.iter().map(|step| step.warnings).sum()
+    }
+
     /// The unfinished steps a step waits for.
     pub fn blocked_by<'a>(&self, step: &'a ProcessingStep) -> Vec<&'a str> {
         step.needs

@@ -3,12 +3,12 @@
 use onceover_common::{
     NodeName, StageState, TaskId, Timestamp,
     catalog::{NodeSpec, ParameterSpec},
-    wire::{ReuseDecision, ReuseExplanation, ReuseMode},
+    wire::{ReuseDecision, ReuseExplanation, ReuseMode, WarningCount},
 };
 use serde_json::{Map, Value};
 
 use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
-use crate::store::{Ask, Explained, ForeignJson, InputsFound, Looked, Question, StoreError};
+use crate::store::{Ask, Explained, ForeignJson, InputsFound, Looked, Question, StageRecord, StoreError};
 
 /// A reason code as the rest of a sentence.
 pub fn in_words(reason: &str) -> &str {
@@ -24,6 +24,7 @@ pub fn in_words(reason: &str) -> &str {
             "the stored result came from other input: other parameters, other files under the same names, or a stage that has run again since"
         }
         "input_unknown" => "whether the stored result came from the same files and stages is not known",
+        "retryable_warnings" => "a warning of the stored result says that running again could give a better one",
         "artifact_missing" => "files of the stored result are gone",
         "artifact_changed" => "files of the stored result have changed since",
         "lost" => "the last run was lost: whoever ran it was not heard of any more",
@@ -32,6 +33,19 @@ pub fn in_words(reason: &str) -> &str {
         "input_missing" => "nothing gives a parameter that was left to earlier stages",
         "policy_off" => "the results of this node are not reused, by its configuration",
         other => other,
+    }
+}
+
+/// What a sentence about a reused result says of its warnings.
+pub fn with_warnings(warned: WarningCount) -> String {
+    let count = match warned.warnings {
+        0 => return String::new(),
+        1 => ", with a warning".to_owned(),
+        count => format!(", with {count} warnings"),
+    };
+    match warned.retryable {
+        true => count + " that another run could do without",
+        false => count,
     }
 }
 
@@ -123,11 +137,15 @@ impl Engine {
                     None => looked.set_aside(&json.sha),
                 },
                 Explained::Hit { input_changed, record } => {
+                    let warned = record.warned();
                     return Ok(ReuseExplanation {
                         run_id: record.run(),
                         input_changed,
                         cached_at: record.result_ended(),
                         saved_seconds: Some(record.result_duration()),
+                        warnings: warned.warnings,
+                        warnings_retryable: warned.retryable,
+                        message: in_a_sentence(ReuseDecision::Hit, "hit") + &with_warnings(warned),
                         ..answer(&question, node, ReuseDecision::Hit, "hit")
                     });
                 }
@@ -141,7 +159,10 @@ impl Engine {
                     });
                 }
                 Explained::Run { reason, record } => {
+                    let warned = record.as_ref().map(StageRecord::warned).unwrap_or_default();
                     return Ok(ReuseExplanation {
+                        warnings: warned.warnings,
+                        warnings_retryable: warned.retryable,
                         run_id: record.as_ref().and_then(|record| record.run()),
                         stage_status: record.as_ref().map(|record| record.state),
                         error: record.as_ref().and_then(|record| record.error()),
@@ -195,7 +216,10 @@ impl Engine {
             (StageState::Success, "refuse") => (ReuseDecision::Refuse, "input_changed"),
             (StageState::Success, _) => (ReuseDecision::Hit, "hit"),
         };
+        let warned = stage.warned();
         Some(ReuseExplanation {
+            warnings: warned.warnings,
+            warnings_retryable: warned.retryable,
             stage_status: Some(stage.state),
             cached_at: (decision == ReuseDecision::Hit).then_some(stage.written),
             saved_seconds: (decision == ReuseDecision::Hit).then_some(stage.duration),
@@ -245,6 +269,8 @@ fn bare(task: &TaskId, name: &NodeName, mode: &str, decision: ReuseDecision, rea
         input_changed: None,
         cached_at: None,
         saved_seconds: None,
+        warnings: 0,
+        warnings_retryable: false,
         error: None,
     }
 }

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use onceover_common::{NodeName, StageState, Timestamp};
+use onceover_common::{
+    NodeName, StageState, Timestamp,
+    wire::{ResultWarning, WARNINGS_FIELD, WarningCount},
+};
 use serde_json::{Map, Value};
 
 use crate::store::{ForeignJson, Noted, TaskRecords};
@@ -83,6 +86,17 @@ impl ForeignStage {
             created: created.map_or(written, |created: Timestamp| created.min(now)),
             noted: foreign.noted,
         })
+    }
+
+    /// What its output says makes it partial or doubtful. The older system's workers say nothing of that; what a newer
+    /// one left there counts.
+    pub fn warned(&self) -> WarningCount {
+        let field = self
+            .output
+            .get(WARNINGS_FIELD)
+            .filter(|_| self.state == StageState::Success);
+        let warnings = field.map_or_else(Vec::new, ResultWarning::all_in);
+        WarningCount::of(&warnings)
     }
 
     /// In flight, but too long without a sign of life.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::UnknownFields,
     limits::Limit,
-    store::{Ask, Decision, Looked, Question, StoreError, Submit, TaskRecords, Watching},
+    store::{Ask, Decision, Looked, Question, StageRecord, StoreError, Submit, TaskRecords, Watching},
 };
 
 /// `input_data` and callback.
@@ -221,6 +221,7 @@ impl Engine {
     ) -> Result<SubmitResponse, EngineError> {
         let node = &request.node;
         let record = records.stage(&node.name);
+        let warned = record.map(StageRecord::warned).unwrap_or_default();
         let info = ReuseInfo {
             reuse_hit: true,
             task_name: node.name.to_string(),
@@ -228,6 +229,8 @@ impl Engine {
             cached_at: Some(record.and_then(|record| record.result_ended())),
             input_changed: Some(input_changed),
             saved_seconds: record.map(|record| record.result_duration()),
+            warnings: warned.warnings,
+            warnings_retryable: warned.retryable,
             ..ReuseInfo::default()
         };
         let view = view::task_view(records, &self.view_of(&request.task, Some(&node.name)))?;
@@ -238,7 +241,11 @@ impl Engine {
         Ok(SubmitResponse {
             task_id: request.task.clone(),
             status: TaskStatus::Completed,
-            message: format!("reused: {} has already succeeded under this task", node.name),
+            message: format!(
+                "reused: {} has already succeeded under this task{}",
+                node.name,
+                explain::with_warnings(warned)
+            ),
             reuse_info: info,
             result: result.map(Box::new),
             warnings: Vec::new(),

@@ -341,6 +341,7 @@ impl Engine {
                 input_public: &text(&input::public(&stage.input)),
                 output: &text(&stage.output),
                 reusable,
+                warned: stage.warned(),
                 error: stage.error.as_deref(),
                 duration_ms: milliseconds(stage.duration),
                 ended_ms: stage.written.as_millis(),
@@ -402,7 +403,9 @@ impl Engine {
 
     /// Empty for a node that is not in the catalog.
     fn queue_of(&self, node: &NodeName) -> &str {
-        self.catalog.get(node.as_str()).map_or("", |spec| spec.queue.as_str())
+        self.catalog
+            .get(node.as_str())
+            .map_or("", |spec| spec.queue.as_str())
     }
 
     /// What [`Engine::note`] would answer, without a trace.

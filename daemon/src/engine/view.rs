@@ -3,12 +3,13 @@
 use indexmap::IndexMap;
 use onceover_common::{
     NodeName, StageState, TaskId, TaskStatus, Timestamp,
-    wire::{InputParams, NodeResult, NodeStatus, StageSummary, StageView, TaskView},
+    wire::{InputParams, NodeResult, NodeStatus, StageSummary, StageView, TaskView, WarningCount},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    explain::with_warnings,
     foreign::{ForeignStage, HeldStages},
     input,
 };
@@ -46,6 +47,7 @@ fn own_stage(record: &StageRecord) -> StageView {
 /// A result that another worker wrote; what was counted for an earlier one of ours stays counted.
 fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageView {
     let counted = counted.as_ref();
+    let warned = stage.warned();
     let summary = StageSummary {
         status: stage.state,
         run_id: None,
@@ -73,6 +75,8 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         duration: stage.duration,
         error: None,
         callback_status: None,
+        warnings: warned.warnings,
+        warnings_retryable: warned.retryable,
         damaged: None,
     };
     StageView::of(
@@ -298,7 +302,13 @@ fn stage_sentence(node: &NodeName, stage: &StageView) -> String {
             Some(percent) => format!("{node} is running, {percent:.0} %"),
             None => format!("{node} is running"),
         },
-        (StageState::Success, _) => format!("{node} succeeded in {:.1} s", stage.duration),
+        (StageState::Success, _) => {
+            let warned = WarningCount {
+                warnings: stage.warnings,
+                retryable: stage.warnings_retryable,
+            };
+            format!("{node} succeeded in {:.1} s{}", stage.duration, with_warnings(warned))
+        }
         (StageState::Failed, Some(error)) => format!("{node} failed: {error}"),
         (StageState::Failed, None) => format!("{node} failed"),
         (StageState::Cancelled, _) => format!("{node} was cancelled"),

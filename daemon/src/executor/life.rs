@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use onceover_common::wire::WarningCount;
+
 use super::run::{Object, Progress};
 use crate::{
     engine::input,
@@ -51,8 +53,9 @@ pub fn log_end(fence: &Fence, outcome: &Outcome, took: Duration, record: &StageR
     let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
     let (task, node, run) = (&fence.task, &fence.node, &fence.run);
     match outcome {
-        Outcome::Success { .. } => {
-            tracing::info!(task_id = %task, task_name = %node, run_id = %run, seconds, "run succeeded");
+        Outcome::Success { warnings, .. } => {
+            let warnings = Some(WarningCount::of(warnings).warnings).filter(|count| *count > 0);
+            tracing::info!(task_id = %task, task_name = %node, run_id = %run, seconds, warnings, "run succeeded");
         }
         Outcome::Failed { error } => {
             let error = redacted(error, &secrets_of(record));

@@ -490,10 +490,11 @@ impl Inner {
         loop {
             match self.engine.store.finish(fence, outcome, measured).await {
                 Ok(true) => {
-                    if matches!(outcome, Outcome::Success { .. })
-                        && let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence)
-                    {
-                        tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
+                    if let Outcome::Success { warnings, .. } = outcome {
+                        self.engine.metrics.warned(fence.node.as_str(), warnings);
+                        if let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence) {
+                            tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
+                        }
                     }
                     return true;
                 }

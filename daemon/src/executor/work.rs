@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use onceover_common::{
     NodeName,
     catalog::{NodeSpec, RunnerSpec},
+    wire::{ResultWarning, WARNINGS_FIELD},
 };
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -238,6 +239,10 @@ impl Work {
         evidence: Evidence,
     ) -> Result<Outcome, RunError> {
         let reusable = context.node.output_is_reusable(&output);
+        let warnings = output.get(WARNINGS_FIELD).map_or_else(Vec::new, ResultWarning::all_in);
+        for warning in &warnings {
+            self.log.line(&format!("warning {}: {}", warning.code, warning.text));
+        }
         let (value, dir) = (Value::Object(output), context.dir.clone());
         let hashed = self.engine.verify == Verify::Hash;
         let artifacts = if artifacts::are_named(&value, &dir) {
@@ -254,6 +259,7 @@ impl Work {
             artifacts,
             upload,
             evidence,
+            warnings,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use onceover_common::{
     RunId, StageState, TaskStatus, Timestamp, VideoId,
     pipeline::{PipelineSpec, StepSpec},
-    wire::{Processing, ProcessingKind, ProcessingStatus, ProcessingStep, StepStatus, SubmitResponse},
+    wire::{Processing, ProcessingKind, ProcessingStatus, ProcessingStep, StepStatus, SubmitResponse, WarningCount},
 };
 
 use crate::store::{StageRecord, TaskRecords};
@@ -53,6 +53,8 @@ pub fn planned(
         run_id: None,
         failures: 0,
         retry_at: None,
+        warnings: 0,
+        warnings_retryable: false,
     };
     Processing {
         video_id: video.clone(),
@@ -106,6 +108,7 @@ enum Seen {
         error: Option<String>,
         started: Option<Timestamp>,
         ended: Option<Timestamp>,
+        warned: WarningCount,
     },
     /// The stage is gone: it was deleted, or has expired.
     Gone,
@@ -122,6 +125,7 @@ fn see(run: &RunId, record: Option<&StageRecord>) -> Seen {
                 error: last.error,
                 started: None,
                 ended: last.ended_at,
+                warned: WarningCount::default(),
             };
         }
         if record.result_run().as_ref() == Some(run) {
@@ -130,6 +134,7 @@ fn see(run: &RunId, record: Option<&StageRecord>) -> Seen {
                 error: None,
                 started: None,
                 ended: record.result_ended(),
+                warned: record.warned(),
             };
         }
     }
@@ -147,6 +152,7 @@ fn see(run: &RunId, record: Option<&StageRecord>) -> Seen {
         error: record.error(),
         started: record.started(),
         ended: record.ended(),
+        warned: record.warned(),
     }
 }
 
@@ -182,6 +188,7 @@ pub fn observe(processing: &mut Processing, records: &TaskRecords, retry: impl F
                 error,
                 started,
                 ended,
+                warned,
             } => {
                 step.started_at = step.started_at.or(started);
                 step.ended_at = Some(ended.unwrap_or(now));
@@ -191,7 +198,7 @@ pub fn observe(processing: &mut Processing, records: &TaskRecords, retry: impl F
                         step.status = StepStatus::Cancelled;
                         step.error = error;
                     }
-                    _ => complete(step),
+                    _ => complete(step, warned),
                 }
             }
             Seen::Gone => {
@@ -203,7 +210,9 @@ pub fn observe(processing: &mut Processing, records: &TaskRecords, retry: impl F
     }
 }
 
-fn complete(step: &mut ProcessingStep) {
+fn complete(step: &mut ProcessingStep, warned: WarningCount) {
+    step.warnings = warned.warnings;
+    step.warnings_retryable = warned.retryable;
     step.status = StepStatus::Completed;
     step.progress = 100;
     step.error = None;
@@ -286,7 +295,14 @@ pub fn submitted(step: &mut ProcessingStep, answer: Submitted, now: Timestamp) {
             step.reuse_hit = Some(true);
             step.started_at = step.started_at.or(Some(now));
             step.ended_at = Some(now);
-            complete(step);
+            let info = &response.reuse_info;
+            complete(
+                step,
+                WarningCount {
+                    warnings: info.warnings,
+                    retryable: info.warnings_retryable,
+                },
+            );
         }
         Submitted::Answered(response) => match response.reuse_info.run_id {
             Some(run) => {
@@ -485,7 +501,7 @@ mod tests {
             }
             Told::Done if is_under_way(step) => {
                 step.ended_at = Some(now);
-                complete(step);
+                complete(step, WarningCount::default());
             }
             Told::Fails if is_under_way(step) => fail(step, Some("why".into()), retry, now),
             Told::Cancelled if is_under_way(step) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use onceover_common::{NodeName, StageState, TaskId};
+use onceover_common::{NodeName, StageState, TaskId, wire::WarningCount};
 
 use super::{
     ForeignJson, MOST_FOREIGN_STAGES, SHORT_ERROR, StageKey, Store, StoreError, json_string, keyspace, list, record,
@@ -87,6 +87,7 @@ pub struct Adoption<'a> {
     pub input_public: &'a str,
     pub output: &'a str,
     pub reusable: bool,
+    pub warned: WarningCount,
     pub error: Option<&'a str>,
     pub duration_ms: i64,
     pub ended_ms: i64,
@@ -173,6 +174,7 @@ impl Store {
             .with("input_pub", adoption.input_public)
             .with("output", adoption.output)
             .with("reusable", if adoption.reusable { "1" } else { "0" })
+            .warned(adoption.warned)
             .with_some("error", adoption.error.map(json_string))
             .with_some(
                 "error_short",

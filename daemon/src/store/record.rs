@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use onceover_common::{
     CallbackStatus, NodeName, RunId, StageState, Timestamp,
-    wire::{LastAttempt, StageSummary},
+    wire::{LastAttempt, StageSummary, WarningCount},
 };
 use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
@@ -268,7 +268,19 @@ impl StageRecord {
         serde_json::from_str(self.text("last_attempt")?).ok()
     }
 
+    /// The warnings of the output that a reader may use. Lua's `warned` says the same.
+    pub fn warned(&self) -> WarningCount {
+        if self.standing_output().is_none() {
+            return WarningCount::default();
+        }
+        WarningCount {
+            warnings: self.number("res_warnings"),
+            retryable: self.text("res_retryable") == Some("1"),
+        }
+    }
+
     pub fn summary(&self) -> StageSummary {
+        let warned = self.warned();
         StageSummary {
             status: self.state,
             run_id: self.run(),
@@ -291,6 +303,8 @@ impl StageRecord {
             callback_status: self
                 .text("callback_status")
                 .and_then(|text| text.parse::<CallbackStatus>().ok()),
+            warnings: warned.warnings,
+            warnings_retryable: warned.retryable,
             damaged: self.damage.clone(),
         }
     }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
-use onceover_common::{NodeName, RunId, TaskId, TaskStatus, humane};
+use onceover_common::{
+    NodeName, RunId, TaskId, TaskStatus, humane,
+    wire::{ResultWarning, WarningCount},
+};
 
 use super::{
     Args, Measured, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts,
@@ -83,6 +86,8 @@ pub enum Outcome {
         /// Id of this data directory, when the result's files go to the object store.
         upload: Option<String>,
         evidence: Evidence,
+        /// What the output says makes it partial or doubtful.
+        warnings: Vec<ResultWarning>,
     },
     Failed {
         error: String,
@@ -101,6 +106,12 @@ pub enum Reap<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// What a result's warnings are in short: `warnings?`, `retryable?`.
+    pub(super) fn warned(self, count: WarningCount) -> Self {
+        self.with_some("warnings", (count.warnings > 0).then(|| count.warnings.to_string()))
+            .with_some("retryable", count.retryable.then_some("1"))
+    }
+
     fn fence(self, fence: &'a Fence) -> Self {
         self.with("task", fence.task.as_str())
             .with("name", fence.node.as_str())
@@ -161,7 +172,9 @@ impl Store {
                 artifacts,
                 upload,
                 evidence,
+                warnings,
             } => args
+                .warned(WarningCount::of(warnings))
                 .with_some("in_files", evidence.files.as_deref())
                 .with_some("in_sources", evidence.sources_as_json())
                 .with_some("upload", upload.as_deref())

@@ -3,7 +3,7 @@
 use onceover_common::{
     Problem, StageState,
     client::{Client, ClientError},
-    wire::{SubmitRequest, SubmitResponse},
+    wire::{StageView, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     theme::{glyph, word},
-    view::{figures, text},
+    view::{figures, text, warned},
 };
 
 pub async fn run(client: &Client, args: Submit) -> Outcome {
@@ -73,6 +73,10 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         }
         if state == StageState::Success {
             print(&format!("output      {}", status.output.get()))?;
+        }
+        let own = status.stages.get(&args.node);
+        for warning in own.map(StageView::result_warnings).unwrap_or_default() {
+            print(&text::harmless(&format!("⚠ {}", warned::sentence(&warning))))?;
         }
         let stages: Vec<_> = status
             .stages

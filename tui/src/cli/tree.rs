@@ -1,11 +1,11 @@
 //! `onceover tree`: what people paste into an issue.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 use onceover_common::{
-    StageState, TaskId, TaskStatus, Timestamp, VideoId,
+    NodeName, StageState, TaskId, TaskStatus, Timestamp, VideoId,
     client::{Client, ClientError, TaskQuery},
-    wire::{StageSummary, TaskItem},
+    wire::{ResultWarning, StageSummary, TaskItem},
 };
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     },
     theme::{glyph, word},
     update::replies::item_of,
-    view::{figures, pipeline, text},
+    view::{figures, pipeline, text, warned},
 };
 
 pub async fn run(client: &Client, args: Tree) -> Outcome {
@@ -29,14 +29,14 @@ pub async fn run(client: &Client, args: Tree) -> Outcome {
             print_json(&client.task(id).await?)?;
             return Ok(true);
         }
-        (Some(id), false) => vec![task(client, id).await?],
+        (Some(id), false) => vec![read_task(client, id).await?],
         (None, json) => {
             let items = all_tasks(client).await?;
             if json {
                 print_json(&items)?;
                 return Ok(true);
             }
-            items.into_iter().map(Task::of).collect()
+            items.into_iter().map(|item| Printed::of(Task::of(item))).collect()
         }
     };
     match tasks.as_slice() {
@@ -47,13 +47,30 @@ pub async fn run(client: &Client, args: Tree) -> Outcome {
     Ok(true)
 }
 
+/// A task to be printed.
+pub struct Printed {
+    task: Task,
+    /// What the results of its stages say of themselves, where that was read: lists only count it.
+    warnings: HashMap<NodeName, Vec<ResultWarning>>,
+}
+
+impl Printed {
+    fn of(task: Task) -> Self {
+        Self {
+            task,
+            warnings: HashMap::new(),
+        }
+    }
+}
+
 /// One task, with its pipeline where it is a video's. A pipeline that has no stage yet is a task, too.
-pub async fn task(client: &Client, id: &TaskId) -> Result<Task, ClientError> {
+pub async fn read_task(client: &Client, id: &TaskId) -> Result<Printed, ClientError> {
     let processing = match VideoId::of_task(id) {
         Some(video) => found(client.processing(&video).await)?,
         None => None,
     };
     let view = client.task(id).await;
+    let mut warnings = HashMap::new();
     let mut item = match (view, &processing) {
         (Err(error), Some(processing)) if error.status() == Some(404) => TaskItem {
             task_id: id.clone(),
@@ -67,10 +84,20 @@ pub async fn task(client: &Client, id: &TaskId) -> Result<Task, ClientError> {
             pipeline: None,
             damaged: None,
         },
-        (view, _) => item_of(&view?),
+        (view, _) => {
+            let view = view?;
+            let stages = view.stages.iter().filter(|(_, stage)| stage.warnings > 0);
+            warnings = stages
+                .map(|(node, stage)| (node.clone(), stage.result_warnings()))
+                .collect();
+            item_of(&view)
+        }
     };
     item.pipeline = processing.map(Box::new);
-    Ok(Task::of(item))
+    Ok(Printed {
+        task: Task::of(item),
+        warnings,
+    })
 }
 
 fn found<T>(answer: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
@@ -96,16 +123,16 @@ async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, ClientError> {
     }
 }
 
-/// The tasks as lines: state, time, attempts, reuse; the columns line up over all of them. A pipeline's planned steps
+/// The tasks as lines: state, time, attempts, reuse, warnings; the columns line up over all of them. A pipeline's planned steps
 /// are there, too.
-pub fn render(tasks: &[Task], now: Timestamp) -> String {
-    let names = tasks.iter().flat_map(|task| {
+pub fn render(tasks: &[Printed], now: Timestamp) -> String {
+    let names = tasks.iter().flat_map(|Printed { task, .. }| {
         let rows = task.rows().map(|(node, _)| text::width(node.as_str()) + 3);
         rows.chain([text::width(task.id.as_str())])
     });
     let column = usize::from(names.max().unwrap_or(0));
     let mut out = String::new();
-    for task in tasks {
+    for Printed { task, warnings } in tasks {
         let about = task
             .pipeline
             .as_ref()
@@ -125,6 +152,11 @@ pub fn render(tasks: &[Task], now: Timestamp) -> String {
                 None => String::new(),
             };
             line(&mut out, &format!("{branch} {node}"), column, &state, &facts);
+            let trunk = if index == last { " " } else { "│" };
+            for warning in warnings.get(&**node).into_iter().flatten() {
+                let warning = format!("{trunk}    ⚠ {}", warned::sentence(warning));
+                let _ = writeln!(out, "{}", text::harmless(&warning));
+            }
         }
     }
     out
@@ -165,6 +197,9 @@ fn facts(stage: &StageSummary, now: Timestamp) -> String {
     }
     if stage.saved_seconds > 0.0 {
         facts.push(format!("saved {}", figures::long(stage.saved_seconds)));
+    }
+    if stage.warnings > 0 {
+        facts.push(warned::mark(stage.warnings));
     }
     if stage.attempt > 1 {
         facts.push(format!("attempt {}", stage.attempt));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onceover_common::{
     CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp,
-    wire::{CallbackDelivery, LastAttempt, Queues, ReuseExplanation, StageSummary, StageView},
+    wire::{CallbackDelivery, LastAttempt, Queues, ResultWarning, ReuseExplanation, StageSummary, StageView},
 };
 
 use super::log::LogBuffer;
@@ -46,6 +46,8 @@ pub struct StageText {
     pub output: Vec<String>,
     pub error: Option<String>,
     pub last_attempt: Option<LastAttempt>,
+    /// What makes the result partial or doubtful.
+    pub warnings: Vec<ResultWarning>,
     pub folder: String,
 }
 
@@ -56,6 +58,7 @@ impl StageText {
             output: pretty(stage.output.get()),
             error: stage.error.clone(),
             last_attempt: stage.last_attempt.clone(),
+            warnings: stage.result_warnings(),
             folder: folder.to_owned(),
         }
     }

@@ -1,4 +1,4 @@
-//! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes`. Parsing
+//! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parsing
 //! and matching; what it hides is the tree's business.
 
 use onceover_common::{NodeName, StageState, Timestamp, wire::StageSummary};
@@ -20,6 +20,15 @@ pub struct FilterError {
     pub message: String,
 }
 
+/// Which warnings a result has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Warned {
+    Yes,
+    No,
+    /// One says that running again could give a better result.
+    Retryable,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Expr {
     All(Vec<Expr>),
@@ -30,6 +39,7 @@ enum Expr {
     Id(String),
     Queue(String),
     Reused(bool),
+    Warned(Warned),
     OlderThan(f64),
     YoungerThan(f64),
     Text(String),
@@ -97,6 +107,11 @@ impl Expr {
             Self::Id(pattern) => glob(pattern, task.id.as_str()),
             Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
             Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
+            Self::Warned(wanted) => match (wanted, stage) {
+                (Warned::Yes, stage) => stage.is_some_and(|stage| stage.warnings > 0),
+                (Warned::No, stage) => stage.is_none_or(|stage| stage.warnings == 0),
+                (Warned::Retryable, stage) => stage.is_some_and(|stage| stage.warnings_retryable),
+            },
             Self::OlderThan(seconds) => age() > *seconds,
             Self::YoungerThan(seconds) => age() < *seconds,
             Self::Text(text) => {
@@ -313,9 +328,15 @@ fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
             "no" => Ok(Expr::Reused(false)),
             _ => Err(error(at_value, "reused: takes yes or no")),
         },
+        "warned" => match value {
+            "yes" => Ok(Expr::Warned(Warned::Yes)),
+            "no" => Ok(Expr::Warned(Warned::No)),
+            "retryable" => Ok(Expr::Warned(Warned::Retryable)),
+            _ => Err(error(at_value, "warned: takes yes, no or retryable")),
+        },
         _ => Err(error(
             position,
-            "a field is state, node, id, queue, reused or age; quote text that holds ':'",
+            "a field is state, node, id, queue, reused, warned or age; quote text that holds ':'",
         )),
     }
 }
@@ -365,6 +386,7 @@ mod tests {
             ("a or", 5),
             ("or a", 1),
             ("colour:red", 1),
+            ("warned:maybe", 8),
             ("not", 4),
         ] {
             assert_eq!(Filter::parse(text).unwrap_err().position, position, "{text}");

@@ -52,6 +52,12 @@ impl Task {
         self.stages.values().map(|stage| stage.reuse_hits + stage.joins).sum()
     }
 
+    /// Warnings of its results, of the rows it shows.
+    pub fn warnings(&self) -> u64 {
+        let stages = self.rows().filter_map(|(_, stage)| stage);
+        stages.map(|stage| stage.warnings).sum()
+    }
+
     /// Seconds the stages took together; a running one counts up to `clock`.
     pub fn elapsed(&self, clock: Timestamp) -> f64 {
         self.stages.values().map(|stage| elapsed(stage, clock)).sum()

@@ -138,9 +138,13 @@ pub fn outcome(response: &SubmitResponse) -> String {
             Some(None) => ", whether its input is the same is not known",
             _ => "",
         };
+        let warnings = match info.warnings {
+            0 => String::new(),
+            count => format!(", {}", crate::view::warned::counted(count, info.warnings_retryable)),
+        };
         return match info.saved_seconds {
-            Some(saved) => format!("reused{changed}, {} saved", crate::view::figures::long(saved)),
-            None => format!("reused{changed}"),
+            Some(saved) => format!("reused{changed}, {} saved{warnings}", crate::view::figures::long(saved)),
+            None => format!("reused{changed}{warnings}"),
         };
     }
     let why = crate::view::detail::why(info.reason.as_deref()).unwrap_or("it has to run");

@@ -9,6 +9,7 @@ use super::{
     layout::Panes,
     pipeline, reuse, task_detail,
     text::put,
+    warned,
 };
 use crate::{
     model::{
@@ -31,6 +32,9 @@ pub fn why(reason: Option<&str>) -> Option<&'static str> {
         "input_changed" => "the stored result came from other input, and the request was strict",
         "input_unknown" => {
             "whether the stored result came from the same input is not known, and the request was strict"
+        }
+        "retryable_warnings" => {
+            "a warning of the stored result says that running again could give a better one, and the request was strict"
         }
         "artifact_missing" => "files of the stored result are gone from disk",
         "artifact_changed" => "files of the stored result had changed on disk",
@@ -263,6 +267,9 @@ fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, c
             }
         }
     }
+    let text = model.detail.text.as_ref();
+    let list = text.map(|text| text.warnings.as_slice());
+    warned::say(&mut block, stage.warnings, stage.warnings_retryable, list, theme);
     let error = model
         .detail
         .text

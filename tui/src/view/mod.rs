@@ -21,6 +21,7 @@ pub mod text;
 mod tree;
 mod video_dialogs;
 mod videos;
+pub mod warned;
 
 use ratatui::{
     buffer::Buffer,

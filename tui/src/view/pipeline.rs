@@ -6,7 +6,7 @@ use onceover_common::{
 };
 use ratatui::style::Style;
 
-use super::{block::Block, figures, text::width};
+use super::{block::Block, figures, text::width, warned};
 use crate::{
     model::{
         pipeline::{Pipeline, Standing},
@@ -81,7 +81,7 @@ pub fn beside_id(pipeline: &Pipeline, room: u16, theme: Theme) -> (String, Style
     (text, style)
 }
 
-/// `● running 43 %`.
+/// `● running 43 %`, `✔ done ⚠2`.
 pub fn status(processing: &Processing) -> String {
     let state = of_processing(processing.status);
     let figure = if processing.status == ProcessingStatus::Processing {
@@ -89,7 +89,11 @@ pub fn status(processing: &Processing) -> String {
     } else {
         String::new()
     };
-    format!("{} {}{figure}", glyph(state), word(state))
+    let warnings = match processing.warnings() {
+        0 => String::new(),
+        count => format!(" {}", warned::mark(count)),
+    };
+    format!("{} {}{figure}{warnings}", glyph(state), word(state))
 }
 
 /// How a step stands, in glyph and word.
@@ -150,6 +154,14 @@ pub fn say(block: &mut Block, processing: &Processing, theme: Theme) {
             theme.warn(),
         );
     }
+    if processing.warnings() > 0 {
+        let retryable = processing.tasks.iter().any(|step| step.warnings_retryable);
+        block.fact(
+            "warnings",
+            &warned::counted(processing.warnings(), retryable),
+            theme.warn(),
+        );
+    }
     if let Some(error) = &processing.error {
         block.fact("error", error, theme.bad());
     }
@@ -160,7 +172,14 @@ pub fn say_steps(block: &mut Block, processing: &Processing, clock: Timestamp, t
     for step in &processing.tasks {
         let status = step_status(processing, step, clock);
         let (glyph, word) = status.split_once(' ').unwrap_or((status.as_str(), ""));
-        block.say(&format!("{glyph} {}  {word}", step.name), step_style(step, theme));
+        let warnings = match step.warnings {
+            0 => String::new(),
+            count => format!("  {}", warned::mark(count)),
+        };
+        block.say(
+            &format!("{glyph} {}  {word}{warnings}", step.name),
+            step_style(step, theme),
+        );
         if let Some(error) = step.error.as_ref().filter(|_| step.status != StepStatus::Skipped) {
             block.nested(error, theme.bad());
         }

@@ -3,7 +3,7 @@
 use super::{
     block::{Block, Lines},
     detail::{decision, why},
-    figures,
+    figures, warned,
 };
 use crate::{
     model::Model,
@@ -102,6 +102,10 @@ fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
     }
     if let Some(saved) = explanation.saved_seconds {
         block.fact("saves", &format!("{} of running", figures::long(saved)), theme.reuse());
+    }
+    if explanation.warnings > 0 {
+        let text = warned::counted(explanation.warnings, explanation.warnings_retryable);
+        block.fact("warnings", &text, theme.warn());
     }
     match explanation.input_changed {
         Some(true) => block.fact(

@@ -7,6 +7,7 @@ use super::{
     block::{self, Block, Lines},
     figures, pipeline,
     text::wrap,
+    warned,
 };
 use crate::{
     model::{Model, pipeline::Standing, store::Task},
@@ -108,7 +109,11 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         };
         let progress = task.progress(node);
         let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
-        let line = format!("{glyph} {node}  {word}{progress}");
+        let warnings = match warned::mark(stage.map_or(0, |stage| stage.warnings)) {
+            none if none.is_empty() => none,
+            mark => format!("  {mark}"),
+        };
+        let line = format!("{glyph} {node}  {word}{progress}{warnings}");
         let mut parts = wrap(&line, area.width).into_iter();
         lines.extend(parts.next().map(|line| (line, style)));
         let rest = parts.collect::<Vec<_>>().join(" ");

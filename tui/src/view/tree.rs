@@ -7,7 +7,8 @@ use super::{
     figures, frame,
     layout::Panes,
     pipeline,
-    text::{put, put_right, within},
+    text::{put, put_right, width, within},
+    warned,
 };
 use crate::{
     model::{
@@ -15,7 +16,7 @@ use crate::{
         pipeline::Standing,
         store::{Task, elapsed},
     },
-    theme::{callback_glyph, glyph, word},
+    theme::{Theme, callback_glyph, glyph, word},
 };
 
 /// Columns of a row, from the width there is. A column of width 0 is left out.
@@ -168,6 +169,8 @@ struct Said<'a> {
     waits: Option<String>,
     /// Said of the state beside its word: `reused`.
     reused: bool,
+    /// Of its result, or of all results of a task.
+    warnings: u64,
     style: Style,
 }
 
@@ -185,6 +188,7 @@ impl<'a> Said<'a> {
                 },
                 waits: None,
                 reused: false,
+                warnings: task.warnings(),
                 style: theme.strong(),
             });
         };
@@ -196,6 +200,7 @@ impl<'a> Said<'a> {
             progress: task.progress(node),
             waits: planned.then(|| pipeline::waits(task, node, model.clock())),
             reused: standing == Standing::Reused,
+            warnings: task.current_stage(node).map_or(0, |stage| stage.warnings),
             style: theme.plain(),
         })
     }
@@ -329,7 +334,8 @@ fn draw_state(
         };
         put(buffer, x, y, room, waits, style);
     } else if said.reused {
-        put(buffer, x, y, room, "↺ reused", theme.reuse());
+        let used = put(buffer, x, y, room, "↺ reused", theme.reuse());
+        draw_warned(said, x + used, y, room - used, theme, buffer);
     } else {
         let tells = row.node.is_some() || task.under_way().is_some();
         let progress = said.progress.filter(|_| tells && state == StageState::Running);
@@ -337,6 +343,16 @@ fn draw_state(
             Some(progress) => format!("{} run {} %", glyph(state), figures::percent(progress)),
             None => format!("{} {}", glyph(state), word(state)),
         };
-        put(buffer, x, y, room, &text, theme.state(state));
+        let used = put(buffer, x, y, room, &text, theme.state(state));
+        draw_warned(said, x + used, y, room - used, theme, buffer);
+    }
+}
+
+/// That the result is partial or doubtful, beside the word for its state where there is room.
+fn draw_warned(said: &Said, x: u16, y: u16, room: u16, theme: Theme, buffer: &mut Buffer) {
+    let mark = warned::mark(said.warnings);
+    let mark = if width(&mark) < room { mark.as_str() } else { "⚠" };
+    if said.warnings > 0 && room > 1 {
+        put(buffer, x + 1, y, room - 1, mark, theme.warn());
     }
 }

@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     block::{self, Block},
-    figures, layout, list_page, pipeline,
+    figures, layout, list_page, pipeline, warned,
 };
 use crate::{
     model::{Model, RowId, Subject},
@@ -165,7 +165,11 @@ fn state(model: &Model, video: &Video, processing: Option<&Processing>) -> (Stri
     let text = if processing.status == ProcessingStatus::Processing {
         format!("{} run {} %", glyph(state), processing.progress)
     } else {
-        format!("{} {}", glyph(state), word(state))
+        let warnings = match processing.warnings() {
+            0 => String::new(),
+            count => format!(" {}", warned::mark(count)),
+        };
+        format!("{} {}{warnings}", glyph(state), word(state))
     };
     (text, theme.state(state))
 }

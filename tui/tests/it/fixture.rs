@@ -55,6 +55,8 @@ pub fn stage(status: StageState) -> StageSummary {
         duration: if ended { 30.0 } else { 0.0 },
         error: None,
         callback_status: None,
+        warnings: 0,
+        warnings_retryable: false,
         damaged: None,
     }
 }
@@ -257,6 +259,8 @@ pub fn explanation(decision: ReuseDecision, reason: &str, message: &str) -> Reus
         input_changed: None,
         cached_at: None,
         saved_seconds: None,
+        warnings: 0,
+        warnings_retryable: false,
         error: None,
     }
 }

@@ -82,6 +82,8 @@ pub fn processing(
                 run_id: begun.then(|| stage_run(n)),
                 failures: 0,
                 retry_at: None,
+                warnings: 0,
+                warnings_retryable: false,
             }
         });
     Processing {

@@ -1,5 +1,5 @@
 -- Takes a finished result that an existing Python worker wrote into a record of ours, without touching its JSON.
--- Arguments: task, name, key, sha, queue, state, output, reusable, input, input_pub, error?, error_short?, duration_ms,
+-- Arguments: task, name, key, sha, queue, state, output, reusable, warnings?, retryable?, input, input_pub, error?, error_short?, duration_ms,
 -- ended, created, path. Answers 1, or 0 when the JSON has changed or a run of ours is in flight, -1
 -- when the task has as many stages outside the catalog as it may. One that is taken over
 -- already, by another daemon, is left as it is.
@@ -36,6 +36,8 @@ if A.state == 'SUCCESS' then
   fields.res_in_sources = false
   fields.res_output = A.output
   fields.res_reusable = A.reusable
+  fields.res_warnings = A.warnings or false
+  fields.res_retryable = A.retryable or false
   fields.res_artifacts = '[]'
   fields.res_files = false
   fields.upload = false

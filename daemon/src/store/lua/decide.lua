@@ -41,6 +41,7 @@ local function decide(t, n, r)
   r.input_changed = input_changed(t, r)
   if A.mode == 'strict' and r.input_changed == 'true' then return 'input_changed' end
   if A.mode == 'strict' and r.input_changed == 'null' then return 'input_unknown' end
+  if A.mode == 'strict' and r.res_retryable == '1' then return 'retryable_warnings' end
   if A.mode == 'refuse' and r.input_changed ~= 'false' then
     return nil, { 'refuse', r.input_changed }
   end

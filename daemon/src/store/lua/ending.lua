@@ -33,6 +33,8 @@ local function end_run(t, n, r, outcome, given)
     fields.res_in_sources = given.in_sources or false
     fields.res_output = given.output
     fields.res_reusable = given.reusable
+    fields.res_warnings = given.warnings or false
+    fields.res_retryable = given.retryable or false
     fields.res_artifacts = given.artifacts
     fields.res_runner = r.runner or false
     fields.res_files = false

@@ -1,5 +1,6 @@
 -- Ends a run as its owner saw it end, if the run still owns the stage (R7): state, output, expiry, outbox and
--- event together. Arguments: task, name, run, attempt, owner, queue, outcome, output?, reusable?, artifacts?,
+-- event together. Arguments: task, name, run, attempt, owner, queue, outcome, output?, reusable?, warnings? (how many the
+-- output has), retryable? (one says that running again could give a better result), artifacts?,
 -- in_files?, in_sources? (what it was made from), error?, error_short?, measured?, upload? (id of the data directory whose daemon takes its files to the object store).
 -- Answers 'ok' or 'lost'. The slot is given back in any case. A success that is told again, because
 -- the first answer was lost, is 'ok' again.
@@ -18,7 +19,8 @@ if r and A.outcome == 'SUCCESS' and r.res_run == A.run and r.res_attempt == A.at
   return 'ok'
 end
 if not owns or not (waits or (r.state == 'RUNNING' and r.owner == A.owner)) then return 'lost' end
-end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, artifacts = A.artifacts, in_files = A.in_files,
+end_run(t, n, r, A.outcome, { output = A.output, reusable = A.reusable, warnings = A.warnings,
+  retryable = A.retryable, artifacts = A.artifacts, in_files = A.in_files,
   in_sources = A.in_sources, error = A.error,
   error_short = A.error_short, upload = A.upload })
 if A.outcome == 'SUCCESS' and A.upload then

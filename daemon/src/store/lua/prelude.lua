@@ -115,7 +115,8 @@ local TASK_STATUS = { PENDING = 'pending', RUNNING = 'running', SUCCESS = 'compl
   CANCELLED = 'cancelled' }
 
 local NUMBERS = { 'attempt', 'rev', 'projected', 'gen', 'hits', 'joins', 'runs', 'lost', 'saved_ms', 'queued', 'started', 'ended',
-  'created', 'duration_ms', 'progress', 'qseq', 'lease', 'res_attempt', 'res_started', 'res_ended', 'res_duration_ms' }
+  'created', 'duration_ms', 'progress', 'qseq', 'lease', 'res_attempt', 'res_started', 'res_ended', 'res_duration_ms', 'res_warnings',
+  'res_retryable' }
 local WORDS = { 'run', 'queue', 'runner', 'reason', 'callback_status', 'res_run', 'res_runner' }
 local SHORT_TEXTS = { 'message', 'error_short' }
 
@@ -196,7 +197,13 @@ end
 local function public_input(r) return r.input_pub or r.input or '{}' end
 
 local SUMMARY_FIELDS = { 'state', 'run', 'attempt', 'rev', 'queue', 'runner', 'progress', 'message', 'reason', 'restore', 'hits',
-  'joins', 'saved_ms', 'queued', 'started', 'ended', 'duration_ms', 'error_short', 'callback_status' }
+  'joins', 'saved_ms', 'queued', 'started', 'ended', 'duration_ms', 'error_short', 'callback_status', 'res_warnings', 'res_retryable' }
+
+-- What is said of the warnings of the output that views show, as the end of a JSON object; nothing where it has none.
+local function warned(r)
+  if not (r.state == 'SUCCESS' or r.restore == '1') or (tonumber(r.res_warnings) or 0) == 0 then return '' end
+  return ',"warnings":' .. r.res_warnings .. (r.res_retryable == '1' and ',"warnings_retryable":true' or '')
+end
 
 local function summary(r)
   if r.damage then
@@ -212,7 +219,7 @@ local function summary(r)
     .. ',"reuse_hits":' .. (r.hits or '0') .. ',"joins":' .. (r.joins or '0')
     .. ',"saved_seconds":' .. seconds(r.saved_ms) .. ',"queued_at":' .. iso(r.queued) .. ',"started_at":'
     .. iso(r.started) .. ',"ended_at":' .. iso(r.ended) .. ',"duration":' .. seconds(r.duration_ms) .. ',"error":'
-    .. (r.error_short or 'null') .. ',"callback_status":' .. quoted(r.callback_status) .. '}'
+    .. (r.error_short or 'null') .. ',"callback_status":' .. quoted(r.callback_status) .. warned(r) .. '}'
 end
 
 -- The start of a projection. A JSON that starts otherwise was written by somebody else.

@@ -130,7 +130,7 @@ if not reason then
     local ending = open_result_end(t, n, r)
     put_delivery(A.hit_delivery, A.url, A.host, t, n, r.res_run or '', 'completed',
       '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":' .. iso(r.res_ended)
-        .. ',"input_changed":' .. changed .. ',"saved_seconds":' .. seconds(saved) .. '}',
+        .. ',"input_changed":' .. changed .. ',"saved_seconds":' .. seconds(saved) .. warned(r) .. '}',
       ending)
     count_end(ending, 1)
   end
@@ -150,7 +150,7 @@ local order = call('INCR', 'onceover:order')
 forget_noted(t, n)
 -- A standing success stays readable, and comes back if this run does not succeed.
 local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed'
-  or reason == 'input_unknown' or reason == 'policy_off')) and '1' or '0'
+  or reason == 'input_unknown' or reason == 'retryable_warnings' or reason == 'policy_off')) and '1' or '0'
 if restore ~= '1' then keep_ends(t, n, r) end
 local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
   attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,

@@ -119,6 +119,7 @@ fn success(output: &str, upload: bool) -> Outcome {
         artifacts: "[]".into(),
         upload: upload.then(|| DIRECTORY.into()),
         evidence: Evidence::default(),
+        warnings: Vec::new(),
     }
 }
 
@@ -412,6 +413,10 @@ async fn others(bed: &Bed, size: Size) {
                 input: &text(size),
                 input_public: &text(size),
                 output: &text(size),
+                warned: onceover_common::wire::WarningCount {
+                    warnings: 1000,
+                    retryable: true,
+                },
                 reusable: true,
                 error: None,
                 duration_ms: 5,
