@@ -3,6 +3,7 @@
 //! one validator.
 
 mod parameter;
+mod queue;
 mod schema;
 mod unknown;
 
@@ -10,7 +11,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::parameter::{Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder};
+pub use self::{
+    parameter::{Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
+    queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
+};
 use crate::{FieldError, NodeName, read_toml};
 
 /// One node, as its TOML file says.
@@ -24,9 +28,9 @@ pub struct NodeSpec {
     /// One or two sentences.
     #[serde(default)]
     pub purpose: String,
-    /// Resource class whose slots a run uses: cpu, gpu, io, llm, or one of the configuration.
-    #[serde(default = "default_queue")]
-    pub queue: String,
+    /// Resource class whose slots a run uses: cpu, gpu, io, llm, or one of the configuration; or one by its device.
+    #[serde(default)]
+    pub queue: QueueSpec,
     /// A run that takes longer is ended and FAILED.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u64,
@@ -135,10 +139,6 @@ pub struct Example {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub output: Map<String, Value>,
-}
-
-fn default_queue() -> String {
-    "cpu".into()
 }
 
 fn default_timeout() -> u64 {
@@ -317,7 +317,8 @@ impl NodeSpec {
         let named = named
             .chain(models.flat_map(|model| [&model.parameter].into_iter().chain(&model.when).chain(&model.unless)));
         let named = named.chain(self.needs.keys.iter().map(|key| &key.when));
-        for name in named.chain(&self.needs.gpu) {
+        let device = self.queue.by_device().map(|queues| &queues.by);
+        for name in named.chain(&self.needs.gpu).chain(device) {
             if self.parameter(name).is_none() {
                 faults.push(format!("there is no parameter '{name}'"));
             }

@@ -11,7 +11,7 @@ use std::{
 
 use onceover_common::{
     Missing, NodeName,
-    catalog::{Catalog, Hub, ModelNeed, NodeSpec, RunnerSpec},
+    catalog::{Catalog, Gpu, Hub, ModelNeed, NodeSpec, RunnerSpec, asks_for_gpu},
 };
 use serde_json::{Map, Value};
 
@@ -113,8 +113,8 @@ impl Readiness {
         };
         if let Some(name) = &node.needs.gpu
             && let Some(Value::String(device)) = value(name)
-            && (device.starts_with("cuda") || device.starts_with("gpu"))
-            && !has_gpu()
+            && asks_for_gpu(device)
+            && gpu() == Gpu::Absent
         {
             missing.push(Missing {
                 what: format!("a GPU, which {name} = \"{device}\" asks for"),
@@ -233,10 +233,16 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// Whether there is a device that CUDA or ROCm programs could use.
-fn has_gpu() -> bool {
-    ["/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"]
+pub fn gpu() -> Gpu {
+    let is_there = ["/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"]
         .iter()
-        .any(|device| Path::new(device).exists())
+        .any(|device| Path::new(device).exists());
+    // As CUDA itself reads it.
+    let is_hidden = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|devices| matches!(devices.trim(), "" | "-1"));
+    match is_there && !is_hidden {
+        true => Gpu::Present,
+        false => Gpu::Absent,
+    }
 }
 
 /// Whether a value is meant as a path, not as a name at a hub.

@@ -42,6 +42,7 @@ mod objects;
 mod operation;
 mod other_workers;
 mod own_nodes;
+mod queues;
 mod redis_faults;
 mod reference;
 mod requirements;

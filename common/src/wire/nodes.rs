@@ -1,10 +1,11 @@
 //! The catalog over HTTP: each node with all it takes and gives, and whether it can run on the daemon's machine.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 
 use crate::{
     Missing, NodeName,
-    catalog::{Example, Needs, NodeSpec, OutputSpec, ParameterSpec, ReusePolicy},
+    catalog::{DeviceQueues, Example, Gpu, Needs, NodeSpec, OutputSpec, ParameterSpec, ReusePolicy},
 };
 
 /// `GET /v1/nodes`.
@@ -22,8 +23,11 @@ pub struct NodeInfo {
     pub service: String,
     pub title: String,
     pub purpose: String,
-    /// Resource class whose slots a run uses.
+    /// Resource class whose slots a run with the node's defaults uses on the daemon's machine.
     pub queue: String,
+    /// Where the class depends on the device that a run computes on: which, by what. Absent: every run uses `queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_by: Option<DeviceQueues>,
     /// A run that takes longer is ended and FAILED.
     pub timeout_seconds: u64,
     /// `builtin`, `python` or `command`.
@@ -53,7 +57,8 @@ pub struct NodeReadiness {
 }
 
 impl NodeInfo {
-    pub fn new(spec: &NodeSpec, missing: Vec<Missing>) -> Self {
+    pub fn new(spec: &NodeSpec, missing: Vec<Missing>, gpu: Gpu) -> Self {
+        let queue = spec.queue_for(&Map::new(), gpu).to_owned();
         let spec = spec.clone();
         Self {
             service: spec.name.service().to_owned(),
@@ -61,7 +66,8 @@ impl NodeInfo {
             name: spec.name,
             title: spec.title,
             purpose: spec.purpose,
-            queue: spec.queue,
+            queue,
+            queue_by: spec.queue.by_device().cloned(),
             timeout_seconds: spec.timeout_seconds,
             reuse: spec.reuse,
             reuse_fields: spec.reuse_fields,

@@ -15,6 +15,7 @@ use serde_json::Map;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiError, AppState, extract::NodePath};
+use crate::readiness;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -31,7 +32,7 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
     let nodes: Vec<_> = engine
         .catalog
         .iter()
-        .map(|node| NodeInfo::new(node, engine.readiness.missing(node, &Map::new())))
+        .map(|node| NodeInfo::new(node, engine.readiness.missing(node, &Map::new()), readiness::gpu()))
         .collect();
     Json(NodeList {
         total_count: nodes.len(),
@@ -45,7 +46,7 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
 async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
     let node = known_node(&state, &name)?;
     let missing = state.engine.readiness.missing(node, &Map::new());
-    Ok(Json(NodeInfo::new(node, missing)))
+    Ok(Json(NodeInfo::new(node, missing, readiness::gpu())))
 }
 
 /// The JSON Schema of a node's `input_data`

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context, bail};
 use onceover_common::{
     Missing, NodeName,
-    catalog::{Catalog, Hub, NodeSpec, ParameterSpec},
+    catalog::{Catalog, DeviceQueues, Hub, NodeSpec, ParameterSpec},
     causes, humane,
 };
 use serde_json::Map;
@@ -15,7 +15,7 @@ use crate::{
     config::{Config, LogFormat},
     console::print_line,
     logging, python,
-    readiness::Readiness,
+    readiness::{Readiness, gpu},
     serve::readiness,
 };
 
@@ -42,7 +42,7 @@ pub fn list(config: &Config) -> anyhow::Result<()> {
         print_line!(
             "{:width$}  {:4}  {:8}  {ready}",
             node.name.as_str(),
-            node.queue,
+            node.queue_for(&Map::new(), gpu()),
             node.runner.kind()
         );
     }
@@ -64,7 +64,12 @@ pub fn show(config: &Config, name: &str) -> anyhow::Result<()> {
     print_line!("{}", node.purpose);
     print_line!("");
     let limit = humane::duration(Duration::from_secs(node.timeout_seconds));
-    print_line!("queue      {}, at most {limit}", node.queue);
+    let by_device = node.queue.by_device().map_or_else(String::new, |queues| {
+        let DeviceQueues { by, gpu, otherwise } = queues;
+        format!(" here (by {by}: {gpu} on a GPU, else {otherwise})")
+    });
+    let queue = node.queue_for(&Map::new(), gpu());
+    print_line!("queue      {queue}{by_device}, at most {limit}");
     print_line!("runner     {}", node.runner.kind());
     let fields = if node.reuse_fields.is_empty() {
         "an output that is not empty".to_owned()

@@ -70,14 +70,12 @@ fn beside(node: &mut NodeSpec, file: &Path) {
 
 fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
     let slots = config.slots();
-    if !slots.contains_key(&node.queue) {
+    if let Some(queue) = node.queue.names().find(|name| !slots.contains_key(*name)) {
         let known: Vec<_> = slots.keys().map(String::as_str).collect();
         bail!(
-            "node {}: there is no queue '{}'; there are {}, and slots.{} = N makes it one",
+            "node {}: there is no queue '{queue}'; there are {}, and slots.{queue} = N makes it one",
             node.name,
-            node.queue,
             known.join(", "),
-            node.queue
         );
     }
     match &node.runner {
@@ -137,6 +135,7 @@ fn set_defaults(catalog: &mut Catalog, config: &Config) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use onceover_common::catalog::QueueSpec;
     use serde_json::json;
 
     use super::*;
@@ -212,7 +211,8 @@ mod tests {
         );
         assert_eq!(runner("mine.peak"), RunnerSpec::Command(vec![at("peak.sh")]));
         assert_eq!(runner("mine.model"), RunnerSpec::Python(at("model.py")));
-        assert_eq!(catalog.get("ffmpeg.extract_audio").unwrap().queue, "io");
+        let audio = catalog.get("ffmpeg.extract_audio").unwrap();
+        assert_eq!(audio.queue, QueueSpec::One("io".into()));
 
         write(
             "e.toml",

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::UnknownFields,
     limits::Limit,
+    readiness,
     store::{Ask, Decision, Looked, Question, StageRecord, StoreError, Submit, TaskRecords, Watching},
 };
 
@@ -70,6 +71,7 @@ impl Engine {
         let run = named.unwrap_or_else(RunId::generate);
         let delivery = format!("hit-{}", RunId::generate());
         let missing = self.readiness.missing(node, &request.input);
+        let queue = node.queue_for(&request.input, readiness::gpu());
         let left = node.left_to_stages(&request.input);
         let sources = sources(&left);
         let files = self.input_files(&request.task, node, &request.input);
@@ -85,7 +87,7 @@ impl Engine {
                     files: evidence.as_deref(),
                 },
                 run: &run,
-                queue: &node.queue,
+                queue,
                 runner: node.runner.kind(),
                 input: &whole,
                 input_public: &shown,
@@ -177,7 +179,7 @@ impl Engine {
                 }
                 Decision::Joined { state, run } => return Ok(joined(request, state, Some(run))),
                 Decision::Started { reason, run } => {
-                    self.hub.run_queued(&node.queue);
+                    self.hub.run_queued(queue);
                     return Ok(started(request, reason, run));
                 }
             }

@@ -102,6 +102,9 @@ impl Runner for CommandRunner {
     }
 }
 
+/// Variables by which libraries are told which GPUs to use.
+const GPU_CHOICE: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
+
 impl CommandRunner {
     async fn run_program(&self, context: &RunContext) -> Result<Object, RunError> {
         let (program, args) = self.command(context).map_err(RunError::Failed)?;
@@ -121,6 +124,11 @@ impl CommandRunner {
                 .current_dir(&context.dir)
                 .env("PYTHONPATH", &python.programs)
                 .env("PYTHONNOUSERSITE", "1");
+        }
+        if context.hides_gpu {
+            for variable in GPU_CHOICE {
+                tool = tool.env(variable, "-1");
+            }
         }
         let mut told = Told::default();
         let exit = tool.run(context, |line| told.take(line, context)).await?;

@@ -59,6 +59,7 @@ impl Fixture {
             progress,
             warnings: RunWarnings::default(),
             cancel: CancellationToken::new(),
+            hides_gpu: false,
             mark: format!("test-{run_id}"),
             run_id,
         };

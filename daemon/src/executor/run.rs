@@ -58,6 +58,8 @@ pub struct RunContext {
     /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a
     /// child process ends its whole group, then returns `RunError::Interrupted`.
     pub cancel: CancellationToken,
+    /// It holds no slot of the GPU's, so its program is to see none.
+    pub hides_gpu: bool,
     /// Value of `ONCEOVER_RUN` in the environment of every child, by which left-over processes are found.
     pub mark: String,
 }

@@ -175,6 +175,7 @@ impl Work {
             log: self.log.clone(),
             cancel: self.cancel.clone(),
             mark: format!("{}/{}/{}", self.options.mark, fence.run, fence.attempt),
+            hides_gpu: self.spec.queue.keeps_from_gpu(&fence.queue),
             node: Arc::clone(&self.spec),
         };
         context.log.line(&format!(

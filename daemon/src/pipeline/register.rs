@@ -239,6 +239,7 @@ impl Videos {
             progress: ProgressSink::new().0,
             warnings: RunWarnings::default(),
             cancel: CancellationToken::new(),
+            hides_gpu: true,
             mark: format!("{}/video/{run}", self.mark),
             run_id: run,
         };

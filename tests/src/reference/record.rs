@@ -164,7 +164,10 @@ impl Bed {
         let models = ChatServer::start().await;
         models.always(Reply::Made(reply));
         let receiver = Receiver::start().await;
-        let queues: BTreeSet<String> = scenarios.iter().map(|(spec, _)| spec.queue.clone()).collect();
+        let queues: BTreeSet<String> = scenarios
+            .iter()
+            .flat_map(|(spec, _)| spec.queue.names().map(str::to_owned))
+            .collect();
         let slots: String = queues.iter().map(|queue| format!("{queue} = 1\n")).collect();
         let stand_ins = scenarios
             .iter()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use onceover_common::catalog::{NodeSpec, ParameterSpec, ReusePolicy, RunnerSpec, ValueKind};
+use onceover_common::catalog::{DeviceQueues, NodeSpec, ParameterSpec, ReusePolicy, RunnerSpec, ValueKind};
 use serde_json::Value;
 
 use super::{Exchange, NodeRecording, Recordings};
@@ -101,7 +101,13 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
         }
     };
     let _ = writeln!(text, "| | |\n|---|---|");
-    let _ = writeln!(text, "| queue | `{}` |", spec.queue);
+    let _ = match spec.queue.by_device() {
+        None => writeln!(text, "| queue | `{}` |", spec.queue),
+        Some(DeviceQueues { by, gpu, otherwise }) => writeln!(
+            text,
+            "| queue | by `{by}`: `{gpu}` on a GPU (`auto` is one where the daemon's machine has one), else `{otherwise}` |"
+        ),
+    };
     let _ = writeln!(text, "| time limit | {} s |", spec.timeout_seconds);
     let _ = writeln!(text, "| runner | {runner} |");
     let _ = writeln!(text, "| reuse fields | {} |", reuse_fields(spec));
@@ -267,7 +273,7 @@ fn needs(spec: &NodeSpec) -> String {
     if let Some(parameter) = needs["gpu"].as_str() {
         parts.push(format!("a GPU where `{parameter}` asks for one"));
     }
-    if spec.queue == "llm" {
+    if spec.queue.names().any(|name| name == "llm") {
         let settings = "../../configuration.md#language-models";
         parts.push(format!(
             "a [language model]({settings}): its key in the daemon's environment (`DEEPSEEK_API_KEY` of the default one), or one of your own without a key"

@@ -2,7 +2,7 @@
 //! `onceover nodes NODE` show the same.
 
 use onceover_common::{
-    catalog::ParameterSpec,
+    catalog::{DeviceQueues, ParameterSpec},
     wire::{NodeInfo, NodeReadiness},
 };
 use ratatui::layout::Rect;
@@ -33,6 +33,14 @@ pub fn say_readiness(block: &mut Block, node: &NodeInfo, theme: Theme) {
     }
 }
 
+/// ` here (by device: gpu on a GPU, else cpu)`, where the queue depends on that.
+fn by_device(node: &NodeInfo) -> String {
+    node.queue_by.as_ref().map_or_else(String::new, |queues| {
+        let DeviceQueues { by, gpu, otherwise } = queues;
+        format!(" here (by {by}: {gpu} on a GPU, else {otherwise})")
+    })
+}
+
 pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
     let mut block = Block::new(columns);
     block.say(&node.title, theme.strong());
@@ -45,9 +53,10 @@ pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
     block.fact(
         "runs as",
         &format!(
-            "{}, queue {}, at most {}",
+            "{}, queue {}{}, at most {}",
             node.runner,
             node.queue,
+            by_device(node),
             figures::long(node.timeout_seconds as f64)
         ),
         theme.plain(),

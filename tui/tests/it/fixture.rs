@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use onceover_common::{
     CallbackStatus, Event as Change, EventKind, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
-    catalog::parse_node,
+    catalog::{Gpu, parse_node},
     wire::{
         CallbackDelivery, CallbackPage, NodeInfo, NodeList, RedisInfo, ReuseDecision, ReuseExplanation, ReuseInfo,
         ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
@@ -357,8 +357,8 @@ pub fn catalog() -> NodeList {
         how: "onceoverd nodes install faster_whisper".into(),
     };
     let nodes = vec![
-        NodeInfo::new(&ready.unwrap(), Vec::new()),
-        NodeInfo::new(&unready.unwrap(), vec![missing]),
+        NodeInfo::new(&ready.unwrap(), Vec::new(), Gpu::Absent),
+        NodeInfo::new(&unready.unwrap(), vec![missing], Gpu::Absent),
     ];
     NodeList {
         total_count: nodes.len(),

@@ -1,0 +1,79 @@
+//! A run holds slots of what it uses: one that computes on the processor none of the GPU's.
+
+use std::fs;
+
+use onceover_common::StageState;
+use onceover_tests::Daemon;
+use serde_json::json;
+
+/// A node that may compute on a GPU, and waits for the file `go` below the folder.
+fn node(folder: &std::path::Path) -> String {
+    format!(
+        r#"name = "fixture.model"
+queue = {{ by = "device", gpu = "gpu", otherwise = "cpu" }}
+runner = {{ command = ["sh", "-c", '''
+cat >/dev/null
+while [ ! -e {go} ]; do sleep 0.02; done
+echo "{{\"type\": \"output\", \"output\": {{\"cuda\": \"${{CUDA_VISIBLE_DEVICES-unset}}\"}}}}"
+'''] }}
+[[parameters]]
+name = "device"
+type = "string"
+default = "auto"
+allowed = ["auto", "cuda", "cpu"]
+meaning = "Where."
+"#,
+        go = folder.join("go").display()
+    )
+}
+
+#[tokio::test]
+async fn what_computes_on_the_processor_holds_no_slot_of_the_gpu_and_sees_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = folder.path().join("nodes");
+    fs::create_dir(&nodes).unwrap();
+    fs::write(nodes.join("model.toml"), node(folder.path())).unwrap();
+    let daemon = Daemon::builder()
+        .config(&format!(
+            "node_dirs = ['{}']\n[slots]\ngpu = 1\ncpu = 4\n",
+            nodes.display()
+        ))
+        // As on a machine without one, whatever the machine of the tests has.
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .start()
+        .await;
+    for (task, device, queue) in [("a", "cpu", "cpu"), ("b", "auto", "cpu"), ("c", "cuda", "gpu")] {
+        daemon.submit(task, "fixture.model", json!({"device": device})).await;
+        let stage = daemon.until(task, "fixture.model", StageState::Running).await;
+        assert_eq!(stage.queue, queue, "{device}");
+    }
+    fs::write(folder.path().join("go"), "").unwrap();
+    // The last one is given what the daemon has.
+    for (task, sees) in [("a", "-1"), ("b", "-1"), ("c", "")] {
+        let stage = daemon.until(task, "fixture.model", StageState::Success).await;
+        assert_eq!(stage.output.get(), json!({"cuda": sees}).to_string(), "{task}");
+    }
+
+    let shown = daemon.get("/v1/nodes/fixture.model").await.json();
+    assert_eq!(shown["queue"], "cpu");
+    assert_eq!(
+        shown["queue_by"],
+        json!({"by": "device", "gpu": "gpu", "otherwise": "cpu"})
+    );
+    let card = onceover_tests::onceover()
+        .args(["--daemon", &daemon.url(), "nodes", "fixture.model"])
+        .output()
+        .await
+        .unwrap();
+    let card = String::from_utf8_lossy(&card.stdout).into_owned();
+    assert!(
+        card.contains("queue cpu here (by device: gpu on a GPU, else cpu)"),
+        "{card}"
+    );
+    // Every shipped node that may use a GPU decides so.
+    let nodes = daemon.client.nodes().await.unwrap().nodes;
+    for node in nodes.iter().filter(|node| node.needs.gpu.is_some()) {
+        let by = node.queue_by.as_ref().map(|queues| queues.by.clone());
+        assert_eq!(by, node.needs.gpu, "{}", node.name);
+    }
+}
