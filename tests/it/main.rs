@@ -22,6 +22,7 @@ mod examples;
 mod exposure;
 mod faults;
 mod files;
+mod folder;
 mod gc;
 mod hard_subtitles;
 mod hostile_media;

@@ -148,6 +148,9 @@ problem_kinds! {
     VideoExists "video-exists" 409 "The id is taken"
         "Another video is registered under this id."
         "Choose another `video_id`, or delete the other video first.";
+    NotAVideo "not-a-video" 422 "The file is no video"
+        "The file can be read, and ffprobe finds no video track in it. Nothing was stored."
+        "Register a file that has a picture; `errors` says what was found.";
     AlreadyProcessing "already-processing" 409 "Already being processed"
         "A pipeline is under way for this video, under the task that `task_id` names."
         "Wait for its end, cancel it, or send the request with `force`.";

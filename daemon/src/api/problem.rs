@@ -75,6 +75,11 @@ impl From<VideoError> for ApiError {
             VideoError::Unknown(_) => Problem::new(ProblemKind::UnknownVideo, detail),
             VideoError::NeverProcessed(_) => Problem::new(ProblemKind::NeverProcessed, detail),
             VideoError::Taken(_) => Problem::new(ProblemKind::VideoExists, detail),
+            VideoError::NoVideo(error) => Problem {
+                kind: ProblemKind::NotAVideo.into(),
+                title: ProblemKind::NotAVideo.page().title.into(),
+                ..Problem::invalid_fields(vec![error])
+            },
             VideoError::Busy { video, .. } => Problem {
                 task_id: Some(Box::new(video.task())),
                 ..Problem::new(ProblemKind::AlreadyProcessing, detail)

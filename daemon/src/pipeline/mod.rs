@@ -38,6 +38,9 @@ pub enum VideoError {
         task = video.task()
     )]
     Busy { video: VideoId, run: RunId },
+    /// What the request names can be read and is no video: the field, and why.
+    #[error("{}", .0.message)]
+    NoVideo(FieldError),
     #[error("{0}")]
     Storage(String),
     #[error(transparent)]

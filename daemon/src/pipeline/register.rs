@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use indexmap::IndexMap;
 use onceover_common::{
-    RunId, TaskId, Timestamp, VideoId,
+    FieldError, RunId, TaskId, Timestamp, VideoId,
     catalog::{NodeSpec, parse_node},
     humane,
     wire::{Video, VideoProbe, VideoRequest, VideoSource},
@@ -264,7 +264,10 @@ impl Videos {
             std::future::pending::<()>().await;
         };
         let probe = tokio::select! {
-            probe = nodes::describe(&context, &opened) => probe.map_err(refused)?,
+            probe = nodes::describe(&context, &opened) => probe.map_err(|error| match error {
+                RunError::Failed(why) => VideoError::NoVideo(FieldError::new(field, why)),
+                other => refused(other),
+            })?,
             () = timeout => unreachable!("it waits for ever"),
         };
         let log = context.log.path().to_owned();

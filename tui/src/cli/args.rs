@@ -68,7 +68,7 @@ pub enum Command {
     Videos(Videos),
     /// Make a video known to the daemon, which looks at it with ffprobe first.
     Register(Register),
-    /// Start a pipeline of a registered video in the background.
+    /// Start a pipeline of a registered video in the background, or of every video below a folder.
     Run(Run),
     /// Print events as JSON lines, of everything or of one task until it ends.
     Watch(Watch),
@@ -152,18 +152,30 @@ pub struct Register {
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// The video's id.
-    #[arg(value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string()))]
-    pub video: VideoId,
+    #[arg(
+        required_unless_present = "folder",
+        value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string())
+    )]
+    pub video: Option<VideoId>,
+    /// Run on every video below this folder; each is registered once.
+    #[arg(long, value_name = "DIR", conflicts_with = "video")]
+    pub folder: Option<PathBuf>,
+    /// With --folder: pipelines under way at a time.
+    #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// With --folder: refuse a folder with more videos.
+    #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 10_000)]
+    pub most: usize,
     /// Which pipeline; left out, the daemon's default.
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// End what is under way first, and run every step anew.
     #[arg(long)]
     pub force: bool,
-    /// Wait for the end; exit 1 when it was no success.
+    /// Wait for the end; exit 1 when it was no success. With --folder of every video.
     #[arg(long)]
     pub wait: bool,
-    /// Print the answer as JSON; with --wait how the pipeline ended.
+    /// Print the answer as JSON; with --wait how the pipeline ended, with --folder how each file did.
     #[arg(long)]
     pub json: bool,
 }
@@ -262,6 +274,16 @@ mod tests {
         assert_eq!(args.daemon, "http://h:1");
         let args = Args::parse_from(["onceover", "--task", "demo"]);
         assert_eq!(args.task.unwrap().as_str(), "demo");
+        let run = |args: &[&str]| Args::try_parse_from([&["onceover", "run"], args].concat());
+        assert!(run(&["film"]).is_ok() && run(&["--folder", "d", "--jobs", "2"]).is_ok());
+        for wrong in [
+            &[][..],
+            &["film", "--folder", "d"],
+            &["film", "--jobs", "2"],
+            &["--folder", "d", "--jobs", "0"],
+        ] {
+            assert!(run(wrong).is_err(), "{wrong:?}");
+        }
         let args = Args::parse_from(["onceover", "submit", "a.b", "--set", "x=1", "y=two", "--set", "z=3"]);
         assert!(matches!(args.command, Some(Command::Submit(submit)) if submit.set.len() == 3));
         assert!(Args::try_parse_from(["onceover", "snapshot", "--size", "0x5"]).is_err());

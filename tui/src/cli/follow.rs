@@ -24,12 +24,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Whose end is waited for: what is said meanwhile is about it.
+/// Whose end is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub task: &'a TaskId,
     /// None: everything of the task.
     pub node: Option<&'a NodeName>,
+}
+
+/// What is waited for: what is said while nothing comes is about it.
+#[derive(Debug, Clone, Copy)]
+pub enum About<'a> {
+    /// Whatever happens.
+    Everything,
+    One(Subject<'a>),
+    /// Who waits says itself how far all is.
+    Told,
 }
 
 /// Why nothing comes from the stream any more.
@@ -59,13 +69,13 @@ impl From<Failure> for Gap {
 /// after connecting too, and now and then.
 pub async fn follow<T>(
     client: &Client,
-    subject: Option<Subject<'_>>,
+    about: About<'_>,
     mut seen: impl FnMut(&Event) -> Result<Option<()>, Failure>,
     mut look: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
 ) -> Result<T, Failure> {
     let mut reader = Reader {
         client,
-        subject,
+        about,
         last: None,
         teller: Teller::default(),
     };
@@ -100,7 +110,7 @@ pub async fn follow<T>(
 
 struct Reader<'a> {
     client: &'a Client,
-    subject: Option<Subject<'a>>,
+    about: About<'a>,
     /// Sequence number of the last event seen.
     last: Option<u64>,
     teller: Teller,
@@ -146,9 +156,10 @@ impl Reader<'_> {
 
     /// Nothing came for a while: says what keeps the end from coming.
     async fn say_why(&mut self) -> Result<(), ClientError> {
-        let reason = match self.subject {
-            None => Some(format!("waiting for what happens at {}", self.client.base())),
-            Some(subject) => waits::reason(self.client, subject.task, subject.node).await?,
+        let reason = match self.about {
+            About::Told => None,
+            About::Everything => Some(format!("waiting for what happens at {}", self.client.base())),
+            About::One(subject) => waits::reason(self.client, subject.task, subject.node).await?,
         };
         match reason {
             Some(reason) => self.teller.say(reason),

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod complete;
+mod folder;
 mod follow;
 mod nodes;
 mod out;
@@ -144,7 +145,12 @@ fn finish(outcome: Outcome) -> ExitCode {
 
 /// Whether there is a terminal that can place a cursor. A dumb one (a shell in Emacs, many a CI) gets the tree.
 fn has_screen() -> bool {
-    is_at_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
+    is_at_terminal() && has_cursor()
+}
+
+/// Whether the terminal can place a cursor.
+fn has_cursor() -> bool {
+    variable("TERM").is_some_and(|term| term != "dumb")
 }
 
 fn is_at_terminal() -> bool {

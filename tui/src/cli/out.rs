@@ -70,7 +70,7 @@ fn say(before: &str, text: &str) {
 
 impl Failure {
     /// That what was asked for was done, and could not be printed.
-    fn unwritten(error: &io::Error) -> Self {
+    pub(super) fn unwritten(error: &io::Error) -> Self {
         Self {
             text: unwritten(error),
             code: super::NOT_SUCCESSFUL,

@@ -1,4 +1,4 @@
-//! `onceover run`: a pipeline of a video started, and with `--wait` its end.
+//! `onceover run`: a pipeline of a video started, and with `--wait` its end; of a folder's videos see `folder`.
 
 use onceover_common::{
     client::Client,
@@ -8,16 +8,21 @@ use onceover_common::{
 use super::{
     Failure, Outcome,
     args::Run,
-    follow::{Subject, follow},
+    folder,
+    follow::{About, Subject, follow},
     out::{print, print_json},
     tree,
 };
 use crate::view::text;
 
 pub async fn run(client: &Client, args: Run) -> Outcome {
-    let started = client
-        .run_video(&args.video, args.pipeline.as_deref(), args.force)
-        .await?;
+    let Some(video) = &args.video else {
+        return match &args.folder {
+            Some(dir) => folder::run(client, dir, &args).await,
+            None => Err(Failure::new("name a video, or a folder with --folder")),
+        };
+    };
+    let started = client.run_video(video, args.pipeline.as_deref(), args.force).await?;
     if !args.json {
         let line = format!("{}  {}  {}", started.task_id, started.pipeline, started.message);
         print(&text::harmless(&line))?;
@@ -32,7 +37,7 @@ pub async fn run(client: &Client, args: Run) -> Outcome {
     if args.json {
         print_json(&ended)?;
     } else {
-        let task = tree::task(client, &started.task_id).await?;
+        let task = tree::read_task(client, &started.task_id).await?;
         print(tree::render(&[task], client.clock().now()).trim_end())?;
     }
     Ok(ended.status == ProcessingStatus::Completed)
@@ -46,7 +51,7 @@ async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing
     };
     let ended = follow(
         client,
-        Some(subject),
+        About::One(subject),
         |event| {
             let of_it = event.task_id == started.task_id;
             Ok((of_it && event.pipeline.is_some()).then_some(()))

@@ -22,7 +22,8 @@ pub async fn run(client: &Client, args: Videos) -> Outcome {
     Ok(true)
 }
 
-async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
+/// Every registered video.
+pub(super) async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
     let mut videos = Vec::new();
     let mut cursor = None;
     loop {

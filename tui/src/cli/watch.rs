@@ -7,7 +7,7 @@ use onceover_common::{Event, EventKind, NodeName, StageState, TaskId, Timestamp,
 use super::{
     Failure, Outcome,
     args::Watch,
-    follow::{Subject, follow},
+    follow::{About, Subject, follow},
     out::print_json_line,
 };
 
@@ -15,7 +15,7 @@ pub async fn run(client: &Client, args: Watch) -> Outcome {
     let Some(task) = args.task else {
         let never: Infallible = follow(
             client,
-            None,
+            About::Everything,
             |event| {
                 print_json_line(event)?;
                 Ok(None)
@@ -39,7 +39,7 @@ pub async fn until_end(
     let mut stages: HashMap<NodeName, (StageState, Option<Timestamp>)> = HashMap::new();
     follow(
         client,
-        Some(Subject { task, node }),
+        About::One(Subject { task, node }),
         |event| {
             if event.task_id != *task {
                 return Ok(None);

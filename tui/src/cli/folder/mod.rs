@@ -1,0 +1,414 @@
+//! `onceover run --folder`: every video below a folder registered once and run through a pipeline, a few at a time. This
+//! machine lists the folder; the daemon reads the files, by the same paths.
+
+mod entry;
+mod find;
+mod report;
+mod summary;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use onceover_common::{
+    Problem, ProblemKind, TaskId, VideoId,
+    client::{Client, ClientError},
+    problem::ProblemType,
+    wire::{ProcessingStatus, Video, VideoRequest, VideoStarted},
+};
+
+use self::{
+    entry::{Ended, FileOutcome, Stand, UnderWay},
+    find::{FoundFile, TooMany, find},
+    report::Report,
+};
+use super::{
+    Failure, Outcome,
+    args::Run,
+    follow::{About, follow},
+    out, videos,
+};
+
+/// Stopped by ctrl-C, as a shell says it.
+const INTERRUPTED: u8 = 130;
+
+/// A file, and how it stands.
+#[derive(Debug)]
+struct Entry {
+    file: FoundFile,
+    stand: Stand,
+}
+
+pub async fn run(client: &Client, folder: &Path, args: &Run) -> Outcome {
+    let files = files_below(client, folder, args.most).await?;
+    let mut batch = Batch::new(client, args, files).await?;
+    let changed = RefCell::new(BTreeSet::<TaskId>::new());
+    let followed = {
+        let batch = &mut batch;
+        follow(
+            client,
+            About::Told,
+            |event| {
+                let is_told = event.pipeline.is_some();
+                if is_told {
+                    changed.borrow_mut().insert(event.task_id.clone());
+                }
+                Ok(is_told.then_some(()))
+            },
+            async || {
+                let told = std::mem::take(&mut *changed.borrow_mut());
+                batch.step(&told).await
+            },
+        )
+    };
+    let interrupted = tokio::select! {
+        followed = followed => {
+            followed?;
+            false
+        }
+        _ = tokio::signal::ctrl_c() => true,
+    };
+    batch.report.close()?;
+    let entries = batch.let_go();
+    summary::print(client, &entries, args.json).await?;
+    if interrupted {
+        return Err(Failure {
+            text: summary::what_goes_on(&entries),
+            code: INTERRUPTED,
+        });
+    }
+    let outcomes: Vec<_> = entries.iter().map(|(_, ended)| ended.outcome).collect();
+    let has_video = outcomes.iter().any(|outcome| *outcome != FileOutcome::NoVideo);
+    Ok(has_video && outcomes.iter().all(|outcome| outcome.is_good()))
+}
+
+/// Lists the folder without what the daemon itself wrote there.
+async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Vec<FoundFile>, Failure> {
+    let cannot = |error: std::io::Error| Failure::new(format!("cannot list {}: {error}", folder.display()));
+    let folder = std::fs::canonicalize(folder).map_err(cannot)?;
+    let system = client.system().await?;
+    let share = PathBuf::from(&system.share);
+    // `share/workflows`, beside which nothing but the daemon's own files lies.
+    let own: Vec<_> = [share.parent().map(Path::to_owned), Some(share)]
+        .into_iter()
+        .flatten()
+        .filter(|own| !folder.starts_with(own))
+        .collect();
+    let found = find(&folder, &own, most).map_err(cannot)?;
+    let found = found.map_err(|TooMany| {
+        Failure::new(format!(
+            "there are more than {most} videos below {}; name a smaller folder, or allow more with --most",
+            folder.display()
+        ))
+    })?;
+    for unreadable in &found.unreadable {
+        out::warn(&format!("not looked at: {unreadable}"));
+    }
+    if found.files.is_empty() {
+        return Err(Failure::new(format!(
+            "there is no file below {} that is named like a video",
+            folder.display()
+        )));
+    }
+    Ok(found.files)
+}
+
+/// What is run, and how far it is.
+struct Batch<'a> {
+    client: &'a Client,
+    args: &'a Run,
+    entries: Vec<Entry>,
+    /// Registered videos, by the path of their file.
+    known: HashMap<String, Vec<Video>>,
+    report: Report,
+    has_told_of_roots: bool,
+}
+
+impl<'a> Batch<'a> {
+    async fn new(client: &'a Client, args: &'a Run, files: Vec<FoundFile>) -> Result<Self, Failure> {
+        let mut known = HashMap::<String, Vec<Video>>::new();
+        for video in videos::all(client).await? {
+            known.entry(video.path.clone()).or_default().push(video);
+        }
+        let waiting = |file| Entry {
+            file,
+            stand: Stand::Waiting,
+        };
+        Ok(Self {
+            client,
+            args,
+            known,
+            entries: files.into_iter().map(waiting).collect(),
+            report: Report::new(args.json),
+            has_told_of_roots: false,
+        })
+    }
+
+    /// Reads what has changed (everything where nothing is told), begins what there is room for, shows how all stand. There
+    /// is an answer when there is nothing left to wait for.
+    async fn step(&mut self, told: &BTreeSet<TaskId>) -> Result<Option<()>, ClientError> {
+        let mut ended = Vec::new();
+        loop {
+            self.read(told, &mut ended).await?;
+            let has_begun = self.begin(&mut ended).await?;
+            // Where the output cannot be written there is nobody to show it to.
+            let _ = self.show(&mut ended);
+            if !has_begun {
+                break;
+            }
+        }
+        let is_over = |entry: &Entry| match &entry.stand {
+            Stand::Waiting => false,
+            Stand::UnderWay(_) => !self.args.wait,
+            Stand::Ended(_) => true,
+        };
+        Ok(self.entries.iter().all(is_over).then_some(()))
+    }
+
+    /// Reads the pipelines under way.
+    async fn read(&mut self, told: &BTreeSet<TaskId>, ended: &mut Vec<String>) -> Result<(), ClientError> {
+        for Entry { file, stand } in &mut self.entries {
+            let Stand::UnderWay(under_way) = stand else { continue };
+            let started = &under_way.started;
+            if !told.is_empty() && under_way.processing.is_some() && !told.contains(&started.task_id) {
+                continue;
+            }
+            let processing = match self.client.processing(&started.video_id).await {
+                Ok(processing) => processing,
+                Err(error) if error.status() == Some(404) => {
+                    let why = "it was deleted while it was waited for";
+                    *stand = Stand::Ended(Ended::refused(FileOutcome::Cancelled, why));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let is_mine = processing.run_id == started.run_id;
+            if is_mine && processing.status.in_flight() {
+                under_way.processing = Some(processing);
+                continue;
+            }
+            let end = match is_mine {
+                true => Ended::of(under_way.video.clone(), processing),
+                false => Ended::refused(
+                    FileOutcome::Cancelled,
+                    "it was started again meanwhile, by another request: this run was ended for it",
+                ),
+            };
+            ended.push(end.line(file));
+            *stand = Stand::Ended(end);
+        }
+        Ok(())
+    }
+
+    /// Begins the next files while fewer than `--jobs` are under way. Says whether it began any.
+    async fn begin(&mut self, ended: &mut Vec<String>) -> Result<bool, ClientError> {
+        let under_way = |entry: &&Entry| matches!(entry.stand, Stand::UnderWay(_));
+        let count = self.entries.iter().filter(under_way).count();
+        let room = usize::from(self.args.jobs).saturating_sub(count);
+        let waiting = |entry: &(usize, &Entry)| matches!(entry.1.stand, Stand::Waiting);
+        let next: Vec<_> = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(waiting)
+            .map(|(at, _)| at)
+            .take(room)
+            .collect();
+        for at in &next {
+            let file = self.entries[*at].file.clone();
+            let stand = match self.begin_one(&file).await {
+                Ok(under_way) => Stand::UnderWay(under_way),
+                Err(Refusal::Of(end)) => {
+                    ended.push(end.line(&file));
+                    Stand::Ended(*end)
+                }
+                Err(Refusal::All(error)) => return Err(error),
+            };
+            self.entries[*at].stand = stand;
+        }
+        Ok(!next.is_empty())
+    }
+
+    async fn begin_one(&mut self, file: &FoundFile) -> Result<UnderWay, Refusal> {
+        let video = self.registered(file).await?;
+        let (pipeline, force) = (self.args.pipeline.as_deref(), self.args.force);
+        let started = match self.client.run_video(&video.video_id, pipeline, force).await {
+            Ok(started) => started,
+            Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::AlreadyProcessing) => {
+                self.joined(&video).await?
+            }
+            Err(error) => {
+                return Err(Refusal::by(error, |problem| Ended {
+                    video: Some(video.clone()),
+                    ..Ended::refused(FileOutcome::Failed, in_words(problem))
+                }));
+            }
+        };
+        Ok(UnderWay {
+            video,
+            started,
+            processing: None,
+        })
+    }
+
+    /// The pipeline that is under way already, where it is the one asked for.
+    async fn joined(&self, video: &Video) -> Result<VideoStarted, Refusal> {
+        let processing = self.client.processing(&video.video_id).await;
+        let processing = processing
+            .map_err(|error| Refusal::by(error, |problem| Ended::refused(FileOutcome::Failed, in_words(problem))))?;
+        if self
+            .args
+            .pipeline
+            .as_ref()
+            .is_some_and(|asked| *asked != processing.pipeline)
+        {
+            let why = format!(
+                "pipeline {} is under way for it; wait for its end, or end it with --force",
+                processing.pipeline
+            );
+            return Err(Refusal::Of(Box::new(Ended::refused(FileOutcome::Failed, why))));
+        }
+        Ok(VideoStarted {
+            message: String::new(),
+            video_id: processing.video_id,
+            task_id: processing.task_id,
+            status: ProcessingStatus::Pending,
+            pipeline: processing.pipeline,
+            run_id: processing.run_id,
+        })
+    }
+
+    /// The file's video, registered where it is not yet.
+    async fn registered(&mut self, file: &FoundFile) -> Result<Video, Refusal> {
+        let known = file.path.to_str().and_then(|path| self.known.get(path));
+        if let Some(video) = known.and_then(|known| known.iter().find(|video| file.is_video(video))) {
+            return Ok(video.clone());
+        }
+        let id = file.video_id();
+        let (Some(path), Some(id)) = (file.path.to_str(), id) else {
+            let why = "its name is no UTF-8, so the daemon cannot be told of it; rename it";
+            return Err(Refusal::Of(Box::new(Ended::refused(FileOutcome::Failed, why))));
+        };
+        let request = VideoRequest {
+            video_id: Some(id.to_string()),
+            path: Some(path.to_owned()),
+            ..VideoRequest::default()
+        };
+        match self.client.register_video(&request).await {
+            Ok(video) => Ok(video),
+            Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::VideoExists) => {
+                self.existing(&id).await
+            }
+            Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::NotAVideo) => Err(Refusal::Of(
+                Box::new(Ended::refused(FileOutcome::NoVideo, in_words(&problem))),
+            )),
+            Err(error) => {
+                if error.status() == Some(422) {
+                    self.tell_of_roots().await;
+                }
+                Err(Refusal::by(error, |problem| {
+                    Ended::refused(FileOutcome::Failed, in_words(problem))
+                }))
+            }
+        }
+    }
+
+    async fn existing(&self, id: &VideoId) -> Result<Video, Refusal> {
+        let video = self.client.video(id).await;
+        video.map_err(|error| Refusal::by(error, |problem| Ended::refused(FileOutcome::Failed, in_words(problem))))
+    }
+
+    /// Says once where the daemon reads.
+    async fn tell_of_roots(&mut self) {
+        if std::mem::replace(&mut self.has_told_of_roots, true) {
+            return;
+        }
+        let roots = match self.client.system().await {
+            Ok(system) if !system.media_roots.is_empty() => system.media_roots.join(", "),
+            _ => "none (onceoverd --media-root DIR)".to_owned(),
+        };
+        // The line above is rewritten.
+        let _ = self.report.close();
+        out::tell(&format!(
+            "the daemon at {} reads files on its own machine, by the same paths, below its media roots: {roots}",
+            self.client.base()
+        ));
+    }
+
+    fn show(&mut self, ended: &mut Vec<String>) -> Result<(), Failure> {
+        let with_figures = self.report.has_figures();
+        let lines: Vec<_> = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(|(at, entry)| match &entry.stand {
+                Stand::UnderWay(under_way) => Some((at, under_way.line(&entry.file, with_figures))),
+                _ => None,
+            })
+            .collect();
+        self.report.show(&std::mem::take(ended), &lines)
+    }
+
+    /// How the files stand when nothing is waited for any more.
+    fn let_go(self) -> Vec<(FoundFile, Ended)> {
+        let ended = |entry: Entry| {
+            let ended = match entry.stand {
+                Stand::Ended(ended) => ended,
+                Stand::Waiting => Ended {
+                    why: None,
+                    ..Ended::refused(FileOutcome::NotStarted, "")
+                },
+                Stand::UnderWay(under_way) => Ended {
+                    outcome: FileOutcome::Started,
+                    video: Some(under_way.video),
+                    processing: under_way.processing,
+                    why: None,
+                },
+            };
+            (entry.file, ended)
+        };
+        self.entries.into_iter().map(ended).collect()
+    }
+}
+
+/// Why a file was not begun.
+enum Refusal {
+    /// For a reason of its own.
+    Of(Box<Ended>),
+    /// Nothing can be asked of the daemon now.
+    All(ClientError),
+}
+
+impl Refusal {
+    fn by(error: ClientError, end: impl FnOnce(&Problem) -> Ended) -> Self {
+        match error {
+            ClientError::Refused(problem) if problem.status != 503 && !matches!(problem.status, 401 | 403) => {
+                Self::Of(Box::new(end(&problem)))
+            }
+            other => Self::All(other),
+        }
+    }
+}
+
+fn is_kind(problem: &Problem, kind: ProblemKind) -> bool {
+    problem.kind == ProblemType::from(kind)
+}
+
+/// What a problem says in a sentence.
+fn in_words(problem: &Problem) -> String {
+    let errors: Vec<_> = problem.errors.iter().map(|error| error.message.as_str()).collect();
+    if !errors.is_empty() {
+        return errors.join("; ");
+    }
+    let missing: Vec<_> = problem.missing.iter().map(|missing| missing.what.as_str()).collect();
+    let detail = problem.detail.as_deref().unwrap_or(&problem.title);
+    match missing.as_slice() {
+        [] => detail.to_owned(),
+        _ => format!("{detail}: {}", missing.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

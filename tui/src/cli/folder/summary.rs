@@ -1,0 +1,120 @@
+//! What is said of a folder when its run is over: how many ended how, what failed and why, what to know of the results.
+
+use onceover_common::{client::Client, wire::Processing};
+use serde::Serialize;
+
+use super::{
+    entry::{Ended, FileOutcome},
+    find::FoundFile,
+};
+use crate::{
+    cli::{Failure, out},
+    view::{figures, text, warned},
+};
+
+/// Videos whose warnings are told in words; of the rest the number.
+const MOST_WARNED: usize = 20;
+
+/// As JSON.
+#[derive(Serialize)]
+struct FileReport<'a> {
+    file: &'a str,
+    outcome: FileOutcome,
+    video_id: Option<String>,
+    task_id: Option<String>,
+    error: Option<&'a str>,
+    warnings: u64,
+    processing: Option<&'a Processing>,
+}
+
+pub async fn print(client: &Client, entries: &[(FoundFile, Ended)], json: bool) -> Result<(), Failure> {
+    if json {
+        let reports: Vec<_> = entries.iter().map(|(file, ended)| report(file, ended)).collect();
+        return out::print_json(&reports);
+    }
+    out::print("")?;
+    out::print(&counted(entries))?;
+    for (file, ended) in entries {
+        if let (false, Some(why)) = (ended.outcome.is_good(), &ended.why) {
+            out::print(&text::harmless(&format!("✖ {}: {why}", file.name)))?;
+        }
+    }
+    let warned: Vec<_> = entries.iter().filter(|(_, ended)| ended.warnings() > 0).collect();
+    for (file, ended) in warned.iter().take(MOST_WARNED) {
+        print_warnings(client, file, ended).await?;
+    }
+    if warned.len() > MOST_WARNED {
+        let more = figures::counted(warned.len() - MOST_WARNED, "video");
+        out::print(&format!("⚠ {more} more with warnings: onceover tree"))?;
+    }
+    Ok(())
+}
+
+fn report<'a>(file: &'a FoundFile, ended: &'a Ended) -> FileReport<'a> {
+    FileReport {
+        file: &file.name,
+        outcome: ended.outcome,
+        video_id: ended.video.as_ref().map(|video| video.video_id.to_string()),
+        task_id: ended.video.as_ref().map(|video| video.task_id.to_string()),
+        error: ended.why.as_deref(),
+        warnings: ended.warnings(),
+        processing: ended.processing.as_ref(),
+    }
+}
+
+/// `5 videos: 3 done, 1 reused, 1 failed; 2 with warnings; 1 file is no video`.
+pub fn counted(entries: &[(FoundFile, Ended)]) -> String {
+    use FileOutcome::{Cancelled, Done, Failed, NoVideo, NotStarted, Reused, Started};
+    let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
+    let parts: Vec<_> = [Done, Reused, Started, Failed, Cancelled, NotStarted]
+        .into_iter()
+        .map(|outcome| (count(outcome), outcome.word()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    let others = count(NoVideo);
+    let mut text = figures::counted(entries.len() - others, "video");
+    if !parts.is_empty() {
+        text += &format!(": {}", parts.join(", "));
+    }
+    let warned = entries.iter().filter(|(_, ended)| ended.warnings() > 0).count();
+    if warned > 0 {
+        text += &format!("; {warned} with warnings");
+    }
+    match others {
+        0 => text,
+        1 => text + "; 1 file is no video",
+        others => format!("{text}; {others} files are no videos"),
+    }
+}
+
+/// What ctrl-C leaves to itself.
+pub fn what_goes_on(entries: &[(FoundFile, Ended)]) -> String {
+    let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
+    let going_on = match count(FileOutcome::Started) {
+        0 => "nothing is under way".to_owned(),
+        1 => "1 goes on at the daemon (onceover videos)".to_owned(),
+        several => format!("{several} go on at the daemon (onceover videos)"),
+    };
+    let left = match count(FileOutcome::NotStarted) {
+        0 => "all were started".to_owned(),
+        1 => "1 was not started".to_owned(),
+        several => format!("{several} were not started"),
+    };
+    format!("stopped waiting: {going_on}, {left}; the same command takes up again what is left")
+}
+
+/// What the results of a video say of themselves.
+async fn print_warnings(client: &Client, file: &FoundFile, ended: &Ended) -> Result<(), Failure> {
+    let Some(video) = &ended.video else { return Ok(()) };
+    out::print(&text::harmless(&format!("⚠ {}  (task {})", file.name, video.task_id)))?;
+    let Ok(view) = client.task(&video.task_id).await else {
+        return Ok(());
+    };
+    for (node, stage) in view.stages.iter().filter(|(_, stage)| stage.warnings > 0) {
+        for warning in stage.result_warnings() {
+            out::print(&text::harmless(&format!("    {node}  {}", warned::sentence(&warning))))?;
+        }
+    }
+    Ok(())
+}
