@@ -69,7 +69,7 @@ limits! {
         "the connection is closed";
     BodyTime "body_time" Some("access.body_timeout"), |config| humane::duration(config.access.body_timeout),
         "time that the body of a request is waited for, given anew with each 16 KiB of it"
-        "400, and the connection is closed";
+        "408 `body-timeout`, and the connection is closed";
     IdleTime "idle_time" Some("access.idle_timeout"), |config| humane::duration(config.access.idle_timeout),
         "time for the next request of a connection, and for the next bytes of an answer to be taken; event streams and followed logs have none"
         "the connection is closed";

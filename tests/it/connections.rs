@@ -51,7 +51,7 @@ async fn heads_bodies_and_next_requests_have_their_time_and_streams_have_none() 
     assert_eq!((rest(&mut silent), rest(&mut part)), (String::new(), String::new()));
     let refused = rest(&mut body);
     assert!(
-        refused.starts_with("HTTP/1.1 400 ") && refused.contains("access.body_timeout"),
+        refused.starts_with("HTTP/1.1 408 ") && refused.contains("access.body_timeout"),
         "{refused}"
     );
     assert!(rest(&mut kept).starts_with("HTTP/1.1 200 "));

@@ -67,6 +67,9 @@ problem_kinds! {
     MediaType "media-type" 415 "Not this kind of body"
         "The body is of a kind that this endpoint does not read, by its `Content-Type` and its content."
         "Send what the endpoint's description names, application/json or multipart/form-data.";
+    BodyTimeout "body-timeout" 408 "The body did not come"
+        "No more of the request's body came within its time (access.body_timeout). Nothing was stored, and the connection is closed."
+        "Send it again, whole and without pauses; a slow line may need a longer time.";
     BadBody "bad-body" 400 "Body unreadable"
         "The body broke off, or is not the form that its `Content-Type` says."
         "Send it again, whole; a file goes as a multipart/form-data form.";

@@ -2,6 +2,7 @@
 //! only so much time.
 
 use std::{
+    error::Error,
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use onceover_common::humane;
+use onceover_common::{Problem, ProblemKind, humane};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
@@ -65,6 +66,20 @@ pub fn awaited(request: Request, place: &Place, places: &Arc<Semaphore>, limit: 
             got: 0,
         })
     })
+}
+
+/// The answer to a body that did not come in time; None where reading it failed otherwise.
+pub fn late_body(error: &(dyn Error + 'static)) -> Option<Problem> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>() {
+            Some(late) if late.kind() == io::ErrorKind::TimedOut => {
+                return Some(Problem::new(ProblemKind::BodyTimeout, format!("the body: {late}")));
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 type Part = Option<Result<Frame<Bytes>, axum::Error>>;

@@ -21,7 +21,7 @@ use utoipa::{
     openapi::{RefOr, Schema, schema::AdditionalProperties},
 };
 
-use super::{ApiError, AppState, batch::BatchTasks, prefer};
+use super::{ApiError, AppState, awaited::late_body, batch::BatchTasks, prefer};
 use crate::{
     config::UnknownFields,
     engine::{SubmitDraft, unread::UnreadFields},
@@ -242,6 +242,9 @@ async fn receive(request: Request, state: &AppState) -> Result<Received, ApiErro
     let kind = declared_type(request.headers());
     let unknown = prefer::unknown_fields(request.extensions(), state.unknown_fields);
     let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
+        if let Some(late) = late_body(&rejection) {
+            return ApiError(late);
+        }
         let kind = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Limit::RequestBody.reached();

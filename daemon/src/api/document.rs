@@ -135,6 +135,7 @@ fn refusal(status: &str, path: &str) -> Option<&'static str> {
         "401" => "No token, none of this daemon's, or a link that does not fit its signature or has expired",
         "403" => "The `Host` or `Origin` is none of this daemon's, or the token lacks the scope",
         "404" => unknown(path),
+        "408" => "No more of the body came within its time (`access.body_timeout`)",
         "409" => "It contradicts what is stored or under way; `detail` tells what",
         "413" => "The body is larger than is taken",
         "415" => "A body of this type is not taken, unless it is JSON all the same",
@@ -173,8 +174,15 @@ fn guard(operation: &mut Operation, method: &HttpMethod, open: bool) {
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope])]);
 }
 
-/// What every operation has that takes JSON: a body that is called something else, and is not JSON, is refused.
+/// What every operation has that takes a body: one that does not come is refused; of JSON one that is called something else
+/// and is none, too.
 fn add_media_type(operation: &mut Operation) {
+    if operation.request_body.is_some() {
+        let responses = &mut operation.responses.responses;
+        responses
+            .entry("408".into())
+            .or_insert_with(|| RefOr::T(Response::default()));
+    }
     let takes_json = match &operation.request_body {
         Some(RefOr::T(body)) => body.content.contains_key("application/json"),
         _ => false,

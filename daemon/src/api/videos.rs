@@ -4,14 +4,14 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     Json,
-    extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State, multipart::MultipartError},
     http::StatusCode,
     response::{
         IntoResponse, Response,
         sse::{Event as Sse, KeepAlive},
     },
 };
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use onceover_common::{
     Event, EventKind, Problem, ProblemKind, VideoId,
     wire::{
@@ -27,6 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ApiError, AppState,
+    awaited::late_body,
     body::{Body, OptionalBody, declared_type, is_json_type},
     extract::VideoPath,
     paced::paced,
@@ -102,8 +103,10 @@ async fn register_video(State(state): State<AppState>, request: Request) -> Resu
 async fn read_registration(kind: &str, request: Request, state: &AppState) -> Result<Body<VideoRequest>, ApiError> {
     let (parts, body) = request.into_parts();
     // Something larger that is not called JSON is the video itself, sent in the wrong way.
-    let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|_| {
-        if is_json_type(kind) {
+    let bytes = axum::body::to_bytes(body, JSON_LIMIT).await.map_err(|error| {
+        if let Some(late) = late_body(&error) {
+            late
+        } else if is_json_type(kind) {
             let detail = format!("a registration is at most {JSON_LIMIT} bytes of JSON");
             Problem::new(ProblemKind::TooLarge, detail)
         } else {
@@ -132,16 +135,23 @@ fn bad_form(why: impl std::fmt::Display) -> Problem {
 
 async fn upload(videos: &Videos, mut form: Multipart) -> Result<Video, ApiError> {
     let (mut id, mut title) = (None, None);
-    while let Some(field) = form.next_field().await.map_err(bad_form)? {
+    let unreadable = |error: MultipartError| late_body(&error).unwrap_or_else(|| bad_form(error));
+    while let Some(field) = form.next_field().await.map_err(unreadable)? {
         match field.name().unwrap_or_default() {
             "file" => {
                 let names = videos.names(id.as_deref(), title.as_deref())?;
                 let file_name = field.file_name().unwrap_or_default().to_owned();
-                return Ok(videos.register_upload(names, &file_name, field).await?);
+                let mut late = None;
+                let content = field.inspect_err(|error| late = late_body(error));
+                let registered = videos.register_upload(names, &file_name, content).await;
+                return match late {
+                    Some(late) => Err(late.into()),
+                    None => Ok(registered?),
+                };
             }
             name @ ("video_id" | "title") => {
                 let name = name.to_owned();
-                let text = field.text().await.map_err(bad_form)?;
+                let text = field.text().await.map_err(unreadable)?;
                 *(if name == "title" { &mut title } else { &mut id }) = Some(text);
             }
             _ => {}

@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
 use crate::{
-    api::{ApiError, AppState, paced::paced, query::Params},
+    api::{ApiError, AppState, awaited::late_body, paced::paced, query::Params},
     limits::Limit,
     objects::{Sink, location::Location},
     paths::share::Draft,
@@ -351,6 +351,9 @@ fn same(name: &str, known: &mut Option<String>, text: String) -> Result<(), ApiE
 }
 
 fn unreadable(error: &MultipartError) -> ApiError {
+    if let Some(late) = late_body(error) {
+        return late.into();
+    }
     let detail = format!("the form cannot be read: {}", error.body_text());
     Problem::new(ProblemKind::BadBody, detail).into()
 }
