@@ -172,7 +172,7 @@ fn fit_of((reply, given): (&Cue, &str), (asked, wanted): (&Cue, &str)) -> Option
     };
     // Marks alone, of which no letters are left.
     let fits = fits || same && reply.text == asked.text;
-    fits.then(|| Fit {
+    fits.then_some(Fit {
         score: 1.0 + alike + if same { 1.0 } else { 0.0 } + if near { 0.5 } else { 0.0 },
         by_time: near,
     })

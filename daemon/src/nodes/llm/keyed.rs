@@ -247,20 +247,17 @@ fn lines_of(reply: &str) -> Vec<&str> {
 
 /// Items of lines that begin with their key: `12 | text`, `12. text`, `[12] text`. `None`: none does.
 fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, String> {
-    let keyed: Vec<(&str, Option<(usize, Mark, &str)>)> = lines_of(reply)
-        .into_iter()
-        .map(|line| (line, leading_key(line)))
-        .collect();
-    let marks: BTreeSet<Mark> = keyed.iter().filter_map(|(_, key)| Some(key.as_ref()?.1)).collect();
+    let keyed: Vec<_> = lines_of(reply).into_iter().map(leading_key).collect();
+    let marks: BTreeSet<Mark> = keyed.iter().flatten().map(|(_, mark, _)| *mark).collect();
     let Some(mark) = marks.first().copied() else {
         return Ok(None);
     };
     let is_asked = |key: usize| asked.iter().any(|line| line.key == key);
     // "1. Mai" may be a date: alone it is a key only where nothing else tells.
     if mark == Mark::Weak {
-        let count = keyed.iter().filter(|(_, key)| key.is_some()).count();
+        let count = keyed.iter().flatten().count();
         match (asked, keyed.as_slice()) {
-            ([line], [(_, Some((key, ..)))]) if *key != line.key => return Ok(None),
+            ([line], [Some((key, ..))]) if *key != line.key => return Ok(None),
             ([line], [_]) if line.source.contains(&line.key.to_string()) => {
                 return Err(format!("whether '{}.' is its key or its text cannot be told", line.key));
             }
@@ -271,7 +268,7 @@ fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, Strin
     }
     let mut items: Vec<Item> = Vec::new();
     let mut doubtful = BTreeSet::new();
-    for (_, key) in &keyed {
+    for key in &keyed {
         match key {
             Some((key, found, text))
                 if *found == mark || is_asked(*key) && items.last().is_none_or(|last| *key > last.key) =>
