@@ -61,7 +61,7 @@ async fn every_frame_is_cropped_stacked_and_timed_and_a_second_round_runs_nothin
     assert_eq!(srt.file_name().unwrap(), "talk.srt");
     assert_eq!(
         fs::read_to_string(srt).unwrap(),
-        "1\n00:00:01,040 --> 00:00:02,400\nHello there\n\n"
+        "1\n00:00:01,000 --> 00:00:02,400\nHello there\n\n"
     );
     for (node, input) in inputs {
         let again = daemon.submit("talk", node, input).await;

@@ -39,6 +39,10 @@ pub enum Code {
     RepeatedText,
     /// Lines are not in the result, or are there without what the node makes.
     LinesLeftOut,
+    /// Readings of burnt-in subtitles do not agree, or the reader was not sure of them.
+    DoubtfulText,
+    /// Where the subtitles are in the picture is a guess.
+    DoubtfulArea,
     /// Lines a language model did not answer keep their source text.
     LinesUntranslated,
     /// There are more warnings than are named.
@@ -57,6 +61,8 @@ impl Code {
             Self::TimesEstimated => "times_estimated",
             Self::RepeatedText => "repeated_text",
             Self::LinesLeftOut => "lines_left_out",
+            Self::DoubtfulText => "doubtful_text",
+            Self::DoubtfulArea => "doubtful_area",
             Self::LinesUntranslated => "lines_untranslated",
             Self::MoreWarnings => "more_warnings",
         }

@@ -6,5 +6,7 @@ pub(super) mod postprocess_and_finalize;
 
 mod archive;
 mod frames;
+mod joiner;
+mod readings;
 
 pub(crate) use archive::MOST_BYTES;

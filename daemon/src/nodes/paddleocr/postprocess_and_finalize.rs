@@ -1,46 +1,73 @@
 //! `paddleocr.postprocess_and_finalize`: what was read in each frame becomes subtitles with times, SRT and JSON.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::{
+    joiner::{Joined, Rule},
+    readings,
+};
 use crate::{
-    executor::run::{Object, RunContext, RunError},
+    executor::{
+        run::{Object, RunContext, RunError},
+        warnings::{Code, Warning},
+    },
     nodes::{
-        ffmpeg,
+        ffmpeg::timeline::{self, FrameTimes},
         input::{Input, compute, create_folder, path_text, read, stem, write},
-        similarity,
         subtitles::compose_srt,
     },
 };
 
-/// Seconds between two subtitles of the same text that make them one.
-const GAP: f64 = 1.0;
-/// Times are quotients; what is this close to a limit is meant to be at it.
-const CLOSE: f64 = 1e-9;
+/// The part of a cue's time for which its text was read; below it, the text is doubtful.
+const AGREED: f64 = 0.5;
+/// How sure a reader is of a text that is not doubtful.
+const SURE: f64 = 0.6;
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let results = input.file("ocr_results_path")?;
     let video = input.file("video_path")?;
     let rule = Rule {
-        fps: ffmpeg::frame_rate(context, &video).await?,
         min_duration: input.number("min_duration_seconds")?,
         similarity: input.number("similarity_threshold")?,
     };
-    let frames = parse(&read(&results)?)
+    let track = match input.value("video_track").and_then(|track| track.get("track")) {
+        // What the stage that cropped says.
+        Some(number) => Some(number.to_string()),
+        None => input.text_or_number("video_track"),
+    };
+    let readings = readings::parse(&read(&results)?)
         .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", results.display())))?;
-    let count = frames.len();
+    let count = readings.len();
     context.progress.report(10.0, Some(format!("{count} frames with text")));
-    let subtitles = compute(move || Ok(rule.subtitles(&frames))).await?;
-    if subtitles.is_empty() {
+    let last = readings.last_key_value().map_or(0, |(number, _)| *number);
+    let times = frame_times(context, &video, track.as_deref(), last).await?;
+    let beyond = readings.range(times.len() as u64 + 1..).count();
+    if beyond == count && count > 0 {
+        return Err(RunError::failed(format!(
+            "{} is of another video: it begins at frame {}, and {} has {}",
+            results.display(),
+            readings.first_key_value().map_or(0, |(number, _)| *number),
+            video.display(),
+            times.len()
+        )));
+    }
+    let joined = compute(move || Ok(rule.join(&readings, &times))).await?;
+    if joined.is_empty() {
         return Err(RunError::failed(format!(
             "no subtitle is left of {count} frames with text in {}: none stays for the {} s of min_duration_seconds",
             results.display(),
             rule.min_duration
         )));
     }
+    warn(context, &joined, beyond);
+    let statistics = json!({
+        "frames_with_text": count,
+        "readings": joined.iter().map(|cue| cue.readings).sum::<usize>(),
+        "subtitles": joined.len(),
+    });
+    let subtitles: Vec<_> = joined.into_iter().zip(1..).map(Subtitle::new).collect();
     let stem = stem(&video.to_string_lossy()).unwrap_or_else(|| "subtitles".into());
     let srt = create_folder(context, "subtitles")?.join(format!("{stem}.srt"));
     let cues = subtitles
@@ -53,7 +80,47 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("srt_file".into(), json!(path_text(&srt))),
         ("json_file".into(), json!(path_text(&json))),
         ("subtitles_count".into(), json!(subtitles.len())),
+        ("statistics".into(), statistics),
     ]))
+}
+
+/// Packets are asked first. Where they are fewer than the frames that were read, the frames themselves are.
+async fn frame_times(
+    context: &RunContext,
+    video: &std::path::Path,
+    track: Option<&str>,
+    last: u64,
+) -> Result<FrameTimes, RunError> {
+    let times = timeline::frame_times(context, video, track, None).await?;
+    if last <= times.len() as u64 {
+        return Ok(times);
+    }
+    timeline::frame_times(context, video, track, Some(last)).await
+}
+
+/// Says what of the result is doubtful.
+fn warn(context: &RunContext, cues: &[Joined], beyond: usize) {
+    if beyond > 0 {
+        let text = format!("{beyond} readings are of frames that the video does not have; is it another one?");
+        context
+            .warnings
+            .add(Warning::new(Code::RecordsSkipped, text).with("skipped", beyond));
+    }
+    let is_doubtful =
+        |cue: &&Joined| cue.agreement < AGREED || cue.confidence.is_some_and(|confidence| confidence < SURE);
+    let doubtful: Vec<_> = cues.iter().filter(is_doubtful).collect();
+    if let Some(first) = doubtful.first() {
+        let text = format!(
+            "of {} of {} subtitles the readings differ or are unsure; the first is at {:.2} s: {}",
+            doubtful.len(),
+            cues.len(),
+            first.start,
+            first.text.replace('\n', " / ")
+        );
+        context
+            .warnings
+            .add(Warning::new(Code::DoubtfulText, text).with("lines", doubtful.len()));
+    }
 }
 
 fn indented(subtitles: &[Subtitle]) -> Result<Vec<u8>, RunError> {
@@ -63,51 +130,6 @@ fn indented(subtitles: &[Subtitle]) -> Result<Vec<u8>, RunError> {
         .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, form))
         .map_err(|why| RunError::failed(why.to_string()))?;
     Ok(bytes)
-}
-
-/// What was read in a frame: the text, trimmed, and the corners of its box.
-#[derive(Debug, Clone, PartialEq)]
-struct Reading {
-    text: String,
-    corners: Vec<[i64; 2]>,
-}
-
-/// The file `paddleocr.perform_ocr` writes, by number of frame. The error is a sentence's second half.
-fn parse(bytes: &[u8]) -> Result<BTreeMap<u64, Reading>, String> {
-    let json: Value = serde_json::from_slice(bytes).map_err(|why| format!("it is not JSON: {why}"))?;
-    let Value::Object(frames) = json else {
-        return Err("it is not an object with a frame's number, text and box".into());
-    };
-    if frames.is_empty() {
-        return Err("it has no frames: no text was read".into());
-    }
-    frames
-        .into_iter()
-        .map(|(key, value)| {
-            let number = key
-                .trim()
-                .parse()
-                .map_err(|_| format!("its key '{key}' is not the number of a frame"))?;
-            let text = value
-                .get(0)
-                .and_then(Value::as_str)
-                .ok_or_else(|| format!("its frame {key} is not [text, box]"))?;
-            let corners = value.get(1).and_then(corners).unwrap_or_default();
-            let text = text.trim().to_owned();
-            Ok((number, Reading { text, corners }))
-        })
-        .collect()
-}
-
-/// Whole pixels; None for what is not a list of points.
-fn corners(json: &Value) -> Option<Vec<[i64; 2]>> {
-    json.as_array()?
-        .iter()
-        .map(|point| match point.as_array()?.as_slice() {
-            [x, y] => Some([x.as_f64()? as i64, y.as_f64()? as i64]),
-            _ => None,
-        })
-        .collect()
 }
 
 /// One subtitle, as the JSON file has it.
@@ -126,78 +148,15 @@ struct Subtitle {
     id: usize,
 }
 
-/// Frames in a row with nearly the same text.
-struct Stretch<'a> {
-    first: u64,
-    last: u64,
-    reading: &'a Reading,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Rule {
-    fps: f64,
-    /// Seconds; what is shown for less was misread.
-    min_duration: f64,
-    /// From which on two texts are the same one, 0 to 1.
-    similarity: f64,
-}
-
-impl Rule {
-    /// The subtitles in order, numbered from 1.
-    fn subtitles(&self, frames: &BTreeMap<u64, Reading>) -> Vec<Subtitle> {
-        let mut kept: Vec<Stretch<'_>> = Vec::new();
-        for stretch in self.stretches(frames) {
-            if self.seconds(stretch.last - stretch.first) < self.min_duration - CLOSE {
-                continue;
-            }
-            match kept.last_mut() {
-                Some(before)
-                    if self.is_same(before.reading, stretch.reading)
-                        && self.seconds(stretch.first - before.last) < GAP - CLOSE =>
-                {
-                    before.last = stretch.last;
-                }
-                _ => kept.push(stretch),
-            }
-        }
-        kept.iter()
-            .zip(1..)
-            .map(|(stretch, id)| self.subtitle(stretch, id))
-            .collect()
-    }
-
-    /// Frames without text, or without a number next to the last one's, end a stretch.
-    fn stretches<'a>(&self, frames: &'a BTreeMap<u64, Reading>) -> Vec<Stretch<'a>> {
-        let mut stretches: Vec<Stretch<'_>> = Vec::new();
-        for (&number, reading) in frames.iter().filter(|(_, reading)| !reading.text.is_empty()) {
-            match stretches.last_mut() {
-                Some(open) if open.last + 1 == number && self.is_same(open.reading, reading) => open.last = number,
-                _ => stretches.push(Stretch {
-                    first: number,
-                    last: number,
-                    reading,
-                }),
-            }
-        }
-        stretches
-    }
-
-    fn is_same(&self, first: &Reading, other: &Reading) -> bool {
-        first.text == other.text || similarity::text_ratio(&first.text, &other.text) >= self.similarity
-    }
-
-    fn seconds(&self, frames: u64) -> f64 {
-        frames as f64 / self.fps
-    }
-
-    fn subtitle(&self, stretch: &Stretch<'_>, id: usize) -> Subtitle {
+impl Subtitle {
+    fn new((cue, id): (Joined, usize)) -> Self {
         let millis = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
-        Subtitle {
-            start: millis(self.seconds(stretch.first)),
-            end: millis(self.seconds(stretch.last)),
-            text: stretch.reading.text.clone(),
-            bbox: stretch.reading.corners.clone(),
-            frames: [stretch.first, stretch.last],
+        Self {
+            start: millis(cue.start),
+            end: millis(cue.end),
+            text: cue.text,
+            bbox: cue.corners,
+            frames: cue.frames,
             id,
         }
     }
@@ -207,16 +166,10 @@ impl Rule {
 mod tests {
     use std::fs;
 
-    use proptest::{collection::btree_map, prelude::*, sample::select};
+    use serde_json::Value;
 
     use super::*;
     use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
-
-    const RULE: Rule = Rule {
-        fps: 25.0,
-        min_duration: 0.2,
-        similarity: 0.6,
-    };
 
     fn worked() -> Value {
         let mut frames = Object::new();
@@ -256,11 +209,11 @@ mod tests {
         assert_eq!(output["srt_file"], json!(srt));
         assert_eq!(
             fs::read_to_string(srt).unwrap(),
-            "1\n00:00:00,400 --> 00:00:01,400\nWhere are you\n\n2\n00:00:01,440 --> 00:00:01,960\nI am at home\n\n"
+            "1\n00:00:00,360 --> 00:00:01,400\nWhere are you\n\n2\n00:00:01,400 --> 00:00:01,960\nI am at home\n\n"
         );
         let json_file = fs::read_to_string(fixture.context.dir.join("data/my clip.json")).unwrap();
         assert!(
-            json_file.starts_with("[\n    {\n        \"startTime\": 0.4,"),
+            json_file.starts_with("[\n    {\n        \"startTime\": 0.36,"),
             "{json_file}"
         );
         let json: Value = serde_json::from_str(&json_file).unwrap();
@@ -268,8 +221,8 @@ mod tests {
         assert_eq!(
             json,
             json!([
-                {"startTime": 0.4, "endTime": 1.4, "text": "Where are you", "bbox": bbox, "frameRange": [10, 35], "id": 1},
-                {"startTime": 1.44, "endTime": 1.96, "text": "I am at home", "bbox": bbox, "frameRange": [36, 49], "id": 2},
+                {"startTime": 0.36, "endTime": 1.4, "text": "Where are you", "bbox": bbox, "frameRange": [10, 35], "id": 1},
+                {"startTime": 1.4, "endTime": 1.96, "text": "I am at home", "bbox": bbox, "frameRange": [36, 49], "id": 2},
             ])
         );
         assert!(fixture.context.node.output_is_reusable(&output));
@@ -283,7 +236,7 @@ mod tests {
             3,
             "the single frame stays"
         );
-        assert_eq!(count(json!({"min_duration_seconds": 0.5})).await, 1);
+        assert_eq!(count(json!({"min_duration_seconds": 0.6})).await, 1);
         let strict = json!({"similarity_threshold": 1, "min_duration_seconds": 0});
         assert_eq!(
             count(strict).await,
@@ -313,58 +266,54 @@ mod tests {
         assert!(error.contains("clip.mp4"), "{error}");
     }
 
-    #[test]
-    fn results_that_are_none_say_why() {
-        let error = |text: &str| parse(text.as_bytes()).unwrap_err();
-        assert!(error("{").contains("not JSON"));
-        assert!(error("[]").contains("not an object"));
-        assert!(error("{}").contains("no text was read"));
-        assert!(error(r#"{"one": ["a", []]}"#).contains("'one' is not the number"));
-        assert!(error(r#"{"1": "a"}"#).contains("frame 1 is not [text, box]"));
-        let read = parse(br#"{"1": [" a ", [[1, "x"]]]}"#).unwrap();
-        let expected = Reading {
-            text: "a".into(),
-            corners: Vec::new(),
-        };
-        assert_eq!(read[&1], expected, "a malformed box is an empty one");
-    }
-
-    #[test]
-    fn six_frames_at_25_a_second_are_a_fifth_of_a_second_wherever_they_stand() {
-        for first in 1..200 {
-            let reading = Reading {
-                text: "a".into(),
-                corners: Vec::new(),
-            };
-            let frames = (first..first + 6).map(|number| (number, reading.clone())).collect();
-            assert_eq!(RULE.subtitles(&frames).len(), 1, "from {first}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_reading_gives_ordered_subtitles_that_do_not_overlap_and_stay_long_enough(
-            readings in btree_map(1..600_u64, select(vec!["", "where are you", "where are yau", "at home", "你好吗", "x"]), 0..400),
-            fps in select(vec![1.0, 15.0, 24_000.0 / 1001.0, 25.0, 30_000.0 / 1001.0, 60.0, 240.0]),
-            min_duration in 0.0..1.0_f64,
-            similarity in 0.0..=1.0_f64,
-        ) {
-            let rule = Rule { fps, min_duration, similarity };
-            let frames = readings
-                .iter()
-                .map(|(number, text)| (*number, Reading { text: (*text).into(), corners: Vec::new() }))
+    #[tokio::test]
+    async fn times_are_those_of_the_frames_whatever_the_rate() {
+        // A hundred frames in two seconds, then two a second: the text is shown from 12 s to 17 s.
+        let fixture = Fixture::of("paddleocr.postprocess_and_finalize", |fixture| {
+            let video = fixture.path("vfr.mkv");
+            let source = ["-f", "lavfi", "-i", "color=black:size=64x48:rate=50:duration=22"];
+            let rule = ["-vf", "select='lt(t,2)+not(mod(n,25))'", "-fps_mode", "vfr"];
+            clip::make(&video, &[&source[..], &rule].concat());
+            let frames: Object = (121..=130)
+                .map(|number| (number.to_string(), json!(["a word", []])))
                 .collect();
-            let subtitles = rule.subtitles(&frames);
-            for (subtitle, id) in subtitles.iter().zip(1..) {
-                prop_assert_eq!(subtitle.id, id);
-                prop_assert!(!subtitle.text.is_empty());
-                prop_assert!(subtitle.end - subtitle.start >= min_duration - 0.001_001, "{subtitle:?}");
-                let [first, last] = subtitle.frames;
-                prop_assert!(readings[&first] == subtitle.text && readings.contains_key(&last));
-            }
-            for pair in subtitles.windows(2) {
-                prop_assert!(pair[0].end <= pair[1].start && pair[0].frames[1] < pair[1].frames[0], "{pair:?}");
-            }
-        }
+            let results = fixture.file("ocr.json", Value::Object(frames).to_string());
+            json!({"video_path": video, "ocr_results_path": results})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let srt = fs::read_to_string(output["srt_file"].as_str().unwrap()).unwrap();
+        assert_eq!(srt, "1\n00:00:12,000 --> 00:00:17,000\na word\n\n");
+    }
+
+    #[tokio::test]
+    async fn readings_of_another_video_are_an_error_and_a_few_beyond_the_end_a_warning() {
+        let frames = |numbers: std::ops::RangeInclusive<u32>| -> Value {
+            numbers
+                .map(|number| (number.to_string(), json!(["a word", []])))
+                .collect::<Object>()
+                .into()
+        };
+        let other = fixture(&frames(100..=120), json!({}));
+        let error = run(&other.context).await.unwrap_err().to_string();
+        assert!(error.contains("another video") && error.contains("has 75"), "{error}");
+        let few = fixture(&frames(60..=77), json!({}));
+        assert_eq!(run(&few.context).await.unwrap()["subtitles_count"], 1);
+        let mut output = Object::new();
+        few.context.warnings.write_into(&mut output);
+        assert_eq!(output["warnings"][0]["code"], "records_skipped");
+    }
+
+    #[tokio::test]
+    async fn a_text_its_readings_do_not_agree_on_is_a_warning() {
+        let words = ["Where are you", "Whore are you", "Where arc you", "Where are yau"];
+        let frames: Object = (0..8_usize)
+            .map(|at| ((at + 1).to_string(), json!([words[at / 2], []])))
+            .collect();
+        let fixture = fixture(&frames.into(), json!({}));
+        assert_eq!(run(&fixture.context).await.unwrap()["subtitles_count"], 1);
+        let mut output = Object::new();
+        fixture.context.warnings.write_into(&mut output);
+        assert_eq!(output["warnings"][0]["code"], "doubtful_text");
+        assert_eq!(output["warnings"][0]["numbers"]["lines"], 1);
     }
 }
