@@ -10,7 +10,16 @@ const STITCH: &str = "paddleocr.create_stitched_images";
 const FINALIZE: &str = "paddleocr.postprocess_and_finalize";
 
 fn files(folder: &Value) -> usize {
-    fs::read_dir(folder.as_str().unwrap()).unwrap().count()
+    let files = fs::read_dir(folder.as_str().unwrap()).unwrap();
+    files
+        .filter(|file| {
+            file.as_ref()
+                .unwrap()
+                .path()
+                .extension()
+                .is_some_and(|suffix| suffix == "jpg")
+        })
+        .count()
 }
 
 #[tokio::test]
@@ -30,7 +39,10 @@ async fn every_frame_is_cropped_stacked_and_timed_and_a_second_round_runs_nothin
         .collect();
     fs::write(&read, Value::Object(frames).to_string()).unwrap();
     let inputs = [
-        (CROP, json!({"video_path": video, "subtitle_area": [0, 200, 320, 240]})),
+        (
+            CROP,
+            json!({"video_path": video, "subtitle_area": [0, 200, 320, 240], "every_frame": true}),
+        ),
         (
             STITCH,
             json!({"subtitle_area": [0, 200, 320, 240], "concat_batch_size": 15}),
@@ -55,7 +67,9 @@ async fn every_frame_is_cropped_stacked_and_timed_and_a_second_round_runs_nothin
     );
     let manifest: Value =
         serde_json::from_slice(&fs::read(stitch["manifest_path"].as_str().unwrap()).unwrap()).unwrap();
-    let last = json!({"frame_idx": 100, "height": 40, "y_offset": 360, "x_offset": 0});
+    let last = json!({
+        "frame_idx": 100, "height": 40, "y_offset": 360, "x_offset": 0, "first": 100, "last": 100, "stretch": 100,
+    });
     assert_eq!(manifest["mf_00000007.jpg"]["sub_images"][9], last);
     let srt = Path::new(finalize["srt_file"].as_str().unwrap());
     assert_eq!(srt.file_name().unwrap(), "talk.srt");

@@ -13,6 +13,7 @@ from programs import NodeTest
 
 sys.path.append(str(programs.NODES / "paddleocr"))
 
+import constant  # noqa: E402
 import frames  # noqa: E402
 import pictures  # noqa: E402
 import subtitle_area  # noqa: E402
@@ -71,21 +72,94 @@ class BackToFrames(unittest.TestCase):
 
     def test_the_middle_of_a_box_decides_and_boxes_move_into_the_frame(self):
         readings = {
-            "mf_00000001.jpg": [[quad(1, 12, 30, 26), "first"], [quad(1, 21, 30, 39), "second"]],
+            "mf_00000001.jpg": [[quad(1, 12, 30, 26), "first", 0.9], [quad(1, 21, 30, 39), "second", 0.8]],
             "mf_00000002.jpg": [],
         }
-        expected = {2: ["second", quad(6, 1, 35, 19)], 11: ["first", quad(6, 12, 35, 26)]}
+        expected = {2: ["second", quad(6, 1, 35, 19), 0.8], 11: ["first", quad(6, 12, 35, 26), 0.9]}
         back = frames.map_back(self.manifest, readings)
         self.assertEqual(back, expected)
         self.assertEqual(list(back), [2, 11])
 
-    def test_texts_of_one_frame_are_joined_and_the_last_box_stays(self):
-        readings = {"mf_00000002.jpg": [[quad(0, 2, 9, 10), "two"], [quad(9, 12, 20, 20), "lines"]]}
-        self.assertEqual(frames.map_back(self.manifest, readings), {3: ["two lines", quad(14, 12, 25, 20)]})
+    def test_lines_of_a_frame_stay_lines_in_reading_order(self):
+        strips = {"mf_1.jpg": {"stitched_height": 80, "sub_images": [strip(3, 80, 0)]}}
+        readings = [
+            [quad(40, 43, 90, 61), "line", 1.0],
+            [quad(10, 12, 60, 30), "First", 0.5],
+            [quad(70, 10, 99, 29), "one", 0.5],
+            [quad(5, 42, 35, 60), "second", 1.0],
+        ]
+        expected = ["First one\nsecond line", quad(10, 10, 104, 61), round((8 * 0.5 + 10) / 18, 4)]
+        for _ in range(10):
+            random.Random(3).shuffle(readings)
+            self.assertEqual(frames.map_back(strips, {"mf_1.jpg": readings}), {3: expected})
 
     def test_boxes_outside_of_every_strip_and_empty_texts_are_left_out(self):
-        readings = {"mf_00000002.jpg": [[quad(0, 24, 9, 30), "below"], [quad(0, 2, 9, 10), ""]]}
+        readings = {"mf_00000002.jpg": [[quad(0, 24, 9, 30), "below", 1.0], [quad(0, 2, 9, 10), " ", 1.0]]}
         self.assertEqual(frames.map_back(self.manifest, readings), {})
+
+    def test_a_strip_speaks_for_all_frames_it_stands_for(self):
+        kept = {**strip(11, 20, 0), "first": 10, "last": 12, "stretch": 7}
+        manifest = {"mf_00000001.jpg": {"stitched_height": 40, "sub_images": [kept, strip(2, 20, 20)]}}
+        results = {2: ["second", [], 0.8], 11: ["first", [], 0.9]}
+        first = ["first", [], 0.9, 11, 7]
+        expected = {2: ["second", [], 0.8], 10: first, 11: first, 12: first}
+        self.assertEqual(frames.stood_for(results, manifest), expected)
+        self.assertEqual(frames.count(manifest), 4)
+
+    def test_strips_are_read_together_as_high_as_they_are_wide(self):
+        strips = [strip(number, 100, 100 * number) for number in range(30)]
+        parts = frames.parts(strips, 1280)
+        self.assertEqual([(top, bottom) for top, bottom, _ in parts], [(0, 1200), (1200, 2400), (2400, 3000)])
+        self.assertEqual([item for _, _, part in parts for item in part], strips)
+        self.assertEqual(len(frames.parts(strips, 320)), 4)
+        self.assertEqual(len(frames.parts([strip(1, 5000, 0), strip(2, 5000, 5000)], 640)), 2)
+
+
+class Constant(unittest.TestCase):
+    """A logo is there all the time, subtitles change."""
+
+    logo = (quad(500, 80, 600, 95), "CHANNEL 5")
+
+    def frames(self, count=10):
+        lines = ["Where are you", "I have to meet someone", "No", "Look at the river", "So we leave now"]
+        return [[self.logo, (quad(100, 70, 300, 96), lines[at % len(lines)])] for at in range(count)]
+
+    def test_a_text_that_is_nearly_always_there_is_left_out(self):
+        pictures = self.frames()
+        # It is misread now and then, and once it is not seen.
+        pictures[3][0] = (quad(502, 81, 601, 95), "CHANNE1 5")
+        del pictures[5][0]
+        for beside_others in (False, True):
+            rest, texts = constant.left_out(pictures, beside_others)
+            self.assertEqual(texts, ["CHANNEL 5"])
+            self.assertEqual([[text for _, text in items] for items in rest], [[items[-1][1]] for items in pictures])
+
+    def test_few_pictures_and_a_text_that_is_alone_tell_nothing(self):
+        self.assertEqual(constant.left_out(self.frames(4)), (self.frames(4), []))
+        alone = [[self.logo] for _ in range(20)]
+        self.assertEqual(constant.left_out(alone), (alone, []))
+
+    def test_a_subtitle_that_stays_for_long_stands_alone_and_is_kept_in_the_strip(self):
+        pictures = [[self.logo] for _ in range(18)] + [[(quad(100, 70, 300, 96), "at last")] for _ in range(3)]
+        self.assertEqual(constant.left_out(pictures, beside_others=True), (pictures, []))
+
+    def test_the_area_is_where_texts_change(self):
+        found = self.frames(24)
+        for items in found:
+            items[0] = (quad(20, 10, 180, 30), "A LONG CHANNEL NAME, ALWAYS THERE")
+        self.assertEqual(subtitle_area.is_enough(found, (640, 100), 2), False, "five texts are few")
+        found[0][1] = (found[0][1][0], "a sixth one")
+        self.assertEqual(subtitle_area.is_enough(found, (640, 100), 2), True)
+        rest, _ = constant.left_out(found)
+        area = subtitle_area.vote([item for items in rest for item in items], 640, 100, padding=0)
+        self.assertEqual(area, (0, 69, 640, 96))
+        self.assertTrue(subtitle_area.is_one_text([[self.logo]] * 6))
+        self.assertFalse(subtitle_area.is_one_text(found))
+
+    def test_frames_are_looked_at_evenly_spread_and_each_once(self):
+        self.assertEqual(subtitle_area.evenly(8), [0, 4, 2, 6, 1, 3, 5, 7])
+        for count in range(70):
+            self.assertEqual(sorted(subtitle_area.evenly(count)), list(range(count)))
 
 
 class Inputs(NodeTest):
@@ -132,6 +206,8 @@ class Inputs(NodeTest):
             ("[1]", "not a manifest"),
             ('{"../a.jpg": {"sub_images": []}}', "not a manifest"),
             ('{"a.jpg": {"sub_images": [{"frame_idx": 1}]}}', "height"),
+            (json.dumps({"a.jpg": {"sub_images": [{**strip(1, 2, 0), "first": 2, "last": 3, "stretch": 1}]}}), "around"),
+            (json.dumps({"a.jpg": {"sub_images": [{**strip(1, 2, 0), "first": 0, "last": 10**9, "stretch": 1}]}}), "a.jpg"),
             (json.dumps({"a.jpg": {"sub_images": [strip(1, 2, 0)]}}), "a.jpg"),
         ):
             manifest.write_text(text)

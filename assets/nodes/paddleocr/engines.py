@@ -9,6 +9,9 @@ import onceover_node
 SERVICE = "paddleocr"
 # By the names of their packages, the preferred one first.
 ENGINES = ("rapidocr", "paddleocr")
+# Pixels of the longer side at which text is looked for; it is read in all pixels. Looking costs by the pixel, and by default
+# the libraries make a low strip many times larger first.
+LOOKED_AT = 960
 
 
 class Picture:
@@ -17,6 +20,10 @@ class Picture:
     def __init__(self, pixels):
         self.pixels = pixels
         self.height, self.width = pixels.shape[:2]
+
+    def rows(self, top, bottom):
+        """A part of it of the same width."""
+        return Picture(self.pixels[int(top) : int(bottom)])
 
 
 def load(path):
@@ -35,7 +42,7 @@ def load(path):
 
 def start(run):
     """The name of the library the request asks for, and a function that takes a Picture and gives a list of
-    [quadrilateral, text] in reading order."""
+    [quadrilateral, text, confidence]."""
     wanted = run.choice("engine", ("auto", *ENGINES), "auto")
     if wanted == "auto":
         installed = [name for name in ENGINES if importlib.util.find_spec(name)]
@@ -111,6 +118,10 @@ def _rapidocr(run, library):
         "Global.log_level": "warning",
         # Subtitles stand upright.
         "Global.use_cls": False,
+        # Larger pictures would be made smaller before they are read.
+        "Global.max_side_len": 4096,
+        "Det.limit_type": "max",
+        "Det.limit_side_len": LOOKED_AT,
         "EngineConfig.onnxruntime.use_cuda": device == "cuda",
     }
     if detection:
@@ -123,7 +134,8 @@ def _rapidocr(run, library):
         found = engine(picture.pixels)
         if found.boxes is None or found.txts is None:
             return []
-        return [[quad.tolist(), text] for quad, text in zip(found.boxes, found.txts, strict=True)]
+        items = zip(found.boxes, found.txts, found.scores, strict=True)
+        return [[quad.tolist(), text, float(score)] for quad, text, score in items]
 
     return read
 
@@ -139,6 +151,8 @@ def _paddleocr(run, library):
         "use_doc_orientation_classify": False,
         "use_doc_unwarping": False,
         "use_textline_orientation": False,
+        "text_det_limit_type": "max",
+        "text_det_limit_side_len": LOOKED_AT,
     }
     if detection:
         parameters["text_detection_model_dir"] = detection
@@ -151,7 +165,8 @@ def _paddleocr(run, library):
     def read(picture):
         found = []
         for page in engine.predict(picture.pixels):
-            found += [[quad.tolist(), text] for quad, text in zip(page["rec_polys"], page["rec_texts"], strict=True)]
+            items = zip(page["rec_polys"], page["rec_texts"], page["rec_scores"], strict=True)
+            found += [[quad.tolist(), text, float(score)] for quad, text, score in items]
         return found
 
     return read

@@ -1,10 +1,52 @@
 """Where the subtitles of a video are, by what was found in sample frames: each row of the picture is voted for by the
 texts that lie over it, rows of the lower half count more."""
 
+import constant
+
 LOWER_HALF = 1.5
 EDGE = 0.3
 # Pixels; a strip that is lower cannot hold subtitles.
 LOWEST = 20
+# Frames with text in the area, and different texts there, that show where subtitles are.
+ENOUGH_FRAMES = 12
+ENOUGH_TEXTS = 6
+# Frames that are read at least, if there are as many.
+LEAST_FRAMES = 20
+
+
+def evenly(count):
+    """All numbers below `count` in an order in which those taken first are spread over all: 0, the middle, the quarters."""
+    if count < 2:
+        return list(range(count))
+    step = 1 << (count - 1).bit_length()
+    order = [0]
+    while step > 1:
+        order += [at for at in range(step // 2, count, step)]
+        step //= 2
+    return order
+
+
+def is_enough(found, size, min_text_len):
+    """Whether what was read in frames leaves no doubt about the area."""
+    if len(found) < LEAST_FRAMES:
+        return False
+    changing, _ = constant.left_out(found)
+    texts = [item for items in changing for item in items]
+    area = vote(texts, *size, min_text_len, 0)
+    if area is None:
+        return False
+    _, top, _, bottom = area
+    inside = [
+        [text for quad, text in items if top <= sum(y for _, y in quad) / len(quad) < bottom] for items in changing
+    ]
+    different = {text for texts in inside for text in texts}
+    return sum(map(bool, inside)) >= ENOUGH_FRAMES and len(different) >= ENOUGH_TEXTS
+
+
+def is_one_text(found):
+    """Whether each frame with text has the same one, and nearly each has it."""
+    texts = [tuple(text for _, text in items) for items in found if items]
+    return len(set(texts)) == 1 and len(texts) >= constant.NEARLY_ALWAYS * len(found)
 
 
 def vote(texts, width, height, min_text_len=2, padding=10):

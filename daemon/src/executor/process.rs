@@ -22,6 +22,7 @@ use rustix::process::Signal;
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
@@ -136,6 +137,32 @@ impl Exit {
     }
 }
 
+/// Who gets what a program prints.
+enum Taker<F> {
+    Lines(F),
+    Bytes(mpsc::Sender<Vec<u8>>),
+}
+
+impl<F: FnMut(&str)> Taker<F> {
+    fn ends(&self) -> Ends {
+        match self {
+            Self::Lines(_) => Ends::Newline,
+            Self::Bytes(_) => Ends::Nowhere,
+        }
+    }
+
+    /// Whether more is wanted.
+    async fn take(&mut self, part: Vec<u8>) -> bool {
+        match self {
+            Self::Lines(on_line) => {
+                on_line(&String::from_utf8_lossy(&part));
+                true
+            }
+            Self::Bytes(to) => to.send(part).await.is_ok(),
+        }
+    }
+}
+
 impl Tool {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
@@ -197,7 +224,21 @@ impl Tool {
     /// Runs the program to its end. Each line of its output goes to `on_stdout`, each of its error output
     /// to the run's log. When the run's token is cancelled the whole group gets SIGTERM, after the grace
     /// time SIGKILL, and the answer is `Interrupted`. Dropping the future kills at once.
-    pub async fn run(self, context: &RunContext, mut on_stdout: impl FnMut(&str) + Send) -> Result<Exit, RunError> {
+    pub async fn run(self, context: &RunContext, on_stdout: impl FnMut(&str) + Send) -> Result<Exit, RunError> {
+        self.run_into(context, Taker::Lines(on_stdout)).await
+    }
+
+    /// Runs the program as `run` does, and sends its output, which is no text, in parts as they come. It waits where
+    /// they are not taken; where nobody takes them any more, the program's output is closed.
+    pub async fn run_for_bytes(self, context: &RunContext, to: mpsc::Sender<Vec<u8>>) -> Result<Exit, RunError> {
+        self.run_into(context, Taker::<fn(&str)>::Bytes(to)).await
+    }
+
+    async fn run_into<F: FnMut(&str) + Send>(
+        self,
+        context: &RunContext,
+        mut taker: Taker<F>,
+    ) -> Result<Exit, RunError> {
         if context.cancel.is_cancelled() {
             return Err(RunError::Interrupted);
         }
@@ -214,7 +255,7 @@ impl Tool {
         let mut child = self.spawn(&mark)?;
         let mut guard = Guard::new(&child, mark, before);
 
-        let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, Ends::Newline);
+        let mut stdout = LineReader::new(child.stdout.take(), self.line_limit, taker.ends());
         let mut stderr = LineReader::new(child.stderr.take(), self.line_limit, Ends::NewlineOrReturn);
         let mut tail = VecDeque::with_capacity(TAIL);
         let stdin = child.stdin.take();
@@ -263,9 +304,11 @@ impl Tool {
                     context.log.line("a process it left goes on writing; not read further");
                     break;
                 }
-                line = stdout.next(), if !stdout.ended() => {
-                    if let Some(line) = line {
-                        on_stdout(&line);
+                part = stdout.next_part(), if !stdout.ended() => {
+                    if let Some(part) = part
+                        && !taker.take(part).await
+                    {
+                        stdout.close();
                     }
                 }
                 line = stderr.next(), if !stderr.ended() => {

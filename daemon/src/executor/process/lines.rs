@@ -9,7 +9,12 @@ pub(super) enum Ends {
     Newline,
     /// Also a carriage return, by which progress bars redraw themselves; empty lines are skipped.
     NewlineOrReturn,
+    /// What is printed is no text: each part that was read is given as it is.
+    Nowhere,
 }
+
+/// Bytes of a part of what is no text.
+const PART: usize = 1 << 20;
 
 /// Reads lines; cancel-safe.
 pub(super) struct LineReader<R> {
@@ -24,7 +29,10 @@ pub(super) struct LineReader<R> {
 impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(super) fn new(reader: Option<R>, limit: usize, ends: Ends) -> Self {
         Self {
-            reader: reader.map(BufReader::new),
+            reader: reader.map(|reader| match ends {
+                Ends::Nowhere => BufReader::with_capacity(PART, reader),
+                _ => BufReader::new(reader),
+            }),
             line: Vec::new(),
             limit,
             cut: false,
@@ -37,8 +45,19 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         self.reader.is_none()
     }
 
+    /// Reads no further.
+    pub(super) fn close(&mut self) {
+        self.reader = None;
+    }
+
     /// The next line without its end, bytes that are not UTF-8 replaced, cut at the limit; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<String> {
+        let line = self.next_part().await?;
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// The next line, or the next part of what is no text, in bytes.
+    pub(super) async fn next_part(&mut self) -> Option<Vec<u8>> {
         loop {
             let buffer = match self.reader.as_mut()?.fill_buf().await {
                 Ok(buffer) if !buffer.is_empty() => buffer,
@@ -47,6 +66,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                     return (!self.line.is_empty()).then(|| self.take());
                 }
             };
+            if self.ends == Ends::Nowhere {
+                let part = buffer.to_vec();
+                if let Some(reader) = &mut self.reader {
+                    reader.consume(part.len());
+                }
+                return Some(part);
+            }
             let is_end = |byte: &u8| *byte == b'\n' || (self.ends == Ends::NewlineOrReturn && *byte == b'\r');
             let end = buffer.iter().position(is_end);
             let part = &buffer[..end.unwrap_or(buffer.len())];
@@ -66,14 +92,12 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    fn take(&mut self) -> String {
+    fn take(&mut self) -> Vec<u8> {
         if self.ends == Ends::Newline && self.line.last() == Some(&b'\r') {
             self.line.pop();
         }
-        let text = String::from_utf8_lossy(&self.line).into_owned();
-        self.line.clear();
         self.cut = false;
-        text
+        std::mem::take(&mut self.line)
     }
 }
 

@@ -5,36 +5,45 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    Advance, Ffmpeg, clear, failed, pictures,
-    probe::{self, CountBy},
+    Advance, Ffmpeg, clear, failed, pictures, probe,
+    timeline::{self, FrameTimes},
+    tracks::{Track, TrackKind},
+    warn_of_truncation,
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::{Input, create_folder, path_text},
+    nodes::input::{Input, create_folder, path_text, write_json},
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let video = input.file("video_path")?;
     let wanted = input.count("keyframe_sample_count")?;
-    if !probe::media(context, &video).await?.has_video() {
-        return Err(RunError::failed(format!("{} has no video track", video.display())));
-    }
+    let media = probe::media(context, &video).await?;
+    let track = media.track(
+        TrackKind::Video,
+        input.text_or_number("video_track").as_deref(),
+        video.display(),
+    )?;
     let folder = create_folder(context, "images/keyframes")?;
     context.progress.report(0.0, Some("counting frames".into()));
     // Packets are counted in a moment; where they are not frames, the pictures written tell, and the frames
     // are counted one by one.
-    for by in [CountBy::Packets, CountBy::Frames] {
-        let total = probe::count_frames(context, &video, by).await?;
+    for count_by_decoding in [None, Some(u64::MAX)] {
+        let times = timeline::frame_times_of(context, &video, &media, &track, count_by_decoding).await?;
+        let total = times.len() as u64;
         let sample = wanted.min(total);
         if sample == 0 {
             continue;
         }
-        let written = extract(context, &video, &folder, sample, total).await?;
-        if written == sample || by == CountBy::Frames && written > 0 {
+        let written = extract(context, &video, &track, &folder, (sample, total)).await?;
+        if written == sample || count_by_decoding.is_some() && written > 0 {
+            warn_of_truncation(context, &track, &times, &video.display().to_string());
+            write_timeline(context, &track, &times, (sample, total))?;
             return Ok(Object::from_iter([
                 ("keyframe_dir".into(), json!(path_text(&folder))),
                 ("keyframe_files_count".into(), json!(written)),
+                ("video_track".into(), json!(track.number)),
             ]));
         }
         context.log.line(&format!(
@@ -48,18 +57,49 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     )))
 }
 
+/// Writes `timeline.json`: when each of the frames is shown.
+fn write_timeline(
+    context: &RunContext,
+    track: &Track,
+    times: &FrameTimes,
+    (sample, total): (u64, u64),
+) -> Result<(), RunError> {
+    let frame = |index: u64| match sample {
+        1 => 1,
+        _ => index * (total - 1) / (sample - 1) + 1,
+    };
+    let frames: Vec<_> = (0..sample)
+        .map(|index| {
+            let number = frame(index);
+            json!({
+                "file": format!("frame_{:04}.jpg", index + 1),
+                "frame": number,
+                "time": times.shown(number).map(|(start, _)| start),
+            })
+        })
+        .collect();
+    let timeline = json!({"video_track": track.json(), "frames": frames});
+    write_json(&context.dir.join("images/timeline.json"), &timeline)
+}
+
 /// Writes `frame_0001.jpg` ... and gives how many there are.
-async fn extract(context: &RunContext, video: &Path, folder: &Path, sample: u64, total: u64) -> Result<u64, RunError> {
+async fn extract(
+    context: &RunContext,
+    video: &Path,
+    track: &Track,
+    folder: &Path,
+    (sample, total): (u64, u64),
+) -> Result<u64, RunError> {
     // The folder is the working folder, so that a `%` in its path is no part of the pattern.
     let exit = Ffmpeg::new()
         .input(video)
         .args([
             "-map",
-            "0:V:0",
+            &track.map(),
             "-vf",
             &format!("select='{}'", selection(sample, total)),
         ])
-        .args(["-fps_mode", "vfr", "-q:v", "2", "-f", "image2", "frame_%04d.jpg"])
+        .args(["-fps_mode", "vfr", "-q:v", "5", "-f", "image2", "frame_%04d.jpg"])
         .current_dir(folder)
         .run(context, |advance| {
             if let Advance::Frames(done) = advance {
@@ -150,6 +190,10 @@ mod tests {
         let folder = fixture.context.dir.join("images/keyframes");
         assert_eq!(output["keyframe_dir"], json!(folder));
         assert_eq!(output["keyframe_files_count"], 4);
+        let timeline = std::fs::read(fixture.context.dir.join("images/timeline.json")).unwrap();
+        let timeline: Value = serde_json::from_slice(&timeline).unwrap();
+        let last = json!({"file": "frame_0004.jpg", "frame": 30, "time": 1.933333});
+        assert_eq!((&timeline["frames"][3], &output["video_track"]), (&last, &json!(0)));
         let mut names: Vec<_> = std::fs::read_dir(&folder)
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())

@@ -7,6 +7,7 @@ pub(super) mod extract_keyframes;
 pub(super) mod probe_media;
 pub(super) mod split_audio_segments;
 
+pub(super) mod kept_frames;
 pub(super) mod timeline;
 pub(super) mod tracks;
 
@@ -14,33 +15,25 @@ mod pieces;
 mod probe;
 mod segments;
 mod sound;
+mod strips;
 
 pub(crate) use self::{sound::MOST_HOURS as SOUND_LIMIT, timeline::MOST_FRAMES as FRAMES_LIMIT};
 
 use std::{ffi::OsString, path::Path};
 
 use onceover_common::wire::VideoProbe;
+use timeline::FrameTimes;
+use tokio::sync::mpsc;
+use tracks::Track;
 
 use crate::{
     executor::{
         process::{Exit, Tool},
         run::{RunContext, RunError},
+        warnings::{Code, Warning},
     },
     paths,
 };
-
-/// Frames a second of a video.
-pub(super) async fn frame_rate(context: &RunContext, video: &Path) -> Result<f64, RunError> {
-    let media = probe::media(context, video).await?;
-    media.frame_rate().ok_or_else(|| {
-        let why = if media.has_video() {
-            "has no frame rate"
-        } else {
-            "has no video track"
-        };
-        RunError::failed(format!("{} {why}", video.display()))
-    })
-}
 
 /// What a file is, if it is a video.
 pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, RunError> {
@@ -95,6 +88,18 @@ impl Ffmpeg {
         }
     }
 
+    /// One whose output is what it makes, without progress.
+    fn for_bytes() -> Self {
+        Self {
+            tool: Tool::new("ffmpeg").args(["-hide_banner", "-nostdin", "-loglevel", "error", "-nostats", "-y"]),
+        }
+    }
+
+    /// Sends what it makes in parts as they come.
+    async fn run_for_bytes(self, context: &RunContext, to: mpsc::Sender<Vec<u8>>) -> Result<Exit, RunError> {
+        self.tool.run_for_bytes(context, to).await
+    }
+
     /// Options of the input, or, after `input`, of the output.
     fn args<S: AsRef<std::ffi::OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.tool = self.tool.args(args);
@@ -140,6 +145,24 @@ fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
         exit.in_words(),
         exit.stderr_in_words()
     ))
+}
+
+/// Warns of a picture track whose frames end long before the time the file says, as in half a file.
+fn warn_of_truncation(context: &RunContext, track: &Track, times: &FrameTimes, video: &str) {
+    /// Seconds, and part of the whole, that a file may be wrong about.
+    const OFF: (f64, f64) = (0.5, 0.02);
+    let Some((expected, first)) = track.duration.zip(times.starts().first()) else {
+        return;
+    };
+    let got = times.starts().last().map_or(0.0, |last| last - first);
+    if expected - got > OFF.0.max(OFF.1 * expected) {
+        let text = format!("the picture of {video} ends after {got:.2} of {expected:.2} s; is the file complete?");
+        context.warnings.add(
+            Warning::new(Code::TruncatedSource, text)
+                .with("expected_duration", expected)
+                .with("got", timeline::micros(got)),
+        );
+    }
 }
 
 /// How many pictures ffmpeg has written into a folder.

@@ -282,40 +282,6 @@ pub(super) async fn duration_is_estimated(context: &RunContext, path: &Path) -> 
     Ok(exit.stderr.iter().any(|line| line.contains("Estimating duration")))
 }
 
-/// How a video's frames are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CountBy {
-    /// Fast; right for all but a few files.
-    Packets,
-    /// Decodes the whole video.
-    Frames,
-}
-
-/// The number of frames of the first video stream; 0 if it cannot be found out.
-pub(super) async fn count_frames(context: &RunContext, path: &Path, by: CountBy) -> Result<u64, RunError> {
-    #[derive(Deserialize)]
-    struct Counted {
-        #[serde(default)]
-        streams: Vec<Counts>,
-    }
-    #[derive(Deserialize)]
-    struct Counts {
-        #[serde(alias = "nb_read_frames", alias = "nb_read_packets")]
-        count: Option<String>,
-    }
-    let args = match by {
-        CountBy::Packets => ["-count_packets", "stream=nb_read_packets"],
-        CountBy::Frames => ["-count_frames", "stream=nb_read_frames"],
-    };
-    let args = ["-select_streams", "V:0", args[0], "-show_entries", args[1]];
-    let counted: Counted = ffprobe(context, path, &args).await?;
-    Ok(counted
-        .streams
-        .first()
-        .and_then(|stream| stream.count.as_ref()?.parse().ok())
-        .unwrap_or(0))
-}
-
 async fn ffprobe<T: DeserializeOwned>(context: &RunContext, path: &Path, args: &[&str]) -> Result<T, RunError> {
     let mut json = String::new();
     let args = [&["-of", "json"], args].concat();

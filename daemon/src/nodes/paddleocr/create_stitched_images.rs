@@ -21,12 +21,15 @@ use super::{
 };
 use crate::{
     executor::run::{Object, ProgressSink, RunContext, RunError},
-    nodes::input::{Input, compute, create_folder, path_text, write},
+    nodes::{
+        ffmpeg::kept_frames::{FRAMES_FILE, KeptFrame, KeptFrames},
+        input::{Input, compute, create_folder, path_text, write},
+    },
     paths::{ReadLimit, Roots},
 };
 
-/// Of the stacks, as the older system wrote them.
-const QUALITY: u8 = 95;
+/// Of the stacks.
+const QUALITY: u8 = 75;
 /// Pixels a JPEG file can be high.
 const HIGHEST: u32 = 65_535;
 /// Files that could not be read, as many as the output tells of.
@@ -42,6 +45,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let images = create_folder(context, "images/multi_frames")?;
     let stitching = Stitching {
         roots: Arc::clone(&context.roots),
+        kept: kept_frames(context, &folder),
         images: images.clone(),
         x_offset: area.first().copied().unwrap_or(0.0) as i64,
         progress: context.progress.clone(),
@@ -79,6 +83,20 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     Ok(output)
 }
 
+/// Which frames the strips of a folder stand for; `None` where nothing says so, and each stands for itself.
+fn kept_frames(context: &RunContext, folder: &Path) -> Option<KeptFrames> {
+    let path = folder.join(FRAMES_FILE);
+    let file = context.roots.open_file(&path.to_string_lossy()).ok()?;
+    let frames = KeptFrames::parse(&file.read().ok()?);
+    if frames.is_none() {
+        context.log.line(&format!(
+            "{} is not understood: each strip stands for itself",
+            path.display()
+        ));
+    }
+    frames
+}
+
 /// One tall picture.
 #[derive(Debug)]
 struct Stack {
@@ -94,6 +112,8 @@ struct Strip {
     height: u32,
     y_offset: u32,
     x_offset: i64,
+    /// The frames that look like it, where that is known.
+    stands_for: Option<KeptFrame>,
 }
 
 impl Stack {
@@ -107,12 +127,18 @@ impl Stack {
             .strips
             .iter()
             .map(|strip| {
-                json!({
+                let mut entry = json!({
                     "frame_idx": strip.frame,
                     "height": strip.height,
                     "y_offset": strip.y_offset,
                     "x_offset": strip.x_offset,
-                })
+                });
+                if let Some(kept) = strip.stands_for {
+                    entry["first"] = kept.first.into();
+                    entry["last"] = kept.last.into();
+                    entry["stretch"] = kept.stretch.into();
+                }
+                entry
             })
             .collect();
         let entry = json!({"stitched_height": self.height, "sub_images": strips});
@@ -135,6 +161,8 @@ impl Skipped {
 
 struct Stitching {
     roots: Arc<Roots>,
+    /// Which frames the strips stand for; none where each stands for itself.
+    kept: Option<KeptFrames>,
     folder: PathBuf,
     images: PathBuf,
     x_offset: i64,
@@ -262,6 +290,7 @@ impl Stitching {
                 height: picture.height(),
                 y_offset: stack.height,
                 x_offset: self.x_offset,
+                stands_for: self.kept.as_ref().and_then(|kept| kept.of(frame.number)),
             });
             stack.height = stack.height.saturating_add(picture.height());
             if stack.height > HIGHEST {
@@ -375,6 +404,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_strip_stands_for_goes_into_the_manifest() {
+        let fixture = fixture(&WORKED[..2], json!({}));
+        let frames =
+            json!({"frames_count": 9, "kept": [{"frame": 2, "first": 2, "last": 9, "stretch": 1, "time": 0.04}]});
+        fs::write(fixture.path("frames/frames.json"), frames.to_string()).unwrap();
+        let manifest = manifest(&run(&fixture.context).await.unwrap());
+        let strips = &manifest["mf_00000001.jpg"]["sub_images"];
+        assert!(strips[0].get("first").is_none());
+        assert_eq!(
+            (&strips[1]["first"], &strips[1]["last"], &strips[1]["stretch"]),
+            (&json!(2), &json!(9), &json!(1))
+        );
+    }
+
+    #[tokio::test]
     async fn d54_a_picture_of_another_width_is_an_error_that_names_it() {
         let pictures = [&WORKED[..], &[("00000004.png", 50, 20)]].concat();
         let fixture = fixture(&pictures, json!({}));
@@ -421,7 +465,7 @@ mod tests {
     }
 
     /// What the program for reading makes of boxes in stacks, by frame.
-    fn mapped_back(manifest: &Value, boxes: &Value) -> BTreeMap<u64, (String, Value)> {
+    fn mapped_back(manifest: &Value, boxes: &Value) -> BTreeMap<u64, (String, Value, f64)> {
         const PROGRAM: &str = "
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -465,14 +509,14 @@ print(json.dumps(frames.map_back(manifest, boxes)))
                 let read = strips.iter().map(|strip| {
                     let (top, height) = (strip["y_offset"].as_u64().unwrap(), strip["height"].as_u64().unwrap());
                     let bottom = top + height;
-                    json!([[[1, top], [5, top], [5, bottom], [1, bottom]], format!("frame {}", strip["frame_idx"])])
+                    json!([[[1, top], [5, top], [5, bottom], [1, bottom]], format!("frame {}", strip["frame_idx"]), 0.9])
                 });
                 boxes.insert(name.clone(), read.collect());
             }
             let back = mapped_back(&manifest, &boxes.into());
             prop_assert_eq!(back.len(), heights.len());
             for (number, height) in (1..).zip(&heights) {
-                let (text, quad) = &back[&number];
+                let (text, quad, _) = &back[&number];
                 prop_assert_eq!(text, &format!("frame {number}"));
                 let (left, right) = (x_offset + 1, x_offset + 5);
                 prop_assert_eq!(quad, &json!([[left, 0], [right, 0], [right, height], [left, height]]));

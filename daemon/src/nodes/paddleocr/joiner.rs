@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::readings::Reading;
 use crate::nodes::ffmpeg::timeline::FrameTimes;
-use piece::{Piece, letters};
+use piece::Piece;
 
 /// Seconds between two showings of the same text that make them one.
 const GAP: f64 = 1.0;
@@ -110,7 +110,7 @@ impl Rule {
             if piece.start - before.end >= GAP - CLOSE {
                 return None;
             }
-            if before.text() == piece.text() {
+            if before.key() == piece.key() {
                 return Some(at);
             }
             let is_flicker = if self.is_compatible(before, piece) {

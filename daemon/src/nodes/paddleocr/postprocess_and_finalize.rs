@@ -22,7 +22,9 @@ use crate::{
 /// The part of a cue's time for which its text was read; below it, the text is doubtful.
 const AGREED: f64 = 0.5;
 /// How sure a reader is of a text that is not doubtful.
-const SURE: f64 = 0.6;
+const SURE: f64 = 0.7;
+/// Seconds from which on a doubtful text is kept. What is shown for less and is not sure is no text but a pattern.
+const KEPT: f64 = 1.0;
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
@@ -32,11 +34,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         min_duration: input.number("min_duration_seconds")?,
         similarity: input.number("similarity_threshold")?,
     };
-    let track = match input.value("video_track").and_then(|track| track.get("track")) {
-        // What the stage that cropped says.
-        Some(number) => Some(number.to_string()),
-        None => input.text_or_number("video_track"),
-    };
+    let track = input.text_or_number("video_track");
     let readings = readings::parse(&read(&results)?)
         .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", results.display())))?;
     let count = readings.len();
@@ -53,15 +51,18 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             times.len()
         )));
     }
-    let joined = compute(move || Ok(rule.join(&readings, &times))).await?;
+    let mut joined = compute(move || Ok(rule.join(&readings, &times))).await?;
+    let all = joined.len();
+    joined.retain(|cue| !is_unsure(cue) || cue.end - cue.start >= KEPT);
     if joined.is_empty() {
         return Err(RunError::failed(format!(
-            "no subtitle is left of {count} frames with text in {}: none stays for the {} s of min_duration_seconds",
+            "no subtitle is left of {count} frames with text in {}: none is sure and stays for the {} s of min_duration_seconds",
             results.display(),
             rule.min_duration
         )));
     }
     warn(context, &joined, beyond);
+    warn_of_patterns(context, all - joined.len());
     let statistics = json!({
         "frames_with_text": count,
         "readings": joined.iter().map(|cue| cue.readings).sum::<usize>(),
@@ -98,6 +99,21 @@ async fn frame_times(
     timeline::frame_times(context, video, track, Some(last)).await
 }
 
+fn is_unsure(cue: &Joined) -> bool {
+    cue.confidence.is_some_and(|confidence| confidence < SURE)
+}
+
+fn warn_of_patterns(context: &RunContext, count: usize) {
+    if count > 0 {
+        let text = format!(
+            "{count} texts that are shown for less than {KEPT} s and that the reader was not sure of are left out"
+        );
+        context
+            .warnings
+            .add(Warning::new(Code::LinesLeftOut, text).with("lines", count));
+    }
+}
+
 /// Says what of the result is doubtful.
 fn warn(context: &RunContext, cues: &[Joined], beyond: usize) {
     if beyond > 0 {
@@ -106,8 +122,7 @@ fn warn(context: &RunContext, cues: &[Joined], beyond: usize) {
             .warnings
             .add(Warning::new(Code::RecordsSkipped, text).with("skipped", beyond));
     }
-    let is_doubtful =
-        |cue: &&Joined| cue.agreement < AGREED || cue.confidence.is_some_and(|confidence| confidence < SURE);
+    let is_doubtful = |cue: &&Joined| cue.agreement < AGREED || is_unsure(cue);
     let doubtful: Vec<_> = cues.iter().filter(is_doubtful).collect();
     if let Some(first) = doubtful.first() {
         let text = format!(
@@ -301,6 +316,26 @@ mod tests {
         let mut output = Object::new();
         few.context.warnings.write_into(&mut output);
         assert_eq!(output["warnings"][0]["code"], "records_skipped");
+    }
+
+    #[tokio::test]
+    async fn a_pattern_that_was_taken_for_text_is_left_out_and_told() {
+        let frames: Object = (1..=40_u32)
+            .map(|number| {
+                let (text, confidence) = match number {
+                    1..=20 => ("So we leave now", 0.97),
+                    21..=30 => ("ww5", 0.65),
+                    _ => ("so", 0.6),
+                };
+                (number.to_string(), json!([text, [], confidence]))
+            })
+            .collect();
+        let fixture = fixture(&frames.into(), json!({}));
+        assert_eq!(run(&fixture.context).await.unwrap()["subtitles_count"], 1);
+        let mut output = Object::new();
+        fixture.context.warnings.write_into(&mut output);
+        assert_eq!(output["warnings"][0]["code"], "lines_left_out");
+        assert_eq!(output["warnings"][0]["numbers"]["lines"], 2);
     }
 
     #[tokio::test]

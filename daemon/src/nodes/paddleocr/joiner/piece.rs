@@ -8,8 +8,10 @@ use crate::nodes::{ffmpeg::timeline::FrameTimes, paddleocr::readings::Reading, s
 /// One text that was read in a piece.
 #[derive(Debug, Clone)]
 struct Vote {
-    text: String,
-    corners: Vec<[i64; 2]>,
+    /// It without blanks, of which readers leave out narrow ones.
+    key: String,
+    /// With its blanks, as they were read; never empty.
+    spellings: Vec<Spelling>,
     /// How long it was read.
     seconds: f64,
     /// The same, each second weighted by how sure the reader was.
@@ -20,6 +22,17 @@ struct Vote {
     /// The picture it was last read in.
     last_read: u64,
 }
+
+/// A text with its blanks.
+#[derive(Debug, Clone)]
+struct Spelling {
+    text: String,
+    corners: Vec<[i64; 2]>,
+    seconds: f64,
+}
+
+/// Part of its time for which a text must be read with a blank that others leave out.
+const SPELT: f64 = 0.15;
 
 /// Frames in a row, or with gaps that were joined over.
 #[derive(Debug, Clone)]
@@ -48,7 +61,9 @@ impl Piece {
             };
             match pieces.last_mut() {
                 Some(open)
-                    if open.last + 1 == number && open.stretch == reading.stretch && open.text() == reading.text =>
+                    if open.last + 1 == number
+                        && open.stretch == reading.stretch
+                        && open.key() == key(&reading.text) =>
                 {
                     open.last = number;
                     open.end = end;
@@ -75,7 +90,7 @@ impl Piece {
         self.end = other.end;
         self.stretch = other.stretch;
         for (index, vote) in other.votes.into_iter().enumerate() {
-            let at = match self.votes.iter().position(|own| own.text == vote.text) {
+            let at = match self.votes.iter().position(|own| own.key == vote.key) {
                 Some(at) => {
                     self.votes[at].merge(vote);
                     at
@@ -94,7 +109,7 @@ impl Piece {
 
     /// The text most readings agree on; of equal ones the longest.
     fn most_agreed(&self) -> usize {
-        let order = |at: &usize| (self.votes[*at].weight, letters(&self.votes[*at].text).len());
+        let order = |at: &usize| (self.votes[*at].weight, letters(&self.votes[*at].key).len());
         (0..self.votes.len())
             .max_by(|a, b| {
                 let ((weight_a, length_a), (weight_b, length_b)) = (order(a), order(b));
@@ -109,16 +124,21 @@ impl Piece {
             .unwrap_or(0)
     }
 
+    /// The text most agree on, without blanks.
+    pub(super) fn key(&self) -> &str {
+        &self.votes[self.best].key
+    }
+
     pub(super) fn text(&self) -> &str {
-        &self.votes[self.best].text
+        &self.votes[self.best].spelling().text
     }
 
     pub(super) fn first_text(&self) -> &str {
-        &self.votes[0].text
+        &self.votes[0].spelling().text
     }
 
     pub(super) fn last_text(&self) -> &str {
-        &self.votes[self.latest].text
+        &self.votes[self.latest].spelling().text
     }
 
     /// Whether one of its texts stays long enough to be no misreading.
@@ -133,7 +153,7 @@ impl Piece {
 
     /// Whether its text is a part of the other's that does not stay, as while letters come or fade in.
     pub(super) fn is_part_of(&self, other: &Self) -> bool {
-        let (part, whole) = (letters(self.text()), letters(other.text()));
+        let (part, whole) = (letters(self.key()), letters(other.key()));
         if self.is_firm() || part.is_empty() || part.len() >= whole.len() {
             return false;
         }
@@ -150,8 +170,8 @@ impl Piece {
         Joined {
             start: self.start,
             end: self.end,
-            text: vote.text.clone(),
-            corners: vote.corners.clone(),
+            text: vote.spelling().text.clone(),
+            corners: vote.spelling().corners.clone(),
             frames: [self.first, self.last],
             readings: self.votes.iter().map(|vote| vote.readings).sum(),
             confidence: vote.mean_confidence(),
@@ -164,7 +184,7 @@ impl Piece {
         if self.is_firm() {
             return None;
         }
-        let texts: Vec<_> = self.votes.iter().map(|vote| letters(&vote.text)).collect();
+        let texts: Vec<_> = self.votes.iter().map(|vote| letters(&vote.key)).collect();
         let longest = (0..texts.len()).rev().max_by_key(|at| texts[*at].len())?;
         let whole = &texts[longest];
         let grown = (0..longest).filter(|at| texts[*at].len() < whole.len() && whole.starts_with(&texts[*at]));
@@ -176,8 +196,8 @@ impl Piece {
 impl Vote {
     fn new(reading: &Reading, seconds: f64) -> Self {
         let mut vote = Self {
-            text: reading.text.clone(),
-            corners: reading.corners.clone(),
+            key: key(&reading.text),
+            spellings: Vec::new(),
             seconds: 0.0,
             weight: 0.0,
             confidence: (0.0, 0),
@@ -189,6 +209,11 @@ impl Vote {
     }
 
     fn add(&mut self, reading: &Reading, seconds: f64) {
+        self.spelt(Spelling {
+            text: reading.text.clone(),
+            corners: reading.corners.clone(),
+            seconds,
+        });
         self.seconds += seconds;
         self.weight += seconds * reading.confidence.unwrap_or(1.0);
         if self.last_read != reading.read {
@@ -201,7 +226,31 @@ impl Vote {
         }
     }
 
+    fn spelt(&mut self, spelling: Spelling) {
+        match self.spellings.iter_mut().find(|own| own.text == spelling.text) {
+            Some(own) => own.seconds += spelling.seconds,
+            None => self.spellings.push(spelling),
+        }
+    }
+
+    /// The one with most blanks of those that are no exception: a reader leaves out narrow blanks and invents none.
+    fn spelling(&self) -> &Spelling {
+        let least = SPELT * self.seconds - CLOSE;
+        let order = |spelling: &&Spelling| (blanks(&spelling.text), spelling.seconds);
+        self.spellings
+            .iter()
+            .filter(|spelling| spelling.seconds >= least)
+            .max_by(|a, b| {
+                let ((blanks_a, seconds_a), (blanks_b, seconds_b)) = (order(a), order(b));
+                blanks_a.cmp(&blanks_b).then(seconds_a.total_cmp(&seconds_b))
+            })
+            .unwrap_or(&self.spellings[0])
+    }
+
     fn merge(&mut self, other: Self) {
+        for spelling in other.spellings {
+            self.spelt(spelling);
+        }
         self.seconds += other.seconds;
         self.weight += other.weight;
         self.readings += other.readings;
@@ -216,8 +265,20 @@ impl Vote {
     }
 }
 
-/// Letters and digits alone: readers differ on the width of blanks.
-pub(super) fn letters(text: &str) -> Vec<char> {
+fn key(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
+/// Blanks between letters or digits of writings that have them.
+fn blanks(text: &str) -> usize {
+    let all: Vec<_> = text.chars().collect();
+    let is_of_a_word = |c: char| c.is_alphanumeric() && (c.is_lowercase() || c.is_uppercase() || c.is_ascii_digit());
+    let is_blank = |three: &&[char]| three[1].is_whitespace() && is_of_a_word(three[0]) && is_of_a_word(three[2]);
+    all.windows(3).filter(is_blank).count()
+}
+
+/// Letters and digits alone.
+fn letters(text: &str) -> Vec<char> {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 

@@ -82,6 +82,26 @@ fn the_text_is_the_one_most_readings_agree_on_and_not_the_first() {
 }
 
 #[test]
+fn a_blank_that_some_readings_leave_out_is_there_and_one_that_a_single_one_has_is_not() {
+    let runs = [
+        (20, "He isdead."),
+        (8, "He is dead."),
+        (20, "He isdead."),
+        (2, "H e is dead."),
+    ];
+    assert_eq!(cues(&read(&runs)), [("He is dead.".into(), [1, 50])]);
+    let apostrophe = [
+        (20, "I can't do it"),
+        (10, "I can 't do it"),
+        (20, "第 一章"),
+        (30, "第一章"),
+    ];
+    assert_eq!(texts(&apostrophe), ["I can't do it", "第一章"]);
+    let lines = [(10, "Two lines"), (40, "Two\nlines")];
+    assert_eq!(texts(&lines), ["Two\nlines"]);
+}
+
+#[test]
 fn a_sure_reading_outweighs_an_unsure_one_that_lasts_as_long() {
     let mut readings = read(&[(6, "We lost 3 men"), (6, "We lost 8 men")]);
     for (number, reading) in &mut readings {
