@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
-    parameter::{Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
+    parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
 };
 use crate::{FieldError, NodeName, read_toml};
@@ -202,6 +202,9 @@ pub struct OutputSpec {
     pub name: String,
     #[serde(rename = "type")]
     pub kind: ValueKind,
+    /// What the file or list holds, for parameters that take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives: Option<Content>,
     #[serde(default)]
     pub meaning: String,
 }
@@ -327,6 +330,18 @@ impl NodeSpec {
             if !self.environment.contains(&key.variable) {
                 faults.push(format!("'{}' must stand in environment, too", key.variable));
             }
+        }
+        let holds = |kind: ValueKind| matches!(kind, ValueKind::Path | ValueKind::Array);
+        let takes = self.parameters.iter().filter(|parameter| !parameter.takes.is_empty());
+        let gives = self.outputs.iter().filter(|output| output.gives.is_some());
+        let kinds = takes.map(|parameter| (&parameter.name, parameter.kind));
+        for (name, _) in kinds
+            .chain(gives.map(|output| (&output.name, output.kind)))
+            .filter(|(_, kind)| !holds(*kind))
+        {
+            faults.push(format!(
+                "'{name}' must be a path or an array to hold a transcript, subtitles or turns"
+            ));
         }
         for parameter in &self.parameters {
             let default = parameter.default.as_ref().filter(|value| !value.is_null());
@@ -541,6 +556,7 @@ mod tests {
             name = "count"
             type = "integer"
             default = "many"
+            takes = ["turns"]
             [example]
             input = { count = "1" }
             output = { text = "x" }
@@ -552,6 +568,7 @@ mod tests {
             "'gone'",
             "'model_name'",
             "'device'",
+            "'count' must be a path",
             "default of 'count'",
             "input_data.count",
             "output 'text'",

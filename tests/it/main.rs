@@ -43,6 +43,7 @@ mod objects;
 mod operation;
 mod other_workers;
 mod own_nodes;
+mod pairs;
 mod queues;
 mod redis_faults;
 mod reference;

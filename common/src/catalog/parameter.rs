@@ -20,6 +20,9 @@ pub struct ParameterSpec {
     /// What must be at a path that a request gives.
     #[serde(default, skip_serializing_if = "PathContent::is_default")]
     pub expects: PathContent,
+    /// What a file or list may hold that it takes; each output that gives one of these can be its value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takes: Vec<Content>,
     /// Must be given by the request or, where there are fallbacks, by an earlier stage.
     #[serde(default)]
     pub required: bool,
@@ -67,6 +70,18 @@ impl PathContent {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a file or a list of segments holds, by which outputs and parameters fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// What is said: segments with start, end and text, and with words where their times are known.
+    Transcript,
+    /// What is shown: cues with start, end and text.
+    Subtitles,
+    /// Who speaks: segments with start, end and speaker.
+    Turns,
 }
 
 /// One output field of an earlier stage.

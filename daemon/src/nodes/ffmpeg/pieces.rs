@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use super::segments::Segment;
 use crate::{
     executor::run::{Object, RunError},
-    nodes::input::{Input, path_text},
+    nodes::{
+        input::{Input, path_text},
+        subtitles::cues::Cue,
+    },
 };
 
 /// Speaker of cues without one, in summaries.
@@ -97,6 +100,8 @@ pub(super) struct Outcome<'a> {
     pub(super) folder: &'a Path,
     pub(super) form: &'a Form,
     pub(super) pieces: Vec<Piece<'a>>,
+    /// Cues of a length that is not kept.
+    pub(super) left_out: Vec<Cue>,
     pub(super) seconds: f64,
     pub(super) by_speaker: bool,
 }
@@ -171,6 +176,7 @@ impl Outcome<'_> {
             },
             "segments": segments,
             "failures": failed,
+            "left_out": self.left_out.iter().map(left_out).collect::<Vec<_>>(),
         });
         if self.by_speaker {
             info["speaker_groups"] = Value::Object(self.speakers());
@@ -210,6 +216,7 @@ impl Outcome<'_> {
             ("total_segments".into(), json!(all)),
             ("successful_segments".into(), json!(cut)),
             ("failed_segments".into(), json!(all - cut)),
+            ("left_out_segments".into(), json!(self.left_out.len())),
             ("total_duration".into(), json!(self.duration())),
             ("processing_time".into(), json!(millis(self.seconds))),
             ("audio_format".into(), json!(self.form.format)),
@@ -227,6 +234,16 @@ impl Outcome<'_> {
         }
         output
     }
+}
+
+fn left_out(cue: &Cue) -> Value {
+    json!({
+        "id": cue.id,
+        "start_time": cue.start,
+        "end_time": cue.end,
+        "duration": millis(cue.duration()),
+        "text": cue.text,
+    })
 }
 
 /// Rounded to three places, so that sums of times read like times.

@@ -34,6 +34,11 @@ impl Selection {
         duration > 0.0 && cue.start >= 0.0 && long_enough && duration <= self.max
     }
 
+    /// The cues that get no piece.
+    pub(super) fn left_out(&self, cues: &[Cue]) -> Vec<Cue> {
+        cues.iter().filter(|cue| !self.keeps(cue)).cloned().collect()
+    }
+
     /// The pieces in the order of their ids, each with a file of its own.
     pub(super) fn segments(&self, cues: Vec<Cue>, format: &str) -> Vec<Segment> {
         let mut kept: Vec<_> = cues.into_iter().filter(|cue| self.keeps(cue)).collect();

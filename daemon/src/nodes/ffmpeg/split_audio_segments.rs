@@ -47,6 +47,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     }
     let cues = timed_text::cues_of(context, &subtitles).await?;
     let all = cues.len();
+    let left_out = selection.left_out(&cues);
     let segments = selection.segments(cues, &form.format);
     if segments.is_empty() {
         return Err(RunError::failed(format!(
@@ -74,6 +75,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         folder: &folder,
         form: &form,
         pieces,
+        left_out,
         seconds: start.elapsed().as_secs_f64(),
         by_speaker: selection.by_speaker,
     };

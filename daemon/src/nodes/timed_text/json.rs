@@ -94,7 +94,11 @@ pub(super) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
 
 /// A speaker's label, unless there is none or it is empty.
 pub(in crate::nodes) fn speaker(json: &Value) -> Option<String> {
-    let label = match json.get("speaker")? {
+    label(json.get("speaker")?)
+}
+
+fn label(json: &Value) -> Option<String> {
+    let label = match json {
         Value::String(label) => label.clone(),
         Value::Number(number) => number.to_string(),
         _ => return None,
@@ -312,9 +316,9 @@ impl Draft {
         }
         let marked = json.get("markup").and_then(Value::as_str).map(ToOwned::to_owned);
         let mut markup = marked.filter(|marked| plain(marked).trim() == text.trim());
-        let mut label = speaker(&Value::Object(json.clone()));
+        let mut speaker = json.get("speaker").and_then(label);
         if words.is_empty() && markup.is_none() {
-            (text, markup) = unmarked(text, &mut label, &mut json);
+            (text, markup) = unmarked(text, &mut speaker, &mut json);
         }
         if markup.is_none() {
             json.shift_remove("markup");
@@ -323,7 +327,7 @@ impl Draft {
             start,
             end,
             words: spelled(words, &text),
-            speaker: label,
+            speaker,
             markup,
             text,
             json,
