@@ -10,6 +10,8 @@ pub mod llm;
 mod paddleocr;
 pub mod similarity;
 mod subtitles;
+#[cfg(test)]
+mod synchrony;
 mod timed_text;
 mod transcript;
 
