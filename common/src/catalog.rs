@@ -6,6 +6,7 @@ mod parameter;
 mod queue;
 mod schema;
 mod unknown;
+mod variant;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 pub use self::{
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
+    variant::Variant,
 };
 use crate::{FieldError, NodeName, read_toml};
 
@@ -52,6 +54,9 @@ pub struct NodeSpec {
     /// Groups of parameters; of each group at least one must come from the request or an earlier stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Vec<String>>,
+    /// How it runs for requests that give a parameter a certain value; the first that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
     #[serde(default)]
     pub outputs: Vec<OutputSpec>,
     /// How far this node has been tested, where that is not to the end: `runner tested up to model loading`.
@@ -343,6 +348,7 @@ impl NodeSpec {
                 "'{name}' must be a path or an array to hold a transcript, subtitles or turns"
             ));
         }
+        faults.extend(self.faults_of_variants());
         for parameter in &self.parameters {
             let default = parameter.default.as_ref().filter(|value| !value.is_null());
             if let Some(why) = default.and_then(|value| parameter.refusal(value)) {

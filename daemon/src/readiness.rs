@@ -2,6 +2,7 @@
 //! `onceoverd nodes` and `onceoverd check`.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
@@ -85,7 +86,12 @@ impl Readiness {
 
     /// What a run of the node with this input lacks; nothing: it can run. With an empty input, that of its defaults.
     pub fn missing(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<Missing> {
-        let mut missing = self.of_the_machine(node);
+        let asked = node.for_input(input);
+        let mut missing = match &asked {
+            Cow::Borrowed(node) => self.of_the_machine(node),
+            Cow::Owned(variant) => self.of_a_variant(variant),
+        };
+        let node = &*asked;
         if let RunnerSpec::Builtin(builtin) = &node.runner
             && nodes::asks_a_model(builtin)
         {
@@ -152,8 +158,23 @@ impl Readiness {
         {
             return Vec::new();
         }
+        let service = needed.and_then(|needed| needed.service.as_ref());
+        let missing = self.lacking(node, service);
+        if let Some(mut seen) = seen {
+            *seen = missing.is_empty().then(Instant::now);
+        }
+        missing
+    }
+
+    /// As `of_the_machine`, of a node as one of its variants has it, which is not remembered.
+    fn of_a_variant(&self, node: &NodeSpec) -> Vec<Missing> {
+        let service = Service::of(node).ok().flatten();
+        self.lacking(node, service.as_ref())
+    }
+
+    fn lacking(&self, node: &NodeSpec, service: Option<&Service>) -> Vec<Missing> {
         let mut missing = Vec::new();
-        if let Some(service) = needed.and_then(|needed| needed.service.as_ref()) {
+        if let Some(service) = service {
             let what = match self.environments.state(service) {
                 State::Ready => None,
                 State::Absent => Some("is not installed"),
@@ -174,9 +195,6 @@ impl Readiness {
         );
         let unset = node.needs.environment.iter().filter(|name| is_unset(name));
         missing.extend(unset.map(|name| missing_variable(name)));
-        if let Some(mut seen) = seen {
-            *seen = missing.is_empty().then(Instant::now);
-        }
         missing
     }
 
@@ -398,6 +416,16 @@ mod tests {
         let service = readiness.service(&node.name).unwrap().clone();
         crate::python::install(&readiness.environments, &service, "python3", false, &|_| {}).unwrap();
         assert!(readiness.missing(&node, &Map::new()).is_empty());
+    }
+
+    #[test]
+    fn a_variant_needs_what_it_says_and_nothing_of_the_node() {
+        let node = "name = 'demo.node'\nrunner = { python = 'indextts/generate_speech.py' }\n\
+             needs = { programs = ['onceover-no-such-program'] }\n\
+             [[parameters]]\nname = 'engine'\ntype = 'string'\ndefault = 'large'\n\
+             [[variants]]\nparameter = 'engine'\nvalue = 'small'\nrunner = { command = ['sh'] }\nneeds = {}\n";
+        assert_eq!(missing(node, json!({})).len(), 2);
+        assert_eq!(missing(node, json!({"engine": "small"})), []);
     }
 
     #[test]

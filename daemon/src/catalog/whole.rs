@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use onceover_common::catalog::{Catalog, NodeSpec, RunnerSpec, parse_node};
+use onceover_common::catalog::{Catalog, NodeSpec, QueueSpec, RunnerSpec, parse_node};
 
 use super::shipped;
 use crate::{config::Config, nodes};
@@ -61,16 +61,21 @@ fn beside(node: &mut NodeSpec, file: &Path) {
             *word = path.display().to_string();
         }
     };
-    match &mut node.runner {
-        RunnerSpec::Command(words) => words.iter_mut().for_each(place),
-        RunnerSpec::Python(program) => place(program),
-        RunnerSpec::Builtin(_) => {}
+    let variants = node.variants.iter_mut();
+    for runner in variants.filter_map(|variant| variant.runner.as_mut()).chain([&mut node.runner]) {
+        match runner {
+            RunnerSpec::Command(words) => words.iter_mut().for_each(place),
+            RunnerSpec::Python(program) => place(program),
+            RunnerSpec::Builtin(_) => {}
+        }
     }
 }
 
 fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
     let slots = config.slots();
-    if let Some(queue) = node.queue.names().find(|name| !slots.contains_key(*name)) {
+    let variants = node.variants.iter();
+    let queues = variants.filter_map(|variant| variant.queue.as_ref()).chain([&node.queue]);
+    if let Some(queue) = queues.flat_map(QueueSpec::names).find(|name| !slots.contains_key(*name)) {
         let known: Vec<_> = slots.keys().map(String::as_str).collect();
         bail!(
             "node {}: there is no queue '{queue}'; there are {}, and slots.{queue} = N makes it one",
@@ -78,7 +83,18 @@ fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
             known.join(", "),
         );
     }
-    match &node.runner {
+    let variants = node.variants.iter();
+    for runner in variants.filter_map(|variant| variant.runner.as_ref()).chain([&node.runner]) {
+        check_runner(node, runner)?;
+    }
+    if let Some(fault) = node.faults().first() {
+        bail!("node {}: {fault}", node.name);
+    }
+    Ok(())
+}
+
+fn check_runner(node: &NodeSpec, runner: &RunnerSpec) -> anyhow::Result<()> {
+    match runner {
         RunnerSpec::Builtin(name) if nodes::builtin(name).is_none() => {
             let names = nodes::names();
             bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
@@ -87,9 +103,6 @@ fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
             bail!("node {}: runner.command needs a program", node.name);
         }
         _ => {}
-    }
-    if let Some(fault) = node.faults().first() {
-        bail!("node {}: {fault}", node.name);
     }
     Ok(())
 }

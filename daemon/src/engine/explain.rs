@@ -75,6 +75,7 @@ impl Engine {
         if explained.decision != ReuseDecision::Run {
             return Ok(explained);
         }
+        let node = &*node.for_input(&request);
         let has_source = |group: &Vec<&ParameterSpec>| {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))

@@ -43,6 +43,12 @@ pub enum Code {
     DoubtfulText,
     /// Where the subtitles are in the picture is a guess.
     DoubtfulArea,
+    /// The speech is that of a voice of the engine, not of the sample.
+    VoiceNotCloned,
+    /// A clip is longer than its cue and the pause after it, also at the highest speed.
+    ClipsTooLong,
+    /// Letters have no picture in any font.
+    GlyphsMissing,
     /// Lines a language model did not answer keep their source text.
     LinesUntranslated,
     /// There are more warnings than are named.
@@ -63,6 +69,9 @@ impl Code {
             Self::LinesLeftOut => "lines_left_out",
             Self::DoubtfulText => "doubtful_text",
             Self::DoubtfulArea => "doubtful_area",
+            Self::VoiceNotCloned => "voice_not_cloned",
+            Self::ClipsTooLong => "clips_too_long",
+            Self::GlyphsMissing => "glyphs_missing",
             Self::LinesUntranslated => "lines_untranslated",
             Self::MoreWarnings => "more_warnings",
         }

@@ -158,11 +158,12 @@ impl Work {
         let stages = self.earlier.stages.clone().map_err(RunError::Failed)?;
         let input: Object = serde_json::from_str(&self.earlier.input)
             .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
+        let node = self.spec.for_input(&input).into_owned();
         let mut context = RunContext {
             task_id: fence.task.clone(),
             run_id: fence.run.clone(),
             attempt: fence.attempt,
-            input: resolve_input(&self.spec, &input, &stages)?,
+            input: resolve_input(&node, &input, &stages)?,
             stages,
             dir: self.dir.clone(),
             roots: Arc::clone(&self.engine.roots),
@@ -175,8 +176,8 @@ impl Work {
             log: self.log.clone(),
             cancel: self.cancel.clone(),
             mark: format!("{}/{}/{}", self.options.mark, fence.run, fence.attempt),
-            hides_gpu: self.spec.queue.keeps_from_gpu(&fence.queue),
-            node: Arc::clone(&self.spec),
+            hides_gpu: node.queue.keeps_from_gpu(&fence.queue),
+            node: Arc::new(node),
         };
         context.log.line(&format!(
             "{} under task {}, run {} attempt {}",

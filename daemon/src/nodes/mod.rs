@@ -9,6 +9,7 @@ mod input;
 pub mod llm;
 mod paddleocr;
 pub mod similarity;
+mod speech;
 mod subtitles;
 #[cfg(test)]
 mod synchrony;
@@ -42,6 +43,7 @@ pub const BUILTINS: &[(&str, Node)] = &[
     ("ffmpeg.split_audio_segments", |context| {
         Box::pin(ffmpeg::split_audio_segments::run(context))
     }),
+    ("indextts.generate_speech.espeak", |context| Box::pin(speech::espeak::run(context))),
     ("paddleocr.create_stitched_images", |context| {
         Box::pin(paddleocr::create_stitched_images::run(context))
     }),
