@@ -84,7 +84,7 @@ submit "2. The same once more: a reuse hit, nothing runs" ffmpeg.extract_audio
 submit "3. Another stage of the same task: runs" ffmpeg.extract_keyframes
 submit "4. And the first again: still there, a hit" ffmpeg.extract_audio
 
-say "5. A whole video: registered, then sent through a pipeline of four steps"
+say "5. A whole video: registered, then sent through a pipeline of five steps; the last gives it its subtitles as a track"
 "$bin/onceover" --daemon "$url" register "$media/clip.mp4" --id demo --title "Sample clip"
 "$bin/onceover" --daemon "$url" run demo --pipeline sample --wait
 say "6. The same pipeline once more: every step is a hit"

@@ -3,13 +3,14 @@
 # transcript and the speakers that speech recognition would find. Does nothing where this version has made it already.
 #
 #   DIR/clip.mp4          640x360, 25 fps, H.264 with a key frame every 2 s, AAC
+#   DIR/clip.srt          its subtitles
 #   DIR/transcript.json   as faster_whisper.transcribe_audio writes it, with word times
 #   DIR/diarization.json  as pyannote_audio.diarize_speakers writes it
 set -euo pipefail
 # Decimal points, whatever the language here.
 export LC_ALL=C
 
-version=1
+version=2
 length=12
 pause_ms=700
 # speaker|voice|words
@@ -32,8 +33,8 @@ done
 
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
-if [ "$(cat "$out/.version" 2>/dev/null)" = "$version" ] && [ -s "$out/clip.mp4" ] && [ -s "$out/transcript.json" ] &&
-    [ -s "$out/diarization.json" ]; then
+if [ "$(cat "$out/.version" 2>/dev/null)" = "$version" ] && [ -s "$out/clip.mp4" ] && [ -s "$out/clip.srt" ] &&
+    [ -s "$out/transcript.json" ] && [ -s "$out/diarization.json" ]; then
     exit 0
 fi
 
@@ -50,6 +51,7 @@ trap 'rm -rf "$work"' EXIT
 cp "$font" "$work/font.ttf"
 cd "$work"
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+srt_time() { printf '00:00:%02d,%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
 voices=() delays="" mixed="" titles="" segments="" turns="" words_total=0
 at=500
@@ -66,6 +68,7 @@ for i in "${!lines[@]}"; do
     delays+="[$((i + 1)):a]aresample=48000,adelay=$at:all=1[v$i];"
     mixed+="[v$i]"
     printf '%s' "$text" >"$i.txt"
+    printf '%d\n%s --> %s\n%s\n\n' $((i + 1)) "$(srt_time "$at")" "$(srt_time "$end")" "$text" >>clip.srt
     titles+=",drawtext=fontfile=font.ttf:textfile=$i.txt:fontsize=24:fontcolor=white:borderw=2:box=1:boxcolor=black@0.6"
     titles+=":boxborderw=8:x=(w-tw)/2:y=h-52:enable='between(t,$start_s,$end_s)'"
 
@@ -120,5 +123,5 @@ cat >diarization.json <<JSON
 JSON
 # The mark comes last: a sample that was interrupted is made again.
 rm -f "$out/.version"
-mv clip.mp4 transcript.json diarization.json "$out/"
+mv clip.mp4 clip.srt transcript.json diarization.json "$out/"
 echo "$version" >"$out/.version"

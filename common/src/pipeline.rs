@@ -45,6 +45,9 @@ pub struct StepSpec {
     /// The pipeline goes on without it when it fails or cannot run.
     #[serde(default)]
     pub optional: bool,
+    /// It is skipped where this stands for something: `${{ video.subtitles }}`, and nothing is transcribed.
+    #[serde(default)]
+    pub unless: Option<String>,
     /// How often it is tried again after a failure; left out, `pipelines.retries`.
     #[serde(default)]
     pub retries: Option<u32>,
@@ -52,7 +55,9 @@ pub struct StepSpec {
     #[serde(default, deserialize_with = "duration")]
     pub backoff: Option<Duration>,
     /// The request's `input_data`. `${{ video.path }}`, `${{ video.id }}` and `${{ video.title }}` stand for the video's,
-    /// `${{ stages.<node>.output.<field> }}` for an earlier step's output.
+    /// `${{ video.subtitles }}` for the subtitle file that lies beside it under its name, where there is one,
+    /// `${{ stages.<node>.output.<field> }}` for an earlier step's output. Of several, `${{ a || b }}`, the first that is
+    /// there counts; where none is, the parameter is left out.
     #[serde(default)]
     pub parameters: Map<String, Value>,
 }
@@ -85,10 +90,20 @@ impl StepSpec {
             .values()
             .filter_map(Value::as_str)
             .filter_map(reference)
-            .filter_map(|inside| inside.strip_prefix("stages.")?.split_once(".output."))
-            .map(|(node, _)| node)
+            .flat_map(alternatives)
+            .filter_map(node_of_reference)
             .collect()
     }
+}
+
+/// The node whose output is meant by `stages.<node>.output.<field>`.
+pub fn node_of_reference(inside: &str) -> Option<&str> {
+    inside.strip_prefix("stages.")?.split_once(".output.").map(|(node, _)| node)
+}
+
+/// What a reference names, the best first.
+pub fn alternatives(inside: &str) -> impl Iterator<Item = &str> {
+    inside.split("||").map(str::trim)
 }
 
 /// What stands between `${{` and `}}`, where a text is nothing else.
@@ -203,14 +218,22 @@ impl PipelineSpec {
                 node.unknown_input(parameter)
             ));
         }
-        for value in step.parameters.values().filter_map(Value::as_str).filter_map(reference) {
-            let is_video = matches!(value, "video.path" | "video.id" | "video.title");
+        let values = step.parameters.values().filter_map(Value::as_str).filter_map(reference);
+        for value in values.flat_map(alternatives) {
+            let is_video = matches!(value, "video.path" | "video.id" | "video.title" | "video.subtitles");
             if !is_video && !value.starts_with("stages.") {
                 faults.push(format!(
-                    "step '{name}': '${{{{ {value} }}}}' is not known; there are video.path, video.id, video.title and \
-                     stages.<node>.output.<field>"
+                    "step '{name}': '${{{{ {value} }}}}' is not known; there are video.path, video.id, video.title, \
+                     video.subtitles and stages.<node>.output.<field>"
                 ));
             }
+        }
+        if let Some(unless) = &step.unless
+            && reference(unless) != Some("video.subtitles")
+        {
+            faults.push(format!(
+                "step '{name}': unless is '{unless}'; it can be ${{{{ video.subtitles }}}}"
+            ));
         }
         for node in step.refers_to() {
             let earlier = self.steps.iter().find(|other| other.node.as_str() == node);

@@ -18,6 +18,7 @@ mod dashboard_videos;
 mod deploy;
 mod downloads;
 mod drain;
+mod dub;
 mod examples;
 mod exposure;
 mod faults;

@@ -71,6 +71,7 @@ impl Bed {
         let (sample, clip) = (tempfile::tempdir().unwrap(), bed.clip("film.mp4"));
         media::sample(sample.path());
         media::repeated(&sample.path().join("clip.mp4"), times, &clip);
+        fs::copy(sample.path().join("clip.srt"), clip.with_extension("srt")).unwrap();
         bed.register("film", &clip).await;
         bed
     }
@@ -208,6 +209,7 @@ async fn v3_progress_is_real_moves_within_a_stage_and_never_goes_back() {
     let last = loop {
         let clip = bed.clip(&format!("{times}.mp4"));
         media::repeated(&sample.path().join("clip.mp4"), times, &clip);
+        fs::copy(sample.path().join("clip.srt"), clip.with_extension("srt")).unwrap();
         bed.register("film", &clip).await;
         let started = bed
             .daemon
@@ -660,7 +662,7 @@ async fn v1_what_cannot_be_started_is_said_at_once() {
         .iter()
         .map(|pipeline| pipeline.name.as_str())
         .collect();
-    for name in ["subtitles", "hard-subtitles", "sample", "held"] {
+    for name in ["subtitles", "hard-subtitles", "hard-subtitles-translated", "dub", "sample", "held"] {
         assert!(names.contains(&name), "{names:?}");
     }
 }

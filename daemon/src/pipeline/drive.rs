@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use onceover_common::{
     Timestamp, VideoId,
-    pipeline::reference,
-    wire::{Processing, ReuseMode, SubmitRequest, Video},
+    pipeline::{StepSpec, alternatives, node_of_reference, reference},
+    wire::{Processing, ReuseMode, StepStatus, SubmitRequest, Video},
 };
 use serde_json::{Map, Value};
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Videos,
+    Videos, beside,
     plan::{self, Submitted},
 };
 use crate::{
@@ -212,11 +212,16 @@ async fn submit(
             processing.pipeline
         )));
     };
+    let subtitles = beside::subtitles_for(spec, video).await;
+    if spec.unless.is_some() && subtitles.is_some() {
+        let file = subtitles.unwrap_or_default();
+        return Ok(Submitted::NotNeeded(format!("not needed: there is {file}")));
+    }
     let asked = SubmitRequest {
         task_name: step.task_name.to_string(),
         task_id: Some(processing.task_id.to_string()),
         callback: None,
-        input_data: parameters(&spec.parameters, video),
+        input_data: parameters(spec, video, subtitles.as_deref(), processing),
         reuse: step.fresh.then_some(ReuseMode::Never),
     };
     // The pipeline was judged when it was loaded.
@@ -240,16 +245,31 @@ async fn submit(
     }
 }
 
-/// A step's parameters, with the video's in their places.
-pub(super) fn parameters(given: &Map<String, Value>, video: &Video) -> Map<String, Value> {
-    let of_video = |value: &Value| match value.as_str().and_then(reference) {
-        Some("video.path") => Value::from(video.path.as_str()),
-        Some("video.id") => Value::from(video.video_id.as_str()),
-        Some("video.title") => Value::from(video.title.as_str()),
-        _ => value.clone(),
+/// A step's parameters, with what they refer to in their places. `subtitles`: the file beside the video.
+fn parameters(spec: &StepSpec, video: &Video, subtitles: Option<&str>, processing: &Processing) -> Map<String, Value> {
+    let is_done = |node: &str| {
+        let mut steps = processing.tasks.iter();
+        steps.any(|step| step.task_name.as_str() == node && step.status == StepStatus::Completed)
     };
-    given
-        .iter()
-        .map(|(name, value)| (name.clone(), of_video(value)))
-        .collect()
+    let value_of = |wanted: &str| match wanted {
+        "video.path" => Some(Value::from(video.path.as_str())),
+        "video.id" => Some(Value::from(video.video_id.as_str())),
+        "video.title" => Some(Value::from(video.title.as_str())),
+        "video.subtitles" => subtitles.map(Value::from),
+        // Its value is read when the run starts.
+        stage => is_done(node_of_reference(stage)?).then(|| Value::from(format!("${{{{ {stage} }}}}"))),
+    };
+    let given = |value: &Value| {
+        let Some(inside) = value.as_str().and_then(reference) else {
+            return value.clone();
+        };
+        let mut wanted = alternatives(inside);
+        match (wanted.next(), wanted.next()) {
+            // It alone is asked for, so that it is missing is for the run to say.
+            (Some(stage), None) if node_of_reference(stage).is_some() => value.clone(),
+            _ => alternatives(inside).find_map(value_of).unwrap_or_default(),
+        }
+    };
+    let parameters = spec.parameters.iter();
+    parameters.map(|(name, value)| (name.clone(), given(value))).collect()
 }

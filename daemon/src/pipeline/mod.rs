@@ -2,6 +2,7 @@
 //! is decided in `plan`, done in `drive`.
 
 mod catalog;
+mod beside;
 pub mod drive;
 pub mod plan;
 mod register;
@@ -198,6 +199,9 @@ impl Videos {
             let spec = spec.and_then(|pipeline| pipeline.step(&step.name));
             let node = self.engine.catalog.get(step.task_name.as_str());
             if let (Some(spec), Some(node)) = (spec, node) {
+                if spec.unless.is_some() && self.has_subtitles(&processing.video_id, spec).await? {
+                    continue;
+                }
                 let missing = self.engine.readiness.missing(node, &spec.parameters);
                 if !missing.is_empty() {
                     lacking.push((step, missing));
@@ -223,6 +227,16 @@ impl Videos {
             }
         }
         Ok(())
+    }
+
+    /// Whether subtitles lie beside the video.
+    async fn has_subtitles(
+        &self,
+        id: &VideoId,
+        spec: &onceover_common::pipeline::StepSpec,
+    ) -> Result<bool, VideoError> {
+        let record = self.get(id).await?;
+        Ok(beside::subtitles_for(spec, &record.video).await.is_some())
     }
 
     /// Ends the processing under way, if there is one; its stages are cancelled by the caller.

@@ -285,6 +285,8 @@ pub enum Submitted {
     Known(RunId),
     /// It cannot run: on this machine, or at all.
     Refused(String),
+    /// What it makes is there; the text says where.
+    NotNeeded(String),
 }
 
 /// Takes what came of submitting a step.
@@ -319,6 +321,11 @@ pub fn submitted(step: &mut ProcessingStep, answer: Submitted, now: Timestamp) {
         Submitted::Known(run) => {
             step.reuse_hit = Some(false);
             step.run_id = Some(run);
+        }
+        Submitted::NotNeeded(why) => {
+            step.status = StepStatus::Skipped;
+            step.ended_at = Some(now);
+            step.error = Some(why);
         }
         Submitted::Refused(why) if step.optional => {
             step.status = StepStatus::Skipped;

@@ -1,16 +1,20 @@
 //! The nodes that call ffmpeg, and how it is called: on one local file, with no other file, protocol or
 //! playlist reachable from it, and with progress that can be read.
 
+pub(super) mod burn_subtitles;
 pub(super) mod crop_subtitle_images;
 pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
 pub(super) mod probe_media;
+pub(super) mod mix_dub;
+pub(super) mod mux_subtitles;
 pub(super) mod split_audio_segments;
 
 pub(super) mod kept_frames;
 pub(super) mod timeline;
 pub(super) mod tracks;
 
+mod language;
 mod pieces;
 mod probe;
 mod segments;
@@ -116,6 +120,11 @@ impl Ffmpeg {
 
     fn current_dir(mut self, dir: &Path) -> Self {
         self.tool = self.tool.current_dir(dir);
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.tool = self.tool.env(name, value);
         self
     }
 

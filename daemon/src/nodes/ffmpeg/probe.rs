@@ -95,6 +95,20 @@ impl Media {
         self.streams_of(TrackKind::Video).next().is_some()
     }
 
+    /// The codecs of all streams of a type, cover pictures included.
+    pub(super) fn codecs_of(&self, codec_type: &str) -> Vec<&str> {
+        let streams = self.streams.iter();
+        let of_type = streams.filter(|stream| stream.codec_type.as_deref() == Some(codec_type));
+        of_type
+            .map(|stream| stream.codec_name.as_deref().unwrap_or("unknown"))
+            .collect()
+    }
+
+    /// Whether it is MP4 or its elder brother QuickTime.
+    pub(super) fn is_mp4(&self) -> bool {
+        self.format.format_name.split(',').any(|name| name == "mp4")
+    }
+
     /// The streams of a kind, without cover pictures and thumbnails.
     pub(super) fn streams_of(&self, kind: TrackKind) -> impl Iterator<Item = &Stream> {
         self.streams.iter().filter(move |stream| {

@@ -10,7 +10,7 @@ use std::{
 use crate::executor::run::RunError;
 
 /// Bytes before the samples of a file that [`WavWriter`] makes.
-const HEADER: usize = 44;
+pub(in crate::nodes) const HEADER: usize = 44;
 
 /// What is quieter than this share of a clip's loudest sample (-40 dB) is silence.
 const SILENT_SHARE: f32 = 0.01;
@@ -40,6 +40,16 @@ impl WavWriter {
             rate,
             samples: 0,
         })
+    }
+
+    /// Writes a file of so many silent samples, which takes no room on the disk before something is written into it.
+    pub(in crate::nodes) fn silence(path: &Path, rate: u32, samples: u64) -> Result<(), RunError> {
+        let write = || {
+            let mut file = File::create(path)?;
+            file.write_all(&header(rate, samples))?;
+            file.set_len(HEADER as u64 + samples * 2)
+        };
+        write().map_err(|why| cannot_write(path, &why))
     }
 
     /// Adds sound; gives the seconds at which it begins.

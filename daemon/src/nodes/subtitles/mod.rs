@@ -1,5 +1,6 @@
 //! The nodes about subtitles.
 
+pub(super) mod check_subtitles;
 pub(super) mod cues;
 pub(super) mod generate_subtitle_files;
 mod repeats;

@@ -1,0 +1,329 @@
+//! `ffmpeg.burn_subtitles`: draws subtitles into the picture of a video. The picture is encoded again, the sound is copied,
+//! and every frame keeps its time.
+
+mod style;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use self::style::{Style, escaped};
+use super::{
+    Advance, Ffmpeg, failed,
+    probe::{self, Media},
+    tracks::{Track, TrackKind},
+};
+use crate::{
+    executor::{
+        run::{Object, RunContext, RunError},
+        warnings::{Code, Warning},
+    },
+    nodes::{
+        input::{Input, create_folder, path_text, read, stem, write},
+        subtitles::cues::{self, Cue},
+    },
+};
+
+/// The file ffmpeg reads the subtitles from, in the folder it runs in: no path has to be quoted for its filters.
+const DRAWN: &str = "subtitles.ass";
+
+pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
+    let input = Input(context);
+    let video = input.file("video_path")?;
+    let subtitles = input.file("subtitle_path")?;
+    let media = probe::media(context, &video).await?;
+    let wanted = input.text_or_number(TrackKind::Video.parameter());
+    let track = media.track(TrackKind::Video, wanted.as_deref(), video.display())?;
+    let size = media.picture_of(&track).ok_or_else(|| {
+        RunError::failed(format!("{} does not say how large its picture is", video.display()))
+    })?;
+    let bytes = read(&subtitles)?;
+    let listed = cues::parse(&subtitles, &bytes)
+        .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", subtitles.display())))?;
+    let scratch = create_folder(context, "scratch")?;
+    // What a file of this kind says of its looks is kept.
+    let drawn = match styled(&bytes) {
+        Some(text) => text,
+        None => Style::of(&input)?.write(&listed, size),
+    };
+    write(&scratch.join(DRAWN), drawn.as_bytes())?;
+    check_glyphs(context, &listed, input.text("font").unwrap_or("sans-serif"), &scratch).await?;
+    let format = container(&media, input.text("output_format").unwrap_or("auto"), &video)?;
+    let name = input.text("video_path").and_then(stem).unwrap_or_else(|| "video".into());
+    let target = create_folder(context, "video")?.join(format!("{name}_subtitled.{format}"));
+    encode(context, &video, &media, &track, size, &scratch, &target).await?;
+    let _ = std::fs::remove_dir_all(&scratch);
+    Ok(Object::from_iter([
+        ("video_path".into(), json!(path_text(&target))),
+        ("cues_count".into(), json!(listed.len())),
+        ("video_track".into(), track.json()),
+    ]))
+}
+
+/// The text of an ASS or SSA file.
+pub(super) fn styled(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    text.starts_with("[Script Info]").then(|| text.to_owned())
+}
+
+/// The container that the sound can be copied into.
+fn container(media: &Media, asked: &str, video: &Path) -> Result<&'static str, RunError> {
+    let sounds = media.tracks(TrackKind::Audio);
+    let misfit = sounds.iter().filter_map(|track| track.codec.as_deref()).find(|codec| {
+        !matches!(*codec, "aac" | "mp3" | "ac3" | "eac3" | "alac" | "opus" | "flac")
+    });
+    match (asked, misfit) {
+        ("mkv", _) | ("auto", Some(_)) => Ok("mkv"),
+        (_, None) => Ok("mp4"),
+        (_, Some(codec)) => Err(RunError::failed(format!(
+            "the sound of {} is {codec}, which MP4 cannot hold; give output_format = \"mkv\" or \"auto\"",
+            video.display()
+        ))),
+    }
+}
+
+/// Draws every letter there is once, small, to hear what no font has: warns of some, fails where it is all.
+async fn check_glyphs(context: &RunContext, cues: &[Cue], font: &str, scratch: &Path) -> Result<(), RunError> {
+    let is_drawn = |sign: &char| !sign.is_whitespace() && !sign.is_control();
+    let signs: BTreeSet<char> = cues.iter().flat_map(|cue| cue.text.chars()).filter(is_drawn).collect();
+    if signs.is_empty() {
+        return Err(RunError::failed("the subtitles have no text, so there is nothing to draw"));
+    }
+    let text: Vec<_> = signs.iter().map(|sign| escaped(&sign.to_string())).collect();
+    let lines = text.chunks(40).map(|line| line.join(" ")).collect::<Vec<_>>().join("\\N");
+    let probe = format!(
+        "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\n\
+         Style: Default,{},10\n\n[Events]\nFormat: Layer, Start, End, Style, Text\n\
+         Dialogue: 0,0:00:00.00,0:00:09.00,Default,{lines}\n",
+        font.replace(',', " ")
+    );
+    write(&scratch.join("glyphs.ass"), probe.as_bytes())?;
+    let exit = Ffmpeg::new()
+        .current_dir(scratch)
+        // A report of warnings beside the errors that the log gets.
+        .env("FFREPORT", "file=glyphs.log:level=24")
+        .args(["-f", "lavfi", "-i", "color=c=black:s=64x64:r=1:d=1"])
+        .args(["-vf", "subtitles=filename=glyphs.ass", "-frames:v", "1", "-f", "null", "-"])
+        .run(context, |_| ())
+        .await?;
+    if !exit.success() {
+        return Err(failed("drawing the subtitles for", &scratch.join(DRAWN), &exit));
+    }
+    let report = std::fs::read_to_string(scratch.join("glyphs.log")).unwrap_or_default();
+    let missing = without_glyph(&report);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let some: String = missing.iter().take(10).collect();
+    let letters = signs.iter().filter(|sign| sign.is_alphanumeric());
+    if letters.clone().next().is_some() && letters.clone().all(|sign| missing.contains(sign)) {
+        return Err(RunError::failed(format!(
+            "no font of this machine has the letters of these subtitles ({some}), they would be boxes; install one, for \
+             example with: apt-get install fonts-noto-cjk"
+        )));
+    }
+    let text = format!(
+        "{} letters are in no font of this machine and are drawn as boxes: {some}",
+        missing.len()
+    );
+    context
+        .warnings
+        .add(Warning::new(Code::GlyphsMissing, text).with("letters", missing.len()));
+    Ok(())
+}
+
+/// The letters a report of ffmpeg says no font has.
+fn without_glyph(report: &str) -> BTreeSet<char> {
+    let hex = |line: &str| {
+        let code = line.split("failed to find any fallback with glyph 0x").nth(1)?;
+        let code = code.split_whitespace().next()?;
+        char::from_u32(u32::from_str_radix(code, 16).ok()?)
+    };
+    // What only joins others has no picture of its own.
+    let is_letter = |sign: &char| !matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}');
+    report.lines().filter_map(hex).filter(is_letter).collect()
+}
+
+async fn encode(
+    context: &RunContext,
+    video: &Path,
+    media: &Media,
+    track: &Track,
+    (width, height): (u32, u32),
+    scratch: &Path,
+    target: &PathBuf,
+) -> Result<(), RunError> {
+    let input = Input(context);
+    let mut filters = format!("subtitles=filename={DRAWN}");
+    if width % 2 != 0 || height % 2 != 0 {
+        // The colours of the encoder stand for two pixels each way.
+        filters.push_str(",pad=ceil(iw/2)*2:ceil(ih/2)*2");
+    }
+    filters.push_str(",format=yuv420p");
+    let mut ffmpeg = Ffmpeg::new()
+        .current_dir(scratch)
+        // Any offset keeps ffmpeg from moving what comes late to the start of its own.
+        .args(["-itsoffset", "0.000001"])
+        .input(video)
+        .args(["-map", &track.map(), "-map", "0:a?", "-c:a", "copy", "-vf", &filters])
+        // Each frame at its own time, in the steps of the source.
+        .args(["-fps_mode", "vfr", "-enc_time_base", "-1", "-c:v", "libx264"])
+        .args(["-crf", &input.count("crf")?.to_string()])
+        .args(["-preset", input.required_text("preset")?]);
+    if target.extension().is_some_and(|suffix| suffix == "mp4") {
+        ffmpeg = ffmpeg.args(["-movflags", "+faststart"]);
+    }
+    let all = media.duration();
+    let exit = ffmpeg
+        .output(target)
+        .run(context, |advance| {
+            if let (Advance::Seconds(done), Some(all)) = (advance, all) {
+                context
+                    .progress
+                    .report(100.0 * done / all, Some(format!("{done:.0} of {all:.0} s")));
+            }
+        })
+        .await?;
+    if exit.success() {
+        Ok(())
+    } else {
+        Err(failed("drawing subtitles into", video, &exit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
+
+    const NODE: &str = "ffmpeg.burn_subtitles";
+
+    /// Four seconds of black with a tone, made with these arguments for the output.
+    fn black(path: &Path, args: &[&str]) {
+        let source = ["-f", "lavfi", "-i", "color=black:s=320x180:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4"];
+        clip::make(path, &[&source, args].concat());
+    }
+
+    fn srt() -> &'static str {
+        "1\n00:00:01,000 --> 00:00:02,000\nHello 'there' [a]: {b}, 100%\n\n2\n00:00:03,000 --> 00:00:03,500\nSecond\nline\n"
+    }
+
+    /// Bright pixels of the frames shown at these times, in the upper and in the lower half.
+    fn bright(path: &Value, times: &[f64]) -> Vec<(usize, usize)> {
+        let count = |time: &f64| {
+            let made = Command::new("ffmpeg")
+                .args(["-v", "error", "-i", path.as_str().unwrap(), "-ss", &time.to_string()])
+                .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"])
+                .output()
+                .unwrap();
+            let half = made.stdout.len() / 2;
+            let bright = |part: &[u8]| part.iter().filter(|value| **value > 150).count();
+            (bright(&made.stdout[..half]), bright(&made.stdout[half..]))
+        };
+        times.iter().map(count).collect()
+    }
+
+    fn codecs(path: &Value) -> String {
+        let probe = Command::new("ffprobe")
+            .args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", path.as_str().unwrap()])
+            .output()
+            .unwrap();
+        String::from_utf8(probe.stdout).unwrap().trim().replace('\n', " ")
+    }
+
+    #[tokio::test]
+    async fn the_text_is_in_the_picture_at_its_time_and_the_sound_is_as_it_was() {
+        // A name with everything that is special to ffmpeg's filters.
+        let fixture = Fixture::of(NODE, |fixture| {
+            let video = fixture.path("-clip 'a':b,[c]\\.mp4");
+            black(&video, &["-c:a", "mp3"]);
+            json!({"video_path": video, "subtitle_path": fixture.file("it's [1].srt", srt())})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let path = &output["video_path"];
+        assert!(path.as_str().unwrap().ends_with("_subtitled.mp4"), "{path}");
+        let seen = bright(path, &[0.92, 1.04, 1.92, 2.04, 3.2]);
+        let texts: Vec<_> = seen.iter().map(|(upper, lower)| (*upper > 0, *lower > 50)).collect();
+        assert_eq!(texts, [(false, false), (false, true), (false, true), (false, false), (false, true)], "{seen:?}");
+        assert_eq!(codecs(path), "h264 mp3");
+        assert!(fixture.context.node.output_is_reusable(&output));
+        assert!(!fixture.context.dir.join("scratch").exists());
+        assert!(fixture.progress.borrow().percent > 50.0);
+    }
+
+    #[tokio::test]
+    async fn looks_can_be_chosen_and_those_of_an_ass_file_are_kept() {
+        let look = json!({"position": "top", "box": true, "font_size": 12, "color": "#00ff00", "outline_color": "#0000ff"});
+        let mut fixture = Fixture::of(NODE, |fixture| {
+            black(&fixture.path("a.mkv"), &["-c:a", "pcm_s16le"]);
+            let mut input = json!({"video_path": fixture.path("a.mkv"), "subtitle_path": fixture.file("a.srt", srt())});
+            input.as_object_mut().unwrap().extend(look.as_object().unwrap().clone());
+            input
+        });
+        let output = run(&fixture.context).await.unwrap();
+        // Sound that MP4 cannot hold is copied all the same.
+        assert!(output["video_path"].as_str().unwrap().ends_with(".mkv"));
+        let seen = bright(&output["video_path"], &[1.5]);
+        assert!(seen[0].0 == 0 && seen[0].1 == 0 || seen[0].0 > 50, "{seen:?}");
+        let ass = "[Script Info]\nPlayResX: 320\nPlayResY: 180\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize, PrimaryColour, Alignment\n\
+                   Style: Up,DejaVu Sans,30,&H00FFFFFF,8\n\n[Events]\nFormat: Layer, Start, End, Style, Text\n\
+                   Dialogue: 0,0:00:01.00,0:00:02.00,Up,UP\n";
+        fixture.context.input["subtitle_path"] = json!(fixture.file("b.ass", ass));
+        let output = run(&fixture.context).await.unwrap();
+        let seen = bright(&output["video_path"], &[1.5]);
+        assert!(seen[0].0 > 50 && seen[0].1 == 0, "{seen:?}");
+        fixture.context.input["output_format"] = json!("mp4");
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("pcm_s16le") && error.contains("output_format"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn frames_keep_their_times_also_when_they_are_uneven_or_late() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            let video = fixture.path("vfr.mkv");
+            let late = ["-f", "lavfi", "-i", "sine=d=4", "-itsoffset", "0.5", "-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=3"];
+            let uneven = ["-vf", "select='lt(n,10)+eq(n,37)+eq(n,61)'", "-fps_mode", "vfr", "-c:v", "libx264", "-bf", "0"];
+            clip::make(&video, &[&late[..], &uneven].concat());
+            json!({"video_path": video, "subtitle_path": fixture.file("a.srt", srt()), "output_format": "mkv"})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let times = async |path: &str| {
+            let times = crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
+            times.unwrap().starts().to_vec()
+        };
+        let (before, after) = (
+            times(fixture.context.input["video_path"].as_str().unwrap()).await,
+            times(output["video_path"].as_str().unwrap()).await,
+        );
+        assert_eq!(before.len(), 12);
+        for (before, after) in before.iter().zip(&after) {
+            assert!((before - after).abs() < 0.03, "{before} {after}");
+        }
+        assert_eq!(before.len(), after.len());
+    }
+
+    #[tokio::test]
+    async fn letters_that_no_font_has_are_told_before_hours_of_work() {
+        // Letters of a private range: nobody's font has them.
+        let text = |text: &str| format!("1\n00:00:01,000 --> 00:00:02,000\n{text}\n");
+        let mut fixture = Fixture::of(NODE, |fixture| {
+            black(&fixture.path("a.mp4"), &[]);
+            json!({"video_path": fixture.path("a.mp4"), "subtitle_path": fixture.file("a.srt", text("Hi \u{1fbff}\u{1f8b1}"))})
+        });
+        run(&fixture.context).await.unwrap();
+        let mut output = Object::new();
+        fixture.context.warnings.write_into(&mut output);
+        assert_eq!(output["warnings"][0]["code"], "glyphs_missing", "{output:?}");
+        fixture.context.input["subtitle_path"] = json!(fixture.file("b.srt", text("\u{12000}\u{12001}")));
+        let error = run(&fixture.context).await.unwrap_err().to_string();
+        assert!(error.contains("no font") && error.contains("apt-get"), "{error}");
+    }
+}
