@@ -98,7 +98,10 @@ impl StepSpec {
 
 /// The node whose output is meant by `stages.<node>.output.<field>`.
 pub fn node_of_reference(inside: &str) -> Option<&str> {
-    inside.strip_prefix("stages.")?.split_once(".output.").map(|(node, _)| node)
+    inside
+        .strip_prefix("stages.")?
+        .split_once(".output.")
+        .map(|(node, _)| node)
 }
 
 /// What a reference names, the best first.

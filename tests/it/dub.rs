@@ -79,9 +79,15 @@ async fn the_dub_of_the_sample_has_its_voice_within_100_ms_of_the_cues() {
     let processing = completed(&daemon, "dub").await;
     let status = |name: &str| processing.tasks.iter().find(|step| step.name == name).unwrap().status;
     // The subtitles lie beside the clip, and no language model is there.
-    assert_eq!((status("transcribe"), status("translate")), (StepStatus::Skipped, StepStatus::Skipped));
+    assert_eq!(
+        (status("transcribe"), status("translate")),
+        (StepStatus::Skipped, StepStatus::Skipped)
+    );
     let spoken = output(&daemon, "indextts.generate_speech").await;
-    assert_eq!((&spoken["engine"], &spoken["clips_count"]), (&json!("espeak"), &json!(3)));
+    assert_eq!(
+        (&spoken["engine"], &spoken["clips_count"]),
+        (&json!("espeak"), &json!(3))
+    );
     assert_eq!(spoken["warnings"][0]["code"], "voice_not_cloned");
     let dub = output(&daemon, MIX).await;
     let path = dub["dubbed_path"].as_str().unwrap();
@@ -97,7 +103,9 @@ async fn the_dub_of_the_sample_has_its_voice_within_100_ms_of_the_cues() {
     let input = json!({"video_path": video, "clips_file": spoken["clips_file"], "original": "replace"});
     let alone = daemon.done("alone", MIX, input).await;
     let alone: Value = serde_json::from_str(alone.output.get()).unwrap();
-    let heard = onsets(alone["dubbed_path"].as_str().unwrap());
+    let mut heard = onsets(alone["dubbed_path"].as_str().unwrap());
+    // The silence at the end ends with the file.
+    heard.retain(|onset| *onset < 11.9);
     let cues = cues(sample.path());
     assert_eq!(heard.len(), cues.len(), "{heard:?} for {cues:?}");
     for (heard, due) in heard.iter().zip(&cues) {
@@ -123,17 +131,27 @@ async fn the_sample_pipeline_ends_with_the_clip_that_carries_its_subtitles() {
     assert!(streams.contains("mov_text,eng"), "{streams}");
     // They pass the check of broadcasters but for how fast they are spoken.
     daemon
-        .done("video-demo", "wservice.check_subtitles", json!({"subtitle_path": sample.path().join("clip.srt")}))
+        .done(
+            "video-demo",
+            "wservice.check_subtitles",
+            json!({"subtitle_path": sample.path().join("clip.srt")}),
+        )
         .await;
     let checked = output(&daemon, "wservice.check_subtitles").await;
-    assert_eq!((&checked["passed"], &checked["cues_count"]), (&json!(true), &json!(3)), "{checked}");
+    assert_eq!(
+        (&checked["passed"], &checked["cues_count"]),
+        (&json!(true), &json!(3)),
+        "{checked}"
+    );
 }
 
 #[tokio::test]
 async fn a_pipeline_that_needs_what_is_not_here_and_has_no_subtitles_is_refused_at_once() {
     let (daemon, sample) = with_sample().await;
     fs::remove_file(sample.path().join("clip.srt")).unwrap();
-    let answer = daemon.post("/api/v1/videos/demo/run_sync?pipeline=dub", json!(null)).await;
+    let answer = daemon
+        .post("/api/v1/videos/demo/run_sync?pipeline=dub", json!(null))
+        .await;
     assert_eq!((answer.status, answer.problem().as_str()), (409, "node-not-ready"));
     assert!(answer.text.contains("faster_whisper"), "{}", answer.text);
 }
@@ -151,9 +169,15 @@ async fn the_engine_decides_what_a_run_needs_and_where_it_waits() {
     assert_eq!(refused.status, 422, "{}", refused.text);
     let input = json!({"text": "Hello there", "engine": "espeak", "language": "de"});
     let stage = daemon.done("spoken", "indextts.generate_speech", input.clone()).await;
-    assert_eq!((stage.queue.as_str(), stage.runner.as_deref()), ("cpu", Some("builtin")));
+    assert_eq!(
+        (stage.queue.as_str(), stage.runner.as_deref()),
+        ("cpu", Some("builtin"))
+    );
     let output: Value = serde_json::from_str(stage.output.get()).unwrap();
-    assert_eq!(output["warnings"][0]["numbers"], json!({"engine": "espeak", "voice": "de"}));
+    assert_eq!(
+        output["warnings"][0]["numbers"],
+        json!({"engine": "espeak", "voice": "de"})
+    );
     let again = daemon.submit("spoken", "indextts.generate_speech", input).await;
     assert!(again.reuse_info.reuse_hit);
 }

@@ -662,7 +662,14 @@ async fn v1_what_cannot_be_started_is_said_at_once() {
         .iter()
         .map(|pipeline| pipeline.name.as_str())
         .collect();
-    for name in ["subtitles", "hard-subtitles", "hard-subtitles-translated", "dub", "sample", "held"] {
+    for name in [
+        "subtitles",
+        "hard-subtitles",
+        "hard-subtitles-translated",
+        "dub",
+        "sample",
+        "held",
+    ] {
         assert!(names.contains(&name), "{names:?}");
     }
 }

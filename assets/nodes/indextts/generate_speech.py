@@ -1,5 +1,6 @@
-"""indextts.generate_speech: text to speech in the voice of a sample, with IndexTTS2."""
+"""indextts.generate_speech: text to speech in the voice of a sample, with IndexTTS2. The engine espeak is in the daemon."""
 
+import json
 import os
 import time
 import wave
@@ -14,10 +15,12 @@ OWNERS = ("IndexTeam",)
 COMPANIONS = ("facebook/w2v-bert-2.0", "amphion/MaskGCT", "funasr/campplus", "nvidia/bigvgan_v2_22khz_80band_256x")
 
 
+# Seconds of silence between clips in the file of all of them.
+PAUSE = 0.2
+
+
 def generate(run):
-    text = run.require("text").strip()
-    if not text:
-        raise onceover_node.Failure("input_data.text is blank: there is nothing to say")
+    cues = wanted(run)
     target = run.path("audio", file_name(run.input.get("output_path")))
     run.file("spk_audio_prompt")
     if "emo_audio_prompt" in run.input:
@@ -38,18 +41,15 @@ def generate(run):
         if "emotion_text" in run.input or run.input.get("use_emo_text"):
             more = {"use_emo_text": True, "emo_text": run.input.get("emotion_text")}
         if "emo_audio_prompt" not in run.input:
-            samples = speak(run, engine, text, voice, more)
+            made = speak_all(run, engine, cues, voice, more, target)
         else:
             with onceover_sound.decoded(run, "emo_audio_prompt", RATE) as (emotion, _):
-                samples = speak(run, engine, text, voice, {**more, "emo_audio_prompt": emotion})
-    if samples is None or samples.numel() == 0:
-        raise onceover_node.Failure("the engine gave no sound for this text; the log tells more")
-    write(target, samples)
+                made = speak_all(run, engine, cues, voice, {**more, "emo_audio_prompt": emotion}, target)
     return {
         "audio_path": str(target),
         "status": "success",
-        "duration": round(samples.numel() / RATE, 3),
-        "text_length": len(text),
+        **made,
+        "engine": "indextts",
         "model_name": name,
         "device": device,
         "sample_rate": RATE,
@@ -64,6 +64,75 @@ def file_name(given):
     if suffix.lower() != ".wav" or not stem:
         raise onceover_node.Failure(f"input_data.output_path is '{given}'; the name of the file must end in .wav")
     return name
+
+
+def wanted(run):
+    """What is to be said: the cues of segments, or one without times for the text."""
+    if run.input.get("text") is not None or not run.input.get("segments"):
+        text = str(run.require("text")).strip()
+        if not text:
+            raise onceover_node.Failure("input_data.text is blank: there is nothing to say")
+        return [{"text": text}]
+    segments = run.input["segments"]
+    if isinstance(segments, str):
+        path = run.file("segments")
+        try:
+            with open(path, encoding="utf-8-sig") as file:
+                segments = json.load(file)
+        except ValueError as why:
+            raise onceover_node.Failure(
+                f"input_data.segments is '{path}': this engine reads JSON ({why}); run prepare_tts_segments before"
+            ) from None
+    if isinstance(segments, dict):
+        segments = segments.get("segments")
+    if not isinstance(segments, list) or not segments:
+        raise onceover_node.Failure("input_data.segments has no segments")
+    return [cue(position, segment) for position, segment in enumerate(segments, 1)]
+
+
+def cue(position, segment):
+    def seconds(*names):
+        found = next((segment[name] for name in names if segment.get(name) is not None), None)
+        if isinstance(found, bool) or not isinstance(found, (int, float)):
+            raise onceover_node.Failure(f"input_data.segments: number {position} has no number '{names[0]}'")
+        return float(found)
+
+    if not isinstance(segment, dict):
+        raise onceover_node.Failure(f"input_data.segments: number {position} is no object")
+    times = {"start": seconds("start", "startTime"), "end": seconds("end", "endTime")}
+    text = " ".join(str(segment.get("text") or "").split())
+    return {"id": segment.get("id", position), **times, "text": text, "speaker": segment.get("speaker")}
+
+
+def speak_all(run, engine, cues, voice, more, target):
+    """Speaks each cue and writes all of them into one file; the clips of cues that have times into another."""
+    clips, silent, written = [], [], 0
+    with Wav(target) as wav:
+        for done, one in enumerate(cues):
+            samples = None
+            if any(sign.isalnum() for sign in one["text"]):
+                samples = speak(run, engine, one["text"], voice, more, done, len(cues))
+            if samples is None or samples.numel() == 0:
+                silent.append(str(one.get("id", "")))
+                continue
+            offset = wav.seconds()
+            wav.add(samples)
+            duration = wav.seconds() - offset
+            written += len(one["text"])
+            if "start" in one:
+                clips.append({**one, "audio_path": str(target), "offset": offset, "duration": duration})
+                wav.silence(PAUSE)
+        if written == 0:
+            raise onceover_node.Failure("the engine gave no sound for this text; the log tells more")
+    made = {"duration": round(wav.seconds(), 3), "text_length": written}
+    if clips:
+        listed = run.write_json({"clips": clips}, "audio", "clips.json")
+        made.update(clips_file=listed, clips_count=len(clips), cues_count=len(cues))
+        if silent:
+            named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
+            text = f"{len(silent)} of {len(cues)} cues have no sound (nothing of them can be said): {named}"
+            run.warn("lines_left_out", text, lines=len(silent), of=len(cues))
+    return made
 
 
 def emotions(vector):
@@ -88,11 +157,12 @@ def load(library, folder, device, half):
     )
 
 
-def speak(run, engine, text, voice, more):
-    """The samples of the whole text, as a row from -1 to 1; None without any."""
+def speak(run, engine, text, voice, more, before, texts):
+    """The samples of a whole text, as a row from -1 to 1; None without any. So many of all texts were spoken before."""
     limit = run.input.get("max_text_tokens_per_segment", 120)
     count = len(engine.tokenizer.split_segments(engine.tokenizer.tokenize(text), limit))
-    run.progress(15, "speaking")
+    said = f"{before + 1} of {texts} cues, " if texts > 1 else ""
+    run.progress(15 + 83 * before / texts, f"{said}speaking")
     pieces = []
     # A piece of sound and a piece of silence for each segment of the text.
     for piece in engine.infer(
@@ -108,7 +178,8 @@ def speak(run, engine, text, voice, more):
     ):
         pieces.append(piece.reshape(-1).float().cpu())
         done = (len(pieces) + 1) // 2
-        run.progress(15 + 83 * min(done / max(count, 1), 1.0), f"{done} of {count} segments")
+        share = (before + min(done / max(count, 1), 1.0)) / texts
+        run.progress(15 + 83 * share, f"{said}{done} of {count} segments")
     if not pieces:
         return None
     # Silence belongs between segments, not after the last.
@@ -116,15 +187,39 @@ def speak(run, engine, text, voice, more):
     return onceover_node.library("torch", SERVICE).cat(pieces)
 
 
-def write(target, samples):
-    """Writes 16-bit mono WAV, whole or not at all."""
-    unfinished = target.with_name(f".{target.name}")
-    with wave.open(str(unfinished), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((samples.clamp(-1, 1) * 32767).short().numpy().astype("<i2").tobytes())
-    os.replace(unfinished, target)
+class Wav:
+    """A 16-bit mono WAV file, there whole or not at all."""
+
+    def __init__(self, target):
+        self.target = target
+        self.unfinished = target.with_name(f".{target.name}")
+        self.frames = 0
+
+    def __enter__(self):
+        self.file = wave.open(str(self.unfinished), "wb")
+        self.file.setnchannels(1)
+        self.file.setsampwidth(2)
+        self.file.setframerate(RATE)
+        return self
+
+    def __exit__(self, kind, *_):
+        self.file.close()
+        if kind is None:
+            os.replace(self.unfinished, self.target)
+        else:
+            self.unfinished.unlink(missing_ok=True)
+
+    def seconds(self):
+        return self.frames / RATE
+
+    def add(self, samples):
+        self.file.writeframes((samples.clamp(-1, 1) * 32767).short().numpy().astype("<i2").tobytes())
+        self.frames += samples.numel()
+
+    def silence(self, seconds):
+        count = int(seconds * RATE)
+        self.file.writeframes(bytes(2 * count))
+        self.frames += count
 
 
 if __name__ == "__main__":

@@ -93,7 +93,11 @@ mod tests {
         let mut node = node(SMALL);
         assert_eq!(node.faults(), [""; 0]);
         let input = |value: Value| value.as_object().unwrap().clone();
-        for usual in [json!({}), json!({"engine": "large"}), json!({"engine": "${{ stages.a.b.output.c }}"})] {
+        for usual in [
+            json!({}),
+            json!({"engine": "large"}),
+            json!({"engine": "${{ stages.a.b.output.c }}"}),
+        ] {
             let asked = node.for_input(&input(usual));
             assert_eq!((asked.queue.to_string().as_str(), asked.check_input(&Map::new()).len()), ("gpu", 1));
         }
@@ -112,6 +116,9 @@ mod tests {
     #[test]
     fn a_variant_that_leads_nowhere_is_a_fault() {
         let faults = node("[[variants]]\nparameter = 'engine'\nvalue = 'tiny'\noptional = ['pitch']\n").faults();
-        assert!(faults[0].contains("'pitch'") && faults[1].contains("'engine'"), "{faults:?}");
+        assert!(
+            faults[0].contains("'pitch'") && faults[1].contains("'engine'"),
+            "{faults:?}"
+        );
     }
 }

@@ -62,7 +62,10 @@ fn beside(node: &mut NodeSpec, file: &Path) {
         }
     };
     let variants = node.variants.iter_mut();
-    for runner in variants.filter_map(|variant| variant.runner.as_mut()).chain([&mut node.runner]) {
+    for runner in variants
+        .filter_map(|variant| variant.runner.as_mut())
+        .chain([&mut node.runner])
+    {
         match runner {
             RunnerSpec::Command(words) => words.iter_mut().for_each(place),
             RunnerSpec::Python(program) => place(program),
@@ -84,7 +87,10 @@ fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
         );
     }
     let variants = node.variants.iter();
-    for runner in variants.filter_map(|variant| variant.runner.as_ref()).chain([&node.runner]) {
+    for runner in variants
+        .filter_map(|variant| variant.runner.as_ref())
+        .chain([&node.runner])
+    {
         check_runner(node, runner)?;
     }
     if let Some(fault) = node.faults().first() {

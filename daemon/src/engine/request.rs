@@ -110,7 +110,11 @@ impl Engine {
             let message = self.catalog.no_such_node(name, "GET /v1/tasks/supported-tasks");
             errors.push(FieldError::new("task_name", message));
         }
-        let node = node.map(|node| input_data.as_ref().map_or(Cow::Borrowed(node), |input| node.for_input(input)));
+        let node = node.map(|node| {
+            input_data
+                .as_ref()
+                .map_or(Cow::Borrowed(node), |input| node.for_input(input))
+        });
         let node = node.as_deref();
         if let (Some(node), Some(input)) = (node, &input_data) {
             errors.extend(self.check_input(node, task.as_ref(), input));

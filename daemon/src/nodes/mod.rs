@@ -30,7 +30,9 @@ pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunEr
 
 /// Every builtin, by the name node files use.
 pub const BUILTINS: &[(&str, Node)] = &[
-    ("ffmpeg.burn_subtitles", |context| Box::pin(ffmpeg::burn_subtitles::run(context))),
+    ("ffmpeg.burn_subtitles", |context| {
+        Box::pin(ffmpeg::burn_subtitles::run(context))
+    }),
     ("ffmpeg.crop_subtitle_images", |context| {
         Box::pin(ffmpeg::crop_subtitle_images::run(context))
     }),
@@ -42,11 +44,15 @@ pub const BUILTINS: &[(&str, Node)] = &[
     }),
     ("ffmpeg.probe", |context| Box::pin(ffmpeg::probe_media::run(context))),
     ("ffmpeg.mix_dub", |context| Box::pin(ffmpeg::mix_dub::run(context))),
-    ("ffmpeg.mux_subtitles", |context| Box::pin(ffmpeg::mux_subtitles::run(context))),
+    ("ffmpeg.mux_subtitles", |context| {
+        Box::pin(ffmpeg::mux_subtitles::run(context))
+    }),
     ("ffmpeg.split_audio_segments", |context| {
         Box::pin(ffmpeg::split_audio_segments::run(context))
     }),
-    ("indextts.generate_speech.espeak", |context| Box::pin(speech::espeak::run(context))),
+    ("indextts.generate_speech.espeak", |context| {
+        Box::pin(speech::espeak::run(context))
+    }),
     ("paddleocr.create_stitched_images", |context| {
         Box::pin(paddleocr::create_stitched_images::run(context))
     }),
@@ -65,7 +71,9 @@ pub const BUILTINS: &[(&str, Node)] = &[
     (llm::correct_subtitles::NAME, |context| {
         Box::pin(llm::correct_subtitles::run(context))
     }),
-    ("wservice.check_subtitles", |context| Box::pin(subtitles::check_subtitles::run(context))),
+    ("wservice.check_subtitles", |context| {
+        Box::pin(subtitles::check_subtitles::run(context))
+    }),
     ("wservice.generate_subtitle_files", |context| {
         Box::pin(subtitles::generate_subtitle_files::run(context))
     }),

@@ -103,7 +103,13 @@ mod tests {
     fn shipped_pipelines_are_read_and_have_no_faults() {
         let pipelines = Pipelines::load(&Config::default(), &shipped()).unwrap();
         let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-        for name in ["subtitles", "hard-subtitles", "hard-subtitles-translated", "dub", "sample"] {
+        for name in [
+            "subtitles",
+            "hard-subtitles",
+            "hard-subtitles-translated",
+            "dub",
+            "sample",
+        ] {
             assert!(names.contains(&name), "{names:?}");
         }
         for pipeline in pipelines.iter() {

@@ -1,8 +1,8 @@
 //! Videos and their pipelines: starting one (V1, V2), telling how far it is (V3), ending it. What a processing does next
 //! is decided in `plan`, done in `drive`.
 
-mod catalog;
 mod beside;
+mod catalog;
 pub mod drive;
 pub mod plan;
 mod register;

@@ -27,6 +27,8 @@ pub fn make(folder: &Path) {
     );
     write(folder, "lecture_segments.json", &transcript().to_string());
     write(folder, "diarization.json", &diarization().to_string());
+    let clip = json!({"id": 1, "start": 0.5, "end": 2.9, "text": "Good morning all.", "audio_path": "lecture.wav", "duration": 2.0});
+    write(folder, "clips.json", &json!({"clips": [clip]}).to_string());
     write(folder, "multi_frames.json", &manifest().to_string());
     write(folder, "ocr_results.json", &ocr_results().to_string());
     write(

@@ -30,7 +30,12 @@ const OF_LIBRARIES: [(&str, &str); 20] = [
 
 /// The tag of a language that is given as a code of two or three letters, with or without a region, or by its English name.
 pub(super) fn tag(given: &str) -> Result<String, RunError> {
-    let main = given.trim().split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    let main = given
+        .trim()
+        .split(['-', '_'])
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let of_library = OF_LIBRARIES.iter().find(|(library, _)| *library == main);
     let found = match main.len() {
         2 => Language::from_639_1(&main),

@@ -14,7 +14,7 @@ use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
         input::{Input, create_folder, path_text, read, stem, write},
-        subtitles::{compose_srt, cues},
+        timed_text::{self, compose_srt},
     },
 };
 
@@ -23,16 +23,22 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let video = input.file("video_path")?;
     let media = probe::media(context, &video).await?;
     if !media.has_video() && !media.has_audio() {
-        return Err(RunError::failed(format!("{} has neither picture nor sound", video.display())));
+        return Err(RunError::failed(format!(
+            "{} has neither picture nor sound",
+            video.display()
+        )));
     }
     let asked = Asked::all(&input)?;
     let container = Container::choose(&media, input.text("output_format"), &video)?;
     let scratch = create_folder(context, "scratch")?;
     let mut tracks = Vec::with_capacity(asked.len());
     for asked in asked {
-        tracks.push(SubtitleTrack::prepare(context, asked, container, &scratch, tracks.len())?);
+        tracks.push(SubtitleTrack::prepare(context, asked, container, &scratch, tracks.len()).await?);
     }
-    let name = input.text("video_path").and_then(stem).unwrap_or_else(|| "video".into());
+    let name = input
+        .text("video_path")
+        .and_then(stem)
+        .unwrap_or_else(|| "video".into());
     let suffix = container.suffix();
     let target = create_folder(context, "video")?.join(format!("{name}_subtitles.{suffix}"));
     mux(context, &video, &media, &tracks, container, &target).await?;
@@ -94,8 +100,16 @@ enum Container {
 
 impl Container {
     fn choose(media: &Media, asked: Option<&str>, video: &Path) -> Result<Self, RunError> {
-        let misfit = media.codecs_of("audio").into_iter().find(|codec| !sound_fits_mp4(codec));
-        let misfit = misfit.or_else(|| media.codecs_of("video").into_iter().find(|codec| !picture_fits_mp4(codec)));
+        let misfit = media
+            .codecs_of("audio")
+            .into_iter()
+            .find(|codec| !sound_fits_mp4(codec));
+        let misfit = misfit.or_else(|| {
+            media
+                .codecs_of("video")
+                .into_iter()
+                .find(|codec| !picture_fits_mp4(codec))
+        });
         let misfit = misfit.or_else(|| media.codecs_of("subtitle").into_iter().find(|codec| !is_text(codec)));
         match (asked, misfit) {
             (Some("mkv"), _) => Ok(Self::Matroska),
@@ -132,7 +146,10 @@ fn sound_fits_mp4(codec: &str) -> bool {
 }
 
 fn picture_fits_mp4(codec: &str) -> bool {
-    matches!(codec, "h264" | "hevc" | "mpeg4" | "av1" | "vp9" | "mpeg2video" | "mjpeg" | "png")
+    matches!(
+        codec,
+        "h264" | "hevc" | "mpeg4" | "av1" | "vp9" | "mpeg2video" | "mjpeg" | "png"
+    )
 }
 
 fn is_text(codec: &str) -> bool {
@@ -151,7 +168,7 @@ struct SubtitleTrack {
 }
 
 impl SubtitleTrack {
-    fn prepare(
+    async fn prepare(
         context: &RunContext,
         asked: Asked,
         container: Container,
@@ -160,14 +177,17 @@ impl SubtitleTrack {
     ) -> Result<Self, RunError> {
         let source = Input(context).open("subtitle_path", &asked.path)?;
         let bytes = read(&source)?;
-        let listed = cues::parse(&source, &bytes)
-            .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", source.display())))?;
-        let language = match asked.language.as_deref().map(str::trim).filter(|language| !language.is_empty()) {
+        let listed = timed_text::cues_of(context, &source).await?;
+        let language = match asked
+            .language
+            .as_deref()
+            .map(str::trim)
+            .filter(|language| !language.is_empty())
+        {
             Some(language) => language::tag(language)?,
             None => "und".into(),
         };
-        let is_ass = super::burn_subtitles::styled(&bytes);
-        let (format, codec, text) = match (container, is_ass) {
+        let (format, codec, text) = match (container, timed_text::styled(&bytes)) {
             // Its looks can only be kept there.
             (Container::Matroska, Some(text)) => ("ass", "ass", text.into_bytes()),
             (container, _) => {
@@ -242,11 +262,18 @@ async fn mux(
         ffmpeg = ffmpeg
             .args(["-map".into(), format!("{}:0", position + 1)])
             .args([format!("-c:s:{number}"), track.codec.into()])
-            .args([format!("-metadata:s:s:{number}"), format!("language={}", track.language)])
+            .args([
+                format!("-metadata:s:s:{number}"),
+                format!("language={}", track.language),
+            ])
             .args([format!("-disposition:s:{number}"), track.disposition().into()]);
         if let Some(title) = &track.asked.title {
             // Players of MP4 show the handler's name.
-            let key = if container == Container::Mp4 { "handler_name" } else { "title" };
+            let key = if container == Container::Mp4 {
+                "handler_name"
+            } else {
+                "title"
+            };
             ffmpeg = ffmpeg.args([format!("-metadata:s:s:{number}"), format!("{key}={title}")]);
         }
     }
@@ -282,11 +309,24 @@ mod tests {
 
     fn probe(path: &Value, entries: &str) -> Vec<String> {
         let made = Command::new("ffprobe")
-            .args(["-v", "error", "-select_streams", "s", "-show_entries", entries, "-of", "csv=p=0"])
+            .args([
+                "-v",
+                "error",
+                "-select_streams",
+                "s",
+                "-show_entries",
+                entries,
+                "-of",
+                "csv=p=0",
+            ])
             .arg(path.as_str().unwrap())
             .output()
             .unwrap();
-        String::from_utf8(made.stdout).unwrap().lines().map(str::to_owned).collect()
+        String::from_utf8(made.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     const STREAMS: &str = "stream=codec_name:stream_disposition=default,forced:stream_tags=language,title";
@@ -301,8 +341,14 @@ mod tests {
             ]})
         });
         let output = run(&fixture.context).await.unwrap();
-        assert_eq!(probe(&output["video_path"], STREAMS), ["mov_text,1,0,deu", "mov_text,0,1,fra"]);
-        assert_eq!((&output["subtitle_tracks"], &output["added"][0]["cues"]), (&json!(2), &json!(2)));
+        assert_eq!(
+            probe(&output["video_path"], STREAMS),
+            ["mov_text,1,0,deu", "mov_text,0,1,fra"]
+        );
+        assert_eq!(
+            (&output["subtitle_tracks"], &output["added"][0]["cues"]),
+            (&json!(2), &json!(2))
+        );
         let times = probe(&output["video_path"], "packet=pts_time,stream_index,size");
         assert!(times.iter().any(|line| line.contains("0.500000")), "{times:?}");
         assert!(fixture.context.node.output_is_reusable(&output));
@@ -333,7 +379,21 @@ mod tests {
         assert_eq!(second["subtitle_tracks"], 2);
         // And into Matroska again, where the sound needs it.
         let wav = fixture.path("pcm.mov");
-        clip::make(&wav, &["-f", "lavfi", "-i", "testsrc=d=1:s=64x48:r=5", "-f", "lavfi", "-i", "sine=d=1", "-c:a", "pcm_s16le"]);
+        clip::make(
+            &wav,
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=d=1:s=64x48:r=5",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=d=1",
+                "-c:a",
+                "pcm_s16le",
+            ],
+        );
         fixture.context.input.insert("video_path".into(), json!(wav));
         fixture.context.input.insert("output_format".into(), json!("mp4"));
         let error = run(&fixture.context).await.unwrap_err().to_string();
@@ -343,7 +403,16 @@ mod tests {
     #[tokio::test]
     async fn cues_stay_at_their_times_where_the_clock_begins_elsewhere() {
         let fixture = Fixture::of(NODE, |fixture| {
-            let args = ["-f", "lavfi", "-i", "testsrc=d=3:s=64x48:r=25", "-output_ts_offset", "5000", "-c:v", "libx264"];
+            let args = [
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=d=3:s=64x48:r=25",
+                "-output_ts_offset",
+                "5000",
+                "-c:v",
+                "libx264",
+            ];
             clip::make(&fixture.path("a.ts"), &args);
             let late = "1\n00:00:02,000 --> 00:00:02,500\nLate\n";
             json!({"video_path": fixture.path("a.ts"), "subtitle_path": fixture.file("a.srt", late)})
@@ -352,7 +421,9 @@ mod tests {
         let path = output["video_path"].as_str().unwrap();
         assert!(path.ends_with(".mkv"), "{path}");
         let times = probe(&output["video_path"], "packet=pts_time");
-        let video = crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None).await.unwrap();
+        let video = crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None)
+            .await
+            .unwrap();
         let off = times[0].parse::<f64>().unwrap() - 2.0 - video.starts()[0];
         assert!(off.abs() < 0.04, "{times:?} {:?}", video.starts()[0]);
     }

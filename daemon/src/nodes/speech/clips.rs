@@ -9,10 +9,7 @@ use crate::{
         run::{RunContext, RunError},
         warnings::{Code, Warning},
     },
-    nodes::{
-        input::{Input, read},
-        subtitles::cues::{self, Cue},
-    },
+    nodes::{input::Input, subtitles::cues::Cue, timed_text},
 };
 
 /// The sound of one cue. Times in seconds.
@@ -39,21 +36,20 @@ pub(in crate::nodes) struct Clip {
 }
 
 /// The cues of a parameter that is a file of them or an array.
-pub(in crate::nodes) fn cues(context: &RunContext, parameter: &str) -> Result<Vec<Cue>, RunError> {
+pub(in crate::nodes) async fn cues(context: &RunContext, parameter: &str) -> Result<Vec<Cue>, RunError> {
     let input = Input(context);
     let value = input.value(parameter).filter(|value| !is_empty_value(value));
-    let (name, parsed) = match value {
-        None => return Err(input.missing(parameter)),
-        Some(Value::String(_)) => {
-            let file = input.file(parameter)?;
-            (file.display().to_string(), cues::parse(&file, &read(&file)?))
-        }
+    match value {
+        None => Err(input.missing(parameter)),
+        Some(Value::String(_)) => timed_text::cues_of(context, &input.file(parameter)?).await,
         Some(inline) => {
-            let json = inline.to_string();
-            (format!("input_data.{parameter}"), cues::parse("cues.json".as_ref(), json.as_bytes()))
+            let name = format!("input_data.{parameter}");
+            let (cues, notes) = timed_text::cues(inline.to_string().as_bytes(), Some("utf-8"))
+                .map_err(|why| RunError::failed(format!("{name} cannot be used: {why}")))?;
+            notes.tell(context, &name);
+            Ok(cues)
         }
-    };
-    parsed.map_err(|why| RunError::failed(format!("{name} cannot be used: {why}")))
+    }
 }
 
 /// The clips of a file that names them, or of an array. The error is a sentence's second half.
@@ -95,9 +91,11 @@ pub(in crate::nodes) fn warn_left_out(context: &RunContext, ids: &[String], all:
     let more = if ids.len() > NAMED { ", ..." } else { "" };
     let named = ids[..ids.len().min(NAMED)].join(", ");
     let text = format!("{} of {all} cues have no sound ({why}): {named}{more}", ids.len());
-    context
-        .warnings
-        .add(Warning::new(Code::LinesLeftOut, text).with("lines", ids.len()).with("of", all));
+    context.warnings.add(
+        Warning::new(Code::LinesLeftOut, text)
+            .with("lines", ids.len())
+            .with("of", all),
+    );
 }
 
 #[cfg(test)]
@@ -108,7 +106,10 @@ mod tests {
     fn a_file_of_clips_is_read_as_it_is_written() {
         let clip = json!({"id": 1, "start": 0.5, "end": 2, "text": "Hi", "audio_path": "speech.wav", "offset": 3.5, "duration": 1.2});
         let clips = parse(json!({"clips": [clip, {"start": 3, "end": 4}]})).unwrap();
-        assert_eq!((clips[0].offset, clips[0].duration, clips[1].audio_path.as_deref()), (3.5, Some(1.2), None));
+        assert_eq!(
+            (clips[0].offset, clips[0].duration, clips[1].audio_path.as_deref()),
+            (3.5, Some(1.2), None)
+        );
         assert_eq!(parse(to_json(&clips)).unwrap(), clips);
         for (wrong, why) in [
             (json!({}), "no 'clips'"),

@@ -46,7 +46,11 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             return Err(RunError::failed("input_data.text is blank: there is nothing to say"));
         }
         Some(text) => engine.speak_text(text, &target).await?,
-        None => engine.speak_cues(&clips::cues(context, "segments")?, &target).await?,
+        None => {
+            engine
+                .speak_cues(&clips::cues(context, "segments").await?, &target)
+                .await?
+        }
     };
     // There is none when every cue was empty.
     let _ = fs::remove_file(&engine.scratch);
@@ -78,7 +82,9 @@ fn rounded(seconds: f64) -> f64 {
 /// The last part of a path a client may give: the file lies in the run's folder, always.
 fn file_name(given: &str) -> Result<PathBuf, RunError> {
     let path = Path::new(given.trim());
-    let is_wav = path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("wav"));
+    let is_wav = path
+        .extension()
+        .is_some_and(|suffix| suffix.eq_ignore_ascii_case("wav"));
     match path.file_name() {
         Some(name) if is_wav => Ok(name.into()),
         _ => Err(RunError::failed(format!(
@@ -118,7 +124,10 @@ async fn voice(context: &RunContext) -> Result<String, RunError> {
 fn names_of_voice(line: &str) -> Vec<String> {
     let mut columns = line.split_whitespace().skip(1);
     let (language, name) = (columns.next(), columns.nth(1));
-    let others = line.split('(').skip(1).filter_map(|other| other.split_whitespace().next());
+    let others = line
+        .split('(')
+        .skip(1)
+        .filter_map(|other| other.split_whitespace().next());
     let names = language.into_iter().chain(name).chain(others);
     names.map(|name| name.replace('_', " ")).collect()
 }
@@ -127,7 +136,9 @@ fn names_of_voice(line: &str) -> Vec<String> {
 fn choose(asked: &str, listed: &[String]) -> Option<String> {
     let asked = asked.trim().replace('_', "-");
     let find = |wanted: &str| {
-        let found = listed.iter().find(|name| name.replace(' ', "-").eq_ignore_ascii_case(wanted));
+        let found = listed
+            .iter()
+            .find(|name| name.replace(' ', "-").eq_ignore_ascii_case(wanted));
         found.cloned()
     };
     // Its English is one of a country; the plain code stands for the first of them.
@@ -147,7 +158,9 @@ struct Espeak<'a> {
 impl Espeak<'_> {
     async fn speak_text(&self, text: &str, target: &Path) -> Result<Object, RunError> {
         let Some((rate, samples)) = self.speak(text).await? else {
-            return Err(RunError::failed("espeak-ng gave no sound for this text: nothing of it can be said"));
+            return Err(RunError::failed(
+                "espeak-ng gave no sound for this text: nothing of it can be said",
+            ));
         };
         let mut file = WavWriter::create(target, rate)?;
         file.add(&samples)?;
@@ -222,8 +235,8 @@ impl Espeak<'_> {
         }
         let bytes = fs::read(&self.scratch)
             .map_err(|why| RunError::of_file(format_args!("cannot read {}", self.scratch.display()), &why))?;
-        let (rate, samples) =
-            wav::parse(&bytes).map_err(|why| RunError::failed(format!("what espeak-ng wrote cannot be read: {why}")))?;
+        let (rate, samples) = wav::parse(&bytes)
+            .map_err(|why| RunError::failed(format!("what espeak-ng wrote cannot be read: {why}")))?;
         Ok(wav::audible(&samples, rate).map(|range| (rate, samples[range].to_vec())))
     }
 }
@@ -268,7 +281,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_is_spoken_without_a_sample_and_the_result_says_whose_voice_it_is() {
-        let fixture = fixture(json!({"text": "-v Guten Morgen [[alle", "language": "de-AT", "output_path": "/x/hallo.wav"}));
+        let fixture =
+            fixture(json!({"text": "-v Guten Morgen [[alle", "language": "de-AT", "output_path": "/x/hallo.wav"}));
         let output = run(&fixture.context).await.unwrap();
         let path = fixture.context.dir.join("audio/hallo.wav");
         assert_eq!(output["audio_path"], json!(path));
@@ -293,15 +307,25 @@ mod tests {
         let output = run(&fixture.context).await.unwrap();
         let listed = fs::read(output["clips_file"].as_str().unwrap()).unwrap();
         let clips = clips::parse(serde_json::from_slice(&listed).unwrap()).unwrap();
-        assert_eq!((clips.len(), &output["clips_count"], &output["cues_count"]), (2, &json!(2), &json!(3)));
+        assert_eq!(
+            (clips.len(), &output["clips_count"], &output["cues_count"]),
+            (2, &json!(2), &json!(3))
+        );
         let (rate, samples) = wav::parse(&fs::read(output["audio_path"].as_str().unwrap()).unwrap()).unwrap();
-        for (clip, (start, end, text)) in clips.iter().zip([(0.5, 2.0, "Hello there."), (3.5, 5.0, "Second line")]) {
+        for (clip, (start, end, text)) in clips
+            .iter()
+            .zip([(0.5, 2.0, "Hello there."), (3.5, 5.0, "Second line")])
+        {
             assert_eq!((clip.start, clip.end, clip.text.as_str()), (start, end, text));
             let from = (clip.offset * f64::from(rate)).round() as usize;
             let length = (clip.duration.unwrap() * f64::from(rate)).round() as usize;
             let piece = &samples[from..from + length];
             let heard = wav::audible(piece, rate).unwrap();
-            assert!(heard.start < 200 && heard.end + 200 > piece.len(), "{heard:?} of {}", piece.len());
+            assert!(
+                heard.start < 200 && heard.end + 200 > piece.len(),
+                "{heard:?} of {}",
+                piece.len()
+            );
         }
         let warnings = warnings(&fixture);
         assert_eq!(warnings[0]["code"], "lines_left_out");
@@ -314,7 +338,10 @@ mod tests {
         for (input, why) in [
             (json!({"text": " "}), "blank"),
             (json!({"text": "..."}), "no sound"),
-            (json!({"segments": [{"start": 0, "end": 1, "text": "..."}]}), "any of the 1 cues"),
+            (
+                json!({"segments": [{"start": 0, "end": 1, "text": "..."}]}),
+                "any of the 1 cues",
+            ),
             (json!({"text": "Hi", "language": "tlh"}), "input_data.language 'tlh'"),
             (json!({"text": "Hi", "voice": "../etc"}), "input_data.voice '../etc'"),
             (json!({"text": "Hi", "output_path": "a.mp3"}), "output_path"),

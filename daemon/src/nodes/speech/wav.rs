@@ -177,7 +177,11 @@ mod tests {
     #[test]
     fn what_is_no_such_file_says_so() {
         let stereo = [&header(8000, 1)[..22], &[2, 0], &header(8000, 1)[24..]].concat();
-        for (bytes, why) in [(&b"ID3"[..], "no WAV"), (&stereo, "mono"), (&header(8000, 0)[..36], "samples")] {
+        for (bytes, why) in [
+            (&b"ID3"[..], "no WAV"),
+            (&stereo, "mono"),
+            (&header(8000, 0)[..36], "samples"),
+        ] {
             let error = parse(bytes).unwrap_err();
             assert!(error.contains(why), "{error}");
         }

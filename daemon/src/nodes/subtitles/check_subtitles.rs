@@ -5,10 +5,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::cues;
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::{Input, compute, create_folder, path_text, read, stem, write_json},
+    nodes::{
+        input::{Input, compute, create_folder, path_text, read, stem, write_json},
+        timed_text::{self, RawCue},
+    },
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -22,13 +24,21 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         gap: input.number("min_gap")?,
     };
     let file = input.file("subtitle_path")?;
-    let name = input.text("subtitle_path").and_then(stem).unwrap_or_else(|| "subtitles".into());
+    let encoding = input.text("encoding").map(ToOwned::to_owned);
+    let name = input
+        .text("subtitle_path")
+        .and_then(stem)
+        .unwrap_or_else(|| "subtitles".into());
     let report = create_folder(context, "report")?.join(format!("{name}_check.json"));
     let target = report.clone();
     let (counts, by_kind, cues) = compute(move || {
-        let shown = shown(&file, &read(&file)?)
-            .map_err(|why| RunError::failed(format!("{} cannot be checked: {why}", file.display())))?;
-        let findings = check(&shown, limits);
+        let refused = |why: String| RunError::failed(format!("{} cannot be checked: {why}", file.display()));
+        let (shown, unreadable) = timed_text::raw_cues(&read(&file)?, encoding.as_deref()).map_err(refused)?;
+        if shown.is_empty() {
+            return Err(refused("it has no cues that can be read".into()));
+        }
+        let mut findings: Vec<_> = unreadable.into_iter().map(Finding::unreadable).collect();
+        findings.extend(check(&shown, limits));
         let count = |severity: Severity| findings.iter().filter(|found| found.severity == severity).count();
         let counts = json!({
             "error": count(Severity::Error),
@@ -77,72 +87,6 @@ struct Limits {
     gap: f64,
 }
 
-/// A cue as it stands in the file, whatever is wrong with it. Times in milliseconds.
-#[derive(Debug, Clone, PartialEq)]
-struct Shown {
-    start: i64,
-    end: i64,
-    text: String,
-}
-
-/// The cues in the order of the file. The error is a sentence's second half.
-fn shown(path: &std::path::Path, bytes: &[u8]) -> Result<Vec<Shown>, String> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    let parsed = if text.starts_with("WEBVTT") {
-        subcue::parse_vtt(text.as_bytes())
-    } else if text.starts_with("[Script Info]") {
-        subcue::parse_ass(text.as_bytes())
-    } else if text.starts_with(['{', '[', '<']) || !text.contains("-->") {
-        let millis = |seconds: f64| (seconds * 1000.0).round() as i64;
-        let listed = cues::parse(path, bytes)?.into_iter().map(|cue| Shown {
-            start: millis(cue.start),
-            end: millis(cue.end),
-            text: cue.text,
-        });
-        return Ok(listed.collect());
-    } else {
-        subcue::parse_srt(text.as_bytes())
-    };
-    let parsed = parsed.map_err(|why| format!("it cannot be read: {why}"))?;
-    let listed: Vec<_> = parsed
-        .cues
-        .into_iter()
-        .map(|cue| Shown {
-            start: cue.start.0,
-            end: cue.end.0,
-            text: without_markup(&cue.text),
-        })
-        .collect();
-    if listed.is_empty() {
-        return Err("it has no cues".into());
-    }
-    Ok(listed)
-}
-
-/// A text without `<i>` and `{\an8}`.
-fn without_markup(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['<', '{']) {
-        plain.push_str(&rest[..at]);
-        let (close, is_markup) = match &rest[at..] {
-            tag if tag.starts_with("{\\") => ('}', true),
-            tag if tag.starts_with('<') => ('>', tag[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')),
-            _ => ('}', false),
-        };
-        match rest[at..].find(close).filter(|_| is_markup) {
-            Some(end) => rest = &rest[at + end + 1..],
-            None => {
-                plain.push_str(&rest[at..=at]);
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain.replace("\\N", "\n").replace("\\n", "\n")
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
@@ -156,6 +100,7 @@ enum Severity {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    Unreadable,
     Empty,
     NoDuration,
     OutOfOrder,
@@ -172,6 +117,7 @@ enum Kind {
 impl Kind {
     const fn name(self) -> &'static str {
         match self {
+            Self::Unreadable => "unreadable",
             Self::Empty => "empty",
             Self::NoDuration => "no_duration",
             Self::OutOfOrder => "out_of_order",
@@ -194,28 +140,45 @@ struct Finding {
     kind: Kind,
     /// Number of the cue, from 1.
     cue: usize,
-    start: i64,
-    end: i64,
+    start: f64,
+    end: f64,
     /// What was measured and what is allowed, in the unit of the limit.
     measured: f64,
     limit: f64,
 }
 
 impl Finding {
+    /// A record of which not even the times can be read.
+    fn unreadable(number: usize) -> Self {
+        Self {
+            severity: Severity::Error,
+            kind: Kind::Unreadable,
+            cue: number,
+            start: 0.0,
+            end: 0.0,
+            measured: 0.0,
+            limit: 0.0,
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "severity": self.severity,
             "kind": self.kind.name(),
             "cue": self.cue,
-            "start": self.start as f64 / 1000.0,
-            "end": self.end as f64 / 1000.0,
-            "measured": (self.measured * 1000.0).round() / 1000.0,
+            "start": rounded(self.start),
+            "end": rounded(self.end),
+            "measured": rounded(self.measured),
             "limit": self.limit,
         })
     }
 }
 
-fn check(cues: &[Shown], limits: Limits) -> Vec<Finding> {
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+fn check(cues: &[RawCue], limits: Limits) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (position, cue) in cues.iter().enumerate() {
         let mut find = |severity: Severity, kind: Kind, measured: f64, limit: f64| {
@@ -237,9 +200,14 @@ fn check(cues: &[Shown], limits: Limits) -> Vec<Finding> {
     findings
 }
 
-fn check_alone(cue: &Shown, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
-    let lines: Vec<_> = cue.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let seconds = (cue.end - cue.start) as f64 / 1000.0;
+fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
+    let lines: Vec<_> = cue
+        .text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let seconds = rounded(cue.end - cue.start);
     if lines.is_empty() {
         find(Severity::Error, Kind::Empty, 0.0, 1.0);
     }
@@ -265,17 +233,26 @@ fn check_alone(cue: &Shown, limits: Limits, find: &mut impl FnMut(Severity, Kind
     let speed = letters as f64 / seconds;
     if speed > limits.characters_per_second {
         let is_unreadable = speed > 1.5 * limits.characters_per_second;
-        let severity = if is_unreadable { Severity::Error } else { Severity::Warning };
+        let severity = if is_unreadable {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
         find(severity, Kind::TooFast, speed, limits.characters_per_second);
     }
 }
 
-fn check_after(before: &Shown, cue: &Shown, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
+fn check_after(before: &RawCue, cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
     if cue.start < before.start {
-        find(Severity::Error, Kind::OutOfOrder, (cue.start - before.start) as f64 / 1000.0, 0.0);
+        find(
+            Severity::Error,
+            Kind::OutOfOrder,
+            rounded(cue.start - before.start),
+            0.0,
+        );
         return;
     }
-    let gap = (cue.start - before.end) as f64 / 1000.0;
+    let gap = rounded(cue.start - before.end);
     if gap < 0.0 {
         find(Severity::Error, Kind::Overlap, -gap, 0.0);
     } else if gap > 0.0 && gap < limits.gap {
@@ -316,12 +293,17 @@ mod tests {
             5\n00:00:10,000 --> 00:00:10,000\nNo time\n\n\
             6\n00:00:09,500 --> 00:00:09,800\nno\n\n\
             7\n00:00:20,000 --> 00:00:28,000\nThis line is longer than forty-two letters, by far.\nb\nc\n\n\
+            00:00:xx,000 --> 00:00:29,000\nNobody knows when\n\n\
             8\n00:00:30,000 --> 00:00:31,000\nSo many letters that nobody can read it all\n\n\
             9\n00:00:32,000 --> 00:00:33,000\nSame\n\n\
             10\n00:00:34,000 --> 00:00:35,000\nSame\n";
         let (output, found) = findings("a.srt", srt).await;
-        let found: Vec<_> = found.iter().map(|(kind, cue, severity)| (kind.as_str(), *cue, severity.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(kind, cue, severity)| (kind.as_str(), *cue, severity.as_str()))
+            .collect();
         let expected = [
+            ("unreadable", 8, "error"),
             ("too_fast", 2, "warning"),
             ("gap_too_small", 2, "warning"),
             ("overlap", 3, "error"),
@@ -340,7 +322,7 @@ mod tests {
             assert!(found.contains(&one), "{one:?} is not in {found:?}");
         }
         assert_eq!(found.len(), expected.len(), "{found:?}");
-        assert_eq!(output["counts"], json!({"error": 5, "warning": 7, "info": 1}));
+        assert_eq!(output["counts"], json!({"error": 6, "warning": 7, "info": 1}));
         assert_eq!((&output["passed"], &output["cues_count"]), (&json!(false), &json!(10)));
         assert_eq!(output["by_kind"]["too_fast"], 2);
     }
@@ -356,18 +338,6 @@ mod tests {
         for (name, text) in [("a.vtt", vtt), ("a.ass", ass), ("a.json", json), ("wide.srt", wide)] {
             let (output, found) = findings(name, text).await;
             assert_eq!((found, &output["passed"]), (Vec::new(), &json!(true)), "{name}");
-        }
-    }
-
-    #[test]
-    fn only_markup_is_taken_off() {
-        for (text, plain) in [
-            ("<i>a</i> < b {c} {\\an8}d", "a < b {c} d"),
-            ("a <", "a <"),
-            ("x {\\an8", "x {\\an8"),
-            ("a\\Nb", "a\nb"),
-        ] {
-            assert_eq!(without_markup(text), plain);
         }
     }
 }

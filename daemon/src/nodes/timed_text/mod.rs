@@ -123,6 +123,49 @@ pub(in crate::nodes) fn as_json(bytes: &[u8]) -> Result<Value, String> {
         .collect())
 }
 
+/// A cue as it stands in the file, whatever is wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::nodes) struct RawCue {
+    pub(in crate::nodes) start: f64,
+    /// That of the start where the file says none.
+    pub(in crate::nodes) end: f64,
+    pub(in crate::nodes) text: String,
+}
+
+/// The cues in the order of the file, and the numbers of the records that cannot be read.
+pub(in crate::nodes) fn raw_cues(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<RawCue>, Vec<usize>), String> {
+    let decoded = encoding::decode(bytes, encoding)?;
+    let records = match Format::of(&decoded.text)? {
+        Format::Json => {
+            let (segments, _) = segments(bytes, encoding)?;
+            let raw = segments.into_iter().map(|segment| RawCue {
+                start: segment.start,
+                end: segment.end,
+                text: segment.text,
+            });
+            return Ok((raw.collect(), Vec::new()));
+        }
+        Format::Srt => srt::parse(&decoded.text),
+        Format::WebVtt => vtt::parse(&decoded.text),
+        Format::Ass => ass::parse(&decoded.text),
+        Format::Ttml => ttml::parse(&decoded.text),
+        Format::Lrc => lrc::parse(&decoded.text),
+    };
+    let raw = records.records.iter().map(|record| RawCue {
+        start: record.start,
+        end: record.end.unwrap_or(record.start),
+        text: markup::plain(&record.marked),
+    });
+    let unreadable = records.skipped.iter().map(|skipped| skipped.record);
+    Ok((raw.collect(), unreadable.collect()))
+}
+
+/// Subtitles of ASS or SSA as text, with the looks they bring; None: they are something else.
+pub(in crate::nodes) fn styled(bytes: &[u8]) -> Option<String> {
+    let text = plain_text(bytes);
+    text.trim_start().starts_with("[Script Info]").then_some(text)
+}
+
 /// A text without times, of any encoding.
 pub(in crate::nodes) fn plain_text(bytes: &[u8]) -> String {
     encoding::decode(bytes, None)

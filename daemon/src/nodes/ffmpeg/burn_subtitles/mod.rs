@@ -23,7 +23,8 @@ use crate::{
     },
     nodes::{
         input::{Input, create_folder, path_text, read, stem, write},
-        subtitles::cues::{self, Cue},
+        subtitles::cues::Cue,
+        timed_text,
     },
 };
 
@@ -37,22 +38,24 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let media = probe::media(context, &video).await?;
     let wanted = input.text_or_number(TrackKind::Video.parameter());
     let track = media.track(TrackKind::Video, wanted.as_deref(), video.display())?;
-    let size = media.picture_of(&track).ok_or_else(|| {
-        RunError::failed(format!("{} does not say how large its picture is", video.display()))
-    })?;
+    let size = media
+        .picture_of(&track)
+        .ok_or_else(|| RunError::failed(format!("{} does not say how large its picture is", video.display())))?;
     let bytes = read(&subtitles)?;
-    let listed = cues::parse(&subtitles, &bytes)
-        .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", subtitles.display())))?;
+    let listed = timed_text::cues_of(context, &subtitles).await?;
     let scratch = create_folder(context, "scratch")?;
     // What a file of this kind says of its looks is kept.
-    let drawn = match styled(&bytes) {
+    let drawn = match timed_text::styled(&bytes) {
         Some(text) => text,
         None => Style::of(&input)?.write(&listed, size),
     };
     write(&scratch.join(DRAWN), drawn.as_bytes())?;
     check_glyphs(context, &listed, input.text("font").unwrap_or("sans-serif"), &scratch).await?;
     let format = container(&media, input.text("output_format").unwrap_or("auto"), &video)?;
-    let name = input.text("video_path").and_then(stem).unwrap_or_else(|| "video".into());
+    let name = input
+        .text("video_path")
+        .and_then(stem)
+        .unwrap_or_else(|| "video".into());
     let target = create_folder(context, "video")?.join(format!("{name}_subtitled.{format}"));
     encode(context, &video, &media, &track, size, &scratch, &target).await?;
     let _ = std::fs::remove_dir_all(&scratch);
@@ -63,19 +66,13 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     ]))
 }
 
-/// The text of an ASS or SSA file.
-pub(super) fn styled(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    text.starts_with("[Script Info]").then(|| text.to_owned())
-}
-
 /// The container that the sound can be copied into.
 fn container(media: &Media, asked: &str, video: &Path) -> Result<&'static str, RunError> {
     let sounds = media.tracks(TrackKind::Audio);
-    let misfit = sounds.iter().filter_map(|track| track.codec.as_deref()).find(|codec| {
-        !matches!(*codec, "aac" | "mp3" | "ac3" | "eac3" | "alac" | "opus" | "flac")
-    });
+    let misfit = sounds
+        .iter()
+        .filter_map(|track| track.codec.as_deref())
+        .find(|codec| !matches!(*codec, "aac" | "mp3" | "ac3" | "eac3" | "alac" | "opus" | "flac"));
     match (asked, misfit) {
         ("mkv", _) | ("auto", Some(_)) => Ok("mkv"),
         (_, None) => Ok("mp4"),
@@ -91,10 +88,16 @@ async fn check_glyphs(context: &RunContext, cues: &[Cue], font: &str, scratch: &
     let is_drawn = |sign: &char| !sign.is_whitespace() && !sign.is_control();
     let signs: BTreeSet<char> = cues.iter().flat_map(|cue| cue.text.chars()).filter(is_drawn).collect();
     if signs.is_empty() {
-        return Err(RunError::failed("the subtitles have no text, so there is nothing to draw"));
+        return Err(RunError::failed(
+            "the subtitles have no text, so there is nothing to draw",
+        ));
     }
     let text: Vec<_> = signs.iter().map(|sign| escaped(&sign.to_string())).collect();
-    let lines = text.chunks(40).map(|line| line.join(" ")).collect::<Vec<_>>().join("\\N");
+    let lines = text
+        .chunks(40)
+        .map(|line| line.join(" "))
+        .collect::<Vec<_>>()
+        .join("\\N");
     let probe = format!(
         "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\n\
          Style: Default,{},10\n\n[Events]\nFormat: Layer, Start, End, Style, Text\n\
@@ -107,7 +110,15 @@ async fn check_glyphs(context: &RunContext, cues: &[Cue], font: &str, scratch: &
         // A report of warnings beside the errors that the log gets.
         .env("FFREPORT", "file=glyphs.log:level=24")
         .args(["-f", "lavfi", "-i", "color=c=black:s=64x64:r=1:d=1"])
-        .args(["-vf", "subtitles=filename=glyphs.ass", "-frames:v", "1", "-f", "null", "-"])
+        .args([
+            "-vf",
+            "subtitles=filename=glyphs.ass",
+            "-frames:v",
+            "1",
+            "-f",
+            "null",
+            "-",
+        ])
         .run(context, |_| ())
         .await?;
     if !exit.success() {
@@ -144,7 +155,8 @@ fn without_glyph(report: &str) -> BTreeSet<char> {
         char::from_u32(u32::from_str_radix(code, 16).ok()?)
     };
     // What only joins others has no picture of its own.
-    let is_letter = |sign: &char| !matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}');
+    let is_letter =
+        |sign: &char| !matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}');
     report.lines().filter_map(hex).filter(is_letter).collect()
 }
 
@@ -208,7 +220,16 @@ mod tests {
 
     /// Four seconds of black with a tone, made with these arguments for the output.
     fn black(path: &Path, args: &[&str]) {
-        let source = ["-f", "lavfi", "-i", "color=black:s=320x180:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4"];
+        let source = [
+            "-f",
+            "lavfi",
+            "-i",
+            "color=black:s=320x180:r=25:d=4",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=4",
+        ];
         clip::make(path, &[&source, args].concat());
     }
 
@@ -233,7 +254,15 @@ mod tests {
 
     fn codecs(path: &Value) -> String {
         let probe = Command::new("ffprobe")
-            .args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", path.as_str().unwrap()])
+            .args([
+                "-v",
+                "error",
+                "-show_entries",
+                "stream=codec_name",
+                "-of",
+                "csv=p=0",
+                path.as_str().unwrap(),
+            ])
             .output()
             .unwrap();
         String::from_utf8(probe.stdout).unwrap().trim().replace('\n', " ")
@@ -252,7 +281,17 @@ mod tests {
         assert!(path.as_str().unwrap().ends_with("_subtitled.mp4"), "{path}");
         let seen = bright(path, &[0.92, 1.04, 1.92, 2.04, 3.2]);
         let texts: Vec<_> = seen.iter().map(|(upper, lower)| (*upper > 0, *lower > 50)).collect();
-        assert_eq!(texts, [(false, false), (false, true), (false, true), (false, false), (false, true)], "{seen:?}");
+        assert_eq!(
+            texts,
+            [
+                (false, false),
+                (false, true),
+                (false, true),
+                (false, false),
+                (false, true)
+            ],
+            "{seen:?}"
+        );
         assert_eq!(codecs(path), "h264 mp3");
         assert!(fixture.context.node.output_is_reusable(&output));
         assert!(!fixture.context.dir.join("scratch").exists());
@@ -261,7 +300,8 @@ mod tests {
 
     #[tokio::test]
     async fn looks_can_be_chosen_and_those_of_an_ass_file_are_kept() {
-        let look = json!({"position": "top", "box": true, "font_size": 12, "color": "#00ff00", "outline_color": "#0000ff"});
+        let look =
+            json!({"position": "top", "box": true, "font_size": 12, "color": "#00ff00", "outline_color": "#0000ff"});
         let mut fixture = Fixture::of(NODE, |fixture| {
             black(&fixture.path("a.mkv"), &["-c:a", "pcm_s16le"]);
             let mut input = json!({"video_path": fixture.path("a.mkv"), "subtitle_path": fixture.file("a.srt", srt())});
@@ -282,21 +322,45 @@ mod tests {
         assert!(seen[0].0 > 50 && seen[0].1 == 0, "{seen:?}");
         fixture.context.input["output_format"] = json!("mp4");
         let error = run(&fixture.context).await.unwrap_err().to_string();
-        assert!(error.contains("pcm_s16le") && error.contains("output_format"), "{error}");
+        assert!(
+            error.contains("pcm_s16le") && error.contains("output_format"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn frames_keep_their_times_also_when_they_are_uneven_or_late() {
         let fixture = Fixture::of(NODE, |fixture| {
             let video = fixture.path("vfr.mkv");
-            let late = ["-f", "lavfi", "-i", "sine=d=4", "-itsoffset", "0.5", "-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=3"];
-            let uneven = ["-vf", "select='lt(n,10)+eq(n,37)+eq(n,61)'", "-fps_mode", "vfr", "-c:v", "libx264", "-bf", "0"];
+            let late = [
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=d=4",
+                "-itsoffset",
+                "0.5",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=s=64x48:r=25:d=3",
+            ];
+            let uneven = [
+                "-vf",
+                "select='lt(n,10)+eq(n,37)+eq(n,61)'",
+                "-fps_mode",
+                "vfr",
+                "-c:v",
+                "libx264",
+                "-bf",
+                "0",
+            ];
             clip::make(&video, &[&late[..], &uneven].concat());
             json!({"video_path": video, "subtitle_path": fixture.file("a.srt", srt()), "output_format": "mkv"})
         });
         let output = run(&fixture.context).await.unwrap();
         let times = async |path: &str| {
-            let times = crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
+            let times =
+                crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
             times.unwrap().starts().to_vec()
         };
         let (before, after) = (

@@ -64,10 +64,20 @@ impl Style {
             margin = part(self.margin),
         );
         for cue in cues {
-            let lines: Vec<_> = cue.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let lines: Vec<_> = cue
+                .text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect();
             if !lines.is_empty() && cue.end > cue.start {
                 let shown = lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\\N");
-                let _ = writeln!(text, "Dialogue: 0,{},{},Default,,0,0,0,,{shown}", time(cue.start), time(cue.end));
+                let _ = writeln!(
+                    text,
+                    "Dialogue: 0,{},{},Default,,0,0,0,,{shown}",
+                    time(cue.start),
+                    time(cue.end)
+                );
             }
         }
         text
@@ -78,7 +88,9 @@ impl Style {
 fn font(given: &str) -> Result<String, RunError> {
     let name = given.trim();
     if name.is_empty() || name.chars().any(|c| c == ',' || c.is_control()) {
-        return Err(RunError::failed(format!("input_data.font is '{given}', which is no name of a font")));
+        return Err(RunError::failed(format!(
+            "input_data.font is '{given}', which is no name of a font"
+        )));
     }
     Ok(name.to_owned())
 }
@@ -152,7 +164,11 @@ mod tests {
 
     #[test]
     fn a_text_is_shown_as_it_is_and_sizes_are_those_of_the_picture() {
-        let cues = [cue(61.236, 3600.0, "a {b} \\N c\n\nd"), cue(1.0, 1.0, "x"), cue(2.0, 3.0, " ")];
+        let cues = [
+            cue(61.236, 3600.0, "a {b} \\N c\n\nd"),
+            cue(1.0, 1.0, "x"),
+            cue(2.0, 3.0, " "),
+        ];
         let text = style().write(&cues, (1080, 1920));
         assert!(text.contains("PlayResX: 1080\nPlayResY: 1920"));
         assert!(text.contains("Style: Default,DejaVu Sans,65,&H0000FFFF,"), "{text}");

@@ -73,7 +73,10 @@ mod tests {
             \x20 Loudness range:\n    LRA:         4.5 LU\n    Threshold: -41.0 LUFS\n\n  True peak:\n    Peak:      -10.2 dBFS";
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();
         let loudness = Loudness::parse(&lines).unwrap();
-        assert_eq!((loudness.integrated, loudness.range, loudness.peak), (-21.9, 4.5, -10.2));
+        assert_eq!(
+            (loudness.integrated, loudness.range, loudness.peak),
+            (-21.9, 4.5, -10.2)
+        );
         assert_eq!(loudness.filters(-20.0), "volume=1.90dB");
         assert!(loudness.filters(-12.0).contains("alimiter"));
         assert_eq!(Loudness::parse(&lines[..1]), None);

@@ -27,7 +27,7 @@ use crate::{
     nodes::{
         input::{Input, create_folder, path_text, read, stem, write_json},
         speech::clips::{self, Clip},
-        transcript::read::parse_json,
+        timed_text::parse_json,
     },
     paths::Opened,
 };
@@ -90,7 +90,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         "after": result.json(),
         "peaks_held": loudness.is_limited(mix.target_loudness),
     });
-    write_json(&report, &json!({"clips": dub.json(), "left_out": dub.left_out_json(), "loudness": loudness}))?;
+    write_json(
+        &report,
+        &json!({"clips": dub.json(), "left_out": dub.left_out_json(), "loudness": loudness}),
+    )?;
     let mut output = dub.counts();
     output.extend(Object::from_iter([
         ("dubbed_path".into(), json!(path_text(&mix.target))),
@@ -169,11 +172,16 @@ async fn lay_clips(
     let count = places.len();
     for ((clip, file, times), place) in spoken.into_iter().zip(places) {
         // Read once more rather than kept: all clips of a film would take gigabytes.
-        let samples = reader.read(&file, clip.offset, clip.duration).await?.unwrap_or_default();
+        let samples = reader
+            .read(&file, clip.offset, clip.duration)
+            .await?
+            .unwrap_or_default();
         track.lay(&reader.played(samples, place.speed).await?, clip.start)?;
         laid.push((clip, times, place));
         let message = format!("{} of {count} clips", laid.len());
-        context.progress.report(50.0 * laid.len() as f64 / count as f64, Some(message));
+        context
+            .progress
+            .report(50.0 * laid.len() as f64 / count as f64, Some(message));
     }
     Ok(Dub { clips: laid, left_out })
 }
@@ -332,15 +340,26 @@ impl<'a> Mix<'a> {
         if !media.has_audio() {
             original = Original::Replace;
         }
-        let track = if original == Original::Replace { None } else { Some(chosen(TrackKind::Audio)?) };
+        let track = if original == Original::Replace {
+            None
+        } else {
+            Some(chosen(TrackKind::Audio)?)
+        };
         let has_picture = media.has_video() && input.text("output_format") != Some("wav");
-        let picture = if has_picture { Some(chosen(TrackKind::Video)?) } else { None };
+        let picture = if has_picture {
+            Some(chosen(TrackKind::Video)?)
+        } else {
+            None
+        };
         let suffix = match (&picture, input.text("output_format")) {
             (None, _) => "wav",
             (Some(_), Some(format @ ("mp4" | "mkv"))) => format,
             (Some(picture), _) => container_for(picture),
         };
-        let name = input.text("video_path").and_then(stem).unwrap_or_else(|| "video".into());
+        let name = input
+            .text("video_path")
+            .and_then(stem)
+            .unwrap_or_else(|| "video".into());
         if original == Original::Duck {
             let quiet = 10_f64.powf(input.number("duck_db")? / 20.0);
             track::write_envelope(&scratch.join("envelope.wav"), seconds, &dub.spans(), quiet)?;
@@ -382,7 +401,10 @@ impl<'a> Mix<'a> {
     fn filters(&self) -> String {
         let stereo = "aformat=sample_fmts=fltp:channel_layouts=stereo";
         let both = "pan=stereo|c0=c0|c1=c0";
-        let voice = format!("[1:a]aformat=sample_fmts=fltp,{both},volume={}dB[voice]", self.voice_gain);
+        let voice = format!(
+            "[1:a]aformat=sample_fmts=fltp,{both},volume={}dB[voice]",
+            self.voice_gain
+        );
         let length = format!("apad,atrim=end={:.6}", self.seconds);
         let sum = "amix=inputs=2:duration=longest:normalize=0[mix]";
         let sound = self.track.as_ref().map_or_else(|| "2:a:0".to_owned(), Track::map);
@@ -402,7 +424,17 @@ impl<'a> Mix<'a> {
         let filters = format!("{};[mix]{}[out]", self.filters(), MEASURE);
         let exit = self
             .inputs()
-            .args(["-loglevel", "info", "-filter_complex", &filters, "-map", "[out]", "-f", "null", "-"])
+            .args([
+                "-loglevel",
+                "info",
+                "-filter_complex",
+                &filters,
+                "-map",
+                "[out]",
+                "-f",
+                "null",
+                "-",
+            ])
             .run(self.context, |advance| self.report(advance, 50.0))
             .await?;
         let loudness = Loudness::parse(&exit.stderr).filter(|_| exit.success());

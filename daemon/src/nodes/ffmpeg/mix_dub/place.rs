@@ -77,14 +77,26 @@ mod tests {
             .collect();
         let round = |number: f64| (number * 1000.0).round() / 1000.0;
         let places = place(&spoken, total, limits);
-        places.iter().map(|place| (round(place.speed), round(place.over_by))).collect()
+        places
+            .iter()
+            .map(|place| (round(place.speed), round(place.over_by)))
+            .collect()
     }
 
     #[test]
     fn a_clip_runs_into_the_pause_first_then_faster_then_over() {
         // Fits its cue; fits with the pause; must be faster; is too long at the highest speed.
-        let spoken = [(0.0, 2.0, 1.5), (3.0, 4.0, 1.8), (6.0, 7.0, 1.8), (7.5, 8.5, 6.0), (9.0, 10.0, 0.5)];
-        assert_eq!(placed(&spoken, 20.0, LIMITS), [(1.0, 0.0), (1.0, 0.0), (1.286, 0.0), (1.5, 2.6), (1.0, 0.0)]);
+        let spoken = [
+            (0.0, 2.0, 1.5),
+            (3.0, 4.0, 1.8),
+            (6.0, 7.0, 1.8),
+            (7.5, 8.5, 6.0),
+            (9.0, 10.0, 0.5),
+        ];
+        assert_eq!(
+            placed(&spoken, 20.0, LIMITS),
+            [(1.0, 0.0), (1.0, 0.0), (1.286, 0.0), (1.5, 2.6), (1.0, 0.0)]
+        );
     }
 
     #[test]
@@ -101,7 +113,10 @@ mod tests {
         };
         assert_eq!(placed(&[(0.0, 2.0, 1.0)], 9.0, LIMITS), [(1.0, 0.0)]);
         assert_eq!(placed(&[(0.0, 2.0, 1.0)], 9.0, slow), [(0.8, 0.0)]);
-        assert_eq!(placed(&[(1.0, 1.0, 0.9), (1.0, 1.0, 0.9)], 9.0, LIMITS), [(1.0, 0.0), (1.0, 0.0)]);
+        assert_eq!(
+            placed(&[(1.0, 1.0, 0.9), (1.0, 1.0, 0.9)], 9.0, LIMITS),
+            [(1.0, 0.0), (1.0, 0.0)]
+        );
         let squeezed = placed(&[(8.999, 8.999, 1.0)], 9.0, LIMITS);
         assert_eq!(squeezed[0].0, 1.5);
     }

@@ -14,7 +14,9 @@ fn video(path: &Path) {
     let picture = "testsrc=duration=12:size=64x48:rate=5";
     clip::make(
         path,
-        &["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p", "-c:a", "aac"],
+        &[
+            "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-pix_fmt", "yuv420p", "-c:a", "aac",
+        ],
     );
 }
 
@@ -28,15 +30,16 @@ fn voices(fixture: &Fixture, lengths: &[u32]) -> String {
         heard.push(format!("between(t,{at},{})", at + length));
         at += length + 1;
     }
-    let tones = format!("aevalsrc='0.5*sin(2*PI*2000*t)*({})':s=22050:d={total}", heard.join("+"));
+    let tones = format!(
+        "aevalsrc='0.5*sin(2*PI*2000*t)*({})':s=22050:d={total}",
+        heard.join("+")
+    );
     clip::make(&path, &["-f", "lavfi", "-i", &tones]);
     path.display().to_string()
 }
 
 fn clips(file: &str, cues: &[(f64, f64, f64, f64)]) -> Value {
-    let clip = |(start, end, offset, duration): &(f64, f64, f64, f64)| {
-        json!({"id": start, "start": start, "end": end, "text": "x", "audio_path": file, "offset": offset, "duration": duration})
-    };
+    let clip = |(start, end, offset, duration): &(f64, f64, f64, f64)| json!({"id": start, "start": start, "end": end, "text": "x", "audio_path": file, "offset": offset, "duration": duration});
     cues.iter().map(clip).collect()
 }
 
@@ -67,7 +70,11 @@ const ORIGINAL: &str = "lowpass=f=400,lowpass=f=400";
 /// From when to when something is heard, in seconds.
 fn spans(samples: &[i16]) -> Vec<(f64, f64)> {
     let mut spans: Vec<(f64, f64)> = Vec::new();
-    for (position, sample) in samples.iter().enumerate().filter(|(_, sample)| sample.unsigned_abs() > 300) {
+    for (position, sample) in samples
+        .iter()
+        .enumerate()
+        .filter(|(_, sample)| sample.unsigned_abs() > 300)
+    {
         let time = position as f64 / 8000.0;
         let _ = sample;
         match spans.last_mut() {
@@ -87,14 +94,21 @@ fn level(samples: &[i16], from: f64, to: f64) -> f64 {
 fn warnings(fixture: &Fixture) -> Vec<Value> {
     let mut output = Object::new();
     fixture.context.warnings.write_into(&mut output);
-    output.remove("warnings").and_then(|list| list.as_array().cloned()).unwrap_or_default()
+    output
+        .remove("warnings")
+        .and_then(|list| list.as_array().cloned())
+        .unwrap_or_default()
 }
 
 #[tokio::test]
 async fn the_voice_lies_at_its_cues_and_the_original_is_quiet_beneath_it() {
     // As long as its cue; twice as long as its cue and the pause allow.
     let cues = [(1.0, 3.0, 0.0, 2.0), (6.0, 7.0, 3.0, 4.0), (9.0, 10.0, 8.0, 1.0)];
-    let fixture = fixture(&cues, &[2, 4, 1], json!({"overrun": 1.0, "max_speed": 2.0, "duck_db": -20}));
+    let fixture = fixture(
+        &cues,
+        &[2, 4, 1],
+        json!({"overrun": 1.0, "max_speed": 2.0, "duck_db": -20}),
+    );
     let output = run(&fixture.context).await.unwrap();
     let spans = spans(&heard(&output["dubbed_path"], VOICE));
     assert_eq!(spans.len(), 3, "{spans:?}");
@@ -105,7 +119,12 @@ async fn the_voice_lies_at_its_cues_and_the_original_is_quiet_beneath_it() {
     let quieter = level(&original, 4.5, 5.5) - level(&original, 1.5, 2.5);
     assert!((quieter - 20.0).abs() < 1.5, "{quieter} dB");
     assert_eq!(
-        (&output["clips_count"], &output["stretched_count"], &output["highest_speed"], &output["too_long_count"]),
+        (
+            &output["clips_count"],
+            &output["stretched_count"],
+            &output["highest_speed"],
+            &output["too_long_count"]
+        ),
         (&json!(3), &json!(1), &json!(2.0), &json!(0))
     );
     let loudness = output["loudness"]["after"]["integrated_lufs"].as_f64().unwrap();
@@ -113,29 +132,57 @@ async fn the_voice_lies_at_its_cues_and_the_original_is_quiet_beneath_it() {
     assert!(warnings(&fixture).is_empty());
     assert!(fixture.context.node.output_is_reusable(&output));
     assert!(!fixture.context.dir.join("scratch").exists());
-    assert_eq!(probe::media(&fixture.context, Path::new(output["dubbed_path"].as_str().unwrap())).await.unwrap().duration().map(f64::round), Some(12.0));
+    assert_eq!(
+        probe::media(&fixture.context, Path::new(output["dubbed_path"].as_str().unwrap()))
+            .await
+            .unwrap()
+            .duration()
+            .map(f64::round),
+        Some(12.0)
+    );
 }
 
 #[tokio::test]
 async fn what_does_not_fit_and_what_has_no_sound_is_told_with_numbers() {
-    let mut fixture = fixture(&[(1.0, 2.0, 0.0, 4.0), (4.0, 5.0, 5.0, 1.0)], &[4, 1], json!({"max_speed": 1.25, "original": "replace"}));
+    let mut fixture = fixture(
+        &[(1.0, 2.0, 0.0, 4.0), (4.0, 5.0, 5.0, 1.0)],
+        &[4, 1],
+        json!({"max_speed": 1.25, "original": "replace"}),
+    );
     let clips = fixture.context.input["clips"].as_array_mut().unwrap();
     clips.push(json!({"id": "gone", "start": 6, "end": 7, "audio_path": "/gone.wav"}));
     clips.push(json!({"id": "mute", "start": 7, "end": 8, "text": "..."}));
     clips.push(json!({"id": "late", "start": 70, "end": 80, "audio_path": clips[0]["audio_path"]}));
     let output = run(&fixture.context).await.unwrap();
-    assert_eq!((&output["clips_count"], &output["left_out_count"], &output["too_long_count"]), (&json!(2), &json!(3), &json!(1)));
+    assert_eq!(
+        (
+            &output["clips_count"],
+            &output["left_out_count"],
+            &output["too_long_count"]
+        ),
+        (&json!(2), &json!(3), &json!(1))
+    );
     let warnings = warnings(&fixture);
     let left_out = &warnings[0];
-    assert_eq!((&left_out["code"], &left_out["numbers"]), (&json!("lines_left_out"), &json!({"lines": 3, "of": 5})));
-    assert!(left_out["text"].as_str().unwrap().contains("gone, mute, late"), "{left_out}");
+    assert_eq!(
+        (&left_out["code"], &left_out["numbers"]),
+        (&json!("lines_left_out"), &json!({"lines": 3, "of": 5}))
+    );
+    assert!(
+        left_out["text"].as_str().unwrap().contains("gone, mute, late"),
+        "{left_out}"
+    );
     let too_long = &warnings[1];
     assert_eq!(too_long["code"], "clips_too_long");
     // Four seconds at 1.25 are 3.2; there are two.
     let over = too_long["numbers"]["over_by"].as_f64().unwrap();
     assert!((over - 1.2).abs() < 0.05, "{too_long}");
-    let report: Value = serde_json::from_slice(&std::fs::read(output["report_path"].as_str().unwrap()).unwrap()).unwrap();
-    assert_eq!((report["clips"][0]["speed"].as_f64(), &report["left_out"][1]["id"]), (Some(1.25), &json!("mute")));
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(output["report_path"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(
+        (report["clips"][0]["speed"].as_f64(), &report["left_out"][1]["id"]),
+        (Some(1.25), &json!("mute"))
+    );
     // Nothing of the original is left.
     assert!(level(&heard(&output["dubbed_path"], ORIGINAL), 8.0, 11.0) < 10.0);
 }
@@ -144,8 +191,24 @@ async fn what_does_not_fit_and_what_has_no_sound_is_told_with_numbers() {
 async fn the_clock_is_that_of_players_also_for_late_sound_and_a_clock_that_begins_elsewhere() {
     let mut fixture = fixture(&[(2.0, 3.0, 0.0, 1.0)], &[1], json!({"original": "keep"}));
     let path = fixture.path("late.ts");
-    let args = ["-f", "lavfi", "-i", "testsrc=duration=6:size=64x48:rate=25", "-itsoffset", "4", "-f", "lavfi", "-i",
-        "sine=frequency=200:duration=2", "-output_ts_offset", "95440", "-c:v", "libx264", "-preset", "ultrafast"];
+    let args = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=duration=6:size=64x48:rate=25",
+        "-itsoffset",
+        "4",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=200:duration=2",
+        "-output_ts_offset",
+        "95440",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+    ];
     clip::make(&path, &args);
     fixture.context.input["video_path"] = json!(path);
     let output = run(&fixture.context).await.unwrap();
@@ -164,7 +227,10 @@ async fn sound_alone_gives_sound_alone_and_no_clip_at_all_is_a_failure() {
     clip::tone(&path, 3);
     fixture.context.input["video_path"] = json!(path);
     let output = run(&fixture.context).await.unwrap();
-    assert!(output["dubbed_path"].as_str().unwrap().ends_with("dub/talk_dubbed.wav"), "{output:?}");
+    assert!(
+        output["dubbed_path"].as_str().unwrap().ends_with("dub/talk_dubbed.wav"),
+        "{output:?}"
+    );
     fixture.context.input["clips"] = json!([{"start": 0, "end": 1, "text": "a"}]);
     let error = run(&fixture.context).await.unwrap_err().to_string();
     assert!(error.contains("none of the 1 clips"), "{error}");

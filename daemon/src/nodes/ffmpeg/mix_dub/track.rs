@@ -125,7 +125,12 @@ impl<'a> ClipReader<'a> {
     }
 
     /// A clip's sound without the silence around it; None: there is none.
-    pub(super) async fn read(&mut self, file: &Opened, offset: f64, seconds: Option<f64>) -> Result<Option<Vec<i16>>, RunError> {
+    pub(super) async fn read(
+        &mut self,
+        file: &Opened,
+        offset: f64,
+        seconds: Option<f64>,
+    ) -> Result<Option<Vec<i16>>, RunError> {
         let path: &Path = file;
         if self.decoded.as_ref().is_none_or(|(last, ..)| last != path) {
             self.decoded = Some(self.decode(path).await?);
@@ -137,7 +142,9 @@ impl<'a> ClipReader<'a> {
         let end = seconds.map_or(*length, |seconds| sample(offset + seconds));
         let start = sample(offset).min(end);
         let mut bytes = vec![0; ((end - start) * 2) as usize];
-        let read = decoded.seek(SeekFrom::Start(start * 2)).and_then(|_| decoded.read_exact(&mut bytes));
+        let read = decoded
+            .seek(SeekFrom::Start(start * 2))
+            .and_then(|_| decoded.read_exact(&mut bytes));
         read.map_err(|why| RunError::of_file(format_args!("cannot read the sound of {}", path.display()), &why))?;
         let part = wav::samples(&bytes);
         Ok(wav::audible(&part, RATE).map(|range| part[range].to_vec()))
@@ -147,7 +154,17 @@ impl<'a> ClipReader<'a> {
         let target = self.scratch.join("decoded.raw");
         let exit = Ffmpeg::new()
             .input(path)
-            .args(["-map", "0:a:0", "-vn", "-ac", "1", "-ar", &RATE.to_string(), "-f", "s16le"])
+            .args([
+                "-map",
+                "0:a:0",
+                "-vn",
+                "-ac",
+                "1",
+                "-ar",
+                &RATE.to_string(),
+                "-f",
+                "s16le",
+            ])
             .output(&target)
             .run(self.context, |_| ())
             .await?;
@@ -177,7 +194,14 @@ impl<'a> ClipReader<'a> {
         file.finish()?;
         let exit = Ffmpeg::new()
             .input(&from)
-            .args(["-af", &format!("{filter}={speed:.4}"), "-ar", &RATE.to_string(), "-c:a", "pcm_s16le"])
+            .args([
+                "-af",
+                &format!("{filter}={speed:.4}"),
+                "-ar",
+                &RATE.to_string(),
+                "-c:a",
+                "pcm_s16le",
+            ])
             .output(&to)
             .run(self.context, |_| ())
             .await?;
@@ -203,8 +227,10 @@ impl<'a> ClipReader<'a> {
 async fn stretcher(context: &RunContext) -> Result<&'static str, RunError> {
     let mut found = false;
     let tool = crate::executor::process::Tool::new("ffmpeg").args(["-hide_banner", "-v", "error", "-filters"]);
-    tool.run(context, |line| found |= line.split_whitespace().nth(1) == Some("rubberband"))
-        .await?;
+    tool.run(context, |line| {
+        found |= line.split_whitespace().nth(1) == Some("rubberband")
+    })
+    .await?;
     Ok(if found { "rubberband=tempo" } else { "atempo" })
 }
 
@@ -226,7 +252,10 @@ mod tests {
         track.lay(&[7; 40], 9.0).unwrap();
         let samples = read(&path);
         assert_eq!(samples.len(), 48);
-        assert_eq!((samples[4], samples[5], samples[44], samples[45]), (100, i16::MAX, i16::MAX, 0));
+        assert_eq!(
+            (samples[4], samples[5], samples[44], samples[45]),
+            (100, i16::MAX, i16::MAX, 0)
+        );
     }
 
     #[test]
@@ -236,7 +265,15 @@ mod tests {
         write_envelope(&path, 9.0, &[(1.0, 2.0), (2.5, 3.0), (6.0, 7.0)], 0.2).unwrap();
         let samples = read(&path);
         let at = |time: f64| f64::from(samples[(time * 1000.0) as usize]) / 32767.0;
-        for (time, gain) in [(0.5, 1.0), (1.0, 0.2), (2.2, 0.2), (3.0, 0.2), (4.0, 1.0), (6.5, 0.2), (9.5, 1.0)] {
+        for (time, gain) in [
+            (0.5, 1.0),
+            (1.0, 0.2),
+            (2.2, 0.2),
+            (3.0, 0.2),
+            (4.0, 1.0),
+            (6.5, 0.2),
+            (9.5, 1.0),
+        ] {
             assert!((at(time) - gain).abs() < 0.01, "{time}: {}", at(time));
         }
         assert!((0.3..0.9).contains(&at(3.2)), "{}", at(3.2));
