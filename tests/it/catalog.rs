@@ -114,9 +114,14 @@ fn refused(node: &NodeInfo) -> Vec<Refused> {
             parameters.any(|parameter| parameter.name == *name && parameter.default.is_some())
         };
         if !group.iter().any(has_default) {
+            // What a stage could give is looked for once all else is there.
+            let others = node.parameters.iter().filter(|other| {
+                other.required && other.default.is_none() && other.fallbacks.is_empty() && !group.contains(&other.name)
+            });
+            let input = others.map(|other| (other.name.clone(), json!("clip.mp4"))).collect();
             all.push(refused(
                 format!("{}: none of {group:?}", node.name),
-                Map::new(),
+                input,
                 group.clone(),
             ));
         }

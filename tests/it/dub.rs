@@ -12,18 +12,28 @@ use tempfile::TempDir;
 
 const MIX: &str = "ffmpeg.mix_dub";
 
-/// A daemon, and the sample registered as `demo`.
-async fn with_sample() -> (Daemon, TempDir) {
+/// A daemon with one more pipeline, and the sample registered as `demo`.
+async fn with_sample(pipeline: &str) -> (Daemon, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     media::sample(folder.path());
-    let daemon = Daemon::builder().media_root(folder.path()).start().await;
+    fs::write(folder.path().join("pipeline.toml"), pipeline).unwrap();
+    let config = format!("pipelines.dirs = ['{}']", folder.path().display());
+    let daemon = Daemon::builder()
+        .media_root(folder.path())
+        .config(&config)
+        .start()
+        .await;
+    register(&daemon, folder.path()).await;
+    (daemon, folder)
+}
+
+async fn register(daemon: &Daemon, folder: &Path) {
     let request = VideoRequest {
         video_id: Some("demo".into()),
-        path: Some(folder.path().join("clip.mp4").display().to_string()),
+        path: Some(folder.join("clip.mp4").display().to_string()),
         ..VideoRequest::default()
     };
     daemon.client.register_video(&request).await.unwrap();
-    (daemon, folder)
 }
 
 async fn completed(daemon: &Daemon, pipeline: &str) -> Processing {
@@ -75,7 +85,7 @@ fn probe(video: &str, entries: &str) -> String {
 
 #[tokio::test]
 async fn the_dub_of_the_sample_has_its_voice_within_100_ms_of_the_cues() {
-    let (daemon, sample) = with_sample().await;
+    let (daemon, sample) = with_sample(TRACKS).await;
     let processing = completed(&daemon, "dub").await;
     let status = |name: &str| processing.tasks.iter().find(|step| step.name == name).unwrap().status;
     // The subtitles lie beside the clip, and no language model is there.
@@ -113,41 +123,62 @@ async fn the_dub_of_the_sample_has_its_voice_within_100_ms_of_the_cues() {
     }
 }
 
+/// A step that adds the subtitles beside the video, and one that is not needed where there are some.
+const TRACKS: &str = r#"
+name = "tracks"
+[[steps]]
+node = "ffmpeg.extract_audio"
+unless = "${{ video.subtitles }}"
+parameters = { video_path = "${{ video.path }}" }
+[[steps]]
+node = "ffmpeg.mux_subtitles"
+needs = ["extract_audio"]
+optional = true
+parameters = { video_path = "${{ video.path }}", subtitle_path = "${{ video.subtitles }}", language = "en" }
+"#;
+
 #[tokio::test]
-async fn the_sample_pipeline_ends_with_the_clip_that_carries_its_subtitles() {
-    let (daemon, sample) = with_sample().await;
-    let input = json!({"video_path": sample.path().join("clip.mp4"), "subtitle_path": sample.path().join("clip.srt"), "language": "en"});
-    daemon.done("video-demo", "ffmpeg.mux_subtitles", input).await;
-    let processing = completed(&daemon, "sample").await;
-    let last = processing.tasks.last().unwrap();
+async fn subtitles_beside_a_video_become_its_track_and_without_them_it_is_as_it_was() {
+    let (daemon, sample) = with_sample(TRACKS).await;
+    let statuses = |processing: &Processing| -> Vec<_> { processing.tasks.iter().map(|step| step.status).collect() };
+    let with = completed(&daemon, "tracks").await;
     assert_eq!(
-        (last.task_name.as_str(), last.status),
-        ("ffmpeg.mux_subtitles", StepStatus::Completed)
+        statuses(&with),
+        [StepStatus::Skipped, StepStatus::Completed],
+        "{with:#?}"
     );
-    // What a client asked for by hand was the very same work.
-    assert_eq!(last.reuse_hit, Some(true));
+    let why = with.tasks[0].error.clone().unwrap();
+    assert!(why.contains("clip.srt"), "{why}");
     let path = output(&daemon, "ffmpeg.mux_subtitles").await["video_path"].clone();
     let streams = probe(path.as_str().unwrap(), "stream=codec_name:stream_tags=language");
     assert!(streams.contains("mov_text,eng"), "{streams}");
-    // They pass the check of broadcasters but for how fast they are spoken.
-    daemon
-        .done(
-            "video-demo",
-            "wservice.check_subtitles",
-            json!({"subtitle_path": sample.path().join("clip.srt")}),
-        )
-        .await;
+    let subtitles = json!({"subtitle_path": sample.path().join("clip.srt")});
+    daemon.done("video-demo", "wservice.check_subtitles", subtitles).await;
     let checked = output(&daemon, "wservice.check_subtitles").await;
     assert_eq!(
         (&checked["passed"], &checked["cues_count"]),
         (&json!(true), &json!(3)),
         "{checked}"
     );
+
+    fs::remove_file(sample.path().join("clip.srt")).unwrap();
+    daemon
+        .client
+        .delete_video(&VideoId::parse("demo").unwrap(), true, false)
+        .await
+        .unwrap();
+    register(&daemon, sample.path()).await;
+    let without = completed(&daemon, "tracks").await;
+    assert_eq!(
+        statuses(&without),
+        [StepStatus::Completed, StepStatus::Skipped],
+        "{without:#?}"
+    );
 }
 
 #[tokio::test]
 async fn a_pipeline_that_needs_what_is_not_here_and_has_no_subtitles_is_refused_at_once() {
-    let (daemon, sample) = with_sample().await;
+    let (daemon, sample) = with_sample(TRACKS).await;
     fs::remove_file(sample.path().join("clip.srt")).unwrap();
     let answer = daemon
         .post("/api/v1/videos/demo/run_sync?pipeline=dub", json!(null))

@@ -5,9 +5,9 @@ pub(super) mod burn_subtitles;
 pub(super) mod crop_subtitle_images;
 pub(super) mod extract_audio;
 pub(super) mod extract_keyframes;
-pub(super) mod probe_media;
 pub(super) mod mix_dub;
 pub(super) mod mux_subtitles;
+pub(super) mod probe_media;
 pub(super) mod split_audio_segments;
 
 pub(super) mod kept_frames;

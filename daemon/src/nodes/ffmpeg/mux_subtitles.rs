@@ -374,7 +374,7 @@ mod tests {
         let second = run(&fixture.context).await.unwrap();
         assert_eq!(
             probe(&second["video_path"], STREAMS),
-            ["subrip,0,0,eng", "ass,1,0,ger,\"Signs, 'all' of them\""]
+            ["subrip,0,0,eng", "ass,1,0,deu,\"Signs, 'all' of them\""]
         );
         assert_eq!(second["subtitle_tracks"], 2);
         // And into Matroska again, where the sound needs it.
