@@ -101,6 +101,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         "translated_segments_file": path_text(&path),
         "provider_used": chat.provider().name,
         "model_used": chat.model(),
+        "target_language": target,
         "total_segments": lines.len(),
         "translated_segments": gathered.texts.len(),
         "untranslated_segments": gathered.stubborn.len(),
