@@ -3,6 +3,7 @@
 
 mod hard_subtitles;
 mod speech;
+mod translated;
 
 use std::{
     path::{Path, PathBuf},

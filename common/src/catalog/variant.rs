@@ -99,11 +99,17 @@ mod tests {
             json!({"engine": "${{ stages.a.b.output.c }}"}),
         ] {
             let asked = node.for_input(&input(usual));
-            assert_eq!((asked.queue.to_string().as_str(), asked.check_input(&Map::new()).len()), ("gpu", 1));
+            assert_eq!(
+                (asked.queue.to_string().as_str(), asked.check_input(&Map::new()).len()),
+                ("gpu", 1)
+            );
         }
         let small = input(json!({"engine": "small"}));
         let asked = node.for_input(&small).into_owned();
-        assert_eq!((asked.queue.to_string().as_str(), &asked.needs.programs[0]), ("cpu", &"light".to_owned()));
+        assert_eq!(
+            (asked.queue.to_string().as_str(), &asked.needs.programs[0]),
+            ("cpu", &"light".to_owned())
+        );
         assert_eq!(asked.runner, RunnerSpec::Command(vec!["light".into()]));
         assert_eq!(asked.check_input(&small), []);
         // Asked again of what it gave, it is the same.

@@ -77,8 +77,13 @@ fn beside(node: &mut NodeSpec, file: &Path) {
 fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
     let slots = config.slots();
     let variants = node.variants.iter();
-    let queues = variants.filter_map(|variant| variant.queue.as_ref()).chain([&node.queue]);
-    if let Some(queue) = queues.flat_map(QueueSpec::names).find(|name| !slots.contains_key(*name)) {
+    let queues = variants
+        .filter_map(|variant| variant.queue.as_ref())
+        .chain([&node.queue]);
+    if let Some(queue) = queues
+        .flat_map(QueueSpec::names)
+        .find(|name| !slots.contains_key(*name))
+    {
         let known: Vec<_> = slots.keys().map(String::as_str).collect();
         bail!(
             "node {}: there is no queue '{queue}'; there are {}, and slots.{queue} = N makes it one",
