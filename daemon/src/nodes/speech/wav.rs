@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn silence_before_and_after_is_told_from_a_quiet_clip() {
         for loud in [30_000, 400] {
-            let sound = [vec![0; 1000], vec![loud, -loud].repeat(500), vec![0; 1000]].concat();
+            let sound = [vec![0; 1000], [loud, -loud].repeat(500), vec![0; 1000]].concat();
             assert_eq!(audible(&sound, 8000), Some(960..2039), "{loud}");
         }
         assert_eq!(audible(&[5; 4000], 8000), None);

@@ -3,10 +3,7 @@
 
 mod style;
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
 
@@ -167,7 +164,7 @@ async fn encode(
     track: &Track,
     (width, height): (u32, u32),
     scratch: &Path,
-    target: &PathBuf,
+    target: &Path,
 ) -> Result<(), RunError> {
     let input = Input(context);
     let mut filters = format!("subtitles=filename={DRAWN}");
