@@ -368,6 +368,8 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
         dashboard.type_text(&task);
         dashboard.send(Key::Tab);
         dashboard.type_text("/nothing/here.mp4");
+        // Past the picture track.
+        dashboard.send(Key::Tab);
         dashboard.send(Key::Tab);
         dashboard.type_text("0");
         dashboard.send(Key::Ctrl('s'));
@@ -381,6 +383,7 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
         dashboard.send(Key::Tab);
         dashboard.send(Key::Ctrl('u'));
         dashboard.type_text(video.to_str().expect("a plain path"));
+        dashboard.send(Key::Tab);
         dashboard.send(Key::Tab);
         dashboard.send(Key::Ctrl('u'));
         dashboard.type_text("3");

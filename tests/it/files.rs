@@ -335,7 +335,7 @@ async fn bad_requests_are_named_and_leave_nothing(place: &Place) {
         [""; 0],
         "nothing is stored, and no part of anything is left"
     );
-    assert_eq!(place.daemon.times_reached("uploaded_file").await, 1);
+    assert_eq!(place.daemon.times_reached("uploaded_file").await, 2);
 }
 
 #[tokio::test]

@@ -290,10 +290,8 @@ async fn what_was_read_from_the_picture_is_translated_and_becomes_clips_and_subt
         .iter()
         .map(|clip| clip["text"].as_str().unwrap())
         .collect();
-    assert!(
-        texts.concat().contains("WHERE ARE YOU?") && texts.concat().contains("I AM AT HOME."),
-        "{texts:?}"
-    );
+    // The second cue is too short for its translation, which leaves it as it was read.
+    assert_eq!(texts.concat(), "WHERE ARE YOU? I am at home.");
     let files = run("wservice.generate_subtitle_files", json!({"segments_file": translated})).await;
     let srt = fs::read_to_string(files["subtitle_path"].as_str().unwrap()).unwrap();
     assert!(srt.contains("WHERE ARE YOU?"), "{srt}");

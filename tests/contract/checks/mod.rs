@@ -34,7 +34,7 @@ pub fn prepare_input() -> Value {
 
 /// Input that [`PREPARE`] takes and fails on.
 pub fn too_short() -> Value {
-    json!({"segments_data": [{"start": 0.0, "end": 0.5, "text": "Ok."}]})
+    json!({"segments_data": [{"start": 0.0, "end": 0.5, "text": "Ok."}], "keep_short": false})
 }
 
 /// Every check, in order.
