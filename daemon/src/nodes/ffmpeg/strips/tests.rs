@@ -24,7 +24,7 @@ fn strip(frame: usize, text: u64, contrast: u8, behind: Behind) -> Vec<u8> {
             );
             // Letters are columns of eight pixels, each with one of a few shapes.
             let letter = (text.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (column * 3 % 60)) % 7;
-            let stroke = (x % 8 < 3) && (y as u64 / 3 + letter) % 3 != 0;
+            let stroke = (x % 8 < 3) && !(y as u64 / 3 + letter).is_multiple_of(3);
             let add = if text > 0 && inside && stroke { contrast } else { 0 };
             planes[y * SIZE.width + x] = behind(frame, x, y).saturating_add(add);
         }
