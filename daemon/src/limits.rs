@@ -85,6 +85,9 @@ limits! {
     Warnings "warnings" None, |_| MOST_WARNINGS.to_string(),
         "warnings that one answer names"
         "the last one says how many more there are";
+    ResultWarnings "result_warnings" None, |_| crate::executor::warnings::MOST_WARNINGS.to_string(),
+        "warnings that one result carries"
+        "the last one says how many more there are";
     UnknownFields "unknown_fields" None, |_| crate::engine::unread::MOST_REFUSED.to_string(),
         "unknown fields that one refusal names"
         "422, whose last error says how many more there are";

@@ -198,6 +198,7 @@ const OVER: &[(&str, &str)] = &[
     ("batch_items", "a_request_over_a_limit_is_refused_and_counted"),
     ("form_text", "a_request_over_a_limit_is_refused_and_counted"),
     ("warnings", "a_request_over_a_limit_is_refused_and_counted"),
+    ("result_warnings", "a_thousand_warnings_are_a_hundred_and_a_number"),
     ("unknown_fields", "a_request_over_a_limit_is_refused_and_counted"),
     ("runs_at_once", "r3_a_stage_in_flight_is_joined_and_not_touched"),
     ("lost_runs", "o2_a_run_that_is_lost_again_and_again_fails_in_the_end"),

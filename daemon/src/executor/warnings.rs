@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::run::Object;
+use crate::limits::Limit;
 
 /// The output field that holds the warnings of a result. No node file declares it.
 pub const FIELD: &str = "warnings";
@@ -143,6 +144,7 @@ impl RunWarnings {
             // A reason to run again is not to be lost with the rest.
             let retryable = all[MOST_WARNINGS..].iter().any(|warning| warning.retryable);
             all.truncate(MOST_WARNINGS);
+            Limit::ResultWarnings.reached();
             all.push(Warning {
                 retryable,
                 ..Warning::new(Code::MoreWarnings, format!("{more} more warnings are not named")).with("more", more)
@@ -222,5 +224,6 @@ mod tests {
             (&json!("more_warnings"), &json!(900))
         );
         assert_eq!(last["retryable"], true);
+        assert!(Limit::ResultWarnings.times_reached() > 0);
     }
 }

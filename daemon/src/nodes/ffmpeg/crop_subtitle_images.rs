@@ -61,7 +61,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     };
     let start = Instant::now();
     let (decoder, mut kept) = work.by_the_first_that_can(&decoders).await?;
-    warn_of_truncation(context, &track, &times, &video.display().to_string());
+    warn_of_truncation(context, &video, &media, &track, &times).await?;
     kept.tell_times(&times);
     let text = serde_json::to_vec(&kept).map_err(|why| RunError::failed(why.to_string()))?;
     write(&frames.join(FRAMES_FILE), &text)?;

@@ -38,7 +38,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         }
         let written = extract(context, &video, &track, &folder, (sample, total)).await?;
         if written == sample || count_by_decoding.is_some() && written > 0 {
-            warn_of_truncation(context, &track, &times, &video.display().to_string());
+            warn_of_truncation(context, &video, &media, &track, &times).await?;
             write_timeline(context, &track, &times, (sample, total))?;
             return Ok(Object::from_iter([
                 ("keyframe_dir".into(), json!(path_text(&folder))),

@@ -157,21 +157,38 @@ fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
 }
 
 /// Warns of a picture track whose frames end long before the time the file says, as in half a file.
-fn warn_of_truncation(context: &RunContext, track: &Track, times: &FrameTimes, video: &str) {
+async fn warn_of_truncation(
+    context: &RunContext,
+    video: &Path,
+    media: &probe::Media,
+    track: &Track,
+    times: &FrameTimes,
+) -> Result<(), RunError> {
     /// Seconds, and part of the whole, that a file may be wrong about.
     const OFF: (f64, f64) = (0.5, 0.02);
-    let Some((expected, first)) = track.duration.zip(times.starts().first()) else {
-        return;
+    let Some(expected) = media.expected_end(track) else {
+        return Ok(());
     };
-    let got = times.starts().last().map_or(0.0, |last| last - first);
-    if expected - got > OFF.0.max(OFF.1 * expected) {
-        let text = format!("the picture of {video} ends after {got:.2} of {expected:.2} s; is the file complete?");
-        context.warnings.add(
-            Warning::new(Code::TruncatedSource, text)
-                .with("expected_duration", expected)
-                .with("got", timeline::micros(got)),
-        );
+    let is_short = |end: f64| expected.seconds - end > OFF.0.max(OFF.1 * expected.seconds);
+    let got = times.end();
+    if !is_short(got) || probe::duration_is_estimated(context, video).await? {
+        return Ok(());
     }
+    // The picture may end before the sound does; the file is cut off only if nothing reaches its end.
+    if expected.is_of_container && !is_short(timeline::end_of_packets(context, video, media).await?) {
+        return Ok(());
+    }
+    let expected = timeline::micros(expected.seconds);
+    let text = format!(
+        "the picture of {} ends after {got:.2} of {expected:.2} s; is the file complete?",
+        video.display()
+    );
+    context.warnings.add(
+        Warning::new(Code::TruncatedSource, text)
+            .with("expected_duration", expected)
+            .with("got", timeline::micros(got)),
+    );
+    Ok(())
 }
 
 /// How many pictures ffmpeg has written into a folder.

@@ -212,18 +212,28 @@ async fn only_frames_that_changed_are_kept_and_each_stands_for_those_around_it()
 
 #[tokio::test]
 async fn half_a_file_is_a_warning_that_says_how_much_there_is() {
-    let fixture = Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
-        let whole = fixture.path("whole.mp4");
-        let source = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=10"];
-        clip::make(&whole, &[&source[..], &["-g", "5", "-movflags", "+faststart"]].concat());
-        let bytes = std::fs::read(&whole).unwrap();
-        let half = fixture.file("half.mp4", &bytes[..bytes.len() * 6 / 10]);
-        json!({"video_path": half, "subtitle_area": [0, 60, 160, 120]})
-    });
-    let output = run(&fixture.context).await.unwrap();
-    assert!(output["frames_count"].as_u64().unwrap() < 90);
-    let mut warned = Object::new();
-    fixture.context.warnings.write_into(&mut warned);
-    assert_eq!(warned["warnings"][0]["code"], "truncated_source");
-    assert_eq!(warned["warnings"][0]["numbers"]["expected_duration"], 10.0);
+    // MP4 tells a length for each track, Matroska in a tag and for the whole.
+    for (name, front) in [("half.mp4", &["-movflags", "+faststart"][..]), ("half.mkv", &[])] {
+        let fixture = Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
+            let whole = fixture.path(&format!("whole-{name}"));
+            let source = [
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=size=160x120:rate=10:duration=10",
+                "-g",
+                "5",
+            ];
+            clip::make(&whole, &[&source[..], front].concat());
+            let bytes = std::fs::read(&whole).unwrap();
+            let half = fixture.file(name, &bytes[..bytes.len() * 6 / 10]);
+            json!({"video_path": half, "subtitle_area": [0, 60, 160, 120]})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        assert!(output["frames_count"].as_u64().unwrap() < 90);
+        let mut warned = Object::new();
+        fixture.context.warnings.write_into(&mut warned);
+        assert_eq!(warned["warnings"][0]["code"], "truncated_source", "{name}");
+        assert_eq!(warned["warnings"][0]["numbers"]["expected_duration"], 10.0, "{name}");
+    }
 }
