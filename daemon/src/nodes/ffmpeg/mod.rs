@@ -20,6 +20,7 @@ mod probe;
 mod segments;
 mod sound;
 mod strips;
+mod wav;
 
 pub(crate) use self::{sound::MOST_HOURS as SOUND_LIMIT, timeline::MOST_FRAMES as FRAMES_LIMIT};
 

@@ -16,6 +16,9 @@ use crate::{
 /// Speaker of cues without one, in summaries.
 const UNKNOWN: &str = "UNKNOWN";
 
+/// The codec of WAV pieces, and of the sound they are cut from.
+pub(super) const PCM: &str = "pcm_s16le";
+
 /// How pieces are encoded.
 pub(super) struct Form {
     pub(super) format: String,
@@ -32,12 +35,23 @@ impl Form {
         })
     }
 
+    /// The rate and the channels, as a WAV file can have them.
+    pub(super) fn in_wav(&self) -> Result<(u32, u16), RunError> {
+        match (u32::try_from(self.rate), u16::try_from(self.channels)) {
+            (Ok(rate), Ok(channels)) if channels > 0 => Ok((rate, channels)),
+            _ => Err(RunError::failed(format!(
+                "a WAV file cannot have {} samples a second of {} channels",
+                self.rate, self.channels
+            ))),
+        }
+    }
+
     pub(super) fn codec(&self) -> &'static str {
         match self.format.as_str() {
             "flac" => "flac",
             "mp3" => "libmp3lame",
             "aac" | "m4a" => "aac",
-            _ => "pcm_s16le",
+            _ => PCM,
         }
     }
 }

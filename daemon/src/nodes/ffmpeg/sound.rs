@@ -245,19 +245,27 @@ impl Measured {
             let why = "ffmpeg wrote nothing; is the disk full?";
             return Err(io::Error::other(why));
         }
-        let mut head = Vec::new();
-        (&mut file).take(4096).read_to_end(&mut head)?;
-        let Some(data) = data_offset(&head) else {
+        let Some(data) = to_samples(&mut file)? else {
             return Ok(Self {
                 samples: 0,
                 is_silent: true,
             });
         };
-        file.seek(SeekFrom::Start(data))?;
         let is_silent = is_silent(BufReader::with_capacity(1 << 16, file))?;
         let samples = length.saturating_sub(data) / (2 * channels.max(1));
         Ok(Self { samples, is_silent })
     }
+}
+
+/// Goes to the first sample of a WAV or W64 file, and tells where that is; `None`: it has none.
+pub(super) fn to_samples(file: &mut File) -> io::Result<Option<u64>> {
+    let mut head = Vec::new();
+    file.take(4096).read_to_end(&mut head)?;
+    let data = data_offset(&head);
+    if let Some(data) = data {
+        file.seek(SeekFrom::Start(data))?;
+    }
+    Ok(data)
 }
 
 /// Where the samples begin in a WAV or W64 file.

@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Advance, Ffmpeg, failed,
-    pieces::{Form, Outcome, Piece},
+    pieces::{Form, Outcome, PCM, Piece},
     segments::{Segment, Selection},
     sound::{Pcm, Sound, track_fields},
+    wav,
 };
 use crate::{
     executor::{
@@ -20,7 +21,7 @@ use crate::{
         warnings::{Code, Warning},
     },
     nodes::{
-        input::{Input, create_folder, write},
+        input::{Input, compute, create_folder, write},
         timed_text,
     },
 };
@@ -258,6 +259,9 @@ impl<'a> Cutter<'a> {
             std::fs::create_dir_all(folder)
                 .map_err(|why| RunError::of_file(format_args!("cannot create {}", folder.display()), &why))?;
         }
+        if self.source.is_scratch && self.form.codec() == PCM {
+            return self.copy(segment, path).await;
+        }
         let times = [
             "-ss".to_owned(),
             format!("{:.3}", cue.start),
@@ -288,13 +292,30 @@ impl<'a> Cutter<'a> {
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
         // ffmpeg writes a file with a header only, and ends well.
         if size == 0 || written <= 0.0 {
-            return Err(RunError::failed(format!(
-                "cue {} ({:.3} to {:.3} s) lies behind the end of the sound",
-                cue.id, cue.start, cue.end
-            )));
+            return Err(behind_the_end(segment));
         }
         Ok(size)
     }
+
+    /// Copies the samples of a piece out of what was decoded in its very form: no program for each of a film's cues.
+    async fn copy(&self, segment: &Segment, path: &Path) -> Result<u64, RunError> {
+        let (source, target) = (self.source.path.clone(), path.to_owned());
+        let (start, duration) = (segment.cue.start, segment.cue.duration());
+        let (rate, channels) = self.form.in_wav()?;
+        let copied = compute(move || {
+            wav::copy_part(&source, &target, (rate, channels), start, duration)
+                .map_err(|why| RunError::of_file(format_args!("cannot write {}", target.display()), &why))
+        });
+        copied.await?.ok_or_else(|| behind_the_end(segment))
+    }
+}
+
+fn behind_the_end(segment: &Segment) -> RunError {
+    let cue = &segment.cue;
+    RunError::failed(format!(
+        "cue {} ({:.3} to {:.3} s) lies behind the end of the sound",
+        cue.id, cue.start, cue.end
+    ))
 }
 
 #[cfg(test)]

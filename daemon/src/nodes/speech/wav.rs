@@ -83,18 +83,24 @@ fn cannot_write(path: &Path, why: &io::Error) -> RunError {
 }
 
 fn header(rate: u32, samples: u64) -> Vec<u8> {
+    pcm_header(rate, 1, samples * 2)
+}
+
+/// What stands before so many bytes of 16-bit PCM.
+pub(in crate::nodes) fn pcm_header(rate: u32, channels: u16, bytes: u64) -> Vec<u8> {
     // A file of more than 4 GiB says so at least; programs then read to its end.
-    let bytes = u32::try_from(samples * 2).unwrap_or(u32::MAX - HEADER as u32);
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - HEADER as u32);
+    let frame = channels.saturating_mul(2);
     let mut header = Vec::with_capacity(HEADER);
     header.extend(b"RIFF");
     header.extend((bytes + HEADER as u32 - 8).to_le_bytes());
     header.extend(b"WAVEfmt ");
     header.extend(16_u32.to_le_bytes());
     header.extend(1_u16.to_le_bytes());
-    header.extend(1_u16.to_le_bytes());
+    header.extend(channels.to_le_bytes());
     header.extend(rate.to_le_bytes());
-    header.extend((rate * 2).to_le_bytes());
-    header.extend(2_u16.to_le_bytes());
+    header.extend(rate.saturating_mul(u32::from(frame)).to_le_bytes());
+    header.extend(frame.to_le_bytes());
     header.extend(16_u16.to_le_bytes());
     header.extend(b"data");
     header.extend(bytes.to_le_bytes());
