@@ -1,5 +1,5 @@
 """Decodes sound with ffmpeg for programs of nodes, whose libraries then read plain WAV alone, on the clock of players: what is
-heard at 2 s of a video is at 2 s of the WAV file. Tracks are chosen, and what is partial is told, as the daemon's own ffmpeg
+heard at 2 s of a video is at 2 s of the WAV file. Tracks are chosen and warnings are given as the daemon's own ffmpeg
 nodes do it. Only the standard library.
 
 Media files can be playlists that make a decoder open other files and addresses; ffmpeg is called so that it cannot,
@@ -25,7 +25,7 @@ FORMATS = (
 )
 
 
-# Containers in which time is told by counting samples, so that there can be no hole.
+# Containers without time stamps: time is the number of samples, so there is no hole.
 COUNTED = ("wav", "w64", "aiff", "caf", "au", "mp3", "flac", "aac", "ac3", "eac3", "dts", "amr", "ape", "wv", "tta", "tak")
 
 # Containers that do not say how long they should be, and whose clock may begin again.
@@ -34,7 +34,8 @@ STREAMS = ("mpegts", "mpeg")
 # Fills holes and late starts with silence, drops what would come twice.
 ON_THE_CLOCK = "aresample=async=1:min_hard_comp=0.03:first_pts=0"
 
-# Seconds: holes that are told, by how much sound may be shorter than its file says, the longest hole, the longest clock.
+# Seconds: the shortest hole that gives a warning, by how much sound may be shorter than its file says, the longest hole, the
+# longest clock.
 SHORTEST_HOLE, SHORT, LONGEST_HOLE, LONGEST_CLOCK = 0.1, 0.5, 3600, 36 * 3600
 
 # Packets of a track whose times are read.
@@ -61,7 +62,7 @@ LANGUAGES = (
 @contextlib.contextmanager
 def decoded(run, name, rate=16000, channels=1):
     """The sound of input file `name` as 16-bit WAV, while the context lasts: its path and its length in seconds. It is
-    the file itself if it is such a one. The track is the one of input `audio_track`; which it was is told in the output."""
+    the file itself if it is such a one. Input `audio_track` chooses the track; the output names it."""
     path = run.file(name)
     length = _length(path, rate, channels)
     scratch = None

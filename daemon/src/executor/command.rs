@@ -102,7 +102,7 @@ impl Runner for CommandRunner {
     }
 }
 
-/// Variables by which libraries are told which GPUs to use.
+/// Variables that tell libraries which GPUs to use.
 const GPU_CHOICE: [&str; 2] = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
 
 impl CommandRunner {

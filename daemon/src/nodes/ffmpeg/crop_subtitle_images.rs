@@ -34,11 +34,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let input = Input(context);
     let video = input.file("video_path")?;
     let media = probe::media(context, &video).await?;
-    let track = media.track(
-        TrackKind::Video,
-        input.text_or_number("video_track").as_deref(),
-        video.display(),
-    )?;
+    let track = media.track_of_request(TrackKind::Video, &input, video.display())?;
     let picture = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("the size of the picture of {} is not known", video.display())))?;

@@ -20,11 +20,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let video = input.file("video_path")?;
     let wanted = input.count("keyframe_sample_count")?;
     let media = probe::media(context, &video).await?;
-    let track = media.track(
-        TrackKind::Video,
-        input.text_or_number("video_track").as_deref(),
-        video.display(),
-    )?;
+    let track = media.track_of_request(TrackKind::Video, &input, video.display())?;
     let folder = create_folder(context, "images/keyframes")?;
     context.progress.report(0.0, Some("counting frames".into()));
     // Packets are counted in a moment; where they are not frames, the pictures written tell, and the frames

@@ -24,7 +24,7 @@ mod wav;
 
 pub(crate) use self::{sound::MOST_HOURS as SOUND_LIMIT, timeline::MOST_FRAMES as FRAMES_LIMIT};
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, ops::Range, path::Path};
 
 use onceover_common::wire::VideoProbe;
 use timeline::FrameTimes;
@@ -141,6 +141,25 @@ impl Ffmpeg {
     }
 }
 
+/// Reports how much of `all` seconds is done, as that share of a part of the work, in percent.
+fn report_seconds(context: &RunContext, advance: Advance, all: Option<f64>, part: Range<f64>) {
+    if let (Advance::Seconds(done), Some(all)) = (advance, all) {
+        let percent = part.start + (part.end - part.start) * (done / all).min(1.0);
+        context
+            .progress
+            .report(percent, Some(format!("{done:.0} of {all:.0} s")));
+    }
+}
+
+/// Whether an ffmpeg ended well.
+fn succeeded(doing: &str, path: &Path, exit: &Exit) -> Result<(), RunError> {
+    if exit.success() {
+        Ok(())
+    } else {
+        Err(failed(doing, path, exit))
+    }
+}
+
 /// The error for an ffmpeg that failed.
 fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
     let refused = exit.stderr.iter().any(|line| line.contains("Format not on whitelist"));
@@ -165,21 +184,12 @@ async fn warn_of_truncation(
     track: &Track,
     times: &FrameTimes,
 ) -> Result<(), RunError> {
-    /// Seconds, and part of the whole, that a file may be wrong about.
-    const OFF: (f64, f64) = (0.5, 0.02);
-    let Some(expected) = media.expected_end(track) else {
+    /// Part of the whole that a file may be wrong about.
+    const OFF: f64 = 0.02;
+    let got = times.end();
+    let Some(expected) = timeline::missing_end(context, video, media, track, got, OFF).await? else {
         return Ok(());
     };
-    let is_short = |end: f64| expected.seconds - end > OFF.0.max(OFF.1 * expected.seconds);
-    let got = times.end();
-    if !is_short(got) || probe::duration_is_estimated(context, video).await? {
-        return Ok(());
-    }
-    // The picture may end before the sound does; the file is cut off only if nothing reaches its end.
-    if expected.is_of_container && !is_short(timeline::end_of_packets(context, video, media).await?) {
-        return Ok(());
-    }
-    let expected = timeline::micros(expected.seconds);
     let text = format!(
         "the picture of {} ends after {got:.2} of {expected:.2} s; is the file complete?",
         video.display()

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Advance, Ffmpeg, failed, file_argument, language,
+    Ffmpeg, file_argument, language,
     probe::{self, Media},
+    report_seconds, succeeded,
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
@@ -283,17 +284,9 @@ async fn mux(
     let all = media.duration();
     let exit = ffmpeg
         .output(target)
-        .run(context, |advance| {
-            if let (Advance::Seconds(done), Some(all)) = (advance, all) {
-                context.progress.report(100.0 * done / all, None);
-            }
-        })
+        .run(context, |advance| report_seconds(context, advance, all, 0.0..100.0))
         .await?;
-    if exit.success() {
-        Ok(())
-    } else {
-        Err(failed("adding subtitles to", video, &exit))
-    }
+    succeeded("adding subtitles to", video, &exit)
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl Media {
         })
     }
 
-    /// Whether time is told by counting samples, so that there can be no hole.
+    /// Whether the container has no time stamps: time is the number of samples, so there is no hole.
     pub(super) fn counts_samples(&self) -> bool {
         let formats = [
             "wav", "w64", "aiff", "caf", "au", "mp3", "flac", "aac", "ac3", "eac3", "dts", "amr", "ape", "wv", "tta",

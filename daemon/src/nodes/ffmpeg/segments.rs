@@ -79,16 +79,12 @@ fn safe_name(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::subtitles::cues;
 
     fn cue(id: u64, start: f64, end: f64, speaker: Option<&str>) -> Cue {
         Cue {
-            id,
-            start,
-            end,
-            text: String::new(),
             speaker: speaker.map(Into::into),
-            confidence: None,
-            words: None,
+            ..cues::cue(id, start, end, "")
         }
     }
 

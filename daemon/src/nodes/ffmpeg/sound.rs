@@ -11,8 +11,9 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Advance, Ffmpeg, failed,
+    Ffmpeg, failed,
     probe::{self, Media},
+    report_seconds,
     timeline::{self, Hole, LONGEST_HOLE, micros},
     tracks::{Track, TrackKind},
 };
@@ -30,9 +31,6 @@ const ON_THE_CLOCK: &str = "aresample=async=1:min_hard_comp=0.03:first_pts=0";
 
 /// Hours of a clock on which sound can lie: more is a WAV file of over 4 GiB, mostly of silence that was filled in.
 pub(crate) const MOST_HOURS: u64 = 36;
-
-/// Seconds by which sound may be shorter than its file says.
-const SHORT: f64 = 0.5;
 
 /// Samples of 16 bits up to this are no sound that anybody hears.
 const SILENT: u16 = 3;
@@ -66,9 +64,7 @@ impl<'a> Sound<'a> {
     /// Probes a file and chooses the track by the request's `audio_track`.
     pub(super) async fn open(context: &'a RunContext, source: &'a Path) -> Result<Self, RunError> {
         let media = probe::media(context, source).await?;
-        let kind = TrackKind::Audio;
-        let wanted = Input(context).text_or_number(kind.parameter());
-        let track = media.track(kind, wanted.as_deref(), source.display())?;
+        let track = media.track_of_request(TrackKind::Audio, &Input(context), source.display())?;
         Ok(Self {
             context,
             source,
@@ -86,6 +82,7 @@ impl<'a> Sound<'a> {
     pub(super) async fn decode(&self, target: &Path, pcm: &Pcm) -> Result<Decoded, RunError> {
         let holes = self.holes().await?;
         let longest = MOST_HOURS * 3600;
+        let all = self.media.duration();
         let exit = Ffmpeg::new()
             // Any offset keeps ffmpeg from moving sound that comes late to the start of its own.
             .args([
@@ -100,7 +97,9 @@ impl<'a> Sound<'a> {
             .args(["-ar", &pcm.rate.to_string(), "-ac", &pcm.channels.to_string()])
             .args(["-f", pcm.container])
             .output(target)
-            .run(self.context, |advance| self.report(advance, pcm.percent))
+            .run(self.context, |advance| {
+                report_seconds(self.context, advance, all, 0.0..pcm.percent)
+            })
             .await?;
         if !exit.success() {
             return Err(failed("extracting the audio of", self.source, &exit));
@@ -117,7 +116,8 @@ impl<'a> Sound<'a> {
         if duration >= longest as f64 {
             return Err(self.too_long());
         }
-        let expected = self.expected(duration).await?;
+        let expected =
+            timeline::missing_end(self.context, self.source, &self.media, &self.track, duration, 0.0).await?;
         let decoded = Decoded {
             duration: micros(duration),
             holes,
@@ -125,15 +125,6 @@ impl<'a> Sound<'a> {
         };
         self.warn(&decoded, measured.is_silent);
         Ok(decoded)
-    }
-
-    fn report(&self, advance: Advance, percent: f64) {
-        if let (Advance::Seconds(done), Some(all)) = (advance, self.media.duration()) {
-            self.context.progress.report(
-                percent * (done / all).min(1.0),
-                Some(format!("{done:.0} of {all:.0} s")),
-            );
-        }
     }
 
     async fn holes(&self) -> Result<Vec<Hole>, RunError> {
@@ -153,24 +144,6 @@ impl<'a> Sound<'a> {
             "the sound of {} reaches beyond {MOST_HOURS} hours of its clock; mend its time stamps, or cut it",
             self.source.display()
         ))
-    }
-
-    /// The end the file gives for the track, where the sound ends before it; `None`: all is there.
-    async fn expected(&self, got: f64) -> Result<Option<f64>, RunError> {
-        let Some(expected) = self.media.expected_end(&self.track) else {
-            return Ok(None);
-        };
-        let is_short = |end: f64| end < expected.seconds - SHORT;
-        if !is_short(got) || probe::duration_is_estimated(self.context, self.source).await? {
-            return Ok(None);
-        }
-        // Sound may end before the picture does; the file is cut off only if nothing reaches its end.
-        if expected.is_of_container
-            && !is_short(timeline::end_of_packets(self.context, self.source, &self.media).await?)
-        {
-            return Ok(None);
-        }
-        Ok(Some(micros(expected.seconds)))
     }
 
     fn warn(&self, decoded: &Decoded, is_silent: bool) {

@@ -21,8 +21,11 @@ const JITTER: f64 = 0.1;
 /// to sound, as its `-dts_delta_threshold`.
 pub(super) const LONGEST_HOLE: u32 = 3600;
 
-/// A hole of at least this long is told of.
+/// The shortest hole that gives a warning.
 const SHORTEST_HOLE: f64 = 0.1;
+
+/// Seconds by which a track may be shorter than its file says.
+const SHORT: f64 = 0.5;
 
 /// Packets or frames of a track whose times are kept: a day and a half at 60 a second.
 pub(crate) const MOST_FRAMES: usize = 8_000_000;
@@ -149,8 +152,32 @@ pub(super) async fn packets_of(
     })
 }
 
+/// The end the file gives for a track, where the track ends (`got`) before that; `None`: all is there. A file may be wrong
+/// about its end by [`SHORT`] seconds, or by a part of the whole where that is more.
+pub(super) async fn missing_end(
+    context: &RunContext,
+    file: &Path,
+    media: &Media,
+    track: &Track,
+    got: f64,
+    part: f64,
+) -> Result<Option<f64>, RunError> {
+    let Some(expected) = media.expected_end(track) else {
+        return Ok(None);
+    };
+    let is_short = |end: f64| end < expected.seconds - SHORT.max(part * expected.seconds);
+    if !is_short(got) || probe::duration_is_estimated(context, file).await? {
+        return Ok(None);
+    }
+    // One track may end before another; the file is cut off only if nothing reaches its end.
+    if expected.is_of_container && !is_short(end_of_packets(context, file, media).await?) {
+        return Ok(None);
+    }
+    Ok(Some(micros(expected.seconds)))
+}
+
 /// When the last packet of any track ends, on the players' clock.
-pub(super) async fn end_of_packets(context: &RunContext, file: &Path, media: &Media) -> Result<f64, RunError> {
+async fn end_of_packets(context: &RunContext, file: &Path, media: &Media) -> Result<f64, RunError> {
     let mut end: f64 = 0.0;
     let args = ["-show_entries", Entries::Packets.section(), "-of", "compact=p=0"];
     ffprobe_lines(context, file, &args, |line| {

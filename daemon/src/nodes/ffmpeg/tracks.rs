@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::probe::{Media, Stream};
-use crate::executor::run::RunError;
+use crate::{executor::run::RunError, nodes::input::Input};
 
 /// What a track holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(in crate::nodes) struct Track {
     pub(in crate::nodes) kind: TrackKind,
     /// Among those of its kind, from 0: what a request says.
     pub(in crate::nodes) number: usize,
-    /// Among all streams of the file: what ffmpeg is told.
+    /// Among all streams of the file, as ffmpeg numbers them.
     pub(in crate::nodes) stream: u32,
     pub(in crate::nodes) language: Option<String>,
     pub(in crate::nodes) title: Option<String>,
@@ -115,6 +115,16 @@ impl Media {
             .enumerate()
             .map(|(number, stream)| Track::new(self, kind, number, stream))
             .collect()
+    }
+
+    /// The track that the parameter of its kind names. `file` is for the error.
+    pub(in crate::nodes) fn track_of_request(
+        &self,
+        kind: TrackKind,
+        input: &Input<'_>,
+        file: impl std::fmt::Display,
+    ) -> Result<Track, RunError> {
+        self.track(kind, input.text_or_number(kind.parameter()).as_deref(), file)
     }
 
     /// The track a request names; `None` and `default` leave it to the file. `file` is for the error.

@@ -260,18 +260,7 @@ fn accept(reply: &str, batch: &[Cue], positions: &[usize]) -> Result<Matched, St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cue(id: u64, start: f64, end: f64, text: &str) -> Cue {
-        Cue {
-            id,
-            start,
-            end,
-            text: text.into(),
-            speaker: None,
-            confidence: None,
-            words: None,
-        }
-    }
+    use crate::nodes::subtitles::cues::cue;
 
     fn long() -> Vec<Cue> {
         (1..=200)

@@ -203,17 +203,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::nodes::subtitles::cues;
 
     fn cue(start: f64, end: f64, text: &str) -> Cue {
-        Cue {
-            id: 1,
-            start,
-            end,
-            text: text.into(),
-            speaker: None,
-            confidence: None,
-            words: None,
-        }
+        cues::cue(1, start, end, text)
     }
 
     fn talk() -> Vec<Cue> {

@@ -9,7 +9,7 @@ use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
         input::{Input, compute, create_folder, path_text, read, stem, write_json},
-        timed_text::{self, RawCue},
+        timed_text::{self, RawCue, shown_lines},
     },
 };
 
@@ -201,12 +201,7 @@ fn check(cues: &[RawCue], limits: Limits) -> Vec<Finding> {
 }
 
 fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
-    let lines: Vec<_> = cue
-        .text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = shown_lines(&cue.text);
     let seconds = rounded(cue.end - cue.start);
     if lines.is_empty() {
         find(Severity::Error, Kind::Empty, 0.0, 1.0);

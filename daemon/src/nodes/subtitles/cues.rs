@@ -1,8 +1,6 @@
 //! Cues of a subtitle file, as nodes that cut and correct by subtitles have them. They are read by `timed_text`.
 
 use serde_json::Value;
-#[cfg(test)]
-use {crate::nodes::timed_text, std::path::Path};
 
 /// One cue; times in seconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,15 +20,28 @@ impl Cue {
     }
 }
 
-/// Reads the bytes of subtitles of any format; what they are their content says. The error is a sentence's second half.
+/// A cue for tests.
 #[cfg(test)]
-pub(in crate::nodes) fn parse(_path: &Path, bytes: &[u8]) -> Result<Vec<Cue>, String> {
-    timed_text::cues(bytes, None).map(|(cues, _)| cues)
+pub(in crate::nodes) fn cue(id: u64, start: f64, end: f64, text: &str) -> Cue {
+    Cue {
+        id,
+        start,
+        end,
+        text: text.into(),
+        speaker: None,
+        confidence: None,
+        words: None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::timed_text;
+
+    fn parse(bytes: &[u8]) -> Result<Vec<Cue>, String> {
+        timed_text::cues(bytes, None).map(|(cues, _)| cues)
+    }
 
     fn short(cues: &[Cue]) -> Vec<(u64, f64, f64, Option<&str>, &str)> {
         cues.iter()
@@ -43,7 +54,7 @@ mod tests {
         let srt = "\u{feff}7\r\n00:00:03,000 --> 00:00:04,500\r\n[SPEAKER_01] two\r\nlines\r\n\r\n\
             8\r\n0:00:01.000 --> 0:00:01.000\r\n[music] la\r\n\r\n\
             9\r\n00:00:09,000 --> 00:00:08,000\r\nbackwards\r\n\r\n";
-        let cues = parse("a.srt".as_ref(), srt.as_bytes()).unwrap();
+        let cues = parse(srt.as_bytes()).unwrap();
         assert_eq!(
             short(&cues),
             [
@@ -63,20 +74,20 @@ mod tests {
     fn json_cues_come_from_segments_or_an_array() {
         let object =
             r#"{"segments":[{"id":5,"start":1,"end":2.5,"text":" a ","speaker":"Dr. Lee","speaker_confidence":0.5}]}"#;
-        let cues = parse("a.JSON".as_ref(), object.as_bytes()).unwrap();
+        let cues = parse(object.as_bytes()).unwrap();
         assert_eq!(short(&cues), [(5, 1.0, 2.5, Some("Dr. Lee"), "a")]);
         assert_eq!(cues[0].confidence, Some(0.5.into()));
         let array = r#"[{"id":9,"startTime":0.5,"endTime":1,"text":"[SPEAKER_02] b"}]"#;
-        let cues = parse("a.json".as_ref(), array.as_bytes()).unwrap();
+        let cues = parse(array.as_bytes()).unwrap();
         assert_eq!(short(&cues), [(1, 0.5, 1.0, Some("SPEAKER_02"), "b")]);
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
-        let error = |path: &str, text: &str| parse(path.as_ref(), text.as_bytes()).unwrap_err();
-        assert!(error("a.srt", "").contains("no cues"));
-        assert!(error("a.json", "{").contains("not JSON"));
-        assert!(error("a.json", "{}").contains("segments"));
-        assert!(error("a.json", r#"[{"end":1}]"#).contains("record 1 has no number 'start'"));
+        let error = |text: &str| parse(text.as_bytes()).unwrap_err();
+        assert!(error("").contains("no cues"));
+        assert!(error("{").contains("not JSON"));
+        assert!(error("{}").contains("segments"));
+        assert!(error(r#"[{"end":1}]"#).contains("record 1 has no number 'start'"));
     }
 }

@@ -204,6 +204,11 @@ pub(in crate::nodes) async fn segments_of(context: &RunContext, file: &Opened) -
     of_file(context, file, segments).await
 }
 
+/// The lines of a text that show something.
+pub(in crate::nodes) fn shown_lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
 /// The cues of an input file, as [`segments_of`].
 pub(in crate::nodes) async fn cues_of(context: &RunContext, file: &Opened) -> Result<Vec<Cue>, RunError> {
     of_file(context, file, cues).await

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use self::style::{Style, escaped};
 use super::{
-    Advance, Ffmpeg, failed,
+    Ffmpeg, failed,
     probe::{self, Media},
+    report_seconds, succeeded,
     tracks::{Track, TrackKind},
 };
 use crate::{
@@ -33,8 +34,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let video = input.file("video_path")?;
     let subtitles = input.file("subtitle_path")?;
     let media = probe::media(context, &video).await?;
-    let wanted = input.text_or_number(TrackKind::Video.parameter());
-    let track = media.track(TrackKind::Video, wanted.as_deref(), video.display())?;
+    let track = media.track_of_request(TrackKind::Video, &input, video.display())?;
     let size = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("{} does not say how large its picture is", video.display())))?;
@@ -189,19 +189,9 @@ async fn encode(
     let all = media.duration();
     let exit = ffmpeg
         .output(target)
-        .run(context, |advance| {
-            if let (Advance::Seconds(done), Some(all)) = (advance, all) {
-                context
-                    .progress
-                    .report(100.0 * done / all, Some(format!("{done:.0} of {all:.0} s")));
-            }
-        })
+        .run(context, |advance| report_seconds(context, advance, all, 0.0..100.0))
         .await?;
-    if exit.success() {
-        Ok(())
-    } else {
-        Err(failed("drawing subtitles into", video, &exit))
-    }
+    succeeded("drawing subtitles into", video, &exit)
 }
 
 #[cfg(test)]

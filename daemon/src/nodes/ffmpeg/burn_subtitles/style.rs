@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     executor::run::RunError,
-    nodes::{input::Input, subtitles::cues::Cue},
+    nodes::{input::Input, subtitles::cues::Cue, timed_text::shown_lines},
 };
 
 /// The looks a request may choose.
@@ -64,12 +64,7 @@ impl Style {
             margin = part(self.margin),
         );
         for cue in cues {
-            let lines: Vec<_> = cue
-                .text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .collect();
+            let lines = shown_lines(&cue.text);
             if !lines.is_empty() && cue.end > cue.start {
                 let shown = lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\\N");
                 let _ = writeln!(
@@ -137,6 +132,7 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::subtitles::cues;
 
     fn style() -> Style {
         Style {
@@ -151,15 +147,7 @@ mod tests {
     }
 
     fn cue(start: f64, end: f64, text: &str) -> Cue {
-        Cue {
-            id: 1,
-            start,
-            end,
-            text: text.into(),
-            speaker: None,
-            confidence: None,
-            words: None,
-        }
+        cues::cue(1, start, end, text)
     }
 
     #[test]

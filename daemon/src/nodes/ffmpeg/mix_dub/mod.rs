@@ -17,6 +17,7 @@ use self::{
 use super::{
     Advance, Ffmpeg, failed, language,
     probe::{self, Media},
+    report_seconds, succeeded,
     tracks::{Track, TrackKind},
 };
 use crate::{
@@ -38,7 +39,7 @@ const ON_THE_CLOCK: &str = "aresample=48000:async=1:min_hard_comp=0.03:first_pts
 /// What becomes of the sound the video had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Original {
-    /// Quiet while somebody speaks.
+    /// Lowered during speech.
     Duck,
     /// Left out.
     Replace,
@@ -332,10 +333,7 @@ impl<'a> Mix<'a> {
         scratch: &Path,
     ) -> Result<Self, RunError> {
         let input = Input(context);
-        let chosen = |kind: TrackKind| {
-            let wanted = input.text_or_number(kind.parameter());
-            media.track(kind, wanted.as_deref(), video.display())
-        };
+        let chosen = |kind: TrackKind| media.track_of_request(kind, &input, video.display());
         let mut original = Original::parse(input.text("original").unwrap_or_default());
         if !media.has_audio() {
             original = Original::Replace;
@@ -467,21 +465,12 @@ impl<'a> Mix<'a> {
             .output(&self.target)
             .run(self.context, |advance| self.report(advance, 75.0))
             .await?;
-        if exit.success() {
-            Ok(())
-        } else {
-            Err(failed("writing the dub of", self.video, &exit))
-        }
+        succeeded("writing the dub of", self.video, &exit)
     }
 
     /// Each of the two passes is a quarter of the work.
     fn report(&self, advance: Advance, from: f64) {
-        if let Advance::Seconds(done) = advance {
-            let message = format!("{done:.0} of {:.0} s", self.seconds);
-            self.context
-                .progress
-                .report(from + 25.0 * (done / self.seconds).min(1.0), Some(message));
-        }
+        report_seconds(self.context, advance, Some(self.seconds), from..from + 25.0);
     }
 }
 

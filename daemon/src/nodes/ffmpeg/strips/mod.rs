@@ -1,6 +1,6 @@
 //! Which strips of a video have to be read: those that do not look like the one before. The strips of all frames come one
-//! by one and go at once; what stays of each is its edges and its blocks (`look`), by which it is told when something
-//! appeared or went (`changes`). Between two changes the text cannot change, so a few strips stand for all (`stretches`).
+//! by one and go at once; what stays of each is its edges and its blocks (`look`), from which `changes` finds when
+//! something appeared or went. Between two changes the text cannot change, so a few strips stand for all (`stretches`).
 //!
 //! Nothing here knows what text is, so that nothing is missed that is read otherwise: a change that is none costs a reading.
 
