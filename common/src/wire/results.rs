@@ -26,6 +26,29 @@ pub struct ResultWarning {
 }
 
 impl ResultWarning {
+    pub fn new(code: impl AsRef<str>, text: impl Into<String>) -> Self {
+        Self {
+            code: code.as_ref().to_owned(),
+            text: text.into(),
+            numbers: Map::new(),
+            retryable: false,
+        }
+    }
+
+    /// Adds a number, or a text that stands for one (a time, a name).
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.numbers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Says that running the stage again could help. Such a result is not reused in `strict`.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
     /// The warnings of an output, as it was stored. What is no warning of ours, as another system's worker may have
     /// written it, is one with its own words.
     pub fn all_of(output: &RawValue) -> Vec<Self> {
@@ -44,16 +67,13 @@ impl ResultWarning {
         items.iter().map(Self::of).collect()
     }
 
-    fn of(value: &Value) -> Self {
-        Self::deserialize(value).unwrap_or_else(|_| Self {
-            code: "unnamed".into(),
-            text: match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            },
-            numbers: Map::new(),
-            retryable: false,
-        })
+    /// One entry of that field.
+    pub fn of(value: &Value) -> Self {
+        let words = || match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Self::deserialize(value).unwrap_or_else(|_| Self::new("unnamed", words()))
     }
 
     /// How many warnings it stands for.

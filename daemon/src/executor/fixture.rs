@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use indexmap::IndexMap;
-use onceover_common::{NodeName, RunId, TaskId, catalog::NodeSpec};
+use onceover_common::{NodeName, RunId, TaskId, catalog::NodeSpec, wire::WARNINGS_FIELD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     log::RunLog,
     run::{Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError},
-    warnings::{self, RunWarnings, Warning},
+    warnings::{RunWarnings, Warning},
 };
 use crate::{catalog, nodes::llm::Providers, paths::Roots};
 
@@ -114,14 +114,14 @@ impl Fixture {
         let mut output = Object::new();
         self.context.warnings.write_into(&mut output);
         output
-            .remove(warnings::FIELD)
+            .remove(WARNINGS_FIELD)
             .map_or_else(Vec::new, |list| serde_json::from_value(list).unwrap())
     }
 
     /// The codes of those.
     pub(crate) fn warning_codes(&self) -> Vec<String> {
         let warnings = self.warnings();
-        warnings.into_iter().map(|warning| warning.code.into_owned()).collect()
+        warnings.into_iter().map(|warning| warning.code).collect()
     }
 
     pub(crate) fn log_text(&self) -> String {

@@ -1,19 +1,14 @@
 //! What makes a result partial or doubtful although its run succeeded: `output.warnings`, which every node may have and
 //! everything that shows a result carries.
 
-use std::{
-    borrow::Cow,
-    sync::{Mutex, MutexGuard},
-};
+use std::sync::{Mutex, MutexGuard};
 
-use serde::{Deserialize, Serialize};
+pub use onceover_common::wire::ResultWarning as Warning;
+use onceover_common::wire::{MORE_WARNINGS, WARNINGS_FIELD};
 use serde_json::Value;
 
 use super::run::Object;
 use crate::limits::Limit;
-
-/// The output field that holds the warnings of a result. No node file declares it.
-pub const FIELD: &str = "warnings";
 
 /// Warnings one result carries; one more says how many there were beside these.
 pub const MOST_WARNINGS: usize = 100;
@@ -74,47 +69,14 @@ impl Code {
             Self::ClipsTooLong => "clips_too_long",
             Self::GlyphsMissing => "glyphs_missing",
             Self::LinesUntranslated => "lines_untranslated",
-            Self::MoreWarnings => "more_warnings",
+            Self::MoreWarnings => MORE_WARNINGS,
         }
     }
 }
 
-/// One reason to doubt a result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Warning {
-    /// A word for programs.
-    pub code: Cow<'static, str>,
-    /// A sentence for people.
-    pub text: String,
-    /// What was measured, by name: `expected_duration: 10.0, got: 4.97`.
-    #[serde(default, skip_serializing_if = "Object::is_empty")]
-    pub numbers: Object,
-    /// Whether running the stage again could give a better result. Such a result is not reused in `strict`.
-    #[serde(default)]
-    pub retryable: bool,
-}
-
-impl Warning {
-    pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self {
-            code: Cow::Borrowed(code.name()),
-            text: text.into(),
-            numbers: Object::new(),
-            retryable: false,
-        }
-    }
-
-    /// Adds a number, or a text that stands for one (a time, a name).
-    #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.numbers.insert(name.into(), value.into());
-        self
-    }
-
-    #[must_use]
-    pub fn retryable(mut self) -> Self {
-        self.retryable = true;
-        self
+impl AsRef<str> for Code {
+    fn as_ref(&self) -> &str {
+        self.name()
     }
 }
 
@@ -130,10 +92,10 @@ impl RunWarnings {
     /// Puts the warnings of the run beside those the output has, and cuts the list to what a result carries. What a
     /// program wrote there and is no warning becomes one, with its words.
     pub fn write_into(&self, output: &mut Object) {
-        let mut all: Vec<Warning> = match output.remove(FIELD) {
+        let mut all: Vec<Warning> = match output.remove(WARNINGS_FIELD) {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => items.into_iter().map(of_program).collect(),
-            Some(other) => vec![of_program(other)],
+            Some(Value::Array(items)) => items.iter().map(Warning::of).collect(),
+            Some(other) => vec![Warning::of(&other)],
         };
         all.extend(self.list().iter().cloned());
         if all.is_empty() {
@@ -156,24 +118,12 @@ impl RunWarnings {
                 warning.text.push('…');
             }
         }
-        output.insert(FIELD.into(), serde_json::to_value(all).unwrap_or_default());
+        output.insert(WARNINGS_FIELD.into(), serde_json::to_value(all).unwrap_or_default());
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Warning>> {
         self.0.lock().expect("no thread panics with the list")
     }
-}
-
-fn of_program(value: Value) -> Warning {
-    serde_json::from_value(value.clone()).unwrap_or_else(|_| Warning {
-        code: "unnamed".into(),
-        text: match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        },
-        numbers: Object::new(),
-        retryable: false,
-    })
 }
 
 #[cfg(test)]
@@ -190,10 +140,13 @@ mod tests {
                 .with("got", 4.97)
                 .retryable(),
         );
-        let mut output = Object::from_iter([(FIELD.into(), json!([{"code": "own", "text": "mine"}, "bare", 7]))]);
+        let mut output = Object::from_iter([(
+            WARNINGS_FIELD.into(),
+            json!([{"code": "own", "text": "mine"}, "bare", 7]),
+        )]);
         warnings.write_into(&mut output);
         assert_eq!(
-            output[FIELD],
+            output[WARNINGS_FIELD],
             json!([
                 {"code": "own", "text": "mine", "retryable": false},
                 {"code": "unnamed", "text": "bare", "retryable": false},
@@ -215,7 +168,7 @@ mod tests {
         }
         let mut output = Object::new();
         warnings.write_into(&mut output);
-        let list = output[FIELD].as_array().unwrap();
+        let list = output[WARNINGS_FIELD].as_array().unwrap();
         assert_eq!(list.len(), MOST_WARNINGS + 1);
         assert_eq!(list[0]["text"].as_str().unwrap().chars().count(), LONGEST_TEXT + 1);
         let last = list.last().unwrap();

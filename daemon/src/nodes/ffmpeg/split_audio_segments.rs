@@ -507,7 +507,7 @@ mod tests {
         assert!(!fixture.context.dir.join("scratch").exists());
         let warning = &fixture.warnings()[0];
         assert_eq!(
-            (warning.code.as_ref(), &warning.numbers["lines"]),
+            (warning.code.as_str(), &warning.numbers["lines"]),
             ("lines_left_out", &json!(1))
         );
     }

@@ -108,7 +108,7 @@ async fn extracted(
 
 fn warnings(fixture: &Fixture) -> Vec<String> {
     let warnings = fixture.warnings();
-    warnings.into_iter().map(|warning| warning.code.into_owned()).collect()
+    warnings.into_iter().map(|warning| warning.code).collect()
 }
 
 fn heard(output: &Object) -> (Vec<f64>, f64) {
@@ -225,7 +225,7 @@ async fn a_file_that_is_cut_off_says_how_much_of_it_is_there() {
         output.unwrap();
         let warning = &fixture.warnings()[0];
         assert_eq!(
-            (warning.code.as_ref(), warning.retryable),
+            (warning.code.as_str(), warning.retryable),
             ("truncated_source", false),
             "{name}"
         );
