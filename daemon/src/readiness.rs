@@ -111,11 +111,8 @@ impl Readiness {
             missing.extend(nodes::missing(&completed, &self.providers));
         }
         let value = |name: &str| {
-            let parameter = node.parameter(name)?;
-            let given = parameter.given(input).map(|(_, value)| value);
-            given
-                .or(parameter.default.as_ref())
-                .filter(|value| !is_placeholder(value))
+            let value = node.parameter(name)?.value(input);
+            value.filter(|value| !is_placeholder(value))
         };
         if let Some(name) = &node.needs.gpu
             && let Some(Value::String(device)) = value(name)

@@ -182,6 +182,11 @@ impl ParameterSpec {
             .find_map(|name| Some((name.as_str(), input.get(name).filter(|value| !value.is_null())?)))
     }
 
+    /// The value an input gives it, else its default.
+    pub fn value<'a>(&'a self, input: &'a Map<String, Value>) -> Option<&'a Value> {
+        self.given(input).map(|(_, value)| value).or(self.default.as_ref())
+    }
+
     /// What is wrong with a value that is not null; None: nothing.
     pub fn refusal(&self, value: &Value) -> Option<String> {
         if !self.kinds().any(|kind| kind.accepts(value)) {

@@ -110,16 +110,12 @@ impl<'de> Deserialize<'de> for QueueSpec {
 impl NodeSpec {
     /// The class whose slots a run with this input uses. What an earlier stage is to give counts as `auto`.
     pub fn queue_for(&self, input: &Map<String, Value>, gpu: Gpu) -> &str {
-        let queues = match &self.queue {
+        let varied = self.variant(input).and_then(|variant| variant.queue.as_ref());
+        let queues = match varied.unwrap_or(&self.queue) {
             QueueSpec::One(name) => return name,
             QueueSpec::ByDevice(queues) => queues,
         };
-        let parameter = self.parameter(&queues.by);
-        let given = parameter.and_then(|parameter| parameter.given(input));
-        let value = match given {
-            Some((_, value)) => Some(value),
-            None => parameter.and_then(|parameter| parameter.default.as_ref()),
-        };
+        let value = self.parameter(&queues.by).and_then(|parameter| parameter.value(input));
         let device = value.filter(|value| !is_placeholder(value)).and_then(Value::as_str);
         match device.unwrap_or(AUTO) {
             device if asks_for_gpu(device) => &queues.gpu,

@@ -27,18 +27,18 @@ pub struct Variant {
 impl NodeSpec {
     /// The node as a request with this input runs it: borrowed where no variant fits, with the first that does otherwise.
     pub fn for_input(&self, input: &Map<String, Value>) -> Cow<'_, Self> {
-        let fits = |variant: &&Variant| {
-            let parameter = self.parameter(&variant.parameter);
-            let given = parameter.and_then(|parameter| {
-                let given = parameter.given(input).map(|(_, value)| value);
-                given.or(parameter.default.as_ref())
-            });
-            given == Some(&variant.value)
-        };
-        match self.variants.iter().find(fits) {
+        match self.variant(input) {
             None => Cow::Borrowed(self),
             Some(variant) => Cow::Owned(self.varied(variant)),
         }
+    }
+
+    /// The first variant that fits an input.
+    pub(super) fn variant(&self, input: &Map<String, Value>) -> Option<&Variant> {
+        self.variants.iter().find(|variant| {
+            let parameter = self.parameter(&variant.parameter);
+            parameter.and_then(|parameter| parameter.value(input)) == Some(&variant.value)
+        })
     }
 
     fn varied(&self, variant: &Variant) -> Self {
@@ -74,7 +74,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::catalog::parse_node;
+    use crate::catalog::{Gpu, parse_node};
 
     fn node(variants: &str) -> NodeSpec {
         parse_node(&format!(
@@ -117,6 +117,7 @@ mod tests {
         // A default of the configuration counts as well.
         node.parameters[0].default = Some("small".into());
         assert_eq!(node.for_input(&Map::new()).queue.to_string(), "cpu");
+        assert_eq!(node.queue_for(&Map::new(), Gpu::Present), "cpu");
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Work<'_> {
                 Ok(kept) if kept.frames_count > 0 && (is_last || kept.frames_count >= self.total) => {
                     return Ok((decoder, kept));
                 }
-                Err(why) if is_last || matches!(why, RunError::Interrupted) => return Err(why),
+                Err(why) if is_last || !matches!(why, RunError::Failed(_)) => return Err(why),
                 result => {
                     let why = match result {
                         Err(why) => why.to_string(),

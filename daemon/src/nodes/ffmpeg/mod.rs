@@ -111,6 +111,17 @@ impl Ffmpeg {
         self
     }
 
+    /// What the next input brings late stays late and its holes stay holes, as `timeline` has it.
+    fn on_the_clock(self) -> Self {
+        // Any offset keeps ffmpeg from moving what comes late to the start of its own.
+        self.keeping_holes().args(["-itsoffset", "0.000001"])
+    }
+
+    /// Keeps ffmpeg from taking a hole for a clock that began again.
+    fn keeping_holes(self) -> Self {
+        self.args(["-dts_delta_threshold", &timeline::LONGEST_HOLE.to_string()])
+    }
+
     fn input(self, path: &Path) -> Self {
         self.args(limits()).args(["-i".into(), file_argument(path)])
     }
@@ -342,6 +353,20 @@ pub(super) mod clip {
             }
         }
         (onsets, length)
+    }
+
+    /// 18 s at 5 a second, of which 12 are not there, in a container whose clock ffmpeg does not trust.
+    pub(in crate::nodes) fn with_a_hole(path: &Path) {
+        let source = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=18"];
+        let hole = [
+            "-vf",
+            "select='not(between(t,2.1,14.1))'",
+            "-fps_mode",
+            "vfr",
+            "-c:v",
+            "libx264",
+        ];
+        make(path, &[&source[..], &hole].concat());
     }
 
     pub(in crate::nodes) fn make(path: &Path, args: &[&str]) {

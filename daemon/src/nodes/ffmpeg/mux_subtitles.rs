@@ -14,7 +14,7 @@ use super::{
 use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
-        input::{Input, create_folder, path_text, read, stem, write},
+        input::{Input, create_folder, path_text, stem, write},
         timed_text::{self, compose_srt},
     },
 };
@@ -177,8 +177,7 @@ impl SubtitleTrack {
         number: usize,
     ) -> Result<Self, RunError> {
         let source = Input(context).open("subtitle_path", &asked.path)?;
-        let bytes = read(&source)?;
-        let listed = timed_text::cues_of(context, &source).await?;
+        let (listed, looks) = timed_text::cues_and_looks_of(context, &source).await?;
         let language = match asked
             .language
             .as_deref()
@@ -188,7 +187,7 @@ impl SubtitleTrack {
             Some(language) => language::tag(language)?,
             None => "und".into(),
         };
-        let (format, codec, text) = match (container, timed_text::styled(&bytes)) {
+        let (format, codec, text) = match (container, looks) {
             // Its looks can only be kept there.
             (Container::Matroska, Some(text)) => ("ass", "ass", text.into_bytes()),
             (container, _) => {
@@ -239,7 +238,7 @@ async fn mux(
     container: Container,
     target: &Path,
 ) -> Result<(), RunError> {
-    let mut ffmpeg = Ffmpeg::new().input(video);
+    let mut ffmpeg = Ffmpeg::new().keeping_holes().input(video);
     for track in tracks {
         let whole = ["-protocol_whitelist", "file", "-f", track.format, "-i"];
         ffmpeg = ffmpeg.args(whole).args([file_argument(&track.file)]);
@@ -294,7 +293,10 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
+    use crate::{
+        executor::fixture::Fixture,
+        nodes::ffmpeg::{clip, timeline},
+    };
 
     const NODE: &str = "ffmpeg.mux_subtitles";
 
@@ -414,11 +416,30 @@ mod tests {
         let path = output["video_path"].as_str().unwrap();
         assert!(path.ends_with(".mkv"), "{path}");
         let times = probe(&output["video_path"], "packet=pts_time");
-        let video = crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None)
+        let video = timeline::frame_times(&fixture.context, Path::new(path), None, None)
             .await
             .unwrap();
         let off = times[0].parse::<f64>().unwrap() - 2.0 - video.starts()[0];
         assert!(off.abs() < 0.04, "{times:?} {:?}", video.starts()[0]);
+    }
+
+    #[tokio::test]
+    async fn a_hole_in_the_picture_stays_a_hole() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            clip::with_a_hole(&fixture.path("hole.ts"));
+            json!({"video_path": fixture.path("hole.ts"), "subtitle_path": fixture.file("a.srt", SRT)})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let last = async |path: &Value| {
+            let path = Path::new(path.as_str().unwrap());
+            let times = timeline::frame_times(&fixture.context, path, None, None).await.unwrap();
+            times.starts()[times.len() - 1] - times.starts()[0]
+        };
+        let (before, after) = (
+            last(&fixture.context.input["video_path"]).await,
+            last(&output["video_path"]).await,
+        );
+        assert!(before > 17.0 && (before - after).abs() < 0.05, "{before} {after}");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use crate::{
     nodes::{
         input::{Input, path_text},
         subtitles::cues::Cue,
+        transcript::millis,
     },
 };
 
@@ -258,9 +259,4 @@ fn left_out(cue: &Cue) -> Value {
         "duration": millis(cue.duration()),
         "text": cue.text,
     })
-}
-
-/// Rounded to three places, so that sums of times read like times.
-fn millis(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }

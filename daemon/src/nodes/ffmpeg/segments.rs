@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::nodes::subtitles::cues::Cue;
+use crate::nodes::{subtitles::cues::Cue, transcript::millis};
 
 /// Which cues are kept and how they are grouped.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub(super) struct Segment {
 impl Selection {
     fn keeps(&self, cue: &Cue) -> bool {
         // Whole milliseconds: 3.1 - 2.1 is not 1.
-        let duration = (cue.duration() * 1000.0).round() / 1000.0;
+        let duration = millis(cue.duration());
         let long_enough = self.include_short || duration >= self.min;
         duration > 0.0 && cue.start >= 0.0 && long_enough && duration <= self.max
     }

@@ -14,7 +14,7 @@ use super::{
     Ffmpeg, failed,
     probe::{self, Media},
     report_seconds,
-    timeline::{self, Hole, LONGEST_HOLE, micros},
+    timeline::{self, Hole, micros},
     tracks::{Track, TrackKind},
 };
 use crate::{
@@ -84,13 +84,7 @@ impl<'a> Sound<'a> {
         let longest = MOST_HOURS * 3600;
         let all = self.media.duration();
         let exit = Ffmpeg::new()
-            // Any offset keeps ffmpeg from moving sound that comes late to the start of its own.
-            .args([
-                "-dts_delta_threshold",
-                &LONGEST_HOLE.to_string(),
-                "-itsoffset",
-                "0.000001",
-            ])
+            .on_the_clock()
             .input(self.source)
             .args(["-map", &self.track.map(), "-vn", "-sn", "-dn", "-map_metadata", "-1"])
             .args(["-af", ON_THE_CLOCK, "-c:a", "pcm_s16le", "-t", &longest.to_string()])

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{similarity::text_ratio, subtitles::cues::Cue};
+use super::super::{similarity::text_ratio, subtitles::cues::Cue, transcript::text::letters};
 
 /// Seconds by which times may differ that count as the same.
 const SAME_TIME: f64 = 0.05;
@@ -189,13 +189,6 @@ fn covered(cue: &Cue, by: &Cue) -> f64 {
         };
     }
     (common / cue.duration()).max(0.0)
-}
-
-fn letters(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
 }
 
 #[cfg(test)]

@@ -61,7 +61,11 @@ impl Kept {
 
     /// Keeps answers. What cannot be written is asked again by the next run, so that it fails none.
     pub(super) fn add(&self, answers: Vec<(String, String)>) {
-        let mut lines = String::new();
+        if answers.is_empty() {
+            return;
+        }
+        // Ends a line that a crash left torn.
+        let mut lines = String::from("\n");
         for (key, text) in answers {
             let entry = Entry {
                 key,
@@ -165,6 +169,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(Kept::open(&fixture.context).get("a").as_deref(), Some("1"));
+        // And is not glued to the one that follows.
+        kept.add(vec![("b".into(), "2".into())]);
+        assert_eq!(Kept::open(&fixture.context).get("b").as_deref(), Some("2"));
 
         std::fs::File::options()
             .write(true)

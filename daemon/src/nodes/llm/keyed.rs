@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Deserializer, Value};
 
-use super::super::similarity::text_ratio;
+use super::super::{similarity::text_ratio, transcript::text::letters};
 
 /// What was asked under one key.
 #[derive(Debug, Clone, Copy)]
@@ -398,13 +398,6 @@ fn unquoted<'a>(text: &'a str, source: &str) -> &'a str {
 }
 
 /// Letters and digits alone, which a model repeats without fail.
-fn letters(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
 fn same(text: &str, source: &str) -> bool {
     let source = letters(source);
     !source.is_empty() && letters(text) == source

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        input::{Input, create_folder, path_text, stem, write},
+        input::{Input, create_folder, path_text, stem, write_json},
         timed_text,
         transcript::read::Segment,
     },
@@ -94,9 +94,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     };
     let texts: Vec<String> = lines.iter().zip(0..).map(text_of).collect();
     let array: Value = segments.into_iter().zip(texts).map(replace).collect();
-    let mut bytes = serde_json::to_vec_pretty(&array).expect("a JSON value is written without fail");
-    bytes.push(b'\n');
-    write(&path, &bytes)?;
+    write_json(&path, &array)?;
     let output = json!({
         "translated_segments_file": path_text(&path),
         "provider_used": chat.provider().name,

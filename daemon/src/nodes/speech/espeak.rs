@@ -22,6 +22,7 @@ use crate::{
     nodes::{
         input::{Input, create_folder, path_text, write_json},
         subtitles::cues::Cue,
+        transcript::millis,
     },
 };
 
@@ -70,13 +71,9 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("voice".into(), json!(voice)),
         ("model_name".into(), json!("espeak-ng")),
         ("device".into(), json!("cpu")),
-        ("processing_time".into(), json!(rounded(begun.elapsed().as_secs_f64()))),
+        ("processing_time".into(), json!(millis(begun.elapsed().as_secs_f64()))),
     ]));
     Ok(output)
-}
-
-fn rounded(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }
 
 /// The last part of a path a client may give: the file lies in the run's folder, always.
@@ -165,7 +162,7 @@ impl Espeak<'_> {
         let mut file = WavWriter::create(target, rate)?;
         file.add(&samples)?;
         Ok(Object::from_iter([
-            ("duration".into(), json!(rounded(file.finish()?))),
+            ("duration".into(), json!(millis(file.finish()?))),
             ("sample_rate".into(), json!(rate)),
             ("text_length".into(), json!(text.chars().count())),
         ]))
@@ -205,7 +202,7 @@ impl Espeak<'_> {
         write_json(&listed, &clips::to_json(&clips))?;
         clips::warn_left_out(self.context, &silent, cues.len(), "nothing of them can be said");
         Ok(Object::from_iter([
-            ("duration".into(), json!(rounded(file.finish()?))),
+            ("duration".into(), json!(millis(file.finish()?))),
             ("sample_rate".into(), json!(rate)),
             ("text_length".into(), json!(letters)),
             ("clips_file".into(), json!(path_text(&listed))),
@@ -289,7 +286,7 @@ mod tests {
         let (rate, samples) = wav::parse(&fs::read(path).unwrap()).unwrap();
         let seconds = samples.len() as f64 / f64::from(rate);
         assert!((0.5..5.0).contains(&seconds), "{seconds}");
-        assert_eq!(output["duration"], json!(rounded(seconds)));
+        assert_eq!(output["duration"], json!(millis(seconds)));
         assert_eq!((&output["engine"], &output["voice"]), (&json!("espeak"), &json!("de")));
         let warning = &warnings(&fixture)[0];
         assert_eq!(warning["code"], "voice_not_cloned");

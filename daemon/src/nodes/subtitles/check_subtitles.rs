@@ -10,6 +10,7 @@ use crate::{
     nodes::{
         input::{Input, compute, create_folder, path_text, read, stem, write_json},
         timed_text::{self, RawCue, shown_lines},
+        transcript::millis,
     },
 };
 
@@ -166,16 +167,12 @@ impl Finding {
             "severity": self.severity,
             "kind": self.kind.name(),
             "cue": self.cue,
-            "start": rounded(self.start),
-            "end": rounded(self.end),
-            "measured": rounded(self.measured),
+            "start": millis(self.start),
+            "end": millis(self.end),
+            "measured": millis(self.measured),
             "limit": self.limit,
         })
     }
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1000.0).round() / 1000.0
 }
 
 fn check(cues: &[RawCue], limits: Limits) -> Vec<Finding> {
@@ -202,7 +199,7 @@ fn check(cues: &[RawCue], limits: Limits) -> Vec<Finding> {
 
 fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
     let lines = shown_lines(&cue.text);
-    let seconds = rounded(cue.end - cue.start);
+    let seconds = millis(cue.end - cue.start);
     if lines.is_empty() {
         find(Severity::Error, Kind::Empty, 0.0, 1.0);
     }
@@ -239,15 +236,10 @@ fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kin
 
 fn check_after(before: &RawCue, cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {
     if cue.start < before.start {
-        find(
-            Severity::Error,
-            Kind::OutOfOrder,
-            rounded(cue.start - before.start),
-            0.0,
-        );
+        find(Severity::Error, Kind::OutOfOrder, millis(cue.start - before.start), 0.0);
         return;
     }
-    let gap = rounded(cue.start - before.end);
+    let gap = millis(cue.start - before.end);
     if gap < 0.0 {
         find(Severity::Error, Kind::Overlap, -gap, 0.0);
     } else if gap > 0.0 && gap < limits.gap {

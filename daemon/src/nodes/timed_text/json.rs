@@ -9,13 +9,13 @@ use super::{
     notes::{Notes, Skipped},
     record::open_end,
     times::clock,
-    words::{in_order, spelled, text_of, word, words, written_words},
+    words::{in_order, spelled, word, words, written_words},
 };
 use crate::{
     executor::run::Object,
     nodes::transcript::{
         align, cut,
-        read::{Segment, Word, words_json},
+        read::{Segment, Word, text_of, words_json},
     },
 };
 

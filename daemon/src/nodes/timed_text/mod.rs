@@ -161,8 +161,8 @@ pub(in crate::nodes) fn raw_cues(bytes: &[u8], encoding: Option<&str>) -> Result
 }
 
 /// Subtitles of ASS or SSA as text, with the looks they bring; None: they are something else.
-pub(in crate::nodes) fn styled(bytes: &[u8]) -> Option<String> {
-    let text = plain_text(bytes);
+fn styled(bytes: &[u8], encoding: Option<&str>) -> Option<String> {
+    let text = encoding::decode(bytes, encoding).ok()?.text;
     text.trim_start().starts_with("[Script Info]").then_some(text)
 }
 
@@ -214,6 +214,18 @@ pub(in crate::nodes) async fn cues_of(context: &RunContext, file: &Opened) -> Re
     of_file(context, file, cues).await
 }
 
+/// The cues of an input file, and the file as text where it is one of ASS or SSA, whose looks are kept.
+pub(in crate::nodes) async fn cues_and_looks_of(
+    context: &RunContext,
+    file: &Opened,
+) -> Result<(Vec<Cue>, Option<String>), RunError> {
+    of_file(context, file, |bytes, encoding| {
+        let (cues, notes) = cues(bytes, encoding)?;
+        Ok(((cues, styled(bytes, encoding)), notes))
+    })
+    .await
+}
+
 async fn of_file<T: Send + 'static>(
     context: &RunContext,
     file: &Opened,
@@ -259,5 +271,12 @@ mod tests {
         }
         assert!(Format::of(" \n").unwrap_err().contains("empty"));
         assert!(Format::of("Dear reader").unwrap_err().contains("WebVTT"));
+    }
+
+    #[test]
+    fn the_looks_of_a_file_are_read_in_the_encoding_that_was_asked_for() {
+        let (bytes, ..) = encoding_rs::GBK.encode("[Script Info]\n; \u{4f60}\u{597d}\n");
+        assert!(styled(&bytes, Some("gbk")).unwrap().contains("\u{4f60}\u{597d}"));
+        assert_eq!(styled(b"1\n00:00:01,000 --> 00:00:02,000\nx\n", None), None);
     }
 }

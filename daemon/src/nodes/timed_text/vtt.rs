@@ -28,23 +28,15 @@ pub(super) fn parse(text: &str) -> Records {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', ':']))
             })
         };
-        let times = block
-            .iter()
-            .position(|line| line.contains("-->"))
-            .filter(|_| !["NOTE", "STYLE", "REGION"].iter().any(|word| begins_with(word)));
-        match times {
-            Some(_) => {
-                number = cues(&lines, at, end, number, &mut found);
-                is_open = !found.records.is_empty();
-            }
-            None if block.is_empty() => {}
-            None if ["NOTE", "STYLE", "REGION"].iter().any(|word| begins_with(word)) => is_open = false,
-            None => {
-                if let Some(last) = found.records.last_mut().filter(|_| is_open) {
-                    last.marked.push('\n');
-                    last.marked.push_str(&block.join("\n"));
-                }
-            }
+        if ["NOTE", "STYLE", "REGION"].iter().any(|word| begins_with(word)) {
+            is_open = false;
+        } else if block.iter().any(|line| line.contains("-->")) {
+            number = cues(&lines, at, end, number, &mut found);
+            // What follows a head that cannot be read is not of the cue before.
+            is_open = found.records.last().is_some_and(|last| last.number == number);
+        } else if let Some(last) = found.records.last_mut().filter(|_| is_open && !block.is_empty()) {
+            last.marked.push('\n');
+            last.marked.push_str(&block.join("\n"));
         }
         at = end + 1;
     }
@@ -134,5 +126,13 @@ mod tests {
         let (segments, _) = segments(text.as_bytes(), None).unwrap();
         let texts: Vec<_> = segments.iter().map(|segment| segment.text.as_str()).collect();
         assert_eq!(texts, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_follows_a_cue_that_cannot_be_read_is_not_of_the_one_before() {
+        let text = "WEBVTT\n\n00:01.000 --> 00:02.000\nHello\n\nhalf --> 00:04.000\nlost\n\nand its second part\n";
+        let (segments, _) = segments(text.as_bytes(), None).unwrap();
+        assert_eq!(segments.len(), 1);
+        assert_eq!(segments[0].text, "Hello");
     }
 }

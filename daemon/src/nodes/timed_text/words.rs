@@ -3,11 +3,7 @@
 use serde_json::Value;
 
 use super::json::{seconds, speaker};
-use crate::nodes::transcript::{
-    align, millis,
-    read::Word,
-    text::{joined, tokens},
-};
+use crate::nodes::transcript::{align, millis, read::Word, text::tokens};
 
 /// Seconds a word without times takes: by its characters, since numbers such as 2014 are long, and at least.
 const SECONDS_A_CHARACTER: f64 = 0.25;
@@ -218,11 +214,6 @@ pub(super) fn spelled(words: Vec<Word>, text: &str) -> Vec<Word> {
     } else {
         words
     }
-}
-
-/// The text of words one after another.
-pub(super) fn text_of(words: &[Word]) -> String {
-    joined(words.iter().map(|word| word.word.as_str()))
 }
 
 #[cfg(test)]

@@ -87,11 +87,11 @@ impl<'a> Reader<'a> {
             && let Some(token) = self.tokens.last_mut()
         {
             token.text = &self.text[token.at..at + part.len()];
-            token.key = key(part);
+            token.key = letters(part);
             self.open = false;
             return;
         }
-        self.push(at, part, key(part));
+        self.push(at, part, letters(part));
     }
 
     fn punctuation(&mut self, at: usize, part: &'a str) {
@@ -126,7 +126,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn key(part: &str) -> String {
+/// The letters and digits of a text in lower case: what makes two texts the same.
+pub(in crate::nodes) fn letters(part: &str) -> String {
     part.chars()
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)

@@ -120,6 +120,8 @@ struct Batch<'a> {
     client: &'a Client,
     args: &'a Run,
     entries: Vec<Entry>,
+    /// Lines of what has ended, kept while the daemon cannot be asked.
+    unshown: Vec<String>,
     /// Registered videos, by the path of their file.
     known: HashMap<String, Vec<Video>>,
     report: Report,
@@ -141,6 +143,7 @@ impl<'a> Batch<'a> {
             args,
             known,
             entries: files.into_iter().map(waiting).collect(),
+            unshown: Vec::new(),
             report: Report::new(args.json),
             has_told_of_roots: false,
         })
@@ -149,12 +152,11 @@ impl<'a> Batch<'a> {
     /// Reads what has changed (everything where nothing is told), begins what there is room for, shows how all stand. There
     /// is an answer when there is nothing left to wait for.
     async fn step(&mut self, told: &BTreeSet<TaskId>) -> Result<Option<()>, ClientError> {
-        let mut ended = Vec::new();
         loop {
-            self.read(told, &mut ended).await?;
-            let has_begun = self.begin(&mut ended).await?;
+            self.read(told).await?;
+            let has_begun = self.begin().await?;
             // Where the output cannot be written there is nobody to show it to.
-            let _ = self.show(&mut ended);
+            let _ = self.show();
             if !has_begun {
                 break;
             }
@@ -168,7 +170,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads the pipelines under way.
-    async fn read(&mut self, told: &BTreeSet<TaskId>, ended: &mut Vec<String>) -> Result<(), ClientError> {
+    async fn read(&mut self, told: &BTreeSet<TaskId>) -> Result<(), ClientError> {
         for Entry { file, stand } in &mut self.entries {
             let Stand::UnderWay(under_way) = stand else { continue };
             let started = &under_way.started;
@@ -179,7 +181,9 @@ impl<'a> Batch<'a> {
                 Ok(processing) => processing,
                 Err(error) if error.status() == Some(404) => {
                     let why = "it was deleted while it was waited for";
-                    *stand = Stand::Ended(Ended::refused(FileOutcome::Cancelled, why));
+                    let end = Ended::refused(FileOutcome::Cancelled, why);
+                    self.unshown.push(end.line(file));
+                    *stand = Stand::Ended(end);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -196,14 +200,14 @@ impl<'a> Batch<'a> {
                     "it was started again meanwhile, by another request: this run was ended for it",
                 ),
             };
-            ended.push(end.line(file));
+            self.unshown.push(end.line(file));
             *stand = Stand::Ended(end);
         }
         Ok(())
     }
 
     /// Begins the next files while fewer than `--jobs` are under way. Says whether it began any.
-    async fn begin(&mut self, ended: &mut Vec<String>) -> Result<bool, ClientError> {
+    async fn begin(&mut self) -> Result<bool, ClientError> {
         let under_way = |entry: &&Entry| matches!(entry.stand, Stand::UnderWay(_));
         let count = self.entries.iter().filter(under_way).count();
         let room = usize::from(self.args.jobs).saturating_sub(count);
@@ -221,7 +225,7 @@ impl<'a> Batch<'a> {
             let stand = match self.begin_one(&file).await {
                 Ok(under_way) => Stand::UnderWay(under_way),
                 Err(Refusal::Of(end)) => {
-                    ended.push(end.line(&file));
+                    self.unshown.push(end.line(&file));
                     Stand::Ended(*end)
                 }
                 Err(Refusal::All(error)) => return Err(error),
@@ -337,7 +341,7 @@ impl<'a> Batch<'a> {
         ));
     }
 
-    fn show(&mut self, ended: &mut Vec<String>) -> Result<(), Failure> {
+    fn show(&mut self) -> Result<(), Failure> {
         let with_figures = self.report.has_figures();
         let lines: Vec<_> = self
             .entries
@@ -348,7 +352,7 @@ impl<'a> Batch<'a> {
                 _ => None,
             })
             .collect();
-        self.report.show(&std::mem::take(ended), &lines)
+        self.report.show(&std::mem::take(&mut self.unshown), &lines)
     }
 
     /// How the files stand when nothing is waited for any more.

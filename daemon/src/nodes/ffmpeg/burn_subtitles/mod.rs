@@ -20,7 +20,7 @@ use crate::{
         warnings::{Code, Warning},
     },
     nodes::{
-        input::{Input, create_folder, path_text, read, stem, write},
+        input::{Input, create_folder, path_text, stem, write},
         subtitles::cues::Cue,
         timed_text,
     },
@@ -38,11 +38,10 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let size = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("{} does not say how large its picture is", video.display())))?;
-    let bytes = read(&subtitles)?;
-    let listed = timed_text::cues_of(context, &subtitles).await?;
+    let (listed, looks) = timed_text::cues_and_looks_of(context, &subtitles).await?;
     let scratch = create_folder(context, "scratch")?;
     // What a file of this kind says of its looks is kept.
-    let drawn = match timed_text::styled(&bytes) {
+    let drawn = match looks {
         Some(text) => text,
         None => Style::of(&input)?.write(&listed, size),
     };
@@ -175,8 +174,7 @@ async fn encode(
     filters.push_str(",format=yuv420p");
     let mut ffmpeg = Ffmpeg::new()
         .current_dir(scratch)
-        // Any offset keeps ffmpeg from moving what comes late to the start of its own.
-        .args(["-itsoffset", "0.000001"])
+        .on_the_clock()
         .input(video)
         .args(["-map", &track.map(), "-map", "0:a?", "-c:a", "copy", "-vf", &filters])
         // Each frame at its own time, in the steps of the source.
@@ -201,7 +199,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
+    use crate::{
+        executor::fixture::Fixture,
+        nodes::ffmpeg::{clip, timeline},
+    };
 
     const NODE: &str = "ffmpeg.burn_subtitles";
 
@@ -346,8 +347,7 @@ mod tests {
         });
         let output = run(&fixture.context).await.unwrap();
         let times = async |path: &str| {
-            let times =
-                crate::nodes::ffmpeg::timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
+            let times = timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
             times.unwrap().starts().to_vec()
         };
         let (before, after) = (
@@ -359,6 +359,25 @@ mod tests {
             assert!((before - after).abs() < 0.03, "{before} {after}");
         }
         assert_eq!(before.len(), after.len());
+    }
+
+    #[tokio::test]
+    async fn a_hole_in_the_picture_stays_a_hole() {
+        let fixture = Fixture::of(NODE, |fixture| {
+            clip::with_a_hole(&fixture.path("hole.ts"));
+            json!({"video_path": fixture.path("hole.ts"), "subtitle_path": fixture.file("a.srt", srt())})
+        });
+        let output = run(&fixture.context).await.unwrap();
+        let last = async |path: &Value| {
+            let path = Path::new(path.as_str().unwrap());
+            let times = timeline::frame_times(&fixture.context, path, None, None).await.unwrap();
+            times.starts()[times.len() - 1] - times.starts()[0]
+        };
+        let (before, after) = (
+            last(&fixture.context.input["video_path"]).await,
+            last(&output["video_path"]).await,
+        );
+        assert!(before > 17.0 && (before - after).abs() < 0.05, "{before} {after}");
     }
 
     #[tokio::test]

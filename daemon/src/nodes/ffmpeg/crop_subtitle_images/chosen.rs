@@ -55,8 +55,10 @@ impl Work<'_> {
             compute(move || choosing.through(parts))
         );
         let exit = exit?;
+        // Where the strips could not be written, that is what ended ffmpeg.
+        let kept = kept?;
         if exit.success() {
-            kept
+            Ok(kept)
         } else {
             Err(failed("decoding", self.video, &exit))
         }

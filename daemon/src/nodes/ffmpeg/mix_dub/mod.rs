@@ -29,6 +29,7 @@ use crate::{
         input::{Input, create_folder, path_text, read, stem, write_json},
         speech::clips::{self, Clip},
         timed_text::parse_json,
+        transcript::millis,
     },
     paths::Opened,
 };
@@ -243,7 +244,7 @@ impl Dub {
             ("left_out_count".into(), json!(self.left_out.len())),
             ("stretched_count".into(), json!(changed)),
             ("too_long_count".into(), json!(self.over().count())),
-            ("highest_speed".into(), json!(rounded(self.highest_speed()))),
+            ("highest_speed".into(), json!(millis(self.highest_speed()))),
         ])
     }
 
@@ -252,19 +253,19 @@ impl Dub {
             json!({
                 "id": clip.id,
                 "text": clip.text,
-                "start": rounded(clip.start),
-                "cue_end": rounded(clip.end),
-                "end": rounded(times.start + times.length / place.speed),
-                "spoken_duration": rounded(times.length),
-                "speed": rounded(place.speed),
-                "over_by": rounded(place.over_by),
+                "start": millis(clip.start),
+                "cue_end": millis(clip.end),
+                "end": millis(times.start + times.length / place.speed),
+                "spoken_duration": millis(times.length),
+                "speed": millis(place.speed),
+                "over_by": millis(place.over_by),
             })
         };
         self.clips.iter().map(clip).collect()
     }
 
     fn left_out_json(&self) -> Value {
-        let clip = |(clip, why): &(Clip, String)| json!({"id": clip.id, "start": rounded(clip.start), "text": clip.text, "why": why});
+        let clip = |(clip, why): &(Clip, String)| json!({"id": clip.id, "start": millis(clip.start), "text": clip.text, "why": why});
         self.left_out.iter().map(clip).collect()
     }
 
@@ -294,15 +295,11 @@ impl Dub {
             context.warnings.add(
                 Warning::new(Code::ClipsTooLong, text)
                     .with("clips", over.len())
-                    .with("over_by", rounded(self.longest_over()))
-                    .with("speed", rounded(place.speed)),
+                    .with("over_by", millis(self.longest_over()))
+                    .with("speed", millis(place.speed)),
             );
         }
     }
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1000.0).round() / 1000.0
 }
 
 /// The files that are mixed, and what is made of them.
@@ -384,8 +381,7 @@ impl<'a> Mix<'a> {
     /// An ffmpeg with all inputs: the video, the voice, then the envelope or the background.
     fn inputs(&self) -> Ffmpeg {
         let inputs = Ffmpeg::new()
-            // Any offset keeps ffmpeg from moving what comes late to the start of its own.
-            .args(["-dts_delta_threshold", "3600", "-itsoffset", "0.000001"])
+            .on_the_clock()
             .input(self.video)
             .input(&self.scratch.join("voice.wav"));
         match (&self.original, &self.background) {
