@@ -121,6 +121,9 @@ impl StageView {
 
     /// What makes its result partial or doubtful.
     pub fn result_warnings(&self) -> Vec<ResultWarning> {
+        if self.warnings == 0 {
+            return Vec::new();
+        }
         ResultWarning::all_of(&self.output)
     }
 

@@ -199,11 +199,11 @@ impl Videos {
             let spec = spec.and_then(|pipeline| pipeline.step(&step.name));
             let node = self.engine.catalog.get(step.task_name.as_str());
             if let (Some(spec), Some(node)) = (spec, node) {
-                if spec.unless.is_some() && self.has_subtitles(&processing.video_id, spec).await? {
-                    continue;
-                }
                 let missing = self.engine.readiness.missing(node, &spec.parameters);
-                if !missing.is_empty() {
+                let is_left_out = !missing.is_empty()
+                    && spec.unless.is_some()
+                    && self.has_subtitles(&processing.video_id, spec).await?;
+                if !missing.is_empty() && !is_left_out {
                     lacking.push((step, missing));
                 }
             }

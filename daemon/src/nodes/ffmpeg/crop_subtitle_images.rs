@@ -43,7 +43,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let decoders = decoders(wanted, gpu_is_there());
     let frames = create_folder(context, "images/cropped/frames")?;
     context.progress.report(0.0, Some("counting frames".into()));
-    let times = timeline::frame_times_of(context, &video, &media, &track, None).await?;
+    let times = timeline::frame_times_of(context, &video, &media, &track, 0).await?;
     let work = Work {
         context,
         video: &video,

@@ -25,15 +25,15 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     context.progress.report(0.0, Some("counting frames".into()));
     // Packets are counted in a moment; where they are not frames, the pictures written tell, and the frames
     // are counted one by one.
-    for count_by_decoding in [None, Some(u64::MAX)] {
-        let times = timeline::frame_times_of(context, &video, &media, &track, count_by_decoding).await?;
+    for at_least in [0, timeline::DECODED] {
+        let times = timeline::frame_times_of(context, &video, &media, &track, at_least).await?;
         let total = times.len() as u64;
         let sample = wanted.min(total);
         if sample == 0 {
             continue;
         }
         let written = extract(context, &video, &track, &folder, (sample, total)).await?;
-        if written == sample || count_by_decoding.is_some() && written > 0 {
+        if written == sample || at_least > 0 && written > 0 {
             warn_of_truncation(context, &video, &media, &track, &times).await?;
             write_timeline(context, &track, &times, (sample, total))?;
             return Ok(Object::from_iter([

@@ -416,7 +416,7 @@ mod tests {
         let path = output["video_path"].as_str().unwrap();
         assert!(path.ends_with(".mkv"), "{path}");
         let times = probe(&output["video_path"], "packet=pts_time");
-        let video = timeline::frame_times(&fixture.context, Path::new(path), None, None)
+        let video = timeline::frame_times(&fixture.context, Path::new(path), None, 0)
             .await
             .unwrap();
         let off = times[0].parse::<f64>().unwrap() - 2.0 - video.starts()[0];
@@ -432,7 +432,7 @@ mod tests {
         let output = run(&fixture.context).await.unwrap();
         let last = async |path: &Value| {
             let path = Path::new(path.as_str().unwrap());
-            let times = timeline::frame_times(&fixture.context, path, None, None).await.unwrap();
+            let times = timeline::frame_times(&fixture.context, path, None, 0).await.unwrap();
             times.starts()[times.len() - 1] - times.starts()[0]
         };
         let (before, after) = (

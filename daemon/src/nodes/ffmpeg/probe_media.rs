@@ -22,9 +22,6 @@ use crate::{
 /// Frames whose spacing differs by more than this do not come at one rate.
 const EVEN: f64 = 0.002;
 
-/// Seconds by which a track may end before the file says it does.
-const SHORT: f64 = 0.5;
-
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let file = input.file("video_path")?;
@@ -58,7 +55,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         _ => None,
     };
     let timeline = context.dir.join("timeline.json");
-    let mut contents = probed.timeline(audio.as_ref(), video.as_ref(), sound.as_ref());
+    let mut contents = probed.timeline(audio.as_ref(), video.as_ref(), sound.as_deref());
     if let Some(frames) = &frames {
         contents["frame_times"] = json!(frames.starts());
         contents["frames_end"] = json!(frames.end());
@@ -68,7 +65,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     output.insert("timeline_path".into(), json!(path_text(&timeline)));
     output.extend(audio.iter().flat_map(track_fields));
     if let Some(sound) = &sound {
-        output.insert("gaps_count".into(), json!(sound.holes.len()));
+        output.insert("gaps_count".into(), json!(sound.len()));
     }
     Ok(output)
 }
@@ -80,15 +77,10 @@ struct Probed<'a> {
     media: &'a Media,
 }
 
-/// What the packets of a sound track tell.
-struct SoundClock {
-    holes: Vec<Hole>,
-}
-
 impl Probed<'_> {
-    async fn sound(&self, track: &Track) -> Result<SoundClock, RunError> {
+    async fn sound(&self, track: &Track) -> Result<Vec<Hole>, RunError> {
         if self.media.counts_samples() {
-            return Ok(SoundClock { holes: Vec::new() });
+            return Ok(Vec::new());
         }
         let packets = timeline::packets_of(self.context, self.file, self.media, track).await?;
         let name = self.file.display();
@@ -97,22 +89,23 @@ impl Probed<'_> {
             let warning = Warning::new(Code::Gap, text).with("at", at).with("duration", duration);
             self.context.warnings.add(warning);
         }
-        self.warn_if_short(track, packets.end);
-        Ok(SoundClock { holes: packets.holes })
+        self.warn_if_short(track, packets.end).await?;
+        Ok(packets.holes)
     }
 
     async fn frames(&self, track: &Track) -> Result<FrameTimes, RunError> {
-        let frames = timeline::frame_times_of(self.context, self.file, self.media, track, None).await?;
-        self.warn_if_short(track, frames.end());
+        let frames = timeline::frame_times_of(self.context, self.file, self.media, track, 0).await?;
+        self.warn_if_short(track, frames.end()).await?;
         Ok(frames)
     }
 
     /// Of a track that says itself how long it is; a container's length may be that of another track.
-    fn warn_if_short(&self, track: &Track, got: f64) {
-        let expected = self.media.expected_end(track).filter(|end| !end.is_of_container);
-        if let Some(expected) = expected.map(|end| micros(end.seconds))
-            && got < expected - SHORT
-        {
+    async fn warn_if_short(&self, track: &Track, got: f64) -> Result<(), RunError> {
+        let expected = self.media.expected_end(track);
+        if expected.is_none_or(|end| end.is_of_container) {
+            return Ok(());
+        }
+        if let Some(expected) = timeline::missing_end(self.context, self.file, self.media, track, got, 0.0).await? {
             let text = format!(
                 "the {} track {} of {} ends after {got:.2} of {expected:.2} s; it may be cut off",
                 track.kind.name(),
@@ -124,14 +117,15 @@ impl Probed<'_> {
                 .with("got", micros(got));
             self.context.warnings.add(warning);
         }
+        Ok(())
     }
 
     fn tracks(&self, kind: TrackKind) -> Value {
         self.media.tracks(kind).iter().map(Track::json).collect()
     }
 
-    fn timeline(&self, audio: Option<&Track>, video: Option<&Track>, sound: Option<&SoundClock>) -> Value {
-        let gaps: Option<Vec<_>> = sound.map(|sound| sound.holes.iter().map(Hole::json).collect());
+    fn timeline(&self, audio: Option<&Track>, video: Option<&Track>, holes: Option<&[Hole]>) -> Value {
+        let gaps: Option<Vec<_>> = holes.map(|holes| holes.iter().map(Hole::json).collect());
         json!({
             "clock": timeline::CLOCK,
             "start_time": micros(self.media.clock_start()),

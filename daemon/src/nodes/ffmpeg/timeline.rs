@@ -36,6 +36,9 @@ pub(super) const CLOCK: &str = "seconds as players show them: time stamps of the
 /// A frame with no duration and no neighbour is shown this long.
 const ONE_FRAME: f64 = 0.04;
 
+/// As many frames as no packets are: the track is decoded for their times.
+pub(super) const DECODED: u64 = u64::MAX;
+
 /// When each decoded frame of a picture track is shown: frame n from its own time to that of the next one, the last for as
 /// long as the file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,17 +79,17 @@ impl FrameTimes {
 }
 
 /// The shown time of every frame that decoding the picture track gives. `wanted` is the request's `video_track`;
-/// `decoded` is how many frames a decoder gave, where that is known. Packets tell the times without decoding, which is
-/// seconds for a film; where they are not frames (or not as many as were decoded), the track is decoded.
+/// `at_least` is how many there are known to be. Packets tell the times without decoding, which is seconds for a film; where
+/// they are not frames, or too few, the track is decoded.
 pub(in crate::nodes) async fn frame_times(
     context: &RunContext,
     video: &Path,
     wanted: Option<&str>,
-    decoded: Option<u64>,
+    at_least: u64,
 ) -> Result<FrameTimes, RunError> {
     let media = probe::media(context, video).await?;
     let track = media.track(TrackKind::Video, wanted, video.display())?;
-    frame_times_of(context, video, &media, &track, decoded).await
+    frame_times_of(context, video, &media, &track, at_least).await
 }
 
 /// The same for a file that was probed and a track that was chosen.
@@ -95,12 +98,11 @@ pub(super) async fn frame_times_of(
     video: &Path,
     media: &Media,
     track: &Track,
-    decoded: Option<u64>,
+    at_least: u64,
 ) -> Result<FrameTimes, RunError> {
-    if !media.packets_may_not_be_frames(track) {
+    if at_least < DECODED && !media.packets_may_not_be_frames(track) {
         let packets = read(context, video, media, track, Entries::Packets).await?;
-        let right = decoded.is_none_or(|decoded| decoded == packets.stamps.len() as u64);
-        if right && packets.is_decodable() {
+        if packets.stamps.len() as u64 >= at_least && packets.is_decodable() {
             return Ok(packets.times(media, track));
         }
     }
@@ -419,10 +421,10 @@ mod tests {
     use super::*;
     use crate::{executor::fixture::Fixture, nodes::ffmpeg::clip};
 
-    async fn times(name: &str, make: impl FnOnce(&Path), decoded: Option<u64>) -> FrameTimes {
+    async fn times(name: &str, make: impl FnOnce(&Path), at_least: u64) -> FrameTimes {
         let fixture = Fixture::bare();
         make(&fixture.path(name));
-        frame_times(&fixture.context, &fixture.path(name), None, decoded)
+        frame_times(&fixture.context, &fixture.path(name), None, at_least)
             .await
             .unwrap()
     }
@@ -442,7 +444,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_with_b_frames_are_in_shown_order() {
-        let times = times("a.mp4", one_second(&H264), None).await;
+        let times = times("a.mp4", one_second(&H264), 0).await;
         assert_eq!(times.len(), 25);
         assert_eq!(times.shown(1), Some((0.0, 0.04)));
         assert_eq!(times.shown(25), Some((0.96, 1.0)));
@@ -458,7 +460,7 @@ mod tests {
                 one_second(&H264)(&whole);
                 clip::make(path, &["-ss", "0.5", "-i", whole.to_str().unwrap(), "-c", "copy"]);
             },
-            None,
+            0,
         )
         .await;
         assert!((11..=14).contains(&times.len()), "{}", times.len());
@@ -468,7 +470,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_begins_elsewhere_begins_at_zero_and_a_late_picture_stays_late() {
         let offset = [&H264[..], &["-output_ts_offset", "95443.7"]].concat();
-        let one = times("wrap.ts", one_second(&offset), None).await;
+        let one = times("wrap.ts", one_second(&offset), 0).await;
         assert_eq!(one.len(), 25);
         assert!(
             one.starts()[0].abs() < 0.001 && (one.end() - 1.0).abs() < 0.001,
@@ -491,7 +493,7 @@ mod tests {
                 ];
                 clip::make(path, &[&args[..], &H264].concat());
             },
-            None,
+            0,
         )
         .await;
         let sound_first = late.starts()[0];
@@ -501,7 +503,7 @@ mod tests {
     #[tokio::test]
     async fn uneven_frames_have_their_own_times_and_one_a_second_is_one_a_second() {
         let uneven = ["-vf", "select='lt(n,10)+eq(n,20)'", "-fps_mode", "vfr"];
-        let uneven = times("vfr.mkv", one_second(&[&uneven[..], &H264].concat()), None).await;
+        let uneven = times("vfr.mkv", one_second(&[&uneven[..], &H264].concat()), 0).await;
         assert_eq!(uneven.shown(10), Some((0.36, 0.8)));
         assert_eq!(uneven.len(), 11);
         let slides = times(
@@ -512,7 +514,7 @@ mod tests {
                     &["-f", "lavfi", "-i", "testsrc=d=4:s=64x48:r=1", "-c:v", "libx264"],
                 )
             },
-            None,
+            0,
         )
         .await;
         assert_eq!((slides.shown(2), slides.shown(4)), (Some((1.0, 2.0)), Some((3.0, 4.0))));
@@ -528,7 +530,7 @@ mod tests {
             let from = bytes.len() / 188 / 5 * 188;
             std::fs::write(path, &bytes[from..]).unwrap();
         };
-        let times = times("mid.ts", middle, None).await;
+        let times = times("mid.ts", middle, 0).await;
         assert!((10..25).contains(&times.len()), "{}", times.len());
         assert!(times.starts().windows(2).all(|pair| pair[0] < pair[1]));
     }
@@ -538,12 +540,9 @@ mod tests {
         let fixture = Fixture::bare();
         let path = fixture.path("a.mp4");
         one_second(&H264)(&path);
-        let by_frames = frame_times(&fixture.context, &path, None, Some(24)).await.unwrap();
+        let by_frames = frame_times(&fixture.context, &path, None, 26).await.unwrap();
         assert!(fixture.log_text().contains("decoding it"));
-        assert_eq!(
-            by_frames,
-            frame_times(&fixture.context, &path, None, Some(25)).await.unwrap()
-        );
+        assert_eq!(by_frames, frame_times(&fixture.context, &path, None, 25).await.unwrap());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
         warnings::{Code, Warning},
     },
     nodes::{
-        ffmpeg::timeline::{self, FrameTimes},
+        ffmpeg::timeline,
         input::{Input, compute, create_folder, path_text, read, stem, write},
         subtitles::compose_srt,
     },
@@ -40,7 +40,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let count = readings.len();
     context.progress.report(10.0, Some(format!("{count} frames with text")));
     let last = readings.last_key_value().map_or(0, |(number, _)| *number);
-    let times = frame_times(context, &video, track.as_deref(), last).await?;
+    let times = timeline::frame_times(context, &video, track.as_deref(), last).await?;
     let beyond = readings.range(times.len() as u64 + 1..).count();
     if beyond == count && count > 0 {
         return Err(RunError::failed(format!(
@@ -83,20 +83,6 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("subtitles_count".into(), json!(subtitles.len())),
         ("statistics".into(), statistics),
     ]))
-}
-
-/// Packets are asked first. Where they are fewer than the frames that were read, the frames themselves are.
-async fn frame_times(
-    context: &RunContext,
-    video: &std::path::Path,
-    track: Option<&str>,
-    last: u64,
-) -> Result<FrameTimes, RunError> {
-    let times = timeline::frame_times(context, video, track, None).await?;
-    if last <= times.len() as u64 {
-        return Ok(times);
-    }
-    timeline::frame_times(context, video, track, Some(last)).await
 }
 
 fn is_unsure(cue: &Joined) -> bool {

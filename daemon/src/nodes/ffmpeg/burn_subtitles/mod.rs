@@ -347,7 +347,7 @@ mod tests {
         });
         let output = run(&fixture.context).await.unwrap();
         let times = async |path: &str| {
-            let times = timeline::frame_times(&fixture.context, Path::new(path), None, None).await;
+            let times = timeline::frame_times(&fixture.context, Path::new(path), None, 0).await;
             times.unwrap().starts().to_vec()
         };
         let (before, after) = (
@@ -370,7 +370,7 @@ mod tests {
         let output = run(&fixture.context).await.unwrap();
         let last = async |path: &Value| {
             let path = Path::new(path.as_str().unwrap());
-            let times = timeline::frame_times(&fixture.context, path, None, None).await.unwrap();
+            let times = timeline::frame_times(&fixture.context, path, None, 0).await.unwrap();
             times.starts()[times.len() - 1] - times.starts()[0]
         };
         let (before, after) = (
