@@ -38,3 +38,27 @@ impl Scheduler {
         self.next_frame = Instant::now() + FRAME_INTERVAL;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onceover_common::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn d1_a_change_is_drawn_at_most_one_frame_later() {
+        let clock = Clock::default();
+        let mut model = Model::new("http://localhost:8788", Timestamp::now(), (80, 24));
+        let mut scheduler = Scheduler::new();
+        model.redraw = true;
+        assert!(scheduler.is_due(&model), "nothing was drawn before it");
+        scheduler.drawn();
+        model.redraw = false;
+        assert_eq!(scheduler.wake(&model, &clock), None, "nothing changes");
+        model.redraw = true;
+        let wake = scheduler.wake(&model, &clock).expect("something changed");
+        assert!(wake <= Instant::now() + FRAME_INTERVAL);
+        // The rest of the 50 ms is for the way from Redis.
+        assert!(FRAME_INTERVAL < Duration::from_millis(50));
+    }
+}
