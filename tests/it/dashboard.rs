@@ -211,6 +211,17 @@ async fn the_terminal_is_left_as_it_was_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t24_an_id_is_copied_to_the_clipboard_of_the_terminal() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
+    dashboard.until(|screen| screen.contains("● live") && row_with(screen, ECHO).is_some());
+    dashboard.press('y');
+    let screen = dashboard.until(|screen| screen.clipboard().is_some());
+    assert_eq!(screen.clipboard().and_then(|copied| copied.text()), Some("film"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_size_is_drawn_and_the_small_one_keeps_help_and_quit() {
     let daemon = Daemon::start().await;
     done(&daemon, "film").await;

@@ -1,4 +1,4 @@
-//! A run holds slots of what it uses: one that computes on the processor none of the GPU's.
+//! Queues: a run holds slots of what it uses, and what waits there costs others nothing.
 
 use std::fs;
 
@@ -76,4 +76,55 @@ async fn what_computes_on_the_processor_holds_no_slot_of_the_gpu_and_sees_none()
         let by = node.queue_by.as_ref().map(|queues| queues.by.clone());
         assert_eq!(by, node.needs.gpu, "{}", node.name);
     }
+}
+
+/// How many calls of Redis something takes: the fewest of some tries, since the daemon's own come in between.
+async fn fewest_calls(daemon: &Daemon, what: impl AsyncFn(u32)) -> u64 {
+    let mut redis = daemon.redis().await;
+    let mut calls = async || {
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok();
+        info.lines().filter_map(count).sum::<u64>()
+    };
+    let mut fewest = u64::MAX;
+    for round in 0..10 {
+        let before = calls().await;
+        what(round).await;
+        fewest = fewest.min(calls().await - before);
+    }
+    fewest
+}
+
+#[tokio::test]
+async fn req21_a_submit_and_a_list_take_as_many_calls_however_much_is_queued() {
+    const WAIT: &str = "test.wait";
+    let daemon = Daemon::start().await;
+    let input = || json!({"until": "never"});
+    // It holds the only slot of the GPU, so that all others wait.
+    daemon.submit("first", WAIT, input()).await;
+    daemon.until("first", WAIT, StageState::Running).await;
+    let submit = async |name: &str| {
+        let submit = async |round| drop(daemon.submit(&format!("{name}-{round}"), WAIT, input()).await);
+        fewest_calls(&daemon, submit).await
+    };
+    let list = async || {
+        let list = async |_| assert_eq!(daemon.get("/v1/tasks?limit=10").await.status, 200);
+        fewest_calls(&daemon, list).await
+    };
+    let few = (submit("few").await, list().await);
+    let tasks: Vec<_> = (0..300)
+        .map(|n| json!({"task_id": format!("queued-{n}"), "task_name": WAIT, "input_data": input()}))
+        .collect();
+    let answer = daemon.post("/v1/tasks/batch", json!({"tasks": tasks})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let many = (submit("many").await, list().await);
+    // One call for each that waits would be 300 more; a busy daemon's own are a few.
+    assert!(
+        many.0 < few.0 + 30 && many.1 < few.1 + 30,
+        "{many:?}, and {few:?} before"
+    );
 }

@@ -22,7 +22,7 @@ fn each_requirement_has_a_test_that_runs_and_is_named_after_it() {
     let ignored = listed(&["--ignored"]);
     let tests = listed(&[]);
     let run: Vec<_> = tests.difference(&ignored).collect();
-    let numbers = (1..=6).chain(8..=20).chain(25..=28).chain(30..=31);
+    let numbers = (1..=6).chain(8..=21).chain(25..=28).chain(30..=31);
     let missing: Vec<u32> = numbers
         .filter(|number| !run.iter().any(|name| name.starts_with(&format!("req{number}_"))))
         .collect();
