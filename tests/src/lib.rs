@@ -14,6 +14,8 @@ pub mod redis_server;
 pub mod reference;
 pub mod s3;
 pub mod screen;
+#[cfg(test)]
+mod structure;
 pub mod tally;
 pub mod worker;
 
