@@ -13,6 +13,8 @@ pub mod proxy;
 pub mod redis_server;
 pub mod reference;
 pub mod s3;
+#[cfg(test)]
+mod rules;
 pub mod screen;
 #[cfg(test)]
 mod structure;
