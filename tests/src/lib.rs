@@ -12,9 +12,9 @@ pub mod model;
 pub mod proxy;
 pub mod redis_server;
 pub mod reference;
-pub mod s3;
 #[cfg(test)]
 mod rules;
+pub mod s3;
 pub mod screen;
 #[cfg(test)]
 mod structure;

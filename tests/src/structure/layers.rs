@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::{Names, SourceModule};
+use super::sources::{Names, SourceModule, SourceTree};
 
 /// The modules of a crate or of a module, from the lowest to the highest: each may name those before it.
 pub struct LayerOrder {
@@ -188,9 +188,61 @@ pub fn find_calls_between(modules: &[SourceModule], siblings: &Siblings) -> Vec<
     faults
 }
 
+/// Finds crates whose dependencies in the workspace are not those of the table.
+pub fn find_other_dependencies(tree: &SourceTree, allowed: &[(&str, &[&str])]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let found = tree.dependencies();
+    for (folder, uses) in &found {
+        let Some((_, allowed)) = allowed.iter().find(|(known, _)| known == folder) else {
+            faults.push(format!("the table has no row for the crate {folder}"));
+            continue;
+        };
+        for other in uses.iter().filter(|other| !allowed.contains(&other.as_str())) {
+            faults.push(format!("{folder} must not be built with {other}"));
+        }
+        for other in allowed.iter().filter(|other| !uses.contains(**other)) {
+            faults.push(format!("{folder} is not built with {other}: take it out of its row"));
+        }
+    }
+    for (folder, _) in allowed.iter().filter(|(folder, _)| !found.contains_key(*folder)) {
+        faults.push(format!("{folder} is not there any more"));
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::sources::*, *};
+
+    #[test]
+    fn a_crate_that_is_built_with_another_than_its_row_says_is_found() {
+        let tree = SourceTree::made_up(&[
+            ("daemon/store/Cargo.toml", "[package]\nname = 'onceover-store'"),
+            (
+                "daemon/nodes/Cargo.toml",
+                "[package]\nname = 'onceover-nodes'\n[dependencies]\nserde = '1'\nonceover-store.workspace = true\n\
+                 [dev-dependencies]\nonceover-nodes = { path = '.' }",
+            ),
+        ]);
+        let rows: [(&str, &[&str]); 2] = [("daemon/store", &[]), ("daemon/nodes", &["daemon/store"])];
+        assert_eq!(find_other_dependencies(&tree, &rows), Vec::<String>::new());
+        let rows: [(&str, &[&str]); 2] = [("daemon/store", &["daemon/nodes"]), ("daemon/nodes", &[])];
+        assert_eq!(
+            find_other_dependencies(&tree, &rows),
+            [
+                "daemon/nodes must not be built with daemon/store",
+                "daemon/store is not built with daemon/nodes: take it out of its row",
+            ]
+        );
+        let rows: [(&str, &[&str]); 2] = [("daemon/store", &[]), ("daemon/run", &[])];
+        assert_eq!(
+            find_other_dependencies(&tree, &rows),
+            [
+                "the table has no row for the crate daemon/nodes",
+                "daemon/run is not there any more"
+            ]
+        );
+    }
 
     /// A crate `daemon` with some modules.
     fn daemon(files: &[(&str, &str)]) -> Vec<SourceModule> {

@@ -7,9 +7,20 @@ mod layers;
 pub(crate) mod sources;
 mod types;
 
-use layers::{Border, LayerOrder, Siblings, find_backward_arrows, find_calls_between, find_crossings};
+use layers::{
+    Border, LayerOrder, Siblings, find_backward_arrows, find_calls_between, find_crossings, find_other_dependencies,
+};
 use sources::{SourceModule, SourceTree, read_modules, workspace_root};
 use types::find_types_defined_twice;
+
+/// The crates of the workspace, and with which others each is built.
+const CRATES: [(&str, &[&str]); 5] = [
+    ("common", &[]),
+    ("daemon", &["common"]),
+    ("tui", &["common"]),
+    ("tests", &["common"]),
+    ("tests/fuzz", &[]),
+];
 
 const ORDERS: [LayerOrder; 4] = [
     LayerOrder {
@@ -298,6 +309,11 @@ fn assert_order_of(folder: &str) {
             .flat_map(|order| find_backward_arrows(&modules, order))
             .collect::<Vec<_>>(),
     );
+}
+
+#[test]
+fn crates_are_built_with_those_below_them_alone() {
+    assert_none(&find_other_dependencies(&SourceTree::read(&workspace_root()), &CRATES));
 }
 
 #[test]

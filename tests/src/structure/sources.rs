@@ -80,6 +80,28 @@ impl SourceTree {
             })
             .collect()
     }
+
+    /// The crates of the workspace that each crate is built with, tests left out; all by their folders.
+    pub fn dependencies(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let crates = self.crates();
+        let of_crate = |folder: &String| {
+            let manifest = self
+                .0
+                .get(&format!("{folder}/Cargo.toml"))
+                .expect("a crate has a manifest");
+            let manifest: toml::Table = toml::from_str(manifest).unwrap_or_else(|error| panic!("{folder}: {error}"));
+            let names = manifest.get("dependencies").and_then(toml::Value::as_table);
+            let names = names.into_iter().flat_map(toml::Table::keys);
+            names
+                .filter_map(|name| crates.get(&name.replace('-', "_")))
+                .cloned()
+                .collect()
+        };
+        crates
+            .values()
+            .map(|folder| (folder.clone(), of_crate(folder)))
+            .collect()
+    }
 }
 
 /// A path of names that begins with the folder of a crate: `daemon`, `store`, `Store`.
