@@ -1,6 +1,6 @@
 -- Takes a finished result that an existing Python worker wrote into a record of ours, without touching its JSON.
--- Arguments: task, name, key, sha, queue, state, output, reusable, warnings?, retryable?, input, input_pub, error?, error_short?, duration_ms,
--- ended, created, path. Answers 1, or 0 when the JSON has changed or a run of ours is in flight, -1
+-- Arguments: task, name, key, sha, queue, state, output, reusable, warnings?, retryable?, input, input_pub, error?,
+-- error_short?, duration_ms, ended, created, path. Answers 1, or 0 when the JSON has changed or a run of ours is in flight, -1
 -- when the task has as many stages outside the catalog as it may. One that is taken over
 -- already, by another daemon, is left as it is.
 
@@ -21,7 +21,8 @@ follow_noted(r, noted(t, n))
 local fields = { created = r.created, state = A.state, run = false, attempt = '1', queue = A.queue, runner = 'foreign',
   reason = false, restore = false, queued = false, started = false, ended = A.ended, duration_ms = A.duration_ms,
   progress = false, message = false, input = A.input,
-  input_pub = A.input_pub ~= A.input and A.input_pub or false, res_input = false, res_input_pub = false, fp = false, path = A.path, callback = 'null',
+  input_pub = A.input_pub ~= A.input and A.input_pub or false, res_input = false, res_input_pub = false, fp = false,
+  path = A.path, callback = 'null',
   given_up = false, error = A.error or false, error_short = A.error_short or false, last_attempt = false,
   seen = sha_at(projection_key(t, n)) or false, seen_older = sha_at(older_key(t, n)) or false }
 if A.state == 'SUCCESS' then

@@ -1,7 +1,8 @@
 -- Ends a run as its owner saw it end, if the run still owns the stage (R7): state, output, expiry, outbox and
 -- event together. Arguments: task, name, run, attempt, owner, queue, outcome, output?, reusable?, warnings? (how many the
 -- output has), retryable? (one says that running again could give a better result), artifacts?,
--- in_files?, in_sources? (what it was made from), error?, error_short?, measured?, upload? (id of the data directory whose daemon takes its files to the object store).
+-- in_files?, in_sources? (what it was made from), error?, error_short?, measured?, upload? (id of the data directory whose
+-- daemon takes its files to the object store).
 -- Answers 'ok' or 'lost'. The slot is given back in any case. A success that is told again, because
 -- the first answer was lost, is 'ok' again.
 

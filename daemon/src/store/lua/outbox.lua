@@ -52,8 +52,8 @@ end
 
 -- What there is to tell of a run's end is kept once, in `end_key`, however many ask for it, and its input and output only
 -- where the record of the stage holds them no more: until then they are read from there when a callback is sent. `pending`
--- counts the deliveries that are to be sent, `kept` says that one may be sent again. Ends of which callbacks are still to be put into the outbox are in TELLING; who
--- they are is in `telling_key`.
+-- counts the deliveries that are to be sent, `kept` says that one may be sent again. Ends of which callbacks are still to be
+-- put into the outbox are in TELLING; who they are is in `telling_key`.
 
 -- Names what is told of the result that stands.
 local function result_end(t, n, r) return r.res_run or ('foreign:' .. t .. '|' .. n .. '|' .. (r.res_ended or '')) end

@@ -213,7 +213,8 @@ local function summary(r)
       .. '"the record is damaged: ' .. r.damage .. '","damaged":"' .. r.damage .. '"}'
   end
   return '{"status":"' .. r.state .. '","run_id":' .. quoted(r.run) .. ',"attempt":' .. (r.attempt or '1')
-    .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
+    .. ',"revision":' .. (r.rev or '0') .. ',"queue":"' .. (r.queue or '') .. '","runner":' .. quoted(r.runner)
+    .. ',"progress":' .. (r.progress or 'null')
     .. ',"message":' .. (r.message or 'null') .. ',"reason":' .. quoted(r.reason)
     .. ',"forced":' .. ((r.restore == '1' and in_flight(r.state)) and 'true' or 'false')
     .. ',"reuse_hits":' .. (r.hits or '0') .. ',"joins":' .. (r.joins or '0')
@@ -346,13 +347,6 @@ local function emit(t, n, r, kind, pipeline)
 end
 
 -- Task and indexes
-
-local function read_task(t)
-  local flat = call('HGETALL', task_key(t))
-  local task = {}
-  for i = 1, #flat, 2 do task[flat[i]] = flat[i + 1] end
-  return task
-end
 
 -- Bytes of files. By task in DISK, in all under `disk` of STATS, and by attempt (its folder) in the task's hash, so that
 -- one that is told twice counts once. What is in DISK stays when the task expires, until its files are removed.

@@ -90,7 +90,7 @@ if A.full and (reason or A.url) then return { 'full' } end
 if A.key then call('SET', idempotency_key(A.key), A.key_body .. ' ' .. t, 'NX', 'EX', KEY_TTL) end
 
 -- `delivery`: the one that will answer this request, whose state the task shows from now on.
-local function remember_request(r, delivery)
+local function remember_request(delivery)
   call('HSET', task_key(t), 'newest', n, 'req_callback', A.callback)
   if A.input_pub == public_input(r) then
     call('HDEL', task_key(t), 'req_input')
@@ -114,7 +114,7 @@ if r and in_flight(r.state) then
   change(t, n, r, fields)
   if A.url and not r['cb:' .. A.url] then call('HSETNX', callbacks_key(t, n), A.url, asked('joined', A.host)) end
   if is_first then project_again(t, n, r) end
-  remember_request(r, fields.callback_id)
+  remember_request(fields.callback_id)
   call('HINCRBY', STATS, 'joins', 1)
   return { 'join', r.state, r.run, emit(t, n, r, 'joined') }
 end
@@ -134,7 +134,7 @@ if not reason then
       ending)
     count_end(ending, 1)
   end
-  remember_request(r, A.hit_delivery)
+  remember_request(A.hit_delivery)
   local seq = emit(t, n, r, 'hit')
   return { 'hit', seq, changed, read_view(t) }
 end
@@ -159,7 +159,8 @@ local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state
   error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false, input = A.input,
   input_pub = A.input_pub ~= A.input and A.input_pub or false,
   fp = A.fp, path = A.path, callback = A.callback, seen = false, seen_older = sha_at(older_key(t, n)) or false,
-  res_input = restore == '1' and r.input or false, res_input_pub = restore == '1' and r.input_pub or false, runs = int(tonumber(r.runs or 0) + 1) }
+  res_input = restore == '1' and r.input or false, res_input_pub = restore == '1' and r.input_pub or false,
+  runs = int(tonumber(r.runs or 0) + 1) }
 if A.url then
   fields.callback_status = 'pending'
   fields.callback_id = delivery_id(A.run, A.url)
@@ -189,7 +190,7 @@ if A.url then call('HSET', callbacks_key(t, n), A.url, asked('started', A.host))
 change(t, n, r, fields)
 call('PERSIST', stage_key(t, n))
 index_stage(t, n, int(order))
-remember_request(r, fields.callback_id)
+remember_request(fields.callback_id)
 if not fields.callback_id then call('HDEL', task_key(t), 'callback_status', 'callback_id') end
 call('ZADD', queue_key(A.queue), int(order), queue_member(t, n))
 project(t, n, r)

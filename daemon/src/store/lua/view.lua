@@ -66,8 +66,8 @@ local function read_view(t)
   local found = {}
   for from = 1, #keys, CHUNK do
     local jsons = call('MGET', unpack(keys, from, math.min(from + CHUNK - 1, #keys)))
-    for at, json in ipairs(jsons) do
-      local i = from + at - 1
+    for position, json in ipairs(jsons) do
+      local i = from + position - 1
       if json then
         local n = names[i]
         local r, entry = own[n], noted_stages[n]

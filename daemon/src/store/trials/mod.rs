@@ -2,6 +2,7 @@
 //! first write, or that a full Redis lets begin, would leave a record half written.
 
 mod life;
+mod machine;
 
 use std::{
     collections::{BTreeMap, HashSet},
