@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases contract contract-docs limits-docs reference bench soak deps build install lint clean
+.PHONY: help demo test test-nodes cases contract contract-docs limits-docs reference bench soak deps build install lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,9 +62,18 @@ install: ## Build both programs for use and put them into ~/.cargo/bin
 	cargo install --locked --path daemon
 	cargo install --locked --path tui
 
-lint: ## Check formatting and lints, as CI does
+lint: ## Check formatting, code, words, spelling, Lua, licences and API documentation, as CI does
+	@assets/install-deps.sh lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@python3 tests/lint/words.py
+	@tests/lint/spelling.sh
+	@tests/lint/lua.sh
+	@tests/lint/licences.sh
+	@$(MAKE) --no-print-directory doc
+
+doc: ## Make the API documentation of the crates, with warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 clean: ## Remove what was built, the demo's data included
 	cargo clean

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font.
-# With `bench`, also what only `make bench` needs. Says nothing and changes nothing where it is all there.
+# With `bench`, also what only `make bench` needs; with `lint`, what `make lint` needs and nothing else. Says nothing and
+# changes nothing where it is all there.
 set -euo pipefail
 
 missing=()
@@ -12,29 +13,37 @@ need() { # need PACKAGE COMMAND...: the package, unless one of the commands is t
     done
     missing+=("$package")
 }
-need redis-server valkey-server redis-server
-need ffmpeg ffmpeg
-need ffmpeg ffprobe
-need espeak-ng espeak-ng
-# Test nodes are Python; the check of the API against its description is a Python program with a folder of its own.
+# Test nodes are Python; checks of documents and of the API against its description are Python programs, with folders for
+# their libraries.
 need python3 python3
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
-need curl curl
-# An example for clients in the shell reads JSON with it.
-need jq jq
-# A test of callbacks makes a network of its own.
-if [ "$(uname -s)" = Linux ]; then
-    need iproute2 ip
-    need util-linux unshare
-    need util-linux setpriv
-fi
 # TLS libraries (C, built once) want a compiler; linking wants one too.
 need gcc cc
+if [ "${1:-}" = lint ]; then need lua-check luacheck; fi
 if [ "${1:-}" = bench ]; then need wrk wrk; fi
+
+needs_of_tests() {
+    need redis-server valkey-server redis-server
+    need ffmpeg ffmpeg
+    need ffmpeg ffprobe
+    need espeak-ng espeak-ng
+    need curl curl
+    # An example for clients in the shell reads JSON with it.
+    need jq jq
+    # A test of callbacks makes a separate network.
+    if [ "$(uname -s)" = Linux ]; then
+        need iproute2 ip
+        need util-linux unshare
+        need util-linux setpriv
+    fi
+    need_font
+}
 fonts=(/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf "$HOME/.fonts/DejaVuSans.ttf")
-if [ ! -e "${fonts[0]}" ] && [ ! -e "${fonts[1]}" ]; then
+need_font() {
+    if [ -e "${fonts[0]}" ] || [ -e "${fonts[1]}" ]; then return; fi
     if ! command -v fc-match >/dev/null || [ ! -e "$(fc-match -f '%{file}' sans)" ]; then missing+=(fonts-dejavu-core); fi
-fi
+}
+if [ "${1:-}" != lint ]; then needs_of_tests; fi
 # Without certificates no https client starts.
 if [ "$(uname -s)" = Linux ] && [ -z "$(ls -A /etc/ssl/certs 2>/dev/null)$(ls -A /etc/pki/tls/certs 2>/dev/null)" ]; then
     missing+=(ca-certificates)

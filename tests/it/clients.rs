@@ -18,7 +18,7 @@ const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const NODE: &str = "ffmpeg.extract_audio";
 
 /// The files of the page: a name in backquotes that a line begins with, then its text in a fence.
-fn files() -> BTreeMap<String, String> {
+pub(crate) fn files() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut name = None;
     let mut lines = PAGE.lines();

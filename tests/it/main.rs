@@ -16,6 +16,7 @@ mod daemon_log;
 mod dashboard;
 mod dashboard_videos;
 mod deploy;
+mod documents;
 mod downloads;
 mod drain;
 mod dub;

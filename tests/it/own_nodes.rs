@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const PAGE: &str = include_str!("../../docs/writing-a-node.md");
 
 /// The files of the page: a line that begins with the file's name in backquotes, then its text in a fence.
-fn files() -> BTreeMap<String, String> {
+pub(crate) fn files() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut name = None;
     let mut lines = PAGE.lines();
