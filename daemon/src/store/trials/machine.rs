@@ -21,7 +21,16 @@ const OUTPUT: &str = r#"{"ok":1}"#;
 const MANY: u32 = 5;
 
 const STATES: [&str; 10] = [
-    "absent", "PENDING", "PENDING+", "REAPED", "RUNNING", "RUNNING+", "ENDING", "SUCCESS", "FAILED", "CANCELLED",
+    "absent",
+    "PENDING",
+    "PENDING+",
+    "REAPED",
+    "RUNNING",
+    "RUNNING+",
+    "ENDING",
+    "SUCCESS",
+    "FAILED",
+    "CANCELLED",
 ];
 const EVENTS: [&str; 16] = [
     "submit",
@@ -55,12 +64,18 @@ struct Cell {
 /// The columns of a table's row, without backquotes.
 fn columns(line: &str) -> Vec<String> {
     let inside = line.trim_matches('|');
-    inside.split('|').map(|text| text.replace('`', "").trim().to_owned()).collect()
+    inside
+        .split('|')
+        .map(|text| text.replace('`', "").trim().to_owned())
+        .collect()
 }
 
 /// Reads the page's table of transitions.
 fn table() -> BTreeMap<(String, String), Cell> {
-    let rows = PAGE.lines().skip_while(|line| !line.starts_with("| state | event |")).skip(2);
+    let rows = PAGE
+        .lines()
+        .skip_while(|line| !line.starts_with("| state | event |"))
+        .skip(2);
     let mut cells = BTreeMap::new();
     for line in rows.take_while(|line| line.starts_with('|')) {
         let [states, events, next, answer, slot, published, callbacks] =
@@ -184,7 +199,12 @@ impl<'a> Stage<'a> {
         } else {
             Outcome::Failed { error: "no".into() }
         };
-        let counts = self.bed.store.finish(fence, &outcome, &Measured::default()).await.unwrap();
+        let counts = self
+            .bed
+            .store
+            .finish(fence, &outcome, &Measured::default())
+            .await
+            .unwrap();
         if counts { "ok" } else { "lost" }.into()
     }
 
@@ -205,7 +225,10 @@ impl<'a> Stage<'a> {
     async fn adopt(&self) -> &'static str {
         let (key, json) = (self.public_key(), r#"{"stages":{},"by":"another worker"}"#);
         let _: () = self.bed.ask(&["SET", &key, json, "EX", "600"]).await;
-        let sha = self.bed.ask(&["EVAL", "return redis.sha1hex(ARGV[1])", "0", json]).await;
+        let sha = self
+            .bed
+            .ask(&["EVAL", "return redis.sha1hex(ARGV[1])", "0", json])
+            .await;
         let now = Timestamp::now().as_millis();
         let adoption = Adoption {
             task: &self.task,
@@ -248,7 +271,10 @@ impl<'a> Stage<'a> {
     async fn expire(&self) {
         let due: Option<f64> = self.bed.ask(&["ZSCORE", "onceover:expiry", self.task.as_str()]).await;
         if due.is_some() {
-            let _: u64 = self.bed.ask(&["ZADD", "onceover:expiry", "1", self.task.as_str()]).await;
+            let _: u64 = self
+                .bed
+                .ask(&["ZADD", "onceover:expiry", "1", self.task.as_str()])
+                .await;
             let _: u64 = self.bed.ask(&["DEL", &self.key(), &self.public_key()]).await;
         }
         while self.bed.store.expire(std::time::Duration::from_secs(1)).await.unwrap() {}
@@ -282,7 +308,10 @@ impl<'a> Stage<'a> {
             "force" => self.submit("never", url).await,
             "claim" => self.claim().await.into(),
             "heartbeat" => {
-                let owns = store.beat(&self.fence().await, Some(5.0), Some("half way")).await.unwrap();
+                let owns = store
+                    .beat(&self.fence().await, Some(5.0), Some("half way"))
+                    .await
+                    .unwrap();
                 if owns { "ok" } else { "lost" }.into()
             }
             "succeed" => self.finish(&self.fence().await, true).await,
@@ -377,7 +406,11 @@ fn check_state(seen: &Seen, place: &str) {
     let waits = ["PENDING", "PENDING+", "REAPED"].contains(&seen.state);
     let runs = ["RUNNING", "RUNNING+"].contains(&seen.state);
     assert_eq!(seen.is_queued, waits, "{place}: queue");
-    assert_eq!(seen.expires, !waits && !runs && seen.state != "absent", "{place}: expiry");
+    assert_eq!(
+        seen.expires,
+        !waits && !runs && seen.state != "absent",
+        "{place}: expiry"
+    );
     let Some((state, output)) = &seen.public else { return };
     let recorded = match seen.state {
         "PENDING+" | "REAPED" => "PENDING",
@@ -411,7 +444,9 @@ async fn published(bed: &Bed, task: &TaskId, since: u64) -> String {
     let events = bed.store.events_after(since, 100).await.unwrap().expect("none is gone");
     let events = events.iter().map(|json| serde_json::from_str::<Value>(json).unwrap());
     let of_task = events.filter(|event| event["task_id"] == task.as_str());
-    let kinds: Vec<_> = of_task.map(|event| event["kind"].as_str().unwrap().to_owned()).collect();
+    let kinds: Vec<_> = of_task
+        .map(|event| event["kind"].as_str().unwrap().to_owned())
+        .collect();
     if kinds.is_empty() { "-".into() } else { kinds.join(", ") }
 }
 
@@ -419,7 +454,11 @@ async fn published(bed: &Bed, task: &TaskId, since: u64) -> String {
 async fn every_cell_of_the_stage_machine() {
     let bed = Bed::start(false).await;
     let table = table();
-    assert_eq!(table.len(), STATES.len() * EVENTS.len(), "each state meets each event once");
+    assert_eq!(
+        table.len(),
+        STATES.len() * EVENTS.len(),
+        "each state meets each event once"
+    );
     let mut faults = Vec::new();
     for (number, ((state, event), cell)) in table.iter().enumerate() {
         let place = format!("{state} with {event}");
