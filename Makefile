@@ -72,8 +72,9 @@ lint: ## Check formatting, code, words, spelling, Lua, licences and API document
 	@tests/lint/licences.sh
 	@$(MAKE) --no-print-directory doc
 
+# Comments that are the help of a program have <placeholders>, and private items are documented as well.
 doc: ## Make the API documentation of the crates, with warnings denied
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::invalid_html_tags -A rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items
 
 clean: ## Remove what was built, the demo's data included
 	cargo clean
