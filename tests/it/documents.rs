@@ -99,7 +99,7 @@ fn each_link_of_the_documents_leads_to_a_file_and_heading() {
             };
             let is_known = || {
                 let text = fs::read_to_string(&target).unwrap_or_default();
-                !target.extension().is_some_and(|ending| ending == "md") || anchors(&text).contains(anchor)
+                target.extension().is_none_or(|ending| ending != "md") || anchors(&text).contains(anchor)
             };
             if !target.exists() || !anchor.is_empty() && !is_known() {
                 faults.push(format!(
