@@ -2,17 +2,18 @@
 //! reusing. Data (`assets/nodes/*.toml` and the configuration file), read by one parser and checked by
 //! one validator.
 
+mod every;
 mod parameter;
 mod queue;
 mod schema;
 mod unknown;
 mod variant;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
+    every::Catalog,
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
     variant::Variant,
@@ -123,7 +124,7 @@ pub struct KeyNeed {
 }
 
 /// Where a model is kept that is named, not given as a path.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hub {
     /// The Hugging Face cache (`HF_HOME`); names without a slash are not judged.
@@ -396,35 +397,6 @@ fn sources(parameters: &[&ParameterSpec]) -> String {
         return String::new();
     }
     format!("; give it, or run first: {}", sources.join(", or "))
-}
-
-/// Every node, by name.
-#[derive(Debug, Clone, Default)]
-pub struct Catalog {
-    nodes: IndexMap<NodeName, NodeSpec>,
-}
-
-impl Catalog {
-    /// Adds a node; one of the same name is replaced, so that the configuration can override what is shipped.
-    pub fn insert(&mut self, spec: NodeSpec) {
-        self.nodes.insert(spec.name.clone(), spec);
-    }
-
-    pub fn get(&self, name: &str) -> Option<&NodeSpec> {
-        self.nodes.get(name)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &NodeSpec> {
-        self.nodes.values()
-    }
-
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
 }
 
 /// Reads one node file.

@@ -1,14 +1,12 @@
 //! Whether a node can run on this machine, and what is missing: the one source for submits, `GET /v1/nodes`,
 //! `onceoverd nodes` and `onceoverd check`.
+//!
+//! What the machine answers is kept for some seconds (`machine`), so that submits cost no file system work. Nobody hears of
+//! something missing that was not looked for at that moment: what has just been installed counts at once.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    env, fs,
-    path::{Path, PathBuf},
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+mod machine;
+
+use std::{collections::HashMap, sync::Arc};
 
 use onceover_common::{
     Missing, NodeName,
@@ -16,41 +14,67 @@ use onceover_common::{
 };
 use serde_json::{Map, Value};
 
+use self::machine::{Machine, MachineItem, Presence, Trust};
+pub use self::machine::{find_program, is_model_path};
 use crate::{
     catalog::is_placeholder,
     environment,
     executor::process,
     nodes::{self, llm::Providers},
-    python::{Environments, Service, State},
+    python::{Environments, Service},
 };
 
-/// How long a machine that had everything is not looked at again.
-const REMEMBERED: Duration = Duration::from_secs(2);
-
-/// What the nodes of a catalog need, and when they were last seen to have it.
+/// What the nodes of a catalog need, and what this machine has of it.
 #[derive(Debug)]
 pub struct Readiness {
     environments: Environments,
     providers: Providers,
-    nodes: HashMap<NodeName, Needed>,
+    catalog: Catalog,
+    services: HashMap<NodeName, NodeServices>,
+    machine: Machine,
 }
 
-/// What one node needs whatever it is asked.
+/// The Python services that a node runs in.
 #[derive(Debug)]
-struct Needed {
-    service: Option<Service>,
-    seen: Mutex<Option<Instant>>,
+struct NodeServices {
+    own: Option<Service>,
+    /// By the runners of its variants that have one.
+    of_variants: Vec<(RunnerSpec, Option<Service>)>,
+}
+
+impl NodeServices {
+    fn of(node: &NodeSpec) -> Result<Self, String> {
+        let mut of_variants = Vec::new();
+        for runner in node.variants.iter().filter_map(|variant| variant.runner.as_ref()) {
+            of_variants.push((runner.clone(), Service::of_runner(&node.name, runner)?));
+        }
+        Ok(Self {
+            own: Service::of(node)?,
+            of_variants,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Service> {
+        let variants = self.of_variants.iter().filter_map(|(_, service)| service.as_ref());
+        self.own.iter().chain(variants)
+    }
+
+    /// The service of the node as a request runs it.
+    fn of_runner(&self, runner: &RunnerSpec) -> Option<&Service> {
+        let varied = self.of_variants.iter().find(|(of, _)| of == runner);
+        varied.map_or(self.own.as_ref(), |(_, service)| service.as_ref())
+    }
 }
 
 impl Readiness {
     /// An error for people: a program that is not there, or two sets of packages for one environment.
     pub fn new(environments: Environments, providers: Providers, catalog: &Catalog) -> Result<Self, String> {
-        let mut nodes = HashMap::new();
-        let mut services: HashMap<String, (NodeName, Service)> = HashMap::new();
+        let mut all = HashMap::new();
+        let mut by_name: HashMap<String, (NodeName, Service)> = HashMap::new();
         for node in catalog.iter() {
-            let service = Service::of(node).map_err(|why| format!("node {}: {why}", node.name))?;
-            if let Some(service) = &service {
-                let (first, same) = services
+            let services = NodeServices::of(node).map_err(|why| format!("node {}: {why}", node.name))?;
+            for service in services.all() {
+                let (first, same) = by_name
                     .entry(service.name.clone())
                     .or_insert_with(|| (node.name.clone(), service.clone()));
                 if same != service {
@@ -62,54 +86,55 @@ impl Readiness {
                     ));
                 }
             }
-            let seen = Mutex::default();
-            nodes.insert(node.name.clone(), Needed { service, seen });
+            all.insert(node.name.clone(), services);
         }
         Ok(Self {
             environments,
             providers,
-            nodes,
+            catalog: catalog.clone(),
+            services: all,
+            machine: Machine::default(),
         })
     }
 
     /// The services whose environments nodes run in, by name.
     pub fn services(&self) -> Vec<&Service> {
-        let mut services: Vec<_> = self.nodes.values().filter_map(|node| node.service.as_ref()).collect();
+        let mut services: Vec<_> = self.services.values().flat_map(NodeServices::all).collect();
         services.sort_by_key(|service| &service.name);
         services.dedup();
         services
     }
 
+    /// The service of a node as its defaults run it.
     pub fn service(&self, node: &NodeName) -> Option<&Service> {
-        self.nodes.get(node)?.service.as_ref()
+        self.services.get(node)?.own.as_ref()
     }
 
-    /// What a run of the node with this input lacks; nothing: it can run. With an empty input, that of its defaults.
-    pub fn missing(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<Missing> {
-        let asked = node.for_input(input);
-        let mut missing = match &asked {
-            Cow::Borrowed(node) => self.of_the_machine(node),
-            Cow::Owned(variant) => self.of_a_variant(variant),
-        };
-        let node = &*asked;
-        if let RunnerSpec::Builtin(builtin) = &node.runner
-            && nodes::asks_a_model(builtin)
-        {
-            let mut completed = input.clone();
-            for parameter in node
-                .parameters
-                .iter()
-                .filter(|parameter| parameter.given(input).is_none())
-            {
-                completed.extend(
-                    parameter
-                        .default
-                        .clone()
-                        .map(|default| (parameter.name.clone(), default)),
-                );
-            }
-            missing.extend(nodes::missing(&completed, &self.providers));
+    /// Whether there is a device that CUDA or ROCm programs could use.
+    pub fn gpu(&self) -> Gpu {
+        match self.machine.gpu(Trust::AnyKept) {
+            Presence::Here => Gpu::Present,
+            Presence::Absent | Presence::Outdated => Gpu::Absent,
         }
+    }
+
+    /// What a run of the node with this input lacks; nothing: it can run. With an empty input, that of its defaults. What is
+    /// named was looked for just now.
+    pub fn missing(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<Missing> {
+        self.lacks(node, input, Trust::KeptIfHere)
+    }
+
+    /// Whether a run could be started, by what was known some seconds ago at most. Before a request is refused for it,
+    /// `missing` is asked.
+    pub fn seems_ready(&self, node: &NodeSpec, input: &Map<String, Value>) -> bool {
+        self.lacks(node, input, Trust::AnyKept).is_empty()
+    }
+
+    fn lacks(&self, node: &NodeSpec, input: &Map<String, Value>, trust: Trust) -> Vec<Missing> {
+        let asked = self.catalog.for_input(node.name.as_str(), input);
+        let node = asked.map_or(node, Arc::as_ref);
+        let mut missing = self.of_the_machine(node, trust);
+        missing.extend(self.missing_provider(node, input));
         let value = |name: &str| {
             let value = node.parameter(name)?.value(input);
             value.filter(|value| !is_placeholder(value))
@@ -117,7 +142,7 @@ impl Readiness {
         if let Some(name) = &node.needs.gpu
             && let Some(Value::String(device)) = value(name)
             && asks_for_gpu(device)
-            && gpu() == Gpu::Absent
+            && self.machine.gpu(trust) != Presence::Here
         {
             missing.push(Missing {
                 what: format!("a GPU, which {name} = \"{device}\" asks for"),
@@ -137,7 +162,7 @@ impl Readiness {
             let wanted = model.when.as_deref().is_none_or(is_true) && !model.unless.as_deref().is_some_and(is_true);
             if wanted && let Some(Value::String(name)) = value(&model.parameter) {
                 let name = format!("{}{name}", model.prefix);
-                if !model_is_here(model.hub, &name) {
+                if self.machine.model(model.hub, &name, trust) != Presence::Here {
                     missing.push(self.missing_model(node, model, &name));
                 }
             }
@@ -145,37 +170,17 @@ impl Readiness {
         missing
     }
 
-    fn of_the_machine(&self, node: &NodeSpec) -> Vec<Missing> {
-        let needed = self.nodes.get(&node.name);
-        let seen = needed.map(|needed| needed.seen.lock().expect("no thread panics with the time"));
-        if seen
-            .as_ref()
-            .and_then(|seen| **seen)
-            .is_some_and(|at| at.elapsed() < REMEMBERED)
-        {
-            return Vec::new();
-        }
-        let service = needed.and_then(|needed| needed.service.as_ref());
-        let missing = self.lacking(node, service);
-        if let Some(mut seen) = seen {
-            *seen = missing.is_empty().then(Instant::now);
-        }
-        missing
-    }
-
-    /// As `of_the_machine`, of a node as one of its variants has it, which is not remembered.
-    fn of_a_variant(&self, node: &NodeSpec) -> Vec<Missing> {
-        let service = Service::of(node).ok().flatten();
-        self.lacking(node, service.as_ref())
-    }
-
-    fn lacking(&self, node: &NodeSpec, service: Option<&Service>) -> Vec<Missing> {
+    /// What every run of a node needs: its environment, programs and variables.
+    fn of_the_machine(&self, node: &NodeSpec, trust: Trust) -> Vec<Missing> {
         let mut missing = Vec::new();
-        if let Some(service) = service {
-            let what = match self.environments.state(service) {
-                State::Ready => None,
-                State::Absent => Some("is not installed"),
-                State::Outdated => Some("is of another version of its requirements"),
+        let services = self.services.get(&node.name);
+        if let Some(service) = services.and_then(|services| services.of_runner(&node.runner)) {
+            let item = MachineItem::Environment(service.name.clone());
+            let state = || self.environments.state(service).into();
+            let what = match self.machine.ask(item, trust, state) {
+                Presence::Here => None,
+                Presence::Absent => Some("is not installed"),
+                Presence::Outdated => Some("is of another version of its requirements"),
             };
             missing.extend(what.map(|what| Missing {
                 what: format!("the Python environment of {}, which {what}", service.name),
@@ -184,7 +189,7 @@ impl Readiness {
         }
         missing.extend(
             programs(node)
-                .filter(|name| find_program(name).is_none())
+                .filter(|name| self.machine.program(name, trust) != Presence::Here)
                 .map(|name| Missing {
                     what: format!("the program {name}"),
                     how: process::how_to_install(name),
@@ -193,6 +198,24 @@ impl Readiness {
         let unset = node.needs.environment.iter().filter(|name| is_unset(name));
         missing.extend(unset.map(|name| missing_variable(name)));
         missing
+    }
+
+    /// What the language model provider that a request names lacks.
+    fn missing_provider(&self, node: &NodeSpec, input: &Map<String, Value>) -> Option<Missing> {
+        let asks = matches!(&node.runner, RunnerSpec::Builtin(builtin) if nodes::asks_a_model(builtin));
+        if !asks {
+            return None;
+        }
+        let mut completed = input.clone();
+        let left_out = node
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.given(input).is_none());
+        for parameter in left_out {
+            let default = parameter.default.clone();
+            completed.extend(default.map(|default| (parameter.name.clone(), default)));
+        }
+        nodes::missing(&completed, &self.providers)
     }
 
     fn missing_model(&self, node: &NodeSpec, model: &ModelNeed, name: &str) -> Missing {
@@ -236,84 +259,10 @@ fn programs(node: &NodeSpec) -> impl Iterator<Item = &str> {
     command.into_iter().chain(&node.needs.programs).map(String::as_str)
 }
 
-/// The file a program name stands for; a name with a slash is a path.
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| path.is_file());
-    }
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
-}
-
-/// Whether there is a device that CUDA or ROCm programs could use.
-pub fn gpu() -> Gpu {
-    let is_there = ["/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"]
-        .iter()
-        .any(|device| Path::new(device).exists());
-    // As CUDA itself reads it.
-    let is_hidden = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|devices| matches!(devices.trim(), "" | "-1"));
-    match is_there && !is_hidden {
-        true => Gpu::Present,
-        false => Gpu::Absent,
-    }
-}
-
-/// Whether a value is meant as a path, not as a name at a hub.
-pub fn is_model_path(name: &str) -> bool {
-    name.starts_with(['/', '.', '~'])
-}
-
-fn model_is_here(hub: Hub, name: &str) -> bool {
-    if name.is_empty() || is_model_path(name) || hub == Hub::Path {
-        return name.is_empty() || Path::new(name).exists();
-    }
-    let Some((owner, model)) = name.split_once('/') else {
-        return true;
-    };
-    let home = |below: &str| env::var_os("HOME").map(|home| Path::new(&home).join(below));
-    let set = |variable: &str| {
-        environment::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = || set("XDG_CACHE_HOME").or_else(|| home(".cache"));
-    // As the programs look for it (onceover_node.py).
-    let models = set("ONCEOVER_MODELS").or_else(|| Some(cache()?.join("onceover/models")));
-    if models.is_some_and(|folder| folder.join(name).exists()) {
-        return true;
-    }
-    match hub {
-        Hub::HuggingFace => {
-            let root = set("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
-            let snapshots = root.map(|root| root.join(format!("hub/models--{owner}--{model}/snapshots")));
-            snapshots.is_some_and(|folder| holds_something(&folder))
-        }
-        Hub::ModelScope => {
-            let root = set("MODELSCOPE_CACHE").or_else(|| home(".cache/modelscope/hub"));
-            // Its client writes a dot in a name like this.
-            let below = [owner, &model.replace('.', "___")].join("/");
-            let newer = format!("models/{owner}--{model}/snapshots");
-            root.is_some_and(|root| {
-                // Its newer client keeps models beside `hub`.
-                let beside = root.parent().map(|above| above.join(&newer));
-                [root.join(&below), root.join("models").join(&below), root.join(&newer)]
-                    .iter()
-                    .chain(&beside)
-                    .any(|folder| holds_something(folder))
-            })
-        }
-        Hub::Path => unreachable!("judged above"),
-    }
-}
-
-fn holds_something(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use onceover_common::catalog::parse_node;
     use serde_json::json;
 
@@ -423,6 +372,45 @@ mod tests {
              [[variants]]\nparameter = 'engine'\nvalue = 'small'\nrunner = { command = ['sh'] }\nneeds = {}\n";
         assert_eq!(missing(node, json!({})).len(), 2);
         assert_eq!(missing(node, json!({"engine": "small"})), []);
+    }
+
+    #[test]
+    fn what_is_known_of_a_variant_is_kept_and_looked_at_again_before_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("speak");
+        let node = format!(
+            "name = 'demo.node'\nrunner = {{ command = ['sh'] }}\n[[parameters]]\nname = 'engine'\ntype = 'string'\n\
+             [[variants]]\nparameter = 'engine'\nvalue = 'small'\nrunner = {{ command = ['{}'] }}\n",
+            program.display()
+        );
+        let node = parse_node(&node).unwrap();
+        let (_dir, readiness) = readiness(&node);
+        let input = json!({"engine": "small"});
+        let input = input.as_object().unwrap();
+        let seems_ready = || readiness.seems_ready(&node, input);
+        assert!(!seems_ready());
+        fs::write(&program, "").unwrap();
+        // Nothing is looked at for a submit, and an installation counts at once where it would be refused.
+        assert!(!seems_ready());
+        assert_eq!(readiness.missing(&node, input), []);
+        fs::remove_file(&program).unwrap();
+        assert!(seems_ready() && readiness.missing(&node, input).is_empty());
+        assert!(readiness.seems_ready(&node, &Map::new()));
+    }
+
+    #[test]
+    fn the_environment_of_a_variant_is_one_that_can_be_installed() {
+        let node = "name = 'demo.node'\nrunner = { command = ['sh'] }\n\
+             [[parameters]]\nname = 'engine'\ntype = 'string'\n\
+             [[variants]]\nparameter = 'engine'\nvalue = 'large'\nrunner = { python = 'indextts/generate_speech.py' }\n";
+        let node = parse_node(node).unwrap();
+        let (_dir, readiness) = readiness(&node);
+        let names: Vec<_> = readiness.services().iter().map(|service| &service.name).collect();
+        assert_eq!(names, ["indextts"]);
+        let input = json!({"engine": "large"});
+        let lacks = readiness.missing(&node, input.as_object().unwrap());
+        assert!(lacks[0].how.contains("nodes install indextts"), "{lacks:?}");
+        assert_eq!(readiness.missing(&node, &Map::new()), []);
     }
 
     #[test]

@@ -72,8 +72,25 @@ impl fmt::Display for QueueSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(name) => f.write_str(name),
-            Self::ByDevice(queues) => write!(f, "{} on a GPU, else {}", queues.gpu, queues.otherwise),
+            Self::ByDevice(queues) => write!(f, "{}", DeviceChoice(queues)),
         }
+    }
+}
+
+impl DeviceQueues {
+    /// What stands behind the name of the queue that counts on this machine: ` here (by device: gpu on a GPU, else cpu)`.
+    pub fn here_in_words(&self) -> String {
+        format!(" here (by {}: {})", self.by, DeviceChoice(self))
+    }
+}
+
+/// `gpu on a GPU, else cpu`.
+struct DeviceChoice<'a>(&'a DeviceQueues);
+
+impl fmt::Display for DeviceChoice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeviceQueues { by: _, gpu, otherwise } = self.0;
+        write!(f, "{gpu} on a GPU, else {otherwise}")
     }
 }
 
@@ -110,7 +127,8 @@ impl<'de> Deserialize<'de> for QueueSpec {
 impl NodeSpec {
     /// The class whose slots a run with this input uses. What an earlier stage is to give counts as `auto`.
     pub fn queue_for(&self, input: &Map<String, Value>, gpu: Gpu) -> &str {
-        let varied = self.variant(input).and_then(|variant| variant.queue.as_ref());
+        let variant = self.variant(input).and_then(|at| self.variants.get(at));
+        let varied = variant.and_then(|variant| variant.queue.as_ref());
         let queues = match varied.unwrap_or(&self.queue) {
             QueueSpec::One(name) => return name,
             QueueSpec::ByDevice(queues) => queues,
@@ -164,6 +182,9 @@ mod tests {
         assert_eq!(one.queue_for(&Map::new(), Gpu::Absent), "gpu");
         assert!(!one.queue.keeps_from_gpu("cpu"));
         assert!(one.faults().is_empty() && bare.faults().is_empty());
+        assert_eq!(bare.queue.to_string(), "gpu on a GPU, else cpu");
+        let queues = bare.queue.by_device().unwrap();
+        assert_eq!(queues.here_in_words(), " here (by device: gpu on a GPU, else cpu)");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl NodeSpec {
 impl Catalog {
     /// That there is no node of this name, and which was perhaps meant; `lists` says where all of them are listed.
     pub fn no_such_node(&self, name: &str, lists: &str) -> String {
-        let hint = match closest_node(name, self.nodes.keys().map(NodeName::as_str)) {
+        let hint = match closest_node(name, self.names().map(NodeName::as_str)) {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("{lists} lists them"),
         };

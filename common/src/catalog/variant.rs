@@ -1,7 +1,5 @@
 //! What is otherwise for some requests to a node: another runner, queue and needs where a parameter has a certain value.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,23 +23,16 @@ pub struct Variant {
 }
 
 impl NodeSpec {
-    /// The node as a request with this input runs it: borrowed where no variant fits, with the first that does otherwise.
-    pub fn for_input(&self, input: &Map<String, Value>) -> Cow<'_, Self> {
-        match self.variant(input) {
-            None => Cow::Borrowed(self),
-            Some(variant) => Cow::Owned(self.varied(variant)),
-        }
-    }
-
-    /// The first variant that fits an input.
-    pub(super) fn variant(&self, input: &Map<String, Value>) -> Option<&Variant> {
-        self.variants.iter().find(|variant| {
+    /// The position of the first variant that fits an input.
+    pub(super) fn variant(&self, input: &Map<String, Value>) -> Option<usize> {
+        self.variants.iter().position(|variant| {
             let parameter = self.parameter(&variant.parameter);
             parameter.and_then(|parameter| parameter.value(input)) == Some(&variant.value)
         })
     }
 
-    fn varied(&self, variant: &Variant) -> Self {
+    /// The node as requests that fit a variant run it.
+    pub(super) fn varied(&self, variant: &Variant) -> Self {
         let mut node = self.clone();
         node.runner = variant.runner.clone().unwrap_or(node.runner);
         node.queue = variant.queue.clone().unwrap_or(node.queue);
@@ -71,10 +62,12 @@ impl NodeSpec {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
-    use crate::catalog::{Gpu, parse_node};
+    use crate::catalog::{Catalog, Gpu, parse_node};
 
     fn node(variants: &str) -> NodeSpec {
         parse_node(&format!(
@@ -88,6 +81,12 @@ mod tests {
     const SMALL: &str = "[[variants]]\nparameter = 'engine'\nvalue = 'small'\nqueue = 'cpu'\noptional = ['voice']\n\
                          runner = { command = ['light'] }\nneeds = { programs = ['light'] }\n";
 
+    fn for_input(node: &NodeSpec, input: &Map<String, Value>) -> Arc<NodeSpec> {
+        let mut catalog = Catalog::default();
+        catalog.insert(node.clone());
+        Arc::clone(catalog.for_input(node.name.as_str(), input).unwrap())
+    }
+
     #[test]
     fn a_value_of_a_parameter_decides_what_runs_where_and_what_may_be_left_out() {
         let mut node = node(SMALL);
@@ -98,14 +97,14 @@ mod tests {
             json!({"engine": "large"}),
             json!({"engine": "${{ stages.a.b.output.c }}"}),
         ] {
-            let asked = node.for_input(&input(usual));
+            let asked = for_input(&node, &input(usual));
             assert_eq!(
                 (asked.queue.to_string().as_str(), asked.check_input(&Map::new()).len()),
                 ("gpu", 1)
             );
         }
         let small = input(json!({"engine": "small"}));
-        let asked = node.for_input(&small).into_owned();
+        let asked = for_input(&node, &small);
         assert_eq!(
             (asked.queue.to_string().as_str(), &asked.needs.programs[0]),
             ("cpu", &"light".to_owned())
@@ -113,10 +112,10 @@ mod tests {
         assert_eq!(asked.runner, RunnerSpec::Command(vec!["light".into()]));
         assert_eq!(asked.check_input(&small), []);
         // Asked again of what it gave, it is the same.
-        assert_eq!(*asked.for_input(&small), asked);
+        assert_eq!(for_input(&asked, &small), asked);
         // A default of the configuration counts as well.
         node.parameters[0].default = Some("small".into());
-        assert_eq!(node.for_input(&Map::new()).queue.to_string(), "cpu");
+        assert_eq!(for_input(&node, &Map::new()).queue.to_string(), "cpu");
         assert_eq!(node.queue_for(&Map::new(), Gpu::Present), "cpu");
     }
 

@@ -15,7 +15,6 @@ use serde_json::Map;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ApiError, AppState, extract::NodePath};
-use crate::readiness;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -32,7 +31,13 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
     let nodes: Vec<_> = engine
         .catalog
         .iter()
-        .map(|node| NodeInfo::new(node, engine.readiness.missing(node, &Map::new()), readiness::gpu()))
+        .map(|node| {
+            NodeInfo::new(
+                node,
+                engine.readiness.missing(node, &Map::new()),
+                engine.readiness.gpu(),
+            )
+        })
         .collect();
     Json(NodeList {
         total_count: nodes.len(),
@@ -45,8 +50,9 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
     responses((status = 200, description = "The node", body = NodeInfo), (status = 404), (status = 422)))]
 async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
     let node = known_node(&state, &name)?;
-    let missing = state.engine.readiness.missing(node, &Map::new());
-    Ok(Json(NodeInfo::new(node, missing, readiness::gpu())))
+    let readiness = &state.engine.readiness;
+    let missing = readiness.missing(node, &Map::new());
+    Ok(Json(NodeInfo::new(node, missing, readiness.gpu())))
 }
 
 /// The JSON Schema of a node's `input_data`

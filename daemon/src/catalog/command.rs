@@ -15,7 +15,7 @@ use crate::{
     config::{Config, LogFormat},
     console::print_line,
     logging, python,
-    readiness::{Readiness, gpu},
+    readiness::Readiness,
     serve::readiness,
 };
 
@@ -42,7 +42,7 @@ pub fn list(config: &Config) -> anyhow::Result<()> {
         print_line!(
             "{:width$}  {:4}  {:8}  {ready}",
             node.name.as_str(),
-            node.queue_for(&Map::new(), gpu()),
+            node.queue_for(&Map::new(), readiness.gpu()),
             node.runner.kind()
         );
     }
@@ -64,11 +64,9 @@ pub fn show(config: &Config, name: &str) -> anyhow::Result<()> {
     print_line!("{}", node.purpose);
     print_line!("");
     let limit = humane::duration(Duration::from_secs(node.timeout_seconds));
-    let by_device = node.queue.by_device().map_or_else(String::new, |queues| {
-        let DeviceQueues { by, gpu, otherwise } = queues;
-        format!(" here (by {by}: {gpu} on a GPU, else {otherwise})")
-    });
-    let queue = node.queue_for(&Map::new(), gpu());
+    let by_device = node.queue.by_device();
+    let by_device = by_device.map_or_else(String::new, DeviceQueues::here_in_words);
+    let queue = node.queue_for(&Map::new(), readiness.gpu());
     print_line!("queue      {queue}{by_device}, at most {limit}");
     print_line!("runner     {}", node.runner.kind());
     let fields = if node.reuse_fields.is_empty() {

@@ -269,7 +269,7 @@ impl Engine {
     pub(super) async fn files_evidence(
         &self,
         task: &TaskId,
-        node: &NodeSpec,
+        node: &Arc<NodeSpec>,
         input: &Map<String, Value>,
         mode: &str,
     ) -> Option<String> {
@@ -301,11 +301,11 @@ impl Engine {
     pub async fn local_evidence(
         &self,
         task: &TaskId,
-        node: &NodeSpec,
+        node: &Arc<NodeSpec>,
         input: &Map<String, Value>,
     ) -> Option<ByParameter> {
         let (roots, verify) = (Arc::clone(&self.roots), self.verify);
-        let (task, node, input) = (task.clone(), node.clone(), input.clone());
+        let (task, node, input) = (task.clone(), Arc::clone(node), input.clone());
         on_disk(move || of_local_files(&roots, &task, &node, &input, verify)).await
     }
 }

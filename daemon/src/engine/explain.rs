@@ -1,5 +1,7 @@
 //! Why a stage would be reused, or would run: the decision of a submit, without its effects (R8).
 
+use std::sync::Arc;
+
 use onceover_common::{
     NodeName, StageState, TaskId, Timestamp,
     catalog::{NodeSpec, ParameterSpec},
@@ -60,7 +62,7 @@ impl Engine {
         let (records, _) = self.store.read(task).await?;
         let held = self.held(&records).stages;
         let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
-        let Some(node) = self.catalog.get(name.as_str()) else {
+        let Some(node) = self.catalog.shared(name.as_str()) else {
             return match has_stage(name) {
                 true => Ok(of_no_node(task, name, reuse)),
                 false => Err(EngineError::UnknownStage {
@@ -75,7 +77,7 @@ impl Engine {
         if explained.decision != ReuseDecision::Run {
             return Ok(explained);
         }
-        let node = &*node.for_input(&request);
+        let node = self.catalog.for_input(name.as_str(), &request).unwrap_or(node);
         let has_source = |group: &Vec<&ParameterSpec>| {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))
@@ -112,7 +114,7 @@ impl Engine {
     async fn decide_again(
         &self,
         task: &TaskId,
-        node: &NodeSpec,
+        node: &Arc<NodeSpec>,
         request: &Map<String, Value>,
         reuse: Option<ReuseMode>,
     ) -> Result<ReuseExplanation, EngineError> {

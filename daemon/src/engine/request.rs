@@ -1,6 +1,6 @@
 //! A submit request, checked: what is refused here is stored nowhere (O4).
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use onceover_common::{
     FieldError, TaskId,
@@ -105,23 +105,20 @@ impl Engine {
                 None
             }
         };
-        let node = task_name.as_deref().and_then(|name| self.catalog.get(name));
+        let node = task_name.as_deref().and_then(|name| match &input_data {
+            Some(input) => self.catalog.for_input(name, input),
+            None => self.catalog.shared(name),
+        });
         if let (Some(name), None) = (&task_name, node) {
             let message = self.catalog.no_such_node(name, "GET /v1/tasks/supported-tasks");
             errors.push(FieldError::new("task_name", message));
         }
-        let node = node.map(|node| {
-            input_data
-                .as_ref()
-                .map_or(Cow::Borrowed(node), |input| node.for_input(input))
-        });
-        let node = node.as_deref();
         if let (Some(node), Some(input)) = (node, &input_data) {
             errors.extend(self.check_input(node, task.as_ref(), input));
         }
         let mut unread = UnreadFields::new(unknown, warnings);
         for name in &unknown_fields {
-            unread.add(name, || unknown_field(name, node));
+            unread.add(name, || unknown_field(name, node.map(Arc::as_ref)));
         }
         if let (Some(node), Some(input)) = (node, &input_data) {
             for name in node.unknown_inputs(input) {
@@ -149,7 +146,7 @@ impl Engine {
                         body: blake3::hash(body.to_string().as_bytes()).to_hex().to_string(),
                     }
                 }),
-                node: Arc::new(node.clone()),
+                node: Arc::clone(node),
                 input,
                 callback,
                 reuse,

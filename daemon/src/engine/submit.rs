@@ -20,7 +20,6 @@ use super::{
 use crate::{
     config::UnknownFields,
     limits::Limit,
-    readiness,
     store::{Ask, Decision, Looked, Question, StageRecord, StoreError, Submit, TaskRecords, Watching},
 };
 
@@ -70,8 +69,8 @@ impl Engine {
         let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
         let run = named.unwrap_or_else(RunId::generate);
         let delivery = format!("hit-{}", RunId::generate());
-        let missing = self.readiness.missing(node, &request.input);
-        let queue = node.queue_for(&request.input, readiness::gpu());
+        let mut is_ready = self.readiness.seems_ready(node, &request.input);
+        let queue = node.queue_for(&request.input, self.readiness.gpu());
         let left = node.left_to_stages(&request.input);
         let sources = sources(&left);
         let files = self.input_files(&request.task, node, &request.input);
@@ -97,7 +96,7 @@ impl Engine {
                 delivery: &delivery,
                 sources: &sources,
                 has_files: !files.is_empty(),
-                unable: !missing.is_empty(),
+                unable: !is_ready,
                 key: request.key.as_ref(),
                 pipeline: request.pipeline.as_ref(),
             };
@@ -166,10 +165,15 @@ impl Engine {
                 Decision::Superseded => return Err(EngineError::Superseded),
                 Decision::Known => return Err(EngineError::AlreadyAsked),
                 Decision::Unable => {
-                    return Err(EngineError::NotReady {
-                        node: node.name.clone(),
-                        missing,
-                    });
+                    let missing = self.readiness.missing(node, &request.input);
+                    if !missing.is_empty() {
+                        return Err(EngineError::NotReady {
+                            node: node.name.clone(),
+                            missing,
+                        });
+                    }
+                    // It was installed a moment ago.
+                    is_ready = true;
                 }
                 Decision::Hit { input_changed, records } => {
                     if request.callback.is_some() {

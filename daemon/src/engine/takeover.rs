@@ -27,7 +27,6 @@ use super::{
     input,
 };
 use crate::limits::Limit;
-use crate::readiness;
 use crate::store::{
     Adoption, ForeignJson, ForeignNews, ForeignNote, KeyNotice, KeySubscription, Looked, LostStage, StageKey, Store,
     StoreError, TaskRecords,
@@ -406,7 +405,7 @@ impl Engine {
     fn queue_of(&self, node: &NodeName) -> &str {
         self.catalog
             .get(node.as_str())
-            .map_or("", |spec| spec.queue_for(&Map::new(), readiness::gpu()))
+            .map_or("", |spec| spec.queue_for(&Map::new(), self.readiness.gpu()))
     }
 
     /// What [`Engine::note`] would answer, without a trace.

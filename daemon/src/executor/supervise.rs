@@ -330,7 +330,7 @@ impl Inner {
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
     async fn attend(&self, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> (Ended, Left) {
-        let Some(spec) = self.engine.catalog.get(fence.node.as_str()) else {
+        let Some(spec) = self.engine.catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (Ended::failed(error), Left::default());
         };
@@ -355,7 +355,7 @@ impl Inner {
             engine: self.engine.clone(),
             options: Arc::clone(&self.options),
             fence: fence.clone(),
-            spec: Arc::new(spec.clone()),
+            spec: Arc::clone(spec),
             earlier: Earlier::new(&self.engine, fence, record, records),
             dir: self.engine.task_folder(&fence.task).join(fence.folder()),
             log: log.clone(),

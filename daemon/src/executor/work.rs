@@ -158,7 +158,8 @@ impl Work {
         let stages = self.earlier.stages.clone().map_err(RunError::Failed)?;
         let input: Object = serde_json::from_str(&self.earlier.input)
             .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-        let node = self.spec.for_input(&input).into_owned();
+        let varied = self.engine.catalog.for_input(fence.node.as_str(), &input);
+        let node = Arc::clone(varied.unwrap_or(&self.spec));
         let mut context = RunContext {
             task_id: fence.task.clone(),
             run_id: fence.run.clone(),
@@ -177,7 +178,7 @@ impl Work {
             cancel: self.cancel.clone(),
             mark: format!("{}/{}/{}", self.options.mark, fence.run, fence.attempt),
             hides_gpu: node.queue.keeps_from_gpu(&fence.queue),
-            node: Arc::new(node),
+            node,
         };
         context.log.line(&format!(
             "{} under task {}, run {} attempt {}",

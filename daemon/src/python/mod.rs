@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_common::catalog::{NodeSpec, RunnerSpec};
+use onceover_common::{
+    NodeName,
+    catalog::{NodeSpec, RunnerSpec},
+};
 use serde::{Deserialize, Serialize};
 
 pub use self::{install::install, programs::unpack};
@@ -41,7 +44,12 @@ pub struct Service {
 impl Service {
     /// The service of a node; None for one that is no Python program. The error is for people.
     pub fn of(node: &NodeSpec) -> Result<Option<Self>, String> {
-        let RunnerSpec::Python(program) = &node.runner else {
+        Self::of_runner(&node.name, &node.runner)
+    }
+
+    /// The same of a runner that the node has for some requests.
+    pub fn of_runner(node: &NodeName, runner: &RunnerSpec) -> Result<Option<Self>, String> {
+        let RunnerSpec::Python(program) = runner else {
             return Ok(None);
         };
         let path = Path::new(program);
@@ -55,7 +63,7 @@ impl Service {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
                 Err(error) => return Err(format!("runner.python: {} cannot be read: {error}", file.display())),
             };
-            let name = node.name.service().to_owned();
+            let name = node.service().to_owned();
             return Ok(Some(Self { name, requirements }));
         }
         let folder = path.parent().and_then(Path::to_str).unwrap_or_default();

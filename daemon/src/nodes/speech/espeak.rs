@@ -253,6 +253,8 @@ fn clip(cue: &Cue, text: String, file: &Path, offset: f64, duration: f64) -> Cli
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::Value;
 
     use super::*;
@@ -264,8 +266,9 @@ mod tests {
         let mut given = input;
         given["engine"] = json!("espeak");
         let mut fixture = Fixture::of_node(NODE);
-        let node = fixture.context.node.for_input(given.as_object().unwrap()).into_owned();
-        fixture.context.node = node.into();
+        let catalog = crate::catalog::shipped();
+        let node = catalog.for_input(NODE, given.as_object().unwrap()).unwrap();
+        fixture.context.node = Arc::clone(node);
         fixture.resolve(given.as_object().unwrap());
         fixture
     }
