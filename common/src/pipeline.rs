@@ -1,12 +1,15 @@
 //! Pipelines: which nodes a video goes through, in what order. Data (`assets/pipelines/*.toml` and the folders of
 //! `pipelines.dirs`), read and judged here.
 
+mod reference;
+
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+pub use self::reference::{Reference, Referent, VideoField};
 use crate::{
     NodeName,
     catalog::{Catalog, NodeSpec},
@@ -84,35 +87,17 @@ impl StepSpec {
         self.name.as_deref().unwrap_or_else(|| self.node.method())
     }
 
-    /// Nodes whose output a parameter names.
-    fn refers_to(&self) -> Vec<&str> {
-        self.parameters
-            .values()
-            .filter_map(Value::as_str)
-            .filter_map(reference)
-            .flat_map(alternatives)
-            .filter_map(node_of_reference)
-            .collect()
+    /// What its parameters refer to, in their order.
+    pub fn references(&self) -> impl Iterator<Item = Referent<'_>> {
+        let references = self.parameters.values().filter_map(Reference::parse_value);
+        references.flat_map(Reference::alternatives)
     }
-}
 
-/// The node whose output is meant by `stages.<node>.output.<field>`.
-pub fn node_of_reference(inside: &str) -> Option<&str> {
-    inside
-        .strip_prefix("stages.")?
-        .split_once(".output.")
-        .map(|(node, _)| node)
-}
-
-/// What a reference names, the best first.
-pub fn alternatives(inside: &str) -> impl Iterator<Item = &str> {
-    inside.split("||").map(str::trim)
-}
-
-/// What stands between `${{` and `}}`, where a text is nothing else.
-pub fn reference(text: &str) -> Option<&str> {
-    let inside = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
-    Some(inside.trim())
+    /// Whether a parameter refers to the subtitles beside the video, or the step is skipped where there are some.
+    pub fn needs_to_know_subtitles(&self) -> bool {
+        let subtitles = Referent::Video(VideoField::Subtitles);
+        self.unless.is_some() || self.references().any(|referent| referent == subtitles)
+    }
 }
 
 impl PipelineSpec {
@@ -211,7 +196,7 @@ impl PipelineSpec {
                 .field
                 .strip_prefix("input_data.")
                 .and_then(|field| step.parameters.get(field));
-            if given.and_then(Value::as_str).and_then(reference).is_none() {
+            if given.and_then(Reference::parse_value).is_none() {
                 faults.push(format!("step '{name}': {}: {}", error.field, error.message));
             }
         }
@@ -221,30 +206,35 @@ impl PipelineSpec {
                 node.unknown_input(parameter)
             ));
         }
-        let values = step.parameters.values().filter_map(Value::as_str).filter_map(reference);
-        for value in values.flat_map(alternatives) {
-            let is_video = matches!(value, "video.path" | "video.id" | "video.title" | "video.subtitles");
-            if !is_video && !value.starts_with("stages.") {
-                faults.push(format!(
-                    "step '{name}': '${{{{ {value} }}}}' is not known; there are video.path, video.id, video.title, \
-                     video.subtitles and stages.<node>.output.<field>"
-                ));
+        for referent in step.references() {
+            match referent {
+                Referent::Video(_) => {}
+                Referent::Output { node, .. } => {
+                    let earlier = self.steps.iter().find(|other| other.node.as_str() == node);
+                    if !earlier.is_some_and(|earlier| self.comes_before(earlier.name(), name)) {
+                        faults.push(format!(
+                            "step '{name}': a parameter takes the output of {node}, but no step that it needs runs that"
+                        ));
+                    }
+                }
+                Referent::Unknown(_) => {
+                    let known: Vec<_> = VideoField::ALL.iter().map(|field| field.as_str()).collect();
+                    faults.push(format!(
+                        "step '{name}': '{}' is not known; there are {} and stages.<node>.output.<field>",
+                        referent.as_reference(),
+                        known.join(", ")
+                    ));
+                }
             }
         }
+        let subtitles = Referent::Video(VideoField::Subtitles);
         if let Some(unless) = &step.unless
-            && reference(unless) != Some("video.subtitles")
+            && Reference::parse(unless).and_then(Reference::single) != Some(subtitles)
         {
             faults.push(format!(
-                "step '{name}': unless is '{unless}'; it can be ${{{{ video.subtitles }}}}"
+                "step '{name}': unless is '{unless}'; it can be {}",
+                subtitles.as_reference()
             ));
-        }
-        for node in step.refers_to() {
-            let earlier = self.steps.iter().find(|other| other.node.as_str() == node);
-            if !earlier.is_some_and(|earlier| self.comes_before(earlier.name(), name)) {
-                faults.push(format!(
-                    "step '{name}': a parameter takes the output of {node}, but no step that it needs runs that"
-                ));
-            }
         }
         faults
     }
@@ -360,6 +350,10 @@ mod tests {
             (
                 "[[steps]]\nnode = 'demo.a'\nparameters = { video_path = '${{ video.file }}' }",
                 "video.file",
+            ),
+            (
+                "[[steps]]\nnode = 'demo.a'\nparameters = { count = '${{ stages.demo.b }}' }",
+                "'${{ stages.demo.b }}' is not known",
             ),
             (
                 "[[steps]]\nnode = 'demo.a'\n[[steps]]\nnode = 'demo.b'\n\

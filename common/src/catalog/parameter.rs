@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{NodeName, pipeline::reference};
+use crate::{NodeName, pipeline::Reference};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +158,7 @@ pub fn is_empty_value(value: &Value) -> bool {
 
 /// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
 pub fn is_placeholder(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| reference(text).is_some())
+    Reference::parse_value(value).is_some()
 }
 
 /// Whether JSON Schema takes the two for the same: 1 is 1.0.

@@ -10,7 +10,7 @@ pub use onceover_common::catalog::is_placeholder;
 use onceover_common::{
     NodeName,
     catalog::{Catalog, Fallback, NodeSpec, ParameterSpec, is_empty_value, parse_node},
-    pipeline::reference,
+    pipeline::{Reference, Referent},
 };
 use serde_json::Value;
 
@@ -104,21 +104,21 @@ pub fn from_stage<'a>(fallback: &Fallback, stages: &'a IndexMap<NodeName, Object
 
 /// The stage that a value refers to, as `${{ stages.<node>.output.<field> }}` does.
 pub fn referenced_node(value: &Value) -> Option<NodeName> {
-    let (node, _) = reference(value.as_str()?)?
-        .strip_prefix("stages.")?
-        .split_once(".output.")?;
-    NodeName::parse(node).ok()
+    match Reference::parse_value(value)?.single()? {
+        Referent::Output { node, .. } => NodeName::parse(node).ok(),
+        Referent::Video(_) | Referent::Unknown(_) => None,
+    }
 }
 
 fn replace_placeholder(name: &str, value: &Value, stages: &IndexMap<NodeName, Object>) -> Result<Value, RunError> {
-    let Some((text, inside)) = value.as_str().and_then(|text| Some((text, reference(text)?))) else {
+    let Some(reference) = Reference::parse_value(value) else {
         return Ok(value.clone());
     };
-    let error = |why: String| RunError::failed(format!("input_data.{name} is '{text}': {why}"));
-    let Some((node, path)) = inside
-        .strip_prefix("stages.")
-        .and_then(|rest| rest.split_once(".output."))
-    else {
+    let error = |why: String| {
+        let text = value.as_str().unwrap_or_default();
+        RunError::failed(format!("input_data.{name} is '{text}': {why}"))
+    };
+    let Some(Referent::Output { node, field: path }) = reference.single() else {
         return Err(error("write it as ${{ stages.<node>.output.<field> }}".into()));
     };
     let Some(output) = stages.get(node) else {
@@ -340,6 +340,10 @@ mod tests {
             ("${{ stages.a.third.output.x }}", "a.third"),
             ("${{ stages.a.second.output.gone }}", "gone"),
             ("${{ a.second.file }}", "stages.<node>.output.<field>"),
+            (
+                "${{ stages.a.third.output.x || stages.a.second.output.file }}",
+                "stages.<node>.output.<field>",
+            ),
         ] {
             let error = of(bad).unwrap_err();
             assert!(error.contains("input_data.x") && error.contains(named), "{error}");

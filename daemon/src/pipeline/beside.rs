@@ -2,24 +2,14 @@
 
 use std::{fs, path::Path};
 
-use onceover_common::{
-    pipeline::{StepSpec, alternatives, reference},
-    wire::Video,
-};
-use serde_json::Value;
+use onceover_common::{pipeline::StepSpec, wire::Video};
 
 /// Kinds of subtitle files, the first found counts.
 const SUFFIXES: [&str; 5] = ["srt", "vtt", "ass", "ssa", "ttml"];
 
 /// The file beside a video that a step refers to; None: it does not refer to it, or there is none.
 pub(super) async fn subtitles_for(spec: &StepSpec, video: &Video) -> Option<String> {
-    let texts = spec.parameters.values().filter_map(Value::as_str);
-    let mut texts = texts.chain(spec.unless.as_deref());
-    let refers = texts.any(|text| {
-        let inside = reference(text);
-        inside.is_some_and(|inside| alternatives(inside).any(|wanted| wanted == "video.subtitles"))
-    });
-    if !refers {
+    if !spec.needs_to_know_subtitles() {
         return None;
     }
     let path = video.path.clone();

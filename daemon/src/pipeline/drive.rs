@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use onceover_common::{
     Timestamp, VideoId,
-    pipeline::{StepSpec, alternatives, node_of_reference, reference},
+    pipeline::{Reference, Referent, StepSpec, VideoField},
     wire::{Processing, ReuseMode, StepStatus, SubmitRequest, Video},
 };
 use serde_json::{Map, Value};
@@ -251,23 +251,23 @@ fn parameters(spec: &StepSpec, video: &Video, subtitles: Option<&str>, processin
         let mut steps = processing.tasks.iter();
         steps.any(|step| step.task_name.as_str() == node && step.status == StepStatus::Completed)
     };
-    let value_of = |wanted: &str| match wanted {
-        "video.path" => Some(Value::from(video.path.as_str())),
-        "video.id" => Some(Value::from(video.video_id.as_str())),
-        "video.title" => Some(Value::from(video.title.as_str())),
-        "video.subtitles" => subtitles.map(Value::from),
+    let value_of = |referent: Referent<'_>| match referent {
+        Referent::Video(VideoField::Path) => Some(Value::from(video.path.as_str())),
+        Referent::Video(VideoField::Id) => Some(Value::from(video.video_id.as_str())),
+        Referent::Video(VideoField::Title) => Some(Value::from(video.title.as_str())),
+        Referent::Video(VideoField::Subtitles) => subtitles.map(Value::from),
         // Its value is read when the run starts.
-        stage => is_done(node_of_reference(stage)?).then(|| Value::from(format!("${{{{ {stage} }}}}"))),
+        Referent::Output { node, .. } => is_done(node).then(|| Value::from(referent.as_reference())),
+        Referent::Unknown(_) => None,
     };
     let given = |value: &Value| {
-        let Some(inside) = value.as_str().and_then(reference) else {
+        let Some(reference) = Reference::parse_value(value) else {
             return value.clone();
         };
-        let mut wanted = alternatives(inside);
-        match (wanted.next(), wanted.next()) {
+        match reference.single() {
             // It alone is asked for, so that it is missing is for the run to say.
-            (Some(stage), None) if node_of_reference(stage).is_some() => value.clone(),
-            _ => alternatives(inside).find_map(value_of).unwrap_or_default(),
+            Some(Referent::Output { .. }) => value.clone(),
+            _ => reference.alternatives().find_map(value_of).unwrap_or_default(),
         }
     };
     let parameters = spec.parameters.iter();
