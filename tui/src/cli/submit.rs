@@ -81,7 +81,7 @@ pub async fn run(client: &Client, args: Submit) -> Outcome {
         let stages: Vec<_> = status
             .stages
             .iter()
-            .map(|(node, stage)| format!("{} {node}", glyph(stage.status)))
+            .map(|(node, stage)| warned::beside(&format!("{} {node}", glyph(stage.status)), stage.warnings))
             .collect();
         print(&format!("stages      {}", stages.join("   ")))?;
     }

@@ -14,10 +14,7 @@ use super::{
     out::{print, print_json},
 };
 use crate::{
-    model::{
-        pipeline::{Pipeline, Standing},
-        store::Task,
-    },
+    model::{pipeline::Standing, store::Task},
     theme::{glyph, word},
     update::replies::item_of,
     view::{figures, pipeline, text, warned},
@@ -133,11 +130,13 @@ pub fn render(tasks: &[Printed], now: Timestamp) -> String {
     let column = usize::from(names.max().unwrap_or(0));
     let mut out = String::new();
     for Printed { task, warnings } in tasks {
-        let about = task
-            .pipeline
-            .as_ref()
-            .map_or(String::new(), |pipeline| of_pipeline(pipeline));
-        line(&mut out, task.id.as_str(), column, &in_words(task.state()), &about);
+        line(
+            &mut out,
+            task.id.as_str(),
+            column,
+            &in_words(task.state()),
+            &of_task(task),
+        );
         let last = task.rows().count().saturating_sub(1);
         for (index, (node, stage)) in task.rows().enumerate() {
             let branch = if index == last { "└─" } else { "├─" };
@@ -149,7 +148,7 @@ pub fn render(tasks: &[Printed], now: Timestamp) -> String {
             };
             let facts = match stage.filter(|_| !planned) {
                 Some(stage) => facts(stage, now),
-                None => String::new(),
+                None => warned::mark(task.row_warnings(node).warnings),
             };
             line(&mut out, &format!("{branch} {node}"), column, &state, &facts);
             let trunk = if index == last { " " } else { "│" };
@@ -166,14 +165,19 @@ fn in_words(state: StageState) -> String {
     format!("{} {}", glyph(state), word(state))
 }
 
-/// `subtitles  43 %`, and what it failed at.
-fn of_pipeline(pipeline: &Pipeline) -> String {
-    let processing = &pipeline.processing;
-    let mut text = format!("{}  {} %", processing.pipeline, processing.progress);
-    if let Some(error) = &processing.error {
-        text += &format!("  {}", error.lines().next().unwrap_or(""));
+/// `subtitles  43 %  ⚠2`, and what its pipeline failed at.
+fn of_task(task: &Task) -> String {
+    let processing = task.pipeline.as_ref().map(|pipeline| &pipeline.processing);
+    let mut facts = Vec::new();
+    if let Some(processing) = processing {
+        facts.push(format!("{}  {} %", processing.pipeline, processing.progress));
     }
-    text
+    if task.warnings() > 0 {
+        facts.push(warned::mark(task.warnings()));
+    }
+    let error = processing.and_then(|processing| processing.error.as_ref());
+    facts.extend(error.map(|error| error.lines().next().unwrap_or_default().to_owned()));
+    facts.join("  ")
 }
 
 fn line(out: &mut String, name: &str, column: usize, state: &str, facts: &str) {
@@ -214,4 +218,31 @@ fn facts(stage: &StageSummary, now: Timestamp) -> String {
         facts.push(text::harmless(error.lines().next().unwrap_or("")));
     }
     facts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: &str = "2026-01-02T12:00:00.000Z";
+
+    #[test]
+    fn the_task_and_every_stage_with_warnings_have_the_mark() {
+        let stage = |warnings: u64| -> Value {
+            json!({"status": "SUCCESS", "attempt": 1, "revision": 1, "queue": "cpu", "reuse_hits": 0, "joins": 0,
+                "saved_seconds": 0.0, "duration": 3.0, "warnings": warnings})
+        };
+        let item = json!({"task_id": "film", "status": "completed", "created_at": NOW, "updated_at": NOW,
+            "stages": {"a.first": stage(2), "a.second": stage(0), "a.third": stage(1)}});
+        let item: TaskItem = serde_json::from_value(item).unwrap();
+        let now = item.created_at;
+        let printed = render(&[Printed::of(Task::of(item))], now);
+        let marks: Vec<_> = printed
+            .lines()
+            .map(|line| line.split_once('⚠').map_or("", |(_, count)| count))
+            .collect();
+        assert_eq!(marks, ["3", "2", "", "1"], "{printed}");
+    }
 }

@@ -1,7 +1,10 @@
 //! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parsing
 //! and matching; what it hides is the tree's business.
 
-use onceover_common::{NodeName, StageState, Timestamp, wire::StageSummary};
+use onceover_common::{
+    NodeName, StageState, Timestamp,
+    wire::{StageSummary, WarningCount},
+};
 
 use super::{pipeline::Standing, store::Task};
 
@@ -107,11 +110,14 @@ impl Expr {
             Self::Id(pattern) => glob(pattern, task.id.as_str()),
             Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
             Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
-            Self::Warned(wanted) => match (wanted, stage) {
-                (Warned::Yes, stage) => stage.is_some_and(|stage| stage.warnings > 0),
-                (Warned::No, stage) => stage.is_none_or(|stage| stage.warnings == 0),
-                (Warned::Retryable, stage) => stage.is_some_and(|stage| stage.warnings_retryable),
-            },
+            Self::Warned(wanted) => {
+                let row = node.map_or_else(WarningCount::default, |node| task.row_warnings(node));
+                match wanted {
+                    Warned::Yes => row.warnings > 0,
+                    Warned::No => row.warnings == 0,
+                    Warned::Retryable => row.retryable,
+                }
+            }
             Self::OlderThan(seconds) => age() > *seconds,
             Self::YoungerThan(seconds) => age() < *seconds,
             Self::Text(text) => {

@@ -10,6 +10,7 @@ use onceover_common::{
     NodeName, RunId, StageState, Timestamp, VideoId,
     wire::{
         PipelineChange, PipelineList, Processing, ProcessingStatus, ProcessingStep, StageSummary, StepStatus, TaskItem,
+        WarningCount,
     },
 };
 
@@ -246,6 +247,16 @@ impl Task {
             return Some(stage);
         };
         speaks(&pipeline.processing, step, stage).then_some(stage)
+    }
+
+    /// Warnings of a row's result: the stage's, and of a step without one those that the pipeline knows.
+    pub fn row_warnings(&self, node: &NodeName) -> WarningCount {
+        let of_stage = self
+            .current_stage(node)
+            .map(|stage| (stage.warnings, stage.warnings_retryable));
+        let of_step = || self.step(node).map(|step| (step.warnings, step.warnings_retryable));
+        let (warnings, retryable) = of_stage.or_else(of_step).unwrap_or_default();
+        WarningCount { warnings, retryable }
     }
 
     /// How a row stands; None where there is no such row.

@@ -54,8 +54,8 @@ impl Task {
 
     /// Warnings of its results, of the rows it shows.
     pub fn warnings(&self) -> u64 {
-        let stages = self.rows().filter_map(|(_, stage)| stage);
-        stages.map(|stage| stage.warnings).sum()
+        let rows = self.rows().map(|(node, _)| self.row_warnings(node));
+        rows.map(|row| row.warnings).sum()
     }
 
     /// Seconds the stages took together; a running one counts up to `clock`.

@@ -92,7 +92,8 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
     let theme = model.theme;
     let clock = model.clock();
     let state = stage.status;
-    let mut head = format!("{} {}   attempt {}", glyph(state), word(state), stage.attempt);
+    let words = warned::beside(&format!("{} {}", glyph(state), word(state)), stage.warnings);
+    let mut head = format!("{words}   attempt {}", stage.attempt);
     if stage.forced {
         head += "   forced";
     }
@@ -103,7 +104,7 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
     {
         // What the pipeline plans comes first: the stage is an earlier run's.
         let planned = pipeline::step_status(&pipeline.processing, step, clock);
-        head = format!("{planned}   earlier run: {} {}", glyph(state), word(state));
+        head = format!("{planned}   earlier run: {words}");
         style = pipeline::step_style(step, theme);
     }
     put(buffer, area.x, area.y, area.width, &head, style);

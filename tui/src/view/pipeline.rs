@@ -89,16 +89,13 @@ pub fn status(processing: &Processing) -> String {
     } else {
         String::new()
     };
-    let warnings = match processing.warnings() {
-        0 => String::new(),
-        count => format!(" {}", warned::mark(count)),
-    };
-    format!("{} {}{figure}{warnings}", glyph(state), word(state))
+    let words = format!("{} {}{figure}", glyph(state), word(state));
+    warned::beside(&words, processing.warnings())
 }
 
-/// How a step stands, in glyph and word.
+/// How a step stands, in glyph and word, with the mark of its result.
 pub fn step_status(processing: &Processing, step: &ProcessingStep, clock: Timestamp) -> String {
-    match step.status {
+    let words = match step.status {
         StepStatus::Pending | StepStatus::Skipped => of_step(processing, step, clock),
         StepStatus::Processing => format!("{} running {} %", glyph(StageState::Running), step.progress),
         StepStatus::Completed if step.reuse_hit == Some(true) => "↺ reused".into(),
@@ -106,7 +103,8 @@ pub fn step_status(processing: &Processing, step: &ProcessingStep, clock: Timest
             let state = ended_state(ended);
             format!("{} {}", glyph(state), word(state))
         }
-    }
+    };
+    warned::beside(&words, step.warnings)
 }
 
 fn ended_state(status: StepStatus) -> StageState {
@@ -172,14 +170,7 @@ pub fn say_steps(block: &mut Block, processing: &Processing, clock: Timestamp, t
     for step in &processing.tasks {
         let status = step_status(processing, step, clock);
         let (glyph, word) = status.split_once(' ').unwrap_or((status.as_str(), ""));
-        let warnings = match step.warnings {
-            0 => String::new(),
-            count => format!("  {}", warned::mark(count)),
-        };
-        block.say(
-            &format!("{glyph} {}  {word}{warnings}", step.name),
-            step_style(step, theme),
-        );
+        block.say(&format!("{glyph} {}  {word}", step.name), step_style(step, theme));
         if let Some(error) = step.error.as_ref().filter(|_| step.status != StepStatus::Skipped) {
             block.nested(error, theme.bad());
         }

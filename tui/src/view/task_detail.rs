@@ -37,12 +37,12 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let clock = |time| figures::clock(time, model.now, &model.tz);
     let state = task.state();
+    let words = format!("{} {}", glyph(state), word(state));
     let mut lines: Lines = vec![
         (
             format!(
-                "{} {}   {}, {} in flight",
-                glyph(state),
-                word(state),
+                "{}   {}, {} in flight",
+                warned::beside(&words, task.warnings()),
                 figures::counted(task.stages.len(), "stage"),
                 task.in_flight()
             ),
@@ -109,11 +109,8 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         };
         let progress = task.progress(node);
         let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
-        let warnings = match warned::mark(stage.map_or(0, |stage| stage.warnings)) {
-            none if none.is_empty() => none,
-            mark => format!("  {mark}"),
-        };
-        let line = format!("{glyph} {node}  {word}{progress}{warnings}");
+        let line = format!("{glyph} {node}  {word}{progress}");
+        let line = warned::beside(&line, task.row_warnings(node).warnings);
         let mut parts = wrap(&line, area.width).into_iter();
         lines.extend(parts.next().map(|line| (line, style)));
         let rest = parts.collect::<Vec<_>>().join(" ");

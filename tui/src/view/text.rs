@@ -104,6 +104,26 @@ pub fn put_right(buffer: &mut Buffer, right: u16, y: u16, room: u16, text: &str,
     put(buffer, right.saturating_sub(columns), y, columns, text, style);
 }
 
+/// As much of a harmless text as fits into so many columns, with `…` where it is cut.
+pub fn cut(text: &str, columns: u16) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    if columns == 0 {
+        return String::new();
+    }
+    let mut cut = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        used += width(grapheme);
+        if used >= columns {
+            break;
+        }
+        cut += grapheme;
+    }
+    cut + "…"
+}
+
 /// A rectangle emptied, for what is drawn over something else.
 pub fn clear(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {

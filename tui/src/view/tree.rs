@@ -1,13 +1,17 @@
 //! The tree of tasks and stages, drawn cell by cell for the rows on screen only.
 
 use onceover_common::{StageState, wire::StageSummary};
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Style,
+};
 
 use super::{
     figures, frame,
     layout::Panes,
     pipeline,
-    text::{put, put_right, width, within},
+    text::{put, put_right, within},
     warned,
 };
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
         pipeline::Standing,
         store::{Task, elapsed},
     },
-    theme::{Theme, callback_glyph, glyph, word},
+    theme::{callback_glyph, glyph, word},
 };
 
 /// Columns of a row, from the width there is. A column of width 0 is left out.
@@ -200,7 +204,7 @@ impl<'a> Said<'a> {
             progress: task.progress(node),
             waits: planned.then(|| pipeline::waits(task, node, model.clock())),
             reused: standing == Standing::Reused,
-            warnings: task.current_stage(node).map_or(0, |stage| stage.warnings),
+            warnings: task.row_warnings(node).warnings,
             style: theme.plain(),
         })
     }
@@ -317,13 +321,16 @@ fn draw_state(
     let theme = model.theme;
     let state = said.state;
     let room = columns.state.saturating_sub(1);
+    let mut draw = |room: u16, words: &str, style: Style| {
+        warned::put_beside(buffer, Position { x, y }, room, (words, style), said.warnings, theme);
+    };
     if let Some(due) = model.delete_due(&task.id) {
         let left = due.seconds_since(model.now).ceil();
         put(buffer, x, y, room, &format!("✂ del in {left:.0} s"), theme.bad());
     } else if model.is_requested(row) {
         put(buffer, x, y, room, "… requested", theme.warn());
     } else if model.failure_of(row).is_some() {
-        put(buffer, x, y, room, "! refused", theme.bad());
+        draw(room, "! refused", theme.bad());
     } else if let Some(waits) = &said.waits {
         // Nothing is in the columns beside it.
         let room = room + columns.bar + columns.time + columns.attempt;
@@ -332,10 +339,9 @@ fn draw_state(
         } else {
             theme.faint()
         };
-        put(buffer, x, y, room, waits, style);
+        draw(room, waits, style);
     } else if said.reused {
-        let used = put(buffer, x, y, room, "↺ reused", theme.reuse());
-        draw_warned(said, x + used, y, room - used, theme, buffer);
+        draw(room, "↺ reused", theme.reuse());
     } else {
         let tells = row.node.is_some() || task.under_way().is_some();
         let progress = said.progress.filter(|_| tells && state == StageState::Running);
@@ -343,16 +349,6 @@ fn draw_state(
             Some(progress) => format!("{} run {} %", glyph(state), figures::percent(progress)),
             None => format!("{} {}", glyph(state), word(state)),
         };
-        let used = put(buffer, x, y, room, &text, theme.state(state));
-        draw_warned(said, x + used, y, room - used, theme, buffer);
-    }
-}
-
-/// That the result is partial or doubtful, beside the word for its state where there is room.
-fn draw_warned(said: &Said, x: u16, y: u16, room: u16, theme: Theme, buffer: &mut Buffer) {
-    let mark = warned::mark(said.warnings);
-    let mark = if width(&mark) < room { mark.as_str() } else { "⚠" };
-    if said.warnings > 0 && room > 1 {
-        put(buffer, x + 1, y, room - 1, mark, theme.warn());
+        draw(room, &text, theme.state(state));
     }
 }

@@ -116,7 +116,7 @@ impl Columns {
 fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let processing = model.processing_of(video);
-    let (state, state_style) = state(model, video, processing);
+    let (state, state_style) = state(model, video, processing, columns.state.saturating_sub(1));
     let bar = match processing {
         Some(processing) if processing.status.in_flight() && columns.bar > 1 => {
             figures::bar(f64::from(processing.progress), columns.bar - 1)
@@ -145,7 +145,8 @@ fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer:
     list_page::cells(&cells, line, buffer);
 }
 
-fn state(model: &Model, video: &Video, processing: Option<&Processing>) -> (String, Style) {
+/// How a video stands, in so many columns.
+fn state(model: &Model, video: &Video, processing: Option<&Processing>, room: u16) -> (String, Style) {
     let theme = model.theme;
     let row = RowId::task(&video.task_id.clone().into());
     if let Some(due) = model.video_delete_due(video) {
@@ -155,23 +156,20 @@ fn state(model: &Model, video: &Video, processing: Option<&Processing>) -> (Stri
     if model.is_requested(&row) {
         return ("… requested".into(), theme.warn());
     }
-    if model.failure_of(&row).is_some() {
-        return ("! refused".into(), theme.bad());
-    }
-    let Some(processing) = processing else {
-        return ("· never run".into(), theme.faint());
+    let (words, style) = match processing {
+        _ if model.failure_of(&row).is_some() => ("! refused".into(), theme.bad()),
+        None => ("· never run".into(), theme.faint()),
+        Some(processing) => {
+            let state = of_processing(processing.status);
+            let words = match processing.status {
+                ProcessingStatus::Processing => format!("{} run {} %", glyph(state), processing.progress),
+                _ => format!("{} {}", glyph(state), word(state)),
+            };
+            (words, theme.state(state))
+        }
     };
-    let state = of_processing(processing.status);
-    let text = if processing.status == ProcessingStatus::Processing {
-        format!("{} run {} %", glyph(state), processing.progress)
-    } else {
-        let warnings = match processing.warnings() {
-            0 => String::new(),
-            count => format!(" {}", warned::mark(count)),
-        };
-        format!("{} {}{warnings}", glyph(state), word(state))
-    };
-    (text, theme.state(state))
+    let (words, mark) = warned::fit(&words, processing.map_or(0, Processing::warnings), room);
+    (format!("{words} {mark}").trim().to_owned(), style)
 }
 
 pub fn source(source: VideoSource) -> &'static str {

@@ -1,20 +1,60 @@
 //! Warnings of results in words: the mark in a row, the sentences of a detail and of a printed tree.
 
 use onceover_common::wire::ResultWarning;
+use ratatui::{buffer::Buffer, layout::Position, style::Style};
 
-use super::{block::Block, figures};
+use super::{
+    block::Block,
+    figures,
+    text::{cut, put, width},
+};
 use crate::theme::Theme;
 
 /// Warnings of one result that a detail lists; the output has the rest.
 const MOST_LISTED: usize = 20;
 
-/// `⚠2` for a row; empty where there are none.
+/// `⚠2`; empty where there are none.
 pub fn mark(count: u64) -> String {
     match count {
         0 => String::new(),
         1..=99 => format!("⚠{count}"),
         _ => "⚠+".into(),
     }
+}
+
+/// A row's words with the mark of its results: `✔ done ⚠2`. Every row that stands for a result is written with it, or, where
+/// there is no room for everything, with `fit`.
+pub fn beside(words: &str, count: u64) -> String {
+    match count {
+        0 => words.to_owned(),
+        _ => format!("{words} {}", mark(count)),
+    }
+}
+
+/// A row's words and the mark behind them, as both fit into so many columns. The number of warnings is the first to go, then
+/// the end of the words; the mark stays.
+pub fn fit(words: &str, count: u64, room: u16) -> (String, String) {
+    if count == 0 {
+        return (words.to_owned(), String::new());
+    }
+    let has_room = |words: &str, mark: &str| width(words) + 1 + width(mark) <= room;
+    let tight = words.replace(" %", "%");
+    for (words, mark) in [(words, mark(count)), (words, "⚠".into()), (tight.as_str(), "⚠".into())] {
+        if has_room(words, &mark) {
+            return (words.to_owned(), mark);
+        }
+    }
+    (cut(words, room.saturating_sub(2)), "⚠".into())
+}
+
+/// Draws a row's words and, in the columns that are left, the mark of its results.
+pub fn put_beside(buffer: &mut Buffer, at: Position, room: u16, words: (&str, Style), count: u64, theme: Theme) {
+    let (words, style) = words;
+    let (words, mark) = fit(words, count, room);
+    let used = put(buffer, at.x, at.y, room, &words, style);
+    let gap = u16::from(used > 0);
+    let left = room.saturating_sub(used + gap);
+    put(buffer, at.x + used + gap, at.y, left, &mark, theme.warn());
 }
 
 /// `⚠ 2 warnings`, and whether another run could do better.
@@ -53,5 +93,35 @@ pub fn say(block: &mut Block, count: u64, retryable: bool, list: Option<&[Result
     if list.len() > MOST_LISTED {
         let more = list.len() - MOST_LISTED;
         block.fact("", &format!("{more} more: see the output"), theme.faint());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_stays_where_words_have_to_give_way() {
+        let fitted = |words: &str, count: u64, room: u16| {
+            let (words, mark) = fit(words, count, room);
+            let text = format!("{words} {mark}").trim().to_owned();
+            assert!(count == 0 || width(&text) <= room.max(1), "{text} in {room}");
+            text
+        };
+        for (words, count, room, shown) in [
+            ("✔ done", 0, 4, "✔ done"),
+            ("✔ done", 2, 12, "✔ done ⚠2"),
+            ("✔ done", 200, 9, "✔ done ⚠+"),
+            ("✔ done", 2, 8, "✔ done ⚠"),
+            ("● run 43 %", 12, 12, "● run 43 % ⚠"),
+            ("● run 100 %", 2, 12, "● run 100% ⚠"),
+            ("⊘ cancelled", 2, 12, "⊘ cancell… ⚠"),
+            ("✔ done", 2, 2, "⚠"),
+            ("✔ done", 2, 1, "⚠"),
+        ] {
+            assert_eq!(fitted(words, count, room), shown, "{words} {count} {room}");
+        }
+        assert_eq!(beside("✔ done", 3), "✔ done ⚠3");
+        assert_eq!(beside("✔ done", 0), "✔ done");
     }
 }

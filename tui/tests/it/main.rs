@@ -10,3 +10,4 @@ mod screens;
 mod video_fixture;
 mod video_screens;
 mod videos;
+mod warned;
