@@ -50,6 +50,47 @@ pub struct RootsError {
     why: String,
 }
 
+/// Why an input is not opened. For people, without what was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct OpenError {
+    pub fault: OpenFault,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenFault {
+    /// It is no path of an input.
+    Malformed,
+    /// It lies, or leads, where nothing is read.
+    NotAllowed,
+    /// It is not there, or cannot be opened.
+    Unreadable,
+    /// The machine has none left of something now.
+    Lacking(Lack),
+}
+
+impl OpenError {
+    fn new(fault: OpenFault, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { fault, message }
+    }
+
+    fn before(self, what: &str) -> Self {
+        let message = format!("{what}: {}", self.message);
+        Self { message, ..self }
+    }
+}
+
+impl From<OpenError> for RunError {
+    fn from(OpenError { fault, message }: OpenError) -> Self {
+        match fault {
+            OpenFault::Lacking(lack) => Self::lacking(lack, message),
+            OpenFault::Malformed | OpenFault::NotAllowed | OpenFault::Unreadable => Self::Failed(message),
+        }
+    }
+}
+
 /// What a path must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -132,27 +173,33 @@ impl Roots {
 
     /// Whether a path of a request may be an input, judged by its text alone. The error is for people.
     pub fn lexically_allowed(&self, text: &str) -> Result<(), String> {
+        self.judge(text).map_err(|error| error.message)
+    }
+
+    /// As `lexically_allowed`, with the kind of fault.
+    pub fn judge(&self, text: &str) -> Result<(), OpenError> {
+        let malformed = |why: String| Err(OpenError::new(OpenFault::Malformed, why));
         if text.is_empty() {
-            return Err("it is empty; give the absolute path of a file".into());
+            return malformed("it is empty; give the absolute path of a file".into());
         }
         if let Some((scheme, _)) = text.split_once("://").filter(|_| !text.starts_with('/')) {
-            return Err(format!(
+            return malformed(format!(
                 "{scheme}:// is not supported here; give an http:// or https:// URL, or put the file below {} and give its absolute path",
                 self.in_words()
             ));
         }
         if text.contains('\0') {
-            return Err("it has a NUL character".into());
+            return malformed("it has a NUL character".into());
         }
         let path = Path::new(text);
         if !path.is_absolute() {
-            return Err(format!(
+            return malformed(format!(
                 "'{text}' is neither a plain name below the task's folder nor an absolute path; give one of these, absolute ones below {}",
                 self.in_words()
             ));
         }
         if path.components().any(|part| part == Component::ParentDir) {
-            return Err(format!("'{text}' has '..'; give the path without it"));
+            return malformed(format!("'{text}' has '..'; give the path without it"));
         }
         // `components` has dropped `.` and repeated slashes.
         let normal: PathBuf = path.components().collect();
@@ -160,32 +207,41 @@ impl Roots {
         if self.given.iter().chain(&self.real).any(below) {
             return Ok(());
         }
-        Err(format!(
-            "'{text}' is not below {}; move the file there or start the daemon with --media-root",
-            self.in_words()
+        Err(OpenError::new(
+            OpenFault::NotAllowed,
+            format!(
+                "'{text}' is not below {}; move the file there or start the daemon with --media-root",
+                self.in_words()
+            ),
         ))
     }
 
     /// An input: a file or folder that exists below one of the roots, symbolic links followed.
     pub fn open_input(&self, text: &str) -> Result<Opened, RunError> {
-        self.open(text, Wanted::FileOrFolder)
+        Ok(self.open(text, Wanted::FileOrFolder)?)
     }
 
     /// As `open_input`, and it is a regular file.
     pub fn open_file(&self, text: &str) -> Result<Opened, RunError> {
+        Ok(self.try_open_file(text)?)
+    }
+
+    /// As `open_file`, with the kind of fault.
+    pub fn try_open_file(&self, text: &str) -> Result<Opened, OpenError> {
         self.open(text, Wanted::File)
     }
 
     /// Links are followed first, and the real path is then opened from its root without any: what was swapped between the
     /// two is not opened.
-    fn open(&self, text: &str, wanted: Wanted) -> Result<Opened, RunError> {
-        let cannot = |why: String| RunError::failed(format!("cannot read '{text}': {why}"));
+    fn open(&self, text: &str, wanted: Wanted) -> Result<Opened, OpenError> {
+        let error = |fault: OpenFault, why: String| OpenError::new(fault, format!("cannot read '{text}': {why}"));
+        let cannot = |why: String| error(OpenFault::Unreadable, why);
         let refused = |what: String, why: &std::io::Error| match Lack::in_use(why) {
-            Some(lack) => RunError::lacking(lack, format!("cannot read '{text}': {what}")),
+            Some(lack) => error(OpenFault::Lacking(lack), what),
             None => cannot(what),
         };
-        self.lexically_allowed(text)
-            .map_err(|why| RunError::failed(format!("cannot read the input: {why}")))?;
+        self.judge(text)
+            .map_err(|error| error.before("cannot read the input"))?;
         let mut last = None;
         for _ in 0..LOOKS {
             let real = fs::canonicalize(text).map_err(|why| match why.kind() {
@@ -193,11 +249,8 @@ impl Roots {
                 _ => refused(why.to_string(), &why),
             })?;
             let Some(root) = self.real.iter().find(|root| real.starts_with(root)) else {
-                return Err(cannot(format!(
-                    "it leads to {}, which is not below {}",
-                    real.display(),
-                    self.in_words()
-                )));
+                let why = format!("it leads to {}, which is not below {}", real.display(), self.in_words());
+                return Err(error(OpenFault::NotAllowed, why));
             };
             let opened = match Opened::beneath(root, &real) {
                 Ok(opened) => opened,

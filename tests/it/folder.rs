@@ -99,6 +99,7 @@ async fn each_video_is_registered_once_and_a_second_run_starts_nothing_anew() {
         "{said}"
     );
     assert!(said.contains("gap: a hole") && said.contains("· no video"), "{said}");
+    assert!(said.contains("· types.ts: ") && said.contains("Invalid data"), "{said}");
     assert!(
         !said.contains("hidden") && !said.contains(".cache") && !said.contains("readme"),
         "{said}"
@@ -169,7 +170,7 @@ async fn a_failed_video_is_told_with_its_reason_and_fails_the_command() {
         "{said}"
     );
 
-    // Files that the daemon may not read are its word, not a guess.
+    // What is not allowed is decided by the daemon.
     let elsewhere = tempfile::tempdir().unwrap();
     fs::copy(bed.media.path().join("a.mp4"), elsewhere.path().join("a.mp4")).unwrap();
     let output = bed.run(elsewhere.path(), &["--pipeline", "quick", "--wait"]).await;
@@ -179,6 +180,7 @@ async fn a_failed_video_is_told_with_its_reason_and_fails_the_command() {
         said.contains("reads files on its own machine") && said.contains("✖ a.mp4: ") && said.contains("is not below"),
         "{said}"
     );
+    assert!(said.contains("0 videos; not registered: 1 not allowed"), "{said}");
     let output = bed.run(&elsewhere.path().join("none"), &["--wait"]).await;
     assert_eq!(output.status.code(), Some(2));
     let output = bed.run(bed.media.path(), &["--most", "0"]).await;
@@ -187,6 +189,50 @@ async fn a_failed_video_is_told_with_its_reason_and_fails_the_command() {
         "{}",
         text(&output)
     );
+}
+
+#[tokio::test]
+async fn what_is_not_registered_is_counted_by_its_cause_and_fails_the_command() {
+    let bed = Bed::new().await;
+    let at = |name: &str| bed.media.path().join(name);
+    media::clip(&at("whole.mp4"), 1);
+    media::sound(&at("sound.wav"), 1);
+    fs::rename(at("sound.wav"), at("sound.mkv")).unwrap();
+    let bytes = fs::read(at("whole.mp4")).unwrap();
+    fs::write(at("half.mp4"), &bytes[..bytes.len() / 2]).unwrap();
+    std::os::unix::fs::symlink(at("nothing"), at("link.mp4")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::copy(at("whole.mp4"), elsewhere.path().join("other.mp4")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("other.mp4"), at("other.mp4")).unwrap();
+
+    let run = bed.run(bed.media.path(), &["--pipeline", "quick", "--wait"]).await;
+    let printed = text(&run);
+    assert_eq!(run.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains(
+            "1 video: 1 done; 1 with warnings; not registered: 1 not allowed, 1 unreadable, 1 damaged; 1 file is no video"
+        ),
+        "{printed}"
+    );
+    for (line, cause) in [
+        ("✖ other.mp4: ", "is not below"),
+        ("✖ link.mp4: ", "No such file"),
+        ("✖ half.mp4: ", "is the file complete?"),
+        ("· sound.mkv: ", "has no video track"),
+    ] {
+        let found = printed.lines().find(|printed| printed.starts_with(line));
+        assert!(found.is_some_and(|found| found.contains(cause)), "{line} in {printed}");
+    }
+    let run = bed
+        .run(bed.media.path(), &["--pipeline", "quick", "--wait", "--json"])
+        .await;
+    let reports: Vec<Value> = serde_json::from_slice(&run.stdout).unwrap();
+    let outcome = |name: &str| {
+        let report = reports.iter().find(|report| report["file"] == name).unwrap();
+        report["outcome"].as_str().unwrap().to_owned()
+    };
+    let outcomes = ["whole.mp4", "other.mp4", "link.mp4", "half.mp4", "sound.mkv"].map(outcome);
+    assert_eq!(outcomes, ["reused", "not_allowed", "unreadable", "damaged", "no_video"]);
 }
 
 #[tokio::test]

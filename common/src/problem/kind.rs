@@ -154,6 +154,18 @@ problem_kinds! {
     NotAVideo "not-a-video" 422 "The file is no video"
         "The file can be read, and ffprobe finds no video track in it. Nothing was stored."
         "Register a file that has a picture; `errors` says what was found.";
+    OutsideRoots "outside-roots" 422 "The file lies where nothing is read"
+        "Files are read below the data folder and the media roots alone, and this one lies elsewhere. Nothing was stored."
+        "Move the file below a media root, or start the daemon with `--media-root` for its folder.";
+    UnreadableFile "unreadable-file" 422 "The file cannot be opened"
+        "There is no such file on the daemon's machine, or the user that the daemon runs as may not read it. Nothing was stored."
+        "Check path, owner and mode on the daemon's machine; `errors` says what the system answered.";
+    DamagedMedia "damaged-media" 422 "The file is damaged"
+        "The file can be opened, and ffprobe cannot make sense of it: it may be cut short, or still be written. Nothing was stored."
+        "Send the request again once the file is complete; `errors` has what ffprobe printed.";
+    ProbeTimeout "probe-timeout" 422 "The file was not read in time"
+        "ffprobe gave no answer about the file within its time. Nothing was stored."
+        "Send the request again; if it does not help, run `ffprobe` on the file on the daemon's machine.";
     AlreadyProcessing "already-processing" 409 "Already being processed"
         "A pipeline is under way for this video, under the task that `task_id` names."
         "Wait for its end, cancel it, or send the request with `force`.";

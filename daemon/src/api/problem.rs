@@ -7,7 +7,11 @@ use axum::{
 use onceover_common::{FieldError, Problem, ProblemKind};
 
 use super::body::IDEMPOTENCY_KEY;
-use crate::{engine::EngineError, pipeline::VideoError, store::StoreError};
+use crate::{
+    engine::EngineError,
+    pipeline::{FileFault, VideoError},
+    store::StoreError,
+};
 
 /// An error answer: `application/problem+json` (RFC 9457).
 #[derive(Debug)]
@@ -75,11 +79,14 @@ impl From<VideoError> for ApiError {
             VideoError::Unknown(_) => Problem::new(ProblemKind::UnknownVideo, detail),
             VideoError::NeverProcessed(_) => Problem::new(ProblemKind::NeverProcessed, detail),
             VideoError::Taken(_) => Problem::new(ProblemKind::VideoExists, detail),
-            VideoError::NoVideo(error) => Problem {
-                kind: ProblemKind::NotAVideo.into(),
-                title: ProblemKind::NotAVideo.page().title.into(),
-                ..Problem::invalid_fields(vec![error])
-            },
+            VideoError::File { fault, field } => {
+                let kind = problem_of(fault);
+                Problem {
+                    kind: kind.into(),
+                    title: kind.page().title.into(),
+                    ..Problem::invalid_fields(vec![field])
+                }
+            }
             VideoError::Busy { video, .. } => Problem {
                 task_id: Some(Box::new(video.task())),
                 ..Problem::new(ProblemKind::AlreadyProcessing, detail)
@@ -87,6 +94,16 @@ impl From<VideoError> for ApiError {
             VideoError::Storage(_) => Problem::new(ProblemKind::Storage, detail),
             VideoError::Engine(error) => return error.into(),
         })
+    }
+}
+
+fn problem_of(fault: FileFault) -> ProblemKind {
+    match fault {
+        FileFault::NotAllowed => ProblemKind::OutsideRoots,
+        FileFault::Unreadable => ProblemKind::UnreadableFile,
+        FileFault::Damaged => ProblemKind::DamagedMedia,
+        FileFault::TimedOut => ProblemKind::ProbeTimeout,
+        FileFault::NoVideo => ProblemKind::NotAVideo,
     }
 }
 

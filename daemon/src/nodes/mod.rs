@@ -22,8 +22,8 @@ pub(crate) use paddleocr::MOST_BYTES as ARCHIVE_LIMIT;
 
 use crate::executor::run::{Object, RunContext, RunError};
 
-pub use ffmpeg::describe;
 pub(crate) use ffmpeg::{FRAMES_LIMIT, SOUND_LIMIT};
+pub use ffmpeg::{Undescribed, describe};
 
 /// A builtin node.
 pub type Node = for<'a> fn(&'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;

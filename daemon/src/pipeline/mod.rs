@@ -39,13 +39,28 @@ pub enum VideoError {
         task = video.task()
     )]
     Busy { video: VideoId, run: RunId },
-    /// What the request names can be read and is no video: the field, and why.
-    #[error("{}", .0.message)]
-    NoVideo(FieldError),
+    /// The file that the request names is not registered: the field, and why.
+    #[error("{}", .field.message)]
+    File { fault: FileFault, field: FieldError },
     #[error("{0}")]
     Storage(String),
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// What is wrong with a file that is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFault {
+    /// It lies where the daemon reads nothing.
+    NotAllowed,
+    /// It is not there, or cannot be opened.
+    Unreadable,
+    /// ffprobe cannot make sense of it.
+    Damaged,
+    /// ffprobe gave no answer in its time.
+    TimedOut,
+    /// It can be read and has no picture.
+    NoVideo,
 }
 
 impl From<StoreError> for VideoError {
@@ -58,6 +73,11 @@ impl VideoError {
     /// A request whose field is wrong.
     pub fn field(field: &str, message: impl Into<String>) -> Self {
         Self::Engine(EngineError::Invalid(vec![FieldError::new(field, message.into())]))
+    }
+
+    fn file(fault: FileFault, field: &str, message: impl Into<String>) -> Self {
+        let field = FieldError::new(field, message);
+        Self::File { fault, field }
     }
 }
 

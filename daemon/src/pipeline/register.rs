@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use indexmap::IndexMap;
 use onceover_common::{
-    FieldError, RunId, TaskId, Timestamp, VideoId,
+    RunId, TaskId, Timestamp, VideoId,
     catalog::{NodeSpec, parse_node},
     humane,
     wire::{Video, VideoProbe, VideoRequest, VideoSource},
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{VideoError, Videos};
+use super::{FileFault, VideoError, Videos};
 use crate::{
     executor::{
         log::RunLog,
@@ -28,8 +28,8 @@ use crate::{
         warnings::RunWarnings,
     },
     limits::Limit,
-    nodes,
-    paths::{harmless_name, remove_folder},
+    nodes::{self, Undescribed},
+    paths::{OpenError, OpenFault, harmless_name, remove_folder},
 };
 
 /// How long ffprobe may look at a file.
@@ -96,8 +96,8 @@ impl Videos {
         let names = self.names(request.video_id.as_deref(), request.title.as_deref())?;
         match (&request.path, &request.url) {
             (Some(path), None) => {
-                let allowed = self.engine.roots.lexically_allowed(path);
-                allowed.map_err(|why| VideoError::field("path", why))?;
+                let allowed = self.engine.roots.judge(path);
+                allowed.map_err(|error| not_opened("path", error))?;
                 self.refuse_taken(&names.id).await?;
                 // Only for what ffprobe says; the file stays where it is.
                 let scratch = self.incoming(&names.id)?;
@@ -211,26 +211,39 @@ impl Videos {
     /// names the field. A fetched file ends in the folder.
     async fn look(&self, field: &str, text: &str, folder: &Incoming) -> Result<(PathBuf, VideoProbe), VideoError> {
         let dir = folder.path();
-        let refused = |error: RunError| match error {
-            RunError::Failed(why) => {
-                let named = format!("input_data.{field}: ");
-                VideoError::field(field, why.strip_prefix(&named).unwrap_or(&why))
-            }
-            RunError::Lacking { message, .. } => VideoError::Storage(message),
-            RunError::Interrupted => VideoError::field(
-                field,
-                format!("ffprobe did not say within {} what it is", humane::duration(LOOK_LIMIT)),
-            ),
+        let mut context = self.context_of_look(field, text, &dir)?;
+        let _end = context.cancel.clone().drop_guard();
+        let path = self.fetch(field, &mut context).await?;
+        let opened = self.engine.roots.try_open_file(&path);
+        let opened = opened.map_err(|error| not_opened(field, error))?;
+        let cancel = context.cancel.clone();
+        let timeout = async {
+            tokio::time::sleep(LOOK_LIMIT).await;
+            cancel.cancel();
+            std::future::pending::<()>().await;
         };
+        let probe = tokio::select! {
+            probe = nodes::describe(&context, &opened) => probe.map_err(|error| not_described(field, error))?,
+            () = timeout => unreachable!("it waits for ever"),
+        };
+        let log = context.log.path().to_owned();
+        drop(context);
+        // What ffprobe printed is of no more use.
+        let _ = tokio::fs::remove_file(log).await;
+        Ok((opened.to_path_buf(), probe))
+    }
+
+    /// What makes the file the input of a run without a stage.
+    fn context_of_look(&self, field: &str, text: &str, dir: &Path) -> Result<RunContext, VideoError> {
         let run = RunId::generate();
-        let mut context = RunContext {
+        Ok(RunContext {
             task_id: TaskId::generate(),
             attempt: 1,
             node: Arc::new(node_of_look(field)),
             input: Map::from_iter([(field.to_owned(), Value::from(text))]),
             stages: IndexMap::new(),
-            log: RunLog::create(&dir).map_err(cannot_store)?,
-            dir: dir.clone(),
+            log: RunLog::create(dir).map_err(cannot_store)?,
+            dir: dir.to_owned(),
             roots: Arc::clone(&self.engine.roots),
             opened: OpenedInputs::default(),
             providers: self.engine.providers.clone(),
@@ -242,39 +255,61 @@ impl Videos {
             hides_gpu: true,
             mark: format!("{}/video/{run}", self.mark),
             run_id: run,
-        };
-        let _end = context.cancel.clone().drop_guard();
+        })
+    }
+
+    /// Fetches the file where it is a URL, under a harmless name. Answers its path.
+    async fn fetch(&self, field: &str, context: &mut RunContext) -> Result<String, VideoError> {
         // Removes what it fetched, unless that has been moved away.
-        let fetched = self.engine.downloads.fetch(&mut context).await.map_err(refused)?;
-        let mut path = context.input[field].as_str().unwrap_or_default().to_owned();
-        if fetched.is_some() {
-            let name = Path::new(&path)
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            let kept = dir.join(harmless(&name.unwrap_or_default()));
-            tokio::fs::rename(&path, &kept).await.map_err(cannot_store)?;
-            path = kept.display().to_string();
+        let fetched = self.engine.downloads.fetch(context).await;
+        let fetched = fetched.map_err(|error| match error {
+            RunError::Failed(why) => {
+                let named = format!("input_data.{field}: ");
+                VideoError::field(field, why.strip_prefix(&named).unwrap_or(&why))
+            }
+            other => not_run(field, other),
+        })?;
+        let path = context.input[field].as_str().unwrap_or_default();
+        if fetched.is_none() {
+            return Ok(path.to_owned());
         }
-        drop(fetched);
-        let opened = self.engine.roots.open_file(&path).map_err(refused)?;
-        let cancel = context.cancel.clone();
-        let timeout = async {
-            tokio::time::sleep(LOOK_LIMIT).await;
-            cancel.cancel();
-            std::future::pending::<()>().await;
-        };
-        let probe = tokio::select! {
-            probe = nodes::describe(&context, &opened) => probe.map_err(|error| match error {
-                RunError::Failed(why) => VideoError::NoVideo(FieldError::new(field, why)),
-                other => refused(other),
-            })?,
-            () = timeout => unreachable!("it waits for ever"),
-        };
-        let log = context.log.path().to_owned();
-        drop(context);
-        // What ffprobe printed is of no more use.
-        let _ = tokio::fs::remove_file(log).await;
-        Ok((opened.to_path_buf(), probe))
+        let name = Path::new(path)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let kept = context.dir.join(harmless(&name.unwrap_or_default()));
+        tokio::fs::rename(path, &kept).await.map_err(cannot_store)?;
+        Ok(kept.display().to_string())
+    }
+}
+
+fn not_opened(field: &str, error: OpenError) -> VideoError {
+    let OpenError { fault, message } = error;
+    match fault {
+        OpenFault::Malformed => VideoError::field(field, message),
+        OpenFault::NotAllowed => VideoError::file(FileFault::NotAllowed, field, message),
+        OpenFault::Unreadable => VideoError::file(FileFault::Unreadable, field, message),
+        OpenFault::Lacking(_) => VideoError::Storage(message),
+    }
+}
+
+fn not_described(field: &str, error: Undescribed) -> VideoError {
+    match error {
+        Undescribed::NoVideo(why) => VideoError::file(FileFault::NoVideo, field, why),
+        Undescribed::Damaged(why) => VideoError::file(FileFault::Damaged, field, why),
+        Undescribed::Run(error) => not_run(field, error),
+    }
+}
+
+/// The error for a file about which ffprobe gave no answer.
+fn not_run(field: &str, error: RunError) -> VideoError {
+    match error {
+        RunError::Failed(why) => VideoError::file(FileFault::Unreadable, field, why),
+        RunError::Lacking { message, .. } => VideoError::Storage(message),
+        RunError::Interrupted => {
+            let limit = humane::duration(LOOK_LIMIT);
+            let why = format!("ffprobe gave no answer about it within {limit}");
+            VideoError::file(FileFault::TimedOut, field, why)
+        }
     }
 }
 
@@ -311,6 +346,24 @@ fn harmless(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_fault_of_a_file_is_distinguished() {
+        let faults = [
+            (Undescribed::NoVideo("why".into()), FileFault::NoVideo),
+            (Undescribed::Damaged("why".into()), FileFault::Damaged),
+            (RunError::failed("why").into(), FileFault::Unreadable),
+            (RunError::Interrupted.into(), FileFault::TimedOut),
+        ];
+        for (error, expected) in faults {
+            let VideoError::File { fault, field } = not_described("path", error) else {
+                panic!("{expected:?}")
+            };
+            assert_eq!((fault, field.field.as_str()), (expected, "path"));
+        }
+        let lacking = RunError::lacking(crate::lack::Lack::Memory, "no memory");
+        assert!(matches!(not_described("path", lacking.into()), VideoError::Storage(_)));
+    }
 
     #[test]
     fn an_uploaded_file_gets_a_harmless_name() {

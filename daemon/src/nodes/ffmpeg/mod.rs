@@ -40,17 +40,51 @@ use crate::{
     paths,
 };
 
+/// Why a file is not described.
+#[derive(Debug)]
+pub enum Undescribed {
+    /// It can be read and has no picture. For people.
+    NoVideo(String),
+    /// ffprobe cannot make sense of what it is. For people.
+    Damaged(String),
+    /// ffprobe was not run to its end.
+    Run(RunError),
+}
+
+impl From<RunError> for Undescribed {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
 /// What a file is, if it is a video.
-pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, RunError> {
-    let media = probe::media(context, video).await?;
+pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, Undescribed> {
+    let media = match probe::try_media(context, video).await? {
+        Ok(media) => media,
+        Err(exit) => {
+            let why = failed("reading", video, &exit).to_string();
+            return Err(match is_of_no_known_format(&exit) {
+                true => Undescribed::NoVideo(why),
+                false => Undescribed::Damaged(format!("{why}; is the file complete?")),
+            });
+        }
+    };
     if !media.has_video() {
-        return Err(RunError::failed(format!("{} has no video track", video.display())));
+        return Err(Undescribed::NoVideo(format!("{} has no video track", video.display())));
     }
     let size = tokio::fs::metadata(video)
         .await
         .map_err(|why| RunError::failed(format!("cannot read {}: {why}", video.display())))?
         .len();
     Ok(media.description(size))
+}
+
+/// Whether an ffprobe failed because the file is in no format that it reads. Of one that it reads, and that is damaged, the
+/// format's reader has told more, in lines that begin with its name in brackets.
+fn is_of_no_known_format(exit: &Exit) -> bool {
+    let says = |what: &str| exit.stderr.iter().any(|line| line.contains(what));
+    let has_reader = exit.stderr.iter().any(|line| line.starts_with('['));
+    says("Format not on whitelist") || (!has_reader && says("Invalid data found when processing input"))
 }
 
 /// Containers that hold their own media. Playlists and scripts (hls, concat, dash, imf, sdp ...), which make ffmpeg
@@ -252,6 +286,7 @@ impl Advance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::fixture::Fixture;
 
     #[test]
     fn progress_lines_are_read_and_others_skipped() {
@@ -266,6 +301,32 @@ mod tests {
         ] {
             assert_eq!(Advance::parse(other), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_video_is_told_from_what_cannot_be_read() {
+        let fixture = Fixture::of_node("ffmpeg.extract_audio");
+        let at = |name: &str| fixture.context.dir.join(name);
+        clip::video_with_tone(&at("clip.mp4"));
+        clip::tone(&at("tone.m4a"), 1);
+        std::fs::write(at("types.ts"), "export type A = string;\n").unwrap();
+        std::fs::write(at("list.m3u8"), "#EXTM3U\n#EXTINF:1,\nclip.mp4\n").unwrap();
+        let whole = std::fs::read(at("clip.mp4")).unwrap();
+        std::fs::write(at("half.mp4"), &whole[..whole.len() / 2]).unwrap();
+        let described = async |name: &str| describe(&fixture.context, &at(name)).await;
+        assert!(described("clip.mp4").await.is_ok());
+        for name in ["tone.m4a", "types.ts", "list.m3u8"] {
+            let found = described(name).await;
+            assert!(matches!(found, Err(Undescribed::NoVideo(_))), "{name}: {found:?}");
+        }
+        let found = described("half.mp4").await;
+        assert!(matches!(found, Err(Undescribed::Damaged(_))), "{found:?}");
+        fixture.context.cancel.cancel();
+        let found = described("clip.mp4").await;
+        assert!(
+            matches!(found, Err(Undescribed::Run(RunError::Interrupted))),
+            "{found:?}"
+        );
     }
 }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use onceover_common::wire::VideoProbe;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{
-    failed, file_argument, limits,
+    failed, file_argument, limits, succeeded,
     tracks::{Track, TrackKind},
 };
 use crate::executor::{
-    process::Tool,
+    process::{Exit, Tool},
     run::{RunContext, RunError},
 };
 
@@ -282,7 +282,29 @@ fn fraction(text: &str) -> Option<f64> {
 }
 
 pub(super) async fn media(context: &RunContext, path: &Path) -> Result<Media, RunError> {
-    ffprobe(context, path, &["-show_format", "-show_streams"]).await
+    let tried = try_media(context, path).await?;
+    tried.map_err(|exit| failed("reading", path, &exit))
+}
+
+/// As `media`; the exit is that of an ffprobe which could not read the file.
+pub(super) async fn try_media(context: &RunContext, path: &Path) -> Result<Result<Media, Exit>, RunError> {
+    let mut json = String::new();
+    let args = ["-of", "json", "-show_format", "-show_streams"];
+    let exit = ffprobe(context, path, &args, |line| {
+        json.push_str(line);
+        json.push('\n');
+    })
+    .await?;
+    if !exit.success() {
+        return Ok(Err(exit));
+    }
+    let media = serde_json::from_str(&json).map_err(|why| {
+        RunError::failed(format!(
+            "ffprobe's answer about {} is not understood: {why}",
+            path.display()
+        ))
+    })?;
+    Ok(Ok(media))
 }
 
 /// Whether the length that ffprobe tells is a guess from the size and the bit rate of the beginning.
@@ -296,22 +318,6 @@ pub(super) async fn duration_is_estimated(context: &RunContext, path: &Path) -> 
     Ok(exit.stderr.iter().any(|line| line.contains("Estimating duration")))
 }
 
-async fn ffprobe<T: DeserializeOwned>(context: &RunContext, path: &Path, args: &[&str]) -> Result<T, RunError> {
-    let mut json = String::new();
-    let args = [&["-of", "json"], args].concat();
-    ffprobe_lines(context, path, &args, |line| {
-        json.push_str(line);
-        json.push('\n');
-    })
-    .await?;
-    serde_json::from_str(&json).map_err(|why| {
-        RunError::failed(format!(
-            "ffprobe's answer about {} is not understood: {why}",
-            path.display()
-        ))
-    })
-}
-
 /// Gives each line ffprobe writes.
 pub(super) async fn ffprobe_lines(
     context: &RunContext,
@@ -319,18 +325,23 @@ pub(super) async fn ffprobe_lines(
     args: &[&str],
     on_line: impl FnMut(&str) + Send,
 ) -> Result<(), RunError> {
-    let exit = Tool::new("ffprobe")
+    let exit = ffprobe(context, path, args, on_line).await?;
+    succeeded("reading", path, &exit)
+}
+
+async fn ffprobe(
+    context: &RunContext,
+    path: &Path,
+    args: &[&str],
+    on_line: impl FnMut(&str) + Send,
+) -> Result<Exit, RunError> {
+    Tool::new("ffprobe")
         .args(["-hide_banner", "-v", "error"])
         .args(args)
         .args(limits())
         .arg(file_argument(path))
         .run(context, on_line)
-        .await?;
-    if exit.success() {
-        Ok(())
-    } else {
-        Err(failed("reading", path, &exit))
-    }
+        .await
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! One file of a run over a folder: where it stands, and how that is said.
 
 use onceover_common::{
-    StageState,
+    Problem, ProblemKind, StageState,
     wire::{Processing, ProcessingStatus, ProcessingStep, StepStatus, Video, VideoStarted},
 };
 use serde::Serialize;
 
-use super::find::FoundFile;
+use super::{find::FoundFile, is_kind};
 use crate::{
     theme::{glyph, word},
     view::{figures, pipeline, warned},
@@ -51,12 +51,46 @@ pub enum FileOutcome {
     Started,
     Failed,
     Cancelled,
-    /// The daemon takes it for no video.
+    /// It can be read and has no picture.
     NoVideo,
+    /// It lies where the daemon reads nothing.
+    NotAllowed,
+    /// It, or the folder, cannot be opened, here or at the daemon.
+    Unreadable,
+    /// ffprobe cannot make sense of it.
+    Damaged,
+    /// ffprobe gave no answer in its time.
+    TimedOut,
     NotStarted,
 }
 
 impl FileOutcome {
+    /// How videos end, as a summary names them.
+    pub const OF_VIDEOS: [Self; 6] = [
+        Self::Done,
+        Self::Reused,
+        Self::Started,
+        Self::Failed,
+        Self::Cancelled,
+        Self::NotStarted,
+    ];
+
+    /// Why a file is not registered that may be a video.
+    pub const NOT_REGISTERED: [Self; 4] = [Self::NotAllowed, Self::Unreadable, Self::Damaged, Self::TimedOut];
+
+    /// How a file ends that the daemon refuses.
+    pub fn of_refusal(problem: &Problem) -> Self {
+        let kinds = [
+            (ProblemKind::NotAVideo, Self::NoVideo),
+            (ProblemKind::OutsideRoots, Self::NotAllowed),
+            (ProblemKind::UnreadableFile, Self::Unreadable),
+            (ProblemKind::DamagedMedia, Self::Damaged),
+            (ProblemKind::ProbeTimeout, Self::TimedOut),
+        ];
+        let known = kinds.into_iter().find(|(kind, _)| is_kind(problem, *kind));
+        known.map_or(Self::Failed, |(_, outcome)| outcome)
+    }
+
     /// Whether the command did what it was asked for.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Done | Self::Reused | Self::Started | Self::NoVideo)
@@ -70,6 +104,10 @@ impl FileOutcome {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::NoVideo => "no video",
+            Self::NotAllowed => "not allowed",
+            Self::Unreadable => "unreadable",
+            Self::Damaged => "damaged",
+            Self::TimedOut => "timed out",
             Self::NotStarted => "not started",
         }
     }
@@ -79,7 +117,9 @@ impl FileOutcome {
             Self::Done => glyph(StageState::Success),
             Self::Reused => "↺",
             Self::Started => glyph(StageState::Running),
-            Self::Failed => glyph(StageState::Failed),
+            Self::Failed | Self::NotAllowed | Self::Unreadable | Self::Damaged | Self::TimedOut => {
+                glyph(StageState::Failed)
+            }
             Self::Cancelled => glyph(StageState::Cancelled),
             Self::NoVideo | Self::NotStarted => "·",
         }
@@ -117,21 +157,19 @@ impl Ended {
         self.processing.as_ref().map_or(0, Processing::warnings)
     }
 
-    /// `✔ done      00:12  talks/a.mp4  ⚠2`.
+    /// `✔ done      00:12  talks/a.mp4 ⚠2`.
     pub fn line(&self, file: &FoundFile) -> String {
         let took = self.processing.as_ref().and_then(|processing| {
             let (from, to) = processing.started_at.zip(processing.ended_at)?;
             Some(figures::short(to.seconds_since(from)))
         });
-        let mut line = said(
+        let line = said(
             self.outcome.glyph(),
             self.outcome.word(),
             &took.unwrap_or_default(),
             file,
         );
-        if self.warnings() > 0 {
-            line += &format!("  {}", warned::mark(self.warnings()));
-        }
+        let mut line = warned::beside(&line, self.warnings());
         if let Some(why) = &self.why {
             line += &format!("  {}", why.lines().next().unwrap_or_default());
         }
@@ -158,7 +196,8 @@ impl UnderWay {
             true => format!("{:>3} %", processing.progress),
             false => String::new(),
         };
-        format!("{}  {at}", said(glyph(state), word(state), &figure, file))
+        let line = said(glyph(state), word(state), &figure, file);
+        format!("{}  {at}", warned::beside(&line, processing.warnings()))
     }
 }
 

@@ -1,5 +1,4 @@
-//! The files below a folder that may be videos. Their names are only a first look: whether one is a video is said by
-//! ffprobe, at the daemon.
+//! The files below a folder that may be videos, by their names. Whether one is a video is decided by ffprobe, at the daemon.
 
 use std::{
     fs, io,
@@ -33,8 +32,25 @@ pub struct FoundFile {
 pub struct Found {
     /// Sorted by path.
     pub files: Vec<FoundFile>,
-    /// Folders and files that could not be looked at, and why.
-    pub unreadable: Vec<String>,
+    /// Folders and files that cannot be read, and why.
+    pub unreadable: Vec<(FoundFile, String)>,
+}
+
+impl Found {
+    fn add_unreadable(&mut self, folder: &Path, path: PathBuf, error: &io::Error) {
+        let file = FoundFile {
+            name: name_below(folder, &path),
+            path,
+            size: 0,
+            modified_nanos: 0,
+        };
+        self.unreadable.push((file, format!("cannot read it: {error}")));
+    }
+}
+
+/// A path as people see it, below the folder.
+fn name_below(folder: &Path, path: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
 /// There are more files than were asked for.
@@ -49,7 +65,7 @@ impl FoundFile {
         }
         let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Some(Self {
-            name: path.strip_prefix(folder).unwrap_or(path).display().to_string(),
+            name: name_below(folder, path),
             path: fs::canonicalize(path)?,
             size: metadata.len(),
             modified_nanos: since.as_nanos(),
@@ -90,7 +106,7 @@ pub fn find(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Resul
         let entries = match fs::read_dir(&dir) {
             Err(error) if dir == folder => return Err(error),
             Err(error) => {
-                found.unreadable.push(format!("{}: {error}", dir.display()));
+                found.add_unreadable(folder, dir, &error);
                 continue;
             }
             Ok(entries) => entries,
@@ -106,7 +122,7 @@ pub fn find(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Resul
             } else if has_suffix(&path) {
                 match FoundFile::new(folder, &path) {
                     Ok(file) => found.files.extend(file),
-                    Err(error) => found.unreadable.push(format!("{}: {error}", path.display())),
+                    Err(error) => found.add_unreadable(folder, path, &error),
                 }
                 if found.files.len() > most {
                     return Ok(Err(TooMany));

@@ -21,7 +21,7 @@ use onceover_common::{
 
 use self::{
     entry::{Ended, FileOutcome, Stand, UnderWay},
-    find::{FoundFile, TooMany, find},
+    find::{Found, FoundFile, TooMany, find},
     report::Report,
 };
 use super::{
@@ -42,8 +42,8 @@ struct Entry {
 }
 
 pub async fn run(client: &Client, folder: &Path, args: &Run) -> Outcome {
-    let files = files_below(client, folder, args.most).await?;
-    let mut batch = Batch::new(client, args, files).await?;
+    let found = files_below(client, folder, args.most).await?;
+    let mut batch = Batch::new(client, args, found).await?;
     let changed = RefCell::new(BTreeSet::<TaskId>::new());
     let followed = {
         let batch = &mut batch;
@@ -85,7 +85,7 @@ pub async fn run(client: &Client, folder: &Path, args: &Run) -> Outcome {
 }
 
 /// Lists the folder without what the daemon itself wrote there.
-async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Vec<FoundFile>, Failure> {
+async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Found, Failure> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot list {}: {error}", folder.display()));
     let folder = std::fs::canonicalize(folder).map_err(cannot)?;
     let system = client.system().await?;
@@ -103,16 +103,13 @@ async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Vec<
             folder.display()
         ))
     })?;
-    for unreadable in &found.unreadable {
-        out::warn(&format!("not looked at: {unreadable}"));
-    }
-    if found.files.is_empty() {
+    if found.files.is_empty() && found.unreadable.is_empty() {
         return Err(Failure::new(format!(
             "there is no file below {} that is named like a video",
             folder.display()
         )));
     }
-    Ok(found.files)
+    Ok(found)
 }
 
 /// What is run, and how far it is.
@@ -125,27 +122,36 @@ struct Batch<'a> {
     /// Registered videos, by the path of their file.
     known: HashMap<String, Vec<Video>>,
     report: Report,
-    has_told_of_roots: bool,
+    has_shown_roots: bool,
 }
 
 impl<'a> Batch<'a> {
-    async fn new(client: &'a Client, args: &'a Run, files: Vec<FoundFile>) -> Result<Self, Failure> {
+    async fn new(client: &'a Client, args: &'a Run, found: Found) -> Result<Self, Failure> {
         let mut known = HashMap::<String, Vec<Video>>::new();
         for video in videos::all(client).await? {
             known.entry(video.path.clone()).or_default().push(video);
         }
-        let waiting = |file| Entry {
-            file,
-            stand: Stand::Waiting,
-        };
+        let waiting = found.files.into_iter().map(|file| (file, Stand::Waiting));
+        let unreadable = found
+            .unreadable
+            .into_iter()
+            .map(|(file, why)| (file, Stand::Ended(Ended::refused(FileOutcome::Unreadable, why))));
+        let entries: Vec<_> = waiting
+            .chain(unreadable)
+            .map(|(file, stand)| Entry { file, stand })
+            .collect();
+        let unshown = entries.iter().filter_map(|entry| match &entry.stand {
+            Stand::Ended(end) => Some(end.line(&entry.file)),
+            Stand::Waiting | Stand::UnderWay(_) => None,
+        });
         Ok(Self {
             client,
             args,
             known,
-            entries: files.into_iter().map(waiting).collect(),
-            unshown: Vec::new(),
+            unshown: unshown.collect(),
+            entries,
             report: Report::new(args.json),
-            has_told_of_roots: false,
+            has_shown_roots: false,
         })
     }
 
@@ -292,7 +298,7 @@ impl<'a> Batch<'a> {
         }
         let id = file.video_id();
         let (Some(path), Some(id)) = (file.path.to_str(), id) else {
-            let why = "its name is no UTF-8, so the daemon cannot be told of it; rename it";
+            let why = "its name is not UTF-8, so it cannot be sent to the daemon; rename it";
             return Err(Refusal::Of(Box::new(Ended::refused(FileOutcome::Failed, why))));
         };
         let request = VideoRequest {
@@ -305,16 +311,16 @@ impl<'a> Batch<'a> {
             Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::VideoExists) => {
                 self.existing(&id).await
             }
-            Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::NotAVideo) => Err(Refusal::Of(
-                Box::new(Ended::refused(FileOutcome::NoVideo, in_words(&problem))),
-            )),
             Err(error) => {
-                if error.status() == Some(422) {
-                    self.tell_of_roots().await;
+                let refusal = Refusal::by(error, |problem| {
+                    Ended::refused(FileOutcome::of_refusal(problem), in_words(problem))
+                });
+                if let Refusal::Of(end) = &refusal
+                    && matches!(end.outcome, FileOutcome::NotAllowed | FileOutcome::Unreadable)
+                {
+                    self.show_roots().await;
                 }
-                Err(Refusal::by(error, |problem| {
-                    Ended::refused(FileOutcome::Failed, in_words(problem))
-                }))
+                Err(refusal)
             }
         }
     }
@@ -325,8 +331,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Says once where the daemon reads.
-    async fn tell_of_roots(&mut self) {
-        if std::mem::replace(&mut self.has_told_of_roots, true) {
+    async fn show_roots(&mut self) {
+        if std::mem::replace(&mut self.has_shown_roots, true) {
             return;
         }
         let roots = match self.client.system().await {

@@ -12,8 +12,10 @@ use crate::{
     view::{figures, text, warned},
 };
 
-/// Videos whose warnings are told in words; of the rest the number.
+/// Videos whose warnings are printed; of the rest the number.
 const MOST_WARNED: usize = 20;
+/// Files that are no videos whose causes are printed; of the rest the number.
+const MOST_NO_VIDEOS: usize = 20;
 
 /// As JSON.
 #[derive(Serialize)]
@@ -39,6 +41,7 @@ pub async fn print(client: &Client, entries: &[(FoundFile, Ended)], json: bool) 
             out::print(&text::harmless(&format!("✖ {}: {why}", file.name)))?;
         }
     }
+    print_no_videos(entries)?;
     let warned: Vec<_> = entries.iter().filter(|(_, ended)| ended.warnings() > 0).collect();
     for (file, ended) in warned.iter().take(MOST_WARNED) {
         print_warnings(client, file, ended).await?;
@@ -62,26 +65,48 @@ fn report<'a>(file: &'a FoundFile, ended: &'a Ended) -> FileReport<'a> {
     }
 }
 
-/// `5 videos: 3 done, 1 reused, 1 failed; 2 with warnings; 1 file is no video`.
+fn print_no_videos(entries: &[(FoundFile, Ended)]) -> Result<(), Failure> {
+    let no_videos = entries
+        .iter()
+        .filter(|(_, ended)| ended.outcome == FileOutcome::NoVideo);
+    let count = no_videos.clone().count();
+    for (file, ended) in no_videos.take(MOST_NO_VIDEOS) {
+        let why = ended.why.as_deref().unwrap_or_default();
+        out::print(&text::harmless(&format!("· {}: {why}", file.name)))?;
+    }
+    if count > MOST_NO_VIDEOS {
+        let more = figures::counted(count - MOST_NO_VIDEOS, "file");
+        out::print(&format!("· {more} more: --json prints why each is no video"))?;
+    }
+    Ok(())
+}
+
+/// `5 videos: 3 done, 1 reused, 1 failed; 2 with warnings; not registered: 1 damaged; 1 file is no video`.
 pub fn counted(entries: &[(FoundFile, Ended)]) -> String {
-    use FileOutcome::{Cancelled, Done, Failed, NoVideo, NotStarted, Reused, Started};
     let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
-    let parts: Vec<_> = [Done, Reused, Started, Failed, Cancelled, NotStarted]
-        .into_iter()
-        .map(|outcome| (count(outcome), outcome.word()))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    let others = count(NoVideo);
-    let mut text = figures::counted(entries.len() - others, "video");
-    if !parts.is_empty() {
-        text += &format!(": {}", parts.join(", "));
+    let counts = |outcomes: &[FileOutcome]| -> (usize, String) {
+        let parts: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| (count(*outcome), outcome.word()))
+            .filter(|(count, _)| *count > 0)
+            .collect();
+        let texts: Vec<_> = parts.iter().map(|(count, word)| format!("{count} {word}")).collect();
+        (parts.iter().map(|(count, _)| count).sum(), texts.join(", "))
+    };
+    let (videos, outcomes) = counts(&FileOutcome::OF_VIDEOS);
+    let mut text = figures::counted(videos, "video");
+    if videos > 0 {
+        text += &format!(": {outcomes}");
     }
     let warned = entries.iter().filter(|(_, ended)| ended.warnings() > 0).count();
     if warned > 0 {
         text += &format!("; {warned} with warnings");
     }
-    match others {
+    let (not_registered, causes) = counts(&FileOutcome::NOT_REGISTERED);
+    if not_registered > 0 {
+        text += &format!("; not registered: {causes}");
+    }
+    match count(FileOutcome::NoVideo) {
         0 => text,
         1 => text + "; 1 file is no video",
         others => format!("{text}; {others} files are no videos"),

@@ -36,6 +36,11 @@ fn videos_are_found_by_name_sorted_without_hidden_files_and_the_daemons_own() {
     std::os::unix::fs::symlink(root.join("b.MKV"), root.join("link.mkv")).unwrap();
     std::os::unix::fs::symlink(root.join("gone"), root.join("broken.mp4")).unwrap();
     assert_eq!(names(&root, &["own"]), ["a/z.mp4", "b.MKV"]);
+    let found = find(&root, &[], 100).unwrap().unwrap();
+    let [(file, why)] = found.unreadable.as_slice() else {
+        panic!("{:?}", found.unreadable)
+    };
+    assert!(file.name == "broken.mp4" && why.contains("No such file"), "{why}");
     assert_eq!(find(&root, &[], 2).unwrap(), Err(TooMany));
     assert!(find(&root.join("none"), &[], 2).is_err());
 }
@@ -75,6 +80,12 @@ fn the_summary_counts_each_outcome() {
         summary::counted(&entries),
         "3 videos: 2 done, 1 failed; 1 file is no video"
     );
+    let entries = FileOutcome::NOT_REGISTERED.map(ended);
+    assert_eq!(
+        summary::counted(&entries),
+        "0 videos; not registered: 1 not allowed, 1 unreadable, 1 damaged, 1 timed out"
+    );
+    assert!(entries.iter().all(|(_, ended)| !ended.outcome.is_good()));
     let entries = [ended(FileOutcome::Started), ended(FileOutcome::NotStarted)];
     assert!(
         summary::what_goes_on(&entries)
