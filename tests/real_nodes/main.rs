@@ -3,6 +3,7 @@
 
 mod hard_subtitles;
 mod speech;
+mod synchrony;
 mod translated;
 
 use std::{
