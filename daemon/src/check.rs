@@ -246,11 +246,11 @@ fn who_may_call(config: &Config, tokens: &Tokens, wrong: &mut BTreeSet<String>) 
         if !matches!(error, AccessError::Address { .. }) {
             wrong.insert(error.to_string());
         }
-        return "nobody: a token is needed   (none configured)".into();
+        return "no client: a token is needed   (none configured)".into();
     }
     match tokens.len() {
-        0 => "everybody on this machine; no token is needed".into(),
-        count => format!("whoever has one of {count} tokens"),
+        0 => "every client on this machine; no token is needed".into(),
+        count => format!("clients with one of {count} tokens"),
     }
 }
 
@@ -286,16 +286,16 @@ async fn redis(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>)
     let kept = match server.append_only {
         Some(true) => "append-only file on",
         Some(false) => "no append-only file: what is accepted is lost when it restarts (appendonly yes)",
-        None => "it does not tell whether it keeps a file",
+        None => "it does not report whether it keeps a file",
     };
     let told = match store.tells_of_keys().await {
         Ok(true) => ", keyspace events on".to_owned(),
         Ok(false) => format!(
-            "\n             it does not tell what other workers write, so their stages show once their task is read;\n             \
+            "\n             it does not report what other workers write, so their stages show once their task is read;\n             \
              to see them at once: {}",
             store.advice_on_keyspace_events().await
         ),
-        Err(error) => format!("; it does not let this user hear what other workers write: {error}"),
+        Err(error) => format!("; it does not allow this user to receive what other workers write: {error}"),
     };
     format!("{url}, {} {version}, {kept}{told}", server.product)
 }

@@ -39,7 +39,7 @@ struct Report {
 /// Looks at every key that begins with `prefix`, makes finished foreign stages records of ours, and notes those in flight.
 pub async fn import(config: &Config, prefix: &str, dry_run: bool) -> anyhow::Result<()> {
     if config.redis.url.is_none() {
-        bail!("name the Redis to look through: --redis URL, ONCEOVER_REDIS, or redis.url in the configuration");
+        bail!("name the Redis to import from: --redis URL, ONCEOVER_REDIS, or redis.url in the configuration");
     }
     let engine = engine(config)?;
     engine.store.check_layout().await?;

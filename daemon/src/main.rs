@@ -40,7 +40,7 @@ struct Args {
     /// Folder of the private Redis, the logs and every task's files [default: onceover in the user's data folder]
     #[arg(long, env = "ONCEOVER_DATA", value_name = "DIR", global = true)]
     data: Option<PathBuf>,
-    /// Redis to use, redis://... or redis+unix://...; left out, the daemon starts a private one
+    /// Redis to use, redis://... or redis+unix://... [default: a private one, started by the daemon]
     #[arg(
         long,
         env = REDIS,
@@ -86,7 +86,7 @@ enum Command {
         #[arg(long, value_name = "PROVIDER", num_args = 0..=1, conflicts_with = "repair")]
         llm: Option<Option<String>>,
     },
-    /// List the nodes with what each lacks on this machine, show one, or get what is missing
+    /// List the nodes with what is missing on this machine, show one, or install what is missing
     #[command(args_conflicts_with_subcommands = true)]
     Nodes {
         /// A node to show with all it takes and gives
@@ -101,16 +101,16 @@ enum Command {
         /// Only keys that begin with this
         #[arg(long = "match", value_name = "PREFIX", default_value = "")]
         prefix: String,
-        /// Only tell what would be entered
+        /// Print what would be entered without entering it
         #[arg(long)]
         dry_run: bool,
     },
     /// Remove the files of tasks that have expired or were deleted, and attempts that lost
     ///
-    /// Looks at every folder of the data directory once, beside a running daemon or without one. Files of tasks that Redis
+    /// Checks every folder of the data directory once, beside a running daemon or without one. Files of tasks that Redis
     /// knows stay, and so does what was changed within retention.grace.
     Gc {
-        /// Only tell what would be removed
+        /// Print what would be removed without removing it
         #[arg(long)]
         dry_run: bool,
         /// Also what was last changed before this Redis was first used with the data directory
@@ -125,7 +125,7 @@ enum NodesCommand {
     Install {
         /// The service, or `all`
         service: String,
-        /// Make it anew, also where it is there
+        /// Make it again, even if it exists
         #[arg(long)]
         reinstall: bool,
         /// Interpreter to make it with
@@ -135,7 +135,7 @@ enum NodesCommand {
     /// Download a model of a node into the cache of its hub
     Fetch {
         node: String,
-        /// Name at the hub; left out, those of the node's defaults
+        /// Name at the hub [default: the models of the node's defaults]
         model: Option<String>,
     },
 }

@@ -130,7 +130,7 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
         dashboard.press('j');
         dashboard.press('w');
         let dialog = dashboard.shows("Reprocess 1 video?");
-        assert!(dialog.contains("anew: hold, last"), "{}", dialog.text());
+        assert!(dialog.contains("again: hold, last"), "{}", dialog.text());
         dashboard.send(Key::Enter);
         dashboard.until(|screen| !screen.contains("Reprocess 1 video?"));
         assert_eq!(

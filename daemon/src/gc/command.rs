@@ -109,7 +109,7 @@ async fn collect(config: &Config, private: Option<String>, directory: &str, opti
     if report.failed.is_empty() {
         return Ok(());
     }
-    bail!("not everything could be looked at:\n  {}", report.failed.join("\n  "))
+    bail!("not everything could be checked:\n  {}", report.failed.join("\n  "))
 }
 
 /// What a kept folder is counted under.

@@ -62,11 +62,11 @@ pub enum Command {
     Tree(Tree),
     /// Ask for a node to be run, or its finished result.
     Submit(Submit),
-    /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what it lacks.
+    /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what is missing.
     Nodes(Nodes),
     /// Print registered videos, a line each: how far their pipelines are.
     Videos(Videos),
-    /// Make a video known to the daemon, which looks at it with ffprobe first.
+    /// Register a video with the daemon, which checks it with ffprobe first.
     Register(Register),
     /// Start a pipeline of a registered video in the background, or of every video below a folder.
     Run(Run),
@@ -102,7 +102,7 @@ pub struct Submit {
     /// The node, such as ffmpeg.extract_audio.
     #[arg(add = ArgValueCompleter::new(complete::node_names))]
     pub node: NodeName,
-    /// The task it belongs to; left out, a new one.
+    /// The task it belongs to [default: a new one].
     #[arg(long, value_name = "ID")]
     pub task: Option<TaskId>,
     /// All of the input: a JSON object.
@@ -138,10 +138,10 @@ pub struct Register {
     /// A file on the daemon's machine, below one of its media roots, or a URL to fetch it from.
     #[arg(value_name = "PATH|URL")]
     pub source: String,
-    /// Its id; left out, a new one.
+    /// Its id [default: a new one].
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// What it is called; left out, the name of the file.
+    /// Its title [default: the name of the file].
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
     /// Print the answer as JSON.
@@ -166,10 +166,10 @@ pub struct Run {
     /// With --folder: refuse a folder with more videos.
     #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 10_000)]
     pub most: usize,
-    /// Which pipeline; left out, the daemon's default.
+    /// Which pipeline [default: the daemon's default].
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
-    /// End what is under way first, and run every step anew.
+    /// End what is under way first, and run every step again.
     #[arg(long)]
     pub force: bool,
     /// Wait for the end; exit 1 when it was no success. With --folder of every video.

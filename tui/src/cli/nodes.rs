@@ -40,7 +40,7 @@ fn text_of(lines: &block::Lines) -> String {
     lines.join("\n")
 }
 
-/// A line a node; below one that is not ready what it lacks and how to get that.
+/// A line a node; below one that is not ready what is missing and how to get it.
 fn table(nodes: &[NodeInfo]) -> String {
     let column = nodes
         .iter()
@@ -53,7 +53,7 @@ fn table(nodes: &[NodeInfo]) -> String {
         let pad = " ".repeat(usize::from(column - text::width(node.name.as_str())));
         lines.push(text::harmless(&format!("{glyph} {}{pad}  {}", node.name, node.title)));
         for missing in &node.readiness.missing {
-            lines.push(text::harmless(&format!("    lacks {}", missing.what)));
+            lines.push(text::harmless(&format!("    missing: {}", missing.what)));
             lines.push(text::harmless(&format!("    get it: {}", missing.how)));
         }
     }

@@ -1,4 +1,4 @@
-//! `onceover register`: a video made known to the daemon, by a file of its machine or a URL.
+//! `onceover register`: a video registered with the daemon, by a file of its machine or a URL.
 
 use onceover_common::{client::Client, wire::VideoRequest};
 

@@ -146,7 +146,7 @@ impl Confirm {
             Question::Resubmit(_) => "Resubmit",
             Question::Redeliver => "Redeliver",
             Question::Start { force: false } => "Start",
-            Question::Start { force: true } => "Start anew",
+            Question::Start { force: true } => "Restart",
             Question::Reprocess => "Reprocess",
             Question::DeleteVideo => "Delete",
         }

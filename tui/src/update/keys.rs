@@ -158,7 +158,7 @@ pub fn refused(model: &Model) -> Option<String> {
             missing: Missing::Redis,
             reason,
             ..
-        } => Some(format!("not while Redis is away: {reason}")),
+        } => Some(format!("not while Redis is unavailable: {reason}")),
         Link::Lost {
             missing: Missing::Access,
             reason,

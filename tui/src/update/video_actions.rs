@@ -285,7 +285,7 @@ fn start(model: &mut Model, targets: Vec<Target>, pipeline: Option<String>, forc
         pipeline: pipeline.clone(),
         force,
     };
-    let verb = if force { "start anew" } else { "start" };
+    let verb = if force { "restart" } else { "start" };
     rows::send(model, verb, calls(targets, call), effects);
 }
 

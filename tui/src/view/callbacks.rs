@@ -218,7 +218,7 @@ fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     if !page.framed {
         block.fact("stage", &row, theme.plain());
     }
-    block.fact("tells", &format!("{}, run {run}", item.status), theme.plain());
+    block.fact("reports", &format!("{}, run {run}", item.status), theme.plain());
     block.fact("asked", &clock(item.created_at), theme.plain());
     block.fact("id", &item.id, theme.plain());
     block::draw(&block.lines(), 0, area, buffer);

@@ -13,32 +13,24 @@ use super::{
 };
 use crate::{model::form::text_of, theme::Theme};
 
-/// `✔ ready`, `✖ lacks 2 things`.
+/// `✔ ready`, `✖ 2 missing`.
 pub fn readiness(readiness: &NodeReadiness) -> String {
     match readiness.missing.len() {
         _ if readiness.ready => "✔ ready".into(),
         0 => "✖ not ready".into(),
-        count => format!("✖ lacks {}", figures::counted(count, "thing")),
+        count => format!("✖ {count} missing"),
     }
 }
 
-/// Adds what the node lacks and how to get it, or that it lacks nothing.
+/// Adds what is missing for the node and how to get it, or that it can run.
 pub fn say_readiness(block: &mut Block, node: &NodeInfo, theme: Theme) {
     if node.readiness.ready {
         block.fact("ready", "✔ it can run on the daemon's machine", theme.good());
     }
     for missing in &node.readiness.missing {
-        block.fact("lacks", &format!("✖ {}", missing.what), theme.bad());
+        block.fact("missing", &format!("✖ {}", missing.what), theme.bad());
         block.fact("get it", &missing.how, theme.strong());
     }
-}
-
-/// ` here (by device: gpu on a GPU, else cpu)`, where the queue depends on that.
-fn by_device(node: &NodeInfo) -> String {
-    node.queue_by.as_ref().map_or_else(String::new, |queues| {
-        let DeviceQueues { by, gpu, otherwise } = queues;
-        format!(" here (by {by}: {gpu} on a GPU, else {otherwise})")
-    })
 }
 
 pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
@@ -50,13 +42,14 @@ pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
     if let Some(tested) = &node.tested {
         block.fact("tested", tested, theme.warn());
     }
+    let by_device = node.queue_by.as_ref();
     block.fact(
         "runs as",
         &format!(
             "{}, queue {}{}, at most {}",
             node.runner,
             node.queue,
-            by_device(node),
+            by_device.map_or_else(String::new, DeviceQueues::here_in_words),
             figures::long(node.timeout_seconds as f64)
         ),
         theme.plain(),

@@ -36,9 +36,9 @@ pub fn why(reason: Option<&str>) -> Option<&'static str> {
         "retryable_warnings" => {
             "a warning of the stored result says that running again could give a better one, and the request was strict"
         }
-        "artifact_missing" => "files of the stored result are gone from disk",
+        "artifact_missing" => "files of the stored result were no longer on disk",
         "artifact_changed" => "files of the stored result had changed on disk",
-        "lost" => "whoever ran it before was not heard of any more",
+        "lost" => "the worker that ran it before had stopped sending heartbeats",
         "policy_off" => "results of this node are not reused, by its configuration",
         _ => return None,
     })
@@ -224,7 +224,7 @@ fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, c
     if stage.status == StageState::Pending
         && let Some(line) = queue_place(model, node, task, stage)
     {
-        block.fact("place", &line, theme.warn());
+        block.fact("position", &line, theme.warn());
     }
     if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
         block.fact("started", &clock(started), theme.plain());
@@ -237,7 +237,7 @@ fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, c
         );
     }
     if let Some(message) = stage.message.as_ref().filter(|_| stage.status.in_flight()) {
-        block.fact("says", message, theme.plain());
+        block.fact("message", message, theme.plain());
     }
     if stage.reuse_hits + stage.joins > 0 {
         block.fact(

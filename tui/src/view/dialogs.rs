@@ -297,7 +297,7 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
                 (None, _) => "the task folder".into(),
             };
             let mut lines = vec![
-                format!("Gone for good: the Redis records of every stage, and all files and logs below {folder}."),
+                format!("Removed for good: the Redis records of every stage, and all files and logs below {folder}."),
                 "Inputs outside the task folder stay.".to_owned(),
             ];
             if confirm.targets.iter().any(|target| target.running > 0) {

@@ -227,7 +227,7 @@ fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
         return faint(match field.what {
             What::Task => "a new one".into(),
             What::Reuse => format!("as the node has it: {}", form.node.reuse.as_str()),
-            _ => "nobody is told".into(),
+            _ => "no callback".into(),
         });
     };
     if let Some(source) = source(model, form, parameter) {

@@ -34,7 +34,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
             (Missing::Daemon, false) => format!("no answer from {host} for {away}"),
             (Missing::Access, _) => format!("{host} refuses access"),
             (Missing::Redis, true) => format!("{host} has no Redis"),
-            (Missing::Redis, false) => format!("Redis is away for {away}"),
+            (Missing::Redis, false) => format!("Redis unavailable for {away}"),
         };
         let seen = if model.store.seq().is_some() {
             format!(

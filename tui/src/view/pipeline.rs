@@ -129,7 +129,7 @@ pub fn step_style(step: &ProcessingStep, theme: Theme) -> Style {
 pub fn say(block: &mut Block, processing: &Processing, theme: Theme) {
     let kind = match processing.kind {
         ProcessingKind::First => "",
-        ProcessingKind::Reprocess => ", chosen steps anew",
+        ProcessingKind::Reprocess => ", chosen steps again",
     };
     let steps = &processing.tasks;
     let ended = steps.iter().filter(|step| step.status.has_ended()).count();
@@ -218,7 +218,7 @@ pub fn say_step(block: &mut Block, task: &Task, node: &NodeName, clock: Timestam
         block.fact("needs", &step.needs.join(", "), theme.plain());
     }
     if !step.status.has_ended() && step.fresh {
-        block.fact("runs", "anew, whatever is stored", theme.plain());
+        block.fact("runs", "again, whatever is stored", theme.plain());
     }
 }
 

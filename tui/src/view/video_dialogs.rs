@@ -1,4 +1,4 @@
-//! What the questions about videos say: what is started, what is ended for it, what runs anew, what goes.
+//! What the questions about videos say: what is started, what is ended for it, what runs again, what is removed.
 
 use onceover_common::wire::{StepStatus, VideoSource};
 
@@ -12,7 +12,7 @@ pub fn title(question: Question, count: usize) -> String {
     let videos = figures::counted(count, "video");
     match question {
         Question::Start { force: false } => format!("Start a pipeline of {videos}?"),
-        Question::Start { force: true } => format!("Run {videos} anew?"),
+        Question::Start { force: true } => format!("Restart {videos}?"),
         Question::Reprocess => format!("Reprocess {videos}?"),
         _ => format!("Delete {videos}?"),
     }
@@ -29,7 +29,7 @@ pub fn about(question: Question, target: &Target) -> Vec<String> {
         Question::Start { force: true } => lines.extend(ends(video)),
         Question::Reprocess => {
             let anew = video.anew();
-            lines.push(format!("anew: {}", anew.join(", ")));
+            lines.push(format!("again: {}", anew.join(", ")));
             if let Some(processing) = &video.processing {
                 let kept = processing.tasks.iter().map(|step| step.name.as_str());
                 let kept: Vec<_> = kept.filter(|name| anew.iter().all(|other| other != name)).collect();
@@ -111,7 +111,7 @@ pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
                 lines.push(ended.into());
             }
             lines.push(
-                "Every step runs anew, whatever is stored; a former result stands until the new run of its step succeeds."
+                "Every step runs again, whatever is stored; a former result stands until the new run of its step succeeds."
                     .into(),
             );
         }
@@ -132,7 +132,7 @@ pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
                 " A file that was uploaded or fetched goes too, one registered by its path stays."
             };
             lines.push(format!(
-                "Gone for good: the record of the video and of its pipeline.{file}"
+                "Removed for good: the record of the video and of its pipeline.{file}"
             ));
             if confirm.choice.as_ref().is_some_and(|choice| choice.at == 1) {
                 lines.push(with_task(model, confirm));
@@ -151,7 +151,7 @@ fn with_task(model: &Model, confirm: &Confirm) -> String {
         (Some(share), _) => format!("{share}/<task>"),
         (None, _) => "the task folder".into(),
     };
-    format!("Gone too: the Redis records of every stage of its task, and all files and logs below {folder}.")
+    format!("Also removed: the Redis records of every stage of its task, and all files and logs below {folder}.")
 }
 
 /// `pipeline  ‹ subtitles ›  Subtitles, 5 steps`.

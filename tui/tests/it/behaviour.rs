@@ -274,7 +274,7 @@ fn a_confirmed_action_waits_for_the_connection_too() {
     update(&mut model, lost(Missing::Redis));
     press(&mut model, "y");
     assert!(model.deletes.is_empty());
-    assert_shows(&model, &["not while Redis is away"]);
+    assert_shows(&model, &["not while Redis is unavailable"]);
 }
 
 #[test]
@@ -1031,7 +1031,7 @@ fn submitted_request(effects: &[Effect]) -> (u64, SubmitRequest) {
 fn a_node_is_chosen_by_typing_and_its_form_knows_task_and_sources() {
     let mut model = dashboard((120, 36));
     press_answered(&mut model, "<home>sfaster");
-    assert_shows(&model, &["Nodes 1 of 2 · 1 ready", "✖ lacks 1 thing", "음성을 글로"]);
+    assert_shows(&model, &["Nodes 1 of 2 · 1 ready", "✖ 1 missing", "음성을 글로"]);
     assert_shows(&model, &["get it    onceoverd nodes install faster_whisper"]);
     press(&mut model, "<c-u>subtitle");
     assert_hides(&model, "faster_whisper.transcribe_audio  ");

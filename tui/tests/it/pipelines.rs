@@ -165,7 +165,7 @@ fn what_an_earlier_run_left_does_not_look_done_in_this_one() {
     assert!(!row(&model, "generate_subtitle").contains("✔"));
     press(&mut model, "jj");
     tick(&mut model, 0.2);
-    assert_shows(&model, &["earlier run: ✔ done", "anew, whatever is stored"]);
+    assert_shows(&model, &["earlier run: ✔ done", "again, whatever is stored"]);
     // Its run begins: the stage tells at once, before the pipeline was read again.
     let running = StageSummary {
         revision: 9,

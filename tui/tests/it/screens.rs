@@ -28,7 +28,7 @@ fn wide_shows_tree_and_detail() {
 │    └ wservice.generate_su… ◌ pending                                   ││ runner    builtin   queue gpu              │
 │  ▾ clip_03                 ✖ failed                 00:30              ││ queued    12:04:21, waited 10 s            │
 │    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││ started   12:04:31                         │
-│  ▾ podcast-112             ◌ pending                                   ││ says      segment 42                       │
+│  ▾ podcast-112             ◌ pending                                   ││ message   segment 42                       │
 │    └ ffmpeg.extract_audio  ◌ pending                                   ││                                            │
 │  ▾ trailer-v2              ✔ done                   00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
 │    └ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 5    ││ no earlier result under this task.         │
@@ -98,8 +98,8 @@ fn delete_says_what_goes() {
 │                     │ clip_03     1 stage                                                      │                     │
 │                     │ lecture-07  3 stages · 1 running, 1 pending, will be ended               │                     │
 │                     │                                                                          │                     │
-│                     │ Gone for good: the Redis records of every stage, and all files and logs  │                     │
-│                     │ below /data/share/workflows/<task>.                                      │                     │
+│                     │ Removed for good: the Redis records of every stage, and all files and    │                     │
+│                     │ logs below /data/share/workflows/<task>.                                 │                     │
 │                     │ Inputs outside the task folder stay.                                     │                     │
 │                     │ Running processes are ended first.                                       │                     │
 │                     │                                                                          │                     │
@@ -310,7 +310,7 @@ fn the_page_of_callbacks_at_three_sizes() {
 ┌ clip_03 › paddleocr.detect_subtitle_area ────────────────────────────────────────────────────────────────────────────┐
 │ where     http://n8n.local/webhook/clip/오래된                                                                       │
 │ state     ✖ given up after 5 tries, last 12:05:56: answered 503                                                      │
-│ tells     failed, run 0190c0de-0000-7000-8000-000000000001                                                           │
+│ reports   failed, run 0190c0de-0000-7000-8000-000000000001                                                           │
 │ asked     12:05:41                                                                                                   │
 │ id        msg_2                                                                                                      │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
@@ -327,7 +327,7 @@ fn the_page_of_callbacks_at_three_sizes() {
  state     ✖ given up after 5 tries, last 12:05:56:
            answered 503
  stage     clip_03 › paddleocr.detect_subtitle_area
- tells     failed, run 0190c0de-0000-7000-8000-000000000001
+ reports   failed, run 0190c0de-0000-7000-8000-000000000001
  asked     12:05:41
  esc back  r redeliver  a all tasks  ? help  q quit
 "#);
@@ -362,8 +362,8 @@ fn the_page_of_nodes_at_three_sizes() {
 ┌ Nodes 2 · 1 ready ─────────────────────────────────────────┐┌ faster_whisper.transcribe_audio ───────────────────────┐
 │  READY             NODE                                    ││ 음성을 글로 · Transcribe                               │
 │  ✔ ready           ffmpeg.split_audio_segments             ││ Writes down what is said.                              │
-│▸ ✖ lacks 1 thing   faster_whisper.transcribe_audio         ││                                                        │
-│                                                            ││ lacks     ✖ the Python environment of faster_whisper   │
+│▸ ✖ 1 missing       faster_whisper.transcribe_audio         ││                                                        │
+│                                                            ││ missing   ✖ the Python environment of faster_whisper   │
 │                                                            ││ get it    onceoverd nodes install faster_whisper       │
 │                                                            ││ runs as   python, queue gpu, at most 30 m 0 s          │
 │                                                            ││ reuse     auto: any result that is not empty           │
@@ -378,11 +378,11 @@ fn the_page_of_nodes_at_three_sizes() {
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
  Nodes 2 · 1 ready
   ✔ ready           ffmpeg.split_audio_segments
-▸ ✖ lacks 1 thing   faster_whisper.transcribe_audio
+▸ ✖ 1 missing       faster_whisper.transcribe_audio
 ────────────────────────────────────────────────────────────
  음성을 글로 · Transcribe
  Writes down what is said.
- lacks     ✖ the Python environment of faster_whisper
+ missing   ✖ the Python environment of faster_whisper
  get it    onceoverd nodes install faster_whisper
  runs as   python, queue gpu, at most 30 m 0 s
  enter submit  esc back  / filter  ? help  q quit
@@ -394,7 +394,7 @@ fn the_page_of_nodes_at_three_sizes() {
 ────────────────────────────────────────
  음성을 글로 · Transcribe
  Writes down what is said.
- lacks     ✖ the Python environment of
+ missing   ✖ the Python environment of
  / 음성   1 node · ↑ ↓ choose · enter s…
 "#);
 }
@@ -412,7 +412,7 @@ fn the_submit_form_at_three_sizes() {
 │  group_by_speaker  false (default)                                                                                   │
 │  keep              left out                                                                                          │
 │  reuse             as the node has it: auto                                                                          │
-│  callback          nobody is told                                                                                    │
+│  callback          no callback                                                                                       │
 │    Submit                                                                                                            │
 │─────────────────────────────────────────────────────────────────────────────────────────────────────────────── 3/9 ──│
 │ output_format  string, default wav                                                                                   │
@@ -424,12 +424,12 @@ fn the_submit_form_at_three_sizes() {
     insta::assert_snapshot!(lines_after("<home>n<down><enter>/v/강의.wav<tab>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
  Submit faster_whisper.transcribe_audio · 음성을 글로 · Tra…
- lacks     ✖ the Python environment of faster_whisper
+ missing   ✖ the Python environment of faster_whisper
  get it    onceoverd nodes install faster_whisper
   task          lecture-07
   audio_path *  /v/강의.wav
 ▸ reuse         ‹ as the node has it: auto ›
-  callback      nobody is told
+  callback      no callback
     Submit
 ───────────────────────────────────────────────────── 3/5 ──
  reuse  auto, never or strict

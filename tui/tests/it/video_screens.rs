@@ -37,7 +37,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │                                                                        ││     for transcribe_audio                   │
 │                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
 └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T start anew  D delete video  ? help  q quit
+ / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
@@ -57,7 +57,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │    └ ffmpeg.extract_audio                                                    ✔ done                   00:30              ││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
 │                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
 └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T start anew  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  ? help  q quit
+ / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -113,7 +113,7 @@ fn the_page_of_videos_at_four_sizes() {
 │ … generate_subtitle_files  waits for transcribe_audio                                                                │
 │ … extract_keyframes  waiting                                                                                         │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
- enter task  esc back  t start  w reprocess  a register  T start anew  D delete video  space mark  ? help  q quit
+ enter task  esc back  t start  w reprocess  a register  T restart  D delete video  space mark  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("v", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
@@ -135,7 +135,7 @@ fn the_page_of_videos_at_four_sizes() {
 │ … generate_subtitle_files  waits for transcribe_audio                                                                                                                                                │
 │ … extract_keyframes  waiting                                                                                                                                                                         │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
- enter task  esc back  t start  w reprocess  a register  T start anew  D delete video  space mark  y copy id  ? help  q quit
+ enter task  esc back  t start  w reprocess  a register  T restart  D delete video  space mark  y copy id  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("v", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -193,20 +193,20 @@ fn the_questions_about_videos() {
 │                     │                            Cancel     [ Start ]                          │                     │
 │                     └──────────────────────────────────────────────────────────────────────────┘                     │
 └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T start anew  D delete video  ? help  q quit
+ / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("T", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-┌ Run 1 video anew? ───────────────────────────────────────┐
+┌ Restart 1 video? ────────────────────────────────────────┐
 │ talk                                                     │
 │   ends sample at 36 %; running: transcribe_audio (40 %); │
 │   not begun: generate_subtitle_files, extract_keyframes  │
 │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                │
 │ What is under way is ended first, its processes too;     │
 │ what it wrote so far is not used.                        │
-│ Every step runs anew, whatever is stored; a former       │
+│ Every step runs again, whatever is stored; a former      │
 │ result stands until the new run of its step succeeds.    │
-│               [ Cancel ]     Start anew                  │
+│                 [ Cancel ]     Restart                   │
 └──────────────────────────────────────────────────────────┘
  enter open  / filter  t start  w reprocess  ? help  q quit
 "#);
@@ -214,7 +214,7 @@ fn the_questions_about_videos() {
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
 ┌ Reprocess 1 video? ──────────────────────────────────────┐
 │ talk                                                     │
-│   anew: transcribe_audio, generate_subtitle_files        │
+│   again: transcribe_audio, generate_subtitle_files       │
 │   kept: extract_audio, extract_keyframes                 │
 │   ends sample at 36 %; running: transcribe_audio (40 %); │
 │   not begun: generate_subtitle_files, extract_keyframes  │
@@ -236,15 +236,15 @@ fn the_questions_about_videos() {
 │ records, files, logs                                     │
 │ What is under way is ended first, its processes too;     │
 │ what it wrote so far is not used.                        │
-│ Gone for good: the record of the video and of its        │
+│ Removed for good: the record of the video and of its     │
 │ pipeline.                                                │
-│ Gone too: the Redis records of every stage of its task,  │
-│ and all files and logs below /data/share/workflows/video │
+│ Also removed: the Redis records of every stage of its    │
+│ task, and all files and logs below /data/share/workflows │
 │                 [ Cancel ]     Delete                    │
 └──────────────────────────────────────────────────────────┘
 "#);
     insta::assert_snapshot!(lines_after("T", (40, 12)), @r#"
-┌ Run 1 video anew? ───────────────────┐
+┌ Restart 1 video? ────────────────────┐
 │ talk                                 │
 │   ends sample at 36 %; running:      │
 │   transcribe_audio (40 %); not begun │
@@ -253,7 +253,7 @@ fn the_questions_about_videos() {
 │ steps                                │
 │ What is under way is ended first,    │
 │ its processes too; what it wrote so  │
-│     [ Cancel ]     Start anew        │
+│       [ Cancel ]     Restart         │
 └──────────────────────────────────────┘
 "#);
 }

@@ -106,10 +106,10 @@ fn d3_force_says_exactly_what_it_ends_and_does_nothing_by_default() {
     assert_shows(
         &model,
         &[
-            "Run 1 video anew?",
+            "Restart 1 video?",
             "ends sample at 36 %; running: transcribe_audio (40 %); not begun:",
             "generate_subtitle_files, extract_keyframes",
-            "Every step runs anew",
+            "Every step runs again",
             "[ Cancel ]",
         ],
     );
@@ -132,7 +132,7 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
         &model,
         &[
             "Reprocess 1 video?",
-            "anew: transcribe_audio, generate_subtitle_files",
+            "again: transcribe_audio, generate_subtitle_files",
             "kept: extract_audio, extract_keyframes",
             "[ Cancel ]",
         ],
@@ -153,7 +153,7 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
     press_videos(&mut model, "<home>w");
     assert_shows(
         &model,
-        &["anew: extract_audio, transcribe_audio", "ends sample at 36 %"],
+        &["again: extract_audio, transcribe_audio", "ends sample at 36 %"],
     );
     let effects = press_videos(&mut model, "y");
     let call = Call::Reprocess {
@@ -352,7 +352,7 @@ fn d4_nothing_is_started_while_disconnected() {
 #[test]
 fn keys_for_videos_are_offered_where_there_is_one() {
     let mut model = of_videos((200, 36));
-    assert_shows(&model, &["t start", "w reprocess", "T start anew", "D delete video"]);
+    assert_shows(&model, &["t start", "w reprocess", "T restart", "D delete video"]);
     press(&mut model, "G");
     assert_hides(&model, "w reprocess");
     press(&mut model, "t");
