@@ -1,11 +1,11 @@
 //! `wservice.ai_optimize_text`: spelling and punctuation of a transcript's whole text, written as plain text.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     super::{
-        input::{Input, create_folder, path_text, read, stem, write},
-        transcript::read::parse_json,
+        input::{Input, create_folder, path_text, stem, write},
+        timed_text,
     },
     chat,
     client::{Chat, Question, Unanswered},
@@ -33,8 +33,7 @@ const SENTENCE_ENDS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let input = Input(context);
     let file = input.file("segments_file")?;
-    let texts = texts(&read(&file)?)
-        .map_err(|why| RunError::failed(format!("cannot take the text of {}: {why}", file.display())))?;
+    let texts = timed_text::texts_of(context, &file).await?;
     let system = system_prompt(context, PROMPT)?;
     let chat = chat(context)?;
 
@@ -129,28 +128,6 @@ fn accept(reply: &str, part: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The trimmed texts of a transcript's segments; those without text are left out. A transcript without segments can have
-/// its text as one.
-fn texts(bytes: &[u8]) -> Result<Vec<String>, String> {
-    let json = parse_json(bytes)?;
-    let segments = match (json.get("segments").unwrap_or(&json), json.get("text")) {
-        (Value::Array(segments), _) => segments.as_slice(),
-        (_, Some(Value::String(_))) => std::slice::from_ref(&json),
-        _ => return Err("it has no 'segments' array".into()),
-    };
-    let texts: Vec<_> = segments
-        .iter()
-        .filter_map(|segment| segment.get("text")?.as_str())
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if texts.is_empty() {
-        return Err("no segment of it has text".into());
-    }
-    Ok(texts)
-}
-
 /// The texts joined by blanks, as one part where it fits the budget (tokens), else cut behind a segment, if there is one
 /// in the later half of the part behind one that ends a sentence.
 fn parts(texts: &[String], budget: usize) -> Vec<String> {
@@ -212,6 +189,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::nodes::timed_text::Document;
+
+    fn texts(bytes: &[u8]) -> Result<Vec<String>, String> {
+        let texts = Document::read(bytes, None).and_then(Document::texts);
+        texts.map(|(texts, _)| texts)
+    }
 
     #[test]
     fn the_text_is_that_of_the_segments() {

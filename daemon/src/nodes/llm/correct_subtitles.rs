@@ -10,7 +10,7 @@ use super::{
     super::{
         input::{Input, create_folder, path_text, stem, write},
         subtitles::cues::Cue,
-        timed_text::{self, compose_marked_srt, compose_srt, escaped},
+        timed_text::{self, compose_marked_srt, compose_srt, escaped, markup_around},
         transcript::read::Segment,
     },
     chat,
@@ -125,13 +125,12 @@ fn cue((segment, id): (&Segment, u64)) -> Cue {
 /// The corrected cues with the tags that the originals had, where their text is as it was or within one pair of tags.
 fn marked_srt(segments: &[Segment], corrected: &[Cue]) -> Vec<u8> {
     let marked = |(segment, cue): (&Segment, &Cue)| {
-        let text = match &segment.markup {
-            Some(markup) if segment.text.trim() == cue.text => markup.clone(),
-            Some(markup) if markup.matches(segment.text.trim()).count() == 1 => {
-                markup.replacen(segment.text.trim(), &escaped(&cue.text), 1)
-            }
-            _ => escaped(&cue.text),
-        };
+        let is_same = segment.text.trim() == cue.text;
+        let markup = segment.markup.as_ref().and_then(|markup| match is_same {
+            true => Some(markup.clone()),
+            false => markup_around(markup, &segment.text, &cue.text),
+        });
+        let text = markup.unwrap_or_else(|| escaped(&cue.text));
         let label = cue
             .speaker
             .as_ref()

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
-        input::{Input, compute, create_folder, path_text, read, stem, write_json},
+        input::{Input, compute, create_folder, path_text, stem, write_json},
         timed_text::{self, RawCue, shown_lines},
         transcript::millis,
     },
@@ -25,19 +25,14 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         gap: input.number("min_gap")?,
     };
     let file = input.file("subtitle_path")?;
-    let encoding = input.text("encoding").map(ToOwned::to_owned);
     let name = input
         .text("subtitle_path")
         .and_then(stem)
         .unwrap_or_else(|| "subtitles".into());
     let report = create_folder(context, "report")?.join(format!("{name}_check.json"));
     let target = report.clone();
+    let (shown, unreadable) = timed_text::raw_cues_of(context, &file).await?;
     let (counts, by_kind, cues) = compute(move || {
-        let refused = |why: String| RunError::failed(format!("{} cannot be checked: {why}", file.display()));
-        let (shown, unreadable) = timed_text::raw_cues(&read(&file)?, encoding.as_deref()).map_err(refused)?;
-        if shown.is_empty() {
-            return Err(refused("it has no cues that can be read".into()));
-        }
         let mut findings: Vec<_> = unreadable.into_iter().map(Finding::unreadable).collect();
         findings.extend(check(&shown, limits));
         let count = |severity: Severity| findings.iter().filter(|found| found.severity == severity).count();
@@ -315,14 +310,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_record_of_json_that_cannot_be_read_is_an_error_and_a_warning() {
+        let json = r#"{"segments": [{"start": 1, "end": 3, "text": "Hello there"}, {"end": 5, "text": "lost"}, 7]}"#;
+        let (output, found) = findings("broken.json", json).await;
+        let unreadable = |cue: u64| ("unreadable".to_owned(), cue, "error".to_owned());
+        assert_eq!(found, [unreadable(2), unreadable(3)]);
+        assert_eq!((&output["passed"], &output["cues_count"]), (&json!(false), &json!(1)));
+        let fixture = Fixture::of(
+            NODE,
+            |fixture| json!({"subtitle_path": fixture.file("broken.json", json)}),
+        );
+        run(&fixture.context).await.unwrap();
+        assert_eq!(fixture.warning_codes(), ["records_skipped"]);
+        assert!(fixture.log_text().contains("record 2 has no number 'start'"));
+    }
+
+    #[tokio::test]
     async fn good_subtitles_pass_in_every_format() {
         let vtt = "WEBVTT\n\n00:01.000 --> 00:03.000\nHello there\n\n00:04.000 --> 00:06.000\n<v Ann>Good\nday\n";
         let ass = "[Script Info]\n\n[V4+ Styles]\nFormat: Name\nStyle: A\n\n[Events]\nFormat: Layer, Start, End, Style, Text\n\
                    Dialogue: 0,0:00:01.00,0:00:02.00,A,{\\i1}Hello\\Nthere\n";
         let json = r#"{"segments": [{"start": 1, "end": 3, "text": "Hello there"}]}"#;
+        // The last line of lyrics has no end, and one that is guessed is no fault.
+        let lrc = "[00:01.00]Hello there\n[00:03.00]Good day, and how do you do\n";
         // Wide letters count as two: 9 a second is what is allowed, about.
         let wide = "1\n00:00:01,000 --> 00:00:03,000\n一二三四五六七八九十一二三四五六\n";
-        for (name, text) in [("a.vtt", vtt), ("a.ass", ass), ("a.json", json), ("wide.srt", wide)] {
+        for (name, text) in [
+            ("a.vtt", vtt),
+            ("a.ass", ass),
+            ("a.json", json),
+            ("a.lrc", lrc),
+            ("wide.srt", wide),
+        ] {
             let (output, found) = findings(name, text).await;
             assert_eq!((found, &output["passed"]), (Vec::new(), &json!(true)), "{name}");
         }

@@ -9,7 +9,7 @@ use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
         input::{Input, compute, create_folder, path_text, stem, write, write_json},
-        timed_text::{self, compose_marked_srt, compose_srt, escaped, srt_time},
+        timed_text::{self, compose_marked_srt, compose_srt, srt_time},
         transcript::{
             read::{Segment, Turn, Word},
             source::Source,
@@ -153,10 +153,7 @@ impl Files {
 }
 
 fn basic_srt(segments: &[Segment]) -> Vec<u8> {
-    let marked: Vec<_> = segments
-        .iter()
-        .map(|segment| segment.markup.clone().unwrap_or_else(|| escaped(&segment.text)))
-        .collect();
+    let marked: Vec<_> = segments.iter().map(Segment::marked).collect();
     let cues = segments.iter().zip(&marked);
     compose_marked_srt(cues.map(|(segment, text)| (segment.start, segment.end, text.as_str())))
 }

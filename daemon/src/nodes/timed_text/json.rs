@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::{
     encoding,
-    markup::{kept, plain, split_speaker},
+    markup::{Parts, parts, plain},
     notes::{Notes, Skipped},
-    record::open_end,
+    record::{lines_of, open_end},
     times::clock,
-    words::{in_order, spelled, word, words, written_words},
+    words::{spelled, timed_words, words, written_words},
 };
 use crate::{
     executor::run::Object,
@@ -109,7 +109,7 @@ fn label(json: &Value) -> Option<String> {
 /// The segments in the file's order; at least one.
 pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<Segment>, String> {
     notes.has_ids = json.is_object();
-    let items = items(json)?;
+    let items = items(json, notes)?;
     if items.is_empty() {
         return Err("it has no segments".into());
     }
@@ -132,8 +132,52 @@ pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<Segment>, S
     Ok(segments)
 }
 
+/// The texts of a transcript, for which its records need no times; at least one.
+pub(super) fn texts(json: Value, notes: &mut Notes) -> Result<Vec<String>, String> {
+    let has = |name: &str, is: fn(&Value) -> bool| json.get(name).is_some_and(is);
+    let mut lists = SEGMENTS.into_iter().chain([WHISPER_CPP]);
+    let has_list = lists.any(|name| has(name, Value::is_array));
+    // Other lists, of words or chunks, have in pieces what the whole has.
+    let is_whole = !has_list && (has("text", Value::is_string) || has("words", Value::is_array));
+    let items = if is_whole { vec![json] } else { items(json, notes)? };
+    let mut texts = Vec::with_capacity(items.len());
+    for (record, item) in (1..).zip(items) {
+        match text_of_item(&item) {
+            Ok(text) => texts.extend((!text.is_empty()).then_some(text)),
+            Err(why) => notes.skip(Skipped {
+                record,
+                line: None,
+                why: why.into(),
+            }),
+        }
+    }
+    notes.read = texts.len();
+    if texts.is_empty() {
+        return Err("no segment of it has text".into());
+    }
+    Ok(texts)
+}
+
+/// What a record says, without markup; that of its words where it has no text itself.
+fn text_of_item(item: &Value) -> Result<String, &'static str> {
+    let fields = item.as_object().ok_or("is no object")?;
+    let list = fields.get("words").and_then(Value::as_array);
+    let has_words = list.is_some_and(|list| !list.is_empty());
+    let text = match fields.get("text") {
+        Some(Value::String(text)) if has_words => text.clone(),
+        Some(Value::String(text)) => parts(text, fields.get("speaker").and_then(label).as_deref()).text,
+        None | Some(Value::Null) => text_of(&words(list.into_iter().flatten(), 0.0, None).0),
+        Some(_) => return Err("has a 'text' that is no text"),
+    };
+    Ok(text.trim().to_owned())
+}
+
+/// Names of the list of segments, and that of whisper.cpp.
+const SEGMENTS: [&str; 3] = ["segments", "merged_segments", "prepared_segments"];
+const WHISPER_CPP: &str = "transcription";
+
 /// The list of segments, whatever the tool.
-fn items(json: Value) -> Result<Vec<Value>, String> {
+fn items(json: Value, notes: &mut Notes) -> Result<Vec<Value>, String> {
     let mut object = match json {
         Value::Array(items) => return Ok(items),
         Value::Object(object) => object,
@@ -143,14 +187,11 @@ fn items(json: Value) -> Result<Vec<Value>, String> {
         Some(Value::Array(items)) => Some(items),
         _ => None,
     };
-    if let Some(segments) = ["segments", "merged_segments", "prepared_segments"]
-        .into_iter()
-        .find_map(&mut taken)
-    {
+    if let Some(segments) = SEGMENTS.into_iter().find_map(&mut taken) {
         let words = taken("words").unwrap_or_default();
         return Ok(with_words(segments, &words));
     }
-    if let Some(items) = taken("transcription") {
+    if let Some(items) = taken(WHISPER_CPP) {
         return Ok(items.into_iter().map(whisper_cpp).collect());
     }
     let chunks = taken("chunks");
@@ -161,7 +202,7 @@ fn items(json: Value) -> Result<Vec<Value>, String> {
     }
     let listed = chunks.or_else(|| taken("time_stamps")).or_else(|| taken("words"));
     let listed = listed.ok_or("it has no 'segments' array")?;
-    Ok(only_words(&listed, &object))
+    only_words(&listed, &object, notes)
 }
 
 /// Whether chunks are one word each.
@@ -186,9 +227,12 @@ fn with_words(mut segments: Vec<Value>, words: &[Value]) -> Vec<Value> {
     if words.is_empty() || segments.iter().any(has_words) {
         return segments;
     }
-    let ends: Vec<_> = segments
-        .iter()
-        .map(|segment| seconds(segment).1.unwrap_or(f64::NEG_INFINITY))
+    let times: Vec<_> = segments.iter().map(seconds).collect();
+    // One without an end goes on until the next begins.
+    let next_start = |at: usize| times.get(at + 1).and_then(|next| next.0);
+    let ends: Vec<_> = (0..)
+        .zip(&times)
+        .map(|(at, (_, end))| end.or_else(|| next_start(at)).unwrap_or(f64::NEG_INFINITY))
         .collect();
     let mut at = 0;
     let mut lists: Vec<Vec<Value>> = vec![Vec::new(); segments.len()];
@@ -242,8 +286,12 @@ fn whisper_cpp(item: Value) -> Value {
 }
 
 /// A text and a list of its words, cut to cues.
-fn only_words(listed: &[Value], object: &Object) -> Vec<Value> {
-    let words = in_order(listed.iter().filter_map(|json| word(json, 0.0, 0.0)).collect());
+fn only_words(listed: &[Value], object: &Object, notes: &mut Notes) -> Result<Vec<Value>, String> {
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (words, estimated) = timed_words(listed).ok_or("none of its words has a time")?;
+    notes.estimate(estimated);
     let said = text_of(&words);
     let text = object.get("text").and_then(Value::as_str).unwrap_or(&said);
     let mut aligned = align::align(&words, text);
@@ -257,7 +305,7 @@ fn only_words(listed: &[Value], object: &Object) -> Vec<Value> {
         let words = &words[cue.words.clone()];
         json!({"id": id, "start": cue.start, "end": cue.end, "text": cut::text(words), "words": words_json(words)})
     };
-    cues.iter().zip(1..).map(segment).collect()
+    Ok(cues.iter().zip(1..).map(segment).collect())
 }
 
 /// A segment of which the end may still be missing.
@@ -302,7 +350,7 @@ impl Draft {
         let Self {
             start, words, mut json, ..
         } = self;
-        notes.estimated_words += self.estimated;
+        notes.estimate(self.estimated);
         let given = json.get("text").and_then(Value::as_str);
         let mut text = given.map_or_else(|| text_of(&words), Into::into);
         let end = self.end.unwrap_or_else(|| {
@@ -315,10 +363,14 @@ impl Draft {
             }
         }
         let marked = json.get("markup").and_then(Value::as_str).map(ToOwned::to_owned);
-        let mut markup = marked.filter(|marked| plain(marked).trim() == text.trim());
+        let mut markup = marked.filter(|marked| lines_of(&plain(marked)) == lines_of(&text));
         let mut speaker = json.get("speaker").and_then(label);
         if words.is_empty() && markup.is_none() {
-            (text, markup) = unmarked(text, &mut speaker, &mut json);
+            let said = parts(&text, speaker.as_deref());
+            put_parts(&mut json, &text, &said);
+            text = said.text;
+            markup = said.markup;
+            speaker = speaker.or(said.speaker);
         }
         if markup.is_none() {
             json.shift_remove("markup");
@@ -335,147 +387,20 @@ impl Draft {
     }
 }
 
-/// A text without markup and without the label of its speaker, which become fields.
-fn unmarked(text: String, label: &mut Option<String>, json: &mut Object) -> (String, Option<String>) {
-    let clean = plain(&text);
-    let (tag, said) = split_speaker(clean.trim());
-    let markup = (clean != text)
-        .then(|| kept(&text).trim().to_owned())
-        .filter(|marked| marked != said);
-    let mut said = if tag.is_some() { said.to_owned() } else { clean.clone() };
-    if let (Some(tag), None) = (tag, &label) {
-        json.insert("speaker".into(), json!(tag));
-        *label = Some(tag.to_owned());
-    } else if tag.is_some() && label.as_deref() != tag {
-        // Somebody else's label is part of the text.
-        said.clone_from(&clean);
+/// Puts the parts of a text into its segment's JSON.
+fn put_parts(json: &mut Object, text: &str, said: &Parts) {
+    if said.text != text {
+        json.insert("text".into(), json!(said.text));
     }
-    if said != text {
-        json.insert("text".into(), json!(said));
-    }
-    if let Some(markup) = &markup {
+    if let Some(markup) = &said.markup {
         json.insert("markup".into(), json!(markup));
     }
-    (said, markup)
+    if let Some(speaker) = &said.speaker
+        && json.get("speaker").and_then(label).is_none()
+    {
+        json.insert("speaker".into(), json!(speaker));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn short(json: Value) -> Vec<(f64, f64, String, usize)> {
-        let (segments, _) = super::super::json_segments(json).unwrap();
-        segments
-            .into_iter()
-            .map(|segment| (segment.start, segment.end, segment.text, segment.words.len()))
-            .collect()
-    }
-
-    #[test]
-    fn the_json_of_other_tools_is_read() {
-        let two = || {
-            vec![
-                (0.0, 2.0, " One two.".to_owned(), 2),
-                (2.5, 4.0, " Three.".to_owned(), 1),
-            ]
-        };
-        let word = |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end});
-        let words = [word("One", 0.0, 1.0), word("two", 1.0, 2.0), word("Three", 2.5, 4.0)];
-        // OpenAI's verbose_json lists words beside the segments.
-        assert_eq!(
-            short(json!({"task": "transcribe", "text": "One two. Three.", "segments": [
-                {"id": 0, "start": 0.0, "end": 2.0, "text": " One two."}, {"id": 1, "start": 2.5, "end": 4.0, "text": " Three."}],
-                "words": words})),
-            two()
-        );
-        // WhisperX.
-        assert_eq!(
-            short(json!({"word_segments": [], "segments": [
-                {"start": 0.0, "end": 2.0, "text": " One two.", "words": [
-                    {"word": "One", "start": 0.0, "end": 1.0, "score": 0.9}, {"word": "two."}]},
-                {"start": 2.5, "end": 4.0, "text": " Three.", "words": [words[2]]}]})),
-            two()
-        );
-        // whisper.cpp.
-        let token =
-            |text: &str, from: u32, to: u32| json!({"text": text, "offsets": {"from": from, "to": to}, "p": 0.5});
-        assert_eq!(
-            short(json!({"result": {"language": "en"}, "transcription": [
-                {"timestamps": {"from": "00:00:00,000", "to": "00:00:02,000"}, "offsets": {"from": 0, "to": 2000}, "text": " One two.",
-                    "tokens": [token("[_BEG_]", 0, 0), token(" One", 0, 1000), token(" t", 1000, 1500), token("wo", 1500, 1900), token(".", 1900, 2000)]},
-                {"timestamps": {"from": "00:00:02,500", "to": "00:00:04,000"}, "text": " Three.", "tokens": [token(" Three", 2500, 4000), token(".", 4000, 4000)]}]})),
-            two()
-        );
-        // The chunks of Hugging Face, the last without an end.
-        let chunks = short(json!({"text": " One two. Three.", "chunks": [
-            {"timestamp": [0.0, 2.0], "text": " One two."}, {"timestamp": [2.5, null], "text": " Three."}]}));
-        assert_eq!((chunks[0].1, chunks[1].1, chunks.len()), (2.0, 3.5, 2));
-        let by_word = json!({"text": " One two. Three.", "chunks": [
-            {"timestamp": [0.0, 1.0], "text": " One"}, {"timestamp": [1.0, 2.0], "text": " two."}, {"timestamp": [2.5, 4.0], "text": " Three."}]});
-        assert_eq!(short(by_word)[0].2, "One two.");
-        // The OCR chain and the list of cut pieces.
-        assert_eq!(
-            short(json!([{"startTime": 0.5, "endTime": 1, "text": "a", "bbox": []}])),
-            [(0.5, 1.0, "a".into(), 0)]
-        );
-        assert_eq!(
-            short(json!({"segments": [{"start_time": 0.5, "end_time": 1, "text": "a"}]})),
-            [(0.5, 1.0, "a".into(), 0)]
-        );
-    }
-
-    #[test]
-    fn one_bad_segment_costs_at_most_itself() {
-        let good = |start: f64| json!({"start": start, "end": start + 2.0, "text": " One."});
-        for (bad, all, skipped) in [
-            (json!({"start": 126.66, "end": 102.96, "text": " Two."}), 2, 1),
-            (json!({"start": 9.0, "end": null, "text": " Two."}), 3, 0),
-            (json!({"start": 9.0, "text": " Two."}), 3, 0),
-            (json!({"start": 2.5, "end": 3, "text": null}), 3, 0),
-            (json!({"start": "3.0", "end": "00:00:04,000", "text": " Two."}), 3, 0),
-            (json!(3), 2, 1),
-            (
-                json!({"start": 5, "end": 4, "text": " a", "words": [{"word": " a", "start": 5, "end": 5.5}]}),
-                3,
-                0,
-            ),
-        ] {
-            let (segments, notes) = super::super::json_segments(json!([good(0.0), bad, good(6.0)])).unwrap();
-            assert_eq!((segments.len(), notes.skipped()), (all, skipped), "{bad}");
-            assert!(
-                segments
-                    .iter()
-                    .all(|segment| segment.end >= segment.start && segment.json["end"].is_number())
-            );
-        }
-        let nothing = super::super::json_segments(json!([{"start": 2, "end": 1}])).unwrap_err();
-        assert!(nothing.contains("record 1 ends (1) before it starts (2)"), "{nothing}");
-    }
-
-    #[test]
-    fn nan_is_nothing_and_stays_in_texts() {
-        let json = parse(br#"[{"start": NaN, "end": -Infinity, "text": "NaN \"Infinity"}]"#).unwrap();
-        assert_eq!(json, json!([{"start": null, "end": null, "text": "NaN \"Infinity"}]));
-        assert!(parse(b"NaN,").unwrap_err().contains("not JSON"));
-    }
-
-    #[test]
-    fn markup_in_texts_without_words_is_beside_them() {
-        let (segments, _) = super::super::json_segments(json!([
-            {"start": 0, "end": 1, "text": "{\\an8}<i>Hi</i>"},
-            {"start": 1, "end": 2, "text": "[SPEAKER_02] b"},
-            {"start": 2, "end": 3, "text": "Salut", "markup": "<i>Hi</i>"},
-        ]))
-        .unwrap();
-        assert_eq!(
-            (segments[0].text.as_str(), segments[0].markup.as_deref()),
-            ("Hi", Some("{\\an8}<i>Hi</i>"))
-        );
-        assert_eq!(
-            (segments[1].text.as_str(), segments[1].speaker.as_deref()),
-            ("b", Some("SPEAKER_02"))
-        );
-        // The markup of another text is not that of this one.
-        assert_eq!((&segments[2].markup, segments[2].json.get("markup")), (&None, None));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! used. Markup is taken off the texts and kept beside them.
 
 mod ass;
+mod document;
 mod encoding;
 mod json;
 mod lrc;
@@ -17,15 +18,19 @@ mod vtt;
 mod words;
 mod write;
 
+#[cfg(test)]
+mod round_trip;
+
 use serde_json::Value;
 
 pub(in crate::nodes) use self::{
+    document::{Document, RawCue},
     json::{parse as parse_json, speaker},
-    markup::escaped,
+    markup::{escaped, markup_around},
     notes::Notes,
     turns::{did_not_fail, turns},
-    words::{estimated_words, in_order, shares, word},
-    write::{compose_marked_srt, compose_srt, srt_time},
+    words::{estimated_words, in_order, shares, timed_words},
+    write::{compose_marked_srt, compose_srt, put_text, srt_time},
 };
 use super::{
     input::{Input, compute, read},
@@ -83,24 +88,9 @@ impl Format {
     }
 }
 
-/// The segments of a file of any format, in its order where it is JSON, else by when they start; at least one. The error is a
-/// sentence's second half, as of all here.
+/// The segments of a file of any format, as [`Document::segments`].
 pub(in crate::nodes) fn segments(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<Segment>, Notes), String> {
-    let decoded = encoding::decode(bytes, encoding)?;
-    let mut notes = Notes::of(&decoded);
-    let records = match Format::of(&decoded.text)? {
-        Format::Json => {
-            let segments = json::segments(json::parse_text(&decoded.text)?, &mut notes)?;
-            return Ok((segments, notes));
-        }
-        Format::Srt => srt::parse(&decoded.text),
-        Format::WebVtt => vtt::parse(&decoded.text),
-        Format::Ass => ass::parse(&decoded.text),
-        Format::Ttml => ttml::parse(&decoded.text),
-        Format::Lrc => lrc::parse(&decoded.text),
-    };
-    let segments = records.finish(&mut notes)?;
-    Ok((segments, notes))
+    Document::read(bytes, encoding)?.segments()
 }
 
 /// The segments of a transcript that is JSON already.
@@ -108,56 +98,6 @@ pub(in crate::nodes) fn json_segments(json: Value) -> Result<(Vec<Segment>, Note
     let mut notes = Notes::default();
     let segments = json::segments(json, &mut notes)?;
     Ok((segments, notes))
-}
-
-/// A file of any format as JSON: what it has, or the segments of subtitles.
-pub(in crate::nodes) fn as_json(bytes: &[u8]) -> Result<Value, String> {
-    let decoded = encoding::decode(bytes, None)?;
-    if Format::of(&decoded.text)? == Format::Json {
-        return json::parse_text(&decoded.text);
-    }
-    let (segments, _) = segments(bytes, None)?;
-    Ok(segments
-        .into_iter()
-        .map(|segment| Value::Object(segment.json))
-        .collect())
-}
-
-/// A cue as it stands in the file, whatever is wrong with it.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::nodes) struct RawCue {
-    pub(in crate::nodes) start: f64,
-    /// That of the start where the file says none.
-    pub(in crate::nodes) end: f64,
-    pub(in crate::nodes) text: String,
-}
-
-/// The cues in the order of the file, and the numbers of the records that cannot be read.
-pub(in crate::nodes) fn raw_cues(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<RawCue>, Vec<usize>), String> {
-    let decoded = encoding::decode(bytes, encoding)?;
-    let records = match Format::of(&decoded.text)? {
-        Format::Json => {
-            let (segments, _) = segments(bytes, encoding)?;
-            let raw = segments.into_iter().map(|segment| RawCue {
-                start: segment.start,
-                end: segment.end,
-                text: segment.text,
-            });
-            return Ok((raw.collect(), Vec::new()));
-        }
-        Format::Srt => srt::parse(&decoded.text),
-        Format::WebVtt => vtt::parse(&decoded.text),
-        Format::Ass => ass::parse(&decoded.text),
-        Format::Ttml => ttml::parse(&decoded.text),
-        Format::Lrc => lrc::parse(&decoded.text),
-    };
-    let raw = records.records.iter().map(|record| RawCue {
-        start: record.start,
-        end: record.end.unwrap_or(record.start),
-        text: markup::plain(&record.marked),
-    });
-    let unreadable = records.skipped.iter().map(|skipped| skipped.record);
-    Ok((raw.collect(), unreadable.collect()))
 }
 
 /// Subtitles of ASS or SSA as text, with the looks they bring; None: they are something else.
@@ -212,6 +152,27 @@ pub(in crate::nodes) fn shown_lines(text: &str) -> Vec<&str> {
 /// The cues of an input file, as [`segments_of`].
 pub(in crate::nodes) async fn cues_of(context: &RunContext, file: &Opened) -> Result<Vec<Cue>, RunError> {
     of_file(context, file, cues).await
+}
+
+/// The cues of an input file as they stand there, and the numbers of the records that cannot be read.
+pub(in crate::nodes) async fn raw_cues_of(
+    context: &RunContext,
+    file: &Opened,
+) -> Result<(Vec<RawCue>, Vec<usize>), RunError> {
+    of_file(context, file, |bytes, encoding| {
+        let (cues, notes) = Document::read(bytes, encoding)?.raw_cues()?;
+        let unreadable = notes.skipped_records().to_vec();
+        Ok(((cues, unreadable), notes))
+    })
+    .await
+}
+
+/// The texts of an input file's segments, with or without times.
+pub(in crate::nodes) async fn texts_of(context: &RunContext, file: &Opened) -> Result<Vec<String>, RunError> {
+    of_file(context, file, |bytes, encoding| {
+        Document::read(bytes, encoding)?.texts()
+    })
+    .await
 }
 
 /// The cues of an input file, and the file as text where it is one of ASS or SSA, whose looks are kept.

@@ -36,7 +36,8 @@ pub(in crate::nodes) struct Notes {
     /// Records that are used.
     pub(super) read: usize,
     named: Vec<Skipped>,
-    skipped: usize,
+    /// The number of each record that was left out.
+    skipped: Vec<usize>,
     /// Records without an end, which was found by the next start or the text.
     pub(super) open_ends: usize,
     /// Words without times, which were put between their neighbours.
@@ -59,16 +60,25 @@ impl Notes {
     }
 
     pub(super) fn skip(&mut self, skipped: Skipped) {
-        self.skipped += 1;
+        self.skipped.push(skipped.record);
         if self.named.len() < MOST_NAMED {
             self.named.push(skipped);
         }
     }
 
+    /// Counts words whose times are estimated.
+    pub(in crate::nodes) fn estimate(&mut self, words: usize) {
+        self.estimated_words += words;
+    }
+
+    /// The numbers of the records that were left out, each from 1.
+    pub(in crate::nodes) fn skipped_records(&self) -> &[usize] {
+        &self.skipped
+    }
+
     /// How many records were left out.
-    #[cfg(test)]
     pub(in crate::nodes) fn skipped(&self) -> usize {
-        self.skipped
+        self.skipped.len()
     }
 
     /// An error when nothing is left; `what` names the records: `cues`.
@@ -78,7 +88,7 @@ impl Notes {
             None => Err(format!("it has no {what}")),
             Some(first) => Err(format!(
                 "it has no {what} that can be used: {} left out; {first}",
-                counted(self.skipped, "record was", "records were")
+                counted(self.skipped(), "record was", "records were")
             )),
         }
     }
@@ -88,25 +98,25 @@ impl Notes {
         for skipped in &self.named {
             context.log.line(&format!("{what}: {skipped}; it is left out"));
         }
-        if self.skipped > 0 {
+        if self.skipped() > 0 {
             let named: Vec<_> = self
                 .named
                 .iter()
                 .take(NAMED_IN_WARNING)
                 .map(ToString::to_string)
                 .collect();
-            let more = if self.skipped > NAMED_IN_WARNING { "; ..." } else { "" };
+            let more = if self.skipped() > NAMED_IN_WARNING { "; ..." } else { "" };
             context.warnings.add(
                 Warning::new(
                     Code::RecordsSkipped,
                     format!(
                         "{what}: {} left out, {} used: {}{more}",
-                        counted(self.skipped, "record was", "records were"),
+                        counted(self.skipped(), "record was", "records were"),
                         self.read,
                         named.join("; ")
                     ),
                 )
-                .with("skipped", self.skipped)
+                .with("skipped", self.skipped())
                 .with("read", self.read),
             );
         }

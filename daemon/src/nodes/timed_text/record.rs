@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    markup::{kept, plain, split_speaker},
+    markup::{Parts, parts},
     notes::{Notes, Skipped},
 };
 use crate::{
@@ -71,15 +71,22 @@ impl Records {
         let starts: Vec<_> = kept_records.iter().map(|record| record.start).collect();
         let mut segments = Vec::with_capacity(kept_records.len());
         for record in kept_records {
-            let text = lines_of(&plain(&record.marked));
+            let said = parts(&record.marked, record.speaker.as_deref());
+            let text = lines_of(&said.text);
             if text.is_empty() {
                 continue;
             }
+            let markup = said.markup.map(|markup| lines_of(&markup));
+            let said = Parts {
+                markup: markup.filter(|markup| *markup != text),
+                text,
+                ..said
+            };
             let end = record.end.unwrap_or_else(|| {
                 notes.open_ends += 1;
-                open_end(record.start, &record.words, &text, &starts)
+                open_end(record.start, &record.words, &said.text, &starts)
             });
-            segments.push(segment(record, end, &text, segments.len() + 1));
+            segments.push(segment(record, end, said, segments.len() + 1));
         }
         notes.read = segments.len();
         notes.has_ids = true;
@@ -109,28 +116,19 @@ pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64]) -
 }
 
 /// Without blanks around lines and without blank lines.
-fn lines_of(text: &str) -> String {
+pub(super) fn lines_of(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("\n")
 }
 
-fn segment(record: Record, end: f64, text: &str, id: usize) -> Segment {
-    let (tag, said) = split_speaker(text);
-    let mut marked = lines_of(&kept(&record.marked));
-    if let Some(tag) = tag {
-        marked = marked
-            .replacen(&format!("[{tag}]"), "", 1)
-            .replace("  ", " ")
-            .trim()
-            .to_owned();
-    }
-    let markup = Some(marked).filter(|marked| marked != said);
-    let speaker = record.speaker.or_else(|| tag.map(ToOwned::to_owned));
+fn segment(record: Record, end: f64, said: Parts, id: usize) -> Segment {
+    let Parts { text, markup, speaker } = said;
+    let speaker = record.speaker.or(speaker);
     let mut json = Object::from_iter([
         ("id".into(), json!(id)),
         ("start".into(), json!(record.start)),
         ("end".into(), json!(end)),
-        ("text".into(), json!(said)),
+        ("text".into(), json!(text)),
     ]);
     if let Some(markup) = &markup {
         json.insert("markup".into(), json!(markup));
@@ -144,7 +142,7 @@ fn segment(record: Record, end: f64, text: &str, id: usize) -> Segment {
     Segment {
         start: record.start,
         end,
-        text: said.to_owned(),
+        text,
         markup,
         speaker,
         words: record.words,

@@ -172,6 +172,6 @@ mod tests {
             (segments[1].text.as_str(), segments[1].speaker.as_deref()),
             ("Tom & Jerry", Some("SPEAKER_01"))
         );
-        assert_eq!(segments[1].markup.as_deref(), Some("{\\an8} Tom & Jerry"));
+        assert_eq!(segments[1].markup.as_deref(), Some("{\\an8}Tom & Jerry"));
     }
 }

@@ -11,13 +11,6 @@ const SHORTEST_WORD: f64 = 0.4;
 /// Seconds a word may lie outside its segment; times further away are wrong.
 const OUTSIDE: f64 = 2.0;
 
-/// One word of a JSON list; None without text. A word without times lies where its segment lies.
-pub(in crate::nodes) fn word(json: &Value, start: f64, end: f64) -> Option<Word> {
-    let raw = Raw::of(json)?;
-    let from = raw.start.unwrap_or(start);
-    Some(raw.at(from, raw.end.unwrap_or(end).max(from)))
-}
-
 /// A word as it was found.
 struct Raw {
     word: String,
@@ -83,14 +76,16 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         let raw = &raws[at];
         let before = all.last().map(|word| word.end);
         let timed = |raw: &Raw| raw.start.is_some() || raw.end.is_some();
-        let next = raws
-            .get(at + 1)
-            .and_then(|next| next.start)
-            .filter(|next| Some(*next) >= raw.start);
+        // The first time after it, also behind words that have none.
+        let next = raws[at + 1..].iter().find_map(|next| next.start.or(next.end));
+        let next = next.filter(|next| Some(*next) >= raw.start);
         let single = match (raw.start, raw.end) {
             (None, None) => None,
             (Some(from), Some(to)) => Some(raw.at(from, to.max(from))),
-            (Some(from), None) => Some(raw.at(from, (from + raw.length()).min(next.unwrap_or(f64::INFINITY)))),
+            (Some(from), None) => {
+                let latest = next.or(end.filter(|end| *end >= from)).unwrap_or(f64::INFINITY);
+                Some(raw.at(from, (from + raw.length()).min(latest)))
+            }
             (None, Some(to)) => Some(raw.at(before.unwrap_or(start).max(to - raw.length()).min(to), to)),
         };
         if let Some(word) = single {
@@ -108,6 +103,15 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         at = until;
     }
     (in_order(all), estimated)
+}
+
+/// The words of a list that is of no segment, in order, and how many of them had no times. None: not one has a time.
+pub(in crate::nodes) fn timed_words(list: &[Value]) -> Option<(Vec<Word>, usize)> {
+    let has_time = |json: &Value| {
+        let (start, end) = seconds(json);
+        start.or(end).is_some()
+    };
+    list.iter().any(has_time).then(|| words(list, 0.0, None))
 }
 
 /// Words without times after what is before them, or before what is after them, each as long as it takes; all of the time
@@ -258,6 +262,24 @@ mod tests {
             3.0,
         );
         assert_eq!((words[0].2, words[1].1, estimated), (1.4, 1.6, 2));
+    }
+
+    #[test]
+    fn a_word_without_an_end_lasts_no_longer_than_its_segment() {
+        let (words, estimated) = of(
+            json!([{"word": "a", "start": 1.0, "end": 1.5}, {"word": "indeed", "start": 2.8}]),
+            1.0,
+            3.0,
+        );
+        assert_eq!((words[1].1, words[1].2, estimated), (2.8, 3.0, 1));
+    }
+
+    #[test]
+    fn a_word_without_an_end_moves_no_word_that_has_its_times() {
+        let list = json!([{"word": "indeed", "start": 1.0}, {"word": "b"}, {"word": "c", "start": 1.2, "end": 1.5}]);
+        let (words, estimated) = of(list, 0.0, 3.0);
+        assert_eq!((words[2].1, words[2].2, estimated), (1.2, 1.5, 2));
+        assert!(words[0].2 <= words[1].1 && words[1].2 <= 1.2, "{words:?}");
     }
 
     #[test]

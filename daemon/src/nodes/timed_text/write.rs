@@ -1,8 +1,25 @@
-//! SRT as it is written.
+//! SRT as it is written, and the text of a segment as JSON has it.
 
+use serde_json::json;
 use subcue::{Cue, Format, Header, Subtitles, Time};
 
 use super::markup::escaped;
+use crate::executor::run::Object;
+
+/// Puts a plain text into a segment's JSON, with its markup where there is some. A text that shows what looks like markup has
+/// it as entities there, so that the next reader does not take it off.
+pub(in crate::nodes) fn put_text(json: &mut Object, text: &str, markup: Option<String>) {
+    json.insert("text".into(), json!(text));
+    let as_entities = || Some(escaped(text)).filter(|escaped| escaped != text);
+    match markup.or_else(as_entities) {
+        Some(markup) => {
+            json.insert("markup".into(), json!(markup));
+        }
+        None => {
+            json.shift_remove("markup");
+        }
+    }
+}
 
 /// Seconds as whole milliseconds, rounded; never negative.
 fn millis(seconds: f64) -> i64 {

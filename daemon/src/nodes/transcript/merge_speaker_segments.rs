@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::input::compute,
+    nodes::{input::compute, timed_text::put_text},
 };
 
 /// Seconds a piece lasts at least; nothing shorter is cut off.
@@ -221,8 +221,7 @@ fn part_of(segment: &Segment, words: &[Word]) -> Object {
     let mut json = segment.json.clone();
     // They stand for the whole text.
     json.shift_remove("tokens");
-    json.shift_remove("markup");
-    json.insert("text".into(), json!(text_of(words)));
+    put_text(&mut json, &text_of(words), None);
     if !segment.words.is_empty() {
         json.insert("words".into(), words_json(words));
     }

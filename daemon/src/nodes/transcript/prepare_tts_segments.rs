@@ -14,7 +14,10 @@ use crate::{
         run::{Object, RunContext, RunError},
         warnings::{Code, Warning},
     },
-    nodes::input::{Input, compute},
+    nodes::{
+        input::{Input, compute},
+        timed_text::put_text,
+    },
 };
 
 /// Fields of an earlier stage that hold segments, and files of segments, best first.
@@ -146,15 +149,17 @@ fn is_given(value: &Value) -> bool {
 }
 
 fn json_of(clip: &Clip, id: usize) -> Value {
-    json!({
-        "id": id,
-        "start": millis(clip.start),
-        "end": millis(clip.end),
-        "duration": millis(clip.end - clip.start),
-        "text": clip.text,
-        "speaker": clip.speaker,
-        "words": words_json(&clip.words),
-    })
+    let mut json = Object::from_iter([
+        ("id".into(), json!(id)),
+        ("start".into(), json!(millis(clip.start))),
+        ("end".into(), json!(millis(clip.end))),
+        ("duration".into(), json!(millis(clip.end - clip.start))),
+        ("text".into(), json!(clip.text)),
+        ("speaker".into(), json!(clip.speaker)),
+        ("words".into(), words_json(&clip.words)),
+    ]);
+    put_text(&mut json, &clip.text, None);
+    Value::Object(json)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{millis, text};
-pub(in crate::nodes) use crate::nodes::timed_text::as_json as parse_json;
 use crate::{executor::run::Object, nodes::timed_text};
 
 /// A transcript's segment, with what was read from it and all of it.
@@ -29,6 +28,11 @@ impl Segment {
         } else {
             self.words.clone()
         }
+    }
+
+    /// Its text with SRT's markup.
+    pub(in crate::nodes) fn marked(&self) -> String {
+        self.markup.clone().unwrap_or_else(|| timed_text::escaped(&self.text))
     }
 }
 
@@ -80,18 +84,12 @@ pub(in crate::nodes) struct Turn {
     pub(in crate::nodes) confidence: Option<f64>,
 }
 
-/// The segments of a transcript; at least one. The error is a sentence's second half.
-#[cfg(test)]
-pub(in crate::nodes) fn transcript(json: Value) -> Result<Vec<Segment>, String> {
-    timed_text::json_segments(json).map(|(segments, _)| segments)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Segment>, String> {
-        transcript(parse_json(text.as_bytes())?)
+        timed_text::segments(text.as_bytes(), None).map(|(segments, _)| segments)
     }
 
     #[test]
@@ -145,7 +143,8 @@ mod tests {
         let words = |text: &str| {
             let word = |(at, text): (usize, char)| json!({"word": text.to_string(), "start": at, "end": at + 1});
             let words: Vec<_> = "你好世界".chars().enumerate().map(word).collect();
-            let segments = transcript(json!([{"start": 0, "end": 4, "text": text, "words": words}])).unwrap();
+            let segment = json!([{"start": 0, "end": 4, "text": text, "words": words}]);
+            let (segments, _) = timed_text::json_segments(segment).unwrap();
             segments[0]
                 .words
                 .iter()

@@ -16,7 +16,7 @@ use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::{
         input::{Input, compute, create_folder, path_text, write_json},
-        timed_text::{self, Notes},
+        timed_text::{self, Document, Notes, put_text, timed_words},
     },
 };
 
@@ -89,25 +89,25 @@ enum Given {
     },
 }
 
+/// A text and the words in it that have times.
+type Spoken = (String, Vec<Word>);
+
 impl Given {
-    async fn read(self, context: &RunContext) -> Result<(String, Vec<Word>), RunError> {
+    async fn read(self, context: &RunContext) -> Result<Spoken, RunError> {
+        const WORDS: &str = "input_data.words";
         match self {
             Self::Text { text, words } => {
-                let words = words_of(&words).map_err(|why| RunError::failed(format!("input_data.words: {why}")))?;
+                let (words, estimated) = words_of(&words).map_err(|why| RunError::failed(format!("{WORDS}: {why}")))?;
+                let mut notes = Notes::default();
+                notes.estimate(estimated);
+                notes.tell(context, WORDS);
                 Ok((text, words))
             }
             Self::File { file, text, words } => {
                 let encoding = Input(context).text("encoding").map(ToOwned::to_owned);
                 file.read(
                     context,
-                    move |bytes| {
-                        let found = timed_text::parse_json(bytes).and_then(|json| by_paths(&json, &text, &words));
-                        // A transcript or subtitles without such fields.
-                        found.map(|found| (found, Notes::default())).or_else(|why| {
-                            by_segments(bytes, encoding.as_deref())
-                                .map_err(|other| if bytes.starts_with(b"{") { why } else { other })
-                        })
-                    },
+                    move |bytes| spoken(Document::read(bytes, encoding.as_deref())?, &text, &words),
                     |_| Err("it is no file".into()),
                 )
                 .await
@@ -116,8 +116,24 @@ impl Given {
     }
 }
 
+/// What the paths of the request find; of a transcript or subtitles without such fields the text and words of all segments.
+fn spoken(document: Document, text: &JsonPath, words: &[JsonPath]) -> Result<(Spoken, Notes), String> {
+    let Some(json) = document.json() else {
+        return by_segments(document);
+    };
+    match by_paths(json, text, words) {
+        Ok((found, estimated)) => {
+            let mut notes = document.into_notes();
+            notes.estimate(estimated);
+            Ok((found, notes))
+        }
+        Err(why) if json.is_object() => by_segments(document).map_err(|_| why),
+        Err(_) => by_segments(document),
+    }
+}
+
 /// The text and words that the paths of the request find.
-fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(String, Vec<Word>), String> {
+fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(Spoken, usize), String> {
     let found = text.find(json)?;
     let text = text_of(&found).ok_or_else(|| format!("its {} is no text", text.as_str()))?;
     if text.trim().is_empty() {
@@ -126,16 +142,16 @@ fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(String
     for path in words {
         let found = path.find(json)?;
         if found.as_array().is_some_and(|words| !words.is_empty()) {
-            let words = words_of(&found).map_err(|why| format!("its {}: {why}", path.as_str()))?;
-            return Ok((text, words));
+            let (words, estimated) = words_of(&found).map_err(|why| format!("its {}: {why}", path.as_str()))?;
+            return Ok(((text, words), estimated));
         }
     }
-    Ok((text, Vec::new()))
+    Ok(((text, Vec::new()), 0))
 }
 
 /// The text and words of all segments of a transcript or of subtitles.
-fn by_segments(bytes: &[u8], encoding: Option<&str>) -> Result<((String, Vec<Word>), Notes), String> {
-    let (segments, notes) = timed_text::segments(bytes, encoding)?;
+fn by_segments(document: Document) -> Result<(Spoken, Notes), String> {
+    let (segments, notes) = document.segments()?;
     let words = segments.iter().flat_map(Segment::timed_words).collect();
     let words = timed_text::in_order(words);
     let text = spaced(segments.iter().map(|segment| segment.text.trim()));
@@ -157,24 +173,23 @@ fn text_of(json: &Value) -> Option<String> {
     }
 }
 
-fn words_of(json: &Value) -> Result<Vec<Word>, String> {
-    let words = match json {
-        Value::Null => return Ok(Vec::new()),
-        Value::Array(words) => words,
+/// Words in order, and how many of their times are estimated.
+fn words_of(json: &Value) -> Result<(Vec<Word>, usize), String> {
+    let list = match json {
+        Value::Null => return Ok((Vec::new(), 0)),
+        Value::Array(list) if list.is_empty() => return Ok((Vec::new(), 0)),
+        Value::Array(list) => list,
         _ => return Err("it must be an array of {text, start, end}".into()),
     };
-    let words: Result<Vec<_>, String> = words
-        .iter()
-        .zip(1..)
-        .map(|(json, number)| {
-            let time = |name: &str| json.get(name).and_then(Value::as_f64);
-            let (Some(start), Some(end)) = (time("start"), time("end")) else {
-                return Err(format!("word {number} has no times"));
-            };
-            timed_text::word(json, start, end).ok_or_else(|| format!("word {number} has no text"))
-        })
-        .collect();
-    words.map(timed_text::in_order)
+    let (words, estimated) = timed_words(list).ok_or("none of its words has a time")?;
+    if words.len() < list.len() {
+        return Err(format!(
+            "{} of its {} words have no text",
+            list.len() - words.len(),
+            list.len()
+        ));
+    }
+    Ok((words, estimated))
 }
 
 /// A line or sentence, as the files list it.
@@ -277,16 +292,21 @@ impl Segmented {
             .zip(1..)
             .map(|(part, id)| {
                 let (start, end) = part.times.unzip();
-                json!({
-                    "id": id,
-                    "text": part.text,
-                    "start": start.map(millis),
-                    "end": end.map(millis),
-                    "duration": part.times.map(|(start, end)| millis(end - start)),
-                    "word_count": part.word_count,
-                    "char_count": part.text.chars().count(),
-                    "words": part.words,
-                })
+                let mut segment = Object::from_iter([
+                    ("id".into(), json!(id)),
+                    ("text".into(), json!(part.text)),
+                    ("start".into(), json!(start.map(millis))),
+                    ("end".into(), json!(end.map(millis))),
+                    (
+                        "duration".into(),
+                        json!(part.times.map(|(start, end)| millis(end - start))),
+                    ),
+                    ("word_count".into(), json!(part.word_count)),
+                    ("char_count".into(), json!(part.text.chars().count())),
+                    ("words".into(), json!(part.words)),
+                ]);
+                put_text(&mut segment, &part.text, None);
+                segment
             })
             .collect();
         json!({
@@ -426,6 +446,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_is_read_in_the_encoding_that_was_asked_for() {
+        let text = json!({"text": "\u{4f60}\u{597d}\u{3002}"}).to_string();
+        let (bytes, ..) = encoding_rs::GBK.encode(&text);
+        let fixture = Fixture::of(
+            NODE,
+            |fixture| json!({"subtitle_file": fixture.file("a.json", &bytes), "encoding": "gbk", "language": "zh"}),
+        );
+        let (lines, ..) = segmented(&fixture).await.unwrap();
+        assert_eq!(texts(&lines), ["\u{4f60}\u{597d}\u{3002}"]);
+        assert!(fixture.warning_codes().is_empty(), "{:?}", fixture.warnings());
+    }
+
+    #[tokio::test]
+    async fn words_without_times_lie_between_their_neighbours_and_the_result_says_so() {
+        let given = json!([{"text": "in", "start": 0.5, "end": 1.0}, {"text": "2014."}, {"text": "Yes.", "start": 8.0, "end": 8.5}]);
+        let inline = json!({"subtitle_text": "in 2014. Yes.", "words": given});
+        let in_file = |fixture: &Fixture| {
+            let file = json!({"text": "in 2014. Yes.", "time_stamps": given}).to_string();
+            json!({"subtitle_file": fixture.file("a.json", file)})
+        };
+        for fixture in [Fixture::of(NODE, |_| inline.clone()), Fixture::of(NODE, in_file)] {
+            let (lines, ..) = segmented(&fixture).await.unwrap();
+            assert_eq!(texts(&lines), ["in 2014.", "Yes."]);
+            assert_eq!(lines["segments"][0]["end"], 2.25);
+            assert_eq!(fixture.warning_codes(), ["times_estimated"]);
+        }
+    }
+
+    #[tokio::test]
     async fn without_words_nothing_is_lost_and_there_are_no_times() {
         let chinese = "字".repeat(100);
         let fixture = Fixture::of(
@@ -444,7 +493,7 @@ mod tests {
         for (input, why) in [
             (
                 json!({"subtitle_text": "a", "words": [{"text": "a"}]}),
-                "word 1 has no times",
+                "none of its words has a time",
             ),
             (
                 json!({"subtitle_text": "a b c", "words": [{"text": "x", "start": 0, "end": 1}]}),
@@ -452,7 +501,7 @@ mod tests {
             ),
             (
                 json!({"subtitle_text": "a", "words": [{"start": 0, "end": 1}]}),
-                "word 1 has no text",
+                "1 of its 1 words have no text",
             ),
         ] {
             let error = segmented(&Fixture::of(NODE, |_| input)).await.unwrap_err();

@@ -229,14 +229,11 @@ mod tests {
     use super::*;
     use crate::nodes::{
         timed_text,
-        transcript::{
-            fixture::{any_transcript, any_turns, visible},
-            read::transcript,
-        },
+        transcript::fixture::{any_transcript, any_turns, visible},
     };
 
     fn merged(segments: Value, turns: Value) -> Vec<(f64, f64, String, String)> {
-        let segments = transcript(segments).unwrap();
+        let (segments, _) = timed_text::json_segments(segments).unwrap();
         merge(&segments, &timed_text::turns(turns, None).unwrap().0)
             .into_iter()
             .map(|piece| (piece.start, piece.end, piece.text, piece.speaker))
