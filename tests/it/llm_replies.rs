@@ -110,7 +110,7 @@ async fn whatever_a_model_does_each_line_has_its_own_translation_or_its_own_text
         (vec![M::Merge(lamp()), M::Keyless], 0),
         (vec![M::Missing(3)], 0),
         (vec![M::CutBehind(3)], 0),
-        (vec![M::TooLong(lamp())], 1),
+        (vec![M::Rambles(lamp())], 1),
         (vec![M::Filtered(lamp())], 1),
         (vec![M::Busy(1, 0)], 0),
     ]
@@ -283,13 +283,107 @@ async fn a_model_that_answers_hardly_anything_is_not_asked_for_ever() {
     let mut lines = vec!["Good morning"];
     lines.extend(vec!["the same line over again"; 99]);
     let file = transcript(&daemon, &lines);
-    server.serve(Model::new([M::TooLong("the same line over again".into())]));
+    server.serve(Model::new([M::Filtered("the same line over again".into())]));
     let input = json!({"segments_file": file, "target_language": "fr", "max_retries": 1});
     let (state, output, error) = ended(&daemon, "t1", TRANSLATE, input).await;
     assert_eq!((state, error.as_str()), (StageState::Success, ""));
     assert_eq!(output["untranslated_segments"], 99);
     assert!(server.asked().len() < 70, "{}", server.asked().len());
-    assert!(daemon.times_reached("fruitless_questions").await > 0);
+    assert_eq!(daemon.times_reached("fruitless_questions").await, 1);
+}
+
+#[tokio::test]
+async fn a_translation_that_stays_too_long_is_asked_for_once_more_and_then_taken_with_a_warning() {
+    let server = ChatServer::start().await;
+    let daemon = daemon(&server, "").await;
+    let file = transcript(&daemon, &LINES);
+    server.serve(Model::new([M::TooLong(LINES[8].into())]));
+    let input = |batch_size: usize| json!({"segments_file": file, "target_language": "fr", "batch_size": batch_size});
+    // What an earlier run has left is as long, and costs no question.
+    for (batch_size, questions) in [(100, 2), (50, 0)] {
+        daemon
+            .try_submit("t1", TRANSLATE, input(batch_size), None, ReuseMode::Strict)
+            .await
+            .unwrap();
+        let (state, output, error) = outcome(&daemon, "t1", TRANSLATE).await;
+        assert_eq!((state, error.as_str()), (StageState::Success, ""));
+        assert_eq!(texts(&output)[8], "x".repeat(43));
+        assert_eq!(
+            (&output["untranslated_segments"], &output["questions"]),
+            (&json!(0), &json!(questions))
+        );
+        let warning = &output["warnings"][0];
+        assert_eq!(
+            (&warning["code"], &warning["retryable"]),
+            (&json!("lines_too_long"), &json!(false))
+        );
+        assert_eq!(warning["numbers"], json!({"lines": 1, "first": 9}));
+    }
+    let asked = server.asked();
+    assert_eq!(lines_of(&asked[1]), [LINES[8]]);
+    assert!(
+        asked[1].user().contains("43 characters instead of at most 42"),
+        "{}",
+        asked[1].user()
+    );
+}
+
+#[tokio::test]
+async fn a_run_whose_daemon_was_killed_goes_on_with_the_answers_it_had() {
+    let server = ChatServer::start().await;
+    let mut daemon = daemon(&server, "").await;
+    let file = transcript(&daemon, &LINES);
+    let good = Reply::Model(Model::default().into());
+    let input = json!({"segments_file": file, "target_language": "fr", "batch_size": 5});
+    // A run that shall reuse nothing has the answers of its own earlier attempt, too.
+    let tasks = [("t1", ReuseMode::Auto), ("t2", ReuseMode::Never)];
+    for (hanging, (task, reuse)) in (1..).zip(tasks) {
+        server.plan([good.clone(), Reply::Hang]);
+        let submitted = daemon.try_submit(task, TRANSLATE, input.clone(), None, reuse).await;
+        submitted.unwrap();
+        server.until_hanging(hanging).await;
+    }
+    daemon.kill();
+    let before = server.asked().len();
+    assert_eq!(before, 4);
+    server.always(good);
+    daemon.launch().await;
+    let expected: Vec<_> = LINES.iter().map(|line| translated(line, 42)).collect();
+    for (task, _) in tasks {
+        let (state, output, error) = outcome(&daemon, task, TRANSLATE).await;
+        assert_eq!((state, error.as_str()), (StageState::Success, ""), "{task}");
+        assert_eq!(texts(&output), expected, "{task}");
+        assert_eq!(output["questions"], 2, "{task}");
+    }
+    let mut asked: Vec<String> = server.asked()[before..].iter().flat_map(lines_of).collect();
+    let mut missing = [&LINES[5..], &LINES[5..]].concat();
+    asked.sort_unstable();
+    missing.sort_unstable();
+    assert_eq!(asked, missing);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_named_by_each_node() {
+    let server = ChatServer::start().await;
+    let daemon = daemon(&server, "").await;
+    server.serve(Model::default());
+    let file = daemon.dir().join("broken.srt");
+    let srt = "1\n00:00:00,000 --> 00:00:04,000\nteh end\n\n2\n00:00:0x,000 --> 00:00:08,000\nlost\n\n";
+    fs::write(&file, srt).unwrap();
+    for (node, input) in [
+        (TRANSLATE, json!({"segments_file": file, "target_language": "fr"})),
+        (CORRECT, json!({"subtitle_path": file})),
+        (OPTIMIZE, json!({"segments_file": file})),
+    ] {
+        let (state, output, error) = ended(&daemon, "t1", node, input).await;
+        assert_eq!((state, error.as_str()), (StageState::Success, ""), "{node}");
+        let warning = &output["warnings"][0];
+        assert_eq!(warning["code"], "records_skipped", "{node}");
+        assert!(
+            warning["text"].as_str().unwrap().contains("record 2 (line 6)"),
+            "{warning}"
+        );
+    }
 }
 
 #[tokio::test]

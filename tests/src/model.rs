@@ -34,6 +34,8 @@ pub enum Misbehaviour {
     EchoSource,
     /// The line with this text is never translated within its budget.
     TooLong(String),
+    /// The line with this text is answered by a whole paragraph.
+    Rambles(String),
     /// A question with the line of this text is filtered.
     Filtered(String),
     /// A reply of more lines than this is cut.
@@ -203,14 +205,16 @@ impl Model {
                 last.1.push_str(&translated(&line.text, line.budget));
                 continue;
             }
-            let too_long = self
-                .misbehaviours
-                .iter()
-                .any(|fault| matches!(fault, M::TooLong(text) if is_this(text)));
-            let text = match (too_long, self.has(&M::EchoSource)) {
-                (true, _) => "x".repeat(line.budget + 1),
-                (_, true) => line.text.clone(),
-                _ => translated(&line.text, line.budget),
+            let fault = self.misbehaviours.iter().find(|fault| match fault {
+                M::TooLong(text) | M::Rambles(text) => is_this(text),
+                M::EchoSource => true,
+                _ => false,
+            });
+            let text = match fault {
+                Some(M::TooLong(_)) => "x".repeat(line.budget + 1),
+                Some(M::Rambles(_)) => "word ".repeat(100),
+                Some(_) => line.text.clone(),
+                None => translated(&line.text, line.budget),
             };
             items.push((line.key, text, first_words(&line.text)));
         }

@@ -47,6 +47,8 @@ pub enum Code {
     GlyphsMissing,
     /// Lines a language model did not answer keep their source text.
     LinesUntranslated,
+    /// Translations are longer than their lines have time or room for.
+    LinesTooLong,
     /// There are more warnings than are named.
     MoreWarnings,
 }
@@ -69,6 +71,7 @@ impl Code {
             Self::ClipsTooLong => "clips_too_long",
             Self::GlyphsMissing => "glyphs_missing",
             Self::LinesUntranslated => "lines_untranslated",
+            Self::LinesTooLong => "lines_too_long",
             Self::MoreWarnings => MORE_WARNINGS,
         }
     }

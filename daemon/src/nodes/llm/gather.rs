@@ -39,6 +39,11 @@ pub(super) trait Lines: Sync {
 
     /// What one of them is called in messages: "line 3".
     fn name(&self, position: usize) -> String;
+
+    /// An answer that is better than none, for a line that gets no right one.
+    fn second_best(&self, _position: usize) -> Option<String> {
+        None
+    }
 }
 
 /// What came of it.
@@ -89,11 +94,8 @@ pub(super) async fn gather<L: Lines>(
             if !is_hopeless {
                 Limit::FruitlessQuestions.reached();
             }
-            let why = "it was not asked any more, because nothing came of the questions before";
-            gathered
-                .stubborn
-                .extend(batch.into_iter().map(|at| (at, why.to_owned())));
-            continue;
+            open.push(batch);
+            break;
         }
         let matched = match lines.ask(&batch).await {
             Ok(matched) => matched,
@@ -133,6 +135,10 @@ pub(super) async fn gather<L: Lines>(
         }
         again(missing, batch.len(), why, &mut open, &mut gathered.stubborn);
     }
+    let why = "it was not asked any more, because nothing came of the questions before";
+    let left = open.into_iter().flatten();
+    gathered.stubborn.extend(left.map(|at| (at, why.to_owned())));
+    gathered.take_second_best(kept, lines);
     gathered.stubborn.sort_unstable();
     Ok(gathered)
 }
@@ -167,6 +173,19 @@ fn failed(why: String, gathered: &Gathered) -> RunError {
 }
 
 impl Gathered {
+    /// Gives the lines that are left the answers that are better than none.
+    fn take_second_best<L: Lines>(&mut self, kept: &Kept, lines: &L) {
+        let Self { texts, stubborn, .. } = self;
+        stubborn.retain(|(at, _)| {
+            let Some(text) = lines.second_best(*at) else {
+                return true;
+            };
+            kept.add(vec![(lines.key(*at), text.clone())]);
+            texts.insert(*at, text);
+            false
+        });
+    }
+
     /// Puts a warning about the lines without an answer into the run. An error where no line has one.
     pub(super) fn report<L: Lines>(&self, context: &RunContext, lines: &L, done: &str) -> Result<(), RunError> {
         let Some((position, why)) = self.stubborn.first() else {

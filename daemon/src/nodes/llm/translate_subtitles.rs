@@ -1,16 +1,19 @@
-//! `wservice.translate_subtitles`: line by line, within a budget of characters that the line's time allows; times stay.
+//! `wservice.translate_subtitles`: line by line, within a budget of characters that the line's time allows; times stay. A
+//! translation that stays longer when the model was asked to shorten it is taken, with a warning: a viewer has more of it than
+//! of a line in another language.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     super::{
         input::{Input, create_folder, path_text, stem, write_json},
-        timed_text,
+        timed_text::{self, markup_around, put_text},
         transcript::read::Segment,
     },
     chat,
@@ -37,9 +40,16 @@ struct Line {
     index: usize,
     /// How long it is shown, in seconds.
     seconds: String,
-    /// Most characters of its translation; 0: it stays empty.
+    /// Characters its translation is to have at most; 0: it stays empty.
     budget: usize,
     text: String,
+}
+
+impl Line {
+    /// Characters above which an answer is no translation of it, but a comment or a whole scene.
+    fn most(&self) -> usize {
+        self.budget.saturating_mul(2).saturating_add(20)
+    }
 }
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -81,6 +91,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     .await?;
     gathered.report(context, &translation, "translated")?;
     warn_of_empty(context, &lines);
+    warn_of_long(context, &lines, &gathered.texts);
 
     let name = input
         .text("segments_file")
@@ -132,25 +143,40 @@ fn warn_of_empty(context: &RunContext, lines: &[Line]) {
     }
 }
 
+/// Translations that are longer than their budget, although the model was asked to shorten them.
+fn warn_of_long(context: &RunContext, lines: &[Line], texts: &BTreeMap<usize, String>) {
+    let lengths = texts.iter().filter_map(|(at, text)| {
+        let (line, length) = (lines.get(*at)?, text.chars().count());
+        (length > line.budget).then_some((line, length))
+    });
+    let long: Vec<_> = lengths.collect();
+    if let Some((Line { index, budget, .. }, length)) = long.first() {
+        let count = long.len();
+        let text = format!(
+            "{count} translations are longer than they can be read in their time or fit into a line: that of line {index} has \
+             {length} characters, its budget is {budget}"
+        );
+        let warning = Warning::new(Code::LinesTooLong, text).with("lines", count);
+        context.warnings.add(warning.with("first", *index));
+    }
+}
+
 /// The segment with its translation; the times of its words are of words that are gone.
 fn replace((segment, text): (Segment, String)) -> Value {
     let mut fields = segment.json;
     // Tags around the whole text are around its translation too.
-    match fields.remove("markup").as_ref().and_then(Value::as_str) {
-        Some(markup) if markup.matches(&segment.text).count() == 1 && !text.is_empty() => {
-            let around = markup.replacen(&segment.text, &timed_text::escaped(&text), 1);
-            fields.insert("markup".into(), around.into());
-        }
-        _ => {}
-    }
-    fields.insert("text".into(), text.into());
+    let markup = segment.markup.filter(|_| !text.is_empty());
+    let markup = markup.and_then(|markup| markup_around(&markup, &segment.text, &text));
+    put_text(&mut fields, &text, markup);
     if let Some(words) = fields.get_mut("words") {
         *words = json!([]);
     }
     fields.into()
 }
 
-/// A line has min(seconds x characters a second, characters a line), both limits at least 1, times to the millisecond.
+/// A line has min(seconds x characters a second, characters a line), both limits at least 1, times to the millisecond. It has as
+/// many as its source text at least, of which wide letters count as two: a translation says as much. Where there is no time for
+/// a single character it has none.
 fn lines(segments: &[Segment], cps: i64, cpl: i64) -> Vec<Line> {
     let line = |(position, segment): (usize, &Segment)| {
         let millis = ((segment.end - segment.start).max(0.0) * 1000.0).round() as i64;
@@ -160,11 +186,11 @@ fn lines(segments: &[Segment], cps: i64, cpl: i64) -> Vec<Line> {
         Line {
             index: position + 1,
             seconds: format!("{seconds}.{hundredths:02}"),
-            // Of a line that says nothing no translation can be asked.
-            budget: if text.is_empty() {
-                0
-            } else {
-                usize::try_from(allowed).unwrap_or(0)
+            budget: match usize::try_from(allowed).unwrap_or(0) {
+                0 => 0,
+                // Of a line that says nothing no translation can be asked.
+                _ if text.is_empty() => 0,
+                allowed => allowed.max(text.width()),
             },
             text,
         }
@@ -179,31 +205,39 @@ struct Translation<'a> {
     source: Option<&'a str>,
     target: &'a str,
     lines: &'a [Line],
-    /// Translations over their budget, by position, for the next question to shorten.
+    /// The shortest translation of each line that was over its budget, by position, for the next question to shorten.
     too_long: Mutex<BTreeMap<usize, String>>,
+}
+
+/// Asks for one line as a run does, to try a provider.
+pub(super) async fn translate_one(chat: &Chat, text: &str) -> Result<String, Unanswered> {
+    let lines = [Line {
+        index: 1,
+        seconds: "4.00".into(),
+        budget: 42,
+        text: text.to_owned(),
+    }];
+    let translation = Translation {
+        chat,
+        system: PROMPT,
+        source: Some("en"),
+        target: "fr",
+        lines: &lines,
+        too_long: Mutex::default(),
+    };
+    let mut matched = translation.ask(&[0]).await?;
+    let text = matched.texts.remove(&0);
+    text.ok_or_else(|| Unanswered::Unusable("its line is not an answer".into()))
 }
 
 impl Lines for Translation<'_> {
     async fn ask(&self, positions: &[usize]) -> Result<Matched, Unanswered> {
-        let name = |at: usize| self.lines[at].index;
-        let about = match positions {
-            [one] => format!("line {} of {}", name(*one), self.lines.len()),
-            some => format!(
-                "lines {} to {} of {}",
-                name(some[0]),
-                name(some[some.len() - 1]),
-                self.lines.len()
-            ),
-        };
-        let user = self.question(positions, self.chat.asks_for_json());
-        let question = Question {
-            about: &about,
-            system: self.system,
-            user: &user,
-            shape: Shape::Lines,
-            again: positions.len() == 1,
-        };
-        self.chat.ask(question, |reply| self.accept(reply, positions)).await
+        let matched = self.ask_once(positions).await?;
+        match positions {
+            // No later question would tell the model to shorten it.
+            [one] if matched.texts.is_empty() && self.too_long().contains_key(one) => self.ask_once(positions).await,
+            _ => Ok(matched),
+        }
     }
 
     /// The lines beside it belong to what is asked: a translation depends on them.
@@ -229,9 +263,41 @@ impl Lines for Translation<'_> {
         let Line { index, text, .. } = &self.lines[position];
         format!("line {index} ('{text}')")
     }
+
+    fn second_best(&self, position: usize) -> Option<String> {
+        self.too_long().get(&position).cloned()
+    }
 }
 
 impl Translation<'_> {
+    fn too_long(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+        self.too_long.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_once(&self, positions: &[usize]) -> Result<Matched, Unanswered> {
+        let name = |at: usize| self.lines[at].index;
+        let about = match positions {
+            [one] => format!("line {} of {}", name(*one), self.lines.len()),
+            some => format!(
+                "lines {} to {} of {}",
+                name(some[0]),
+                name(some[some.len() - 1]),
+                self.lines.len()
+            ),
+        };
+        let user = self.question(positions, self.chat.asks_for_json());
+        let told: BTreeSet<usize> = self.too_long().keys().copied().collect();
+        let question = Question {
+            about: &about,
+            system: self.system,
+            user: &user,
+            shape: Shape::Lines,
+            again: positions.len() == 1,
+        };
+        let check = |reply: &str| self.accept(reply, positions, &told);
+        self.chat.ask(question, check).await
+    }
+
     /// The languages, how to reply, and the lines. A line's key is its place in the question, which is what models
     /// number by, whatever they are given.
     fn question(&self, positions: &[usize], json: bool) -> String {
@@ -243,7 +309,7 @@ impl Translation<'_> {
         );
         text.push_str(if json { REPLY_WITH_JSON } else { REPLY_WITH_LINES });
         text.push_str("\n\n");
-        let too_long = self.too_long.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_long = self.too_long();
         for (key, at) in (1..).zip(positions) {
             if let Some(text_before) = too_long.get(at) {
                 let (length, budget) = (text_before.chars().count(), self.lines[*at].budget);
@@ -266,8 +332,9 @@ impl Translation<'_> {
         text
     }
 
-    /// The translations by position. The error says which line is wrong and why, where no line can be used.
-    fn accept(&self, reply: &str, positions: &[usize]) -> Result<Matched, String> {
+    /// The translations by position. One over its budget is not taken before the model was `told` so, and asked to shorten it.
+    /// The error says which line is wrong and why, where no line can be used.
+    fn accept(&self, reply: &str, positions: &[usize], told: &BTreeSet<usize>) -> Result<Matched, String> {
         let columns: Vec<String> = positions
             .iter()
             .map(|at| format!("{} | {}", self.lines[*at].seconds, self.lines[*at].budget))
@@ -283,29 +350,54 @@ impl Translation<'_> {
             })
             .collect();
         let read = keyed::read(reply, &asked)?;
+        let answered: BTreeSet<usize> = read.texts.keys().copied().collect();
+        // A line beside it that has no answer may be in a long one.
+        let is_one_line = |key: usize| {
+            let beside = [key - 1, key + 1];
+            let mut asked = beside.iter().filter(|key| (1..=positions.len()).contains(*key));
+            asked.all(|key| answered.contains(key))
+        };
         let mut accepted = Matched::default();
-        let mut too_long = self.too_long.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_to_shorten = false;
         for (key, text) in read.texts {
             let at = positions[key - 1];
-            let (length, budget) = (text.chars().count(), self.lines[at].budget);
-            let name = self.name(at);
-            if length > budget {
-                accepted.doubts.push(format!(
-                    "{name} has {length} characters, its budget is {budget}: '{text}'"
-                ));
-                too_long.insert(at, text);
-            } else {
+            let (length, Line { budget, .. }) = (text.chars().count(), &self.lines[at]);
+            if length <= *budget {
                 accepted.texts.insert(at, text);
+                continue;
             }
+            let doubt = format!(
+                "{} has {length} characters, its budget is {budget}: '{text}'",
+                self.name(at)
+            );
+            let is_translation = length <= self.lines[at].most() && is_one_line(key);
+            let shortest = is_translation.then(|| self.shortest(at, text));
+            match shortest.filter(|_| told.contains(&at)) {
+                Some(text) => {
+                    accepted.texts.insert(at, text);
+                }
+                None => accepted.doubts.push(doubt),
+            }
+            is_to_shorten |= is_translation;
         }
         let doubts = read.doubts.into_iter();
         accepted
             .doubts
             .extend(doubts.map(|(key, what)| format!("{} {what}", self.name(positions[key - 1]))));
         match accepted.doubts.first() {
-            Some(why) if accepted.texts.is_empty() => Err(why.clone()),
+            Some(why) if accepted.texts.is_empty() && !is_to_shorten => Err(why.clone()),
             _ => Ok(accepted),
         }
+    }
+
+    /// Notes a translation that is over its budget, and gives the shortest of that line.
+    fn shortest(&self, at: usize, text: String) -> String {
+        let mut too_long = self.too_long();
+        let shortest = too_long.entry(at).or_insert_with(|| text.clone());
+        if text.chars().count() < shortest.chars().count() {
+            *shortest = text;
+        }
+        shortest.clone()
     }
 }
 

@@ -58,13 +58,14 @@ fn a_prompt_line_is_key_seconds_budget_text() {
 fn each_line_has_its_own_budget_and_one_over_it_costs_no_other() {
     let lines = of(&[1.0, 0.05, 4.0]);
     with(&lines, |translation| {
-        let accepted = translation.accept("1 | Bonjour\n2 | Tout va bien", &[0, 2]).unwrap();
+        let accept = |reply: &str| translation.accept(reply, &[0, 2], &BTreeSet::new());
+        let accepted = accept("1 | Bonjour\n2 | Tout va bien").unwrap();
         assert_eq!(
             accepted.texts,
             BTreeMap::from([(0, "Bonjour".into()), (2, "Tout va bien".into())])
         );
         let long = "é".repeat(19);
-        let accepted = translation.accept(&format!("1 | {long}\n2 | Oui"), &[0, 2]).unwrap();
+        let accepted = accept(&format!("1 | {long}\n2 | Oui")).unwrap();
         assert_eq!(accepted.texts, BTreeMap::from([(2, "Oui".into())]));
         let doubt = &accepted.doubts[0];
         assert!(
@@ -77,9 +78,69 @@ fn each_line_has_its_own_budget_and_one_over_it_costs_no_other() {
             question.contains("line 1 was too long") && question.contains(&long),
             "{question}"
         );
-        let error = translation.accept("1 | \n2 |", &[0, 2]).unwrap_err();
+        let error = accept("1 | \n2 |").unwrap_err();
         assert!(error.contains("line 1 ('Some text') is missing"), "{error}");
     });
+}
+
+#[test]
+fn a_translation_that_stays_too_long_is_taken_at_its_shortest_and_a_whole_paragraph_is_not() {
+    let lines = of(&[1.0]);
+    let (longer, long) = ("é".repeat(25), "é".repeat(20));
+    with(&lines, |translation| {
+        let accept = |text: &str, told: &[usize]| {
+            let told = told.iter().copied().collect();
+            translation.accept(&format!("1 | {text}"), &[0], &told)
+        };
+        let paragraph = accept(&"é".repeat(200), &[]).unwrap_err();
+        assert!(paragraph.contains("200 characters"), "{paragraph}");
+        assert_eq!(translation.second_best(0), None);
+        assert!(accept(&long, &[]).unwrap().texts.is_empty());
+        assert_eq!(
+            accept(&longer, &[0]).unwrap().texts,
+            BTreeMap::from([(0, long.clone())])
+        );
+        assert!(accept(&"é".repeat(200), &[0]).is_err());
+        // It is better than none.
+        assert_eq!(translation.second_best(0), Some(long.clone()));
+        assert_eq!(accept("Oui", &[0]).unwrap().texts, BTreeMap::from([(0, "Oui".into())]));
+    });
+}
+
+#[test]
+fn a_long_translation_that_may_have_the_line_beside_it_in_it_is_not_taken() {
+    let lines = of(&[1.0, 1.0, 1.0]);
+    let long = "é".repeat(25);
+    with(&lines, |translation| {
+        let told = BTreeSet::from([0]);
+        // The second line has two answers, that is, none.
+        let reply = format!("1 | {long}\n2 | Oui\n2 | Non\n3 | Bien");
+        let accepted = translation.accept(&reply, &[0, 1, 2], &told).unwrap();
+        assert_eq!(accepted.texts, BTreeMap::from([(2, "Bien".into())]));
+        assert_eq!(translation.second_best(0), None);
+        let reply = format!("1 | {long}\n2 | Oui\n3 | Bien");
+        let accepted = translation.accept(&reply, &[0, 1, 2], &told).unwrap();
+        assert_eq!(accepted.texts[&0], long);
+    });
+}
+
+#[test]
+fn a_budget_is_never_smaller_than_the_source_text_is_wide() {
+    let line = |seconds: f64, text: &str| json!({"start": 1.0, "end": 1.0 + seconds, "text": text});
+    let words = "word ".repeat(16);
+    let json = json!([
+        line(1.0, &words),
+        line(9.0, &words),
+        line(
+            1.0,
+            "\u{4f60}\u{597d}\u{4e16}\u{754c}\u{4eca}\u{5929}\u{53bb}\u{54ea}\u{91cc}\u{5440}"
+        ),
+        line(1.0, "short"),
+        line(0.05, &words),
+    ]);
+    let lines = lines(&segments_of(json), 18, 42);
+    let budgets: Vec<_> = lines.iter().map(|line| line.budget).collect();
+    assert_eq!(budgets, [79, 79, 20, 18, 0]);
 }
 
 #[test]
