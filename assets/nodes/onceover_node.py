@@ -38,7 +38,12 @@ HUB = "https://huggingface.co"
 
 
 class Failure(Exception):
-    """Ends the run as FAILED with this text, which says what was tried, what went wrong and what to do."""
+    """Ends the run as FAILED with this text, which says what was tried, what went wrong and what to do. `limit` is the name
+    of the daemon's limit (docs/limits.md) that the input goes over, which the daemon counts."""
+
+    def __init__(self, text, limit=None):
+        super().__init__(text)
+        self.limit = limit
 
 
 class Run:
@@ -162,6 +167,8 @@ def main(work):
         if not isinstance(error, Failure):
             sys.stderr.write(redacted(traceback.format_exc()))
         line = {"type": "error", "message": in_words(error)}
+        if getattr(error, "limit", None):
+            line["limit"] = error.limit
         if run is None:
             protocol.write(json.dumps(line).encode() + b"\n")
         else:

@@ -151,6 +151,9 @@ limits! {
     MediaClock "media_clock" None, |_| format!("{} hours", crate::nodes::SOUND_LIMIT),
         "hours of a file's clock on which sound can lie, silence that is filled in included"
         "the run fails and names the file";
+    ManifestFrames "manifest_frames" None, |_| crate::nodes::FRAMES_LIMIT.to_string(),
+        "frames that the strips of one manifest stand for when they are read"
+        "the run fails before a model is loaded, and names the file";
     Frames "frames" None, |_| crate::nodes::FRAMES_LIMIT.to_string(),
         "packets or frames of one track whose times are read"
         "the run fails and names the file";
@@ -212,6 +215,11 @@ impl Limit {
     /// The same, of some at once.
     pub fn reached_times(self, times: u64) {
         REACHED[self as usize].fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// The limit of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|limit| limit.row().name == name)
     }
 
     /// How often that was so since this daemon started.

@@ -242,6 +242,10 @@ const OVER: &[(&str, &str)] = &[
         "media_clock",
         "sound_days_after_the_picture_does_not_fill_the_disk_with_silence",
     ),
+    (
+        "manifest_frames",
+        "a_manifest_of_more_frames_than_are_read_fails_before_a_model_is_loaded",
+    ),
     ("frames", "more_frames_than_are_kept_are_refused"),
     (
         "fruitless_questions",
@@ -458,6 +462,33 @@ async fn a_picture_that_is_too_large_is_not_read() {
         "{error}"
     );
     assert!(daemon.times_reached("picture").await > 0);
+}
+
+/// The program that reads strips, run without the libraries that it has for that.
+const READS_STRIPS: &str = r#"
+[[nodes]]
+name = "limit.strips"
+queue = "io"
+runner = { command = ["sh", "-c", "PYTHONPATH='@NODES@' exec python3 -SB '@NODES@/paddleocr/perform_ocr.py'"] }
+"#;
+
+#[tokio::test]
+async fn a_manifest_of_more_frames_than_are_read_fails_before_a_model_is_loaded() {
+    let nodes = READS_STRIPS.replace("@NODES@", concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/nodes"));
+    let daemon = Daemon::builder().nodes(&nodes).start().await;
+    let strip =
+        json!({"frame_idx": 1, "height": 2, "y_offset": 0, "x_offset": 0, "first": 1, "last": 8_000_001, "stretch": 1});
+    let manifest = daemon.dir().join("manifest.json");
+    fs::write(&manifest, json!({"mf_1.jpg": {"sub_images": [strip]}}).to_string()).unwrap();
+    let input = json!({"manifest_path": manifest, "multi_frames_path": daemon.dir()});
+    daemon.submit("t1", "limit.strips", input).await;
+    let stage = daemon.until("t1", "limit.strips", StageState::Failed).await;
+    let error = stage.error.expect("it says why");
+    assert!(
+        error.contains("manifest.json is of 8000001 frames; at most 8000000"),
+        "{error}"
+    );
+    assert_eq!(daemon.times_reached("manifest_frames").await, 1);
 }
 
 /// S5: other workers can write as many keys as they like.

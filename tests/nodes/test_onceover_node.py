@@ -42,6 +42,9 @@ return {"n": 1}
         ended = self.snippet("raise node.Failure('say what to do')")
         self.assertEqual(ended.error, "say what to do")
         self.assertNotIn("Traceback", ended.log)
+        self.assertNotIn("limit", ended.lines[-1])
+        ended = self.snippet("raise node.Failure('it is too large', limit='archive')")
+        self.assertEqual(ended.lines[-1]["limit"], "archive")
 
     def test_a_request_that_is_none_is_an_error_line(self):
         for text in ("", "[1]", '{"protocol": 2}'):

@@ -21,12 +21,6 @@ def parts(strips, width, least=960, most=1920):
     return found
 
 
-def map_back(manifest, readings):
-    """Per frame its text, the box around it and how sure the reader was, `{frame: [text, box, confidence]}` in the order of
-    frames."""
-    return {frame: joined(texts) for frame, texts in by_frame(manifest, readings).items()}
-
-
 def by_frame(manifest, readings):
     """Per frame with text what was read in it, in the order of frames. `manifest` is what paddleocr.create_stitched_images
     writes; `readings` has, per picture, a quadrilateral, a text and a confidence each. A text belongs to the strip in which

@@ -9,12 +9,18 @@ import engines
 import frames
 import pictures
 
-# As many as the daemon tells the times of.
+# As many as the daemon tells the times of (the limit `manifest_frames`).
 MOST_FRAMES = 8_000_000
 
 
 def perform(run):
     manifest = _manifest(run)
+    strips, count = sum(len(picture["sub_images"]) for picture in manifest.values()), frames.count(manifest)
+    if count > MOST_FRAMES:
+        raise onceover_node.Failure(
+            f"{run.input['manifest_path']} is of {count} frames; at most {MOST_FRAMES} are read, so cut the video",
+            limit="manifest_frames",
+        )
     folder = pictures.folder(run, "multi_frames_path")
     missing = [name for name in manifest if not (folder / name).is_file()]
     if missing:
@@ -22,9 +28,6 @@ def perform(run):
             f"{len(missing)} of the {len(manifest)} pictures of the manifest are not in {folder}, {missing[0]} for example"
         )
     engine, read = engines.start(run)
-    strips, count = sum(len(picture["sub_images"]) for picture in manifest.values()), frames.count(manifest)
-    if count > MOST_FRAMES:
-        raise onceover_node.Failure(f"{run.input['manifest_path']} is of {count} frames; at most {MOST_FRAMES} are read")
     readings, done = {}, 0
     for name, stack in manifest.items():
         picture = engines.load(folder / name)

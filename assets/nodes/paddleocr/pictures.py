@@ -8,7 +8,7 @@ import zipfile
 import onceover_node
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tiff")
-# Bytes all files of an archive may have.
+# Bytes all files of an archive may have (the limit `archive`).
 MOST_BYTES = 64 << 30
 
 
@@ -45,7 +45,7 @@ def _unpack(archive, into):
                 while block := source.read(1 << 20):
                     left -= len(block)
                     if left < 0:
-                        raise onceover_node.Failure(f"{archive} holds more than {MOST_BYTES >> 30} GiB")
+                        raise onceover_node.Failure(f"{archive} holds more than {MOST_BYTES >> 30} GiB", limit="archive")
                     target.write(block)
 
 

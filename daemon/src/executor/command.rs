@@ -13,7 +13,7 @@ use super::{
     process::{DEFAULT_GRACE, Tool},
     run::{Object, RunContext, RunError, Runner},
 };
-use crate::python::Python;
+use crate::{limits::Limit, python::Python};
 
 /// Version of the request and of the lines.
 pub const PROTOCOL: u32 = 1;
@@ -56,6 +56,8 @@ pub(crate) enum Line {
     },
     Error {
         message: String,
+        /// The name of the limit that the input goes over.
+        limit: Option<String>,
     },
 }
 
@@ -72,8 +74,11 @@ impl Told {
             Some(Ok(Line::Progress { percent, message })) => context.progress.report(percent, message),
             Some(Ok(Line::Log { message })) => context.log.line(&message),
             Some(Ok(Line::Output { output })) => self.output = Some(output),
-            Some(Ok(Line::Error { message })) => {
+            Some(Ok(Line::Error { message, limit })) => {
                 context.log.line(&format!("error: {message}"));
+                if let Some(limit) = limit.as_deref().and_then(Limit::named) {
+                    limit.reached();
+                }
                 self.error = Some(message);
             }
             Some(Err(why)) => context

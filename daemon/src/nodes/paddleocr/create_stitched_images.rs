@@ -471,7 +471,8 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import frames
 manifest, boxes = json.load(sys.stdin)
-print(json.dumps(frames.map_back(manifest, boxes)))
+read = frames.by_frame(manifest, boxes)
+print(json.dumps({frame: frames.joined(texts) for frame, texts in read.items()}))
 ";
         let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/nodes/paddleocr");
         let mut python = Command::new("python3")

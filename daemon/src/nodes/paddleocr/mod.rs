@@ -10,3 +10,17 @@ mod joiner;
 mod readings;
 
 pub(crate) use archive::MOST_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use crate::nodes::{ARCHIVE_LIMIT, FRAMES_LIMIT};
+
+    #[test]
+    fn programs_of_nodes_have_the_limits_of_the_table() {
+        let perform = include_str!("../../../../assets/nodes/paddleocr/perform_ocr.py");
+        let frames = perform.lines().find_map(|line| line.strip_prefix("MOST_FRAMES = "));
+        assert_eq!(frames.unwrap().replace('_', ""), FRAMES_LIMIT.to_string());
+        let pictures = include_str!("../../../../assets/nodes/paddleocr/pictures.py");
+        assert!(pictures.contains(&format!("\nMOST_BYTES = {} << 30\n", ARCHIVE_LIMIT >> 30)));
+    }
+}
