@@ -346,7 +346,7 @@ impl NodeSpec {
             .filter(|(_, kind)| !holds(*kind))
         {
             faults.push(format!(
-                "'{name}' must be a path or an array to hold a transcript, subtitles or turns"
+                "'{name}' must be a path or an array to hold what it takes or gives"
             ));
         }
         faults.extend(self.faults_of_variants());

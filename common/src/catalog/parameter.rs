@@ -72,7 +72,7 @@ impl PathContent {
     }
 }
 
-/// What a file or a list of segments holds, by which outputs and parameters fit together.
+/// What a file or a list holds, by which outputs and parameters fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -82,6 +82,12 @@ pub enum Content {
     Subtitles,
     /// Who speaks: segments with start, end and speaker.
     Turns,
+    /// Speech of cues: when each is said, and where its sound lies.
+    Clips,
+    /// A picture that moves, mostly with sound.
+    Video,
+    /// Sound alone.
+    Sound,
 }
 
 /// One output field of an earlier stage.
