@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{
-    sound::{Pcm, Sound, track_fields},
+    sound::{Pcm, Sound},
     timeline::micros,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("duration".into(), json!(decoded.duration)),
         ("start".into(), json!(micros(sound.track.start.unwrap_or(0.0).max(0.0)))),
     ]);
-    output.extend(track_fields(&sound.track));
+    output.extend(sound.track.fields());
     Ok(output)
 }
 

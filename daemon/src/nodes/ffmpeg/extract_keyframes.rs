@@ -74,7 +74,7 @@ fn write_timeline(
             })
         })
         .collect();
-    let timeline = json!({"video_track": track.json(), "frames": frames});
+    let timeline = json!({"video": track.json(), "frames": frames});
     write_json(&context.dir.join("images/timeline.json"), &timeline)
 }
 

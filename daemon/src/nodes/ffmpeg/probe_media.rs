@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::{
     probe::{self, Media},
-    sound::track_fields,
     timeline::{self, FrameTimes, Hole, micros},
     tracks::{Track, TrackKind},
 };
@@ -33,7 +32,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         )));
     }
     let chosen = |kind: TrackKind| -> Result<Option<Track>, RunError> {
-        let wanted = input.text_or_number(kind.parameter());
+        let wanted = kind.wanted(&input);
         // A kind that is not there is no failure, unless one of it is asked for.
         if wanted.is_none() && media.tracks(kind).is_empty() {
             return Ok(None);
@@ -63,7 +62,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     write_json(&timeline, &contents)?;
     let mut output = probed.output(video.as_ref(), frames.as_ref());
     output.insert("timeline_path".into(), json!(path_text(&timeline)));
-    output.extend(audio.iter().flat_map(track_fields));
+    output.extend(audio.iter().chain(&video).flat_map(Track::fields));
     if let Some(sound) = &sound {
         output.insert("gaps_count".into(), json!(sound.len()));
     }
@@ -150,7 +149,6 @@ impl Probed<'_> {
             }
         };
         add("duration", self.media.duration().map(|seconds| json!(seconds)));
-        add("video_track", video.map(|track| json!(track.number)));
         let picture = video.and_then(|track| self.media.picture_of(track));
         add("width", picture.map(|(width, _)| json!(width)));
         add("height", picture.map(|(_, height)| json!(height)));

@@ -263,12 +263,3 @@ fn is_silent(mut pcm: impl Read) -> io::Result<bool> {
         }
     }
 }
-
-/// A number of the track and what is known of it, as outputs carry it.
-pub(super) fn track_fields(track: &Track) -> impl Iterator<Item = (String, Value)> {
-    let language = track
-        .language
-        .as_ref()
-        .map(|language| ("audio_language".into(), json!(language)));
-    std::iter::once(("audio_track".into(), json!(track.number))).chain(language)
-}

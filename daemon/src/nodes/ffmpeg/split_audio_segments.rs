@@ -12,7 +12,7 @@ use super::{
     Advance, Ffmpeg, failed,
     pieces::{Form, Outcome, PCM, Piece},
     segments::{Segment, Selection},
-    sound::{Pcm, Sound, track_fields},
+    sound::{Pcm, Sound},
     wav,
 };
 use crate::{
@@ -92,7 +92,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let info = folder.join("split_info.json");
     write(&info, format!("{:#}\n", outcome.info()).as_bytes())?;
     let mut output = outcome.output(&audio, &subtitles, &info);
-    output.extend(track_fields(&sound.track));
+    output.extend(sound.track.fields());
     Ok(output)
 }
 

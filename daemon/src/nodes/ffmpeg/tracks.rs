@@ -31,6 +31,14 @@ impl TrackKind {
             Self::Subtitle => "subtitle_track",
         }
     }
+
+    /// The track that a request names by that parameter. Results once told a track as an object, which has its number.
+    pub(in crate::nodes) fn wanted(self, input: &Input<'_>) -> Option<String> {
+        match input.value(self.parameter())?.get("track") {
+            Some(number) => Some(number.to_string()),
+            None => input.text_or_number(self.parameter()),
+        }
+    }
 }
 
 /// A track that was chosen, or could be.
@@ -76,7 +84,14 @@ impl Track {
         format!("0:{}", self.stream)
     }
 
-    /// As outputs and `timeline.json` carry it.
+    /// What every output says of a track that was read: its number and, of sound, the language that the file tells.
+    pub(in crate::nodes) fn fields(&self) -> impl Iterator<Item = (String, Value)> {
+        let language = self.language.as_ref().filter(|_| self.kind == TrackKind::Audio);
+        let language = language.map(|language| ("audio_language".to_owned(), json!(language)));
+        std::iter::once((self.kind.parameter().to_owned(), json!(self.number))).chain(language)
+    }
+
+    /// All that is known of it, for `timeline.json` and the lists of `ffmpeg.probe`.
     pub(in crate::nodes) fn json(&self) -> Value {
         let mut json = json!({
             "track": self.number,
@@ -124,7 +139,7 @@ impl Media {
         input: &Input<'_>,
         file: impl std::fmt::Display,
     ) -> Result<Track, RunError> {
-        self.track(kind, input.text_or_number(kind.parameter()).as_deref(), file)
+        self.track(kind, kind.wanted(input).as_deref(), file)
     }
 
     /// The track a request names; `None` and `default` leave it to the file. `file` is for the error.
@@ -199,9 +214,11 @@ const LANGUAGES: &[&[&str]] = &[
 
 #[cfg(test)]
 mod tests {
+    use onceover_common::catalog::ValueKind;
     use serde_json::json;
 
     use super::*;
+    use crate::executor::fixture::Fixture;
 
     fn media() -> Media {
         let audio = |index: u32, language: &str, default: u8| {
@@ -243,6 +260,29 @@ mod tests {
         assert_eq!(stream(TrackKind::Video, None), 1);
         assert_eq!(stream(TrackKind::Video, Some("0")), 1);
         assert_eq!(media().tracks(TrackKind::Audio)[0].start, Some(1.5));
+    }
+
+    #[test]
+    fn every_node_tells_a_track_by_its_number_and_the_former_object_is_still_read() {
+        for node in crate::catalog::shipped().iter() {
+            for output in &node.outputs {
+                if [TrackKind::Audio, TrackKind::Video]
+                    .map(TrackKind::parameter)
+                    .contains(&output.name.as_str())
+                {
+                    assert_eq!(output.kind, ValueKind::Integer, "{} of {}", output.name, node.name);
+                }
+            }
+        }
+        let track = media().track(TrackKind::Audio, Some("fr"), "a.mkv").unwrap();
+        let fields: Vec<_> = track.fields().collect();
+        let expected = [("audio_track", json!(3)), ("audio_language", json!("fre"))];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value)));
+        let fixture = Fixture::of(
+            "paddleocr.postprocess_and_finalize",
+            |_| json!({"ocr_results_path": "/a", "video_path": "/b", "video_track": track.json()}),
+        );
+        assert_eq!(TrackKind::Video.wanted(&Input(&fixture.context)).as_deref(), Some("3"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
         warnings::{Code, Warning},
     },
     nodes::{
-        ffmpeg::timeline,
+        ffmpeg::{timeline, tracks::TrackKind},
         input::{Input, compute, create_folder, path_text, read, stem, write},
         subtitles::compose_srt,
     },
@@ -34,7 +34,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         min_duration: input.number("min_duration_seconds")?,
         similarity: input.number("similarity_threshold")?,
     };
-    let track = input.text_or_number("video_track");
+    let track = TrackKind::Video.wanted(&input);
     let readings = readings::parse(&read(&results)?)
         .map_err(|why| RunError::failed(format!("{} cannot be used: {why}", results.display())))?;
     let count = readings.len();
