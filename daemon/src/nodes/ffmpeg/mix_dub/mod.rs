@@ -3,6 +3,7 @@
 
 mod loudness;
 mod place;
+mod sounds;
 mod track;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 use self::{
     loudness::Loudness,
     place::{Limits, Place, Spoken},
-    track::{ClipReader, RATE, VoiceTrack},
+    sounds::{ClipSounds, HeardPart},
+    track::{RATE, Stretcher, VoiceTrack},
 };
 use super::{
     Advance, Ffmpeg, failed, language,
@@ -102,9 +104,9 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         ("report_path".into(), json!(path_text(&report))),
         ("duration".into(), json!(seconds)),
         ("original".into(), json!(mix.original.name())),
-        ("audio_track".into(), json!(mix.track.as_ref().map(Track::json))),
         ("loudness".into(), loudness),
     ]));
+    output.extend(mix.track.iter().chain(&mix.picture).flat_map(Track::fields));
     Ok(output)
 }
 
@@ -145,40 +147,40 @@ async fn lay_clips(
         max_speed: input.number("max_speed")?,
         overrun: input.number("overrun")?,
     };
-    let mut reader = ClipReader::new(context, scratch);
-    let (mut spoken, mut left_out) = (Vec::new(), Vec::new());
+    let files = clips.iter().filter_map(|clip| file_of(clip, folder, seconds).ok());
+    let mut sounds = ClipSounds::new(context, scratch, files)?;
+    let (mut heard, mut left_out) = (Vec::new(), Vec::new());
     for clip in clips {
-        match sound_of(context, &mut reader, &clip, folder, seconds).await? {
-            Ok((file, samples)) => {
-                let times = Spoken {
-                    start: clip.start,
-                    end: clip.end,
-                    length: samples.len() as f64 / f64::from(RATE),
-                };
-                spoken.push((clip, file, times));
-            }
+        let sound = match file_of(&clip, folder, seconds) {
+            Ok(file) => sounds.read(&clip, &file).await?,
+            Err(why) => Err(why.to_owned()),
+        };
+        match sound {
+            Ok(part) => heard.push((clip, part)),
             Err(why) => left_out.push((clip, why)),
         }
     }
-    if spoken.is_empty() {
+    if heard.is_empty() {
         let why = left_out.first().map_or("there are none", |(_, why)| why.as_str());
         return Err(RunError::failed(format!(
             "none of the {} clips has sound that can be laid onto the video: {why}",
             left_out.len()
         )));
     }
-    let times: Vec<_> = spoken.iter().map(|(_, _, times)| *times).collect();
+    let spoken = |(clip, part): &(Clip, HeardPart)| Spoken {
+        start: clip.start,
+        end: clip.end,
+        length: part.seconds(),
+    };
+    let times: Vec<_> = heard.iter().map(spoken).collect();
     let places = place::place(&times, seconds, limits);
     let mut track = VoiceTrack::create(&scratch.join("voice.wav"), seconds)?;
+    let mut stretcher = Stretcher::new(context, scratch);
     let mut laid = Vec::with_capacity(places.len());
     let count = places.len();
-    for ((clip, file, times), place) in spoken.into_iter().zip(places) {
-        // Read once more rather than kept: all clips of a film would take gigabytes.
-        let samples = reader
-            .read(&file, clip.offset, clip.duration)
-            .await?
-            .unwrap_or_default();
-        track.lay(&reader.played(samples, place.speed).await?, clip.start)?;
+    for (((clip, part), times), place) in heard.into_iter().zip(times).zip(places) {
+        let samples = sounds.samples(part)?;
+        track.lay(&stretcher.played(samples, place.speed).await?, clip.start)?;
         laid.push((clip, times, place));
         let message = format!("{} of {count} clips", laid.len());
         context
@@ -188,32 +190,15 @@ async fn lay_clips(
     Ok(Dub { clips: laid, left_out })
 }
 
-/// The sound of a clip, or why it has none.
-async fn sound_of(
-    context: &RunContext,
-    reader: &mut ClipReader<'_>,
-    clip: &Clip,
-    folder: Option<&Path>,
-    seconds: f64,
-) -> Result<Result<(Opened, Vec<i16>), String>, RunError> {
+/// The file a clip lies in, or why it has no sound.
+fn file_of(clip: &Clip, folder: Option<&Path>, seconds: f64) -> Result<PathBuf, &'static str> {
     if clip.start >= seconds {
-        return Ok(Err("it begins behind the end of the video".into()));
+        return Err("it begins behind the end of the video");
     }
     let Some(path) = clip.audio_path.as_deref().filter(|path| !path.is_empty()) else {
-        return Ok(Err("no sound was made for it".into()));
+        return Err("no sound was made for it");
     };
-    let path = folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path));
-    let file = match Input(context).open("clips", &path_text(&path)) {
-        Ok(file) => file,
-        Err(RunError::Failed(why)) => return Ok(Err(why)),
-        Err(error) => return Err(error),
-    };
-    match reader.read(&file, clip.offset, clip.duration).await {
-        Ok(Some(samples)) => Ok(Ok((file, samples))),
-        Ok(None) => Ok(Err("its sound is silence".into())),
-        Err(RunError::Failed(why)) => Ok(Err(why)),
-        Err(error) => Err(error),
-    }
+    Ok(folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path)))
 }
 
 impl Dub {

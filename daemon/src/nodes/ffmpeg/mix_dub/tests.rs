@@ -1,9 +1,12 @@
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use super::*;
 use crate::{
     executor::fixture::Fixture,
-    nodes::{ffmpeg::clip, speech::wav},
+    nodes::{
+        ffmpeg::clip,
+        speech::wav::{self, WavWriter},
+    },
 };
 
 const NODE: &str = "ffmpeg.mix_dub";
@@ -234,4 +237,51 @@ async fn sound_alone_gives_sound_alone_and_no_clip_at_all_is_a_failure() {
     fixture.context.input["clips"] = json!([{"start": 0, "end": 1, "text": "a"}]);
     let error = run(&fixture.context).await.unwrap_err().to_string();
     assert!(error.contains("none of the 1 clips"), "{error}");
+}
+
+/// How many of the clips of a folder this process has open.
+fn open_clips(folder: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter_map(|link| std::fs::read_link(link.path()).ok())
+        .filter(|path| path.parent() == Some(folder) && path.extension().is_some_and(|suffix| suffix == "wav"))
+        .count()
+}
+
+#[tokio::test]
+async fn few_files_are_open_and_each_is_decoded_once_however_many_clips_there_are() {
+    const FILES: usize = 6;
+    let mut fixture = fixture(&[(0.0, 1.0, 0.0, 1.0)], &[1], json!({"original": "replace"}));
+    let folder = fixture.path("clips");
+    std::fs::create_dir(&folder).unwrap();
+    let file = |number: usize| folder.join(format!("{}.wav", number % FILES));
+    for number in 0..FILES {
+        let mut voice = WavWriter::create(&file(number), 8000).unwrap();
+        let tone: Vec<_> = (0..4000).map(|at| if at % 4 < 2 { 8000 } else { -8000 }).collect();
+        voice.add(&tone).unwrap();
+        voice.finish().unwrap();
+    }
+    // Each file is needed again after all others.
+    let clip = |number: usize| {
+        let start = number as f64 * 0.9;
+        json!({"start": start, "end": start + 0.4, "audio_path": file(number), "offset": (number / FILES) as f64 * 0.25, "duration": 0.25})
+    };
+    fixture.context.input["clips"] = (0..2 * FILES).map(clip).collect();
+    let mut most = 0;
+    let running = run(&fixture.context);
+    tokio::pin!(running);
+    let output = loop {
+        tokio::select! {
+            output = &mut running => break output.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(1)) => most = most.max(open_clips(&folder)),
+        }
+    };
+    assert_eq!(output["clips_count"], 2 * FILES);
+    assert!(most <= 1, "{most} clips were open at a time");
+    let log = fixture.log_text();
+    let decoded = log
+        .lines()
+        .filter(|line| line.contains("$ ffmpeg") && line.contains("decoded-"));
+    assert_eq!(decoded.count(), FILES, "{log}");
+    let heard = spans(&heard(&output["dubbed_path"], VOICE));
+    assert_eq!(heard.len(), 2 * FILES, "{heard:?}");
 }

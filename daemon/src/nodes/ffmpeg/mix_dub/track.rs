@@ -12,7 +12,6 @@ use crate::{
         ffmpeg::{Ffmpeg, failed},
         speech::wav::{self, WavWriter},
     },
-    paths::Opened,
 };
 
 /// Samples a second of the dub.
@@ -105,78 +104,20 @@ fn joined(spans: &[(f64, f64)]) -> Vec<(f64, f64)> {
     joined
 }
 
-/// Reads clips as samples of the dub, and plays them faster or slower.
-pub(super) struct ClipReader<'a> {
+/// Plays clips faster or slower.
+pub(super) struct Stretcher<'a> {
     context: &'a RunContext,
     scratch: PathBuf,
-    /// The file that was decoded last, its samples and how many: clips of one run lie in one file.
-    decoded: Option<(PathBuf, File, u64)>,
-    stretch: Option<&'static str>,
+    filter: Option<&'static str>,
 }
 
-impl<'a> ClipReader<'a> {
+impl<'a> Stretcher<'a> {
     pub(super) fn new(context: &'a RunContext, scratch: &Path) -> Self {
         Self {
             context,
             scratch: scratch.to_owned(),
-            decoded: None,
-            stretch: None,
+            filter: None,
         }
-    }
-
-    /// A clip's sound without the silence around it; None: there is none.
-    pub(super) async fn read(
-        &mut self,
-        file: &Opened,
-        offset: f64,
-        seconds: Option<f64>,
-    ) -> Result<Option<Vec<i16>>, RunError> {
-        let path: &Path = file;
-        if self.decoded.as_ref().is_none_or(|(last, ..)| last != path) {
-            self.decoded = Some(self.decode(path).await?);
-        }
-        let Some((_, decoded, length)) = &mut self.decoded else {
-            return Ok(None);
-        };
-        let sample = |time: f64| ((time * f64::from(RATE)).round() as u64).min(*length);
-        let end = seconds.map_or(*length, |seconds| sample(offset + seconds));
-        let start = sample(offset).min(end);
-        let mut bytes = vec![0; ((end - start) * 2) as usize];
-        let read = decoded
-            .seek(SeekFrom::Start(start * 2))
-            .and_then(|_| decoded.read_exact(&mut bytes));
-        read.map_err(|why| RunError::of_file(format_args!("cannot read the sound of {}", path.display()), &why))?;
-        let part = wav::samples(&bytes);
-        Ok(wav::audible(&part, RATE).map(|range| part[range].to_vec()))
-    }
-
-    async fn decode(&self, path: &Path) -> Result<(PathBuf, File, u64), RunError> {
-        let target = self.scratch.join("decoded.raw");
-        let exit = Ffmpeg::new()
-            .input(path)
-            .args([
-                "-map",
-                "0:a:0",
-                "-vn",
-                "-ac",
-                "1",
-                "-ar",
-                &RATE.to_string(),
-                "-f",
-                "s16le",
-            ])
-            .output(&target)
-            .run(self.context, |_| ())
-            .await?;
-        if !exit.success() {
-            return Err(failed("decoding the clip", path, &exit));
-        }
-        let open = || {
-            let file = File::open(&target)?;
-            let length = file.metadata()?.len() / 2;
-            Ok((path.to_owned(), file, length))
-        };
-        open().map_err(|why| RunError::of_file(format_args!("cannot read {}", target.display()), &why))
     }
 
     /// The same sound at another speed and the same pitch.
@@ -184,9 +125,9 @@ impl<'a> ClipReader<'a> {
         if speed == 1.0 {
             return Ok(samples);
         }
-        let filter = match self.stretch {
+        let filter = match self.filter {
             Some(filter) => filter,
-            None => *self.stretch.insert(stretcher(self.context).await?),
+            None => *self.filter.insert(stretcher(self.context).await?),
         };
         let (from, to) = (self.scratch.join("spoken.wav"), self.scratch.join("played.wav"));
         let mut file = WavWriter::create(&from, RATE)?;
