@@ -59,6 +59,8 @@ async fn burnt_in_subtitles_are_read_translated_and_burnt_in_again() {
     let burnt = daemon.stage("video-clip", "ffmpeg.burn_subtitles").await.unwrap();
     let burnt: Value = serde_json::from_str(burnt.output.get()).unwrap();
     assert_eq!(burnt["cues_count"], 3, "{burnt}");
+    // The original is covered where it was found.
+    assert_eq!(burnt["covered_area"].as_array().map(Vec::len), Some(4), "{burnt}");
     assert!(
         burnt["video_path"].as_str().unwrap().ends_with("clip_subtitled.mp4"),
         "{burnt}"

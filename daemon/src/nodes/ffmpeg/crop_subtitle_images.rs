@@ -1,7 +1,6 @@
 //! `ffmpeg.crop_subtitle_images`: the frames of a video, cut to the strip that holds the subtitles. Frames that look like
 //! the one before are left out, unless a request wants every one.
 
-mod area;
 mod chosen;
 #[cfg(test)]
 mod tests;
@@ -14,7 +13,9 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Advance, Ffmpeg, clear, failed,
+    Advance, Ffmpeg,
+    area::Area,
+    clear, failed,
     kept_frames::{FRAMES_FILE, KeptFrame, KeptFrames},
     pictures, probe,
     timeline::{self, FrameTimes},
@@ -25,7 +26,6 @@ use crate::{
     executor::run::{Object, RunContext, RunError},
     nodes::input::{Input, create_folder, path_text, write},
 };
-use area::Area;
 
 /// More decoders gain nothing.
 const MOST_DECODERS: u64 = 10;
@@ -38,7 +38,7 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let picture = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("the size of the picture of {} is not known", video.display())))?;
-    let area = Area::of(&input, picture)?;
+    let area = Area::of(&input, "subtitle_area", picture)?;
     let wanted = input.text("decoder").unwrap_or("auto");
     let decoders = decoders(wanted, gpu_is_there());
     let frames = create_folder(context, "images/cropped/frames")?;

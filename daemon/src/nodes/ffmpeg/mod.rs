@@ -14,6 +14,7 @@ pub(super) mod kept_frames;
 pub(super) mod timeline;
 pub(super) mod tracks;
 
+mod area;
 mod language;
 mod pieces;
 mod probe;

@@ -1,13 +1,17 @@
 //! `ffmpeg.burn_subtitles`: draws subtitles into the picture of a video. The picture is encoded again, the sound is copied,
 //! and every frame keeps its time.
 
+mod cover;
 mod style;
 
 use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
 
-use self::style::{Style, escaped};
+use self::{
+    cover::Cover,
+    style::{Style, escaped},
+};
 use super::{
     Ffmpeg, failed,
     probe::{self, Media},
@@ -38,12 +42,13 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
     let size = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("{} does not say how large its picture is", video.display())))?;
+    let cover = Cover::of(&input, size)?;
     let (listed, looks) = timed_text::cues_and_looks_of(context, &subtitles).await?;
     let scratch = create_folder(context, "scratch")?;
     // What a file of this kind says of its looks is kept.
     let drawn = match looks {
         Some(text) => text,
-        None => Style::of(&input)?.write(&listed, size),
+        None => Style::of(&input, cover.as_ref(), size)?.write(&listed, size),
     };
     write(&scratch.join(DRAWN), drawn.as_bytes())?;
     check_glyphs(context, &listed, input.text("font").unwrap_or("sans-serif"), &scratch).await?;
@@ -53,13 +58,29 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         .and_then(stem)
         .unwrap_or_else(|| "video".into());
     let target = create_folder(context, "video")?.join(format!("{name}_subtitled.{format}"));
-    encode(context, &video, &media, &track, size, &scratch, &target).await?;
+    let cover_filters = cover.and_then(|cover| cover.filters(&listed));
+    let filters = filters(cover_filters.as_deref(), size);
+    encode(context, &video, &media, &track, &filters, &scratch, &target).await?;
     let _ = std::fs::remove_dir_all(&scratch);
-    Ok(Object::from_iter([
+    let mut output = Object::from_iter([
         ("video_path".into(), json!(path_text(&target))),
         ("cues_count".into(), json!(listed.len())),
-        ("video_track".into(), track.json()),
-    ]))
+    ]);
+    output.extend(track.fields());
+    if let Some(cover) = cover {
+        output.insert("covered_area".into(), json!(cover.corners()));
+    }
+    Ok(output)
+}
+
+/// What is done to each frame of a picture of this size.
+fn filters(cover: Option<&str>, (width, height): (u32, u32)) -> String {
+    let drawn = format!("subtitles=filename={DRAWN}");
+    let is_odd = width % 2 != 0 || height % 2 != 0;
+    // The colours of the encoder stand for two pixels each way.
+    let padded = is_odd.then_some("pad=ceil(iw/2)*2:ceil(ih/2)*2");
+    let all = [cover, Some(drawn.as_str()), padded, Some("format=yuv420p")];
+    all.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
 
 /// The container that the sound can be copied into.
@@ -161,22 +182,16 @@ async fn encode(
     video: &Path,
     media: &Media,
     track: &Track,
-    (width, height): (u32, u32),
+    filters: &str,
     scratch: &Path,
     target: &Path,
 ) -> Result<(), RunError> {
     let input = Input(context);
-    let mut filters = format!("subtitles=filename={DRAWN}");
-    if width % 2 != 0 || height % 2 != 0 {
-        // The colours of the encoder stand for two pixels each way.
-        filters.push_str(",pad=ceil(iw/2)*2:ceil(ih/2)*2");
-    }
-    filters.push_str(",format=yuv420p");
     let mut ffmpeg = Ffmpeg::new()
         .current_dir(scratch)
         .on_the_clock()
         .input(video)
-        .args(["-map", &track.map(), "-map", "0:a?", "-c:a", "copy", "-vf", &filters])
+        .args(["-map", &track.map(), "-map", "0:a?", "-c:a", "copy", "-vf", filters])
         // Each frame at its own time, in the steps of the source.
         .args(["-fps_mode", "vfr", "-enc_time_base", "-1", "-c:v", "libx264"])
         .args(["-crf", &input.count("crf")?.to_string()])
@@ -281,6 +296,7 @@ mod tests {
             "{seen:?}"
         );
         assert_eq!(codecs(path), "h264 mp3");
+        assert_eq!(output["video_track"], 0);
         assert!(fixture.context.node.output_is_reusable(&output));
         assert!(!fixture.context.dir.join("scratch").exists());
         assert!(fixture.progress.borrow().percent > 50.0);
@@ -314,6 +330,73 @@ mod tests {
             error.contains("pcm_s16le") && error.contains("output_format"),
             "{error}"
         );
+    }
+
+    /// A video whose lines 130 to 170 of 180 hold stripes, as if letters stood there, and what is asked of it.
+    fn striped(fixture: &Fixture, more: &Value) -> Value {
+        let video = fixture.path("a.mp4");
+        let stripes = "geq=lum='if(between(X,40,279)*between(Y,130,169),if(lt(mod(X,16),8),235,16),80)':cb=128:cr=128";
+        let source = ["-f", "lavfi", "-i", "color=gray:s=320x180:r=25:d=4", "-vf", stripes];
+        clip::make(&video, &[&source[..], &["-pix_fmt", "yuv420p"]].concat());
+        let mut input =
+            json!({"video_path": video, "subtitle_path": fixture.file("a.srt", srt()), "preset": "ultrafast"});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    }
+
+    /// The darkest and the brightest pixel of these lines of the frame shown at a time.
+    fn range(path: &Value, time: f64, lines: std::ops::Range<usize>) -> (u8, u8) {
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-i", path.as_str().unwrap(), "-ss", &time.to_string()])
+            .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"])
+            .output()
+            .unwrap();
+        let pixels = &made.stdout[lines.start * 320..lines.end * 320];
+        (*pixels.iter().min().unwrap(), *pixels.iter().max().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_in_the_picture_is_covered_while_new_subtitles_are_shown_and_nothing_else_is() {
+        for (cover, darkest, brightest) in [("box", 0, 40), ("blur", 70, 160)] {
+            let asked = json!({"cover": cover, "cover_area": [0, 129, 320, 170], "position": "top", "font_size": 8});
+            let fixture = Fixture::of(NODE, |fixture| striped(fixture, &asked));
+            let output = run(&fixture.context).await.unwrap();
+            assert_eq!(output["covered_area"], json!([0, 128, 320, 170]));
+            let path = &output["video_path"];
+            let covered = range(path, 1.52, 132..166);
+            assert!(covered.0 >= darkest && covered.1 <= brightest, "{cover}: {covered:?}");
+            let (dark, bright) = range(path, 2.52, 132..166);
+            assert!(dark < 50 && bright > 200, "{cover}: {dark} {bright}");
+            let (dark, bright) = range(path, 1.52, 90..124);
+            assert!(dark > 60 && bright < 100, "{cover}: {dark} {bright}");
+            // The new text stands at the top.
+            assert!(range(path, 1.52, 0..60).1 > 200, "{cover}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_can_stand_where_the_covered_one_was() {
+        let asked = json!({"cover": "box", "cover_area": [0, 130, 320, 170], "position": "covered", "font_size": 8});
+        let mut fixture = Fixture::of(NODE, |fixture| striped(fixture, &asked));
+        let output = run(&fixture.context).await.unwrap();
+        let path = &output["video_path"];
+        assert!(range(path, 1.52, 134..168).1 > 200);
+        assert!(range(path, 1.52, 0..126).1 < 100);
+        for (input, named) in [
+            (json!({"cover": "none", "position": "covered"}), "input_data.position"),
+            (json!({"cover_area": [0, 130, 320, 190]}), "320 wide and 180 high"),
+            (json!({"cover_area": null}), "input_data.cover_area"),
+        ] {
+            let mut asked = asked.clone();
+            asked
+                .as_object_mut()
+                .unwrap()
+                .extend(input.as_object().unwrap().clone());
+            let input = striped(&fixture, &asked);
+            fixture.resolve(input.as_object().unwrap());
+            let error = run(&fixture.context).await.unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::cover::Cover;
 use crate::{
     executor::run::RunError,
     nodes::{input::Input, subtitles::cues::Cue, timed_text::shown_lines},
@@ -18,11 +19,31 @@ pub(super) struct Style {
     color: String,
     outline_color: String,
     has_box: bool,
-    at_top: bool,
+    position: Position,
+}
+
+/// Where in the picture the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Bottom,
+    Top,
+    /// Its lower edge lies so many pixels above that of the picture.
+    Above(u32),
 }
 
 impl Style {
-    pub(super) fn of(input: &Input<'_>) -> Result<Self, RunError> {
+    /// `cover` is what is covered of a picture of this size.
+    pub(super) fn of(input: &Input<'_>, cover: Option<&Cover>, (_, height): (u32, u32)) -> Result<Self, RunError> {
+        let position = match (input.text("position"), cover) {
+            (Some("top"), _) => Position::Top,
+            (Some("covered"), Some(cover)) => Position::Above(cover.margin(height)),
+            (Some("covered"), None) => {
+                return Err(RunError::failed(
+                    "input_data.position is 'covered', but nothing is covered; give cover = \"box\" or \"blur\" as well",
+                ));
+            }
+            _ => Position::Bottom,
+        };
         Ok(Self {
             font: font(input.text("font").unwrap_or("sans-serif"))?,
             size: input.number("font_size")?,
@@ -30,7 +51,7 @@ impl Style {
             color: color(input, "color")?,
             outline_color: color(input, "outline_color")?,
             has_box: input.flag("box")?,
-            at_top: input.text("position") == Some("top"),
+            position,
         })
     }
 
@@ -43,7 +64,11 @@ impl Style {
         } else {
             (1, part(self.size * 0.06))
         };
-        let alignment = if self.at_top { 8 } else { 2 };
+        let (alignment, margin) = match self.position {
+            Position::Bottom => (2, part(self.margin)),
+            Position::Top => (8, part(self.margin)),
+            Position::Above(pixels) => (2, f64::from(pixels)),
+        };
         // A box lets a third of the picture through.
         let (edge, back) = (
             format!("{}{}", if self.has_box { "&H55" } else { "&H00" }, self.outline_color),
@@ -61,7 +86,6 @@ impl Style {
             size = part(self.size),
             color = self.color,
             side_margin = part(4.0),
-            margin = part(self.margin),
         );
         for cue in cues {
             let lines = shown_lines(&cue.text);
@@ -142,7 +166,7 @@ mod tests {
             color: "00FFFF".into(),
             outline_color: "000000".into(),
             has_box: false,
-            at_top: true,
+            position: Position::Top,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The part of the picture that holds the subtitles.
+//! The part of the picture that holds the subtitles, as a request names it.
 
 use crate::{executor::run::RunError, nodes::input::Input};
 
@@ -12,14 +12,12 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// The request's, for a picture of this size.
-    pub(super) fn of(input: &Input<'_>, (width, height): (u32, u32)) -> Result<Self, RunError> {
-        let numbers = input
-            .numbers("subtitle_area")?
-            .ok_or_else(|| input.missing("subtitle_area"))?;
+    /// The one that a parameter of the request names, for a picture of this size.
+    pub(super) fn of(input: &Input<'_>, parameter: &str, (width, height): (u32, u32)) -> Result<Self, RunError> {
+        let numbers = input.numbers(parameter)?.ok_or_else(|| input.missing(parameter))?;
         let refused = |why: &str| {
             Err(RunError::failed(format!(
-                "input_data.subtitle_area is {numbers:?}, but it must be [x1, y1, x2, y2] in pixels: {why}"
+                "input_data.{parameter} is {numbers:?}, but it must be [x1, y1, x2, y2] in pixels: {why}"
             )))
         };
         let whole = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
@@ -46,6 +44,16 @@ impl Area {
 
     pub(super) fn size(self) -> (u32, u32) {
         (self.right - self.left, self.bottom - self.top)
+    }
+
+    /// With a few pixels more where samples of colour, each of which stands for two pixels each way, would be cut.
+    pub(super) fn in_whole_chroma(self, (width, height): (u32, u32)) -> Self {
+        Self {
+            left: self.left - self.left % 2,
+            top: self.top - self.top % 2,
+            right: self.right.next_multiple_of(2).min(width),
+            bottom: self.bottom.next_multiple_of(2).min(height),
+        }
     }
 
     /// Exactly these pixels, where ffmpeg would rather move to even ones. Frames then follow each other at equal
