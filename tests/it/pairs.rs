@@ -1,5 +1,6 @@
-//! Every node takes what others make: each output that gives a transcript, subtitles or turns into each parameter that takes
-//! that, by what the node files declare. A language model is stubbed; what programs with models would write is written here.
+//! Every node takes what others make: each output that gives a transcript, subtitles, turns, clips, a video or sound into each
+//! parameter that takes that, by what the node files declare. A language model is stubbed; what programs with models would
+//! write is written here.
 
 use std::{collections::BTreeMap, fs};
 
@@ -28,7 +29,7 @@ struct Taker {
     node: String,
     parameter: String,
     contents: Vec<Content>,
-    kind: ValueKind,
+    kinds: Vec<ValueKind>,
 }
 
 /// What a model makes of a question: lines in capitals, any other text as it is.
@@ -67,6 +68,8 @@ async fn daemon(server: &ChatServer) -> Daemon {
 /// Files that nodes are run on, and what programs with models would have written.
 struct Sources {
     clip: String,
+    tiny: String,
+    clips: String,
     sound: String,
     ocr: String,
     transcript: String,
@@ -82,6 +85,7 @@ impl Sources {
             path(name)
         };
         media::clip(path("clip.mp4").as_ref(), 8);
+        media::tiny_clip(path("tiny.mp4").as_ref(), 2);
         media::sound(path("sound.wav").as_ref(), 8);
         let reading = |frames: std::ops::Range<u32>, text: &'static str| {
             frames.map(move |frame| (frame.to_string(), json!([text, []])))
@@ -115,7 +119,12 @@ impl Sources {
                 json!({"success": true, "segments": [
                     {"start": 0.0, "end": 3.0, "duration": 3.0, "speaker": "SPEAKER_00"}, {"start": 3.5, "end": 8.0, "duration": 4.5, "speaker": "SPEAKER_01"}]}),
             ),
+            clips: put(
+                "clips.json",
+                json!({"clips": [{"id": 1, "start": 0.2, "end": 1.0, "text": "Hello", "audio_path": path("sound.wav"), "duration": 0.5}]}),
+            ),
             clip: path("clip.mp4"),
+            tiny: path("tiny.mp4"),
             sound: path("sound.wav"),
         }
     }
@@ -123,6 +132,15 @@ impl Sources {
     /// What a node needs beside what it is tried with; none: it cannot run here, and its outputs are `written`.
     fn input(&self, node: &str) -> Option<Value> {
         Some(match node {
+            "ffmpeg.burn_subtitles" => {
+                json!({"video_path": self.tiny, "subtitle_path": self.transcript, "preset": "ultrafast"})
+            }
+            "ffmpeg.mux_subtitles" => json!({"video_path": self.tiny, "subtitle_path": self.transcript}),
+            "ffmpeg.mix_dub" => json!({"video_path": self.tiny, "clips_file": self.clips, "original": "replace"}),
+            "ffmpeg.probe" | "ffmpeg.extract_audio" => json!({"video_path": self.tiny}),
+            "ffmpeg.extract_keyframes" => json!({"video_path": self.tiny, "keyframe_sample_count": 2}),
+            "ffmpeg.crop_subtitle_images" => json!({"video_path": self.tiny, "subtitle_area": [0, 30, 64, 48]}),
+            "indextts.generate_speech" => json!({"segments": self.transcript, "engine": "espeak"}),
             "ffmpeg.split_audio_segments" => json!({"audio_path": self.sound, "subtitle_path": self.transcript}),
             "paddleocr.postprocess_and_finalize" => json!({"video_path": self.clip, "ocr_results_path": self.ocr}),
             "pyannote_audio.get_speaker_segments" | "pyannote_audio.validate_diarization" => {
@@ -131,7 +149,7 @@ impl Sources {
             "wservice.ai_optimize_text" | "wservice.generate_subtitle_files" | "wservice.prepare_tts_segments" => {
                 json!({"segments_file": self.transcript})
             }
-            "wservice.correct_subtitles" => json!({"subtitle_path": self.transcript}),
+            "wservice.check_subtitles" | "wservice.correct_subtitles" => json!({"subtitle_path": self.transcript}),
             "wservice.merge_speaker_based_subtitles"
             | "wservice.merge_speaker_segments"
             | "wservice.merge_with_word_timestamps" => {
@@ -152,6 +170,7 @@ impl Sources {
             (_, "transcribe_result_file") => json!(self.words_alone),
             (_, "segments_file") => json!(self.transcript),
             (_, "diarization_file") => json!(self.turns),
+            (_, "vocal_audio" | "instrumental_audio") => json!(self.sound),
             _ => panic!("what {output} of {node} holds is to be told here"),
         }
     }
@@ -215,12 +234,12 @@ async fn every_output_is_taken_by_every_parameter_that_takes_what_it_gives() {
                 node: node.name.to_string(),
                 parameter: parameter.name.clone(),
                 contents: parameter.takes.clone(),
-                kind: parameter.kind,
+                kinds: [&[parameter.kind], parameter.also.as_slice()].concat(),
             })
         })
         .collect();
     assert!(
-        made.len() >= 20 && takers.len() >= 20,
+        made.len() >= 30 && takers.len() >= 40,
         "{} {}",
         made.len(),
         takers.len()
@@ -232,7 +251,7 @@ async fn every_output_is_taken_by_every_parameter_that_takes_what_it_gives() {
         .flat_map(|made| takers.iter().map(move |taker| (made, taker)))
         .enumerate()
     {
-        if !taker.contents.contains(&made.content) || taker.kind != made.kind {
+        if !taker.contents.contains(&made.content) || !taker.kinds.contains(&made.kind) {
             continue;
         }
         let Some(mut input) = sources.input(&taker.node) else {
@@ -248,7 +267,19 @@ async fn every_output_is_taken_by_every_parameter_that_takes_what_it_gives() {
         daemon.submit(&task, &taker.node, input).await;
         pairs.insert(task, (made, taker));
     }
-    assert!(pairs.len() >= 150, "{}", pairs.len());
+    assert!(pairs.len() >= 300, "{}", pairs.len());
+    for node in [
+        "ffmpeg.burn_subtitles",
+        "ffmpeg.mux_subtitles",
+        "ffmpeg.mix_dub",
+        "ffmpeg.probe",
+        "wservice.check_subtitles",
+    ] {
+        assert!(
+            pairs.values().any(|(_, taker)| taker.node == node),
+            "{node} takes nothing"
+        );
+    }
     let mut refused = Vec::new();
     for (task, (made, taker)) in pairs {
         let (state, _, error) = ended(&daemon, &task, &taker.node).await;

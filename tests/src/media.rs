@@ -4,16 +4,17 @@ use std::{path::Path, process::Command};
 
 /// Makes a clip with picture and sound, `seconds` long.
 pub fn clip(path: &Path, seconds: u32) {
-    let sources = [
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=320x240:rate=25",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=frequency=440",
-    ];
+    clip_of_size(path, seconds, "320x240");
+}
+
+/// Makes a clip like [`clip`] with a picture that costs next to nothing.
+pub fn tiny_clip(path: &Path, seconds: u32) {
+    clip_of_size(path, seconds, "64x48");
+}
+
+fn clip_of_size(path: &Path, seconds: u32, size: &str) {
+    let picture = format!("testsrc=size={size}:rate=25");
+    let sources = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", "sine=frequency=440"];
     let codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
     ffmpeg(&sources, &codecs, path, seconds);
 }
