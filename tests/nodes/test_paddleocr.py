@@ -161,6 +161,14 @@ class Constant(unittest.TestCase):
         self.assertTrue(subtitle_area.is_one_text([[self.logo]] * 6))
         self.assertFalse(subtitle_area.is_one_text(found))
 
+    def test_of_a_short_clip_no_more_is_read_than_brings_other_texts(self):
+        found = self.frames(40)
+        self.assertTrue(subtitle_area.is_enough(found, (640, 100), 2))
+        self.assertFalse(subtitle_area.is_enough(found[:39], (640, 100), 2), "five texts of 39 frames are few")
+        found[33][1] = (found[33][1][0], "a sixth one")
+        found[1:] = [items[:1] if items[1][1] == "No" else items for items in found[1:]]
+        self.assertFalse(subtitle_area.is_enough(found, (640, 100), 2), "the later half has another text")
+
     def test_frames_are_looked_at_evenly_spread_and_each_once(self):
         self.assertEqual(subtitle_area.evenly(8), [0, 4, 2, 6, 1, 3, 5, 7])
         for count in range(70):

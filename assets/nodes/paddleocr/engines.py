@@ -2,7 +2,9 @@
 that cannot start ends the run: a picture without text and a library that does not work are different things."""
 
 import importlib.util
+import math
 import os
+import pathlib
 
 import onceover_node
 
@@ -103,6 +105,18 @@ def _model(run, name):
     return str(found)
 
 
+def _processors():
+    """How many processors this program may use: those it may run on, or fewer where its control group has a quota. The
+    library would start a thread for each one of the machine, and those that find none to run on wait in loops."""
+    count = len(os.sched_getaffinity(0))
+    try:
+        quota, period = pathlib.Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(count, 1)
+
+
 def _rapidocr(run, library):
     onnxruntime = onceover_node.library("onnxruntime", SERVICE)
     there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -123,6 +137,7 @@ def _rapidocr(run, library):
         "Det.limit_type": "max",
         "Det.limit_side_len": LOOKED_AT,
         "EngineConfig.onnxruntime.use_cuda": device == "cuda",
+        "EngineConfig.onnxruntime.intra_op_num_threads": _processors(),
     }
     if detection:
         parameters["Det.model_path"] = detection

@@ -12,6 +12,8 @@ ENOUGH_FRAMES = 12
 ENOUGH_TEXTS = 6
 # Frames that are read at least, if there are as many.
 LEAST_FRAMES = 20
+# Frames after which it is enough, too, that the later half of them brought no other text: a short clip has few texts.
+NOTHING_NEW = 40
 
 
 def evenly(count):
@@ -39,8 +41,14 @@ def is_enough(found, size, min_text_len):
     inside = [
         [text for quad, text in items if top <= sum(y for _, y in quad) / len(quad) < bottom] for items in changing
     ]
+    if sum(map(bool, inside)) < ENOUGH_FRAMES:
+        return False
     different = {text for texts in inside for text in texts}
-    return sum(map(bool, inside)) >= ENOUGH_FRAMES and len(different) >= ENOUGH_TEXTS
+    if len(different) >= ENOUGH_TEXTS:
+        return True
+    # Frames are read in an order that spreads them over the whole, so half of them show what all would.
+    before = {text for texts in inside[: len(inside) // 2] for text in texts}
+    return len(found) >= NOTHING_NEW and 1 < len(different) == len(before)
 
 
 def is_one_text(found):
