@@ -8,7 +8,7 @@ use super::{
     markup::{Parts, parts, plain},
     notes::{Notes, Skipped},
     record::{lines_of, open_end},
-    times::clock,
+    times::{clock, is_shown},
     words::{spelled, timed_words, words, written_words},
 };
 use crate::{
@@ -56,16 +56,11 @@ fn without_nan(text: &str) -> String {
     all
 }
 
-/// A finite number, also as text, or a clock: seconds.
+/// A number that can be a time, also as text, or a clock: seconds.
 fn time(value: &Value) -> Option<f64> {
     match value {
-        Value::Number(number) => number.as_f64().filter(|number| number.is_finite()),
-        Value::String(text) => text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite())
-            .or_else(|| clock(text)),
+        Value::Number(number) => number.as_f64().filter(is_shown),
+        Value::String(text) => text.trim().parse().ok().filter(is_shown).or_else(|| clock(text)),
         _ => None,
     }
 }
@@ -79,6 +74,7 @@ pub(super) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
         part("offsets", name)
             .and_then(Value::as_f64)
             .map(|millis| millis / 1000.0)
+            .filter(is_shown)
     };
     let start = named(&["start", "startTime", "start_time"])
         .or_else(|| pair("timestamp", 0))

@@ -3,7 +3,7 @@
 use super::{
     markup::escaped,
     record::{Record, Records},
-    times::clock,
+    times::{clock, is_shown},
     words::in_order,
 };
 use crate::nodes::transcript::read::Word;
@@ -29,13 +29,7 @@ pub(super) fn parse(text: &str) -> Records {
     for (line, content) in (1..).zip(text.lines().map(str::trim)) {
         if let Some(value) = content.strip_prefix("[offset:").and_then(|rest| rest.strip_suffix(']')) {
             // Milliseconds by which everything is shown sooner.
-            offset = value
-                .trim()
-                .parse::<f64>()
-                .ok()
-                .filter(|value| value.is_finite())
-                .unwrap_or(0.0)
-                / 1000.0;
+            offset = value.trim().parse::<f64>().ok().filter(is_shown).unwrap_or(0.0) / 1000.0;
             continue;
         }
         let (mut starts, mut rest) = (Vec::new(), content);

@@ -1,5 +1,13 @@
 //! Times as subtitle files write them.
 
+/// Seconds that no clock of subtitles reaches: sums of such times have no value.
+const LATEST: f64 = 3.6e9;
+
+/// Whether a number of seconds can be a time in a file.
+pub(super) fn is_shown(seconds: &f64) -> bool {
+    seconds.abs() <= LATEST
+}
+
 /// Seconds of a clock: `1:02:03,456`, `02:03.4`, `00:00:01:500`; hours may be above 99, and the fraction may be missing. None
 /// for anything else, a negative time too.
 pub(super) fn clock(text: &str) -> Option<f64> {
@@ -67,6 +75,21 @@ pub(super) fn is_broken_span(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_no_player_reaches_is_none() {
+        for (seconds, expected) in [
+            (0.0, true),
+            (-3.0, true),
+            (3.5e9, true),
+            (4e9, false),
+            (1e308, false),
+            (f64::INFINITY, false),
+            (f64::NAN, false),
+        ] {
+            assert_eq!(is_shown(&seconds), expected, "{seconds}");
+        }
+    }
 
     #[test]
     fn clocks_are_read_as_people_write_them() {

@@ -9,7 +9,7 @@ use quick_xml::{
 
 use super::{
     record::{Record, Records},
-    times::clock,
+    times::{clock, is_shown},
 };
 
 /// Whether a text that begins so is TTML.
@@ -70,8 +70,7 @@ impl Rates {
             "t" => number / self.ticks,
             _ => return None,
         };
-        // Later than any film: a number of something else.
-        (seconds < 3.6e9).then_some(seconds)
+        is_shown(&seconds).then_some(seconds)
     }
 }
 
