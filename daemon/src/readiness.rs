@@ -1,8 +1,8 @@
 //! Whether a node can run on this machine, and what is missing: the one source for submits, `GET /v1/nodes`,
 //! `onceoverd nodes` and `onceoverd check`.
 //!
-//! What the machine answers is kept for some seconds (`machine`), so that submits cost no file system work. Nobody hears of
-//! something missing that was not looked for at that moment: what has just been installed counts at once.
+//! What the machine answers is kept for some seconds (`machine`), so that most submits cost no file system work. What is
+//! reported as missing was looked for at that moment: what has just been installed counts at once.
 
 mod machine;
 
@@ -121,18 +121,17 @@ impl Readiness {
     /// What a run of the node with this input lacks; nothing: it can run. With an empty input, that of its defaults. What is
     /// named was looked for just now.
     pub fn missing(&self, node: &NodeSpec, input: &Map<String, Value>) -> Vec<Missing> {
-        self.lacks(node, input, Trust::KeptIfHere)
+        let asked = self.catalog.for_input(node.name.as_str(), input);
+        self.lacks(asked.map_or(node, Arc::as_ref), input, Trust::KeptIfHere)
     }
 
-    /// Whether a run could be started, by what was known some seconds ago at most. Before a request is refused for it,
-    /// `missing` is asked.
+    /// Whether a run of the node, as this input has it run, could be started, by what was known some seconds ago at most.
+    /// Before a request is refused for it, `missing` is asked.
     pub fn seems_ready(&self, node: &NodeSpec, input: &Map<String, Value>) -> bool {
         self.lacks(node, input, Trust::AnyKept).is_empty()
     }
 
     fn lacks(&self, node: &NodeSpec, input: &Map<String, Value>, trust: Trust) -> Vec<Missing> {
-        let asked = self.catalog.for_input(node.name.as_str(), input);
-        let node = asked.map_or(node, Arc::as_ref);
         let mut missing = self.of_the_machine(node, trust);
         missing.extend(self.missing_provider(node, input));
         let value = |name: &str| {
@@ -206,16 +205,13 @@ impl Readiness {
         if !asks {
             return None;
         }
-        let mut completed = input.clone();
-        let left_out = node
-            .parameters
-            .iter()
-            .filter(|parameter| parameter.given(input).is_none());
-        for parameter in left_out {
-            let default = parameter.default.clone();
-            completed.extend(default.map(|default| (parameter.name.clone(), default)));
-        }
-        nodes::missing(&completed, &self.providers)
+        let value = |name: &str| {
+            let parameter = node.parameter(name);
+            parameter
+                .and_then(|parameter| parameter.value(input))
+                .or_else(|| input.get(name))
+        };
+        nodes::missing(value, &self.providers)
     }
 
     fn missing_model(&self, node: &NodeSpec, model: &ModelNeed, name: &str) -> Missing {
@@ -387,10 +383,11 @@ mod tests {
         let (_dir, readiness) = readiness(&node);
         let input = json!({"engine": "small"});
         let input = input.as_object().unwrap();
-        let seems_ready = || readiness.seems_ready(&node, input);
+        let varied = readiness.catalog.for_input(node.name.as_str(), input).unwrap();
+        let seems_ready = || readiness.seems_ready(varied, input);
         assert!(!seems_ready());
         fs::write(&program, "").unwrap();
-        // Nothing is looked at for a submit, and an installation counts at once where it would be refused.
+        // A submit does not read the disk again within that time, and an installation counts at once where it would be refused.
         assert!(!seems_ready());
         assert_eq!(readiness.missing(&node, input), []);
         fs::remove_file(&program).unwrap();

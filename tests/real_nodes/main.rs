@@ -7,6 +7,7 @@ mod synchrony;
 mod translated;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -48,6 +49,12 @@ fn sample() -> PathBuf {
     let made = Command::new(script).arg(&folder).status().expect("the script starts");
     assert!(made.success());
     folder
+}
+
+/// The contents of a JSON file that an output names.
+fn json_of(path: &Value) -> Value {
+    let text = fs::read(path.as_str().expect("a path")).expect("the file is there");
+    serde_json::from_slice(&text).expect("JSON")
 }
 
 /// Waits for the end of a stage, and gives the output of one that succeeded.

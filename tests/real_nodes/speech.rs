@@ -7,7 +7,7 @@ use onceover_common::{Event, EventKind, StageState};
 use onceover_tests::{events::Sse, eventually, media, until_equal};
 use serde_json::{Value, json};
 
-use super::{daemon, interpreter, output, sample};
+use super::{daemon, interpreter, json_of, output, sample};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
 const TRANSCRIBE: &str = "faster_whisper.transcribe_audio";
@@ -29,11 +29,6 @@ fn models() -> tempfile::TempDir {
 /// How the model of random weights is asked: without drawing, so that the answer is always the same.
 fn asked() -> Value {
     json!({"model_name": "noise", "temperature": [0.0]})
-}
-
-fn json_of(path: &Value) -> Value {
-    let text = fs::read(path.as_str().expect("a path")).expect("the file is there");
-    serde_json::from_slice(&text).expect("JSON")
 }
 
 #[tokio::test]

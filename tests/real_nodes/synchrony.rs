@@ -1,12 +1,12 @@
 //! One clock for speech: a word is heard at the same moment in files that are awkward in every way that real ones are, as
 //! far as a model that knows words can say. The other nodes are held to the clock by `daemon/src/nodes/synchrony.rs`.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use onceover_tests::Daemon;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{daemon, output};
+use super::{daemon, json_of, output};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
 const TRANSCRIBE: &str = "faster_whisper.transcribe_audio";
@@ -15,7 +15,7 @@ const WORD: &str = "elephant";
 const USUAL_ERROR: f64 = 0.3;
 /// How long a file may be transcribed: the model is a real one.
 const LONGEST: Duration = Duration::from_secs(240);
-/// Nothing is said from the first to the second.
+/// Silence from the first to the second.
 const PAUSE: (f64, f64) = (3.2, 4.7);
 
 /// How a file is made of the picture and the speech.
@@ -105,22 +105,13 @@ fn speech(folder: &Path) -> String {
 impl Recipe {
     fn make(&self, folder: &Path, speech: &str) -> String {
         let path = folder.join(self.name).display().to_string();
-        let picture = [
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=s=64x48:r=10:d=10",
-            "-map",
-            "0",
-            "-map",
-            "1",
-        ];
-        let (input, maps) = picture.split_at(4);
+        let picture = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=10"];
+        let maps = ["-map", "0", "-map", "1"];
         let args = [
-            input,
+            &picture[..],
             self.speech_offset,
             &["-i", speech],
-            maps,
+            &maps,
             self.codecs,
             &[path.as_str()],
         ]
@@ -148,8 +139,7 @@ async fn heard(daemon: &Daemon, task: &str, path: &str) -> f64 {
     let ended = tokio::time::timeout(LONGEST, ended).await;
     ended.unwrap_or_else(|_| panic!("{path} was not transcribed within {LONGEST:?}"));
     let transcript = output(daemon, task, TRANSCRIBE).await;
-    let file = fs::read(transcript["segments_file"].as_str().expect("a path")).expect("the file is there");
-    let file: Value = serde_json::from_slice(&file).expect("JSON");
+    let file = json_of(&transcript["segments_file"]);
     let segments = file["segments"].as_array().expect("segments");
     let mut words = segments
         .iter()

@@ -226,7 +226,8 @@ impl ParameterSpec {
         self.allowed.clone()
     }
 
-    pub(super) fn kinds(&self) -> impl Iterator<Item = ValueKind> {
+    /// Every kind of value that it takes.
+    pub fn kinds(&self) -> impl Iterator<Item = ValueKind> {
         std::iter::once(self.kind).chain(self.also.iter().copied())
     }
 

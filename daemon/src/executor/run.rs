@@ -95,14 +95,19 @@ impl OpenedInputs {
     /// An error when another file was put in the place of one while a program could read it.
     pub fn still_in_place(&self) -> Result<(), RunError> {
         let opened = self.0.lock().expect("no thread panics with the list");
-        match opened.iter().find(|input| !input.is_in_place()) {
-            None => Ok(()),
-            Some(input) => Err(RunError::failed(format!(
-                "{} was moved, removed or replaced while it was read, so the result cannot be trusted",
-                input.display()
-            ))),
-        }
+        opened.iter().try_for_each(check_in_place)
     }
+}
+
+/// An error when another file was put in the place of an input while a program could read it.
+pub fn check_in_place(input: &Opened) -> Result<(), RunError> {
+    if input.is_in_place() {
+        return Ok(());
+    }
+    Err(RunError::failed(format!(
+        "{} was moved, removed or replaced while it was read, so the result cannot be trusted",
+        input.display()
+    )))
 }
 
 /// Why a run gave no output.

@@ -97,7 +97,7 @@ impl RunWarnings {
     pub fn write_into(&self, output: &mut Object) {
         let mut all: Vec<Warning> = match output.remove(WARNINGS_FIELD) {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => items.iter().map(Warning::of).collect(),
+            Some(list @ Value::Array(_)) => Warning::all_in(&list),
             Some(other) => vec![Warning::of(&other)],
         };
         all.extend(self.list().iter().cloned());

@@ -75,14 +75,16 @@ impl Input<'_> {
             .ok_or_else(|| RunError::failed(format!("input_data.{name} must hold numbers only")))
     }
 
+    /// An input file that stays open to the end of the run, when it is checked that it is still in place.
     pub(super) fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
-        let file = self
-            .0
-            .roots
-            .open_file(path)
-            .map_err(|why| why.about(format_args!("input_data.{name}")))?;
-        self.0.opened.note(&file);
-        Ok(file)
+        self.open_briefly(name, path)
+            .inspect(|opened| self.0.opened.note(opened))
+    }
+
+    /// An input file that is closed before the run ends: who opens it calls `check_in_place` once it has been read.
+    pub(super) fn open_briefly(&self, name: &str, path: &str) -> Result<Opened, RunError> {
+        let opened = self.0.roots.open_file(path);
+        opened.map_err(|why| why.about(format_args!("input_data.{name}")))
     }
 
     /// The earlier stage a value came from; `None` if the request gave it.

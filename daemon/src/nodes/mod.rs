@@ -19,6 +19,7 @@ mod transcript;
 use futures_util::future::BoxFuture;
 use onceover_common::{FieldError, Missing};
 pub(crate) use paddleocr::MOST_BYTES as ARCHIVE_LIMIT;
+use serde_json::Value;
 
 use crate::executor::run::{Object, RunContext, RunError};
 
@@ -121,11 +122,11 @@ pub fn check(builtin: &str, input: &Object, providers: &llm::Providers) -> Vec<F
     }
 }
 
-/// What a builtin that asks a language model lacks beside programs: a setting or a variable. `input` may name another
-/// provider than the configured one.
-pub fn missing(input: &Object, providers: &llm::Providers) -> Option<Missing> {
+/// What a builtin that asks a language model lacks beside programs: a setting or a variable. `value` gives the values of
+/// its parameters, which may name another provider than the configured one.
+pub fn missing<'a>(value: impl Fn(&str) -> Option<&'a Value>, providers: &llm::Providers) -> Option<Missing> {
     // One that is not known is refused before, with its parameter.
-    providers.get(llm::wanted(input)).ok()?.missing()
+    providers.get(llm::wanted(value)).ok()?.missing()
 }
 
 /// Whether a builtin needs a language model.

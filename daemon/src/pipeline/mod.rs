@@ -220,12 +220,13 @@ impl Videos {
             let node = self.engine.catalog.get(step.task_name.as_str());
             if let (Some(spec), Some(node)) = (spec, node) {
                 let missing = self.engine.readiness.missing(node, &spec.parameters);
-                let is_left_out = !missing.is_empty()
-                    && spec.unless.is_some()
-                    && self.has_subtitles(&processing.video_id, spec).await?;
-                if !missing.is_empty() && !is_left_out {
-                    lacking.push((step, missing));
+                if missing.is_empty() {
+                    continue;
                 }
+                if spec.unless.is_some() && self.has_subtitles(&processing.video_id, spec).await? {
+                    continue;
+                }
+                lacking.push((step, missing));
             }
         }
         if lacking.is_empty() {

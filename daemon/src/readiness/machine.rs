@@ -14,8 +14,9 @@ use crate::{environment, python::State};
 
 /// How long an answer is kept. A program that is removed is missed by the runs of this time.
 const KEPT: Duration = Duration::from_secs(5);
-/// Answers that are kept; names of models are up to requests.
+/// Answers that are kept, and bytes of a name of which one is; names of models are up to requests.
 const MOST_KEPT: usize = 4096;
+const LONGEST_KEPT: usize = 4096;
 
 /// What the machine may have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,6 +91,9 @@ impl Machine {
     }
 
     pub(super) fn model(&self, hub: Hub, name: &str, trust: Trust) -> Presence {
+        if name.len() > LONGEST_KEPT {
+            return model_is_here(hub, name).into();
+        }
         let item = MachineItem::Model(hub, name.to_owned());
         self.ask(item, trust, || model_is_here(hub, name).into())
     }
@@ -112,6 +116,9 @@ impl Machine {
         // Without the lock: a file system may take its time.
         let presence = look();
         let mut answers = answers();
+        if answers.len() >= MOST_KEPT {
+            answers.retain(|_, kept| kept.at.elapsed() < self.kept);
+        }
         if answers.len() >= MOST_KEPT {
             answers.clear();
         }
@@ -200,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_kept_for_its_time_and_an_absence_only_where_nobody_hears_of_it() {
+    fn an_answer_is_kept_for_its_time_and_an_absence_only_where_it_is_not_reported() {
         let looks = Cell::new(0);
         let ask = |machine: &Machine, trust: Trust, found: Presence| {
             let look = || {
@@ -237,6 +244,8 @@ mod tests {
                 Presence::Absent
             });
         }
+        assert_eq!(machine.answers.lock().unwrap().len(), 1);
+        machine.model(Hub::HuggingFace, &"a/".repeat(LONGEST_KEPT), Trust::AnyKept);
         assert_eq!(machine.answers.lock().unwrap().len(), 1);
     }
 }

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use super::open;
 use crate::{
     executor::run::{Object, RunContext, RunError},
-    nodes::{input::Input, timed_text::speaker, transcript::millis},
+    nodes::{
+        input::Input,
+        timed_text::{seconds, speaker, time},
+        transcript::millis,
+    },
 };
 
 pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -87,9 +91,10 @@ fn validate(file: &Value, segments: &[Value], limits: &Limits) -> Object {
 
 /// As the file says; computed from the times where it does not.
 fn duration(segment: &Value) -> Option<f64> {
-    let number = |name: &str| segment.get(name).and_then(Value::as_f64);
+    let (start, end) = seconds(segment);
     // Whole milliseconds: 3.1 - 2.6 is not 0.5.
-    number("duration").or_else(|| Some(millis(number("end")? - number("start")?)))
+    let length = || Some(millis(end? - start?));
+    segment.get("duration").and_then(time).or_else(length)
 }
 
 #[cfg(test)]
@@ -139,6 +144,29 @@ mod tests {
             (&json!(true), &json!(2.5))
         );
         assert_eq!(output["total_speakers"], 1);
+    }
+
+    #[tokio::test]
+    async fn times_are_read_as_other_nodes_read_them() {
+        let huge = json!({"duration": 1e308, "speaker": "A"});
+        let output = of(json!([huge, huge])).await;
+        assert_eq!(output["total_duration"], json!(0.0));
+        assert_eq!(
+            output["issues"],
+            json!([
+                "segment 1 has neither a duration nor times",
+                "segment 2 has neither a duration nor times"
+            ])
+        );
+        let output = of(json!([
+            {"startTime": "00:00:01,000", "endTime": "3.5", "speaker": "A"},
+            {"duration": "1.5", "speaker": "A"},
+        ]))
+        .await;
+        assert_eq!(
+            (&output["valid"], &output["total_duration"]),
+            (&json!(true), &json!(4.0))
+        );
     }
 
     #[tokio::test]

@@ -42,6 +42,11 @@ impl Area {
         })
     }
 
+    /// `[x1, y1, x2, y2]`
+    pub(super) fn corners(self) -> [u32; 4] {
+        [self.left, self.top, self.right, self.bottom]
+    }
+
     pub(super) fn size(self) -> (u32, u32) {
         (self.right - self.left, self.bottom - self.top)
     }

@@ -15,9 +15,9 @@ use serde_json::json;
 use super::{
     Advance, Ffmpeg,
     area::Area,
-    clear, failed,
+    clear,
     kept_frames::{FRAMES_FILE, KeptFrame, KeptFrames},
-    pictures, probe,
+    pictures, probe, succeeded,
     timeline::{self, FrameTimes},
     tracks::{Track, TrackKind},
     warn_of_truncation,
@@ -74,8 +74,8 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
             json!({"frames": count, "kept": strips, "skipped": count.saturating_sub(strips)}),
         ),
         ("decoder".into(), json!(decoder.name())),
-        ("video_track".into(), json!(track.number)),
     ]);
+    output.extend(track.fields());
     if input.asks_for("upload_cropped_images_to_minio")
         && let Some(why) = input.not_uploaded()
     {
@@ -187,11 +187,8 @@ impl Work<'_> {
                 }
             })
             .await?;
-        if exit.success() {
-            Ok(KeptFrames::all(pictures(self.frames)?))
-        } else {
-            Err(failed("decoding", self.video, &exit))
-        }
+        succeeded("decoding", self.video, &exit)?;
+        Ok(KeptFrames::all(pictures(self.frames)?))
     }
 
     fn tell(&self, done: u64) {
@@ -203,17 +200,11 @@ impl Work<'_> {
     }
 
     fn summary(&self, decoder: Decoder, kept: &KeptFrames, seconds: Option<f64>, took: Duration) -> serde_json::Value {
-        let Area {
-            left,
-            top,
-            right,
-            bottom,
-        } = self.area;
         json!({
             "video_path": path_text(self.video),
             "output_dir": path_text(self.frames),
             "num_processes": self.threads,
-            "crop_area": [left, top, right, bottom],
+            "crop_area": self.area.corners(),
             "total_frames": kept.frames_count,
             "kept_frames": kept.kept.len(),
             "total_duration": seconds,

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    Advance, Ffmpeg, clear, failed, pictures, probe,
+    Advance, Ffmpeg, clear, pictures, probe, succeeded,
     timeline::{self, FrameTimes},
     tracks::{Track, TrackKind},
     warn_of_truncation,
@@ -36,11 +36,12 @@ pub(in crate::nodes) async fn run(context: &RunContext) -> Result<Object, RunErr
         if written == sample || at_least > 0 && written > 0 {
             warn_of_truncation(context, &video, &media, &track, &times).await?;
             write_timeline(context, &track, &times, (sample, total))?;
-            return Ok(Object::from_iter([
+            let mut output = Object::from_iter([
                 ("keyframe_dir".into(), json!(path_text(&folder))),
                 ("keyframe_files_count".into(), json!(written)),
-                ("video_track".into(), json!(track.number)),
-            ]));
+            ]);
+            output.extend(track.fields());
+            return Ok(output);
         }
         context.log.line(&format!(
             "{written} frames came where {sample} of {total} were asked for; counting again"
@@ -106,9 +107,7 @@ async fn extract(
             }
         })
         .await?;
-    if !exit.success() {
-        return Err(failed("extracting frames of", video, &exit));
-    }
+    succeeded("extracting frames of", video, &exit)?;
     pictures(folder)
 }
 

@@ -62,13 +62,7 @@ impl From<RunError> for Undescribed {
 pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, Undescribed> {
     let media = match probe::try_media(context, video).await? {
         Ok(media) => media,
-        Err(exit) => {
-            let why = failed("reading", video, &exit).to_string();
-            return Err(match is_of_no_known_format(&exit) {
-                true => Undescribed::NoVideo(why),
-                false => Undescribed::Damaged(format!("{why}; is the file complete?")),
-            });
-        }
+        Err(exit) => return Err(undescribed(video, &exit)),
     };
     if !media.has_video() {
         return Err(Undescribed::NoVideo(format!("{} has no video track", video.display())));
@@ -80,12 +74,33 @@ pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, 
     Ok(media.description(size))
 }
 
-/// Whether an ffprobe failed because the file is in no format that it reads. Of one that it reads, and that is damaged, the
-/// format's reader has told more, in lines that begin with its name in brackets.
+/// Why an ffprobe that failed does not describe a file.
+fn undescribed(video: &Path, exit: &Exit) -> Undescribed {
+    let why = failed("reading", video, exit);
+    // A signal ended it, which says nothing about the file.
+    if exit.status.code().is_none() {
+        return why.into();
+    }
+    match is_of_no_known_format(exit) {
+        true => Undescribed::NoVideo(why.to_string()),
+        false => Undescribed::Damaged(format!("{why}; is the file complete?")),
+    }
+}
+
+/// Whether an ffprobe failed because the file is in no format that it reads. Of one that it reads, and that is damaged,
+/// the format's reader has printed more, in lines that begin with its name in brackets.
 fn is_of_no_known_format(exit: &Exit) -> bool {
-    let says = |what: &str| exit.stderr.iter().any(|line| line.contains(what));
     let has_reader = exit.stderr.iter().any(|line| line.starts_with('['));
-    says("Format not on whitelist") || (!has_reader && says("Invalid data found when processing input"))
+    is_refused(exit) || (!has_reader && says(exit, "Invalid data found when processing input"))
+}
+
+/// Whether a program failed because `FORMATS` leaves out the format of a file.
+fn is_refused(exit: &Exit) -> bool {
+    says(exit, "Format not on whitelist")
+}
+
+fn says(exit: &Exit, what: &str) -> bool {
+    exit.stderr.iter().any(|line| line.contains(what))
 }
 
 /// Containers that hold their own media. Playlists and scripts (hls, concat, dash, imf, sdp ...), which make ffmpeg
@@ -208,8 +223,7 @@ fn succeeded(doing: &str, path: &Path, exit: &Exit) -> Result<(), RunError> {
 
 /// The error for an ffmpeg that failed.
 fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
-    let refused = exit.stderr.iter().any(|line| line.contains("Format not on whitelist"));
-    let advice = if refused {
+    let advice = if is_refused(exit) {
         "; playlists and other files that refer to files are not read"
     } else {
         ""
@@ -246,6 +260,19 @@ async fn warn_of_truncation(
             .with("got", timeline::micros(got)),
     );
     Ok(())
+}
+
+/// Spans of seconds in the order of their starts, of which those become one that have no longer gap than this between
+/// them.
+fn joined_spans(spans: &[(f64, f64)], gap: f64) -> Vec<(f64, f64)> {
+    let mut joined: Vec<(f64, f64)> = Vec::new();
+    for (start, end) in spans {
+        match joined.last_mut() {
+            Some(last) if *start - last.1 <= gap => last.1 = last.1.max(*end),
+            _ => joined.push((*start, *end)),
+        }
+    }
+    joined
 }
 
 /// How many pictures ffmpeg has written into a folder.
@@ -286,6 +313,8 @@ impl Advance {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
     use super::*;
     use crate::executor::fixture::Fixture;
 
@@ -304,8 +333,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_ffprobe_that_a_signal_ended_says_nothing_about_the_file() {
+        let ended = |status: i32, stderr: &str| {
+            let exit = Exit {
+                status: ExitStatus::from_raw(status),
+                stderr: vec![stderr.into()],
+            };
+            undescribed(Path::new("a.mp4"), &exit)
+        };
+        let reader = "[mov,mp4 @ 0x1] moov atom not found";
+        let found = ended(9, reader);
+        assert!(
+            matches!(&found, Undescribed::Run(RunError::Failed(why)) if why.contains("signal 9")),
+            "{found:?}"
+        );
+        let found = ended(1 << 8, reader);
+        assert!(matches!(found, Undescribed::Damaged(_)), "{found:?}");
+    }
+
     #[tokio::test]
-    async fn what_is_no_video_is_told_from_what_cannot_be_read() {
+    async fn what_is_no_video_is_distinguished_from_what_cannot_be_read() {
         let fixture = Fixture::of_node("ffmpeg.extract_audio");
         let at = |name: &str| fixture.context.dir.join(name);
         clip::video_with_tone(&at("clip.mp4"));
@@ -335,6 +383,9 @@ mod tests {
 #[cfg(test)]
 pub(super) mod clip {
     use std::{path::Path, process::Command};
+
+    use super::timeline;
+    use crate::executor::run::{Object, RunContext};
 
     /// Two seconds: 30 frames of a test picture (the first number shown counts up) and a tone.
     pub(in crate::nodes) fn video_with_tone(path: &Path) {
@@ -429,6 +480,17 @@ pub(super) mod clip {
             "libx264",
         ];
         make(path, &[&source[..], &hole].concat());
+    }
+
+    /// Asserts that the video a run made of that one has the hole as well.
+    pub(in crate::nodes) async fn assert_has_the_hole(context: &RunContext, output: &Object) {
+        let seconds = async |of: &Object| {
+            let path = Path::new(of["video_path"].as_str().unwrap());
+            let times = timeline::frame_times(context, path, None, 0).await.unwrap();
+            times.starts()[times.len() - 1] - times.starts()[0]
+        };
+        let (before, after) = (seconds(&context.input).await, seconds(output).await);
+        assert!(before > 17.0 && (before - after).abs() < 0.05, "{before} {after}");
     }
 
     pub(in crate::nodes) fn make(path: &Path, args: &[&str]) {

@@ -11,9 +11,10 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Ffmpeg, failed,
+    Ffmpeg,
+    pieces::PCM,
     probe::{self, Media},
-    report_seconds,
+    report_seconds, succeeded,
     timeline::{self, Hole, micros},
     tracks::{Track, TrackKind},
 };
@@ -87,7 +88,7 @@ impl<'a> Sound<'a> {
             .on_the_clock()
             .input(self.source)
             .args(["-map", &self.track.map(), "-vn", "-sn", "-dn", "-map_metadata", "-1"])
-            .args(["-af", ON_THE_CLOCK, "-c:a", "pcm_s16le", "-t", &longest.to_string()])
+            .args(["-af", ON_THE_CLOCK, "-c:a", PCM, "-t", &longest.to_string()])
             .args(["-ar", &pcm.rate.to_string(), "-ac", &pcm.channels.to_string()])
             .args(["-f", pcm.container])
             .output(target)
@@ -95,9 +96,7 @@ impl<'a> Sound<'a> {
                 report_seconds(self.context, advance, all, 0.0..pcm.percent)
             })
             .await?;
-        if !exit.success() {
-            return Err(failed("extracting the audio of", self.source, &exit));
-        }
+        succeeded("extracting the audio of", self.source, &exit)?;
         let measured = Measured::read(target.to_owned(), pcm.channels).await?;
         let duration = measured.samples as f64 / pcm.rate as f64;
         if measured.samples == 0 {

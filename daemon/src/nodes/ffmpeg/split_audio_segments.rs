@@ -9,11 +9,11 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Advance, Ffmpeg, failed,
+    Advance, Ffmpeg,
     pieces::{Form, Outcome, PCM, Piece},
     segments::{Segment, Selection},
     sound::{Pcm, Sound},
-    wav,
+    succeeded, wav,
 };
 use crate::{
     executor::{
@@ -227,7 +227,7 @@ impl<'a> Cutter<'a> {
                 .progress
                 .report(percent, Some(format!("{done} of {all} pieces")));
         }
-        // What is still being cut ends with the stream.
+        // An ffmpeg that still cuts ends with the stream; a copy that has begun is written to its end.
         drop(cuts);
         let late = |segment: &'a Segment| {
             let _ = std::fs::remove_file(self.folder.join(&segment.file));
@@ -260,7 +260,7 @@ impl<'a> Cutter<'a> {
             std::fs::create_dir_all(folder)
                 .map_err(|why| RunError::of_file(format_args!("cannot create {}", folder.display()), &why))?;
         }
-        if self.source.is_scratch && self.form.codec() == PCM {
+        if self.form.codec() == PCM {
             return self.copy(segment, path).await;
         }
         let times = [
@@ -287,9 +287,7 @@ impl<'a> Cutter<'a> {
                 }
             })
             .await?;
-        if !exit.success() {
-            return Err(failed("cutting a piece of", &self.source.path, &exit));
-        }
+        succeeded("cutting a piece of", &self.source.path, &exit)?;
         let size = std::fs::metadata(path).map_or(0, |file| file.len());
         // ffmpeg writes a file with a header only, and ends well.
         if size == 0 || written <= 0.0 {
@@ -300,6 +298,9 @@ impl<'a> Cutter<'a> {
 
     /// Copies the samples of a piece out of what was decoded in its very form: no program for each of a film's cues.
     async fn copy(&self, segment: &Segment, path: &Path) -> Result<u64, RunError> {
+        if self.context.cancel.is_cancelled() {
+            return Err(RunError::Interrupted);
+        }
         let (source, target) = (self.source.path.clone(), path.to_owned());
         let (start, duration) = (segment.cue.start, segment.cue.duration());
         let (rate, channels) = self.form.in_wav()?;
@@ -328,7 +329,7 @@ mod tests {
     use super::*;
     use crate::{
         executor::fixture::{Fixture, object},
-        nodes::ffmpeg::clip,
+        nodes::{ffmpeg::clip, subtitles::cues},
     };
 
     const NODE: &str = "ffmpeg.split_audio_segments";
@@ -548,6 +549,43 @@ mod tests {
             warning.retryable && warning.text.contains("concurrent_timeout"),
             "{warning:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_copies_no_more_pieces() {
+        let fixture = Fixture::of_node(NODE);
+        let source = Source {
+            path: create_folder(&fixture.context, "scratch").unwrap().join("sound.wav"),
+            track: "0:0".into(),
+            is_scratch: true,
+        };
+        clip::tone(&source.path, 1);
+        let form = Form {
+            format: "wav".into(),
+            rate: 44_100,
+            channels: 1,
+        };
+        let selection = Selection {
+            min: 0.0,
+            max: 9.0,
+            include_short: false,
+            by_speaker: false,
+        };
+        let segments = selection.segments(vec![cues::cue(1, 0.0, 0.5, "x")], &form.format);
+        let cutter = Cutter {
+            context: &fixture.context,
+            source: &source,
+            folder: &fixture.context.dir,
+            form: &form,
+            limit: &TimeLimit::new(Instant::now(), 60.0),
+        };
+        assert_eq!(cutter.cut_all(&segments, 1).await.unwrap().len(), 1);
+        let piece = fixture.context.dir.join(&segments[0].file);
+        fs::remove_file(&piece).unwrap();
+        fixture.context.cancel.cancel();
+        let cut = cutter.cut_all(&segments, 1).await;
+        assert!(matches!(cut, Err(RunError::Interrupted)));
+        assert!(!piece.exists());
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ impl TrackKind {
         }
     }
 
-    /// The track that a request names by that parameter. Results once told a track as an object, which has its number.
+    /// The track that a request names by that parameter. Results once held a track as an object, which has its number.
     pub(in crate::nodes) fn wanted(self, input: &Input<'_>) -> Option<String> {
         match input.value(self.parameter())?.get("track") {
             Some(number) => Some(number.to_string()),

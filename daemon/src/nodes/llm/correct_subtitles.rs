@@ -126,9 +126,12 @@ fn cue((segment, id): (&Segment, u64)) -> Cue {
 fn marked_srt(segments: &[Segment], corrected: &[Cue]) -> Vec<u8> {
     let marked = |(segment, cue): (&Segment, &Cue)| {
         let is_same = segment.text.trim() == cue.text;
-        let markup = segment.markup.as_ref().and_then(|markup| match is_same {
-            true => Some(markup.clone()),
-            false => markup_around(markup, &segment.text, &cue.text),
+        let markup = segment.markup.as_ref().and_then(|markup| {
+            if is_same {
+                Some(markup.clone())
+            } else {
+                markup_around(markup, &segment.text, &cue.text)
+            }
         });
         let text = markup.unwrap_or_else(|| escaped(&cue.text));
         let label = cue

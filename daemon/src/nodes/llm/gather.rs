@@ -176,14 +176,16 @@ impl Gathered {
     /// Gives the lines that are left the answers that are better than none.
     fn take_second_best<L: Lines>(&mut self, kept: &Kept, lines: &L) {
         let Self { texts, stubborn, .. } = self;
+        let mut answers = Vec::new();
         stubborn.retain(|(at, _)| {
             let Some(text) = lines.second_best(*at) else {
                 return true;
             };
-            kept.add(vec![(lines.key(*at), text.clone())]);
+            answers.push((lines.key(*at), text.clone()));
             texts.insert(*at, text);
             false
         });
+        kept.add(answers);
     }
 
     /// Puts a warning about the lines without an answer into the run. An error where no line has one.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Deserializer, Value};
 
-use super::super::{similarity::text_ratio, transcript::text::letters};
+use super::super::{similarity::text_ratio, timed_text::shown_lines, transcript::text::letters};
 
 /// What was asked under one key.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ pub(super) fn read(reply: &str, asked: &[Asked<'_>]) -> Result<Keyed, String> {
         },
         None => match plain_items(reply, asked)? {
             Some(parsed) => parsed,
-            None => return keyless(&lines_of(reply), asked),
+            None => return keyless(&shown_lines(reply), asked),
         },
     };
     check(parsed, asked)
@@ -241,13 +241,9 @@ fn text_of(value: &Value) -> Option<String> {
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-fn lines_of(reply: &str) -> Vec<&str> {
-    reply.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
-}
-
 /// Items of lines that begin with their key: `12 | text`, `12. text`, `[12] text`. `None`: none does.
 fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, String> {
-    let keyed: Vec<_> = lines_of(reply).into_iter().map(leading_key).collect();
+    let keyed: Vec<_> = shown_lines(reply).into_iter().map(leading_key).collect();
     let marks: BTreeSet<Mark> = keyed.iter().flatten().map(|(_, mark, _)| *mark).collect();
     let Some(mark) = marks.first().copied() else {
         return Ok(None);
@@ -397,7 +393,7 @@ fn unquoted<'a>(text: &'a str, source: &str) -> &'a str {
     text
 }
 
-/// Letters and digits alone, which a model repeats without fail.
+/// Whether two texts have the same letters and digits.
 fn same(text: &str, source: &str) -> bool {
     let source = letters(source);
     !source.is_empty() && letters(text) == source

@@ -38,11 +38,9 @@ pub(super) fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec
 }
 
 /// The provider this request wants; `None`: the configured one.
-pub(super) fn wanted(input: &Object) -> Option<&str> {
-    let nested = input
-        .get("subtitle_correction")
-        .and_then(|correction| correction.get("provider")?.as_str());
-    nested.or_else(|| input.get("provider")?.as_str())
+pub(super) fn wanted<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Option<&'a str> {
+    let nested = value("subtitle_correction").and_then(|correction| correction.get("provider")?.as_str());
+    nested.or_else(|| value("provider")?.as_str())
 }
 
 /// The conversation a run's parameters ask for.
@@ -50,7 +48,7 @@ fn chat(context: &RunContext) -> Result<Chat, RunError> {
     let input = Input(context);
     let provider = context
         .providers
-        .get(wanted(&context.input))
+        .get(wanted(|name| context.input.get(name)))
         .map_err(|why| RunError::failed(format!("input_data.provider: {why}")))?;
     let timeout = match input.optional_number("timeout") {
         None => None,

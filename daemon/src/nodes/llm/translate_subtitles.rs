@@ -3,7 +3,7 @@
 //! of a line in another language.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -286,7 +286,6 @@ impl Translation<'_> {
             ),
         };
         let user = self.question(positions, self.chat.asks_for_json());
-        let told: BTreeSet<usize> = self.too_long().keys().copied().collect();
         let question = Question {
             about: &about,
             system: self.system,
@@ -294,7 +293,7 @@ impl Translation<'_> {
             shape: Shape::Lines,
             again: positions.len() == 1,
         };
-        let check = |reply: &str| self.accept(reply, positions, &told);
+        let check = |reply: &str| self.accept(reply, positions);
         self.chat.ask(question, check).await
     }
 
@@ -332,9 +331,9 @@ impl Translation<'_> {
         text
     }
 
-    /// The translations by position. One over its budget is not taken before the model was `told` so, and asked to shorten it.
-    /// The error says which line is wrong and why, where no line can be used.
-    fn accept(&self, reply: &str, positions: &[usize], told: &BTreeSet<usize>) -> Result<Matched, String> {
+    /// The translations by position. One over its budget is taken only where the model was asked to shorten one before. The
+    /// error says which line is wrong and why, where no line can be used.
+    fn accept(&self, reply: &str, positions: &[usize]) -> Result<Matched, String> {
         let columns: Vec<String> = positions
             .iter()
             .map(|at| format!("{} | {}", self.lines[*at].seconds, self.lines[*at].budget))
@@ -350,20 +349,19 @@ impl Translation<'_> {
             })
             .collect();
         let read = keyed::read(reply, &asked)?;
-        let answered: BTreeSet<usize> = read.texts.keys().copied().collect();
         // A line beside it that has no answer may be in a long one.
         let is_one_line = |key: usize| {
             let beside = [key - 1, key + 1];
             let mut asked = beside.iter().filter(|key| (1..=positions.len()).contains(*key));
-            asked.all(|key| answered.contains(key))
+            asked.all(|key| read.texts.contains_key(key))
         };
         let mut accepted = Matched::default();
         let mut is_to_shorten = false;
-        for (key, text) in read.texts {
+        for (&key, text) in &read.texts {
             let at = positions[key - 1];
             let (length, Line { budget, .. }) = (text.chars().count(), &self.lines[at]);
             if length <= *budget {
-                accepted.texts.insert(at, text);
+                accepted.texts.insert(at, text.clone());
                 continue;
             }
             let doubt = format!(
@@ -371,8 +369,7 @@ impl Translation<'_> {
                 self.name(at)
             );
             let is_translation = length <= self.lines[at].most() && is_one_line(key);
-            let shortest = is_translation.then(|| self.shortest(at, text));
-            match shortest.filter(|_| told.contains(&at)) {
+            match is_translation.then(|| self.shortest(at, text)).flatten() {
                 Some(text) => {
                     accepted.texts.insert(at, text);
                 }
@@ -390,14 +387,20 @@ impl Translation<'_> {
         }
     }
 
-    /// Notes a translation that is over its budget, and gives the shortest of that line.
-    fn shortest(&self, at: usize, text: String) -> String {
-        let mut too_long = self.too_long();
-        let shortest = too_long.entry(at).or_insert_with(|| text.clone());
-        if text.chars().count() < shortest.chars().count() {
-            *shortest = text;
+    /// Notes a translation that is over its budget, and gives the shortest of that line where it is not the first.
+    fn shortest(&self, at: usize, text: &str) -> Option<String> {
+        match self.too_long().entry(at) {
+            Entry::Vacant(first) => {
+                first.insert(text.to_owned());
+                None
+            }
+            Entry::Occupied(mut shortest) => {
+                if text.chars().count() < shortest.get().chars().count() {
+                    shortest.insert(text.to_owned());
+                }
+                Some(shortest.get().clone())
+            }
         }
-        shortest.clone()
     }
 }
 

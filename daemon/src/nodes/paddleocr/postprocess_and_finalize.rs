@@ -16,6 +16,7 @@ use crate::{
         ffmpeg::{timeline, tracks::TrackKind},
         input::{Input, compute, create_folder, path_text, read, stem, write},
         subtitles::compose_srt,
+        transcript::millis,
     },
 };
 
@@ -151,7 +152,6 @@ struct Subtitle {
 
 impl Subtitle {
     fn new((cue, id): (Joined, usize)) -> Self {
-        let millis = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
         Self {
             start: millis(cue.start),
             end: millis(cue.end),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::super::timed_text::shown_lines;
+
 /// What was read in a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reading {
@@ -39,7 +41,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<u64, Reading>, String> {
             .get(0)
             .and_then(Value::as_str)
             .ok_or_else(|| format!("its frame {key} is not [text, box]"))?;
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines = shown_lines(text);
         if lines.is_empty() {
             continue;
         }

@@ -55,9 +55,8 @@ impl WavWriter {
     /// Adds sound; gives the seconds at which it begins.
     pub(in crate::nodes) fn add(&mut self, samples: &[i16]) -> Result<f64, RunError> {
         let begins = self.seconds();
-        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         self.file
-            .write_all(&bytes)
+            .write_all(&bytes(samples))
             .map_err(|why| cannot_write(&self.path, &why))?;
         self.samples += samples.len() as u64;
         Ok(begins)
@@ -145,6 +144,11 @@ pub(in crate::nodes) fn parse(bytes: &[u8]) -> Result<(u32, Vec<i16>), String> {
 pub(in crate::nodes) fn samples(bytes: &[u8]) -> Vec<i16> {
     let pairs = bytes.chunks_exact(2);
     pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// The raw bytes of samples, little-endian.
+pub(in crate::nodes) fn bytes(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
 /// The part from the first to the last that can be heard; None: all is silence.

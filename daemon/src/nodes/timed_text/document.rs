@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Format, ass, encoding, json, lrc, markup,
+    Format, ass,
+    encoding::{self, Decoded},
+    json, lrc, markup,
     notes::Notes,
     record::{Records, open_end},
     srt, ttml, vtt,
@@ -34,7 +36,11 @@ impl Document {
     /// Reads a file in the given encoding, else in the one that is found. The error is a sentence's second half, as of all
     /// here.
     pub(in crate::nodes) fn read(bytes: &[u8], encoding: Option<&str>) -> Result<Self, String> {
-        let decoded = encoding::decode(bytes, encoding)?;
+        Self::of(&encoding::decode(bytes, encoding)?)
+    }
+
+    /// Takes a file apart that was decoded.
+    pub(super) fn of(decoded: &Decoded) -> Result<Self, String> {
         let text = &decoded.text;
         let content = match Format::of(text)? {
             Format::Json => Content::Json(json::parse_text(text)?),
@@ -46,7 +52,7 @@ impl Document {
         };
         Ok(Self {
             content,
-            notes: Notes::of(&decoded),
+            notes: Notes::of(decoded),
         })
     }
 
@@ -92,10 +98,9 @@ impl Document {
         starts.sort_by(f64::total_cmp);
         let raw = records.records.iter().map(|record| {
             let text = markup::plain(&record.marked);
-            let end = record.end.unwrap_or_else(|| {
-                notes.open_ends += 1;
-                open_end(record.start, &record.words, &text, &starts)
-            });
+            let end = record
+                .end
+                .unwrap_or_else(|| open_end(record.start, &record.words, &text, &starts, &mut notes));
             let start = record.start;
             RawCue { start, end, text }
         });

@@ -57,7 +57,7 @@ fn without_nan(text: &str) -> String {
 }
 
 /// A number that can be a time, also as text, or a clock: seconds.
-fn time(value: &Value) -> Option<f64> {
+pub(in crate::nodes) fn time(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64().filter(is_shown),
         Value::String(text) => text.trim().parse().ok().filter(is_shown).or_else(|| clock(text)),
@@ -66,7 +66,7 @@ fn time(value: &Value) -> Option<f64> {
 }
 
 /// The start and end of a segment or word, by any of the names tools give them.
-pub(super) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
+pub(in crate::nodes) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
     let named = |names: &[&str]| names.iter().find_map(|name| time(json.get(*name)?));
     let pair = |name: &str, at: usize| json.get(name).and_then(|pair| time(pair.get(at)?));
     let part = |name: &str, part: &str| json.get(name).and_then(|part_of| part_of.get(part));
@@ -130,12 +130,21 @@ pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<Segment>, S
 
 /// The texts of a transcript, for which its records need no times; at least one.
 pub(super) fn texts(json: Value, notes: &mut Notes) -> Result<Vec<String>, String> {
-    let has = |name: &str, is: fn(&Value) -> bool| json.get(name).is_some_and(is);
-    let mut lists = SEGMENTS.into_iter().chain([WHISPER_CPP]);
-    let has_list = lists.any(|name| has(name, Value::is_array));
-    // Other lists, of words or chunks, have in pieces what the whole has.
-    let is_whole = !has_list && (has("text", Value::is_string) || has("words", Value::is_array));
-    let items = if is_whole { vec![json] } else { items(json, notes)? };
+    let list = |name: &str| json.get(name).and_then(Value::as_array);
+    let mut names = SEGMENTS.into_iter().chain([WHISPER_CPP]);
+    let has_segments = names.any(|name| list(name).is_some());
+    let has_text = json.get("text").is_some_and(Value::is_string);
+    // Chunks that hold sentences are segments.
+    let listed = match list("chunks") {
+        Some(chunks) => Some(chunks).filter(|chunks| are_words(chunks)),
+        None => list("time_stamps").or_else(|| list("words")),
+    };
+    let items = match listed {
+        // Lists of words or chunks have in pieces what the whole has.
+        _ if has_text && !has_segments => vec![json],
+        Some(words) if !has_segments => vec![json!({"words": words})],
+        _ => items(json, notes)?,
+    };
     let mut texts = Vec::with_capacity(items.len());
     for (record, item) in (1..).zip(items) {
         match text_of_item(&item) {
@@ -158,10 +167,12 @@ pub(super) fn texts(json: Value, notes: &mut Notes) -> Result<Vec<String>, Strin
 fn text_of_item(item: &Value) -> Result<String, &'static str> {
     let fields = item.as_object().ok_or("is no object")?;
     let list = fields.get("words").and_then(Value::as_array);
-    let has_words = list.is_some_and(|list| !list.is_empty());
     let text = match fields.get("text") {
-        Some(Value::String(text)) if has_words => text.clone(),
-        Some(Value::String(text)) => parts(text, fields.get("speaker").and_then(label).as_deref()).text,
+        Some(Value::String(text)) => {
+            let has_words = list.is_some_and(|list| !list.is_empty());
+            let speaker = fields.get("speaker").and_then(label);
+            parts_of(fields, text, has_words, speaker.as_deref()).text
+        }
         None | Some(Value::Null) => text_of(&words(list.into_iter().flatten(), 0.0, None).0),
         Some(_) => return Err("has a 'text' that is no text"),
     };
@@ -348,52 +359,59 @@ impl Draft {
         } = self;
         notes.estimate(self.estimated);
         let given = json.get("text").and_then(Value::as_str);
-        let mut text = given.map_or_else(|| text_of(&words), Into::into);
-        let end = self.end.unwrap_or_else(|| {
-            notes.open_ends += 1;
-            open_end(start, &words, &text, starts)
-        });
+        let text: String = given.map_or_else(|| text_of(&words), Into::into);
+        let end = self
+            .end
+            .unwrap_or_else(|| open_end(start, &words, &text, starts, notes));
         for (name, time) in [("start", start), ("end", end)] {
             if json.get(name).and_then(Value::as_f64) != Some(time) {
                 json.insert(name.into(), json!(time));
             }
         }
-        let marked = json.get("markup").and_then(Value::as_str).map(ToOwned::to_owned);
-        let mut markup = marked.filter(|marked| lines_of(&plain(marked)) == lines_of(&text));
-        let mut speaker = json.get("speaker").and_then(label);
-        if words.is_empty() && markup.is_none() {
-            let said = parts(&text, speaker.as_deref());
-            put_parts(&mut json, &text, &said);
-            text = said.text;
-            markup = said.markup;
-            speaker = speaker.or(said.speaker);
-        }
-        if markup.is_none() {
-            json.shift_remove("markup");
-        }
+        let speaker = json.get("speaker").and_then(label);
+        let parts = parts_of(&json, &text, !words.is_empty(), speaker.as_deref());
+        put_parts(&mut json, &text, &parts);
         Segment {
             start,
             end,
-            words: spelled(words, &text),
-            speaker,
-            markup,
-            text,
+            words: spelled(words, &parts.text),
+            speaker: speaker.or(parts.speaker),
+            markup: parts.markup,
+            text: parts.text,
             json,
         }
     }
 }
 
+/// Takes the text of a record apart. One with words, or with markup beside it that shows the same, is plain already.
+fn parts_of(record: &Object, text: &str, has_words: bool, speaker: Option<&str>) -> Parts {
+    let markup = record.get("markup").and_then(Value::as_str);
+    let given = markup.filter(|markup| lines_of(&plain(markup)) == lines_of(text));
+    if has_words || given.is_some() {
+        return Parts {
+            text: text.to_owned(),
+            markup: given.map(ToOwned::to_owned),
+            speaker: None,
+        };
+    }
+    parts(text, speaker)
+}
+
 /// Puts the parts of a text into its segment's JSON.
-fn put_parts(json: &mut Object, text: &str, said: &Parts) {
-    if said.text != text {
-        json.insert("text".into(), json!(said.text));
+fn put_parts(json: &mut Object, text: &str, parts: &Parts) {
+    if parts.text != text {
+        json.insert("text".into(), json!(parts.text));
     }
-    if let Some(markup) = &said.markup {
-        json.insert("markup".into(), json!(markup));
+    match &parts.markup {
+        Some(markup) => {
+            json.insert("markup".into(), json!(markup));
+        }
+        None => {
+            json.shift_remove("markup");
+        }
     }
-    if let Some(speaker) = &said.speaker
-        && json.get("speaker").and_then(label).is_none()
-    {
+    // One that the segment has already is the same.
+    if let Some(speaker) = &parts.speaker {
         json.insert("speaker".into(), json!(speaker));
     }
 }

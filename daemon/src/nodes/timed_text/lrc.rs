@@ -29,7 +29,8 @@ pub(super) fn parse(text: &str) -> Records {
     for (line, content) in (1..).zip(text.lines().map(str::trim)) {
         if let Some(value) = content.strip_prefix("[offset:").and_then(|rest| rest.strip_suffix(']')) {
             // Milliseconds by which everything is shown sooner.
-            offset = value.trim().parse::<f64>().ok().filter(is_shown).unwrap_or(0.0) / 1000.0;
+            let millis = value.trim().parse::<f64>().ok();
+            offset = millis.map(|millis| millis / 1000.0).filter(is_shown).unwrap_or(0.0);
             continue;
         }
         let (mut starts, mut rest) = (Vec::new(), content);
@@ -136,6 +137,15 @@ mod tests {
             ]
         );
         assert_eq!((notes.open_ends, notes.skipped()), (1, 0));
+    }
+
+    #[test]
+    fn an_offset_is_bounded_in_seconds() {
+        for (offset, start) in [("-4000000000", 4_000_001.0), ("-4e12", 1.0), ("NaN", 1.0)] {
+            let text = format!("[offset:{offset}]\n[00:01.00]a\n");
+            let (segments, _) = segments(text.as_bytes(), None).unwrap();
+            assert_eq!(segments[0].start, start, "{offset}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 pub(in crate::nodes) use self::{
     document::{Document, RawCue},
-    json::{parse as parse_json, speaker},
+    json::{parse as parse_json, seconds, speaker, time},
     markup::{escaped, markup_around},
     notes::Notes,
     turns::{did_not_fail, turns},
@@ -100,9 +100,8 @@ pub(in crate::nodes) fn json_segments(json: Value) -> Result<(Vec<Segment>, Note
     Ok((segments, notes))
 }
 
-/// Subtitles of ASS or SSA as text, with the looks they bring; None: they are something else.
-fn styled(bytes: &[u8], encoding: Option<&str>) -> Option<String> {
-    let text = encoding::decode(bytes, encoding).ok()?.text;
+/// The text of subtitles of ASS or SSA, which has their styles; None: it is something else.
+fn styled(text: &str) -> Option<&str> {
     text.trim_start().starts_with("[Script Info]").then_some(text)
 }
 
@@ -113,15 +112,23 @@ pub(in crate::nodes) fn plain_text(bytes: &[u8]) -> String {
         .unwrap_or_default()
 }
 
+/// The lines of a text that show something.
+pub(in crate::nodes) fn shown_lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
 /// The cues of a file of any format.
 pub(in crate::nodes) fn cues(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<Cue>, Notes), String> {
-    let (segments, notes) = segments(bytes, encoding)?;
+    segments(bytes, encoding).map(as_cues)
+}
+
+fn as_cues((segments, notes): (Vec<Segment>, Notes)) -> (Vec<Cue>, Notes) {
     let cues = segments
         .into_iter()
         .zip(1..)
         .map(|(segment, position)| cue(segment, position, notes.has_ids))
         .collect();
-    Ok((cues, notes))
+    (cues, notes)
 }
 
 fn cue(segment: Segment, position: u64, has_id: bool) -> Cue {
@@ -142,11 +149,6 @@ fn cue(segment: Segment, position: u64, has_id: bool) -> Cue {
 /// what the file looks like.
 pub(in crate::nodes) async fn segments_of(context: &RunContext, file: &Opened) -> Result<Vec<Segment>, RunError> {
     of_file(context, file, segments).await
-}
-
-/// The lines of a text that show something.
-pub(in crate::nodes) fn shown_lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
 
 /// The cues of an input file, as [`segments_of`].
@@ -175,14 +177,15 @@ pub(in crate::nodes) async fn texts_of(context: &RunContext, file: &Opened) -> R
     .await
 }
 
-/// The cues of an input file, and the file as text where it is one of ASS or SSA, whose looks are kept.
-pub(in crate::nodes) async fn cues_and_looks_of(
+/// The cues of an input file, and the file as text where it is one of ASS or SSA, whose styles are kept.
+pub(in crate::nodes) async fn cues_and_styles_of(
     context: &RunContext,
     file: &Opened,
 ) -> Result<(Vec<Cue>, Option<String>), RunError> {
     of_file(context, file, |bytes, encoding| {
-        let (cues, notes) = cues(bytes, encoding)?;
-        Ok(((cues, styled(bytes, encoding)), notes))
+        let decoded = encoding::decode(bytes, encoding)?;
+        let (cues, notes) = as_cues(Document::of(&decoded)?.segments()?);
+        Ok(((cues, styled(&decoded.text).map(ToOwned::to_owned)), notes))
     })
     .await
 }
@@ -235,9 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn the_looks_of_a_file_are_read_in_the_encoding_that_was_asked_for() {
+    fn the_styles_of_a_file_are_read_in_the_encoding_that_was_asked_for() {
         let (bytes, ..) = encoding_rs::GBK.encode("[Script Info]\n; \u{4f60}\u{597d}\n");
-        assert!(styled(&bytes, Some("gbk")).unwrap().contains("\u{4f60}\u{597d}"));
-        assert_eq!(styled(b"1\n00:00:01,000 --> 00:00:02,000\nx\n", None), None);
+        let decoded = encoding::decode(&bytes, Some("gbk")).unwrap();
+        assert!(styled(&decoded.text).unwrap().contains("\u{4f60}\u{597d}"));
+        assert_eq!(styled("1\n00:00:01,000 --> 00:00:02,000\nx\n"), None);
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{
     markup::{Parts, parts},
     notes::{Notes, Skipped},
+    shown_lines,
 };
 use crate::{
     executor::run::Object,
@@ -71,22 +72,21 @@ impl Records {
         let starts: Vec<_> = kept_records.iter().map(|record| record.start).collect();
         let mut segments = Vec::with_capacity(kept_records.len());
         for record in kept_records {
-            let said = parts(&record.marked, record.speaker.as_deref());
-            let text = lines_of(&said.text);
+            let parts = parts(&record.marked, record.speaker.as_deref());
+            let text = lines_of(&parts.text);
             if text.is_empty() {
                 continue;
             }
-            let markup = said.markup.map(|markup| lines_of(&markup));
-            let said = Parts {
+            let markup = parts.markup.map(|markup| lines_of(&markup));
+            let parts = Parts {
                 markup: markup.filter(|markup| *markup != text),
                 text,
-                ..said
+                ..parts
             };
-            let end = record.end.unwrap_or_else(|| {
-                notes.open_ends += 1;
-                open_end(record.start, &record.words, &said.text, &starts)
-            });
-            segments.push(segment(record, end, said, segments.len() + 1));
+            let end = record
+                .end
+                .unwrap_or_else(|| open_end(record.start, &record.words, &parts.text, &starts, notes));
+            segments.push(segment(record, end, parts, segments.len() + 1));
         }
         notes.read = segments.len();
         notes.has_ids = true;
@@ -96,8 +96,9 @@ impl Records {
 }
 
 /// Where a record without an end ends: with its last word, else where the next starts, unless that is long after its text can
-/// be over. `starts` are sorted.
-pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64]) -> f64 {
+/// be over. `starts` are sorted. Counts the record in the notes.
+pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64], notes: &mut Notes) -> f64 {
+    notes.open_ends += 1;
     if let Some(end) = words
         .iter()
         .map(|word| word.end)
@@ -117,12 +118,11 @@ pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64]) -
 
 /// Without blanks around lines and without blank lines.
 pub(super) fn lines_of(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("\n")
+    shown_lines(text).join("\n")
 }
 
-fn segment(record: Record, end: f64, said: Parts, id: usize) -> Segment {
-    let Parts { text, markup, speaker } = said;
+fn segment(record: Record, end: f64, parts: Parts, id: usize) -> Segment {
+    let Parts { text, markup, speaker } = parts;
     let speaker = record.speaker.or(speaker);
     let mut json = Object::from_iter([
         ("id".into(), json!(id)),

@@ -93,15 +93,17 @@ fn shown(segments: &[Segment]) -> Vec<String> {
     segments.iter().map(|segment| lines_of(&segment.text)).collect()
 }
 
+/// A text with a tag, and with entities that stand for others.
+const TAGGED: &str = "&lt;b&gt; <i>Tom</i> &amp;amp; Jerry";
+
 #[test]
 fn a_text_that_shows_a_tag_shows_it_after_writing_it() {
-    for (format, file) in files("&lt;b&gt; <i>Tom</i> &amp;amp; Jerry") {
+    for (format, file) in files(TAGGED) {
         let found = read(file.as_bytes());
         let again = read(&as_srt(&found));
         assert_eq!(shown(&again), shown(&found), "{format}");
-        let of_lrc_or_ass = "&lt;b&gt; <i>Tom</i> &amp;amp; Jerry";
         let expected = match format {
-            "ASS" | "LRC" => of_lrc_or_ass,
+            "ASS" | "LRC" => TAGGED,
             _ => "<b> Tom &amp; Jerry",
         };
         assert_eq!(shown(&found), [expected], "{format}");

@@ -52,7 +52,8 @@ impl Rates {
         let text = text.trim();
         if text.matches(':').count() == 3 {
             let (whole, frames) = text.rsplit_once(':')?;
-            return Some(clock(whole)? + frames.parse::<f64>().ok().filter(|frames| frames.is_finite())? / self.frames);
+            let seconds = clock(whole)? + frames.parse::<f64>().ok()? / self.frames;
+            return Some(seconds).filter(is_shown);
         }
         if text.contains(':') {
             return clock(text);
@@ -60,7 +61,7 @@ impl Rates {
         let digits = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(text.len());
-        let number = text[..digits].parse::<f64>().ok().filter(|number| number.is_finite())?;
+        let number = text[..digits].parse::<f64>().ok()?;
         let seconds = match &text[digits..] {
             "h" => number * 3600.0,
             "m" => number * 60.0,
@@ -346,6 +347,15 @@ mod tests {
         );
         assert_eq!(found[0].speaker.as_deref(), Some("Ann"));
         assert_eq!(found[0].markup.as_deref(), Some("<i>Hello</i> you"));
+        assert_eq!(notes.skipped(), 1);
+    }
+
+    #[test]
+    fn a_number_of_frames_that_no_player_reaches_is_no_time() {
+        let text =
+            r#"<tt xmlns="x"><body><p begin="00:00:01:1e308" end="2s">a</p><p begin="1s" end="2s">b</p></body></tt>"#;
+        let (_, notes) = segments(text.as_bytes(), None).unwrap();
+        assert_eq!(short(text), [(1.0, 2.0, "b".into())]);
         assert_eq!(notes.skipped(), 1);
     }
 

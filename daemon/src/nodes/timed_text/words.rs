@@ -77,13 +77,14 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         let before = all.last().map(|word| word.end);
         let timed = |raw: &Raw| raw.start.is_some() || raw.end.is_some();
         // The first time after it, also behind words that have none.
-        let next = raws[at + 1..].iter().find_map(|next| next.start.or(next.end));
-        let next = next.filter(|next| Some(*next) >= raw.start);
+        let found = raws[at + 1..].iter().find_map(|next| next.start.or(next.end));
         let single = match (raw.start, raw.end) {
             (None, None) => None,
             (Some(from), Some(to)) => Some(raw.at(from, to.max(from))),
             (Some(from), None) => {
-                let latest = next.or(end.filter(|end| *end >= from)).unwrap_or(f64::INFINITY);
+                let is_after = |time: &f64| *time >= from;
+                let latest = found.filter(is_after).or(end.filter(is_after));
+                let latest = latest.unwrap_or(f64::INFINITY);
                 Some(raw.at(from, (from + raw.length()).min(latest)))
             }
             (None, Some(to)) => Some(raw.at(before.unwrap_or(start).max(to - raw.length()).min(to), to)),
@@ -97,9 +98,8 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         let until = (at..raws.len()).find(|&next| timed(&raws[next])).unwrap_or(raws.len());
         let run = &raws[at..until];
         estimated += run.len();
-        let after = raws.get(until).and_then(|next| next.start.or(next.end)).or(end);
         let whole_is_untimed = at == 0 && until == raws.len();
-        all.extend(between(run, before, start, after, whole_is_untimed));
+        all.extend(between(run, before, start, found.or(end), whole_is_untimed));
         at = until;
     }
     (in_order(all), estimated)

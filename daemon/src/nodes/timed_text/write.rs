@@ -3,7 +3,7 @@
 use serde_json::json;
 use subcue::{Cue, Format, Header, Subtitles, Time};
 
-use super::markup::escaped;
+use super::{markup::escaped, shown_lines};
 use crate::executor::run::Object;
 
 /// Puts a plain text into a segment's JSON, with its markup where there is some. A text that shows what looks like markup has
@@ -47,7 +47,7 @@ pub(in crate::nodes) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64
 /// As [`compose_srt`], of texts with SRT's markup.
 pub(in crate::nodes) fn compose_marked_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
     let cues = cues.into_iter().filter_map(|(start, end, text)| {
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines = shown_lines(text);
         (!lines.is_empty()).then(|| Cue {
             index: None,
             id: None,

@@ -175,12 +175,14 @@ fn text_of(json: &Value) -> Option<String> {
 
 /// Words in order, and how many of their times are estimated.
 fn words_of(json: &Value) -> Result<(Vec<Word>, usize), String> {
-    let list = match json {
-        Value::Null => return Ok((Vec::new(), 0)),
-        Value::Array(list) if list.is_empty() => return Ok((Vec::new(), 0)),
+    let list: &[Value] = match json {
+        Value::Null => &[],
         Value::Array(list) => list,
         _ => return Err("it must be an array of {text, start, end}".into()),
     };
+    if list.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
     let (words, estimated) = timed_words(list).ok_or("none of its words has a time")?;
     if words.len() < list.len() {
         return Err(format!(

@@ -1,9 +1,14 @@
 //! Subtitles that are in the picture already: the strip they lie in is painted over or blurred while new ones are shown, so
 //! that no two texts lie on top of each other.
 
+use super::is_shown;
 use crate::{
     executor::run::RunError,
-    nodes::{ffmpeg::area::Area, input::Input, subtitles::cues::Cue},
+    nodes::{
+        ffmpeg::{area::Area, joined_spans},
+        input::Input,
+        subtitles::cues::Cue,
+    },
 };
 
 /// Seconds before and after a cue for which the strip is covered as well: a cue that was read is exact to a frame.
@@ -43,13 +48,7 @@ impl Cover {
 
     /// `[x1, y1, x2, y2]`
     pub(super) fn corners(&self) -> [u32; 4] {
-        let Area {
-            left,
-            top,
-            right,
-            bottom,
-        } = self.area;
-        [left, top, right, bottom]
+        self.area.corners()
     }
 
     /// Pixels between the lower edge of a picture of that height and that of a text that lies in the strip.
@@ -85,13 +84,13 @@ impl Cover {
 fn spans(cues: &[Cue]) -> Vec<(f64, f64)> {
     let mut shown: Vec<_> = cues
         .iter()
-        .filter(|cue| cue.end > cue.start)
+        .filter(|cue| is_shown(cue))
         .map(|cue| ((cue.start - BEYOND).max(0.0), cue.end + BEYOND))
         .collect();
     shown.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut gap = STAYS_COVERED;
     loop {
-        let joined = joined(&shown, gap);
+        let joined = joined_spans(&shown, gap);
         if joined.len() <= MOST_SPANS {
             return joined;
         }
@@ -99,32 +98,19 @@ fn spans(cues: &[Cue]) -> Vec<(f64, f64)> {
     }
 }
 
-/// Spans, of which those become one that have no longer gap than this between them.
-fn joined(spans: &[(f64, f64)], gap: f64) -> Vec<(f64, f64)> {
-    let mut joined: Vec<(f64, f64)> = Vec::new();
-    for (start, end) in spans {
-        match joined.last_mut() {
-            Some(last) if *start - last.1 <= gap => last.1 = last.1.max(*end),
-            _ => joined.push((*start, *end)),
-        }
-    }
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::subtitles::cues;
+    use crate::nodes::{subtitles::cues, transcript::millis};
 
     fn spans_of(times: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let cues: Vec<_> = times
             .iter()
             .map(|(start, end)| cues::cue(1, *start, *end, "x"))
             .collect();
-        let round = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
         spans(&cues)
             .into_iter()
-            .map(|(start, end)| (round(start), round(end)))
+            .map(|(start, end)| (millis(start), millis(end)))
             .collect()
     }
 
@@ -133,6 +119,8 @@ mod tests {
         let times = [(5.0, 6.0), (0.0, 2.0), (2.3, 3.0), (8.0, 8.0)];
         assert_eq!(spans_of(&times), [(0.0, 3.05), (4.95, 6.05)]);
         assert!(spans_of(&[]).is_empty());
+        let blank = [" \n", ""].map(|text| cues::cue(1, 1.0, 2.0, text));
+        assert!(spans(&blank).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cover::Cover;
+use super::{cover::Cover, is_shown};
 use crate::{
     executor::run::RunError,
     nodes::{input::Input, subtitles::cues::Cue, timed_text::shown_lines},
@@ -87,17 +87,15 @@ impl Style {
             color = self.color,
             side_margin = part(4.0),
         );
-        for cue in cues {
-            let lines = shown_lines(&cue.text);
-            if !lines.is_empty() && cue.end > cue.start {
-                let shown = lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("\\N");
-                let _ = writeln!(
-                    text,
-                    "Dialogue: 0,{},{},Default,,0,0,0,,{shown}",
-                    time(cue.start),
-                    time(cue.end)
-                );
-            }
+        for cue in cues.iter().filter(|cue| is_shown(cue)) {
+            let lines: Vec<_> = shown_lines(&cue.text).into_iter().map(escaped).collect();
+            let _ = writeln!(
+                text,
+                "Dialogue: 0,{},{},Default,,0,0,0,,{}",
+                time(cue.start),
+                time(cue.end),
+                lines.join("\\N")
+            );
         }
         text
     }

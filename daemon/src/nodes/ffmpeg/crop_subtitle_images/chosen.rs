@@ -10,9 +10,10 @@ use crate::{
     executor::run::{ProgressSink, RunError},
     nodes::{
         ffmpeg::{
-            Ffmpeg, failed,
+            Ffmpeg,
             kept_frames::{KeptFrame, KeptFrames},
             strips::{KeptStrip, StripChooser, StripSize},
+            succeeded,
         },
         input::{compute, write},
     },
@@ -57,11 +58,8 @@ impl Work<'_> {
         let exit = exit?;
         // Where the strips could not be written, that is what ended ffmpeg.
         let kept = kept?;
-        if exit.success() {
-            Ok(kept)
-        } else {
-            Err(failed("decoding", self.video, &exit))
-        }
+        succeeded("decoding", self.video, &exit)?;
+        Ok(kept)
     }
 }
 

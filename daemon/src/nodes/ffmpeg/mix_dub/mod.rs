@@ -147,11 +147,11 @@ async fn lay_clips(
         max_speed: input.number("max_speed")?,
         overrun: input.number("overrun")?,
     };
-    let files = clips.iter().filter_map(|clip| file_of(clip, folder, seconds).ok());
-    let mut sounds = ClipSounds::new(context, scratch, files)?;
+    let files: Vec<_> = clips.iter().map(|clip| file_of(clip, folder, seconds)).collect();
+    let mut sounds = ClipSounds::new(context, scratch, files.iter().flatten().cloned())?;
     let (mut heard, mut left_out) = (Vec::new(), Vec::new());
-    for clip in clips {
-        let sound = match file_of(&clip, folder, seconds) {
+    for (clip, file) in clips.into_iter().zip(files) {
+        let sound = match file {
             Ok(file) => sounds.read(&clip, &file).await?,
             Err(why) => Err(why.to_owned()),
         };

@@ -59,6 +59,7 @@ pub(super) fn place(spoken: &[Spoken], total: f64, limits: Limits) -> Vec<Place>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::transcript::millis;
 
     const LIMITS: Limits = Limits {
         min_speed: 1.0,
@@ -75,11 +76,10 @@ mod tests {
                 length: *length,
             })
             .collect();
-        let round = |number: f64| (number * 1000.0).round() / 1000.0;
         let places = place(&spoken, total, limits);
         places
             .iter()
-            .map(|place| (round(place.speed), round(place.over_by)))
+            .map(|place| (millis(place.speed), millis(place.over_by)))
             .collect()
     }
 

@@ -10,10 +10,10 @@ use std::{
 
 use super::track::RATE;
 use crate::{
-    executor::run::{OpenedInputs, RunContext, RunError},
+    executor::run::{RunContext, RunError, check_in_place},
     nodes::{
-        ffmpeg::{Ffmpeg, failed},
-        input::path_text,
+        ffmpeg::{Ffmpeg, succeeded},
+        input::{Input, path_text},
         speech::{clips::Clip, wav},
     },
 };
@@ -126,7 +126,6 @@ impl<'a> ClipSounds<'a> {
     }
 
     fn keep(&mut self, samples: &[i16]) -> Result<HeardPart, RunError> {
-        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let part = HeardPart {
             first: self.heard_samples,
             samples: samples.len() as u64,
@@ -134,7 +133,7 @@ impl<'a> ClipSounds<'a> {
         let written = self
             .heard
             .seek(SeekFrom::Start(part.first * 2))
-            .and_then(|_| self.heard.write_all(&bytes));
+            .and_then(|_| self.heard.write_all(&wav::bytes(samples)));
         written.map_err(|why| RunError::of_file(format_args!("cannot write {}", self.heard_path.display()), &why))?;
         self.heard_samples += part.samples;
         Ok(part)
@@ -143,33 +142,35 @@ impl<'a> ClipSounds<'a> {
     async fn decode(&mut self, path: &Path) -> Result<Result<DecodedClip, String>, RunError> {
         self.decoded += 1;
         let target = self.scratch.join(format!("decoded-{}.raw", self.decoded));
-        match decode(self.context, path, target).await {
-            Ok(decoded) => Ok(Ok(decoded)),
-            Err(RunError::Failed(why)) => Ok(Err(why)),
-            Err(error) => Err(error),
-        }
+        // Unlike the other inputs of a run it does not stay open to its end: a dub has a thousand clips.
+        let file = match or_why(Input(self.context).open_briefly("clips", &path_text(path)))? {
+            Ok(file) => file,
+            Err(why) => return Ok(Err(why)),
+        };
+        let decoded = or_why(decode(self.context, &file, target).await)?;
+        check_in_place(&file)?;
+        Ok(decoded)
     }
 }
 
-async fn decode(context: &RunContext, path: &Path, target: PathBuf) -> Result<DecodedClip, RunError> {
-    // Unlike the other inputs of a run it does not stay open to its end: a dub has a thousand clips.
-    let file = context
-        .roots
-        .open_file(&path_text(path))
-        .map_err(|why| why.about(format_args!("input_data.clips")))?;
-    let opened = OpenedInputs::default();
-    opened.note(&file);
+/// Makes a failure the reason why one clip has no sound; other errors stay those of the run.
+fn or_why<T>(result: Result<T, RunError>) -> Result<Result<T, String>, RunError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(RunError::Failed(why)) => Ok(Err(why)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn decode(context: &RunContext, file: &Path, target: PathBuf) -> Result<DecodedClip, RunError> {
     let rate = RATE.to_string();
     let exit = Ffmpeg::new()
-        .input(&file)
+        .input(file)
         .args(["-map", "0:a:0", "-vn", "-ac", "1", "-ar", &rate, "-f", "s16le"])
         .output(&target)
         .run(context, |_| ())
         .await?;
-    if !exit.success() {
-        return Err(failed("decoding the clip", &file, &exit));
-    }
-    opened.still_in_place()?;
+    succeeded("decoding the clip", file, &exit)?;
     let samples = std::fs::metadata(&target)
         .map_err(|why| RunError::of_file(format_args!("cannot read {}", target.display()), &why))?
         .len()
@@ -199,5 +200,40 @@ impl DecodedClip {
     /// Gives its room back; what stays goes with the folder.
     fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, iter, time::Duration};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        executor::fixture::Fixture,
+        nodes::speech::{clips, wav::WavWriter},
+    };
+
+    #[tokio::test]
+    async fn a_clip_that_is_replaced_while_it_is_read_fails_the_run() {
+        let fixture = Fixture::of_node("ffmpeg.mix_dub");
+        let (path, other) = (fixture.path("clip.wav"), fixture.path("other.wav"));
+        // Long enough for its decoding to be seen.
+        WavWriter::silence(&path, RATE, u64::from(RATE) * 600).unwrap();
+        fs::write(&other, "another").unwrap();
+        let scratch = &fixture.context.dir;
+        let mut sounds = ClipSounds::new(&fixture.context, scratch, iter::once(path.clone())).unwrap();
+        let clip = clips::parse(json!([{"start": 0, "end": 1, "audio_path": path}])).unwrap();
+        let replace = async {
+            while !scratch.join("decoded-1.raw").exists() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            fs::rename(&other, &path).unwrap();
+        };
+        let read = async { sounds.read(&clip[0], &path).await.map(|_| ()) };
+        let (read, ()) = tokio::join!(read, replace);
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains("replaced while it was read"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     executor::run::{RunContext, RunError},
     nodes::{
-        ffmpeg::{Ffmpeg, failed},
+        ffmpeg::{Ffmpeg, joined_spans, succeeded},
         speech::wav::{self, WavWriter},
     },
 };
@@ -58,9 +58,9 @@ impl VoiceTrack {
             self.file.read_exact(&mut bytes)?;
             let mixed = wav::samples(&bytes);
             let mixed = mixed.iter().zip(samples).map(|(one, other)| one.saturating_add(*other));
-            let mixed: Vec<u8> = mixed.flat_map(i16::to_le_bytes).collect();
+            let mixed: Vec<_> = mixed.collect();
             self.file.seek(place)?;
-            self.file.write_all(&mixed)
+            self.file.write_all(&wav::bytes(&mixed))
         };
         lay().map_err(|why| RunError::of_file(format_args!("cannot write {}", self.path.display()), &why))
     }
@@ -68,7 +68,7 @@ impl VoiceTrack {
 
 /// Writes how loud the original is: 1 where nobody speaks, `quiet` while a clip is heard. Spans are in order of their starts.
 pub(super) fn write_envelope(path: &Path, seconds: f64, spans: &[(f64, f64)], quiet: f64) -> Result<(), RunError> {
-    let spans = joined(spans);
+    let spans = joined_spans(spans, STAYS_QUIET);
     let mut spans = spans.iter().peekable();
     let mut file = WavWriter::create(path, ENVELOPE_RATE)?;
     let step = 1.0 / f64::from(ENVELOPE_RATE);
@@ -91,17 +91,6 @@ pub(super) fn write_envelope(path: &Path, seconds: f64, spans: &[(f64, f64)], qu
     file.add(&values)?;
     file.finish()?;
     Ok(())
-}
-
-fn joined(spans: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mut joined: Vec<(f64, f64)> = Vec::new();
-    for (start, end) in spans {
-        match joined.last_mut() {
-            Some(last) if *start - last.1 <= STAYS_QUIET => last.1 = last.1.max(*end),
-            _ => joined.push((*start, *end)),
-        }
-    }
-    joined
 }
 
 /// Plays clips faster or slower.
@@ -146,9 +135,7 @@ impl<'a> Stretcher<'a> {
             .output(&to)
             .run(self.context, |_| ())
             .await?;
-        if !exit.success() {
-            return Err(failed("changing the speed of", &from, &exit));
-        }
+        succeeded("changing the speed of", &from, &exit)?;
         let played = self.take(&to)?;
         let range = wav::audible(&played, RATE).unwrap_or(0..played.len());
         Ok(played[range].to_vec())

@@ -58,7 +58,7 @@ fn a_prompt_line_is_key_seconds_budget_text() {
 fn each_line_has_its_own_budget_and_one_over_it_costs_no_other() {
     let lines = of(&[1.0, 0.05, 4.0]);
     with(&lines, |translation| {
-        let accept = |reply: &str| translation.accept(reply, &[0, 2], &BTreeSet::new());
+        let accept = |reply: &str| translation.accept(reply, &[0, 2]);
         let accepted = accept("1 | Bonjour\n2 | Tout va bien").unwrap();
         assert_eq!(
             accepted.texts,
@@ -88,22 +88,16 @@ fn a_translation_that_stays_too_long_is_taken_at_its_shortest_and_a_whole_paragr
     let lines = of(&[1.0]);
     let (longer, long) = ("é".repeat(25), "é".repeat(20));
     with(&lines, |translation| {
-        let accept = |text: &str, told: &[usize]| {
-            let told = told.iter().copied().collect();
-            translation.accept(&format!("1 | {text}"), &[0], &told)
-        };
-        let paragraph = accept(&"é".repeat(200), &[]).unwrap_err();
+        let accept = |text: &str| translation.accept(&format!("1 | {text}"), &[0]);
+        let paragraph = accept(&"é".repeat(200)).unwrap_err();
         assert!(paragraph.contains("200 characters"), "{paragraph}");
         assert_eq!(translation.second_best(0), None);
-        assert!(accept(&long, &[]).unwrap().texts.is_empty());
-        assert_eq!(
-            accept(&longer, &[0]).unwrap().texts,
-            BTreeMap::from([(0, long.clone())])
-        );
-        assert!(accept(&"é".repeat(200), &[0]).is_err());
+        assert!(accept(&long).unwrap().texts.is_empty());
+        assert_eq!(accept(&longer).unwrap().texts, BTreeMap::from([(0, long.clone())]));
+        assert!(accept(&"é".repeat(200)).is_err());
         // It is better than none.
         assert_eq!(translation.second_best(0), Some(long.clone()));
-        assert_eq!(accept("Oui", &[0]).unwrap().texts, BTreeMap::from([(0, "Oui".into())]));
+        assert_eq!(accept("Oui").unwrap().texts, BTreeMap::from([(0, "Oui".into())]));
     });
 }
 
@@ -112,15 +106,14 @@ fn a_long_translation_that_may_have_the_line_beside_it_in_it_is_not_taken() {
     let lines = of(&[1.0, 1.0, 1.0]);
     let long = "é".repeat(25);
     with(&lines, |translation| {
-        let told = BTreeSet::from([0]);
+        let accept = |reply: &str| translation.accept(reply, &[0, 1, 2]).unwrap();
         // The second line has two answers, that is, none.
         let reply = format!("1 | {long}\n2 | Oui\n2 | Non\n3 | Bien");
-        let accepted = translation.accept(&reply, &[0, 1, 2], &told).unwrap();
-        assert_eq!(accepted.texts, BTreeMap::from([(2, "Bien".into())]));
+        assert_eq!(accept(&reply).texts, BTreeMap::from([(2, "Bien".into())]));
         assert_eq!(translation.second_best(0), None);
         let reply = format!("1 | {long}\n2 | Oui\n3 | Bien");
-        let accepted = translation.accept(&reply, &[0, 1, 2], &told).unwrap();
-        assert_eq!(accepted.texts[&0], long);
+        assert!(!accept(&reply).texts.contains_key(&0));
+        assert_eq!(accept(&reply).texts[&0], long);
     });
 }
 

@@ -131,8 +131,12 @@ fn texts_need_no_times_and_what_has_none_is_named() {
         texts(json, &mut notes).map(|texts| (texts, notes.skipped()))
     };
     let words = json!([{"word": " a", "start": 1, "end": 2}, {"word": " b"}]);
-    let list = json!([{"text": " <i>One</i> "}, {"text": "[SPEAKER_01] two"}, {"words": words}, {"text": null}, 3, {"text": 4}]);
-    assert_eq!(of(list), Ok((vec!["One".into(), "two".into(), "a b".into()], 2)));
+    let list = json!([{"text": " <i>One</i> "}, {"text": "[SPEAKER_01] two"},
+        {"text": "<b>", "markup": "&lt;b>"}, {"words": words}, {"text": null}, 3, {"text": 4}]);
+    assert_eq!(
+        of(list),
+        Ok((vec!["One".into(), "two".into(), "<b>".into(), "a b".into()], 2))
+    );
     assert_eq!(
         of(json!({"text": "All &amp; sundry", "chunks": [{"text": "x"}]})),
         Ok((vec!["All & sundry".into()], 0))
@@ -144,6 +148,18 @@ fn texts_need_no_times_and_what_has_none_is_named() {
     assert_eq!(
         of(json!({"words": [{"word": " a"}, {"word": " b"}]})),
         Ok((vec!["a b".into()], 0))
+    );
+    assert_eq!(
+        of(json!({"time_stamps": [{"text": " a"}, {"text": " b"}]})),
+        Ok((vec!["a b".into()], 0))
+    );
+    assert_eq!(
+        of(json!({"chunks": [{"text": " One"}, {"text": " two."}]})),
+        Ok((vec!["One two.".into()], 0))
+    );
+    assert_eq!(
+        of(json!({"chunks": [{"text": " One two three."}, {"text": " Four five six."}]})),
+        Ok((vec!["One two three.".into(), "Four five six.".into()], 0))
     );
 }
 
