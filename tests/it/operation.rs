@@ -161,28 +161,10 @@ async fn req30_metrics_count_what_happened() {
     assert!(!text.contains("made") && !text.contains("BREW"), "{text}");
 }
 
-/// Commands that Redis ran for one look at /metrics, those of scripts included; the least of a few looks, since the
-/// daemon works meanwhile.
+/// Commands that Redis ran for one read of /metrics, those of scripts included.
 async fn commands_of_a_scrape(daemon: &Daemon) -> u64 {
-    let mut redis = daemon.redis().await;
-    let mut total = async || -> u64 {
-        let info: String = redis::cmd("INFO")
-            .arg("commandstats")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        let calls = info
-            .lines()
-            .filter_map(|line| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok());
-        calls.sum()
-    };
-    let mut least = u64::MAX;
-    for _ in 0..20 {
-        let before = total().await;
-        assert_eq!(daemon.get("/metrics").await.status, 200);
-        least = least.min(total().await - before);
-    }
-    least
+    let scrape = async |_| assert_eq!(daemon.get("/metrics").await.status, 200);
+    daemon.fewest_calls("", scrape).await
 }
 
 #[tokio::test]

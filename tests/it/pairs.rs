@@ -234,7 +234,7 @@ async fn every_output_is_taken_by_every_parameter_that_takes_what_it_gives() {
                 node: node.name.to_string(),
                 parameter: parameter.name.clone(),
                 contents: parameter.takes.clone(),
-                kinds: [&[parameter.kind], parameter.also.as_slice()].concat(),
+                kinds: parameter.kinds().collect(),
             })
         })
         .collect();

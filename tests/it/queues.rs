@@ -78,27 +78,6 @@ async fn what_computes_on_the_processor_holds_no_slot_of_the_gpu_and_sees_none()
     }
 }
 
-/// How many calls of Redis something takes: the fewest of some tries, since the daemon's own come in between.
-async fn fewest_calls(daemon: &Daemon, what: impl AsyncFn(u32)) -> u64 {
-    let mut redis = daemon.redis().await;
-    let mut calls = async || {
-        let info: String = redis::cmd("INFO")
-            .arg("commandstats")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok();
-        info.lines().filter_map(count).sum::<u64>()
-    };
-    let mut fewest = u64::MAX;
-    for round in 0..10 {
-        let before = calls().await;
-        what(round).await;
-        fewest = fewest.min(calls().await - before);
-    }
-    fewest
-}
-
 #[tokio::test]
 async fn req21_a_submit_and_a_list_take_as_many_calls_however_much_is_queued() {
     const WAIT: &str = "test.wait";
@@ -109,11 +88,11 @@ async fn req21_a_submit_and_a_list_take_as_many_calls_however_much_is_queued() {
     daemon.until("first", WAIT, StageState::Running).await;
     let submit = async |name: &str| {
         let submit = async |round| drop(daemon.submit(&format!("{name}-{round}"), WAIT, input()).await);
-        fewest_calls(&daemon, submit).await
+        daemon.fewest_calls("", submit).await
     };
     let list = async || {
         let list = async |_| assert_eq!(daemon.get("/v1/tasks?limit=10").await.status, 200);
-        fewest_calls(&daemon, list).await
+        daemon.fewest_calls("", list).await
     };
     let few = (submit("few").await, list().await);
     let tasks: Vec<_> = (0..300)

@@ -6,6 +6,7 @@ use onceover_tests::{
     daemon::{node_name, task_id},
     events::{Channel, Message, Sse},
     eventually,
+    redis_calls::calls_of,
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -410,14 +411,9 @@ async fn s5_reading_costs_the_tasks_own_stages_not_the_keyspace() {
     let daemon = Daemon::start().await;
     daemon.done("t1", ECHO, json!({})).await;
     let mut redis = daemon.redis().await;
+    // Of what scripts call; the daemon's own heartbeats and reads of queues are left out.
     let commands = async |redis: &mut redis::aio::MultiplexedConnection| {
-        let info: String = redis::cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
-        // Of what scripts call; the daemon's own beats and looks at queues are left out.
-        let calls = info
-            .lines()
-            .filter(|line| line.starts_with("cmdstat_mget") || line.starts_with("cmdstat_hgetall"));
-        let calls = calls.filter_map(|line| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok());
-        calls.sum::<u64>()
+        calls_of(redis, |name| name.starts_with("mget") || name.starts_with("hgetall")).await
     };
     let mut cost = async || {
         let before = commands(&mut redis).await;

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 say() { echo "lua: $*" >&2; }
 
 if ! command -v luacheck >/dev/null; then
-    say "luacheck is not installed: apt-get install lua-check, or tests/lint/install.sh"
+    say "luacheck is not installed: apt-get install lua-check, or assets/install-deps.sh lint"
     exit 1
 fi
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.lua')

@@ -10,6 +10,7 @@ pub mod internet;
 pub mod media;
 pub mod model;
 pub mod proxy;
+pub mod redis_calls;
 pub mod redis_server;
 pub mod reference;
 #[cfg(test)]

@@ -172,8 +172,9 @@ fn of_task(task: &Task) -> String {
     if let Some(processing) = processing {
         facts.push(format!("{}  {} %", processing.pipeline, processing.progress));
     }
-    if task.warnings() > 0 {
-        facts.push(warned::mark(task.warnings()));
+    let warnings = task.warnings();
+    if warnings > 0 {
+        facts.push(warned::mark(warnings));
     }
     let error = processing.and_then(|processing| processing.error.as_ref());
     facts.extend(error.map(|error| error.lines().next().unwrap_or_default().to_owned()));

@@ -63,7 +63,7 @@ impl OfVideo {
     }
 
     /// The names of the steps that run anew, in the pipeline's order.
-    pub fn anew(&self) -> Vec<String> {
+    pub fn steps_to_run(&self) -> Vec<String> {
         let Some(processing) = &self.processing else {
             return Vec::new();
         };

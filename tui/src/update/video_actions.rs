@@ -198,9 +198,12 @@ pub fn ask_reprocess(model: &mut Model) {
     let Some(targets) = askable(model) else {
         return;
     };
-    let (done, never): (Vec<_>, Vec<_>) = targets
-        .into_iter()
-        .partition(|target| target.video.as_ref().is_some_and(|video| !video.anew().is_empty()));
+    let (done, never): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| {
+        target
+            .video
+            .as_ref()
+            .is_some_and(|video| !video.steps_to_run().is_empty())
+    });
     if done.is_empty() {
         let many = if never.len() > 1 { "these were" } else { "it was" };
         model.say(Tone::Neutral, format!("{many} never processed: t starts a pipeline"));

@@ -28,11 +28,11 @@ pub fn about(question: Question, target: &Target) -> Vec<String> {
         Question::Start { force: false } => lines.push(before(video)),
         Question::Start { force: true } => lines.extend(ends(video)),
         Question::Reprocess => {
-            let anew = video.anew();
-            lines.push(format!("again: {}", anew.join(", ")));
+            let again = video.steps_to_run();
+            lines.push(format!("again: {}", again.join(", ")));
             if let Some(processing) = &video.processing {
                 let kept = processing.tasks.iter().map(|step| step.name.as_str());
-                let kept: Vec<_> = kept.filter(|name| anew.iter().all(|other| other != name)).collect();
+                let kept: Vec<_> = kept.filter(|name| again.iter().all(|other| other != name)).collect();
                 if !kept.is_empty() {
                     lines.push(format!("kept: {}", kept.join(", ")));
                 }

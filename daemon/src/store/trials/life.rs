@@ -63,15 +63,16 @@ fn node(name: &str) -> NodeName {
 }
 
 /// A request, as far as it differs.
-struct Wish<'a> {
-    task: &'a TaskId,
-    node: &'a NodeName,
-    mode: &'a str,
-    input: &'a str,
-    url: Option<&'a str>,
+pub(super) struct Wish<'a> {
+    pub(super) task: &'a TaskId,
+    pub(super) node: &'a NodeName,
+    pub(super) queue: &'a str,
+    pub(super) mode: &'a str,
+    pub(super) input: &'a str,
+    pub(super) url: Option<&'a str>,
 }
 
-async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
+pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
     let run = RunId::generate();
     let delivery = format!("hit-{}", RunId::generate());
     let request = Submit {
@@ -83,7 +84,7 @@ async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
             files: None,
         },
         run: &run,
-        queue: "io",
+        queue: wish.queue,
         runner: "builtin",
         input: wish.input,
         input_public: wish.input,
@@ -112,7 +113,7 @@ async fn claim(bed: &Bed) -> Fence {
     }
 }
 
-fn success(output: &str, upload: bool) -> Outcome {
+pub(super) fn success(output: &str, upload: bool) -> Outcome {
     Outcome::Success {
         output: output.into(),
         reusable: true,
@@ -177,6 +178,7 @@ async fn run_to_success(bed: &Bed, size: Size) {
     let wish = |url| Wish {
         task: &task,
         node: &node,
+        queue: "io",
         mode: "auto",
         input: &input,
         url: Some(url),
@@ -251,6 +253,7 @@ async fn run_again(bed: &Bed, size: Size) {
         let wish = Wish {
             task: &task,
             node: &node,
+            queue: "io",
             mode: "never",
             input: &input,
             url: Some("http://host/forced"),

@@ -6,11 +6,9 @@ use onceover_common::{NodeName, RunId, StageState, TaskId, Timestamp, wire::Warn
 use serde_json::Value;
 
 use super::{
-    super::{
-        Adoption, Decision, Deletion, Fence, ForeignJson, Measured, Outcome, Question, Reap, Submit, decide::Looked,
-        runs::Evidence,
-    },
-    Bed, life,
+    super::{Adoption, Decision, Deletion, Fence, ForeignJson, Measured, Outcome, Reap},
+    Bed,
+    life::{self, Wish, submit, success},
 };
 
 const PAGE: &str = include_str!("../../../../docs/design/stage-machine.md");
@@ -132,32 +130,15 @@ impl<'a> Stage<'a> {
     }
 
     async fn submit(&self, mode: &str, url: &str) -> String {
-        let run = RunId::generate();
-        let delivery = format!("hit-{}", RunId::generate());
-        let request = Submit {
-            question: Question {
-                task: &self.task,
-                node: &self.node,
-                mode,
-                fingerprint: "fp",
-                files: None,
-            },
-            run: &run,
+        let wish = Wish {
+            task: &self.task,
+            node: &self.node,
             queue: &self.queue,
-            runner: "builtin",
+            mode,
             input: "{}",
-            input_public: "{}",
-            path: "/share",
-            callback: Some(url),
-            callback_host: Some("host"),
-            delivery: &delivery,
-            sources: &[],
-            has_files: false,
-            unable: false,
-            key: None,
-            pipeline: None,
+            url: Some(url),
         };
-        match self.bed.store.submit(&request, &Looked::default()).await.unwrap() {
+        match submit(self.bed, wish).await {
             Decision::Started { reason, .. } => format!("run, {reason}"),
             Decision::Joined { .. } => "join".into(),
             Decision::Hit { .. } => "hit".into(),
@@ -188,14 +169,7 @@ impl<'a> Stage<'a> {
 
     async fn finish(&self, fence: &Fence, is_success: bool) -> String {
         let outcome = if is_success {
-            Outcome::Success {
-                output: OUTPUT.into(),
-                reusable: true,
-                artifacts: "[]".into(),
-                upload: None,
-                evidence: Evidence::default(),
-                warnings: Vec::new(),
-            }
+            success(OUTPUT, false)
         } else {
             Outcome::Failed { error: "no".into() }
         };
@@ -300,7 +274,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Lets an event happen, and returns what the caller is told.
+    /// Lets an event happen, and returns its answer.
     async fn meet(&self, event: &str, url: &str) -> String {
         let store = &self.bed.store;
         match event {

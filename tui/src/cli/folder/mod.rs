@@ -155,11 +155,11 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Reads what has changed (everything where nothing is told), begins what there is room for, shows how all stand. There
+    /// Reads what has changed (everything where nothing is named), begins what there is room for, shows how all stand. There
     /// is an answer when there is nothing left to wait for.
-    async fn step(&mut self, told: &BTreeSet<TaskId>) -> Result<Option<()>, ClientError> {
+    async fn step(&mut self, changed: &BTreeSet<TaskId>) -> Result<Option<()>, ClientError> {
         loop {
-            self.read(told).await?;
+            self.read(changed).await?;
             let has_begun = self.begin().await?;
             // Where the output cannot be written there is nobody to show it to.
             let _ = self.show();
@@ -176,11 +176,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads the pipelines under way.
-    async fn read(&mut self, told: &BTreeSet<TaskId>) -> Result<(), ClientError> {
+    async fn read(&mut self, changed: &BTreeSet<TaskId>) -> Result<(), ClientError> {
         for Entry { file, stand } in &mut self.entries {
             let Stand::UnderWay(under_way) = stand else { continue };
             let started = &under_way.started;
-            if !told.is_empty() && under_way.processing.is_some() && !told.contains(&started.task_id) {
+            if !changed.is_empty() && under_way.processing.is_some() && !changed.contains(&started.task_id) {
                 continue;
             }
             let processing = match self.client.processing(&started.video_id).await {
