@@ -59,7 +59,7 @@ build: ## Build both programs into target/debug
 	cargo build --locked --workspace
 
 install: ## Build both programs for use and put them into ~/.cargo/bin
-	cargo install --locked --path daemon
+	cargo install --locked --path daemon/server
 	cargo install --locked --path tui
 
 lint: ## Check formatting, code, words, spelling, Lua, licences and API documentation, as CI does

@@ -20,12 +20,18 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! script {
     ($($file:literal)+) => {
-        concat!($(include_str!(concat!("../../daemon/src/store/lua/", $file, ".lua")), "\n",)+)
+        concat!($(include_str!(concat!("../../daemon/store/src/lua/", $file, ".lua")), "\n",)+)
     };
 }
 
-const SUBMIT: &str = script!("prelude" "view" "foreign" "decide" "submit");
-const READ: &str = script!("prelude" "view" "read");
+const SUBMIT: &str = script!(
+    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/noted" "lib/events" "lib/task" "lib/outbox"
+    "lib/ending" "lib/view" "lib/foreign" "lib/decide" "stage/submit"
+);
+const READ: &str = script!(
+    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/noted" "lib/events" "lib/task" "lib/outbox"
+    "lib/ending" "lib/view" "task/read"
+);
 
 /// What the probe does, by route.
 #[derive(Debug, Serialize, Deserialize)]

@@ -155,7 +155,8 @@ mod tests {
         let mut parts = place.split("::");
         let folder = match parts.next()? {
             suite @ ("it" | "real_nodes" | "nodes") => root.join("tests").join(suite),
-            part @ ("daemon" | "common" | "tui") => root.join(part).join("src"),
+            part @ ("daemon" | "common") => root.join(part).join(parts.next()?).join("src"),
+            "tui" => root.join("tui").join("src"),
             _ => return None,
         };
         let module = folder.join(parts.collect::<PathBuf>());

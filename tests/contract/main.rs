@@ -23,7 +23,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     check::{Check, Rows, Verdict},
-    world::{Target, World},
+    world::{GatewayTarget, World},
 };
 
 /// Checks under way at a time.
@@ -88,7 +88,7 @@ async fn play(options: Options) -> Result<bool> {
         // Everything is there, so nothing is skipped.
         return play_against(home.target(), &only, false, start).await;
     };
-    let target = Target {
+    let target = GatewayTarget {
         base: base.trim_end_matches('/').to_owned(),
         token: options.token.filter(|token| !token.is_empty()),
         media: options.media,
@@ -98,7 +98,7 @@ async fn play(options: Options) -> Result<bool> {
     play_against(target, &only, true, start).await
 }
 
-async fn play_against(target: Target, only: &[String], may_skip: bool, start: Instant) -> Result<bool> {
+async fn play_against(target: GatewayTarget, only: &[String], may_skip: bool, start: Instant) -> Result<bool> {
     println!("The contract of the older gateway, against {}", target.base);
     let world = Arc::new(World::open(target).await?);
     for limit in world.limits() {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use onceover_tests::{Daemon, S3Server};
 use serde_json::Value;
 
-use crate::world::Target;
+use crate::world::GatewayTarget;
 
 /// Stopped, and removed with all it holds, when dropped.
 pub struct Home {
@@ -53,8 +53,8 @@ pub async fn start_daemon() -> Result<Home> {
 }
 
 impl Home {
-    pub fn target(&self) -> Target {
-        Target {
+    pub fn target(&self) -> GatewayTarget {
+        GatewayTarget {
             base: self.daemon.url(),
             token: None,
             media: None,

@@ -27,7 +27,7 @@ use crate::{
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the daemon is, and what it may be asked to do.
-pub struct Target {
+pub struct GatewayTarget {
     pub base: String,
     pub token: Option<String>,
     /// A media file that the daemon can read; without one a second of silence is uploaded.
@@ -38,7 +38,7 @@ pub struct Target {
 }
 
 pub struct World {
-    target: Target,
+    target: GatewayTarget,
     /// Follows redirects, as most clients do.
     http: reqwest::Client,
     /// Shows them.
@@ -77,7 +77,7 @@ impl Drop for HeldRun<'_> {
 
 impl World {
     /// Looks at what there is: the daemon itself, and whether it reaches this machine.
-    pub async fn open(target: Target) -> Result<Self> {
+    pub async fn open(target: GatewayTarget) -> Result<Self> {
         let host = match &target.callback_host {
             Some(host) => host.clone(),
             None => address_towards(&target.base)?,

@@ -2,17 +2,17 @@
 
 use std::{fs, process::Command};
 
-use onceover_common::{
-    StageState,
-    client::{Client, ClientError},
-    wire::ReuseMode,
-};
 use onceover_tests::{
-    Answer, Daemon, RedisServer,
+    Daemon, HttpAnswer, RedisServer,
     callbacks::Receiver,
     daemon::task_id,
     events::{Channel, Sse},
     program,
+};
+use onceover_types::StageState;
+use onceover_wire::{
+    ReuseMode,
+    client::{Client, ClientError},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -117,15 +117,15 @@ async fn req27_the_description_tells_the_scope_of_every_route() {
 #[tokio::test]
 async fn req27_a_refusal_says_what_is_needed() {
     let daemon = guarded().await;
-    let answer = Answer::of(send(&daemon, "GET", "/v1/tasks", &[]).await).await;
+    let answer = HttpAnswer::of(send(&daemon, "GET", "/v1/tasks", &[]).await).await;
     assert_eq!((answer.status, answer.problem().as_str()), (401, "unauthorized"));
     assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
     for wrong in ["Basic YTpi", "Bearer", "Bearer nonsense", &bearer(&ADMIN[1..]), ADMIN] {
-        let answer = Answer::of(send(&daemon, "GET", "/v1/tasks", &[("authorization", wrong)]).await).await;
+        let answer = HttpAnswer::of(send(&daemon, "GET", "/v1/tasks", &[("authorization", wrong)]).await).await;
         assert_eq!(answer.status, 401, "{wrong}");
         assert!(!answer.text.contains(ADMIN), "{answer:?}");
     }
-    let answer = Answer::of(send(&daemon, "POST", "/v1/tasks", &[("authorization", &bearer(READ))]).await).await;
+    let answer = HttpAnswer::of(send(&daemon, "POST", "/v1/tasks", &[("authorization", &bearer(READ))]).await).await;
     assert_eq!((answer.status, answer.problem().as_str()), (403, "scope"));
     assert!(answer.text.contains("admin"), "{answer:?}");
     // Nowhere but in that header.
@@ -217,7 +217,7 @@ async fn req27_pages_of_other_hosts_are_refused() {
         ("10.0.0.1", 403),
         ("", 403),
     ] {
-        let answer = Answer::of(send(&daemon, "GET", "/v1/tasks", &[("host", host)]).await).await;
+        let answer = HttpAnswer::of(send(&daemon, "GET", "/v1/tasks", &[("host", host)]).await).await;
         assert_eq!(answer.status, expected, "Host: {host}");
         if expected == 403 {
             assert_eq!(answer.problem(), "host");
@@ -232,10 +232,10 @@ async fn req27_pages_of_other_hosts_are_refused() {
         ("null".into(), 403),
     ] {
         let request = reqwest::Client::new().post(format!("{}/v1/tasks", daemon.url()));
-        let answer = Answer::of(request.header("origin", &origin).json(&body).send().await.unwrap()).await;
+        let answer = HttpAnswer::of(request.header("origin", &origin).json(&body).send().await.unwrap()).await;
         assert_eq!(answer.status, expected, "Origin: {origin}: {answer:?}");
         // Reading changes nothing, and no answer may be read by such a page.
-        let answer = Answer::of(send(&daemon, "GET", "/v1/tasks", &[("origin", &origin)]).await).await;
+        let answer = HttpAnswer::of(send(&daemon, "GET", "/v1/tasks", &[("origin", &origin)]).await).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, ""));
     }
 }

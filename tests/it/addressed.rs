@@ -1,7 +1,7 @@
 //! Addressed answers: an answer about one node never says what happened to another.
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, callbacks::Receiver};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";

@@ -3,25 +3,23 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use onceover_common::{
-    StageState,
-    wire::{ReuseMode, TaskPage},
-};
 use onceover_tests::{
-    Answer, Daemon,
+    Daemon, HttpAnswer,
     daemon::{node_name, task_id},
     redis_server::RedisServer,
     until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::{ReuseMode, TaskPage};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";
 const KEYFRAMES: &str = "ffmpeg.extract_keyframes";
 
-async fn raw(daemon: &Daemon, method: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+async fn raw(daemon: &Daemon, method: &str, path: &str, body: impl Into<reqwest::Body>) -> HttpAnswer {
     let request = reqwest::Client::new().request(method.parse().unwrap(), format!("{}{path}", daemon.url()));
-    Answer::of(request.body(body).send().await.expect("the daemon answers")).await
+    HttpAnswer::of(request.body(body).send().await.expect("the daemon answers")).await
 }
 
 #[tokio::test]

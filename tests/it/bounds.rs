@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, eventually, hooks::Hook};
+use onceover_types::StageState;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, net::ToSocketAddrs};
 
-use onceover_common::{CallbackStatus, StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon, DaemonBuilder,
-    callbacks::{Received, Receiver},
+    callbacks::{ReceivedCallback, Receiver},
     daemon::task_id,
     eventually, until_equal,
 };
+use onceover_types::{CallbackStatus, StageState};
+use onceover_wire::ReuseMode;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -20,14 +21,14 @@ fn builder() -> DaemonBuilder {
         .config("[callbacks]\nallow = ['127.0.0.0/8']\nschedule = ['0s', '100ms', '100ms']\ntimeout = '2s'")
 }
 
-async fn submit(daemon: &Daemon, task: &str, node: &str, input: Value, url: &str) -> onceover_common::wire::ReuseInfo {
+async fn submit(daemon: &Daemon, task: &str, node: &str, input: Value, url: &str) -> onceover_wire::ReuseInfo {
     let answer = daemon
         .try_submit(task, node, input, Some(url.to_owned()), ReuseMode::Auto)
         .await;
     answer.expect("the submit is accepted").reuse_info
 }
 
-fn paths(received: &[Received]) -> Vec<&str> {
+fn paths(received: &[ReceivedCallback]) -> Vec<&str> {
     let mut paths: Vec<_> = received.iter().map(|one| one.path.as_str()).collect();
     paths.sort_unstable();
     paths

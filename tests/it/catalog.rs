@@ -2,17 +2,14 @@
 
 use std::{fs, path::Path, process::Command};
 
-use onceover_common::{
-    StageState,
-    catalog::{ParameterSpec, ValueKind},
-    client::ClientError,
-    wire::{BatchRequest, NodeInfo, ReuseDecision, ReuseMode, SubmitRequest},
-};
+use onceover_catalog::{ParameterSpec, ValueKind};
 use onceover_tests::{
-    Answer, Daemon, RedisServer,
+    Daemon, HttpAnswer, RedisServer,
     daemon::{node_name, request, task_id},
     program,
 };
+use onceover_types::StageState;
+use onceover_wire::{BatchRequest, NodeInfo, ReuseDecision, ReuseMode, SubmitRequest, client::ClientError};
 use serde_json::{Map, Value, json};
 
 const TASK: &str = "t1";
@@ -234,7 +231,7 @@ fn as_told(daemon: &Daemon, command: &str) -> String {
     said
 }
 
-fn not_ready(answer: &Answer) -> Vec<(String, String)> {
+fn not_ready(answer: &HttpAnswer) -> Vec<(String, String)> {
     assert_eq!(
         (answer.status, answer.problem().as_str()),
         (409, "node-not-ready"),

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, fixture_node, media};
+use onceover_types::StageState;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 

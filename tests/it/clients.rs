@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, media, program};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/clients.md");

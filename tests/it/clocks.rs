@@ -3,12 +3,13 @@
 //! All times in Redis are by its clock, so a clock that is set back by two hours is the same as all times moved forward by
 //! two hours: that is what these tests do.
 
-use onceover_common::{CallbackStatus, StageState, client::CallbackQuery};
 use onceover_tests::{
     Daemon, DaemonBuilder, RedisServer, S3Server, eventually,
     hooks::{Hook, call},
     until_equal,
 };
+use onceover_types::{CallbackStatus, StageState};
+use onceover_wire::client::CallbackQuery;
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, PATIENCE, RedisServer, eventually};
+use onceover_types::StageState;
 use serde_json::json;
 
 const WAIT: &str = "test.wait";

@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use onceover_common::{StageState, wire::ReuseMode};
 use onceover_tests::{Daemon, RedisServer, callbacks::Receiver, eventually, program};
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";

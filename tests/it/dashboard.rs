@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use onceover_common::StageState;
 use onceover_tests::{
     Daemon,
     callbacks::Receiver,
     media,
     screen::{Dashboard, row_with},
 };
+use onceover_types::StageState;
 use serde_json::json;
 use termlens::Key;
 

@@ -2,11 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
-use onceover_common::{VideoId, wire::ProcessingStatus};
 use onceover_tests::{
     Daemon, eventually, media,
     screen::{Dashboard, row_with},
 };
+use onceover_types::VideoId;
+use onceover_wire::ProcessingStatus;
 use tempfile::TempDir;
 use termlens::{Key, Screen};
 
@@ -173,7 +174,7 @@ async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     assert!(code == Some(2) && text.contains("film"), "{code:?} {text}");
     assert_eq!(run(&["run", "no/such"]).await.0, Some(2));
 
-    let request = onceover_common::wire::VideoRequest {
+    let request = onceover_wire::VideoRequest {
         video_id: Some("film".into()),
         path: Some(bed.clip.display().to_string()),
         ..Default::default()
@@ -213,6 +214,6 @@ async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
         said.lines().all(|line| line.starts_with("onceover: waiting: ")),
         "{said}"
     );
-    let ended: onceover_common::wire::Processing = serde_json::from_str(&format!("{json}\n}}")).expect("a processing");
+    let ended: onceover_wire::Processing = serde_json::from_str(&format!("{json}\n}}")).expect("a processing");
     assert_eq!((ended.status, ended.progress), (ProcessingStatus::Completed, 100));
 }

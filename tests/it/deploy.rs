@@ -138,7 +138,7 @@ fn deploy_the_example_has_every_key() {
 fn deploy_every_key_of_the_example_is_documented_and_read() {
     let documented = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let mut sources = Vec::new();
-    read_sources(&root().join("daemon/src"), &mut sources);
+    read_sources(&root().join("daemon"), &mut sources);
     let maps = ["slots", "defaults.<name>", "nodes"];
     let mut wrong = Vec::new();
     for (table, keys) in keys_of(&deploy("onceover.toml")) {
@@ -167,7 +167,7 @@ fn deploy_every_key_of_the_example_is_documented_and_read() {
                 })
             });
             if !is_read {
-                wrong.push(format!("nothing in daemon/src reads {name}"));
+                wrong.push(format!("nothing in daemon/ reads {name}"));
             }
         }
     }

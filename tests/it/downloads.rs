@@ -11,8 +11,8 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
-use onceover_common::StageState;
 use onceover_tests::{Daemon, eventually, hooks::Trap, media};
+use onceover_types::StageState;
 use serde_json::json;
 use tokio::net::TcpListener;
 

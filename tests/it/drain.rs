@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, events::Sse, eventually};
+use onceover_types::StageState;
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -2,11 +2,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use onceover_common::{
-    VideoId,
-    wire::{Processing, ProcessingStatus, StepStatus, VideoRequest},
-};
 use onceover_tests::{Daemon, eventually, media};
+use onceover_types::VideoId;
+use onceover_wire::{Processing, ProcessingStatus, StepStatus, VideoRequest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use onceover_common::StageState;
 use onceover_tests::Daemon;
+use onceover_types::StageState;
 use serde_json::json;
 
 /// Looks at how its parent and its neighbours were started, and prints what it finds of secrets.

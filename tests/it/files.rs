@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use onceover_tests::{Answer, Daemon, S3Server, eventually, s3::BUCKET};
+use onceover_tests::{Daemon, HttpAnswer, S3Server, eventually, s3::BUCKET};
 use reqwest::{
     Client, RequestBuilder, Response,
     multipart::{Form, Part},
@@ -45,11 +45,11 @@ impl Place {
             .request(method.parse().unwrap(), format!("{}{path}", self.daemon.url()))
     }
 
-    async fn upload(&self, query: &str, form: Form) -> Answer {
+    async fn upload(&self, query: &str, form: Form) -> HttpAnswer {
         let request = self
             .request("POST", &format!("/v1/files/upload{query}"))
             .multipart(form);
-        Answer::of(request.send().await.unwrap()).await
+        HttpAnswer::of(request.send().await.unwrap()).await
     }
 
     async fn put(&self, path: &str, bytes: &[u8]) {
@@ -237,7 +237,7 @@ async fn go_up_and_come_down(place: &Place) {
     // The store of the test has folders where a real one has none.
     let folders: &[&str] = if place.s3.is_some() { &[] } else { &["t1", "t1/in"] };
     for path in [encoded, "none/of/these"].iter().chain(folders) {
-        let answer = Answer::of(place.download(path, &[]).await).await;
+        let answer = HttpAnswer::of(place.download(path, &[]).await).await;
         assert_eq!((answer.status, answer.problem()), (404, "no-file".to_owned()), "{path}");
     }
 }
@@ -324,7 +324,7 @@ async fn bad_requests_are_named_and_leave_nothing(place: &Place) {
         .text("file_path", "a/b");
     assert_eq!(place.upload("", form).await.status, 413);
     let raw = place.request("POST", "/v1/files/upload?file_path=a/b");
-    let raw = Answer::of(raw.header("content-type", "text/plain").body("x").send().await.unwrap()).await;
+    let raw = HttpAnswer::of(raw.header("content-type", "text/plain").body("x").send().await.unwrap()).await;
     assert_eq!((raw.status, raw.problem()), (400, "bad-body".to_owned()));
     let broken = place.request("POST", "/v1/files/upload?file_path=a/b");
     let broken = broken.header("content-type", "multipart/form-data; boundary=x");
@@ -393,7 +393,7 @@ async fn only_named_buckets_are_opened(place: &Place) {
     assert_eq!(place.bytes("a/b").await, b"of the first");
 
     let made = place.s3.as_ref().unwrap().made(None);
-    let refused = async |answer: Answer| {
+    let refused = async |answer: HttpAnswer| {
         assert_eq!(
             (answer.status, answer.fields()),
             (422, vec!["bucket".to_owned()]),

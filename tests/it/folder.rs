@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, process::Output};
 
-use onceover_common::wire::ProcessingStatus;
 use onceover_tests::{Daemon, eventually, media};
+use onceover_wire::ProcessingStatus;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,8 +7,9 @@ use std::{
     process::Command,
 };
 
-use onceover_common::{StageState, client::TaskQuery, wire::ReuseMode};
 use onceover_tests::{Daemon, RedisServer, daemon::task_id, eventually, until_equal};
+use onceover_types::StageState;
+use onceover_wire::{ReuseMode, client::TaskQuery};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ fn left(daemon: &Daemon, task: &str) -> PathBuf {
     run
 }
 
-fn output_file(stage: &onceover_common::wire::StageView) -> PathBuf {
+fn output_file(stage: &onceover_wire::StageView) -> PathBuf {
     let output: Value = serde_json::from_str(stage.output.get()).unwrap();
     output["file"].as_str().unwrap().into()
 }
@@ -276,7 +277,7 @@ async fn retention_files_of_before_this_redis_are_taken_only_when_asked_for() {
         .await;
     left(&daemon, "t1");
     let mut redis = daemon.redis().await;
-    let later = onceover_common::Timestamp::now().as_millis() + 1;
+    let later = onceover_types::Timestamp::now().as_millis() + 1;
     let directories: Vec<String> = redis.hkeys("onceover:directories").await.unwrap();
     assert_eq!(directories.len(), 1);
     let _: () = redis

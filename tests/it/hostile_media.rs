@@ -3,8 +3,8 @@
 
 use std::{fs, path::Path};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, hooks::Trap, media};
+use onceover_types::StageState;
 use serde_json::json;
 
 const AUDIO: &str = "ffmpeg.extract_audio";

@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use onceover_common::StageState;
-use onceover_tests::{Answer, Daemon, RedisServer};
+use onceover_tests::{Daemon, HttpAnswer, RedisServer};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";
 
-async fn send(daemon: &Daemon, keys: &[&[u8]], body: &Value) -> Answer {
+async fn send(daemon: &Daemon, keys: &[&[u8]], body: &Value) -> HttpAnswer {
     let mut request = reqwest::Client::new()
         .post(format!("{}/v1/tasks", daemon.url()))
         .json(body);
     for key in keys {
         request = request.header("Idempotency-Key", *key);
     }
-    Answer::of(request.send().await.expect("the daemon answers")).await
+    HttpAnswer::of(request.send().await.expect("the daemon answers")).await
 }
 
-fn task_of(answer: &Answer) -> String {
+fn task_of(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()["task_id"].as_str().unwrap().to_owned()
 }

@@ -1,7 +1,7 @@
 //! `onceoverd import`: S5.
 
-use onceover_common::client::TaskQuery;
 use onceover_tests::{Daemon, RedisServer, daemon::task_id, until_equal};
+use onceover_wire::client::TaskQuery;
 use redis::AsyncCommands;
 use serde_json::json;
 

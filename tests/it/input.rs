@@ -2,8 +2,8 @@
 
 use std::process::Output;
 
-use onceover_common::StageState;
-use onceover_tests::{Answer, Daemon};
+use onceover_tests::{Daemon, HttpAnswer};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 /// Takes `value` and `path`.
@@ -13,14 +13,14 @@ const ECHO: &str = "test.echo";
 const STRICT: (&str, &str) = ("Prefer", "handling=strict");
 const LENIENT: (&str, &str) = ("Prefer", "handling=lenient");
 
-async fn send(daemon: &Daemon, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+async fn send(daemon: &Daemon, path: &str, headers: &[(&str, &str)], body: &Value) -> HttpAnswer {
     let mut request = reqwest::Client::new()
         .post(format!("{}{path}", daemon.url()))
         .json(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Answer::of(request.send().await.expect("the daemon answers")).await
+    HttpAnswer::of(request.send().await.expect("the daemon answers")).await
 }
 
 /// Code, field and message of each warning.
@@ -42,7 +42,7 @@ fn warnings(answer: &Value) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
-fn message_of(answer: &Answer, field: &str) -> String {
+fn message_of(answer: &HttpAnswer, field: &str) -> String {
     let problem = answer.json();
     let errors = problem["errors"].as_array().expect("errors");
     let error = errors.iter().find(|error| error["field"] == field);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use onceover_common::StageState;
-use onceover_tests::{Answer, Daemon, media, redis_server::RedisServer};
+use onceover_tests::{Daemon, HttpAnswer, media, redis_server::RedisServer};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const AUDIO: &str = "ffmpeg.extract_audio";
@@ -15,7 +15,7 @@ fn submit(task: &str, node: &str, input: Value) -> Value {
     json!({"task_name": node, "task_id": task, "input_data": input})
 }
 
-fn refusal(answer: &Answer, field: &str) -> String {
+fn refusal(answer: &HttpAnswer, field: &str) -> String {
     assert_eq!(
         (answer.status, answer.fields()),
         (422, vec![field.to_owned()]),

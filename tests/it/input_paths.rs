@@ -1,9 +1,9 @@
 //! Ids, paths and deletes stay below their root and away from other tasks (25). What is swapped while it is opened or
-//! removed is in `daemon/src/paths/tests.rs`.
+//! removed is in `daemon/run/src/paths/tests.rs`.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use onceover_tests::{Answer, Daemon};
+use onceover_tests::{Daemon, HttpAnswer};
 use serde_json::{Value, json};
 
 const ECHO: &str = "test.echo";
@@ -115,7 +115,7 @@ async fn req25_no_id_leaves_its_folder_or_touches_another_task() {
     for id in ids {
         let body = json!({"task_name": ECHO, "task_id": id, "input_data": {}});
         let answer = http.post(format!("{}/v1/tasks", daemon.url())).json(&body).send().await;
-        let answer = Answer::of(answer.unwrap()).await;
+        let answer = HttpAnswer::of(answer.unwrap()).await;
         assert_eq!(
             (answer.status, answer.fields()),
             (422, vec!["task_id".to_owned()]),

@@ -8,8 +8,9 @@ use axum::{
     routing::post,
 };
 use futures_util::stream;
-use onceover_common::{StageState, wire::ReuseMode};
-use onceover_tests::{Daemon, RedisServer, daemon::Answer, eventually, until_equal};
+use onceover_tests::{Daemon, RedisServer, daemon::HttpAnswer, eventually, until_equal};
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 use redis::AsyncCommands;
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ fn every_setting_of_a_limit_has_a_row() {
         let is_none = NO_LIMITS.contains(&setting.as_str());
         assert!(
             is_limit != is_none,
-            "{setting} is a limit with a row of daemon/src/limits.rs, or it bounds nothing"
+            "{setting} is a limit with a row of daemon/limits/src/lib.rs, or it bounds nothing"
         );
     }
     for setting in limits {
@@ -267,7 +268,7 @@ const OVER: &[(&str, &str)] = &[
 #[test]
 fn a_test_goes_one_over_each_limit() {
     let mut sources = String::new();
-    for folder in ["tests/it", "daemon/src", "tui"] {
+    for folder in ["tests/it", "daemon", "tui"] {
         add_sources(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder),
             &mut sources,
@@ -317,7 +318,7 @@ async fn a_request_over_a_limit_is_refused_and_counted() {
     let upload = reqwest::Client::new()
         .post(format!("{}/v1/files/upload", daemon.url()))
         .multipart(form);
-    let answer = Answer::of(upload.send().await.unwrap()).await;
+    let answer = HttpAnswer::of(upload.send().await.unwrap()).await;
     assert_eq!((answer.status, answer.fields()), (422, vec!["file_path".to_owned()]));
 
     let unknown = |count: usize| {
@@ -341,7 +342,7 @@ async fn a_request_over_a_limit_is_refused_and_counted() {
     let strict = reqwest::Client::new()
         .post(format!("{}/v1/tasks", daemon.url()))
         .header("prefer", "handling=strict");
-    let answer = Answer::of(strict.json(&unknown(600)).send().await.unwrap()).await;
+    let answer = HttpAnswer::of(strict.json(&unknown(600)).send().await.unwrap()).await;
     assert_eq!((answer.status, answer.fields().len()), (422, 501));
 
     for name in ["request_body", "batch_items", "form_text", "warnings", "unknown_fields"] {

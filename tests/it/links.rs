@@ -1,7 +1,7 @@
 //! Signed links: what a browser, which sends no token, can open, and that a link opens nothing else.
 
-use onceover_common::wire::SignedLink;
-use onceover_tests::{Answer, Daemon, PATIENCE, RedisServer, eventually};
+use onceover_tests::{Daemon, HttpAnswer, PATIENCE, RedisServer, eventually};
+use onceover_wire::SignedLink;
 use reqwest::{
     Client, Response,
     multipart::{Form, Part},
@@ -20,14 +20,14 @@ async fn guarded(config: &str) -> Daemon {
         .await
 }
 
-async fn ask(daemon: &Daemon, path: &str, token: Option<&str>) -> Answer {
+async fn ask(daemon: &Daemon, path: &str, token: Option<&str>) -> HttpAnswer {
     let mut request = Client::new()
         .get(format!("{}/v1/links", daemon.url()))
         .query(&[("path", path)]);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
-    Answer::of(request.send().await.unwrap()).await
+    HttpAnswer::of(request.send().await.unwrap()).await
 }
 
 /// A link that a reader has asked for.
@@ -47,7 +47,7 @@ async fn open(url: &str) -> Response {
 }
 
 async fn refusal(url: &str) -> (u16, String) {
-    let answer = Answer::of(open(url).await).await;
+    let answer = HttpAnswer::of(open(url).await).await;
     (answer.status, answer.problem())
 }
 
@@ -81,13 +81,15 @@ async fn a_link_opens_streams_logs_and_files_without_a_token_and_its_signature_i
     let upload = Client::new()
         .post(format!("{}/v1/files/upload", daemon.url()))
         .bearer_auth(ADMIN);
-    let uploaded = Answer::of(upload.multipart(form).send().await.unwrap()).await.json();
+    let uploaded = HttpAnswer::of(upload.multipart(form).send().await.unwrap())
+        .await
+        .json();
 
     let events = link(&daemon, "/v1/events").await;
     let left = events
         .expires_at
         .expect("an end")
-        .seconds_since(onceover_common::Timestamp::now());
+        .seconds_since(onceover_types::Timestamp::now());
     assert!((800.0..=900.0).contains(&left), "a quarter of an hour: {left} s");
     let mut stream = open(&events.url).await;
     assert_eq!(
@@ -214,7 +216,7 @@ async fn an_expired_link_says_so_and_a_stream_that_it_opened_goes_on() {
         if answer.status() == 200 {
             None
         } else {
-            Some(Answer::of(answer).await)
+            Some(HttpAnswer::of(answer).await)
         }
     })
     .await;

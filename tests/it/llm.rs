@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_common::StageState;
 use onceover_tests::{
     Daemon,
-    chat::{ChatServer, Reply},
+    chat::{ChatReply, ChatServer},
     eventually,
-    model::{Model, translated},
+    model::{ModelServer, translated},
 };
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const TRANSLATE: &str = "wservice.translate_subtitles";
@@ -78,7 +78,7 @@ fn text(path: &Value) -> String {
 async fn the_worked_example_is_asked_with_budgets_and_its_reply_keeps_the_times() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "temperature = 0.0\nmax_tokens = 500").await;
-    server.plan([Reply::Text("Bonjour\n\nTout va bien\n".into())]);
+    server.plan([ChatReply::Text("Bonjour\n\nTout va bien\n".into())]);
     let file = transcript(&daemon);
     let input = json!({"segments_file": file, "target_language": "fr", "max_lines": 2});
     let (state, output, error) = ended(&daemon, "t1", TRANSLATE, input).await;
@@ -124,7 +124,7 @@ async fn the_worked_example_is_asked_with_budgets_and_its_reply_keeps_the_times(
 async fn a_long_transcript_is_translated_in_batches_with_progress() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
-    server.serve(Model::default());
+    server.serve(ModelServer::default());
     let path = daemon.dir().join("long.json");
     let segments: Vec<_> = (0..25)
         .map(|n| json!({"start": n, "end": n + 1, "text": format!("line {n}")}))
@@ -152,7 +152,7 @@ async fn a_busy_provider_is_asked_again_not_before_it_says() {
     let daemon = daemon(&server, "").await;
     let file = transcript(&daemon);
     let busy = |after: Option<&str>| {
-        Reply::Status(
+        ChatReply::Status(
             429,
             after.map(Into::into),
             r#"{"error":{"message":"slow down"}}"#.into(),
@@ -160,10 +160,10 @@ async fn a_busy_provider_is_asked_again_not_before_it_says() {
     };
     server.plan([
         busy(Some("1")),
-        Reply::Status(503, None, "overloaded".into()),
-        Reply::Raw("<html>".into()),
-        Reply::Cut,
-        Reply::Text("Good morning, all.".into()),
+        ChatReply::Status(503, None, "overloaded".into()),
+        ChatReply::Raw("<html>".into()),
+        ChatReply::Cut,
+        ChatReply::Text("Good morning, all.".into()),
     ]);
     let input = json!({"segments_file": file, "max_retries": 5});
     let (state, output, error) = ended(&daemon, "t1", OPTIMIZE, input).await;
@@ -203,24 +203,27 @@ async fn what_asking_again_cannot_mend_fails_at_once_and_says_what_to_do() {
     let file = transcript(&daemon);
     let denied = format!(r#"{{"error":{{"message":"Incorrect API key provided: {KEY}"}}}}"#);
     for (n, (reply, parts)) in [
-        (Reply::Status(401, None, denied), vec!["401", "TEST_LLM_KEY", "***"]),
+        (ChatReply::Status(401, None, denied), vec!["401", "TEST_LLM_KEY", "***"]),
         (
-            Reply::Status(404, None, "no".into()),
+            ChatReply::Status(404, None, "no".into()),
             vec!["404", "llm.providers.local.model"],
         ),
         (
-            Reply::Status(400, None, r#"{"error":"too many tokens"}"#.into()),
+            ChatReply::Status(400, None, r#"{"error":"too many tokens"}"#.into()),
             vec!["400", "too many tokens"],
         ),
         (
-            Reply::Redirect("http://127.0.0.1:9/elsewhere".into()),
+            ChatReply::Redirect("http://127.0.0.1:9/elsewhere".into()),
             vec!["307", "127.0.0.1:9", "not followed"],
         ),
         (
-            Reply::Finished("half a".into(), "length"),
+            ChatReply::Finished("half a".into(), "length"),
             vec!["llm.providers.local.max_tokens"],
         ),
-        (Reply::Finished(String::new(), "content_filter"), vec!["content filter"]),
+        (
+            ChatReply::Finished(String::new(), "content_filter"),
+            vec!["content filter"],
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -236,7 +239,7 @@ async fn what_asking_again_cannot_mend_fails_at_once_and_says_what_to_do() {
         assert_eq!(server.asked().len() - before, 1, "{error}");
     }
     // An empty text is no result, a transcript without text no question.
-    server.always(Reply::Text("  \n".into()));
+    server.always(ChatReply::Text("  \n".into()));
     let (state, _, error) = ended(&daemon, "empty", OPTIMIZE, json!({"segments_file": file})).await;
     assert!(state == StageState::Failed && error.contains("empty"), "{error}");
     let nothing = daemon.dir().join("nothing.json");
@@ -252,7 +255,7 @@ async fn a_question_that_hangs_ends_with_its_timeout_and_with_a_cancel_within_a_
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "timeout = '20s'").await;
     let file = transcript(&daemon);
-    server.always(Reply::Hang);
+    server.always(ChatReply::Hang);
     let start = Instant::now();
     let input = json!({"segments_file": file, "timeout": 1, "max_retries": 2});
     let (state, _, error) = ended(&daemon, "slow", OPTIMIZE, input).await;
@@ -284,8 +287,8 @@ async fn d37_the_key_and_the_texts_are_in_no_log_no_record_and_no_process() {
     let daemon = daemon(&server, "").await;
     let file = transcript(&daemon);
     server.plan([
-        Reply::Status(500, None, format!("your key {KEY} broke us")),
-        Reply::Text("A very private reply".into()),
+        ChatReply::Status(500, None, format!("your key {KEY} broke us")),
+        ChatReply::Text("A very private reply".into()),
     ]);
     let override_text = "A very private instruction";
     let input = json!({"segments_file": file, "system_prompt_override": override_text});
@@ -355,9 +358,9 @@ async fn subtitles_are_corrected_in_batches_and_merged_cues_are_asked_again() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
     let file = subtitles(&daemon, 150);
-    server.plan([Reply::Text("I am sorry.".into()), Reply::Text(String::new())]);
+    server.plan([ChatReply::Text("I am sorry.".into()), ChatReply::Text(String::new())]);
     // One cue is merged into the one before it, wherever both are asked.
-    server.always(Reply::Made(|user| {
+    server.always(ChatReply::Made(|user| {
         let user = user.replace("teh", "the").replace(",500", ",400");
         match user.split_once(" 70\n\n") {
             Some((before, after)) if !after.is_empty() => {
@@ -397,7 +400,7 @@ async fn subtitles_are_corrected_in_batches_and_merged_cues_are_asked_again() {
         assert!(cue.starts_with(&format!("the quick brown fox {n}\n")), "{n}: {cue}");
     }
 
-    server.always(Reply::Text("no".into()));
+    server.always(ChatReply::Text("no".into()));
     let (state, _, error) = ended(
         &daemon,
         "none",

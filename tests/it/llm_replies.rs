@@ -3,13 +3,14 @@
 
 use std::{fs, process::Command};
 
-use onceover_common::{StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon,
-    chat::{ChatServer, Question, Reply},
-    model::{Misbehaviour as M, Model, translated},
+    chat::{AskedQuestion, ChatReply, ChatServer},
+    model::{Misbehaviour as M, ModelServer, translated},
     program,
 };
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 use serde_json::{Value, json};
 
 const TRANSLATE: &str = "wservice.translate_subtitles";
@@ -82,7 +83,7 @@ fn texts(output: &Value) -> Vec<String> {
 }
 
 /// Lines that a question asks, by their text.
-fn lines_of(question: &Question) -> Vec<String> {
+fn lines_of(question: &AskedQuestion) -> Vec<String> {
     let lines = question.user().lines();
     let lines = lines.filter(|line| line.matches(" | ").count() >= 3 && line.starts_with(|c: char| c.is_ascii_digit()));
     lines
@@ -118,7 +119,7 @@ async fn whatever_a_model_does_each_line_has_its_own_translation_or_its_own_text
     .enumerate()
     {
         let what = format!("{misbehaviours:?}");
-        server.serve(Model::new(misbehaviours));
+        server.serve(ModelServer::new(misbehaviours));
         let input = json!({"segments_file": file, "target_language": "fr"});
         let (state, output, error) = ended(&daemon, &format!("t{n}"), TRANSLATE, input).await;
         assert_eq!((state, error.as_str()), (StageState::Success, ""), "{what}");
@@ -163,7 +164,7 @@ async fn a_model_that_answers_no_line_fails_the_run_and_says_why() {
     .enumerate()
     {
         let before = server.asked().len();
-        server.serve(Model::new([misbehaviour]));
+        server.serve(ModelServer::new([misbehaviour]));
         let input = json!({"segments_file": file, "target_language": "fr", "max_retries": 2});
         let (state, output, error) = ended(&daemon, &format!("t{n}"), TRANSLATE, input).await;
         assert_eq!((state, output), (StageState::Failed, json!({})));
@@ -181,7 +182,7 @@ async fn reasoning_and_fences_are_taken_off_in_all_nodes() {
     let file = transcript(&daemon, &["Hello", "All is well"]);
     let srt = daemon.dir().join("talk.srt");
     fs::write(&srt, "1\n00:00:00,000 --> 00:00:04,000\nteh end\n\n").unwrap();
-    server.serve(Model::new([M::Think, M::Fence]));
+    server.serve(ModelServer::new([M::Think, M::Fence]));
     let (_, output, error) = ended(&daemon, "t1", OPTIMIZE, json!({"segments_file": file})).await;
     assert_eq!(error, "");
     let text = fs::read_to_string(output["optimized_text_file"].as_str().unwrap()).unwrap();
@@ -199,7 +200,7 @@ async fn a_parameter_that_is_refused_is_asked_another_way_and_that_is_remembered
                 thinking_off = { think = false }";
     let daemon = daemon(&server, more).await;
     let file = transcript(&daemon, &LINES);
-    server.serve(Model::new([
+    server.serve(ModelServer::new([
         M::RefusesMaxTokens,
         M::RefusesTemperature,
         M::RefusesSchema,
@@ -226,7 +227,7 @@ async fn a_parameter_that_is_refused_is_asked_another_way_and_that_is_remembered
     assert_eq!(last["response_format"], json!({"type": "json_object"}));
     assert!(last.get("max_tokens").is_none() && last.get("temperature").is_none());
 
-    server.serve(Model::new([M::RefusesResponseFormat]));
+    server.serve(ModelServer::new([M::RefusesResponseFormat]));
     let (state, ..) = ended(&daemon, "t3", TRANSLATE, input).await;
     assert_eq!(state, StageState::Success);
     assert!(server.asked().last().unwrap().body.get("response_format").is_none());
@@ -237,9 +238,9 @@ async fn a_run_after_one_that_failed_pays_only_for_what_is_missing() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
     let file = transcript(&daemon, &LINES);
-    let good = Reply::Model(Model::default().into());
+    let good = ChatReply::Model(ModelServer::default().into());
     let input = json!({"segments_file": file, "target_language": "fr", "batch_size": 5, "max_retries": 1});
-    server.plan([good.clone(), Reply::Status(401, None, "no".into())]);
+    server.plan([good.clone(), ChatReply::Status(401, None, "no".into())]);
     server.always(good);
     let (state, _, error) = ended(&daemon, "t1", TRANSLATE, input.clone()).await;
     assert_eq!(state, StageState::Failed);
@@ -283,7 +284,7 @@ async fn a_model_that_answers_hardly_anything_is_not_asked_for_ever() {
     let mut lines = vec!["Good morning"];
     lines.extend(vec!["the same line over again"; 99]);
     let file = transcript(&daemon, &lines);
-    server.serve(Model::new([M::Filtered("the same line over again".into())]));
+    server.serve(ModelServer::new([M::Filtered("the same line over again".into())]));
     let input = json!({"segments_file": file, "target_language": "fr", "max_retries": 1});
     let (state, output, error) = ended(&daemon, "t1", TRANSLATE, input).await;
     assert_eq!((state, error.as_str()), (StageState::Success, ""));
@@ -297,7 +298,7 @@ async fn a_translation_that_stays_too_long_is_asked_for_once_more_and_then_taken
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
     let file = transcript(&daemon, &LINES);
-    server.serve(Model::new([M::TooLong(LINES[8].into())]));
+    server.serve(ModelServer::new([M::TooLong(LINES[8].into())]));
     let input = |batch_size: usize| json!({"segments_file": file, "target_language": "fr", "batch_size": batch_size});
     // What an earlier run has left is as long, and costs no question.
     for (batch_size, questions) in [(100, 2), (50, 0)] {
@@ -333,12 +334,12 @@ async fn a_run_whose_daemon_was_killed_goes_on_with_the_answers_it_had() {
     let server = ChatServer::start().await;
     let mut daemon = daemon(&server, "").await;
     let file = transcript(&daemon, &LINES);
-    let good = Reply::Model(Model::default().into());
+    let good = ChatReply::Model(ModelServer::default().into());
     let input = json!({"segments_file": file, "target_language": "fr", "batch_size": 5});
     // A run that shall reuse nothing has the answers of its own earlier attempt, too.
     let tasks = [("t1", ReuseMode::Auto), ("t2", ReuseMode::Never)];
     for (hanging, (task, reuse)) in (1..).zip(tasks) {
-        server.plan([good.clone(), Reply::Hang]);
+        server.plan([good.clone(), ChatReply::Hang]);
         let submitted = daemon.try_submit(task, TRANSLATE, input.clone(), None, reuse).await;
         submitted.unwrap();
         server.until_hanging(hanging).await;
@@ -366,7 +367,7 @@ async fn a_run_whose_daemon_was_killed_goes_on_with_the_answers_it_had() {
 async fn a_record_that_cannot_be_read_is_named_by_each_node() {
     let server = ChatServer::start().await;
     let daemon = daemon(&server, "").await;
-    server.serve(Model::default());
+    server.serve(ModelServer::default());
     let file = daemon.dir().join("broken.srt");
     let srt = "1\n00:00:00,000 --> 00:00:04,000\nteh end\n\n2\n00:00:0x,000 --> 00:00:08,000\nlost\n\n";
     fs::write(&file, srt).unwrap();
@@ -393,7 +394,7 @@ async fn a_line_shown_too_briefly_is_empty_and_the_result_warns_of_it() {
     let file = daemon.dir().join("brief.json");
     let segments = json!([{"start": 0, "end": 2, "text": "Hello"}, {"start": 2, "end": 2.05, "text": "uh"}]);
     fs::write(&file, segments.to_string()).unwrap();
-    server.serve(Model::default());
+    server.serve(ModelServer::default());
     let input = json!({"segments_file": file, "target_language": "fr"});
     let (_, output, error) = ended(&daemon, "t1", TRANSLATE, input).await;
     assert_eq!(error, "");
@@ -408,7 +409,7 @@ async fn a_line_shown_too_briefly_is_empty_and_the_result_warns_of_it() {
 #[tokio::test]
 async fn check_llm_tries_one_request() {
     let server = ChatServer::start().await;
-    server.serve(Model::new([M::RefusesMaxTokens, M::Think]));
+    server.serve(ModelServer::new([M::RefusesMaxTokens, M::Think]));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("onceover.toml");
     fs::write(&file, config(&server, "")).unwrap();
@@ -441,7 +442,7 @@ async fn check_llm_tries_one_request() {
     assert_eq!(server.asked().len(), 2);
     let (ok, said) = check("nobody", file.clone()).await;
     assert!(!ok && said.contains("there is no provider 'nobody'"), "{said}");
-    server.always(Reply::Status(401, None, "who are you".into()));
+    server.always(ChatReply::Status(401, None, "who are you".into()));
     let (ok, said) = check("local", file).await;
     assert!(!ok && said.contains("401") && said.contains("key_env"), "{said}");
 }

@@ -1,11 +1,12 @@
 //! R1 to R8 and S2 against a simple model: whatever is asked in whatever order, the daemon decides, and shows, as the
 //! model does.
 
-use onceover_common::{StageState, TaskStatus, wire::ReuseMode};
 use onceover_tests::{
     Daemon,
     daemon::{node_name, task_id},
 };
+use onceover_types::{StageState, TaskStatus};
+use onceover_wire::ReuseMode;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},

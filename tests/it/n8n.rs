@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
-use onceover_tests::{Answer, Daemon, callbacks::Receiver, hooks::daemon_that_calls, media};
+use onceover_tests::{Daemon, HttpAnswer, callbacks::Receiver, hooks::daemon_that_calls, media};
 use serde_json::{Map, Value, json};
 
 const CALLBACK: &str = include_str!("../../assets/n8n/submit-and-wait-for-callback.json");
@@ -131,7 +131,7 @@ impl Execution {
             request = request.json(&body);
         }
         self.requests += 1;
-        let answer = Answer::of(request.send().await.unwrap()).await;
+        let answer = HttpAnswer::of(request.send().await.unwrap()).await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
         answer.json()
     }

@@ -3,10 +3,6 @@
 
 use std::process::Command;
 
-use onceover_common::{
-    StageState,
-    wire::{ReuseMode, StageView},
-};
 use onceover_tests::{
     Daemon, DaemonBuilder, RedisServer, S3Server,
     callbacks::Receiver,
@@ -14,6 +10,8 @@ use onceover_tests::{
     s3::{BUCKET, Hold, SECRET_KEY},
     until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::{ReuseMode, StageView};
 use redis::AsyncCommands;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -360,7 +358,7 @@ async fn c3_a_callback_leaves_without_urls_when_its_result_is_replaced_or_the_st
     // The store was not there for a minute, as far as its upload knows.
     let mut redis = daemon.redis().await;
     let upload = format!("onceover:upload:t1|{FILES}|{second}|1");
-    let since = onceover_common::Timestamp::now().as_millis() - 61_000;
+    let since = onceover_types::Timestamp::now().as_millis() - 61_000;
     let () = redis.hset(&upload, "since", since).await.unwrap();
     let told = receiver.wait_for(2).await.remove(1);
     assert_eq!(told.body["reuse_info"]["run_id"], second);

@@ -1,10 +1,8 @@
 //! Running the daemon blind: requirements 28 and 30.
 
-use onceover_common::{
-    StageState,
-    wire::{BatchRequest, ReuseMode},
-};
-use onceover_tests::{Answer, Daemon, RedisServer, daemon::request, eventually, program};
+use onceover_tests::{Daemon, HttpAnswer, RedisServer, daemon::request, eventually, program};
+use onceover_types::StageState;
+use onceover_wire::{BatchRequest, ReuseMode};
 use redis::AsyncCommands;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
@@ -201,7 +199,7 @@ async fn req30_requests_have_ids() {
         if let Some(id) = id {
             request = request.header("x-request-id", id);
         }
-        Answer::of(request.send().await.unwrap()).await
+        HttpAnswer::of(request.send().await.unwrap()).await
     };
     assert_eq!(
         ask(Some("from-n8n.7"), "/livez").await.header("x-request-id"),

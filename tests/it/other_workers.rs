@@ -3,11 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use onceover_common::{
-    Event, EventKind, StageState,
-    client::TaskQuery,
-    wire::{ReuseDecision, TaskItem},
-};
 use onceover_tests::{
     Daemon, PythonWorker, RedisServer,
     daemon::{node_name, task_id},
@@ -16,6 +11,8 @@ use onceover_tests::{
     screen::{Dashboard, row_with},
     until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::{Event, EventKind, ReuseDecision, TaskItem, client::TaskQuery};
 use redis::AsyncCommands;
 use serde_json::json;
 

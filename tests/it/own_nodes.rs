@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use onceover_common::{StageState, wire::StageView};
 use onceover_tests::Daemon;
+use onceover_types::StageState;
+use onceover_wire::StageView;
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/writing-a-node.md");

@@ -4,16 +4,14 @@
 
 use std::{collections::BTreeMap, fs};
 
-use onceover_common::{
-    StageState,
-    catalog::{Content, ValueKind},
-    wire::{NodeInfo, NodeList},
-};
+use onceover_catalog::{Content, ValueKind};
 use onceover_tests::{
     Daemon,
-    chat::{ChatServer, Reply},
+    chat::{ChatReply, ChatServer},
     media,
 };
+use onceover_types::StageState;
+use onceover_wire::{NodeInfo, NodeList};
 use serde_json::{Value, json};
 
 /// What one output holds.
@@ -53,7 +51,7 @@ fn answer(question: &str) -> String {
 }
 
 async fn daemon(server: &ChatServer) -> Daemon {
-    server.always(Reply::Made(answer));
+    server.always(ChatReply::Made(answer));
     let config = format!(
         "[slots]\nio = 8\ncpu = 4\nllm = 8\n[llm]\nprovider = 'local'\n[llm.providers.local]\nurl = '{}'\nmodel = 'm'\nkey_env = ''\n",
         server.url()

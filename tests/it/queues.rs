@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use onceover_common::StageState;
 use onceover_tests::Daemon;
+use onceover_types::StageState;
 use serde_json::json;
 
 /// A node that may compute on a GPU, and waits for the file `go` below the folder.

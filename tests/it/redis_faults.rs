@@ -4,10 +4,10 @@
 use std::{fs, path::Path, process::Stdio};
 
 use futures_util::future::join_all;
-use onceover_common::StageState;
 use onceover_tests::{
     CERTIFICATE, Daemon, PATIENCE, RedisServer, daemon::request, eventually, free_port, program, screen::Dashboard,
 };
+use onceover_types::StageState;
 use redis::AsyncCommands;
 use serde_json::json;
 

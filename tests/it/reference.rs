@@ -1,6 +1,6 @@
 //! The reference of the nodes: complete, as old as its sources, and true of the running daemon.
 
-use onceover_common::catalog::NodeSpec;
+use onceover_catalog::NodeSpec;
 use onceover_tests::reference::{Recordings, catalog, document, record::record, redact::shape, render::render, videos};
 
 fn names(catalog: &[NodeSpec]) -> Vec<String> {

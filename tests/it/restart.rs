@@ -6,12 +6,13 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::{StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon, RedisServer,
     daemon::{begun, begun_by_one, request, task_id},
     eventually, until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;

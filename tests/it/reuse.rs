@@ -3,15 +3,13 @@
 use std::{collections::HashMap, fs};
 
 use futures_util::future::join_all;
-use onceover_common::{
-    StageState,
-    wire::{ReuseMode, StageView, SubmitResponse},
-};
 use onceover_tests::{
     Daemon,
     callbacks::Receiver,
     daemon::{node_name, request, task_id},
 };
+use onceover_types::StageState;
+use onceover_wire::{ReuseMode, StageView, SubmitResponse};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, eventually};
+use onceover_types::StageState;
 use serde_json::json;
 
 /// Leaves `input.depth` folders one in another and `input.files` files.

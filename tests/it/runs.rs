@@ -3,13 +3,14 @@
 use std::fs;
 
 use futures_util::{StreamExt, TryStreamExt};
-use onceover_common::{Event, EventKind, StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon,
     daemon::{node_name, task_id},
     events::Sse,
     eventually, until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::{Event, EventKind, ReuseMode};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -287,7 +288,7 @@ async fn a_log_can_be_read_in_part_and_followed_until_the_run_ends() {
     assert_eq!(daemon.get("/v1/tasks/t2/stages/test.echo/log").await.status, 404);
 }
 
-fn seen(stage: &onceover_common::wire::StageView) -> Value {
+fn seen(stage: &onceover_wire::StageView) -> Value {
     let output: Value = serde_json::from_str(stage.output.get()).unwrap();
     output["request"].clone()
 }

@@ -16,8 +16,8 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
-use onceover_common::wire::{ReuseMode, SubmitResponse};
 use onceover_tests::Daemon;
+use onceover_wire::{ReuseMode, SubmitResponse};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

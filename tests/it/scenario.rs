@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path};
 
-use onceover_common::{Event, EventKind, StageState, wire::StageView};
 use onceover_tests::{Daemon, events::Sse, media};
+use onceover_types::StageState;
+use onceover_wire::{Event, EventKind, StageView};
 use serde_json::{Value, json};
 
 const AUDIO: &str = "ffmpeg.extract_audio";

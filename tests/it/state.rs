@@ -1,6 +1,5 @@
 //! State in Redis: S1 to S6.
 
-use onceover_common::{Event, StageState, wire::ReuseMode};
 use onceover_tests::{
     Daemon, RedisServer,
     daemon::{node_name, task_id},
@@ -8,6 +7,8 @@ use onceover_tests::{
     eventually,
     redis_calls::calls_of,
 };
+use onceover_types::StageState;
+use onceover_wire::{Event, ReuseMode};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -238,7 +239,7 @@ async fn s5_a_finished_stage_of_a_python_worker_is_a_hit_under_both_spellings() 
         assert!(answer.reuse_info.reuse_hit, "{answer:?}");
         assert_eq!(answer.reuse_info.saved_seconds, Some(12.5));
         let ended = answer.reuse_info.cached_at.flatten().expect("when it was written");
-        let age = onceover_common::Timestamp::now().seconds_since(ended);
+        let age = onceover_types::Timestamp::now().seconds_since(ended);
         assert!((6399.0..6500.0).contains(&age), "{age}");
         let result = answer.result.unwrap();
         assert_eq!(result.output.get(), r#"{"value":"foreign"}"#);

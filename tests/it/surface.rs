@@ -1,7 +1,7 @@
 //! What the API shows of itself: its root, its pages, the paths it forgives, and how answers travel.
 
-use onceover_common::{ProblemKind, problem::PROBLEMS};
-use onceover_tests::{Answer, Daemon};
+use onceover_tests::{Daemon, HttpAnswer};
+use onceover_types::{ProblemKind, problem::PROBLEMS};
 use reqwest::{Client, redirect::Policy};
 use serde_json::json;
 
@@ -17,13 +17,13 @@ async fn closed() -> Daemon {
 }
 
 /// One request that follows nothing.
-async fn plain(daemon: &Daemon, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+async fn plain(daemon: &Daemon, method: &str, path: &str, headers: &[(&str, &str)]) -> HttpAnswer {
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     let mut request = client.request(method.parse().unwrap(), format!("{}{path}", daemon.url()));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Answer::of(request.send().await.expect("the daemon answers")).await
+    HttpAnswer::of(request.send().await.expect("the daemon answers")).await
 }
 
 #[tokio::test]
@@ -316,17 +316,17 @@ async fn a_read_that_names_its_tag_is_answered_304_until_anything_changes() {
     let request = Client::new()
         .post(format!("{}/v1/tasks", daemon.url()))
         .header("if-none-match", "*");
-    let answer = Answer::of(request.body(body).send().await.unwrap()).await;
+    let answer = HttpAnswer::of(request.body(body).send().await.unwrap()).await;
     assert_eq!((answer.status, answer.header("etag")), (200, ""));
 }
 
 /// A POST with this content type, if any.
-async fn post(daemon: &Daemon, path: &str, kind: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+async fn post(daemon: &Daemon, path: &str, kind: Option<&str>, body: impl Into<reqwest::Body>) -> HttpAnswer {
     let mut request = Client::new().post(format!("{}{path}", daemon.url())).body(body);
     if let Some(kind) = kind {
         request = request.header("content-type", kind);
     }
-    Answer::of(request.send().await.unwrap()).await
+    HttpAnswer::of(request.send().await.unwrap()).await
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

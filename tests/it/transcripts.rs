@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, media};
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 const TASK: &str = "talk";

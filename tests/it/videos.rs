@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use futures_util::future::join_all;
-use onceover_common::{
-    StageState, VideoId,
-    wire::{Processing, ProcessingKind, ProcessingStatus, ProcessingStep, ReprocessRequest, StepStatus, VideoRequest},
-};
 use onceover_tests::{Daemon, PATIENCE, RedisServer, eventually, media, until_equal};
+use onceover_types::{StageState, VideoId};
+use onceover_wire::{
+    Processing, ProcessingKind, ProcessingStatus, ProcessingStep, ReprocessRequest, StepStatus, VideoRequest,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

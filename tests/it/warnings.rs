@@ -2,11 +2,6 @@
 
 use std::fs;
 
-use onceover_common::{
-    EventKind, StageState, VideoId,
-    client::TaskQuery,
-    wire::{ProcessingStatus, ReuseDecision, ReuseMode, StageSummary, SubmitResponse, VideoRequest},
-};
 use onceover_tests::{
     Daemon, DaemonBuilder, PythonWorker,
     callbacks::Receiver,
@@ -14,6 +9,11 @@ use onceover_tests::{
     events::Sse,
     eventually, media,
     screen::{Dashboard, row_with},
+};
+use onceover_types::{StageState, VideoId};
+use onceover_wire::{
+    EventKind, ProcessingStatus, ReuseDecision, ReuseMode, StageSummary, SubmitResponse, VideoRequest,
+    client::TaskQuery,
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn the_warnings_of_a_result_are_in_status_list_event_callback_and_metrics(
     let item = listed(&daemon, "film", ECHO).await.unwrap();
     assert_eq!((item.warnings, item.warnings_retryable), (2, true));
     let told = loop {
-        let event: onceover_common::Event = serde_json::from_str(&events.next().await.data).unwrap();
+        let event: onceover_wire::Event = serde_json::from_str(&events.next().await.data).unwrap();
         if event.kind == EventKind::Succeeded {
             break event.stage.unwrap();
         }

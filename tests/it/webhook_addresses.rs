@@ -2,20 +2,21 @@
 
 use std::{fs, net::IpAddr};
 
-use onceover_common::{CallbackStatus, wire::ReuseMode};
 use onceover_tests::{
     Daemon,
     daemon::task_id,
-    hooks::{Hook, Reply, Trap},
+    hooks::{Hook, HookReply, Trap},
     until_equal,
 };
+use onceover_types::CallbackStatus;
+use onceover_wire::ReuseMode;
 use serde_json::json;
 
 const ECHO: &str = "test.echo";
 
 /// The guard's own corpus.
 pub fn forbidden() -> Vec<&'static str> {
-    include_str!("../../daemon/src/callbacks/guard/forbidden.txt")
+    include_str!("../../daemon/server/src/ssrf_guard/forbidden.txt")
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect()
@@ -100,7 +101,7 @@ async fn req14_no_redirect_leads_to_a_forbidden_address() {
         } else {
             "127.0.0.1"
         };
-        Reply::Status(status, vec![("location", format!("http://{host}:{port}/"))])
+        HookReply::Status(status, vec![("location", format!("http://{host}:{port}/"))])
     })
     .await;
     for status in [301, 302, 303, 307, 308] {

@@ -9,15 +9,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::{
-    CallbackStatus,
-    client::CallbackQuery,
-    wire::{CallbackDelivery, ReuseMode},
-};
 use onceover_tests::{
     Daemon, eventually,
-    hooks::{Hook, Reply, call, daemon_that_calls},
+    hooks::{Hook, HookReply, call, daemon_that_calls},
 };
+use onceover_types::CallbackStatus;
+use onceover_wire::{CallbackDelivery, ReuseMode, client::CallbackQuery};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -39,7 +36,7 @@ async fn c4_eight_receivers_that_hang_delay_a_ninth_by_nothing() {
     // A try that hangs holds its place longer than this test may take.
     let daemon = daemon_that_calls("schedule = ['0s']\ntimeout = '40s'").await;
     daemon.done("t1", ECHO, json!({})).await;
-    let dead = join_all((2..10).map(|n| Hook::start_at_own(n, |_, _| Reply::Never))).await;
+    let dead = join_all((2..10).map(|n| Hook::start_at_own(n, |_, _| HookReply::Never))).await;
     for hook in &dead {
         for path in 0..8 {
             call(&daemon, "t1", hook.url(&format!("/{path}"))).await;
@@ -64,7 +61,7 @@ async fn c4_eight_receivers_that_hang_delay_a_ninth_by_nothing() {
 async fn c4_more_tries_than_may_be_under_way_wait_for_a_place() {
     let daemon = daemon_that_calls("schedule = ['0s']\ntimeout = '500ms'\nmax_at_once = 2").await;
     daemon.done("t1", ECHO, json!({})).await;
-    let dead = join_all((2..5).map(|n| Hook::start_at_own(n, |_, _| Reply::Never))).await;
+    let dead = join_all((2..5).map(|n| Hook::start_at_own(n, |_, _| HookReply::Never))).await;
     for hook in &dead {
         call(&daemon, "t1", hook.url("/")).await;
     }
@@ -83,7 +80,7 @@ async fn c4_a_silent_receiver_is_left_alone_which_uses_no_try_and_is_shown() {
     let told = Arc::clone(&answers);
     let hook = Hook::start(move |_, _| match told.load(Ordering::SeqCst) {
         true => 200.into(),
-        false => Reply::Never,
+        false => HookReply::Never,
     })
     .await;
     for path in 0..6 {
@@ -121,7 +118,7 @@ async fn c4_tries_that_were_under_way_when_a_breaker_opened_make_its_wait_no_lon
     let settings = "schedule = ['0s', '1m']\ntimeout = '300ms'\nbreaker_after = 1\nbreaker_wait = '20s'";
     let daemon = daemon_that_calls(settings).await;
     daemon.done("t1", ECHO, json!({})).await;
-    let hook = Hook::start(|_, _| Reply::Never).await;
+    let hook = Hook::start(|_, _| HookReply::Never).await;
     for path in 0..8 {
         call(&daemon, "t1", hook.url(&format!("/{path}"))).await;
     }

@@ -4,16 +4,16 @@
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
-use onceover_common::{
-    CallbackStatus,
-    client::{CallbackQuery, ClientError},
-    wire::{CallbackDelivery, ReuseMode},
-};
 use onceover_tests::{
     Daemon,
     daemon::request,
     eventually,
-    internet::{Answer, Everywhere, NameServer, addresses, in_own_internet},
+    internet::{Everywhere, NameServer, ServerAnswer, addresses, in_own_internet},
+};
+use onceover_types::CallbackStatus;
+use onceover_wire::{
+    CallbackDelivery, ReuseMode,
+    client::{CallbackQuery, ClientError},
 };
 use serde_json::json;
 
@@ -155,11 +155,11 @@ async fn req14_inner_no_answer_leads_a_callback_inside() {
             "fallback.test",
             vec![addresses(&["9.9.9.9", "127.0.0.1", "192.168.1.1"])],
         ),
-        ("chain.test", vec![vec![Answer::Alias("middle.test")]]),
-        ("middle.test", vec![vec![Answer::Alias("end.test")]]),
+        ("chain.test", vec![vec![ServerAnswer::Alias("middle.test")]]),
+        ("middle.test", vec![vec![ServerAnswer::Alias("end.test")]]),
         ("end.test", vec![addresses(&["192.168.1.1", "::1"])]),
-        ("good-chain.test", vec![vec![Answer::Alias("public.test")]]),
-        ("alias-of-own.test", vec![vec![Answer::Alias("own.test")]]),
+        ("good-chain.test", vec![vec![ServerAnswer::Alias("public.test")]]),
+        ("alias-of-own.test", vec![vec![ServerAnswer::Alias("own.test")]]),
         ("own.test", vec![addresses(&["127.0.0.1"])]),
     ];
     let mut names: Vec<&'static str> = (0..PRIVATE.len())

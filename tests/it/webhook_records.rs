@@ -1,10 +1,5 @@
 //! What is known of callbacks: the list, one record, sending one again, and what is left when all is over (C4, S4).
 
-use onceover_common::{
-    CallbackStatus, Timestamp,
-    client::CallbackQuery,
-    wire::{CallbackDelivery, ReuseMode},
-};
 use onceover_tests::{
     Daemon,
     daemon::task_id,
@@ -12,6 +7,8 @@ use onceover_tests::{
     hooks::{Hook, call, daemon_that_calls},
     until_equal,
 };
+use onceover_types::{CallbackStatus, Timestamp};
+use onceover_wire::{CallbackDelivery, ReuseMode, client::CallbackQuery};
 use serde_json::json;
 
 const ECHO: &str = "test.echo";

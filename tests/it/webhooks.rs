@@ -9,14 +9,15 @@ use std::{
 };
 
 use axum::http::HeaderMap;
-use onceover_common::{CallbackStatus, client::CallbackQuery, wire::CallbackDelivery};
 use onceover_tests::{
     Daemon,
-    callbacks::Received,
+    callbacks::ReceivedCallback,
     eventually,
-    hooks::{Hook, Reply, call, daemon_that_calls},
+    hooks::{Hook, HookReply, call, daemon_that_calls},
     program,
 };
+use onceover_types::CallbackStatus;
+use onceover_wire::{CallbackDelivery, client::CallbackQuery};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use standardwebhooks::Webhook;
@@ -56,7 +57,7 @@ struct Verdict {
 }
 
 impl Case {
-    fn of(secret: &str, one: &Received) -> Self {
+    fn of(secret: &str, one: &ReceivedCallback) -> Self {
         let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"];
         Self {
             secret: secret.to_owned(),
@@ -161,7 +162,7 @@ async fn req13_signatures_verify_with_the_libraries_of_three_languages_and_both_
 }
 
 /// Published with the libraries and the specification's text: those whose secret is published too.
-/// The daemon's own signing is held to the same two in `daemon/src/callbacks/sign.rs`.
+/// The daemon's own signing is held to the same two in `daemon/server/src/webhooks/sign.rs`.
 #[test]
 fn req13_the_libraries_agree_on_the_published_vectors() {
     let vectors = [
@@ -209,7 +210,7 @@ async fn req13_without_a_secret_there_is_no_signature() {
     let one = hook.wait_for(1).await.remove(0);
     assert!(!one.headers.contains_key("webhook-signature"));
     let sent: i64 = one.header("webhook-timestamp").parse().unwrap();
-    let now = onceover_common::Timestamp::now().as_millis() / 1000;
+    let now = onceover_types::Timestamp::now().as_millis() / 1000;
     assert!((now - 60..=now + 1).contains(&sent));
 }
 
@@ -241,10 +242,10 @@ fn req13_secrets_are_checked_at_start_and_never_shown() {
 async fn c4_retry_after_is_honoured_in_seconds_and_as_a_date() {
     let daemon = daemon_that_calls("schedule = ['0s', '50ms', '50ms']").await;
     let hook = Hook::start(|count, _| match count {
-        1 => Reply::Status(429, vec![("retry-after", "2".into())]),
+        1 => HookReply::Status(429, vec![("retry-after", "2".into())]),
         2 => {
             let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3));
-            Reply::Status(503, vec![("retry-after", date)])
+            HookReply::Status(503, vec![("retry-after", date)])
         }
         _ => 204.into(),
     })
@@ -286,7 +287,7 @@ async fn c4_a_receiver_that_is_gone_is_given_up_at_once() {
 #[tokio::test]
 async fn c4_a_receiver_that_hangs_takes_four_places_and_delays_no_other_host() {
     let daemon = daemon_that_calls("schedule = ['0s']\ntimeout = '20s'").await;
-    let dead = Hook::start(|_, _| Reply::Never).await;
+    let dead = Hook::start(|_, _| HookReply::Never).await;
     let alive = Hook::start_at("127.0.0.2:0", |_, _| 200.into()).await;
     daemon.done("t1", ECHO, json!({})).await;
     // More than there are places, and all of them before the others.
@@ -309,7 +310,7 @@ async fn c4_a_receiver_that_hangs_takes_four_places_and_delays_no_other_host() {
 async fn c4_what_a_killed_daemon_had_under_way_is_tried_again_at_its_next_start() {
     // Held for 70 s by the daemon that took it.
     let mut daemon = daemon_that_calls("").await;
-    let hook = Hook::start(|count, _| if count == 1 { Reply::Never } else { 200.into() }).await;
+    let hook = Hook::start(|count, _| if count == 1 { HookReply::Never } else { 200.into() }).await;
     call(&daemon, "t1", hook.url("/")).await;
     hook.wait_for(1).await;
     daemon.kill();

@@ -8,8 +8,8 @@ use std::{
 };
 
 use axum::{Router, extract::Query, response::Html, routing::get};
-use onceover_common::{StageState, Timestamp};
 use onceover_tests::{Daemon, onceover, program};
+use onceover_types::{StageState, Timestamp};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_common::StageState;
 use onceover_tests::Daemon;
+use onceover_types::StageState;
 use serde_json::{Value, json};
 
 use super::{daemon, output, sample};

@@ -12,8 +12,8 @@ use std::{
     process::Command,
 };
 
-use onceover_common::StageState;
 use onceover_tests::{Daemon, DaemonBuilder};
+use onceover_types::StageState;
 use serde_json::Value;
 
 /// The folder of the environments that `make test-nodes` fills.

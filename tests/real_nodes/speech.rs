@@ -3,8 +3,9 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use onceover_common::{Event, EventKind, StageState};
 use onceover_tests::{events::Sse, eventually, media, until_equal};
+use onceover_types::StageState;
+use onceover_wire::{Event, EventKind};
 use serde_json::{Value, json};
 
 use super::{daemon, interpreter, json_of, output, sample};

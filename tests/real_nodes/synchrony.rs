@@ -1,5 +1,5 @@
 //! One clock for speech: a word is heard at the same moment in files that are awkward in every way that real ones are, as
-//! far as a model that knows words can say. The other nodes are held to the clock by `daemon/src/nodes/synchrony.rs`.
+//! far as a model that knows words can say. The other nodes are held to the clock by `daemon/nodes/src/synchrony.rs`.
 
 use std::{path::Path, process::Command, time::Duration};
 

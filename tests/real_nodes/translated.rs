@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use onceover_common::{
-    VideoId,
-    wire::{Processing, VideoRequest},
-};
-use onceover_tests::{chat::ChatServer, model::Model};
+use onceover_tests::{chat::ChatServer, model::ModelServer};
+use onceover_types::VideoId;
+use onceover_wire::{Processing, VideoRequest};
 use serde_json::Value;
 
 use super::{daemon, sample};
@@ -21,7 +19,7 @@ async fn burnt_in_subtitles_are_read_translated_and_burnt_in_again() {
     let models = tempfile::tempdir().unwrap();
     let sample = sample();
     let server = ChatServer::start().await;
-    server.serve(Model::new([]));
+    server.serve(ModelServer::new([]));
     let config = format!(
         "[llm]\nprovider = 'local'\n[llm.providers.local]\nurl = '{}'\nmodel = 'test-model'\n",
         server.url()

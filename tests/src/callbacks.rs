@@ -18,14 +18,14 @@ use crate::eventually;
 
 /// One request that came in.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub struct ReceivedCallback {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Value,
     pub raw: Bytes,
 }
 
-impl Received {
+impl ReceivedCallback {
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -39,7 +39,7 @@ type Planned = (u16, Option<String>);
 
 #[derive(Clone, Default)]
 struct Shared {
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedCallback>>>,
     answers: Arc<Mutex<VecDeque<Planned>>>,
 }
 
@@ -52,12 +52,16 @@ pub struct Receiver {
 
 async fn receive(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, raw: Bytes) -> Response {
     let body = serde_json::from_slice(&raw).unwrap_or_default();
-    shared.received.lock().expect("no panic while locked").push(Received {
-        path: uri.path().into(),
-        headers,
-        body,
-        raw,
-    });
+    shared
+        .received
+        .lock()
+        .expect("no panic while locked")
+        .push(ReceivedCallback {
+            path: uri.path().into(),
+            headers,
+            body,
+            raw,
+        });
     let answer = shared.answers.lock().expect("no panic while locked").pop_front();
     let (status, location) = answer.unwrap_or((200, None));
     let status = StatusCode::from_u16(status).expect("a status code");
@@ -96,12 +100,12 @@ impl Receiver {
             .push_back((status, Some(to.to_owned())));
     }
 
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<ReceivedCallback> {
         self.shared.received.lock().expect("no panic while locked").clone()
     }
 
     /// Whether such a request came in.
-    pub fn any(&self, such: impl Fn(&Received) -> bool) -> bool {
+    pub fn any(&self, such: impl Fn(&ReceivedCallback) -> bool) -> bool {
         self.shared
             .received
             .lock()
@@ -111,7 +115,7 @@ impl Receiver {
     }
 
     /// Waits until this many requests came in, and answers them all.
-    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
+    pub async fn wait_for(&self, count: usize) -> Vec<ReceivedCallback> {
         eventually(&format!("{count} callbacks"), || async {
             let received = self.received();
             (received.len() >= count).then_some(received)

@@ -17,18 +17,18 @@ use serde_json::{Value, json};
 
 use crate::{
     eventually,
-    model::{Model, Sent},
+    model::{ModelServer, Sent},
 };
 
 /// What the server does with one question.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub enum ChatReply {
     /// This text.
     Text(String),
     /// What the function makes of the last message's text.
     Made(fn(&str) -> String),
     /// What a model makes of the whole request.
-    Model(Arc<Model>),
+    Model(Arc<ModelServer>),
     /// A status and a body, with Retry-After where given.
     Status(u16, Option<String>, String),
     /// A redirect to there.
@@ -45,7 +45,7 @@ pub enum Reply {
 
 /// One question that came in.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct AskedQuestion {
     pub at: Instant,
     pub path: String,
     pub authorization: String,
@@ -53,7 +53,7 @@ pub struct Question {
     pub body: Value,
 }
 
-impl Question {
+impl AskedQuestion {
     /// What the model is told to do.
     pub fn system(&self) -> &str {
         self.message("system")
@@ -74,10 +74,10 @@ impl Question {
 
 #[derive(Clone, Default)]
 struct Shared {
-    asked: Arc<Mutex<Vec<Question>>>,
-    replies: Arc<Mutex<VecDeque<Reply>>>,
+    asked: Arc<Mutex<Vec<AskedQuestion>>>,
+    replies: Arc<Mutex<VecDeque<ChatReply>>>,
     /// When the planned ones are used up.
-    then: Arc<Mutex<Option<Reply>>>,
+    then: Arc<Mutex<Option<ChatReply>>>,
     /// Questions that hang and whose asker is still there.
     hanging: Arc<Mutex<usize>>,
 }
@@ -99,7 +99,7 @@ fn completion(text: &str, finish: &str) -> Value {
 
 async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let header = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let question = Question {
+    let question = AskedQuestion {
         at: Instant::now(),
         path: uri.path().to_owned(),
         authorization: header.unwrap_or_default().to_owned(),
@@ -110,13 +110,13 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
     shared.asked.lock().expect("no panic while locked").push(question);
     let planned = shared.replies.lock().expect("no panic while locked").pop_front();
     let then = shared.then.lock().expect("no panic while locked").clone();
-    match planned.or(then).unwrap_or(Reply::Text("fine".into())) {
-        Reply::Text(text) => axum::Json(completion(&text, "stop")).into_response(),
-        Reply::Made(make) => axum::Json(completion(&make(&user), "stop")).into_response(),
-        Reply::Model(model) => sent(model.answer(&body)),
-        Reply::Finished(text, finish) => axum::Json(completion(&text, finish)).into_response(),
-        Reply::Raw(body) => body.into_response(),
-        Reply::Status(status, after, body) => {
+    match planned.or(then).unwrap_or(ChatReply::Text("fine".into())) {
+        ChatReply::Text(text) => axum::Json(completion(&text, "stop")).into_response(),
+        ChatReply::Made(make) => axum::Json(completion(&make(&user), "stop")).into_response(),
+        ChatReply::Model(model) => sent(model.answer(&body)),
+        ChatReply::Finished(text, finish) => axum::Json(completion(&text, finish)).into_response(),
+        ChatReply::Raw(body) => body.into_response(),
+        ChatReply::Status(status, after, body) => {
             let mut response = (StatusCode::from_u16(status).expect("a status"), body).into_response();
             if let Some(after) = after {
                 let after = after.parse().expect("a header value");
@@ -124,13 +124,13 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
             }
             response
         }
-        Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
-        Reply::Cut => {
+        ChatReply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        ChatReply::Cut => {
             let half = Bytes::from_static(b"{\"choices\": [{\"message\": {\"content\": \"ha");
             let parts = [Ok(half), Err(std::io::Error::other("the connection is cut"))];
             Body::from_stream(futures_util::stream::iter(parts)).into_response()
         }
-        Reply::Hang => {
+        ChatReply::Hang => {
             /// Dropped with the connection.
             struct Held(Shared);
             impl Drop for Held {
@@ -170,7 +170,7 @@ impl ChatServer {
     }
 
     /// Answers the next questions like this, one after another.
-    pub fn plan(&self, replies: impl IntoIterator<Item = Reply>) {
+    pub fn plan(&self, replies: impl IntoIterator<Item = ChatReply>) {
         self.shared
             .replies
             .lock()
@@ -179,16 +179,16 @@ impl ChatServer {
     }
 
     /// Answers every question for which nothing is planned like this.
-    pub fn always(&self, reply: Reply) {
+    pub fn always(&self, reply: ChatReply) {
         *self.shared.then.lock().expect("no panic while locked") = Some(reply);
     }
 
     /// Answers every question for which nothing is planned as this model does.
-    pub fn serve(&self, model: Model) {
-        self.always(Reply::Model(Arc::new(model)));
+    pub fn serve(&self, model: ModelServer) {
+        self.always(ChatReply::Model(Arc::new(model)));
     }
 
-    pub fn asked(&self) -> Vec<Question> {
+    pub fn asked(&self) -> Vec<AskedQuestion> {
         self.shared.asked.lock().expect("no panic while locked").clone()
     }
 

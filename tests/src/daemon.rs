@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use onceover_common::{
-    NodeName, Problem, StageState, TaskId,
+use onceover_types::{NodeName, Problem, StageState, TaskId};
+use onceover_wire::{
+    ReuseMode, StageView, SubmitRequest, SubmitResponse,
     client::{Client, ClientError},
-    wire::{ReuseMode, StageView, SubmitRequest, SubmitResponse},
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Map, Value};
@@ -389,7 +389,7 @@ impl Daemon {
     }
 
     /// Sends a request as any HTTP client would.
-    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> HttpAnswer {
         let method = method.parse().expect("a method");
         let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));
         if let Some(token) = &self.token {
@@ -398,14 +398,14 @@ impl Daemon {
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::of(request.send().await.expect("the daemon answers")).await
+        HttpAnswer::of(request.send().await.expect("the daemon answers")).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> HttpAnswer {
         self.call("GET", path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> HttpAnswer {
         self.call("POST", path, Some(&body)).await
     }
 
@@ -534,14 +534,14 @@ impl Drop for Daemon {
 
 /// An HTTP answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u16,
     pub content_type: String,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub async fn of(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let headers = response.headers().clone();

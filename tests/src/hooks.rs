@@ -16,11 +16,11 @@ use axum::{
     extract::State,
     http::{HeaderMap, Response, Uri},
 };
-use onceover_common::wire::ReuseMode;
+use onceover_wire::ReuseMode;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{Daemon, callbacks::Received, eventually};
+use crate::{Daemon, callbacks::ReceivedCallback, eventually};
 
 /// A daemon that may call this machine, with more settings of `[callbacks]`.
 pub async fn daemon_that_calls(settings: &str) -> Daemon {
@@ -39,24 +39,24 @@ pub async fn call(daemon: &Daemon, task: &str, url: String) {
 }
 
 /// How a hook answers.
-pub enum Reply {
+pub enum HookReply {
     /// With a status and headers.
     Status(u16, Vec<(&'static str, String)>),
     /// Not at all.
     Never,
 }
 
-impl From<u16> for Reply {
+impl From<u16> for HookReply {
     fn from(status: u16) -> Self {
         Self::Status(status, Vec::new())
     }
 }
 
-type Mind = Box<dyn Fn(usize, &Received) -> Reply + Send + Sync>;
+type Mind = Box<dyn Fn(usize, &ReceivedCallback) -> HookReply + Send + Sync>;
 
 struct Inner {
     mind: Mind,
-    received: Mutex<Vec<(Instant, Received)>>,
+    received: Mutex<Vec<(Instant, ReceivedCallback)>>,
     under_way: AtomicUsize,
     most: AtomicUsize,
 }
@@ -81,7 +81,7 @@ async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, 
     let now = inner.under_way.fetch_add(1, Ordering::SeqCst) + 1;
     inner.most.fetch_max(now, Ordering::SeqCst);
     let _under_way = UnderWay(Arc::clone(&inner));
-    let one = Received {
+    let one = ReceivedCallback {
         path: uri.path().into(),
         headers,
         body: serde_json::from_slice(&raw).unwrap_or_default(),
@@ -93,7 +93,7 @@ async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, 
         received.len()
     };
     match (inner.mind)(count, &one) {
-        Reply::Status(status, headers) => {
+        HookReply::Status(status, headers) => {
             let response = headers
                 .into_iter()
                 .fold(Response::builder().status(status), |response, (name, value)| {
@@ -101,17 +101,20 @@ async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, 
                 });
             response.body(Body::empty()).expect("an answer")
         }
-        Reply::Never => std::future::pending().await,
+        HookReply::Never => std::future::pending().await,
     }
 }
 
 impl Hook {
     /// Listens on a free port of 127.0.0.1. `mind` gets the number of the request, from 1 on, and the request.
-    pub async fn start(mind: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start(mind: impl Fn(usize, &ReceivedCallback) -> HookReply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0", mind).await
     }
 
-    pub async fn start_at(address: &str, mind: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start_at(
+        address: &str,
+        mind: impl Fn(usize, &ReceivedCallback) -> HookReply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.expect("the address is free");
         let inner = Arc::new(Inner {
             mind: Box::new(mind),
@@ -131,7 +134,10 @@ impl Hook {
     }
 
     /// Listens on a loopback address of its own, 127.0.0.`n`: a host beside others.
-    pub async fn start_at_own(n: u8, mind: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start_at_own(
+        n: u8,
+        mind: impl Fn(usize, &ReceivedCallback) -> HookReply + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at(&format!("127.0.0.{n}:0"), mind).await
     }
 
@@ -143,12 +149,12 @@ impl Hook {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<ReceivedCallback> {
         self.timed().into_iter().map(|(_, one)| one).collect()
     }
 
     /// What came in, and when.
-    pub fn timed(&self) -> Vec<(Instant, Received)> {
+    pub fn timed(&self) -> Vec<(Instant, ReceivedCallback)> {
         self.inner.received.lock().expect("no panic while locked").clone()
     }
 
@@ -158,7 +164,7 @@ impl Hook {
     }
 
     /// Waits until this many requests came in, and answers them all.
-    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
+    pub async fn wait_for(&self, count: usize) -> Vec<ReceivedCallback> {
         eventually(&format!("{count} callbacks"), || async {
             let received = self.received();
             (received.len() >= count).then_some(received)

@@ -80,19 +80,19 @@ pub fn in_own_internet(test: &str) {
 
 /// What a name leads to.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum ServerAnswer {
     Address(IpAddr),
     Alias(&'static str),
 }
 
-impl From<&str> for Answer {
+impl From<&str> for ServerAnswer {
     fn from(address: &str) -> Self {
         Self::Address(address.parse().expect("an address"))
     }
 }
 
 /// A name's answers, one after another; the last stays.
-type Zone = HashMap<String, Vec<Vec<Answer>>>;
+type Zone = HashMap<String, Vec<Vec<ServerAnswer>>>;
 
 /// Answers queries for addresses until dropped.
 pub struct NameServer {
@@ -102,7 +102,7 @@ pub struct NameServer {
 
 impl NameServer {
     /// Of each name its answers, one after another; the last stays. An answer is a list of addresses and aliases.
-    pub async fn start(zone: impl IntoIterator<Item = (&'static str, Vec<Vec<Answer>>)>) -> Self {
+    pub async fn start(zone: impl IntoIterator<Item = (&'static str, Vec<Vec<ServerAnswer>>)>) -> Self {
         let zone: Zone = zone
             .into_iter()
             .map(|(name, answers)| (name.to_owned(), answers))
@@ -156,19 +156,21 @@ fn answer(zone: &Zone, asked: &Mutex<HashMap<String, usize>>, query: &[u8]) -> V
     reply.build_bytes_vec().expect("a reply")
 }
 
-fn add(zone: &Zone, reply: &mut Packet<'_>, name: &str, answers: &[Answer], kind: QTYPE) {
+fn add(zone: &Zone, reply: &mut Packet<'_>, name: &str, answers: &[ServerAnswer], kind: QTYPE) {
     for answer in answers {
         let data = match answer {
-            Answer::Address(IpAddr::V4(ip)) if kind == QTYPE::TYPE(TYPE::A) => RData::A(A { address: (*ip).into() }),
-            Answer::Address(IpAddr::V6(ip)) if kind == QTYPE::TYPE(TYPE::AAAA) => {
+            ServerAnswer::Address(IpAddr::V4(ip)) if kind == QTYPE::TYPE(TYPE::A) => {
+                RData::A(A { address: (*ip).into() })
+            }
+            ServerAnswer::Address(IpAddr::V6(ip)) if kind == QTYPE::TYPE(TYPE::AAAA) => {
                 RData::AAAA(AAAA { address: (*ip).into() })
             }
-            Answer::Address(_) => continue,
-            Answer::Alias(to) => RData::CNAME(CNAME(Name::new_unchecked(to))),
+            ServerAnswer::Address(_) => continue,
+            ServerAnswer::Alias(to) => RData::CNAME(CNAME(Name::new_unchecked(to))),
         };
         let owner = Name::new(name).expect("a name").into_owned();
         reply.answers.push(ResourceRecord::new(owner, CLASS::IN, 0, data));
-        if let Answer::Alias(to) = answer {
+        if let ServerAnswer::Alias(to) = answer {
             add(zone, reply, to, &zone[*to][0], kind);
         }
     }
@@ -277,6 +279,6 @@ async fn serve(mut stream: TcpStream, mind: Mind) -> std::io::Result<()> {
 }
 
 /// A list of addresses as one answer.
-pub fn addresses(list: &[&str]) -> Vec<Answer> {
-    list.iter().copied().map(Answer::from).collect()
+pub fn addresses(list: &[&str]) -> Vec<ServerAnswer> {
+    list.iter().copied().map(ServerAnswer::from).collect()
 }

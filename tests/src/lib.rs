@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use daemon::{Answer, Daemon, DaemonBuilder, fixture_node};
+pub use daemon::{Daemon, DaemonBuilder, HttpAnswer, fixture_node};
 pub use proxy::Proxy;
 pub use redis_server::RedisServer;
 pub use s3::S3Server;

@@ -58,7 +58,7 @@ use Misbehaviour as M;
 
 /// A model with its misbehaviours.
 #[derive(Debug, Default)]
-pub struct Model {
+pub struct ModelServer {
     misbehaviours: Vec<Misbehaviour>,
     answered: AtomicUsize,
 }
@@ -91,7 +91,7 @@ pub fn proof_read(text: &str) -> String {
     text.replace("teh", "the").replace("Teh", "The")
 }
 
-impl Model {
+impl ModelServer {
     pub fn new(misbehaviours: impl IntoIterator<Item = Misbehaviour>) -> Self {
         Self {
             misbehaviours: misbehaviours.into_iter().collect(),

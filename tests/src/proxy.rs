@@ -353,10 +353,12 @@ impl Plan {
 
 /// The file that a script ends with.
 fn script_name(text: &str) -> Option<String> {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/src/store/lua");
-    let files = fs::read_dir(folder).ok()?.flatten();
-    let named = files.filter_map(|file| {
-        let path = file.path();
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/store/src/lua");
+    let folders = fs::read_dir(folder).ok()?.flatten();
+    let files = folders
+        .filter_map(|folder| fs::read_dir(folder.path()).ok())
+        .flat_map(|folder| folder.flatten().map(|file| file.path()));
+    let named = files.filter_map(|path| {
         let content = fs::read_to_string(&path).ok()?;
         let name = path.file_stem()?.to_str()?.to_owned();
         text.ends_with(&content).then_some((content.len(), name))

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use onceover_common::{
-    TaskStatus, causes,
+use onceover_types::{TaskStatus, causes};
+use onceover_wire::{
+    RedisInfo, SystemInfo, TaskItem,
     client::{Client, ClientError, Feed, TaskQuery},
-    wire::{RedisInfo, SystemInfo, TaskItem},
 };
 use tokio::{
     sync::mpsc,
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    model::{Missing, Source},
-    update::{Event, Snapshot},
+    model::{MissingPart, Source},
+    update::{Snapshot, UiEvent},
 };
 
 /// Tasks read at once, and at most.
@@ -45,35 +45,35 @@ const REPRIEVE_LOOKS: u32 = 2;
 
 /// What the dashboard asks of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum FeedRequest {
     /// Read everything again.
     Reread,
 }
 
 /// Why a session with the daemon ended.
 struct Ended {
-    missing: Missing,
+    missing: MissingPart,
     reason: String,
 }
 
 impl Ended {
     fn daemon(reason: impl Into<String>) -> Self {
         Self {
-            missing: Missing::Daemon,
+            missing: MissingPart::Daemon,
             reason: reason.into(),
         }
     }
 
     fn redis(reason: impl Into<String>) -> Self {
         Self {
-            missing: Missing::Redis,
+            missing: MissingPart::Redis,
             reason: reason.into(),
         }
     }
 
     fn of(error: &ClientError) -> Self {
         Self {
-            missing: Missing::of(error),
+            missing: MissingPart::of(error),
             reason: short_reason(error),
         }
     }
@@ -93,8 +93,8 @@ pub fn short_reason(error: &ClientError) -> String {
 pub async fn run(
     client: Client,
     redis: Option<String>,
-    events: mpsc::Sender<Event>,
-    mut requests: mpsc::Receiver<Request>,
+    events: mpsc::Sender<UiEvent>,
+    mut requests: mpsc::Receiver<FeedRequest>,
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -110,7 +110,7 @@ pub async fn run(
         if delivered {
             pause = FIRST_PAUSE;
         }
-        let lost = Event::Lost {
+        let lost = UiEvent::Lost {
             missing: ended.missing,
             reason: ended.reason,
             retry_in_ms: pause.as_millis() as i64,
@@ -130,8 +130,8 @@ pub async fn run(
 async fn session(
     client: &Client,
     redis: Option<&str>,
-    events: &mpsc::Sender<Event>,
-    requests: &mut mpsc::Receiver<Request>,
+    events: &mpsc::Sender<UiEvent>,
+    requests: &mut mpsc::Receiver<FeedRequest>,
     delivered: &mut bool,
 ) -> Result<(), Ended> {
     let stream = timeout(CONNECT_PATIENCE, client.events(None))
@@ -140,99 +140,175 @@ async fn session(
         .map_err(|error| Ended::of(&error))?;
     let mut stream = std::pin::pin!(stream);
     let (found, mut findings) = mpsc::channel::<Finding>(256);
-    let mut snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone())));
-    let mut again = false;
-    let mut subscriber: Option<Aborting> = None;
-    let mut subscribed = false;
-    // Our own Redis connection broke; the daemon says whether its does.
-    let mut looks_since_break: Option<u32> = None;
+    let mut session = Session::begin(client, redis, events, found);
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looking: Option<Aborting> = None;
     loop {
-        tokio::select! {
-            item = stream.next() => match item {
-                Some(Ok(Feed::Event(change))) => {
-                    if events.send(Event::Change(change)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Some(Ok(Feed::Reset(_))) => {
-                    let _ = events.send(Event::Reset).await;
-                }
-                Some(Err(error)) => return Err(Ended::of(&error)),
-                None => return Err(Ended::daemon("the daemon closed the event stream")),
-            },
-            request = requests.recv() => match request {
-                None => return Ok(()),
-                // A snapshot under way may have been read before what is missed now.
-                Some(Request::Reread) if snapshot.is_some() => again = true,
-                Some(Request::Reread) => snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone()))),
-            },
-            _ = look.tick() => {
-                if looking.is_none() {
-                    looking = Some(spawn(look_into(client.clone(), found.clone())));
-                }
-            }
-            finding = findings.recv() => match finding {
-                None => return Ok(()),
-                Some(Finding::Snapshot(Err(error))) => return Err(Ended::of(&error)),
-                Some(Finding::Snapshot(Ok(read))) => {
-                    if subscriber.is_none() {
-                        let url = redis.map_or_else(|| read.system.redis.url.clone(), str::to_owned);
-                        let channel = read.system.events_channel.clone();
-                        subscriber = Some(spawn(subscribe(url, channel, found.clone())));
-                    }
-                    snapshot = None;
-                    if std::mem::take(&mut again) {
-                        snapshot = Some(spawn(read_snapshot_into(client.clone(), found.clone())));
-                    }
-                    if !read.system.redis.up {
-                        return Err(redis_away(&read.system.redis));
-                    }
-                    *delivered = true;
-                    if events.send(Event::Snapshot(read)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Some(Finding::Look(answer)) => {
-                    looking = None;
-                    let system = answer.map_err(|error| match error {
-                        Some(error) => Ended::of(&error),
-                        None => Ended::daemon("no answer in time"),
-                    })?;
-                    if !system.redis.up {
-                        return Err(redis_away(&system.redis));
-                    }
-                    if let Some(looks) = &mut looks_since_break {
-                        *looks += 1;
-                    }
-                    let _ = events.send(Event::System(system)).await;
-                }
-                Some(Finding::Change(change)) => {
-                    if events.send(Event::Change(change)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Some(Finding::Subscribed) => {
-                    subscribed = true;
-                    looks_since_break = None;
-                    let _ = events.send(Event::Source(Source::PubSub)).await;
-                }
-                Some(Finding::SubscriptionLost { reason, refused }) => {
-                    let _ = events.send(Event::Source(Source::Stream)).await;
-                    if !subscribed {
-                        continue;
-                    }
-                    // It worked before. Where it cannot be had again at once, Redis is away, unless the
-                    // daemon still reaches it.
-                    let looks = *looks_since_break.get_or_insert(0);
-                    if refused && looks < REPRIEVE_LOOKS {
-                        return Err(Ended::redis(reason));
-                    }
-                }
-            },
+        let went = tokio::select! {
+            item = stream.next() => session.take_item(item).await,
+            request = requests.recv() => session.take_request(request),
+            _ = look.tick() => session.look(),
+            finding = findings.recv() => session.take_finding(finding).await,
+        };
+        *delivered |= session.delivered;
+        match went? {
+            Went::On => {}
+            Went::DashboardGone => return Ok(()),
         }
+    }
+}
+
+/// What became of something that a session has heard of.
+enum Went {
+    On,
+    DashboardGone,
+}
+
+impl Went {
+    fn sent(sent: Result<(), mpsc::error::SendError<UiEvent>>) -> Self {
+        match sent {
+            Ok(()) => Self::On,
+            Err(_) => Self::DashboardGone,
+        }
+    }
+}
+
+/// What a connection to the daemon has under way.
+struct Session<'a> {
+    client: &'a Client,
+    redis: Option<&'a str>,
+    events: &'a mpsc::Sender<UiEvent>,
+    found: mpsc::Sender<Finding>,
+    snapshot: Option<Aborting>,
+    /// Another snapshot follows the one under way.
+    again: bool,
+    delivered: bool,
+    subscriber: Option<Aborting>,
+    subscribed: bool,
+    looking: Option<Aborting>,
+    /// Our own Redis connection broke; the daemon says whether its does.
+    looks_since_break: Option<u32>,
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        client: &'a Client,
+        redis: Option<&'a str>,
+        events: &'a mpsc::Sender<UiEvent>,
+        found: mpsc::Sender<Finding>,
+    ) -> Self {
+        let mut session = Self {
+            client,
+            redis,
+            events,
+            found,
+            snapshot: None,
+            again: false,
+            delivered: false,
+            subscriber: None,
+            subscribed: false,
+            looking: None,
+            looks_since_break: None,
+        };
+        session.read_snapshot();
+        session
+    }
+
+    fn read_snapshot(&mut self) {
+        let read = read_snapshot_into(self.client.clone(), self.found.clone());
+        self.snapshot = Some(spawn(read));
+    }
+
+    async fn take_item(&mut self, item: Option<Result<Feed, ClientError>>) -> Result<Went, Ended> {
+        match item {
+            Some(Ok(Feed::Event(change))) => Ok(Went::sent(self.events.send(UiEvent::Change(change)).await)),
+            Some(Ok(Feed::Reset(_))) => {
+                let _ = self.events.send(UiEvent::Reset).await;
+                Ok(Went::On)
+            }
+            Some(Err(error)) => Err(Ended::of(&error)),
+            None => Err(Ended::daemon("the daemon closed the event stream")),
+        }
+    }
+
+    fn take_request(&mut self, request: Option<FeedRequest>) -> Result<Went, Ended> {
+        match request {
+            None => return Ok(Went::DashboardGone),
+            // A snapshot under way may have been read before what is missed now.
+            Some(FeedRequest::Reread) if self.snapshot.is_some() => self.again = true,
+            Some(FeedRequest::Reread) => self.read_snapshot(),
+        }
+        Ok(Went::On)
+    }
+
+    fn look(&mut self) -> Result<Went, Ended> {
+        if self.looking.is_none() {
+            self.looking = Some(spawn(look_into(self.client.clone(), self.found.clone())));
+        }
+        Ok(Went::On)
+    }
+
+    async fn take_finding(&mut self, finding: Option<Finding>) -> Result<Went, Ended> {
+        match finding {
+            None => Ok(Went::DashboardGone),
+            Some(Finding::Snapshot(Err(error))) => Err(Ended::of(&error)),
+            Some(Finding::Snapshot(Ok(read))) => self.take_snapshot(read).await,
+            Some(Finding::Look(answer)) => self.take_look(answer).await,
+            Some(Finding::Change(change)) => Ok(Went::sent(self.events.send(UiEvent::Change(change)).await)),
+            Some(Finding::Subscribed) => {
+                self.subscribed = true;
+                self.looks_since_break = None;
+                let _ = self.events.send(UiEvent::Source(Source::PubSub)).await;
+                Ok(Went::On)
+            }
+            Some(Finding::SubscriptionLost { reason, refused }) => self.take_loss(reason, refused).await,
+        }
+    }
+
+    async fn take_snapshot(&mut self, read: Box<Snapshot>) -> Result<Went, Ended> {
+        if self.subscriber.is_none() {
+            let url = self.redis.map_or_else(|| read.system.redis.url.clone(), str::to_owned);
+            let channel = read.system.events_channel.clone();
+            self.subscriber = Some(spawn(subscribe(url, channel, self.found.clone())));
+        }
+        self.snapshot = None;
+        if std::mem::take(&mut self.again) {
+            self.read_snapshot();
+        }
+        if !read.system.redis.up {
+            return Err(redis_away(&read.system.redis));
+        }
+        self.delivered = true;
+        Ok(Went::sent(self.events.send(UiEvent::Snapshot(read)).await))
+    }
+
+    async fn take_look(&mut self, answer: Result<Box<SystemInfo>, Option<ClientError>>) -> Result<Went, Ended> {
+        self.looking = None;
+        let system = answer.map_err(|error| match error {
+            Some(error) => Ended::of(&error),
+            None => Ended::daemon("no answer in time"),
+        })?;
+        if !system.redis.up {
+            return Err(redis_away(&system.redis));
+        }
+        if let Some(looks) = &mut self.looks_since_break {
+            *looks += 1;
+        }
+        let _ = self.events.send(UiEvent::System(system)).await;
+        Ok(Went::On)
+    }
+
+    async fn take_loss(&mut self, reason: String, refused: bool) -> Result<Went, Ended> {
+        let _ = self.events.send(UiEvent::Source(Source::Stream)).await;
+        if !self.subscribed {
+            return Ok(Went::On);
+        }
+        // It worked before. Where it cannot be had again at once, Redis is away, unless the daemon still reaches it.
+        let looks = *self.looks_since_break.get_or_insert(0);
+        if refused && looks < REPRIEVE_LOOKS {
+            return Err(Ended::redis(reason));
+        }
+        Ok(Went::On)
     }
 }
 
@@ -246,7 +322,7 @@ enum Finding {
     Snapshot(Result<Box<Snapshot>, ClientError>),
     /// The error is None when there was no answer in time.
     Look(Result<Box<SystemInfo>, Option<ClientError>>),
-    Change(Box<onceover_common::Event>),
+    Change(Box<onceover_wire::Event>),
     Subscribed,
     SubscriptionLost {
         reason: String,

@@ -7,7 +7,7 @@ use std::{
     io::{self, IsTerminal},
 };
 
-use onceover_common::command_line::variable;
+use onceover_wire::command_line::variable;
 use ratatui::buffer::{Buffer, CellWidth};
 use unicode_segmentation::UnicodeSegmentation;
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
-use onceover_common::command_line::variable;
+use onceover_wire::command_line::variable;
 use tracing_appender::{
     non_blocking::WorkerGuard,
     rolling::{RollingFileAppender, Rotation},

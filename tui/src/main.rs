@@ -4,8 +4,8 @@
 
 use std::process::ExitCode;
 
-use onceover_common::command_line::explain;
 use onceover_tui::cli::{self, args::Args, complete};
+use onceover_wire::command_line::explain;
 
 fn main() -> ExitCode {
     if let Some(code) = complete::answer_shell() {

@@ -1,7 +1,8 @@
 //! Colours and their stand-ins where there are none. A state is glyph first, then word, then colour, so
 //! that nothing is lost in mono.
 
-use onceover_common::{CallbackStatus, StageState, TaskStatus, wire::ProcessingStatus};
+use onceover_types::{CallbackStatus, StageState, TaskStatus};
+use onceover_wire::ProcessingStatus;
 use ratatui::style::{Color, Modifier, Style};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,12 +6,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::{client::CallbackQuery, wire::ReuseMode};
 use onceover_tests::{
     Daemon, Tally, eventually,
-    hooks::{Hook, Reply, call, daemon_that_calls},
+    hooks::{Hook, HookReply, call, daemon_that_calls},
     until_equal,
 };
+use onceover_wire::{ReuseMode, client::CallbackQuery};
 use redis::AsyncCommands;
 use serde_json::json;
 
@@ -146,7 +146,7 @@ async fn turn(daemon: &Daemon) -> f64 {
 async fn req12_a_receiver_that_hangs_does_not_slow_submits() {
     // The shipped time limit of 30 s, so that the four stay under way.
     let hung = daemon_that_calls("").await;
-    let hook = Hook::start(|_, _| Reply::Never).await;
+    let hook = Hook::start(|_, _| HookReply::Never).await;
     hung.done("t", ECHO, json!({})).await;
     let tally = Tally::new(
         12,

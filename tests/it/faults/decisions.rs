@@ -7,10 +7,6 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::{
-    StageState,
-    wire::{ReuseDecision, ReuseMode, SubmitRequest, SubmitResponse},
-};
 use onceover_tests::{
     Daemon, Proxy, RedisServer, Tally,
     callbacks::Receiver,
@@ -19,6 +15,8 @@ use onceover_tests::{
     proxy::Fault,
     until_equal,
 };
+use onceover_types::StageState;
+use onceover_wire::{ReuseDecision, ReuseMode, SubmitRequest, SubmitResponse};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 

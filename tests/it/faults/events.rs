@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use onceover_common::{Event, wire::ReuseMode};
 use onceover_tests::{Daemon, Proxy, RedisServer, Tally, events::Sse};
+use onceover_wire::{Event, ReuseMode};
 use serde_json::json;
 
 use super::{CHEAP, ECHO, LEASES, TOLD, builder, ended};

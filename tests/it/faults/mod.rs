@@ -3,8 +3,9 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use onceover_common::{StageState, wire::StageView};
 use onceover_tests::{Daemon, DaemonBuilder, eventually};
+use onceover_types::StageState;
+use onceover_wire::StageView;
 
 mod callbacks;
 mod decisions;

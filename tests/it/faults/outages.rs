@@ -6,8 +6,8 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::StageState;
 use onceover_tests::{Daemon, Proxy, RedisServer, Tally, daemon::begun, eventually, proxy::Mode, until_equal};
+use onceover_types::StageState;
 use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::{Value, json};

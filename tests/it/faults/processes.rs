@@ -10,8 +10,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use onceover_common::{StageState, Timestamp, wire::ReuseMode};
 use onceover_tests::{Daemon, Tally, daemon::task_id, eventually, until_equal};
+use onceover_types::{StageState, Timestamp};
+use onceover_wire::ReuseMode;
 use serde_json::json;
 
 use super::{LANES, LEASES, QUICK, builder, ended, keep_longest, succeeded};

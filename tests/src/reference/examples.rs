@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_common::StageState;
+use onceover_types::StageState;
 use reqwest::header::{HOST, HeaderName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{redact::Redaction, repository, samples};
-use crate::{Answer, Daemon, callbacks::Receiver, events::Sse, eventually};
+use crate::{Daemon, HttpAnswer, callbacks::Receiver, events::Sse, eventually};
 
 const JSON: &str = "application/json";
 const FORM: &str = "multipart/form-data";
@@ -111,7 +111,7 @@ impl Recorder {
     }
 
     /// Makes a call and keeps it as an example of this operation.
-    async fn send(&mut self, operation: &str, name: &str, call: &str, sent: Sent) -> Answer {
+    async fn send(&mut self, operation: &str, name: &str, call: &str, sent: Sent) -> HttpAnswer {
         let (method, path) = call.split_once(' ').expect("a method and a path");
         let method = method.parse().expect("a method");
         let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.daemon.url()));
@@ -124,7 +124,7 @@ impl Recorder {
         if let Some(fields) = &sent.form {
             request = request.multipart(form(fields));
         }
-        let answer = Answer::of(request.send().await.expect("the daemon answers")).await;
+        let answer = HttpAnswer::of(request.send().await.expect("the daemon answers")).await;
         let body = sent.body.map(|value| (JSON, value));
         let form = sent
             .form
@@ -171,7 +171,7 @@ impl Recorder {
         });
     }
 
-    async fn get(&mut self, operation: &str, name: &str, path: &str, status: u16) -> Answer {
+    async fn get(&mut self, operation: &str, name: &str, path: &str, status: u16) -> HttpAnswer {
         let answer = self
             .send(operation, name, &format!("GET {path}"), Sent::default())
             .await;
@@ -179,7 +179,7 @@ impl Recorder {
         answer
     }
 
-    async fn post(&mut self, operation: &str, name: &str, path: &str, body: Value, status: u16) -> Answer {
+    async fn post(&mut self, operation: &str, name: &str, path: &str, body: Value, status: u16) -> HttpAnswer {
         let sent = Sent {
             body: Some(body).filter(|body| !body.is_null()),
             ..Sent::default()

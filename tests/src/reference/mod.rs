@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_common::catalog::{NodeSpec, parse_node};
+use onceover_catalog::{NodeSpec, parse_node};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

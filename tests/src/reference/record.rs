@@ -3,10 +3,8 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use onceover_common::{
-    StageState,
-    catalog::{NodeSpec, RunnerSpec, is_empty_value},
-};
+use onceover_catalog::{NodeSpec, RunnerSpec, is_empty_value};
+use onceover_types::StageState;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     Daemon,
     callbacks::Receiver,
-    chat::{ChatServer, Reply},
+    chat::{ChatReply, ChatServer},
 };
 
 /// What examples call the task and the places.
@@ -162,7 +160,7 @@ fn reply(user: &str) -> String {
 impl Bed {
     async fn start(scenarios: &[(&NodeSpec, Scenario)], samples: tempfile::TempDir, media: PathBuf) -> Self {
         let models = ChatServer::start().await;
-        models.always(Reply::Made(reply));
+        models.always(ChatReply::Made(reply));
         let receiver = Receiver::start().await;
         let queues: BTreeSet<String> = scenarios
             .iter()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use onceover_common::catalog::{DeviceQueues, NodeSpec, ParameterSpec, ReusePolicy, RunnerSpec, ValueKind};
+use onceover_catalog::{DeviceQueues, NodeSpec, ParameterSpec, ReusePolicy, RunnerSpec, ValueKind};
 use serde_json::Value;
 
 use super::{Exchange, NodeRecording, Recordings};

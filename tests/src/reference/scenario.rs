@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use onceover_common::catalog::{NodeSpec, OutputSpec, ParameterSpec, RunnerSpec, ValueKind};
+use onceover_catalog::{NodeSpec, OutputSpec, ParameterSpec, RunnerSpec, ValueKind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
-use onceover_common::{
-    NodeName, TaskId, VideoId, address::base_url, command_line::without_empty_variables, wire::ReuseMode,
-};
+use onceover_types::{NodeName, TaskId, VideoId};
+use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
 
 use super::complete;
 use crate::key::{Key, parse_keys};
@@ -59,27 +58,27 @@ impl Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the tasks and their stages, or those of one task.
-    Tree(Tree),
+    Tree(TreeArgs),
     /// Ask for a node to be run, or its finished result.
-    Submit(Submit),
+    Submit(SubmitArgs),
     /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what is missing.
-    Nodes(Nodes),
+    Nodes(NodesArgs),
     /// Print registered videos, a line each: how far their pipelines are.
-    Videos(Videos),
+    Videos(VideosArgs),
     /// Register a video with the daemon, which checks it with ffprobe first.
-    Register(Register),
+    Register(RegisterArgs),
     /// Start a pipeline of a registered video in the background, or of every video below a folder.
-    Run(Run),
+    Run(RunArgs),
     /// Print events as JSON lines, of everything or of one task until it ends.
     Watch(Watch),
     /// Print one frame of the dashboard as text.
-    Snapshot(Frame),
+    Snapshot(FrameArgs),
     /// Print the script that completes lines in a shell, nodes and parameters included.
     Completions(Completions),
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Tree {
+pub struct TreeArgs {
     /// Only this task.
     pub task: Option<TaskId>,
     /// As JSON: the list of tasks, or the view of the one.
@@ -88,7 +87,7 @@ pub struct Tree {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Nodes {
+pub struct NodesArgs {
     /// All about this one.
     #[arg(add = ArgValueCompleter::new(complete::node_names))]
     pub node: Option<NodeName>,
@@ -98,7 +97,7 @@ pub struct Nodes {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Submit {
+pub struct SubmitArgs {
     /// The node, such as ffmpeg.extract_audio.
     #[arg(add = ArgValueCompleter::new(complete::node_names))]
     pub node: NodeName,
@@ -127,14 +126,14 @@ pub struct Submit {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Videos {
+pub struct VideosArgs {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Register {
+pub struct RegisterArgs {
     /// A file on the daemon's machine, below one of its media roots, or a URL to fetch it from.
     #[arg(value_name = "PATH|URL")]
     pub source: String,
@@ -150,7 +149,7 @@ pub struct Register {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Run {
+pub struct RunArgs {
     /// The video's id.
     #[arg(
         required_unless_present = "folder",
@@ -207,7 +206,7 @@ pub struct Watch {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Frame {
+pub struct FrameArgs {
     /// Columns and rows.
     #[arg(long, value_name = "WxH", default_value = "120x36", value_parser = size)]
     pub size: (u16, u16),

@@ -8,12 +8,12 @@ use clap_complete::{
     CompletionCandidate,
     env::{CompleteEnv, Shells},
 };
-use onceover_common::{
-    NodeName,
+use onceover_catalog::ParameterSpec;
+use onceover_types::NodeName;
+use onceover_wire::{
+    NodeInfo, NodeList,
     address::base_url,
-    catalog::ParameterSpec,
     command_line::{explain, variable},
-    wire::{NodeInfo, NodeList},
 };
 
 use super::{
@@ -151,7 +151,7 @@ impl Line {
         self.ask(async |client| client.node(&node).await.ok())
     }
 
-    fn ask<T>(&self, question: impl AsyncFnOnce(onceover_common::client::Client) -> Option<T>) -> Option<T> {
+    fn ask<T>(&self, question: impl AsyncFnOnce(onceover_wire::client::Client) -> Option<T>) -> Option<T> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use onceover_common::{
-    Event, NodeName, TaskId,
+use onceover_types::{NodeName, TaskId};
+use onceover_wire::{
+    Event,
     client::{Client, ClientError, Feed},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whose end is waited for.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct FollowedSubject<'a> {
     pub task: &'a TaskId,
     /// None: everything of the task.
     pub node: Option<&'a NodeName>,
@@ -37,7 +38,7 @@ pub struct Subject<'a> {
 pub enum About<'a> {
     /// Whatever happens.
     Everything,
-    One(Subject<'a>),
+    One(FollowedSubject<'a>),
     /// Who waits says itself how far all is.
     Told,
 }

@@ -20,8 +20,8 @@ use std::{
     process::ExitCode,
 };
 
-use onceover_common::{
-    causes,
+use onceover_types::causes;
+use onceover_wire::{
     client::{Client, ClientError, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, token_from_environment},
     command_line::variable,
 };
@@ -124,7 +124,7 @@ pub async fn run(args: Args) -> ExitCode {
             }
             tree::run(
                 &client,
-                args::Tree {
+                args::TreeArgs {
                     task: args.task,
                     json: false,
                 },

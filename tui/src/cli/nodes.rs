@@ -1,10 +1,10 @@
 //! `onceover nodes`: the catalog with readiness, and one node as a reference card.
 
-use onceover_common::wire::NodeInfo;
+use onceover_wire::NodeInfo;
 
 use super::{
     Outcome,
-    args::Nodes,
+    args::NodesArgs,
     out::{print, print_json},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 /// Columns of a printed card.
 const COLUMNS: u16 = 100;
 
-pub async fn run(client: &onceover_common::client::Client, args: Nodes) -> Outcome {
+pub async fn run(client: &onceover_wire::client::Client, args: NodesArgs) -> Outcome {
     if let Some(name) = &args.node {
         let node = client.node(name).await?;
         if args.json {

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use onceover_common::command_line::unwritten;
+use onceover_wire::command_line::unwritten;
 use serde::Serialize;
 
 use super::Failure;

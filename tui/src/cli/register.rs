@@ -1,15 +1,15 @@
 //! `onceover register`: a video registered with the daemon, by a file of its machine or a URL.
 
-use onceover_common::{client::Client, wire::VideoRequest};
+use onceover_wire::{VideoRequest, client::Client};
 
 use super::{
     Outcome,
-    args::Register,
+    args::RegisterArgs,
     out::{print, print_json},
     videos,
 };
 
-pub async fn run(client: &Client, args: Register) -> Outcome {
+pub async fn run(client: &Client, args: RegisterArgs) -> Outcome {
     let is_url = args.source.contains("://");
     // The daemon has a working directory of its own.
     let path = || match std::path::absolute(&args.source) {

@@ -1,21 +1,18 @@
 //! `onceover run`: a pipeline of a video started, and with `--wait` its end; of a folder's videos see `folder`.
 
-use onceover_common::{
-    client::Client,
-    wire::{Processing, ProcessingStatus, VideoStarted},
-};
+use onceover_wire::{Processing, ProcessingStatus, VideoStarted, client::Client};
 
 use super::{
     Failure, Outcome,
-    args::Run,
+    args::RunArgs,
     folder,
-    follow::{About, Subject, follow},
+    follow::{About, FollowedSubject, follow},
     out::{print, print_json},
     tree,
 };
 use crate::view::text;
 
-pub async fn run(client: &Client, args: Run) -> Outcome {
+pub async fn run(client: &Client, args: RunArgs) -> Outcome {
     let Some(video) = &args.video else {
         return match &args.folder {
             Some(dir) => folder::run(client, dir, &args).await,
@@ -45,7 +42,7 @@ pub async fn run(client: &Client, args: Run) -> Outcome {
 
 /// Waits until this very processing has ended; another in its place is a failure.
 async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing, Failure> {
-    let subject = Subject {
+    let subject = FollowedSubject {
         task: &started.task_id,
         node: None,
     };

@@ -1,19 +1,20 @@
 //! `onceover snapshot`: one frame as text. Keys are applied as the dashboard would, but nothing is changed.
 
-use onceover_common::{Timestamp, client::Client};
+use onceover_types::Timestamp;
+use onceover_wire::client::Client;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Outcome, args::Frame, out::print};
+use super::{Outcome, args::FrameArgs, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
-    model::{Missing, Model, Source},
+    model::{MissingPart, Model, Source},
     theme::Theme,
-    update::{Call, Effect, Event, update},
+    update::{Call, Effect, UiEvent, update},
     view::{text, view},
 };
 
-pub async fn run(client: &Client, args: Frame) -> Outcome {
+pub async fn run(client: &Client, args: FrameArgs) -> Outcome {
     let read = feed::read_snapshot(client).await;
     // Known only from an answer where this machine's clock is off.
     let now = client.clock().now();
@@ -27,9 +28,9 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
     model.wanted = args.task;
     let there = read.is_ok();
     let event = match read {
-        Ok(snapshot) => Event::Snapshot(Box::new(snapshot)),
-        Err(error) => Event::Lost {
-            missing: Missing::of(&error),
+        Ok(snapshot) => UiEvent::Snapshot(Box::new(snapshot)),
+        Err(error) => UiEvent::Lost {
+            missing: MissingPart::of(&error),
             reason: feed::short_reason(&error),
             retry_in_ms: 0,
         },
@@ -37,15 +38,15 @@ pub async fn run(client: &Client, args: Frame) -> Outcome {
     let effects = update(&mut model, event);
     do_reads(client, &mut model, effects).await;
     for key in args.keys.0 {
-        let effects = update(&mut model, Event::Key(key));
+        let effects = update(&mut model, UiEvent::Key(key));
         do_reads(client, &mut model, effects).await;
-        let effects = update(&mut model, Event::Time(now));
+        let effects = update(&mut model, UiEvent::Time(now));
         do_reads(client, &mut model, effects).await;
     }
     // The detail is fetched once the cursor has rested.
     for rest_ms in [0, 200] {
         let later = Timestamp::from_millis(now.as_millis() + rest_ms);
-        let effects = update(&mut model, Event::Time(later));
+        let effects = update(&mut model, UiEvent::Time(later));
         do_reads(client, &mut model, effects).await;
     }
     let mut buffer = Buffer::empty(Rect::new(0, 0, args.size.0, args.size.1));
@@ -63,6 +64,6 @@ async fn do_reads(client: &Client, model: &mut Model, effects: Vec<Effect>) {
             _ => continue,
         };
         let reply = driver::answer(client, call).await;
-        update(model, Event::Reply { id, reply });
+        update(model, UiEvent::Reply { id, reply });
     }
 }

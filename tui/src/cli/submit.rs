@@ -1,15 +1,15 @@
 //! `onceover submit`: one request, and with `--wait` its end.
 
-use onceover_common::{
-    Problem, StageState,
+use onceover_types::{Problem, StageState};
+use onceover_wire::{
+    StageView, SubmitRequest, SubmitResponse,
     client::{Client, ClientError},
-    wire::{StageView, SubmitRequest, SubmitResponse},
 };
 use serde_json::{Map, Value};
 
 use super::{
     Failure, Outcome,
-    args::Submit,
+    args::SubmitArgs,
     out::{print, print_json, warn},
     watch,
 };
@@ -18,7 +18,7 @@ use crate::{
     view::{figures, text, warned},
 };
 
-pub async fn run(client: &Client, args: Submit) -> Outcome {
+pub async fn run(client: &Client, args: SubmitArgs) -> Outcome {
     let request = SubmitRequest {
         task_name: args.node.to_string(),
         task_id: args.task.as_ref().map(ToString::to_string),
@@ -113,7 +113,7 @@ fn sentence(response: &SubmitResponse) -> String {
 }
 
 /// A line a field that was refused, and where to read what the node takes.
-fn refused(args: &Submit, request: &SubmitRequest, problem: &Problem) -> Failure {
+fn refused(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> Failure {
     let name = |field: &str| field.strip_prefix("input_data.").unwrap_or(field).to_owned();
     let names = problem.errors.iter().map(|error| text::width(&name(&error.field)));
     let column = usize::from(names.max().unwrap_or(0));
@@ -147,7 +147,7 @@ fn refused(args: &Submit, request: &SubmitRequest, problem: &Problem) -> Failure
     Failure::new(lines.join("\n"))
 }
 
-fn input(args: &Submit) -> Result<Map<String, Value>, Failure> {
+fn input(args: &SubmitArgs) -> Result<Map<String, Value>, Failure> {
     if let Some(json) = &args.input {
         return match serde_json::from_str(json) {
             Ok(Value::Object(object)) => Ok(object),

@@ -2,15 +2,15 @@
 
 use std::{collections::HashMap, fmt::Write};
 
-use onceover_common::{
-    NodeName, StageState, TaskId, TaskStatus, Timestamp, VideoId,
+use onceover_types::{NodeName, StageState, TaskId, TaskStatus, Timestamp, VideoId};
+use onceover_wire::{
+    ResultWarning, StageSummary, TaskItem,
     client::{Client, ClientError, TaskQuery},
-    wire::{ResultWarning, StageSummary, TaskItem},
 };
 
 use super::{
     Outcome,
-    args::Tree,
+    args::TreeArgs,
     out::{print, print_json},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     view::{figures, pipeline, text, warned},
 };
 
-pub async fn run(client: &Client, args: Tree) -> Outcome {
+pub async fn run(client: &Client, args: TreeArgs) -> Outcome {
     let tasks = match (&args.task, args.json) {
         (Some(id), true) => {
             print_json(&client.task(id).await?)?;

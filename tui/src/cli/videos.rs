@@ -1,18 +1,18 @@
 //! `onceover videos`: what is registered, a line each.
 
-use onceover_common::{
+use onceover_wire::{
+    Video,
     client::{Client, ClientError},
-    wire::Video,
 };
 
 use super::{
     Outcome,
-    args::Videos,
+    args::VideosArgs,
     out::{print, print_json},
 };
 use crate::view::{figures, pipeline, text};
 
-pub async fn run(client: &Client, args: Videos) -> Outcome {
+pub async fn run(client: &Client, args: VideosArgs) -> Outcome {
     let videos = all(client).await?;
     match (args.json, videos.as_slice()) {
         (true, videos) => print_json(&videos)?,

@@ -1,9 +1,9 @@
 //! What a command that waits for an end says meanwhile, to stderr: what keeps the end from coming. Once for each reason.
 
-use onceover_common::{
-    NodeName, StageState, TaskId,
+use onceover_types::{NodeName, StageState, TaskId};
+use onceover_wire::{
+    Queues, StageView, TaskView,
     client::{Client, ClientError},
-    wire::{Queues, StageView, TaskView},
 };
 
 use super::out::tell;

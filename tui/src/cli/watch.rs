@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, convert::Infallible};
 
-use onceover_common::{Event, EventKind, NodeName, StageState, TaskId, Timestamp, client::Client};
+use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_wire::{Event, EventKind, client::Client};
 
 use super::{
     Failure, Outcome,
     args::Watch,
-    follow::{About, Subject, follow},
+    follow::{About, FollowedSubject, follow},
     out::print_json_line,
 };
 
@@ -39,7 +40,7 @@ pub async fn until_end(
     let mut stages: HashMap<NodeName, (StageState, Option<Timestamp>)> = HashMap::new();
     follow(
         client,
-        About::One(Subject { task, node }),
+        About::One(FollowedSubject { task, node }),
         |event| {
             if event.task_id != *task {
                 return Ok(None);

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use onceover_common::{
+use onceover_types::{NodeName, TaskId};
+use onceover_wire::{
+    VideoPage,
     client::{CallbackQuery, Client, ClientError},
-    wire::VideoPage,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -14,8 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    feed::{Request, short_reason},
-    update::{Call, Effect, Event, Refusal, Reply},
+    feed::{FeedRequest, short_reason},
+    update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
 /// Bytes of a finished stage's log that are read.
@@ -31,16 +32,16 @@ const MOST_VIDEOS: usize = 2_000;
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
 
-pub struct Runner {
+pub struct EffectRunner {
     client: Client,
-    events: mpsc::Sender<Event>,
-    feed: mpsc::Sender<Request>,
+    events: mpsc::Sender<UiEvent>,
+    feed: mpsc::Sender<FeedRequest>,
     log: Option<JoinHandle<()>>,
     changes: Arc<Semaphore>,
 }
 
-impl Runner {
-    pub fn new(client: Client, events: mpsc::Sender<Event>, feed: mpsc::Sender<Request>) -> Self {
+impl EffectRunner {
+    pub fn new(client: Client, events: mpsc::Sender<UiEvent>, feed: mpsc::Sender<FeedRequest>) -> Self {
         Self {
             client,
             events,
@@ -55,7 +56,7 @@ impl Runner {
         match effect {
             Effect::Reread => {
                 // A full queue holds the same request already.
-                let _ = self.feed.try_send(Request::Reread);
+                let _ = self.feed.try_send(FeedRequest::Reread);
             }
             Effect::Call { id, call } => {
                 let (client, events) = (self.client.clone(), self.events.clone());
@@ -66,32 +67,13 @@ impl Runner {
                         false => None,
                     };
                     let reply = answer(&client, call).await;
-                    let _ = events.send(Event::Reply { id, reply }).await;
+                    let _ = events.send(UiEvent::Reply { id, reply }).await;
                 });
             }
             Effect::FollowLog { id, task, node } => {
                 self.stop_log();
                 let (client, events) = (self.client.clone(), self.events.clone());
-                self.log = Some(tokio::spawn(async move {
-                    let error = match client.log_follow(&task, &node, 0).await {
-                        Err(error) => Some(short_reason(&error)),
-                        Ok(stream) => {
-                            let mut stream = std::pin::pin!(stream);
-                            loop {
-                                match stream.next().await {
-                                    None => break None,
-                                    Some(Err(error)) => break Some(short_reason(&error)),
-                                    Some(Ok(bytes)) => {
-                                        if events.send(Event::LogChunk { id, bytes }).await.is_err() {
-                                            return;
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    };
-                    let _ = events.send(Event::LogEnd { id, error }).await;
-                }));
+                self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
             Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
@@ -105,10 +87,35 @@ impl Runner {
     }
 }
 
-impl Drop for Runner {
+impl Drop for EffectRunner {
     fn drop(&mut self) {
         self.stop_log();
     }
+}
+
+/// Sends a log as it grows, then its end. Returns early when the dashboard is gone.
+async fn follow_log(client: Client, events: mpsc::Sender<UiEvent>, id: u64, task: TaskId, node: NodeName) {
+    let stream = match client.log_follow(&task, &node, 0).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let error = Some(short_reason(&error));
+            let _ = events.send(UiEvent::LogEnd { id, error }).await;
+            return;
+        }
+    };
+    let mut stream = std::pin::pin!(stream);
+    let error = loop {
+        match stream.next().await {
+            None => break None,
+            Some(Err(error)) => break Some(short_reason(&error)),
+            Some(Ok(bytes)) => {
+                if events.send(UiEvent::LogChunk { id, bytes }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    let _ = events.send(UiEvent::LogEnd { id, error }).await;
 }
 
 /// One call to the daemon and its answer.

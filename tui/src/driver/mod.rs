@@ -11,7 +11,8 @@ mod terminal;
 use anyhow::Context;
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt;
-use onceover_common::{Timestamp, client::Client, humane};
+use onceover_types::{Timestamp, humane};
+use onceover_wire::client::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -22,7 +23,7 @@ use crate::{
     feed,
     key::Key,
     model::{Model, Tone},
-    update::{Effect, Event, update},
+    update::{Effect, UiEvent, update},
 };
 
 pub use effects::answer;
@@ -36,11 +37,11 @@ const AT_ONCE: usize = 2_000;
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
 pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
-    let (events, mut incoming) = mpsc::channel::<Event>(4_096);
+    let (events, mut incoming) = mpsc::channel::<UiEvent>(4_096);
     let (ask_feed, requests) = mpsc::channel(8);
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
-    let mut runner = effects::Runner::new(client, events, ask_feed);
+    let mut runner = effects::EffectRunner::new(client, events, ask_feed);
 
     let mut ends = Ends::listen()?;
     let mut resized = signal(SignalKind::window_change()).context("SIGWINCH cannot be caught")?;
@@ -71,7 +72,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
                 // Also for the size it had: it may have been smaller in between, and lost what was there.
                 terminal.forget();
                 let (columns, rows) = terminal.size();
-                effects.extend(update(&mut model, Event::Resize(columns, rows)));
+                effects.extend(update(&mut model, UiEvent::Resize(columns, rows)));
             }
             key = input.next() => match key {
                 Some(Ok(event)) => take(&mut model, event, clock.now(), &mut effects),
@@ -80,7 +81,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
             },
             event = incoming.recv() => {
                 let Some(event) = event else { break };
-                effects.extend(update(&mut model, Event::Time(clock.now())));
+                effects.extend(update(&mut model, UiEvent::Time(clock.now())));
                 effects.extend(update(&mut model, event));
                 for _ in 0..AT_ONCE {
                     let Ok(event) = incoming.try_recv() else { break };
@@ -89,7 +90,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
             }
             () = wait(wake) => {}
         }
-        effects.extend(update(&mut model, Event::Time(clock.now())));
+        effects.extend(update(&mut model, UiEvent::Time(clock.now())));
         if std::mem::replace(&mut told_ahead, clock.ahead_ms()) != clock.ahead_ms() {
             tell_of_clock(&mut model, clock.ahead_ms());
         }
@@ -143,13 +144,13 @@ fn tell_of_clock(model: &mut Model, ahead_ms: i64) {
 fn take(model: &mut Model, event: Input, now: Timestamp, effects: &mut Vec<Effect>) {
     let event = match event {
         Input::Key(key) => match Key::of(&key) {
-            Some(key) => Event::Key(key),
+            Some(key) => UiEvent::Key(key),
             None => return,
         },
-        Input::Paste(text) => Event::Paste(text),
+        Input::Paste(text) => UiEvent::Paste(text),
         _ => return,
     };
-    effects.extend(update(model, Event::Time(now)));
+    effects.extend(update(model, UiEvent::Time(now)));
     effects.extend(update(model, event));
 }
 

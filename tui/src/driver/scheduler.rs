@@ -1,7 +1,7 @@
 //! When to draw and when to wake: never closer than the frame interval, never without a reason, and
 //! always the last state.
 
-use onceover_common::clock::Clock;
+use onceover_wire::clock::Clock;
 use tokio::time::{Duration, Instant};
 
 use crate::model::Model;
@@ -41,7 +41,7 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use onceover_common::Timestamp;
+    use onceover_types::Timestamp;
 
     use super::*;
 

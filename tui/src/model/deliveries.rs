@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use onceover_common::{CallbackStatus, NodeName, TaskId, Timestamp, wire::CallbackDelivery};
+use onceover_types::{CallbackStatus, NodeName, TaskId, Timestamp};
+use onceover_wire::CallbackDelivery;
 
 use super::{RowId, list::List};
 

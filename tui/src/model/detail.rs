@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use onceover_common::{
-    CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp,
-    wire::{CallbackDelivery, LastAttempt, Queues, ResultWarning, ReuseExplanation, StageSummary, StageView},
-};
+use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp};
+use onceover_wire::{CallbackDelivery, LastAttempt, Queues, ResultWarning, ReuseExplanation, StageSummary, StageView};
 
 use super::log::LogBuffer;
 

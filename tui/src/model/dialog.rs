@@ -3,10 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use onceover_common::{
-    VideoId,
-    wire::{CallbackDelivery, Processing, ReuseMode, VideoSource},
-};
+use onceover_types::VideoId;
+use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 
 use super::{RowId, pipeline::with_dependents};
 

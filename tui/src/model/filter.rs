@@ -1,10 +1,8 @@
 //! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parsing
 //! and matching; what it hides is the tree's business.
 
-use onceover_common::{
-    NodeName, StageState, Timestamp,
-    wire::{StageSummary, WarningCount},
-};
+use onceover_types::{NodeName, StageState, Timestamp};
+use onceover_wire::{StageSummary, WarningCount};
 
 use super::{pipeline::Standing, store::Task};
 

@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use onceover_common::{
-    FieldError, TaskId,
-    catalog::{ParameterSpec, ValueKind},
-    wire::{NodeInfo, ReuseMode, SubmitRequest},
-};
+use onceover_catalog::{ParameterSpec, ValueKind};
+use onceover_types::{FieldError, TaskId};
+use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
@@ -275,7 +273,7 @@ fn value_of(parameter: &ParameterSpec, text: &str) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use onceover_common::catalog::parse_node;
+    use onceover_catalog::parse_node;
     use serde_json::json;
 
     use super::*;

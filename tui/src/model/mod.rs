@@ -24,10 +24,8 @@ use std::{
     sync::Arc,
 };
 
-use onceover_common::{
-    NodeName, StageState, TaskId, Timestamp,
-    wire::{Processing, StageSummary, SystemInfo, Video},
-};
+use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
 use crate::{glyphs::Glyphs, theme::Theme, view::layout};
 
@@ -38,10 +36,10 @@ use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
-use pipeline::Pipelines;
+use pipeline::PipelineReads;
 use register::Register;
-use store::{Store, Task};
-use totals::Totals;
+use store::{Task, TaskStore};
+use totals::ShownTotals;
 use tree::Tree;
 use videos::Videos;
 
@@ -129,16 +127,16 @@ impl Page {
 
 /// What went away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingPart {
     Daemon,
     Redis,
     /// The daemon is there, and wants a token, or another one.
     Access,
 }
 
-impl Missing {
+impl MissingPart {
     /// What an error of the daemon's client tells.
-    pub fn of(error: &onceover_common::client::ClientError) -> Self {
+    pub fn of(error: &onceover_wire::client::ClientError) -> Self {
         match error.status() {
             // With a problem document: the daemon is there, what it needs is not.
             Some(503) => Self::Redis,
@@ -154,7 +152,7 @@ pub enum Link {
     Connecting,
     Live,
     Lost {
-        missing: Missing,
+        missing: MissingPart,
         reason: String,
         since: Timestamp,
         retry_at: Timestamp,
@@ -201,8 +199,8 @@ pub struct Model {
     pub system: Option<SystemInfo>,
     /// The last event in the state when the daemon was looked at last.
     pub seq_at_look: u64,
-    pub store: Store,
-    pub totals: Totals,
+    pub store: TaskStore,
+    pub totals: ShownTotals,
     pub tree: Tree,
     pub detail: Detail,
     pub page: Page,
@@ -213,7 +211,7 @@ pub struct Model {
     pub videos: Videos,
     /// What was typed so far, also while another page is open.
     pub register: Option<Register>,
-    pub pipelines: Pipelines,
+    pub pipelines: PipelineReads,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
@@ -254,8 +252,8 @@ impl Model {
             source: Source::default(),
             system: None,
             seq_at_look: 0,
-            store: Store::default(),
-            totals: Totals::default(),
+            store: TaskStore::default(),
+            totals: ShownTotals::default(),
             tree: Tree::default(),
             detail: Detail::default(),
             page: Page::default(),
@@ -264,7 +262,7 @@ impl Model {
             form: None,
             videos: Videos::default(),
             register: None,
-            pipelines: Pipelines::default(),
+            pipelines: PipelineReads::default(),
             dialog: None,
             filter_input: None,
             zoom: false,

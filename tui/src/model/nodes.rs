@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use onceover_common::{NodeName, TaskId, wire::NodeInfo};
+use onceover_types::{NodeName, TaskId};
+use onceover_wire::NodeInfo;
 use tui_input::Input;
 
 use super::list::List;

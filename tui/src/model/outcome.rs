@@ -1,6 +1,6 @@
 //! What was asked for and what became of it: requests on their way, deletes that can be taken back, what is said of both.
 
-use onceover_common::Timestamp;
+use onceover_types::Timestamp;
 
 use super::{Subject, dialog::Target};
 

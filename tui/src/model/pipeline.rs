@@ -6,12 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use onceover_common::{
-    NodeName, RunId, StageState, Timestamp, VideoId,
-    wire::{
-        PipelineChange, PipelineList, Processing, ProcessingStatus, ProcessingStep, StageSummary, StepStatus, TaskItem,
-        WarningCount,
-    },
+use onceover_types::{NodeName, RunId, StageState, Timestamp, VideoId};
+use onceover_wire::{
+    PipelineChange, PipelineList, Processing, ProcessingStatus, ProcessingStep, StageSummary, StepStatus, TaskItem,
+    WarningCount,
 };
 
 use super::store::Task;
@@ -328,7 +326,7 @@ impl Task {
 
 /// What there is to run, and what is being read of pipelines.
 #[derive(Debug, Default)]
-pub struct Pipelines {
+pub struct PipelineReads {
     /// The daemon's pipelines, as read last.
     pub list: Option<PipelineList>,
     /// The newest request for them.

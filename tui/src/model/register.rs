@@ -1,6 +1,7 @@
 //! The form that registers a video: where it is, its id, its title. Where the daemon's refusals belong.
 
-use onceover_common::{FieldError, wire::VideoRequest};
+use onceover_types::FieldError;
+use onceover_wire::VideoRequest;
 use tui_input::Input;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,8 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_common::{
-    CallbackStatus, Event as Change, EventKind, NodeName, StageState, TaskId, TaskStatus, Timestamp,
-    wire::{Processing, StageSummary, TaskItem},
-};
+use onceover_types::{CallbackStatus, NodeName, StageState, TaskId, TaskStatus, Timestamp};
+use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
 
 use super::{RowId, pipeline::Pipeline};
 
@@ -92,7 +90,7 @@ pub struct Applied {
 }
 
 #[derive(Debug, Default)]
-pub struct Store {
+pub struct TaskStore {
     tasks: HashMap<Arc<TaskId>, Task>,
     order: BTreeSet<(Reverse<i64>, Arc<TaskId>)>,
     nodes: HashSet<Arc<NodeName>>,
@@ -108,7 +106,7 @@ pub struct Store {
     content: u64,
 }
 
-impl Store {
+impl TaskStore {
     pub fn get(&self, task: &TaskId) -> Option<&Task> {
         self.tasks.get(task)
     }
@@ -249,7 +247,7 @@ impl Store {
         applied
     }
 
-    /// Messages were missed: what is here is no longer known to be right until the next [`Store::load`].
+    /// Messages were missed: what is here is no longer known to be right until the next [`TaskStore::load`].
     pub fn missed(&mut self) {
         self.gaps += 1;
         self.held_since = None;

@@ -1,19 +1,17 @@
 //! The header's figures: tasks by status and what reuse did. Right at each snapshot, moved on by deltas.
 
-use onceover_common::{
-    EventKind, TaskStatus,
-    wire::{ReuseTotals, SystemInfo, TaskCounts},
-};
+use onceover_types::TaskStatus;
+use onceover_wire::{EventKind, ReuseTotals, SystemInfo, TaskCounts};
 
 use super::store::Applied;
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Totals {
+pub struct ShownTotals {
     pub tasks: TaskCounts,
     pub reuse: ReuseTotals,
 }
 
-impl Totals {
+impl ShownTotals {
     pub fn of(system: &SystemInfo) -> Self {
         Self {
             tasks: system.tasks.clone(),

@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use onceover_common::{StageState, TaskId, Timestamp};
+use onceover_types::{StageState, TaskId, Timestamp};
 
-use super::{RowId, filter::Filter, store::Store};
+use super::{RowId, filter::Filter, store::TaskStore};
 
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -59,7 +59,7 @@ impl Tree {
 
     /// Rebuilds the rows if needed, keeps the cursor on its id or moves it to the nearest row that is
     /// left, and keeps it in view.
-    pub fn settle(&mut self, store: &Store, now: Timestamp, height: usize) {
+    pub fn settle(&mut self, store: &TaskStore, now: Timestamp, height: usize) {
         let content = if self.narrowed() { store.content() } else { 0 };
         let key = (store.membership(), content, self.changed);
         if self.built != Some(key) {
@@ -91,7 +91,7 @@ impl Tree {
         self.cursor = self.rows.get(self.index).cloned();
     }
 
-    fn fill(&mut self, store: &Store, now: Timestamp) -> usize {
+    fn fill(&mut self, store: &TaskStore, now: Timestamp) -> usize {
         let mut shown = 0;
         let filters: Vec<_> = self.filter.iter().chain(&self.quick).collect();
         for task in store.tasks() {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use onceover_common::{Timestamp, VideoId, wire::Video};
+use onceover_types::{Timestamp, VideoId};
+use onceover_wire::Video;
 
 use super::list::List;
 

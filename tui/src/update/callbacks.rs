@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use onceover_common::{EventKind, Timestamp, wire::CallbackDelivery};
+use onceover_types::Timestamp;
+use onceover_wire::{CallbackDelivery, EventKind};
 
 use super::{
     Call, Effect,

@@ -68,7 +68,7 @@ fn confirmed(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     match confirm.question {
         Question::Delete => {
-            let due = onceover_common::Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
+            let due = onceover_types::Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
             model.quit_asked = false;
             model.toast = None;
             model.deletes.push(PendingDelete {

@@ -1,12 +1,11 @@
 //! What comes from the daemon by itself: changes, snapshots, connection up and down.
 
-use onceover_common::{
-    CallbackStatus, Event as Change, EventKind, StageState, TaskId, Timestamp, VideoId, wire::SystemInfo,
-};
+use onceover_types::{CallbackStatus, StageState, TaskId, Timestamp, VideoId};
+use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{Call, Effect, Snapshot, callbacks, pipelines, time, videos};
 use crate::model::{
-    Link, Missing, Model, Page, RowId, Subject, detail::Tab, log::LogState, store::Applied, totals::Totals,
+    Link, MissingPart, Model, Page, RowId, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
 };
 
 /// With this many tasks or fewer everything is expanded at the start.
@@ -86,7 +85,7 @@ pub fn snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>
     model.reading = false;
     model.link = Link::Live;
     model.fresh_at = model.now;
-    model.totals = Totals::of(&snapshot.system);
+    model.totals = ShownTotals::of(&snapshot.system);
     let seq = snapshot.system.seq;
     model.seq_at_look = seq;
     model.system = Some(snapshot.system);
@@ -163,7 +162,7 @@ pub fn system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effect>) 
     // The figures are taken over where they speak of the very state that is shown, or where what is shown
     // is not all there is.
     if system.seq == seq || !model.store.complete && system.seq >= model.seq_at_look {
-        let totals = Totals::of(&system);
+        let totals = ShownTotals::of(&system);
         model.redraw |= totals != model.totals;
         model.totals = totals;
     }
@@ -236,7 +235,7 @@ pub fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-pub fn lost(model: &mut Model, missing: Missing, reason: String, retry_in_ms: i64, effects: &mut Vec<Effect>) {
+pub fn lost(model: &mut Model, missing: MissingPart, reason: String, retry_in_ms: i64, effects: &mut Vec<Effect>) {
     let (since, never) = match &model.link {
         Link::Lost { since, never, .. } => (*since, *never),
         Link::Connecting => (model.now, true),

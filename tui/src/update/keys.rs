@@ -1,12 +1,13 @@
 //! What a key press does: in a dialog, in the filter line, else the action the registry names for the page.
 
-use onceover_common::{StageState, wire::ReuseMode};
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 
 use super::{Effect, callbacks, dialog, feed, filter_line, nodes, register, rows, video_actions, videos};
 use crate::{
     actions::{Action, ActionSpec, action_of},
     key::Key,
-    model::{Link, Missing, Model, Page, RowId, Tone, detail::Tab, dialog::Dialog},
+    model::{Link, MissingPart, Model, Page, RowId, Tone, detail::Tab, dialog::Dialog},
     view::{card, layout},
 };
 
@@ -50,31 +51,15 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Last => step(model, END),
         Action::Expand => expand(model),
         Action::Collapse => collapse(model),
-        Action::ExpandAll => {
-            model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
-            model.tree.touched = true;
-            model.tree.changed();
-        }
-        Action::CollapseAll => {
-            model.tree.expanded.clear();
-            model.tree.touched = true;
-            model.tree.changed();
-        }
+        Action::ExpandAll => set_all_expanded(model, true),
+        Action::CollapseAll => set_all_expanded(model, false),
         Action::Open => model.zoom = !model.zoom && model.tree.cursor.is_some(),
         Action::Back => back(model),
         Action::NextTab => set_tab(model, 1),
         Action::PreviousTab => set_tab(model, -1),
         Action::DetailDown => scroll_beside(model, 5),
         Action::DetailUp => scroll_beside(model, -5),
-        Action::Mark if model.page == Page::Callbacks => callbacks::mark(model),
-        Action::MarkRange if model.page == Page::Callbacks => callbacks::mark_range(model),
-        Action::MarkAll if model.page == Page::Callbacks => callbacks::mark_all(model),
-        Action::Mark if model.page == Page::Videos => videos::mark(model),
-        Action::MarkRange if model.page == Page::Videos => videos::mark_range(model),
-        Action::MarkAll if model.page == Page::Videos => videos::mark_all(model),
-        Action::Mark => rows::mark(model),
-        Action::MarkRange => rows::mark_range(model),
-        Action::MarkAll => rows::mark_all(model),
+        Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
         Action::Filter => filter_line::open(model),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
@@ -105,30 +90,55 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         | Action::NextValue
         | Action::PreviousValue
         | Action::Confirm
-        | Action::Send
-            if model.page == Page::Register =>
-        {
-            register::act(model, spec.action, key, effects);
-        }
-        Action::NextField
-        | Action::PreviousField
-        | Action::NextValue
-        | Action::PreviousValue
-        | Action::Confirm
-        | Action::Send => nodes::act_in_form(model, spec.action, key, effects),
-        Action::Reread => {
-            feed::reread(model, effects);
-            match model.page {
-                Page::Callbacks => callbacks::fetch(model, effects),
-                Page::Nodes => nodes::fetch(model, effects),
-                Page::Videos => videos::fetch(model, effects),
-                Page::Tasks | Page::Form | Page::Register => {}
-            }
-        }
+        | Action::Send => act_in_form(model, spec.action, key, effects),
+        Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
+    }
+}
+
+fn set_all_expanded(model: &mut Model, is_expanded: bool) {
+    model.tree.expanded = match is_expanded {
+        true => model.store.tasks().map(|task| task.id.clone()).collect(),
+        false => Default::default(),
+    };
+    model.tree.touched = true;
+    model.tree.changed();
+}
+
+/// Marks rows of the page.
+fn mark(model: &mut Model, action: Action) {
+    match (action, model.page) {
+        (Action::MarkRange, Page::Callbacks) => callbacks::mark_range(model),
+        (Action::MarkAll, Page::Callbacks) => callbacks::mark_all(model),
+        (_, Page::Callbacks) => callbacks::mark(model),
+        (Action::MarkRange, Page::Videos) => videos::mark_range(model),
+        (Action::MarkAll, Page::Videos) => videos::mark_all(model),
+        (_, Page::Videos) => videos::mark(model),
+        (Action::MarkRange, _) => rows::mark_range(model),
+        (Action::MarkAll, _) => rows::mark_all(model),
+        _ => rows::mark(model),
+    }
+}
+
+/// Moves in a form, changes it or sends it.
+fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
+    match model.page {
+        Page::Register => register::act(model, action, key, effects),
+        _ => nodes::act_in_form(model, action, key, effects),
+    }
+}
+
+/// Reads everything on the page again.
+fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
+    feed::reread(model, effects);
+    match model.page {
+        Page::Callbacks => callbacks::fetch(model, effects),
+        Page::Nodes => nodes::fetch(model, effects),
+        Page::Videos => videos::fetch(model, effects),
+        Page::Tasks | Page::Form | Page::Register => {}
     }
 }
 
@@ -150,17 +160,17 @@ pub fn refused(model: &Model) -> Option<String> {
         Link::Live => None,
         Link::Connecting => Some("not yet: still connecting".into()),
         Link::Lost {
-            missing: Missing::Daemon,
+            missing: MissingPart::Daemon,
             reason,
             ..
         } => Some(format!("not while disconnected: {reason}")),
         Link::Lost {
-            missing: Missing::Redis,
+            missing: MissingPart::Redis,
             reason,
             ..
         } => Some(format!("not while Redis is unavailable: {reason}")),
         Link::Lost {
-            missing: Missing::Access,
+            missing: MissingPart::Access,
             reason,
             ..
         } => Some(format!("not without access: {reason}")),

@@ -17,18 +17,16 @@ pub(crate) mod video_actions;
 mod videos;
 
 use bytes::Bytes;
-use onceover_common::{
-    Event as Change, FieldError, NodeName, TaskId, Timestamp, VideoId,
-    wire::{
-        CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, NodeList, PipelineList, Processing, Queues,
-        ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView,
-        Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    },
+use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
+use onceover_wire::{
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, NodeList, PipelineList, Processing,
+    Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem,
+    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
 };
 
 use crate::{
     key::Key,
-    model::{Missing, Model, Page, Source},
+    model::{MissingPart, Model, Page, Source},
 };
 
 /// Everything read at one time.
@@ -43,7 +41,7 @@ pub struct Snapshot {
 
 /// Everything that can happen to the dashboard.
 #[derive(Debug)]
-pub enum Event {
+pub enum UiEvent {
     Time(Timestamp),
     Key(Key),
     Paste(String),
@@ -56,7 +54,7 @@ pub enum Event {
     Reset,
     Source(Source),
     Lost {
-        missing: Missing,
+        missing: MissingPart,
         reason: String,
         retry_in_ms: i64,
     },
@@ -84,28 +82,28 @@ pub struct Refusal {
     pub errors: Vec<FieldError>,
 }
 
-pub type Answer<T> = Result<T, Refusal>;
+pub type CallAnswer<T> = Result<T, Refusal>;
 
 #[derive(Debug)]
 pub enum Reply {
-    Stage(Answer<Box<TaskView>>),
-    Task(Answer<Box<TaskView>>),
-    Log(Answer<Bytes>),
-    Queues(Answer<Queues>),
-    Submitted(Answer<Box<SubmitResponse>>),
-    Cancelled(Answer<CancelResponse>),
-    Deleted(Answer<DeleteReport>),
-    Reuse(Answer<Box<ReuseExplanation>>),
-    Callbacks(Answer<CallbackPage>),
-    Redelivered(Answer<Box<CallbackDelivery>>),
-    Nodes(Answer<NodeList>),
-    Videos(Answer<VideoPage>),
-    Pipelines(Answer<PipelineList>),
-    Processing(Answer<Box<Processing>>),
+    Stage(CallAnswer<Box<TaskView>>),
+    Task(CallAnswer<Box<TaskView>>),
+    Log(CallAnswer<Bytes>),
+    Queues(CallAnswer<Queues>),
+    Submitted(CallAnswer<Box<SubmitResponse>>),
+    Cancelled(CallAnswer<CancelResponse>),
+    Deleted(CallAnswer<DeleteReport>),
+    Reuse(CallAnswer<Box<ReuseExplanation>>),
+    Callbacks(CallAnswer<CallbackPage>),
+    Redelivered(CallAnswer<Box<CallbackDelivery>>),
+    Nodes(CallAnswer<NodeList>),
+    Videos(CallAnswer<VideoPage>),
+    Pipelines(CallAnswer<PipelineList>),
+    Processing(CallAnswer<Box<Processing>>),
     /// To a start and to a reprocess.
-    Started(Answer<Box<VideoStarted>>),
-    Registered(Answer<Box<Video>>),
-    VideoDeleted(Answer<Box<VideoDeletion>>),
+    Started(CallAnswer<Box<VideoStarted>>),
+    Registered(CallAnswer<Box<Video>>),
+    VideoDeleted(CallAnswer<Box<VideoDeletion>>),
 }
 
 /// Something the driver has to do.
@@ -228,16 +226,16 @@ impl Call {
 }
 
 /// Takes one event in; what it asks for comes back as effects.
-pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
     match event {
-        Event::Time(now) => time::advance(model, now, &mut effects),
-        Event::Key(key) => {
+        UiEvent::Time(now) => time::advance(model, now, &mut effects),
+        UiEvent::Key(key) => {
             model.settle();
             keys::press(model, key, &mut effects);
             model.redraw = true;
         }
-        Event::Paste(text) => {
+        UiEvent::Paste(text) => {
             if model.dialog.is_none() {
                 if model.filter_input.is_some() {
                     filter_line::paste(model, &text);
@@ -249,31 +247,31 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             model.redraw = true;
         }
-        Event::Resize(columns, rows) => {
+        UiEvent::Resize(columns, rows) => {
             model.size = (columns, rows);
             model.redraw = true;
         }
-        Event::Change(change) => feed::change(model, *change, &mut effects),
-        Event::Snapshot(snapshot) => feed::snapshot(model, *snapshot, &mut effects),
-        Event::System(system) => feed::system(model, *system, &mut effects),
-        Event::Reset => feed::reread(model, &mut effects),
-        Event::Source(source) => {
+        UiEvent::Change(change) => feed::change(model, *change, &mut effects),
+        UiEvent::Snapshot(snapshot) => feed::snapshot(model, *snapshot, &mut effects),
+        UiEvent::System(system) => feed::system(model, *system, &mut effects),
+        UiEvent::Reset => feed::reread(model, &mut effects),
+        UiEvent::Source(source) => {
             model.redraw |= model.source != source;
             model.source = source;
         }
-        Event::Lost {
+        UiEvent::Lost {
             missing,
             reason,
             retry_in_ms,
         } => {
             feed::lost(model, missing, reason, retry_in_ms, &mut effects);
         }
-        Event::Reply { id, reply } => {
+        UiEvent::Reply { id, reply } => {
             replies::reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        Event::LogChunk { id, bytes } => replies::log_chunk(model, id, &bytes),
-        Event::LogEnd { id, error } => replies::log_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => replies::log_chunk(model, id, &bytes),
+        UiEvent::LogEnd { id, error } => replies::log_end(model, id, error),
     }
     effects
 }

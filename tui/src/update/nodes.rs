@@ -1,10 +1,10 @@
 //! The page of nodes and the submit form: choosing a node, filling in its fields, sending the request.
 
 use crossterm::event::KeyCode;
-use onceover_common::wire::{NodeList, SubmitResponse};
+use onceover_wire::{NodeList, SubmitResponse};
 use tui_input::Input;
 
-use super::{Answer, Call, Effect, feed, keys, line, replies};
+use super::{Call, CallAnswer, Effect, feed, keys, line, replies};
 use crate::{
     actions::Action,
     key::Key,
@@ -45,7 +45,7 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call: Call::Nodes });
 }
 
-pub fn read(model: &mut Model, id: u64, answer: Answer<NodeList>) {
+pub fn read(model: &mut Model, id: u64, answer: CallAnswer<NodeList>) {
     if model.nodes.request != Some(id) {
         return;
     }
@@ -182,7 +182,7 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 /// The daemon's answer to the form. False when it is to something else.
-pub fn submitted(model: &mut Model, id: u64, answer: &Answer<Box<SubmitResponse>>) -> bool {
+pub fn submitted(model: &mut Model, id: u64, answer: &CallAnswer<Box<SubmitResponse>>) -> bool {
     let Some(form) = model.form.as_mut().filter(|form| form.request == Some(id)) else {
         return false;
     };

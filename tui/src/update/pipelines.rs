@@ -1,12 +1,10 @@
 //! Pipelines kept up to date: an event moves the bar at once, and what it does not tell is read, one read at a time
 //! for each video. Nothing is polled.
 
-use onceover_common::{
-    TaskId, VideoId,
-    wire::{PipelineList, Processing},
-};
+use onceover_types::{TaskId, VideoId};
+use onceover_wire::{PipelineList, Processing};
 
-use super::{Answer, Call, Effect, feed, video_actions};
+use super::{Call, CallAnswer, Effect, feed, video_actions};
 use crate::model::{Model, pipeline::Read};
 
 /// There was word of a task's pipeline.
@@ -36,7 +34,7 @@ pub fn read(model: &mut Model, video: VideoId, effects: &mut Vec<Effect>) {
     });
 }
 
-pub fn answered(model: &mut Model, id: u64, answer: Answer<Box<Processing>>, effects: &mut Vec<Effect>) {
+pub fn answered(model: &mut Model, id: u64, answer: CallAnswer<Box<Processing>>, effects: &mut Vec<Effect>) {
     let reads = &model.pipelines.reads;
     let Some(video) = reads
         .iter()
@@ -83,7 +81,7 @@ pub fn ask_list(model: &mut Model, effects: &mut Vec<Effect>) {
     });
 }
 
-pub fn list_read(model: &mut Model, id: u64, answer: Answer<PipelineList>) {
+pub fn list_read(model: &mut Model, id: u64, answer: CallAnswer<PipelineList>) {
     if model.pipelines.list_request != Some(id) {
         return;
     }

@@ -1,9 +1,9 @@
 //! The form that registers a video: its keys, and the daemon's answer.
 
 use crossterm::event::KeyCode;
-use onceover_common::wire::Video;
+use onceover_wire::Video;
 
-use super::{Answer, Call, Effect, keys, line, videos};
+use super::{Call, CallAnswer, Effect, keys, line, videos};
 use crate::{
     actions::Action,
     key::Key,
@@ -73,7 +73,7 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call });
 }
 
-pub fn answered(model: &mut Model, id: u64, answer: Answer<Box<Video>>, effects: &mut Vec<Effect>) {
+pub fn answered(model: &mut Model, id: u64, answer: CallAnswer<Box<Video>>, effects: &mut Vec<Effect>) {
     let Some(form) = model.register.as_mut().filter(|form| form.request == Some(id)) else {
         return;
     };

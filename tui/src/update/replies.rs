@@ -1,12 +1,10 @@
 //! Answers of the daemon to what was asked: an answer to anything but the newest question of its kind is
 //! dropped, and the answers to one key press are summed up in one sentence.
 
-use onceover_common::{
-    VideoId,
-    wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView, Warning},
-};
+use onceover_types::VideoId;
+use onceover_wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView, Warning};
 
-use super::{Answer, Effect, Refusal, Reply, callbacks, nodes, pipelines, register, videos};
+use super::{CallAnswer, Effect, Refusal, Reply, callbacks, nodes, pipelines, register, videos};
 use crate::model::{Model, Note, Page, Subject, Tone, detail::StageText, log::LogState};
 
 pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
@@ -93,7 +91,7 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
 }
 
 /// What became of a delete of a task.
-pub fn deleted(report: &DeleteReport) -> Answer<String> {
+pub fn deleted(report: &DeleteReport) -> CallAnswer<String> {
     if report.status == "success" {
         return Ok("deleted".to_owned());
     }
@@ -110,7 +108,7 @@ pub fn deleted(report: &DeleteReport) -> Answer<String> {
     })
 }
 
-fn deliveries(model: &mut Model, id: u64, answer: Answer<CallbackPage>) {
+fn deliveries(model: &mut Model, id: u64, answer: CallAnswer<CallbackPage>) {
     if model.detail.deliveries_request == Some(id) {
         model.detail.deliveries_request = None;
         if let (Ok(page), Some((_, node))) = (answer, &model.detail.stage) {
@@ -151,7 +149,7 @@ pub fn outcome(response: &SubmitResponse) -> String {
     format!("queued: {why}")
 }
 
-fn stage(model: &mut Model, id: u64, answer: Answer<Box<TaskView>>) {
+fn stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
     if model.detail.request != Some(id) {
         return;
     }
@@ -171,7 +169,7 @@ fn stage(model: &mut Model, id: u64, answer: Answer<Box<TaskView>>) {
 }
 
 /// One answer of a batch is in; the last one ends it with a sentence.
-fn settle_action(model: &mut Model, id: u64, answer: Answer<impl Into<Note>>) {
+fn settle_action(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>) {
     let Some((subject, batch_id)) = model
         .under_way
         .iter()

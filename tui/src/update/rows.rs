@@ -1,6 +1,7 @@
 //! Actions on rows of the tree: marks, what is asked first, what is sent.
 
-use onceover_common::{StageState, wire::ReuseMode};
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 
 use super::{
     Call, Effect,

@@ -1,7 +1,7 @@
 //! What the passing of time does: clocks, toasts, deletes that fall due, detail fetched after the cursor
 //! rested, gaps that did not close by themselves.
 
-use onceover_common::{StageState, Timestamp};
+use onceover_types::{StageState, Timestamp};
 
 use super::{Call, Effect, callbacks, feed, rows, videos};
 use crate::model::{

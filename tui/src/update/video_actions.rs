@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onceover_common::{Timestamp, VideoId, wire::ReprocessRequest};
+use onceover_types::{Timestamp, VideoId};
+use onceover_wire::ReprocessRequest;
 
 use super::{Call, Effect, keys::refused, pipelines, rows};
 use crate::model::{
@@ -15,7 +16,7 @@ use crate::view::figures::counted;
 /// The videos an action is about, with the steps of the tree that are marked or at the cursor.
 fn subjects(model: &Model) -> Vec<OfVideo> {
     if model.page == Page::Videos {
-        let of = |video: &onceover_common::wire::Video| OfVideo {
+        let of = |video: &onceover_wire::Video| OfVideo {
             id: video.video_id.clone(),
             processing: model.processing_of(video).cloned(),
             chosen: BTreeSet::new(),
@@ -168,7 +169,7 @@ pub fn offer_pipelines(model: &mut Model) {
     ];
     let place = |name: &str| list.pipelines.iter().position(|pipeline| pipeline.name == name);
     let at = wanted.into_iter().flatten().find_map(place).unwrap_or(0);
-    let way = |pipeline: &onceover_common::wire::PipelineInfo| {
+    let way = |pipeline: &onceover_wire::PipelineInfo| {
         let mut about = counted(pipeline.steps.len(), "step");
         if !pipeline.title.is_empty() {
             about = format!("{}, {about}", pipeline.title);

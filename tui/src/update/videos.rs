@@ -1,12 +1,10 @@
 //! The page of videos: opening it, keeping it up to date, marks, going to a video's task.
 
-use onceover_common::{
-    TaskId, Timestamp, VideoId,
-    wire::{VideoDeletion, VideoPage},
-};
+use onceover_types::{TaskId, Timestamp, VideoId};
+use onceover_wire::{VideoDeletion, VideoPage};
 
 use super::{
-    Answer, Call, Effect, feed,
+    Call, CallAnswer, Effect, feed,
     keys::{refused, step},
     pipelines,
     replies::deleted,
@@ -41,7 +39,7 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call: Call::Videos });
 }
 
-pub fn read(model: &mut Model, id: u64, answer: Answer<VideoPage>) {
+pub fn read(model: &mut Model, id: u64, answer: CallAnswer<VideoPage>) {
     if model.videos.request != Some(id) {
         return;
     }
@@ -105,7 +103,7 @@ pub fn mark_all(model: &mut Model) {
 }
 
 /// What became of a delete of a video.
-pub fn outcome(deletion: &VideoDeletion) -> Answer<String> {
+pub fn outcome(deletion: &VideoDeletion) -> CallAnswer<String> {
     if let Some(report) = &deletion.task {
         deleted(report)?;
     }

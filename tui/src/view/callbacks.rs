@@ -1,6 +1,7 @@
 //! The page of callbacks: where each goes, how it stands, how often it was tried, what the receiver said.
 
-use onceover_common::{CallbackStatus, Timestamp, wire::CallbackDelivery};
+use onceover_types::{CallbackStatus, Timestamp};
+use onceover_wire::CallbackDelivery;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{

@@ -1,10 +1,8 @@
 //! A node as a reference card: what it is for, whether it can run, what it takes and gives. The page of nodes and
 //! `onceover nodes NODE` show the same.
 
-use onceover_common::{
-    catalog::{DeviceQueues, ParameterSpec},
-    wire::{NodeInfo, NodeReadiness},
-};
+use onceover_catalog::{DeviceQueues, ParameterSpec};
+use onceover_wire::{NodeInfo, NodeReadiness};
 use ratatui::layout::Rect;
 
 use super::{

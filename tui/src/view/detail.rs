@@ -1,6 +1,7 @@
 //! The row under the cursor in full: how it stands, why it ran, input, output, what reuse did, its log.
 
-use onceover_common::{NodeName, StageState, wire::StageSummary};
+use onceover_types::{NodeName, StageState};
+use onceover_wire::StageSummary;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{

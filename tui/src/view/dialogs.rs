@@ -1,6 +1,6 @@
 //! Dialogs over the screen: help, made from the registry, and the question before an action.
 
-use onceover_common::wire::ReuseMode;
+use onceover_wire::ReuseMode;
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},

@@ -1,6 +1,6 @@
 //! How durations, times, ratios and progress are written.
 
-use onceover_common::Timestamp;
+use onceover_types::Timestamp;
 
 /// `04:12`, `1:02:03`.
 pub fn short(seconds: f64) -> String {

@@ -1,6 +1,8 @@
 //! The submit form: a line a field, refusals below their fields, and what is known of the field at the cursor.
 
-use onceover_common::{StageState, catalog::ParameterSpec, wire::ReuseMode};
+use onceover_catalog::ParameterSpec;
+use onceover_types::StageState;
+use onceover_wire::ReuseMode;
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -246,7 +248,7 @@ fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
 /// The earlier stage of the task that would give the parameter; whether its output has the field is not known here.
 fn source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<String> {
     let task = form.fields.first().map(|field| field.input.value().trim())?;
-    let task = model.store.get(&onceover_common::TaskId::parse(task).ok()?)?;
+    let task = model.store.get(&onceover_types::TaskId::parse(task).ok()?)?;
     let found = parameter.fallbacks.iter().find(|fallback| {
         task.stages
             .get(&fallback.node)

@@ -1,11 +1,11 @@
 //! The first line: connection, counts by state, what reuse saved; or, when the connection is gone, that.
 
-use onceover_common::StageState;
+use onceover_types::StageState;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{figures, text};
 use crate::{
-    model::{Link, Missing, Model, Source},
+    model::{Link, MissingPart, Model, Source},
     theme::{glyph, word},
 };
 
@@ -30,11 +30,11 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         };
         let host = host(&model.daemon);
         let what = match (missing, never) {
-            (Missing::Daemon, true) => format!("no daemon at {host} yet"),
-            (Missing::Daemon, false) => format!("no answer from {host} for {away}"),
-            (Missing::Access, _) => format!("{host} refuses access"),
-            (Missing::Redis, true) => format!("{host} has no Redis"),
-            (Missing::Redis, false) => format!("Redis unavailable for {away}"),
+            (MissingPart::Daemon, true) => format!("no daemon at {host} yet"),
+            (MissingPart::Daemon, false) => format!("no answer from {host} for {away}"),
+            (MissingPart::Access, _) => format!("{host} refuses access"),
+            (MissingPart::Redis, true) => format!("{host} has no Redis"),
+            (MissingPart::Redis, false) => format!("Redis unavailable for {away}"),
         };
         let seen = if model.store.seq().is_some() {
             format!(

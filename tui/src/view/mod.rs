@@ -29,7 +29,7 @@ use ratatui::{
     style::Style,
 };
 
-use crate::model::{Link, Missing, Model, Page};
+use crate::model::{Link, MissingPart, Model, Page};
 
 /// Draws the whole frame; the answer is where the terminal's cursor belongs, when it belongs anywhere.
 pub fn view(model: &Model, buffer: &mut Buffer) -> Option<Position> {
@@ -90,7 +90,7 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
     };
     let lines: Vec<(String, Style)> = match &model.link {
         Link::Lost {
-            missing: Missing::Daemon,
+            missing: MissingPart::Daemon,
             ..
         } => vec![
             (format!("No daemon at {} yet.", model.daemon), theme.strong()),
@@ -104,7 +104,7 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
             ("It will be connected to as soon as it is there.".into(), theme.faint()),
         ],
         Link::Lost {
-            missing: Missing::Access,
+            missing: MissingPart::Access,
             reason,
             ..
         } => vec![
@@ -120,7 +120,7 @@ fn empty(model: &Model, panes: &layout::Panes, buffer: &mut Buffer) {
             ),
         ],
         Link::Lost {
-            missing: Missing::Redis,
+            missing: MissingPart::Redis,
             reason,
             ..
         } => vec![

@@ -1,6 +1,6 @@
 //! The page of nodes: the catalog with readiness, and the card of the node at the cursor.
 
-use onceover_common::wire::NodeInfo;
+use onceover_wire::NodeInfo;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{block, card, layout, list_page};

@@ -1,9 +1,7 @@
 //! Pipelines in words: what a planned step waits for, how far a pipeline is, its steps one by one.
 
-use onceover_common::{
-    NodeName, StageState, Timestamp,
-    wire::{Processing, ProcessingKind, ProcessingStatus, ProcessingStep, StepStatus},
-};
+use onceover_types::{NodeName, StageState, Timestamp};
+use onceover_wire::{Processing, ProcessingKind, ProcessingStatus, ProcessingStep, StepStatus};
 use ratatui::style::Style;
 
 use super::{block::Block, figures, text::width, warned};

@@ -9,10 +9,8 @@ use crate::{
     model::Model,
     theme::{glyph, word},
 };
-use onceover_common::{
-    StageState,
-    wire::{ReuseDecision, ReuseExplanation, StageSummary},
-};
+use onceover_types::StageState;
+use onceover_wire::{ReuseDecision, ReuseExplanation, StageSummary};
 
 pub fn lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
     let theme = model.theme;

@@ -1,6 +1,6 @@
 //! A task's row in full, and that of a planned step without a stage.
 
-use onceover_common::NodeName;
+use onceover_types::NodeName;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
@@ -92,6 +92,19 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         ));
     }
     lines.push((String::new(), theme.plain()));
+    lines.extend(stage_lines(model, task, area.width));
+    block::draw(
+        &lines,
+        model.detail.scroll.min(lines.len().saturating_sub(1)),
+        area,
+        buffer,
+    );
+}
+
+/// A line for each stage, with the beginning of its error.
+fn stage_lines(model: &Model, task: &Task, width: u16) -> Lines {
+    let theme = model.theme;
+    let mut lines = Lines::new();
     for (node, stage) in task.rows() {
         let Some(standing) = task.standing(node) else {
             continue;
@@ -111,24 +124,19 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
         let line = format!("{glyph} {node}  {word}{progress}");
         let line = warned::beside(&line, task.row_warnings(node).warnings);
-        let mut parts = wrap(&line, area.width).into_iter();
+        let mut parts = wrap(&line, width).into_iter();
         lines.extend(parts.next().map(|line| (line, style)));
         let rest = parts.collect::<Vec<_>>().join(" ");
-        let rest = wrap(&rest, area.width.saturating_sub(4));
+        let rest = wrap(&rest, width.saturating_sub(4));
         lines.extend(rest.into_iter().map(|line| (format!("    {line}"), style)));
         if let Some(error) = stage.and_then(|stage| stage.error.as_ref()) {
             lines.extend(
-                wrap(error, area.width.saturating_sub(4))
+                wrap(error, width.saturating_sub(4))
                     .into_iter()
                     .take(3)
                     .map(|line| (format!("    {line}"), theme.bad())),
             );
         }
     }
-    block::draw(
-        &lines,
-        model.detail.scroll.min(lines.len().saturating_sub(1)),
-        area,
-        buffer,
-    );
+    lines
 }

@@ -1,6 +1,7 @@
 //! The tree of tasks and stages, drawn cell by cell for the rows on screen only.
 
-use onceover_common::{StageState, wire::StageSummary};
+use onceover_types::StageState;
+use onceover_wire::StageSummary;
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},

@@ -1,6 +1,6 @@
 //! What the questions about videos say: what is started, what is ended for it, what runs again, what is removed.
 
-use onceover_common::wire::{StepStatus, VideoSource};
+use onceover_wire::{StepStatus, VideoSource};
 
 use super::{figures, pipeline};
 use crate::model::{

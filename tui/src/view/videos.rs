@@ -1,6 +1,6 @@
 //! The page of videos: the list with how far each pipeline is, and the video at the cursor with its steps.
 
-use onceover_common::wire::{Processing, ProcessingStatus, Video, VideoProbe, VideoSource};
+use onceover_wire::{Processing, ProcessingStatus, Video, VideoProbe, VideoSource};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{

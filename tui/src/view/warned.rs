@@ -1,6 +1,6 @@
 //! Warnings of results in words: the mark in a row, the sentences of a detail and of a printed tree.
 
-use onceover_common::wire::ResultWarning;
+use onceover_wire::ResultWarning;
 use ratatui::{buffer::Buffer, layout::Position, style::Style};
 
 use super::{

@@ -1,15 +1,13 @@
 //! What the dashboard does: keys, deltas, gaps, disconnects, actions. No terminal, no network, no clock.
 
-use onceover_common::{
-    EventKind, FieldError, StageState,
-    wire::{
-        DeleteReport, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary, SubmitRequest, Warning,
-        WarningCode,
-    },
-};
 use onceover_tui::{
-    model::{Link, Missing, Source},
-    update::{Call, Effect, Event, Refusal, Reply, update},
+    model::{Link, MissingPart, Source},
+    update::{Call, Effect, Refusal, Reply, UiEvent, update},
+};
+use onceover_types::{FieldError, StageState};
+use onceover_wire::{
+    DeleteReport, EventKind, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseMode, StageSummary, SubmitRequest,
+    Warning, WarningCode,
 };
 
 use crate::fixture::*;
@@ -111,12 +109,12 @@ fn s5_another_workers_stage_moves_as_it_says_counts_for_no_reuse_and_can_go() {
     assert_eq!((shown.status, shown.progress), (StageState::Running, Some(10.0)));
     assert_eq!(model.totals.reuse.misses, misses);
     assert_eq!(model.totals.tasks.running, 2);
-    let Event::Change(mut removed) = deleted(104, task) else {
+    let UiEvent::Change(mut removed) = deleted(104, task) else {
         unreachable!()
     };
     removed.kind = EventKind::Removed;
     removed.task_name = Some(node(custom));
-    update(&mut model, Event::Change(removed));
+    update(&mut model, UiEvent::Change(removed));
     assert_eq!(model.store.get(&task_id(task)).unwrap().stages.len(), before);
     assert_eq!(model.totals.tasks.running, 1);
 }
@@ -199,7 +197,7 @@ fn d4_a_lost_connection_stops_clocks_refuses_changes_and_heals() {
     assert_shows(&model, &["01:30"]);
     tick(&mut model, 5.0);
     assert_shows(&model, &["01:35"]);
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 17.0);
     assert_shows(
         &model,
@@ -222,7 +220,7 @@ fn d4_a_lost_connection_stops_clocks_refuses_changes_and_heals() {
 #[test]
 fn no_daemon_at_the_start_says_how_to_start_one() {
     let mut model = onceover_tui::model::Model::new("http://127.0.0.1:8788", at(0.0), (80, 24));
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     assert_shows(
         &model,
         &[
@@ -242,7 +240,7 @@ fn a_wrong_token_is_a_state_that_says_what_to_do() {
         if had_data {
             update(&mut model, snapshot(items(), 1));
         }
-        update(&mut model, lost(Missing::Access));
+        update(&mut model, lost(MissingPart::Access));
         assert_shows(&model, &["127.0.0.1:8788 refuses access"]);
         if !had_data {
             assert_shows(&model, &["ONCEOVER_TOKEN", "ONCEOVER_TOKEN_FILE"]);
@@ -263,7 +261,7 @@ fn a_task_that_comes_to_life_shows_its_stages_like_those_of_the_start() {
         stage(StageState::Pending),
     );
     update(&mut model, event);
-    let task = onceover_common::TaskId::parse("newcomer").unwrap();
+    let task = onceover_types::TaskId::parse("newcomer").unwrap();
     assert!(model.tree.is_expanded(&task));
 }
 
@@ -271,7 +269,7 @@ fn a_task_that_comes_to_life_shows_its_stages_like_those_of_the_start() {
 fn a_confirmed_action_waits_for_the_connection_too() {
     let mut model = dashboard((120, 36));
     press(&mut model, "d");
-    update(&mut model, lost(Missing::Redis));
+    update(&mut model, lost(MissingPart::Redis));
     press(&mut model, "y");
     assert!(model.deletes.is_empty());
     assert_shows(&model, &["not while Redis is unavailable"]);
@@ -309,7 +307,7 @@ fn d3_delete_asks_can_be_taken_back_and_is_sent_after_five_seconds() {
     let id = id_of(&effects, |call| matches!(call, Call::Delete { .. }));
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: Reply::Deleted(Ok(report)),
         },
@@ -401,7 +399,7 @@ fn resubmit_of_a_task_means_its_newest_stage_and_twice_means_once() {
     };
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: Reply::Submitted(Ok(Box::new(submitted("old", info)))),
         },
@@ -452,7 +450,7 @@ fn each_answer_to_a_submit_is_told_apart() {
         let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
         update(
             &mut model,
-            Event::Reply {
+            UiEvent::Reply {
                 id,
                 reply: Reply::Submitted(Ok(Box::new(submitted("lecture-07", info)))),
             },
@@ -477,7 +475,7 @@ fn a_warning_of_the_daemon_is_shown_with_what_became_of_the_action() {
     let effects = press(&mut model, "jr");
     let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
     let reply = warned("lecture-07", &["input_data.vlaue", "input_data.zzz"]);
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     let said = "input_data.vlaue: test.node has no such parameter; did you mean value? (and 1 more)";
     assert_shows(&model, &["! ", "queued: it has to run", said]);
     // What happened is said for a while; that something is not right, while the row is looked at.
@@ -516,7 +514,7 @@ fn bulk_targets_that_were_refused_stay_marked_with_their_error() {
         };
         update(
             &mut model,
-            Event::Reply {
+            UiEvent::Reply {
                 id: *id,
                 reply: Reply::Submitted(reply),
             },
@@ -558,14 +556,14 @@ fn detail_is_fetched_after_a_rest_and_late_answers_are_dropped() {
     let view = |name| Reply::Stage(Ok(Box::new(task_view("lecture-07", name, StageState::Running))));
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: view("ffmpeg.extract_audio"),
         },
     );
     assert!(model.detail.text.is_none(), "an answer about a row that is left behind");
     let id = id_of(&second, |call| matches!(call, Call::Stage { .. }));
-    update(&mut model, Event::Reply { id, reply: view(LIVE) });
+    update(&mut model, UiEvent::Reply { id, reply: view(LIVE) });
     press(&mut model, "<tab>");
     assert_shows(&model, &["\"video_path\": \"/v/강의.mp4\""]);
 }
@@ -663,8 +661,8 @@ fn nothing_is_drawn_again_while_nothing_changes() {
     assert_eq!(model.wake_at(), None);
     for second in 2..100 {
         tick(&mut model, f64::from(second));
-        update(&mut model, Event::System(Box::new(system(100))));
-        update(&mut model, Event::Source(Source::Stream));
+        update(&mut model, UiEvent::System(Box::new(system(100))));
+        update(&mut model, UiEvent::Source(Source::Stream));
     }
     assert!(!model.redraw);
     // A running stage on screen asks for one redraw a second, and no more.
@@ -687,14 +685,14 @@ fn a_printed_frame_changes_nothing() {
 #[test]
 fn lost_messages_at_the_end_are_noticed_by_the_regular_look() {
     let mut model = dashboard((120, 36));
-    assert!(!update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
-    assert!(update(&mut model, Event::System(Box::new(system(105)))).contains(&Effect::Reread));
+    assert!(!update(&mut model, UiEvent::System(Box::new(system(105)))).contains(&Effect::Reread));
+    assert!(update(&mut model, UiEvent::System(Box::new(system(105)))).contains(&Effect::Reread));
 }
 
 #[test]
 fn another_database_in_this_ones_place_is_read_anew() {
     let mut model = dashboard((120, 36));
-    assert!(update(&mut model, Event::System(Box::new(system(3)))).contains(&Effect::Reread));
+    assert!(update(&mut model, UiEvent::System(Box::new(system(3)))).contains(&Effect::Reread));
     update(&mut model, snapshot(Vec::new(), 3));
     assert_eq!((model.store.seq(), model.store.len()), (Some(3), 0));
 }
@@ -711,14 +709,14 @@ fn a_look_answered_before_the_newest_event_is_no_reason_to_read_again() {
             &mut model,
             change(seq, "lecture-07", LIVE, EventKind::Progress, summary),
         );
-        let effects = update(&mut model, Event::System(Box::new(system(seq - 1))));
+        let effects = update(&mut model, UiEvent::System(Box::new(system(seq - 1))));
         assert!(!effects.contains(&Effect::Reread));
     }
 }
 
 #[test]
 fn place_in_the_queue_is_asked_for_and_shown() {
-    use onceover_common::wire::{QueueInfo, QueuedRun, Queues};
+    use onceover_wire::{QueueInfo, QueuedRun, Queues};
     let mut model = dashboard((120, 36));
     press(&mut model, "jjj");
     tick(&mut model, 0.0);
@@ -737,7 +735,7 @@ fn place_in_the_queue_is_asked_for_and_shown() {
     };
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: Reply::Queues(Ok(Queues { queues: vec![queue] })),
         },
@@ -761,7 +759,7 @@ fn d2_a_task_that_begins_shows_its_stage_at_once() {
 fn explained(model: &mut onceover_tui::model::Model, effects: &[Effect], explanation: ReuseExplanation) {
     let id = id_of(effects, |call| matches!(call, Call::Reuse { .. }));
     let reply = Reply::Reuse(Ok(Box::new(explanation)));
-    update(model, Event::Reply { id, reply });
+    update(model, UiEvent::Reply { id, reply });
 }
 
 #[test]
@@ -826,7 +824,7 @@ fn an_explanation_of_a_row_left_behind_is_dropped_and_a_refusal_is_shown() {
         text: "no such node".into(),
         ..Refusal::default()
     }));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     assert_shows(&model, &["The daemon does not say: no such", "node"]);
 }
 
@@ -841,7 +839,7 @@ fn d2_runner_queue_attempt_and_callback_are_in_the_detail() {
     );
     let id = id_of(&effects, |call| matches!(call, Call::Callbacks { .. }));
     let reply = Reply::Callbacks(Ok(deliveries()));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     assert_shows(
         &model,
         &[
@@ -910,7 +908,7 @@ fn d3_callbacks_of_a_row_are_listed_and_one_is_sent_again_after_a_question() {
     let id = id_of(&effects, |call| matches!(call, Call::Redeliver { .. }));
     let again = deliveries().items.remove(1);
     let reply = Reply::Redelivered(Ok(Box::new(again)));
-    let effects = update(&mut model, Event::Reply { id, reply });
+    let effects = update(&mut model, UiEvent::Reply { id, reply });
     assert_shows(&model, &["✔ callback to http://n8n.local/webhook/clip"]);
     assert_eq!(
         calls(&effects),
@@ -951,7 +949,7 @@ fn d3_many_callbacks_are_sent_again_and_those_refused_stay_marked() {
         } else {
             Ok(Box::new(deliveries().items.remove(0)))
         });
-        update(&mut model, Event::Reply { id, reply });
+        update(&mut model, UiEvent::Reply { id, reply });
     }
     assert_shows(
         &model,
@@ -965,7 +963,7 @@ fn the_page_of_callbacks_follows_what_happens() {
     let mut model = callbacks_page((120, 36), "<home>jjjjc");
     let sent = StageSummary {
         revision: 2,
-        callback_status: Some(onceover_common::CallbackStatus::Sent),
+        callback_status: Some(onceover_types::CallbackStatus::Sent),
         ..stage(StageState::Failed)
     };
     let event = |seq, task| {
@@ -989,7 +987,7 @@ fn the_page_of_callbacks_follows_what_happens() {
     assert!(calls(&tick(&mut model, 1.0)).is_empty(), "not of a task shown here");
     // One of them is pending: tries that come to nothing have no event.
     assert_eq!(
-        calls(&update(&mut model, Event::System(Box::new(system(102))))).len(),
+        calls(&update(&mut model, UiEvent::System(Box::new(system(102))))).len(),
         1
     );
     let effects = press(&mut model, "a");
@@ -1001,7 +999,7 @@ fn the_page_of_callbacks_follows_what_happens() {
 #[test]
 fn callbacks_are_not_sent_again_while_disconnected() {
     let mut model = callbacks_page((120, 36), "<home>jjjjc");
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     press(&mut model, "r");
     assert!(model.dialog.is_none());
     assert_shows(&model, &["not while disconnected"]);
@@ -1087,7 +1085,7 @@ fn o4_the_daemons_refusals_are_at_their_fields_and_what_was_typed_stays() {
         ],
     };
     let reply = Reply::Submitted(Err(refusal));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     let lines = screen(&model);
     let below = |field: &str| {
         let at = lines.iter().position(|line| line.contains(field)).unwrap();
@@ -1124,7 +1122,7 @@ fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_it_lacks() {
         ..Refusal::default()
     };
     let reply = Reply::Submitted(Err(refusal));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     assert_shows(&model, &["✖ it lacks ffmpeg: apt-get install ffmpeg"]);
     let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
     let info = ReuseInfo {
@@ -1132,7 +1130,7 @@ fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_it_lacks() {
         ..ReuseInfo::default()
     };
     let reply = Reply::Submitted(Ok(Box::new(submitted("old", info))));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     assert_eq!(cursor(&model), "old", "its task has the cursor");
     assert_shows(&model, &["queued: there was no earlier result"]);
 }
@@ -1154,7 +1152,7 @@ fn keys_are_text_in_the_form() {
     let mut model = form((120, 36));
     press(&mut model, "qjd? *");
     assert_shows(&model, &["qjd? *"]);
-    update(&mut model, Event::Paste("/a\nb".into()));
+    update(&mut model, UiEvent::Paste("/a\nb".into()));
     assert_shows(&model, &["qjd? */ab"]);
     assert!(press(&mut model, "<c-c>").contains(&Effect::Quit));
 }
@@ -1162,7 +1160,7 @@ fn keys_are_text_in_the_form() {
 #[test]
 fn nothing_is_submitted_while_disconnected() {
     let mut model = form((120, 36));
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     assert!(changing(&press(&mut model, "<c-s>")).is_empty());
     assert_shows(&model, &["not while disconnected"]);
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use onceover_common::{EventKind, StageState, client::Client, wire::TaskPage};
 use onceover_tui::{
     feed,
-    model::{Missing, Model},
-    update::{Event, update},
+    model::{MissingPart, Model},
+    update::{UiEvent, update},
 };
+use onceover_types::StageState;
+use onceover_wire::{EventKind, TaskPage, client::Client};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -54,8 +55,8 @@ impl Daemon {
         self.address.to_string()
     }
 
-    fn publish(&self, event: &Event) {
-        if let Event::Change(change) = event {
+    fn publish(&self, event: &UiEvent) {
+        if let UiEvent::Change(change) = event {
             let json = serde_json::to_string(change).unwrap();
             self.events
                 .send(format!("id: {}\nevent: change\ndata: {json}\n\n", change.seq))
@@ -108,7 +109,7 @@ async fn serve(mut stream: TcpStream, seq: u64, mut events: broadcast::Receiver<
 /// Feeds the model until `done`; fails when that takes longer than `patience`.
 async fn until(
     model: &mut Model,
-    incoming: &mut mpsc::Receiver<Event>,
+    incoming: &mut mpsc::Receiver<UiEvent>,
     patience: Duration,
     done: impl Fn(&Model) -> bool,
 ) {
@@ -175,8 +176,8 @@ async fn a_daemon_without_redis_is_told_from_no_daemon() {
     assert!(
         matches!(
             event,
-            Event::Lost {
-                missing: Missing::Redis,
+            UiEvent::Lost {
+                missing: MissingPart::Redis,
                 ..
             }
         ),

@@ -1,19 +1,18 @@
 //! A small daemon's worth of data, and a dashboard to show it.
 
 use indexmap::IndexMap;
-use onceover_common::{
-    CallbackStatus, Event as Change, EventKind, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp,
-    catalog::{Gpu, parse_node},
-    wire::{
-        CallbackDelivery, CallbackPage, NodeInfo, NodeList, RedisInfo, ReuseDecision, ReuseExplanation, ReuseInfo,
-        ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
-    },
-};
+use onceover_catalog::{Gpu, parse_node};
 use onceover_tui::{
     key::parse_keys,
     model::Model,
-    update::{Call, Effect, Event, Reply, Snapshot, update},
+    update::{Call, Effect, Reply, Snapshot, UiEvent, update},
     view::{text::lines_of, view},
+};
+use onceover_types::{CallbackStatus, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
+use onceover_wire::{
+    CallbackDelivery, CallbackPage, Event as Change, EventKind, NodeInfo, NodeList, RedisInfo, ReuseDecision,
+    ReuseExplanation, ReuseInfo, ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts,
+    TaskItem, TaskView,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::value::RawValue;
@@ -158,8 +157,8 @@ pub fn system(seq: u64) -> SystemInfo {
     }
 }
 
-pub fn snapshot(items: Vec<TaskItem>, seq: u64) -> Event {
-    Event::Snapshot(Box::new(Snapshot {
+pub fn snapshot(items: Vec<TaskItem>, seq: u64) -> UiEvent {
+    UiEvent::Snapshot(Box::new(Snapshot {
         system: system(seq),
         items,
         complete: true,
@@ -167,8 +166,8 @@ pub fn snapshot(items: Vec<TaskItem>, seq: u64) -> Event {
 }
 
 /// One change of a stage, as it comes over the wire.
-pub fn change(seq: u64, task: &str, name: &str, kind: EventKind, stage: StageSummary) -> Event {
-    Event::Change(Box::new(Change {
+pub fn change(seq: u64, task: &str, name: &str, kind: EventKind, stage: StageSummary) -> UiEvent {
+    UiEvent::Change(Box::new(Change {
         v: 1,
         seq,
         ts: at(0.0),
@@ -180,8 +179,8 @@ pub fn change(seq: u64, task: &str, name: &str, kind: EventKind, stage: StageSum
     }))
 }
 
-pub fn deleted(seq: u64, task: &str) -> Event {
-    Event::Change(Box::new(Change {
+pub fn deleted(seq: u64, task: &str) -> UiEvent {
+    UiEvent::Change(Box::new(Change {
         v: 1,
         seq,
         ts: at(0.0),
@@ -193,8 +192,8 @@ pub fn deleted(seq: u64, task: &str) -> Event {
     }))
 }
 
-pub fn lost(missing: onceover_tui::model::Missing) -> Event {
-    Event::Lost {
+pub fn lost(missing: onceover_tui::model::MissingPart) -> UiEvent {
+    UiEvent::Lost {
         missing,
         reason: "connection refused".into(),
         retry_in_ms: 2_000,
@@ -371,7 +370,7 @@ pub fn answer(model: &mut Model, effects: &[Effect]) {
     for effect in effects {
         if let Effect::Call { id, call: Call::Nodes } = effect {
             let reply = Reply::Nodes(Ok(catalog()));
-            update(model, Event::Reply { id: *id, reply });
+            update(model, UiEvent::Reply { id: *id, reply });
         }
         if let Effect::Call {
             id,
@@ -382,7 +381,7 @@ pub fn answer(model: &mut Model, effects: &[Effect]) {
             page.items
                 .retain(|item| task.as_ref().is_none_or(|task| item.task_id == *task));
             let reply = Reply::Callbacks(Ok(page));
-            update(model, Event::Reply { id: *id, reply });
+            update(model, UiEvent::Reply { id: *id, reply });
         }
     }
 }
@@ -402,7 +401,7 @@ pub fn dashboard_of(items: Vec<TaskItem>, size: (u16, u16)) -> Model {
 pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
     let mut effects = Vec::new();
     for key in parse_keys(keys).unwrap() {
-        effects.extend(update(model, Event::Key(key)));
+        effects.extend(update(model, UiEvent::Key(key)));
     }
     effects
 }
@@ -410,14 +409,14 @@ pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
 /// The same, and the daemon answers in between what is asked for of callbacks and nodes.
 pub fn press_answered(model: &mut Model, keys: &str) {
     for key in parse_keys(keys).unwrap() {
-        let effects = update(model, Event::Key(key));
+        let effects = update(model, UiEvent::Key(key));
         answer(model, &effects);
     }
 }
 
 /// The time is now `seconds` after the fixture's.
 pub fn tick(model: &mut Model, seconds: f64) -> Vec<Effect> {
-    update(model, Event::Time(at(seconds)))
+    update(model, UiEvent::Time(at(seconds)))
 }
 
 pub fn draw(model: &Model) -> Buffer {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crossterm::event::KeyCode;
-use onceover_common::wire::{PipelineChange, ProcessingStatus, StageSummary, StepStatus, TaskItem};
-use onceover_common::{EventKind, StageState};
 use onceover_tui::{
     actions::ACTIONS,
     key::Key,
-    model::{Missing, Model, RowId, store::Task},
-    update::{Effect, Event, Reply, update},
+    model::{MissingPart, Model, RowId, store::Task},
+    update::{Effect, Reply, UiEvent, update},
 };
+use onceover_types::StageState;
+use onceover_wire::EventKind;
+use onceover_wire::{PipelineChange, ProcessingStatus, StageSummary, StepStatus, TaskItem};
 use proptest::prelude::*;
 
 use crate::{fixture::*, video_fixture::*};
@@ -163,7 +164,7 @@ proptest! {
                     update(&mut model, deleted(seq, &format!("t{task}")));
                 }
                 Step::Key(key) => {
-                    let effects = update(&mut model, Event::Key(key));
+                    let effects = update(&mut model, UiEvent::Key(key));
                     answer_videos(&mut model, &effects);
                 }
                 Step::Pipeline { video, run: n, ended, progress } => {
@@ -175,13 +176,13 @@ proptest! {
                     let change = PipelineChange { video_id: video_id(video), run_id: run(n), revision: seq, status, progress, steps_changed: progress % 2 == 0 };
                     let effects = update(&mut model, pipeline_event(seq, change));
                     for id in reads(&effects) {
-                        update(&mut model, Event::Reply { id, reply: Reply::Processing(Ok(Box::new(told.clone()))) });
+                        update(&mut model, UiEvent::Reply { id, reply: Reply::Processing(Ok(Box::new(told.clone()))) });
                     }
                 }
-                Step::Resize(columns, rows) => { update(&mut model, Event::Resize(columns, rows)); }
+                Step::Resize(columns, rows) => { update(&mut model, UiEvent::Resize(columns, rows)); }
                 Step::Wait(millis) => now += f64::from(millis) / 1000.0,
                 Step::Lost(daemon) => {
-                    update(&mut model, lost(if daemon { Missing::Daemon } else { Missing::Redis }));
+                    update(&mut model, lost(if daemon { MissingPart::Daemon } else { MissingPart::Redis }));
                 }
                 Step::Snapshot => { update(&mut model, snapshot(items(), seq)); }
             }
@@ -229,7 +230,7 @@ proptest! {
         let last = 100 + changes.len() as u64;
         effects.extend(tick(&mut model, 0.5));
         for _ in 0..2 {
-            effects.extend(update(&mut model, Event::System(Box::new(system(last)))));
+            effects.extend(update(&mut model, UiEvent::System(Box::new(system(last)))));
         }
         if effects.contains(&Effect::Reread) {
             let items = truth.store.tasks().map(as_item).collect();
@@ -248,7 +249,7 @@ proptest! {
         press_videos(&mut model, keys);
         tick(&mut model, 0.2);
         check(&model);
-        update(&mut model, lost(Missing::Daemon));
+        update(&mut model, lost(MissingPart::Daemon));
         tick(&mut model, 1.0);
         check(&model);
     }

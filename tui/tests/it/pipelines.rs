@@ -1,13 +1,11 @@
 //! Pipelines in the tree: planned steps merged with stages, bars moved by events, what is read and when.
 
-use onceover_common::{
-    EventKind, StageState, Timestamp,
-    wire::{PipelineChange, ProcessingStatus, StageSummary, StepStatus},
-};
 use onceover_tui::{
     model::Model,
-    update::{Effect, Event, Refusal, Reply, update},
+    update::{Effect, Refusal, Reply, UiEvent, update},
 };
+use onceover_types::{StageState, Timestamp};
+use onceover_wire::{EventKind, PipelineChange, ProcessingStatus, StageSummary, StepStatus};
 
 use crate::{fixture::*, video_fixture::*};
 
@@ -19,9 +17,9 @@ fn row(model: &Model, text: &str) -> String {
         .clone()
 }
 
-fn read(model: &mut Model, id: u64, processing: onceover_common::wire::Processing) -> Vec<Effect> {
+fn read(model: &mut Model, id: u64, processing: onceover_wire::Processing) -> Vec<Effect> {
     let reply = Reply::Processing(Ok(Box::new(processing)));
-    let effects = update(model, Event::Reply { id, reply });
+    let effects = update(model, UiEvent::Reply { id, reply });
     tick(model, 0.0);
     effects
 }
@@ -217,7 +215,7 @@ fn a_pipeline_without_a_stage_is_a_row_all_the_same() {
         text: "no such video".into(),
         ..Refusal::default()
     }));
-    update(&mut model, Event::Reply { id: asked[0], reply });
+    update(&mut model, UiEvent::Reply { id: asked[0], reply });
     tick(&mut model, 0.0);
     assert_hides(&model, "video-new");
 }
@@ -227,9 +225,9 @@ fn a_read_that_failed_is_tried_with_the_next_look() {
     let mut model = of_videos((120, 36));
     let asked = reads(&update(&mut model, pipeline_event(101, moved(6, 40, true))));
     let reply = Reply::Processing(Err(Refusal::default()));
-    let effects = update(&mut model, Event::Reply { id: asked[0], reply });
+    let effects = update(&mut model, UiEvent::Reply { id: asked[0], reply });
     assert!(reads(&effects).is_empty(), "not at once");
-    let effects = update(&mut model, Event::System(Box::new(system(101))));
+    let effects = update(&mut model, UiEvent::System(Box::new(system(101))));
     assert_eq!(reads(&effects).len(), 1);
 }
 

@@ -1,14 +1,14 @@
 //! What is on the screen, in text and where it matters in style.
 
-use onceover_common::StageState;
-use onceover_common::wire::StageSummary;
 use onceover_tui::{
     actions::{keys_on, keys_text, on_page},
     glyphs::Glyphs,
-    model::{Missing, Model, Page},
+    model::{MissingPart, Model, Page},
     theme::Theme,
-    update::{Event, update},
+    update::{UiEvent, update},
 };
+use onceover_types::StageState;
+use onceover_wire::StageSummary;
 use ratatui::style::Modifier;
 
 use crate::{fixture::*, video_fixture::press_videos};
@@ -115,7 +115,7 @@ fn delete_says_what_goes() {
 #[test]
 fn a_lost_connection_dims_every_row() {
     let mut model = dashboard((60, 16));
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
  onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
@@ -238,7 +238,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     let id = model.detail.log_request.unwrap();
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: onceover_tui::update::Reply::Log(Ok(nasty.as_bytes().to_vec().into())),
         },
@@ -246,7 +246,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
     let id = model.detail.request.unwrap();
     update(
         &mut model,
-        Event::Reply {
+        UiEvent::Reply {
             id,
             reply: onceover_tui::update::Reply::Stage(Err(onceover_tui::update::Refusal {
                 text: nasty.into(),
@@ -277,14 +277,14 @@ fn wide_glyphs_keep_the_columns_in_line() {
     if let Some(id) = model.detail.log_request {
         update(
             &mut model,
-            Event::Reply {
+            UiEvent::Reply {
                 id,
                 reply: onceover_tui::update::Reply::Log(Ok(log.clone().into())),
             },
         );
     }
     for columns in 60..130 {
-        update(&mut model, Event::Resize(columns, 36));
+        update(&mut model, UiEvent::Resize(columns, 36));
         tick(&mut model, 0.3);
         for line in screen(&model) {
             assert!(onceover_tui::view::text::width(&line) <= columns, "{columns}: {line}");

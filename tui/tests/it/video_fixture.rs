@@ -1,16 +1,15 @@
 //! Videos and pipelines for the dashboard: one under way, one that failed, one never run.
 
-use onceover_common::{
-    Event as Change, EventKind, RunId, StageState, VideoId,
-    wire::{
-        PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,
-        ProcessingStep, StageSummary, StepStatus, TaskItem, Video, VideoPage, VideoProbe, VideoSource,
-    },
-};
 use onceover_tui::{
     key::parse_keys,
     model::Model,
-    update::{Call, Effect, Event, Reply, update},
+    update::{Call, Effect, Reply, UiEvent, update},
+};
+use onceover_types::{RunId, StageState, VideoId};
+use onceover_wire::{
+    Event as Change, EventKind, PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing,
+    ProcessingKind, ProcessingStatus, ProcessingStep, StageSummary, StepStatus, TaskItem, Video, VideoPage, VideoProbe,
+    VideoSource,
 };
 
 use crate::fixture::*;
@@ -181,8 +180,8 @@ pub fn of_videos(size: (u16, u16)) -> Model {
     dashboard_of(vec![talk(under_way()), clip(), other], size)
 }
 
-pub fn pipeline_event(seq: u64, change: PipelineChange) -> Event {
-    Event::Change(Box::new(Change {
+pub fn pipeline_event(seq: u64, change: PipelineChange) -> UiEvent {
+    UiEvent::Change(Box::new(Change {
         v: 1,
         seq,
         ts: at(0.0),
@@ -286,7 +285,7 @@ pub fn answer_videos(model: &mut Model, effects: &[Effect]) {
             Call::Pipelines => Reply::Pipelines(Ok(pipelines())),
             _ => continue,
         };
-        update(model, Event::Reply { id: *id, reply });
+        update(model, UiEvent::Reply { id: *id, reply });
     }
 }
 
@@ -294,7 +293,7 @@ pub fn answer_videos(model: &mut Model, effects: &[Effect]) {
 pub fn press_videos(model: &mut Model, keys: &str) -> Vec<Effect> {
     let mut all = Vec::new();
     for key in parse_keys(keys).unwrap() {
-        let effects = update(model, Event::Key(key));
+        let effects = update(model, UiEvent::Key(key));
         answer_videos(model, &effects);
         all.extend(effects);
     }

@@ -1,6 +1,6 @@
 //! What pipelines and videos look like, at the sizes people have.
 
-use onceover_tui::update::{Event, update};
+use onceover_tui::update::{UiEvent, update};
 
 use crate::{fixture::*, video_fixture::*};
 
@@ -308,7 +308,7 @@ fn at_every_size_a_video_can_be_told_and_help_is_there() {
         let mut model = of_videos((columns, rows));
         press_videos(&mut model, "v");
         assert_shows(&model, &["● run 36 %", "talk", "? help", "q quit"]);
-        update(&mut model, Event::Resize(columns, rows));
+        update(&mut model, UiEvent::Resize(columns, rows));
         press_videos(&mut model, "<esc>");
         assert_shows(&model, &["● run 36 %", "waits for tr"]);
     }

@@ -1,13 +1,11 @@
 //! Videos from the keyboard: the page, start, force, reprocess, delete, register; what is asked and what is sent.
 
-use onceover_common::{
-    FieldError,
-    wire::{DeleteReport, ProcessingStatus, ReprocessRequest, VideoDeletion, VideoStarted},
-};
 use onceover_tui::{
-    model::{Missing, Model, Page},
-    update::{Call, Effect, Event, Refusal, Reply, update},
+    model::{MissingPart, Model, Page},
+    update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
+use onceover_types::FieldError;
+use onceover_wire::{DeleteReport, ProcessingStatus, ReprocessRequest, VideoDeletion, VideoStarted};
 
 use crate::{fixture::*, video_fixture::*};
 
@@ -31,7 +29,7 @@ fn refuse(model: &mut Model, id: u64, status: u16, text: &str) {
         text: text.into(),
         ..Refusal::default()
     }));
-    update(model, Event::Reply { id, reply });
+    update(model, UiEvent::Reply { id, reply });
 }
 
 fn started(model: &mut Model, id: u64, video: &str) {
@@ -44,7 +42,7 @@ fn started(model: &mut Model, id: u64, video: &str) {
         pipeline: "sample".into(),
         run_id: run(9),
     })));
-    update(model, Event::Reply { id, reply });
+    update(model, UiEvent::Reply { id, reply });
 }
 
 #[test]
@@ -225,7 +223,7 @@ fn d3_a_video_is_deleted_with_or_without_its_task_and_can_be_taken_back() {
         file_removed: true,
         task: Some(report),
     })));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     assert_shows(&model, &["video deleted, its file too, and its task"]);
 
     // What is under way is ended, which the question says; the task's data stays by default.
@@ -247,7 +245,7 @@ fn o4_the_form_registers_and_puts_refusals_at_their_fields() {
     // Nothing typed: said at once, nothing sent.
     assert_eq!(changes(&press_videos(&mut model, "<c-s>")), []);
     assert_shows(&model, &["a path or a URL is needed"]);
-    update(&mut model, Event::Paste("/srv/videos/강의 8.mp4\n".into()));
+    update(&mut model, UiEvent::Paste("/srv/videos/강의 8.mp4\n".into()));
     let effects = press_videos(&mut model, "<enter>talk<tab>q?<enter><enter>");
     let (id, call) = only(&effects);
     let Call::RegisterVideo { request } = call else {
@@ -266,7 +264,7 @@ fn o4_the_form_registers_and_puts_refusals_at_their_fields() {
         text: "refused".into(),
         errors: vec![FieldError::new("video_id", "talk is registered already")],
     }));
-    update(&mut model, Event::Reply { id, reply });
+    update(&mut model, UiEvent::Reply { id, reply });
     tick(&mut model, 20.0);
     assert_shows(&model, &["✖ talk is registered already"]);
     // It is all still there; a URL is one.
@@ -275,7 +273,7 @@ fn o4_the_form_registers_and_puts_refusals_at_their_fields() {
     assert!(matches!(call, Call::RegisterVideo { request } if request.url.is_some() && request.path.is_none()));
     let video = registered().items.remove(1);
     let reply = Reply::Registered(Ok(Box::new(video)));
-    let effects = update(&mut model, Event::Reply { id, reply });
+    let effects = update(&mut model, UiEvent::Reply { id, reply });
     answer_videos(&mut model, &effects);
     assert_eq!(model.page, Page::Videos);
     assert_eq!(
@@ -308,13 +306,13 @@ fn the_page_of_videos_lives() {
     assert_eq!(asks(&tick(&mut model, 0.2)), 1);
     assert_eq!(asks(&tick(&mut model, 0.4)), 0);
     // One was forgotten: so is its pipeline, once the daemon says so.
-    let forgotten = Event::Change(Box::new(onceover_common::Event {
+    let forgotten = UiEvent::Change(Box::new(onceover_wire::Event {
         v: 1,
         seq: 103,
         ts: at(0.0),
         task_id: task_id("video-talk"),
         task_name: None,
-        kind: onceover_common::EventKind::Video,
+        kind: onceover_wire::EventKind::Video,
         stage: None,
         pipeline: None,
     }));
@@ -324,7 +322,7 @@ fn the_page_of_videos_lives() {
         status: Some(404),
         ..Refusal::default()
     }));
-    update(&mut model, Event::Reply { id: asked[0], reply });
+    update(&mut model, UiEvent::Reply { id: asked[0], reply });
     assert!(model.store.get(&task_id("video-talk")).unwrap().pipeline.is_none());
     // Its task is one key away, whatever the filter.
     press_videos(&mut model, "<esc>p");
@@ -339,7 +337,7 @@ fn the_page_of_videos_lives() {
 fn d4_nothing_is_started_while_disconnected() {
     let mut model = of_videos((120, 36));
     press_videos(&mut model, "v");
-    update(&mut model, lost(Missing::Daemon));
+    update(&mut model, lost(MissingPart::Daemon));
     for keys in ["t", "T", "w", "D"] {
         assert_eq!(changes(&press_videos(&mut model, keys)), []);
         assert!(model.dialog.is_none());

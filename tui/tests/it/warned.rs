@@ -1,15 +1,13 @@
 //! The mark of results with warnings: on every row that stands for one, at every size and in ASCII.
 
-use onceover_common::{
-    StageState,
-    wire::{StageSummary, TaskItem, VideoPage},
-};
 use onceover_tui::{
     glyphs::Glyphs,
     key::parse_keys,
     model::Model,
-    update::{Call, Effect, Event, Reply, update},
+    update::{Call, Effect, Reply, UiEvent, update},
 };
+use onceover_types::StageState;
+use onceover_wire::{StageSummary, TaskItem, VideoPage};
 
 use crate::{fixture::*, video_fixture::*};
 
@@ -65,7 +63,7 @@ fn on_videos(size: (u16, u16)) -> Model {
     page.items[1].processing = pipelines.next();
     page.items[2].processing = pipelines.next();
     for key in parse_keys("v").unwrap() {
-        let effects = update(&mut model, Event::Key(key));
+        let effects = update(&mut model, UiEvent::Key(key));
         answer_page(&mut model, &effects, &page);
     }
     tick(&mut model, 0.4);
@@ -76,7 +74,7 @@ fn answer_page(model: &mut Model, effects: &[Effect], page: &VideoPage) {
     for effect in effects {
         if let Effect::Call { id, call: Call::Videos } = effect {
             let reply = Reply::Videos(Ok(page.clone()));
-            update(model, Event::Reply { id: *id, reply });
+            update(model, UiEvent::Reply { id: *id, reply });
         }
     }
 }

@@ -1,9 +1,7 @@
 //! One file of a run over a folder: where it stands, and how that is said.
 
-use onceover_common::{
-    Problem, ProblemKind, StageState,
-    wire::{Processing, ProcessingStatus, ProcessingStep, StepStatus, Video, VideoStarted},
-};
+use onceover_types::{Problem, ProblemKind, StageState};
+use onceover_wire::{Processing, ProcessingStatus, ProcessingStep, StepStatus, Video, VideoStarted};
 use serde::Serialize;
 
 use super::{find::FoundFile, is_kind};
@@ -17,13 +15,13 @@ use crate::{
 pub enum Stand {
     /// Not begun.
     Waiting,
-    UnderWay(UnderWay),
-    Ended(Ended),
+    UnderWay(EntryProgress),
+    Ended(EntryEnd),
 }
 
 /// A pipeline that is waited for.
 #[derive(Debug, Clone)]
-pub struct UnderWay {
+pub struct EntryProgress {
     pub video: Video,
     pub started: VideoStarted,
     /// As it was read last.
@@ -32,7 +30,7 @@ pub struct UnderWay {
 
 /// How a file ended.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct EntryEnd {
     pub outcome: FileOutcome,
     pub video: Option<Video>,
     pub processing: Option<Processing>,
@@ -126,7 +124,7 @@ impl FileOutcome {
     }
 }
 
-impl Ended {
+impl EntryEnd {
     pub fn refused(outcome: FileOutcome, why: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -177,7 +175,7 @@ impl Ended {
     }
 }
 
-impl UnderWay {
+impl EntryProgress {
     /// `● running   43 %  talks/a.mp4  transcribe_audio`; without the figure where that alone is no news.
     pub fn line(&self, file: &FoundFile, with_figures: bool) -> String {
         let Some(processing) = &self.processing else {

@@ -6,7 +6,8 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use onceover_common::{VideoId, wire::Video};
+use onceover_types::VideoId;
+use onceover_wire::Video;
 
 /// Ends of names that videos have.
 const SUFFIXES: [&str; 29] = [
@@ -29,14 +30,14 @@ pub struct FoundFile {
 
 /// What a walk came upon.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FolderSearch {
     /// Sorted by path.
     pub files: Vec<FoundFile>,
     /// Folders and files that cannot be read, and why.
     pub unreadable: Vec<(FoundFile, String)>,
 }
 
-impl Found {
+impl FolderSearch {
     fn add_unreadable(&mut self, folder: &Path, path: PathBuf, error: &io::Error) {
         let file = FoundFile {
             name: name_below(folder, &path),
@@ -99,8 +100,8 @@ impl FoundFile {
 
 /// Walks the folder. Hidden files and folders are passed over, and what lies below one of `but_not`; links to folders are
 /// not followed.
-pub fn find(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Result<Found, TooMany>> {
-    let mut found = Found::default();
+pub fn find(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Result<FolderSearch, TooMany>> {
+    let mut found = FolderSearch::default();
     let mut folders = vec![folder.to_owned()];
     while let Some(dir) = folders.pop() {
         let entries = match fs::read_dir(&dir) {

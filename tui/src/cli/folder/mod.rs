@@ -12,21 +12,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_common::{
-    Problem, ProblemKind, TaskId, VideoId,
+use onceover_types::{Problem, ProblemKind, TaskId, VideoId, problem::ProblemType};
+use onceover_wire::{
+    ProcessingStatus, Video, VideoRequest, VideoStarted,
     client::{Client, ClientError},
-    problem::ProblemType,
-    wire::{ProcessingStatus, Video, VideoRequest, VideoStarted},
 };
 
 use self::{
-    entry::{Ended, FileOutcome, Stand, UnderWay},
-    find::{Found, FoundFile, TooMany, find},
+    entry::{EntryEnd, EntryProgress, FileOutcome, Stand},
+    find::{FolderSearch, FoundFile, TooMany, find},
     report::Report,
 };
 use super::{
     Failure, Outcome,
-    args::Run,
+    args::RunArgs,
     follow::{About, follow},
     out, videos,
 };
@@ -41,7 +40,7 @@ struct Entry {
     stand: Stand,
 }
 
-pub async fn run(client: &Client, folder: &Path, args: &Run) -> Outcome {
+pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> Outcome {
     let found = files_below(client, folder, args.most).await?;
     let mut batch = Batch::new(client, args, found).await?;
     let changed = RefCell::new(BTreeSet::<TaskId>::new());
@@ -85,7 +84,7 @@ pub async fn run(client: &Client, folder: &Path, args: &Run) -> Outcome {
 }
 
 /// Lists the folder without what the daemon itself wrote there.
-async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Found, Failure> {
+async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<FolderSearch, Failure> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot list {}: {error}", folder.display()));
     let folder = std::fs::canonicalize(folder).map_err(cannot)?;
     let system = client.system().await?;
@@ -115,7 +114,7 @@ async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Foun
 /// What is run, and how far it is.
 struct Batch<'a> {
     client: &'a Client,
-    args: &'a Run,
+    args: &'a RunArgs,
     entries: Vec<Entry>,
     /// Lines of what has ended, kept while the daemon cannot be asked.
     unshown: Vec<String>,
@@ -126,7 +125,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    async fn new(client: &'a Client, args: &'a Run, found: Found) -> Result<Self, Failure> {
+    async fn new(client: &'a Client, args: &'a RunArgs, found: FolderSearch) -> Result<Self, Failure> {
         let mut known = HashMap::<String, Vec<Video>>::new();
         for video in videos::all(client).await? {
             known.entry(video.path.clone()).or_default().push(video);
@@ -135,7 +134,7 @@ impl<'a> Batch<'a> {
         let unreadable = found
             .unreadable
             .into_iter()
-            .map(|(file, why)| (file, Stand::Ended(Ended::refused(FileOutcome::Unreadable, why))));
+            .map(|(file, why)| (file, Stand::Ended(EntryEnd::refused(FileOutcome::Unreadable, why))));
         let entries: Vec<_> = waiting
             .chain(unreadable)
             .map(|(file, stand)| Entry { file, stand })
@@ -187,7 +186,7 @@ impl<'a> Batch<'a> {
                 Ok(processing) => processing,
                 Err(error) if error.status() == Some(404) => {
                     let why = "it was deleted while it was waited for";
-                    let end = Ended::refused(FileOutcome::Cancelled, why);
+                    let end = EntryEnd::refused(FileOutcome::Cancelled, why);
                     self.unshown.push(end.line(file));
                     *stand = Stand::Ended(end);
                     continue;
@@ -200,8 +199,8 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let end = match is_mine {
-                true => Ended::of(under_way.video.clone(), processing),
-                false => Ended::refused(
+                true => EntryEnd::of(under_way.video.clone(), processing),
+                false => EntryEnd::refused(
                     FileOutcome::Cancelled,
                     "it was started again meanwhile, by another request: this run was ended for it",
                 ),
@@ -241,7 +240,7 @@ impl<'a> Batch<'a> {
         Ok(!next.is_empty())
     }
 
-    async fn begin_one(&mut self, file: &FoundFile) -> Result<UnderWay, Refusal> {
+    async fn begin_one(&mut self, file: &FoundFile) -> Result<EntryProgress, Refusal> {
         let video = self.registered(file).await?;
         let (pipeline, force) = (self.args.pipeline.as_deref(), self.args.force);
         let started = match self.client.run_video(&video.video_id, pipeline, force).await {
@@ -250,13 +249,13 @@ impl<'a> Batch<'a> {
                 self.joined(&video).await?
             }
             Err(error) => {
-                return Err(Refusal::by(error, |problem| Ended {
+                return Err(Refusal::by(error, |problem| EntryEnd {
                     video: Some(video.clone()),
-                    ..Ended::refused(FileOutcome::Failed, in_words(problem))
+                    ..EntryEnd::refused(FileOutcome::Failed, in_words(problem))
                 }));
             }
         };
-        Ok(UnderWay {
+        Ok(EntryProgress {
             video,
             started,
             processing: None,
@@ -266,8 +265,11 @@ impl<'a> Batch<'a> {
     /// The pipeline that is under way already, where it is the one asked for.
     async fn joined(&self, video: &Video) -> Result<VideoStarted, Refusal> {
         let processing = self.client.processing(&video.video_id).await;
-        let processing = processing
-            .map_err(|error| Refusal::by(error, |problem| Ended::refused(FileOutcome::Failed, in_words(problem))))?;
+        let processing = processing.map_err(|error| {
+            Refusal::by(error, |problem| {
+                EntryEnd::refused(FileOutcome::Failed, in_words(problem))
+            })
+        })?;
         if self
             .args
             .pipeline
@@ -278,7 +280,7 @@ impl<'a> Batch<'a> {
                 "pipeline {} is under way for it; wait for its end, or end it with --force",
                 processing.pipeline
             );
-            return Err(Refusal::Of(Box::new(Ended::refused(FileOutcome::Failed, why))));
+            return Err(Refusal::Of(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
         }
         Ok(VideoStarted {
             message: String::new(),
@@ -299,7 +301,7 @@ impl<'a> Batch<'a> {
         let id = file.video_id();
         let (Some(path), Some(id)) = (file.path.to_str(), id) else {
             let why = "its name is not UTF-8, so it cannot be sent to the daemon; rename it";
-            return Err(Refusal::Of(Box::new(Ended::refused(FileOutcome::Failed, why))));
+            return Err(Refusal::Of(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
         };
         let request = VideoRequest {
             video_id: Some(id.to_string()),
@@ -313,7 +315,7 @@ impl<'a> Batch<'a> {
             }
             Err(error) => {
                 let refusal = Refusal::by(error, |problem| {
-                    Ended::refused(FileOutcome::of_refusal(problem), in_words(problem))
+                    EntryEnd::refused(FileOutcome::of_refusal(problem), in_words(problem))
                 });
                 if let Refusal::Of(end) = &refusal
                     && matches!(end.outcome, FileOutcome::NotAllowed | FileOutcome::Unreadable)
@@ -327,7 +329,11 @@ impl<'a> Batch<'a> {
 
     async fn existing(&self, id: &VideoId) -> Result<Video, Refusal> {
         let video = self.client.video(id).await;
-        video.map_err(|error| Refusal::by(error, |problem| Ended::refused(FileOutcome::Failed, in_words(problem))))
+        video.map_err(|error| {
+            Refusal::by(error, |problem| {
+                EntryEnd::refused(FileOutcome::Failed, in_words(problem))
+            })
+        })
     }
 
     /// Says once where the daemon reads.
@@ -362,15 +368,15 @@ impl<'a> Batch<'a> {
     }
 
     /// How the files stand when nothing is waited for any more.
-    fn let_go(self) -> Vec<(FoundFile, Ended)> {
+    fn let_go(self) -> Vec<(FoundFile, EntryEnd)> {
         let ended = |entry: Entry| {
             let ended = match entry.stand {
                 Stand::Ended(ended) => ended,
-                Stand::Waiting => Ended {
+                Stand::Waiting => EntryEnd {
                     why: None,
-                    ..Ended::refused(FileOutcome::NotStarted, "")
+                    ..EntryEnd::refused(FileOutcome::NotStarted, "")
                 },
-                Stand::UnderWay(under_way) => Ended {
+                Stand::UnderWay(under_way) => EntryEnd {
                     outcome: FileOutcome::Started,
                     video: Some(under_way.video),
                     processing: under_way.processing,
@@ -386,13 +392,13 @@ impl<'a> Batch<'a> {
 /// Why a file was not begun.
 enum Refusal {
     /// For a reason of its own.
-    Of(Box<Ended>),
+    Of(Box<EntryEnd>),
     /// Nothing can be asked of the daemon now.
     All(ClientError),
 }
 
 impl Refusal {
-    fn by(error: ClientError, end: impl FnOnce(&Problem) -> Ended) -> Self {
+    fn by(error: ClientError, end: impl FnOnce(&Problem) -> EntryEnd) -> Self {
         match error {
             ClientError::Refused(problem) if problem.status != 503 && !matches!(problem.status, 401 | 403) => {
                 Self::Of(Box::new(end(&problem)))

@@ -1,10 +1,10 @@
 //! What is said of a folder when its run is over: how many ended how, what failed and why, what to know of the results.
 
-use onceover_common::{client::Client, wire::Processing};
+use onceover_wire::{Processing, client::Client};
 use serde::Serialize;
 
 use super::{
-    entry::{Ended, FileOutcome},
+    entry::{EntryEnd, FileOutcome},
     find::FoundFile,
 };
 use crate::{
@@ -29,7 +29,7 @@ struct FileReport<'a> {
     processing: Option<&'a Processing>,
 }
 
-pub async fn print(client: &Client, entries: &[(FoundFile, Ended)], json: bool) -> Result<(), Failure> {
+pub async fn print(client: &Client, entries: &[(FoundFile, EntryEnd)], json: bool) -> Result<(), Failure> {
     if json {
         let reports: Vec<_> = entries.iter().map(|(file, ended)| report(file, ended)).collect();
         return out::print_json(&reports);
@@ -53,7 +53,7 @@ pub async fn print(client: &Client, entries: &[(FoundFile, Ended)], json: bool) 
     Ok(())
 }
 
-fn report<'a>(file: &'a FoundFile, ended: &'a Ended) -> FileReport<'a> {
+fn report<'a>(file: &'a FoundFile, ended: &'a EntryEnd) -> FileReport<'a> {
     FileReport {
         file: &file.name,
         outcome: ended.outcome,
@@ -65,7 +65,7 @@ fn report<'a>(file: &'a FoundFile, ended: &'a Ended) -> FileReport<'a> {
     }
 }
 
-fn print_no_videos(entries: &[(FoundFile, Ended)]) -> Result<(), Failure> {
+fn print_no_videos(entries: &[(FoundFile, EntryEnd)]) -> Result<(), Failure> {
     let no_videos = entries
         .iter()
         .filter(|(_, ended)| ended.outcome == FileOutcome::NoVideo);
@@ -82,7 +82,7 @@ fn print_no_videos(entries: &[(FoundFile, Ended)]) -> Result<(), Failure> {
 }
 
 /// `5 videos: 3 done, 1 reused, 1 failed; 2 with warnings; not registered: 1 damaged; 1 file is no video`.
-pub fn counted(entries: &[(FoundFile, Ended)]) -> String {
+pub fn counted(entries: &[(FoundFile, EntryEnd)]) -> String {
     let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
     let counts = |outcomes: &[FileOutcome]| -> (usize, String) {
         let parts: Vec<_> = outcomes
@@ -114,7 +114,7 @@ pub fn counted(entries: &[(FoundFile, Ended)]) -> String {
 }
 
 /// What ctrl-C leaves to itself.
-pub fn what_goes_on(entries: &[(FoundFile, Ended)]) -> String {
+pub fn what_goes_on(entries: &[(FoundFile, EntryEnd)]) -> String {
     let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
     let going_on = match count(FileOutcome::Started) {
         0 => "nothing is under way".to_owned(),
@@ -130,7 +130,7 @@ pub fn what_goes_on(entries: &[(FoundFile, Ended)]) -> String {
 }
 
 /// What the results of a video say of themselves.
-async fn print_warnings(client: &Client, file: &FoundFile, ended: &Ended) -> Result<(), Failure> {
+async fn print_warnings(client: &Client, file: &FoundFile, ended: &EntryEnd) -> Result<(), Failure> {
     let Some(video) = &ended.video else { return Ok(()) };
     out::print(&text::harmless(&format!("⚠ {}  (task {})", file.name, video.task_id)))?;
     let Ok(view) = client.task(&video.task_id).await else {

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::{
-    entry::{Ended, FileOutcome},
+    entry::{EntryEnd, FileOutcome},
     find::{TooMany, find},
     summary,
 };
@@ -69,7 +69,7 @@ fn the_summary_counts_each_outcome() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("a.mp4"), "");
     let file = find(folder.path(), &[], 10).unwrap().unwrap().files.remove(0);
-    let ended = |outcome| (file.clone(), Ended::refused(outcome, "why"));
+    let ended = |outcome| (file.clone(), EntryEnd::refused(outcome, "why"));
     let entries = [
         ended(FileOutcome::Done),
         ended(FileOutcome::Done),

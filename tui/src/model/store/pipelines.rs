@@ -3,15 +3,13 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use indexmap::IndexMap;
-use onceover_common::{
-    TaskId, TaskStatus, VideoId,
-    wire::{PipelineChange, Processing},
-};
+use onceover_types::{TaskId, TaskStatus, VideoId};
+use onceover_wire::{PipelineChange, Processing};
 
-use super::{Store, Task};
+use super::{Task, TaskStore};
 use crate::model::pipeline::Pipeline;
 
-impl Store {
+impl TaskStore {
     /// Moves the pipeline of a task on by an event.
     pub(super) fn follow_pipeline(&mut self, task: &TaskId, change: &PipelineChange) {
         if let Some(pipeline) = self.tasks.get_mut(task).and_then(|task| task.pipeline.as_mut()) {

@@ -1,0 +1,74 @@
+//! The nodes that the daemon ships, with the files of their programs.
+
+use include_dir::{Dir, include_dir};
+
+use crate::{Catalog, parse_node};
+
+/// `assets/nodes`: a node file a node; a folder a service, with the programs of its nodes.
+pub static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../assets/nodes");
+
+/// The texts of the node files, by name of file.
+fn shipped_files() -> impl Iterator<Item = &'static str> {
+    ASSETS
+        .files()
+        .filter(|file| file.path().extension().is_some_and(|suffix| suffix == "toml"))
+        .map(|file| file.contents_utf8().expect("node files are text"))
+}
+
+/// The catalog without what the configuration adds.
+pub fn shipped() -> Catalog {
+    let mut catalog = Catalog::default();
+    for text in shipped_files() {
+        catalog.insert(parse_node(text).expect("shipped node files are read by a test"));
+    }
+    catalog
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By service, as the older system names them; its utility tasks are no nodes.
+    const OF_THE_OLDER_SYSTEM: [(&str, &str); 9] = [
+        (
+            "ffmpeg",
+            "extract_keyframes extract_audio crop_subtitle_images split_audio_segments",
+        ),
+        ("faster_whisper", "transcribe_audio"),
+        ("qwen3_asr", "transcribe_audio"),
+        ("funasr", "transcribe_audio"),
+        ("audio_separator", "separate_vocals"),
+        (
+            "pyannote_audio",
+            "diarize_speakers get_speaker_segments validate_diarization",
+        ),
+        (
+            "paddleocr",
+            "detect_subtitle_area create_stitched_images perform_ocr postprocess_and_finalize",
+        ),
+        ("indextts", "generate_speech"),
+        (
+            "wservice",
+            "generate_subtitle_files correct_subtitles ai_optimize_text translate_subtitles rebuild_subtitle_with_words \
+             merge_speaker_segments merge_with_word_timestamps merge_speaker_based_subtitles prepare_tts_segments \
+             segment_subtitles",
+        ),
+    ];
+
+    #[test]
+    fn every_node_of_the_older_system_is_shipped() {
+        let catalog = shipped();
+        let methods = |(service, methods): &(&str, &str)| -> Vec<String> {
+            methods
+                .split_whitespace()
+                .map(|method| format!("{service}.{method}"))
+                .collect()
+        };
+        let missing: Vec<_> = OF_THE_OLDER_SYSTEM
+            .iter()
+            .flat_map(methods)
+            .filter(|name| catalog.get(name).is_none())
+            .collect();
+        assert_eq!(missing, [""; 0]);
+    }
+}

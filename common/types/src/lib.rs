@@ -1,0 +1,29 @@
+//! The words that every part of Onceover uses: ids, states, times, problems, key names, JSON objects, and how texts of
+//! operators and of others are read and shown. No decisions live here.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod causes;
+#[cfg(test)]
+mod fuzz;
+pub mod humane;
+pub mod ids;
+pub mod keys;
+mod object;
+pub mod problem;
+mod shorten;
+pub mod spans;
+pub mod status;
+pub mod suggest;
+pub mod text_file;
+pub mod time;
+pub mod toml_text;
+
+pub use causes::causes;
+pub use ids::{NodeName, RunId, TaskId, VideoId};
+pub use object::Object;
+pub use problem::{FieldError, Missing, Problem, ProblemKind};
+pub use shorten::shortened;
+pub use status::{CallbackStatus, StageState, TaskStatus};
+pub use time::Timestamp;
+pub use toml_text::read_toml;

@@ -1,0 +1,517 @@
+//! Typed client of the daemon's HTTP API, used by the dashboard, the command line and the tests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventsource_stream::Eventsource;
+use futures_util::{Stream, StreamExt};
+use reqwest::{Method, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
+    NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
+    ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion,
+    VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable,
+};
+use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no answer from {base}: {source}")]
+    Unreachable { base: String, source: reqwest::Error },
+    /// The daemon refused, and says why.
+    #[error("{0}")]
+    Refused(Problem),
+    #[error("{base} answered {status} with something that is not Onceover's: {detail}")]
+    Unexpected {
+        base: String,
+        status: StatusCode,
+        detail: String,
+    },
+}
+
+impl ClientError {
+    /// HTTP status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            Self::Unexpected { status, .. } => Some(status.as_u16()),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}
+
+/// A token for the daemon.
+pub const TOKEN_VARIABLE: &str = "ONCEOVER_TOKEN";
+/// A file with such a token.
+pub const TOKEN_FILE_VARIABLE: &str = "ONCEOVER_TOKEN_FILE";
+
+/// Why there is no token to send.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("{TOKEN_FILE_VARIABLE}={path}: {source}")]
+    File { path: String, source: std::io::Error },
+    #[error("{TOKEN_FILE_VARIABLE}={path}: the file is empty")]
+    Empty { path: String },
+    #[error("a token is one word of visible ASCII characters")]
+    NotAWord,
+}
+
+/// The token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`; None where neither is set.
+pub fn token_from_environment() -> Result<Option<String>, TokenError> {
+    if let Some(token) = variable(TOKEN_VARIABLE) {
+        return Ok(Some(token.trim().to_owned()));
+    }
+    let Some(path) = variable(TOKEN_FILE_VARIABLE) else {
+        return Ok(None);
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match without_mark(&text).split_whitespace().next() {
+            Some(token) => Ok(Some(token.to_owned())),
+            None => Err(TokenError::Empty { path }),
+        },
+        Err(source) => Err(TokenError::File { path, source }),
+    }
+}
+
+/// Filters of `GET /v1/tasks`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TaskQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// A node name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Text in the task id, a node name or an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Filters of `GET /v1/callbacks`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CallbackQuery {
+    /// pending, sent or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// What `GET /v1/events` sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feed {
+    Event(Box<Event>),
+    /// Events after the asked-for id are gone: read everything again. Holds the sequence number to go on from.
+    Reset(u64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+    strict: bool,
+    clock: Clock,
+}
+
+impl Client {
+    /// `base` as in `http://127.0.0.1:8788`.
+    pub fn new(base: &str) -> Self {
+        Self::build(base, header::HeaderMap::new())
+    }
+
+    /// The same with a token of the daemon, as [`token_from_environment`] reads it.
+    pub fn with_token(base: &str, token: Option<&str>) -> Result<Self, TokenError> {
+        let mut headers = header::HeaderMap::new();
+        if let Some(token) = token {
+            let value = header::HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| TokenError::NotAWord)?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(Self::build(base, headers))
+    }
+
+    fn build(base: &str, headers: header::HeaderMap) -> Self {
+        let builder = || {
+            reqwest::Client::builder()
+                .default_headers(headers.clone())
+                .connect_timeout(Duration::from_secs(3))
+                // Before the daemon closes it (access.idle_timeout), so that no request meets its end.
+                .pool_idle_timeout(Duration::from_secs(45))
+                .no_proxy()
+        };
+        // A machine without CA certificates can still speak plain http.
+        let http = builder().build().or_else(|_| builder().tls_certs_only([]).build());
+        let http = http.expect("an HTTP client without options that could be refused");
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            http,
+            strict: false,
+            clock: Clock::default(),
+        }
+    }
+
+    /// The same, and what it sends is refused for a field that nothing reads, where the answer has a warning otherwise.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The daemon's clock, as far as its answers have told it.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitResponse, ClientError> {
+        self.call(Method::POST, "/v1/tasks", Some(request)).await
+    }
+
+    /// Many submits at once; each has a result of its own.
+    pub async fn submit_batch(&self, request: &BatchRequest) -> Result<BatchResponse, ClientError> {
+        self.call(Method::POST, "/v1/tasks/batch", Some(request)).await
+    }
+
+    pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
+        let request = self.http.get(self.url("/v1/tasks")).query(query).timeout(CALL_TIMEOUT);
+        self.answer(request).await
+    }
+
+    pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
+        self.get(&format!("/v1/tasks/{task}")).await
+    }
+
+    pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, ClientError> {
+        let query = node.map(|node| format!("?task_name={node}")).unwrap_or_default();
+        self.get(&format!("/v1/tasks/{task}/status{query}")).await
+    }
+
+    /// Cancels what is in flight under the task.
+    pub async fn cancel(&self, task: &TaskId) -> Result<CancelResponse, ClientError> {
+        self.call(Method::DELETE, &format!("/v1/tasks/{task}"), None::<&()>)
+            .await
+    }
+
+    /// Cancels one stage, when it is in flight.
+    pub async fn cancel_stage(&self, task: &TaskId, node: &NodeName) -> Result<CancelResponse, ClientError> {
+        self.call(
+            Method::DELETE,
+            &format!("/v1/tasks/{task}?task_name={node}"),
+            None::<&()>,
+        )
+        .await
+    }
+
+    pub async fn delete(&self, task: &TaskId, force: bool) -> Result<DeleteReport, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/tasks/{task}/delete"),
+            Some(&DeleteRequest { force }),
+        )
+        .await
+    }
+
+    /// The stored request of the stage again, same task.
+    pub async fn resubmit(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        reuse: ReuseMode,
+    ) -> Result<SubmitResponse, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/resubmit");
+        self.call(Method::POST, &path, Some(&ResubmitRequest { reuse })).await
+    }
+
+    /// How a submit of the stored request would be decided now.
+    pub async fn explain(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        reuse: Option<ReuseMode>,
+    ) -> Result<ReuseExplanation, ClientError> {
+        let query = reuse
+            .map(|mode| format!("?reuse={}", mode.as_str()))
+            .unwrap_or_default();
+        self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
+    }
+
+    pub async fn system(&self) -> Result<SystemInfo, ClientError> {
+        self.get("/v1/system").await
+    }
+
+    /// The catalog, with what each node lacks on the daemon's machine.
+    pub async fn nodes(&self) -> Result<NodeList, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
+    pub async fn node(&self, node: &NodeName) -> Result<NodeInfo, ClientError> {
+        self.get(&format!("/v1/nodes/{node}")).await
+    }
+
+    pub async fn queues(&self) -> Result<Queues, ClientError> {
+        self.get("/v1/queues").await
+    }
+
+    /// Registered videos, newest first.
+    pub async fn videos(&self, limit: u32, cursor: Option<&str>) -> Result<VideoPage, ClientError> {
+        let request = self.http.get(self.url("/api/v1/videos")).query(&[("limit", limit)]);
+        let request = match cursor {
+            Some(cursor) => request.query(&[("cursor", cursor)]),
+            None => request,
+        };
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    pub async fn video(&self, video: &VideoId) -> Result<Video, ClientError> {
+        self.get(&format!("/api/v1/videos/{video}")).await
+    }
+
+    /// Registers a video by path or URL. Fetching one from a URL takes as long as it takes.
+    pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, ClientError> {
+        let post = self.http.post(self.url("/api/v1/videos"));
+        self.answer(self.with_body(post, request)).await
+    }
+
+    pub async fn delete_video(
+        &self,
+        video: &VideoId,
+        with_task: bool,
+        force: bool,
+    ) -> Result<VideoDeletion, ClientError> {
+        let path = format!("/api/v1/videos/{video}?with_task={with_task}&force={force}");
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// Starts the video's pipeline in the background (V1); the default one where none is named.
+    pub async fn run_video(
+        &self,
+        video: &VideoId,
+        pipeline: Option<&str>,
+        force: bool,
+    ) -> Result<VideoStarted, ClientError> {
+        let request = self.http.post(self.url(&format!("/api/v1/videos/{video}/run_sync")));
+        let request = request.query(&[("force", force)]);
+        let request = match pipeline {
+            Some(pipeline) => request.query(&[("pipeline", pipeline)]),
+            None => request,
+        };
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    /// Runs chosen steps and what depends on them anew (V2).
+    pub async fn reprocess_video(
+        &self,
+        video: &VideoId,
+        request: &ReprocessRequest,
+    ) -> Result<VideoStarted, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/api/v1/videos/{video}/reprocess"),
+            Some(request),
+        )
+        .await
+    }
+
+    /// How far the video's pipeline is.
+    pub async fn processing(&self, video: &VideoId) -> Result<Processing, ClientError> {
+        self.get(&format!("/api/v1/videos/{video}/status")).await
+    }
+
+    pub async fn pipelines(&self) -> Result<PipelineList, ClientError> {
+        self.get("/api/v1/pipelines").await
+    }
+
+    pub async fn callbacks(&self, query: &CallbackQuery) -> Result<CallbackPage, ClientError> {
+        let request = self.http.get(self.url("/v1/callbacks")).query(query);
+        self.answer(request.timeout(CALL_TIMEOUT)).await
+    }
+
+    pub async fn callback(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
+        self.get(&format!("/v1/callbacks/{id}")).await
+    }
+
+    /// Sends a callback again: same id, same body, the schedule from its beginning.
+    pub async fn redeliver(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
+        self.call(Method::POST, &format!("/v1/callbacks/{id}/redeliver"), None::<&()>)
+            .await
+    }
+
+    /// The last `bytes` bytes of the stage's log; empty when there is none yet.
+    pub async fn log_tail(&self, task: &TaskId, node: &NodeName, bytes: u64) -> Result<Bytes, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/log");
+        let request = self
+            .http
+            .get(self.url(&path))
+            .header(header::RANGE, format!("bytes=-{bytes}"))
+            .timeout(CALL_TIMEOUT);
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(Bytes::new());
+        }
+        let response = self.accepted(response).await?;
+        response.bytes().await.map_err(|source| self.unreachable(source))
+    }
+
+    /// The stage's log from byte `from` on, as it grows; ends when the run ends.
+    pub async fn log_follow(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/log?follow=true&from={from}");
+        let response = self.send(self.http.get(self.url(&path))).await?;
+        let response = self.accepted(response).await?;
+        let base = self.base.clone();
+        Ok(response.bytes_stream().map(move |chunk| {
+            chunk.map_err(|source| ClientError::Unreachable {
+                base: base.clone(),
+                source,
+            })
+        }))
+    }
+
+    /// Events after `last`, live. The stream ends or errs when the connection does; open it again from
+    /// the last sequence number seen.
+    pub async fn events(
+        &self,
+        last: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Feed, ClientError>> + Send + use<>, ClientError> {
+        let mut request = self
+            .http
+            .get(self.url("/v1/events"))
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let response = self.send(request).await?;
+        let response = self.accepted(response).await?;
+        self.is_event_stream(&response)?;
+        let base = self.base.clone();
+        Ok(response.bytes_stream().eventsource().filter_map(move |message| {
+            let broken = |detail: String| ClientError::Unexpected {
+                base: base.clone(),
+                status: StatusCode::OK,
+                detail,
+            };
+            let item = match message {
+                Err(error) => Some(Err(broken(format!("the event stream broke: {error}")))),
+                Ok(message) if message.event == "reset" => {
+                    Some(Ok(Feed::Reset(message.id.parse().unwrap_or_default())))
+                }
+                Ok(message) if message.event == "change" => Some(
+                    serde_json::from_str(&message.data)
+                        .map(|event| Feed::Event(Box::new(event)))
+                        .map_err(|error| broken(format!("an event could not be read: {error}"))),
+                ),
+                Ok(_) => None,
+            };
+            std::future::ready(item)
+        }))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, ClientError> {
+        let asked = Timestamp::now();
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        if let Some(date) = response.headers().get(header::DATE)
+            && let Ok(date) = date.to_str()
+        {
+            self.clock.learn(date, asked, Timestamp::now());
+        }
+        Ok(response)
+    }
+
+    /// Refuses what another server answers.
+    fn is_event_stream(&self, response: &reqwest::Response) -> Result<(), ClientError> {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
+        if kind.starts_with("text/event-stream") {
+            return Ok(());
+        }
+        Err(ClientError::Unexpected {
+            base: self.base.clone(),
+            status: response.status(),
+            detail: format!("{kind} where an event stream was asked for"),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let mut request = self.http.request(method, self.url(path)).timeout(CALL_TIMEOUT);
+        if let Some(body) = body {
+            request = self.with_body(request, body);
+        }
+        self.answer(request).await
+    }
+
+    fn with_body<B: Serialize>(&self, request: reqwest::RequestBuilder, body: &B) -> reqwest::RequestBuilder {
+        let request = if self.strict {
+            request.header("prefer", "handling=strict")
+        } else {
+            request
+        };
+        request.json(body)
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
+        let response = self.send(request).await?;
+        let response = self.accepted(response).await?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Unexpected {
+            base: self.base.clone(),
+            status,
+            detail: error.to_string(),
+        })
+    }
+
+    async fn accepted(&self, response: reqwest::Response) -> Result<reqwest::Response, ClientError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
+        Err(match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_) => ClientError::Unexpected {
+                base: self.base.clone(),
+                status,
+                detail: String::from_utf8_lossy(&bytes).chars().take(200).collect(),
+            },
+        })
+    }
+}
+
+/// A delete that has to end a run first can take the run's grace time.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);

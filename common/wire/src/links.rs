@@ -1,0 +1,14 @@
+//! Links that need no token.
+
+use serde::{Deserialize, Serialize};
+
+use onceover_types::Timestamp;
+
+/// Answer of `GET /v1/links`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SignedLink {
+    /// Opens the path for reading, as it is: in `EventSource`, `<a href>` or curl.
+    pub url: String,
+    /// When it stops to; null where the daemon needs no token, so that the URL has no signature.
+    pub expires_at: Option<Timestamp>,
+}

@@ -1,0 +1,102 @@
+//! What an answer says about input that was accepted although it is not all right.
+
+use onceover_types::shortened;
+use serde::{Deserialize, Serialize};
+
+/// What kind of warning it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WarningCode {
+    /// Nothing reads this field.
+    UnknownField,
+    /// The field has another name now; it was taken as that.
+    DeprecatedField,
+    /// There are more warnings than are named.
+    MoreWarnings,
+}
+
+/// One thing about a request that was accepted although it is not all right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Warning {
+    pub code: WarningCode,
+    /// Path of the field, `input_data.smaple_rate`; empty for a warning about no single one.
+    pub field: String,
+    /// What is wrong, and what was perhaps meant.
+    pub message: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.field.is_empty() {
+            return f.write_str(&self.message);
+        }
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Warnings that are named in one answer; one more says how many there are beside these.
+pub const MOST_WARNINGS: usize = 20;
+
+/// The warnings of one answer: the first ones and the number of the rest, since a request may have any number of unknown
+/// fields.
+#[derive(Debug, Clone, Default)]
+pub struct Warnings {
+    named: Vec<Warning>,
+    more: usize,
+}
+
+impl Warnings {
+    /// Whether some are not named.
+    pub fn are_cut(&self) -> bool {
+        self.more > 0
+    }
+
+    /// Adds a warning; its message is made only if it is named.
+    pub fn add(&mut self, code: WarningCode, field: &str, message: impl FnOnce() -> String) {
+        if self.named.len() == MOST_WARNINGS {
+            self.more += 1;
+            return;
+        }
+        self.named.push(Warning {
+            code,
+            field: shortened(field),
+            message: message(),
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// The list as an answer has it.
+    pub fn list(&self) -> Vec<Warning> {
+        let rest = (self.more > 0).then(|| Warning {
+            code: WarningCode::MoreWarnings,
+            field: String::new(),
+            message: format!("{} more fields are not right", self.more),
+        });
+        self.named.iter().cloned().chain(rest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_names_twenty_warnings_and_counts_the_rest() {
+        let list = |count: usize| {
+            let mut warnings = Warnings::default();
+            for n in 0..count {
+                warnings.add(WarningCode::UnknownField, &format!("f{n}"), || {
+                    "nothing reads it".into()
+                });
+            }
+            warnings.list()
+        };
+        assert_eq!(list(20).len(), 20);
+        let many = list(5_000);
+        assert_eq!((many.len(), many[20].code), (21, WarningCode::MoreWarnings));
+        assert!(many[20].message.starts_with("4980 more"), "{}", many[20].message);
+    }
+}

@@ -1,0 +1,79 @@
+//! What stands between a program and being forgotten: its group and its mark, killed on drop.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{process::Child, time::Instant};
+
+use crate::sweep::{Mark, Since};
+use onceover_run::RunContext;
+
+/// How long a killed process may take to vanish before the log says so.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Owns a program's process group. Dropped early, it leaves nothing of it alive.
+pub(crate) struct ProcessGroupGuard {
+    group: Option<Pid>,
+    mark: Mark,
+    since: Option<Since>,
+    armed: bool,
+}
+
+impl ProcessGroupGuard {
+    /// `before` is a time before the child was started.
+    pub(crate) fn new(child: &Child, mark: Mark, before: std::time::Instant) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self {
+            group: pid.and_then(Pid::from_raw),
+            since: pid.map(|pid| Since::started(pid, before)),
+            mark,
+            armed: true,
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // An error means that no process is left in the group.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Kills whatever carries the mark, wherever it went, and says how many there were.
+    pub(crate) fn kill_marked(&self) -> usize {
+        self.mark.kill(self.since.as_ref())
+    }
+
+    /// For when the leader was waited for: from then on its number may be given to another group.
+    pub(crate) fn forget_group(&mut self) {
+        self.group = None;
+    }
+
+    /// Waits until every process that carries the mark is gone.
+    pub(crate) async fn finish(mut self, context: &RunContext) {
+        let deadline = Instant::now() + SWEEP;
+        while self.kill_marked() > 0 {
+            if Instant::now() > deadline {
+                context
+                    .log
+                    .line("a process of this run does not end although it was killed");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.armed = false;
+    }
+}
+
+impl Drop for ProcessGroupGuard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.signal(Signal::KILL);
+            // A process that forks while it is looked for may need another look.
+            for _ in 0..10 {
+                if self.kill_marked() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Runs one external program: its own process group, a known environment, its output line by line, and nothing of it left
+//! behind however it ends. Never through a shell.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    future::Future,
+    io,
+    pin::Pin,
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use onceover_limits::lack::Lack;
+use onceover_run::{
+    RunContext, RunError,
+    tool::{Exit, ProgramOutput, Programs, RUN_VARIABLE, Tool, how_to_install},
+};
+use rustix::process::Signal;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, ChildStderr, ChildStdout, Command},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    environment,
+    guard::ProcessGroupGuard,
+    lines::{LineEnds, LineReader},
+    sweep::{Mark, TOOL_VARIABLE},
+};
+
+/// How long more output is waited for after the program ended, while a process we cannot find holds its pipes.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long such a process can go on writing.
+const DRAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Lines of the error output kept for the error message.
+pub(crate) const TAIL: usize = 20;
+
+static TOOLS: AtomicU64 = AtomicU64::new(0);
+
+/// Starts programs of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalPrograms;
+
+impl Programs for LocalPrograms {
+    fn run<'a>(
+        &'a self,
+        tool: Tool,
+        context: &'a RunContext,
+        printed: ProgramOutput<'a>,
+    ) -> BoxFuture<'a, Result<Exit, RunError>> {
+        Box::pin(run(tool, context, printed))
+    }
+}
+
+async fn run(mut tool: Tool, context: &RunContext, printed: ProgramOutput<'_>) -> Result<Exit, RunError> {
+    if context.cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
+    }
+    context.log.line(&format!("$ {}", tool.in_words()));
+    let request = tool.stdin.take();
+    let mut program = Running::start(&tool, request.is_some(), context, printed)?;
+    let stdin = program.child.stdin.take();
+    let mut feed: Feed = Box::pin(async move {
+        if let (Some(mut stdin), Some(request)) = (stdin, request) {
+            // A program that does not read its input is its own affair.
+            let _ = stdin.write_all(&request).await;
+        }
+    });
+    while program.is_under_way() {
+        let event = program.next_event(&mut feed).await;
+        if program.handle(event).await? == Next::Stop {
+            break;
+        }
+    }
+    program.finish().await
+}
+
+/// Writes a program's standard input.
+type Feed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What happens while a program runs.
+enum ProgramEvent {
+    /// The run was cancelled.
+    Cancelled,
+    /// The grace time after SIGTERM is over.
+    GraceOver,
+    Ended(io::Result<ExitStatus>),
+    /// A line or a part of its output; `None` at the end.
+    Printed(Option<Vec<u8>>),
+    /// A line of its error output; `None` at the end.
+    Complained(Option<String>),
+    /// Its input is written.
+    Fed,
+    /// It ended, and something that holds its output open prints nothing.
+    OutputIdle,
+    /// It ended, and something that holds its output open goes on printing.
+    OutputEndless,
+}
+
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// A program that was started, until it and its output have ended.
+struct Running<'a> {
+    context: &'a RunContext,
+    printed: ProgramOutput<'a>,
+    name: String,
+    grace: Duration,
+    child: Child,
+    guard: ProcessGroupGuard,
+    stdout: LineReader<ChildStdout>,
+    stderr: LineReader<ChildStderr>,
+    /// The last lines of its error output.
+    tail: VecDeque<String>,
+    fed: bool,
+    status: Option<ExitStatus>,
+    interrupted: bool,
+    /// When SIGKILL follows SIGTERM.
+    kill_at: Option<Instant>,
+    /// When reading stops after the end, if nothing is there to read.
+    idle_at: Option<Instant>,
+    /// When it does in any case.
+    stop_at: Option<Instant>,
+}
+
+impl<'a> Running<'a> {
+    fn start(
+        tool: &Tool,
+        has_input: bool,
+        context: &'a RunContext,
+        printed: ProgramOutput<'a>,
+    ) -> Result<Self, RunError> {
+        let number = TOOLS.fetch_add(1, Ordering::Relaxed);
+        let mark = Mark {
+            run: context.mark.clone(),
+            tool: Some(format!("{}-{number}", std::process::id())),
+        };
+        let before = std::time::Instant::now();
+        let mut child = spawn(tool, has_input, &mark)?;
+        let guard = ProcessGroupGuard::new(&child, mark, before);
+        let ends = match printed {
+            ProgramOutput::Lines(_) => LineEnds::Newline,
+            ProgramOutput::Bytes(_) => LineEnds::Nowhere,
+        };
+        Ok(Self {
+            context,
+            printed,
+            name: tool.program.display().to_string(),
+            grace: tool.grace,
+            stdout: LineReader::new(child.stdout.take(), tool.line_limit, ends),
+            stderr: LineReader::new(child.stderr.take(), tool.line_limit, LineEnds::NewlineOrReturn),
+            child,
+            guard,
+            tail: VecDeque::with_capacity(TAIL),
+            fed: false,
+            status: None,
+            interrupted: false,
+            kill_at: None,
+            idle_at: None,
+            stop_at: None,
+        })
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.status.is_none() || !(self.stdout.ended() && self.stderr.ended())
+    }
+
+    async fn next_event(&mut self, feed: &mut Feed) -> ProgramEvent {
+        let runs = self.status.is_none();
+        tokio::select! {
+            // What was written before the end is read before any clock is looked at, however late that is.
+            biased;
+            () = self.context.cancel.cancelled(), if !self.interrupted && runs => ProgramEvent::Cancelled,
+            () = at(self.kill_at), if self.kill_at.is_some() && runs => ProgramEvent::GraceOver,
+            ended = self.child.wait(), if runs => ProgramEvent::Ended(ended),
+            () = at(self.stop_at), if self.stop_at.is_some() => ProgramEvent::OutputEndless,
+            part = self.stdout.next_part(), if !self.stdout.ended() => ProgramEvent::Printed(part),
+            line = self.stderr.next(), if !self.stderr.ended() => ProgramEvent::Complained(line),
+            () = feed, if !self.fed => ProgramEvent::Fed,
+            () = at(self.idle_at), if self.idle_at.is_some() => ProgramEvent::OutputIdle,
+        }
+    }
+
+    async fn handle(&mut self, event: ProgramEvent) -> Result<Next, RunError> {
+        match event {
+            ProgramEvent::Cancelled => {
+                self.interrupted = true;
+                self.guard.signal(Signal::TERM);
+                self.kill_at = Some(Instant::now() + self.grace);
+            }
+            ProgramEvent::GraceOver => {
+                self.kill_at = None;
+                self.guard.signal(Signal::KILL);
+                self.guard.kill_marked();
+            }
+            ProgramEvent::Ended(Err(why)) => {
+                return Err(RunError::failed(format!("cannot wait for {}: {why}", self.name)));
+            }
+            ProgramEvent::Ended(Ok(status)) => self.note_end(status),
+            ProgramEvent::Printed(Some(part)) => self.pass_on(part).await,
+            ProgramEvent::Complained(Some(line)) => self.keep(line),
+            ProgramEvent::Printed(None) | ProgramEvent::Complained(None) => {}
+            ProgramEvent::Fed => self.fed = true,
+            ProgramEvent::OutputIdle => {
+                let why = "a process it left holds its output open; not read further";
+                self.context.log.line(why);
+                return Ok(Next::Stop);
+            }
+            ProgramEvent::OutputEndless => {
+                let why = "a process it left goes on writing; not read further";
+                self.context.log.line(why);
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// What the program started goes with it; that also closes the pipes.
+    fn note_end(&mut self, status: ExitStatus) {
+        self.status = Some(status);
+        self.guard.signal(Signal::KILL);
+        self.guard.kill_marked();
+        self.guard.forget_group();
+        self.idle_at = Some(Instant::now() + DRAIN);
+        self.stop_at = Some(Instant::now() + DRAIN_AT_MOST);
+    }
+
+    async fn pass_on(&mut self, part: Vec<u8>) {
+        match &mut self.printed {
+            ProgramOutput::Lines(on_line) => on_line(&String::from_utf8_lossy(&part)),
+            ProgramOutput::Bytes(to) => {
+                if to.send(part).await.is_err() {
+                    self.stdout.close();
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, line: String) {
+        self.context.log.line(&line);
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(short(line));
+    }
+
+    async fn finish(self) -> Result<Exit, RunError> {
+        self.guard.finish(self.context).await;
+        let exit = Exit {
+            status: self.status.expect("the loop ends only after the program did"),
+            stderr: self.tail.into(),
+        };
+        if self.interrupted {
+            self.context.log.line(&format!("interrupted: {}", exit.in_words()));
+            return Err(RunError::Interrupted);
+        }
+        if !exit.success() {
+            self.context.log.line(&format!("ended with {}", exit.in_words()));
+        }
+        Ok(exit)
+    }
+}
+
+fn spawn(tool: &Tool, has_input: bool, mark: &Mark) -> Result<Child, RunError> {
+    let mut command = Command::new(&tool.program);
+    command
+        .args(&tool.args)
+        .env_clear()
+        .envs(environment::vars_os().filter(|(name, _)| tool.inherits(name)))
+        .envs(tool.environment.iter().map(|(name, value)| (name, value)))
+        .env(RUN_VARIABLE, &mark.run)
+        .stdin(if has_input { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if let Some(tool) = &mark.tool {
+        command.env(TOOL_VARIABLE, tool);
+    }
+    if let Some(dir) = &tool.dir {
+        command.current_dir(dir);
+    }
+    command.spawn().map_err(|why| {
+        let message = cannot_start(&tool.program, &why);
+        match Lack::in_starting(&why) {
+            Some(lack) => RunError::lacking(lack, message),
+            None => RunError::Failed(message),
+        }
+    })
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A line as an error message can carry it.
+fn short(mut line: String) -> String {
+    const LONGEST: usize = 400;
+    if line.len() > LONGEST {
+        line.truncate(line.floor_char_boundary(LONGEST));
+        line.push('…');
+    }
+    line
+}
+
+pub(crate) fn cannot_start(program: &OsStr, why: &io::Error) -> String {
+    let name = program.display();
+    match why.kind() {
+        io::ErrorKind::NotFound => {
+            let advice = how_to_install(&program.to_string_lossy());
+            format!("cannot start {name}: there is no such program on the PATH; {advice}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot start {name}: the daemon's user may not execute it (chmod +x)")
+        }
+        _ => format!("cannot start {name}: {why}"),
+    }
+}

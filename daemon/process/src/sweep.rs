@@ -1,0 +1,162 @@
+//! Finding and killing processes by the mark in their environment: those that left their group with
+//! `setsid`, or outlived a daemon that was killed.
+
+use std::{
+    fs,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use onceover_run::tool::RUN_VARIABLE;
+
+/// Sets the processes of one program apart from others of the same run.
+pub(crate) const TOOL_VARIABLE: &str = "ONCEOVER_TOOL";
+
+/// What a process to kill has in its environment.
+pub(crate) struct Mark {
+    pub(crate) run: String,
+    /// Of one program of the run only; `None`: all of the run.
+    pub(crate) tool: Option<String>,
+}
+
+/// Since a program was started: what it started itself can only have got a process number given out after its own.
+pub(crate) struct Since {
+    pid: i32,
+    at: Instant,
+}
+
+/// For how long that is certain. Numbers start again from below when they run out, and no machine gives out all of
+/// them (32,768 and more, 1,024 for each processor) in this time.
+const CERTAIN: Duration = Duration::from_millis(100);
+
+impl Since {
+    /// `at` must be before the program was started.
+    pub(crate) fn started(pid: i32, at: Instant) -> Self {
+        Self { pid, at }
+    }
+
+    /// The only numbers that its processes can have, when these are known to be few.
+    fn numbers(&self) -> Option<RangeInclusive<i32>> {
+        const FEW: i32 = 256;
+        let loads = fs::read_to_string("/proc/loadavg").ok()?;
+        let last: i32 = loads.trim_end().rsplit(' ').next()?.parse().ok()?;
+        // The clock last: whatever held us up in between has to count.
+        let certain = last >= self.pid && last - self.pid <= FEW && self.at.elapsed() < CERTAIN;
+        certain.then_some(self.pid..=last)
+    }
+}
+
+impl Mark {
+    /// Sends SIGKILL to every process that carries the mark and says how many there were.
+    pub(crate) fn kill(&self, since: Option<&Since>) -> usize {
+        let wanted = |environ: &[u8]| {
+            variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
+                && self
+                    .tool
+                    .as_ref()
+                    .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
+        };
+        match since.and_then(Since::numbers) {
+            Some(numbers) => kill_where(numbers.inspect(|pid| settle(*pid)), wanted),
+            None => kill_where(pids(), wanted),
+        }
+    }
+}
+
+/// Kills every process whose `ONCEOVER_RUN` starts with the prefix (never this one), and says how many there
+/// were. An empty prefix kills nothing.
+pub fn sweep(mark_prefix: &str) -> usize {
+    if mark_prefix.is_empty() {
+        return 0;
+    }
+    kill_where(pids(), |environ| {
+        variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
+    })
+}
+
+/// Sweeps until nothing is left, at most for the given time; whether nothing was left. Blocks.
+pub fn sweep_until_gone(mark_prefix: &str, longest: Duration) -> bool {
+    let deadline = Instant::now() + longest;
+    while sweep(mark_prefix) > 0 {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// The pids of processes that carry a mark with this prefix.
+pub fn marked(mark_prefix: &str) -> Vec<i32> {
+    pids()
+        .filter(|pid| {
+            environ(*pid).is_some_and(|environ| {
+                variable(&environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
+            })
+        })
+        .collect()
+}
+
+fn kill_where(pids: impl Iterator<Item = i32>, wanted: impl Fn(&[u8]) -> bool) -> usize {
+    pids.filter(|pid| environ(*pid).is_some_and(|environ| wanted(&environ)))
+        .filter(|pid| {
+            // The descriptor stands for one process, so a number that was given to another one in
+            // between is noticed by reading the environment again.
+            let Some(fd) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+                return false;
+            };
+            environ(*pid).is_some_and(|environ| wanted(&environ)) && pidfd_send_signal(&fd, Signal::KILL).is_ok()
+        })
+        .count()
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let own = i32::try_from(std::process::id()).ok();
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(move |pid| Some(*pid) != own)
+}
+
+/// Waits, but not long, while the process is being given a new program: then it has no environment for a moment.
+fn settle(pid: i32) {
+    for _ in 0..10 {
+        let has_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        if !environ(pid).is_some_and(|environ| environ.is_empty()) || !has_program() {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Empty for a process that ended and was not yet waited for.
+fn environ(pid: i32) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/environ")).ok()
+}
+
+fn variable<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environ
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environ = b"A=1\0ONCEOVER_RUN=m/1\0ONCEOVER_RUNNER=x\0";
+        assert_eq!(variable(environ, "ONCEOVER_RUN"), Some(&b"m/1"[..]));
+        assert_eq!(variable(environ, "ONCEOVER"), None);
+        assert_eq!(variable(b"", "A"), None);
+    }
+
+    #[test]
+    fn an_empty_prefix_kills_nothing() {
+        assert_eq!(sweep(""), 0);
+    }
+}

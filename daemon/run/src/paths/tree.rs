@@ -1,0 +1,349 @@
+//! What is done with everything in a folder: measuring, removing, listing. None of it follows a link or enters another file
+//! system, and none of it needs more descriptors or stack where folders are deep ([`Descent`]). All of it blocks.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, Stat, fstat, open, statat, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    beneath::{FOLDER, folder_beneath},
+    descent::Descent,
+};
+
+/// Entries of a folder that are read before they are removed.
+const BATCH: usize = 4096;
+
+/// Bytes of the longest path that can be opened; what lies deeper has no name that anybody could use.
+pub(super) const LONGEST_PATH: usize = 4096;
+
+/// What is in a folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FolderContent {
+    pub files: u64,
+    pub bytes: u64,
+    /// Folders in it.
+    pub folders: u64,
+    /// How deep the deepest of these is; one right in it is 1 deep.
+    pub depth: u64,
+    /// When anything of it, or the folder itself, was last changed: milliseconds since 1970.
+    pub newest: i64,
+}
+
+/// Names of the entries of a folder, at most so many.
+fn names(folder: &OwnedFd, most: usize) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name).into());
+            if names.len() >= most {
+                break;
+            }
+        }
+    }
+    Ok(names)
+}
+
+pub(super) fn names_in(folder: &OwnedFd) -> io::Result<Vec<PathBuf>> {
+    names(folder, usize::MAX)
+}
+
+pub(super) fn is_folder(meta: &Stat) -> bool {
+    FileType::from_raw_mode(meta.st_mode) == FileType::Directory
+}
+
+fn size_of(meta: &Stat) -> u64 {
+    u64::try_from(meta.st_size).unwrap_or_default()
+}
+
+/// Change of content or of the entry itself, which a file that was moved here keeps no older time of.
+fn newest(meta: &Stat) -> i64 {
+    let changed = meta.st_mtime * 1000 + meta.st_mtime_nsec.cast_signed() / 1_000_000;
+    let placed = meta.st_ctime * 1000 + meta.st_ctime_nsec.cast_signed() / 1_000_000;
+    changed.max(placed)
+}
+
+/// Measures the folder `inside` of `root` with everything in it; None where there is no such folder. Links count as files.
+pub fn measure_folder(root: &Path, inside: &Path) -> io::Result<Option<FolderContent>> {
+    let folder = match folder_beneath(root, inside) {
+        Err(Errno::NOENT) => return Ok(None),
+        folder => folder?,
+    };
+    let mut content = FolderContent {
+        newest: newest(&fstat(&folder)?),
+        ..FolderContent::default()
+    };
+    let mut way = Descent::new(folder)?;
+    let mut pending = vec![measure_entries(way.folder()?, &mut content)?];
+    while let Some(folders) = pending.last_mut() {
+        match folders.pop() {
+            // Gone or replaced while it was looked at: no harm.
+            Some(name) => {
+                if way.enter(&name).is_ok() {
+                    content.depth = content.depth.max(way.depth() as u64);
+                    pending.push(measure_entries(way.folder()?, &mut content)?);
+                }
+            }
+            None => {
+                pending.pop();
+                if !pending.is_empty() {
+                    way.leave()?;
+                }
+            }
+        }
+    }
+    Ok(Some(content))
+}
+
+/// Adds what is right in a folder, and answers the folders that are.
+fn measure_entries(folder: &OwnedFd, content: &mut FolderContent) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let Ok(meta) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        content.newest = content.newest.max(newest(&meta));
+        if is_folder(&meta) {
+            content.folders += 1;
+            folders.push(OsString::from_vec(name.to_bytes().to_vec()).into());
+        } else {
+            content.files += 1;
+            content.bytes += size_of(&meta);
+        }
+    }
+    Ok(folders)
+}
+
+/// As [`remove_folder`], of a folder deeper below a root; no part of the way to it may be a link.
+pub fn remove_beneath(root: &Path, inside: &Path) -> io::Result<Option<(u64, u64)>> {
+    let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no folder"));
+    };
+    match folder_beneath(root, parent) {
+        Err(Errno::NOENT) => Ok(None),
+        parent => remove_in(parent?, name.as_ref()),
+    }
+}
+
+/// Removes the folder `name` of `parent` and everything in it, and answers how many files and bytes that were; None where
+/// there is no such folder. Links are removed, not followed.
+pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>> {
+    remove_in(open(parent, FOLDER, Mode::empty())?, name.as_ref())
+}
+
+/// Removes all that is in a folder but one file.
+pub fn remove_content(folder: &Path, except: &str) -> io::Result<()> {
+    let folder = open(folder, FOLDER, Mode::empty())?;
+    for name in names_in(&folder)? {
+        if name.as_os_str() == except {
+            continue;
+        }
+        match statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            meta if is_folder(&meta?) => {
+                remove_in(folder.try_clone()?, &name)?;
+            }
+            _ => unlink(&folder, &name, AtFlags::empty())?,
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove_in(parent: OwnedFd, name: &Path) -> io::Result<Option<(u64, u64)>> {
+    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        meta if !is_folder(&meta?) => {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder"));
+        }
+        _ => {}
+    }
+    let mut removed = (0, 0);
+    let mut way = Descent::new(parent)?;
+    // The folders on the way, and of each what of its entries is still to be gone into.
+    let mut pending = vec![Removal::named(name.to_owned())];
+    enter(&mut way, name)?;
+    while let Some(level) = pending.last_mut() {
+        if let Some(name) = level.folders.pop() {
+            match enter(&mut way, &name) {
+                Ok(()) => pending.push(Removal::named(name)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        } else if level.is_read {
+            let name = std::mem::take(&mut level.name);
+            pending.pop();
+            way.leave()?;
+            unlink(way.folder()?, &name, AtFlags::REMOVEDIR)?;
+        } else {
+            level.read(way.folder()?, &mut removed)?;
+        }
+    }
+    Ok(Some(removed))
+}
+
+/// A folder that is being emptied.
+struct Removal {
+    name: PathBuf,
+    /// Folders in it that are to be removed first.
+    folders: Vec<PathBuf>,
+    /// Nothing else was in it when it was read last.
+    is_read: bool,
+}
+
+impl Removal {
+    fn named(name: PathBuf) -> Self {
+        Self {
+            name,
+            folders: Vec::new(),
+            is_read: false,
+        }
+    }
+
+    /// Removes the next files and notes the next folders. Names are read before anything is removed, since removing may
+    /// move what comes next.
+    fn read(&mut self, folder: &OwnedFd, removed: &mut (u64, u64)) -> io::Result<()> {
+        let names = names(folder, BATCH)?;
+        self.is_read = names.len() < BATCH;
+        for name in names {
+            let meta = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                meta => meta?,
+            };
+            if is_folder(&meta) {
+                self.folders.push(name);
+                continue;
+            }
+            removed.0 += 1;
+            removed.1 += size_of(&meta);
+            unlink(folder, &name, AtFlags::empty())?;
+        }
+        Ok(())
+    }
+}
+
+fn enter(way: &mut Descent, name: &Path) -> io::Result<()> {
+    way.enter(name).map_err(|why| match why {
+        Errno::XDEV => io::Error::new(
+            io::ErrorKind::CrossesDevices,
+            format!("{} is on another file system", name.display()),
+        ),
+        why => why.into(),
+    })
+}
+
+fn unlink(folder: &OwnedFd, name: &Path, flags: AtFlags) -> io::Result<()> {
+    match unlinkat(folder, name, flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// What a walk over files in the order of their paths meets.
+pub(super) enum Met<'a> {
+    File(&'a Path, &'a Stat),
+    /// A folder, before what is in it.
+    Folder(&'a Path),
+}
+
+/// What becomes of the walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    GoOn,
+    /// The folder is not gone into.
+    Skip,
+    End,
+}
+
+/// Shows every regular file and folder below a folder, in the order of their paths as bytes, a folder where its files are
+/// (`a.txt` before what is in `a/`); paths are below the folder, `prefix` before them. What lies too deep to be named is left
+/// out.
+pub(super) fn visit(folder: OwnedFd, prefix: &Path, mut see: impl FnMut(Met<'_>) -> Then) -> io::Result<()> {
+    let mut way = Descent::new(folder)?;
+    let mut at = prefix.to_owned();
+    let mut pending = vec![entries(way.folder()?)?];
+    while let Some(level) = pending.last_mut() {
+        let Some((name, meta)) = level.pop() else {
+            pending.pop();
+            if !pending.is_empty() {
+                way.leave()?;
+                at.pop();
+            }
+            continue;
+        };
+        at.push(&name);
+        let fits = at.as_os_str().len() < LONGEST_PATH;
+        let then = match &meta {
+            _ if !fits => Then::Skip,
+            Some(meta) => see(Met::File(&at, meta)),
+            None => see(Met::Folder(&at)),
+        };
+        if then == Then::End {
+            return Ok(());
+        }
+        if meta.is_none() && then == Then::GoOn {
+            match way.enter(&name) {
+                Ok(()) => {
+                    pending.push(entries(way.folder()?)?);
+                    continue;
+                }
+                Err(Errno::XDEV | Errno::LOOP | Errno::NOENT | Errno::NOTDIR) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        at.pop();
+    }
+    Ok(())
+}
+
+/// The regular files (with what is known of them) and folders right in a folder, the first one last.
+fn entries(folder: &OwnedFd) -> io::Result<Vec<(PathBuf, Option<Stat>)>> {
+    let mut entries = Vec::new();
+    for name in names_in(folder)? {
+        let meta = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            meta => meta?,
+        };
+        match FileType::from_raw_mode(meta.st_mode) {
+            FileType::RegularFile => entries.push((name, Some(meta))),
+            FileType::Directory => entries.push((name, None)),
+            _ => {}
+        }
+    }
+    // As if a folder's name ended with the slash that its files have after it.
+    let order = |(name, meta): &(PathBuf, Option<Stat>)| {
+        let slash: &[u8] = if meta.is_none() { b"/" } else { b"" };
+        [name.as_os_str().as_bytes(), slash].concat()
+    };
+    entries.sort_by_cached_key(|entry| std::cmp::Reverse(order(entry)));
+    Ok(entries)
+}
+
+/// Every regular file below a folder of a root, by its path below the folder, in order, with its bytes.
+pub fn files_below(root: &Path, folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let inside = folder.strip_prefix(root).map_err(|_| Errno::XDEV)?;
+    let mut files = Vec::new();
+    visit(folder_beneath(root, inside)?, Path::new(""), |met| {
+        if let Met::File(path, meta) = met {
+            files.push((path.to_owned(), size_of(meta)));
+        }
+        Then::GoOn
+    })?;
+    files.sort();
+    Ok(files)
+}

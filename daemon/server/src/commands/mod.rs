@@ -1,0 +1,6 @@
+//! What `onceoverd` does beside running: its subcommands.
+
+pub mod check;
+pub mod gc;
+pub mod import;
+pub mod nodes;

@@ -1,0 +1,352 @@
+//! Who has to know of a change inside this daemon: the executor, the outbox, open event streams. Fed by the
+//! events of Redis, so it also hears what other daemons did; local changes wake directly as well.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use onceover_types::{CallbackStatus, TaskId, VideoId};
+use onceover_wire::{Event, EventKind};
+use tokio::sync::{Notify, broadcast, watch};
+
+use onceover_store::{Notice, Store};
+
+/// What an event stream sends.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Event {
+        seq: u64,
+        json: Arc<str>,
+    },
+    /// Events before this one are missing and cannot be had: read again.
+    Reset {
+        seq: u64,
+    },
+}
+
+/// Which videos' pipelines are to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recheck {
+    One(VideoId),
+    /// Something may have been missed.
+    All,
+}
+
+/// Where a run waits or a slot is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedQueues {
+    All,
+    These(HashSet<String>),
+}
+
+impl Default for WantedQueues {
+    fn default() -> Self {
+        Self::These(HashSet::new())
+    }
+}
+
+impl WantedQueues {
+    pub fn contains(&self, queue: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(queue),
+        }
+    }
+
+    /// Whether this queue was named, because of a run of its own.
+    pub fn names(&self, queue: &str) -> bool {
+        matches!(self, Self::These(names) if names.contains(queue))
+    }
+
+    fn add(&mut self, queue: Option<&str>) {
+        match (&mut *self, queue) {
+            (Self::All, _) => {}
+            (Self::These(_), None) => *self = Self::All,
+            (Self::These(names), Some(queue)) => {
+                if !names.contains(queue) {
+                    names.insert(queue.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct EventBus(Arc<Inner>);
+
+struct Inner {
+    changes: broadcast::Sender<Change>,
+    nudges: broadcast::Sender<TaskId>,
+    videos: broadcast::Sender<Recheck>,
+    /// Where to look for runs, and that there is somewhere to look.
+    wanted: Mutex<WantedQueues>,
+    runs: Notify,
+    outbox: Notify,
+    ends: Notify,
+    uploads: Notify,
+    released: watch::Sender<u64>,
+    connected: watch::Sender<Option<Instant>>,
+    seq: AtomicU64,
+}
+
+/// Changes that an event stream may be behind before it is told to read again.
+const BEHIND: usize = 4096;
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            changes: broadcast::channel(BEHIND).0,
+            nudges: broadcast::channel(256).0,
+            videos: broadcast::channel(1024).0,
+            wanted: Mutex::default(),
+            runs: Notify::new(),
+            outbox: Notify::new(),
+            ends: Notify::new(),
+            uploads: Notify::new(),
+            released: watch::channel(0).0,
+            connected: watch::channel(None).0,
+            seq: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl EventBus {
+    /// Changes from now on, in order.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    /// Sequence number of the last change seen.
+    pub fn seq(&self) -> u64 {
+        self.0.seq.load(Ordering::Acquire)
+    }
+
+    /// Tasks whose running stages should look whether they still own them.
+    pub fn nudges(&self) -> broadcast::Receiver<TaskId> {
+        self.0.nudges.subscribe()
+    }
+
+    pub fn nudge(&self, task: &TaskId) {
+        // No receiver: nothing runs here.
+        let _ = self.0.nudges.send(task.clone());
+    }
+
+    /// Videos whose pipelines may go on.
+    pub fn videos(&self) -> broadcast::Receiver<Recheck> {
+        self.0.videos.subscribe()
+    }
+
+    /// A video's pipeline was started.
+    pub fn video_started(&self, video: &VideoId) {
+        self.look_at(Recheck::One(video.clone()));
+    }
+
+    fn look_at(&self, look: Recheck) {
+        // No receiver: the daemon is not that far, and looks at all when it is.
+        let _ = self.0.videos.send(look);
+    }
+
+    /// A run waits.
+    pub fn run_queued(&self, queue: &str) {
+        self.look_for_runs(Some(queue));
+    }
+
+    fn look_for_runs(&self, queue: Option<&str>) {
+        self.0
+            .wanted
+            .lock()
+            .expect("no thread panics with the queues to look at")
+            .add(queue);
+        self.0.runs.notify_one();
+    }
+
+    /// Waits until a run waits or a slot is free, and answers where that may be.
+    pub async fn run_wanted(&self) -> WantedQueues {
+        self.0.runs.notified().await;
+        let mut wanted = self
+            .0
+            .wanted
+            .lock()
+            .expect("no thread panics with the queues to look at");
+        std::mem::take(&mut *wanted)
+    }
+
+    pub fn outbox_grew(&self) {
+        self.0.outbox.notify_one();
+    }
+
+    /// A run with callbacks may have ended: some may be due, and others still to be put into the outbox.
+    fn callbacks_wanted(&self) {
+        self.0.outbox.notify_one();
+        self.0.ends.notify_one();
+    }
+
+    /// Waits until the callbacks of a run that has ended may have to be put into the outbox.
+    pub async fn end_seen(&self) {
+        self.0.ends.notified().await;
+    }
+
+    pub async fn delivery_wanted(&self) {
+        self.0.outbox.notified().await;
+    }
+
+    /// A result may have files for the object store, or one that had is gone.
+    pub async fn upload_wanted(&self) {
+        self.0.uploads.notified().await;
+    }
+
+    /// The processes of a run are gone and its slot is free.
+    pub fn slot_released(&self, queue: &str) {
+        self.0.released.send_modify(|count| *count += 1);
+        self.look_for_runs(Some(queue));
+    }
+
+    pub fn released(&self) -> watch::Receiver<u64> {
+        self.0.released.subscribe()
+    }
+
+    /// Since when Redis has been connected; None while it is not.
+    pub fn connected(&self) -> watch::Receiver<Option<Instant>> {
+        self.0.connected.subscribe()
+    }
+
+    /// Listens for as long as the program runs.
+    pub async fn listen(self, store: Store) {
+        let mut subscription = match store.subscribe() {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen to events");
+                return;
+            }
+        };
+        while let Some(notice) = subscription.next().await {
+            match notice {
+                Notice::Connected => {
+                    self.catch_up(&store).await;
+                    self.0.connected.send_replace(Some(Instant::now()));
+                    // Whatever happened meanwhile, everybody looks once.
+                    self.look_for_runs(None);
+                    self.callbacks_wanted();
+                    self.look_at(Recheck::All);
+                    self.0.uploads.notify_one();
+                }
+                Notice::Disconnected => {
+                    tracing::warn!("the connection to Redis is lost");
+                    self.0.connected.send_replace(None);
+                }
+                Notice::Event(json) => self.take(&store, json).await,
+            }
+        }
+    }
+
+    async fn take(&self, store: &Store, json: String) {
+        let event: Event = match serde_json::from_str(&json) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, json, "an event cannot be read");
+                return;
+            }
+        };
+        let last = self.seq();
+        if event.seq <= last {
+            return;
+        }
+        if last != 0 && event.seq > last + 1 {
+            self.catch_up(store).await;
+        }
+        if event.seq > self.seq() {
+            self.spread(&event, json);
+        }
+    }
+
+    fn spread(&self, event: &Event, json: String) {
+        self.0.seq.store(event.seq, Ordering::Release);
+        let stage = event.stage.as_ref();
+        match event.kind {
+            EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
+                self.look_for_runs(stage.map(|stage| stage.queue.as_str()));
+            }
+            EventKind::Cancelled | EventKind::Deleted => self.nudge(&event.task_id),
+            _ => {}
+        }
+        if matches!(event.kind, EventKind::Succeeded | EventKind::Deleted) {
+            self.0.uploads.notify_one();
+        }
+        if lets_a_pipeline_go_on(event)
+            && let Some(video) = VideoId::of_task(&event.task_id)
+        {
+            self.look_at(Recheck::One(video));
+        }
+        // Whoever asked for a callback made the stage say that one is pending: most changes put none into the outbox.
+        let about_a_video = matches!(event.kind, EventKind::Pipeline | EventKind::Video);
+        if !about_a_video && stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
+            self.callbacks_wanted();
+        }
+        let _ = self.0.changes.send(Change::Event {
+            seq: event.seq,
+            json: json.into(),
+        });
+    }
+
+    /// Sends on what was missed; where that is not whole, everybody reads again.
+    async fn catch_up(&self, store: &Store) {
+        loop {
+            let last = self.seq();
+            if last == 0 {
+                // Nobody has read anything yet.
+                match store.totals().await {
+                    Ok(totals) => self.0.seq.store(totals.seq, Ordering::Release),
+                    Err(error) => tracing::warn!(%error, "the last event is not known"),
+                }
+                return;
+            }
+            match store.events_after(last, 500).await {
+                Ok(Some(missed)) if missed.is_empty() => return,
+                Ok(Some(missed)) => {
+                    for json in missed {
+                        match serde_json::from_str::<Event>(&json) {
+                            Ok(event) => self.spread(&event, json),
+                            Err(error) => {
+                                tracing::warn!(%error, json, "an event cannot be read");
+                                return;
+                            }
+                        }
+                    }
+                }
+                Ok(None) => {
+                    let Ok(totals) = store.totals().await else { return };
+                    tracing::info!(last, now = totals.seq, "events were missed that Redis no longer has");
+                    self.0.seq.store(totals.seq, Ordering::Release);
+                    let _ = self.0.changes.send(Change::Reset { seq: totals.seq });
+                    self.look_at(Recheck::All);
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "missed events cannot be read now");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a change of a video's task may let its pipeline go on. What a driver itself wrote does not, unless it is the
+/// beginning.
+fn lets_a_pipeline_go_on(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Started
+        | EventKind::Progress
+        | EventKind::Succeeded
+        | EventKind::Failed
+        | EventKind::Cancelled
+        | EventKind::Reaped
+        | EventKind::Deleted => true,
+        EventKind::Pipeline => event.pipeline.as_ref().is_some_and(|change| change.revision == 1),
+        _ => false,
+    }
+}

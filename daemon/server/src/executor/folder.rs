@@ -1,0 +1,138 @@
+//! The folder of a run's files, and the link by which those of a stage's winner are found.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use onceover_limits::Limit;
+use onceover_run::log::{self, RunLog};
+use onceover_run::paths::{self, FolderContent, TaskLock};
+use onceover_store::{DiskUsage, Fence, run_folder};
+
+/// Holds the task's folder, makes the run's in it and opens its log, all in one visit to the file system. While the hold
+/// lasts nobody collects the folder.
+pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, RunLog)> {
+    let dir = task_folder.join(fence.folder());
+    let opened = tokio::task::spawn_blocking(move || {
+        let hold = TaskLock::take(&task_folder)?;
+        fs::create_dir_all(&dir)?;
+        Ok((hold, RunLog::create(&dir)?))
+    });
+    opened.await.map_err(io::Error::other)?
+}
+
+/// Removes all that a run's folder holds but its log.
+pub async fn clear(dir: &Path) -> io::Result<()> {
+    let dir = dir.to_owned();
+    let cleared = tokio::task::spawn_blocking(move || paths::remove_content(&dir, log::FILE_NAME));
+    cleared.await.map_err(io::Error::other)?
+}
+
+/// How much a run may leave in its folder.
+#[derive(Debug, Clone, Copy)]
+pub struct MostLeft {
+    pub depth: u64,
+    pub files: u64,
+}
+
+impl MostLeft {
+    /// What is wrong with what a run left.
+    fn judge(&self, left: &FolderContent) -> Option<String> {
+        let number = left.files + left.folders;
+        if left.depth > self.depth {
+            Limit::FolderDepth.reached();
+            Some(format!(
+                "it left folders {} deep in its folder, and runs.max_depth allows {}",
+                left.depth, self.depth
+            ))
+        } else if number > self.files {
+            Limit::FilesOfRun.reached();
+            Some(format!(
+                "it left {number} files and folders in its folder, and runs.max_files allows {}",
+                self.files
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// What a run left.
+#[derive(Debug, Default)]
+pub struct Left {
+    pub measured: DiskUsage,
+    /// Why that makes it FAILED.
+    pub too_much: Option<String>,
+}
+
+/// What the run left, and what earlier attempts of it did that were lost with their daemon.
+pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
+    let (task, run, newest) = (fence.task.clone(), fence.run.clone(), fence.attempt);
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut left = Left::default();
+        for attempt in 1..=newest {
+            let folder = run_folder(run.as_str(), attempt);
+            match paths::measure_folder(&share, &Path::new(task.as_str()).join(&folder)) {
+                Ok(Some(content)) => {
+                    left.measured.add(folder, content.bytes);
+                    if attempt == newest {
+                        left.too_much = most.judge(&content);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, task_id = %task, folder, "files not measured"),
+            }
+        }
+        left
+    });
+    measured.await.unwrap_or_default()
+}
+
+/// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step; a winner that left no file has no link.
+pub fn link_winner(task_folder: &Path, fence: &Fence) -> io::Result<()> {
+    let folder = fence.folder();
+    let has_files = paths::holds_more_than(task_folder, Path::new(&folder), log::FILE_NAME)?;
+    // What an earlier winner left is not the stage's any more.
+    let target = has_files.then(|| Path::new("..").join(folder));
+    paths::set_link(task_folder, "nodes", fence.node.as_str(), target.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_types::{NodeName, RunId, TaskId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_link_leads_to_the_winners_files_whatever_the_attempt_and_goes_when_there_are_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let link = temp.path().join("nodes/demo.node");
+        let mut fence = Fence {
+            task: TaskId::parse("t1").unwrap(),
+            node: NodeName::parse("demo.node").unwrap(),
+            run: RunId::generate(),
+            attempt: 1,
+            owner: "d1".into(),
+            queue: "cpu".into(),
+        };
+        for attempt in [1, 2] {
+            fence.attempt = attempt;
+            let dir = temp.path().join(fence.folder());
+            let (_hold, log) = open(temp.path().to_owned(), &fence).await.unwrap();
+            log.line("begun");
+            assert_eq!(log.path(), dir.join(log::FILE_NAME));
+            fs::write(dir.join("made"), attempt.to_string()).unwrap();
+            link_winner(temp.path(), &fence).unwrap();
+            assert_eq!(fs::read_to_string(link.join("made")).unwrap(), attempt.to_string());
+        }
+        fence.run = RunId::generate();
+        open(temp.path().to_owned(), &fence).await.unwrap().1.line("begun");
+        link_winner(temp.path(), &fence).unwrap();
+        assert!(
+            fs::symlink_metadata(&link).is_err(),
+            "it has no files, so there is no link"
+        );
+        link_winner(temp.path(), &fence).unwrap();
+    }
+}

@@ -1,0 +1,9 @@
+//! Running nodes: `supervise` takes runs as slots allow, `watch` watches over one, `work` is what one does.
+
+pub mod builtin;
+pub mod command;
+pub mod folder;
+mod life;
+pub mod supervise;
+mod watch;
+mod work;

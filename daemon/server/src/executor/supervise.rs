@@ -1,0 +1,459 @@
+//! Takes runs from the queues as slots allow and watches over each: lease, progress, time limit, cancel, the
+//! result. What a run does is its runner's business.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use onceover_types::{NodeName, TaskId};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    folder::{self, Left, MostLeft},
+    life,
+    watch::{RunEnd, RunWatch, WatchedRun},
+    work::{self, Earlier, Work},
+};
+use crate::{
+    events::WantedQueues,
+    python::Python,
+    services::{Engine, EngineError},
+};
+use onceover_limits::{Limit, lack::Lack};
+use onceover_run::paths::TaskLock;
+use onceover_run::{ProgressSink, log::RunLog};
+use onceover_store::{Claim, DiskUsage, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords};
+
+/// How the executor works.
+#[derive(Debug, Clone)]
+pub struct ExecutorOptions {
+    /// This daemon, as runs are owned by it.
+    pub owner: String,
+    /// What the marks of this data directory's child processes begin with.
+    pub mark: String,
+    pub slots: IndexMap<String, u32>,
+    pub heartbeat: Duration,
+    /// What runs Python programs.
+    pub python: Arc<Python>,
+    /// Id of the data directory, when files of results go to the object store by themselves.
+    pub upload: Option<String>,
+    /// How much a run may leave in its folder.
+    pub most_left: MostLeft,
+}
+
+/// Between two looks at leases, at most; a quarter of a lease where that is less.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a look for what has expired may take: with many tasks, most of Redis's time is left to others.
+const EXPIRE_LIMIT: Duration = Duration::from_millis(250);
+/// Longest wait before a result is written again that Redis does not take.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Between two checks of the indexes against the records, at most; how long tasks are kept where that is less.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A run under way in this daemon.
+#[derive(Clone)]
+struct ActiveRun {
+    log: RunLog,
+    /// Asks its watch to find out now whether the run still owns its stage.
+    recheck: Arc<Notify>,
+}
+
+#[derive(Clone)]
+pub struct Executor(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    options: Arc<ExecutorOptions>,
+    active: Mutex<HashMap<(TaskId, NodeName), ActiveRun>>,
+    /// Runs under way here by queue. Other daemons may hold slots too, but with as many as there are nobody need ask.
+    held: Mutex<HashMap<String, u32>>,
+    draining: CancellationToken,
+    drained: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Executor {
+    pub fn new(engine: Engine, options: ExecutorOptions) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            options: Arc::new(options),
+            active: Mutex::default(),
+            held: Mutex::default(),
+            draining: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    pub fn slots(&self) -> &IndexMap<String, u32> {
+        &self.0.options.slots
+    }
+
+    /// The log of a run under way here, which tells when it grows.
+    pub fn live_log(&self, task: &TaskId, node: &NodeName) -> Option<RunLog> {
+        let active = self.0.active.lock().expect("no thread panics with the list of runs");
+        active.get(&(task.clone(), node.clone())).map(|run| run.log.clone())
+    }
+
+    /// Takes no more runs; `run` returns once those under way have ended.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// No run is under way any more.
+    pub async fn drained(&self) {
+        self.0.drained.cancelled().await;
+    }
+
+    /// Ends every run and hands it back; `run` returns once all are gone.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
+    /// Works until stopped.
+    pub async fn run(self) {
+        let inner = self.0;
+        let mut runs = JoinSet::new();
+        let mut nudges = inner.engine.hub.nudges();
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.engine.store.options().lease / 4));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let repair = REPAIR_INTERVAL.min(inner.engine.store.options().ttl);
+        let mut repaired: Option<Instant> = None;
+        let mut draining = false;
+        loop {
+            if draining && runs.is_empty() {
+                inner.drained.cancel();
+                break;
+            }
+            tokio::select! {
+                () = inner.stop.cancelled() => break,
+                () = inner.draining.cancelled(), if !draining => draining = true,
+                wanted = inner.engine.hub.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
+                Some(_) = runs.join_next(), if !runs.is_empty() => {}
+                nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
+                _ = sweep.tick() => {
+                    inner.reap_expired().await;
+                    inner.look_at_watched().await;
+                    inner.keep_house().await;
+                    if repaired.is_none_or(|at| at.elapsed() >= repair) && inner.redis_settled() {
+                        match inner.engine.store.repair().await {
+                            Ok(()) => {
+                                repaired = Some(Instant::now());
+                                inner.engine.hub.outbox_grew();
+                            }
+                            Err(error) => tracing::debug!(%error, "indexes not checked"),
+                        }
+                    }
+                    inner.claim_all(&WantedQueues::All, &mut runs).await;
+                }
+            }
+        }
+        while runs.join_next().await.is_some() {}
+        for queue in inner.options.slots.keys() {
+            if let Err(error) = inner
+                .engine
+                .store
+                .reap(queue, Reap::HandedBack(&inner.options.owner))
+                .await
+            {
+                tracing::warn!(%error, queue, "runs could not be handed back; their lease will run out");
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Redis has been there for a whole lease, so that every owner could say that its runs go on.
+    fn redis_settled(&self) -> bool {
+        let since = *self.engine.hub.connected().borrow();
+        since.is_some_and(|since| since.elapsed() >= self.engine.store.options().lease)
+    }
+
+    async fn reap_expired(&self) {
+        if !self.redis_settled() {
+            return;
+        }
+        for queue in self.options.slots.keys() {
+            match self.engine.store.reap(queue, Reap::Expired).await {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
+                Err(error) => return tracing::debug!(%error, "leases not looked at"),
+            }
+        }
+    }
+
+    async fn look_at_watched(&self) {
+        match self.engine.look_at_watched().await {
+            Err(EngineError::Store(StoreError::Unavailable(error))) => {
+                tracing::debug!(error, "stages of other workers not looked at");
+            }
+            Err(error) => tracing::error!(%error, "a stage of another worker cannot be looked at"),
+            Ok(()) => {}
+        }
+    }
+
+    /// Forgets what has expired, and looks how full Redis is.
+    async fn keep_house(&self) {
+        let store = &self.engine.store;
+        let kept = async {
+            store.look_at_memory().await?;
+            store.expire(EXPIRE_LIMIT).await
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!(%error, "what has expired is not forgotten yet");
+        }
+    }
+
+    fn nudge(&self, task: Option<&TaskId>) {
+        let active = self.active.lock().expect("no thread panics with the list of runs");
+        for ((of, _), run) in active.iter() {
+            if task.is_none_or(|task| task == of) {
+                run.recheck.notify_one();
+            }
+        }
+    }
+
+    async fn claim_all(self: &Arc<Self>, wanted: &WantedQueues, runs: &mut JoinSet<()>) {
+        for (queue, slots) in &self.options.slots {
+            if wanted.names(queue) && self.held(queue, |held| *held) >= *slots {
+                Limit::RunsAtOnce.reached();
+            }
+            while wanted.contains(queue) && self.held(queue, |held| *held) < *slots {
+                if self.stop.is_cancelled() || self.draining.is_cancelled() {
+                    return;
+                }
+                match self.engine.store.claim(queue, *slots, &self.options.owner).await {
+                    Ok(Some(claim)) => {
+                        let held = self.held(queue, |held| {
+                            *held += 1;
+                            *held
+                        });
+                        if claim.others_wait && held >= *slots {
+                            Limit::RunsAtOnce.reached();
+                        }
+                        let inner = Arc::clone(self);
+                        runs.spawn(inner.take(queue.clone(), claim));
+                    }
+                    Ok(None) => break,
+                    Err(error) => return tracing::debug!(%error, queue, "no run taken"),
+                }
+            }
+        }
+    }
+
+    fn held<T>(&self, queue: &str, with: impl FnOnce(&mut u32) -> T) -> T {
+        let mut held = self.held.lock().expect("no thread panics with the counts of runs");
+        match held.get_mut(queue) {
+            Some(held) => with(held),
+            None => with(held.entry(queue.to_owned()).or_default()),
+        }
+    }
+
+    /// Runs what was taken from the queue to its end.
+    async fn take(self: Arc<Self>, queue: String, claim: Claim) {
+        /// Gives the slot back however the run ends.
+        struct SlotGuard(Arc<Inner>, String);
+        impl Drop for SlotGuard {
+            fn drop(&mut self) {
+                self.0.held(&self.1, |held| *held -= 1);
+                self.0.engine.hub.slot_released(&self.1);
+            }
+        }
+        let _slot = SlotGuard(Arc::clone(&self), queue);
+        self.supervise(claim).await;
+    }
+
+    async fn supervise(self: Arc<Self>, claim: Claim) {
+        let Claim {
+            task,
+            node,
+            record,
+            records,
+            others_wait: _,
+        } = claim;
+        let Some(run) = record.run() else {
+            tracing::error!(task_id = %task, task_name = %node, "a claimed record has no run id");
+            return;
+        };
+        let fence = Fence {
+            task: task.clone(),
+            node: node.clone(),
+            run,
+            attempt: record.attempt(),
+            owner: self.options.owner.clone(),
+            queue: record.queue().to_owned(),
+        };
+        let known = self.engine.catalog.get(node.as_str());
+        life::log_start(&fence, known.map_or("none", |node| node.runner.kind()));
+        let start = Instant::now();
+        let (ended, left) = self.attend(&fence, &record, &records).await;
+        self.engine
+            .metrics
+            .ran(known.map(|node| node.name.as_str()), ended.as_str(), start.elapsed());
+        let measured = left.measured;
+        match ended {
+            RunEnd::With(outcome) => {
+                let took = start.elapsed();
+                if self.commit(&fence, &outcome, &measured).await {
+                    life::log_end(&fence, &outcome, took, &record);
+                }
+            }
+            RunEnd::Lost => {
+                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run no longer owns its stage");
+                if let Err(error) = self.engine.store.release(&fence, &measured).await {
+                    tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
+                }
+            }
+            // Handed back with all others, when the executor has stopped.
+            RunEnd::Stopped => {
+                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run handed back");
+            }
+        }
+        self.active
+            .lock()
+            .expect("no thread panics with the list of runs")
+            .remove(&(task, node));
+    }
+
+    /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
+    async fn attend(&self, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> (RunEnd, Left) {
+        let Some(spec) = self.engine.catalog.shared(fence.node.as_str()) else {
+            let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
+            return (RunEnd::failed(error), Left::default());
+        };
+        let (_hold, log) = match self.open_folder(fence).await {
+            Ok(opened) => opened,
+            Err(ended) => return (ended, Left::default()),
+        };
+        let recheck = Arc::new(Notify::new());
+        let active = ActiveRun {
+            log: log.clone(),
+            recheck: Arc::clone(&recheck),
+        };
+        self.active
+            .lock()
+            .expect("no thread panics with the list of runs")
+            .insert((fence.task.clone(), fence.node.clone()), active);
+        let cancel = CancellationToken::new();
+        let (sink, progress) = ProgressSink::new();
+        let (began, counted_from) = watch::channel(Instant::now());
+        let work = Work {
+            engine: self.engine.clone(),
+            options: Arc::clone(&self.options),
+            fence: fence.clone(),
+            spec: Arc::clone(spec),
+            earlier: Earlier::new(&self.engine, fence, record, records),
+            dir: self.engine.task_folder(&fence.task).join(fence.folder()),
+            log: log.clone(),
+            progress: sink,
+            cancel: cancel.clone(),
+            began,
+        };
+        let watch = RunWatch::begin(WatchedRun {
+            store: &self.engine.store,
+            fence,
+            heartbeat: self.options.heartbeat,
+            time_limit: Duration::from_secs(spec.timeout_seconds),
+            stop: &self.stop,
+            recheck,
+            log,
+            cancel,
+            progress,
+            counted_from,
+        });
+        // On a task of its own: waiting for Redis must not hold up reading a program's output.
+        watch.run(tokio::spawn(work.run())).await
+    }
+
+    /// Holds the task's folder and makes the run's, as soon as the machine has what that needs. The lease is kept meanwhile.
+    async fn open_folder(&self, fence: &Fence) -> Result<(TaskLock, RunLog), RunEnd> {
+        let mut wait = work::FIRST_WAIT;
+        loop {
+            let task_folder = self.engine.task_folder(&fence.task);
+            let dir = task_folder.join(fence.folder());
+            let error = match folder::open(task_folder, fence).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let text = format!("the run's folder {} could not be made: {error}", dir.display());
+            let Some(lack) = Lack::in_preparing(&error) else {
+                return Err(RunEnd::failed(text));
+            };
+            Limit::MachineResources.reached();
+            if wait == work::FIRST_WAIT {
+                tracing::warn!(run_id = %fence.run, "a run waits for {lack}: {text}");
+            }
+            let message = format!("waiting for {lack}: {error}");
+            match self.engine.store.beat(fence, Some(0.0), Some(&message)).await {
+                Ok(true) => {}
+                Ok(false) => return Err(RunEnd::Lost),
+                Err(error) => tracing::debug!(%error, "lease not renewed"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(RunEnd::Stopped),
+                () = tokio::time::sleep(wait.min(self.options.heartbeat)) => {}
+            }
+            wait = (wait * 2).min(work::LONGEST_WAIT);
+        }
+    }
+
+    /// Writes how the run ended, however long Redis is away or does not take it; then links the winner's files. Returns
+    /// whether that counts.
+    async fn commit(&self, fence: &Fence, outcome: &Outcome, measured: &DiskUsage) -> bool {
+        let mut wait = Duration::from_millis(100);
+        let mut told = None;
+        loop {
+            match self.engine.store.finish(fence, outcome, measured).await {
+                Ok(true) => {
+                    if let Outcome::Success { warnings, .. } = outcome {
+                        self.engine.metrics.warned(fence.node.as_str(), warnings);
+                        if let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence) {
+                            tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
+                        }
+                    }
+                    return true;
+                }
+                Ok(false) => {
+                    tracing::info!(
+                        task_id = %fence.task,
+                        task_name = %fence.node,
+                        run_id = %fence.run,
+                        "a late result was dropped"
+                    );
+                    return false;
+                }
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::warn!(error, run_id = %fence.run, "a result waits for Redis");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX);
+                }
+                Err(error) => {
+                    // What is damaged can be mended, so the result is kept for as long as the run owns its stage.
+                    let text = error.to_string();
+                    if told.as_ref() != Some(&text) {
+                        tracing::error!(%error, task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
+                            "a result cannot be written; it is tried again (`onceoverd check --repair` mends records)");
+                        told = Some(text);
+                    }
+                    let message = format!("its result cannot be written yet: {error}");
+                    // No answer says no more than the write did.
+                    let _ = self.engine.store.beat(fence, None, Some(&message)).await;
+                    tokio::select! {
+                        // Handed back with all others.
+                        () = self.stop.cancelled() => return false,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX.min(self.options.heartbeat));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The body of a request as it comes: while nothing comes, its request holds no place among those under way, and it has
+//! only so much time.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use onceover_types::{Problem, ProblemKind, humane};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
+};
+use tokio_util::sync::PollSemaphore;
+
+use onceover_limits::Limit;
+
+/// Bytes that must arrive for the time limit of a body to start again.
+const ENOUGH: u64 = 16 * 1024;
+
+/// A place among the requests under way; free while it is lent to nobody.
+#[derive(Debug, Clone)]
+pub struct RequestSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl RequestSlot {
+    /// Takes one of the places, if there is one.
+    pub fn take(places: &Arc<Semaphore>) -> Option<Self> {
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        Some(Self(Arc::new(Mutex::new(Some(permit)))))
+    }
+
+    fn set(&self, permit: Option<OwnedSemaphorePermit>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+
+    fn is_held(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+/// The same request, its body waited for without its place.
+pub fn awaited(request: Request, place: &RequestSlot, places: &Arc<Semaphore>, limit: Duration) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
+    request.map(|body| {
+        Body::new(Awaited {
+            body,
+            come: None,
+            place: place.clone(),
+            places: PollSemaphore::new(Arc::clone(places)),
+            limit,
+            time: Box::pin(sleep(limit)),
+            waiting_since: None,
+            waited: Duration::ZERO,
+            got: 0,
+        })
+    })
+}
+
+/// The answer to a body that did not come in time; None where reading it failed otherwise.
+pub fn late_body(error: &(dyn Error + 'static)) -> Option<Problem> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>() {
+            Some(late) if late.kind() == io::ErrorKind::TimedOut => {
+                return Some(Problem::new(ProblemKind::BodyTimeout, format!("the body: {late}")));
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
+}
+
+type Part = Option<Result<Frame<Bytes>, axum::Error>>;
+
+struct Awaited {
+    body: Body,
+    /// What has come and waits for a place.
+    come: Option<Part>,
+    place: RequestSlot,
+    places: PollSemaphore,
+    limit: Duration,
+    time: Pin<Box<Sleep>>,
+    waiting_since: Option<Instant>,
+    /// Time spent waiting for the sender since the limit started; the handler's own time does not count.
+    waited: Duration,
+    /// Bytes since then.
+    got: u64,
+}
+
+impl Awaited {
+    fn note(&mut self, part: &Part) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+        if let Some(Ok(frame)) = part {
+            self.got += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        if self.got >= ENOUGH {
+            (self.got, self.waited) = (0, Duration::ZERO);
+        }
+    }
+
+    fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<Part> {
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            self.time.as_mut().reset(now + self.limit.saturating_sub(self.waited));
+        }
+        ready!(self.time.as_mut().poll(context));
+        Limit::BodyTime.reached();
+        let text = format!(
+            "it did not come within {} (access.body_timeout)",
+            humane::duration(self.limit)
+        );
+        let error = io::Error::new(io::ErrorKind::TimedOut, text);
+        Poll::Ready(Some(Err(axum::Error::new(error))))
+    }
+}
+
+impl HttpBody for Awaited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Part> {
+        let this = &mut *self;
+        if this.come.is_none() {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(part) => {
+                    this.note(&part);
+                    this.come = Some(part);
+                }
+                Poll::Pending => {
+                    this.place.set(None);
+                    return this.poll_time(context);
+                }
+            }
+        }
+        if !this.place.is_held() {
+            let permit = ready!(this.places.poll_acquire(context));
+            this.place.set(permit);
+        }
+        Poll::Ready(this.come.take().flatten())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.come.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use futures_util::stream;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(400);
+
+    fn request(body: Body, places: &Arc<Semaphore>) -> (RequestSlot, Request) {
+        let place = RequestSlot::take(places).unwrap();
+        let request = awaited(Request::new(body), &place, places, LIMIT);
+        (place, request)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_holds_no_place_and_ends_in_time() {
+        let places = Arc::new(Semaphore::new(1));
+        let never = Body::from_stream(stream::pending::<io::Result<Bytes>>());
+        let (_place, request) = request(never, &places);
+        let reading = tokio::spawn(to_bytes(request.into_body(), 100));
+        tokio::task::yield_now().await;
+        assert!(RequestSlot::take(&places).is_some());
+        let error = reading.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("access.body_timeout"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_drip_ends_in_time_and_a_steady_sender_does_not() {
+        for (size, whole) in [(1, false), (ENOUGH as usize, true)] {
+            let places = Arc::new(Semaphore::new(1));
+            let drops = stream::unfold(0, move |sent| async move {
+                tokio::time::sleep(LIMIT / 4).await;
+                (sent < 8).then(|| (Ok::<_, io::Error>(Bytes::from(vec![0; size])), sent + 1))
+            });
+            let (place, request) = request(Body::from_stream(drops), &places);
+            let read = to_bytes(request.into_body(), usize::MAX).await;
+            assert_eq!(read.is_ok(), whole, "{read:?}");
+            assert!(!whole || place.is_held());
+        }
+    }
+}

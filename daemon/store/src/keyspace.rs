@@ -1,0 +1,253 @@
+//! What Redis tells of keys that are written, removed or expire (keyspace events): which stages other workers may have
+//! changed. Redis sends names only; the reader of an event reads what lies there. A server that sends none
+//! is no error.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures_util::StreamExt;
+use onceover_types::{NodeName, TaskId, keys};
+use redis::{AsyncCommands, Client, ConnectionInfo};
+use tokio::sync::mpsc;
+
+use super::{Store, StoreError};
+
+/// What makes a server tell of keys: by event (`E`), of strings that are written (`$`), of what is removed (`g`) or
+/// expires (`x`).
+pub const KEYSPACE_EVENTS: &str = "E$gx";
+/// Events after which a key may hold another JSON than before.
+const EVENTS: [&str; 7] = [
+    "set",
+    "del",
+    "expired",
+    "rename_to",
+    "rename_from",
+    "copy_to",
+    "restore",
+];
+
+/// Written and removed at once, to see whether Redis sends events of it.
+const PROBE: &str = "onceover:probe";
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// Between two attempts to connect.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One stage of one task.
+pub type StageKey = (TaskId, NodeName);
+
+/// What a [`KeySubscription`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyNotice {
+    /// What lies under a key of this stage may have changed.
+    Changed(StageKey),
+    /// The subscription stands (again); changes may have been missed before.
+    Connected,
+}
+
+/// Receives until dropped.
+pub struct KeySubscription {
+    notices: mpsc::Receiver<KeyNotice>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl KeySubscription {
+    fn start(info: ConnectionInfo) -> Result<Self, StoreError> {
+        let database = info.redis_settings().db();
+        let client = Client::open(info).map_err(|error| StoreError::Url(error.to_string()))?;
+        let channels = EVENTS.map(|event| format!("__keyevent@{database}__:{event}"));
+        let (sender, notices) = mpsc::channel(1024);
+        let task = tokio::spawn(async move {
+            let mut is_refused = false;
+            loop {
+                match listen(&client, &channels, &sender).await {
+                    Ok(()) => return,
+                    // A user that may not listen there is asked for it again, but told about only once.
+                    Err(error) if !std::mem::replace(&mut is_refused, true) => {
+                        tracing::info!(%error, "not subscribed to what other workers write");
+                    }
+                    Err(_) => {}
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        });
+        Ok(Self { notices, task })
+    }
+
+    /// The next notice. Never ends while the program runs.
+    pub async fn next(&mut self) -> Option<KeyNotice> {
+        self.notices.recv().await
+    }
+}
+
+impl Drop for KeySubscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Listens until the connection ends, which is an error, or nobody wants to know any more.
+async fn listen(client: &Client, channels: &[String], sender: &mpsc::Sender<KeyNotice>) -> redis::RedisResult<()> {
+    let connect = async {
+        let mut pubsub = client.get_async_pubsub().await?;
+        pubsub.subscribe(channels).await?;
+        Ok::<_, redis::RedisError>(pubsub)
+    };
+    let pubsub = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    if sender.send(KeyNotice::Connected).await.is_err() {
+        return Ok(());
+    }
+    let mut messages = pubsub.into_on_message();
+    while let Some(message) = messages.next().await {
+        let key = std::str::from_utf8(message.get_payload_bytes()).ok();
+        if let Some(stage) = key.and_then(stage_of)
+            && sender.send(KeyNotice::Changed(stage)).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+}
+
+/// The stage that a key is named after, in today's spelling or the older one. Its node need not be in the catalog.
+pub(super) fn stage_of(key: &str) -> Option<StageKey> {
+    let (task, node) = stage_parts(key)?;
+    Some((TaskId::parse(task).ok()?, node))
+}
+
+/// The same, with a text in the place of the task id that need not be one.
+pub(super) fn stage_parts(key: &str) -> Option<(&str, NodeName)> {
+    if key.starts_with(keys::PREFIX) {
+        return None;
+    }
+    let (rest, last) = key.rsplit_once(':')?;
+    let (task, middle) = rest.rsplit_once(':')?;
+    let node = match last.contains('.') {
+        true if middle == "node" => NodeName::parse(last),
+        true => return None,
+        false => NodeName::parse(&format!("{middle}.{last}")),
+    };
+    Some((task, node.ok()?))
+}
+
+/// What of [`KEYSPACE_EVENTS`] a server's `notify-keyspace-events` lacks; nothing where all is on.
+pub fn missing_events(setting: &str) -> String {
+    let has = |flag: char| setting.contains(flag) || flag != 'E' && setting.contains('A');
+    KEYSPACE_EVENTS.chars().filter(|flag| !has(*flag)).collect()
+}
+
+impl Store {
+    /// Listens to what is written under names of stages, by whomever.
+    pub fn subscribe_to_keys(&self) -> Result<KeySubscription, StoreError> {
+        KeySubscription::start(self.info.clone())
+    }
+
+    /// Whether the server tells of keys that are written, found out by writing one and removing it in the same step. Needs
+    /// no right that [`Store::subscribe_to_keys`] does not.
+    pub async fn tells_of_keys(&self) -> Result<bool, StoreError> {
+        let mut redis = self.redis.clone();
+        let channel = format!("__keyevent@{}__:set", self.database());
+        let listen = async {
+            let mut pubsub = Client::open(self.info.clone())?.get_async_pubsub().await?;
+            pubsub.subscribe(channel).await?;
+            Ok(pubsub)
+        };
+        let mut pubsub = self.limited(listen).await?;
+        let mut probe = redis::pipe();
+        probe.atomic().set(PROBE, "").ignore().del(PROBE).ignore();
+        self.limited(probe.query_async::<()>(&mut redis)).await?;
+        let mut messages = pubsub.on_message();
+        let heard = async {
+            while let Some(message) = messages.next().await {
+                if message.get_payload_bytes() == PROBE.as_bytes() {
+                    return true;
+                }
+            }
+            false
+        };
+        Ok(tokio::time::timeout(PROBE_WAIT, heard).await.unwrap_or(false))
+    }
+
+    /// Returns how to turn the events on. Asks for the server's setting, which not every user may, so that events for
+    /// others stay on.
+    pub async fn advice_on_keyspace_events(&self) -> String {
+        let mut redis = self.redis.clone();
+        let mut ask = redis::cmd("CONFIG");
+        ask.arg("GET").arg("notify-keyspace-events");
+        let settings: redis::RedisResult<HashMap<String, String>> = ask.query_async(&mut redis).await;
+        let setting = settings.ok().and_then(|settings| settings.into_values().next());
+        match setting {
+            Some(setting) => {
+                let wanted = format!("{setting}{}", missing_events(&setting));
+                format!("CONFIG SET notify-keyspace-events {wanted}, and notify-keyspace-events {wanted} in redis.conf")
+            }
+            None => format!("add {KEYSPACE_EVENTS} to its notify-keyspace-events (CONFIG SET, and redis.conf)"),
+        }
+    }
+
+    /// Stages of other workers that are noted as in flight, those that count as lost first, at most `limit`; with
+    /// `due_after`, the longest that one may be silent, no others than those.
+    pub async fn noted(&self, due_after: Option<Duration>, limit: isize) -> Result<Vec<StageKey>, StoreError> {
+        let mut redis = self.redis.clone();
+        let noted = "onceover:foreign";
+        let now = onceover_types::Timestamp::now().as_millis();
+        let until = due_after.map_or("+inf".to_owned(), |_| now.to_string());
+        let mut members: Vec<String> = self
+            .limited(redis.zrangebyscore_limit(noted, "-inf", until, 0, limit))
+            .await?;
+        if let Some(longest) = due_after {
+            // Noted before the clock was set back; a minute is for clocks of machines that differ.
+            let beyond = now + longest.as_millis() as i64 + 60_000;
+            let more: Vec<String> = self
+                .limited(redis.zrangebyscore_limit(noted, beyond, "+inf", 0, limit))
+                .await?;
+            members.extend(more);
+        }
+        let stages = members.iter().filter_map(|member| {
+            let (task, node) = member.split_once('|')?;
+            Some((TaskId::parse(task).ok()?, NodeName::parse(node).ok()?))
+        });
+        Ok(stages.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_a_key_names_its_stage_in_both_spellings_and_other_keys_name_none() {
+        let stage = |key: &str| stage_of(key).map(|(task, node)| format!("{task} {node}"));
+        for key in ["t.1:node:ffmpeg.extract_audio", "t.1:ffmpeg:extract_audio"] {
+            assert_eq!(stage(key).as_deref(), Some("t.1 ffmpeg.extract_audio"), "{key}");
+        }
+        assert_eq!(stage("t:node:custom").as_deref(), Some("t node.custom"));
+        for key in [
+            "onceover:stage:t:a.b",
+            "onceover:seq",
+            "t:node:a.b.c",
+            "t:other:a.b",
+            "t:a.b",
+            "t",
+            "",
+            "t*:node:a.b",
+            "x:t:node:a.b",
+            "t:node:",
+            "health:node:a.b",
+        ] {
+            assert_eq!(stage(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn s5_what_a_servers_setting_lacks_is_named() {
+        for whole in ["E$gx", "AKE", "gxE$", "KEA"] {
+            assert_eq!(missing_events(whole), "", "{whole}");
+        }
+        for (setting, lacks) in [("", "E$gx"), ("Ex", "$g"), ("KA", "E"), ("K$gx", "E")] {
+            assert_eq!(missing_events(setting), lacks, "{setting}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The scripts: one a transition, each linked with what it uses of the library. Arguments go as pairs of name and value.
+
+mod link;
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+use self::link::Linker;
+
+static LINKER: LazyLock<Linker> = LazyLock::new(Linker::new);
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(&LINKER.link(include_str!(concat!("lua/", $file, ".lua")))));)*
+
+        /// Loads every script, so that the first use of one costs no more than the next.
+        pub fn all() -> Vec<&'static Script> {
+            vec![$(&*$name),*]
+        }
+
+        /// Their names, in the same order.
+        #[cfg(test)]
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        /// What they are linked to, in the same order.
+        #[cfg(test)]
+        pub fn texts() -> Vec<String> {
+            vec![$(LINKER.link(include_str!(concat!("lua/", $file, ".lua")))),*]
+        }
+    };
+}
+
+scripts! {
+    SUBMIT = "stage/submit";
+    EXPLAIN = "stage/explain";
+    READ = "task/read";
+    CLAIM = "stage/claim";
+    BEAT = "stage/beat";
+    FINISH = "stage/finish";
+    RELEASE = "stage/release";
+    CANCEL = "stage/cancel";
+    DELETE = "task/delete";
+    REAP = "stage/reap";
+    REPAIR = "stage/repair";
+    ADOPT = "foreign/adopt";
+    NEWS = "foreign/news";
+    NOTE = "foreign/note";
+    WATCH = "foreign/watch";
+    WATCHES = "foreign/watches";
+    UNWATCH = "foreign/unwatch";
+    LOOK = "foreign/look";
+    LIST = "task/list";
+    TOTALS = "task/totals";
+    EXPIRE = "task/expire";
+    QUEUE = "stage/queue";
+    GAUGES = "stage/gauges";
+    HOLDING = "stage/holding";
+    OUTBOX_TAKE = "outbox/outbox_take";
+    OUTBOX_TELL = "outbox/outbox_tell";
+    OUTBOX_BODY = "outbox/outbox_body";
+    OUTBOX_DONE = "outbox/outbox_done";
+    OUTBOX_REDELIVER = "outbox/outbox_redeliver";
+    OUTBOX_RELEASE = "outbox/outbox_release";
+    OUTBOX_REPAIR = "outbox/outbox_repair";
+    UPLOAD_TAKE = "upload/upload_take";
+    UPLOAD_NOTE = "upload/upload_note";
+    UPLOAD_LATER = "upload/upload_later";
+    UPLOAD_DONE = "upload/upload_done";
+    UPLOAD_FORGET = "upload/upload_forget";
+    DELIVERIES = "outbox/deliveries";
+    MEND = "stage/mend";
+    MEND_DELIVERY = "outbox/mend_delivery";
+    DELIVERY = "outbox/delivery";
+    COLLECTABLE = "task/collectable";
+    COLLECTED = "task/collected";
+    DIRECTORY = "directory/directory";
+    DIRECTORY_LEAVE = "directory/directory_leave";
+    VIDEO_ADD = "video/video_add";
+    VIDEO_START = "video/video_start";
+    VIDEO_SAVE = "video/video_save";
+    VIDEO_DELETE = "video/video_delete";
+    VIDEO_LIST = "video/video_list";
+}

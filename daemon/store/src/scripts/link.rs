@@ -1,0 +1,176 @@
+//! Links scripts: a script gets those definitions of the library that it uses, and those that these use. Redis makes every
+//! function of a script anew at each call, so a script that carried the whole library would pay for it each time.
+//!
+//! A definition is a `local` at the beginning of a line, with what follows up to the next one. Names are compared as words
+//! outside strings, comments and fields; a word that only looks like a name adds a definition that is not needed, and never
+//! leaves one out.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// A definition of the library.
+struct Definition {
+    name: String,
+    text: String,
+}
+
+/// The files of `lua/lib`, in an order in which each uses what stands before it.
+const LIBRARY: &[&str] = &[
+    include_str!("../lua/lib/base.lua"),
+    include_str!("../lua/lib/keys.lua"),
+    include_str!("../lua/lib/json.lua"),
+    include_str!("../lua/lib/record.lua"),
+    include_str!("../lua/lib/public_json.lua"),
+    include_str!("../lua/lib/noted.lua"),
+    include_str!("../lua/lib/events.lua"),
+    include_str!("../lua/lib/task.lua"),
+    include_str!("../lua/lib/outbox.lua"),
+    include_str!("../lua/lib/ending.lua"),
+    include_str!("../lua/lib/view.lua"),
+    include_str!("../lua/lib/foreign.lua"),
+    include_str!("../lua/lib/enter.lua"),
+    include_str!("../lua/lib/sweep.lua"),
+    include_str!("../lua/lib/directory_key.lua"),
+    include_str!("../lua/lib/decide.lua"),
+];
+
+/// Links scripts with one library.
+pub(super) struct Linker {
+    definitions: Vec<Definition>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Linker {
+    pub(super) fn new() -> Self {
+        let mut definitions: Vec<Definition> = Vec::new();
+        for line in LIBRARY.iter().flat_map(|file| file.lines()) {
+            if let Some(name) = defined_name(line) {
+                definitions.push(Definition {
+                    name: name.to_owned(),
+                    text: String::new(),
+                });
+            }
+            let is_comment = line.starts_with("--");
+            if let Some(definition) = definitions.last_mut().filter(|_| !is_comment && !line.is_empty()) {
+                definition.text.push_str(line);
+                definition.text.push('\n');
+            }
+        }
+        let by_name = definitions
+            .iter()
+            .enumerate()
+            .map(|(index, definition)| (definition.name.clone(), index))
+            .collect();
+        Self { definitions, by_name }
+    }
+
+    /// Returns the script with the definitions it needs before it.
+    pub(super) fn link(&self, script: &str) -> String {
+        let mut needed = BTreeSet::new();
+        let mut unread = self.uses(script);
+        while let Some(index) = unread.pop() {
+            if needed.insert(index) {
+                unread.extend(self.uses(&self.definitions[index].text));
+            }
+        }
+        let mut linked: String = needed
+            .into_iter()
+            .map(|index| self.definitions[index].text.as_str())
+            .collect();
+        linked.push('\n');
+        linked.push_str(script);
+        linked
+    }
+
+    /// The definitions that a text names.
+    fn uses(&self, text: &str) -> Vec<usize> {
+        words(text).filter_map(|word| self.by_name.get(word).copied()).collect()
+    }
+}
+
+/// The name that a line of the library defines.
+fn defined_name(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("local ")?;
+    words(rest.strip_prefix("function ").unwrap_or(rest)).next()
+}
+
+/// The words of a Lua text that can be names of definitions: no strings, comments or fields.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = text;
+    // Whether what stands before is the dot of a field.
+    let mut after_dot = false;
+    std::iter::from_fn(move || {
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+                '\'' | '"' => string_length(rest, first),
+                '.' if rest.starts_with("..") => 2,
+                c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+                c => c.len_utf8(),
+            };
+            let (part, after) = rest.split_at(length);
+            rest = after;
+            let is_field = std::mem::replace(&mut after_dot, part == ".");
+            if is_word(first) && !is_field {
+                return Some(part);
+            }
+        }
+        None
+    })
+}
+
+/// Bytes of the string that a text begins with, its quotes included.
+fn string_length(text: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            _ if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_no_strings_comments_or_fields() {
+        let text = "local a = b.c .. d -- e\nf('g \\' h', \"i\")[1].j";
+        assert_eq!(words(text).collect::<Vec<_>>(), ["local", "a", "b", "d", "f", "1"]);
+    }
+
+    #[test]
+    fn a_name_is_defined_once_and_before_it_is_used() {
+        let linker = Linker::new();
+        assert_eq!(
+            linker.by_name.len(),
+            linker.definitions.len(),
+            "two definitions have one name"
+        );
+        for (index, definition) in linker.definitions.iter().enumerate() {
+            for used in linker.uses(&definition.text) {
+                // A local or a parameter may be called as a later definition is.
+                let is_called = definition.text.contains(&format!("{}(", linker.definitions[used].name));
+                let name = &linker.definitions[used].name;
+                assert!(
+                    used <= index || !is_called,
+                    "{} uses {name}, which follows it",
+                    definition.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_script_carries_what_it_uses_and_no_more() {
+        let linker = Linker::new();
+        let linked = linker.link("return call('ZCARD', held_key(A.queue))");
+        let names: Vec<_> = linked.lines().filter_map(defined_name).collect();
+        assert_eq!(names, ["A", "call", "held_key"]);
+        assert!(linked.ends_with("return call('ZCARD', held_key(A.queue))"));
+    }
+}

@@ -1,0 +1,511 @@
+//! What happens to tasks, so that every script is run: runs that end in every way, with as many callbacks as may be and as
+//! large an input; stages of other workers; files on their way; videos; and the end of it all.
+
+use std::{collections::HashMap, time::Duration};
+
+use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp};
+
+use super::{
+    super::{
+        Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote,
+        LostStage, Outcome, Reap, Recorded, ReuseQuery, Room, Submit, SubmitRefusal, TaskFilter, Tried, UploadNote,
+        Watching, decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence, scripts,
+    },
+    Bed,
+};
+
+/// Callbacks that may wait for one run.
+pub const MOST: u64 = 10_000;
+pub const NODES: [&str; 3] = ["a.one", "a.two", "a.three"];
+const DIRECTORY: &str = "5f0e";
+const OWNER: &str = "owner#1";
+const PATIENCE: DeliveryPatience = DeliveryPatience {
+    breaker_after: 50,
+    breaker_wait: Duration::from_secs(30),
+    hold: Duration::from_secs(60),
+    longest: Duration::from_secs(3600),
+};
+
+/// How large a life is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Callbacks that wait for a run.
+    callbacks: u64,
+    /// Bytes of an input, and of an output.
+    text: usize,
+    is_largest: bool,
+}
+
+impl Size {
+    pub fn small() -> Self {
+        Self {
+            callbacks: 3,
+            text: 100,
+            is_largest: false,
+        }
+    }
+
+    pub fn largest() -> Self {
+        Self {
+            callbacks: MOST,
+            text: (4 << 20) - 20,
+            is_largest: true,
+        }
+    }
+}
+
+fn task(name: &str) -> TaskId {
+    TaskId::parse(name).unwrap()
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+/// A request, as far as it differs.
+pub(super) struct Wish<'a> {
+    pub(super) task: &'a TaskId,
+    pub(super) node: &'a NodeName,
+    pub(super) queue: &'a str,
+    pub(super) mode: &'a str,
+    pub(super) input: &'a str,
+    pub(super) url: Option<&'a str>,
+}
+
+pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
+    let run = RunId::generate();
+    let delivery = format!("hit-{}", RunId::generate());
+    let request = Submit {
+        question: ReuseQuery {
+            task: wish.task,
+            node: wish.node,
+            mode: wish.mode,
+            fingerprint: "fp",
+            files: None,
+        },
+        run: &run,
+        queue: wish.queue,
+        runner: "builtin",
+        input: wish.input,
+        input_public: wish.input,
+        path: "/share",
+        callback: wish.url,
+        callback_host: wish.url.map(|_| "host"),
+        delivery: &delivery,
+        sources: &[],
+        has_files: false,
+        unable: false,
+        key: None,
+        pipeline: None,
+    };
+    bed.store.submit(&request, &GatheredEvidence::default()).await.unwrap()
+}
+
+async fn claim(bed: &Bed) -> Fence {
+    let claim = bed.store.claim("io", 4, OWNER).await.unwrap().expect("a run waits");
+    Fence {
+        run: claim.record.run().unwrap(),
+        attempt: claim.record.attempt(),
+        task: claim.task,
+        node: claim.node,
+        owner: OWNER.into(),
+        queue: "io".into(),
+    }
+}
+
+pub(super) fn success(output: &str, upload: bool) -> Outcome {
+    Outcome::Success {
+        output: output.into(),
+        reusable: true,
+        artifacts: "[]".into(),
+        upload: upload.then(|| DIRECTORY.into()),
+        evidence: Evidence::default(),
+        warnings: Vec::new(),
+    }
+}
+
+fn text(size: Size) -> String {
+    format!(r#"{{"text":"{}"}}"#, "x".repeat(size.text))
+}
+
+/// Lets as many wait as may: the first few ask, the others are put there.
+async fn fill(bed: &Bed, key: &str, size: Size) {
+    let have: u64 = bed.ask(&["HLEN", key]).await;
+    let urls: Vec<_> = (have..size.callbacks)
+        .map(|at| format!("http://host/more/{at}"))
+        .collect();
+    for some in urls.chunks(1000) {
+        let mut words = vec!["HSET", key];
+        for url in some {
+            words.extend([url.as_str(), r#"["joined","host"]"#]);
+        }
+        let _: u64 = bed.ask(&words).await;
+    }
+}
+
+/// All callbacks are in the outbox, and the stage is whole.
+async fn told(bed: &Bed, of: (&TaskId, &NodeName), state: &str, count: u64) {
+    while bed.store.tell().await.unwrap() == EndsTold::Some {}
+    let (task, node) = of;
+    let deliveries: u64 = bed.ask(&["ZCARD", &format!("onceover:task:{task}:deliveries")]).await;
+    assert_eq!(deliveries, count, "deliveries of {task}");
+    let stage = format!("onceover:stage:{task}:{node}");
+    let found: String = bed.ask(&["HGET", &stage, "state"]).await;
+    let ttl: i64 = bed.ask(&["TTL", &stage]).await;
+    assert!(found == state && ttl > 0, "{stage} is {found} with TTL {ttl}");
+    for index in ["running", "pending"] {
+        let score: Option<f64> = bed
+            .ask(&["ZSCORE", &format!("onceover:tasks:status:{index}"), task.as_str()])
+            .await;
+        assert_eq!(score, None, "{task} is still {index}");
+    }
+}
+
+/// Drives every script.
+pub async fn live(bed: &Bed, size: Size) {
+    run_to_success(bed, size).await;
+    run_again(bed, size).await;
+    deliver(bed).await;
+    read(bed).await;
+    others(bed, size).await;
+    videos(bed).await;
+    end(bed).await;
+}
+
+async fn run_to_success(bed: &Bed, size: Size) {
+    let (task, node) = (task("t1"), node(NODES[0]));
+    let input = text(size);
+    let wish = |url| Wish {
+        task: &task,
+        node: &node,
+        queue: "io",
+        mode: "auto",
+        input: &input,
+        url: Some(url),
+    };
+    assert!(matches!(
+        submit(bed, wish("http://host/first")).await,
+        Decision::Started { .. }
+    ));
+    assert!(matches!(
+        submit(bed, wish("http://host/joined")).await,
+        Decision::Joined { .. }
+    ));
+    fill(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
+    if size.is_largest {
+        assert!(matches!(
+            submit(bed, wish("http://host/surplus")).await,
+            Decision::Refused(SubmitRefusal::TooManyCallbacks)
+        ));
+    }
+    let fence = claim(bed).await;
+    assert!(bed.store.beat(&fence, Some(5.0), Some("half way")).await.unwrap());
+    let mut measured = DiskUsage::default();
+    measured.add(fence.folder(), 10);
+    assert!(
+        bed.store
+            .finish(&fence, &success(&text(size), true), &measured)
+            .await
+            .unwrap()
+    );
+    let (due, _) = bed.store.upload_take(DIRECTORY, 4, std::iter::empty()).await.unwrap();
+    let id = due[0].id.clone();
+    assert!(
+        bed.store
+            .upload_note(&id, &UploadNote::Planned(&["key".into()]))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !bed.store
+            .upload_later(DIRECTORY, &id, Duration::ZERO, "no store")
+            .await
+            .unwrap()
+    );
+    let fields = r#""file_url":"http://store/x""#;
+    assert!(
+        bed.store
+            .upload_done(DIRECTORY, &id, fields, r#"{"key":"key"}"#)
+            .await
+            .unwrap()
+    );
+    bed.store.upload_forget(DIRECTORY, &id).await.unwrap();
+    told(bed, (&task, &node), "SUCCESS", size.callbacks).await;
+    assert!(matches!(
+        submit(bed, wish("http://host/hit")).await,
+        Decision::Hit { .. }
+    ));
+    told(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
+}
+
+/// A forced run that fails, one that is cancelled, and one that is lost: what stood stands again each time.
+async fn run_again(bed: &Bed, size: Size) {
+    let (task, node) = (task("t1"), node(NODES[0]));
+    let input = text(size);
+    let mut count = size.callbacks + 1;
+    for how in ["failed", "cancelled", "lost"] {
+        // As many as may be once: the others differ in how they end.
+        let size = if how == "failed" {
+            size
+        } else {
+            Size { callbacks: 3, ..size }
+        };
+        let wish = Wish {
+            task: &task,
+            node: &node,
+            queue: "io",
+            mode: "never",
+            input: &input,
+            url: Some("http://host/forced"),
+        };
+        assert!(matches!(submit(bed, wish).await, Decision::Started { .. }));
+        fill(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
+        count += size.callbacks;
+        let fence = claim(bed).await;
+        match how {
+            "failed" => {
+                let failed = Outcome::Failed {
+                    error: "no".repeat(2000),
+                };
+                assert!(bed.store.finish(&fence, &failed, &DiskUsage::default()).await.unwrap());
+            }
+            "cancelled" => {
+                assert!(bed.store.cancel(&task, None).await.unwrap().is_some());
+                bed.store.release(&fence, &DiskUsage::default()).await.unwrap();
+            }
+            _ => assert_eq!(bed.store.reap("io", Reap::Gone(OWNER)).await.unwrap(), 1),
+        }
+        told(bed, (&task, &node), "SUCCESS", count).await;
+    }
+    bed.store.reap("io", Reap::Expired).await.unwrap();
+}
+
+async fn deliver(bed: &Bed) {
+    let busy = HashMap::new();
+    let room = || Room {
+        places: 8,
+        free: 4,
+        per_host: 4,
+        busy: &busy,
+    };
+    let (taken, _) = bed.store.outbox_take(OWNER, room(), PATIENCE).await.unwrap();
+    assert_eq!(taken.len(), 4);
+    for (at, delivery) in taken.iter().enumerate() {
+        let large = if at == 0 { "x".repeat(100_000) } else { "{}".into() };
+        assert!(bed.store.outbox_body(&delivery.id, large).await.unwrap().is_some());
+    }
+    let tried = |state, retry| Tried {
+        state,
+        retry,
+        detail: "tried".into(),
+        http_status: Some(500),
+        contact: Contact::Silent,
+    };
+    assert_ne!(
+        bed.store
+            .outbox_done(&taken[0], &tried(CallbackStatus::Sent, None), PATIENCE)
+            .await
+            .unwrap(),
+        Recorded::Gone
+    );
+    assert_ne!(
+        bed.store
+            .outbox_done(&taken[1], &tried(CallbackStatus::Failed, None), PATIENCE)
+            .await
+            .unwrap(),
+        Recorded::Gone
+    );
+    let again = tried(CallbackStatus::Pending, Some(Duration::from_secs(5)));
+    assert_ne!(
+        bed.store.outbox_done(&taken[2], &again, PATIENCE).await.unwrap(),
+        Recorded::Gone
+    );
+    assert!(bed.store.redeliver(&taken[0].id).await.unwrap().is_some());
+    assert_eq!(bed.store.outbox_release(OWNER).await.unwrap(), 1);
+    bed.store.repair().await.unwrap();
+    let damaged = &taken[3].id;
+    let _: u64 = bed
+        .ask(&["HSET", &format!("onceover:delivery:{damaged}"), "attempts", "?"])
+        .await;
+    assert!(bed.store.delivery(damaged).await.is_err());
+    let _: u64 = bed.ask(&["HSET", "onceover:stage:t1:a.one", "queued", "?"]).await;
+    assert_eq!(bed.store.mend().await.unwrap().len(), 2);
+    assert!(bed.store.mend().await.unwrap().is_empty());
+}
+
+async fn read(bed: &Bed) {
+    let task = task("t1");
+    let node = node(NODES[0]);
+    let (records, _) = bed.store.read(&task).await.unwrap();
+    assert_eq!(records.stages.len(), 1);
+    let question = ReuseQuery {
+        task: &task,
+        node: &node,
+        mode: "auto",
+        fingerprint: "fp",
+        files: None,
+    };
+    bed.store
+        .explain(&question, &GatheredEvidence::default())
+        .await
+        .unwrap();
+    let page = bed.store.list(&TaskFilter::default(), 500, None).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    let deliveries = bed
+        .store
+        .deliveries(&DeliveryFilter::default(), 500, None)
+        .await
+        .unwrap();
+    assert!(!deliveries.items.is_empty());
+    bed.store.totals().await.unwrap();
+    bed.store.queue("io", 4).await.unwrap();
+    let slots = HashMap::from([("io".to_owned(), 4u32)]);
+    bed.store.gauges(slots.iter()).await.unwrap();
+    bed.store.holding(&task, &["io".into()]).await.unwrap();
+    bed.store.collectable(&task, &["io".into()]).await.unwrap();
+    bed.store.collected(&task, Some(("runs/x", 1))).await.unwrap();
+}
+
+/// Stages of other workers: one that ends, and one that is lost.
+async fn others(bed: &Bed, size: Size) {
+    let node = node(NODES[1]);
+    for (name, ends) in [("t2", true), ("t3", false)] {
+        let task = task(name);
+        let key = format!("{task}:node:{node}");
+        let json = format!(
+            r#"{{"stages":{{"{node}":{{"status":"RUNNING","text":"{}"}}}}}}"#,
+            "y".repeat(size.text)
+        );
+        let _: () = bed.ask(&["SET", &key, &json]).await;
+        let stage = [(task.clone(), node.clone())];
+        let (news, _) = bed.store.news(&stage, Duration::from_secs(7200), None).await.unwrap();
+        let foreign = news[0].json.clone();
+        let now = Timestamp::now().as_millis();
+        let note = ForeignNote {
+            task: &task,
+            node: &node,
+            foreign: &foreign,
+            queue: "io",
+            state: StageState::Running,
+            written_ms: now,
+            lost_ms: now + 1000,
+            created_ms: now,
+            progress: Some(5.0),
+            duration_ms: 0,
+        };
+        assert!(bed.store.note(&note).await.unwrap());
+        let callback = Some(("http://host/watched", "host"));
+        assert_eq!(
+            bed.store.watch(&task, &node, &foreign, callback).await.unwrap(),
+            Watching::Begun
+        );
+        fill(bed, &format!("onceover:watch:{task}:{node}"), size).await;
+        if size.is_largest {
+            let surplus = Some(("http://host/surplus", "host"));
+            assert_eq!(
+                bed.store.watch(&task, &node, &foreign, surplus).await.unwrap(),
+                Watching::Full
+            );
+        }
+        assert_eq!(bed.store.watched(Duration::from_secs(60)).await.unwrap().len(), 1);
+        let state = if ends {
+            let (found, _) = bed.store.look(&task, &node, None).await.unwrap().unwrap();
+            let adoption = Adoption {
+                task: &task,
+                node: &node,
+                foreign: &found,
+                queue: "io",
+                state: StageState::Success,
+                input: &text(size),
+                input_public: &text(size),
+                output: &text(size),
+                warned: onceover_wire::WarningCount {
+                    warnings: 1000,
+                    retryable: true,
+                },
+                reusable: true,
+                error: None,
+                duration_ms: 5,
+                ended_ms: now,
+                created_ms: now,
+                path: "/share",
+            };
+            assert!(bed.store.adopt(&adoption).await.unwrap());
+            "SUCCESS"
+        } else {
+            let _: u64 = bed.ask(&["DEL", &key]).await;
+            let lost = LostStage {
+                task: &task,
+                node: &node,
+                is_there: false,
+                ignore: None,
+                queue: "io",
+                path: "/share",
+                error: "not heard of",
+                ended_ms: now,
+            };
+            assert_eq!(bed.store.unwatch(&lost).await.unwrap(), size.callbacks);
+            "FAILED"
+        };
+        told(bed, (&task, &node), state, size.callbacks).await;
+    }
+}
+
+async fn videos(bed: &Bed) {
+    let args = || bed.store.args().with("video", "v1").with("task", "video-v1");
+    let answer: u64 = bed
+        .store
+        .run(&scripts::VIDEO_ADD, args().with("facts", "{}"))
+        .await
+        .unwrap();
+    assert_eq!(answer, 1);
+    let step = || args().with("run", "r1").with("processing", "{}").with("change", "{}");
+    let started: Vec<String> = bed
+        .store
+        .run(&scripts::VIDEO_START, step().with_some("force", None::<&str>))
+        .await
+        .unwrap();
+    assert_eq!(started, ["started"]);
+    let saved: u64 = bed
+        .store
+        .run(
+            &scripts::VIDEO_SAVE,
+            step().with("expect", "1").with("rev", "2").with("ended", "1"),
+        )
+        .await
+        .unwrap();
+    assert_eq!(saved, 1);
+    let listed = bed.store.list_videos(500, None).await.unwrap();
+    assert!(listed.next.is_none());
+    let deleted: Vec<String> = bed.store.run(&scripts::VIDEO_DELETE, args()).await.unwrap();
+    assert_eq!(deleted, ["deleted"]);
+}
+
+/// One task is deleted, the others expire; nothing is left of any.
+async fn end(bed: &Bed) {
+    let lease = DirectoryLease {
+        directory: DIRECTORY,
+        place: "{}",
+        owner: OWNER,
+        length: Duration::from_secs(60),
+    };
+    assert_eq!(bed.store.hold_directory(lease, None).await.unwrap(), None);
+    bed.store.leave_directory(DIRECTORY, OWNER).await.unwrap();
+    bed.store.delete(&task("t1"), true).await.unwrap();
+    for name in ["t2", "t3"] {
+        let _: u64 = bed.ask(&["ZADD", "onceover:expiry", "1", name]).await;
+        let _: u64 = bed
+            .ask(&[
+                "DEL",
+                &format!("onceover:stage:{name}:{}", NODES[1]),
+                &format!("{name}:node:{}", NODES[1]),
+            ])
+            .await;
+    }
+    while bed.store.expire(Duration::from_secs(1)).await.unwrap() {}
+    let left: Vec<String> = bed.ask(&["KEYS", "onceover:*t[123]*"]).await;
+    let left: Vec<_> = left.iter().filter(|key| !key.ends_with(":deliveries")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let listed: u64 = bed.ask(&["ZCARD", "onceover:tasks"]).await;
+    assert_eq!(listed, 0);
+}
