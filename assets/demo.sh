@@ -13,14 +13,14 @@ for program in onceoverd onceover; do
         exit 1
     }
 done
-# Absolute, so that the daemon may take them as they come.
+# Absolute, so that the daemon may use them as they are.
 media=$PWD/target/demo/media
-# Nothing a person has configured for real work is to reach the demo.
+# No configuration for real work may reach the demo.
 while IFS= read -r name; do unset "$name"; done < <(compgen -e ONCEOVER_)
 
 say() { printf '\n== %s\n' "$*"; }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-ready() { # The daemon's own word for it, without needing curl.
+ready() { # As the daemon itself reports it; needs no curl.
     (
         exec 3<>"/dev/tcp/127.0.0.1/$port" || exit 1
         printf 'GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$port" >&3
@@ -44,7 +44,7 @@ finish() {
     if [ "$code" -ne 0 ]; then
         {
             echo
-            echo "The demo failed. The end of what its daemon said ($data):"
+            echo "The demo failed. The last lines of its daemon ($data):"
             tail -n 30 "$output" 2>/dev/null || true
         } >&2
     else
@@ -59,7 +59,7 @@ trap 'exit 143' TERM
 port=8788
 while listens "$port"; do port=$((20000 + RANDOM % 20000)); done
 url=http://127.0.0.1:$port
-say "onceoverd on $url, with a Redis of its own"
+say "onceoverd on $url, with its private Redis"
 "$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data" --media-root "$media" >"$output" 2>&1 </dev/null &
 daemon=$!
 for ((tries = 0; ; tries++)); do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font.
-# With `bench`, also what only `make bench` needs; with `lint`, what `make lint` needs and nothing else. Says nothing and
-# changes nothing where it is all there.
+# Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font. With `bench`,
+# also what only `make bench` needs; with `lint`, what `make lint` needs and nothing else. Prints and changes nothing if
+# everything is installed.
 set -euo pipefail
 
 missing=()
@@ -17,7 +17,7 @@ need() { # need PACKAGE COMMAND...: the package, unless one of the commands is t
 # their libraries.
 need python3 python3
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
-# TLS libraries (C, built once) want a compiler; linking wants one too.
+# TLS libraries (C, built once) need a compiler, and so does linking.
 need gcc cc
 if [ "${1:-}" = lint ]; then need lua-check luacheck; fi
 if [ "${1:-}" = bench ]; then need wrk wrk; fi

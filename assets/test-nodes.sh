@@ -8,13 +8,13 @@ for service in faster_whisper paddleocr; do
 	"$target/debug/onceoverd" nodes install "$service"
 done
 
-# A model that knows words. Where its weights cannot be fetched, what needs them is left out, and that is printed.
+# A model that knows words. If its weights cannot be fetched, the tests that need them are skipped, and that is printed.
 export ONCEOVER_SPEECH_MODELS="$target/models"
 tests='binary(real_nodes)'
 skipped=
 if [ ! -e "$ONCEOVER_SPEECH_MODELS/speech/model.bin" ] &&
 	! "$ONCEOVER_ENVIRONMENTS/faster_whisper/venv/bin/python" tests/nodes/speech_weights.py "$ONCEOVER_SPEECH_MODELS/speech"; then
-	echo 'blocked: no ASR weights can be had, so real_nodes::synchrony is not run' >&2
+	echo 'blocked: no ASR weights can be fetched, so real_nodes::synchrony is not run' >&2
 	tests='binary(real_nodes) & not test(/^synchrony::/)'
 	skipped='--skip synchrony::'
 fi

@@ -1,4 +1,4 @@
-"""The life of a task with the client that is made of /openapi.json (README.md tells how).
+"""The life of a task with the client that is generated from /openapi.json (README.md says how).
 
     python scenario.py http://127.0.0.1:8788 /videos/lecture-07.mp4
 """
@@ -100,7 +100,7 @@ def main(url, video):
     accepted(submit_task.sync(client=client, body=keyframes))
     wait(client, task, KEYFRAMES, ended | {TaskStatus.RUNNING})
     cancelled = cancel_task.sync(task, client=client, task_name=KEYFRAMES)
-    # A short video's may have ended before: that is refused, and no harm.
+    # A short video's processing may have ended before: then this is refused, which does no harm.
     if isinstance(cancelled, Problem):
         print(f"cancel: {cancelled.detail}")
     else:

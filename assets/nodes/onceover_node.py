@@ -1,5 +1,5 @@
 """What the Python programs of nodes have in common: the request, the lines of the command protocol, files of
-the run, clear errors. Only the standard library; a program of your own may use it, but need not:
+the run, clear errors. It needs only the standard library; your programs may use it, but need not:
 
     import onceover_node
 
@@ -10,7 +10,7 @@ the run, clear errors. Only the standard library; a program of your own may use 
 
     onceover_node.main(measure)
 
-While a program runs, whatever libraries print goes to the run's log: only this module writes the protocol.
+While a program runs, everything that libraries print goes to the run's log: only this module writes the protocol.
 """
 
 import importlib
@@ -28,7 +28,7 @@ import urllib.parse
 
 PROTOCOL = 1
 
-# Variables whose values appear in no line of ours.
+# Variables whose values appear in no line of the program.
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYANNOTEAI_API_KEY")
 
 # Seconds a program gets to unwind after SIGTERM; the daemon kills it soon after (runs.grace).
@@ -59,7 +59,7 @@ class Run:
         # Outputs of the task's successful stages, by node.
         self.stages = request.get("stages", {})
         self.output_dir = pathlib.Path(request.get("output_dir") or ".").resolve()
-        # Whether the result's files go to the object store by themselves.
+        # Whether the daemon uploads the result's files to the object store.
         self.uploads = bool(request.get("uploads"))
         self._protocol = protocol
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class Run:
             self._protocol.flush()
 
     def progress(self, percent, message=None):
-        """Tells how much is done, 0 to 100. A step back and what was just said are left out."""
+        """Reports how much is done, 0 to 100. A step back and a repetition are omitted."""
         percent = round(max(min(float(percent), 100.0), self._told[0]), 1)
         if (percent, message) == self._told:
             return
@@ -120,7 +120,7 @@ class Run:
         return path
 
     def path(self, *parts):
-        """A path below the run's own folder, its folders made. Whatever leads out of it is refused."""
+        """A path below the run's own folder, whose folders are made. A path that leads out of it is refused."""
         path = self.output_dir.joinpath(*map(str, parts)).resolve()
         if path == self.output_dir or self.output_dir not in path.parents:
             raise Failure(f"'{'/'.join(map(str, parts))}' is not a file below the run's folder")
@@ -128,7 +128,7 @@ class Run:
         return path
 
     def write_json(self, value, *parts):
-        """Writes a JSON file below the run's folder, whole or not at all; its path."""
+        """Writes a JSON file below the run's folder, whole or not at all. Returns its path."""
         path = self.path(*parts)
         text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=_plain)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -141,8 +141,8 @@ class Run:
 
 
 def main(work):
-    """Runs `work(run)`, whose answer is the stage's output, and ends the program."""
-    # A copy of standard output that no library knows and no child gets; what they print goes to the log.
+    """Runs `work(run)`, which returns the stage's output, and ends the program."""
+    # A copy of standard output that no library knows and no child gets; their output goes to the log.
     protocol = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     request = sys.stdin.buffer.read()
@@ -163,7 +163,7 @@ def main(work):
             output = {**output, "warnings": output.get("warnings", []) + run._warnings}
         run.send({"type": "output", "output": output})
         status = 0
-    except Exception as error:  # noqa: BLE001, whatever it is, it is told
+    except Exception as error:  # noqa: BLE001, every error is reported
         if not isinstance(error, Failure):
             sys.stderr.write(redacted(traceback.format_exc()))
         line = {"type": "error", "message": in_words(error)}
@@ -209,7 +209,7 @@ def _end_on_sigterm():
 
 
 def _forget_own_folder():
-    """Takes the folder of this module off the search path: the services' folders in it bear names of libraries."""
+    """Takes the folder of this module off the search path: the services' folders in it have names of libraries."""
     here = os.path.dirname(os.path.abspath(__file__))
     if here == os.path.dirname(os.path.abspath(sys.argv[0])):
         return
@@ -217,7 +217,7 @@ def _forget_own_folder():
 
 
 def _plain(value):
-    """Numbers and arrays of numerical libraries, and paths, as JSON can say them."""
+    """Numbers and arrays of numerical libraries, and paths, as JSON has them."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     for name in ("tolist", "item"):
@@ -279,7 +279,7 @@ def device(wanted, cuda_is_there):
     if wanted == "cuda" and not cuda_is_there:
         raise Failure(
             "input_data.device is 'cuda', but no CUDA GPU can be used here: take 'cpu' or 'auto', "
-            "or look with nvidia-smi at what the driver says"
+            "or check the driver with nvidia-smi"
         )
     if wanted not in ("cuda", "cpu"):
         raise Failure(f"input_data.device is {wanted!r}; it must be one of auto, cuda, cpu")
@@ -287,7 +287,7 @@ def device(wanted, cuda_is_there):
 
 
 def token(variable, why, source):
-    """A secret from the environment, which is the only place it may come from."""
+    """A secret from the environment, which is the only source of secrets."""
     value = os.environ.get(variable, "").strip()
     if not value:
         raise Failure(f"{why}: set {variable} in the daemon's environment ({source}) and restart it")
@@ -295,7 +295,7 @@ def token(variable, why, source):
 
 
 def models_folder():
-    """Where models lie that were put on this machine by hand."""
+    """The folder of models that were put on this machine by hand."""
     given = os.environ.get("ONCEOVER_MODELS", "").strip()
     if given:
         return pathlib.Path(given).expanduser().resolve()
@@ -304,8 +304,8 @@ def models_folder():
 
 
 def local_model(name):
-    """The folder of a model below the models folder, by its name or absolute path; None if it is not there. A
-    path to elsewhere is refused: requests name models, and files of models can carry code."""
+    """The folder of a model below the models folder, by its name or absolute path; None if there is none. A
+        path to elsewhere is refused: requests name models, and files of models can contain code."""
     root = models_folder()
     path = (root / name).resolve()
     if root == path or root not in path.parents:
@@ -338,9 +338,9 @@ def remote_code_is_trusted():
 
 
 def offline_without_hub(run, hub=None, seconds=3.0):
-    """Looks whether the hub of models answers. If not, libraries are told to look on this machine alone, so that
-    they fail at once instead of trying again for minutes. To be called before they are imported; whether the hub
-    is there."""
+    """Checks whether the model hub answers. If not, libraries are set to use models of this machine alone, so that
+        they fail at once instead of trying again for minutes. Must be called before they are imported. Returns whether
+        the hub answers."""
     if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON"):
         return False
     proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -357,7 +357,7 @@ def offline_without_hub(run, hub=None, seconds=3.0):
         except OSError as why:
             answers.append(why)
 
-    # In a thread, since looking up a name has no time limit of its own.
+    # In a thread, since resolving a name has no time limit.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)
@@ -371,7 +371,7 @@ def offline_without_hub(run, hub=None, seconds=3.0):
 
 
 def fetched(load, *names):
-    """What `load` gives, which may fetch models from the Hugging Face hub; a failure that says how to get them."""
+    """Returns what `load` returns, which may fetch models from the Hugging Face hub. A failure says how to get them."""
     try:
         return load()
     except Exception as error:
@@ -391,7 +391,7 @@ def fetched(load, *names):
 
 def hub_folder(run, name, service, owners=None):
     """The folder of a model: below the models folder, or of the Hugging Face hub, fetched if it is not on this
-    machine. To be called before libraries that ask the hub are imported."""
+        machine. Must be called before libraries that ask the hub are imported."""
     found = model(name, owners)
     if found != name:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -402,19 +402,19 @@ def hub_folder(run, name, service, owners=None):
     return fetched(lambda: hub.snapshot_download(name), name)
 
 
-# Classes of huggingface_hub and of what it calls, for a file that is neither here nor to be had.
+# Classes of huggingface_hub and of what it calls, for a file that is not here and cannot be fetched.
 HUB_ERRORS = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError", "ConnectionError", "TransportError"}
 
 
 def _causes(error):
-    """The exception and those it came from."""
+    """The exception and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def fetch_in_words(*names):
-    """How models of the Hugging Face hub are put on a machine."""
+    """Says how models of the Hugging Face hub are put on a machine."""
     command = os.path.join(os.path.dirname(sys.executable), "hf")
     words = "where there is a network, run: " + "; ".join(f"{command} download {name}" for name in names)
     if len(names) > 1:

@@ -132,7 +132,7 @@ def _decode(run, path, target, name, rate, channels):
     clock = _seconds(probed.get("format", {}).get("start_time")) or 0.0
     if probed["format"].get("format_name") not in COUNTED:
         _tell_holes(run, path, stream, clock)
-    # Any offset keeps ffmpeg from moving sound that comes late to the start of its own.
+    # With any offset ffmpeg does not move late sound to the beginning.
     before = ["-dts_delta_threshold", str(LONGEST_HOLE), "-itsoffset", "0.000001"]
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *before, *_limits(), "-i", f"file:{path}"]
     command += ["-vn", "-sn", "-dn", "-map", f"0:{stream['index']}", "-af", ON_THE_CLOCK, "-t", str(LONGEST_CLOCK)]
@@ -250,7 +250,7 @@ def _tell_holes(run, path, stream, clock):
     if len(packets) > MOST_PACKETS or (packets and packets[-1][0] - clock > LONGEST_CLOCK):
         raise onceover_node.Failure(
             f"the sound of {path} reaches beyond {LONGEST_CLOCK // 3600} hours of its clock or has more than {MOST_PACKETS} packets; "
-            "mend its time stamps, or cut it"
+            "correct its time stamps, or cut it"
         )
     for at, duration in holes(packets):
         at, duration = round(at - clock, 3), round(duration, 3)

@@ -7,7 +7,7 @@ import onceover_node
 
 
 def number(value, digits=3):
-    """A finite number rounded, else None: models answer NaN, JSON cannot say it."""
+    """A finite number rounded, else None: models answer NaN, which JSON does not have."""
     if value is None:
         return None
     value = float(value)
@@ -15,12 +15,12 @@ def number(value, digits=3):
 
 
 def word(text, start, end, probability=None):
-    """One word. Its leading blank is kept: texts are put together without a separator."""
+    """One word. Its leading blank is kept: texts are joined without a separator."""
     return {"word": text, "start": number(start), "end": number(end), "probability": number(probability, 4)}
 
 
 def segment(position, start, end, text, words=None, **more):
-    """One segment; times in seconds. `more`: what the engine says beside it."""
+    """One segment; times in seconds. `more` has other fields of the engine."""
     plain = {"id": position, "start": number(start), "end": number(end), "text": text, **more}
     if words is not None:
         plain["words"] = words

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make-sample.sh DIR: makes a 12 s clip with a moving picture, a speaking voice and burnt-in subtitles, and beside it the
-# transcript and the speakers that speech recognition would find. Does nothing where this version has made it already.
+# transcript and the speakers that speech recognition would find. Does nothing if this version has made it already.
 #
 #   DIR/clip.mp4          640x360, 25 fps, H.264 with a key frame every 2 s, AAC
 #   DIR/clip.srt          its subtitles
@@ -58,7 +58,7 @@ at=500
 for i in "${!lines[@]}"; do
     IFS='|' read -r speaker voice text <<<"${lines[$i]}"
     espeak-ng -v "$voice" -s 165 -w "$i-raw.wav" "$text"
-    # Without the silence the voice ends with, so that the last word's time is right.
+    # Without the silence at the end of the voice, so that the last word's time is right.
     ffmpeg -nostdin -v error -y -i "$i-raw.wav" \
         -af "areverse,silenceremove=start_periods=1:start_threshold=-50dB,areverse" "$i.wav"
     ms=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$i.wav" | awk '{printf "%d", $1 * 1000}')

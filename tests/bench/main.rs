@@ -132,6 +132,19 @@ fn submit(task: &str, node: &str) -> Vec<u8> {
     request("POST", "/v1/tasks", &body(task, node))
 }
 
+/// Sends submits of hits: one in ten has a file, and one in ten is new and queued instead.
+fn send_submits(port: u16, numbers: impl Iterator<Item = usize>) {
+    let mut client = Connection::open(port);
+    let (hit, file) = (submit("one", STAGES[0]), submit("file", "bench.file"));
+    for number in numbers {
+        match number / 8 % 10 {
+            0 => client.send(&submit(&format!("new-{number}"), "bench.waits")),
+            1 => client.send(&file),
+            _ => client.send(&hit),
+        };
+    }
+}
+
 fn body(task: &str, node: &str) -> String {
     json!({"task_name": node, "task_id": task, "input_data": {"language": "ko", "quality": 5}}).to_string()
 }
@@ -562,18 +575,7 @@ impl Bench {
             std::thread::scope(|scope| {
                 for part in 0..8 {
                     let port = daemon.port();
-                    scope.spawn(move || {
-                        let mut client = Connection::open(port);
-                        let (hit, file) = (submit("one", STAGES[0]), submit("file", "bench.file"));
-                        for at in (from + part..to).step_by(8) {
-                            // One in ten is new and queued.
-                            match at / 8 % 10 {
-                                0 => client.send(&submit(&format!("new-{at}"), "bench.waits")),
-                                1 => client.send(&file),
-                                _ => client.send(&hit),
-                            };
-                        }
-                    });
+                    scope.spawn(move || send_submits(port, (from + part..to).step_by(8)));
                 }
             });
             let loaded = rss(daemon.pid());
@@ -622,7 +624,7 @@ async fn spawn_loop() {
 
 /// Keys as other workers leave them.
 async fn fill(mut redis: MultiplexedConnection, keys: usize) {
-    // They are not told of, like keys from before the daemon started: only their number is measured.
+    // No notification is sent for them, as for keys from before the daemon started: only their number is measured.
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "notify-keyspace-events", ""])
         .query_async(&mut redis)

@@ -25,12 +25,11 @@ macro_rules! script {
 }
 
 const SUBMIT: &str = script!(
-    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/noted" "lib/events" "lib/task" "lib/outbox"
-    "lib/ending" "lib/view" "lib/foreign" "lib/decide" "stage/submit"
+    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/events" "lib/index" "lib/outbox"
+    "lib/ends" "lib/deliveries" "lib/callbacks" "lib/task_view" "lib/foreign" "lib/reuse" "stage/submit"
 );
 const READ: &str = script!(
-    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/noted" "lib/events" "lib/task" "lib/outbox"
-    "lib/ending" "lib/view" "task/read"
+    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/task_view" "task/read"
 );
 
 /// What the probe does, by route.
@@ -100,7 +99,7 @@ pub async fn serve(orders: &str) {
     axum::serve(listener, router).await.expect("it serves");
 }
 
-/// The probe as a process of its own, as the daemon is one.
+/// The probe as a separate process, as the daemon is one.
 pub struct Probe {
     child: Child,
     pub port: u16,

@@ -67,7 +67,7 @@ fn line(cells: &[&str]) -> String {
 
 fn render_table(area: &Area, rows: &[Difference]) -> String {
     let [place, older, now] = area.head;
-    // What is gone has no column for what it did.
+    // The table of removed endpoints has no column for what they did.
     let narrow = older.is_empty();
     let mut table = if narrow {
         line(&[place, now])

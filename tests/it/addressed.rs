@@ -46,7 +46,7 @@ async fn r2_a_hit_beside_a_failed_sibling_is_the_success_it_is() {
         (&result["input_params"], &result["output"]),
         (&json!({"value": 7}), &json!({"value": 7}))
     );
-    assert_eq!(result["task_status"], "failed", "the whole task has a field of its own");
+    assert_eq!(result["task_status"], "failed", "the whole task has a separate field");
     assert_eq!(result["stages"][FAIL]["error"], "no luck", "every stage is there");
 }
 

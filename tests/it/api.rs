@@ -333,7 +333,7 @@ async fn lists_are_newest_first_and_pages_give_each_task_exactly_once() {
     assert!(all.items.is_sorted_by(|a, b| a.created_at >= b.created_at));
     assert_eq!(all.seq, daemon.client.system().await.unwrap().seq);
     assert_eq!(page(&daemon, "").await.items.len(), 50, "the default");
-    // A task that is made while somebody turns pages moves nothing.
+    // A task that is made while a client reads pages moves nothing.
     let first = page(&daemon, "limit=60").await;
     daemon.submit("later", ECHO, json!({})).await;
     let walked = walk_from(&daemon, "limit=60", first).await;

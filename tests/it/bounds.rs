@@ -155,7 +155,7 @@ async fn an_input_is_kept_twice_however_many_are_told_of_it() {
     })
     .await;
     assert!(grown >= 9_000_000, "{grown}");
-    // The task shows it, and one that is told again is told the same (C1), also when the stage has run with another.
+    // The task shows it, and a repeated callback is the same (C1), also when the stage has run with another input.
     let view = daemon.get("/v1/tasks/t1").await.json();
     assert_eq!(
         view["input_params"]["input_data"]["text"].as_str().unwrap().len(),

@@ -157,7 +157,7 @@ async fn c3_in_flight_each_distinct_url_is_told_once_and_each_hit_by_itself() {
     let got = receiver.received();
     assert_eq!(paths(&got), ["/a", "/a", "/a", "/b", "/c", "/d"]);
     let ids: BTreeSet<_> = got.iter().map(|one| one.header("webhook-id")).collect();
-    assert_eq!(ids.len(), 6, "each delivery has an id of its own");
+    assert_eq!(ids.len(), 6, "each delivery has its own id");
 }
 
 #[tokio::test]
@@ -454,7 +454,8 @@ async fn req6_who_joins_a_python_workers_stage_is_told_its_end_and_as_failed_whe
         .await
         .unwrap();
     let _: () = redis.del(format!("vanishes:node:{ECHO}")).await.unwrap();
-    // Not heard of for two hours, so a run of ours replaces it, if it is asked for before it is told as lost.
+    // It has sent nothing for two hours, so a run of ours replaces it, if that is requested before it is reported as
+    // lost.
     let _: bool = redis
         .expire(format!("replaced:node:{ECHO}"), 86_400 - 7201)
         .await

@@ -1,4 +1,5 @@
-//! The catalog as clients see it: what each node takes and refuses, what it lacks on this machine, nodes of one's own.
+//! The catalog as clients see it: what each node accepts and refuses, what is missing for it on this machine, own
+//! nodes.
 
 use std::{fs, path::Path, process::Command};
 
@@ -203,7 +204,7 @@ async fn the_catalog_is_one_whoever_asks() {
     assert_eq!(daemon.get("/v1/nodes/nothing").await.fields(), ["task_name"]);
 }
 
-/// A folder with a node whose program is Python in an environment of its own.
+/// A folder with a node whose program is Python in a separate environment.
 fn python_node(dir: &Path) -> String {
     fs::write(
         dir.join("told.toml"),

@@ -38,7 +38,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
     files
 }
 
-/// A daemon with a token and signed callbacks, a clip, and the page's files in a folder of their own.
+/// A daemon with a token and signed callbacks, a clip, and the page's files in a separate folder.
 struct Bed {
     daemon: Daemon,
     folder: PathBuf,

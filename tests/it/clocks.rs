@@ -94,7 +94,7 @@ async fn a_stage_of_another_worker_is_looked_at_again_whichever_way_the_clock_is
     let daemon = builder("['0s']").start().await;
     let hook = Hook::start(|_, _| 200.into()).await;
     let mut redis = daemon.redis().await;
-    // Nothing but the looks tells of its end.
+    // Only the checks show its end.
     let mut off = redis::cmd("CONFIG");
     let off = off.arg("SET").arg("notify-keyspace-events").arg("");
     off.query_async::<()>(&mut redis).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_lease_is_over_in_its_time_and_not_before_whichever_way_the_clock_is_s
         .await;
         assert_eq!(first.stage("lives", WAIT).await.unwrap().attempt, 1);
     }
-    // Of a daemon that is gone it ends, though it was given by a clock that was two hours ahead.
+    // The lease of a dead daemon ends, though it was given by a clock that was two hours ahead.
     let second = builder("['0s']").redis(&server.url(0)).start().await;
     first.kill();
     shift(&mut redis, TWO_HOURS).await;

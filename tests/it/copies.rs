@@ -92,7 +92,7 @@ async fn o2_on_one_redis_a_copy_is_refused_while_the_first_is_alive_and_both_are
     }
     daemon.release("go");
     assert_eq!(daemon.until("t1", WAIT, StageState::Success).await.attempt, 1);
-    // Killed or ended, the same folder goes on at once; the copy is one of its own then.
+    // Killed or ended, the same folder continues at once; the copy is a separate one then.
     daemon.kill();
     let again = std::time::Instant::now();
     daemon.launch().await;

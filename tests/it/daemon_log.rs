@@ -339,7 +339,7 @@ async fn log_a_reader_of_stderr_that_left_or_stands_still_holds_up_nothing() {
         assert_eq!(daemon.get(&path).await.status, 404);
     }
     daemon.done("still", ECHO, json!({})).await;
-    // It is told what it has missed.
+    // It is notified of what it has missed.
     let mut stderr = still.stderr.take().unwrap();
     let reading = std::thread::spawn(move || {
         let mut text = String::new();

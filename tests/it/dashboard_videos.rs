@@ -106,7 +106,7 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
             dashboard.send(Key::Enter);
         } else {
             bed.hold_again();
-            // All of it anew.
+            // All of it again.
             dashboard.shows("Videos 1");
             dashboard.until(|screen| row_has(screen, "film", "✔ done"));
             dashboard.press('T');
@@ -208,7 +208,7 @@ async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     bed.let_go();
     let (code, text) = run(&["run", "film", "--force", "--wait", "--json"]).await;
     assert_eq!(code, Some(0), "{text}");
-    // What it waits for is said beside it.
+    // What it waits for is shown beside it.
     let (json, said) = text.split_once("\n}\n").expect("an object");
     assert!(
         said.lines().all(|line| line.starts_with("onceover: waiting: ")),

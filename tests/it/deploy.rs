@@ -96,7 +96,7 @@ fn every_key(example: &Keys) -> Keys {
             let inner = named(&table, key);
             let is_header = example.contains_key(&inner) || example.contains_key(&format!("{inner}.<name>"));
             let is_value = !is_header && example.get(&table).is_some_and(|keys| keys.contains(key));
-            // Of maps, the tables in them; `nodes` has a page of its own.
+            // Of maps, the tables in them; `nodes` has a separate page.
             if !is_value && inner != "nodes" {
                 tables.push(format!("{inner}.<name>"));
                 tables.push(inner);

@@ -80,7 +80,7 @@ async fn req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its
         assert!(audio.is_file(), "{}", audio.display());
         assert!(
             !audio.ancestors().nth(2).unwrap().join("inputs").exists(),
-            "the download is gone"
+            "the download was removed"
         );
         let log = daemon.get(&format!("/v1/tasks/{task}/stages/{AUDIO}/log")).await.text;
         assert!(

@@ -1,4 +1,4 @@
-//! Input that is not right: what nothing reads is said, what is wrong is named at once (O4).
+//! Input that is not right: what nothing reads is reported, what is wrong is named at once (O4).
 
 use std::process::Output;
 

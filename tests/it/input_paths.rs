@@ -134,7 +134,7 @@ async fn req25_no_id_leaves_its_folder_or_touches_another_task() {
                 request = request.json(&json!({"force": true}));
             }
             let status = request.send().await.unwrap().status().as_u16();
-            // The reserved words are paths of their own, the health is good, and a client drops "." from a path.
+            // The reserved words are separate paths, the health is good, and a client drops "." from a path.
             let own = method == "GET" && rest.is_empty() && ["", ".", "health", "supported-tasks"].contains(&id);
             assert!(
                 (400..500).contains(&status) || own,

@@ -350,7 +350,7 @@ async fn a_request_over_a_limit_is_refused_and_counted() {
     }
 }
 
-/// Prints as much as it is told, in lines or in one.
+/// Prints as much as its parameters say, in lines or in one.
 const PRINTS: &str = r#"
 [[nodes]]
 name = "limit.lines"

@@ -175,7 +175,7 @@ async fn a_busy_provider_is_asked_again_not_before_it_says() {
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
     assert_eq!(asked[0].user(), "Hello uh All is well");
 
-    // What it never gives is told as it last was.
+    // What it never gives is reported as it last was.
     server.always(busy(None));
     let input = json!({"segments_file": file, "max_retries": 2});
     let (state, _, error) = ended(&daemon, "busy", OPTIMIZE, input).await;
@@ -350,7 +350,7 @@ fn daemon_and_children_do_not_have_it(daemon: &Daemon) {
             assert!(!has(read("environ")), "{name}");
         }
     }
-    assert!(children >= 3, "the keeper, Redis and the program");
+    assert!(children >= 3, "the reaper, Redis and the program");
 }
 
 #[tokio::test]

@@ -336,7 +336,7 @@ async fn a_run_whose_daemon_was_killed_goes_on_with_the_answers_it_had() {
     let file = transcript(&daemon, &LINES);
     let good = ChatReply::Model(ModelServer::default().into());
     let input = json!({"segments_file": file, "target_language": "fr", "batch_size": 5});
-    // A run that shall reuse nothing has the answers of its own earlier attempt, too.
+    // A run that must reuse nothing has the answers of its earlier attempt, too.
     let tasks = [("t1", ReuseMode::Auto), ("t2", ReuseMode::Never)];
     for (hanging, (task, reuse)) in (1..).zip(tasks) {
         server.plan([good.clone(), ChatReply::Hang]);

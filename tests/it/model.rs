@@ -204,7 +204,7 @@ async fn play(daemon: &Daemon, task: &str, steps: &[Step]) -> Result<(), TestCas
                     End::Success(value) => (StageState::Success, json!({"value": value}), None),
                     End::Empty => (StageState::Success, json!({}), None),
                     End::Warned(retryable) => (StageState::Success, warned(*retryable), None),
-                    End::Failure => (StageState::Failed, json!({}), Some(json!({"error": "told so"}))),
+                    End::Failure => (StageState::Failed, json!({}), Some(json!({"error": "it failed"}))),
                 };
                 daemon.tell(&flight.run, &told.unwrap_or_else(|| json!({"output": output})));
                 daemon.until_ended(task, TOLD).await;

@@ -341,7 +341,7 @@ async fn c3_a_callback_leaves_without_urls_when_its_result_is_replaced_or_the_st
     s3.stop().await;
     let receiver = Receiver::start().await;
     let daemon = builder(&s3, CALLS).start().await;
-    // Each run is told of, also one whose result is replaced before its files are up.
+    // Each run gets a callback, also one whose result is replaced before its files are uploaded.
     call(&daemon, &receiver, "t1", ReuseMode::Auto).await;
     let first = run_of(&daemon.until("t1", FILES, StageState::Success).await);
     call(&daemon, &receiver, "t1", ReuseMode::Never).await;
@@ -364,7 +364,7 @@ async fn c3_a_callback_leaves_without_urls_when_its_result_is_replaced_or_the_st
     assert_eq!(told.body["reuse_info"]["run_id"], second);
     assert!(told.body["minio_files"].is_null());
 
-    // Once at the store nothing is told twice.
+    // Once at the store, no callback is sent twice.
     s3.resume().await;
     uploaded(&daemon, "t1", FILES).await;
     call(&daemon, &receiver, "t2", ReuseMode::Auto).await;
@@ -398,7 +398,7 @@ async fn c3_another_daemon_sends_a_callback_that_waits_for_the_upload_of_a_lost_
         (&told.body["status"], &told.body["minio_files"]),
         (&json!("completed"), &Value::Null)
     );
-    // When the first one is back its files go up, and nothing is told twice.
+    // When the first one is back its files are uploaded, and no callback is sent twice.
     s3.resume().await;
     lost.launch().await;
     uploaded(&lost, "t1", FILES).await;

@@ -442,7 +442,7 @@ async fn req28_deleting_reports_each_resource_and_can_be_repeated() {
         "{report}"
     );
     assert!(report["results"][0]["details"]["files"].as_u64() > Some(0), "{report}");
-    assert!(daemon.children().is_empty(), "its processes are gone");
+    assert!(daemon.children().is_empty(), "its processes have ended");
     let left: Vec<_> = daemon
         .keys()
         .await

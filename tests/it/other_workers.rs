@@ -12,7 +12,7 @@ use onceover_tests::{
     until_equal,
 };
 use onceover_types::StageState;
-use onceover_wire::{Event, EventKind, ReuseDecision, TaskItem, client::TaskQuery};
+use onceover_wire::{DeletionStatus, Event, EventKind, ReuseDecision, TaskItem, client::TaskQuery};
 use redis::AsyncCommands;
 use serde_json::json;
 
@@ -181,7 +181,7 @@ async fn every_view_agrees(is_known: bool) {
         refused.text
     );
     let report = daemon.client.delete(&task_id("film"), true).await.unwrap();
-    assert_eq!(report.status, "success");
+    assert_eq!(report.status, DeletionStatus::Success);
     dashboard.until(|screen| row_with(screen, CUSTOM).is_none());
     assert_eq!(daemon.get("/v1/tasks/film").await.status, 404);
     let keys = daemon.keys().await;
@@ -218,7 +218,7 @@ async fn s5_where_redis_does_not_tell_of_keys_a_read_brings_the_lists_in_step() 
     worker.write_older("film", SPEECH, "RUNNING");
     let both = states(&[(AUDIO, "SUCCESS"), (SPEECH, "RUNNING")]);
     let whole = Some(("running".to_owned(), both));
-    assert_eq!(listed(&daemon, "film").await, None, "nobody has told of it");
+    assert_eq!(listed(&daemon, "film").await, None, "no notification was sent");
     assert_eq!(viewed(&daemon, "film").await, whole);
     until_equal("the list", whole, || listed(&daemon, "film")).await;
     // And on: what was noted has ended, and another is not there any more.
@@ -310,7 +310,7 @@ async fn s6_two_daemons_publish_one_event_for_each_change_of_a_worker() {
         let kinds = kinds_until(&mut channel, "film", kind).await;
         assert_eq!(kinds, [kind], "{write}");
     }
-    // Each compares in order, so whoever is left has compared all of it once it tells of something later.
+    // Each compares in order, so a remaining daemon has compared all of it once it reports something later.
     first.kill();
     worker.write("later", AUDIO, "RUNNING");
     loop {

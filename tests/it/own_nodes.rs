@@ -27,7 +27,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
     files
 }
 
-/// A daemon that was told of the folder with the page's files, and of nothing else.
+/// A daemon that was given the folder with the page's files, and nothing else.
 async fn daemon(folder: &Path) -> Daemon {
     for (name, text) in files() {
         let path = folder.join(&name);

@@ -169,7 +169,7 @@ impl Sources {
             (_, "segments_file") => json!(self.transcript),
             (_, "diarization_file") => json!(self.turns),
             (_, "vocal_audio" | "instrumental_audio") => json!(self.sound),
-            _ => panic!("what {output} of {node} holds is to be told here"),
+            _ => panic!("the content of {output} of {node} has to be described here"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever is wrong with Redis is told by its cause, in the server's or the system's own words, with what to do: by
+//! Every fault of Redis is reported by its cause, in the server's or the system's own words, with what to do: by
 //! `check`, in the log, by `/readyz`, in answers and on the screen.
 
 use std::{fs, path::Path, process::Stdio};
@@ -126,7 +126,7 @@ async fn what_is_wrong_with_redis_is_said_in_its_own_words_with_what_to_do() {
         assert!(!fine, "{url}: {said}");
         assert!(said.contains(cause) && said.contains(advice), "{url}: {said}");
         assert!(!said.contains("hush"), "{url}: {said}");
-        // A cause is said once.
+        // A cause is named once.
         assert!(cause.is_empty() || said.matches(cause).count() == 1, "{url}: {said}");
     }))
     .await;

@@ -21,7 +21,7 @@ const ECHO: &str = "test.echo";
 const WAIT: &str = "test.wait";
 const TOLD: &str = "test.told";
 
-/// Process ids of the daemon of this directory, its Redis, its keeper: whoever has the directory in the command line.
+/// Process ids of the daemon of this directory, its Redis, its reaper: all that have the directory in the command line.
 fn around(daemon: &Daemon) -> Vec<i32> {
     let mark = daemon.data.display().to_string();
     let pids = fs::read_dir("/proc").expect("it is there").flatten();
@@ -95,7 +95,7 @@ async fn o2_a_daemon_killed_for_good_leaves_no_process_behind() {
     assert!(around(&daemon).len() >= 2, "the daemon and its Redis");
     daemon.kill();
     until_equal("processes of runs", Vec::<i32>::new(), || async { daemon.children() }).await;
-    until_equal("Redis and keeper", Vec::<i32>::new(), || async { around(&daemon) }).await;
+    until_equal("Redis and reaper", Vec::<i32>::new(), || async { around(&daemon) }).await;
     daemon.launch().await;
     // Redis has kept it.
     until_attempt(&daemon, "t1", "test.forks", 2).await;
@@ -159,7 +159,7 @@ async fn o2_a_killed_private_redis_comes_back_with_what_it_had() {
     daemon.until("t3", WAIT, StageState::Running).await;
     let pid = daemon.redis_pid().await;
     kill(pid, Signal::KILL);
-    // Ends while Redis is away: its result waits.
+    // Ends while Redis is unreachable: its result waits.
     daemon.tell(&run, &json!({"output": {"value": 2}}));
     let hit = eventually("a submit that is accepted", || async {
         daemon

@@ -9,7 +9,7 @@ use onceover_tests::{
     daemon::{node_name, request, task_id},
 };
 use onceover_types::StageState;
-use onceover_wire::{ReuseMode, StageView, SubmitResponse};
+use onceover_wire::{DeletionStatus, ReuseMode, StageView, SubmitResponse};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -248,7 +248,7 @@ async fn r8_a_hit_whose_files_are_gone_or_changed_is_a_miss() {
     assert_eq!(reason(&answer), "artifact_missing");
     daemon.idle().await;
     let second = file(&daemon.stage("t1", "test.file").await.unwrap());
-    assert_ne!(first, second, "each run has files of its own");
+    assert_ne!(first, second, "each run has its own files");
     assert_eq!(fs::read_to_string(&second).unwrap(), "some words");
 
     fs::write(&second, "other words").unwrap();
@@ -531,7 +531,7 @@ async fn r7_a_deleted_tasks_run_changes_nothing() {
         daemon.release("late");
     };
     let (report, ()) = tokio::join!(delete, ending);
-    assert_eq!(report.unwrap().status, "success");
+    assert_eq!(report.unwrap().status, DeletionStatus::Success);
     daemon.idle().await;
     assert!(daemon.children().is_empty());
     assert!(daemon.stage("t1", WAIT).await.is_none());

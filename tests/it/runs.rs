@@ -20,7 +20,7 @@ const WAIT: &str = "test.wait";
 async fn forks(daemon: &Daemon, task: &str) {
     daemon.submit(task, "test.forks", json!({"trace": task})).await;
     until_equal("begun", 1, || async { daemon.traces(task) }).await;
-    // The program, its child, and the one that was forked twice into a session of its own.
+    // The program, its child, and the one that was forked twice into a separate session.
     until_equal("processes", 3, || async { daemon.children().len() }).await;
 }
 
@@ -81,7 +81,10 @@ async fn a_run_that_takes_too_long_fails_and_says_its_limit() {
     let stage = daemon.until_ended("t1", "test.slow").await;
     assert_eq!(stage.status, StageState::Failed);
     assert!(stage.error.as_deref().unwrap().contains("limit of 1 s"), "{stage:?}");
-    assert!(daemon.children().is_empty(), "its processes end before it is said");
+    assert!(
+        daemon.children().is_empty(),
+        "its processes end before that is reported"
+    );
     daemon.idle().await;
 }
 

@@ -243,7 +243,7 @@ async fn r8_a_result_without_evidence_is_not_known_to_be_the_same() {
     );
 }
 
-/// Serves a text with what it is known by, as told.
+/// Serves a text with the validators that it is given.
 async fn serve(tag: Arc<Mutex<Option<&'static str>>>) -> String {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let url = format!("http://{}/in.txt", listener.local_addr().unwrap());

@@ -87,7 +87,7 @@ async fn a_video_is_worked_on_once_and_every_stage_of_it_is_in_a_later_hit() {
     let total = pieces["total_duration"].as_f64().unwrap();
     assert!((total - 3.5).abs() < 0.1, "{total}");
 
-    // A frame somebody removed makes that stage, and only that one, run again.
+    // A frame that was removed makes that stage, and only that one, run again.
     fs::remove_file(folder.join("frame_0003.jpg")).unwrap();
     let answer = daemon
         .submit(

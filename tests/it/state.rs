@@ -8,7 +8,7 @@ use onceover_tests::{
     redis_calls::calls_of,
 };
 use onceover_types::StageState;
-use onceover_wire::{Event, ReuseMode};
+use onceover_wire::{DeletionStatus, Event, ReuseMode};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ async fn s4_delete_removes_every_key_of_the_task_and_nothing_of_any_other() {
     let before = others().await;
     assert!(before.len() > 7 * 5);
     let report = daemon.client.delete(&task_id("t1"), true).await.unwrap();
-    assert_eq!(report.status, "success");
+    assert_eq!(report.status, DeletionStatus::Success);
     let kinds: Vec<_> = report.results.iter().map(|result| result.resource.as_str()).collect();
     assert_eq!(kinds, ["local_directory", "redis", "minio"]);
     assert_eq!(others().await, before);
@@ -390,7 +390,7 @@ async fn s5_nothing_is_scanned() {
         .unwrap();
     assert_eq!(
         daemon.client.delete(&task_id("t1"), false).await.unwrap().status,
-        "success"
+        DeletionStatus::Success
     );
     assert_eq!(daemon.get("/v1/tasks/t1").await.status, 404);
     let mut connection = daemon.redis().await;

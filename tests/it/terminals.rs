@@ -17,7 +17,7 @@ const ECHO: &str = "test.echo";
 const WAIT: &str = "test.wait";
 
 /// Opens the program in a terminal of no size whose end sends it no SIGHUP, waits for a text, takes the terminal away, and
-/// prints in how many milliseconds the program was gone.
+/// prints in how many milliseconds the program had ended.
 const TAKE_AWAY: &str = r#"
 import os, pty, select, sys, time
 program, url, text = sys.argv[1], sys.argv[2], sys.argv[3].encode()
@@ -129,7 +129,7 @@ async fn as_process_1_of_a_container_it_waits_for_orphans_and_ends_as_it_is_aske
     assert!(daemon.logged().contains("SIGTERM"), "{}", daemon.logged());
 }
 
-/// Milliseconds until the dashboard is gone after its terminal.
+/// Milliseconds until the dashboard has ended after its terminal.
 async fn outlives_its_terminal(daemon: &Daemon) -> u64 {
     let output = tokio::process::Command::new("python3")
         .args(["-S", "-c", TAKE_AWAY])
@@ -198,7 +198,7 @@ async fn a_dumb_terminal_gets_the_tree_and_no_codes() {
         let mut dashboard = Dashboard::open_in(&daemon, 80, 24, &[], &[("TERM", term)]);
         let screen = dashboard.shows("└─ test.echo");
         assert!(
-            screen.contains("shows no dashboard") && !screen.alternate_screen(),
+            screen.contains("cannot show the dashboard") && !screen.alternate_screen(),
             "{}",
             screen.text()
         );

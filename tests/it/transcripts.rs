@@ -1,4 +1,4 @@
-//! The chain of the nodes for transcripts, on the sample's speech: who said what, subtitles, sound cut by them, clips for
+//! The chain of the nodes for transcripts, on the sample's speech: who speaks when, subtitles, sound cut by them, clips for
 //! voices, corrected text. Every stage is kept byte for byte while others are added, and asked for again is a hit.
 
 use std::{collections::BTreeMap, fs, path::Path};

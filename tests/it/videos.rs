@@ -785,7 +785,7 @@ async fn v1_a_video_comes_by_path_url_or_upload_and_goes_with_its_file() {
         let gone = bed.daemon.client.delete_video(&id, false, false).await.unwrap();
         assert_eq!(gone.file_removed, goes);
     }
-    assert!(clip.is_file(), "what was registered by path is somebody else's");
+    assert!(clip.is_file(), "a file that was registered by path is not the daemon's");
     assert_eq!(
         fs::read_dir(bed.daemon.dir().join("data/share/videos"))
             .unwrap()

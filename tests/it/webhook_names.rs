@@ -49,7 +49,7 @@ const PRIVATE: [&str; 24] = [
     "4000::1",
 ];
 
-/// Readers of URLs disagree about these; whoever is called, it is nobody inside.
+/// Readers of URLs disagree about these; no address inside is called in any case.
 const TRICKS: [&str; 16] = [
     "http://8.8.8.8@127.0.0.1:PORT/",
     "http://127.0.0.1:PORT@8.8.8.8:PORT/",
@@ -134,7 +134,7 @@ fn mind(path: &str) -> (u16, Option<String>) {
 }
 
 #[tokio::test]
-#[ignore = "needs an internet of its own; the test above makes it"]
+#[ignore = "needs a separate internet; the test above makes it"]
 async fn req14_inner_no_answer_leads_a_callback_inside() {
     let public = |ip: &str| ip.parse::<IpAddr>().expect("an address");
     let mut zone = vec![

@@ -8,7 +8,7 @@ use onceover_tests::{
     until_equal,
 };
 use onceover_types::{CallbackStatus, Timestamp};
-use onceover_wire::{CallbackDelivery, ReuseMode, client::CallbackQuery};
+use onceover_wire::{CallbackDelivery, ReuseMode, TaskResource, client::CallbackQuery};
 use serde_json::json;
 
 const ECHO: &str = "test.echo";
@@ -157,7 +157,7 @@ async fn c4_a_callback_is_redelivered_with_the_same_id_and_body_whatever_became_
         let after = daemon.client.callback(&record.id).await.unwrap();
         assert_eq!((after.state, after.attempts), (state, 1));
     }
-    // What has happened to the task meanwhile is not told under this id.
+    // What has happened to the task meanwhile is not reported under this id.
     daemon.done("t1", "test.file", json!({})).await;
     daemon.client.redeliver(&record.id).await.unwrap();
     let tries = hook.wait_for(6).await;
@@ -239,7 +239,11 @@ async fn s4_a_deleted_task_leaves_no_callback_behind() {
     .await;
     assert!(!traces(&daemon).await.is_empty());
     let report = daemon.client.delete(&task_id("t1"), false).await.unwrap();
-    let redis = report.results.iter().find(|one| one.resource == "redis").unwrap();
+    let redis = report
+        .results
+        .iter()
+        .find(|one| one.resource == TaskResource::Redis)
+        .unwrap();
     assert_eq!(redis.details.as_ref().unwrap()["outbox"], 3);
     assert_eq!(traces(&daemon).await, Vec::<String>::new());
     assert!(all(&daemon, CallbackQuery::default()).await.is_empty());

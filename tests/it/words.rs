@@ -1,4 +1,4 @@
-//! What is taken as people write it, and what is said in their words.
+//! What is accepted as people write it, and what is shown in their words.
 
 use std::{
     collections::HashMap,

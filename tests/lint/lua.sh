@@ -14,7 +14,7 @@ fi
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.lua')
 # Functions, constants and the short names for what Redis gives: a local of a transition is none of these.
 mapfile -t shared < <(sed -nE 's/^local (function )?([A-Za-z_]+).*/\1\2/p' "${files[@]}" |
-    sed -nE 's/^function ([A-Za-z_]+)$/\1/p; /^[A-Z_]+$/p; /^(call|clock)$/p' | sort -u)
+    sed -nE 's/^function ([A-Za-z_]+)$/\1/p; /^[A-Z_]+$/p; /^(args|call|clock)$/p' | sort -u)
 known=()
 for name in "${shared[@]}"; do
     known+=(--read-globals "$name")

@@ -18,7 +18,7 @@ sys.path.append(str(NODES))
 
 
 class Ended:
-    """How a program ended and what it told."""
+    """How a program ended and what it reported."""
 
     def __init__(self, process):
         self.code = process.returncode

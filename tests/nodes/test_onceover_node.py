@@ -22,7 +22,7 @@ print('{"type":"output","output":{"n":"printed"}}')
 os.write(1, b"raw\\n")
 subprocess.run(["echo", "from a child"])
 assert sys.stdin.read() == ""
-run.log("told")
+run.log("logged")
 return {"n": 1}
 """
         )

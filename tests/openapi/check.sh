@@ -32,7 +32,7 @@ curl -fs -o "$work/registered" -H "authorization: Bearer $token" -F video_id=lec
 
 begun=$SECONDS
 here=$PWD
-# In a folder of its own, since it leaves a cache where it runs.
+# In a separate folder, since it leaves a cache where it runs.
 check() (
     cd "$work"
     SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here/tests/openapi PYTHONDONTWRITEBYTECODE=1 \

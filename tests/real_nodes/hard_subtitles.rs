@@ -154,7 +154,7 @@ async fn d54_a_model_that_cannot_be_loaded_fails_the_run_and_is_no_empty_result(
         let error = stage.error.unwrap();
         assert!(error.contains(why), "{error}");
     }
-    // A picture without text is told as that.
+    // A picture without text is reported as that.
     daemon.submit("blank", DETECT, json!({"keyframe_dir": frames})).await;
     let error = daemon.until_ended("blank", DETECT).await.error.unwrap();
     assert!(error.contains("no text was found in 1 frames"), "{error}");

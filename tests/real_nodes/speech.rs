@@ -89,7 +89,7 @@ async fn a_clip_is_transcribed_for_real_and_its_subtitles_are_written() {
     }
     assert!(words > 0 && told["statistics"]["total_words"] == words);
 
-    // The subtitles come from the transcript, without being told where it is.
+    // The subtitles come from the transcript, without a parameter that says where it is.
     daemon.submit("clip", SUBTITLES, json!({})).await;
     let subtitles = output(&daemon, "clip", SUBTITLES).await;
     let srt = fs::read_to_string(subtitles["subtitle_path"].as_str().unwrap()).unwrap();
@@ -124,7 +124,7 @@ async fn options_of_the_request_are_honoured() {
     assert_eq!(told["enable_word_timestamps"], false);
     assert!(json_of(&told["segments_file"])["segments"][0].get("words").is_none());
 
-    // What cannot be done is told, not passed over.
+    // What cannot be done is reported, not passed over.
     for (task, field, value, named) in [
         ("t2", "language", json!("de"), "input_data.language"),
         ("t3", "compute_type", json!("float16"), "input_data.compute_type"),

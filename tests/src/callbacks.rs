@@ -1,4 +1,4 @@
-//! A receiver for callbacks: a real HTTP server that keeps what it got and answers as it is told.
+//! A receiver for callbacks: a real HTTP server that keeps what it got and answers as a test wants.
 
 use std::{
     collections::VecDeque,
@@ -43,7 +43,7 @@ struct Shared {
     answers: Arc<Mutex<VecDeque<Planned>>>,
 }
 
-/// Listens on a port of its own until dropped.
+/// Listens on a separate port until dropped.
 pub struct Receiver {
     port: u16,
     shared: Shared,

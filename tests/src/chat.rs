@@ -1,4 +1,4 @@
-//! A server that speaks the chat completions of OpenAI, and misbehaves as it is told.
+//! A server that speaks the chat completions of OpenAI, and misbehaves as a test wants.
 
 use std::{
     collections::VecDeque,
@@ -54,7 +54,7 @@ pub struct AskedQuestion {
 }
 
 impl AskedQuestion {
-    /// What the model is told to do.
+    /// The model's instructions.
     pub fn system(&self) -> &str {
         self.message("system")
     }
@@ -82,7 +82,7 @@ struct Shared {
     hanging: Arc<Mutex<usize>>,
 }
 
-/// Listens on a port of its own until dropped.
+/// Listens on a separate port until dropped.
 pub struct ChatServer {
     port: u16,
     shared: Shared,

@@ -1,4 +1,4 @@
-//! A real `onceoverd` on a data directory and port of its own, with nodes that tests need.
+//! A real `onceoverd` on a separate data directory and port, with nodes that tests need.
 
 use std::{
     fs,
@@ -520,8 +520,8 @@ impl Drop for Daemon {
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
-            // It hangs, or ends runs that are slow to end. Its keeper ends those, but would not find Redis any more
-            // once the folder is gone.
+            // It hangs, or ends runs that are slow to end. Its reaper ends those, but would not find Redis any more
+            // once the folder was removed.
             let _ = child.kill();
             let _ = child.wait();
             let redis = fs::read_to_string(self.data.join("redis/redis.pid")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Receivers that a test gives a mind of their own: they answer by what came in, hang, live at addresses of choice; and
+//! Receivers whose behaviour a test decides: they answer by what came in, hang, live at addresses of choice; and
 //! a trap, which counts who knocks.
 
 use std::{
@@ -133,7 +133,7 @@ impl Hook {
         }
     }
 
-    /// Listens on a loopback address of its own, 127.0.0.`n`: a host beside others.
+    /// Listens on a separate loopback address, 127.0.0.`n`: a host beside others.
     pub async fn start_at_own(
         n: u8,
         mind: impl Fn(usize, &ReceivedCallback) -> HookReply + Send + Sync + 'static,

@@ -22,7 +22,7 @@ use tokio::{
 const NAME_SERVER: &str = "127.0.0.53:53";
 
 /// Makes a new namespace the internet and becomes the program that is the second argument. What that writes, and the files
-/// for its resolver, are in a file system of its own, mounted at the first.
+/// for its resolver, are in a separate file system, mounted at the first.
 const ENTER: &str = r#"set -e
 dir=$1; shift
 ip link set lo up
@@ -37,7 +37,7 @@ for file in resolv.conf nsswitch.conf; do mount --bind "$dir/$file" "$(readlink 
 export TMPDIR="$dir"
 exec "$@""#;
 
-/// Runs an ignored test of this program in namespaces of its own. Where the system makes none, says so and runs nothing.
+/// Runs an ignored test of this program in separate namespaces. Where the system makes none, says so and runs nothing.
 ///
 /// The namespaces have no names. They end with the test, and this end of it with its thread, however that ends: the system
 /// then kills what is left in them and forgets their mounts.
@@ -273,7 +273,7 @@ async fn serve(mut stream: TcpStream, mind: Mind) -> std::io::Result<()> {
     stream.read_exact(&mut body).await?;
     let (status, location) = mind(&path);
     let location = location.map_or(String::new(), |to| format!("location: {to}\r\n"));
-    let answer = format!("HTTP/1.1 {status} Told\r\n{location}content-length: 0\r\nconnection: close\r\n\r\n");
+    let answer = format!("HTTP/1.1 {status} Status\r\n{location}content-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }

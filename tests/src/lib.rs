@@ -1,4 +1,4 @@
-//! What the tests share: real daemons on data directories and ports of their own, their private Redis, a receiver for
+//! What the tests share: real daemons on separate data directories and ports, their private Redis, a receiver for
 //! callbacks, and waiting for conditions. No test waits for a fixed time.
 
 pub mod callbacks;

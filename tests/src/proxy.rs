@@ -351,8 +351,9 @@ impl Plan {
     }
 }
 
-/// The file that a script ends with.
+/// The file that a script ends with; the store may have put it into a function.
 fn script_name(text: &str) -> Option<String> {
+    let text = text.strip_suffix("\nend)()\n").unwrap_or(text);
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/store/src/lua");
     let folders = fs::read_dir(folder).ok()?.flatten();
     let files = folders

@@ -1,4 +1,4 @@
-//! A Redis that is not a daemon's own, for what several daemons share and for servers with settings of their own.
+//! A Redis that is not a daemon's own, for what several daemons share and for servers with other settings.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Listens on a socket in a folder of its own until dropped.
+/// Listens on a socket in a separate folder until dropped.
 pub struct RedisServer {
     dir: TempDir,
     arguments: Vec<String>,

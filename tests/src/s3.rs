@@ -35,7 +35,7 @@ pub enum Hold {
     Nothing,
     /// Objects are not taken in after so many more.
     After(usize),
-    /// Objects are taken in, but after so many more nobody is told.
+    /// Objects are accepted, but after so many more no answer is sent.
     Answers(usize),
 }
 
@@ -46,7 +46,7 @@ struct State {
     hold: watch::Sender<Hold>,
 }
 
-/// Listens on a port of its own until dropped.
+/// Listens on a separate port until dropped.
 pub struct S3Server {
     dir: TempDir,
     port: u16,

@@ -83,7 +83,7 @@ impl Tally {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // A panic elsewhere is told by its own message.
+        // A panic elsewhere has its own message.
         self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -115,7 +115,7 @@ impl Tally {
         self.longest.is_some()
     }
 
-    /// How many daemons of their own do rounds side by side: one where starting them would take longest.
+    /// How many separate daemons do rounds side by side: one where starting them would take longest.
     pub fn side_by_side(&self, soak: usize) -> Range<usize> {
         0..if self.is_soak() { soak } else { 1 }
     }

@@ -1,9 +1,9 @@
-//! Keeps the model in step with the daemon: the event stream, Redis pub/sub beside it, snapshots, and a
-//! regular look at the daemon. All IO; what it learns goes out as events, and what to make of them is the
-//! state machine's business.
+//! Keeps the model in step with the daemon: it follows the event stream and Redis pub/sub beside it, reads snapshots
+//! and checks the daemon regularly. It does IO alone and never changes the model: what it learns goes out as events,
+//! and the state machine decides what they mean.
 //!
-//! Events come twice where Redis can be reached, over pub/sub and over the daemon's stream: the sequence
-//! number tells which is the second one. The stream is held open as the sign that the daemon lives.
+//! Where Redis can be reached, events come twice, over pub/sub and over the daemon's stream; the sequence number shows
+//! which one is the second. The stream is kept open as the sign that the daemon lives.
 
 use std::time::Duration;
 
@@ -24,24 +24,24 @@ use crate::{
     update::{Snapshot, UiEvent},
 };
 
-/// Tasks read at once, and at most.
+/// Tasks that are read at once, and at most.
 const PAGE: u32 = 200;
 const MOST_TASKS: usize = 2_000;
-/// Running tasks read beside them, where there are more.
+/// Running tasks that are read beside them, where there are more.
 const MOST_RUNNING: usize = 1_000;
-/// Pages in a row that may be empty before reading is given up; the index can have old entries.
+/// Pages that are read at most: some may be empty, as the index can have old entries.
 const MOST_PAGES: usize = 200;
-/// The daemon is looked at this often, and has this long to answer.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK_PATIENCE: Duration = Duration::from_secs(4);
+/// The daemon is checked this often, and has this long to answer.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_PATIENCE: Duration = Duration::from_secs(4);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_secs(2);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest pause before the next try; with the time a try may take, tries are at most 5 s apart.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The daemon has to say twice that its Redis is up before the loss of our own connection is just ours.
-const REPRIEVE_LOOKS: u32 = 2;
+/// The daemon has to answer this often that its Redis is up before the loss of our connection counts as ours alone.
+const REPRIEVE_CHECKS: u32 = 2;
 
 /// What the dashboard asks of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +51,12 @@ pub enum FeedRequest {
 }
 
 /// Why a session with the daemon ended.
-struct Ended {
+struct SessionEnd {
     missing: MissingPart,
     reason: String,
 }
 
-impl Ended {
+impl SessionEnd {
     fn daemon(reason: impl Into<String>) -> Self {
         Self {
             missing: MissingPart::Daemon,
@@ -71,25 +71,25 @@ impl Ended {
         }
     }
 
-    fn of(error: &ClientError) -> Self {
+    fn from_error(error: &ClientError) -> Self {
         Self {
-            missing: MissingPart::of(error),
+            missing: MissingPart::from_error(error),
             reason: short_reason(error),
         }
     }
 }
 
-/// An error in a few words; the address is on the screen already.
+/// Describes an error in a few words; the address is on the screen already.
 pub fn short_reason(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { source, .. } if source.is_timeout() => "no answer in time".into(),
         ClientError::Unreachable { source, .. } if source.is_connect() => "connection refused or no route".into(),
-        ClientError::Unreachable { source, .. } => format!("the connection broke: {}", causes(source)),
+        ClientError::Unreachable { source, .. } => format!("the connection was lost: {}", causes(source)),
         other => other.to_string(),
     }
 }
 
-/// Runs until the dashboard is gone.
+/// Runs until the dashboard ends: connects, and connects again after a loss.
 pub async fn run(
     client: Client,
     redis: Option<String>,
@@ -100,7 +100,7 @@ pub async fn run(
     loop {
         let mut delivered = false;
         let ended = tokio::select! {
-            ended = session(&client, redis.as_deref(), &events, &mut requests, &mut delivered) => ended,
+            ended = run_session(&client, redis.as_deref(), &events, &mut requests, &mut delivered) => ended,
             () = events.closed() => return,
         };
         let Err(ended) = ended else {
@@ -120,55 +120,55 @@ pub async fn run(
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        // What was asked for meanwhile is done anyway by the next session.
+        // The next session reads everything anyway.
         while requests.try_recv().is_ok() {}
     }
 }
 
-/// One connection to the daemon, from its first answer to its end; `delivered` says whether it came to a
-/// snapshot. Ok when the dashboard is gone.
-async fn session(
+/// Runs one connection to the daemon, from its first answer to its end; sets `delivered` when a snapshot was sent.
+/// Returns `Ok` when the dashboard has ended.
+async fn run_session(
     client: &Client,
     redis: Option<&str>,
     events: &mpsc::Sender<UiEvent>,
     requests: &mut mpsc::Receiver<FeedRequest>,
     delivered: &mut bool,
-) -> Result<(), Ended> {
+) -> Result<(), SessionEnd> {
     let stream = timeout(CONNECT_PATIENCE, client.events(None))
         .await
-        .map_err(|_| Ended::daemon("no answer in time"))?
-        .map_err(|error| Ended::of(&error))?;
+        .map_err(|_| SessionEnd::daemon("no answer in time"))?
+        .map_err(|error| SessionEnd::from_error(&error))?;
     let mut stream = std::pin::pin!(stream);
     let (found, mut findings) = mpsc::channel::<Finding>(256);
     let mut session = Session::begin(client, redis, events, found);
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut check = interval(CHECK_EVERY);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let went = tokio::select! {
             item = stream.next() => session.take_item(item).await,
             request = requests.recv() => session.take_request(request),
-            _ = look.tick() => session.look(),
+            _ = check.tick() => session.check_daemon(),
             finding = findings.recv() => session.take_finding(finding).await,
         };
         *delivered |= session.delivered;
         match went? {
             Went::On => {}
-            Went::DashboardGone => return Ok(()),
+            Went::DashboardEnded => return Ok(()),
         }
     }
 }
 
-/// What became of something that a session has heard of.
+/// Whether a session goes on.
 enum Went {
     On,
-    DashboardGone,
+    DashboardEnded,
 }
 
 impl Went {
-    fn sent(sent: Result<(), mpsc::error::SendError<UiEvent>>) -> Self {
+    fn from_send(sent: Result<(), mpsc::error::SendError<UiEvent>>) -> Self {
         match sent {
             Ok(()) => Self::On,
-            Err(_) => Self::DashboardGone,
+            Err(_) => Self::DashboardEnded,
         }
     }
 }
@@ -185,9 +185,10 @@ struct Session<'a> {
     delivered: bool,
     subscriber: Option<Aborting>,
     subscribed: bool,
-    looking: Option<Aborting>,
-    /// Our own Redis connection broke; the daemon says whether its does.
-    looks_since_break: Option<u32>,
+    /// The check under way.
+    check: Option<Aborting>,
+    /// Checks answered since our Redis connection was lost: they say whether the daemon's still works.
+    checks_since_loss: Option<u32>,
 }
 
 impl<'a> Session<'a> {
@@ -207,8 +208,8 @@ impl<'a> Session<'a> {
             delivered: false,
             subscriber: None,
             subscribed: false,
-            looking: None,
-            looks_since_break: None,
+            check: None,
+            checks_since_loss: None,
         };
         session.read_snapshot();
         session
@@ -219,45 +220,46 @@ impl<'a> Session<'a> {
         self.snapshot = Some(spawn(read));
     }
 
-    async fn take_item(&mut self, item: Option<Result<Feed, ClientError>>) -> Result<Went, Ended> {
+    async fn take_item(&mut self, item: Option<Result<Feed, ClientError>>) -> Result<Went, SessionEnd> {
         match item {
-            Some(Ok(Feed::Event(change))) => Ok(Went::sent(self.events.send(UiEvent::Change(change)).await)),
+            Some(Ok(Feed::Event(change))) => Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await)),
             Some(Ok(Feed::Reset(_))) => {
                 let _ = self.events.send(UiEvent::Reset).await;
                 Ok(Went::On)
             }
-            Some(Err(error)) => Err(Ended::of(&error)),
-            None => Err(Ended::daemon("the daemon closed the event stream")),
+            Some(Err(error)) => Err(SessionEnd::from_error(&error)),
+            None => Err(SessionEnd::daemon("the daemon closed the event stream")),
         }
     }
 
-    fn take_request(&mut self, request: Option<FeedRequest>) -> Result<Went, Ended> {
+    fn take_request(&mut self, request: Option<FeedRequest>) -> Result<Went, SessionEnd> {
         match request {
-            None => return Ok(Went::DashboardGone),
-            // A snapshot under way may have been read before what is missed now.
+            None => return Ok(Went::DashboardEnded),
+            // A snapshot under way may have been read before what is missing now.
             Some(FeedRequest::Reread) if self.snapshot.is_some() => self.again = true,
             Some(FeedRequest::Reread) => self.read_snapshot(),
         }
         Ok(Went::On)
     }
 
-    fn look(&mut self) -> Result<Went, Ended> {
-        if self.looking.is_none() {
-            self.looking = Some(spawn(look_into(self.client.clone(), self.found.clone())));
+    /// Asks the daemon for its figures, unless that is under way.
+    fn check_daemon(&mut self) -> Result<Went, SessionEnd> {
+        if self.check.is_none() {
+            self.check = Some(spawn(check_into(self.client.clone(), self.found.clone())));
         }
         Ok(Went::On)
     }
 
-    async fn take_finding(&mut self, finding: Option<Finding>) -> Result<Went, Ended> {
+    async fn take_finding(&mut self, finding: Option<Finding>) -> Result<Went, SessionEnd> {
         match finding {
-            None => Ok(Went::DashboardGone),
-            Some(Finding::Snapshot(Err(error))) => Err(Ended::of(&error)),
+            None => Ok(Went::DashboardEnded),
+            Some(Finding::Snapshot(Err(error))) => Err(SessionEnd::from_error(&error)),
             Some(Finding::Snapshot(Ok(read))) => self.take_snapshot(read).await,
-            Some(Finding::Look(answer)) => self.take_look(answer).await,
-            Some(Finding::Change(change)) => Ok(Went::sent(self.events.send(UiEvent::Change(change)).await)),
+            Some(Finding::Check(answer)) => self.take_check(answer).await,
+            Some(Finding::Change(change)) => Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await)),
             Some(Finding::Subscribed) => {
                 self.subscribed = true;
-                self.looks_since_break = None;
+                self.checks_since_loss = None;
                 let _ = self.events.send(UiEvent::Source(Source::PubSub)).await;
                 Ok(Went::On)
             }
@@ -265,7 +267,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn take_snapshot(&mut self, read: Box<Snapshot>) -> Result<Went, Ended> {
+    async fn take_snapshot(&mut self, read: Box<Snapshot>) -> Result<Went, SessionEnd> {
         if self.subscriber.is_none() {
             let url = self.redis.map_or_else(|| read.system.redis.url.clone(), str::to_owned);
             let channel = read.system.events_channel.clone();
@@ -276,62 +278,64 @@ impl<'a> Session<'a> {
             self.read_snapshot();
         }
         if !read.system.redis.up {
-            return Err(redis_away(&read.system.redis));
+            return Err(describe_redis_loss(&read.system.redis));
         }
         self.delivered = true;
-        Ok(Went::sent(self.events.send(UiEvent::Snapshot(read)).await))
+        Ok(Went::from_send(self.events.send(UiEvent::Snapshot(read)).await))
     }
 
-    async fn take_look(&mut self, answer: Result<Box<SystemInfo>, Option<ClientError>>) -> Result<Went, Ended> {
-        self.looking = None;
+    async fn take_check(&mut self, answer: Result<Box<SystemInfo>, Option<ClientError>>) -> Result<Went, SessionEnd> {
+        self.check = None;
         let system = answer.map_err(|error| match error {
-            Some(error) => Ended::of(&error),
-            None => Ended::daemon("no answer in time"),
+            Some(error) => SessionEnd::from_error(&error),
+            None => SessionEnd::daemon("no answer in time"),
         })?;
         if !system.redis.up {
-            return Err(redis_away(&system.redis));
+            return Err(describe_redis_loss(&system.redis));
         }
-        if let Some(looks) = &mut self.looks_since_break {
-            *looks += 1;
+        if let Some(checks) = &mut self.checks_since_loss {
+            *checks += 1;
         }
         let _ = self.events.send(UiEvent::System(system)).await;
         Ok(Went::On)
     }
 
-    async fn take_loss(&mut self, reason: String, refused: bool) -> Result<Went, Ended> {
+    /// Takes in that our Redis connection was lost, or cannot be made.
+    async fn take_loss(&mut self, reason: String, refused: bool) -> Result<Went, SessionEnd> {
         let _ = self.events.send(UiEvent::Source(Source::Stream)).await;
         if !self.subscribed {
             return Ok(Went::On);
         }
-        // It worked before. Where it cannot be had again at once, Redis is away, unless the daemon still reaches it.
-        let looks = *self.looks_since_break.get_or_insert(0);
-        if refused && looks < REPRIEVE_LOOKS {
-            return Err(Ended::redis(reason));
+        // It has worked before. If it does not work again at once, Redis is down, unless the daemon still reaches it.
+        let checks = *self.checks_since_loss.get_or_insert(0);
+        if refused && checks < REPRIEVE_CHECKS {
+            return Err(SessionEnd::redis(reason));
         }
         Ok(Went::On)
     }
 }
 
-/// The daemon cannot reach its Redis; it tells why.
-fn redis_away(redis: &RedisInfo) -> Ended {
+/// Says why the daemon cannot reach its Redis.
+fn describe_redis_loss(redis: &RedisInfo) -> SessionEnd {
     let reason = redis.error.clone();
-    Ended::redis(reason.unwrap_or_else(|| "the daemon cannot reach it".to_owned()))
+    SessionEnd::redis(reason.unwrap_or_else(|| "the daemon cannot reach it".to_owned()))
 }
 
+/// What a task of the session has found.
 enum Finding {
     Snapshot(Result<Box<Snapshot>, ClientError>),
-    /// The error is None when there was no answer in time.
-    Look(Result<Box<SystemInfo>, Option<ClientError>>),
+    /// The error is `None` when there was no answer in time.
+    Check(Result<Box<SystemInfo>, Option<ClientError>>),
     Change(Box<onceover_wire::Event>),
     Subscribed,
     SubscriptionLost {
         reason: String,
-        /// The try to connect again failed too.
+        /// Connecting again failed, too.
         refused: bool,
     },
 }
 
-/// A task that ends with its handle.
+/// A task that ends when its handle is dropped.
 struct Aborting(JoinHandle<()>);
 
 impl Drop for Aborting {
@@ -349,21 +353,21 @@ async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
     let _ = found.send(Finding::Snapshot(read)).await;
 }
 
-async fn look_into(client: Client, found: mpsc::Sender<Finding>) {
-    let answer = match timeout(LOOK_PATIENCE, client.system()).await {
+async fn check_into(client: Client, found: mpsc::Sender<Finding>) {
+    let answer = match timeout(CHECK_PATIENCE, client.system()).await {
         Ok(answer) => answer.map(Box::new).map_err(Some),
         Err(_) => Err(None),
     };
-    let _ = found.send(Finding::Look(answer)).await;
+    let _ = found.send(Finding::Check(answer)).await;
 }
 
-/// The daemon's figures first, then page after page of its tasks: what the pages hold is then at least
-/// as new as the figures' sequence number.
+/// Reads the daemon's figures first, then page after page of its tasks: the pages are then at least as new as the
+/// sequence number in the figures.
 pub async fn read_snapshot(client: &Client) -> Result<Snapshot, ClientError> {
     let system = client.system().await?;
     let (mut items, complete) = read_tasks(client, None, MOST_TASKS).await?;
     if !complete {
-        // What runs is looked for first, however old its task is.
+        // Tasks that run are always included, however old they are.
         let running = TaskStatus::Running.as_str().to_owned();
         items.extend(read_tasks(client, Some(running), MOST_RUNNING).await?.0);
     }
@@ -374,7 +378,7 @@ pub async fn read_snapshot(client: &Client) -> Result<Snapshot, ClientError> {
     })
 }
 
-/// The newest tasks, all or those of a status; and whether these are all.
+/// Reads the newest tasks, all or those of a status. Returns whether there are no others, too.
 async fn read_tasks(
     client: &Client,
     status: Option<String>,
@@ -397,14 +401,14 @@ async fn read_tasks(
     Ok((items, query.cursor.is_none()))
 }
 
-/// Follows the channel for as long as its handle lives, connecting again and again.
+/// Follows the channel until the dashboard ends, and connects again after each loss.
 async fn subscribe(url: String, channel: String, found: mpsc::Sender<Finding>) {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
     loop {
         let reason = match listen(&url, &channel, &found).await {
-            Listened::Gone => return,
-            Listened::Broke(reason) => {
+            Listened::DashboardEnded => return,
+            Listened::Lost(reason) => {
                 pause = FIRST_PAUSE;
                 tries = 0;
                 reason
@@ -429,15 +433,16 @@ async fn subscribe(url: String, channel: String, found: mpsc::Sender<Finding>) {
     }
 }
 
+/// How a subscription has ended.
 enum Listened {
-    /// Nobody wants to know any more.
-    Gone,
-    /// There was a subscription, and it broke.
-    Broke(String),
-    /// There was none.
+    DashboardEnded,
+    /// There was a subscription, and it was lost.
+    Lost(String),
+    /// There was no subscription.
     Refused(String),
 }
 
+/// Subscribes to the channel, and passes changes on until the subscription ends.
 async fn listen(url: &str, channel: &str, found: &mpsc::Sender<Finding>) -> Listened {
     let connect = async {
         let mut subscription = redis::Client::open(url)?.get_async_pubsub().await?;
@@ -450,7 +455,7 @@ async fn listen(url: &str, channel: &str, found: &mpsc::Sender<Finding>) -> List
         Err(_) => return Listened::Refused("no answer in time".into()),
     };
     if found.send(Finding::Subscribed).await.is_err() {
-        return Listened::Gone;
+        return Listened::DashboardEnded;
     }
     let mut ping = interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -458,19 +463,19 @@ async fn listen(url: &str, channel: &str, found: &mpsc::Sender<Finding>) -> List
         tokio::select! {
             message = stream.next() => {
                 let Some(message) = message else {
-                    return Listened::Broke("Redis closed the connection".into());
+                    return Listened::Lost("Redis closed the connection".into());
                 };
-                // What cannot be read is a gap in the sequence, and repaired as one.
+                // A message that cannot be read is a gap in the sequence, and is repaired as one.
                 if let Ok(change) = serde_json::from_slice(message.get_payload_bytes())
                     && found.send(Finding::Change(Box::new(change))).await.is_err()
                 {
-                    return Listened::Gone;
+                    return Listened::DashboardEnded;
                 }
             }
             _ = ping.tick() => match timeout(PING_PATIENCE, sink.ping::<redis::Value>()).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Listened::Broke(error.to_string()),
-                Err(_) => return Listened::Broke("Redis does not answer".into()),
+                Ok(Err(error)) => return Listened::Lost(error.to_string()),
+                Err(_) => return Listened::Lost("Redis does not answer".into()),
             },
         }
     }

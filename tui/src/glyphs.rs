@@ -1,6 +1,6 @@
-//! The characters that are drawn, and their stand-ins where there are only those of ASCII: without a UTF-8 locale, and on
-//! the console of Linux, whose fonts lack most. The one place that knows: what draws draws the first column, and what goes
-//! out to a terminal or a pipe goes through here.
+//! The characters that are drawn, and what replaces them where there is only ASCII: without a UTF-8 locale, and on the
+//! console of Linux, whose fonts do not have most of them. Views draw the first column of the table; all output to a
+//! terminal or a pipe is translated here.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use onceover_wire::command_line::variable;
 use ratatui::buffer::{Buffer, CellWidth};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Every character beyond ASCII that is drawn, each a column wide, and what stands for it.
+/// Every character beyond ASCII that is drawn, each a column wide, and its replacement.
 const STAND_INS: [(char, char); 43] = [
     // States.
     ('◌', 'o'),
@@ -58,16 +58,16 @@ const STAND_INS: [(char, char); 43] = [
     ('▍', '-'),
     ('▎', '-'),
     ('▏', '-'),
-    // What control characters are shown as.
+    // Control characters are shown as these.
     ('␛', '^'),
     ('␊', '^'),
     ('␍', '^'),
 ];
 
-/// For what is not ours, and has no stand-in.
+/// Replaces characters of others, which have no stand-in.
 const UNKNOWN: char = '?';
 
-/// Which characters may go out.
+/// The characters that may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Glyphs {
     #[default]
@@ -76,15 +76,15 @@ pub enum Glyphs {
 }
 
 impl Glyphs {
-    /// What standard output and the environment let expect.
+    /// Chooses by standard output and the environment.
     pub fn from_env() -> Self {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable);
         let terminal = io::stdout().is_terminal().then(|| variable("TERM")).flatten();
-        Self::of(locale.as_deref(), terminal.as_deref())
+        Self::choose(locale.as_deref(), terminal.as_deref())
     }
 
-    /// By the locale in force, and by the terminal that is written to.
-    fn of(locale: Option<&str>, terminal: Option<&str>) -> Self {
+    /// Chooses by the locale in force, and by the terminal that is written to.
+    fn choose(locale: Option<&str>, terminal: Option<&str>) -> Self {
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         let is_utf8 = locale.contains("utf-8") || locale.contains("utf8");
         match is_utf8 && terminal != Some("linux") {
@@ -93,19 +93,19 @@ impl Glyphs {
         }
     }
 
-    /// The text as it may go out: as many columns as before.
+    /// Translates a text; it has as many columns as before.
     pub fn shown(self, text: &str) -> Cow<'_, str> {
         if self == Self::Unicode || text.is_ascii() {
             return Cow::Borrowed(text);
         }
-        let shown = text.graphemes(true).map(|grapheme| match stand_in(grapheme) {
+        let shown = text.graphemes(true).map(|grapheme| match find_stand_in(grapheme) {
             None => Cow::Borrowed(grapheme),
             Some(c) => Cow::Owned(c.to_string().repeat(usize::from(grapheme.cell_width()))),
         });
         Cow::Owned(shown.collect())
     }
 
-    /// The same for a whole frame.
+    /// Translates a whole frame.
     pub fn apply(self, buffer: &mut Buffer) {
         if self == Self::Unicode {
             return;
@@ -114,9 +114,9 @@ impl Glyphs {
         for y in area.top()..area.bottom() {
             let mut x = area.left();
             while x < area.right() {
-                let (columns, c) = buffer
-                    .cell((x, y))
-                    .map_or((1, None), |cell| (cell.cell_width().max(1), stand_in(cell.symbol())));
+                let (columns, c) = buffer.cell((x, y)).map_or((1, None), |cell| {
+                    (cell.cell_width().max(1), find_stand_in(cell.symbol()))
+                });
                 let end = x.saturating_add(columns).min(area.right());
                 for x in x..end {
                     if let (Some(c), Some(cell)) = (c, buffer.cell_mut((x, y))) {
@@ -129,8 +129,8 @@ impl Glyphs {
     }
 }
 
-/// What stands for the grapheme, in each of its columns; None for one of ASCII.
-fn stand_in(grapheme: &str) -> Option<char> {
+/// Finds what replaces the grapheme, in each of its columns; `None` for one of ASCII.
+fn find_stand_in(grapheme: &str) -> Option<char> {
     if grapheme.is_ascii() {
         return None;
     }
@@ -157,12 +157,12 @@ mod tests {
             (None, Some("xterm-256color"), Glyphs::Ascii),
             (Some("C.UTF-8"), Some("linux"), Glyphs::Ascii),
         ] {
-            assert_eq!(Glyphs::of(locale, terminal), expected, "{locale:?} {terminal:?}");
+            assert_eq!(Glyphs::choose(locale, terminal), expected, "{locale:?} {terminal:?}");
         }
     }
 
     #[test]
-    fn what_is_not_ours_is_shown_as_wide_as_it_was() {
+    fn foreign_text_is_shown_as_wide_as_it_was() {
         assert_eq!(Glyphs::Ascii.shown("한국 ✔ e\u{301}ä…"), "???? + ??~");
         assert_eq!(Glyphs::Unicode.shown("한국 ✔"), "한국 ✔");
     }

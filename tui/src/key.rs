@@ -1,4 +1,4 @@
-//! Keys as actions are bound to them, and how they are written.
+//! Keys as actions are bound to them, and how they are written and read.
 
 use std::fmt;
 
@@ -27,8 +27,8 @@ impl Key {
         }
     }
 
-    /// None for releases and for combinations no action uses.
-    pub fn of(event: &KeyEvent) -> Option<Self> {
+    /// Reads a key press; `None` for releases and for combinations that no action uses.
+    pub fn from_event(event: &KeyEvent) -> Option<Self> {
         if event.kind == KeyEventKind::Release
             || event
                 .modifiers
@@ -82,16 +82,16 @@ pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
         }
         let (name, after) = rest[1..]
             .split_once('>')
-            .ok_or_else(|| format!("'{rest}': a key name ends with '>'"))?;
-        keys.push(named_key(name).ok_or_else(|| {
-            format!("<{name}> is no key; there are <enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <del> <bs> <lt> <c-x>")
+            .ok_or_else(|| format!("'{rest}': the name of a key must end with '>'"))?;
+        keys.push(find_named_key(name).ok_or_else(|| {
+            format!("<{name}> is not a key; the keys are <enter> <esc> <tab> <s-tab> <space> <up> <down> <left> <right> <pgup> <pgdn> <home> <end> <del> <bs> <lt> <c-x>")
         })?);
         rest = after;
     }
     Ok(keys)
 }
 
-fn named_key(name: &str) -> Option<Key> {
+fn find_named_key(name: &str) -> Option<Key> {
     let name = name.to_lowercase();
     if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
         let mut letters = letter.chars();

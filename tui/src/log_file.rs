@@ -1,5 +1,5 @@
-//! The program's own log: a file a day, a few kept. The screen belongs to the dashboard, so nothing is
-//! ever written beside it; where the file cannot be, there is no log.
+//! The program's own log: a file a day, of which a few are kept. The screen belongs to the dashboard, so the log is
+//! never written to the terminal; where the file cannot be written, there is no log.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use tracing_appender::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// Days kept.
+/// Days that are kept.
 const KEEP: usize = 5;
 
-/// Starts the log. What is still to be written is written when the guard goes.
+/// Starts the log. What it still holds is written when the guard is dropped.
 #[must_use]
 pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
-    let folder = folder.map(Path::to_owned).or_else(default_folder)?;
+    let folder = folder.map(Path::to_owned).or_else(find_default_folder)?;
     std::fs::create_dir_all(&folder).ok()?;
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
@@ -38,7 +38,7 @@ pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
     Some(guard)
 }
 
-fn default_folder() -> Option<PathBuf> {
+fn find_default_folder() -> Option<PathBuf> {
     let strategy = etcetera::choose_base_strategy().ok()?;
     let state = strategy.state_dir().unwrap_or_else(|| strategy.cache_dir());
     Some(state.join("onceover"))

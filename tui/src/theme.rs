@@ -1,18 +1,19 @@
-//! Colours and their stand-ins where there are none. A state is glyph first, then word, then colour, so
-//! that nothing is lost in mono.
+//! Colours, and what replaces them where there are none. A state is a glyph first, then a word, then a colour, so that
+//! nothing is lost without colours.
 
 use onceover_types::{CallbackStatus, StageState, TaskStatus};
 use onceover_wire::ProcessingStatus;
 use ratatui::style::{Color, Modifier, Style};
 
+/// The styles of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Theme {
-    /// NO_COLOR, a dumb terminal, or asked for: modifiers only.
+    /// Whether only modifiers are used: with NO_COLOR, on a dumb terminal, or on request.
     pub mono: bool,
 }
 
 impl Theme {
-    /// What the environment asks for.
+    /// Chooses what the environment asks for.
     pub fn from_env() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
@@ -69,7 +70,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// The whole-width line that says something is wrong.
+    /// The style of the line that reports a lost connection.
     pub fn alarm(self) -> Style {
         if self.mono {
             Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
@@ -81,7 +82,7 @@ impl Theme {
         }
     }
 
-    /// Laid over what is no longer known to be true.
+    /// The style over what is no longer known to be true.
     pub fn stale(self) -> Style {
         let style = Style::new().add_modifier(Modifier::DIM);
         if self.mono { style } else { style.fg(Color::DarkGray) }
@@ -98,10 +99,11 @@ impl Theme {
     }
 
     pub fn callback(self, callback: CallbackStatus) -> Style {
-        self.state(like(callback))
+        self.state(callback_state(callback))
     }
 }
 
+/// Returns the glyph of a state.
 pub fn glyph(state: StageState) -> &'static str {
     match state {
         StageState::Pending => "◌",
@@ -112,6 +114,7 @@ pub fn glyph(state: StageState) -> &'static str {
     }
 }
 
+/// Returns the word for a state.
 pub fn word(state: StageState) -> &'static str {
     match state {
         StageState::Pending => "pending",
@@ -122,8 +125,8 @@ pub fn word(state: StageState) -> &'static str {
     }
 }
 
-/// The stage state that looks like this callback status.
-fn like(callback: CallbackStatus) -> StageState {
+/// Returns the stage state that is drawn like this callback status.
+fn callback_state(callback: CallbackStatus) -> StageState {
     match callback {
         CallbackStatus::Pending => StageState::Pending,
         CallbackStatus::Sent => StageState::Success,
@@ -132,11 +135,11 @@ fn like(callback: CallbackStatus) -> StageState {
 }
 
 pub fn callback_glyph(callback: CallbackStatus) -> &'static str {
-    glyph(like(callback))
+    glyph(callback_state(callback))
 }
 
-/// The stage state that looks like this status of a pipeline.
-pub fn of_processing(status: ProcessingStatus) -> StageState {
+/// Returns the stage state that is drawn like this status of a pipeline.
+pub fn processing_state(status: ProcessingStatus) -> StageState {
     match status {
         ProcessingStatus::Pending => StageState::Pending,
         ProcessingStatus::Processing => StageState::Running,
@@ -146,8 +149,8 @@ pub fn of_processing(status: ProcessingStatus) -> StageState {
     }
 }
 
-/// The stage state that looks like this task status.
-pub fn as_state(status: TaskStatus) -> StageState {
+/// Returns the stage state that is drawn like this task status.
+pub fn task_state(status: TaskStatus) -> StageState {
     match status {
         TaskStatus::Pending => StageState::Pending,
         TaskStatus::Running => StageState::Running,

@@ -33,7 +33,7 @@ def separate(run):
     torch = onceover_node.library("torch", SERVICE)
     device = onceover_node.device(run.input.get("device", "auto"), torch.cuda.is_available())
     if device == "cpu":
-        # The library has no such setting: it takes whatever it finds.
+        # The library has no such setting: it takes what it finds.
         torch.cuda.is_available = lambda: False
     follow_bars(run, bars_of(name, thorough))
     library = onceover_node.library("audio_separator.separator", SERVICE)
@@ -75,7 +75,7 @@ def separate(run):
         if os.path.isfile(path) and os.path.getsize(path)
     ]
     if not files:
-        raise onceover_node.Failure(f"the model {name} gave no file for {run.input['audio_path']}; the log tells more")
+        raise onceover_node.Failure(f"the model {name} gave no file for {run.input['audio_path']}; the run log has more")
     tracks = as_tracks(files)
     output = {
         "vocal_audio": tracks["vocals"],
@@ -115,7 +115,7 @@ def choose(chosen):
 
 
 def track_of(path):
-    """What is to be heard in a file, by its name; None: nothing the name tells."""
+    """What is heard in a file, by its name; None if the name does not say."""
     name = os.path.basename(path).lower()
     if "vocals" in name and "no_vocal" not in name:
         return "vocals"
@@ -166,14 +166,14 @@ def careful(separator, name, there):
 
 
 def bars_of(name, thorough):
-    """How often the library goes through the sound, each time with a bar of its own."""
+    """How often the library goes through the sound, each time with another progress bar."""
     if name.startswith("htdemucs"):
         return SHIFTS[thorough] * (4 if "_ft" in name else 1)
     return 2 if name.endswith(".onnx") else 1
 
 
 def follow_bars(run, expected):
-    """Makes the library's progress bars tell the daemon."""
+    """Makes the library's progress bars report to the daemon."""
     tqdm = onceover_node.library("tqdm", SERVICE)
     shown, begun = tqdm.tqdm, [0]
 

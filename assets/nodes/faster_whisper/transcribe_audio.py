@@ -58,7 +58,7 @@ def transcribe(run):
             no_speech_threshold=0.5,
         )
         segments = []
-        # The library works while its segments are taken.
+        # The library computes its segments as they are taken.
         for one in found:
             segments.append(as_segment(one))
             run.progress(5 + 94 * min(one.end / duration, 1.0), f"{one.end:.0f} of {duration:.0f} s")
@@ -131,7 +131,7 @@ def vad_settings(library, given):
 
 
 def as_segment(one):
-    """A segment of the library's as transcripts have it."""
+    """A segment of the library, as transcripts have it."""
     words = None
     if one.words is not None:
         words = [transcript.word(w.word, w.start, w.end, w.probability) for w in one.words]

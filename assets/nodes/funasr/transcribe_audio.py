@@ -47,7 +47,7 @@ def transcribe(run):
         )
     there = onceover_node.offline_without_hub(run, HUB)
     run.progress(0, "loading the library")
-    # The weights are looked for before anything that takes long is loaded.
+    # The weights are searched before anything that takes long is loaded.
     folders = {part: folder(run, given, run.input.get(MODELS[part]), there) for part, given in wanted.items()}
     torch = onceover_node.library("torch", SERVICE)
     library = onceover_node.library("funasr", SERVICE)
@@ -167,7 +167,7 @@ def read_samples(path):
 
 
 def count_samples(model, run, total):
-    """Tells how much of the sound the recogniser has had: it gets it in pieces of speech."""
+    """Reports how much of the sound the recogniser has processed: it gets the sound in pieces of speech."""
     infer, done = model.inference, [0]
 
     def counted(pieces, *args, model=None, **more):

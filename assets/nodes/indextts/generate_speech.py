@@ -67,11 +67,11 @@ def file_name(given):
 
 
 def wanted(run):
-    """What is to be said: the cues of segments, or one without times for the text."""
+    """What is to be spoken: the cues of segments, or one without times for the text."""
     if run.input.get("text") is not None or not run.input.get("segments"):
         text = str(run.require("text")).strip()
         if not text:
-            raise onceover_node.Failure("input_data.text is blank: there is nothing to say")
+            raise onceover_node.Failure("input_data.text is blank: there is nothing to speak")
         return [{"text": text}]
     segments = run.input["segments"]
     if isinstance(segments, str):
@@ -123,14 +123,14 @@ def speak_all(run, engine, cues, voice, more, target):
                 clips.append({**one, "audio_path": str(target), "offset": offset, "duration": duration})
                 wav.silence(PAUSE)
         if written == 0:
-            raise onceover_node.Failure("the engine gave no sound for this text; the log tells more")
+            raise onceover_node.Failure("the engine gave no sound for this text; the run log has more")
     made = {"duration": round(wav.seconds(), 3), "text_length": written}
     if clips:
         listed = run.write_json({"clips": clips}, "audio", "clips.json")
         made.update(clips_file=listed, clips_count=len(clips), cues_count=len(cues))
         if silent:
             named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
-            text = f"{len(silent)} of {len(cues)} cues have no sound (nothing of them can be said): {named}"
+            text = f"{len(silent)} of {len(cues)} cues have no sound (no part of them can be spoken): {named}"
             run.warn("lines_left_out", text, lines=len(silent), of=len(cues))
     return made
 
@@ -158,7 +158,7 @@ def load(library, folder, device, half):
 
 
 def speak(run, engine, text, voice, more, before, texts):
-    """The samples of a whole text, as a row from -1 to 1; None without any. So many of all texts were spoken before."""
+    """The samples of a whole text, as a row from -1 to 1; None without any. `before` of all texts were spoken before."""
     limit = run.input.get("max_text_tokens_per_segment", 120)
     count = len(engine.tokenizer.split_segments(engine.tokenizer.tokenize(text), limit))
     said = f"{before + 1} of {texts} cues, " if texts > 1 else ""
@@ -188,7 +188,7 @@ def speak(run, engine, text, voice, more, before, texts):
 
 
 class Wav:
-    """A 16-bit mono WAV file, there whole or not at all."""
+    """Writes a 16-bit mono WAV file, whole or not at all."""
 
     def __init__(self, target):
         self.target = target

@@ -4,11 +4,11 @@ import difflib
 
 # Part of the pictures a text is in that is nearly always there.
 NEARLY_ALWAYS = 0.7
-# Fewer pictures tell nothing.
+# Fewer pictures show nothing.
 LEAST_PICTURES = 5
-# From which similarity on readings at one place are of one text.
+# The similarity from which readings at one position are of one text.
 SAME = 0.6
-# Pixels of the net in which texts at one place are looked for.
+# Pixels of the grid in which texts at one position are searched.
 NET = 64
 
 
@@ -33,7 +33,7 @@ def left_out(pictures, beside_others=False):
 
 
 class _Place:
-    """Where a text was read, and in which pictures."""
+    """The position at which a text was read, and in which pictures."""
 
     def __init__(self, middle, height, text):
         self.middle, self.height, self.text = middle, height, text
@@ -47,7 +47,7 @@ class _Place:
 
 
 def _places(pictures):
-    """All places at which texts were read. They are found by a net, since a film has thousands of texts."""
+    """All positions at which texts were read. They are found by a grid, since a film has thousands of texts."""
     places, net = [], {}
     for number, items in enumerate(pictures):
         for at, item in enumerate(items):

@@ -9,7 +9,7 @@ import engines
 import pictures
 import subtitle_area
 
-# How sure the reader must be of a text that tells where subtitles are; of a pattern that is no text it is less.
+# The confidence that a text needs to show where subtitles are; a pattern that is no text has less.
 SURE = 0.8
 
 

@@ -11,8 +11,8 @@ import onceover_node
 SERVICE = "paddleocr"
 # By the names of their packages, the preferred one first.
 ENGINES = ("rapidocr", "paddleocr")
-# Pixels of the longer side at which text is looked for; it is read in all pixels. Looking costs by the pixel, and by default
-# the libraries make a low strip many times larger first.
+# Pixels of the longer side at which text is searched; it is read in all pixels. The search costs by the pixel, and by
+# default the libraries make a low strip many times larger first.
 LOOKED_AT = 960
 
 

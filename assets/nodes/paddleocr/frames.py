@@ -1,4 +1,4 @@
-"""From what was read in tall pictures back to the frames they were stacked of."""
+"""Maps what was read in tall pictures back to the frames that they were stacked of."""
 
 import statistics
 

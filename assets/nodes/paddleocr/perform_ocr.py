@@ -1,4 +1,4 @@
-"""paddleocr.perform_ocr: reads the tall pictures of paddleocr.create_stitched_images and tells what each frame says."""
+"""paddleocr.perform_ocr: reads the tall pictures of paddleocr.create_stitched_images and lists the text of each frame."""
 
 import json
 
@@ -9,7 +9,7 @@ import engines
 import frames
 import pictures
 
-# As many as the daemon tells the times of (the limit `manifest_frames`).
+# As many as the daemon has times for (the limit `manifest_frames`).
 MOST_FRAMES = 8_000_000
 
 
@@ -44,7 +44,7 @@ def perform(run):
     results = {frame: frames.joined(texts) for frame, texts in zip(found, rest, strict=True) if texts}
     if not results:
         raise onceover_node.Failure(
-            f"no text was read in {len(manifest)} pictures; look at those in {folder}: is the subtitle area right?"
+            f"no text was read in {len(manifest)} pictures; check those in {folder}: is the subtitle area right?"
         )
     everywhere = frames.stood_for(results, manifest)
     output = {
@@ -59,7 +59,7 @@ def perform(run):
 
 
 def _write(run, results):
-    """A frame a line: a film has many."""
+    """Writes a frame a line: a film has many."""
     path = run.path("data", "ocr_results.json")
     rows = (f'"{frame}": {json.dumps(result, ensure_ascii=False)}' for frame, result in results.items())
     path.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8", errors="replace")

@@ -1,5 +1,5 @@
-"""Where the subtitles of a video are, by what was found in sample frames: each row of the picture is voted for by the
-texts that lie over it, rows of the lower half count more."""
+"""Finds the area of a video's subtitles by what was found in sample frames: the texts that lie over a row of the picture
+vote for it, and rows of the lower half count more."""
 
 import constant
 

@@ -79,7 +79,7 @@ def statistics_of(segments):
 
 def on_this_machine(run, name, sound, limits):
     """Turns by pyannote.audio, and the seconds it took."""
-    # It would report its use to its makers.
+    # Without this, the library would report its use to its makers.
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
     run.progress(1, "loading the library")
@@ -138,7 +138,7 @@ class Service:
     """The web service of pyannoteAI."""
 
     TRIES, LIMIT = 4, 60
-    # Seconds between two looks at a job.
+    # Seconds between two checks of a job.
     EVERY = 5.0
 
     def __init__(self, run, key):
@@ -157,12 +157,12 @@ class Service:
             raise onceover_node.Failure(f"{self.address}{path} answered something that is not JSON") from None
 
     def put(self, address, data):
-        """Sends the sound to where the service said. The key is not sent along: that place is another's."""
+        """Sends the sound to the address that the service named. The key is not sent, since the address belongs to others."""
         headers = {"Content-Type": "audio/wav"}
         self.send(urllib.request.Request(address, data, headers, method="PUT"), "the upload of the sound", 600)
 
     def send(self, request, what, limit=LIMIT):
-        """The answer's body. What may go away by itself is tried again."""
+        """The answer's body. A fault that may be temporary is tried again."""
         for left in reversed(range(self.TRIES)):
             try:
                 with urllib.request.urlopen(request, timeout=limit) as answer:

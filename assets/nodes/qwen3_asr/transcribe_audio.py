@@ -62,7 +62,7 @@ def transcribe(run):
     name = f"Qwen/Qwen3-ASR-{run.choice('model_size', ('0.6B', '1.7B'), '0.6B')}"
     aligner = run.require("forced_aligner_model") if words else None
     run.progress(0, "loading the library")
-    # The weights are looked for before anything that takes long is loaded.
+    # The weights are searched before anything that takes long is loaded.
     folder = onceover_node.hub_folder(run, name, SERVICE, OWNERS)
     aligner_folder = onceover_node.hub_folder(run, aligner, SERVICE, OWNERS) if words else None
     torch = onceover_node.library("torch", SERVICE)
@@ -211,7 +211,7 @@ def finish(run, pieces, duration, words, name, backend, device, seconds):
 
 
 def join(texts):
-    """Texts of pieces as one: with a blank between, but not in scripts that have none."""
+    """Joins texts of pieces: with a blank between, but not in scripts that have none."""
     whole = ""
     for text in (text.strip() for text in texts):
         if whole and text and whole[-1] < "\u2e80" and text[0] < "\u2e80":
@@ -227,7 +227,7 @@ PAUSE, LONG = 1.5, 15.0
 
 
 def segments_of(piece, with_words):
-    """Segments of a piece: its sentences where words have times, else all of it as one."""
+    """Segments of a piece: its sentences if words have times, else all of it as one."""
     text = piece["text"].strip()
     if not text:
         return []
@@ -274,7 +274,7 @@ def words_of(text, times):
 
 
 def _begin(text, before, at):
-    """Where the word at `at` begins: its blank, and marks that open, belong to it."""
+    """The position where the word at `at` begins: its blank, and marks that open, belong to it."""
     begin = before[0] + len(before[1]["text"].strip())
     blank = text.find(" ", begin, at)
     if blank >= 0:

@@ -1,4 +1,4 @@
-//! How the input of a run is completed from the request, earlier stages and defaults.
+//! Completes the input of a run from the request, earlier stages and defaults.
 
 use indexmap::IndexMap;
 use onceover_types::{NodeName, Object};
@@ -16,7 +16,7 @@ pub struct CompletionError(String);
 
 /// Completes a request's `input_data`: an explicit value that is not null (a text that is entirely
 /// `${{ stages.<node>.output.<field> }}` stands for that value), else the first fallback that is not empty,
-/// else the default. Parameters the node does not have pass unchanged.
+/// else the default. Parameters that the node does not have pass unchanged.
 pub fn resolve_input(
     spec: &NodeSpec,
     input: &Object,
@@ -44,7 +44,7 @@ pub fn resolve_input(
             resolved.insert(parameter.name.clone(), value);
         }
     }
-    // Once more, since values of earlier stages have not been checked yet.
+    // The input is checked again, since values of earlier stages have not been checked yet.
     let errors = spec.check_completed(&resolved);
     if errors.is_empty() {
         return Ok(resolved);
@@ -60,7 +60,7 @@ pub fn resolve_input(
     )))
 }
 
-/// The error for a parameter that nothing provides.
+/// Makes the error for a parameter that nothing provides.
 pub fn missing(parameter: &ParameterSpec) -> CompletionError {
     let name = &parameter.name;
     let sources: Vec<_> = parameter
@@ -78,12 +78,12 @@ pub fn missing(parameter: &ParameterSpec) -> CompletionError {
     })
 }
 
-/// The value a fallback finds; empty values do not count.
+/// Returns the value that a fallback finds; empty values do not count.
 pub fn from_stage<'a>(fallback: &Fallback, stages: &'a IndexMap<NodeName, Object>) -> Option<&'a Value> {
     field(stages.get(&fallback.node)?, &fallback.field).filter(|value| !is_empty_value(value))
 }
 
-/// The stage that a value refers to, as `${{ stages.<node>.output.<field> }}` does.
+/// Returns the stage that a value refers to, as `${{ stages.<node>.output.<field> }}` does.
 pub fn referenced_node(value: &Value) -> Option<NodeName> {
     match Reference::parse_value(value)?.single()? {
         Referent::Output { node, .. } => NodeName::parse(node).ok(),
@@ -121,7 +121,7 @@ fn replace_placeholder(
         })
 }
 
-/// A field by name, or by a dotted path into nested objects and, by position from 0, arrays.
+/// Finds a field by name, or by a dotted path into nested objects and, by position from 0, arrays.
 fn field<'a>(object: &'a Object, path: &str) -> Option<&'a Value> {
     if let Some(value) = object.get(path) {
         return Some(value);

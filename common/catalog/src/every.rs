@@ -1,5 +1,5 @@
-//! Every node by name. What a request's input makes of a node is made once, when the node is added: requests and runs share
-//! it and clone none.
+//! Every node by name. The variants of a node are made once, when the node is added: requests and runs share them and
+//! clone none.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct CatalogEntry {
 }
 
 impl Catalog {
-    /// Adds a node; one of the same name is replaced, so that the configuration can override what is shipped.
+    /// Adds a node. A node of the same name is replaced, so that the configuration can override what is shipped.
     pub fn insert(&mut self, spec: NodeSpec) {
         let variants = spec.variants.iter().map(|variant| Arc::new(spec.varied(variant)));
         let variants = variants.collect();
@@ -32,34 +32,39 @@ impl Catalog {
         self.nodes.insert(name, CatalogEntry { node, variants });
     }
 
+    /// Finds a node by name.
     pub fn get(&self, name: &str) -> Option<&NodeSpec> {
         self.shared(name).map(Arc::as_ref)
     }
 
-    /// As `get`, for what keeps the node.
+    /// Finds a node, as `get` does, for a caller that keeps it.
     pub fn shared(&self, name: &str) -> Option<&Arc<NodeSpec>> {
         self.nodes.get(name).map(|entry| &entry.node)
     }
 
-    /// The node as a request with this input runs it: with the first variant that fits, if one does.
+    /// Returns the node as a request with this input runs it: with the first variant that fits, if one does.
     pub fn for_input(&self, name: &str, input: &Map<String, Value>) -> Option<&Arc<NodeSpec>> {
         let entry = self.nodes.get(name)?;
         let variant = entry.node.variant(input).and_then(|at| entry.variants.get(at));
         Some(variant.unwrap_or(&entry.node))
     }
 
+    /// Returns every node.
     pub fn iter(&self) -> impl Iterator<Item = &NodeSpec> {
         self.nodes.values().map(|entry| &*entry.node)
     }
 
+    /// Returns the names of all nodes.
     pub fn names(&self) -> impl Iterator<Item = &NodeName> + Clone {
         self.nodes.keys()
     }
 
+    /// Returns how many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
+    /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

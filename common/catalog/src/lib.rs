@@ -1,8 +1,8 @@
-//! The node catalog: what nodes there are, what they take, what they give, what makes a result worth
-//! reusing. Data (`assets/nodes/*.toml` and the configuration file), read by one parser and checked by
-//! one validator.
+//! The node catalog: which nodes there are, what they take, what they give, and what makes a result worth reusing. All
+//! of it is data (`assets/nodes/*.toml` and the configuration file), read by one parser and checked by one validator.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 pub mod completion;
 mod every;
@@ -11,6 +11,7 @@ mod fuzz;
 mod parameter;
 pub mod pipeline;
 mod queue;
+mod runner;
 mod schema;
 pub mod shipped;
 mod unknown;
@@ -23,6 +24,7 @@ pub use self::{
     every::Catalog,
     parameter::{Content, Fallback, ParameterSpec, PathContent, ValueKind, is_empty_value, is_placeholder},
     queue::{DeviceQueues, Gpu, QueueSpec, asks_for_gpu},
+    runner::RunnerSpec,
     variant::Variant,
 };
 use onceover_types::{FieldError, NodeName, read_toml};
@@ -51,7 +53,7 @@ pub struct NodeSpec {
     /// Output fields that must be present and non-empty for a hit (R2); none: the output object must be non-empty.
     #[serde(default)]
     pub reuse_fields: Vec<String>,
-    /// What must be there for a run beside the runner itself.
+    /// What a run needs beside the runner itself.
     #[serde(default, skip_serializing_if = "Needs::is_empty")]
     pub needs: Needs,
     /// Variables that the program gets from the daemon's environment where they are set, beside `needs.environment`.
@@ -62,7 +64,7 @@ pub struct NodeSpec {
     /// Groups of parameters; of each group at least one must come from the request or an earlier stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Vec<String>>,
-    /// How it runs for requests that give a parameter a certain value; the first that fits counts.
+    /// How the node runs for requests that give a parameter a certain value; the first that fits counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
     #[serde(default)]
@@ -82,7 +84,7 @@ pub struct Needs {
     /// Programs on the PATH.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<String>,
-    /// Variables of the daemon's environment, keys of services for example. The program gets them; nobody else does.
+    /// Variables of the daemon's environment, keys of services for example. Only the node's program gets them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
     /// Models, by the parameters that name them.
@@ -102,8 +104,8 @@ impl Needs {
     }
 }
 
-/// A model that must be on the machine: by the value of a parameter, a folder or file, or a name at a hub whose copy
-/// is there.
+/// A model that must be on the machine: the value of a parameter is a folder, a file, or a name whose copy is in the
+/// cache of Hugging Face or ModelScope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelNeed {
@@ -130,7 +132,7 @@ pub struct KeyNeed {
     pub when: String,
 }
 
-/// Where a model is kept that is named, not given as a path.
+/// Which cache has a model that is given by name and not as a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hub {
@@ -139,7 +141,7 @@ pub enum Hub {
     HuggingFace,
     /// The ModelScope cache (`MODELSCOPE_CACHE`); names without a slash are not judged.
     ModelScope,
-    /// Nowhere: it must be a path that exists.
+    /// None: the value must be a path that exists.
     Path,
 }
 
@@ -184,31 +186,6 @@ impl ReusePolicy {
     }
 }
 
-/// What runs the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum RunnerSpec {
-    /// A node written in Rust, inside the daemon: `builtin = "ffmpeg.extract_audio"`.
-    Builtin(String),
-    /// A program and its arguments that speaks the command protocol: `command = ["python3", "node.py"]`. What names a
-    /// file beside the node file stands for that file.
-    Command(Vec<String>),
-    /// A Python program that speaks the command protocol, run by the interpreter of its service's virtual environment
-    /// (`onceoverd nodes install <service>`): `python = "<service>/<method>.py"`, below the shipped node files or beside
-    /// the file of the node. The packages it needs are in the `requirements.txt` of its folder.
-    Python(String),
-}
-
-impl RunnerSpec {
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Builtin(_) => "builtin",
-            Self::Command(_) => "command",
-            Self::Python(_) => "python",
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
@@ -243,7 +220,7 @@ impl NodeSpec {
         self.check(input, InputState::Submitted)
     }
 
-    /// Checks an input that is complete: what is missing now no earlier stage has given.
+    /// Checks an input that is complete: what is missing now, no earlier stage has given.
     pub fn check_completed(&self, input: &Map<String, Value>) -> Vec<FieldError> {
         self.check(input, InputState::Completed)
     }
@@ -253,7 +230,7 @@ impl NodeSpec {
         let mut errors = Vec::new();
         for parameter in &self.parameters {
             match parameter.given(input) {
-                // Resolved, and the value judged, when the run starts.
+                // The placeholder is resolved, and its value checked, when the run starts.
                 Some((_, value)) if state == InputState::Submitted && is_placeholder(value) => {}
                 Some((name, value)) => errors.extend(
                     parameter
@@ -288,7 +265,8 @@ impl NodeSpec {
         errors
     }
 
-    /// What a request leaves to earlier stages and cannot do without: groups of parameters of which one is enough.
+    /// Returns what a request leaves to earlier stages and cannot do without: groups of parameters of which one is
+    /// enough.
     pub fn left_to_stages(&self, input: &Map<String, Value>) -> Vec<Vec<&ParameterSpec>> {
         let required = self.parameters.iter().filter(|parameter| parameter.required);
         let groups = required.map(|parameter| vec![parameter]).chain(
@@ -305,7 +283,7 @@ impl NodeSpec {
             .collect()
     }
 
-    /// The error for a group that [`NodeSpec::left_to_stages`] names and no stage gives.
+    /// Makes the error for a group that [`NodeSpec::left_to_stages`] names and no stage gives.
     pub fn not_left_to_stages(&self, group: &[&ParameterSpec]) -> Vec<FieldError> {
         let names: Vec<_> = group.iter().map(|parameter| parameter.name.as_str()).collect();
         let it = match names.as_slice() {
@@ -325,7 +303,8 @@ impl NodeSpec {
         names.iter().map(error).collect()
     }
 
-    /// What is wrong with the node itself: names that lead nowhere, defaults and examples that its own checks refuse.
+    /// Returns what is wrong with the node itself: names of nothing that exists, defaults and examples that its own
+    /// checks refuse.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let named = self.one_of.iter().flatten();
@@ -384,16 +363,16 @@ impl NodeSpec {
     }
 }
 
-/// What an input that is checked can still get.
+/// Which values an input that is checked can still get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InputState {
-    /// Values of earlier stages, in place of what is left out and of placeholders.
+    /// Values of earlier stages, for parameters that are left out and for placeholders.
     Submitted,
-    /// Nothing.
+    /// None.
     Completed,
 }
 
-/// Where values come from that a request leaves out, as the end of a message.
+/// Returns where values come from that a request leaves out, as the end of a message.
 fn sources(parameters: &[&ParameterSpec]) -> String {
     let sources: Vec<_> = parameters
         .iter()

@@ -1,4 +1,4 @@
-//! Parameters of a node: what they may be, and whether a value is that.
+//! Parameters of a node: which values they may have, and whether a value is one of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::pipeline::Reference;
 use onceover_types::NodeName;
 
+/// One parameter of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParameterSpec {
@@ -15,16 +16,16 @@ pub struct ParameterSpec {
     /// Other types a value may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<ValueKind>,
-    /// Type of an array's elements; left out: any.
+    /// Type of an array's elements; any type if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ValueKind>,
     /// What must be at a path that a request gives.
     #[serde(default, skip_serializing_if = "PathContent::is_default")]
     pub expects: PathContent,
-    /// What a file or list may hold that it takes; each output that gives one of these can be its value.
+    /// What a file or list that it takes may hold; each output that gives one of these can be its value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takes: Vec<Content>,
-    /// Must be given by the request or, where there are fallbacks, by an earlier stage.
+    /// Whether the request or, where there are fallbacks, an earlier stage must give it.
     #[serde(default)]
     pub required: bool,
     /// Other names under which a request may give it; the first that is given counts.
@@ -77,15 +78,15 @@ impl PathContent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// What is said: segments with start, end and text, and with words where their times are known.
+    /// Speech as text: segments with start, end and text, and with words where their times are known.
     Transcript,
-    /// What is shown: cues with start, end and text.
+    /// Text that is shown: cues with start, end and text.
     Subtitles,
     /// Who speaks: segments with start, end and speaker.
     Turns,
-    /// Speech of cues: when each is said, and where its sound lies.
+    /// Speech as sound: when each cue is spoken, and which file has its sound.
     Clips,
-    /// A picture that moves, mostly with sound.
+    /// Moving pictures, mostly with sound.
     Video,
     /// Sound alone.
     Sound,
@@ -100,6 +101,7 @@ pub struct Fallback {
     pub field: String,
 }
 
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueKind {
@@ -114,10 +116,11 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// Whether a value has this type.
     pub fn accepts(self, value: &Value) -> bool {
         match self {
             Self::String | Self::Path => value.is_string(),
-            // 4.0 is an integer to JSON Schema, and to people.
+            // To JSON Schema, and to people, 4.0 is an integer.
             Self::Integer => value.as_f64().is_some_and(|number| number.fract() == 0.0),
             Self::Number => value.is_number(),
             Self::Boolean => value.is_boolean(),
@@ -126,7 +129,7 @@ impl ValueKind {
         }
     }
 
-    /// As it is written in node files and JSON.
+    /// Returns the word that node files and JSON have for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -139,6 +142,7 @@ impl ValueKind {
         }
     }
 
+    /// Returns the type for people: `a path (a string)`.
     pub fn in_words(self) -> &'static str {
         match self {
             Self::String => "a string",
@@ -152,7 +156,7 @@ impl ValueKind {
     }
 }
 
-/// Empty as the rules mean it: null, "", {} or [].
+/// Whether a value is empty as the rules mean it: null, "", {} or [].
 pub fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -163,12 +167,12 @@ pub fn is_empty_value(value: &Value) -> bool {
     }
 }
 
-/// Whether a text stands for a value of an earlier stage, and so cannot be judged at submit.
+/// Whether a text stands for a value of an earlier stage, and so cannot be checked at submit.
 pub fn is_placeholder(value: &Value) -> bool {
     Reference::parse_value(value).is_some()
 }
 
-/// Whether JSON Schema takes the two for the same: 1 is 1.0.
+/// Whether JSON Schema takes the two for the same value: 1 is 1.0.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
@@ -182,19 +186,19 @@ impl ParameterSpec {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
     }
 
-    /// The value an input gives it and the name under which it does; `null` counts as left out.
+    /// Returns the value that an input gives it, and the name under which it does; `null` counts as left out.
     pub fn given<'a>(&'a self, input: &'a Map<String, Value>) -> Option<(&'a str, &'a Value)> {
         std::iter::once(&self.name)
             .chain(&self.aliases)
             .find_map(|name| Some((name.as_str(), input.get(name).filter(|value| !value.is_null())?)))
     }
 
-    /// The value an input gives it, else its default.
+    /// Returns the value that an input gives it, else its default.
     pub fn value<'a>(&'a self, input: &'a Map<String, Value>) -> Option<&'a Value> {
         self.given(input).map(|(_, value)| value).or(self.default.as_ref())
     }
 
-    /// What is wrong with a value that is not null; None: nothing.
+    /// Returns what is wrong with a value that is not null; `None` if nothing is.
     pub fn refusal(&self, value: &Value) -> Option<String> {
         if !self.kinds().any(|kind| kind.accepts(value)) {
             let kinds: Vec<_> = self.kinds().map(ValueKind::in_words).collect();
@@ -219,7 +223,7 @@ impl ParameterSpec {
         self.out_of_range(value).or_else(|| self.of_wrong_length(value))
     }
 
-    /// The values it can have, where these can be listed: what is allowed, or true and false.
+    /// Returns the values that it can have, where these can be listed: what is allowed, or true and false.
     pub fn choices(&self) -> Vec<Value> {
         if self.allowed.is_empty() && self.kind == ValueKind::Boolean && self.also.is_empty() {
             return vec![true.into(), false.into()];
@@ -227,7 +231,7 @@ impl ParameterSpec {
         self.allowed.clone()
     }
 
-    /// Every kind of value that it takes.
+    /// Returns every kind of value that it takes.
     pub fn kinds(&self) -> impl Iterator<Item = ValueKind> {
         std::iter::once(self.kind).chain(self.also.iter().copied())
     }

@@ -1,5 +1,5 @@
-//! Pipelines: which nodes a video goes through, in what order. Data (`assets/pipelines/*.toml` and the folders of
-//! `pipelines.dirs`), read and judged here.
+//! Pipelines: which nodes process a video, and in which order. They are data (`assets/pipelines/*.toml` and the folders
+//! of `pipelines.dirs`), read and checked here.
 
 mod reference;
 
@@ -32,32 +32,33 @@ pub struct PipelineSpec {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
-    /// Left out: the node's method, `extract_audio` for `ffmpeg.extract_audio`.
+    /// If omitted, the node's method: `extract_audio` for `ffmpeg.extract_audio`.
     #[serde(default)]
     name: Option<String>,
     pub node: NodeName,
-    /// The step's share of the whole, beside those of the others.
+    /// The step's part of the whole progress, in relation to those of the other steps.
     #[serde(default = "default_weight")]
     pub weight: u32,
     /// Names of steps that end before this one begins.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// The pipeline goes on without it when it fails or cannot run.
+    /// Whether the pipeline continues without it when it fails or cannot run.
     #[serde(default)]
     pub optional: bool,
-    /// It is skipped where this stands for something: `${{ video.subtitles }}`, and nothing is transcribed.
+    /// The step is skipped where this stands for something: with `${{ video.subtitles }}`, nothing is transcribed where
+    /// there are subtitles.
     #[serde(default)]
     pub unless: Option<String>,
-    /// How often it is tried again after a failure; left out, `pipelines.retries`.
+    /// How often it is tried again after a failure; `pipelines.retries` if omitted.
     #[serde(default)]
     pub retries: Option<u32>,
-    /// Wait before the first retry, doubled before each later one; left out, `pipelines.backoff`.
+    /// Wait before the first retry, doubled before each later one; `pipelines.backoff` if omitted.
     #[serde(default, deserialize_with = "duration")]
     pub backoff: Option<Duration>,
-    /// The request's `input_data`. `${{ video.path }}`, `${{ video.id }}` and `${{ video.title }}` stand for the video's,
-    /// `${{ video.subtitles }}` for the subtitle file that lies beside it under its name, where there is one,
-    /// `${{ stages.<node>.output.<field> }}` for an earlier step's output. Of several, `${{ a || b }}`, the first that is
-    /// there counts; where none is, the parameter is left out.
+    /// The request's `input_data`. `${{ video.path }}`, `${{ video.id }}` and `${{ video.title }}` stand for the
+    /// video's values, `${{ video.subtitles }}` for the subtitle file beside it that has its name, where there is one,
+    /// `${{ stages.<node>.output.<field> }}` for an earlier step's output. Of several, `${{ a || b }}`, the first that
+    /// exists counts; where none does, the parameter is omitted.
     #[serde(default)]
     pub parameters: Map<String, Value>,
 }
@@ -80,11 +81,12 @@ pub fn parse_pipeline(text: &str) -> Result<PipelineSpec, toml::de::Error> {
 }
 
 impl StepSpec {
+    /// Returns its name, or the method of its node if it has none.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.node.method())
     }
 
-    /// What its parameters refer to, in their order.
+    /// Returns what its parameters refer to, in their order.
     pub fn references(&self) -> impl Iterator<Item = Referent<'_>> {
         let references = self.parameters.values().filter_map(Reference::parse_value);
         references.flat_map(Reference::alternatives)
@@ -98,11 +100,13 @@ impl StepSpec {
 }
 
 impl PipelineSpec {
+    /// Finds a step by name.
     pub fn step(&self, name: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.name() == name)
     }
 
-    /// The steps named, by name or by node, and all that depend on them; Err: a name that is none.
+    /// Returns the steps that are named, by step or by node, and all that depend on them. The error is a name of no
+    /// step.
     pub fn with_dependents<'a>(&'a self, names: &'a [String]) -> Result<Vec<&'a str>, &'a str> {
         let mut chosen: Vec<&str> = Vec::new();
         for name in names {
@@ -127,7 +131,7 @@ impl PipelineSpec {
         }
     }
 
-    /// What is wrong with it; nothing of what it names is missing when this is empty.
+    /// Returns what is wrong with it. If this is empty, everything that it names exists.
     pub fn faults(&self, catalog: &Catalog) -> Vec<String> {
         let mut faults = Vec::new();
         faults.extend(
@@ -204,24 +208,8 @@ impl PipelineSpec {
             ));
         }
         for referent in step.references() {
-            match referent {
-                Referent::Video(_) => {}
-                Referent::Output { node, .. } => {
-                    let earlier = self.steps.iter().find(|other| other.node.as_str() == node);
-                    if !earlier.is_some_and(|earlier| self.comes_before(earlier.name(), name)) {
-                        faults.push(format!(
-                            "step '{name}': a parameter takes the output of {node}, but no step that it needs runs that"
-                        ));
-                    }
-                }
-                Referent::Unknown(_) => {
-                    let known: Vec<_> = VideoField::ALL.iter().map(|field| field.as_str()).collect();
-                    faults.push(format!(
-                        "step '{name}': '{}' is not known; there are {} and stages.<node>.output.<field>",
-                        referent.as_reference(),
-                        known.join(", ")
-                    ));
-                }
+            if let Some(fault) = self.fault_of_reference(step, referent) {
+                faults.push(format!("step '{name}': {fault}"));
             }
         }
         let subtitles = Referent::Video(VideoField::Subtitles);
@@ -234,6 +222,27 @@ impl PipelineSpec {
             ));
         }
         faults
+    }
+
+    /// Returns why a parameter of a step cannot refer to this.
+    fn fault_of_reference(&self, step: &StepSpec, referent: Referent<'_>) -> Option<String> {
+        match referent {
+            Referent::Video(_) => None,
+            Referent::Output { node, .. } => {
+                let earlier = self.steps.iter().find(|other| other.node.as_str() == node);
+                let is_before = earlier.is_some_and(|earlier| self.comes_before(earlier.name(), step.name()));
+                (!is_before)
+                    .then(|| format!("a parameter takes the output of {node}, but no step that it needs runs that"))
+            }
+            Referent::Unknown(_) => {
+                let known: Vec<_> = VideoField::ALL.iter().map(|field| field.as_str()).collect();
+                Some(format!(
+                    "'{}' is not known; there are {} and stages.<node>.output.<field>",
+                    referent.as_reference(),
+                    known.join(", ")
+                ))
+            }
+        }
     }
 
     /// Whether `earlier` has ended when `later` begins.
@@ -254,9 +263,9 @@ impl PipelineSpec {
         false
     }
 
-    /// Steps that wait for each other, the first one again at the end.
+    /// Finds steps that wait for each other; the first one stands at the end again.
     fn cycle(&self) -> Option<Vec<&str>> {
-        // Depth first; `path` is how the present step was reached.
+        // Depth first; `path` is the way to the present step.
         fn visit<'a>(
             pipeline: &'a PipelineSpec,
             name: &'a str,

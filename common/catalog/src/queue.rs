@@ -1,4 +1,4 @@
-//! Whose slots a run uses: one class for all runs of a node, or one by the device that a run computes on.
+//! The resource class whose slots a run uses: one for all runs of a node, or one by the device that a run computes on.
 
 use std::fmt;
 
@@ -22,10 +22,10 @@ pub fn asks_for_gpu(device: &str) -> bool {
     device.starts_with("cuda") || device.starts_with("gpu")
 }
 
-/// The device that a run chooses itself: a GPU where there is one.
+/// The device value with which a run chooses itself: a GPU where there is one.
 const AUTO: &str = "auto";
 
-/// As a node file says it: `queue = "gpu"`, or `queue = { by = "device", gpu = "gpu", otherwise = "cpu" }`.
+/// The queue as a node file has it: `queue = "gpu"`, or `queue = { by = "device", gpu = "gpu", otherwise = "cpu" }`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum QueueSpec {
@@ -46,7 +46,7 @@ pub struct DeviceQueues {
 }
 
 impl QueueSpec {
-    /// Every class that it names.
+    /// Returns every class that it names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {
             Self::One(name) => (name, None),
@@ -60,6 +60,7 @@ impl QueueSpec {
         matches!(self, Self::ByDevice(queues) if queue != queues.gpu)
     }
 
+    /// Returns the classes by device, if the class depends on it.
     pub fn by_device(&self) -> Option<&DeviceQueues> {
         match self {
             Self::One(_) => None,
@@ -78,7 +79,8 @@ impl fmt::Display for QueueSpec {
 }
 
 impl DeviceQueues {
-    /// What stands behind the name of the queue that counts on this machine: ` here (by device: gpu on a GPU, else cpu)`.
+    /// Returns what follows the name of the queue that counts on this machine: ` here (by device: gpu on a GPU, else
+    /// cpu)`.
     pub fn here_in_words(&self) -> String {
         format!(" here (by {}: {})", self.by, DeviceChoice(self))
     }
@@ -125,7 +127,7 @@ impl<'de> Deserialize<'de> for QueueSpec {
 }
 
 impl NodeSpec {
-    /// The class whose slots a run with this input uses. What an earlier stage is to give counts as `auto`.
+    /// Returns the class whose slots a run with this input uses. A value that an earlier stage gives counts as `auto`.
     pub fn queue_for(&self, input: &Map<String, Value>, gpu: Gpu) -> &str {
         let variant = self.variant(input).and_then(|at| self.variants.get(at));
         let varied = variant.and_then(|variant| variant.queue.as_ref());

@@ -1,5 +1,5 @@
-//! A node's input as JSON Schema 2020-12: accepts exactly what [`NodeSpec::check_input`] accepts. Parameters that the node
-//! does not have are let through by both.
+//! A node's input as JSON Schema 2020-12: accepts exactly what [`NodeSpec::check_input`] accepts. Parameters that the
+//! node does not have are let through by both.
 
 use serde_json::{Map, Value, json};
 
@@ -8,14 +8,14 @@ use super::{NodeSpec, ParameterSpec, ValueKind};
 /// The dialect, as a schema document names it.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// A text that stands for a value of an earlier stage, [`super::is_placeholder`] as a pattern.
+/// The pattern of a text that stands for a value of an earlier stage, as [`super::is_placeholder`] decides it.
 const PLACEHOLDER: &str = r"^\s*\$\{\{[\s\S]*\}\}\s*$";
 
 /// Characters of the shortest placeholder, `${{}}`.
 const SHORTEST_PLACEHOLDER: usize = 5;
 
 impl NodeSpec {
-    /// The schema of `input_data` as a document that stands alone.
+    /// Returns the schema of `input_data` as a separate document.
     pub fn schema_document(&self) -> Value {
         let mut document = Map::new();
         document.insert("$schema".into(), DIALECT.into());
@@ -25,7 +25,7 @@ impl NodeSpec {
         Value::Object(document)
     }
 
-    /// The schema of `input_data`, to be part of another document.
+    /// Returns the schema of `input_data`, to be part of another document.
     pub fn input_schema(&self) -> Map<String, Value> {
         let mut schema = Map::new();
         let mut put = |name: &str, value: Value| schema.insert(name.into(), value);
@@ -51,7 +51,7 @@ impl NodeSpec {
         schema
     }
 
-    /// What several names together must fulfil: aliases and groups.
+    /// Returns what several names together must fulfil: aliases and groups.
     fn conditions(&self) -> Vec<Value> {
         let aliases = self.parameters.iter().flat_map(ParameterSpec::alias_conditions);
         let groups = self.one_of.iter().filter_map(|group| {
@@ -65,7 +65,7 @@ impl NodeSpec {
 }
 
 impl ParameterSpec {
-    /// Every name under which an input may give it, the first that does counts.
+    /// Returns every name under which an input may give it; the first that does counts.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
     }
@@ -84,7 +84,7 @@ impl ParameterSpec {
         self.must_be_given() && self.aliases.is_empty()
     }
 
-    /// The schema of its property, with what people want to know of it.
+    /// Returns the schema of its property, with its description.
     fn schema(&self) -> Value {
         let mut schema = self.value_schema(!self.must_be_named());
         let mut put = |name: &str, value: Value| schema.insert(name.into(), value);
@@ -129,7 +129,8 @@ impl ParameterSpec {
         sentences.join(" ")
     }
 
-    /// What [`ParameterSpec::refusal`] lets through, a placeholder, and null where it may be omitted.
+    /// Returns the schema of what [`ParameterSpec::refusal`] accepts, of a placeholder, and of null where it may be
+    /// omitted.
     fn value_schema(&self, nullable: bool) -> Map<String, Value> {
         if self.lets_placeholders_through() {
             return self.plain_schema(nullable);
@@ -205,7 +206,8 @@ impl ParameterSpec {
         schema
     }
 
-    /// An alias counts where no name before it is given; a required parameter needs one of its names.
+    /// Returns the conditions of aliases: an alias counts where no name before it is given, and a required parameter
+    /// needs one of its names.
     fn alias_conditions(&self) -> Vec<Value> {
         if self.aliases.is_empty() {
             return Vec::new();
@@ -226,7 +228,7 @@ impl ParameterSpec {
 }
 
 impl ValueKind {
-    /// As JSON Schema calls it.
+    /// Returns the name that JSON Schema has for it.
     fn json_type(self) -> &'static str {
         match self {
             Self::Path => "string",
@@ -235,7 +237,7 @@ impl ValueKind {
     }
 }
 
-/// An input that has this name with a value; null counts as left out.
+/// Returns the schema of an input that has this name with a value; null counts as omitted.
 fn is_given(name: &str) -> Value {
     json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}})
 }
@@ -249,7 +251,7 @@ fn put_length(put: &mut impl FnMut(&str, Value), min: &str, max: &str, least: us
     }
 }
 
-/// A limit as it is written by hand: `1`, not `1.0`.
+/// Returns a limit as people write it: `1`, not `1.0`.
 fn number(limit: f64) -> Value {
     let whole = limit as i64;
     if whole as f64 == limit {

@@ -7,7 +7,7 @@ use crate::{Catalog, parse_node};
 /// `assets/nodes`: a node file a node; a folder a service, with the programs of its nodes.
 pub static ASSETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../assets/nodes");
 
-/// The texts of the node files, by name of file.
+/// Returns the texts of the node files, by name of file.
 fn shipped_files() -> impl Iterator<Item = &'static str> {
     ASSETS
         .files()
@@ -15,7 +15,7 @@ fn shipped_files() -> impl Iterator<Item = &'static str> {
         .map(|file| file.contents_utf8().expect("node files are text"))
 }
 
-/// The catalog without what the configuration adds.
+/// Builds the catalog without what the configuration adds.
 pub fn shipped() -> Catalog {
     let mut catalog = Catalog::default();
     for text in shipped_files() {

@@ -1,11 +1,11 @@
-//! What is otherwise for some requests to a node: another runner, queue and needs where a parameter has a certain value.
+//! Variants of a node: another runner, queue and needs for requests that give a parameter a certain value.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Needs, NodeSpec, QueueSpec, RunnerSpec};
 
-/// How a node runs for requests that give one parameter one value. What is left out stays as the node has it.
+/// How a node runs for requests that give one parameter one value. A field that is omitted stays as the node has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
@@ -23,7 +23,7 @@ pub struct Variant {
 }
 
 impl NodeSpec {
-    /// The position of the first variant that fits an input.
+    /// Finds the first variant that fits an input.
     pub(super) fn variant(&self, input: &Map<String, Value>) -> Option<usize> {
         self.variants.iter().position(|variant| {
             let parameter = self.parameter(&variant.parameter);
@@ -31,7 +31,7 @@ impl NodeSpec {
         })
     }
 
-    /// The node as requests that fit a variant run it.
+    /// Returns the node as requests that fit a variant run it.
     pub(super) fn varied(&self, variant: &Variant) -> Self {
         let mut node = self.clone();
         node.runner = variant.runner.clone().unwrap_or(node.runner);
@@ -43,7 +43,7 @@ impl NodeSpec {
         node
     }
 
-    /// What is wrong with its variants.
+    /// Returns what is wrong with its variants.
     pub(super) fn faults_of_variants(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for variant in &self.variants {

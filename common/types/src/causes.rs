@@ -1,14 +1,14 @@
-//! Errors for people.
+//! Errors as texts for people.
 
 use std::error::Error;
 
-/// The error with what caused it, `cannot listen: address in use`. A cause that the text tells already is not told again,
-/// so that it does not matter which errors tell their sources themselves.
+/// Returns the error with what caused it, `cannot listen: address in use`. A cause that the text already has is not
+/// repeated, so that it does not matter which errors name their sources themselves.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     because(error.to_string(), error.source())
 }
 
-/// The text with the cause and what caused that, in the same way.
+/// Returns the text with the cause and what caused that, in the same way.
 pub fn because(mut text: String, cause: Option<&(dyn Error + 'static)>) -> String {
     let mut next = cause;
     while let Some(cause) = next {

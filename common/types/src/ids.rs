@@ -1,17 +1,37 @@
 //! Identifiers that parse once at the edge: task ids, node names, run ids. What parsed is safe as a
 //! key part, a folder name and a URL segment.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Words that are paths of the API below `/v1/tasks/`, or our own key prefix, and so cannot be task ids.
+/// Words that cannot be task ids: they are paths of the API below `/v1/tasks/`, or the key prefix of Onceover.
 pub const RESERVED_TASK_IDS: [&str; 5] = ["health", "supported-tasks", "batch", "events", "onceover"];
 
 /// Why a text is not an identifier; the sentence is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidId(pub String);
+
+thread_local! {
+    /// The number of the next id of this thread, where a simulation counts them.
+    static NEXT: Cell<Option<u128>> = const { Cell::new(None) };
+}
+
+/// Lets ids that this thread generates count from `first`, so that a simulation can be replayed.
+pub fn count_ids_from(first: u128) {
+    NEXT.set(Some(first));
+}
+
+fn new_uuid() -> uuid::Uuid {
+    match NEXT.get() {
+        Some(number) => {
+            NEXT.set(Some(number + 1));
+            uuid::Uuid::from_u128(number)
+        }
+        None => uuid::Uuid::now_v7(),
+    }
+}
 
 fn is_id_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
@@ -26,6 +46,7 @@ macro_rules! id_type {
         pub struct $name(String);
 
         impl $name {
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -74,8 +95,8 @@ id_type! {
     VideoId, schema(pattern = r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", max_length = 122, example = "lecture-07")
 }
 id_type! {
-    /// One node, `<service>.<method>`: both parts `[A-Za-z0-9_-]+`, exactly one dot. Whether the
-    /// catalog has such a node is the catalog's question.
+    /// One node, `<service>.<method>`: both parts are `[A-Za-z0-9_-]+`, with exactly one dot. Whether there is
+    /// such a node, only the catalog knows.
     NodeName, schema(pattern = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$", example = "ffmpeg.extract_audio")
 }
 id_type! {
@@ -84,6 +105,7 @@ id_type! {
 }
 
 impl TaskId {
+    /// Reads an id. The error is a sentence for people.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let invalid = |why: &str| {
             Err(InvalidId(format!(
@@ -111,16 +133,17 @@ impl TaskId {
         Ok(Self(text.to_owned()))
     }
 
-    /// `task-<uuid>`, for a request that names no task.
+    /// Makes `task-<uuid>`, for a request that names no task.
     pub fn generate() -> Self {
-        Self(format!("task-{}", uuid::Uuid::now_v7()))
+        Self(format!("task-{}", new_uuid()))
     }
 }
 
-/// What the ids of videos' tasks begin with.
+/// The beginning of the ids of videos' tasks.
 const OF_VIDEO: &str = "video-";
 
 impl VideoId {
+    /// Reads an id. The error is a sentence for people.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let longest = 128 - OF_VIDEO.len();
         let invalid = |why: &str| {
@@ -140,23 +163,24 @@ impl VideoId {
         }
     }
 
-    /// A UUID, for a video registered without an id.
+    /// Makes a UUID, for a video that is registered without an id.
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7().to_string())
+        Self(new_uuid().to_string())
     }
 
-    /// The one task that the video is processed under.
+    /// Returns the one task that the video is processed under.
     pub fn task(&self) -> TaskId {
         TaskId(format!("{OF_VIDEO}{self}"))
     }
 
-    /// The video a task would belong to, by the task's id.
+    /// Returns the video that a task would belong to, by the task's id.
     pub fn of_task(task: &TaskId) -> Option<Self> {
         Self::parse(task.as_str().strip_prefix(OF_VIDEO)?).ok()
     }
 }
 
 impl NodeName {
+    /// Reads an id. The error is a sentence for people.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let part_ok = |part: &str| {
             (1..=64).contains(&part.len())
@@ -172,18 +196,19 @@ impl NodeName {
         }
     }
 
-    /// The part before the dot.
+    /// Returns the part before the dot.
     pub fn service(&self) -> &str {
         self.0.split_once('.').map_or("", |(service, _)| service)
     }
 
-    /// The part after the dot.
+    /// Returns the part after the dot.
     pub fn method(&self) -> &str {
         self.0.split_once('.').map_or("", |(_, method)| method)
     }
 }
 
 impl RunId {
+    /// Reads an id. The error is a sentence for people.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         match uuid::Uuid::try_parse(text) {
             Ok(id) => Ok(Self(id.hyphenated().to_string())),
@@ -191,8 +216,9 @@ impl RunId {
         }
     }
 
+    /// Makes a new id.
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7().to_string())
+        Self(new_uuid().to_string())
     }
 }
 

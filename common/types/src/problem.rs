@@ -20,6 +20,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
+    /// Makes the error of one field.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -28,7 +29,7 @@ impl FieldError {
     }
 }
 
-/// Something a node needs and this machine lacks.
+/// Something that a node needs and that is missing on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Missing {
     /// `the Python environment of faster_whisper, which is not installed`.
@@ -59,25 +60,25 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub detail: Option<Box<str>>,
-    /// This occurrence, `urn:request:<id>`: the id stands in the header `x-request-id` and in the daemon's log.
+    /// This occurrence, `urn:request:<id>`: the header `x-request-id` and the daemon's log have the same id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub instance: Option<Box<str>>,
     /// The fields that were refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// What the machine lacks, where that is why.
+    /// What is missing on the machine, where that is the reason.
     #[serde(default, skip_serializing_if = "<[Missing]>::is_empty")]
     #[schema(value_type = Vec<Missing>)]
     pub missing: Box<[Missing]>,
-    /// The task that is under way, where that is why.
+    /// The task that is under way, where that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<TaskId>)]
     pub task_id: Option<Box<TaskId>>,
 }
 
 impl Problem {
-    /// A problem of this kind; `detail` says what went wrong this time and what to do.
+    /// Makes a problem of this kind; `detail` says what went wrong this time and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<Box<str>>) -> Self {
         let page = kind.page();
         Self {
@@ -92,7 +93,7 @@ impl Problem {
         }
     }
 
-    /// 422: the request was understood, but these fields cannot be accepted (O4).
+    /// Makes a 422: the request was understood, but these fields cannot be accepted (O4).
     pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors
             .iter()
@@ -104,6 +105,7 @@ impl Problem {
         }
     }
 
+    /// Makes a 422 about one field.
     pub fn invalid_field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid_fields(vec![FieldError::new(field, message)])
     }

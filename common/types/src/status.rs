@@ -24,6 +24,7 @@ impl StageState {
         Self::Cancelled,
     ];
 
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -34,7 +35,7 @@ impl StageState {
         }
     }
 
-    /// Waiting or running: a new submit joins it (R3).
+    /// Whether it waits or runs: a new submit joins it (R3).
     pub fn in_flight(self) -> bool {
         matches!(self, Self::Pending | Self::Running)
     }
@@ -88,6 +89,7 @@ impl TaskStatus {
         Self::Cancelled,
     ];
 
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -98,8 +100,8 @@ impl TaskStatus {
         }
     }
 
-    /// `running` if any stage runs, else `pending` if any waits, else that of the stage that ended
-    /// last. A stage that ended without a known time counts as ended first. None for no stages.
+    /// Derives the status: `running` if any stage runs, else `pending` if any waits, else that of the stage that ended
+    /// last. A stage that ended without a known time counts as ended first. Returns `None` for no stages.
     pub fn derive<'a, T: PartialOrd + Copy + 'a>(
         stages: impl IntoIterator<Item = (StageState, Option<T>)>,
     ) -> Option<Self> {
@@ -128,6 +130,7 @@ impl TaskStatus {
         last.map(|(_, state)| Self::from(state))
     }
 
+    /// Whether it has not ended.
     pub fn in_flight(self) -> bool {
         matches!(self, Self::Pending | Self::Running)
     }
@@ -178,6 +181,7 @@ pub enum CallbackStatus {
 }
 
 impl CallbackStatus {
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",

@@ -1,7 +1,7 @@
-//! Names that a misspelt one was meant to be.
+//! Finds the name that a misspelt one was meant to be.
 
-/// The candidate that `name` most likely stands for, by edit distance; case and the characters between words do not
-/// count. Returns `None` when none is near.
+/// Returns the candidate that `name` most likely stands for, by edit distance; case and the characters between words do
+/// not count. Returns `None` when none is near.
 pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.chars().nth(LONGEST).is_some() {
         return None;
@@ -23,7 +23,7 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The node that was meant: by its whole name, else by its method alone.
+/// Finds the node that was meant: by its whole name, else by its method alone.
 pub fn closest_node<'a>(name: &str, nodes: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
     closest(name, nodes.clone()).or_else(|| {
         let method = |node: &'a str| node.split_once('.').map_or(node, |(_, method)| method);
@@ -33,12 +33,12 @@ pub fn closest_node<'a>(name: &str, nodes: impl IntoIterator<Item = &'a str> + C
     })
 }
 
-/// `; did you mean sample_rate?`, or nothing where no candidate is near.
+/// Returns `; did you mean sample_rate?`, or nothing where no candidate is near.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     closest(name, candidates).map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 
-/// Longest name that is compared; longer ones are nobody's misspelling.
+/// Longest name that is compared; a longer one is no misspelling.
 const LONGEST: usize = 64;
 
 fn words(name: &str) -> String {

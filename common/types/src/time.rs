@@ -10,19 +10,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Makes a time of milliseconds since the Unix epoch.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
+    /// Returns the present time of this machine.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
+    /// Returns the milliseconds since the Unix epoch.
     pub fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This much later.
+    /// Returns the time that is this much later.
     pub fn plus(self, span: std::time::Duration) -> Self {
         Self(
             self.0
@@ -30,7 +33,7 @@ impl Timestamp {
         )
     }
 
-    /// Seconds from `earlier` to this, never negative.
+    /// Returns the seconds from `earlier` to this, never negative.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         (self.0 - earlier.0).max(0) as f64 / 1000.0
     }

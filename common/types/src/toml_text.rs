@@ -6,11 +6,11 @@ use serde::de::{DeserializeOwned, Error};
 
 /// Bytes of the largest text that is read.
 const LARGEST: usize = 256 * 1024;
-/// The parser takes a level of its stack for each inline table that a damaged text opens and does not close (toml 1.2.1). This
-/// is enough for the largest text; only what is used takes memory.
+/// Bytes of the stack on which texts are read. The parser (toml 1.2.1) takes a level of it for each inline table that a
+/// damaged text opens and does not close. This is enough for the largest text; only what is used takes memory.
 const STACK: usize = 128 << 20;
 
-/// Reads a text. The error names its line.
+/// Reads a text. An error names the line.
 pub fn read_toml<T: DeserializeOwned + Send>(text: &str) -> Result<T, toml::de::Error> {
     if text.len() > LARGEST {
         let why = format!("it has {} bytes, and {LARGEST} are read at most", text.len());

@@ -1,4 +1,4 @@
-//! Where a daemon is, as people write it: `127.0.0.1:8788`, `box`, `https://box/onceover/`.
+//! Addresses of daemons as people write them: `127.0.0.1:8788`, `box`, `https://box/onceover/`.
 
 use reqwest::Url;
 
@@ -8,7 +8,7 @@ pub const PORT: u16 = 8788;
 /// Why an address names no daemon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("there is no address; give HOST:PORT or http://HOST:PORT")]
+    #[error("the address is empty; give HOST:PORT or http://HOST:PORT")]
     Empty,
     #[error("'{0}' is no address of a daemon; give HOST:PORT or http://HOST:PORT")]
     Unreadable(String),
@@ -18,7 +18,7 @@ pub enum AddressError {
     TooMuch,
 }
 
-/// The URL that paths of the API are added to, without a slash at its end.
+/// Returns the URL that paths of the API are added to, without a slash at its end.
 pub fn base_url(text: &str) -> Result<String, AddressError> {
     let text = text.trim();
     if text.is_empty() {
@@ -36,11 +36,11 @@ pub fn base_url(text: &str) -> Result<String, AddressError> {
         return Err(AddressError::TooMuch);
     }
     let base = url.as_str().trim_end_matches('/');
-    // Copied from a request of the API.
+    // The address may be copied from a request of the API.
     Ok(base.strip_suffix("/v1").unwrap_or(base).to_owned())
 }
 
-/// `HOST`, `HOST:PORT` and the same with a path; an IPv6 address also without its brackets.
+/// Reads `HOST`, `HOST:PORT` and the same with a path; an IPv6 address also without its brackets.
 fn without_scheme(text: &str) -> Option<Url> {
     let bare = text.parse::<std::net::Ipv6Addr>().map(|ip| format!("[{ip}]"));
     let mut url = Url::parse(&format!("http://{}", bare.as_deref().unwrap_or(text))).ok()?;

@@ -16,6 +16,7 @@ use crate::{
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
 
+/// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("no answer from {base}: {source}")]
@@ -42,9 +43,9 @@ impl ClientError {
     }
 }
 
-/// A token for the daemon.
+/// The variable with a token for the daemon.
 pub const TOKEN_VARIABLE: &str = "ONCEOVER_TOKEN";
-/// A file with such a token.
+/// The variable that names a file with such a token.
 pub const TOKEN_FILE_VARIABLE: &str = "ONCEOVER_TOKEN_FILE";
 
 /// Why there is no token to send.
@@ -58,7 +59,8 @@ pub enum TokenError {
     NotAWord,
 }
 
-/// The token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`; None where neither is set.
+/// Reads the token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`. Returns `None` where
+/// neither is set.
 pub fn token_from_environment() -> Result<Option<String>, TokenError> {
     if let Some(token) = variable(TOKEN_VARIABLE) {
         return Ok(Some(token.trim().to_owned()));
@@ -110,10 +112,12 @@ pub struct CallbackQuery {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Feed {
     Event(Box<Event>),
-    /// Events after the asked-for id are gone: read everything again. Holds the sequence number to go on from.
+    /// Events after the requested id are not kept any more, so the reader has to read everything again. Holds the
+    /// sequence number from which to continue.
     Reset(u64),
 }
 
+/// A client of one daemon. It is cheap to clone, and all clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     base: String,
@@ -123,12 +127,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// `base` as in `http://127.0.0.1:8788`.
+    /// Makes a client; `base` is a URL such as `http://127.0.0.1:8788`.
     pub fn new(base: &str) -> Self {
         Self::build(base, header::HeaderMap::new())
     }
 
-    /// The same with a token of the daemon, as [`token_from_environment`] reads it.
+    /// Makes a client with a token of the daemon, as [`token_from_environment`] reads it.
     pub fn with_token(base: &str, token: Option<&str>) -> Result<Self, TokenError> {
         let mut headers = header::HeaderMap::new();
         if let Some(token) = token {
@@ -145,7 +149,8 @@ impl Client {
             reqwest::Client::builder()
                 .default_headers(headers.clone())
                 .connect_timeout(Duration::from_secs(3))
-                // Before the daemon closes it (access.idle_timeout), so that no request meets its end.
+                // Less than the daemon's access.idle_timeout, so that no request is sent on a connection that is being
+                // closed.
                 .pool_idle_timeout(Duration::from_secs(45))
                 .no_proxy()
         };
@@ -160,39 +165,45 @@ impl Client {
         }
     }
 
-    /// The same, and what it sends is refused for a field that nothing reads, where the answer has a warning otherwise.
+    /// Makes the daemon refuse a request with a field that nothing reads, where it would answer with a warning
+    /// otherwise.
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
+    /// Returns the URL of the daemon.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// The daemon's clock, as far as its answers have told it.
+    /// Returns the daemon's clock, as far as its answers have shown it.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
+    /// Asks for a stage.
     pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitResponse, ClientError> {
         self.call(Method::POST, "/v1/tasks", Some(request)).await
     }
 
-    /// Many submits at once; each has a result of its own.
+    /// Sends many submits at once; each gets its own result.
     pub async fn submit_batch(&self, request: &BatchRequest) -> Result<BatchResponse, ClientError> {
         self.call(Method::POST, "/v1/tasks/batch", Some(request)).await
     }
 
+    /// Lists tasks, newest first.
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
         let request = self.http.get(self.url("/v1/tasks")).query(query).timeout(CALL_TIMEOUT);
         self.answer(request).await
     }
 
+    /// Reads a task with all its stages.
     pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
         self.get(&format!("/v1/tasks/{task}")).await
     }
 
+    /// Reads a task as seen by a client that waits for one node.
     pub async fn status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, ClientError> {
         let query = node.map(|node| format!("?task_name={node}")).unwrap_or_default();
         self.get(&format!("/v1/tasks/{task}/status{query}")).await
@@ -214,6 +225,7 @@ impl Client {
         .await
     }
 
+    /// Deletes a task. With `force`, its runs are ended first.
     pub async fn delete(&self, task: &TaskId, force: bool) -> Result<DeleteReport, ClientError> {
         self.call(
             Method::POST,
@@ -223,7 +235,7 @@ impl Client {
         .await
     }
 
-    /// The stored request of the stage again, same task.
+    /// Sends the stored request of the stage again, under the same task.
     pub async fn resubmit(
         &self,
         task: &TaskId,
@@ -234,7 +246,7 @@ impl Client {
         self.call(Method::POST, &path, Some(&ResubmitRequest { reuse })).await
     }
 
-    /// How a submit of the stored request would be decided now.
+    /// Asks how a submit of the stored request would be decided now.
     pub async fn explain(
         &self,
         task: &TaskId,
@@ -247,24 +259,27 @@ impl Client {
         self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
     }
 
+    /// Reads the state of the daemon and its Redis.
     pub async fn system(&self) -> Result<SystemInfo, ClientError> {
         self.get("/v1/system").await
     }
 
-    /// The catalog, with what each node lacks on the daemon's machine.
+    /// Reads the catalog, with what each node is missing on the daemon's machine.
     pub async fn nodes(&self) -> Result<NodeList, ClientError> {
         self.get("/v1/nodes").await
     }
 
+    /// Reads one node of the catalog.
     pub async fn node(&self, node: &NodeName) -> Result<NodeInfo, ClientError> {
         self.get(&format!("/v1/nodes/{node}")).await
     }
 
+    /// Reads every queue.
     pub async fn queues(&self) -> Result<Queues, ClientError> {
         self.get("/v1/queues").await
     }
 
-    /// Registered videos, newest first.
+    /// Lists registered videos, newest first.
     pub async fn videos(&self, limit: u32, cursor: Option<&str>) -> Result<VideoPage, ClientError> {
         let request = self.http.get(self.url("/api/v1/videos")).query(&[("limit", limit)]);
         let request = match cursor {
@@ -274,16 +289,18 @@ impl Client {
         self.answer(request.timeout(CALL_TIMEOUT)).await
     }
 
+    /// Reads one video.
     pub async fn video(&self, video: &VideoId) -> Result<Video, ClientError> {
         self.get(&format!("/api/v1/videos/{video}")).await
     }
 
-    /// Registers a video by path or URL. Fetching one from a URL takes as long as it takes.
+    /// Registers a video by path or URL. There is no limit on how long fetching one from a URL may take.
     pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, ClientError> {
         let post = self.http.post(self.url("/api/v1/videos"));
         self.answer(self.with_body(post, request)).await
     }
 
+    /// Deletes a video, and its task if that is asked for.
     pub async fn delete_video(
         &self,
         video: &VideoId,
@@ -310,7 +327,7 @@ impl Client {
         self.answer(request.timeout(CALL_TIMEOUT)).await
     }
 
-    /// Runs chosen steps and what depends on them anew (V2).
+    /// Runs chosen steps, and what depends on them, again (V2).
     pub async fn reprocess_video(
         &self,
         video: &VideoId,
@@ -324,31 +341,34 @@ impl Client {
         .await
     }
 
-    /// How far the video's pipeline is.
+    /// Reads how far the video's pipeline is.
     pub async fn processing(&self, video: &VideoId) -> Result<Processing, ClientError> {
         self.get(&format!("/api/v1/videos/{video}/status")).await
     }
 
+    /// Lists the pipelines.
     pub async fn pipelines(&self) -> Result<PipelineList, ClientError> {
         self.get("/api/v1/pipelines").await
     }
 
+    /// Lists callbacks, newest first.
     pub async fn callbacks(&self, query: &CallbackQuery) -> Result<CallbackPage, ClientError> {
         let request = self.http.get(self.url("/v1/callbacks")).query(query);
         self.answer(request.timeout(CALL_TIMEOUT)).await
     }
 
+    /// Reads one callback.
     pub async fn callback(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
         self.get(&format!("/v1/callbacks/{id}")).await
     }
 
-    /// Sends a callback again: same id, same body, the schedule from its beginning.
+    /// Sends a callback again: with the same id and body, and the schedule from its beginning.
     pub async fn redeliver(&self, id: &str) -> Result<CallbackDelivery, ClientError> {
         self.call(Method::POST, &format!("/v1/callbacks/{id}/redeliver"), None::<&()>)
             .await
     }
 
-    /// The last `bytes` bytes of the stage's log; empty when there is none yet.
+    /// Reads the last `bytes` bytes of the stage's log; they are empty while there is no log.
     pub async fn log_tail(&self, task: &TaskId, node: &NodeName, bytes: u64) -> Result<Bytes, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/log");
         let request = self
@@ -364,7 +384,7 @@ impl Client {
         response.bytes().await.map_err(|source| self.unreachable(source))
     }
 
-    /// The stage's log from byte `from` on, as it grows; ends when the run ends.
+    /// Follows the stage's log from byte `from` on, as it grows. The stream ends when the run ends.
     pub async fn log_follow(
         &self,
         task: &TaskId,
@@ -383,8 +403,8 @@ impl Client {
         }))
     }
 
-    /// Events after `last`, live. The stream ends or errs when the connection does; open it again from
-    /// the last sequence number seen.
+    /// Follows the events after `last`. The stream ends, or gives an error, when the connection is lost; open it again
+    /// from the last sequence number seen.
     pub async fn events(
         &self,
         last: Option<u64>,
@@ -407,7 +427,7 @@ impl Client {
                 detail,
             };
             let item = match message {
-                Err(error) => Some(Err(broken(format!("the event stream broke: {error}")))),
+                Err(error) => Some(Err(broken(format!("the event stream failed: {error}")))),
                 Ok(message) if message.event == "reset" => {
                     Some(Ok(Feed::Reset(message.id.parse().unwrap_or_default())))
                 }
@@ -444,7 +464,7 @@ impl Client {
         Ok(response)
     }
 
-    /// Refuses what another server answers.
+    /// Refuses an answer of another kind of server.
     fn is_event_stream(&self, response: &reqwest::Response) -> Result<(), ClientError> {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("no type");
@@ -513,5 +533,5 @@ impl Client {
     }
 }
 
-/// A delete that has to end a run first can take the run's grace time.
+/// Time limit of a delete, which may have to wait for the grace time of a run that it ends.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

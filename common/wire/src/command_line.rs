@@ -8,12 +8,13 @@ use std::{
 
 use clap::{Command, builder::Resettable};
 
-/// The variable's text; None where it is not set, blank, or no text. A compose file says `NAME=` for what is not set.
+/// Returns the variable's text; `None` where it is not set, blank, or no text. A compose file has `NAME=` for a
+/// variable that is not set.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The same command, to which a variable that is empty counts as not set.
+/// Returns the same command, to which an empty variable counts as not set.
 pub fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_env().and_then(env::var_os);
@@ -24,13 +25,13 @@ pub fn without_empty_variables(command: Command) -> Command {
     })
 }
 
-/// Prints what clap answers instead of arguments: help, the version, or what is wrong with them. A reader that has left
-/// has closed it; where help cannot be written for another reason, that is reported and is a failure.
+/// Prints what clap answers instead of arguments: help, the version, or what is wrong with them. A closed pipe is no
+/// failure; if help cannot be written for another reason, that is reported and is a failure.
 pub fn explain(program: &str, error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match printed {
         Err(why) if !error.use_stderr() && why.kind() != ErrorKind::BrokenPipe => {
-            // Where that cannot be written either, there is nobody to tell.
+            // If that cannot be written either, nothing is left to report it to.
             let _ = writeln!(io::stderr(), "{program}: {}", unwritten(&why));
             ExitCode::FAILURE
         }
@@ -38,7 +39,7 @@ pub fn explain(program: &str, error: &clap::Error) -> ExitCode {
     }
 }
 
-/// That stdout could not be written to, in a line.
+/// Says in a line that stdout could not be written to.
 pub fn unwritten(why: &io::Error) -> String {
     format!("cannot write to stdout: {why}")
 }

@@ -29,6 +29,7 @@ pub struct Event {
     pub pipeline: Option<PipelineChange>,
 }
 
+/// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -40,7 +41,7 @@ pub enum EventKind {
     Succeeded,
     Failed,
     Cancelled,
-    /// A run's owner was lost; the run waits again with the next attempt.
+    /// A run's owner was lost; the run waits again, with the next attempt.
     Reaped,
     /// A finished stage answered a submit (R2).
     Hit,
@@ -50,12 +51,12 @@ pub enum EventKind {
     Callback,
     /// The files of the stage's result are at the object store, or were given up.
     Uploaded,
-    /// The stage is not there any more: another worker had written it, and removed it or let it expire. Other stages of the
-    /// task are as they were.
+    /// The stage does not exist any more: another worker had written it, and removed it or let it expire. Other stages
+    /// of the task did not change.
     Removed,
     /// The whole task was deleted.
     Deleted,
-    /// The pipeline of a video went on: `pipeline` says how far it is.
+    /// The pipeline of a video made progress: `pipeline` says how far it is.
     Pipeline,
     /// A video was registered or deleted.
     Video,

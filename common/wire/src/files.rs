@@ -15,17 +15,17 @@ pub struct FileUploaded {
     /// Bytes.
     pub size: u64,
     pub uploaded_at: Timestamp,
-    /// As the upload said, else by the path's suffix.
+    /// The type that the upload named, else that of the path's suffix.
     pub content_type: String,
 }
 
-/// Answer of a delete of a file or a folder. That there was none is a success, too.
+/// Answer of a delete of a file or a folder. It is a success, too, if there was none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileDeleted {
     pub success: bool,
     pub message: String,
     pub file_path: String,
-    /// Bytes removed, where that is known.
+    /// Bytes removed, if that is known.
     pub file_size: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ pub struct FileItem {
     /// Bytes.
     pub size: u64,
     pub modified_at: Timestamp,
-    /// By the path's suffix.
+    /// The type of the path's suffix.
     pub content_type: String,
     /// URL of this daemon.
     pub download_url: String,
@@ -48,6 +48,6 @@ pub struct FileList {
     pub bucket: String,
     /// In the order of their paths' bytes.
     pub files: Vec<FileItem>,
-    /// Of the next page, when there is more.
+    /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
 }

@@ -1,12 +1,14 @@
-//! What both programs say to each other: bodies of the HTTP API and events, whose shapes are in `docs/api.md`; the typed
-//! client with the daemon's clock as its answers tell it; and what the command lines of both have in common.
+//! The protocol between the programs: bodies of the HTTP API and events, whose shapes are in `docs/api.md`; the typed
+//! client with the daemon's clock as its answers show it; and what the command lines of both programs have in common.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 pub mod address;
 pub mod client;
 pub mod clock;
 pub mod command_line;
+mod deletion;
 pub mod event;
 mod files;
 mod links;
@@ -20,6 +22,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::{
+    deletion::{DeleteReport, DeleteRequest, DeletedResource, DeletionStatus, ResourceOutcome, TaskResource},
     event::{Event, EventKind},
     files::{FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
@@ -35,11 +38,11 @@ pub use self::{
 };
 use onceover_types::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
-/// How a request wants an earlier result treated (R8).
+/// How a request treats an earlier result (R8).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReuseMode {
-    /// Reuse a finished stage, also when its input differs (the answer says so).
+    /// Reuse a finished stage, also if its input differs (the answer says so).
     #[default]
     Auto,
     /// Run, whatever is stored. The former result stays until the new run succeeds.
@@ -49,11 +52,51 @@ pub enum ReuseMode {
 }
 
 impl ReuseMode {
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Never => "never",
             Self::Strict => "strict",
+        }
+    }
+}
+
+/// How a stored result is treated: as the request says, or else by the policy of the node (R8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReuseRule {
+    /// It is reused, also for other input.
+    Auto,
+    /// A run is forced.
+    Never,
+    /// It is reused only for the same input.
+    Strict,
+    /// It is reused for the same input; a request with other input is refused.
+    Refuse,
+    /// The node's results are never reused.
+    Off,
+}
+
+impl ReuseRule {
+    /// Returns the word that the JSON and the scripts have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+            Self::Strict => "strict",
+            Self::Refuse => "refuse",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl From<ReuseMode> for ReuseRule {
+    fn from(mode: ReuseMode) -> Self {
+        match mode {
+            ReuseMode::Auto => Self::Auto,
+            ReuseMode::Never => Self::Never,
+            ReuseMode::Strict => Self::Strict,
         }
     }
 }
@@ -64,11 +107,11 @@ pub struct SubmitRequest {
     /// A node of the catalog.
     #[schema(value_type = NodeName)]
     pub task_name: String,
-    /// The task the stage belongs to; left out, a new `task-<uuid>`.
+    /// The task that the stage belongs to; a new `task-<uuid>` if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<TaskId>)]
     pub task_id: Option<String>,
-    /// http or https URL that gets the result.
+    /// The http or https URL that the result is sent to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 2048, pattern = "^https?://")]
     pub callback: Option<String>,
@@ -79,23 +122,23 @@ pub struct SubmitRequest {
     pub reuse: Option<ReuseMode>,
 }
 
-/// Why a submit was answered as it was (R2, R3, R4). Fields that do not apply are left out.
+/// Why a submit was answered as it was (R2, R3, R4). Fields that do not apply are omitted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReuseInfo {
     /// True for a finished stage (`source`) and for one in flight (`state`).
     pub reuse_hit: bool,
     #[schema(value_type = String)]
     pub task_name: String,
-    /// Hit and in flight: where the answer came from, always `redis`.
+    /// Hit and in flight: where the answer comes from, always `redis`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Hit: when the stage ended. In flight: null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>)]
     pub cached_at: Option<Option<Timestamp>>,
-    /// Hit: whether the stored result came from other input than this request's: other parameters, other files under the
-    /// same names, or a source stage that has run again since. Null where that is not known, as of a URL or of a result
-    /// that another worker wrote.
+    /// Hit: whether the stored result came from other input than this request's: other parameters, other files under
+    /// the same names, or a source stage that has run again since. Null where that is not known, as for a URL or for a
+    /// result that another worker wrote.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_or_null")]
     #[schema(value_type = Option<bool>)]
     pub input_changed: Option<Option<bool>>,
@@ -108,17 +151,16 @@ pub struct ReuseInfo {
     /// In flight: PENDING or RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_status: Option<StageState>,
-    /// Hit: how many warnings the reused result carries in its `output.warnings`; absent: none.
+    /// Hit: how many warnings the reused result has in its `output.warnings`; absent if none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings: u64,
-    /// Hit: whether one of these says that running the stage again could give a better result; `strict` would run it. Absent:
-    /// none does.
+    /// Hit: whether one of these says that running the stage again could give a better result; `strict` would run it.
+    /// Absent if none does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub warnings_retryable: bool,
-    /// Miss, why it runs: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`,
-    /// `input_unknown` (strict, and the same input cannot be proved), `retryable_warnings` (strict, and a warning of the
-    /// stored result says that running again could give a better one),
-    /// `artifact_missing`, `artifact_changed`, `lost`, `policy_off`.
+    /// Miss, why it runs: `absent`, `failed`, `cancelled`, `empty_output`, `forced`, `input_changed`, `input_unknown`
+    /// (strict, and the same input cannot be proved), `retryable_warnings` (strict, and a warning of the stored result
+    /// says that running again could give a better one), `artifact_missing`, `artifact_changed`, `lost`, `policy_off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In flight and miss: the run.
@@ -126,19 +168,19 @@ pub struct ReuseInfo {
     pub run_id: Option<RunId>,
 }
 
-/// Whether a number is left out.
+/// Whether a number is omitted.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Whether a flag is left out.
+/// Whether a flag is omitted.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// A field that was there, as a value or as null.
+/// Reads a field that is present, with a value or null.
 fn known_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -157,7 +199,7 @@ pub struct SubmitResponse {
     /// The requested node's result, for a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<NodeResult>>,
-    /// What the request says that nothing reads, or under a name of before; absent when all of it is right.
+    /// Fields of the request that nothing reads, or that have another name now; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
@@ -170,10 +212,10 @@ pub struct BatchRequest {
     pub tasks: Vec<SubmitRequest>,
 }
 
-/// What became of one submit of a batch: `response` for status 200, else `problem`.
+/// The outcome of one submit of a batch: `response` for status 200, else `problem`.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BatchResult {
-    /// HTTP status of the same submit, sent alone.
+    /// The HTTP status that the same submit would get if it were sent alone.
     pub status: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<SubmitResponse>,
@@ -182,6 +224,7 @@ pub struct BatchResult {
 }
 
 impl BatchResult {
+    /// Makes the result of an accepted submit.
     pub fn accepted(response: SubmitResponse) -> Self {
         Self {
             status: 200,
@@ -190,6 +233,7 @@ impl BatchResult {
         }
     }
 
+    /// Makes the result of a refused submit.
     pub fn refused(problem: Problem) -> Self {
         Self {
             status: problem.status,
@@ -204,7 +248,7 @@ impl BatchResult {
 pub struct BatchResponse {
     /// In the order of the request.
     pub results: Vec<BatchResult>,
-    /// Of the fields beside `tasks`; those of each submit are in its response. Absent when there are none.
+    /// Warnings about the fields beside `tasks`; those about each submit are in its response. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
@@ -216,8 +260,8 @@ pub enum ReuseDecision {
     Hit,
     Join,
     Run,
-    /// Answered with 409, by the node's policy or because this machine lacks what the node needs, or with 422, because
-    /// nothing gives a parameter that was left to earlier stages.
+    /// The answer is 409, by the node's policy or because something that the node needs is missing on this machine, or
+    /// 422, because nothing gives a parameter that was left to earlier stages.
     Refuse,
 }
 
@@ -226,36 +270,35 @@ pub enum ReuseDecision {
 pub struct ReuseExplanation {
     pub task_id: TaskId,
     pub task_name: NodeName,
-    /// `auto`, `never`, `strict`, or the node's policy `refuse` or `off`.
-    pub mode: String,
+    pub mode: ReuseRule,
     pub decision: ReuseDecision,
-    /// The reason a submit's `reuse_info` would give; of a refusal `input_changed`, `input_unknown`, `not_ready` or
-    /// `input_missing`.
+    /// The reason that a submit's `reuse_info` would give; for a refusal `input_changed`, `input_unknown`, `not_ready`
+    /// or `input_missing`.
     pub reason: String,
     /// One sentence for people.
     pub message: String,
-    /// Output fields that must be there and not empty; none: the output must not be empty.
+    /// Output fields that must exist and not be empty; if there are none, the output must not be empty.
     pub reuse_fields: Vec<String>,
     /// The run whose result stands, or that is in flight.
     pub run_id: Option<RunId>,
     pub stage_status: Option<StageState>,
-    /// Place in its queue, 1 for the next; absent while it runs.
+    /// Position in its queue, 1 for the next; absent while it runs.
     pub queue_position: Option<u64>,
     /// In flight: why that run was started.
     pub started_because: Option<String>,
-    /// Hit: whether the result came from other input than the stored request's; null where that is not known.
+    /// Hit: whether the result came from other input than the stored request's; null if that is not known.
     pub input_changed: Option<bool>,
     /// Hit: when the stage ended.
     pub cached_at: Option<Timestamp>,
     /// Hit: run time that would not be spent again, in seconds.
     pub saved_seconds: Option<f64>,
-    /// How many warnings the stored result carries; absent: none.
+    /// How many warnings the stored result has; absent if none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings: u64,
-    /// Whether one of these says that running the stage again could give a better result; absent: none does.
+    /// Whether one of these says that running the stage again could give a better result; absent if none does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub warnings_retryable: bool,
-    /// Of the last run, when that failed.
+    /// Error of the last run, if that failed.
     pub error: Option<String>,
 }
 
@@ -269,7 +312,7 @@ pub struct TaskCounts {
     pub cancelled: u64,
 }
 
-/// What reuse did since this Redis database was begun.
+/// What reuse has saved since this Redis database was created.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReuseTotals {
     /// Submits answered from a finished stage.
@@ -283,14 +326,14 @@ pub struct ReuseTotals {
 }
 
 impl ReuseTotals {
-    /// Share of submits that started no run, 0 to 1; None before the first.
+    /// Returns the share of submits that started no run, 0 to 1; `None` before the first.
     pub fn hit_ratio(&self) -> Option<f64> {
         let total = self.hits + self.joins + self.misses;
         (total > 0).then(|| (self.hits + self.joins) as f64 / total as f64)
     }
 }
 
-/// One queue: the runs that wait for, or hold, slots of one resource class.
+/// One queue: the runs that wait for slots of one resource class, or hold them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueInfo {
     /// Resource class: cpu, gpu, io, llm, or one of the configuration.
@@ -302,6 +345,7 @@ pub struct QueueInfo {
     pub next: Vec<QueuedRun>,
 }
 
+/// A run that waits in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueuedRun {
     pub task_id: TaskId,
@@ -314,17 +358,35 @@ pub struct Queues {
     pub queues: Vec<QueueInfo>,
 }
 
-/// Where state is kept, and how it does.
+/// Whose Redis it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisMode {
+    /// The daemon's own server.
+    Private,
+    External,
+}
+
+impl RedisMode {
+    /// Returns the word that the JSON has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::External => "external",
+        }
+    }
+}
+
+/// Where state is kept, and whether that works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RedisInfo {
-    /// `private` (the daemon's own server) or `external`.
-    pub mode: String,
+    pub mode: RedisMode,
     /// Connection URL without user or password.
     pub url: String,
     pub database: i64,
     /// Whether the last command was answered.
     pub up: bool,
-    /// Why it is not up, in the words of the server or the system, and what to do.
+    /// Why it is not up, as the server or the system reports it, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Round trip of a PING, milliseconds.
@@ -332,7 +394,7 @@ pub struct RedisInfo {
     pub latency_ms: Option<f64>,
     #[serde(default)]
     pub version: Option<String>,
-    /// Append-only file on.
+    /// Whether the append-only file is on.
     #[serde(default)]
     pub append_only: Option<bool>,
 }
@@ -352,7 +414,7 @@ pub struct SystemInfo {
     /// Tasks by status.
     pub tasks: TaskCounts,
     pub reuse: ReuseTotals,
-    /// Folder that holds a folder for every task.
+    /// Folder in which each task has a folder.
     pub share: String,
     /// Folders that inputs may lie in, beside `share`.
     pub media_roots: Vec<String>,
@@ -366,38 +428,6 @@ pub struct CancelResponse {
     pub message: String,
     /// The stages whose run was cancelled by this request.
     pub cancelled: Vec<NodeName>,
-}
-
-/// `POST /v1/tasks/{id}/delete`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct DeleteRequest {
-    /// Also delete a task with stages in flight; their runs are ended first.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// What became of one resource of a deleted task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct DeletedResource {
-    /// `local_directory`, `redis` or `minio`.
-    pub resource: String,
-    /// `deleted`, `skipped` or `failed`.
-    pub status: String,
-    pub message: String,
-    /// For `failed`: whether the same request can succeed later.
-    pub retriable: Option<bool>,
-    #[schema(value_type = Option<Object>)]
-    pub details: Option<serde_json::Value>,
-}
-
-/// Answer of `POST /v1/tasks/{id}/delete`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct DeleteReport {
-    /// `success`, `partial_failed` or `failed`.
-    pub status: String,
-    pub results: Vec<DeletedResource>,
-    pub warnings: Option<Vec<String>>,
-    pub timestamp: Timestamp,
 }
 
 /// Body of `POST /v1/tasks/{id}/stages/{task_name}/resubmit` and of retry.
@@ -414,25 +444,25 @@ pub struct CallbackDelivery {
     pub id: String,
     pub url: String,
     pub task_id: TaskId,
-    /// The node it tells of.
+    /// The node that it reports.
     pub task_name: NodeName,
-    /// The run it tells of; for a hit, the run whose result was reused.
+    /// The run that it reports; for a hit, the run whose result was reused.
     pub run_id: Option<RunId>,
     /// How that run ended: `completed`, `failed` or `cancelled`.
     pub status: TaskStatus,
     pub state: CallbackStatus,
-    /// Tries ended since it was asked for, or since it was last asked to be redelivered.
+    /// Tries that ended since it was requested, or since its last redelivery was requested.
     pub attempts: u32,
     pub created_at: Timestamp,
     /// When it is tried next, while it is pending.
     pub next_try_at: Option<Timestamp>,
     pub last_tried_at: Option<Timestamp>,
-    /// What came of the last try, for people.
+    /// The outcome of the last try, for people.
     pub detail: Option<String>,
-    /// HTTP status of the last answer; none where nobody answered.
+    /// HTTP status of the last answer; null if there was none.
     pub http_status: Option<u16>,
-    /// Until when its host is left alone, because it took no connection or gave no answer several times in a row. What
-    /// waits for that uses no try.
+    /// Until when nothing is sent to its host, because the host accepted no connection or gave no answer several times
+    /// in a row. Waiting for that uses no try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_open_until: Option<Timestamp>,
 }
@@ -441,8 +471,8 @@ pub struct CallbackDelivery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallbackPage {
     pub items: Vec<CallbackDelivery>,
-    /// Give it back as `cursor` for what follows; absent at the end. A page can hold fewer items than asked for, also
-    /// none, and still have a cursor: the search goes on there.
+    /// Send it as `cursor` for the next page; absent at the end. A page can hold fewer items than were requested, also
+    /// none, and still have a cursor: the search continues there.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -456,12 +486,19 @@ pub struct SupportedTasks {
     pub description: String,
 }
 
+/// Whether submits can be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    Healthy,
+    Unhealthy,
+}
+
 /// `GET /v1/tasks/health`, `/livez`, `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Health {
-    /// `healthy` or `unhealthy`.
-    pub status: String,
+    pub status: HealthStatus,
     pub service: String,
-    /// What is wrong, when something is.
+    /// What is wrong, if anything is.
     pub causes: Vec<String>,
 }

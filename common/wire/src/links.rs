@@ -7,8 +7,8 @@ use onceover_types::Timestamp;
 /// Answer of `GET /v1/links`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SignedLink {
-    /// Opens the path for reading, as it is: in `EventSource`, `<a href>` or curl.
+    /// A URL that opens the path for reading without anything added: in `EventSource`, `<a href>` or curl.
     pub url: String,
-    /// When it stops to; null where the daemon needs no token, so that the URL has no signature.
+    /// When the URL expires; null where the daemon needs no token, so that the URL has no signature.
     pub expires_at: Option<Timestamp>,
 }

@@ -1,10 +1,10 @@
-//! The catalog over HTTP: each node with all it takes and gives, and whether it can run on the daemon's machine.
+//! The catalog over HTTP: each node with its parameters and outputs, and whether it can run on the daemon's machine.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use onceover_catalog::{DeviceQueues, Example, Gpu, Needs, NodeSpec, OutputSpec, ParameterSpec, ReusePolicy};
-use onceover_types::{Missing, NodeName};
+use onceover_types::{Missing, NodeName, RunnerKind};
 
 /// `GET /v1/nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,13 +23,13 @@ pub struct NodeInfo {
     pub purpose: String,
     /// Resource class whose slots a run with the node's defaults uses on the daemon's machine.
     pub queue: String,
-    /// Where the class depends on the device that a run computes on: which, by what. Absent: every run uses `queue`.
+    /// Where the class depends on the device that a run computes on: the classes, and the parameter. Absent if every
+    /// run uses `queue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_by: Option<DeviceQueues>,
     /// A run that takes longer is ended and FAILED.
     pub timeout_seconds: u64,
-    /// `builtin`, `python` or `command`.
-    pub runner: String,
+    pub runner: RunnerKind,
     /// How a request that says nothing about reuse is treated.
     pub reuse: ReusePolicy,
     /// Output fields that must be present and non-empty for a hit (R2); none: the output must not be empty.
@@ -39,7 +39,7 @@ pub struct NodeInfo {
     /// Groups of parameters; of each group at least one must come from the request or an earlier stage.
     pub one_of: Vec<Vec<String>>,
     pub outputs: Vec<OutputSpec>,
-    /// How far the node has been tested, where that is not to the end.
+    /// How far the node has been tested, if it was not tested completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,12 +55,13 @@ pub struct NodeReadiness {
 }
 
 impl NodeInfo {
+    /// Describes a node on a machine where `missing` is missing for it.
     pub fn new(spec: &NodeSpec, missing: Vec<Missing>, gpu: Gpu) -> Self {
         let queue = spec.queue_for(&Map::new(), gpu).to_owned();
         let spec = spec.clone();
         Self {
             service: spec.name.service().to_owned(),
-            runner: spec.runner.kind().to_owned(),
+            runner: spec.runner.kind(),
             name: spec.name,
             title: spec.title,
             purpose: spec.purpose,

@@ -1,5 +1,5 @@
-//! What makes a result partial or doubtful, as `output.warnings` names it, and in short. docs/results.md tells what each
-//! code means.
+//! Warnings of results: what makes a result partial or doubtful, as `output.warnings` names it, and in short.
+//! docs/results.md explains each code.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
@@ -26,6 +26,7 @@ pub struct ResultWarning {
 }
 
 impl ResultWarning {
+    /// Makes a warning without numbers.
     pub fn new(code: impl AsRef<str>, text: impl Into<String>) -> Self {
         Self {
             code: code.as_ref().to_owned(),
@@ -42,15 +43,15 @@ impl ResultWarning {
         self
     }
 
-    /// Says that running the stage again could help. Such a result is not reused in `strict`.
+    /// Adds that running the stage again could help. Such a result is not reused in `strict`.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.retryable = true;
         self
     }
 
-    /// The warnings of an output, as it was stored. What is no warning of ours, as another system's worker may have
-    /// written it, is one with its own words.
+    /// Returns the warnings of an output, as it was stored. An entry that is no warning of ours, because another
+    /// system's worker wrote it, becomes one with its text.
     pub fn all_of(output: &RawValue) -> Vec<Self> {
         #[derive(Deserialize)]
         struct Warned {
@@ -61,14 +62,14 @@ impl ResultWarning {
         warned.map_or_else(|_| Vec::new(), |warned| Self::all_in(&warned.warnings))
     }
 
-    /// The same of what stands in the output's [`WARNINGS_FIELD`].
+    /// Returns the warnings of the value of the output's [`WARNINGS_FIELD`].
     pub fn all_in(field: &Value) -> Vec<Self> {
         let items = field.as_array().map_or(&[][..], Vec::as_slice);
-        items.iter().map(Self::of).collect()
+        items.iter().map(Self::from_json).collect()
     }
 
-    /// One entry of that field.
-    pub fn of(value: &Value) -> Self {
+    /// Reads one entry of that field.
+    pub fn from_json(value: &Value) -> Self {
         let words = || match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -76,13 +77,13 @@ impl ResultWarning {
         Self::deserialize(value).unwrap_or_else(|_| Self::new("unnamed", words()))
     }
 
-    /// How many warnings it stands for.
+    /// Returns how many warnings it stands for.
     fn count(&self) -> u64 {
         let more = self.numbers.get("more").filter(|_| self.code == MORE_WARNINGS);
         more.and_then(Value::as_u64).unwrap_or(1)
     }
 
-    /// What was measured, for people: `expected_duration 10, got 4.97`.
+    /// Returns what was measured, for people: `expected_duration 10, got 4.97`.
     pub fn measured(&self) -> String {
         let number = |(name, value): (&String, &Value)| match value {
             Value::String(text) => format!("{name} {text}"),
@@ -96,12 +97,13 @@ impl ResultWarning {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WarningCount {
     pub warnings: u64,
-    /// One of them says that running the stage again could give a better result.
+    /// Whether one of them says that running the stage again could give a better result.
     pub retryable: bool,
 }
 
 impl WarningCount {
-    pub fn of<'a>(warnings: impl IntoIterator<Item = &'a ResultWarning>) -> Self {
+    /// Counts warnings, with those that are not named.
+    pub fn count<'a>(warnings: impl IntoIterator<Item = &'a ResultWarning>) -> Self {
         let mut count = Self::default();
         for warning in warnings {
             count.warnings += warning.count();
@@ -126,7 +128,7 @@ mod tests {
         let warnings = all_of(&json!({"warnings": [
             {"code": "gap", "text": "a hole", "numbers": {"at": 3.0, "name": "x"}, "retryable": false},
             {"code": "more_warnings", "text": "900 more", "numbers": {"more": 900}, "retryable": true}]}));
-        let count = WarningCount::of(&warnings);
+        let count = WarningCount::count(&warnings);
         assert_eq!((count.warnings, count.retryable), (901, true));
         assert_eq!(warnings[0].measured(), "at 3.0, name x");
     }
@@ -140,7 +142,11 @@ mod tests {
             ("unnamed", r#"{"level":2}"#)
         );
         for output in [json!({}), json!({"warnings": null}), json!({"warnings": 3}), json!([1])] {
-            assert_eq!(WarningCount::of(&all_of(&output)), WarningCount::default(), "{output}");
+            assert_eq!(
+                WarningCount::count(&all_of(&output)),
+                WarningCount::default(),
+                "{output}"
+            );
         }
     }
 }

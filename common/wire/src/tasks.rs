@@ -1,4 +1,4 @@
-//! A task as it is read: the task view, one node's result, lists.
+//! Tasks as clients read them: the task view, one node's result, lists.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,10 @@ pub struct StageView {
     /// The last attempt to replace a standing result, when it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<LastAttempt>,
-    /// The run the state speaks of; absent for a result written by a foreign worker.
+    /// The run that the state is about; absent for a result that a foreign worker wrote.
     #[serde(default)]
     pub run_id: Option<RunId>,
-    /// 1 for the first; a run whose owner was lost goes on as the next attempt.
+    /// 1 for the first; a run whose owner was lost continues as the next attempt.
     pub attempt: u32,
     /// Grows with every write of the stage.
     pub revision: u64,
@@ -47,7 +47,7 @@ pub struct StageView {
     /// 0 to 100; never goes back within an attempt.
     #[serde(default)]
     pub progress: Option<f64>,
-    /// What the tool says it is doing.
+    /// What the program reports that it is doing.
     #[serde(default)]
     pub message: Option<String>,
     /// Why this run was started: the miss reason (R4).
@@ -70,20 +70,20 @@ pub struct StageView {
     pub ended_at: Option<Timestamp>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
-    /// How many warnings the result carries in its `output.warnings`: what makes it partial or doubtful. Absent: none.
+    /// How many warnings the result has in its `output.warnings`: what makes it partial or doubtful. Absent if none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings: u64,
-    /// Whether one of these says that running the stage again could give a better result. Absent: none does.
+    /// Whether one of these says that running the stage again could give a better result. Absent if none does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub warnings_retryable: bool,
-    /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    /// What cannot be right in the stored record; `onceoverd check --repair` repairs the record or sets it aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
 
 impl StageView {
-    /// A stage in full: what is known of it in short, with its input, output and whole error.
-    pub fn of(
+    /// Makes the full view of a stage: its summary with its input, output and whole error.
+    pub fn from_summary(
         summary: StageSummary,
         input_params: Box<RawValue>,
         output: Box<RawValue>,
@@ -119,7 +119,7 @@ impl StageView {
         }
     }
 
-    /// What makes its result partial or doubtful.
+    /// Returns what makes its result partial or doubtful.
     pub fn result_warnings(&self) -> Vec<ResultWarning> {
         if self.warnings == 0 {
             return Vec::new();
@@ -127,7 +127,7 @@ impl StageView {
         ResultWarning::all_of(&self.output)
     }
 
-    /// The stage in short, as events and lists carry it.
+    /// Returns the stage in short, as events and lists carry it.
     pub fn summary(&self) -> StageSummary {
         StageSummary {
             status: self.status,
@@ -169,10 +169,10 @@ pub struct LastAttempt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StageSummary {
     pub status: StageState,
-    /// The run the state speaks of; absent for a result written by a foreign worker.
+    /// The run that the state is about; absent for a result that a foreign worker wrote.
     #[serde(default)]
     pub run_id: Option<RunId>,
-    /// 1 for the first; a run whose owner was lost goes on as the next attempt.
+    /// 1 for the first; a run whose owner was lost continues as the next attempt.
     pub attempt: u32,
     /// Grows with every write of the stage.
     pub revision: u64,
@@ -184,7 +184,7 @@ pub struct StageSummary {
     /// 0 to 100; never goes back within an attempt.
     #[serde(default)]
     pub progress: Option<f64>,
-    /// What the tool says it is doing.
+    /// What the program reports that it is doing.
     #[serde(default)]
     pub message: Option<String>,
     /// Why this run was started: the miss reason (R4).
@@ -212,24 +212,25 @@ pub struct StageSummary {
     pub error: Option<String>,
     #[serde(default)]
     pub callback_status: Option<CallbackStatus>,
-    /// How many warnings the result carries in its `output.warnings`: what makes it partial or doubtful. Absent: none.
+    /// How many warnings the result has in its `output.warnings`: what makes it partial or doubtful. Absent if none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings: u64,
-    /// Whether one of these says that running the stage again could give a better result. Absent: none does.
+    /// Whether one of these says that running the stage again could give a better result. Absent if none does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub warnings_retryable: bool,
-    /// What of the stored record cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    /// What cannot be right in the stored record; `onceoverd check --repair` repairs the record or sets it aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
 
-/// What one node did under a task, in the older gateway's words: in hits, in callbacks, in `/status` and `/result`. The
-/// first six fields speak of that node alone, whatever its siblings did; `stages` has them all.
+/// What one node did under a task, in the fields of the older gateway: in hits, in callbacks, in `/status` and
+/// `/result`. The first six fields are about that node alone; `stages` has all nodes of the task.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeResult {
     pub task_name: NodeName,
     pub status: StageState,
-    /// The node's parameters, as they were requested; the values of `api_key`, `token`, `password` and `secret` are `***`.
+    /// The node's parameters, as they were requested; the values of `api_key`, `token`, `password` and `secret` are
+    /// `***`.
     #[schema(value_type = Object)]
     pub input_params: Box<RawValue>,
     /// Empty until the node succeeded; during a forced rerun the former output.
@@ -253,8 +254,9 @@ pub struct NodeResult {
     pub stages: IndexMap<NodeName, StageView>,
 }
 
-/// `GET /v1/tasks/{id}/status` and `/result`: a task as seen by a client that waits for one node. All but `task_status`,
-/// `stages` and the times speak of the addressed node: that of `?task_name=`, else that of the newest request.
+/// `GET /v1/tasks/{id}/status` and `/result`: a task as seen by a client that waits for one node. All but
+/// `task_status`, `stages` and the times is about the addressed node: that of `?task_name=`, else that of the newest
+/// request.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeStatus {
     /// The same as `task_id`.
@@ -276,7 +278,7 @@ pub struct NodeStatus {
     pub output: Box<RawValue>,
     /// Seconds the run took.
     pub duration: f64,
-    /// How the newest callback about the addressed node stands.
+    /// State of the newest callback about the addressed node.
     pub callback_status: Option<CallbackStatus>,
     /// The addressed node's files at the object store, `{name, url, type, size}` each; null where there are none.
     #[schema(value_type = Option<Vec<Object>>)]
@@ -318,7 +320,7 @@ pub struct TaskView {
     pub callback_status: Option<CallbackStatus>,
     /// One sentence for people.
     pub message: String,
-    /// Every stage, in the order first asked for.
+    /// Every stage, in the order first requested.
     pub stages: IndexMap<NodeName, StageView>,
     /// The addressed node: of the query, else of the newest request.
     pub task_name: Option<NodeName>,
@@ -347,12 +349,12 @@ pub struct TaskItem {
     /// Bytes of the files that its runs left, each measured as it ended.
     #[serde(default)]
     pub disk_bytes: u64,
-    /// Every stage, in the order first asked for.
+    /// Every stage, in the order first requested.
     pub stages: IndexMap<NodeName, StageSummary>,
-    /// For the task of a video that was processed: its pipeline, planned steps included.
+    /// For the task of a video that was processed: its pipeline, including planned steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Box<Processing>>,
-    /// What of the stored task cannot be right; `onceoverd check --repair` mends it or sets it aside.
+    /// What cannot be right in the stored task; `onceoverd check --repair` repairs the task or sets it aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
@@ -361,8 +363,8 @@ pub struct TaskItem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskPage {
     pub items: Vec<TaskItem>,
-    /// Give it back as `cursor` for what follows; absent at the end. A page can hold fewer items
-    /// than asked for and still have a cursor, but not none.
+    /// Send it as `cursor` for the next page; absent at the end. A page can hold fewer items than were requested and
+    /// still have a cursor, but never none.
     #[serde(default)]
     pub next_cursor: Option<String>,
     /// Sequence number of the last event this page knows of.

@@ -1,4 +1,4 @@
-//! Bodies of the API of videos: registering them, running their pipelines, telling how far those are.
+//! Bodies of the API of videos: registering them, running their pipelines, and their progress.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,17 +8,17 @@ use onceover_types::{NodeName, RunId, TaskId, Timestamp, VideoId};
 /// `POST /api/v1/videos` as JSON: a file below an allowed root, or a URL to fetch it from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VideoRequest {
-    /// Left out: a new UUID.
+    /// A new UUID if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<VideoId>)]
     pub video_id: Option<String>,
     /// A file below `share/workflows` or a media root. Either this or `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// http(s) URL, or one of the object storage; fetched before the answer.
+    /// The http(s) URL, or a URL of the object store; the video is fetched before the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// At most 500 characters; left out: the name of the file.
+    /// At most 500 characters; the name of the file if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 500)]
     pub title: Option<String>,
@@ -33,10 +33,10 @@ pub enum VideoSource {
     Upload,
 }
 
-/// What ffprobe says of the file.
+/// What ffprobe reports about the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VideoProbe {
-    /// Seconds; absent where the file does not say.
+    /// Seconds; absent if the file does not say.
     pub duration: Option<f64>,
     /// Bytes.
     pub size: u64,
@@ -66,7 +66,7 @@ pub struct Video {
     pub url: Option<String>,
     pub probe: VideoProbe,
     pub created_at: Timestamp,
-    /// The newest processing; absent where it was never processed.
+    /// The newest processing; absent if it was never processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processing: Option<Box<Processing>>,
 }
@@ -75,7 +75,7 @@ pub struct Video {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VideoPage {
     pub items: Vec<Video>,
-    /// Give it back as `cursor` for what follows; absent at the end.
+    /// Send it as `cursor` for the next page; absent at the end.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -85,9 +85,10 @@ pub struct VideoPage {
 pub struct VideoDeletion {
     pub video_id: VideoId,
     pub message: String,
-    /// Whether the file itself was removed: it is when it was uploaded or fetched, never when it was registered by path.
+    /// Whether the file itself was removed. It is removed if it was uploaded or fetched, never if it was registered by
+    /// path.
     pub file_removed: bool,
-    /// What became of the task's data, where that was to be deleted too.
+    /// The outcome for the task's data, if that was to be deleted too.
     pub task: Option<DeleteReport>,
 }
 
@@ -101,17 +102,17 @@ pub struct VideoRegistered {
     pub warnings: Vec<Warning>,
 }
 
-/// Body of `POST .../reprocess`. Everything left out: every step anew.
+/// Body of `POST .../reprocess`. If everything is omitted, every step runs again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReprocessRequest {
-    /// Names of steps, or of their nodes. They and what depends on them run anew; what is before them is kept.
+    /// Names of steps, or of their nodes. They and what depends on them run again; the steps before them are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
-    /// Left out: the pipeline the video was last processed with, else the default.
+    /// If omitted, the pipeline that the video was last processed with, else the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
-    /// End what is under way first, instead of 409.
+    /// Ends the processing under way first, instead of answering 409.
     #[serde(default)]
     pub force: bool,
 }
@@ -129,6 +130,7 @@ pub struct VideoStarted {
     pub run_id: RunId,
 }
 
+/// Status of a processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessingStatus {
@@ -149,6 +151,7 @@ impl ProcessingStatus {
         Self::Cancelled,
     ];
 
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -159,25 +162,28 @@ impl ProcessingStatus {
         }
     }
 
+    /// Whether it has not ended.
     pub fn in_flight(self) -> bool {
         matches!(self, Self::Pending | Self::Processing)
     }
 }
 
+/// Status of a step of a processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepStatus {
-    /// Waits for other steps, for a slot, or for its next try.
+    /// It waits for other steps, for a slot, or for its next try.
     Pending,
     Processing,
     Completed,
     Failed,
     Cancelled,
-    /// An optional step that cannot run on this machine, or whose pipeline ended before it began.
+    /// It is optional and cannot run on this machine, or its pipeline ended before it began.
     Skipped,
 }
 
 impl StepStatus {
+    /// Returns the word that the JSON has for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -189,11 +195,13 @@ impl StepStatus {
         }
     }
 
+    /// Whether the step has ended.
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Pending | Self::Processing)
     }
 }
 
+/// Which request started a processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessingKind {
@@ -213,18 +221,18 @@ pub struct Processing {
     /// Grows with every change of this processing.
     pub revision: u64,
     pub status: ProcessingStatus,
-    /// 0 to 100, weighted by step; never goes back; 100 only when completed.
+    /// 0 to 100, weighted by step; never decreases; 100 only when completed.
     #[schema(maximum = 100)]
     pub progress: u8,
     /// Every planned step, in the order of the pipeline.
     pub tasks: Vec<ProcessingStep>,
-    /// When the first step was begun.
+    /// When the first step began.
     pub started_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     pub ended_at: Option<Timestamp>,
-    /// Names the step that failed, and why.
+    /// The step that failed, and why.
     pub error: Option<String>,
-    /// The earlier processing is being ended; nothing starts before its processes are gone.
+    /// The earlier processing is being ended; nothing starts before its processes have ended.
     #[serde(default)]
     pub clearing: bool,
 }
@@ -236,42 +244,42 @@ pub struct ProcessingStep {
     /// The node it runs; also the stage of the task that holds its result.
     pub task_name: NodeName,
     pub status: StepStatus,
-    /// 0 to 100; never goes back.
+    /// 0 to 100; never decreases.
     #[schema(maximum = 100)]
     pub progress: u8,
     pub weight: u32,
-    /// The pipeline goes on without it when it fails or cannot run.
+    /// Whether the pipeline continues without it if it fails or cannot run.
     pub optional: bool,
     /// Steps that end before it begins.
     pub needs: Vec<String>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub error: Option<String>,
-    /// Whether an earlier result was reused; absent until that is decided.
+    /// Whether an earlier result was reused; null until that is decided.
     pub reuse_hit: Option<bool>,
-    /// Runs anew, whatever is stored.
+    /// Whether it runs again, whatever is stored.
     pub fresh: bool,
-    /// The run of the stage; absent until it was submitted, and for a reused result.
+    /// The run of the stage; null until it was submitted, and for a reused result.
     pub run_id: Option<RunId>,
     /// Failed tries so far.
     pub failures: u32,
     /// When it is tried again after a failure.
     pub retry_at: Option<Timestamp>,
-    /// How many warnings its result carries; absent: none.
+    /// How many warnings its result has; absent if none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warnings: u64,
-    /// Whether one of these says that running it again could give a better result; absent: none does.
+    /// Whether one of these says that running it again could give a better result; absent if none does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub warnings_retryable: bool,
 }
 
 impl Processing {
-    /// How many warnings the results of its steps carry.
+    /// Returns how many warnings the results of its steps have.
     pub fn warnings(&self) -> u64 {
         self.tasks.iter().map(|step| step.warnings).sum()
     }
 
-    /// The unfinished steps a step waits for.
+    /// Returns the unfinished steps that a step waits for.
     pub fn blocked_by<'a>(&self, step: &'a ProcessingStep) -> Vec<&'a str> {
         step.needs
             .iter()
@@ -285,7 +293,7 @@ impl Processing {
     }
 }
 
-/// How far a pipeline is, as events carry it. The whole is at `GET .../status`.
+/// The progress of a pipeline, as events report it. `GET .../status` has all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PipelineChange {
     pub video_id: VideoId,
@@ -294,14 +302,14 @@ pub struct PipelineChange {
     pub status: ProcessingStatus,
     #[schema(maximum = 100)]
     pub progress: u8,
-    /// The status of a step changed, too: read the whole.
+    /// Whether the status of a step changed, too, so that `GET .../status` should be read.
     pub steps_changed: bool,
 }
 
 /// `GET /api/v1/pipelines`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PipelineList {
-    /// The one that `run_sync` uses when it names none.
+    /// The pipeline that `run_sync` uses if it names none.
     pub default: String,
     pub pipelines: Vec<PipelineInfo>,
 }
@@ -325,6 +333,6 @@ pub struct PipelineStepInfo {
     pub needs: Vec<String>,
     /// How often it is tried again after a failure.
     pub retries: u32,
-    /// What the node lacks on this machine, for people; empty: it can run.
+    /// What the node is missing on this machine, for people; empty if it can run.
     pub missing: Vec<String>,
 }

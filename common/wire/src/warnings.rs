@@ -1,27 +1,27 @@
-//! What an answer says about input that was accepted although it is not all right.
+//! Warnings of answers: what is wrong with input that was accepted all the same.
 
 use onceover_types::shortened;
 use serde::{Deserialize, Serialize};
 
-/// What kind of warning it is.
+/// The kind of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningCode {
     /// Nothing reads this field.
     UnknownField,
-    /// The field has another name now; it was taken as that.
+    /// The field has another name now; its value was taken for that.
     DeprecatedField,
-    /// There are more warnings than are named.
+    /// There are more warnings than those that are named.
     MoreWarnings,
 }
 
-/// One thing about a request that was accepted although it is not all right.
+/// One fault of a request that was accepted all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Warning {
     pub code: WarningCode,
     /// Path of the field, `input_data.smaple_rate`; empty for a warning about no single one.
     pub field: String,
-    /// What is wrong, and what was perhaps meant.
+    /// What is wrong, and which name was perhaps meant.
     pub message: String,
 }
 
@@ -37,8 +37,8 @@ impl std::fmt::Display for Warning {
 /// Warnings that are named in one answer; one more says how many there are beside these.
 pub const MOST_WARNINGS: usize = 20;
 
-/// The warnings of one answer: the first ones and the number of the rest, since a request may have any number of unknown
-/// fields.
+/// The warnings of one answer: the first ones and the number of the rest, since a request may have any number of
+/// unknown fields.
 #[derive(Debug, Clone, Default)]
 pub struct Warnings {
     named: Vec<Warning>,
@@ -46,7 +46,7 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    /// Whether some are not named.
+    /// Whether some warnings are not named.
     pub fn are_cut(&self) -> bool {
         self.more > 0
     }
@@ -64,11 +64,12 @@ impl Warnings {
         });
     }
 
+    /// Whether there is no warning.
     pub fn is_empty(&self) -> bool {
         self.named.is_empty()
     }
 
-    /// The list as an answer has it.
+    /// Returns the list as an answer has it.
     pub fn list(&self) -> Vec<Warning> {
         let rest = (self.more > 0).then(|| Warning {
             code: WarningCode::MoreWarnings,

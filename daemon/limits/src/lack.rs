@@ -1,10 +1,10 @@
-//! What the machine can run out of. A lack is waited out, and never the reason that a run fails.
+//! What the machine can run out of. A run waits until there is more of it, and never fails because of it.
 
 use std::{fmt, io};
 
 use rustix::io::Errno;
 
-/// A resource that the machine has none left of.
+/// A resource of which the machine has none left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
     Descriptors,
@@ -14,8 +14,8 @@ pub enum Lack {
 }
 
 impl Lack {
-    /// What an error of reading or writing a file says is lacking. A full disk is not told here: it may be the run itself
-    /// that has filled it.
+    /// Returns the resource that an error of reading or writing a file says is missing. A full disk does not count: the run
+    /// itself may have filled it.
     pub fn in_use(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error)? {
             Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
@@ -24,7 +24,7 @@ impl Lack {
         }
     }
 
-    /// What an error of making a run's folder says is lacking, before the run has done anything.
+    /// Returns the resource that an error of making a run's folder says is missing, before the run has done anything.
     pub fn in_preparing(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error) {
             Some(Errno::NOSPC | Errno::DQUOT) => Some(Self::Disk),
@@ -32,7 +32,7 @@ impl Lack {
         }
     }
 
-    /// What an error of starting a program or a thread says is lacking.
+    /// Returns the resource that an error of starting a program or a thread says is missing.
     pub fn in_starting(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error) {
             Some(Errno::AGAIN) => Some(Self::Processes),
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_is_told_by_its_number_and_by_what_was_done() {
+    fn a_lack_is_recognized_by_its_number_and_by_what_was_done() {
         let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
         for (errno, in_use, in_preparing, in_starting) in [
             (

@@ -1,23 +1,24 @@
-//! What others can make deep, many, slow or large, and what the machine can run out of: each limit with its name, its setting
-//! and what a refusal says, and how often it was met. The daemon's `limits` has their values; `docs/limits.md` is written
-//! from both.
+//! The limits: on what clients, programs and other workers can make deep, many, slow or large, and on what the machine can run
+//! out of. Each has a name, a setting, what happens beyond it, and a count of how often it was reached. The daemon's `limits`
+//! has their values; `docs/limits.md` is written from both.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 pub mod lack;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is the same for every daemon about a limit.
+/// What every daemon says of a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitRow {
-    /// Its name, as `limit` of `onceover_limit_reached_total`.
+    /// The name, as `limit` of `onceover_limit_reached_total`.
     pub name: &'static str,
     /// The key of the configuration that sets it; none where it is fixed.
     pub setting: Option<&'static str>,
     /// What it bounds.
     pub bounds: &'static str,
-    /// What becomes of the one that goes over it.
+    /// What happens beyond it.
     pub refusal: &'static str,
 }
 
@@ -42,6 +43,7 @@ macro_rules! limits {
             /// Every limit, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
+            /// What every daemon says of it.
             pub const fn row(self) -> &'static LimitRow {
                 match self {
                     $(Self::$variant => {
@@ -70,7 +72,7 @@ limits! {
         "time for the head of a request, and for the first one of a connection to come"
         "the connection is closed";
     BodyTime "body_time" "access.body_timeout"
-        "time that the body of a request is waited for, given anew with each 16 KiB of it"
+        "time that the body of a request is waited for, renewed with each 16 KiB of it"
         "408 `body-timeout`, and the connection is closed";
     IdleTime "idle_time" "access.idle_timeout"
         "time for the next request of a connection, and for the next bytes of an answer to be taken; event streams and followed logs have none"
@@ -118,8 +120,8 @@ limits! {
         "stages of other workers that wait to be compared"
         "the next read of the task compares it";
     KeptCallbacks "kept_callbacks" "callbacks.keep"
-        "callbacks that were sent and are kept, to be seen and sent again"
-        "the oldest is forgotten";
+        "callbacks that were sent and are kept, to be shown and sent again"
+        "the oldest is deleted";
     CallbackTries "callback_tries" "callbacks.schedule"
         "tries of one callback"
         "it is given up, is listed as failed and can be sent again";
@@ -146,7 +148,7 @@ limits! {
         "no more are asked; the lines that are left keep their text and the result warns of them";
     KeptAnswers "kept_answers" fixed
         "bytes of a language model's accepted answers that are kept for one node of a task"
-        "what was kept is forgotten, and asked again where it is needed";
+        "what was kept is deleted, and asked again where it is needed";
     Archive "archive" fixed
         "bytes that an archive of pictures holds once it is unpacked"
         "the run fails and says so";
@@ -214,17 +216,17 @@ impl Limit {
         self.reached_times(1);
     }
 
-    /// The same, of some at once.
+    /// Does the same for several at once.
     pub fn reached_times(self, times: u64) {
         REACHED[self as usize].fetch_add(times, Ordering::Relaxed);
     }
 
-    /// The limit of that name.
+    /// Finds the limit of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|limit| limit.row().name == name)
     }
 
-    /// How often that was so since this daemon started.
+    /// Returns how often it was reached since this daemon started.
     pub fn times_reached(self) -> u64 {
         REACHED[self as usize].load(Ordering::Relaxed)
     }

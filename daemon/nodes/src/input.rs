@@ -22,7 +22,7 @@ impl Input<'_> {
         self.value(name)?.as_str()
     }
 
-    /// A text, or a number as text: a track by number or language.
+    /// Returns a text, or a number as text: a track by number or language.
     pub(super) fn text_or_number(&self, name: &str) -> Option<String> {
         match self.value(name)? {
             Value::String(text) => Some(text.clone()),
@@ -31,14 +31,14 @@ impl Input<'_> {
         }
     }
 
-    /// A text that must be given.
+    /// Returns a text that must be given.
     pub(super) fn required_text(&self, name: &str) -> Result<&str, RunError> {
         self.text(name)
             .filter(|text| !text.trim().is_empty())
             .ok_or_else(|| self.missing(name))
     }
 
-    /// An input file that must be given.
+    /// Opens an input file that must be given.
     pub(super) fn file(&self, name: &str) -> Result<Opened, RunError> {
         match self.text(name) {
             Some(path) => self.open(name, path),
@@ -46,12 +46,12 @@ impl Input<'_> {
         }
     }
 
-    /// An input file that may be left out.
+    /// Opens an input file that may be omitted.
     pub(super) fn optional_file(&self, name: &str) -> Result<Option<Opened>, RunError> {
         self.text(name).map(|path| self.open(name, path)).transpose()
     }
 
-    /// An input file or folder that must be given.
+    /// Opens an input file or folder that must be given.
     pub(super) fn file_or_folder(&self, name: &str) -> Result<Opened, RunError> {
         let path = self.text(name).ok_or_else(|| self.missing(name))?;
         self.0
@@ -61,7 +61,7 @@ impl Input<'_> {
             .map_err(|why| why.about(format_args!("input_data.{name}")))
     }
 
-    /// The numbers of an array; none where it is left out.
+    /// Returns the numbers of an array; `None` if it is omitted.
     pub(super) fn numbers(&self, name: &str) -> Result<Option<Vec<f64>>, RunError> {
         let Some(values) = self.value(name).and_then(Value::as_array) else {
             return Ok(None);
@@ -72,19 +72,19 @@ impl Input<'_> {
             .ok_or_else(|| RunError::failed(format!("input_data.{name} must hold numbers only")))
     }
 
-    /// An input file that stays open to the end of the run, when it is checked that it is still in place.
+    /// Opens an input file that stays open to the end of the run. Then it is checked that no other file replaced it.
     pub(super) fn open(&self, name: &str, path: &str) -> Result<Opened, RunError> {
         self.open_briefly(name, path)
             .inspect(|opened| self.0.opened.note(opened))
     }
 
-    /// An input file that is closed before the run ends: who opens it calls `check_in_place` once it has been read.
+    /// Opens an input file that is closed before the run ends. The caller calls `check_in_place` once it has been read.
     pub(super) fn open_briefly(&self, name: &str, path: &str) -> Result<Opened, RunError> {
         let opened = self.0.roots.open_file(path);
         opened.map_err(|why| why.about(format_args!("input_data.{name}")))
     }
 
-    /// The earlier stage a value came from; `None` if the request gave it.
+    /// Returns the earlier stage a value came from; `None` if the request gave it.
     pub(super) fn source_stage(&self, name: &str) -> Option<&str> {
         let value = self.value(name)?;
         let parameter = self.0.node.parameter(name)?;
@@ -105,7 +105,7 @@ impl Input<'_> {
             .ok_or_else(|| self.missing(name))
     }
 
-    /// A count; the node's file has its range.
+    /// Returns a count; the node's file has its range.
     pub(super) fn count(&self, name: &str) -> Result<u64, RunError> {
         let number = self.number(name)?;
         if number >= 0.0 && number.fract() == 0.0 && number < 9e15 {
@@ -117,7 +117,7 @@ impl Input<'_> {
         }
     }
 
-    /// A whole number, which may be negative.
+    /// Returns a whole number, which may be negative.
     pub(super) fn integer(&self, name: &str) -> Result<i64, RunError> {
         let number = self.number(name)?;
         if number.fract() == 0.0 && number.abs() < 9e15 {
@@ -140,7 +140,7 @@ impl Input<'_> {
         self.value(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// The answer to a request for an upload that cannot be; None where files go up by themselves.
+    /// Returns the answer to a request for an upload that is not possible; `None` if the daemon uploads files itself.
     pub(super) fn not_uploaded(&self) -> Option<Value> {
         const WHY: &str = "this daemon uploads nothing: it has no object store, or core.auto_upload is off";
         if self.0.uploads {
@@ -158,7 +158,7 @@ impl Input<'_> {
     }
 }
 
-/// A new folder of the run, `<run's folder>/<name>`.
+/// Creates a folder of the run, `<run's folder>/<name>`.
 pub(super) fn create_folder(context: &RunContext, name: &str) -> Result<PathBuf, RunError> {
     let folder = context.dir.join(name);
     std::fs::create_dir_all(&folder)
@@ -170,35 +170,35 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     std::fs::write(path, bytes).map_err(|why| RunError::of_file(format_args!("cannot write {}", path.display()), &why))
 }
 
-/// Indent 2, other scripts as they are.
+/// Writes JSON with an indent of 2, and other scripts than Latin as they are.
 pub(super) fn write_json(path: &Path, json: &Value) -> Result<(), RunError> {
     write(path, format!("{json:#}\n").as_bytes())
 }
 
 pub(super) fn read(file: &Opened) -> Result<Vec<u8>, RunError> {
     file.read().map_err(|why| match why.kind() {
-        // It names the file itself.
+        // This error names the file itself.
         ErrorKind::FileTooLarge => RunError::failed(why.to_string()),
         _ => RunError::of_file(format_args!("cannot read {}", file.display()), &why),
     })
 }
 
-/// Work that keeps a processor busy, off the threads that serve everything else.
+/// Runs work that keeps a processor busy on other threads than those that serve everything else.
 pub(super) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
 ) -> Result<T, RunError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(why) => Err(RunError::failed(format!("the node broke off: {why}"))),
+        Err(why) => Err(RunError::failed(format!("the node stopped unexpectedly: {why}"))),
     }
 }
 
-/// A path as JSON outputs carry it.
+/// Returns a path as JSON outputs carry it.
 pub(super) fn path_text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A file name without its last suffix, short enough to get another one.
+/// Returns a file name without its last suffix, short enough to get another one.
 pub(super) fn stem(name: &str) -> Option<String> {
     const LONGEST: usize = 180;
     let stem = Path::new(name).file_stem()?.to_string_lossy();

@@ -1,7 +1,8 @@
-//! The nodes written in Rust: what each does, given its parameters and its folder. No Redis, and no HTTP but to the
-//! configured language models.
+//! The nodes written in Rust: what each does, given its parameters and its folder. They use no Redis, and no HTTP but
+//! to the configured language models.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 mod diarization;
 mod ffmpeg;
@@ -14,6 +15,7 @@ pub mod llm;
 mod paddleocr;
 pub mod similarity;
 mod speech;
+mod spoken;
 mod subtitles;
 #[cfg(test)]
 mod synchrony;
@@ -159,12 +161,12 @@ pub fn builtin(name: &str) -> Option<Node> {
         .map(|(_, node)| *node)
 }
 
-/// The names of all builtins, for messages.
+/// Returns the names of all builtins, for messages.
 pub fn names() -> String {
     BUILTINS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// What a request to a builtin says wrong that its node file cannot tell (O4).
+/// Returns the faults of a request to a builtin that its node file cannot describe (O4).
 pub fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec<FieldError> {
     if asks_a_model(builtin) {
         llm::check(builtin, input, providers)
@@ -173,10 +175,10 @@ pub fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec<FieldE
     }
 }
 
-/// What a builtin that asks a language model lacks beside programs: a setting or a variable. `value` gives the values of
-/// its parameters, which may name another provider than the configured one.
+/// Returns what is missing for a builtin that asks a language model, beside programs: a setting or a variable. `value`
+/// gives the values of its parameters, which may name another provider than the configured one.
 pub fn missing<'a>(value: impl Fn(&str) -> Option<&'a Value>, providers: &Providers) -> Option<Missing> {
-    // One that is not known is refused before, with its parameter.
+    // An unknown provider was refused before, with its parameter.
     providers.get(llm::wanted(value)).ok()?.missing()
 }
 

@@ -1,5 +1,5 @@
-//! How alike two sequences are, exactly as Python's `difflib.SequenceMatcher` says, by which the nodes for
-//! subtitles are specified: the longest common run, the leftmost among equals, then the same on either side of it.
+//! Compares two sequences exactly as Python's `difflib.SequenceMatcher` does, by which the nodes for subtitles are
+//! specified: the longest common run, the leftmost among equals, then the same on either side of it.
 
 use std::{collections::HashMap, hash::Hash, ops::Range};
 
@@ -8,7 +8,7 @@ use std::{collections::HashMap, hash::Hash, ops::Range};
 pub enum Popular {
     /// They begin no common run, only lengthen one (Python's `autojunk=True`, its default).
     Ignored,
-    /// They are elements like all others (`autojunk=False`).
+    /// They count like all other elements (`autojunk=False`).
     Counted,
 }
 
@@ -47,13 +47,13 @@ pub fn ratio<T: Eq + Hash>(first: &[T], second: &[T], popular: Popular) -> f64 {
     2.0 * common as f64 / all as f64
 }
 
-/// `ratio` of two texts by code points, popular ones ignored.
+/// Returns the `ratio` of two texts by code points, popular ones ignored.
 pub fn text_ratio(first: &str, second: &str) -> f64 {
     let [first, second] = [first, second].map(|text| text.chars().collect::<Vec<_>>());
     ratio(&first, &second, Popular::Ignored)
 }
 
-/// The common runs in order; no two of them touch in both sequences.
+/// Returns the common runs in order; no two of them touch in both sequences.
 pub fn blocks<T: Eq + Hash>(first: &[T], second: &[T], popular: Popular) -> Vec<MatchingBlock> {
     let mut matcher = Matcher::new(first, second, popular);
     let mut found = Vec::new();
@@ -78,7 +78,7 @@ pub fn blocks<T: Eq + Hash>(first: &[T], second: &[T], popular: Popular) -> Vec<
     found
 }
 
-/// The steps that turn the first sequence into the second, in order and without gaps.
+/// Returns the steps that turn the first sequence into the second, in order and without gaps.
 pub fn opcodes<T: Eq + Hash>(first: &[T], second: &[T], popular: Popular) -> Vec<Opcode> {
     let end = MatchingBlock {
         first: first.len(),
@@ -117,8 +117,8 @@ struct Matcher<'a, T> {
     second: &'a [T],
     /// Where each element of the second sequence stands, in order.
     places: HashMap<&'a T, Vec<usize>>,
-    /// Per place in the second sequence, one further: the length of the common run that ends there and at the
-    /// current, or the previous, element of the first. All zero between two searches.
+    /// For each position in the second sequence, one further: the length of the common run that ends there and at the
+    /// current, or the previous, element of the first. All are zero between two searches.
     now: Vec<usize>,
     before: Vec<usize>,
 }
@@ -149,7 +149,7 @@ impl<'a, T: Eq + Hash> Matcher<'a, T> {
         &places[start..end]
     }
 
-    /// The longest common run of both ranges; the leftmost in the first sequence, then in the second. Length 0
+    /// Returns the longest common run of both ranges; the leftmost in the first sequence, then in the second. Length 0
     /// where there is none.
     fn longest(&mut self, left: Range<usize>, right: Range<usize>) -> MatchingBlock {
         let mut best = MatchingBlock {
@@ -320,7 +320,7 @@ for line in sys.stdin:
         json!([format!("{:?}", ratio(first, second, popular)), blocks, opcodes])
     }
 
-    /// A sequence and one made from it by cutting, repeating and changing, so that there are runs to find.
+    /// Returns a sequence and one made from it by cutting, repeating and changing, so that there are runs to find.
     fn pairs<T: Clone + std::fmt::Debug + 'static>(
         elements: &'static [T],
         longest: usize,

@@ -1,5 +1,5 @@
-//! One clock for all nodes: files with a beep and a white picture at known moments, made awkward in every way that files of
-//! the real world are, and every time a node makes of them within 40 ms, or one frame where frames decide.
+//! One clock for all nodes: files with a beep and a white picture at known moments, made awkward in every way that
+//! files of the real world are, and every time a node makes of them within 40 ms, or one frame where frames decide.
 
 use std::path::Path;
 
@@ -244,7 +244,7 @@ fn assert_times(name: &str, what: &str, found: &[f64], expected: &[f64], toleran
 
 /// Runs a node on a copy of a file.
 async fn run(node: &str, parameter: &str, file: &Path, more: impl FnOnce(&Fixture) -> Value) -> (Fixture, Object) {
-    let fixture = Fixture::of(node, |fixture| {
+    let fixture = Fixture::with_input(node, |fixture| {
         let name = file.file_name().unwrap().to_str().unwrap();
         std::fs::copy(file, fixture.path(name)).unwrap();
         let mut input = more(fixture);
@@ -259,13 +259,13 @@ async fn run(node: &str, parameter: &str, file: &Path, more: impl FnOnce(&Fixtur
     (fixture, output)
 }
 
-/// When `ffmpeg.extract_audio` lets beeps be heard.
+/// Returns when `ffmpeg.extract_audio` lets beeps be heard.
 async fn sound_heard(file: &Path) -> Vec<f64> {
     let (_fixture, output) = run("ffmpeg.extract_audio", "video_path", file, |_| json!({})).await;
     clip::heard(Path::new(output["audio_path"].as_str().unwrap())).0
 }
 
-/// When a beep is heard in a piece that `ffmpeg.split_audio_segments` cuts from 0.3 s before it.
+/// Returns when a beep is heard in a piece that `ffmpeg.split_audio_segments` cuts from 0.3 s before it.
 async fn piece_heard(file: &Path, beep: f64) -> Vec<f64> {
     let from = beep - 0.3;
     let cues = json!({"segments": [{"id": 1, "start": from, "end": from + 0.6, "text": "beep"}]}).to_string();
@@ -281,8 +281,8 @@ async fn piece_heard(file: &Path, beep: f64) -> Vec<f64> {
     clip::heard(Path::new(info["segments"][0]["file_path"].as_str().unwrap())).0
 }
 
-/// The one subtitle that `ffmpeg.crop_subtitle_images` and `paddleocr.postprocess_and_finalize` make of a picture that is
-/// white for a while, where a reader of text stands that reads "white" in white strips.
+/// Returns the one subtitle that `ffmpeg.crop_subtitle_images` and `paddleocr.postprocess_and_finalize` make of a
+/// picture that is white for a while, where a reader of text stands that reads "white" in white strips.
 async fn white_cue(file: &Path) -> (f64, f64) {
     let (_fixture, output) = run(
         "ffmpeg.crop_subtitle_images",
@@ -310,7 +310,7 @@ async fn white_cue(file: &Path) -> (f64, f64) {
     (seconds("startTime"), seconds("endTime"))
 }
 
-/// The numbers of frames whose strip is white, those that a strip stands for included.
+/// Returns the numbers of frames whose strip is white, those that a strip stands for included.
 fn white_frames(strips: &Path) -> Vec<u64> {
     let is_white = |name: String| {
         let picture = image::open(strips.join(name)).unwrap().to_luma8();

@@ -1,8 +1,8 @@
-//! The variables that the daemon was started with. Those that may be secrets are kept in memory alone: programs of nodes run
-//! as the daemon's user, and could read them where the system shows how a process was started.
+//! The variables that the daemon was started with. Those that may be secrets are kept in memory alone: programs of
+//! nodes run as the daemon's user, and could read them where the system shows how a process was started.
 //!
-//! The daemon starts itself again in its place (the process stays the same) with the harmless variables only, and gets the
-//! others through its standard input, from a file that exists in memory and has no name.
+//! The daemon executes itself again (the process stays the same) with the harmless variables only, and gets the others
+//! through its standard input, from a file that exists in memory and has no name.
 
 use std::{
     collections::BTreeMap,
@@ -26,11 +26,11 @@ use rustix::{
 
 use onceover_run::tool::is_inherited;
 
-/// Says that the standard input has the other variables.
+/// The variable that says that the standard input has the other variables.
 const HANDED_OVER: &str = "ONCEOVER_HANDED_OVER";
 
-/// Variables that hold no secret, or that libraries read by themselves; those that end in `*` by prefix. What every program of
-/// a node gets is harmless as well.
+/// Variables that hold no secret, or that libraries read themselves; those that end in `*` by prefix. The variables
+/// that every program of a node gets are harmless as well.
 const HARMLESS: [&str; 22] = [
     "USER",
     "LOGNAME",
@@ -56,10 +56,10 @@ const HARMLESS: [&str; 22] = [
     "ONCEOVER_*",
 ];
 
-/// Ours that are secrets.
+/// Variables of Onceover that are secrets.
 const SECRET: [&str; 3] = ["ONCEOVER_TOKENS", "ONCEOVER_CALLBACK_SECRETS", "ONCEOVER_REDIS"];
 
-/// The variables that this process was handed over.
+/// The variables that were handed over to this process.
 static HANDED: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
 
 fn is_harmless(name: &OsStr) -> bool {
@@ -75,25 +75,25 @@ fn is_harmless(name: &OsStr) -> bool {
     is_inherited(name) || HARMLESS.iter().any(is_listed)
 }
 
-/// A variable, wherever it is kept.
+/// Returns a variable, wherever it is kept.
 pub fn var_os(name: &str) -> Option<OsString> {
     let handed = HANDED.get().and_then(|handed| handed.get(OsStr::new(name)));
     handed.cloned().or_else(|| env::var_os(name))
 }
 
-/// A variable that is text; None where it is not set or is no UTF-8.
+/// Returns a variable that is text; `None` where it is not set or is no UTF-8.
 pub fn var(name: &str) -> Option<String> {
     var_os(name)?.into_string().ok()
 }
 
-/// Every variable, wherever it is kept.
+/// Returns every variable, wherever it is kept.
 pub fn vars_os() -> impl Iterator<Item = (OsString, OsString)> {
     let handed = HANDED.get().into_iter().flatten();
     let handed = handed.map(|(name, value)| (name.clone(), value.clone()));
     env::vars_os().filter(|(name, _)| name != HANDED_OVER).chain(handed)
 }
 
-/// Takes what was handed over to this process, if it was. To be called first of all.
+/// Reads the variables that were handed over to this process, if any were. Must be called before anything else.
 pub fn receive() -> io::Result<()> {
     if env::var_os(HANDED_OVER).is_none() {
         return Ok(());
@@ -106,13 +106,13 @@ pub fn receive() -> io::Result<()> {
         let part = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         Some((part(&line[..at]), part(&line[at + 1..])))
     });
-    // Only set here, and once.
+    // It is only set here, and once.
     let _ = HANDED.set(variables.collect());
     forbid_reading()
 }
 
-/// Starts this program again in the place of this process, without secrets in its environment. Returns where that is not
-/// needed, and the error where it cannot be done.
+/// Executes this program again in this process, without secrets in its environment. Returns where that is not needed,
+/// and the error where it cannot be done.
 pub fn hide() -> io::Result<()> {
     if HANDED.get().is_some() {
         return Ok(());
@@ -128,7 +128,7 @@ pub fn hide() -> io::Result<()> {
     Err(command.exec())
 }
 
-/// Gives a program that is this one all variables, the secret ones unseen.
+/// Gives another process of this program all variables, the secret ones through its standard input.
 pub fn hand_over(command: &mut Command) -> io::Result<()> {
     let (harmless, secret): (Vec<_>, Vec<_>) = vars_os().partition(|(name, _)| is_harmless(name));
     let mut file = File::from(memfd_create("environment", MemfdFlags::CLOEXEC)?);
@@ -140,7 +140,7 @@ pub fn hand_over(command: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets no other process of the same user, without more rights, read the memory of this one.
+/// Forbids other processes of the same user, unless they have more rights, to read the memory of this one.
 fn forbid_reading() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

@@ -1,4 +1,4 @@
-//! What stands between a program and being forgotten: its group and its mark, killed on drop.
+//! Ends a program's processes, found by its group and its mark, also when the run's future is dropped.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::{process::Child, time::Instant};
 use crate::sweep::{Mark, Since};
 use onceover_run::RunContext;
 
-/// How long a killed process may take to vanish before the log says so.
+/// How long a killed process may take to end before the log reports it.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Owns a program's process group. Dropped early, it leaves nothing of it alive.
+/// Owns a program's process group. If it is dropped before [`ProcessGroupGuard::finish`], it kills the group.
 pub(crate) struct ProcessGroupGuard {
     group: Option<Pid>,
     mark: Mark,
@@ -20,7 +20,7 @@ pub(crate) struct ProcessGroupGuard {
 }
 
 impl ProcessGroupGuard {
-    /// `before` is a time before the child was started.
+    /// Makes the guard of a child; `before` is a time before the child was started.
     pub(crate) fn new(child: &Child, mark: Mark, before: std::time::Instant) -> Self {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         Self {
@@ -38,17 +38,17 @@ impl ProcessGroupGuard {
         }
     }
 
-    /// Kills whatever carries the mark, wherever it went, and says how many there were.
+    /// Kills every process that has the mark, wherever it moved to. Returns how many there were.
     pub(crate) fn kill_marked(&self) -> usize {
         self.mark.kill(self.since.as_ref())
     }
 
-    /// For when the leader was waited for: from then on its number may be given to another group.
+    /// Forgets the group once its leader was waited for: from then on another group may have its number.
     pub(crate) fn forget_group(&mut self) {
         self.group = None;
     }
 
-    /// Waits until every process that carries the mark is gone.
+    /// Waits until every process that has the mark has ended.
     pub(crate) async fn finish(mut self, context: &RunContext) {
         let deadline = Instant::now() + SWEEP;
         while self.kill_marked() > 0 {
@@ -68,7 +68,7 @@ impl Drop for ProcessGroupGuard {
     fn drop(&mut self) {
         if self.armed {
             self.signal(Signal::KILL);
-            // A process that forks while it is looked for may need another look.
+            // A process that forks meanwhile may be missed the first time.
             for _ in 0..10 {
                 if self.kill_marked() == 0 {
                     break;

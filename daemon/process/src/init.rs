@@ -1,6 +1,7 @@
-//! The daemon as process 1 of a container. Orphans become children of process 1, and nobody else waits for them: so
-//! process 1 is this small parent, which passes signals on, waits for whatever ends, and ends as the daemon does, which is
-//! its child. A daemon that waited for every child itself would take the ends of its own programs away from itself.
+//! The parent of the daemon in a container where the daemon would be process 1. Orphans become children of process 1,
+//! and only process 1 can wait for them: so it is this small parent, which passes signals on, waits for every child
+//! that ends, and ends as the daemon does, which is its child. If the daemon waited for every child itself, its own
+//! waits for its programs would miss their ends.
 
 use std::{io, os::unix::process::CommandExt, process::Command};
 
@@ -11,7 +12,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Passed on to the daemon. Process 1 gets no signal that it does not listen to.
+/// Signals that are passed on to the daemon. Process 1 gets no signal that it does not listen to.
 const PASSED_ON: [Number; 6] = [
     Number::TERM,
     Number::INT,
@@ -26,21 +27,22 @@ pub fn is_needed() -> bool {
     getpid().is_init()
 }
 
-/// Starts this program again with the same arguments, and looks after it to its end; answers its exit code.
+/// Starts this program again with the same arguments, and supervises it to its end. Returns its exit code.
 pub fn run() -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(look_after())
+    runtime.block_on(supervise_daemon())
 }
 
-async fn look_after() -> io::Result<u8> {
-    // Before there is a child that could end.
+async fn supervise_daemon() -> io::Result<u8> {
+    // The handler is set before there is a child that could end.
     let mut ended = signal(SignalKind::child())?;
     let (pass_on, mut passed_on) = mpsc::unbounded_channel();
     for number in PASSED_ON {
         let signals = signal(SignalKind::from_raw(number.as_raw()))?;
         tokio::spawn(listen(signals, number, pass_on.clone()));
     }
-    // Also right after the file on disk was replaced. In a group of its own: what a terminal sends comes through us, once.
+    // This path works also right after the file on disk was replaced. The daemon gets its own group, so that a signal
+    // of a terminal reaches it through us alone, once.
     let mut daemon = Command::new("/proc/self/exe");
     daemon
         .arg0("onceoverd")
@@ -55,7 +57,7 @@ async fn look_after() -> io::Result<u8> {
                 return Ok(code);
             },
             Some(number) = passed_on.recv() => {
-                // Gone already: its end is on its way to us.
+                // An error means that the daemon has ended, which we are about to see.
                 let _ = kill_process(daemon, number);
             }
         }
@@ -66,16 +68,16 @@ async fn listen(mut signals: Signal, number: Number, pass_on: mpsc::UnboundedSen
     while signals.recv().await.is_some() && pass_on.send(number).is_ok() {}
 }
 
-/// Waits for everything that has ended; answers the daemon's exit code once it is among that.
+/// Waits for every child that has ended. Returns the daemon's exit code once the daemon is among them.
 fn reap(daemon: Pid) -> io::Result<Option<u8>> {
     let mut code = None;
     while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
         if pid == daemon {
             let exited = status.exit_status().and_then(|code| u8::try_from(code).ok());
-            // As shells have it.
+            // As shells report it.
             let killed = status.terminating_signal().map(|number| 128 + number as u8);
             code = exited.or(killed).or(Some(1));
-            // Nothing else is waited for: without process 1 there is nothing.
+            // No other child is waited for: they all end with process 1.
             break;
         }
     }

@@ -1,15 +1,16 @@
-//! Starts programs and leaves nothing of them behind: each is its own process group and carries the mark of its run, by which
-//! it is found wherever it went. Here are also the second process that cleans up after a killed daemon, the parent that
-//! process 1 of a container has to be, and the variables that the daemon was started with.
+//! Starts programs and leaves nothing of them behind: each is a process group and has the mark of its run, by which
+//! it is found wherever it went. This crate also has the reaper, which cleans up after a killed daemon; the parent that
+//! process 1 of a container has to be; and the variables that the daemon was started with.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 pub mod environment;
 mod guard;
 pub mod init;
-pub mod keeper;
 mod lines;
 mod programs;
+pub mod reaper;
 mod sweep;
 #[cfg(test)]
 mod tests;

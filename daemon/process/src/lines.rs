@@ -1,4 +1,4 @@
-//! Lines of a program's output, in bounded memory whatever it prints.
+//! Reads lines of a program's output, in bounded memory whatever it prints.
 
 use onceover_limits::Limit;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -7,13 +7,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineEnds {
     Newline,
-    /// Also a carriage return, by which progress bars redraw themselves; empty lines are skipped.
+    /// A newline or a carriage return, with which progress bars redraw themselves; empty lines are skipped.
     NewlineOrReturn,
-    /// What is printed is no text: each part that was read is given as it is.
+    /// The output is no text: each part that was read is returned as it is.
     Nowhere,
 }
 
-/// Bytes of a part of what is no text.
+/// Bytes of a part of output that is no text.
 const PART: usize = 1 << 20;
 
 /// Reads lines; cancel-safe.
@@ -21,7 +21,7 @@ pub(crate) struct LineReader<R> {
     reader: Option<BufReader<R>>,
     line: Vec<u8>,
     limit: usize,
-    /// The line goes on beyond the limit.
+    /// Whether the line continues beyond the limit.
     cut: bool,
     ends: LineEnds,
 }
@@ -40,30 +40,31 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Whether the last line was given out.
-    pub(crate) fn ended(&self) -> bool {
+    /// Whether the last line was returned.
+    pub(crate) fn has_ended(&self) -> bool {
         self.reader.is_none()
     }
 
-    /// Reads no further.
+    /// Stops reading.
     pub(crate) fn close(&mut self) {
         self.reader = None;
     }
 
-    /// The next line without its end, bytes that are not UTF-8 replaced, cut at the limit; `None` at the end.
+    /// Reads the next line without its end, bytes that are not UTF-8 replaced, cut at the limit. Returns `None` at the
+    /// end.
     pub(crate) async fn next(&mut self) -> Option<String> {
         let line = self.next_part().await?;
         Some(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// The next line, or the next part of what is no text, in bytes.
+    /// Reads the next line, or the next part of output that is no text, in bytes.
     pub(crate) async fn next_part(&mut self) -> Option<Vec<u8>> {
         loop {
             let buffer = match self.reader.as_mut()?.fill_buf().await {
                 Ok(buffer) if !buffer.is_empty() => buffer,
                 _ => {
                     self.reader = None;
-                    return (!self.line.is_empty()).then(|| self.take());
+                    return (!self.line.is_empty()).then(|| self.take_line());
                 }
             };
             if self.ends == LineEnds::Nowhere {
@@ -87,12 +88,12 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 reader.consume(read);
             }
             if end.is_some() && !(self.ends == LineEnds::NewlineOrReturn && self.line.is_empty()) {
-                return Some(self.take());
+                return Some(self.take_line());
             }
         }
     }
 
-    fn take(&mut self) -> Vec<u8> {
+    fn take_line(&mut self) -> Vec<u8> {
         if self.ends == LineEnds::Newline && self.line.last() == Some(&b'\r') {
             self.line.pop();
         }

@@ -1,5 +1,5 @@
-//! Runs one external program: its own process group, a known environment, its output line by line, and nothing of it left
-//! behind however it ends. Never through a shell.
+//! Runs one external program, never through a shell: in its own process group, with a known environment. Reads its
+//! output line by line, and leaves none of its processes behind, however it ends.
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use onceover_limits::lack::Lack;
 use onceover_run::{
-    RunContext, RunError,
-    tool::{Exit, ProgramOutput, Programs, RUN_VARIABLE, Tool, how_to_install},
+    Programs, RunContext, RunError,
+    tool::{Exit, ProgramOutput, RUN_VARIABLE, Tool, how_to_install},
 };
 use rustix::process::Signal;
 use tokio::{
@@ -32,13 +32,13 @@ use crate::{
     sweep::{Mark, TOOL_VARIABLE},
 };
 
-/// How long more output is waited for after the program ended, while a process we cannot find holds its pipes.
+/// How long more output is waited for after the program ended, while a process that we cannot find holds its pipes.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long such a process can go on writing.
+/// How long output of such a process is read.
 const DRAIN_AT_MOST: Duration = Duration::from_secs(5);
 
-/// Lines of the error output kept for the error message.
+/// Lines of the error output that are kept for the error message.
 pub(crate) const TAIL: usize = 20;
 
 static TOOLS: AtomicU64 = AtomicU64::new(0);
@@ -68,7 +68,7 @@ async fn run(mut tool: Tool, context: &RunContext, printed: ProgramOutput<'_>) -
     let stdin = program.child.stdin.take();
     let mut feed: Feed = Box::pin(async move {
         if let (Some(mut stdin), Some(request)) = (stdin, request) {
-            // A program that does not read its input is its own affair.
+            // It is no error of ours if a program does not read its input.
             let _ = stdin.write_all(&request).await;
         }
     });
@@ -94,12 +94,12 @@ enum ProgramEvent {
     /// A line or a part of its output; `None` at the end.
     Printed(Option<Vec<u8>>),
     /// A line of its error output; `None` at the end.
-    Complained(Option<String>),
+    PrintedError(Option<String>),
     /// Its input is written.
     Fed,
-    /// It ended, and something that holds its output open prints nothing.
+    /// It ended, and a process that holds its output open prints nothing.
     OutputIdle,
-    /// It ended, and something that holds its output open goes on printing.
+    /// It ended, and a process that holds its output open keeps printing.
     OutputEndless,
 }
 
@@ -126,9 +126,9 @@ struct Running<'a> {
     interrupted: bool,
     /// When SIGKILL follows SIGTERM.
     kill_at: Option<Instant>,
-    /// When reading stops after the end, if nothing is there to read.
+    /// When reading stops after the end, if there is nothing to read.
     idle_at: Option<Instant>,
-    /// When it does in any case.
+    /// When reading stops in any case.
     stop_at: Option<Instant>,
 }
 
@@ -171,22 +171,22 @@ impl<'a> Running<'a> {
     }
 
     fn is_under_way(&self) -> bool {
-        self.status.is_none() || !(self.stdout.ended() && self.stderr.ended())
+        self.status.is_none() || !(self.stdout.has_ended() && self.stderr.has_ended())
     }
 
     async fn next_event(&mut self, feed: &mut Feed) -> ProgramEvent {
         let runs = self.status.is_none();
         tokio::select! {
-            // What was written before the end is read before any clock is looked at, however late that is.
+            // Output that was written before the end is read before any time limit counts, however late that is.
             biased;
             () = self.context.cancel.cancelled(), if !self.interrupted && runs => ProgramEvent::Cancelled,
-            () = at(self.kill_at), if self.kill_at.is_some() && runs => ProgramEvent::GraceOver,
+            () = wait_until(self.kill_at), if self.kill_at.is_some() && runs => ProgramEvent::GraceOver,
             ended = self.child.wait(), if runs => ProgramEvent::Ended(ended),
-            () = at(self.stop_at), if self.stop_at.is_some() => ProgramEvent::OutputEndless,
-            part = self.stdout.next_part(), if !self.stdout.ended() => ProgramEvent::Printed(part),
-            line = self.stderr.next(), if !self.stderr.ended() => ProgramEvent::Complained(line),
+            () = wait_until(self.stop_at), if self.stop_at.is_some() => ProgramEvent::OutputEndless,
+            part = self.stdout.next_part(), if !self.stdout.has_ended() => ProgramEvent::Printed(part),
+            line = self.stderr.next(), if !self.stderr.has_ended() => ProgramEvent::PrintedError(line),
             () = feed, if !self.fed => ProgramEvent::Fed,
-            () = at(self.idle_at), if self.idle_at.is_some() => ProgramEvent::OutputIdle,
+            () = wait_until(self.idle_at), if self.idle_at.is_some() => ProgramEvent::OutputIdle,
         }
     }
 
@@ -207,16 +207,16 @@ impl<'a> Running<'a> {
             }
             ProgramEvent::Ended(Ok(status)) => self.note_end(status),
             ProgramEvent::Printed(Some(part)) => self.pass_on(part).await,
-            ProgramEvent::Complained(Some(line)) => self.keep(line),
-            ProgramEvent::Printed(None) | ProgramEvent::Complained(None) => {}
+            ProgramEvent::PrintedError(Some(line)) => self.keep_error_line(line),
+            ProgramEvent::Printed(None) | ProgramEvent::PrintedError(None) => {}
             ProgramEvent::Fed => self.fed = true,
             ProgramEvent::OutputIdle => {
-                let why = "a process it left holds its output open; not read further";
+                let why = "a process that it left holds its output open; reading stops here";
                 self.context.log.line(why);
                 return Ok(Next::Stop);
             }
             ProgramEvent::OutputEndless => {
-                let why = "a process it left goes on writing; not read further";
+                let why = "a process that it left keeps writing; reading stops here";
                 self.context.log.line(why);
                 return Ok(Next::Stop);
             }
@@ -224,7 +224,7 @@ impl<'a> Running<'a> {
         Ok(Next::GoOn)
     }
 
-    /// What the program started goes with it; that also closes the pipes.
+    /// Ends the processes that the program started; that also closes the pipes.
     fn note_end(&mut self, status: ExitStatus) {
         self.status = Some(status);
         self.guard.signal(Signal::KILL);
@@ -245,7 +245,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn keep(&mut self, line: String) {
+    fn keep_error_line(&mut self, line: String) {
         self.context.log.line(&line);
         if self.tail.len() == TAIL {
             self.tail.pop_front();
@@ -263,7 +263,7 @@ impl<'a> Running<'a> {
             self.context.log.line(&format!("interrupted: {}", exit.in_words()));
             return Err(RunError::Interrupted);
         }
-        if !exit.success() {
+        if !exit.is_success() {
             self.context.log.line(&format!("ended with {}", exit.in_words()));
         }
         Ok(exit)
@@ -297,14 +297,14 @@ fn spawn(tool: &Tool, has_input: bool, mark: &Mark) -> Result<Child, RunError> {
     })
 }
 
-async fn at(time: Option<Instant>) {
+async fn wait_until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
 
-/// A line as an error message can carry it.
+/// Shortens a line for an error message.
 fn short(mut line: String) -> String {
     const LONGEST: usize = 400;
     if line.len() > LONGEST {

@@ -1,5 +1,5 @@
-//! Finding and killing processes by the mark in their environment: those that left their group with
-//! `setsid`, or outlived a daemon that was killed.
+//! Finds and kills processes by the mark in their environment: those that left their group with `setsid`, and those
+//! that outlived a daemon that was killed.
 
 use std::{
     fs,
@@ -14,42 +14,42 @@ use onceover_run::tool::RUN_VARIABLE;
 /// Sets the processes of one program apart from others of the same run.
 pub(crate) const TOOL_VARIABLE: &str = "ONCEOVER_TOOL";
 
-/// What a process to kill has in its environment.
+/// What the processes of a run, or of one of its programs, have in their environment.
 pub(crate) struct Mark {
     pub(crate) run: String,
-    /// Of one program of the run only; `None`: all of the run.
+    /// The program, if only its processes are meant; `None` for all of the run.
     pub(crate) tool: Option<String>,
 }
 
-/// Since a program was started: what it started itself can only have got a process number given out after its own.
+/// The start of a program. The processes that it started have process numbers that were given out after its own.
 pub(crate) struct Since {
     pid: i32,
     at: Instant,
 }
 
-/// For how long that is certain. Numbers start again from below when they run out, and no machine gives out all of
+/// For how long that is certain. Numbers start again from the lowest when they run out, and no machine gives out all of
 /// them (32,768 and more, 1,024 for each processor) in this time.
 const CERTAIN: Duration = Duration::from_millis(100);
 
 impl Since {
-    /// `at` must be before the program was started.
+    /// Notes the start of a program; `at` must be before the program was started.
     pub(crate) fn started(pid: i32, at: Instant) -> Self {
         Self { pid, at }
     }
 
-    /// The only numbers that its processes can have, when these are known to be few.
+    /// Returns the only numbers that its processes can have, if these are known to be few.
     fn numbers(&self) -> Option<RangeInclusive<i32>> {
         const FEW: i32 = 256;
         let loads = fs::read_to_string("/proc/loadavg").ok()?;
         let last: i32 = loads.trim_end().rsplit(' ').next()?.parse().ok()?;
-        // The clock last: whatever held us up in between has to count.
+        // The clock is read last, so that every delay in between counts.
         let certain = last >= self.pid && last - self.pid <= FEW && self.at.elapsed() < CERTAIN;
         certain.then_some(self.pid..=last)
     }
 }
 
 impl Mark {
-    /// Sends SIGKILL to every process that carries the mark and says how many there were.
+    /// Sends SIGKILL to every process that has the mark. Returns how many there were.
     pub(crate) fn kill(&self, since: Option<&Since>) -> usize {
         let wanted = |environ: &[u8]| {
             variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
@@ -65,8 +65,8 @@ impl Mark {
     }
 }
 
-/// Kills every process whose `ONCEOVER_RUN` starts with the prefix (never this one), and says how many there
-/// were. An empty prefix kills nothing.
+/// Kills every process whose `ONCEOVER_RUN` starts with the prefix (never this one). Returns how many there were. An
+/// empty prefix kills nothing.
 pub fn sweep(mark_prefix: &str) -> usize {
     if mark_prefix.is_empty() {
         return 0;
@@ -76,7 +76,7 @@ pub fn sweep(mark_prefix: &str) -> usize {
     })
 }
 
-/// Sweeps until nothing is left, at most for the given time; whether nothing was left. Blocks.
+/// Sweeps until nothing is left, at most for the given time. Returns whether nothing was left. Blocks.
 pub fn sweep_until_gone(mark_prefix: &str, longest: Duration) -> bool {
     let deadline = Instant::now() + longest;
     while sweep(mark_prefix) > 0 {
@@ -88,7 +88,7 @@ pub fn sweep_until_gone(mark_prefix: &str, longest: Duration) -> bool {
     true
 }
 
-/// The pids of processes that carry a mark with this prefix.
+/// Returns the pids of processes that have a mark with this prefix.
 pub fn marked(mark_prefix: &str) -> Vec<i32> {
     pids()
         .filter(|pid| {
@@ -102,8 +102,8 @@ pub fn marked(mark_prefix: &str) -> Vec<i32> {
 fn kill_where(pids: impl Iterator<Item = i32>, wanted: impl Fn(&[u8]) -> bool) -> usize {
     pids.filter(|pid| environ(*pid).is_some_and(|environ| wanted(&environ)))
         .filter(|pid| {
-            // The descriptor stands for one process, so a number that was given to another one in
-            // between is noticed by reading the environment again.
+            // The descriptor stands for one process. If another process got the number meanwhile, its environment,
+            // which is read again, does not match.
             let Some(fd) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
                 return false;
             };
@@ -121,7 +121,7 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter(move |pid| Some(*pid) != own)
 }
 
-/// Waits, but not long, while the process is being given a new program: then it has no environment for a moment.
+/// Waits, but not long, while the process executes a new program: then it has no environment for a moment.
 fn settle(pid: i32) {
     for _ in 0..10 {
         let has_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
@@ -132,7 +132,7 @@ fn settle(pid: i32) {
     }
 }
 
-/// Empty for a process that ended and was not yet waited for.
+/// Reads a process's environment, which is empty for a process that ended and was not waited for yet.
 fn environ(pid: i32) -> Option<Vec<u8>> {
     fs::read(format!("/proc/{pid}/environ")).ok()
 }

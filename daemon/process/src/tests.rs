@@ -75,7 +75,7 @@ async fn a_normal_exit_leaves_neither_background_nor_daemonised_processes() {
         .run(&fixture.context, |_| {})
         .await
         .unwrap();
-    assert!(exit.success(), "{exit:?}");
+    assert!(exit.is_success(), "{exit:?}");
     assert_eq!(marked(&fixture.context.mark), [0; 0]);
 }
 
@@ -84,7 +84,7 @@ async fn an_untraceable_process_that_holds_the_output_open_does_not_make_a_run_h
     let fixture = Fixture::bare();
     let start = Clock::now();
     let mut lines = Vec::new();
-    // No environment and a session of its own: neither the group nor the mark finds it.
+    // It has no environment and a separate session: neither the group nor the mark finds it.
     shell("env -i setsid sleep 8 & until [ $(tr -d '\\0' </proc/$!/cmdline) = sleep8 ]; do :; done; echo done")
         .run(&fixture.context, |line| lines.push(line.to_owned()))
         .await
@@ -101,7 +101,7 @@ async fn an_untraceable_process_that_goes_on_writing_does_not_make_a_run_hang() 
     let exit = shell("env -i setsid yes & until [ \"$(tr -d '\\0' </proc/$!/cmdline)\" = yes ]; do :; done")
         .run(&fixture.context, |_| {})
         .await;
-    assert!(exit.unwrap().success());
+    assert!(exit.unwrap().is_success());
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
@@ -134,7 +134,7 @@ async fn programs_of_one_run_do_not_end_each_other() {
         },
         shell(&waiting).run(&fixture.context, |line| said.push(line.to_owned())),
     );
-    assert!(first.unwrap().success() && second.unwrap().success());
+    assert!(first.unwrap().is_success() && second.unwrap().is_success());
     assert_eq!(said, ["second"]);
 }
 

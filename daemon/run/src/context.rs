@@ -1,27 +1,26 @@
-//! What a run sees, why it can end without an output, and the one trait that a backend implements (`Runner`).
+//! What a run sees, the trait behind which its programs are started (`Programs`), and the one trait that a backend
+//! implements (`Runner`).
 
 use std::{
-    fmt::Display,
-    io,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
-use onceover_catalog::{NodeSpec, ValueKind, completion::CompletionError};
+use onceover_catalog::{NodeSpec, ValueKind};
 use onceover_types::{NodeName, Object, RunId, TaskId};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    RunError,
     log::RunLog,
     paths::{Opened, Roots},
-    tool::Programs,
+    tool::{Exit, ProgramOutput, Tool},
     warnings::RunWarnings,
 };
-use onceover_limits::lack::Lack;
 
 /// Everything a run may use.
 pub struct RunContext {
@@ -36,31 +35,31 @@ pub struct RunContext {
     pub stages: IndexMap<NodeName, Object>,
     /// The attempt's own folder, which exists. Everything the run writes goes below it.
     pub dir: PathBuf,
-    /// Where inputs may lie.
+    /// The folders from which inputs may be read.
     pub roots: Arc<Roots>,
-    /// The inputs a builtin has opened so far.
+    /// The inputs that a builtin has opened so far.
     pub opened: OpenedInputs,
     /// Starts the run's programs.
     pub programs: Arc<dyn Programs>,
-    /// Whether the request said `reuse: never`: a node takes nothing that it kept of earlier runs.
+    /// Whether the request had `reuse: never`: a node uses nothing that it kept of earlier runs.
     pub fresh: bool,
-    /// Whether the result's files go to the object store by themselves.
+    /// Whether the daemon uploads the result's files to the object store.
     pub uploads: bool,
     pub progress: ProgressSink,
     /// Why the result may be partial or doubtful.
     pub warnings: RunWarnings,
     pub log: RunLog,
-    /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. Whoever owns a
-    /// child process ends its whole group, then returns `RunError::Interrupted`.
+    /// Cancelled when the run must end: cancel, delete, timeout, lost lease, shutdown. The owner of a child process
+    /// ends its whole group, then returns `RunError::Interrupted`.
     pub cancel: CancellationToken,
-    /// It holds no slot of the GPU's, so its program is to see none.
+    /// Whether the run's program must see no GPU, since the run holds none of the slots of GPUs.
     pub hides_gpu: bool,
     /// Value of `ONCEOVER_RUN` in the environment of every child, by which left-over processes are found.
     pub mark: String,
 }
 
 impl RunContext {
-    /// Puts the absolute path in the place of each path of the input that is relative to the task's folder.
+    /// Replaces each path of the input that is relative to the task's folder by the absolute path.
     pub fn place_paths(&mut self) {
         let paths = self
             .node
@@ -75,11 +74,12 @@ impl RunContext {
     }
 }
 
-/// Inputs whose paths were given to programs, to be looked at again once those have ended.
+/// Inputs whose paths were given to programs. They are checked again when those have ended.
 #[derive(Debug, Default)]
 pub struct OpenedInputs(Mutex<Vec<Opened>>);
 
 impl OpenedInputs {
+    /// Adds an input.
     pub fn note(&self, input: &Opened) {
         self.0
             .lock()
@@ -87,14 +87,14 @@ impl OpenedInputs {
             .push(input.clone());
     }
 
-    /// An error when another file was put in the place of one while a program could read it.
+    /// Returns an error if another file replaced one of them while a program could read it.
     pub fn still_in_place(&self) -> Result<(), RunError> {
         let opened = self.0.lock().expect("no thread panics with the list");
         opened.iter().try_for_each(check_in_place)
     }
 }
 
-/// An error when another file was put in the place of an input while a program could read it.
+/// Returns an error if another file replaced the input while a program could read it.
 pub fn check_in_place(input: &Opened) -> Result<(), RunError> {
     if input.is_in_place() {
         return Ok(());
@@ -105,58 +105,33 @@ pub fn check_in_place(input: &Opened) -> Result<(), RunError> {
     )))
 }
 
-/// Why a run gave no output.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// For people: what was tried, what went wrong, what to do.
-    #[error("{0}")]
-    Failed(String),
-    /// The machine had none left of something, which is waited for.
-    #[error("{message}")]
-    Lacking { lack: Lack, message: String },
-    /// The token in the context was cancelled.
-    #[error("interrupted")]
-    Interrupted,
+/// Starts the programs of runs. No process of a program is left after its end.
+pub trait Programs: Send + Sync {
+    /// Runs the program to its end. Each line of its error output is written to the run's log. When the run's token is
+    /// cancelled, the whole group gets SIGTERM, after the grace time SIGKILL, and the answer is `Interrupted`. Dropping
+    /// the future kills the group at once.
+    fn run<'a>(
+        &'a self,
+        tool: Tool,
+        context: &'a RunContext,
+        printed: ProgramOutput<'a>,
+    ) -> BoxFuture<'a, Result<Exit, RunError>>;
 }
 
-impl RunError {
-    pub fn failed(message: impl Into<String>) -> Self {
-        Self::Failed(message.into())
+impl Tool {
+    /// Runs the program to its end, as [`Programs::run`] does. `on_stdout` gets each line of its output.
+    pub async fn run(self, context: &RunContext, on_stdout: impl FnMut(&str) + Send) -> Result<Exit, RunError> {
+        let printed = ProgramOutput::Lines(Box::new(on_stdout));
+        context.programs.run(self, context, printed).await
     }
 
-    pub fn lacking(lack: Lack, message: impl Into<String>) -> Self {
-        Self::Lacking {
-            lack,
-            message: message.into(),
-        }
-    }
-
-    /// What could not be done with a file, and why.
-    pub fn of_file(what: impl Display, why: &io::Error) -> Self {
-        let message = format!("{what}: {why}");
-        match Lack::in_use(why) {
-            Some(lack) => Self::lacking(lack, message),
-            None => Self::Failed(message),
-        }
-    }
-
-    /// The same error, with words before it.
-    pub fn about(self, what: impl Display) -> Self {
-        match self {
-            Self::Failed(why) => Self::Failed(format!("{what}: {why}")),
-            Self::Lacking { lack, message } => Self::lacking(lack, format!("{what}: {message}")),
-            Self::Interrupted => Self::Interrupted,
-        }
+    /// Runs the program as `run` does, and sends its output, which is no text, in parts as they arrive.
+    pub async fn run_for_bytes(self, context: &RunContext, to: mpsc::Sender<Vec<u8>>) -> Result<Exit, RunError> {
+        context.programs.run(self, context, ProgramOutput::Bytes(to)).await
     }
 }
 
-impl From<CompletionError> for RunError {
-    fn from(error: CompletionError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// A backend that runs nodes. A new one is one more file.
+/// A backend that runs nodes. A new backend is one more file.
 pub trait Runner: Send + Sync {
     /// Runs to the end and returns the stage's output. After it returned no process of the run is left.
     fn run<'a>(&'a self, context: &'a RunContext) -> BoxFuture<'a, Result<Object, RunError>>;
@@ -170,16 +145,19 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// Takes a run's progress. Never blocks and never goes back: a lower percentage is taken as the highest so far.
+/// Takes a run's progress. It never blocks, and the progress never decreases: a lower percentage counts as the highest
+/// so far.
 #[derive(Debug, Clone)]
 pub struct ProgressSink(Arc<watch::Sender<Progress>>);
 
 impl ProgressSink {
+    /// Makes a sink and the receiver of what it is given.
     pub fn new() -> (Self, watch::Receiver<Progress>) {
         let (sender, receiver) = watch::channel(Progress::default());
         (Self(Arc::new(sender)), receiver)
     }
 
+    /// Reports how far the run is, and what it does.
     pub fn report(&self, percent: f64, message: Option<String>) {
         let percent = if percent.is_finite() {
             percent.clamp(0.0, 100.0)

@@ -1,4 +1,4 @@
-//! A run context for tests: a folder of its own, no Redis, no HTTP.
+//! A run context for tests: it has a temporary folder, no Redis and no HTTP.
 
 use std::{fs, marker::PhantomData, path::PathBuf, sync::Arc};
 
@@ -12,10 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Object, OpenedInputs, Progress, ProgressSink, RunContext, RunError,
+    Object, OpenedInputs, Programs, Progress, ProgressSink, RunContext, RunError,
     log::RunLog,
     paths::Roots,
-    tool::Programs,
     warnings::{RunWarnings, Warning},
 };
 
@@ -28,19 +27,20 @@ pub struct Fixture<P> {
 }
 
 impl<P: Programs + Default + 'static> Fixture<P> {
-    /// A run of a shipped node with this input, which is completed as the engine would.
-    pub fn of(node: &str, input: impl FnOnce(&Self) -> Value) -> Self {
+    /// Returns a run of a shipped node with this input, which is completed as the engine would.
+    pub fn with_input(node: &str, input: impl FnOnce(&Self) -> Value) -> Self {
         let mut fixture = Self::of_node(node);
         let given = object(input(&fixture));
         fixture.resolve(&given);
         fixture
     }
 
-    /// A run of a shipped node whose input has not been completed.
+    /// Returns a run of a shipped node whose input has not been completed.
     pub fn of_node(node: &str) -> Self {
         Self::new(shipped().get(node).unwrap().clone())
     }
 
+    /// Makes a run of a node without input.
     pub fn new(node: NodeSpec) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let run_id = RunId::generate();
@@ -76,11 +76,12 @@ impl<P: Programs + Default + 'static> Fixture<P> {
         }
     }
 
-    /// A program that is only there to be given a context.
+    /// Returns a program that is only there to be given a context.
     pub fn bare() -> Self {
         Self::command(&["true"])
     }
 
+    /// Makes a run of a node that is this program.
     pub fn command(program: &[&str]) -> Self {
         Self::new(serde_json::from_value(json!({"name": "demo.node", "runner": {"command": program}})).unwrap())
     }
@@ -97,13 +98,14 @@ impl<P: Programs + Default + 'static> Fixture<P> {
         self.try_resolve(given).unwrap();
     }
 
+    /// Completes the input, or returns why that is not possible.
     pub fn try_resolve(&mut self, given: &Object) -> Result<(), RunError> {
         let context = &mut self.context;
         context.input = resolve_input(&context.node, given, &context.stages)?;
         Ok(())
     }
 
-    /// A path below the share.
+    /// Returns a path below the share.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("share").join(name)
     }
@@ -115,7 +117,7 @@ impl<P: Programs + Default + 'static> Fixture<P> {
         path.display().to_string()
     }
 
-    /// What the run has warned of so far.
+    /// Returns what the run has warned of so far.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut output = Object::new();
         self.context.warnings.write_into(&mut output);
@@ -124,17 +126,19 @@ impl<P: Programs + Default + 'static> Fixture<P> {
             .map_or_else(Vec::new, |list| serde_json::from_value(list).unwrap())
     }
 
-    /// The codes of those.
+    /// Returns the codes of those.
     pub fn warning_codes(&self) -> Vec<String> {
         let warnings = self.warnings();
         warnings.into_iter().map(|warning| warning.code).collect()
     }
 
+    /// Returns the text of the log.
     pub fn log_text(&self) -> String {
         fs::read_to_string(self.context.log.path()).unwrap()
     }
 }
 
+/// Returns the object that a value is.
 pub fn object(value: Value) -> Object {
     match value {
         Value::Object(object) => object,

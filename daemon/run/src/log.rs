@@ -1,4 +1,4 @@
-//! A run's log: one append-only file of bounded size, with a length that followers can wait on.
+//! The log of a run: one append-only file of bounded size, with a length that followers can wait for.
 
 use std::{
     fs::{File, OpenOptions},
@@ -44,6 +44,7 @@ impl RunLog {
         Self::with_limit(&dir.join(FILE_NAME), DEFAULT_LIMIT)
     }
 
+    /// Opens a log that is cut after `limit` bytes.
     pub fn with_limit(path: &Path, limit: u64) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
@@ -59,12 +60,13 @@ impl RunLog {
         })))
     }
 
+    /// Returns the path of the log.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Writes each line of the text behind the time it was written at. A log that cannot be written
-    /// never fails a run: what does not fit is dropped.
+    /// Writes each line of the text with the time before it. A log that cannot be written never fails a run: what does
+    /// not fit is dropped.
     pub fn line(&self, text: &str) {
         let mut sink = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         for line in text.lines() {
@@ -88,7 +90,7 @@ impl RunLog {
         } else {
             entry
         };
-        // Straight to the file, so that what the length announces can be read.
+        // Written without a buffer, so that what the length announces can be read.
         let written = file.write_all(bytes.as_bytes());
         if written.is_ok() {
             self.0.length.send_replace(before + bytes.len() as u64);
@@ -101,7 +103,8 @@ impl RunLog {
         }
     }
 
-    /// How many bytes can be read from the file; changes after each line, so a follower need not poll.
+    /// Returns how many bytes can be read from the file. The value changes after each line, so a follower need not
+    /// poll.
     pub fn length(&self) -> watch::Receiver<u64> {
         self.0.length.subscribe()
     }

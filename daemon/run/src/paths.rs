@@ -1,11 +1,11 @@
-//! Where inputs may lie. Paths of requests and of earlier stages are checked twice: as text when a
-//! request comes in, and as the real file when a run opens it (a symbolic link may lead elsewhere).
+//! The folders from which inputs may be read. Paths of requests and of earlier stages are checked twice: as text when a
+//! request arrives, and as the real file when a run opens it (a symbolic link may lead elsewhere).
 
 mod beneath;
 mod descent;
-mod hold;
 mod links;
 pub mod share;
+mod task_lock;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -21,17 +21,17 @@ use std::{
 use onceover_types::TaskId;
 
 pub use beneath::{DEFAULT_DOCUMENT, Opened, ReadLimit, leads_nowhere, open_regular};
-pub use hold::{ClaimedFolder, FolderClaim, TaskLock};
 pub use links::{holds_more_than, set_link};
+pub use task_lock::{ClaimedFolder, FolderClaim, TaskLock};
 pub use tree::{FolderContent, files_below, measure_folder, remove_beneath, remove_content, remove_folder};
 
 use crate::RunError;
 use onceover_limits::lack::Lack;
 
-/// How often a path that changes while it is looked at is looked at again.
-const LOOKS: usize = 4;
+/// How often a path is opened again that changes while it is opened.
+const TRIES: usize = 4;
 
-/// The folders inputs are read from: the share (every task's own files) and the media roots.
+/// The folders from which inputs are read: the share (the files of tasks) and the media roots.
 #[derive(Debug, Clone)]
 pub struct Roots {
     /// Real paths, the share first.
@@ -51,7 +51,7 @@ pub struct RootsError {
     why: String,
 }
 
-/// Why an input is not opened. For people, without what was tried.
+/// Why an input was not opened, for people.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct OpenError {
@@ -61,13 +61,13 @@ pub struct OpenError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenFault {
-    /// It is no path of an input.
+    /// The text is no path of an input.
     Malformed,
-    /// It lies, or leads, where nothing is read.
+    /// The path is, or leads, outside of the folders that are read.
     NotAllowed,
-    /// It is not there, or cannot be opened.
+    /// The file does not exist, or cannot be opened.
     Unreadable,
-    /// The machine has none left of something now.
+    /// The machine has nothing left of a resource now.
     Lacking(Lack),
 }
 
@@ -100,7 +100,7 @@ enum Wanted {
 }
 
 impl Roots {
-    /// Both kinds of folder must exist.
+    /// Opens the folders. All of them must exist.
     pub fn new(share: PathBuf, media: Vec<PathBuf>) -> Result<Self, RootsError> {
         let mut roots = Self {
             real: Vec::new(),
@@ -114,7 +114,7 @@ impl Roots {
         Ok(roots)
     }
 
-    /// Sets how large a document may be that is read whole.
+    /// Sets how large a document may be that is read into memory.
     pub fn with_document_limit(self, bytes: u64) -> Self {
         Self {
             document: ReadLimit::document(bytes),
@@ -141,18 +141,18 @@ impl Roots {
         Ok(())
     }
 
-    /// The real path of the share folder.
-    pub fn share(&self) -> &Path {
+    /// Returns the real path of the folder in which each task has its folder.
+    pub fn tasks_dir(&self) -> &Path {
         &self.real[0]
     }
 
-    /// The real paths of the media roots.
+    /// Returns the real paths of the media roots.
     pub fn media(&self) -> &[PathBuf] {
         &self.real[1..]
     }
 
-    /// What a path of a request stands for under a task: a plain relative one for a file below the task's folder, one that
-    /// begins with `share/` for one below the share. Everything else stays, and is judged as it is.
+    /// Returns what a path of a request means for a task: a plain relative path is below the task's folder, one that
+    /// begins with `share/` below the share. Any other path stays, and is checked as it is.
     pub fn under_task<'a>(&self, task: &TaskId, text: &'a str) -> Cow<'a, str> {
         let is_plain = !text.is_empty()
             && !text.starts_with(['-', '~', '$'])
@@ -164,21 +164,21 @@ impl Roots {
             return text.into();
         }
         let folder = match (text.strip_prefix("share/workflows/"), text.starts_with("share/")) {
-            (Some(rest), _) => self.share().join(rest),
-            // Nothing else is in the share.
+            (Some(rest), _) => self.tasks_dir().join(rest),
+            // The share has nothing else.
             (None, true) => return text.into(),
-            (None, false) => self.share().join(task.as_str()).join(text),
+            (None, false) => self.tasks_dir().join(task.as_str()).join(text),
         };
         folder.display().to_string().into()
     }
 
-    /// Whether a path of a request may be an input, judged by its text alone. The error is for people.
-    pub fn lexically_allowed(&self, text: &str) -> Result<(), String> {
-        self.judge(text).map_err(|error| error.message)
+    /// Checks by its text alone whether a path of a request may be an input. The error is for people.
+    pub fn check_text(&self, text: &str) -> Result<(), String> {
+        self.check_path(text).map_err(|error| error.message)
     }
 
-    /// As `lexically_allowed`, with the kind of fault.
-    pub fn judge(&self, text: &str) -> Result<(), OpenError> {
+    /// Checks a path by its text, as `check_text` does. The error has the kind of fault.
+    pub fn check_path(&self, text: &str) -> Result<(), OpenError> {
         let malformed = |why: String| Err(OpenError::new(OpenFault::Malformed, why));
         if text.is_empty() {
             return malformed("it is empty; give the absolute path of a file".into());
@@ -217,23 +217,23 @@ impl Roots {
         ))
     }
 
-    /// An input: a file or folder that exists below one of the roots, symbolic links followed.
+    /// Opens an input: a file or folder that exists below one of the roots, symbolic links followed.
     pub fn open_input(&self, text: &str) -> Result<Opened, RunError> {
         Ok(self.open(text, Wanted::FileOrFolder)?)
     }
 
-    /// As `open_input`, and it is a regular file.
+    /// Opens an input that must be a regular file.
     pub fn open_file(&self, text: &str) -> Result<Opened, RunError> {
         Ok(self.try_open_file(text)?)
     }
 
-    /// As `open_file`, with the kind of fault.
+    /// Opens an input that must be a regular file. The error has the kind of fault.
     pub fn try_open_file(&self, text: &str) -> Result<Opened, OpenError> {
         self.open(text, Wanted::File)
     }
 
-    /// Links are followed first, and the real path is then opened from its root without any: what was swapped between the
-    /// two is not opened.
+    /// Follows links first, then opens the real path from its root without following any: a file that was swapped in
+    /// between is not opened.
     fn open(&self, text: &str, wanted: Wanted) -> Result<Opened, OpenError> {
         let error = |fault: OpenFault, why: String| OpenError::new(fault, format!("cannot read '{text}': {why}"));
         let cannot = |why: String| error(OpenFault::Unreadable, why);
@@ -241,10 +241,10 @@ impl Roots {
             Some(lack) => error(OpenFault::Lacking(lack), what),
             None => cannot(what),
         };
-        self.judge(text)
+        self.check_path(text)
             .map_err(|error| error.before("cannot read the input"))?;
         let mut last = None;
-        for _ in 0..LOOKS {
+        for _ in 0..TRIES {
             let real = fs::canonicalize(text).map_err(|why| match why.kind() {
                 std::io::ErrorKind::NotFound => cannot("there is no such file".into()),
                 _ => refused(why.to_string(), &why),
@@ -276,10 +276,11 @@ impl Roots {
     }
 }
 
-/// Bytes of a file's name.
+/// Bytes of the longest name of a file.
 pub const LONGEST_NAME: usize = 180;
 
-/// A name for a file that somebody else named, one part of a path whatever it was; `otherwise` where nothing is left.
+/// Makes a safe name of a file's name that another party chose: one part of a path, whatever it was; `otherwise` where
+/// nothing is left.
 pub fn harmless_name(name: &str, otherwise: &str) -> String {
     let mut name: String = name
         .chars()
@@ -293,7 +294,7 @@ pub fn harmless_name(name: &str, otherwise: &str) -> String {
         .collect();
     let excess = name.len().saturating_sub(LONGEST_NAME);
     if excess > 0 {
-        // From the front: the suffix tells what it is.
+        // The front is cut, since the suffix has the kind of file.
         name.drain(..name.ceil_char_boundary(excess));
     }
     match name.trim_matches(['.', ' ']) {

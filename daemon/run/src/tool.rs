@@ -1,5 +1,5 @@
-//! An external program as a run starts it: what it gets, who takes what it prints, and how it ended. Who starts it is
-//! behind [`Programs`].
+//! An external program as a run starts it: what it gets, who takes what it prints, and how it ended. What starts it is
+//! behind [`Programs`](crate::Programs).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,21 +9,18 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::{RunContext, RunError};
-
-/// By which processes of a run are found, whatever group or session they moved to.
+/// The variable by which processes of a run are found, whatever group or session they moved to.
 pub const RUN_VARIABLE: &str = "ONCEOVER_RUN";
 
 /// How long a program may take to end by itself after SIGTERM, before SIGKILL.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(3);
 
-/// Bytes of one line of output; what is longer is cut.
+/// Bytes of one line of output; a longer line is cut.
 pub const DEFAULT_LINE_LIMIT: usize = 64 * 1024;
 
-/// Variables a program gets from the daemon's environment; those that end in `*` by prefix.
+/// Variables that every program gets from the daemon's environment; those that end in `*` by prefix.
 pub const INHERITED: [&str; 11] = [
     "PATH",
     "HOME",
@@ -59,16 +56,16 @@ pub struct Tool {
     pub stdin: Option<Vec<u8>>,
     /// More variables of the daemon's environment; `NAME` or `PREFIX*`.
     pub inherited: Vec<String>,
-    /// Variables it gets whatever the daemon's environment has.
+    /// Variables that it gets with these values, whatever the daemon's environment has.
     pub environment: Vec<(OsString, OsString)>,
     pub dir: Option<PathBuf>,
     /// How long it may take to end by itself after SIGTERM.
     pub grace: Duration,
-    /// Bytes of one line of output; what is longer is cut.
+    /// Bytes of one line of output; a longer line is cut.
     pub line_limit: usize,
 }
 
-/// How a program ended. Only `success` says that it did what it was asked.
+/// How a program ended. Only `is_success` means that it did its work.
 #[derive(Debug)]
 pub struct Exit {
     pub status: ExitStatus,
@@ -77,11 +74,12 @@ pub struct Exit {
 }
 
 impl Exit {
-    pub fn success(&self) -> bool {
+    /// Whether it ended with exit code 0.
+    pub fn is_success(&self) -> bool {
         self.status.success()
     }
 
-    /// `exit code 1`, `signal 9 (SIGKILL ...)`.
+    /// Says how it ended: `exit code 1`, `signal 9 (SIGKILL ...)`.
     pub fn in_words(&self) -> String {
         if let Some(code) = self.status.code() {
             return format!("exit code {code}");
@@ -89,18 +87,18 @@ impl Exit {
         match self.status.signal() {
             Some(9) => "signal 9 (SIGKILL; the machine may be out of memory)".into(),
             Some(11) => "signal 11 (SIGSEGV, it crashed)".into(),
-            Some(6) => "signal 6 (SIGABRT, it gave up)".into(),
+            Some(6) => "signal 6 (SIGABRT, it aborted)".into(),
             Some(signal) => format!("signal {signal}"),
             None => "an unknown end".into(),
         }
     }
 
-    /// The error output's last lines as the end of an error message; empty if there was none.
+    /// Returns the last lines of the error output as the end of an error message; empty if there was none.
     pub fn stderr_in_words(&self) -> String {
         if self.stderr.is_empty() {
             String::new()
         } else {
-            format!("; it said: {}", self.stderr.join(" / "))
+            format!("; it printed: {}", self.stderr.join(" / "))
         }
     }
 }
@@ -109,25 +107,13 @@ impl Exit {
 pub enum ProgramOutput<'a> {
     /// Each line, without its end.
     Lines(Box<dyn FnMut(&str) + Send + 'a>),
-    /// Bytes in parts as they come. The program waits where they are not taken, and its output is closed where the
+    /// Bytes in parts as they arrive. The program waits while they are not taken, and its output is closed when the
     /// receiver was dropped.
     Bytes(mpsc::Sender<Vec<u8>>),
 }
 
-/// Starts the programs of runs. Of one that has ended no process is left.
-pub trait Programs: Send + Sync {
-    /// Runs the program to its end. Each line of its error output goes to the run's log. When the run's token is cancelled
-    /// the whole group gets SIGTERM, after the grace time SIGKILL, and the answer is `Interrupted`. Dropping the future
-    /// kills at once.
-    fn run<'a>(
-        &'a self,
-        tool: Tool,
-        context: &'a RunContext,
-        printed: ProgramOutput<'a>,
-    ) -> BoxFuture<'a, Result<Exit, RunError>>;
-}
-
 impl Tool {
+    /// Makes a call of a program without arguments.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -141,59 +127,53 @@ impl Tool {
         }
     }
 
+    /// Adds an argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
+    /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// Written to its standard input, which is then closed. Without it the input is empty.
+    /// Sets what is written to its standard input, which is then closed. Without it the input is empty.
     pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
         self.stdin = Some(bytes);
         self
     }
 
-    /// More variables to take from the daemon's environment; `NAME` or `PREFIX*`.
+    /// Adds variables to take from the daemon's environment; `NAME` or `PREFIX*`.
     pub fn inherit(mut self, names: &[String]) -> Self {
         self.inherited.extend_from_slice(names);
         self
     }
 
-    /// A variable it gets whatever the daemon's environment has.
+    /// Adds a variable with this value, whatever the daemon's environment has.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
+    /// Sets the folder that it runs in.
     pub fn current_dir(mut self, dir: &Path) -> Self {
         self.dir = Some(dir.to_owned());
         self
     }
 
+    /// Sets how long it may take to end after SIGTERM.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
+    /// Sets the bytes after which a line of output is cut.
     pub fn line_limit(mut self, bytes: usize) -> Self {
         self.line_limit = bytes;
         self
-    }
-
-    /// Runs the program to its end, as [`Programs::run`] does. Each line of its output goes to `on_stdout`.
-    pub async fn run(self, context: &RunContext, on_stdout: impl FnMut(&str) + Send) -> Result<Exit, RunError> {
-        let printed = ProgramOutput::Lines(Box::new(on_stdout));
-        context.programs.run(self, context, printed).await
-    }
-
-    /// Runs the program as `run` does, and sends its output, which is no text, in parts as they come.
-    pub async fn run_for_bytes(self, context: &RunContext, to: mpsc::Sender<Vec<u8>>) -> Result<Exit, RunError> {
-        context.programs.run(self, context, ProgramOutput::Bytes(to)).await
     }
 
     /// Whether it gets this variable of the daemon's environment.
@@ -202,7 +182,7 @@ impl Tool {
             .is_some_and(|name| is_inherited(name) || self.inherited.iter().any(|pattern| matches(pattern, name)))
     }
 
-    /// Its command line, for logs.
+    /// Returns its command line, for logs.
     pub fn in_words(&self) -> String {
         std::iter::once(&self.program)
             .chain(&self.args)
@@ -220,7 +200,7 @@ impl Tool {
     }
 }
 
-/// How to get a program that is not there.
+/// Says how to install a program that is missing.
 pub fn how_to_install(program: &str) -> String {
     let package = match program {
         "ffmpeg" | "ffprobe" => "ffmpeg",

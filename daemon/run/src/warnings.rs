@@ -1,5 +1,5 @@
-//! What makes a result partial or doubtful although its run succeeded: `output.warnings`, which every node may have and
-//! everything that shows a result carries.
+//! Warnings of a run: what makes its result partial or doubtful although it succeeded. They become `output.warnings`,
+//! which every node may have and everything that shows a result includes.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::Object;
 use onceover_limits::Limit;
 
-/// Warnings one result carries; one more says how many there were beside these.
+/// Warnings that one result has; one more says how many there were beside these.
 pub const MOST_WARNINGS: usize = 100;
 
 /// Characters of a warning's text that are kept.
 const LONGEST_TEXT: usize = 500;
 
-/// What kind of doubt it is. docs/results.md tells what each means.
+/// The kind of a warning. docs/results.md explains each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The source ends before the time it says.
+    /// The source ends before the time that it declares.
     TruncatedSource,
     /// The source has a hole, which became silence.
     Gap,
@@ -31,9 +31,9 @@ pub enum Code {
     EncodingGuessed,
     /// Times of words were not given and were put between their neighbours.
     TimesEstimated,
-    /// The same text is said many times in a row, as transcribers do that hear nothing.
+    /// The same text is repeated many times in a row, as transcribers do that hear nothing.
     RepeatedText,
-    /// Lines are not in the result, or are there without what the node makes.
+    /// Lines are missing in the result, or are in it without what the node makes.
     LinesLeftOut,
     /// Readings of burnt-in subtitles do not agree, or the reader was not sure of them.
     DoubtfulText,
@@ -43,18 +43,18 @@ pub enum Code {
     VoiceNotCloned,
     /// A clip is longer than its cue and the pause after it, also at the highest speed.
     ClipsTooLong,
-    /// Letters have no picture in any font.
+    /// Characters have no glyph in any font.
     GlyphsMissing,
     /// Lines a language model did not answer keep their source text.
     LinesUntranslated,
     /// Translations are longer than their lines have time or room for.
     LinesTooLong,
-    /// There are more warnings than are named.
+    /// There are more warnings than those that are named.
     MoreWarnings,
 }
 
 impl Code {
-    /// As it stands in the result.
+    /// Returns the code as the result has it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TruncatedSource => "truncated_source",
@@ -83,22 +83,23 @@ impl AsRef<str> for Code {
     }
 }
 
-/// The warnings of a run, from wherever in it they come.
+/// The warnings of a run, from all of its parts.
 #[derive(Debug, Default)]
 pub struct RunWarnings(Mutex<Vec<Warning>>);
 
 impl RunWarnings {
+    /// Adds a warning.
     pub fn add(&self, warning: Warning) {
         self.list().push(warning);
     }
 
-    /// Puts the warnings of the run beside those the output has, and cuts the list to what a result carries. What a
-    /// program wrote there and is no warning becomes one, with its words.
+    /// Adds the warnings of the run to those that the output has, and cuts the list to what a result may have. An entry
+    /// that a program wrote and that is no warning becomes one with its text.
     pub fn write_into(&self, output: &mut Object) {
         let mut all: Vec<Warning> = match output.remove(WARNINGS_FIELD) {
             None | Some(Value::Null) => Vec::new(),
             Some(list @ Value::Array(_)) => Warning::all_in(&list),
-            Some(other) => vec![Warning::of(&other)],
+            Some(other) => vec![Warning::from_json(&other)],
         };
         all.extend(self.list().iter().cloned());
         if all.is_empty() {
@@ -106,7 +107,7 @@ impl RunWarnings {
         }
         let more = all.len().saturating_sub(MOST_WARNINGS);
         if more > 0 {
-            // A reason to run again is not to be lost with the rest.
+            // That a rerun could help must not be lost with the rest.
             let retryable = all[MOST_WARNINGS..].iter().any(|warning| warning.retryable);
             all.truncate(MOST_WARNINGS);
             Limit::ResultWarnings.reached();

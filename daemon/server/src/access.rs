@@ -75,7 +75,7 @@ pub enum AccessError {
     Open { listen: String },
 }
 
-/// The configured tokens. None at all: whoever reaches the address may do everything.
+/// The configured tokens. Without any, every client that reaches the address may do everything.
 #[derive(Clone, Default)]
 pub struct Tokens {
     hashes: Vec<(Scope, [u8; 32])>,
@@ -214,7 +214,7 @@ pub fn check(listen: &str, tokens: &Tokens) -> Result<(), AccessError> {
     Ok(())
 }
 
-/// Host names the API answers to. A page in a browser can point a name of its own at 127.0.0.1 (DNS rebinding); it
+/// Host names the API answers to. A page in a browser can point its own name at 127.0.0.1 (DNS rebinding); it
 /// cannot choose what the browser then sends as `Host`.
 #[derive(Debug, Clone)]
 pub struct Hosts {

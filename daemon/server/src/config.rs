@@ -344,7 +344,7 @@ fn default_data_dir() -> PathBuf {
 pub enum ConfigError {
     #[error("the configuration file {path} cannot be read: {why}")]
     Read { path: PathBuf, why: std::io::Error },
-    // Not `source`, or it would be told twice.
+    // Not `source`, or it would be shown twice.
     #[error("{path}: {why}")]
     Parse { path: PathBuf, why: Box<toml::de::Error> },
     #[error("{0}")]
@@ -414,9 +414,17 @@ impl Config {
         slots
     }
 
-    /// What one value alone cannot tell.
+    /// Refuses values that cannot be, alone or beside others.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |text: String| Err(ConfigError::Value(text));
+        self.check_runs()?;
+        self.check_access()?;
+        self.callbacks.check()?;
+        self.check_sizes()?;
+        self.storage.check()?;
+        self.check_slots()
+    }
+
+    fn check_runs(&self) -> Result<(), ConfigError> {
         if self.runs.heartbeat * 2 > self.runs.lease {
             return refuse(format!(
                 "runs.heartbeat ({}) must be at most half of runs.lease ({}), or a run is lost with one late beat",
@@ -433,6 +441,10 @@ impl Config {
         if self.runs.max_depth == 0 || self.runs.max_files == 0 {
             return refuse("runs.max_depth and runs.max_files must be at least 1".into());
         }
+        Ok(())
+    }
+
+    fn check_access(&self) -> Result<(), ConfigError> {
         if self.access.max_requests == 0 || self.access.max_connections == 0 {
             return refuse("access.max_requests and access.max_connections must be at least 1".into());
         }
@@ -459,7 +471,10 @@ impl Config {
                 "access.hosts: '{host}' is no host name; give names without scheme and port"
             ));
         }
-        self.callbacks.check()?;
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), ConfigError> {
         if self.inputs.timeout.is_zero() || self.inputs.max_bytes == 0 {
             return refuse("inputs.timeout and inputs.max_bytes must be above zero".into());
         }
@@ -475,7 +490,10 @@ impl Config {
         if self.files.max_bytes == 0 {
             return refuse("files.max_bytes must be above zero".into());
         }
-        self.storage.check()?;
+        Ok(())
+    }
+
+    fn check_slots(&self) -> Result<(), ConfigError> {
         // Beside others on a shared Redis, a daemon may leave a class to them.
         if let (None, Some((name, _))) = (&self.redis.url, self.slots.iter().find(|(_, count)| **count == 0)) {
             return refuse(format!(
@@ -496,6 +514,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn refuse(text: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Value(text))
 }
 
 #[cfg(test)]

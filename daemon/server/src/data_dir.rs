@@ -16,7 +16,7 @@ mod identity;
 
 pub use identity::{DirectoryPlace, Origin};
 
-/// How long a lock held by somebody else is waited for: the keeper of a daemon that just died may hold it while it
+/// How long a lock that another process holds is waited for: the reaper of a daemon that just died may hold it while it
 /// ends what that left behind.
 const LOCK_WAIT: Duration = Duration::from_secs(6);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ pub enum DataDirError {
         source: io::Error,
     },
     #[error(
-        "the data directory {} is in use by another onceoverd{}; end that one, or give this one a directory of its own with --data DIR",
+        "the data directory {} is in use by another onceoverd{}; end that one, or give this one its own directory with --data DIR",
         path.display(),
         holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
@@ -53,7 +53,7 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes what is missing (the directory itself readable by its owner only), takes the lock and counts this start.
-    /// Blocks up to six seconds where a dead daemon's keeper holds the lock.
+    /// Blocks up to six seconds where a dead daemon's reaper holds the lock.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |what: &'static str| {
             move |source: io::Error| DataDirError::Unusable {
@@ -72,7 +72,7 @@ impl DataDir {
         for folder in ["share/workflows", "share/videos", "logs", "redis"] {
             fs::create_dir_all(root.join(folder)).map_err(unusable("cannot make its folders"))?;
         }
-        // Whoever may open the socket may do anything to the state, also where the directory above was not made by us.
+        // A process that may open the socket may do anything to the state, also where the directory above was not made by us.
         fs::set_permissions(root.join("redis"), fs::Permissions::from_mode(0o700))
             .map_err(unusable("cannot close its redis folder to others"))?;
         let place = DirectoryPlace::of(&root, &lock).map_err(unusable("cannot look at its lock file"))?;
@@ -191,7 +191,7 @@ fn take_lock(root: &Path) -> Result<File, DataDirError> {
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
             Err(TryLockError::WouldBlock) => {
                 let holder = noted_holder(&mut file);
-                // A daemon that lives does not let go; only a dead one's keeper does.
+                // A daemon that lives does not let go; only a dead one's reaper does.
                 if holder.is_some_and(is_alive) || Instant::now() >= deadline {
                     let path = root.to_path_buf();
                     return Err(DataDirError::InUse { path, holder });
@@ -277,17 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_daemons_lock_that_its_keeper_lets_go_in_time_is_taken() {
+    fn a_dead_daemons_lock_that_its_reaper_lets_go_in_time_is_taken() {
         let base = tempfile::tempdir().unwrap();
         drop(DataDir::open(base.path()).unwrap());
         let mut gone = std::process::Command::new("true").spawn().unwrap();
         gone.wait().unwrap();
         fs::write(lock_file(base.path()), format!("{}\n", gone.id())).unwrap();
-        let keeper = File::open(lock_file(base.path())).unwrap();
-        keeper.try_lock().unwrap();
+        let reaper = File::open(lock_file(base.path())).unwrap();
+        reaper.try_lock().unwrap();
         let path = base.path().to_path_buf();
         let second = thread::spawn(move || DataDir::open(&path));
-        drop(keeper);
+        drop(reaper);
         second.join().unwrap().unwrap();
     }
 
@@ -313,7 +313,7 @@ mod tests {
         drop(copy);
         let copy = DataDir::open(&at("copy")).unwrap();
         assert_eq!((copy.directory(), copy.origin()), (id.as_str(), &Origin::Own));
-        // Moved, or in place of one that is gone, it is the same.
+        // Moved, or in place of one that was removed, it is the same.
         let id = first.directory().to_owned();
         drop(first);
         fs::rename(at("first"), at("moved")).unwrap();

@@ -94,7 +94,7 @@ impl Downloads {
         })
     }
 
-    /// What can be said about a URL before it is asked: at submit, and again before each request.
+    /// Checks what a URL shows before it is asked: at submit, and again before each request.
     pub fn check(&self, text: &str) -> Result<Url, String> {
         match self.source(text)? {
             Source::Web(url) => Ok(url),
@@ -231,13 +231,13 @@ impl Downloads {
         match self.source(url).ok()? {
             Source::Web(url) => {
                 let response = self.follow(url, |url| self.client.head(url)).await.ok()?;
-                // The body of an answer to HEAD has no length of its own.
+                // The body of an answer to HEAD says nothing about the length.
                 let length = response.headers().get(CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
                 evidence::of_resource(entity_tag(&response).as_deref(), length)
             }
             Source::Object(objects, location) => {
-                let object = objects.look(&location).await.ok()??;
+                let object = objects.find(&location).await.ok()??;
                 evidence::of_resource(object.etag.as_deref(), Some(object.size))
             }
         }

@@ -7,12 +7,14 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use onceover_types::{CallbackStatus, TaskId, VideoId};
 use onceover_wire::{Event, EventKind};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::Instant,
+};
 
 use onceover_store::{Notice, Store};
 
@@ -58,7 +60,7 @@ impl WantedQueues {
         }
     }
 
-    /// Whether this queue was named, because of a run of its own.
+    /// Whether this queue was named, because a run waits in it.
     pub fn names(&self, queue: &str) -> bool {
         matches!(self, Self::These(names) if names.contains(queue))
     }
@@ -81,7 +83,7 @@ pub struct EventBus(Arc<Inner>);
 
 struct Inner {
     changes: broadcast::Sender<Change>,
-    nudges: broadcast::Sender<TaskId>,
+    rechecks: broadcast::Sender<TaskId>,
     videos: broadcast::Sender<Recheck>,
     /// Where to look for runs, and that there is somewhere to look.
     wanted: Mutex<WantedQueues>,
@@ -94,14 +96,14 @@ struct Inner {
     seq: AtomicU64,
 }
 
-/// Changes that an event stream may be behind before it is told to read again.
+/// Changes that an event stream may be behind before it has to read again.
 const BEHIND: usize = 4096;
 
 impl Default for EventBus {
     fn default() -> Self {
         Self(Arc::new(Inner {
             changes: broadcast::channel(BEHIND).0,
-            nudges: broadcast::channel(256).0,
+            rechecks: broadcast::channel(256).0,
             videos: broadcast::channel(1024).0,
             wanted: Mutex::default(),
             runs: Notify::new(),
@@ -127,13 +129,13 @@ impl EventBus {
     }
 
     /// Tasks whose running stages should look whether they still own them.
-    pub fn nudges(&self) -> broadcast::Receiver<TaskId> {
-        self.0.nudges.subscribe()
+    pub fn rechecks(&self) -> broadcast::Receiver<TaskId> {
+        self.0.rechecks.subscribe()
     }
 
-    pub fn nudge(&self, task: &TaskId) {
+    pub fn recheck_task(&self, task: &TaskId) {
         // No receiver: nothing runs here.
-        let _ = self.0.nudges.send(task.clone());
+        let _ = self.0.rechecks.send(task.clone());
     }
 
     /// Videos whose pipelines may go on.
@@ -143,20 +145,20 @@ impl EventBus {
 
     /// A video's pipeline was started.
     pub fn video_started(&self, video: &VideoId) {
-        self.look_at(Recheck::One(video.clone()));
+        self.recheck_videos(Recheck::One(video.clone()));
     }
 
-    fn look_at(&self, look: Recheck) {
+    fn recheck_videos(&self, wanted: Recheck) {
         // No receiver: the daemon is not that far, and looks at all when it is.
-        let _ = self.0.videos.send(look);
+        let _ = self.0.videos.send(wanted);
     }
 
     /// A run waits.
     pub fn run_queued(&self, queue: &str) {
-        self.look_for_runs(Some(queue));
+        self.want_runs(Some(queue));
     }
 
-    fn look_for_runs(&self, queue: Option<&str>) {
+    fn want_runs(&self, queue: Option<&str>) {
         self.0
             .wanted
             .lock()
@@ -195,15 +197,15 @@ impl EventBus {
         self.0.outbox.notified().await;
     }
 
-    /// A result may have files for the object store, or one that had is gone.
+    /// A result may have files for the object store, or one that had some was deleted.
     pub async fn upload_wanted(&self) {
         self.0.uploads.notified().await;
     }
 
-    /// The processes of a run are gone and its slot is free.
+    /// The processes of a run have ended and its slot is free.
     pub fn slot_released(&self, queue: &str) {
         self.0.released.send_modify(|count| *count += 1);
-        self.look_for_runs(Some(queue));
+        self.want_runs(Some(queue));
     }
 
     pub fn released(&self) -> watch::Receiver<u64> {
@@ -230,21 +232,21 @@ impl EventBus {
                     self.catch_up(&store).await;
                     self.0.connected.send_replace(Some(Instant::now()));
                     // Whatever happened meanwhile, everybody looks once.
-                    self.look_for_runs(None);
+                    self.want_runs(None);
                     self.callbacks_wanted();
-                    self.look_at(Recheck::All);
+                    self.recheck_videos(Recheck::All);
                     self.0.uploads.notify_one();
                 }
                 Notice::Disconnected => {
                     tracing::warn!("the connection to Redis is lost");
                     self.0.connected.send_replace(None);
                 }
-                Notice::Event(json) => self.take(&store, json).await,
+                Notice::Event(json) => self.receive_event(&store, json).await,
             }
         }
     }
 
-    async fn take(&self, store: &Store, json: String) {
+    async fn receive_event(&self, store: &Store, json: String) {
         let event: Event = match serde_json::from_str(&json) {
             Ok(event) => event,
             Err(error) => {
@@ -269,9 +271,9 @@ impl EventBus {
         let stage = event.stage.as_ref();
         match event.kind {
             EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
-                self.look_for_runs(stage.map(|stage| stage.queue.as_str()));
+                self.want_runs(stage.map(|stage| stage.queue.as_str()));
             }
-            EventKind::Cancelled | EventKind::Deleted => self.nudge(&event.task_id),
+            EventKind::Cancelled | EventKind::Deleted => self.recheck_task(&event.task_id),
             _ => {}
         }
         if matches!(event.kind, EventKind::Succeeded | EventKind::Deleted) {
@@ -280,9 +282,9 @@ impl EventBus {
         if lets_a_pipeline_go_on(event)
             && let Some(video) = VideoId::of_task(&event.task_id)
         {
-            self.look_at(Recheck::One(video));
+            self.recheck_videos(Recheck::One(video));
         }
-        // Whoever asked for a callback made the stage say that one is pending: most changes put none into the outbox.
+        // A request for a callback makes the stage say that one is pending: most changes put none into the outbox.
         let about_a_video = matches!(event.kind, EventKind::Pipeline | EventKind::Video);
         if !about_a_video && stage.is_none_or(|stage| stage.callback_status == Some(CallbackStatus::Pending)) {
             self.callbacks_wanted();
@@ -291,6 +293,20 @@ impl EventBus {
             seq: event.seq,
             json: json.into(),
         });
+    }
+
+    /// Sends events on. Returns `false` if one cannot be read: those after it are not sent.
+    fn spread_all(&self, missed: Vec<String>) -> bool {
+        for json in missed {
+            match serde_json::from_str::<Event>(&json) {
+                Ok(event) => self.spread(&event, json),
+                Err(error) => {
+                    tracing::warn!(%error, json, "an event cannot be read");
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Sends on what was missed; where that is not whole, everybody reads again.
@@ -308,14 +324,8 @@ impl EventBus {
             match store.events_after(last, 500).await {
                 Ok(Some(missed)) if missed.is_empty() => return,
                 Ok(Some(missed)) => {
-                    for json in missed {
-                        match serde_json::from_str::<Event>(&json) {
-                            Ok(event) => self.spread(&event, json),
-                            Err(error) => {
-                                tracing::warn!(%error, json, "an event cannot be read");
-                                return;
-                            }
-                        }
+                    if !self.spread_all(missed) {
+                        return;
                     }
                 }
                 Ok(None) => {
@@ -323,7 +333,7 @@ impl EventBus {
                     tracing::info!(last, now = totals.seq, "events were missed that Redis no longer has");
                     self.0.seq.store(totals.seq, Ordering::Release);
                     let _ = self.0.changes.send(Change::Reset { seq: totals.seq });
-                    self.look_at(Recheck::All);
+                    self.recheck_videos(Recheck::All);
                     return;
                 }
                 Err(error) => {

@@ -2,9 +2,11 @@
 
 // They panic where nobody reads; `console` and `logging` do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 pub mod access;
 pub mod app;
+pub mod blocking;
 pub mod catalog;
 pub mod commands;
 pub mod config;

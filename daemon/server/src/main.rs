@@ -1,6 +1,7 @@
 //! `onceoverd`: flags and subcommands. What the daemon is made of is in `app`.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -15,7 +16,7 @@ use onceover_daemon::{
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console, logging,
 };
-use onceover_process::{environment, init, keeper};
+use onceover_process::{environment, init, reaper};
 use onceover_types::causes;
 use onceover_wire::command_line::{explain, unwritten, without_empty_variables};
 
@@ -199,8 +200,8 @@ impl Args {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|first| first == "keeper") {
-        return match keeper::main(arguments) {
+    if arguments.nth(1).is_some_and(|first| first == "reaper") {
+        return match reaper::main(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 logging::report_failure(None, LogFormat::Text, &error.to_string());

@@ -300,7 +300,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Everything as text. `reading` is None while Redis is away; what it would tell is left out then.
+    /// Everything as text. `reading` is None while Redis is unreachable; what it would tell is left out then.
     pub fn render(&self, reading: Option<&RedisReading>) -> String {
         let inner = &self.0;
         inner.redis_up.set(i64::from(reading.is_some()));
@@ -347,7 +347,7 @@ impl Metrics {
 
 impl Inner {
     fn register(&mut self, started: Timestamp) {
-        let all = &mut self.registry;
+        let mut all = std::mem::take(&mut self.registry);
         let process = all.sub_registry_with_prefix("process");
         process.register("resident_memory_bytes", "Resident memory", self.memory.clone());
         let start: FloatGauge = Gauge::default();
@@ -360,6 +360,19 @@ impl Inner {
             "This program",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
+        self.register_work(own);
+        self.register_redis(own);
+        own.register("http_requests", "Requests by route and status", self.requests.clone());
+        own.register(
+            "http_request_duration_seconds",
+            "Time to the head of the answer",
+            self.request_times.clone(),
+        );
+        self.registry = all;
+    }
+
+    /// Registers what counts the daemon's own work.
+    fn register_work(&self, own: &mut Registry) {
         own.register(
             "submits",
             "Decisions by node: hit, join, miss (with its reason), refused, error",
@@ -385,6 +398,10 @@ impl Inner {
             "Tries of callbacks: sent, retried, failed",
             self.callbacks.clone(),
         );
+    }
+
+    /// Registers what is measured at Redis, and what Redis knows of all daemons.
+    fn register_redis(&self, own: &mut Registry) {
         own.register(
             "redis_call_duration_seconds",
             "Calls of scripts in Redis",
@@ -424,12 +441,6 @@ impl Inner {
             self.disk.clone(),
         );
         own.register("tasks", "Tasks by status", self.tasks.clone());
-        own.register("http_requests", "Requests by route and status", self.requests.clone());
-        own.register(
-            "http_request_duration_seconds",
-            "Time to the head of the answer",
-            self.request_times.clone(),
-        );
     }
 }
 

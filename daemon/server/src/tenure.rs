@@ -2,10 +2,10 @@
 //! its files and ends its left-over processes. The lock does for one folder; a copy of it elsewhere is kept out by a lease
 //! in Redis.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onceover_types::Timestamp;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::data_dir::{DataDir, DirectoryPlace, Origin};
 use onceover_store::{DirectoryLease, Holder, Store, StoreError};
@@ -13,7 +13,7 @@ use onceover_store::{DirectoryLease, Holder, Store, StoreError};
 /// How long a lease is; one that is not renewed is over after that.
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How long another holder is watched: one that lives renews its lease meanwhile, one that is gone loses it.
+/// How long another holder is watched: one that lives renews its lease meanwhile, one that has ended loses it.
 const WATCH: Duration = Duration::from_secs(12);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub enum TenureError {
     #[error(
         "the data directory {} is a copy of {}, which another onceoverd uses with this Redis now; end that one, or start \
-         this one on a folder of its own with --data DIR", here.in_words(), other.in_words()
+         this one on another folder with --data DIR", here.in_words(), other.in_words()
     )]
     InUse {
         here: Box<DirectoryPlace>,
@@ -56,7 +56,7 @@ pub async fn begin(store: &Store, data: &DataDir) -> Result<(), TenureError> {
             from = from.in_words(),
             here = data.place().in_words(),
             instance = data.instance(),
-            "this data folder is a copy of one that is still there; it has an identity of its own from now on"
+            "this data folder is a copy of one that is still there; it has its own identity from now on"
         ),
     }
     data.settle().map_err(|source| TenureError::Note {
@@ -66,38 +66,43 @@ pub async fn begin(store: &Store, data: &DataDir) -> Result<(), TenureError> {
 }
 
 async fn take(store: &Store, data: &DataDir) -> Result<(), TenureError> {
-    // Whoever uses what this is a copy of goes first, on the same Redis.
+    // A daemon that uses what this is a copy of goes first, on the same Redis.
     for directory in [data.former(), Some(data.directory())].into_iter().flatten() {
-        let is_own = directory == data.directory();
-        let mut seen: Option<(Holder, Instant)> = None;
-        loop {
-            let held = match is_own {
-                true => hold(store, data, None).await?,
-                false => store.directory_holder(directory).await?,
-            };
-            let Some(holder) = held else { break };
-            let other: Option<DirectoryPlace> = serde_json::from_str(&holder.place).ok();
-            // Its lock is ours, so that it is gone.
-            if is_own && other.as_ref().is_none_or(|other| other.is_same(data.place())) {
-                hold(store, data, Some(&holder.place)).await?;
-                break;
-            }
-            match &seen {
-                Some((before, _)) if before.beat != holder.beat => return Err(in_use(data, other)),
-                // It stands still: the clock of Redis was set back, and nobody renews it.
-                Some((_, since)) if since.elapsed() > WATCH => {
-                    if is_own {
-                        hold(store, data, Some(&holder.place)).await?;
-                    }
-                    break;
-                }
-                Some(_) => {}
-                None => seen = Some((holder, Instant::now())),
-            }
-            sleep(LOOK_EVERY).await;
-        }
+        wait_for(store, data, directory).await?;
     }
     Ok(())
+}
+
+/// Waits until nobody else uses the id of a directory, and takes it if it is this one's.
+async fn wait_for(store: &Store, data: &DataDir, directory: &str) -> Result<(), TenureError> {
+    let is_own = directory == data.directory();
+    let mut seen: Option<(Holder, Instant)> = None;
+    loop {
+        let held = match is_own {
+            true => hold(store, data, None).await?,
+            false => store.directory_holder(directory).await?,
+        };
+        let Some(holder) = held else { return Ok(()) };
+        let other: Option<DirectoryPlace> = serde_json::from_str(&holder.place).ok();
+        // Its lock is ours, so that it has ended.
+        if is_own && other.as_ref().is_none_or(|other| other.is_same(data.place())) {
+            hold(store, data, Some(&holder.place)).await?;
+            return Ok(());
+        }
+        match &seen {
+            Some((before, _)) if before.beat != holder.beat => return Err(in_use(data, other)),
+            // It stands still: the clock of Redis was set back, and nobody renews it.
+            Some((_, since)) if since.elapsed() > WATCH => {
+                if is_own {
+                    hold(store, data, Some(&holder.place)).await?;
+                }
+                return Ok(());
+            }
+            Some(_) => {}
+            None => seen = Some((holder, Instant::now())),
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Notes in Redis that the directory is used with it; answers since when it is.
@@ -116,7 +121,7 @@ pub async fn end(store: &Store, data: &DataDir) {
     }
 }
 
-/// Keeps it; an error when somebody else has it.
+/// Keeps it; an error when another daemon has it.
 pub async fn keep(store: &Store, data: &DataDir) -> Result<std::convert::Infallible, TenureError> {
     loop {
         sleep(RENEW_EVERY).await;

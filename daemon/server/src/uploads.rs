@@ -15,18 +15,21 @@ use std::{
 use futures_util::StreamExt;
 use onceover_types::{TaskId, Timestamp, humane};
 use serde_json::{Map, Value};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::{io::ReaderStream, sync::CancellationToken};
 
+use crate::events::EventBus;
 use crate::objects::{
-    ObjectStorage, StorageError,
+    ObjectStorage, StorageError, Uploading,
     plan::{Item, Plan, Stored},
     zip::{self, CompressionInfo},
 };
-use crate::services::Engine;
 use onceover_limits::Limit;
-use onceover_run::{log, paths::Opened};
-use onceover_store::{DueUpload, LONGEST_UPLOAD_WAIT, StoreError, UploadId, UploadNote};
+use onceover_run::{
+    log,
+    paths::{Opened, Roots},
+};
+use onceover_store::{DueUpload, LONGEST_UPLOAD_WAIT, Store, StoreError, UploadId, UploadNote};
 
 /// Results on their way at a time.
 const AT_A_TIME: usize = 2;
@@ -56,7 +59,7 @@ enum Ended {
     Gone,
     /// It was asked to: the daemon stops, or the result does not stand any more.
     Halted,
-    /// The store did not do it; to be tried again.
+    /// The object store failed; to be tried again.
     Storage(StorageError),
     Redis(StoreError),
 }
@@ -67,69 +70,108 @@ impl From<StoreError> for Ended {
     }
 }
 
+/// What uploads are made with.
+pub struct UploadParts {
+    pub store: Store,
+    pub bus: EventBus,
+    pub roots: Arc<Roots>,
+    /// Where others see whose files are on their way.
+    pub uploading: Uploading,
+}
+
 /// Uploads until `stop`.
-pub async fn run(engine: Engine, options: UploadOptions, stop: CancellationToken) {
-    let mut tries = JoinSet::new();
-    let mut busy = HashMap::<Id, UploadId>::new();
-    let mut nudges = engine.hub.nudges();
-    let looks = Arc::new(Looks::default());
+pub async fn run(parts: UploadParts, options: UploadOptions, stop: CancellationToken) {
+    let mut rechecks = parts.bus.rechecks();
+    let mut uploader = Uploader {
+        parts: Arc::new(parts),
+        options,
+        checks: Arc::new(StandingChecks::default()),
+        tries: JoinSet::new(),
+        busy: HashMap::new(),
+        stop,
+    };
     loop {
-        let wait = match AT_A_TIME.saturating_sub(busy.len()) {
-            // A place that gets free wakes us.
-            0 => IDLE,
-            places => match engine
-                .store
-                .upload_take(&options.directory, places, busy.values())
-                .await
-            {
-                Ok((taken, next)) => {
-                    for upload in taken {
-                        let id = upload.id.clone();
-                        let on_its_way = engine.uploading.begin(&id.task);
-                        let (engine, options, looks) = (engine.clone(), options.clone(), Arc::clone(&looks));
-                        let stop = stop.clone();
-                        let task = tries.spawn(async move {
-                            attempt(&engine, &options, &looks, &upload, &stop).await;
-                            drop(on_its_way);
-                        });
-                        busy.insert(task.id(), id);
-                    }
-                    next.map_or(IDLE, |next| next.clamp(Duration::from_millis(5), IDLE))
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "uploads not looked at");
-                    Duration::from_secs(1)
-                }
-            },
-        };
+        let wait = uploader.begin_due().await;
         tokio::select! {
-            () = stop.cancelled() => break,
-            () = engine.hub.upload_wanted() => {}
+            () = uploader.stop.cancelled() => break,
+            () = uploader.parts.bus.upload_wanted() => {}
             () = tokio::time::sleep(wait) => {}
-            nudge = nudges.recv() => looks.look(nudge.ok().as_ref()),
-            Some(ended) = tries.join_next_with_id() => {
-                let id = match ended {
-                    Ok((id, ())) => id,
-                    Err(error) => {
-                        tracing::error!(%error, "an upload broke down");
-                        error.id()
-                    }
-                };
-                busy.remove(&id);
-            }
+            task = rechecks.recv() => uploader.checks.notify(task.ok().as_ref()),
+            Some(ended) = uploader.tries.join_next_with_id() => uploader.forget(ended),
         }
     }
+    let mut tries = uploader.tries;
     let _ = tokio::time::timeout(STOP_WAIT, async { while tries.join_next().await.is_some() {} }).await;
+}
+
+/// The uploads under way.
+struct Uploader {
+    parts: Arc<UploadParts>,
+    options: UploadOptions,
+    checks: Arc<StandingChecks>,
+    tries: JoinSet<()>,
+    /// Which upload each of them is.
+    busy: HashMap<Id, UploadId>,
+    stop: CancellationToken,
+}
+
+impl Uploader {
+    /// Begins what is due, as far as there is room. Returns after which time there may be more.
+    async fn begin_due(&mut self) -> Duration {
+        let places = AT_A_TIME.saturating_sub(self.busy.len());
+        if places == 0 {
+            // A place that gets free wakes us.
+            return IDLE;
+        }
+        let store = &self.parts.store;
+        let (taken, next) = match store
+            .upload_take(&self.options.directory, places, self.busy.values())
+            .await
+        {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::debug!(%error, "uploads not looked at");
+                return Duration::from_secs(1);
+            }
+        };
+        for upload in taken {
+            self.begin(upload);
+        }
+        next.map_or(IDLE, |next| next.clamp(Duration::from_millis(5), IDLE))
+    }
+
+    fn begin(&mut self, upload: DueUpload) {
+        let id = upload.id.clone();
+        let on_its_way = self.parts.uploading.begin(&id.task);
+        let (parts, options) = (Arc::clone(&self.parts), self.options.clone());
+        let (checks, stop) = (Arc::clone(&self.checks), self.stop.clone());
+        let task = self.tries.spawn(async move {
+            attempt(&parts, &options, &checks, &upload, &stop).await;
+            drop(on_its_way);
+        });
+        self.busy.insert(task.id(), id);
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "an upload panicked");
+                error.id()
+            }
+        };
+        self.busy.remove(&id);
+    }
 }
 
 /// Who has to look whether the result still stands.
 #[derive(Default)]
-struct Looks(Mutex<HashMap<UploadId, Arc<tokio::sync::Notify>>>);
+struct StandingChecks(Mutex<HashMap<UploadId, Arc<tokio::sync::Notify>>>);
 
-impl Looks {
-    fn look(&self, task: Option<&TaskId>) {
-        let looks = self.0.lock().expect("no thread panics with the list of uploads");
-        for (id, notify) in looks.iter() {
+impl StandingChecks {
+    fn notify(&self, task: Option<&TaskId>) {
+        let checks = self.0.lock().expect("no thread panics with the list of uploads");
+        for (id, notify) in checks.iter() {
             if task.is_none_or(|task| *task == id.task) {
                 notify.notify_one();
             }
@@ -137,8 +179,8 @@ impl Looks {
     }
 
     fn begin(&self, id: &UploadId) -> Arc<tokio::sync::Notify> {
-        let mut looks = self.0.lock().expect("no thread panics with the list of uploads");
-        Arc::clone(looks.entry(id.clone()).or_default())
+        let mut checks = self.0.lock().expect("no thread panics with the list of uploads");
+        Arc::clone(checks.entry(id.clone()).or_default())
     }
 
     fn end(&self, id: &UploadId) {
@@ -150,35 +192,35 @@ impl Looks {
 }
 
 async fn attempt(
-    engine: &Engine,
+    parts: &UploadParts,
     options: &UploadOptions,
-    looks: &Looks,
+    checks: &StandingChecks,
     upload: &DueUpload,
     stop: &CancellationToken,
 ) {
     let id = &upload.id;
-    let look = looks.begin(id);
+    let check = checks.begin(id);
     // Not dropped in the middle: what was begun at the store is ended there.
     let halt = stop.child_token();
     let watch = async {
         loop {
-            look.notified().await;
-            if matches!(engine.store.upload_note(id, &UploadNote::Nothing).await, Ok(false)) {
+            check.notified().await;
+            if matches!(parts.store.upload_note(id, &UploadNote::Nothing).await, Ok(false)) {
                 halt.cancel();
             }
         }
     };
     let work = async {
         match upload.undo {
-            true => undo(engine, options, &upload.id, &upload.planned).await,
-            false => send(engine, options, upload, &halt).await,
+            true => undo(parts, options, &upload.id, &upload.planned).await,
+            false => send(parts, options, upload, &halt).await,
         }
     };
     let ended = tokio::select! {
         ended = work => ended,
         never = watch => never,
     };
-    looks.end(id);
+    checks.end(id);
     let error = match ended {
         Ok(()) | Err(Ended::Gone | Ended::Halted) => return,
         Err(Ended::Storage(error)) => error.to_string(),
@@ -191,8 +233,8 @@ async fn attempt(
     let wait = WAITS[(upload.tries as usize).min(WAITS.len() - 1)];
     let wait = Duration::from_secs(wait).mul_f64(0.9 + fastrand::f64() * 0.2);
     tracing::warn!(error, task_id = %id.task, task_name = %id.node, run_id = %id.run, wait = humane::duration(wait), "files are not at the store yet");
-    match engine.store.upload_later(&options.directory, id, wait, &error).await {
-        Ok(true) => engine.hub.outbox_grew(),
+    match parts.store.upload_later(&options.directory, id, wait, &error).await {
+        Ok(true) => parts.bus.outbox_grew(),
         Ok(false) => {}
         Err(error) => {
             tracing::debug!(%error, "an upload waits for Redis");
@@ -203,23 +245,23 @@ async fn attempt(
 
 /// Sends what is not at the store yet, and records the result.
 async fn send(
-    engine: &Engine,
+    parts: &UploadParts,
     options: &UploadOptions,
     upload: &DueUpload,
     halt: &CancellationToken,
 ) -> Result<(), Ended> {
     let id = &upload.id;
-    let share = engine.roots.share().to_owned();
+    let share = parts.roots.tasks_dir().to_owned();
     let output: Map<String, Value> = serde_json::from_str(&upload.output)
         .map_err(|error| StoreError::Unexpected(format!("the output of {} is broken: {error}", id.node)))?;
     let (task, looked) = (id.task.clone(), output.clone());
     let plan = blocking(move || Plan::of(&looked, &share, &task)).await?;
     let items: Vec<Item> = plan.items().into_iter().cloned().collect();
-    let note = async |note: &UploadNote<'_>| match engine.store.upload_note(id, note).await? {
+    let note = async |note: &UploadNote<'_>| match parts.store.upload_note(id, note).await? {
         true => Ok(()),
         false => Err(Ended::Gone),
     };
-    // Whoever undoes this has to know of every key before it is written.
+    // What undoes this has to know of every key before it is written.
     let mut planned: Vec<String> = items.iter().map(|item| item.key.clone()).collect();
     let known: HashSet<&String> = planned.iter().collect();
     let more: Vec<String> = upload
@@ -243,7 +285,7 @@ async fn send(
             .and_then(|text| serde_json::from_str(text).ok());
         let result = match before {
             Some(done) => Ok(done),
-            None => match place(engine, options, item, halt).await {
+            None => match place(parts, options, item, halt).await {
                 Ok(done) => {
                     let what = serde_json::to_string(&done).expect("sizes can be written as JSON");
                     note(&UploadNote::Done {
@@ -266,7 +308,7 @@ async fn send(
     }
     let storage = &options.storage;
     let said = plan.said(&output, &stored, |key| storage.url_of(&storage.place(key)));
-    let done = engine
+    let done = parts
         .store
         .upload_done(&options.directory, id, &said.fields, &said.files)
         .await?;
@@ -297,16 +339,16 @@ fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Ended {
 /// Makes sure that one file or folder is at the store. Keys are of one run alone, and objects are there whole or not at all:
 /// what an earlier try has sent without being able to say so is not sent again (D49).
 async fn place(
-    engine: &Engine,
+    parts: &UploadParts,
     options: &UploadOptions,
     item: &Item,
     halt: &CancellationToken,
 ) -> Result<Stored, Ended> {
     let storage = &options.storage;
     let location = storage.place(&item.key);
-    let share = engine.roots.share().to_owned();
+    let share = parts.roots.tasks_dir().to_owned();
     let there = tokio::select! {
-        there = storage.look(&location) => there.map_err(Ended::Storage)?,
+        there = storage.find(&location) => there.map_err(Ended::Storage)?,
         () = halt.cancelled() => return Err(Ended::Halted),
     };
     if item.is_folder {
@@ -377,12 +419,12 @@ async fn write(
 }
 
 /// Removes what may be at the store of a result that does not stand any more.
-async fn undo(engine: &Engine, options: &UploadOptions, id: &UploadId, planned: &[String]) -> Result<(), Ended> {
+async fn undo(parts: &UploadParts, options: &UploadOptions, id: &UploadId, planned: &[String]) -> Result<(), Ended> {
     let storage = &options.storage;
     for key in planned {
         storage.remove(&storage.place(key)).await.map_err(Ended::Storage)?;
     }
-    engine.store.upload_forget(&options.directory, id).await?;
+    parts.store.upload_forget(&options.directory, id).await?;
     tracing::info!(task_id = %id.task, task_name = %id.node, run_id = %id.run, "files of a result that was replaced or deleted were removed from the store");
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! The connection to Redis: settings under which it comes back after any outage, and the limit after
-//! which a call is given up.
+//! The connection to Redis: settings with which it reconnects after any outage, and the time limit of a call.
 
 use std::time::Duration;
 
@@ -11,12 +10,15 @@ use redis::{
 
 use url::Url;
 
-use super::{StoreError, reach::PERCENT};
+use super::StoreError;
 
-/// How long a caller waits for Redis before the answer is "not now".
+/// How long a caller waits for Redis.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads a Redis URL and puts our connection settings on it.
+/// How a password with special characters is written.
+pub(super) const PERCENT: &str = "special characters of a user or password are percent-encoded there: '#' is %23, '@' %40, '/' %2F, ':' %3A, '%' %25";
+
+/// Reads a Redis URL and adds our connection settings.
 pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
     check_url(url).map_err(StoreError::Url)?;
     let info = url
@@ -37,7 +39,7 @@ pub fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
 /// How a Redis URL looks.
 const SHAPES: &str = "redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... (TLS) or redis+unix:///PATH?db=DATABASE";
 
-/// What can be said about a URL that names no Redis we can use. Says nothing of what is in it, which may be a password.
+/// Says why a URL names no Redis that can be used. The error quotes nothing of the URL, which may hold a password.
 fn check_url(text: &str) -> Result<(), String> {
     let scheme = text
         .split_once("://")
@@ -53,7 +55,7 @@ fn check_url(text: &str) -> Result<(), String> {
     if scheme.contains("cluster") {
         return Err("a Redis in cluster mode is not supported: scripts change keys of several slots at a time".into());
     }
-    // What stands behind '#' or in the place of a path is mostly the rest of a password.
+    // What follows '#' or is in the place of a path is mostly the rest of a password.
     if text.contains('#') {
         return Err(format!("it holds a '#'; {PERCENT}"));
     }
@@ -64,7 +66,7 @@ fn check_url(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A connection that reconnects for ever. It is made at the first call.
+/// Makes a connection that reconnects forever. It connects at the first call.
 pub fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(usize::MAX)
@@ -75,7 +77,7 @@ pub fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
     ConnectionManager::new_lazy_with_config(client, config).map_err(StoreError::from)
 }
 
-/// The URL without user and password, for people and for clients that connect themselves.
+/// Returns the URL without user and password, for people and for clients that connect themselves.
 pub fn public_url(info: &ConnectionInfo) -> String {
     let database = info.redis_settings().db();
     match info.addr() {

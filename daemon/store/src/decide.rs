@@ -1,35 +1,120 @@
 //! Whether a stage is answered by what is there, joined or run (R1-R5): asked for real, and without effect.
 
-use onceover_types::{NodeName, RunId, StageState, TaskId, VideoId};
+use onceover_types::{NodeName, RunId, RunnerKind, StageState, TaskId, VideoId};
+use onceover_wire::ReuseRule;
+use redis::Value;
 
-use super::{Args, ForeignJson, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts};
+use super::{
+    Store, StoreError,
+    args::{CatalogNames, IgnoredHashes, Json, JsonText, named_argument, script_call},
+    record::{Fields, ForeignJson, StageRecord, TaskRecords, parse_task_records},
+    reply::TaggedReply,
+};
+
+script_call! {
+    SubmitCall<'a>: SUBMIT {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        mode: ReuseRule,
+        /// Fingerprint of the input.
+        fp: &'a str,
+        in_files: Option<&'a str>,
+        verified: Option<&'a str>,
+        broken: Option<&'a str>,
+        broken_how: Option<ArtifactFault>,
+        ignore: IgnoredHashes<'a>,
+        run: &'a RunId,
+        queue: &'a str,
+        runner: RunnerKind,
+        input: &'a str,
+        input_pub: &'a str,
+        path: JsonText<'a>,
+        callback: JsonText<'a>,
+        url: Option<&'a str>,
+        host: Option<&'a str>,
+        hit_delivery: &'a str,
+        sources: Json<'a, [Vec<&'a str>]>,
+        most_callbacks: u64,
+        most_input: u64,
+        full: bool,
+        files: bool,
+        inputs: Option<InputsFound>,
+        key: Option<&'a str>,
+        key_body: Option<&'a str>,
+        unable: bool,
+        video: Option<&'a VideoId>,
+        processing: Option<&'a RunId>,
+        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    ExplainCall<'a>: EXPLAIN {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        mode: ReuseRule,
+        /// Fingerprint of the input.
+        fp: &'a str,
+        in_files: Option<&'a str>,
+        verified: Option<&'a str>,
+        broken: Option<&'a str>,
+        broken_how: Option<ArtifactFault>,
+        ignore: IgnoredHashes<'a>,
+    }
+}
+
+named_argument!(ReuseRule, RunnerKind, ArtifactFault, InputsFound);
 
 /// What reuse is decided by.
 pub struct ReuseQuery<'a> {
     pub task: &'a TaskId,
     pub node: &'a NodeName,
-    /// auto, never, strict, refuse or off.
-    pub mode: &'a str,
+    pub mode: ReuseRule,
     /// Fingerprint of the input.
     pub fingerprint: &'a str,
-    /// What the files were that the input names, as one text; None: unknown.
+    /// Evidence of the files that the input names, as one text; None: unknown.
     pub files: Option<&'a str>,
 }
 
-/// What the daemon looked at because the store could not decide without.
+/// What the daemon checked because the store could not decide without.
 #[derive(Debug, Clone, Default)]
 pub struct GatheredEvidence {
-    /// The result whose files are whole.
+    /// Token of the result whose files are complete.
     pub verified: Option<String>,
-    /// The result whose files are not, and why: `artifact_missing` or `artifact_changed`.
-    pub broken: Option<(String, &'static str)>,
-    /// Hashes of foreign JSONs that count as lost, blank-separated.
-    pub ignore: Option<String>,
+    /// The result whose files are not.
+    pub broken: Option<BrokenResult>,
+    /// Hashes of foreign JSONs that count as lost.
+    pub ignore: Vec<String>,
     /// What was found of the files that the request names.
     pub inputs: Option<InputsFound>,
 }
 
-/// Whether the files are there that a request names.
+/// A result that cannot be reused because of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenResult {
+    /// Token of the result, as [`VerificationRequest::Verify`] gave it.
+    pub token: String,
+    pub fault: ArtifactFault,
+}
+
+/// What is wrong with the files of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArtifactFault {
+    Missing,
+    Changed,
+}
+
+impl ArtifactFault {
+    /// The reason for a run, as requests and events show it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "artifact_missing",
+            Self::Changed => "artifact_changed",
+        }
+    }
+}
+
+/// Whether the files that a request names exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputsFound {
     Present,
@@ -49,9 +134,14 @@ impl InputsFound {
 }
 
 impl GatheredEvidence {
-    /// A foreign JSON counts as lost. There may be one under each spelling of the key.
+    /// Notes that a result cannot be reused because of its files.
+    pub fn set_broken(&mut self, token: String, fault: ArtifactFault) {
+        self.broken = Some(BrokenResult { token, fault });
+    }
+
+    /// Lets a foreign JSON count as lost. There may be one under each spelling of the key.
     pub fn set_aside(&mut self, sha: &str) {
-        self.ignore = Some(self.ignore.take().unwrap_or_default() + " " + sha);
+        self.ignore.push(sha.to_owned());
     }
 }
 
@@ -61,7 +151,7 @@ pub struct Submit<'a> {
     /// Id of the run, if one starts.
     pub run: &'a RunId,
     pub queue: &'a str,
-    pub runner: &'a str,
+    pub runner: RunnerKind,
     /// The request's `input_data` as JSON, and the same with secrets hidden.
     pub input: &'a str,
     pub input_public: &'a str,
@@ -72,21 +162,21 @@ pub struct Submit<'a> {
     pub callback_host: Option<&'a str>,
     /// Id of the delivery, if this is a hit with a callback.
     pub delivery: &'a str,
-    /// What only earlier stages can give: groups of names of nodes. A run is
-    /// refused when the task has no stage of a group's nodes.
+    /// What only earlier stages can give: groups of names of nodes. A run is refused if the task has no stage of the nodes
+    /// of a group.
     pub sources: &'a [Vec<&'a str>],
-    /// The request names files: before a run starts, whether they are there has to be known ([`GatheredEvidence::inputs`]).
+    /// The request names files: a run starts only once it is known whether they exist ([`GatheredEvidence::inputs`]).
     pub has_files: bool,
-    /// This daemon could not run the node: a run is refused.
+    /// This daemon cannot run the node: a run is refused.
     pub unable: bool,
     /// What makes repeats of the request one task.
     pub key: Option<&'a IdempotencyKey>,
-    /// The pipeline that asks.
+    /// The pipeline that submits the stage.
     pub pipeline: Option<&'a PipelineRun>,
 }
 
-/// The processing of a video on whose behalf a stage is submitted. It has named the run beforehand, so that asking again
-/// for the same one starts nothing.
+/// The processing of a video on whose behalf a stage is submitted. It has named the run beforehand, so that a repeated
+/// submit starts nothing.
 #[derive(Debug, Clone)]
 pub struct PipelineRun {
     pub video: VideoId,
@@ -96,7 +186,7 @@ pub struct PipelineRun {
     pub run: RunId,
 }
 
-/// An idempotency key, and the request that it was sent with.
+/// An idempotency key and the request that it was sent with, by their hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// Hash of the key.
@@ -120,7 +210,7 @@ pub enum Decision {
         reason: String,
         run: RunId,
     },
-    /// It would run: the files that the request names have to be looked at first. Nothing was written.
+    /// It would run: the files that the request names have to be checked first. Nothing was written.
     LookAtInputs,
     /// The request was sent before with this key, under this task. Nothing was written.
     Keyed(TaskId),
@@ -133,7 +223,7 @@ pub enum Decision {
 pub enum SubmitRefusal {
     /// The result came from other input, and the node's policy refuses that.
     OtherInput,
-    /// It would run, but the task has no stage of the nodes in these groups of [`Submit::sources`].
+    /// It would run, but the task has no stage of the nodes in these groups of [`Submit::sources`], by their positions.
     NoSource(Vec<usize>),
     /// It would run, but files that the request names are missing.
     InputsMissing,
@@ -149,17 +239,17 @@ pub enum SubmitRefusal {
     TooManyCallbacks,
     /// With this input the task's stages would have more than they may.
     TaskFull,
-    /// The pipeline that asks is no longer the video's.
+    /// The processing that submits the stage is no longer the video's.
     Superseded,
-    /// The pipeline has asked for this very run before.
+    /// The processing has submitted this very run before.
     DuplicateRun,
 }
 
-/// What has to be looked at before a decision; then ask again.
+/// What has to be checked before a decision; then the caller asks again.
 pub enum VerificationRequest {
-    /// A hit, if these files are still there.
+    /// A hit, if these files are complete.
     Verify { token: String, artifacts: String },
-    /// Somebody else wrote this stage.
+    /// Another worker wrote this stage.
     Foreign(ForeignJson),
 }
 
@@ -170,9 +260,9 @@ pub enum Explained {
         input_changed: Option<bool>,
         record: StageRecord,
     },
-    /// With the number of runs before it in the queue; None while it runs.
     InFlight {
         record: StageRecord,
+        /// Runs before it in the queue; None while it runs.
         position: Option<u64>,
     },
     Run {
@@ -190,56 +280,168 @@ pub enum Explained {
 }
 
 impl Store {
-    fn question<'a>(&'a self, question: &ReuseQuery<'a>, looked: &'a GatheredEvidence) -> Args<'a> {
-        self.args()
-            .with("task", question.task.as_str())
-            .with("name", question.node.as_str())
-            .with("mode", question.mode)
-            .with("fp", question.fingerprint)
-            .with_some("in_files", question.files)
-            .with_some("verified", looked.verified.as_deref())
-            .with_some("broken", looked.broken.as_ref().map(|(token, _)| token.as_str()))
-            .with_some("broken_how", looked.broken.as_ref().map(|(_, how)| *how))
-            .with_some("ignore", looked.ignore.as_deref())
-    }
-
     /// Decides reuse and claims the stage in one step (R5).
-    pub async fn submit(&self, submit: &Submit<'_>, looked: &GatheredEvidence) -> Result<Decision, StoreError> {
-        let callback = submit.callback.map_or_else(|| "null".to_owned(), json_string);
-        let args = self
-            .question(&submit.question, looked)
-            .with("run", submit.run.as_str())
-            .with("queue", submit.queue)
-            .with("runner", submit.runner)
-            .with("input", submit.input)
-            .with("input_pub", submit.input_public)
-            .with("path", json_string(submit.path))
-            .with("callback", callback)
-            .with_some("url", submit.callback)
-            .with_some("host", submit.callback_host)
-            .with("hit_delivery", submit.delivery)
-            .with("sources", list(submit.sources))
-            .with("most_callbacks", self.options.bounds.callbacks.to_string())
-            .with("most_input", self.options.bounds.task_input.to_string())
-            .with_some("full", self.is_nearly_full().then_some("1"))
-            .with_some("files", submit.has_files.then_some("1"))
-            .with_some("inputs", looked.inputs.map(InputsFound::as_str))
-            .with_some("key", submit.key.map(|key| key.key.as_str()))
-            .with_some("key_body", submit.key.map(|key| key.body.as_str()))
-            .with_some("unable", submit.unable.then_some("1"))
-            .with_some("video", submit.pipeline.map(|pipeline| pipeline.video.as_str()))
-            .with_some(
-                "processing",
-                submit.pipeline.map(|pipeline| pipeline.processing.as_str()),
-            )
-            .with("names", self.names.as_str());
-        let answer: Vec<redis::Value> = self.run(&scripts::SUBMIT, args).await?;
-        record::decision(answer)
+    pub async fn submit(&self, submit: &Submit<'_>, evidence: &GatheredEvidence) -> Result<Decision, StoreError> {
+        let question = &submit.question;
+        let broken = evidence.broken.as_ref();
+        let call = SubmitCall {
+            task: question.task,
+            name: question.node,
+            mode: question.mode,
+            fp: question.fingerprint,
+            in_files: question.files,
+            verified: evidence.verified.as_deref(),
+            broken: broken.map(|broken| broken.token.as_str()),
+            broken_how: broken.map(|broken| broken.fault),
+            ignore: IgnoredHashes(&evidence.ignore),
+            run: submit.run,
+            queue: submit.queue,
+            runner: submit.runner,
+            input: submit.input,
+            input_pub: submit.input_public,
+            path: JsonText(Some(submit.path)),
+            callback: JsonText(submit.callback),
+            url: submit.callback,
+            host: submit.callback_host,
+            hit_delivery: submit.delivery,
+            sources: Json(submit.sources),
+            most_callbacks: self.options.bounds.callbacks,
+            most_input: self.options.bounds.task_input,
+            full: self.is_nearly_full(),
+            files: submit.has_files,
+            inputs: evidence.inputs,
+            key: submit.key.map(|key| key.key.as_str()),
+            key_body: submit.key.map(|key| key.body.as_str()),
+            unable: submit.unable,
+            video: submit.pipeline.map(|pipeline| &pipeline.video),
+            processing: submit.pipeline.map(|pipeline| &pipeline.processing),
+            names: &self.names,
+        };
+        let reply: Vec<Value> = self.call(call.prepare(self)).await?;
+        parse_decision(TaggedReply::new("submit", reply)?)
     }
 
-    /// Says how a submit would be decided now, and changes nothing.
-    pub async fn explain(&self, question: &ReuseQuery<'_>, looked: &GatheredEvidence) -> Result<Explained, StoreError> {
-        let answer: Vec<redis::Value> = self.run(&scripts::EXPLAIN, self.question(question, looked)).await?;
-        record::explained(answer)
+    /// Explains how a submit would be decided now, and changes nothing.
+    pub async fn explain(
+        &self,
+        question: &ReuseQuery<'_>,
+        evidence: &GatheredEvidence,
+    ) -> Result<Explained, StoreError> {
+        let broken = evidence.broken.as_ref();
+        let call = ExplainCall {
+            task: question.task,
+            name: question.node,
+            mode: question.mode,
+            fp: question.fingerprint,
+            in_files: question.files,
+            verified: evidence.verified.as_deref(),
+            broken: broken.map(|broken| broken.token.as_str()),
+            broken_how: broken.map(|broken| broken.fault),
+            ignore: IgnoredHashes(&evidence.ignore),
+        };
+        let reply: Vec<Value> = self.call(call.prepare(self)).await?;
+        parse_explanation(TaggedReply::new("explain", reply)?)
     }
+}
+
+/// Reads what `compare_input` of reuse.lua answered; None: not known.
+fn parse_input_changed(text: &str) -> Option<bool> {
+    match text {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_decision(mut reply: TaggedReply) -> Result<Decision, StoreError> {
+    Ok(match reply.kind.as_str() {
+        "hit" => {
+            let _sequence: u64 = reply.next_value()?;
+            let input_changed: String = reply.next_value()?;
+            Decision::Hit {
+                input_changed: parse_input_changed(&input_changed),
+                records: parse_task_records(reply.next_value()?)?,
+            }
+        }
+        "join" => Decision::Joined {
+            state: reply.next_parsed()?,
+            run: reply.next_parsed()?,
+        },
+        "run" => Decision::Started {
+            reason: reply.next_value()?,
+            run: reply.next_parsed()?,
+        },
+        "inputs" => Decision::LookAtInputs,
+        "keyed" => Decision::Keyed(reply.next_parsed()?),
+        "verify" | "foreign" => Decision::Ask(parse_verification(reply)?),
+        _ => Decision::Refused(parse_refusal(reply)?),
+    })
+}
+
+fn parse_refusal(mut reply: TaggedReply) -> Result<SubmitRefusal, StoreError> {
+    Ok(match reply.kind.as_str() {
+        "refuse" => SubmitRefusal::OtherInput,
+        "no_source" => SubmitRefusal::NoSource(reply.next_value()?),
+        "inputs_missing" => SubmitRefusal::InputsMissing,
+        "unable" => SubmitRefusal::NotReady,
+        "damaged" => SubmitRefusal::Damaged(reply.next_value()?),
+        "full" => SubmitRefusal::Full,
+        "callbacks" => SubmitRefusal::TooManyCallbacks,
+        "task_full" => SubmitRefusal::TaskFull,
+        "key_reused" => SubmitRefusal::KeyReused,
+        "superseded" => SubmitRefusal::Superseded,
+        "known" => SubmitRefusal::DuplicateRun,
+        _ => return Err(reply.unknown_kind()),
+    })
+}
+
+fn parse_verification(mut reply: TaggedReply) -> Result<VerificationRequest, StoreError> {
+    Ok(match reply.kind.as_str() {
+        "verify" => VerificationRequest::Verify {
+            token: reply.next_value()?,
+            artifacts: reply.next_value()?,
+        },
+        _ => VerificationRequest::Foreign(ForeignJson {
+            key: reply.next_value()?,
+            sha: reply.next_value()?,
+            ttl_ms: reply.next_value()?,
+            json: reply.next_value()?,
+            noted: None,
+        }),
+    })
+}
+
+fn parse_explanation(mut reply: TaggedReply) -> Result<Explained, StoreError> {
+    Ok(match reply.kind.as_str() {
+        "hit" => {
+            let input_changed: String = reply.next_value()?;
+            Explained::Hit {
+                input_changed: parse_input_changed(&input_changed),
+                record: StageRecord::from_fields(reply.next_value()?),
+            }
+        }
+        "join" => {
+            let record = StageRecord::from_fields(reply.next_value()?);
+            let position: i64 = reply.next_value()?;
+            Explained::InFlight {
+                record,
+                position: u64::try_from(position).ok(),
+            }
+        }
+        "run" => {
+            let reason = reply.next_value()?;
+            let fields: Fields = reply.next_value()?;
+            let record = (!fields.is_empty()).then(|| StageRecord::from_fields(fields));
+            Explained::Run { reason, record }
+        }
+        "refuse" => {
+            let input_changed: String = reply.next_value()?;
+            Explained::Refused {
+                input_changed: parse_input_changed(&input_changed),
+            }
+        }
+        "damaged" => Explained::Damaged(reply.next_value()?),
+        "verify" | "foreign" => Explained::Ask(parse_verification(reply)?),
+        _ => return Err(reply.unknown_kind()),
+    })
 }

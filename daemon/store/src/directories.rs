@@ -1,25 +1,52 @@
-//! Data directories: who uses which, and since when.
+//! Data directories: which daemon uses which, and since when.
 
 use std::time::Duration;
 
 use onceover_types::Timestamp;
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, scripts};
+use super::{Store, StoreError, args::script_call, reply::reply_struct};
 
 /// Data directories (by the uuid of their instance) and since when this Redis knows each, milliseconds since 1970.
 const DIRECTORIES: &str = "onceover:directories";
 
-/// Who has the lease on a directory's id.
+script_call! {
+    LeaseCall<'a>: DIRECTORY {
+        directory: &'a str,
+        place: &'a str,
+        owner: &'a str,
+        /// Changes with every renewal.
+        beat: String,
+        ms: Duration,
+        /// The place of a holder whose lease is taken over.
+        instead_of: Option<&'a str>,
+    }
+}
+
+script_call! {
+    LeaveCall<'a>: DIRECTORY_LEAVE {
+        directory: &'a str,
+        owner: &'a str,
+    }
+}
+
+reply_struct! {
+    HolderReply {
+        place: String,
+        beat: String,
+    }
+}
+
+/// The daemon that has the lease on a directory's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// As it was given with the lease.
+    /// Where the directory is, as the daemon said when it took the lease.
     pub place: String,
     /// Changes with every renewal.
     pub beat: String,
 }
 
-/// What is asked for with a lease on a directory's id.
+/// A request for a lease on a directory's id.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectoryLease<'a> {
     pub directory: &'a str,
@@ -31,26 +58,25 @@ pub struct DirectoryLease<'a> {
 }
 
 impl Store {
-    /// Takes or renews a lease. Answers who has it, when that is somebody else and not the `instead_of` one.
+    /// Takes or renews a lease. Returns its holder if that is another daemon, and not the one at the place `instead_of`.
     pub async fn hold_directory(
         &self,
         lease: DirectoryLease<'_>,
         instead_of: Option<&str>,
     ) -> Result<Option<Holder>, StoreError> {
-        let beat = format!("{:016x}", fastrand::u64(..));
-        let args = self
-            .args()
-            .with("directory", lease.directory)
-            .with("place", lease.place)
-            .with("owner", lease.owner)
-            .with("beat", beat)
-            .with("ms", lease.length.as_millis().to_string())
-            .with_some("instead_of", instead_of);
-        let held: Option<(String, String)> = self.run(&scripts::DIRECTORY, args).await?;
-        Ok(held.map(|(place, beat)| Holder { place, beat }))
+        let call = LeaseCall {
+            directory: lease.directory,
+            place: lease.place,
+            owner: lease.owner,
+            beat: format!("{:016x}", fastrand::u64(..)),
+            ms: lease.length,
+            instead_of,
+        };
+        let held: Option<HolderReply> = self.call(call.prepare(self)).await?;
+        Ok(held.map(|HolderReply { place, beat }| Holder { place, beat }))
     }
 
-    /// Who has the lease on a directory's id.
+    /// Reads which daemon has the lease on a directory's id.
     pub async fn directory_holder(&self, directory: &str) -> Result<Option<Holder>, StoreError> {
         let mut redis = self.redis.clone();
         let key = format!("onceover:directory:{directory}");
@@ -61,15 +87,14 @@ impl Store {
 
     /// Gives a lease back, as the daemon ends.
     pub async fn leave_directory(&self, directory: &str, owner: &str) -> Result<(), StoreError> {
-        let args = self.args().with("directory", directory).with("owner", owner);
-        self.run(&scripts::DIRECTORY_LEAVE, args).await
+        self.call(LeaveCall { directory, owner }.prepare(self)).await
     }
 
     /// Notes that a data directory is used with this Redis; answers since when it is. What belongs to the directory it is
     /// a copy of, `former`, is its own where Redis was copied with it.
     pub async fn enter_directory(&self, directory: &str, former: Option<&str>) -> Result<Timestamp, StoreError> {
         let mut redis = self.redis.clone();
-        let mut since = Timestamp::now();
+        let mut since = self.now();
         if let Some(former) = former {
             since = self.directory_since(former).await?.unwrap_or(since);
             let uploads = |directory: &str| format!("onceover:uploads:{directory}");

@@ -1,72 +1,98 @@
-//! What files tasks have: counted as runs end, and whether they may be collected. The files themselves are not looked at
-//! here.
+//! Which files tasks have: counted as runs end, and whether they may be collected. The files themselves are not read here.
+
+use std::borrow::Cow;
 
 use onceover_types::TaskId;
 
 use super::{
-    Store, StoreError, TaskRecords, list,
-    record::{convert, task_records, unexpected},
-    scripts,
+    Store, StoreError,
+    args::{Argument, CatalogNames, Json, json_list, script_call},
+    record::{TaskRecords, parse_task_records},
+    reply::TaggedReply,
 };
 
-/// Files of attempts, as their owner has found them: folder below the task's and bytes.
+/// Files of attempts, as their owner has measured them: folder below the task's and bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiskUsage(Vec<(String, u64)>);
 
 impl DiskUsage {
+    /// Adds the files of an attempt.
     pub fn add(&mut self, folder: String, bytes: u64) {
         self.0.push((folder, bytes));
     }
 
-    pub(super) fn as_text(&self) -> Option<String> {
-        (!self.0.is_empty()).then(|| list(&self.0))
+    fn as_json(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| json_list(&self.0))
     }
 }
 
-/// Whose the files of a task are.
+/// Pairs of folder and bytes; absent where nothing was measured.
+impl<'a> Argument<'a> for &'a DiskUsage {
+    fn into_text(self) -> Option<Cow<'a, str>> {
+        self.as_json().map(Cow::Owned)
+    }
+}
+
+script_call! {
+    CollectableCall<'a>: COLLECTABLE {
+        task: &'a TaskId,
+        names: &'a CatalogNames,
+        queues: Json<'a, [String]>,
+    }
+}
+
+script_call! {
+    CollectedCall<'a>: COLLECTED {
+        task: &'a TaskId,
+        folder: Option<&'a str>,
+        bytes: Option<u64>,
+    }
+}
+
+/// Whether the files of a task are still needed.
 #[derive(Debug)]
 pub enum Collectable {
-    /// Nobody knows the task.
+    /// Nothing knows the task.
     Free,
     /// It has stages, of ours or of another worker.
     Known(TaskRecords),
-    /// A slot of it is held: its processes are not known to be gone.
+    /// A slot of it is held: its processes may not have ended.
     Held,
-    /// A callback that tells of its files is still to be sent.
+    /// A callback that reports its files is still to be sent.
     Callbacks,
     /// It is the task of a registered video.
     Video,
 }
 
 impl Store {
-    /// Whose the files of a task are, now.
+    /// Decides whether the files of a task are still needed.
     pub async fn collectable(&self, task: &TaskId, queues: &[String]) -> Result<Collectable, StoreError> {
-        let args = self
-            .args()
-            .with("task", task.as_str())
-            .with("names", self.names.as_str())
-            .with("queues", list(queues));
-        let answer: Vec<redis::Value> = self.run(&scripts::COLLECTABLE, args).await?;
-        let mut answer = answer.into_iter();
-        let kind: String = convert(answer.next().unwrap_or(redis::Value::Nil))?;
-        Ok(match kind.as_str() {
+        let call = CollectableCall {
+            task,
+            names: &self.names,
+            queues: Json(queues),
+        };
+        let reply: Vec<redis::Value> = self.call(call.prepare(self)).await?;
+        let mut reply = TaggedReply::new("collectable", reply)?;
+        Ok(match reply.kind.as_str() {
             "free" => Collectable::Free,
-            "known" => Collectable::Known(task_records(answer.next().unwrap_or(redis::Value::Nil))?),
+            "known" => Collectable::Known(parse_task_records(reply.next_value()?)?),
             "held" => Collectable::Held,
             "callbacks" => Collectable::Callbacks,
             "video" => Collectable::Video,
-            other => return Err(unexpected(format!("the collectable script answered '{other}'"))),
+            _ => return Err(reply.unknown_kind()),
         })
     }
 
-    /// Files were removed: of one attempt (its folder below the task's, and the bytes), or all of the task.
+    /// Stops counting files that were removed: of one attempt (its folder below the task's, and the bytes), or of the whole
+    /// task.
     pub async fn collected(&self, task: &TaskId, attempt: Option<(&str, u64)>) -> Result<(), StoreError> {
-        let args = self
-            .args()
-            .with("task", task.as_str())
-            .with_some("folder", attempt.map(|(folder, _)| folder))
-            .with_some("bytes", attempt.map(|(_, bytes)| bytes.to_string()));
-        self.run(&scripts::COLLECTED, args).await
+        let call = CollectedCall {
+            task,
+            folder: attempt.map(|(folder, _)| folder),
+            bytes: attempt.map(|(_, bytes)| bytes),
+        };
+        self.call(call.prepare(self)).await
     }
 }
 
@@ -75,11 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_measured_is_told_as_pairs() {
+    fn what_was_measured_is_sent_as_pairs() {
         let mut measured = DiskUsage::default();
-        assert_eq!(measured.as_text(), None);
+        assert_eq!(measured.as_json(), None);
         measured.add("runs/a".into(), 3);
         measured.add("runs/a.2".into(), 0);
-        assert_eq!(measured.as_text().as_deref(), Some(r#"[["runs/a",3],["runs/a.2",0]]"#));
+        assert_eq!(measured.as_json().as_deref(), Some(r#"[["runs/a",3],["runs/a.2",0]]"#));
     }
 }

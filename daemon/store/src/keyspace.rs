@@ -1,6 +1,5 @@
-//! What Redis tells of keys that are written, removed or expire (keyspace events): which stages other workers may have
-//! changed. Redis sends names only; the reader of an event reads what lies there. A server that sends none
-//! is no error.
+//! Keyspace events: Redis reports keys that are written, removed or expire, and so which stages other workers may have changed.
+//! It sends names only; the reader of an event reads the key. A server that sends none is no error.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,10 +8,10 @@ use onceover_types::{NodeName, TaskId, keys};
 use redis::{AsyncCommands, Client, ConnectionInfo};
 use tokio::sync::mpsc;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, transport::RedisConnection};
 
-/// What makes a server tell of keys: by event (`E`), of strings that are written (`$`), of what is removed (`g`) or
-/// expires (`x`).
+/// The flags that make a server report keys: by event (`E`), strings that are written (`$`), what is removed (`g`) or expires
+/// (`x`).
 pub const KEYSPACE_EVENTS: &str = "E$gx";
 /// Events after which a key may hold another JSON than before.
 const EVENTS: [&str; 7] = [
@@ -25,10 +24,10 @@ const EVENTS: [&str; 7] = [
     "restore",
 ];
 
-/// Written and removed at once, to see whether Redis sends events of it.
+/// A key that is written and removed at once, to find out whether Redis sends events.
 const PROBE: &str = "onceover:probe";
 const PROBE_WAIT: Duration = Duration::from_secs(2);
-/// Between two attempts to connect.
+/// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,16 +35,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// One stage of one task.
 pub type StageKey = (TaskId, NodeName);
 
-/// What a [`KeySubscription`] tells.
+/// What a [`KeySubscription`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyNotice {
-    /// What lies under a key of this stage may have changed.
+    /// A key of this stage may have changed.
     Changed(StageKey),
     /// The subscription stands (again); changes may have been missed before.
     Connected,
 }
 
-/// Receives until dropped.
+/// A subscription to keyspace events. It receives until it is dropped.
 pub struct KeySubscription {
     notices: mpsc::Receiver<KeyNotice>,
     task: tokio::task::JoinHandle<()>,
@@ -62,7 +61,7 @@ impl KeySubscription {
             loop {
                 match listen(&client, &channels, &sender).await {
                     Ok(()) => return,
-                    // A user that may not listen there is asked for it again, but told about only once.
+                    // A user that may not subscribe tries again, but is logged only once.
                     Err(error) if !std::mem::replace(&mut is_refused, true) => {
                         tracing::info!(%error, "not subscribed to what other workers write");
                     }
@@ -74,7 +73,14 @@ impl KeySubscription {
         Ok(Self { notices, task })
     }
 
-    /// The next notice. Never ends while the program runs.
+    /// Makes a subscription that hears nothing: no other workers write.
+    fn silent() -> Self {
+        let (sender, notices) = mpsc::channel(1);
+        let task = tokio::spawn(async move { sender.closed().await });
+        Self { notices, task }
+    }
+
+    /// Waits for the next notice. There is always another one while the program runs.
     pub async fn next(&mut self) -> Option<KeyNotice> {
         self.notices.recv().await
     }
@@ -86,7 +92,7 @@ impl Drop for KeySubscription {
     }
 }
 
-/// Listens until the connection ends, which is an error, or nobody wants to know any more.
+/// Listens until the connection ends, which is an error, or the receiver is dropped.
 async fn listen(client: &Client, channels: &[String], sender: &mpsc::Sender<KeyNotice>) -> redis::RedisResult<()> {
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
@@ -102,7 +108,7 @@ async fn listen(client: &Client, channels: &[String], sender: &mpsc::Sender<KeyN
     let mut messages = pubsub.into_on_message();
     while let Some(message) = messages.next().await {
         let key = std::str::from_utf8(message.get_payload_bytes()).ok();
-        if let Some(stage) = key.and_then(stage_of)
+        if let Some(stage) = key.and_then(parse_stage_key)
             && sender.send(KeyNotice::Changed(stage)).await.is_err()
         {
             return Ok(());
@@ -111,14 +117,14 @@ async fn listen(client: &Client, channels: &[String], sender: &mpsc::Sender<KeyN
     Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
 }
 
-/// The stage that a key is named after, in today's spelling or the older one. Its node need not be in the catalog.
-pub(super) fn stage_of(key: &str) -> Option<StageKey> {
-    let (task, node) = stage_parts(key)?;
+/// Finds the stage that a key is named after, in today's spelling or the older one. Its node need not be in the catalog.
+pub(super) fn parse_stage_key(key: &str) -> Option<StageKey> {
+    let (task, node) = split_stage_key(key)?;
     Some((TaskId::parse(task).ok()?, node))
 }
 
-/// The same, with a text in the place of the task id that need not be one.
-pub(super) fn stage_parts(key: &str) -> Option<(&str, NodeName)> {
+/// Splits such a key into a text, which need not be a task id, and a node.
+pub(super) fn split_stage_key(key: &str) -> Option<(&str, NodeName)> {
     if key.starts_with(keys::PREFIX) {
         return None;
     }
@@ -132,20 +138,23 @@ pub(super) fn stage_parts(key: &str) -> Option<(&str, NodeName)> {
     Some((task, node.ok()?))
 }
 
-/// What of [`KEYSPACE_EVENTS`] a server's `notify-keyspace-events` lacks; nothing where all is on.
+/// Returns the flags of [`KEYSPACE_EVENTS`] that a server's `notify-keyspace-events` does not have.
 pub fn missing_events(setting: &str) -> String {
     let has = |flag: char| setting.contains(flag) || flag != 'E' && setting.contains('A');
     KEYSPACE_EVENTS.chars().filter(|flag| !has(*flag)).collect()
 }
 
 impl Store {
-    /// Listens to what is written under names of stages, by whomever.
+    /// Subscribes to what any client writes under names of stages.
     pub fn subscribe_to_keys(&self) -> Result<KeySubscription, StoreError> {
-        KeySubscription::start(self.info.clone())
+        match &self.redis {
+            RedisConnection::Redis(_) => KeySubscription::start(self.info.clone()),
+            RedisConnection::Carried { .. } => Ok(KeySubscription::silent()),
+        }
     }
 
-    /// Whether the server tells of keys that are written, found out by writing one and removing it in the same step. Needs
-    /// no right that [`Store::subscribe_to_keys`] does not.
+    /// Finds out whether the server reports keys that are written, by writing one and removing it in the same step. Needs no
+    /// right that [`Store::subscribe_to_keys`] does not need.
     pub async fn tells_of_keys(&self) -> Result<bool, StoreError> {
         let mut redis = self.redis.clone();
         let channel = format!("__keyevent@{}__:set", self.database());
@@ -170,8 +179,8 @@ impl Store {
         Ok(tokio::time::timeout(PROBE_WAIT, heard).await.unwrap_or(false))
     }
 
-    /// Returns how to turn the events on. Asks for the server's setting, which not every user may, so that events for
-    /// others stay on.
+    /// Returns how to turn the events on. Reads the server's setting, which not every user may, so that the advice keeps the
+    /// events that others use.
     pub async fn advice_on_keyspace_events(&self) -> String {
         let mut redis = self.redis.clone();
         let mut ask = redis::cmd("CONFIG");
@@ -187,12 +196,12 @@ impl Store {
         }
     }
 
-    /// Stages of other workers that are noted as in flight, those that count as lost first, at most `limit`; with
-    /// `due_after`, the longest that one may be silent, no others than those.
+    /// Lists stages of other workers that are noted as in flight, those that count as lost first, at most `limit`. With
+    /// `due_after`, the longest time without news, it lists only those that count as lost.
     pub async fn noted(&self, due_after: Option<Duration>, limit: isize) -> Result<Vec<StageKey>, StoreError> {
         let mut redis = self.redis.clone();
         let noted = "onceover:foreign";
-        let now = onceover_types::Timestamp::now().as_millis();
+        let now = self.now().as_millis();
         let until = due_after.map_or("+inf".to_owned(), |_| now.to_string());
         let mut members: Vec<String> = self
             .limited(redis.zrangebyscore_limit(noted, "-inf", until, 0, limit))
@@ -219,7 +228,7 @@ mod tests {
 
     #[test]
     fn s5_a_key_names_its_stage_in_both_spellings_and_other_keys_name_none() {
-        let stage = |key: &str| stage_of(key).map(|(task, node)| format!("{task} {node}"));
+        let stage = |key: &str| parse_stage_key(key).map(|(task, node)| format!("{task} {node}"));
         for key in ["t.1:node:ffmpeg.extract_audio", "t.1:ffmpeg:extract_audio"] {
             assert_eq!(stage(key).as_deref(), Some("t.1 ffmpeg.extract_audio"), "{key}");
         }
@@ -242,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn s5_what_a_servers_setting_lacks_is_named() {
+    fn s5_flags_that_a_servers_setting_does_not_have_are_named() {
         for whole in ["E$gx", "AKE", "gxE$", "KEA"] {
             assert_eq!(missing_events(whole), "", "{whole}");
         }

@@ -1,11 +1,13 @@
-//! The only door to Redis. Methods have domain names; which keys and scripts are behind them is known here alone.
+//! The only way to Redis. Methods have domain names; only this crate knows the keys and scripts behind them.
 //!
-//! The layout: `onceover:stage:<task>:<node>` is the record of a stage and its lock; `{task}:node:{node}` its
-//! public JSON (S1); everything else (indexes, queues, held slots, outbox) is written by the same script as
-//! the record and can be rebuilt from records.
+//! The layout: `onceover:stage:<task>:<node>` is the record of a stage and its lock; `{task}:node:{node}` is its public JSON
+//! (S1); everything else (indexes, queues, held slots, outbox) is written by the same script as the record and can be rebuilt
+//! from records.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
+mod args;
 mod connection;
 mod decide;
 mod directories;
@@ -19,43 +21,50 @@ mod observe;
 mod outbox;
 mod reach;
 mod record;
+mod reply;
 mod runs;
 mod scripts;
 mod subscription;
 mod tasks;
+mod transport;
 mod uploads;
 mod videos;
 
-use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use onceover_types::NodeName;
-use redis::{FromRedisValue, Script, aio::ConnectionManager};
+use onceover_types::{NodeName, Timestamp};
+use redis::{FromRedisValue, Script};
 
+use args::{CatalogNames, PreparedCall, ScriptArgs};
 use memory::Memory;
+use transport::RedisConnection;
 
 pub use connection::CALL_TIMEOUT;
 pub use decide::{
-    Decision, Explained, GatheredEvidence, IdempotencyKey, InputsFound, PipelineRun, ReuseQuery, Submit, SubmitRefusal,
-    VerificationRequest,
+    ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, IdempotencyKey, InputsFound, PipelineRun,
+    ReuseQuery, Submit, SubmitRefusal, VerificationRequest,
 };
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, FoundForeign, LostStage, Watching};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
-pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, Totals};
+pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProduct, Totals};
+pub use onceover_wire::{RedisMode, ReuseRule};
 pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, DeliveryPatience, EndsTold, Recorded, Room, Tried};
-pub use record::{ForeignJson, Noted, StageRecord, TaskRecords};
-pub use runs::{Claim, Evidence, Fence, Outcome, Reap, run_folder};
-pub use subscription::{Notice, Subscription};
+pub use record::{ForeignJson, Noted, StageRecord, TaskRecords, run_folder};
+pub use runs::{Claim, Evidence, Fence, Outcome, Reap};
+pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};
+pub use transport::{Notice, Transport};
 pub use uploads::{DueUpload, LONGEST_UPLOAD_WAIT, UploadId, UploadNote};
 pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 
+/// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the Redis URL cannot be used: {0}")]
     Url(String),
-    /// A server that answers, but is not one that state may be kept in.
+    /// The server answers, but state may not be kept in it.
     #[error("this Redis cannot be used: {0}")]
     Unusable(String),
     /// Redis cannot be reached, did not answer in time or refuses writes. Nothing is known about whether the
@@ -78,7 +87,7 @@ impl From<redis::RedisError> for StoreError {
         // A script error is a defect of ours or of the data; everything else passes.
         match error.code() {
             _ if REFUSES_WRITES.iter().any(refuses) => Self::Unavailable(format!("it refuses writes: {text}")),
-            // Said before any command is looked at, and without a code of its own.
+            // The server says so before it reads a command, and without a separate code.
             _ if text.contains("max number of clients") => Self::Unavailable(text),
             Some("ERR" | "WRONGTYPE") => Self::Unexpected(text),
             _ => Self::Unavailable(text),
@@ -91,17 +100,16 @@ impl From<redis::RedisError> for StoreError {
 pub struct StoreOptions {
     /// Redis URL, `redis://...` or `redis+unix://...`.
     pub url: String,
-    /// `private` or `external`, for `/v1/system`.
-    pub mode: &'static str,
+    pub mode: RedisMode,
     /// How long a finished stage is kept.
     pub ttl: Duration,
     /// How many events a reader can be behind.
     pub keep_events: u64,
-    /// How long a run is held for an owner that is not heard of.
+    /// How long a run is held for an owner without a heartbeat.
     pub lease: Duration,
     /// How often one run may be lost before it is FAILED.
     pub max_lost: u32,
-    /// How many callbacks that were sent are kept, to be seen and sent again.
+    /// How many callbacks that were sent are kept, to be shown and sent again.
     pub keep_callbacks: u64,
     pub bounds: Bounds,
 }
@@ -120,103 +128,81 @@ pub struct Bounds {
 /// Stages of nodes that are not in the catalog, which other workers may add to a task.
 pub const MOST_FOREIGN_STAGES: usize = 256;
 
-/// Takes how long calls of scripts took, of whatever counts them.
+/// Counts how long calls of scripts take.
 pub trait CallTimes: Send + Sync {
     fn observe(&self, time: Duration);
 }
 
-/// Nobody counts.
+/// Counts nothing.
 impl CallTimes for () {
     fn observe(&self, _: Duration) {}
 }
 
+/// A handle of the state in Redis. A clone shares the connection.
 #[derive(Clone)]
 pub struct Store {
-    redis: ConnectionManager,
+    redis: RedisConnection,
     info: redis::ConnectionInfo,
     reach: Arc<reach::Reach>,
     options: StoreOptions,
-    /// Names of the catalog, blank-separated: where foreign results are looked for.
-    names: String,
-    /// Takes how long calls of scripts took.
+    names: CatalogNames,
     calls: Arc<dyn CallTimes>,
-    /// Whether Redis is nearly full, as it was last seen.
+    /// Whether Redis is nearly full, as it was last read.
     memory: Arc<Memory>,
     #[cfg(test)]
     rehearsal: Option<Arc<trials::Rehearsal>>,
 }
 
-/// Bytes of an error, as JSON, in a stage summary.
-const SHORT_ERROR: usize = 240;
-
-/// Arguments of one script call by name. One that is absent is not sent.
-struct Args<'a>(Vec<(&'static str, Option<Cow<'a, str>>)>);
-
-impl<'a> Args<'a> {
-    fn with(self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
-        self.with_some(name, Some(value))
-    }
-
-    fn with_some(mut self, name: &'static str, value: Option<impl Into<Cow<'a, str>>>) -> Self {
-        self.0.push((name, value.map(Into::into)));
-        self
-    }
-
-    fn present(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0
-            .iter()
-            .filter_map(|(name, value)| Some((*name, value.as_deref()?)))
-    }
-}
-
-/// A list, as an argument of a script.
-fn list<T: serde::Serialize + ?Sized>(items: &T) -> String {
-    serde_json::to_string(items).expect("a list of texts and numbers can be written as JSON")
-}
-
-/// A JSON string of at most `limit` bytes; longer text is cut and ends in an ellipsis.
-fn short_json(text: &str, limit: usize) -> String {
-    let whole = json_string(text);
-    if whole.len() <= limit {
-        return whole;
-    }
-    let mut cut: String = text.chars().take(limit).collect();
-    loop {
-        let json = json_string(&format!("{cut}…"));
-        if json.len() <= limit {
-            return json;
-        }
-        let excess = (json.len() - limit).div_ceil(6).max(1);
-        let keep = cut.chars().count().saturating_sub(excess);
-        cut = cut.chars().take(keep).collect();
-    }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// Finds the name of the script with this hash, as EVALSHA names it.
+pub fn name_of_script(hash: &str) -> Option<&'static str> {
+    let index = scripts::list_all()
+        .iter()
+        .position(|script| script.get_hash() == hash)?;
+    Some(scripts::NAMES[index])
 }
 
 impl Store {
-    /// Connects at the first call. `names` are the catalog's node names; `calls` takes how long calls took.
+    /// Makes a store that connects at the first call. `names` are the catalog's node names; `calls` counts how long calls take.
     pub fn open(
         options: StoreOptions,
         names: impl IntoIterator<Item = NodeName>,
         calls: Arc<dyn CallTimes>,
     ) -> Result<Self, StoreError> {
         let info = connection::connection_info(&options.url)?;
-        let redis = connection::connect(info.clone())?;
-        let reach = reach::Reach::new(info.clone(), options.mode == "external")?;
-        let names = names
-            .into_iter()
-            .map(|name| name.to_string())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let redis = RedisConnection::Redis(connection::connect(info.clone())?);
+        Self::over(redis, info, options, names, calls)
+    }
+
+    /// Makes a store that sends its commands over `transport`; the URL of the options names the database alone.
+    pub fn carried(
+        transport: Arc<dyn Transport>,
+        options: StoreOptions,
+        names: impl IntoIterator<Item = NodeName>,
+        calls: Arc<dyn CallTimes>,
+    ) -> Result<Self, StoreError> {
+        let info = connection::connection_info(&options.url)?;
+        let redis = RedisConnection::Carried {
+            by: transport,
+            database: info.redis_settings().db(),
+        };
+        Self::over(redis, info, options, names, calls)
+    }
+
+    fn over(
+        redis: RedisConnection,
+        info: redis::ConnectionInfo,
+        options: StoreOptions,
+        names: impl IntoIterator<Item = NodeName>,
+        calls: Arc<dyn CallTimes>,
+    ) -> Result<Self, StoreError> {
+        let is_carried = matches!(redis, RedisConnection::Carried { .. });
+        let reach = reach::Reach::new(info.clone(), options.mode == RedisMode::External, is_carried)?;
         Ok(Self {
             redis,
             info,
             reach: Arc::new(reach),
             options,
-            names,
+            names: CatalogNames::new(names),
             calls,
             memory: Arc::default(),
             #[cfg(test)]
@@ -224,44 +210,51 @@ impl Store {
         })
     }
 
+    /// The number of the database.
     pub fn database(&self) -> i64 {
         self.info.redis_settings().db()
     }
 
-    /// URL without user and password.
+    /// Returns the URL without user and password.
     pub fn public_url(&self) -> String {
         connection::public_url(&self.info)
     }
 
-    /// Whether this Redis is the daemon's own.
+    /// Whether the daemon starts and stops this Redis.
     pub fn is_private(&self) -> bool {
-        self.options.mode == "private"
+        self.options.mode == RedisMode::Private
     }
 
-    pub fn mode(&self) -> &'static str {
+    /// Whose Redis it is.
+    pub fn mode(&self) -> RedisMode {
         self.options.mode
     }
 
+    /// The time of the daemon.
+    pub fn now(&self) -> Timestamp {
+        self.redis.time().unwrap_or_else(Timestamp::now)
+    }
+
+    /// How the store was set up.
     pub fn options(&self) -> &StoreOptions {
         &self.options
     }
 
-    /// Checks that the server is one that can be used and that the layout in it is one this program knows, and loads
-    /// the scripts.
+    /// Checks that the server can be used and that this program knows the layout in it, and loads the scripts.
     pub async fn prepare(&self) -> Result<ServerInfo, StoreError> {
         let server = self.reach_server().await?;
         if let Some(why) = server.unusable() {
             return Err(StoreError::Unusable(why));
         }
         let mut redis = self.redis.clone();
-        for script in scripts::all() {
+        for script in scripts::list_all() {
             self.limited(script.load_async(&mut redis)).await?;
         }
         self.check_layout().await?;
         Ok(server)
     }
 
-    /// What the server says about itself; where it cannot be reached, the reason at once.
+    /// Asks the server about itself; the error says at once why it cannot be reached.
     pub async fn reach_server(&self) -> Result<ServerInfo, StoreError> {
         match self.reach.fault().await {
             Some(fault) => Err(StoreError::Unavailable(fault)),
@@ -269,19 +262,27 @@ impl Store {
         }
     }
 
-    /// Runs a call with a limit, so that nobody hangs while Redis is away; the error tells why it is.
+    /// Runs a call with a time limit, so that no caller hangs while Redis cannot be reached; the error says why.
     async fn limited<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
         self.reach.limited(call).await
     }
 
-    fn args(&self) -> Args<'_> {
-        Args(Vec::new())
+    /// The arguments that every script gets.
+    fn args(&self) -> ScriptArgs<'_> {
+        ScriptArgs::default()
             .with("db", self.database().to_string())
             .with("ttl", self.options.ttl.as_secs().to_string())
             .with("keep_events", self.options.keep_events.to_string())
+            .with("now", self.redis.time().map(|time| time.as_millis().to_string()))
     }
 
-    async fn run<T: FromRedisValue>(&self, script: &Script, args: Args<'_>) -> Result<T, StoreError> {
+    /// Calls a script.
+    async fn call<T: FromRedisValue>(&self, call: PreparedCall<'_>) -> Result<T, StoreError> {
+        self.run(call.script, call.args).await
+    }
+
+    /// Runs a script with these arguments.
+    async fn run<T: FromRedisValue>(&self, script: &Script, args: ScriptArgs<'_>) -> Result<T, StoreError> {
         #[cfg(test)]
         if let Some(answer) = self.rehearse(script, &args).await {
             return T::from_redis_value(answer).map_err(|error| StoreError::Unexpected(error.to_string()));
@@ -300,23 +301,3 @@ impl Store {
 
 #[cfg(test)]
 mod trials;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_json_keeps_its_limit_and_whole_characters() {
-        assert_eq!(short_json("fine", 20), "\"fine\"");
-        for text in [
-            "x".repeat(500),
-            "字幕".repeat(300),
-            "\u{1}".repeat(400),
-            "a\"\\".repeat(200),
-        ] {
-            let json = short_json(&text, 120);
-            assert!(json.len() <= 120, "{} bytes", json.len());
-            assert!(serde_json::from_str::<String>(&json).unwrap().ends_with('…'));
-        }
-    }
-}

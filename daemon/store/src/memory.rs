@@ -1,15 +1,15 @@
-//! How full Redis is. New work is refused before it is full, so that what is under way can be brought to its end.
+//! How full Redis is. New work is refused before it is full, so that runs under way can end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use onceover_types::humane;
 
-use super::{Store, StoreError};
+use super::{RedisMode, Store, StoreError};
 
-/// Of its memory, the part up to which new work is taken, in percent.
+/// The part of its memory up to which new work is accepted, in percent.
 const TAKEN_UP_TO: u64 = 90;
 
-/// What was last seen; both 0 where there is no limit.
+/// The memory as it was last read; both are 0 where there is no limit.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     used: AtomicU64,
@@ -20,13 +20,13 @@ impl Memory {
     fn is_nearly_full(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         let used = self.used.load(Ordering::Relaxed);
-        // One that is full says so itself, and of everything.
+        // A full Redis refuses every write itself.
         limit > 0 && used >= limit / 100 * TAKEN_UP_TO && used < limit
     }
 }
 
 impl Store {
-    /// Looks how much memory Redis takes.
+    /// Reads how much memory Redis uses.
     pub async fn look_at_memory(&self) -> Result<(), StoreError> {
         let mut redis = self.redis.clone();
         let mut info = redis::cmd("INFO");
@@ -43,18 +43,18 @@ impl Store {
         Ok(())
     }
 
-    /// Whether Redis is so full that it takes no new work.
+    /// Whether Redis is so full that no new work is accepted.
     pub fn is_nearly_full(&self) -> bool {
         self.memory.is_nearly_full()
     }
 
-    /// How full it is and what to do, in words.
+    /// Says how full it is and what to do.
     pub fn fullness(&self) -> String {
         let (used, limit) = (&self.memory.used, &self.memory.limit);
         let bytes = |number: &AtomicU64| humane::bytes(number.load(Ordering::Relaxed));
         let setting = match self.mode() {
-            "private" => "redis.max_memory in the configuration",
-            _ => "maxmemory of the Redis server",
+            RedisMode::Private => "redis.max_memory in the configuration",
+            RedisMode::External => "maxmemory of the Redis server",
         };
         format!(
             "Redis takes {} of the {} it may; from {TAKEN_UP_TO} % on no new run or callback is accepted, so that those under \

@@ -1,12 +1,28 @@
-//! Mending what is damaged in Redis: a field that a record can do without is removed, what cannot be read is set aside under
-//! another name. This walks over the whole keyspace, for `onceoverd check --repair` alone.
+//! Repairs what is damaged in Redis: a field that a record can do without is removed, what cannot be read is set aside under
+//! another name. This reads the whole keyspace, for `onceoverd check --repair` alone.
 
 use std::collections::{BTreeSet, HashMap};
 
 use onceover_types::TaskId;
 use redis::FromRedisValue;
 
-use super::{Store, StoreError, outbox, scripts};
+use super::{Store, StoreError, args::script_call, outbox};
+
+script_call! {
+    MendCall<'a>: MEND {
+        task: &'a TaskId,
+        keep_seconds: u64,
+        aside_prefix: &'a str,
+    }
+}
+
+script_call! {
+    MendDeliveryCall<'a>: MEND_DELIVERY {
+        id: &'a str,
+        keep_seconds: u64,
+        aside_prefix: &'a str,
+    }
+}
 
 /// What keys that are set aside begin with.
 const ASIDE: &str = "onceover:damaged:";
@@ -18,7 +34,7 @@ const DELIVERY: &str = "onceover:delivery:";
 const CHUNK: usize = 1000;
 
 impl Store {
-    /// Mends everything; answers what was done, in words.
+    /// Repairs everything. Returns what was done, in words.
     pub async fn mend(&self) -> Result<Vec<String>, StoreError> {
         let mut done = Vec::new();
         let mut tasks = BTreeSet::new();
@@ -29,26 +45,26 @@ impl Store {
             }
         }
         for task in &tasks {
-            let args = self
-                .args()
-                .with("task", task.as_str())
-                .with("keep_seconds", KEEP_SECONDS.to_string())
-                .with("aside_prefix", ASIDE);
-            done.extend(self.run::<Vec<String>>(&scripts::MEND, args).await?);
+            let call = MendCall {
+                task,
+                keep_seconds: KEEP_SECONDS,
+                aside_prefix: ASIDE,
+            };
+            done.extend(self.call::<Vec<String>>(call.prepare(self)).await?);
         }
         for (id, why) in self.damaged_deliveries().await? {
-            let args = self
-                .args()
-                .with("id", id.as_str())
-                .with("keep_seconds", KEEP_SECONDS.to_string())
-                .with("aside_prefix", ASIDE);
-            let aside: Option<String> = self.run(&scripts::MEND_DELIVERY, args).await?;
+            let call = MendDeliveryCall {
+                id: &id,
+                keep_seconds: KEEP_SECONDS,
+                aside_prefix: ASIDE,
+            };
+            let aside: Option<String> = self.call(call.prepare(self)).await?;
             done.extend(aside.map(|aside| format!("callback {id} ({why}) is set aside as {aside}")));
         }
         Ok(done)
     }
 
-    /// Deliveries that cannot be read, and why.
+    /// Finds deliveries that cannot be read, and why.
     async fn damaged_deliveries(&self) -> Result<Vec<(String, String)>, StoreError> {
         let keys: Vec<_> = self.keys_of(DELIVERY).await?.into_iter().collect();
         let mut redis = self.redis.clone();
@@ -66,7 +82,7 @@ impl Store {
                 let why = match fields {
                     // It has expired since.
                     Ok(fields) if fields.is_empty() => continue,
-                    Ok(fields) => outbox::shown(id, &fields).err().map(|error| error.to_string()),
+                    Ok(fields) => outbox::show_delivery(id, &fields).err().map(|error| error.to_string()),
                     Err(error) => Some(error.to_string()),
                 };
                 damaged.extend(why.map(|why| (id.to_owned(), why)));

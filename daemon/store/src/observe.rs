@@ -1,37 +1,116 @@
-//! How Redis does: whether it answers, takes writes and holds a layout we know, what it says about itself, and what
-//! can be measured of the queues.
+//! The health of Redis: whether it answers, takes writes and holds a layout that this program knows, what it says about
+//! itself, and what can be measured of the queues.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use onceover_types::keys;
 use onceover_wire::{QueueInfo, QueuedRun, ReuseTotals, TaskCounts};
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, list, record, scripts};
+use super::{
+    Store, StoreError,
+    args::{CatalogNames, Json, script_call},
+    reply::{parse_text, reply_struct},
+};
 
-/// What the server lets us know of itself.
+/// What the server says about itself.
 #[derive(Debug, Clone, Default)]
 pub struct ServerInfo {
-    /// `redis` or `valkey`.
-    pub product: String,
+    pub product: ServerProduct,
     pub version: Option<String>,
-    /// Commands as Redis of this version has them; Valkey tells it too.
+    /// The version of Redis whose commands it has; Valkey reports it too.
     pub compatible: Option<String>,
     pub append_only: Option<bool>,
     /// Eviction policy.
     pub policy: Option<String>,
-    /// `standalone`, `cluster` or `sentinel`.
-    pub mode: Option<String>,
+    pub mode: ServerMode,
 }
 
-/// What a Redis must be, for people.
+/// Which program a server is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServerProduct {
+    #[default]
+    Redis,
+    Valkey,
+}
+
+impl fmt::Display for ServerProduct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+        })
+    }
+}
+
+/// How a server runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServerMode {
+    /// By itself, or in a way that it does not report.
+    #[default]
+    Standalone,
+    Cluster,
+    Sentinel,
+}
+
+impl ServerMode {
+    fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("cluster") => Self::Cluster,
+            Some("sentinel") => Self::Sentinel,
+            _ => Self::Standalone,
+        }
+    }
+}
+
+script_call! {
+    TotalsCall<'a>: TOTALS {
+        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    QueueCall<'a>: QUEUE {
+        queue: &'a str,
+    }
+}
+
+script_call! {
+    GaugesCall<'a>: GAUGES {
+        queues: Json<'a, [&'a str]>,
+    }
+}
+
+reply_struct! {
+    TotalsReply {
+        sequence: u64,
+        pending: u64,
+        running: u64,
+        completed: u64,
+        failed: u64,
+        cancelled: u64,
+        /// Hits, joins, misses and saved milliseconds.
+        reuse: [Option<u64>; 4],
+    }
+}
+
+reply_struct! {
+    QueueReply {
+        running: u64,
+        pending: u64,
+        /// The next runs, each as `task|name`.
+        next: Vec<String>,
+    }
+}
+
+/// The servers that can be used, in words.
 pub const NEEDED: &str = "Redis 6.2 or Valkey";
 
-/// Oldest server that has every command of our scripts.
+/// The oldest server that has every command of the scripts.
 pub const OLDEST: (u32, u32) = (6, 2);
 
 impl ServerInfo {
-    /// Whether it is older than what we need; a version that cannot be read is not.
+    /// Whether it is older than [`OLDEST`]; a version that cannot be read is not.
     pub fn too_old(&self) -> bool {
         let number = |text: &str| {
             let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
@@ -43,30 +122,30 @@ impl ServerInfo {
             .is_some_and(|version| version < OLDEST)
     }
 
-    /// Whether it is a server of one's own that keeps data: no Sentinel, no part of a cluster.
+    /// Whether it keeps data by itself: no Sentinel, no part of a cluster.
     pub fn keeps_data(&self) -> bool {
-        !matches!(self.mode.as_deref(), Some("cluster" | "sentinel"))
+        self.mode == ServerMode::Standalone
     }
 
     /// Why this server cannot be used, if it cannot, and what to do.
     pub fn unusable(&self) -> Option<String> {
         let version = self.version.as_deref().unwrap_or("of an unknown version");
-        match self.mode.as_deref() {
-            Some("cluster") => {
+        match self.mode {
+            ServerMode::Cluster => {
                 return Some(
                     "it runs in cluster mode, which is not supported: scripts change keys of several slots at a time; name \
                      a server with 'cluster-enabled no' in redis.url"
                         .into(),
                 );
             }
-            Some("sentinel") => {
+            ServerMode::Sentinel => {
                 return Some(
                     "it is a Sentinel, and Sentinel is not supported yet: name the primary itself in redis.url, or an address \
                      that follows it (a proxy, a service)"
                         .into(),
                 );
             }
-            _ => {}
+            ServerMode::Standalone => {}
         }
         if self.too_old() {
             return Some(format!("it is {} {version}; {NEEDED} is needed", self.product));
@@ -93,7 +172,7 @@ pub struct QueueGauge {
 /// What is measured of the whole database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gauges {
-    /// Callbacks that wait.
+    /// Callbacks that are to be sent.
     pub outbox: u64,
     /// Bytes of the files that runs left, also of expired tasks.
     pub disk_bytes: u64,
@@ -109,20 +188,19 @@ pub struct Totals {
 }
 
 impl Store {
+    /// Reads the counts for the header.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
-        type Answer = (u64, u64, u64, u64, u64, u64, [Option<u64>; 4]);
-        let (seq, pending, running, completed, failed, cancelled, stats): Answer = self
-            .run(&scripts::TOTALS, self.args().with("names", self.names.as_str()))
-            .await?;
-        let [hits, joins, misses, saved_ms] = stats.map(Option::unwrap_or_default);
+        let names = &self.names;
+        let reply: TotalsReply = self.call(TotalsCall { names }.prepare(self)).await?;
+        let [hits, joins, misses, saved_ms] = reply.reuse.map(Option::unwrap_or_default);
         Ok(Totals {
-            seq,
+            seq: reply.sequence,
             tasks: TaskCounts {
-                pending,
-                running,
-                completed,
-                failed,
-                cancelled,
+                pending: reply.pending,
+                running: reply.running,
+                completed: reply.completed,
+                failed: reply.failed,
+                cancelled: reply.cancelled,
             },
             reuse: ReuseTotals {
                 hits,
@@ -133,30 +211,31 @@ impl Store {
         })
     }
 
+    /// Reads one queue with its next runs.
     pub async fn queue(&self, name: &str, slots: u32) -> Result<QueueInfo, StoreError> {
-        let args = self.args().with("queue", name);
-        let (running, pending, next): (u64, u64, Vec<String>) = self.run(&scripts::QUEUE, args).await?;
-        let next = next
+        let reply: QueueReply = self.call(QueueCall { queue: name }.prepare(self)).await?;
+        let next = reply
+            .next
             .iter()
             .filter_map(|member| member.split_once('|'))
             .map(|(task, node)| {
                 Ok(QueuedRun {
-                    task_id: record::parse(task)?,
-                    task_name: record::parse(node)?,
+                    task_id: parse_text(task)?,
+                    task_name: parse_text(node)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
         Ok(QueueInfo {
             name: name.to_owned(),
             slots,
-            running,
-            pending,
+            running: reply.running,
+            pending: reply.pending,
             next,
         })
     }
 
-    /// Checks that the layout in Redis is one this program knows, with a write that changes nothing once it is set: a
-    /// server that is full or a replica refuses it.
+    /// Checks that this program knows the layout in Redis, with a write that changes nothing once it is set: a server that is
+    /// full or a replica refuses it.
     pub async fn check_layout(&self) -> Result<(), StoreError> {
         let mut redis = self.redis.clone();
         self.reach
@@ -173,7 +252,7 @@ impl Store {
         }
     }
 
-    /// Round trip of a PING; the error tells why there is none.
+    /// Measures the round trip of a PING; the error says why there is none.
     pub async fn ping(&self) -> Result<Duration, StoreError> {
         let mut redis = self.redis.clone();
         let start = std::time::Instant::now();
@@ -181,7 +260,7 @@ impl Store {
         Ok(start.elapsed())
     }
 
-    /// What the server says about itself.
+    /// Asks the server about itself.
     pub async fn server(&self) -> Result<ServerInfo, StoreError> {
         let mut redis = self.redis.clone();
         let mut info = redis::cmd("INFO");
@@ -195,24 +274,34 @@ impl Store {
         };
         let (valkey, compatible) = (field(&server, "valkey_version"), field(&server, "redis_version"));
         Ok(ServerInfo {
-            product: if valkey.is_some() { "valkey" } else { "redis" }.into(),
+            product: match valkey {
+                Some(_) => ServerProduct::Valkey,
+                None => ServerProduct::Redis,
+            },
             version: valkey.or_else(|| compatible.clone()),
             compatible,
             append_only: field(&rest, "aof_enabled").map(|on| on == "1"),
             policy: field(&rest, "maxmemory_policy"),
-            // Valkey tells it under a name of its own, too.
-            mode: field(&server, "redis_mode").or_else(|| field(&server, "server_mode")),
+            // Valkey reports it under another name.
+            mode: ServerMode::parse(
+                field(&server, "redis_mode")
+                    .or_else(|| field(&server, "server_mode"))
+                    .as_deref(),
+            ),
         })
     }
 
-    /// Callbacks that wait, bytes of tasks' files, and the queues in numbers. `queues` are names with their slots.
+    /// Reads the callbacks that are to be sent, the bytes of tasks' files, and the queues in numbers. `queues` are names with
+    /// their slots.
     pub async fn gauges<'a>(
         &self,
         queues: impl Iterator<Item = (&'a String, &'a u32)> + Clone,
     ) -> Result<Gauges, StoreError> {
         let names: Vec<_> = queues.clone().map(|(name, _)| name.as_str()).collect();
-        let args = self.args().with("queues", list(&names));
-        let answer: Vec<u64> = self.run(&scripts::GAUGES, args).await?;
+        let call = GaugesCall {
+            queues: Json(names.as_slice()),
+        };
+        let answer: Vec<u64> = self.call(call.prepare(self)).await?;
         let [outbox, disk_bytes, numbers @ ..] = answer.as_slice() else {
             return Err(StoreError::Unexpected("the gauges script answered nothing".into()));
         };

@@ -1,5 +1,5 @@
-//! Why Redis does not answer: asked over a connection of its own, and told in the words of the server or the system,
-//! with what to do about it. The connection of the store tries again by itself and tells nobody why it has to.
+//! Why Redis does not answer: found out over a separate connection, and reported in the words of the server or the system with
+//! what to do about it. The connection of the store reconnects by itself, and does not report why it has to.
 
 use std::{
     error::Error,
@@ -17,17 +17,17 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{StoreError, connection::CALL_TIMEOUT};
+use super::{
+    StoreError,
+    connection::{CALL_TIMEOUT, PERCENT},
+};
 
 /// How long connecting may take, and the answer to a PING.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// After this a call is slow, and somebody looks why.
+/// The time after which a call counts as slow and the reason is looked for.
 const SLOW: Duration = Duration::from_millis(500);
-/// How long what was found holds for whoever asks next.
+/// How long a finding is reused for the next caller.
 const HOLDS: Duration = Duration::from_millis(500);
-
-/// How a password with special characters is written.
-pub(super) const PERCENT: &str = "special characters of a user or password are percent-encoded there: '#' is %23, '@' %40, '/' %2F, ':' %3A, '%' %25";
 
 /// What is known of the way to Redis.
 pub(super) struct Reach {
@@ -35,34 +35,41 @@ pub(super) struct Reach {
     info: ConnectionInfo,
     /// Whether `redis.url` says where it is.
     configured: bool,
-    /// What the newest look came to, and when; held while one is under way.
+    /// Whether a transport carries the calls, which a simulation owns: nobody else can ask then.
+    is_carried: bool,
+    /// The newest finding and its time; locked while one is looked for.
     seen: Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Reach {
-    pub fn new(info: ConnectionInfo, configured: bool) -> Result<Self, StoreError> {
+    /// Makes what looks for faults. `configured` says that `redis.url` names the server.
+    pub fn new(info: ConnectionInfo, configured: bool, is_carried: bool) -> Result<Self, StoreError> {
         Ok(Self {
             client: Client::open(info.clone()).map_err(|error| StoreError::Url(error.to_string()))?,
             info,
             configured,
+            is_carried,
             seen: Mutex::new(None),
         })
     }
 
-    /// Why Redis cannot be reached now; None where it can. However many ask at a time, one looks.
+    /// Finds out why Redis cannot be reached now; None where it can. However many callers ask at a time, one connects.
     pub async fn fault(&self) -> Option<String> {
+        if self.is_carried {
+            return None;
+        }
         let mut seen = self.seen.lock().await;
         if let Some((at, fault)) = &*seen
             && at.elapsed() < HOLDS
         {
             return fault.clone();
         }
-        let fault = self.look().await.err();
+        let fault = self.check_connection().await.err();
         *seen = Some((Instant::now(), fault.clone()));
         fault
     }
 
-    async fn look(&self) -> Result<(), String> {
+    async fn check_connection(&self) -> Result<(), String> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
@@ -82,9 +89,9 @@ impl Reach {
             Err(error) if error.code() == Some("NOPERM") => Ok(()),
             Err(error) if error.is_timeout() && self.answers_without_tls().await => Err(format!(
                 "{} does not speak TLS: the handshake gets no answer, a plain PING does; redis.url begins with redis:// there",
-                self.place()
+                self.address()
             )),
-            Err(error) => Err(self.in_words(&error)),
+            Err(error) => Err(self.describe(&error)),
         }
     }
 
@@ -103,12 +110,12 @@ impl Reach {
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
     }
 
-    /// Waits for a call as long as anybody may wait for Redis; meanwhile finds out what a slow one is up to.
+    /// Waits for a call for at most [`CALL_TIMEOUT`]; meanwhile finds out why a slow one is slow.
     pub async fn limited<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
         self.wait(call, false).await
     }
 
-    /// The same for who only wants to know whether Redis answers: a fault is told as it is found.
+    /// Does the same for a caller that only wants to know whether Redis answers: a fault is reported as soon as it is found.
     pub async fn asked<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, StoreError> {
         self.wait(call, true).await
     }
@@ -128,7 +135,7 @@ impl Reach {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut call => return answer.map_err(|error| self.refused(error)),
+                answer = &mut call => return answer.map_err(|error| self.translate(error)),
                 why = &mut fault, if found.is_none() => match why {
                     Some(why) if in_haste => return Err(StoreError::Unavailable(why)),
                     why => found = Some(why),
@@ -141,21 +148,21 @@ impl Reach {
         }
     }
 
-    /// A call's error: what the way to Redis is lacking in our words, everything else as it is.
-    fn refused(&self, error: RedisError) -> StoreError {
+    /// Translates the error of a call: faults of the connection into our words, everything else as it is.
+    fn translate(&self, error: RedisError) -> StoreError {
         match self.advice(&error) {
-            Some(_) => StoreError::Unavailable(self.in_words(&error)),
-            None if error.is_io_error() => StoreError::Unavailable(self.in_words(&error)),
+            Some(_) => StoreError::Unavailable(self.describe(&error)),
+            None if error.is_io_error() => StoreError::Unavailable(self.describe(&error)),
             None => error.into(),
         }
     }
 
     fn silent(&self, waited: Duration) -> String {
-        format!("no answer from {} within {} s", self.place(), waited.as_secs())
+        format!("no answer from {} within {} s", self.address(), waited.as_secs())
     }
 
-    /// Where it is, without user and password.
-    fn place(&self) -> String {
+    /// The address of the server, without user and password.
+    fn address(&self) -> String {
         match self.info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
             ConnectionAddr::Unix(path) => path.display().to_string(),
@@ -167,13 +174,13 @@ impl Reach {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
-    /// What failed, where, why, and what to do.
-    fn in_words(&self, error: &RedisError) -> String {
-        let place = self.place();
-        let what = match io_cause(error) {
+    /// Describes an error: what failed, where, why, and what to do.
+    fn describe(&self, error: &RedisError) -> String {
+        let address = self.address();
+        let what = match find_io_cause(error) {
             Some(io::ErrorKind::TimedOut) => return self.silent(PATIENCE),
-            Some(_) => format!("{place}: {error}"),
-            None => format!("{place} answered: {}", server_words(error)),
+            Some(_) => format!("{address}: {error}"),
+            None => format!("{address} answered: {}", read_server_error(error)),
         };
         match self.advice(error) {
             Some(advice) if self.configured => format!("{what}; {advice}"),
@@ -181,12 +188,12 @@ impl Reach {
         }
     }
 
-    /// What to do about an error of connecting; None for any other.
+    /// Advises on an error of connecting; None for any other.
     fn advice(&self, error: &RedisError) -> Option<String> {
-        let text = server_words(error);
+        let text = read_server_error(error);
         let has = |part: &str| text.contains(part);
         let database = self.info.redis_settings().db();
-        Some(match io_cause(error) {
+        Some(match find_io_cause(error) {
             None if error.kind() == ErrorKind::AuthenticationFailed || has("WRONGPASS") || has("invalid password") => {
                 format!("put the right user and password into redis.url (redis://USER:PASSWORD@HOST); {PERCENT}")
             }
@@ -227,8 +234,8 @@ impl Reach {
     }
 }
 
-/// The kind of the system's error behind this one; None where the server itself has answered.
-fn io_cause(error: &RedisError) -> Option<io::ErrorKind> {
+/// Finds the kind of the system's error behind this one; None where the server itself has answered.
+fn find_io_cause(error: &RedisError) -> Option<io::ErrorKind> {
     if !error.is_io_error() {
         return None;
     }
@@ -245,8 +252,8 @@ fn io_cause(error: &RedisError) -> Option<io::ErrorKind> {
     Some(io::ErrorKind::Other)
 }
 
-/// What the server said, as it says it.
-fn server_words(error: &RedisError) -> String {
+/// Returns the words of the server.
+fn read_server_error(error: &RedisError) -> String {
     let detail = error.detail().map(|detail| detail.trim_end_matches('.'));
     match (error.code(), detail) {
         (Some(code), Some(detail)) if error.kind() == ErrorKind::Extension => format!("{code} {detail}"),

@@ -1,4 +1,4 @@
-//! What Redis holds, parsed: stage records, whole tasks, and the answers of the scripts.
+//! What Redis holds, parsed: stage records and whole tasks.
 
 use std::str::FromStr;
 
@@ -8,11 +8,11 @@ use redis::{FromRedisValue, Value};
 use serde_json::value::RawValue;
 
 use super::{
-    Decision, Deletion, Explained, Removed, StoreError, SubmitRefusal, TaskListPage, VerificationRequest, run_folder,
-    tasks::DeletionStep,
+    StoreError,
+    reply::{convert_value, parse_text, unexpected},
 };
 
-/// The fields of a hash. There are a few dozen at most and each is looked up once or twice, so they are not hashed again.
+/// The fields of a hash. There are a few dozen at most and each is read once or twice, so they are not hashed again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
@@ -22,7 +22,7 @@ impl Fields {
         found.map(|(_, value)| value.as_str())
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -66,18 +66,18 @@ const NUMBERS: [&str; 8] = [
 #[derive(Debug, Clone, Default)]
 pub struct TaskRecords {
     task: Fields,
-    /// In the order first asked for.
+    /// In the order of the first requests.
     pub stages: Vec<(NodeName, StageRecord)>,
-    /// What other workers wrote and is not taken over. There may be two of a stage, one under each spelling of its key:
-    /// then the first that can be read counts.
+    /// What other workers wrote and is not adopted. There may be two of a stage, one under each spelling of its key: then the
+    /// first that can be read counts.
     pub foreign: Vec<(NodeName, ForeignJson)>,
-    /// Every stage that is known, in the order first asked for; empty where nothing of other workers' was noted.
+    /// Every stage that is known, in the order of the first requests; empty where no stage of another worker was noted.
     pub order: Vec<NodeName>,
-    /// Stages that were noted as in flight with another worker, and are not there any more as they were.
+    /// Stages of other workers that were noted as in flight and have changed since.
     pub stale: Vec<NodeName>,
 }
 
-/// A stage's JSON that somebody else wrote.
+/// The JSON of a stage that another worker wrote.
 #[derive(Debug, Clone)]
 pub struct ForeignJson {
     /// Key and hash of the JSON; empty where it is only read, not decided on.
@@ -98,29 +98,22 @@ pub struct Noted {
     pub started: Option<Timestamp>,
 }
 
-pub(super) fn unexpected(what: impl Into<String>) -> StoreError {
-    StoreError::Unexpected(what.into())
-}
-
-pub(super) fn parse<T: FromStr>(text: &str) -> Result<T, StoreError>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse()
-        .map_err(|error: T::Err| unexpected(format!("'{text}': {error}")))
-}
-
-pub(super) fn convert<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    T::from_redis_value(value).map_err(|error| unexpected(error.to_string()))
-}
-
 /// JSON that must be whole, since it goes out as it is.
 fn raw(json: &str) -> Result<Box<RawValue>, StoreError> {
     RawValue::from_string(json.to_owned()).map_err(|error| unexpected(format!("a stored JSON is broken: {error}")))
 }
 
+/// Names the folder of an attempt below its task's: `runs/<run_id>`, and after the first `runs/<run_id>.<n>`. The folders are
+/// beside each other, so that a program of a lost attempt that empties its folder does not touch its successor's files.
+pub fn run_folder(run: &str, attempt: u32) -> String {
+    match attempt {
+        0 | 1 => format!("runs/{run}"),
+        later => format!("runs/{run}.{later}"),
+    }
+}
+
 impl StageRecord {
-    /// One that cannot be read counts as failed.
+    /// Reads a record. One that cannot be read counts as failed.
     pub(super) fn from_fields(fields: Fields) -> Self {
         let state = fields.get("state").and_then(|state| state.parse().ok());
         let is_no_number = |field: &&&str| fields.get(field).is_some_and(|text| text.parse::<f64>().is_err());
@@ -152,19 +145,22 @@ impl StageRecord {
         serde_json::from_str(self.text(field)?).ok()
     }
 
+    /// The newest run; none of a stage that another worker ran.
     pub fn run(&self) -> Option<RunId> {
         RunId::parse(self.text("run")?).ok()
     }
 
+    /// The newest attempt of that run.
     pub fn attempt(&self) -> u32 {
         self.number("attempt")
     }
 
+    /// The queue of that run; empty for a node outside the catalog.
     pub fn queue(&self) -> &str {
         self.text("queue").unwrap_or_default()
     }
 
-    /// The request's `input_data` as it was sent.
+    /// Returns the request's `input_data` as it was sent.
     pub fn input(&self) -> &str {
         self.text("input").or(self.text("input_pub")).unwrap_or("{}")
     }
@@ -179,6 +175,7 @@ impl StageRecord {
         self.json_text("callback")
     }
 
+    /// The request's `input_data` as views show it, with secrets hidden.
     pub fn input_public(&self) -> Result<Box<RawValue>, StoreError> {
         raw(self.text("input_pub").or(self.text("input")).unwrap_or("{}"))
     }
@@ -188,6 +185,7 @@ impl StageRecord {
         raw(self.standing_output().unwrap_or("{}"))
     }
 
+    /// The output of the success that stands, as JSON; None where none stands.
     pub fn standing_output(&self) -> Option<&str> {
         (self.state == StageState::Success || self.text("restore") == Some("1")).then(|| self.text("res_output"))?
     }
@@ -200,26 +198,32 @@ impl StageRecord {
             .unwrap_or_default()
     }
 
+    /// Why the newest run failed.
     pub fn error(&self) -> Option<String> {
         self.json_text("error")
     }
 
+    /// When the newest attempt started.
     pub fn started(&self) -> Option<Timestamp> {
         self.time("started")
     }
 
+    /// When the newest run ended.
     pub fn ended(&self) -> Option<Timestamp> {
         self.time("ended")
     }
 
+    /// When the stage was first asked for.
     pub fn created(&self) -> Option<Timestamp> {
         self.time("created")
     }
 
+    /// How many seconds the newest run took.
     pub fn duration(&self) -> f64 {
         self.number::<f64>("duration_ms") / 1000.0
     }
 
+    /// The progress of the newest run in percent.
     pub fn progress(&self) -> Option<f64> {
         self.text("progress")?.parse().ok()
     }
@@ -229,17 +233,18 @@ impl StageRecord {
         RunId::parse(self.text("res_run")?).ok()
     }
 
-    /// When the result that stands was made, and how long that took.
+    /// When the result that stands was made.
     pub fn result_ended(&self) -> Option<Timestamp> {
         self.time("res_ended")
     }
 
+    /// How many seconds the run of the result that stands took.
     pub fn result_duration(&self) -> f64 {
         self.number::<f64>("res_duration_ms") / 1000.0
     }
 
-    /// Names the result that stands, so that it can be told from the next; empty where there is none. Lua's `result_token`
-    /// says the same.
+    /// Names the result that stands, differently from the next one; empty where there is none. Lua's
+    /// `build_result_token` says the same.
     pub fn result_token(&self) -> String {
         let field = |name| self.text(name).unwrap_or_default();
         match field("res_ended") {
@@ -265,11 +270,12 @@ impl StageRecord {
             .any(|field| self.text(field).is_some_and(&found))
     }
 
+    /// The forced rerun that did not replace the result that stands.
     pub fn last_attempt(&self) -> Option<LastAttempt> {
         serde_json::from_str(self.text("last_attempt")?).ok()
     }
 
-    /// The warnings of the output that a reader may use. Lua's `warned` says the same.
+    /// The warnings of the output that a reader may use. Lua's `build_warnings_json` says the same.
     pub fn warned(&self) -> WarningCount {
         if self.standing_output().is_none() {
             return WarningCount::default();
@@ -280,6 +286,7 @@ impl StageRecord {
         }
     }
 
+    /// The stage as lists and events show it.
     pub fn summary(&self) -> StageSummary {
         let warned = self.warned();
         StageSummary {
@@ -312,10 +319,12 @@ impl StageRecord {
 }
 
 impl TaskRecords {
+    /// Whether nothing is known of the task.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty() && self.foreign.is_empty()
     }
 
+    /// Finds the record of a stage.
     pub fn stage(&self, node: &NodeName) -> Option<&StageRecord> {
         self.stages
             .iter()
@@ -323,10 +332,12 @@ impl TaskRecords {
             .map(|(_, record)| record)
     }
 
+    /// A field of the task itself.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.task.get(field)
     }
 
+    /// A field of the task itself that holds a time.
     pub fn time(&self, field: &str) -> Option<Timestamp> {
         self.text(field)?.parse().ok().map(Timestamp::from_millis)
     }
@@ -338,15 +349,17 @@ impl TaskRecords {
             .unwrap_or_default()
     }
 
+    /// The node of the newest request.
     pub fn newest(&self) -> Option<NodeName> {
         NodeName::parse(self.text("newest")?).ok()
     }
 }
 
-pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
+/// Reads the view of a task, as `read_task_view` of task_view.lua answers it.
+pub(super) fn parse_task_records(value: Value) -> Result<TaskRecords, StoreError> {
     type View = (Fields, Vec<Value>, Vec<String>, Vec<String>, Vec<String>);
-    let (task, stages, foreign, order, stale): View = convert(value)?;
-    let names = |names: &[String]| names.iter().filter_map(|name| parse(name).ok()).collect();
+    let (task, stages, foreign, order, stale): View = convert_value(value)?;
+    let names = |names: &[String]| names.iter().filter_map(|name| parse_text(name).ok()).collect();
     let mut records = TaskRecords {
         task,
         order: names(&order),
@@ -355,10 +368,12 @@ pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
     };
     let mut stages = stages.into_iter();
     while let (Some(name), Some(fields)) = (stages.next(), stages.next()) {
-        let name: String = convert(name)?;
+        let name: String = convert_value(name)?;
         // A name that is none was not written by us, and is removed by `onceoverd check --repair`.
-        if let Ok(name) = parse(&name) {
-            records.stages.push((name, StageRecord::from_fields(convert(fields)?)));
+        if let Ok(name) = parse_text(&name) {
+            records
+                .stages
+                .push((name, StageRecord::from_fields(convert_value(fields)?)));
         }
     }
     for entry in foreign.chunks_exact(5) {
@@ -368,174 +383,18 @@ pub(super) fn task_records(value: Value) -> Result<TaskRecords, StoreError> {
         let noted = match revision.as_str() {
             "" => None,
             revision => Some(Noted {
-                revision: parse(revision)?,
+                revision: parse_text(revision)?,
                 started: started.parse().ok().map(Timestamp::from_millis),
             }),
         };
         let json = ForeignJson {
             key: String::new(),
             sha: String::new(),
-            ttl_ms: parse(ttl)?,
+            ttl_ms: parse_text(ttl)?,
             json: json.clone(),
             noted,
         };
-        records.foreign.push((parse(name)?, json));
+        records.foreign.push((parse_text(name)?, json));
     }
     Ok(records)
-}
-
-/// As `input_changed` of decide.lua answers.
-fn is_changed(text: &str) -> Option<bool> {
-    match text {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    }
-}
-
-pub(super) fn decision(answer: Vec<Value>) -> Result<Decision, StoreError> {
-    let mut answer = answer.into_iter();
-    let mut next = || answer.next().unwrap_or(Value::Nil);
-    let kind: String = convert(next())?;
-    Ok(match kind.as_str() {
-        "hit" => {
-            next();
-            let changed: String = convert(next())?;
-            Decision::Hit {
-                input_changed: is_changed(&changed),
-                records: task_records(next())?,
-            }
-        }
-        "join" => {
-            let (state, run): (String, String) = (convert(next())?, convert(next())?);
-            Decision::Joined {
-                state: parse(&state)?,
-                run: parse(&run)?,
-            }
-        }
-        "run" => {
-            let (reason, run): (String, String) = (convert(next())?, convert(next())?);
-            Decision::Started {
-                reason,
-                run: parse(&run)?,
-            }
-        }
-        "inputs" => Decision::LookAtInputs,
-        "keyed" => {
-            let task: String = convert(next())?;
-            Decision::Keyed(parse(&task)?)
-        }
-        "verify" | "foreign" => Decision::Ask(ask(&kind, next)?),
-        other => Decision::Refused(refusal(other, next)?),
-    })
-}
-
-fn refusal(kind: &str, mut next: impl FnMut() -> Value) -> Result<SubmitRefusal, StoreError> {
-    Ok(match kind {
-        "refuse" => SubmitRefusal::OtherInput,
-        "no_source" => SubmitRefusal::NoSource(convert(next())?),
-        "inputs_missing" => SubmitRefusal::InputsMissing,
-        "unable" => SubmitRefusal::NotReady,
-        "damaged" => SubmitRefusal::Damaged(convert(next())?),
-        "full" => SubmitRefusal::Full,
-        "callbacks" => SubmitRefusal::TooManyCallbacks,
-        "task_full" => SubmitRefusal::TaskFull,
-        "key_reused" => SubmitRefusal::KeyReused,
-        "superseded" => SubmitRefusal::Superseded,
-        "known" => SubmitRefusal::DuplicateRun,
-        other => return Err(unexpected(format!("the submit script answered '{other}'"))),
-    })
-}
-
-fn ask(kind: &str, mut next: impl FnMut() -> Value) -> Result<VerificationRequest, StoreError> {
-    Ok(match kind {
-        "verify" => VerificationRequest::Verify {
-            token: convert(next())?,
-            artifacts: convert(next())?,
-        },
-        _ => VerificationRequest::Foreign(ForeignJson {
-            key: convert(next())?,
-            sha: convert(next())?,
-            ttl_ms: convert(next())?,
-            json: convert(next())?,
-            noted: None,
-        }),
-    })
-}
-
-pub(super) fn explained(answer: Vec<Value>) -> Result<Explained, StoreError> {
-    let mut answer = answer.into_iter();
-    let mut next = || answer.next().unwrap_or(Value::Nil);
-    let kind: String = convert(next())?;
-    let record = |fields: Value| Ok::<_, StoreError>(StageRecord::from_fields(convert(fields)?));
-    Ok(match kind.as_str() {
-        "hit" => {
-            let changed: String = convert(next())?;
-            Explained::Hit {
-                input_changed: is_changed(&changed),
-                record: record(next())?,
-            }
-        }
-        "join" => {
-            let record = record(next())?;
-            let position: i64 = convert(next())?;
-            Explained::InFlight {
-                record,
-                position: u64::try_from(position).ok(),
-            }
-        }
-        "run" => {
-            let reason = convert(next())?;
-            let fields: Fields = convert(next())?;
-            let record = (!fields.is_empty()).then(|| StageRecord::from_fields(fields));
-            Explained::Run { reason, record }
-        }
-        "refuse" => {
-            let changed: String = convert(next())?;
-            Explained::Refused {
-                input_changed: is_changed(&changed),
-            }
-        }
-        "damaged" => Explained::Damaged(convert(next())?),
-        "verify" | "foreign" => Explained::Ask(ask(&kind, next)?),
-        other => return Err(unexpected(format!("the explain script answered '{other}'"))),
-    })
-}
-
-pub(super) fn deletion(answer: Vec<Value>) -> Result<DeletionStep, StoreError> {
-    let mut answer = answer.into_iter();
-    let kind: String = convert(answer.next().unwrap_or(Value::Nil))?;
-    if kind == "in_flight" {
-        let names = answer.map(convert).collect::<Result<_, _>>()?;
-        return Ok(DeletionStep::Ended(Deletion::InFlight(names)));
-    }
-    if kind == "more" {
-        return Ok(DeletionStep::More(convert(answer.next().unwrap_or(Value::Nil))?));
-    }
-    let counts: Vec<u64> = answer.map(convert).collect::<Result<_, _>>()?;
-    match counts[..] {
-        [records, projections, queued, deliveries, known] => Ok(DeletionStep::Ended(Deletion::Removed(Removed {
-            records,
-            projections,
-            queued,
-            deliveries,
-            known: known > 0,
-        }))),
-        _ => Err(unexpected("the delete script answered something else")),
-    }
-}
-
-pub(super) fn page(answer: Vec<Value>) -> Result<TaskListPage, StoreError> {
-    let mut answer = answer.into_iter();
-    let cursor: String = convert(answer.next().unwrap_or(Value::Nil))?;
-    let seq = convert(answer.next().unwrap_or(Value::Nil))?;
-    let next = match cursor.split_once(':') {
-        Some((score, task)) => Some((parse(score)?, parse(task)?)),
-        None => None,
-    };
-    Ok(TaskListPage {
-        next,
-        seq,
-        items: answer.map(convert).collect::<Result<_, _>>()?,
-    })
 }

@@ -1,25 +1,139 @@
-//! Runs from the queue to their end: taken, kept, ended by whoever owns them (R7), taken back from whoever is lost.
+//! Runs from the queue to their end: claimed, kept by heartbeats, ended by their owner (R7), taken back when that is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use indexmap::IndexMap;
-use onceover_types::{NodeName, RunId, TaskId, TaskStatus, humane};
+use onceover_types::{NodeName, RunId, StageState, TaskId, TaskStatus, humane};
 use onceover_wire::{ResultWarning, WarningCount};
 
 use super::{
-    Args, DiskUsage, SHORT_ERROR, StageRecord, Store, StoreError, TaskRecords, json_string, list, record, scripts,
-    short_json,
+    Store, StoreError,
+    args::{CatalogNames, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, script_call},
+    disk::DiskUsage,
+    record::{StageRecord, TaskRecords, parse_task_records, run_folder},
+    reply::{parse_text, reply_struct, unexpected},
 };
 use onceover_limits::Limit;
 
 /// Bytes of a progress message, as JSON.
 const SHORT_MESSAGE: usize = 120;
 
-/// Tasks that one step of [`Store::repair`] looks at.
+/// Tasks that one step of [`Store::repair`] reads.
 const REPAIR_CHUNK: i64 = 200;
 
-/// Tasks that one step of [`Store::expire`] forgets.
+/// Tasks that one step of [`Store::expire`] deletes.
 const EXPIRE_CHUNK: usize = 200;
+
+script_call! {
+    ClaimCall<'a>: CLAIM {
+        queue: &'a str,
+        slots: u32,
+        owner: &'a str,
+        lease_ms: Duration,
+        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    HeartbeatCall<'a>: HEARTBEAT {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        owner: &'a str,
+        queue: &'a str,
+        lease_ms: Duration,
+        progress: Option<Percent>,
+        message: Option<ShortJson<'a>>,
+    }
+}
+
+script_call! {
+    FinishCall<'a>: FINISH {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        owner: &'a str,
+        queue: &'a str,
+        measured: &'a DiskUsage,
+        outcome: StageState,
+        output: Option<&'a str>,
+        reusable: Option<OneOrZero>,
+        artifacts: Option<&'a str>,
+        warnings: Option<u64>,
+        retryable: bool,
+        in_files: Option<&'a str>,
+        in_sources: Option<String>,
+        upload: Option<&'a str>,
+        error: Option<JsonText<'a>>,
+        error_short: Option<ShortJson<'a>>,
+    }
+}
+
+script_call! {
+    ReleaseCall<'a>: RELEASE {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        owner: &'a str,
+        queue: &'a str,
+        measured: &'a DiskUsage,
+    }
+}
+
+script_call! {
+    ReapCall<'a>: REAP {
+        queue: &'a str,
+        owner: Option<&'a str>,
+        handed_back: bool,
+        lease_ms: Duration,
+        max_lost: u32,
+        error: JsonText<'a>,
+        error_short: ShortJson<'a>,
+    }
+}
+
+script_call! {
+    HoldingCall<'a>: HOLDING {
+        task: &'a TaskId,
+        queues: Json<'a, [String]>,
+    }
+}
+
+script_call! {
+    ExpireCall<'a>: EXPIRE {
+        count: usize,
+        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    RepairCall: REPAIR {
+        status: TaskStatus,
+        from: i64,
+        count: i64,
+    }
+}
+
+reply_struct! {
+    ClaimReply {
+        task: String,
+        name: String,
+        view: redis::Value,
+        others_wait: bool,
+    }
+}
+
+reply_struct! {
+    ReapReply {
+        taken: u64,
+        given_up: u64,
+    }
+}
 
 /// A run taken by [`Store::claim`].
 pub struct Claim {
@@ -50,19 +164,10 @@ impl Fence {
     }
 }
 
-/// Folder of an attempt below its task's: `runs/<run_id>`, and for those after the first `runs/<run_id>.<n>`. Beside each
-/// other, so that a program of a lost attempt that empties its folder does not touch its successor's files.
-pub fn run_folder(run: &str, attempt: u32) -> String {
-    match attempt {
-        0 | 1 => format!("runs/{run}"),
-        later => format!("runs/{run}.{later}"),
-    }
-}
-
 /// What a result was made from, beside the text of its request (R8).
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// What the files were that the input names, as one text; None: unknown.
+    /// Evidence of the files that the input names, as one text; None: unknown.
     pub files: Option<String>,
     /// The stages that values came from, each with the result it had then; None: unknown.
     pub sources: Option<IndexMap<NodeName, String>>,
@@ -84,7 +189,7 @@ pub enum Outcome {
         /// Id of this data directory, when the result's files go to the object store.
         upload: Option<String>,
         evidence: Evidence,
-        /// What the output says makes it partial or doubtful.
+        /// Why the output is partial or doubtful.
         warnings: Vec<ResultWarning>,
     },
     Failed {
@@ -97,73 +202,84 @@ pub enum Outcome {
 pub enum Reap<'a> {
     /// Those whose lease has run out.
     Expired,
-    /// Those of a daemon that is known to be gone.
+    /// Those of a daemon that has ended.
     Gone(&'a str),
     /// Those of a daemon that gives them back itself.
     HandedBack(&'a str),
 }
 
-impl<'a> Args<'a> {
-    /// What a result's warnings are in short: `warnings?`, `retryable?`.
-    pub(super) fn warned(self, count: WarningCount) -> Self {
-        self.with_some("warnings", (count.warnings > 0).then(|| count.warnings.to_string()))
-            .with_some("retryable", count.retryable.then_some("1"))
-    }
-
-    fn fence(self, fence: &'a Fence) -> Self {
-        self.with("task", fence.task.as_str())
-            .with("name", fence.node.as_str())
-            .with("run", fence.run.as_str())
-            .with("attempt", fence.attempt.to_string())
-            .with("owner", fence.owner.as_str())
-            .with("queue", fence.queue.as_str())
-    }
-}
-
 impl Store {
     /// Takes the next run of a queue, if a slot is free.
     pub async fn claim(&self, queue: &str, slots: u32, owner: &str) -> Result<Option<Claim>, StoreError> {
-        let args = self
-            .args()
-            .with("queue", queue)
-            .with("slots", slots.to_string())
-            .with("owner", owner)
-            .with("lease_ms", self.options.lease.as_millis().to_string())
-            .with("names", self.names.as_str());
-        let answer: Option<(String, String, redis::Value, bool)> = self.run(&scripts::CLAIM, args).await?;
-        answer
-            .map(|(task, node, view, others_wait)| {
-                let (task, node): (TaskId, NodeName) = (record::parse(&task)?, record::parse(&node)?);
-                let records = record::task_records(view)?;
+        let call = ClaimCall {
+            queue,
+            slots,
+            owner,
+            lease_ms: self.options.lease,
+            names: &self.names,
+        };
+        let reply: Option<ClaimReply> = self.call(call.prepare(self)).await?;
+        reply
+            .map(|reply| {
+                let node: NodeName = parse_text(&reply.name)?;
+                let records = parse_task_records(reply.view)?;
                 let record = records.stage(&node).cloned();
-                let record = record.ok_or_else(|| record::unexpected("a claimed stage is not one of its task"))?;
                 Ok(Claim {
-                    task,
+                    task: parse_text(&reply.task)?,
+                    record: record.ok_or_else(|| unexpected("a claimed stage is not one of its task"))?,
                     node,
-                    record,
                     records,
-                    others_wait,
+                    others_wait: reply.others_wait,
                 })
             })
             .transpose()
     }
 
-    /// Renews the lease and records progress. False: the run has lost its stage.
-    pub async fn beat(&self, fence: &Fence, progress: Option<f64>, message: Option<&str>) -> Result<bool, StoreError> {
-        let args = self
-            .args()
-            .fence(fence)
-            .with("lease_ms", self.options.lease.as_millis().to_string())
-            .with_some("progress", progress.map(|percent| format!("{percent:.1}")))
-            .with_some("message", message.map(|text| short_json(text, SHORT_MESSAGE)));
-        Ok(self.run::<String>(&scripts::BEAT, args).await? == "ok")
+    /// Renews the lease and records progress. Returns `false` if the run has lost its stage.
+    pub async fn heartbeat(
+        &self,
+        fence: &Fence,
+        progress: Option<f64>,
+        message: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let call = HeartbeatCall {
+            task: &fence.task,
+            name: &fence.node,
+            run: &fence.run,
+            attempt: fence.attempt,
+            owner: &fence.owner,
+            queue: &fence.queue,
+            lease_ms: self.options.lease,
+            progress: progress.map(Percent),
+            message: message.map(|text| ShortJson(text, SHORT_MESSAGE)),
+        };
+        Ok(self.call::<String>(call.prepare(self)).await? == "ok")
     }
 
-    /// Ends a run as its owner saw it end. False: the run had lost its stage, and nothing was changed (R7).
+    /// Ends a run as its owner saw it end. Returns `false` if the run had lost its stage; then nothing is changed (R7).
     /// `measured` are the run's files.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, measured: &DiskUsage) -> Result<bool, StoreError> {
-        let args = self.args().fence(fence).with_some("measured", measured.as_text());
-        let args = match outcome {
+        let mut call = FinishCall {
+            task: &fence.task,
+            name: &fence.node,
+            run: &fence.run,
+            attempt: fence.attempt,
+            owner: &fence.owner,
+            queue: &fence.queue,
+            measured,
+            outcome: StageState::Failed,
+            output: None,
+            reusable: None,
+            artifacts: None,
+            warnings: None,
+            retryable: false,
+            in_files: None,
+            in_sources: None,
+            upload: None,
+            error: None,
+            error_short: None,
+        };
+        match outcome {
             Outcome::Success {
                 output,
                 reusable,
@@ -171,27 +287,38 @@ impl Store {
                 upload,
                 evidence,
                 warnings,
-            } => args
-                .warned(WarningCount::of(warnings))
-                .with_some("in_files", evidence.files.as_deref())
-                .with_some("in_sources", evidence.sources_as_json())
-                .with_some("upload", upload.as_deref())
-                .with("outcome", "SUCCESS")
-                .with("output", output.as_str())
-                .with("reusable", if *reusable { "1" } else { "0" })
-                .with("artifacts", artifacts.as_str()),
-            Outcome::Failed { error } => args
-                .with("outcome", "FAILED")
-                .with("error", json_string(error))
-                .with("error_short", short_json(error, SHORT_ERROR)),
-        };
-        Ok(self.run::<String>(&scripts::FINISH, args).await? == "ok")
+            } => {
+                let count = WarningCount::count(warnings);
+                call.outcome = StageState::Success;
+                call.output = Some(output.as_str());
+                call.reusable = Some(OneOrZero(*reusable));
+                call.artifacts = Some(artifacts.as_str());
+                call.warnings = (count.warnings > 0).then_some(count.warnings);
+                call.retryable = count.retryable;
+                call.in_files = evidence.files.as_deref();
+                call.in_sources = evidence.sources_as_json();
+                call.upload = upload.as_deref();
+            }
+            Outcome::Failed { error } => {
+                call.error = Some(JsonText(Some(error.as_str())));
+                call.error_short = Some(ShortJson(error, SHORT_ERROR));
+            }
+        }
+        Ok(self.call::<String>(call.prepare(self)).await? == "ok")
     }
 
-    /// Gives the slot of a run back that lost its stage, once its processes are gone.
+    /// Gives back the slot of a run that lost its stage, once its processes have ended.
     pub async fn release(&self, fence: &Fence, measured: &DiskUsage) -> Result<(), StoreError> {
-        let args = self.args().fence(fence).with_some("measured", measured.as_text());
-        self.run(&scripts::RELEASE, args).await
+        let call = ReleaseCall {
+            task: &fence.task,
+            name: &fence.node,
+            run: &fence.run,
+            attempt: fence.attempt,
+            owner: &fence.owner,
+            queue: &fence.queue,
+            measured,
+        };
+        self.call(call.prepare(self)).await
     }
 
     /// Takes runs of a queue back: they wait again, as the next attempt.
@@ -206,35 +333,35 @@ impl Store {
             self.options.max_lost,
             humane::duration(self.options.lease)
         );
-        let args = self
-            .args()
-            .with("queue", queue)
-            .with_some("owner", owner)
-            .with_some("handed_back", handed_back.then_some("1"))
-            .with("lease_ms", self.options.lease.as_millis().to_string())
-            .with("max_lost", self.options.max_lost.to_string())
-            .with("error_short", short_json(&error, SHORT_ERROR))
-            .with("error", json_string(&error));
-        let (taken, given_up): (u64, u64) = self.run(&scripts::REAP, args).await?;
-        Limit::LostRuns.reached_times(given_up);
-        Ok(taken)
+        let call = ReapCall {
+            queue,
+            owner,
+            handed_back,
+            lease_ms: self.options.lease,
+            max_lost: self.options.max_lost,
+            error: JsonText(Some(error.as_str())),
+            error_short: ShortJson(&error, SHORT_ERROR),
+        };
+        let reply: ReapReply = self.call(call.prepare(self)).await?;
+        Limit::LostRuns.reached_times(reply.given_up);
+        Ok(reply.taken)
     }
 
-    /// Runs of the task that still hold a slot: their processes are not known to be gone.
+    /// Counts the runs of the task that still hold a slot: their processes may not have ended.
     pub async fn holding(&self, task: &TaskId, queues: &[String]) -> Result<u64, StoreError> {
-        let args = self.args().with("task", task.as_str()).with("queues", list(queues));
-        self.run(&scripts::HOLDING, args).await
+        let queues = Json(queues);
+        self.call(HoldingCall { task, queues }.prepare(self)).await
     }
 
-    /// Forgets tasks and deliveries that have expired, for no longer than `limit` at a time. True: there are more.
+    /// Deletes tasks and deliveries that have expired, for no longer than `limit`. Returns `true` if there are more.
     pub async fn expire(&self, limit: Duration) -> Result<bool, StoreError> {
         let begun = Instant::now();
         loop {
-            let args = self
-                .args()
-                .with("count", EXPIRE_CHUNK.to_string())
-                .with("names", self.names.as_str());
-            let count: usize = self.run(&scripts::EXPIRE, args).await?;
+            let call = ExpireCall {
+                count: EXPIRE_CHUNK,
+                names: &self.names,
+            };
+            let count: usize = self.call(call.prepare(self)).await?;
             if count < EXPIRE_CHUNK {
                 return Ok(false);
             }
@@ -244,17 +371,17 @@ impl Store {
         }
     }
 
-    /// Rebuilds queues and slots from the records in flight, and completes what was written half.
+    /// Rebuilds queues and slots from the records in flight, and completes ends of which only a part was written.
     pub async fn repair(&self) -> Result<(), StoreError> {
         for status in [TaskStatus::Pending, TaskStatus::Running] {
             let mut from = 0i64;
             while from >= 0 {
-                let args = self
-                    .args()
-                    .with("status", status.as_str())
-                    .with("from", from.to_string())
-                    .with("count", REPAIR_CHUNK.to_string());
-                from = self.run(&scripts::REPAIR, args).await?;
+                let call = RepairCall {
+                    status,
+                    from,
+                    count: REPAIR_CHUNK,
+                };
+                from = self.call(call.prepare(self)).await?;
             }
         }
         self.repair_outbox().await

@@ -1,4 +1,4 @@
-//! The scripts: one a transition, each linked with what it uses of the library. Arguments go as pairs of name and value.
+//! The scripts: one a transition, each linked with what it uses of the library. Arguments are sent as pairs of name and value.
 
 mod link;
 
@@ -15,18 +15,18 @@ macro_rules! scripts {
         $(pub static $name: LazyLock<Script> =
             LazyLock::new(|| Script::new(&LINKER.link(include_str!(concat!("lua/", $file, ".lua")))));)*
 
-        /// Loads every script, so that the first use of one costs no more than the next.
-        pub fn all() -> Vec<&'static Script> {
+        /// Lists every script. The store loads all of them at its start, so that the first use of one costs no more than
+        /// the next.
+        pub fn list_all() -> Vec<&'static Script> {
             vec![$(&*$name),*]
         }
 
-        /// Their names, in the same order.
-        #[cfg(test)]
+        /// The names of the scripts, in the same order.
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-        /// What they are linked to, in the same order.
+        /// The linked texts of the scripts, in the same order.
         #[cfg(test)]
-        pub fn texts() -> Vec<String> {
+        pub fn link_all() -> Vec<String> {
             vec![$(LINKER.link(include_str!(concat!("lua/", $file, ".lua")))),*]
         }
     };
@@ -37,7 +37,7 @@ scripts! {
     EXPLAIN = "stage/explain";
     READ = "task/read";
     CLAIM = "stage/claim";
-    BEAT = "stage/beat";
+    HEARTBEAT = "stage/heartbeat";
     FINISH = "stage/finish";
     RELEASE = "stage/release";
     CANCEL = "stage/cancel";
@@ -47,10 +47,10 @@ scripts! {
     ADOPT = "foreign/adopt";
     NEWS = "foreign/news";
     NOTE = "foreign/note";
-    WATCH = "foreign/watch";
-    WATCHES = "foreign/watches";
-    UNWATCH = "foreign/unwatch";
-    LOOK = "foreign/look";
+    ADD_EXTERNAL_SUBSCRIBER = "foreign/add_external_subscriber";
+    LIST_EXTERNAL_SUBSCRIPTIONS = "foreign/list_external_subscriptions";
+    GIVE_UP = "foreign/give_up";
+    FIND_FOREIGN = "foreign/find";
     LIST = "task/list";
     TOTALS = "task/totals";
     EXPIRE = "task/expire";

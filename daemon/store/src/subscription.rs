@@ -1,33 +1,26 @@
-//! Events as Redis publishes them, for as long as the daemon lives. Pub/sub wakes, records tell: after each
-//! (re)connection a notice says that something may have been missed.
+//! Events as Redis publishes them, for as long as the daemon lives. After each (re)connection a notice says that events may
+//! have been missed: the reader then reads the records.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use onceover_types::keys;
-use redis::{AsyncCommands, Client, ConnectionInfo};
-use tokio::sync::mpsc;
+use redis::{AsyncCommands, Client, ConnectionInfo, aio::PubSub};
+use tokio::sync::mpsc::{self, error::SendError};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    transport::{Notice, RedisConnection},
+};
 
-/// What a subscription tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// One event, as JSON.
-    Event(String),
-    /// The connection stands (again); events may have been missed before.
-    Connected,
-    /// The connection is gone.
-    Disconnected,
-}
-
-/// Receives until dropped.
+/// A subscription to the events of all daemons. It receives until it is dropped.
 pub struct Subscription {
     notices: mpsc::Receiver<Notice>,
-    task: tokio::task::JoinHandle<()>,
+    /// What receives from Redis; none where a transport does.
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// Between two attempts to connect.
+/// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,45 +31,50 @@ impl Subscription {
         let (sender, notices) = mpsc::channel(1024);
         let task = tokio::spawn(async move {
             loop {
-                if let Ok(Ok(mut pubsub)) = tokio::time::timeout(CONNECT_TIMEOUT, client.get_async_pubsub()).await
+                let connected = tokio::time::timeout(CONNECT_TIMEOUT, client.get_async_pubsub()).await;
+                if let Ok(Ok(mut pubsub)) = connected
                     && pubsub.subscribe(&channel).await.is_ok()
+                    && listen(pubsub, &sender).await.is_err()
                 {
-                    if sender.send(Notice::Connected).await.is_err() {
-                        return;
-                    }
-                    let mut messages = pubsub.into_on_message();
-                    while let Some(message) = messages.next().await {
-                        let Ok(json) = message.get_payload::<String>() else {
-                            continue;
-                        };
-                        if sender.send(Notice::Event(json)).await.is_err() {
-                            return;
-                        }
-                    }
-                    if sender.send(Notice::Disconnected).await.is_err() {
-                        return;
-                    }
+                    return;
                 }
                 tokio::time::sleep(RETRY).await;
             }
         });
-        Ok(Self { notices, task })
+        Ok(Self {
+            notices,
+            task: Some(task),
+        })
     }
 
-    /// The next notice. Never ends while the program runs.
+    /// Waits for the next notice. There is always another one while the program runs.
     pub async fn next(&mut self) -> Option<Notice> {
         self.notices.recv().await
     }
 }
 
+/// Passes on what one connection hears, until it breaks. An error: nobody receives notices any more.
+async fn listen(pubsub: PubSub, sender: &mpsc::Sender<Notice>) -> Result<(), SendError<Notice>> {
+    sender.send(Notice::Connected).await?;
+    let mut messages = pubsub.into_on_message();
+    while let Some(message) = messages.next().await {
+        if let Ok(json) = message.get_payload::<String>() {
+            sender.send(Notice::Event(json)).await?;
+        }
+    }
+    sender.send(Notice::Disconnected).await
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 impl Store {
-    /// Events after `seq`, oldest first, at most `limit`. None: some of them are gone.
+    /// Reads the events after `seq`, oldest first, at most `limit`. None: some of them are not kept any more.
     pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<String>>, StoreError> {
         let mut redis = self.redis.clone();
         let last: Option<u64> = self.limited(redis.get("onceover:seq")).await?;
@@ -107,8 +105,14 @@ impl Store {
         }
     }
 
-    /// Listens to the events of every daemon on this database.
+    /// Subscribes to the events of every daemon on this database.
     pub fn subscribe(&self) -> Result<Subscription, StoreError> {
-        Subscription::start(self.info.clone(), keys::events_channel(self.database()))
+        match &self.redis {
+            RedisConnection::Redis(_) => Subscription::start(self.info.clone(), keys::events_channel(self.database())),
+            RedisConnection::Carried { by, .. } => Ok(Subscription {
+                notices: by.subscribe(),
+                task: None,
+            }),
+        }
     }
 }

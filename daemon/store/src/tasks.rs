@@ -1,11 +1,67 @@
 //! Tasks as a whole: read, listed, cancelled, deleted.
 
 use onceover_types::{NodeName, TaskId, TaskStatus};
+use redis::Value;
 
-use super::{Store, StoreError, TaskRecords, record, scripts};
+use super::{
+    Store, StoreError,
+    args::{CatalogNames, OneOrZero, script_call},
+    record::{TaskRecords, parse_task_records},
+    reply::{TaggedReply, convert_value, parse_cursor, parse_text, reply_struct, unexpected},
+};
 
-/// How many tasks one page may look at: a filter that matches nothing must not walk the whole index.
+/// How many tasks one page may read: a filter that matches nothing must not walk the whole index.
 const LIST_SCAN: u32 = 2000;
+
+script_call! {
+    ReadCall<'a>: READ {
+        task: &'a TaskId,
+        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    ListCall<'a>: LIST {
+        limit: u32,
+        /// How many tasks may be read.
+        scan: u32,
+        status: Option<TaskStatus>,
+        node: Option<&'a NodeName>,
+        /// In lower case.
+        search: Option<String>,
+        before_score: Option<i64>,
+        before_id: Option<&'a TaskId>,
+    }
+}
+
+script_call! {
+    CancelCall<'a>: CANCEL {
+        task: &'a TaskId,
+        name: Option<&'a NodeName>,
+    }
+}
+
+script_call! {
+    DeleteCall<'a>: DELETE {
+        task: &'a TaskId,
+        force: OneOrZero,
+        names: &'a CatalogNames,
+    }
+}
+
+reply_struct! {
+    ReadReply {
+        view: Value,
+        sequence: u64,
+    }
+}
+
+reply_struct! {
+    CancelReply {
+        is_known: bool,
+        cancelled: Vec<String>,
+    }
+}
 
 /// What a delete removed from Redis.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +73,7 @@ pub struct Removed {
     pub known: bool,
 }
 
+/// How a request to delete a task was answered.
 pub enum Deletion {
     Removed(Removed),
     /// Refused: these stages are in flight.
@@ -24,8 +81,8 @@ pub enum Deletion {
 }
 
 /// What one step of a deletion came to.
-pub(super) enum DeletionStep {
-    /// So many deliveries are gone, and nothing else yet.
+enum DeletionStep {
+    /// So many deliveries are deleted, and nothing else yet.
     More(u64),
     Ended(Deletion),
 }
@@ -46,17 +103,14 @@ pub struct TaskListPage {
 }
 
 impl Store {
-    /// One task: its own stages and what foreign workers wrote (S2), with the last sequence number.
+    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number.
     pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
-        let args = self
-            .args()
-            .with("task", task.as_str())
-            .with("names", self.names.as_str());
-        let (records, seq): (redis::Value, u64) = self.run(&scripts::READ, args).await?;
-        Ok((record::task_records(records)?, seq))
+        let names = &self.names;
+        let reply: ReadReply = self.call(ReadCall { task, names }.prepare(self)).await?;
+        Ok((parse_task_records(reply.view)?, reply.sequence))
     }
 
-    /// One page of tasks, newest first, from `after` on. It is not empty while there is more.
+    /// Reads one page of tasks, newest first, from `after` on. It is not empty while there are more.
     pub async fn list(
         &self,
         filter: &TaskFilter,
@@ -72,51 +126,45 @@ impl Store {
         Ok(page)
     }
 
-    /// As far as one call looks.
+    /// Reads as much of a page as one call may.
     async fn list_some(
         &self,
         filter: &TaskFilter,
         limit: u32,
         after: Option<&(i64, TaskId)>,
     ) -> Result<TaskListPage, StoreError> {
-        let args = self
-            .args()
-            .with("limit", limit.to_string())
-            .with("scan", LIST_SCAN.to_string())
-            .with_some("status", filter.status.map(TaskStatus::as_str))
-            .with_some("node", filter.node.as_ref().map(NodeName::as_str))
-            .with_some("search", filter.search.as_ref().map(|text| text.to_lowercase()))
-            .with_some("before_score", after.map(|(score, _)| score.to_string()))
-            .with_some("before_id", after.map(|(_, task)| task.as_str()));
-        let answer: Vec<redis::Value> = self.run(&scripts::LIST, args).await?;
-        record::page(answer)
+        let call = ListCall {
+            limit,
+            scan: LIST_SCAN,
+            status: filter.status,
+            node: filter.node.as_ref(),
+            search: filter.search.as_ref().map(|text| text.to_lowercase()),
+            before_score: after.map(|(score, _)| *score),
+            before_id: after.map(|(_, task)| task),
+        };
+        parse_task_page(self.call(call.prepare(self)).await?)
     }
 
-    /// Cancels what is in flight; None for an unknown task.
+    /// Cancels what is in flight, and returns these stages; None for an unknown task.
     pub async fn cancel(&self, task: &TaskId, node: Option<&NodeName>) -> Result<Option<Vec<NodeName>>, StoreError> {
-        let args = self
-            .args()
-            .with("task", task.as_str())
-            .with_some("name", node.map(NodeName::as_str));
-        let (known, cancelled): (bool, Vec<String>) = self.run(&scripts::CANCEL, args).await?;
-        let cancelled = cancelled
-            .iter()
-            .map(|name| record::parse(name))
-            .collect::<Result<_, _>>()?;
-        Ok(known.then_some(cancelled))
+        let call = CancelCall { task, name: node };
+        let reply: CancelReply = self.call(call.prepare(self)).await?;
+        let names = reply.cancelled.iter().map(|name| parse_text(name));
+        let cancelled = names.collect::<Result<_, _>>()?;
+        Ok(reply.is_known.then_some(cancelled))
     }
 
-    /// Removes every key of the task and nothing else (S4).
+    /// Deletes every key of the task and nothing else (S4).
     pub async fn delete(&self, task: &TaskId, force: bool) -> Result<Deletion, StoreError> {
         let mut before = 0;
         loop {
-            let args = self
-                .args()
-                .with("task", task.as_str())
-                .with("force", if force { "1" } else { "0" })
-                .with("names", self.names.as_str());
-            let answer: Vec<redis::Value> = self.run(&scripts::DELETE, args).await?;
-            match record::deletion(answer)? {
+            let call = DeleteCall {
+                task,
+                force: OneOrZero(force),
+                names: &self.names,
+            };
+            let reply: Vec<Value> = self.call(call.prepare(self)).await?;
+            match parse_deletion(TaggedReply::new("delete", reply)?)? {
                 DeletionStep::More(deliveries) => before += deliveries,
                 DeletionStep::Ended(Deletion::Removed(removed)) => {
                     return Ok(Deletion::Removed(Removed {
@@ -128,4 +176,33 @@ impl Store {
             }
         }
     }
+}
+
+fn parse_deletion(mut reply: TaggedReply) -> Result<DeletionStep, StoreError> {
+    match reply.kind.as_str() {
+        "in_flight" => Ok(DeletionStep::Ended(Deletion::InFlight(reply.rest()?))),
+        "more" => Ok(DeletionStep::More(reply.next_value()?)),
+        "deleted" => Ok(DeletionStep::Ended(Deletion::Removed(Removed {
+            records: reply.next_value()?,
+            projections: reply.next_value()?,
+            queued: reply.next_value()?,
+            deliveries: reply.next_value()?,
+            known: reply.next_value()?,
+        }))),
+        _ => Err(reply.unknown_kind()),
+    }
+}
+
+/// Reads a page: where the next one begins, the last sequence number, and the items.
+fn parse_task_page(reply: Vec<Value>) -> Result<TaskListPage, StoreError> {
+    let mut values = reply.into_iter();
+    let (Some(cursor), Some(sequence)) = (values.next(), values.next()) else {
+        return Err(unexpected("the list script answered no page"));
+    };
+    let cursor: String = convert_value(cursor)?;
+    Ok(TaskListPage {
+        next: parse_cursor(&cursor)?,
+        seq: convert_value(sequence)?,
+        items: values.map(convert_value).collect::<Result<_, _>>()?,
+    })
 }

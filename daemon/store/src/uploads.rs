@@ -1,4 +1,4 @@
-//! Results whose files are to go to the object store, and how far that is. Each data directory has a queue of its own, since
+//! Results whose files are to go to the object store, and the progress of that. Each data directory has its own queue, since
 //! its files are on its machine.
 
 use std::{collections::HashMap, fmt, time::Duration};
@@ -6,15 +6,15 @@ use std::{collections::HashMap, fmt, time::Duration};
 use onceover_types::{NodeName, RunId, TaskId};
 
 use super::{
-    Args, Store, StoreError, list,
-    record::{convert, parse, unexpected},
-    scripts,
+    Store, StoreError,
+    args::{Json, json_list, script_call},
+    reply::{convert_value, parse_text, reply_struct, unexpected},
 };
 
-/// No upload is tried again later than that from now.
+/// The longest time after which an upload is tried again.
 pub const LONGEST_UPLOAD_WAIT: Duration = Duration::from_secs(340);
 
-/// Whose result it is.
+/// The result whose files an upload takes to the object store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UploadId {
     pub task: TaskId,
@@ -30,25 +30,93 @@ impl fmt::Display for UploadId {
 }
 
 impl UploadId {
-    fn read(text: &str) -> Result<Self, StoreError> {
+    fn parse(text: &str) -> Result<Self, StoreError> {
         let parts: Vec<_> = text.split('|').collect();
         let [task, node, run, attempt] = parts[..] else {
             return Err(unexpected(format!("'{text}' is no upload")));
         };
         Ok(Self {
-            task: parse(task)?,
-            node: parse(node)?,
+            task: parse_text(task)?,
+            node: parse_text(node)?,
             run: RunId::parse(run).map_err(|error| unexpected(format!("'{run}': {error}")))?,
-            attempt: parse(attempt)?,
+            attempt: parse_text(attempt)?,
         })
     }
 }
 
-/// One that is due.
+script_call! {
+    TakeCall<'a>: UPLOAD_TAKE {
+        directory: &'a str,
+        longest_ms: Duration,
+        limit: usize,
+        /// Uploads under way.
+        busy: Json<'a, [String]>,
+    }
+}
+
+script_call! {
+    NoteCall<'a>: UPLOAD_NOTE {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        field: Option<String>,
+        value: Option<String>,
+    }
+}
+
+script_call! {
+    LaterCall<'a>: UPLOAD_LATER {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        directory: &'a str,
+        wait_ms: Duration,
+        error: &'a str,
+    }
+}
+
+script_call! {
+    DoneCall<'a>: UPLOAD_DONE {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        directory: &'a str,
+        fields: &'a str,
+        files: &'a str,
+    }
+}
+
+script_call! {
+    ForgetCall<'a>: UPLOAD_FORGET {
+        directory: &'a str,
+        member: String,
+    }
+}
+
+reply_struct! {
+    TakeReply {
+        next_ms: i64,
+        taken: Vec<redis::Value>,
+    }
+}
+
+reply_struct! {
+    UploadEntry {
+        member: String,
+        what: String,
+        output: String,
+        fields: HashMap<String, String>,
+    }
+}
+
+/// An upload that is due.
 #[derive(Debug, Clone)]
 pub struct DueUpload {
     pub id: UploadId,
-    /// The result does not stand any more: what is at the store of it has to go.
+    /// The result does not stand any more: what is at the store of it has to be removed.
     pub undo: bool,
     /// The result's output, as JSON.
     pub output: String,
@@ -61,9 +129,9 @@ pub struct DueUpload {
     pub since: Option<i64>,
 }
 
-/// What is written down about an upload under way.
+/// What is recorded of an upload under way.
 pub enum UploadNote<'a> {
-    /// Nothing; only ask whether the result still stands.
+    /// Nothing; the call only asks whether the result still stands.
     Nothing,
     /// The keys that will be written.
     Planned(&'a [String]),
@@ -71,17 +139,8 @@ pub enum UploadNote<'a> {
     Done { key: &'a str, what: &'a str },
 }
 
-impl<'a> Args<'a> {
-    fn upload(self, id: &'a UploadId) -> Self {
-        self.with("task", id.task.as_str())
-            .with("name", id.node.as_str())
-            .with("run", id.run.as_str())
-            .with("attempt", id.attempt.to_string())
-    }
-}
-
 impl Store {
-    /// Uploads of a data directory that are due, but those in `busy`; and the time until the next one is.
+    /// Reads the uploads of a data directory that are due, without those in `busy`, and the time until the next one is due.
     pub async fn upload_take<'a>(
         &self,
         directory: &str,
@@ -89,31 +148,37 @@ impl Store {
         busy: impl Iterator<Item = &'a UploadId>,
     ) -> Result<(Vec<DueUpload>, Option<Duration>), StoreError> {
         let busy: Vec<_> = busy.map(UploadId::to_string).collect();
-        let args = self
-            .args()
-            .with("directory", directory)
-            .with("longest_ms", LONGEST_UPLOAD_WAIT.as_millis().to_string())
-            .with("limit", limit.to_string())
-            .with("busy", list(&busy));
-        let (next, taken): (i64, Vec<redis::Value>) = self.run(&scripts::UPLOAD_TAKE, args).await?;
-        let taken = taken.into_iter().map(due).collect::<Result<_, _>>()?;
-        Ok((taken, u64::try_from(next).ok().map(Duration::from_millis)))
-    }
-
-    /// Writes down how far an upload is. False: the result does not stand any more (R7), nothing was written.
-    pub async fn upload_note(&self, id: &UploadId, note: &UploadNote<'_>) -> Result<bool, StoreError> {
-        let args = self.args().upload(id);
-        let args = match note {
-            UploadNote::Nothing => args,
-            UploadNote::Planned(keys) => args
-                .with("field", "planned")
-                .with("value", serde_json::json!(keys).to_string()),
-            UploadNote::Done { key, what } => args.with("field", format!("done:{key}")).with("value", *what),
+        let call = TakeCall {
+            directory,
+            longest_ms: LONGEST_UPLOAD_WAIT,
+            limit,
+            busy: Json(busy.as_slice()),
         };
-        self.run(&scripts::UPLOAD_NOTE, args).await
+        let reply: TakeReply = self.call(call.prepare(self)).await?;
+        let taken = reply.taken.into_iter().map(parse_due_upload);
+        let next = u64::try_from(reply.next_ms).ok().map(Duration::from_millis);
+        Ok((taken.collect::<Result<_, _>>()?, next))
     }
 
-    /// Tries an upload again after `wait`. True: callbacks that had waited for it leave now.
+    /// Records the progress of an upload. Returns `false` if the result does not stand any more (R7); then nothing is written.
+    pub async fn upload_note(&self, id: &UploadId, note: &UploadNote<'_>) -> Result<bool, StoreError> {
+        let (field, value) = match note {
+            UploadNote::Nothing => (None, None),
+            UploadNote::Planned(keys) => (Some("planned".to_owned()), Some(json_list(*keys))),
+            UploadNote::Done { key, what } => (Some(format!("done:{key}")), Some((*what).to_owned())),
+        };
+        let call = NoteCall {
+            task: &id.task,
+            name: &id.node,
+            run: &id.run,
+            attempt: id.attempt,
+            field,
+            value,
+        };
+        self.call(call.prepare(self)).await
+    }
+
+    /// Schedules the next try of an upload after `wait`. Returns `true` if callbacks that waited for it are delivered now.
     pub async fn upload_later(
         &self,
         directory: &str,
@@ -121,17 +186,20 @@ impl Store {
         wait: Duration,
         error: &str,
     ) -> Result<bool, StoreError> {
-        let args = self
-            .args()
-            .upload(id)
-            .with("directory", directory)
-            .with("wait_ms", wait.as_millis().to_string())
-            .with("error", error);
-        self.run(&scripts::UPLOAD_LATER, args).await
+        let call = LaterCall {
+            task: &id.task,
+            name: &id.node,
+            run: &id.run,
+            attempt: id.attempt,
+            directory,
+            wait_ms: wait,
+            error,
+        };
+        self.call(call.prepare(self)).await
     }
 
-    /// Ends an upload. `fields` go to the end of the output, `files` into `minio_files`: both JSON without the brackets
-    /// around. False: the result does not stand any more (R7).
+    /// Ends an upload. `fields` are appended to the output, `files` go into `minio_files`: both are JSON without the brackets
+    /// around. Returns `false` if the result does not stand any more (R7).
     pub async fn upload_done(
         &self,
         directory: &str,
@@ -139,34 +207,37 @@ impl Store {
         fields: &str,
         files: &str,
     ) -> Result<bool, StoreError> {
-        let args = self
-            .args()
-            .upload(id)
-            .with("directory", directory)
-            .with("fields", fields)
-            .with("files", files);
-        self.run(&scripts::UPLOAD_DONE, args).await
+        let call = DoneCall {
+            task: &id.task,
+            name: &id.node,
+            run: &id.run,
+            attempt: id.attempt,
+            directory,
+            fields,
+            files,
+        };
+        self.call(call.prepare(self)).await
     }
 
-    /// Forgets an upload that was undone.
+    /// Deletes an upload that was undone.
     pub async fn upload_forget(&self, directory: &str, id: &UploadId) -> Result<(), StoreError> {
-        let args = self.args().with("directory", directory).with("member", id.to_string());
-        self.run(&scripts::UPLOAD_FORGET, args).await
+        let member = id.to_string();
+        self.call(ForgetCall { directory, member }.prepare(self)).await
     }
 }
 
-fn due(entry: redis::Value) -> Result<DueUpload, StoreError> {
-    let (member, what, output, fields): (String, String, String, HashMap<String, String>) = convert(entry)?;
+fn parse_due_upload(entry: redis::Value) -> Result<DueUpload, StoreError> {
+    let entry: UploadEntry = convert_value(entry)?;
     let mut upload = DueUpload {
-        id: UploadId::read(&member)?,
-        undo: what == "undo",
-        output,
+        id: UploadId::parse(&entry.member)?,
+        undo: entry.what == "undo",
+        output: entry.output,
         planned: Vec::new(),
         done: HashMap::new(),
         tries: 0,
         since: None,
     };
-    for (field, value) in fields {
+    for (field, value) in entry.fields {
         match (field.as_str(), field.strip_prefix("done:")) {
             (_, Some(key)) => drop(upload.done.insert(key.to_owned(), value)),
             ("planned", _) => upload.planned = serde_json::from_str(&value).unwrap_or_default(),

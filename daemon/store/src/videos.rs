@@ -1,11 +1,68 @@
-//! Videos in Redis: `onceover:video:<id>` holds what was registered and how far its pipeline is; `onceover:videos` lists
+//! Videos in Redis: `onceover:video:<id>` holds what was registered and the progress of its pipeline; `onceover:videos` lists
 //! them, `onceover:videos:active` those under way. They have no expiry.
 
-use onceover_types::{RunId, VideoId};
+use onceover_types::{RunId, TaskId, VideoId};
 use onceover_wire::{PipelineChange, Processing, Video};
 use redis::AsyncCommands;
 
-use super::{Store, StoreError, record::unexpected, scripts};
+use super::{
+    Store, StoreError,
+    args::script_call,
+    reply::{parse_cursor, parse_text, unexpected},
+};
+
+script_call! {
+    AddVideoCall<'a>: VIDEO_ADD {
+        video: &'a VideoId,
+        task: &'a TaskId,
+        /// What was registered, as JSON.
+        facts: String,
+    }
+}
+
+script_call! {
+    ListVideosCall<'a>: VIDEO_LIST {
+        limit: u32,
+        before_score: Option<i64>,
+        before_id: Option<&'a VideoId>,
+    }
+}
+
+script_call! {
+    StartVideoCall<'a>: VIDEO_START {
+        video: &'a VideoId,
+        task: &'a TaskId,
+        run: &'a RunId,
+        /// The processing, as JSON.
+        processing: String,
+        /// What an event says of it, as JSON.
+        change: String,
+        force: bool,
+    }
+}
+
+script_call! {
+    SaveVideoCall<'a>: VIDEO_SAVE {
+        video: &'a VideoId,
+        task: &'a TaskId,
+        run: &'a RunId,
+        /// The revision that was read.
+        expect: u64,
+        rev: u64,
+        /// The processing, as JSON.
+        processing: String,
+        /// What an event says of it, as JSON.
+        change: String,
+        ended: bool,
+    }
+}
+
+script_call! {
+    DeleteVideoCall<'a>: VIDEO_DELETE {
+        video: &'a VideoId,
+        task: &'a TaskId,
+    }
+}
 
 /// A video with its newest processing, and whether that is under way.
 pub struct VideoRecord {
@@ -20,7 +77,7 @@ pub struct VideoRecords {
     pub next: Option<(i64, VideoId)>,
 }
 
-/// What became of the wish to start.
+/// How a request to start a processing was answered.
 pub enum VideoStart {
     Started,
     /// Another is under way.
@@ -28,7 +85,7 @@ pub enum VideoStart {
     Unknown,
 }
 
-/// What became of the wish to forget a video.
+/// How a request to delete a video was answered.
 pub enum VideoForgotten {
     Forgotten,
     Busy(RunId),
@@ -41,24 +98,24 @@ pub struct ActiveVideo {
     pub processing: Processing,
 }
 
-fn json<T: serde::Serialize>(value: &T) -> String {
+fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("JSON can be written")
 }
 
-fn read<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
+fn read_json<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unexpected(format!("{what} is broken: {error}")))
 }
 
-fn video(facts: &str, processing: Option<&str>) -> Result<Video, StoreError> {
-    let mut video: Video = read(facts, "a video's record")?;
+fn read_video(facts: &str, processing: Option<&str>) -> Result<Video, StoreError> {
+    let mut video: Video = read_json(facts, "a video's record")?;
     if let Some(text) = processing.filter(|text| !text.is_empty()) {
-        video.processing = Some(Box::new(read(text, "a video's processing")?));
+        video.processing = Some(Box::new(read_json(text, "a video's processing")?));
     }
     Ok(video)
 }
 
-fn change(processing: &Processing, steps_changed: bool) -> String {
-    json(&PipelineChange {
+fn change_json(processing: &Processing, steps_changed: bool) -> String {
+    to_json(&PipelineChange {
         video_id: processing.video_id.clone(),
         run_id: processing.run_id.clone(),
         revision: processing.revision,
@@ -68,22 +125,23 @@ fn change(processing: &Processing, steps_changed: bool) -> String {
     })
 }
 
-fn busy(run: Option<&String>) -> Result<RunId, StoreError> {
+fn parse_busy(run: Option<&String>) -> Result<RunId, StoreError> {
     let run = run.ok_or_else(|| unexpected("a script did not say which processing is under way"))?;
-    super::record::parse(run)
+    parse_text(run)
 }
 
 impl Store {
-    /// False: the id is taken.
+    /// Registers a video. Returns `false` if the id exists.
     pub async fn add_video(&self, video: &Video) -> Result<bool, StoreError> {
-        let args = self
-            .args()
-            .with("video", video.video_id.as_str())
-            .with("task", video.task_id.as_str())
-            .with("facts", json(video));
-        self.run(&scripts::VIDEO_ADD, args).await
+        let call = AddVideoCall {
+            video: &video.video_id,
+            task: &video.task_id,
+            facts: to_json(video),
+        };
+        self.call(call.prepare(self)).await
     }
 
+    /// Reads a video; None where there is none.
     pub async fn video(&self, id: &VideoId) -> Result<Option<VideoRecord>, StoreError> {
         let mut redis = self.redis.clone();
         let fields = ["facts", "processing", "active"];
@@ -94,12 +152,12 @@ impl Store {
             return Ok(None);
         };
         Ok(Some(VideoRecord {
-            video: video(&facts, processing.as_deref())?,
-            active: active.map(|run| super::record::parse(&run)).transpose()?,
+            video: read_video(&facts, processing.as_deref())?,
+            active: active.map(|run| parse_text(&run)).transpose()?,
         }))
     }
 
-    /// The processing of a video, while it is under way.
+    /// Reads the processing of a video, while it is under way.
     pub async fn active_video(&self, id: &VideoId) -> Result<Option<ActiveVideo>, StoreError> {
         let Some(record) = self.video(id).await? else {
             return Ok(None);
@@ -115,83 +173,81 @@ impl Store {
         })
     }
 
-    /// Every video with a processing under way.
+    /// Lists the videos with a processing under way.
     pub async fn active_videos(&self) -> Result<Vec<VideoId>, StoreError> {
         let mut redis = self.redis.clone();
         let ids: Vec<String> = self.limited(redis.zrange("onceover:videos:active", 0, -1)).await?;
         Ok(ids.iter().filter_map(|id| VideoId::parse(id).ok()).collect())
     }
 
+    /// Reads one page of videos, newest first, from `after` on.
     pub async fn list_videos(&self, limit: u32, after: Option<&(i64, VideoId)>) -> Result<VideoRecords, StoreError> {
-        let args = self
-            .args()
-            .with("limit", limit.to_string())
-            .with_some("before_score", after.map(|(score, _)| score.to_string()))
-            .with_some("before_id", after.map(|(_, id)| id.as_str()));
-        let answer: Vec<String> = self.run(&scripts::VIDEO_LIST, args).await?;
-        let (cursor, items) = answer
+        let call = ListVideosCall {
+            limit,
+            before_score: after.map(|(score, _)| *score),
+            before_id: after.map(|(_, id)| id),
+        };
+        let reply: Vec<String> = self.call(call.prepare(self)).await?;
+        let (cursor, items) = reply
             .split_first()
             .ok_or_else(|| unexpected("the list of videos is empty"))?;
         Ok(VideoRecords {
             items: items
                 .chunks_exact(2)
                 .filter_map(|pair| {
-                    let read = video(&pair[0], Some(&pair[1])).or_else(|_| video(&pair[0], None));
+                    let read = read_video(&pair[0], Some(&pair[1])).or_else(|_| read_video(&pair[0], None));
                     read.inspect_err(|error| tracing::warn!(%error, "a video is damaged"))
                         .ok()
                 })
                 .collect(),
-            next: match cursor.split_once(':') {
-                Some((score, id)) => Some((super::record::parse(score)?, super::record::parse(id)?)),
-                None => None,
-            },
+            next: parse_cursor(cursor)?,
         })
     }
 
-    /// Begins a processing in one step (V1). `force`: one under way loses the video.
+    /// Begins a processing in one step (V1). With `force` one that is under way loses the video.
     pub async fn start_video(&self, processing: &Processing, force: bool) -> Result<VideoStart, StoreError> {
-        let args = self
-            .args()
-            .with("video", processing.video_id.as_str())
-            .with("task", processing.task_id.as_str())
-            .with("run", processing.run_id.as_str())
-            .with("processing", json(processing))
-            .with("change", change(processing, true))
-            .with_some("force", force.then_some("1"));
-        let answer: Vec<String> = self.run(&scripts::VIDEO_START, args).await?;
-        Ok(match answer.first().map(String::as_str) {
+        let call = StartVideoCall {
+            video: &processing.video_id,
+            task: &processing.task_id,
+            run: &processing.run_id,
+            processing: to_json(processing),
+            change: change_json(processing, true),
+            force,
+        };
+        let reply: Vec<String> = self.call(call.prepare(self)).await?;
+        Ok(match reply.first().map(String::as_str) {
             Some("started") => VideoStart::Started,
-            Some("busy") => VideoStart::Busy(busy(answer.get(1))?),
+            Some("busy") => VideoStart::Busy(parse_busy(reply.get(1))?),
             _ => VideoStart::Unknown,
         })
     }
 
-    /// Writes how far a processing is: counts its revision. False: it is no longer the one under way, or somebody else
-    /// has written since it was read.
+    /// Writes the progress of a processing and counts its revision. Returns `false` if it is no longer the one under way, or
+    /// was written by another caller since it was read.
     pub async fn save_video(&self, processing: &mut Processing, steps_changed: bool) -> Result<bool, StoreError> {
-        let expect = processing.revision.to_string();
+        let expect = processing.revision;
         processing.revision += 1;
-        let args = self
-            .args()
-            .with("video", processing.video_id.as_str())
-            .with("task", processing.task_id.as_str())
-            .with("run", processing.run_id.as_str())
-            .with("expect", expect)
-            .with("rev", processing.revision.to_string())
-            .with("processing", json(processing))
-            .with("change", change(processing, steps_changed))
-            .with_some("ended", (!processing.status.in_flight()).then_some("1"));
-        self.run(&scripts::VIDEO_SAVE, args).await
+        let call = SaveVideoCall {
+            video: &processing.video_id,
+            task: &processing.task_id,
+            run: &processing.run_id,
+            expect,
+            rev: processing.revision,
+            processing: to_json(processing),
+            change: change_json(processing, steps_changed),
+            ended: !processing.status.in_flight(),
+        };
+        self.call(call.prepare(self)).await
     }
 
-    /// Forgets a video that is not being processed.
+    /// Deletes a video that is not being processed.
     pub async fn forget_video(&self, id: &VideoId) -> Result<VideoForgotten, StoreError> {
         let task = id.task();
-        let args = self.args().with("video", id.as_str()).with("task", task.as_str());
-        let answer: Vec<String> = self.run(&scripts::VIDEO_DELETE, args).await?;
-        Ok(match answer.first().map(String::as_str) {
+        let call = DeleteVideoCall { video: id, task: &task };
+        let reply: Vec<String> = self.call(call.prepare(self)).await?;
+        Ok(match reply.first().map(String::as_str) {
             Some("deleted") => VideoForgotten::Forgotten,
-            Some("busy") => VideoForgotten::Busy(busy(answer.get(1))?),
+            Some("busy") => VideoForgotten::Busy(parse_busy(reply.get(1))?),
             _ => VideoForgotten::Unknown,
         })
     }

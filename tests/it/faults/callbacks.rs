@@ -1,4 +1,4 @@
-//! Callbacks whose receiver is away or hangs: 12.
+//! Callbacks whose receiver is unreachable or hangs: 12.
 
 use std::{
     collections::HashMap,
@@ -121,7 +121,7 @@ async fn req12_every_callback_arrives_though_the_receiver_is_down_and_the_daemon
         let came = received.get(url).map_or(&[][..], Vec::as_slice);
         tally.check(came == [id.clone()], || format!("{url}, {id}: came as {came:?}"));
     }
-    println!("the receiver was away for {:?}", back - began);
+    println!("the receiver was unreachable for {:?}", back - began);
     tally.finish();
 }
 

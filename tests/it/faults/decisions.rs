@@ -103,7 +103,7 @@ async fn req2_every_command_meets_every_fault_and_nothing_runs_twice() {
     let tally = Tally::new(2, "grid of six commands and five faults: no second run", 1, 40);
     while let Some(round) = tally.next_round() {
         for (at, fault) in FAULTS.into_iter().enumerate() {
-            for command in ["submit", "claim", "beat", "finish", "cancel", "delete"] {
+            for command in ["submit", "claim", "heartbeat", "finish", "cancel", "delete"] {
                 let task = format!("{command}-{at}-{round}");
                 let before = proxy.struck();
                 let struck = || async { (proxy.struck() > before).then_some(()) };
@@ -128,10 +128,10 @@ async fn req2_every_command_meets_every_fault_and_nothing_runs_twice() {
                             format!("{task}, {fault:?}: {traces} executions")
                         });
                     }
-                    "beat" | "finish" => {
+                    "heartbeat" | "finish" => {
                         let run = begun(&[&daemon], &task).await;
                         arm();
-                        if command == "beat" {
+                        if command == "heartbeat" {
                             eventually("the fault", struck).await;
                         }
                         daemon.tell(&run, &json!({"output": {"value": 1}}));
@@ -216,7 +216,12 @@ async fn req6_whoever_asks_last_gets_the_result() {
         builder().redis(&server.url(0)).config(allow).start().await,
     ];
     let receiver = Receiver::start().await;
-    let tally = Tally::new(6, "random interleavings of requests and the end: all are told", 8, 1000);
+    let tally = Tally::new(
+        6,
+        "random interleavings of requests and the end: all get a callback",
+        8,
+        1000,
+    );
     join_all((0..LANES).map(async |_| {
         while let Some(round) = tally.next_round() {
             let task = format!("t{round}");
@@ -255,7 +260,7 @@ async fn req6_whoever_asks_last_gets_the_result() {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
-            tally.check(missing.is_empty(), || format!("not told: {missing:?} of {asked}"));
+            tally.check(missing.is_empty(), || format!("no callback: {missing:?} of {asked}"));
         }
     }))
     .await;

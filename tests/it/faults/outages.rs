@@ -1,4 +1,4 @@
-//! What survives frozen, killed and cut off daemons, and a Redis that is away: 3, 4, 5, 19.
+//! What survives frozen, killed and cut off daemons, and a Redis that is unreachable: 3, 4, 5, 19.
 
 use std::{
     sync::Mutex,

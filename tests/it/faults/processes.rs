@@ -22,7 +22,7 @@ fn alive(daemon: &Daemon, trace: &str) -> Vec<String> {
     let pids = fs::read_to_string(daemon.dir().join(format!("trace.{trace}"))).unwrap_or_default();
     let lives = |pid: &&str| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A number used again is somebody else's.
+        // A number used again belongs to another process.
         let ours = fs::read(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| String::from_utf8_lossy(&line).contains("tree.py"));
         ours && !stat.is_empty() && !stat.contains(") Z ")
@@ -75,7 +75,7 @@ async fn req15_no_process_of_a_tree_survives_cancel_or_the_time_limit() {
                 alive(&daemon, &task)
             })
             .await;
-            // From being told to end: by the cancel, or by the time limit of 1 s.
+            // From the signal to end: by the cancel, or by the time limit of 1 s.
             let took = match (node, stage.started_at) {
                 ("test.mayfly", Some(started)) => {
                     let since_start = Duration::from_secs_f64(Timestamp::now().seconds_since(started));
@@ -126,7 +126,7 @@ async fn req16_a_killed_daemon_leaves_no_process_and_nothing_runs_twice_at_once(
             .await;
             daemon.kill();
             let killed = Instant::now();
-            // Restarted at once, or when all is gone.
+            // Restarted at once, or when everything has ended.
             let at_once = fastrand::bool();
             if !at_once {
                 until_equal("processes", 0, || async { alive(&daemon, &task).len() }).await;

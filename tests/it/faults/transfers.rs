@@ -43,7 +43,7 @@ fn memory(pid: i32, field: &str) -> usize {
 /// How much more memory the daemon had at any time while `work` was under way than before it.
 async fn growth(daemon: &Daemon, work: impl Future<Output = ()>) -> usize {
     let pid = daemon.pid();
-    // The peak begins anew.
+    // The peak begins again.
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak can be reset");
     let before = memory(pid, "VmRSS:");
     work.await;

@@ -258,7 +258,7 @@ impl Bed {
         let tasks = "/v1/tasks";
         let task = format!("/v1/tasks/{TASK}");
 
-        // Held anew, so that the second request finds the first in flight.
+        // Held again, so that the second request finds the first in flight.
         for queue in &self.queues {
             let _ = fs::remove_file(self.daemon.dir().join(format!("go.{queue}")));
             let hold = format!("hold.{queue}");

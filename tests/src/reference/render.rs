@@ -211,7 +211,7 @@ fn reuse_rule(spec: &NodeSpec) -> String {
         }
         ReusePolicy::Strict => "Other input is a miss, unless the request says `\"reuse\": \"auto\"`.",
         ReusePolicy::Refuse => "Other input under the same task is refused with 409.",
-        ReusePolicy::Off => "But a request that says nothing about reuse always runs it anew.",
+        ReusePolicy::Off => "But a request that says nothing about reuse always runs it again.",
     };
     format!("**Reuse:** a hit when the stage under this `task_id` is SUCCESS, {counts}{files}. {policy}")
 }

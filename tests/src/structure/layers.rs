@@ -8,7 +8,7 @@ use super::sources::{Names, SourceModule, SourceTree};
 pub struct LayerOrder {
     /// What the modules lie in, as `daemon` or `tui::update`.
     pub within: &'static str,
-    /// A name with `::` is a part of a module with a place of its own.
+    /// A name with `::` is a part of a module with a separate place.
     pub modules: &'static [&'static str],
     /// Arrows that still go up, from a module to one that stands after it. Nothing may be added.
     pub backward: &'static [(&'static str, &'static str)],

@@ -53,7 +53,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ),
 ];
 
-const ORDERS: [LayerOrder; 10] = [
+const ORDERS: [LayerOrder; 14] = [
     LayerOrder {
         within: "common/types",
         modules: &[
@@ -64,6 +64,7 @@ const ORDERS: [LayerOrder; 10] = [
             "causes",
             "object",
             "text_file",
+            "runner",
             "spans",
             "ids",
             "problem",
@@ -76,6 +77,7 @@ const ORDERS: [LayerOrder; 10] = [
     LayerOrder {
         within: "common/catalog",
         modules: &[
+            "runner",
             "shipped",
             "variant",
             "pipeline",
@@ -91,6 +93,7 @@ const ORDERS: [LayerOrder; 10] = [
     LayerOrder {
         within: "common/wire",
         modules: &[
+            "deletion",
             "nodes",
             "videos",
             "address",
@@ -108,18 +111,21 @@ const ORDERS: [LayerOrder; 10] = [
     },
     LayerOrder {
         within: "daemon/run",
-        modules: &["log", "paths", "warnings", "context", "tool", "fixture"],
-        backward: &[("context", "tool"), ("paths", "context")],
+        modules: &["error", "log", "paths", "warnings", "tool", "context", "fixture"],
+        backward: &[],
     },
     LayerOrder {
         within: "daemon/store",
         modules: &[
+            "transport",
             "links",
             "keyspace",
             "subscription",
+            "scripts",
+            "args",
+            "reply",
             "record",
             "connection",
-            "scripts",
             "disk",
             "observe",
             "videos",
@@ -134,37 +140,34 @@ const ORDERS: [LayerOrder; 10] = [
             "uploads",
             "memory",
         ],
-        backward: &[
-            ("connection", "reach"),
-            ("record", "decide"),
-            ("record", "runs"),
-            ("record", "tasks"),
-        ],
+        backward: &[],
     },
     LayerOrder {
         within: "daemon/nodes",
         modules: &[
             "input",
             "similarity",
+            "spoken",
+            "timed_text",
             "transcript",
             "subtitles",
-            "timed_text",
             "diarization",
             "speech",
             "ffmpeg",
             "paddleocr",
             "llm",
         ],
-        backward: &[("subtitles", "timed_text"), ("transcript", "timed_text")],
+        backward: &[],
     },
     LayerOrder {
         within: "daemon/process",
-        modules: &["environment", "init", "sweep", "keeper", "lines", "guard", "programs"],
+        modules: &["environment", "init", "sweep", "reaper", "lines", "guard", "programs"],
         backward: &[],
     },
     LayerOrder {
         within: "daemon/server",
         modules: &[
+            "blocking",
             "ssrf_guard",
             "python",
             "data_dir",
@@ -196,45 +199,117 @@ const ORDERS: [LayerOrder; 10] = [
     LayerOrder {
         within: "tui",
         modules: &[
-            "key", "glyphs", "theme", "log_file", "model", "actions", "view", "update", "feed", "driver", "cli",
+            "key", "glyphs", "figures", "layout", "theme", "log_file", "model", "actions", "view", "update", "feed",
+            "driver", "cli",
         ],
-        backward: &[("actions", "update"), ("model", "view")],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "tui::model",
+        modules: &[
+            "log",
+            "list",
+            "row",
+            "pipeline",
+            "task",
+            "store",
+            "filter",
+            "tree",
+            "totals",
+            "detail",
+            "deliveries",
+            "dialog",
+            "outcome",
+            "form",
+            "nodes",
+            "register",
+            "videos",
+        ],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "tui::view",
+        modules: &[
+            "text",
+            "block",
+            "frame",
+            "line",
+            "list_page",
+            "warned",
+            "pipeline",
+            "reasons",
+            "card",
+            "empty",
+            "header",
+            "footer",
+            "callbacks",
+            "nodes",
+            "videos",
+            "form",
+            "register",
+            "reuse",
+            "task_detail",
+            "detail",
+            "tree",
+            "video_dialogs",
+            "dialogs",
+        ],
+        backward: &[],
     },
     LayerOrder {
         within: "tui::update",
         modules: &[
+            "messages",
             "line",
+            "cursor",
+            "requests",
+            "sentences",
+            "reveal",
             "filter_line",
+            "detail",
+            "pipelines",
             "rows",
             "callbacks",
             "nodes",
             "videos",
             "register",
-            "pipelines",
             "video_actions",
-            "time",
             "feed",
+            "time",
             "replies",
             "dialog",
             "keys",
         ],
-        backward: &[
-            ("callbacks", "keys"),
-            ("dialog", "keys"),
-            ("nodes", "feed"),
-            ("nodes", "keys"),
-            ("nodes", "replies"),
-            ("pipelines", "feed"),
-            ("pipelines", "video_actions"),
-            ("register", "keys"),
-            ("rows", "keys"),
-            ("time", "feed"),
-            ("video_actions", "keys"),
-            ("videos", "feed"),
-            ("videos", "keys"),
-            ("videos", "pipelines"),
-            ("videos", "replies"),
+        backward: &[],
+    },
+    LayerOrder {
+        within: "tui::driver",
+        modules: &["hang_up", "ends", "terminal", "job", "scheduler", "effects"],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "tui::cli",
+        modules: &[
+            "failure",
+            "connect",
+            "terminal",
+            "out",
+            "complete",
+            "args",
+            "completions",
+            "waits",
+            "follow",
+            "watch",
+            "tree",
+            "nodes",
+            "videos",
+            "register",
+            "submit",
+            "folder",
+            "run",
+            "snapshot",
         ],
+        backward: &[],
     },
 ];
 
@@ -244,21 +319,7 @@ const HANDLERS: Border = Border {
     hidden: &["daemon/store"],
     open: &[],
     fields: &["store"],
-    crossed: &[
-        ("daemon/server::http::problem", "daemon/store::StoreError"),
-        ("daemon/server::http::routes::callbacks", ".store"),
-        ("daemon/server::http::routes::callbacks", "daemon/store::DeliveryFilter"),
-        ("daemon/server::http::routes::events", ".store"),
-        ("daemon/server::http::routes::events", "daemon/store::Store"),
-        ("daemon/server::http::routes::log", ".store"),
-        ("daemon/server::http::routes::metrics", ".store"),
-        ("daemon/server::http::routes::metrics", "daemon/store::StoreError"),
-        ("daemon/server::http::routes::system", ".store"),
-        ("daemon/server::http::routes::tasks", ".store"),
-        ("daemon/server::http::routes::tasks", "daemon/store::TaskFilter"),
-        ("daemon/server::http::routes::tasks", "daemon/store::TaskListPage"),
-        ("daemon/server::http::routes::videos", ".store"),
-    ],
+    crossed: &[],
 };
 
 /// The dashboard's model does not know how it is drawn, changed or fed.
@@ -267,25 +328,18 @@ const DASHBOARD_MODEL: Border = Border {
     hidden: &["tui::view", "tui::update", "tui::feed", "tui::driver", "tui::cli"],
     open: &[],
     fields: &[],
-    crossed: &[
-        ("tui::model", "tui::view::layout"),
-        ("tui::model", "tui::view::layout::callbacks"),
-        ("tui::model", "tui::view::layout::nodes"),
-        ("tui::model", "tui::view::layout::panes"),
-        ("tui::model", "tui::view::layout::videos"),
-        ("tui::model::pipeline", "tui::view::figures::percent"),
-    ],
+    crossed: &[],
 };
 
 /// Pages of the dashboard call what pages share, never each other.
 const PAGES: Siblings = Siblings {
     within: "tui::update",
-    modules: &["rows", "callbacks", "nodes", "videos", "register"],
-    crossed: &[("register", "videos")],
+    modules: &["rows", "callbacks", "nodes", "videos", "register", "video_actions"],
+    crossed: &[],
 };
 
 /// Types that more than one module defines for others, and how many do.
-const TYPES_DEFINED_TWICE: [(&str, usize); 1] = [("Videos", 2)];
+const TYPES_DEFINED_TWICE: [(&str, usize); 0] = [];
 
 fn read_workspace(crates: &[&str]) -> Vec<SourceModule> {
     read_modules(&SourceTree::read(&workspace_root()), crates)

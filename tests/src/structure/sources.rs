@@ -289,7 +289,7 @@ impl Reader<'_> {
         self.modules
     }
 
-    /// The whole path of what a module calls `names`; `None` if that is outside the workspace or cannot be told.
+    /// The whole path of what a module calls `names`; `None` if that is outside the workspace or is not known.
     fn resolve(
         &self,
         module: &SourceModule,

@@ -7,18 +7,14 @@ use clap_complete::ArgValueCompleter;
 use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
 
-use super::complete;
+use super::{complete, connect::DEFAULT_DAEMON};
 use crate::key::{Key, parse_keys};
 
-/// Where the daemon listens unless it is named.
-pub const DEFAULT_DAEMON: &str = "http://127.0.0.1:8788";
-
-/// Every task's stages live, what waits and why, what reuse saved; resubmit, cancel and delete from the
-/// keyboard. Without a terminal it prints the tree.
+/// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "onceover", version)]
 pub struct Args {
-    /// Where the daemon listens: HOST:PORT, or a URL.
+    /// Connect to the daemon at this address: HOST:PORT or a URL.
     #[arg(
         long,
         global = true,
@@ -28,7 +24,7 @@ pub struct Args {
         value_parser = base_url
     )]
     pub daemon: String,
-    /// The Redis to follow, instead of the one the daemon names.
+    /// Follow this Redis instead of the one that the daemon names.
     #[arg(
         long,
         global = true,
@@ -37,7 +33,7 @@ pub struct Args {
         hide_env_values = true
     )]
     pub redis: Option<String>,
-    /// Folder for the program's own log [default: onceover below the user's state folder].
+    /// Write the log to this folder; below the user's state folder if omitted.
     #[arg(long, global = true, env = "ONCEOVER_LOG_DIR", value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// Open with the cursor on this task.
@@ -59,88 +55,88 @@ impl Args {
 pub enum Command {
     /// Print the tasks and their stages, or those of one task.
     Tree(TreeArgs),
-    /// Ask for a node to be run, or its finished result.
+    /// Submit a node: run it, or get its finished result.
     Submit(SubmitArgs),
-    /// Print what nodes there are and whether each can run, or all about one: parameters, outputs, what is missing.
+    /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),
-    /// Print registered videos, a line each: how far their pipelines are.
+    /// Print the registered videos and how far their pipelines are.
     Videos(VideosArgs),
     /// Register a video with the daemon, which checks it with ffprobe first.
     Register(RegisterArgs),
-    /// Start a pipeline of a registered video in the background, or of every video below a folder.
+    /// Start a pipeline of a registered video, or of every video below a folder.
     Run(RunArgs),
     /// Print events as JSON lines, of everything or of one task until it ends.
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(FrameArgs),
-    /// Print the script that completes lines in a shell, nodes and parameters included.
+    /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
 }
 
 #[derive(Debug, clap::Args)]
 pub struct TreeArgs {
-    /// Only this task.
+    /// Print only this task.
     pub task: Option<TaskId>,
-    /// As JSON: the list of tasks, or the view of the one.
+    /// Print JSON: the list of tasks, or the view of the one task.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct NodesArgs {
-    /// All about this one.
-    #[arg(add = ArgValueCompleter::new(complete::node_names))]
+    /// Print all about this node: parameters, outputs, what is missing.
+    #[arg(add = ArgValueCompleter::new(complete::complete_node))]
     pub node: Option<NodeName>,
-    /// As JSON: the list of nodes, or the one.
+    /// Print JSON: the list of nodes, or the one node.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct SubmitArgs {
-    /// The node, such as ffmpeg.extract_audio.
-    #[arg(add = ArgValueCompleter::new(complete::node_names))]
+    /// Submit this node, such as ffmpeg.extract_audio.
+    #[arg(add = ArgValueCompleter::new(complete::complete_node))]
     pub node: NodeName,
-    /// The task it belongs to [default: a new one].
+    /// Submit to this task; to a new one if omitted.
     #[arg(long, value_name = "ID")]
     pub task: Option<TaskId>,
-    /// All of the input: a JSON object.
+    /// Pass the whole input as a JSON object.
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
     pub input: Option<String>,
-    /// One field of the input; the value is JSON where it reads as JSON, else text.
+    /// Pass one field; its value is JSON if it can be read as JSON, else text.
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., action = clap::ArgAction::Append,
-        add = ArgValueCompleter::new(complete::assignments))]
+        add = ArgValueCompleter::new(complete::complete_assignment))]
     pub set: Vec<String>,
-    /// URL that gets the result.
+    /// Send the result to this URL.
     #[arg(long, value_name = "URL")]
     pub callback: Option<String>,
-    /// What an earlier result is worth.
+    /// Decide whether a finished result may be reused.
     #[arg(long, value_enum)]
     pub reuse: Option<Reuse>,
-    /// Wait for the end; exit 1 when it was no success.
+    /// Wait for the end; exit 1 unless it is a success.
     #[arg(long)]
     pub wait: bool,
-    /// Print the answer as JSON; with --wait as it is when the run has ended.
+    /// Print the answer as JSON; with --wait, as it is when the run has ended.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct VideosArgs {
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct RegisterArgs {
-    /// A file on the daemon's machine, below one of its media roots, or a URL to fetch it from.
+    /// Register this file below a media root of the daemon, or fetch this URL.
     #[arg(value_name = "PATH|URL")]
     pub source: String,
-    /// Its id [default: a new one].
+    /// Use this id; a new one if omitted.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// Its title [default: the name of the file].
+    /// Use this title; the name of the file if omitted.
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
     /// Print the answer as JSON.
@@ -150,42 +146,42 @@ pub struct RegisterArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The video's id.
+    /// Process the video with this id.
     #[arg(
         required_unless_present = "folder",
         value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string())
     )]
     pub video: Option<VideoId>,
-    /// Run on every video below this folder; each is registered once.
+    /// Process every video below this folder; register each once.
     #[arg(long, value_name = "DIR", conflicts_with = "video")]
     pub folder: Option<PathBuf>,
-    /// With --folder: pipelines under way at a time.
+    /// Run at most this many pipelines at a time (with --folder).
     #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
-    /// With --folder: refuse a folder with more videos.
+    /// Refuse a folder with more videos than this (with --folder).
     #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 10_000)]
     pub most: usize,
-    /// Which pipeline [default: the daemon's default].
+    /// Run this pipeline; the daemon's default if omitted.
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// End what is under way first, and run every step again.
     #[arg(long)]
     pub force: bool,
-    /// Wait for the end; exit 1 when it was no success. With --folder of every video.
+    /// Wait for the end, with --folder of every video; exit 1 unless it is a success.
     #[arg(long)]
     pub wait: bool,
-    /// Print the answer as JSON; with --wait how the pipeline ended, with --folder how each file did.
+    /// Print JSON: the answer, or with --wait or --folder how the pipelines ended.
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Reuse {
-    /// Take a finished result, also when its input differs.
+    /// Reuse a finished result, also if its input differs.
     Auto,
-    /// Run, whatever is stored.
+    /// Run again, whatever is stored.
     Never,
-    /// Take only a result of the same input.
+    /// Reuse only a result of the same input.
     Strict,
 }
 
@@ -201,17 +197,17 @@ impl From<Reuse> for ReuseMode {
 
 #[derive(Debug, clap::Args)]
 pub struct Watch {
-    /// Only this task, and only until nothing of it waits or runs; exit 1 when that was no success.
+    /// Print only this task, until it has ended; exit 1 unless it is a success.
     pub task: Option<TaskId>,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct FrameArgs {
-    /// Columns and rows.
-    #[arg(long, value_name = "WxH", default_value = "120x36", value_parser = size)]
+    /// Draw this many columns and rows.
+    #[arg(long, value_name = "WxH", default_value = "120x36", value_parser = parse_size)]
     pub size: (u16, u16),
-    /// Keys to press first, such as "jj<enter>": <enter> <esc> <tab> <space> <up> <down> <c-d> <lt> ...
-    #[arg(long, value_name = "KEYS", default_value = "", value_parser = keys)]
+    /// Press these keys first, such as "jj<enter>": <esc> <tab> <up> <c-d> <lt> ...
+    #[arg(long, value_name = "KEYS", default_value = "", value_parser = read_keys)]
     pub keys: Keys,
     /// Put the cursor on this task first.
     #[arg(long, value_name = "TASK")]
@@ -220,7 +216,7 @@ pub struct FrameArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct Completions {
-    /// The shell; for bash, `source <(onceover completions bash)`.
+    /// Print it for this shell; for bash: `source <(onceover completions bash)`.
     pub shell: Shell,
 }
 
@@ -244,17 +240,17 @@ impl Shell {
 #[derive(Debug, Clone)]
 pub struct Keys(pub Vec<Key>);
 
-fn keys(text: &str) -> Result<Keys, String> {
+fn read_keys(text: &str) -> Result<Keys, String> {
     parse_keys(text).map(Keys)
 }
 
-fn size(text: &str) -> Result<(u16, u16), String> {
+fn parse_size(text: &str) -> Result<(u16, u16), String> {
     let parsed = text
         .split_once('x')
         .and_then(|(columns, rows)| Some((columns.parse().ok()?, rows.parse().ok()?)));
     match parsed {
         Some((columns @ 1..=500, rows @ 1..=500)) => Ok((columns, rows)),
-        _ => Err("a size is COLUMNSxROWS, each from 1 to 500, such as 120x36".into()),
+        _ => Err("write COLUMNSxROWS, each from 1 to 500, such as 120x36".into()),
     }
 }
 

@@ -1,60 +1,21 @@
-//! Shell completion. While a line is typed, the shell starts the program with `COMPLETE` set; names of nodes, their
-//! parameters and the values these may have are asked of the daemon. Without an answer there are no candidates.
+//! Candidates for command lines that are completed in a shell: names of nodes, their parameters and the values of these
+//! are read from the daemon. Without an answer there are no candidates.
 
-use std::{env, ffi::OsStr, process::ExitCode, time::Duration};
+use std::{env, ffi::OsStr, time::Duration};
 
-use clap::CommandFactory;
-use clap_complete::{
-    CompletionCandidate,
-    env::{CompleteEnv, Shells},
-};
+use clap_complete::CompletionCandidate;
 use onceover_catalog::ParameterSpec;
 use onceover_types::NodeName;
-use onceover_wire::{
-    NodeInfo, NodeList,
-    address::base_url,
-    command_line::{explain, variable},
-};
+use onceover_wire::{NodeInfo, NodeList, address::base_url, command_line::variable};
 
-use super::{
-    Failure, Outcome,
-    args::{Args, DEFAULT_DAEMON},
-    client, out,
-};
-use crate::model::form::text_of;
+use super::connect::{DEFAULT_DAEMON, connect};
+use crate::model::form::format_value;
 
-/// What a shell sets to ask for candidates.
-const VARIABLE: &str = "COMPLETE";
-pub const PROGRAM: &str = "onceover";
 /// How long a key press may wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Answers a shell that asks for candidates; None if none asks.
-pub fn answer_shell() -> Option<ExitCode> {
-    let complete = CompleteEnv::with_factory(Args::command).var(VARIABLE).bin(PROGRAM);
-    match complete.try_complete(env::args_os(), env::current_dir().ok().as_deref()) {
-        Ok(false) => None,
-        Ok(true) => Some(ExitCode::SUCCESS),
-        Err(error) => Some(explain(PROGRAM, &error)),
-    }
-}
-
-/// Prints the script that makes a shell ask.
-pub fn print_script(shell: &str) -> Outcome {
-    let shells = Shells::builtins();
-    let Some(shell) = shells.completer(shell) else {
-        return Err(Failure::new(format!("no script is known for {shell}")));
-    };
-    let mut script = Vec::new();
-    shell
-        .write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
-        .map_err(|error| Failure::new(error.to_string()))?;
-    out::print_script(&script)?;
-    Ok(true)
-}
-
-/// Names of nodes that begin like this.
-pub fn node_names(current: &OsStr) -> Vec<CompletionCandidate> {
+/// Completes the name of a node.
+pub fn complete_node(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let nodes = Line::read().ask_nodes().unwrap_or_default();
     let nodes = nodes
@@ -65,8 +26,8 @@ pub fn node_names(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// What can stand as a value of `--set`: parameters of the node that the line names, or values of one.
-pub fn assignments(current: &OsStr) -> Vec<CompletionCandidate> {
+/// Completes a value of `--set`: a parameter of the node on the line, or a value of one.
+pub fn complete_assignment(current: &OsStr) -> Vec<CompletionCandidate> {
     let line = Line::read();
     let Some(node) = line.ask_node() else {
         return Vec::new();
@@ -74,7 +35,9 @@ pub fn assignments(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let parameter = |name: &str| node.parameters.iter().find(|parameter| parameter.name == name);
     if let Some((name, typed)) = current.split_once('=') {
-        return parameter(name).map_or_else(Vec::new, |parameter| values(parameter, typed, &format!("{name}=")));
+        return parameter(name).map_or_else(Vec::new, |parameter| {
+            complete_value(parameter, typed, &format!("{name}="))
+        });
     }
     // Bash takes `name=value` for three words, and leaves out the second while the third is empty.
     let before = match line.before.as_slice() {
@@ -83,7 +46,7 @@ pub fn assignments(current: &OsStr) -> Vec<CompletionCandidate> {
         [] => None,
     };
     if let Some(parameter) = before.and_then(|name| parameter(name)) {
-        return values(parameter, &current, "");
+        return complete_value(parameter, &current, "");
     }
     let parameters = node.parameters.iter();
     parameters
@@ -95,8 +58,8 @@ pub fn assignments(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-fn values(parameter: &ParameterSpec, typed: &str, prefix: &str) -> Vec<CompletionCandidate> {
-    let values = parameter.choices().into_iter().map(|value| text_of(&value));
+fn complete_value(parameter: &ParameterSpec, typed: &str, prefix: &str) -> Vec<CompletionCandidate> {
+    let values = parameter.choices().into_iter().map(|value| format_value(&value));
     values
         .filter(|value| value.starts_with(typed))
         .map(|value| CompletionCandidate::new(format!("{prefix}{value}")))
@@ -122,16 +85,16 @@ impl Line {
         Self { before: words }
     }
 
-    /// The node that a submit on this line is of.
-    fn node(&self) -> Option<NodeName> {
+    /// Finds the node that the line submits.
+    fn find_node(&self) -> Option<NodeName> {
         let submit = self.before.iter().position(|word| word == "submit")?;
         let mut rest = self.before.get(submit + 1..)?.iter();
         rest.find_map(|word| NodeName::parse(word).ok().filter(|_| !word.starts_with('-')))
     }
 
-    /// The daemon that the line names, else that of the environment. Bash splits an address at its colons, so that the line
-    /// has none there.
-    fn daemon(&self) -> String {
+    /// Finds the daemon that the line names, else that of the environment. Bash splits an address at its colons, so
+    /// that the line has no colon there.
+    fn find_daemon(&self) -> String {
         let option = self.before.iter().position(|word| word == "--daemon");
         let apart = option.and_then(|at| self.before.get(at + 1)).map(String::as_str);
         let joined = self.before.iter().find_map(|word| word.strip_prefix("--daemon="));
@@ -147,7 +110,7 @@ impl Line {
     }
 
     fn ask_node(&self) -> Option<NodeInfo> {
-        let node = self.node()?;
+        let node = self.find_node()?;
         self.ask(async |client| client.node(&node).await.ok())
     }
 
@@ -156,7 +119,7 @@ impl Line {
             .enable_all()
             .build()
             .ok()?;
-        let client = client(&self.daemon()).ok()?;
+        let client = connect(&self.find_daemon()).ok()?;
         runtime.block_on(async { tokio::time::timeout(PATIENCE, question(client)).await.ok()? })
     }
 }

@@ -1,5 +1,5 @@
-//! Following the events of a daemon until something has happened. A broken connection is taken up again after the last
-//! event seen, so that none is missed; what is waited for meanwhile is said.
+//! Follows the events of a daemon until something has happened. After a broken connection it goes on behind the last
+//! event that was seen, so that none is missed, and meanwhile it says what it waits for.
 
 use std::time::Duration;
 
@@ -12,40 +12,41 @@ use onceover_wire::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Failure,
+    failure::Failure,
     waits::{self, Teller},
 };
 
-/// A daemon that is restarted is back within this time; longer, and the command gives up.
+/// A daemon that is restarted answers again within this time; the command gives up after it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A server that takes the connection answers within this time.
+/// A server that accepts the connection answers within this time.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// While waiting for an end, it is looked up this often beside the events; the first time sooner.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Beside the events, the end is checked for this often; the first time sooner.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Whose end is waited for.
+/// The task or stage whose end is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowedSubject<'a> {
     pub task: &'a TaskId,
-    /// None: everything of the task.
+    /// `None`: everything of the task.
     pub node: Option<&'a NodeName>,
 }
 
-/// What is waited for: what is said while nothing comes is about it.
+/// What is printed while no event comes.
 #[derive(Debug, Clone, Copy)]
 pub enum About<'a> {
-    /// Whatever happens.
+    /// That any event is waited for.
     Everything,
+    /// What keeps its end from coming.
     One(FollowedSubject<'a>),
-    /// Who waits says itself how far all is.
-    Told,
+    /// Nothing: the caller shows how far everything is.
+    Nothing,
 }
 
-/// Why nothing comes from the stream any more.
+/// Why no more events come from the stream.
 enum Gap {
-    /// The daemon, or its Redis, may come back.
+    /// The daemon, or its Redis, may answer again.
     Passing(Failure),
     Final(Failure),
 }
@@ -53,7 +54,7 @@ enum Gap {
 impl From<ClientError> for Gap {
     fn from(error: ClientError) -> Self {
         match error.status() {
-            // The daemon is there, what it needs is not; or nobody is there.
+            // The daemon answers and its Redis does not; or nothing answers.
             Some(503) | None => Self::Passing(error.into()),
             Some(_) => Self::Final(error.into()),
         }
@@ -66,13 +67,13 @@ impl From<Failure> for Gap {
     }
 }
 
-/// Follows the events. `seen` says when it is worth a look whether the end is there, `look` whether it is; it is asked
-/// after connecting too, and now and then.
+/// Follows the events until `check` returns an end. It is called after connecting, now and then, and after each event
+/// for which `note` returns `Some`.
 pub async fn follow<T>(
     client: &Client,
     about: About<'_>,
-    mut seen: impl FnMut(&Event) -> Result<Option<()>, Failure>,
-    mut look: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
+    mut note: impl FnMut(&Event) -> Result<Option<()>, Failure>,
+    mut check: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
 ) -> Result<T, Failure> {
     let mut reader = Reader {
         client,
@@ -80,31 +81,29 @@ pub async fn follow<T>(
         last: None,
         teller: Teller::default(),
     };
-    let mut away_since: Option<Instant> = None;
+    let mut lost_since: Option<Instant> = None;
     let mut connected_once = false;
     loop {
         let failure = match timeout(CONNECT_PATIENCE, client.events(reader.last)).await {
-            Err(_) => super::no_answer(client.base(), "no answer in time"),
+            Err(_) => Failure::no_answer(client.base(), "no answer in time"),
             Ok(Err(error @ ClientError::Refused(_))) if error.status() != Some(503) => return Err(error.into()),
             Ok(Err(error @ ClientError::Unexpected { .. })) if !connected_once => return Err(error.into()),
             Ok(Err(error)) => error.into(),
             Ok(Ok(stream)) => {
                 connected_once = true;
-                away_since = None;
-                match reader.read(std::pin::pin!(stream), &mut seen, &mut look).await {
+                lost_since = None;
+                match reader.read(std::pin::pin!(stream), &mut note, &mut check).await {
                     Ok(end) => return Ok(end),
                     Err(Gap::Final(failure)) => return Err(failure),
                     Err(Gap::Passing(failure)) => failure,
                 }
             }
         };
-        let since = *away_since.get_or_insert_with(Instant::now);
+        let since = *lost_since.get_or_insert_with(Instant::now);
         if !connected_once || since.elapsed() > PATIENCE {
             return Err(failure);
         }
-        reader
-            .teller
-            .say(format!("waiting: {}; it is tried again", failure.text));
+        reader.teller.say(format!("waiting: {}; trying again", failure.text));
         sleep(PAUSE).await;
     }
 }
@@ -118,36 +117,37 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Reads one connection's events, until there is an end or the connection breaks.
     async fn read<T>(
         &mut self,
         mut stream: impl Stream<Item = Result<Feed, ClientError>> + Unpin,
-        seen: &mut impl FnMut(&Event) -> Result<Option<()>, Failure>,
-        look: &mut impl AsyncFnMut() -> Result<Option<T>, ClientError>,
+        note: &mut impl FnMut(&Event) -> Result<Option<()>, Failure>,
+        check: &mut impl AsyncFnMut() -> Result<Option<T>, ClientError>,
     ) -> Result<T, Gap> {
-        let mut worth_a_look = true;
-        let mut patience = FIRST_LOOK;
+        let mut must_check = true;
+        let mut patience = FIRST_CHECK;
         loop {
-            if std::mem::take(&mut worth_a_look)
-                && let Some(end) = look().await?
+            if std::mem::take(&mut must_check)
+                && let Some(end) = check().await?
             {
                 return Ok(end);
             }
             match timeout(patience, stream.next()).await {
                 Err(_) => {
                     self.say_why().await?;
-                    worth_a_look = true;
-                    patience = LOOK_EVERY;
+                    must_check = true;
+                    patience = CHECK_EVERY;
                 }
                 Ok(Some(Ok(Feed::Event(event)))) => {
                     if self.last.is_some_and(|last| event.seq <= last) {
                         continue;
                     }
                     self.last = Some(event.seq);
-                    worth_a_look = seen(&event)?.is_some();
+                    must_check = note(&event)?.is_some();
                 }
                 Ok(Some(Ok(Feed::Reset(seq)))) => {
                     self.last = Some(seq);
-                    worth_a_look = true;
+                    must_check = true;
                 }
                 Ok(Some(Err(error))) => return Err(Gap::Passing(error.into())),
                 Ok(None) => return Err(Gap::Passing(Failure::new("the daemon closed the event stream"))),
@@ -155,12 +155,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Nothing came for a while: says what keeps the end from coming.
+    /// Says what keeps the end from coming, after a while without an event.
     async fn say_why(&mut self) -> Result<(), ClientError> {
         let reason = match self.about {
-            About::Told => None,
-            About::Everything => Some(format!("waiting for what happens at {}", self.client.base())),
-            About::One(subject) => waits::reason(self.client, subject.task, subject.node).await?,
+            About::Nothing => None,
+            About::Everything => Some(format!("waiting for events of {}", self.client.base())),
+            About::One(subject) => waits::explain_wait(self.client, subject.task, subject.node).await?,
         };
         match reason {
             Some(reason) => self.teller.say(reason),

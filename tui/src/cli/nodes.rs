@@ -1,28 +1,30 @@
-//! `onceover nodes`: the catalog with readiness, and one node as a reference card.
+//! `onceover nodes`: prints the catalog with its readiness, or one node as a reference card.
 
 use onceover_wire::NodeInfo;
 
 use super::{
-    Outcome,
     args::NodesArgs,
+    failure::CommandResult,
     out::{print, print_json},
 };
 use crate::{
+    figures,
     theme::Theme,
-    view::{block, card, figures, text},
+    view::{block, card, text},
 };
 
 /// Columns of a printed card.
 const COLUMNS: u16 = 100;
 
-pub async fn run(client: &onceover_wire::client::Client, args: NodesArgs) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &onceover_wire::client::Client, args: NodesArgs) -> CommandResult {
     if let Some(name) = &args.node {
         let node = client.node(name).await?;
         if args.json {
             print_json(&node)?;
         } else {
             print(&format!("{}\n", node.name))?;
-            print(&text_of(&card::lines(&node, Theme { mono: true }, COLUMNS)))?;
+            print(&join_lines(&card::list_lines(&node, Theme { mono: true }, COLUMNS)))?;
         }
         return Ok(true);
     }
@@ -31,17 +33,17 @@ pub async fn run(client: &onceover_wire::client::Client, args: NodesArgs) -> Out
         print_json(&list)?;
         return Ok(true);
     }
-    print(&table(&list.nodes))?;
+    print(&format_table(&list.nodes))?;
     Ok(true)
 }
 
-fn text_of(lines: &block::Lines) -> String {
+fn join_lines(lines: &block::Lines) -> String {
     let lines: Vec<_> = lines.iter().map(|(line, _)| line.trim_end()).collect();
     lines.join("\n")
 }
 
-/// A line a node; below one that is not ready what is missing and how to get it.
-fn table(nodes: &[NodeInfo]) -> String {
+/// Formats a line for each node; below one that is not ready, what is missing and how to get it.
+fn format_table(nodes: &[NodeInfo]) -> String {
     let column = nodes
         .iter()
         .map(|node| text::width(node.name.as_str()))
@@ -61,7 +63,7 @@ fn table(nodes: &[NodeInfo]) -> String {
     lines.push(String::new());
     lines.push(format!(
         "{}, {ready} ready; what one takes and gives: onceover nodes NODE",
-        figures::counted(nodes.len(), "node")
+        figures::count_noun(nodes.len(), "node")
     ));
     lines.join("\n")
 }

@@ -1,15 +1,14 @@
-//! What commands print: to stdout what was asked for, to stderr what people should know beside it. Text is shown as the
-//! locale allows; JSON is UTF-8 everywhere.
+//! Prints what commands have: to stdout what was asked for, to stderr what people should know beside it. Text is
+//! printed as the locale allows; JSON is UTF-8 everywhere.
 
 use std::{
     io::{self, ErrorKind, Write},
     process::ExitCode,
 };
 
-use onceover_wire::command_line::unwritten;
 use serde::Serialize;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{glyphs::Glyphs, view::text::harmless};
 
 /// Prints text.
@@ -27,7 +26,7 @@ pub fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(&serde_json::to_string(value)?)
 }
 
-/// Writes what is UTF-8 anyway, and a line's end. A reader that went away (`| head`) has had enough: that is no failure.
+/// Writes UTF-8 and the end of the line. A reader that closes the pipe (`| head`) has read enough: that is no failure.
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = out
@@ -46,34 +45,24 @@ pub fn print_script(script: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints a warning to stderr, so that what stdout holds stays as it is.
-pub fn warn(text: &str) {
-    say("! ", text);
+pub fn print_warning(text: &str) {
+    write_to_stderr("! ", text);
 }
 
-/// Prints to stderr what goes on.
-pub fn tell(text: &str) {
-    say("onceover: ", text);
+/// Prints to stderr what the command does or waits for.
+pub fn print_note(text: &str) {
+    write_to_stderr("onceover: ", text);
 }
 
-/// Prints why it ends.
-pub fn failed(failure: &Failure) -> ExitCode {
-    tell(&failure.text);
+/// Prints why the command failed. Returns its exit code.
+pub fn print_failure(failure: &Failure) -> ExitCode {
+    print_note(&failure.text);
     ExitCode::from(failure.code)
 }
 
-fn say(before: &str, text: &str) {
+fn write_to_stderr(before: &str, text: &str) {
     let lines: Vec<_> = text.lines().map(harmless).collect();
     let text = lines.join("\n");
-    // Where that cannot be written, there is nobody to tell.
+    // Where stderr cannot be written to, there is nowhere to say so.
     let _ = writeln!(io::stderr(), "{before}{}", Glyphs::from_env().shown(&text));
-}
-
-impl Failure {
-    /// That what was asked for was done, and could not be printed.
-    pub(super) fn unwritten(error: &io::Error) -> Self {
-        Self {
-            text: unwritten(error),
-            code: super::NOT_SUCCESSFUL,
-        }
-    }
 }

@@ -1,17 +1,18 @@
-//! `onceover register`: a video registered with the daemon, by a file of its machine or a URL.
+//! `onceover register`: registers a video with the daemon, as a file on the daemon's machine or as a URL.
 
 use onceover_wire::{VideoRequest, client::Client};
 
 use super::{
-    Outcome,
     args::RegisterArgs,
+    failure::CommandResult,
     out::{print, print_json},
     videos,
 };
 
-pub async fn run(client: &Client, args: RegisterArgs) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &Client, args: RegisterArgs) -> CommandResult {
     let is_url = args.source.contains("://");
-    // The daemon has a working directory of its own.
+    // The daemon has another working directory.
     let path = || match std::path::absolute(&args.source) {
         Ok(path) => path.display().to_string(),
         Err(_) => args.source.clone(),
@@ -26,7 +27,7 @@ pub async fn run(client: &Client, args: RegisterArgs) -> Outcome {
     if args.json {
         print_json(&video)?;
     } else {
-        print(&videos::table(&[video]))?;
+        print(&videos::format_table(&[video]))?;
     }
     Ok(true)
 }

@@ -1,10 +1,10 @@
-//! `onceover run`: a pipeline of a video started, and with `--wait` its end; of a folder's videos see `folder`.
+//! `onceover run`: starts a pipeline of a video, and with `--wait` waits for its end; `folder` does so for a folder.
 
 use onceover_wire::{Processing, ProcessingStatus, VideoStarted, client::Client};
 
 use super::{
-    Failure, Outcome,
     args::RunArgs,
+    failure::{CommandResult, Failure},
     folder,
     follow::{About, FollowedSubject, follow},
     out::{print, print_json},
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::view::text;
 
-pub async fn run(client: &Client, args: RunArgs) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &Client, args: RunArgs) -> CommandResult {
     let Some(video) = &args.video else {
         return match &args.folder {
             Some(dir) => folder::run(client, dir, &args).await,
@@ -30,7 +31,7 @@ pub async fn run(client: &Client, args: RunArgs) -> Outcome {
         }
         return Ok(true);
     }
-    let ended = until_end(client, &started).await?;
+    let ended = wait_for_end(client, &started).await?;
     if args.json {
         print_json(&ended)?;
     } else {
@@ -40,8 +41,8 @@ pub async fn run(client: &Client, args: RunArgs) -> Outcome {
     Ok(ended.status == ProcessingStatus::Completed)
 }
 
-/// Waits until this very processing has ended; another in its place is a failure.
-async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing, Failure> {
+/// Waits until this processing has ended; a later one that replaces it is a failure.
+async fn wait_for_end(client: &Client, started: &VideoStarted) -> Result<Processing, Failure> {
     let subject = FollowedSubject {
         task: &started.task_id,
         node: None,
@@ -50,8 +51,8 @@ async fn until_end(client: &Client, started: &VideoStarted) -> Result<Processing
         client,
         About::One(subject),
         |event| {
-            let of_it = event.task_id == started.task_id;
-            Ok((of_it && event.pipeline.is_some()).then_some(()))
+            let is_mine = event.task_id == started.task_id;
+            Ok((is_mine && event.pipeline.is_some()).then_some(()))
         },
         async || {
             let processing = client.processing(&started.video_id).await?;

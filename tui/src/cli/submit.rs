@@ -1,4 +1,4 @@
-//! `onceover submit`: one request, and with `--wait` its end.
+//! `onceover submit`: sends one request, and with `--wait` waits for its end.
 
 use onceover_types::{Problem, StageState};
 use onceover_wire::{
@@ -8,35 +8,37 @@ use onceover_wire::{
 use serde_json::{Map, Value};
 
 use super::{
-    Failure, Outcome,
     args::SubmitArgs,
-    out::{print, print_json, warn},
+    failure::{CommandResult, Failure},
+    out::{print, print_json, print_warning},
     watch,
 };
 use crate::{
+    figures,
     theme::{glyph, word},
-    view::{figures, text, warned},
+    view::{text, warned},
 };
 
-pub async fn run(client: &Client, args: SubmitArgs) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &Client, args: SubmitArgs) -> CommandResult {
     let request = SubmitRequest {
         task_name: args.node.to_string(),
         task_id: args.task.as_ref().map(ToString::to_string),
         callback: args.callback.clone(),
-        input_data: input(&args)?,
+        input_data: read_input(&args)?,
         reuse: args.reuse.map(Into::into),
     };
     let mut response = match client.submit(&request).await {
         Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
-            return Err(refused(&args, &request, &problem));
+            return Err(describe_refusal(&args, &request, &problem));
         }
         other => other?,
     };
     for warning in &response.warnings {
-        warn(&warning.to_string());
+        print_warning(&warning.to_string());
     }
     if !args.json {
-        print(&sentence(&response))?;
+        print(&describe_answer(&response))?;
         print(&format!("reuse_info  {}", serde_json::to_string(&response.reuse_info)?))?;
     }
     if !args.wait {
@@ -46,7 +48,7 @@ pub async fn run(client: &Client, args: SubmitArgs) -> Outcome {
         return Ok(true);
     }
     let state = if response.status.in_flight() {
-        watch::until_end(client, &response.task_id, Some(&args.node), |_| Ok(())).await?
+        watch::wait_for_end(client, &response.task_id, Some(&args.node), |_| Ok(())).await?
     } else {
         StageState::Success
     };
@@ -65,9 +67,9 @@ pub async fn run(client: &Client, args: SubmitArgs) -> Outcome {
             "{} {} after {}{error}",
             glyph(state),
             word(state),
-            figures::long(status.duration)
+            figures::format_long(status.duration)
         );
-        // Of a hit there is nothing new to tell.
+        // A hit has ended before: there is nothing new to print.
         if response.status.in_flight() {
             print(&text::harmless(&line))?;
         }
@@ -76,25 +78,25 @@ pub async fn run(client: &Client, args: SubmitArgs) -> Outcome {
         }
         let own = status.stages.get(&args.node);
         for warning in own.map(StageView::result_warnings).unwrap_or_default() {
-            print(&text::harmless(&format!("⚠ {}", warned::sentence(&warning))))?;
+            print(&text::harmless(&format!("⚠ {}", warned::describe_warning(&warning))))?;
         }
         let stages: Vec<_> = status
             .stages
             .iter()
-            .map(|(node, stage)| warned::beside(&format!("{} {node}", glyph(stage.status)), stage.warnings))
+            .map(|(node, stage)| warned::join_mark(&format!("{} {node}", glyph(stage.status)), stage.warnings))
             .collect();
         print(&format!("stages      {}", stages.join("   ")))?;
     }
     Ok(state == StageState::Success)
 }
 
-/// The daemon's sentence, and what the decision was.
-fn sentence(response: &SubmitResponse) -> String {
+/// Joins the decision and the daemon's sentence.
+fn describe_answer(response: &SubmitResponse) -> String {
     let info = &response.reuse_info;
     let decision = if info.reuse_hit && info.state.is_none() {
-        let saved = info
-            .saved_seconds
-            .map_or(String::new(), |saved| format!(", {} saved", figures::long(saved)));
+        let saved = info.saved_seconds.map_or(String::new(), |saved| {
+            format!(", {} saved", figures::format_long(saved))
+        });
         let changed = match info.input_changed {
             Some(Some(true)) => ", though its input differs",
             Some(None) => ", whether its input is the same is not known",
@@ -112,21 +114,21 @@ fn sentence(response: &SubmitResponse) -> String {
     ))
 }
 
-/// A line a field that was refused, and where to read what the node takes.
-fn refused(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> Failure {
+/// Lists the fields that were refused, a line each, and says where to read what the node takes.
+fn describe_refusal(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> Failure {
     let name = |field: &str| field.strip_prefix("input_data.").unwrap_or(field).to_owned();
     let names = problem.errors.iter().map(|error| text::width(&name(&error.field)));
     let column = usize::from(names.max().unwrap_or(0));
     let mut lines = vec![format!(
         "{} was not submitted: {} cannot be accepted",
         args.node,
-        figures::counted(problem.errors.len(), "field")
+        figures::count_noun(problem.errors.len(), "field")
     )];
     for error in &problem.errors {
         let name = name(&error.field);
         let pad = " ".repeat(column - usize::from(text::width(&name)));
         lines.push(format!("  {name}{pad}  {}", error.message));
-        // `--set x=1` is a number; where a text was wanted, that is how to say so.
+        // `--set x=1` passes a number: say how to pass it as a text where one is needed.
         let value = request.input_data.get(&name);
         if args.input.is_none()
             && error.message.contains("a string")
@@ -140,14 +142,14 @@ fn refused(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> Fai
     }
     let has_no_node = problem.errors.iter().any(|error| error.field == "task_name");
     lines.push(if has_no_node {
-        "which nodes there are: onceover nodes".to_owned()
+        "list the nodes: onceover nodes".to_owned()
     } else {
-        format!("what it takes: onceover nodes {}", args.node)
+        format!("see what it takes: onceover nodes {}", args.node)
     });
     Failure::new(lines.join("\n"))
 }
 
-fn input(args: &SubmitArgs) -> Result<Map<String, Value>, Failure> {
+fn read_input(args: &SubmitArgs) -> Result<Map<String, Value>, Failure> {
     if let Some(json) = &args.input {
         return match serde_json::from_str(json) {
             Ok(Value::Object(object)) => Ok(object),

@@ -1,4 +1,4 @@
-//! `onceover tree`: what people paste into an issue.
+//! `onceover tree`: prints tasks and their stages, in a form that can be pasted into an issue.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -9,18 +9,19 @@ use onceover_wire::{
 };
 
 use super::{
-    Outcome,
     args::TreeArgs,
+    failure::CommandResult,
     out::{print, print_json},
 };
 use crate::{
-    model::{pipeline::Standing, store::Task},
+    figures,
+    model::task::{Standing, Task, summarize_view},
     theme::{glyph, word},
-    update::replies::item_of,
-    view::{figures, pipeline, text, warned},
+    view::{pipeline, text, warned},
 };
 
-pub async fn run(client: &Client, args: TreeArgs) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &Client, args: TreeArgs) -> CommandResult {
     let tasks = match (&args.task, args.json) {
         (Some(id), true) => {
             print_json(&client.task(id).await?)?;
@@ -28,31 +29,34 @@ pub async fn run(client: &Client, args: TreeArgs) -> Outcome {
         }
         (Some(id), false) => vec![read_task(client, id).await?],
         (None, json) => {
-            let items = all_tasks(client).await?;
+            let items = read_tasks(client).await?;
             if json {
                 print_json(&items)?;
                 return Ok(true);
             }
-            items.into_iter().map(|item| Printed::of(Task::of(item))).collect()
+            items
+                .into_iter()
+                .map(|item| PrintedTask::new(Task::from_item(item)))
+                .collect()
         }
     };
     match tasks.as_slice() {
         [] => print("no tasks")?,
-        // By the daemon's clock, which its answers have told.
+        // By the daemon's clock, which is known from its answers.
         tasks => print(render(tasks, client.clock().now()).trim_end())?,
     }
     Ok(true)
 }
 
 /// A task to be printed.
-pub struct Printed {
+pub struct PrintedTask {
     task: Task,
-    /// What the results of its stages say of themselves, where that was read: lists only count it.
+    /// The warnings of its stages' results, where they were read: lists only count them.
     warnings: HashMap<NodeName, Vec<ResultWarning>>,
 }
 
-impl Printed {
-    fn of(task: Task) -> Self {
+impl PrintedTask {
+    fn new(task: Task) -> Self {
         Self {
             task,
             warnings: HashMap::new(),
@@ -60,10 +64,10 @@ impl Printed {
     }
 }
 
-/// One task, with its pipeline where it is a video's. A pipeline that has no stage yet is a task, too.
-pub async fn read_task(client: &Client, id: &TaskId) -> Result<Printed, ClientError> {
+/// Reads one task, with its pipeline if it is a video's. A pipeline that has no stage yet is a task, too.
+pub async fn read_task(client: &Client, id: &TaskId) -> Result<PrintedTask, ClientError> {
     let processing = match VideoId::of_task(id) {
-        Some(video) => found(client.processing(&video).await)?,
+        Some(video) => allow_missing(client.processing(&video).await)?,
         None => None,
     };
     let view = client.task(id).await;
@@ -87,24 +91,26 @@ pub async fn read_task(client: &Client, id: &TaskId) -> Result<Printed, ClientEr
             warnings = stages
                 .map(|(node, stage)| (node.clone(), stage.result_warnings()))
                 .collect();
-            item_of(&view)
+            summarize_view(&view)
         }
     };
     item.pipeline = processing.map(Box::new);
-    Ok(Printed {
-        task: Task::of(item),
+    Ok(PrintedTask {
+        task: Task::from_item(item),
         warnings,
     })
 }
 
-fn found<T>(answer: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
+/// Takes an answer that the resource does not exist for `None`.
+fn allow_missing<T>(answer: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
     match answer {
         Err(error) if error.status() == Some(404) => Ok(None),
         other => other.map(Some),
     }
 }
 
-async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, ClientError> {
+/// Reads every task.
+async fn read_tasks(client: &Client) -> Result<Vec<TaskItem>, ClientError> {
     let mut items = Vec::new();
     let mut query = TaskQuery {
         limit: Some(200),
@@ -120,40 +126,40 @@ async fn all_tasks(client: &Client) -> Result<Vec<TaskItem>, ClientError> {
     }
 }
 
-/// The tasks as lines: state, time, attempts, reuse, warnings; the columns line up over all of them. A pipeline's planned steps
-/// are there, too.
-pub fn render(tasks: &[Printed], now: Timestamp) -> String {
-    let names = tasks.iter().flat_map(|Printed { task, .. }| {
+/// Formats the tasks as lines: state, time, attempts, reuse, warnings; the columns line up over all of them. The
+/// planned steps of a pipeline are included.
+pub fn render(tasks: &[PrintedTask], now: Timestamp) -> String {
+    let names = tasks.iter().flat_map(|PrintedTask { task, .. }| {
         let rows = task.rows().map(|(node, _)| text::width(node.as_str()) + 3);
         rows.chain([text::width(task.id.as_str())])
     });
     let column = usize::from(names.max().unwrap_or(0));
     let mut out = String::new();
-    for Printed { task, warnings } in tasks {
-        line(
+    for PrintedTask { task, warnings } in tasks {
+        push_line(
             &mut out,
             task.id.as_str(),
             column,
-            &in_words(task.state()),
-            &of_task(task),
+            &describe_state(task.state()),
+            &list_task_facts(task),
         );
         let last = task.rows().count().saturating_sub(1);
         for (index, (node, stage)) in task.rows().enumerate() {
             let branch = if index == last { "└─" } else { "├─" };
             let (state, planned) = match task.standing(node) {
-                Some(Standing::State(state)) => (in_words(state), false),
+                Some(Standing::State(state)) => (describe_state(state), false),
                 Some(Standing::Reused) => ("↺ reused".to_owned(), false),
-                Some(Standing::Waiting | Standing::Skipped) => (pipeline::waits(task, node, now), true),
+                Some(Standing::Waiting | Standing::Skipped) => (pipeline::describe_wait(task, node, now), true),
                 None => continue,
             };
             let facts = match stage.filter(|_| !planned) {
-                Some(stage) => facts(stage, now),
-                None => warned::mark(task.row_warnings(node).warnings),
+                Some(stage) => list_stage_facts(stage, now),
+                None => warned::format_mark(task.row_warnings(node).warnings),
             };
-            line(&mut out, &format!("{branch} {node}"), column, &state, &facts);
+            push_line(&mut out, &format!("{branch} {node}"), column, &state, &facts);
             let trunk = if index == last { " " } else { "│" };
             for warning in warnings.get(&**node).into_iter().flatten() {
-                let warning = format!("{trunk}    ⚠ {}", warned::sentence(warning));
+                let warning = format!("{trunk}    ⚠ {}", warned::describe_warning(warning));
                 let _ = writeln!(out, "{}", text::harmless(&warning));
             }
         }
@@ -161,12 +167,12 @@ pub fn render(tasks: &[Printed], now: Timestamp) -> String {
     out
 }
 
-fn in_words(state: StageState) -> String {
+fn describe_state(state: StageState) -> String {
     format!("{} {}", glyph(state), word(state))
 }
 
-/// `subtitles  43 %  ⚠2`, and what its pipeline failed at.
-fn of_task(task: &Task) -> String {
+/// Lists what is known of a task: `subtitles  43 %  ⚠2`, and what its pipeline failed at.
+fn list_task_facts(task: &Task) -> String {
     let processing = task.pipeline.as_ref().map(|pipeline| &pipeline.processing);
     let mut facts = Vec::new();
     if let Some(processing) = processing {
@@ -174,37 +180,39 @@ fn of_task(task: &Task) -> String {
     }
     let warnings = task.warnings();
     if warnings > 0 {
-        facts.push(warned::mark(warnings));
+        facts.push(warned::format_mark(warnings));
     }
     let error = processing.and_then(|processing| processing.error.as_ref());
     facts.extend(error.map(|error| error.lines().next().unwrap_or_default().to_owned()));
     facts.join("  ")
 }
 
-fn line(out: &mut String, name: &str, column: usize, state: &str, facts: &str) {
+/// Adds a line with its columns.
+fn push_line(out: &mut String, name: &str, column: usize, state: &str, facts: &str) {
     let name = text::harmless(name);
     let pad = column.saturating_sub(usize::from(text::width(&name)));
     let line = format!("{name}{}  {state:<11}  {facts}", " ".repeat(pad));
     let _ = writeln!(out, "{}", text::harmless(line.trim_end()));
 }
 
-fn facts(stage: &StageSummary, now: Timestamp) -> String {
+/// Lists what is known of a stage: time, progress, reuse, warnings, attempts, callback, error.
+fn list_stage_facts(stage: &StageSummary, now: Timestamp) -> String {
     let mut facts = vec![match (stage.status, stage.started_at) {
         (StageState::Pending, _) => " ".repeat(5),
-        (StageState::Running, Some(started)) => figures::short(now.seconds_since(started)),
-        _ => figures::short(stage.duration),
+        (StageState::Running, Some(started)) => figures::format_short(now.seconds_since(started)),
+        _ => figures::format_short(stage.duration),
     }];
     if let Some(progress) = stage.progress.filter(|_| stage.status == StageState::Running) {
-        facts.push(format!("{} %", figures::percent(progress)));
+        facts.push(format!("{} %", figures::round_percent(progress)));
     }
     if stage.reuse_hits + stage.joins > 0 {
         facts.push(format!("↺ {}", stage.reuse_hits + stage.joins));
     }
     if stage.saved_seconds > 0.0 {
-        facts.push(format!("saved {}", figures::long(stage.saved_seconds)));
+        facts.push(format!("saved {}", figures::format_long(stage.saved_seconds)));
     }
     if stage.warnings > 0 {
-        facts.push(warned::mark(stage.warnings));
+        facts.push(warned::format_mark(stage.warnings));
     }
     if stage.attempt > 1 {
         facts.push(format!("attempt {}", stage.attempt));
@@ -239,7 +247,7 @@ mod tests {
             "stages": {"a.first": stage(2), "a.second": stage(0), "a.third": stage(1)}});
         let item: TaskItem = serde_json::from_value(item).unwrap();
         let now = item.created_at;
-        let printed = render(&[Printed::of(Task::of(item))], now);
+        let printed = render(&[PrintedTask::new(Task::from_item(item))], now);
         let marks: Vec<_> = printed
             .lines()
             .map(|line| line.split_once('⚠').map_or("", |(_, count)| count))

@@ -1,4 +1,4 @@
-//! `onceover videos`: what is registered, a line each.
+//! `onceover videos`: prints the registered videos, a line each.
 
 use onceover_wire::{
     Video,
@@ -6,24 +6,28 @@ use onceover_wire::{
 };
 
 use super::{
-    Outcome,
     args::VideosArgs,
+    failure::CommandResult,
     out::{print, print_json},
 };
-use crate::view::{figures, pipeline, text};
+use crate::{
+    figures,
+    view::{pipeline, text},
+};
 
-pub async fn run(client: &Client, args: VideosArgs) -> Outcome {
-    let videos = all(client).await?;
+/// Runs the command.
+pub async fn run(client: &Client, args: VideosArgs) -> CommandResult {
+    let videos = read_videos(client).await?;
     match (args.json, videos.as_slice()) {
         (true, videos) => print_json(&videos)?,
         (false, []) => print("no videos")?,
-        (false, videos) => print(&table(videos))?,
+        (false, videos) => print(&format_table(videos))?,
     }
     Ok(true)
 }
 
-/// Every registered video.
-pub(super) async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
+/// Reads every registered video.
+pub(super) async fn read_videos(client: &Client) -> Result<Vec<Video>, ClientError> {
     let mut videos = Vec::new();
     let mut cursor = None;
     loop {
@@ -36,14 +40,14 @@ pub(super) async fn all(client: &Client) -> Result<Vec<Video>, ClientError> {
     }
 }
 
-/// Id, state, length, pipeline, title.
-pub(super) fn table(videos: &[Video]) -> String {
+/// Formats a line for each video: id, state, length, pipeline, title.
+pub(super) fn format_table(videos: &[Video]) -> String {
     let row = |video: &Video| {
         let processing = video.processing.as_deref();
         [
             video.video_id.to_string(),
-            processing.map_or("· never run".into(), pipeline::status),
-            video.probe.duration.map_or("?".into(), figures::short),
+            processing.map_or("· never run".into(), pipeline::describe_status),
+            video.probe.duration.map_or("?".into(), figures::format_short),
             processing.map_or("-".into(), |processing| processing.pipeline.clone()),
             video.title.clone(),
         ]

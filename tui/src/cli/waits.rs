@@ -1,4 +1,5 @@
-//! What a command that waits for an end says meanwhile, to stderr: what keeps the end from coming. Once for each reason.
+//! What a command that waits for an end says meanwhile, to stderr: what keeps the end from coming, once for each
+//! reason.
 
 use onceover_types::{NodeName, StageState, TaskId};
 use onceover_wire::{
@@ -6,47 +7,52 @@ use onceover_wire::{
     client::{Client, ClientError},
 };
 
-use super::out::tell;
-use crate::view::figures;
+use super::out::print_note;
+use crate::figures;
 
-/// Says each thing when it is new.
+/// Prints each text once, until another one is printed.
 #[derive(Debug, Default)]
 pub struct Teller {
-    said: Option<String>,
+    last: Option<String>,
 }
 
 impl Teller {
+    /// Prints the text, unless it was the last one.
     pub fn say(&mut self, text: String) {
-        if self.said.as_ref() != Some(&text) {
-            tell(&text);
-            self.said = Some(text);
+        if self.last.as_ref() != Some(&text) {
+            print_note(&text);
+            self.last = Some(text);
         }
     }
 
-    /// What was said holds no longer: it is said again when it does.
+    /// Notes that the last text is no longer true: it is printed again when it is.
     pub fn forget(&mut self) {
-        self.said = None;
+        self.last = None;
     }
 }
 
-/// What the stage waits for, or of the whole task what is in flight; None where there is nothing to tell.
-pub async fn reason(client: &Client, task: &TaskId, node: Option<&NodeName>) -> Result<Option<String>, ClientError> {
+/// Says what the stage waits for, or what of the whole task is in flight; `None` if nothing is.
+pub async fn explain_wait(
+    client: &Client,
+    task: &TaskId,
+    node: Option<&NodeName>,
+) -> Result<Option<String>, ClientError> {
     let view = match client.task(task).await {
         Err(error) if error.status() == Some(404) => return Ok(Some(format!("waiting: there is no task {task} yet"))),
         other => other?,
     };
-    let waits = of_interest(&view, node).any(|(_, stage)| stage.status == StageState::Pending);
+    let waits = stages_in_flight(&view, node).any(|(_, stage)| stage.status == StageState::Pending);
     let queues = match waits {
         true => Some(client.queues().await?),
         false => None,
     };
-    let reasons: Vec<_> = of_interest(&view, node)
-        .map(|(name, stage)| in_words(task, name, stage, queues.as_ref()))
+    let reasons: Vec<_> = stages_in_flight(&view, node)
+        .map(|(name, stage)| describe_stage(task, name, stage, queues.as_ref()))
         .collect();
     Ok((!reasons.is_empty()).then(|| format!("waiting: {}", reasons.join("; "))))
 }
 
-fn of_interest<'a>(
+fn stages_in_flight<'a>(
     view: &'a TaskView,
     node: Option<&'a NodeName>,
 ) -> impl Iterator<Item = (&'a NodeName, &'a StageView)> {
@@ -54,7 +60,7 @@ fn of_interest<'a>(
     stages.filter(move |(name, stage)| stage.status.in_flight() && node.is_none_or(|node| node == *name))
 }
 
-fn in_words(task: &TaskId, node: &NodeName, stage: &StageView, queues: Option<&Queues>) -> String {
+fn describe_stage(task: &TaskId, node: &NodeName, stage: &StageView, queues: Option<&Queues>) -> String {
     if stage.status == StageState::Running {
         return match (stage.runner.as_deref(), stage.attempt) {
             (Some("foreign"), _) => format!("{node} is run by another worker"),
@@ -66,16 +72,16 @@ fn in_words(task: &TaskId, node: &NodeName, stage: &StageView, queues: Option<&Q
     let Some(queue) = queue else {
         return format!("{node} is pending in {}", stage.queue);
     };
-    let place = queue
+    let position = queue
         .next
         .iter()
         .position(|run| run.task_id == *task && run.task_name == *node);
-    let place = match place {
-        Some(place) => format!("{node} is {} in {}", figures::ordinal(place + 1), queue.name),
+    let wait = match position {
+        Some(position) => format!("{node} is {} in {}", figures::format_ordinal(position + 1), queue.name),
         None => format!("{node} is one of {} in {}", queue.pending, queue.name),
     };
     match queue.slots {
-        0 => format!("{place}, which has no slots on this daemon (slots.{} = 0)", queue.name),
-        slots => format!("{place}; {} of {slots} slots in use", queue.running),
+        0 => format!("{wait}, which has no slots on this daemon (slots.{} = 0)", queue.name),
+        slots => format!("{wait}; {} of {slots} slots in use", queue.running),
     }
 }

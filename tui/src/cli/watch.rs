@@ -1,4 +1,4 @@
-//! `onceover watch`: events as JSON lines, and waiting for the end of a task or stage.
+//! `onceover watch`: prints events as JSON lines, and waits for the end of a task or stage.
 
 use std::{collections::HashMap, convert::Infallible};
 
@@ -6,13 +6,14 @@ use onceover_types::{NodeName, StageState, TaskId, Timestamp};
 use onceover_wire::{Event, EventKind, client::Client};
 
 use super::{
-    Failure, Outcome,
     args::Watch,
+    failure::{CommandResult, Failure},
     follow::{About, FollowedSubject, follow},
     out::print_json_line,
 };
 
-pub async fn run(client: &Client, args: Watch) -> Outcome {
+/// Runs the command.
+pub async fn run(client: &Client, args: Watch) -> CommandResult {
     let Some(task) = args.task else {
         let never: Infallible = follow(
             client,
@@ -26,12 +27,12 @@ pub async fn run(client: &Client, args: Watch) -> Outcome {
         .await?;
         match never {}
     };
-    let end = until_end(client, &task, None, print_json_line).await?;
+    let end = wait_for_end(client, &task, None, print_json_line).await?;
     Ok(end == StageState::Success)
 }
 
-/// Waits until the stage, or everything of the task, has ended; `on_event` sees the task's events.
-pub async fn until_end(
+/// Waits until the stage, or everything of the task, has ended. Returns its state; `on_event` gets the task's events.
+pub async fn wait_for_end(
     client: &Client,
     task: &TaskId,
     node: Option<&NodeName>,
@@ -53,7 +54,7 @@ pub async fn until_end(
                 return Ok(None);
             };
             stages.insert(name.clone(), (stage.status, stage.ended_at));
-            // The events before this command are not known: whether all has ended is asked, not guessed.
+            // The events before this command are not known: whether everything has ended is asked, not guessed.
             let ended = match node {
                 Some(node) => name == node && !stage.status.in_flight(),
                 None => stages.values().all(|(state, _)| !state.in_flight()),
@@ -64,7 +65,7 @@ pub async fn until_end(
             let view = client.task(task).await?;
             let state = match node {
                 Some(node) => view.stages.get(node).map(|stage| stage.status),
-                None => Some(crate::theme::as_state(view.status)),
+                None => Some(crate::theme::task_state(view.status)),
             };
             Ok(state.filter(|state| !state.in_flight()))
         },

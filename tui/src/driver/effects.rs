@@ -1,5 +1,5 @@
-//! Does what the state machine asks for: calls to the daemon, logs followed. Each call is a task of its
-//! own, so that none waits for another, and each answer comes back as an event.
+//! Carries out what the state machine asks for: calls the daemon and follows logs. Each call is a separate task, so
+//! that none waits for another, and each answer comes back as an event.
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ const MOST_VIDEOS: usize = 2_000;
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
 
+/// Starts effects. Dropping it stops the log that is followed; calls that were started go on.
 pub struct EffectRunner {
     client: Client,
     events: mpsc::Sender<UiEvent>,
@@ -51,7 +52,7 @@ impl EffectRunner {
         }
     }
 
-    /// Starts the effect; those that are the terminal's are none of these.
+    /// Starts an effect, unless it is one for the terminal.
     pub async fn run(&mut self, effect: Effect) {
         match effect {
             Effect::Reread => {
@@ -66,7 +67,7 @@ impl EffectRunner {
                         true => changes.acquire_owned().await.ok(),
                         false => None,
                     };
-                    let reply = answer(&client, call).await;
+                    let reply = send_call(&client, call).await;
                     let _ = events.send(UiEvent::Reply { id, reply }).await;
                 });
             }
@@ -80,6 +81,7 @@ impl EffectRunner {
         }
     }
 
+    /// Stops following a log.
     fn stop_log(&mut self) {
         if let Some(log) = self.log.take() {
             log.abort();
@@ -93,7 +95,7 @@ impl Drop for EffectRunner {
     }
 }
 
-/// Sends a log as it grows, then its end. Returns early when the dashboard is gone.
+/// Sends a log as it grows, then its end. Returns early when the dashboard has ended.
 async fn follow_log(client: Client, events: mpsc::Sender<UiEvent>, id: u64, task: TaskId, node: NodeName) {
     let stream = match client.log_follow(&task, &node, 0).await {
         Ok(stream) => stream,
@@ -118,75 +120,87 @@ async fn follow_log(client: Client, events: mpsc::Sender<UiEvent>, id: u64, task
     let _ = events.send(UiEvent::LogEnd { id, error }).await;
 }
 
-/// One call to the daemon and its answer.
-pub async fn answer(client: &Client, call: Call) -> Reply {
+/// Calls the daemon. Returns its answer.
+pub async fn send_call(client: &Client, call: Call) -> Reply {
     match call {
-        Call::Stage { task } => Reply::Stage(client.task(&task).await.map(Box::new).map_err(refusal)),
-        Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(refusal)),
+        Call::Stage { task } => Reply::Stage(client.task(&task).await.map(Box::new).map_err(Refusal::from)),
+        Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(Refusal::from)),
         Call::Log { task, node } => {
             Reply::Log(match client.log_tail(&task, &node, LOG_TAIL).await {
                 // A stage written by another worker has no log here.
                 Err(error) if error.status() == Some(404) => Ok(bytes::Bytes::new()),
-                other => other.map_err(refusal),
+                other => other.map_err(Refusal::from),
             })
         }
-        Call::Queues => Reply::Queues(client.queues().await.map_err(refusal)),
+        Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client
                 .resubmit(&task, &node, reuse)
                 .await
                 .map(Box::new)
-                .map_err(refusal),
+                .map_err(Refusal::from),
         ),
         Call::Cancel { task, node } => Reply::Cancelled(
             match &node {
                 Some(node) => client.cancel_stage(&task, node).await,
                 None => client.cancel(&task).await,
             }
-            .map_err(refusal),
+            .map_err(Refusal::from),
         ),
-        Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(refusal)),
-        Call::Reuse { task, node } => {
-            Reply::Reuse(client.explain(&task, &node, None).await.map(Box::new).map_err(refusal))
-        }
+        Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(Refusal::from)),
+        Call::Reuse { task, node } => Reply::Reuse(
+            client
+                .explain(&task, &node, None)
+                .await
+                .map(Box::new)
+                .map_err(Refusal::from),
+        ),
         Call::Callbacks { task } => {
             let query = CallbackQuery {
                 task_id: task.map(|task| task.to_string()),
                 limit: Some(MOST_CALLBACKS),
                 ..CallbackQuery::default()
             };
-            Reply::Callbacks(client.callbacks(&query).await.map_err(refusal))
+            Reply::Callbacks(client.callbacks(&query).await.map_err(Refusal::from))
         }
-        Call::Nodes => Reply::Nodes(client.nodes().await.map_err(refusal)),
-        Call::Submit { request } => Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(refusal)),
-        Call::Videos => Reply::Videos(videos(client).await.map_err(refusal)),
-        Call::Pipelines => Reply::Pipelines(client.pipelines().await.map_err(refusal)),
-        Call::Processing { video } => Reply::Processing(client.processing(&video).await.map(Box::new).map_err(refusal)),
+        Call::Nodes => Reply::Nodes(client.nodes().await.map_err(Refusal::from)),
+        Call::Submit { request } => {
+            Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(Refusal::from))
+        }
+        Call::Videos => Reply::Videos(read_videos(client).await.map_err(Refusal::from)),
+        Call::Pipelines => Reply::Pipelines(client.pipelines().await.map_err(Refusal::from)),
+        Call::Processing { video } => {
+            Reply::Processing(client.processing(&video).await.map(Box::new).map_err(Refusal::from))
+        }
         Call::RunVideo { video, pipeline, force } => {
             let started = client.run_video(&video, pipeline.as_deref(), force).await;
-            Reply::Started(started.map(Box::new).map_err(refusal))
+            Reply::Started(started.map(Box::new).map_err(Refusal::from))
         }
         Call::Reprocess { video, request } => {
             let started = client.reprocess_video(&video, &request).await;
-            Reply::Started(started.map(Box::new).map_err(refusal))
+            Reply::Started(started.map(Box::new).map_err(Refusal::from))
         }
-        Call::RegisterVideo { request } => {
-            Reply::Registered(client.register_video(&request).await.map(Box::new).map_err(refusal))
-        }
+        Call::RegisterVideo { request } => Reply::Registered(
+            client
+                .register_video(&request)
+                .await
+                .map(Box::new)
+                .map_err(Refusal::from),
+        ),
         Call::DeleteVideo {
             video,
             with_task,
             force,
         } => {
             let deleted = client.delete_video(&video, with_task, force).await;
-            Reply::VideoDeleted(deleted.map(Box::new).map_err(refusal))
+            Reply::VideoDeleted(deleted.map(Box::new).map_err(Refusal::from))
         }
-        Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(refusal)),
+        Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(Refusal::from)),
     }
 }
 
-/// The newest videos, page after page.
-async fn videos(client: &Client) -> Result<VideoPage, ClientError> {
+/// Reads the newest videos, page after page.
+async fn read_videos(client: &Client) -> Result<VideoPage, ClientError> {
     let mut all = VideoPage {
         items: Vec::new(),
         next_cursor: None,
@@ -201,13 +215,15 @@ async fn videos(client: &Client) -> Result<VideoPage, ClientError> {
     }
 }
 
-fn refusal(error: ClientError) -> Refusal {
-    Refusal {
-        status: error.status(),
-        text: short_reason(&error),
-        errors: match error {
-            ClientError::Refused(problem) => problem.errors,
-            _ => Vec::new(),
-        },
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Self {
+            status: error.status(),
+            text: short_reason(&error),
+            errors: match error {
+                ClientError::Refused(problem) => problem.errors,
+                _ => Vec::new(),
+            },
+        }
     }
 }

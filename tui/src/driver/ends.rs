@@ -1,4 +1,4 @@
-//! What ends the dashboard from outside: signals, and the end of its terminal.
+//! Waits for what ends the dashboard from outside: signals, and the end of its terminal.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::hang_up;
 pub struct Ends {
     terminate: Signal,
     interrupt: Signal,
-    /// Its core would be of no use, and the terminal would stay as the dashboard has it.
+    /// Caught because a core dump would be of no use, and would leave the terminal as the dashboard has set it.
     quit: Signal,
     hang_up: Signal,
     terminal: Arc<Notify>,
@@ -22,16 +22,17 @@ pub struct Ends {
 
 impl Ends {
     pub fn listen() -> anyhow::Result<Self> {
-        let of = |kind, name: &str| signal(kind).with_context(|| format!("{name} cannot be caught"));
+        let catch = |kind, name: &str| signal(kind).with_context(|| format!("cannot catch {name}"));
         Ok(Self {
-            terminate: of(SignalKind::terminate(), "SIGTERM")?,
-            interrupt: of(SignalKind::interrupt(), "SIGINT")?,
-            quit: of(SignalKind::quit(), "SIGQUIT")?,
-            hang_up: of(SignalKind::hangup(), "SIGHUP")?,
-            terminal: hang_up::watch(),
+            terminate: catch(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: catch(SignalKind::interrupt(), "SIGINT")?,
+            quit: catch(SignalKind::quit(), "SIGQUIT")?,
+            hang_up: catch(SignalKind::hangup(), "SIGHUP")?,
+            terminal: hang_up::watch_terminal(),
         })
     }
 
+    /// Waits until one of them has come.
     pub async fn come(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! The dashboard as a job of a shell: ctrl-Z gives the terminal back and stops, `fg` goes on.
+//! The dashboard as a job of a shell: ctrl-Z gives the terminal back and stops the job, `fg` continues it.
 
 use std::{fs, io, time::Duration};
 
@@ -10,46 +10,48 @@ use tokio::{
 
 use super::terminal::Terminal;
 
-/// A signal to our own process is here within this time.
+/// A signal to our own process arrives within this time.
 const SOON: Duration = Duration::from_millis(500);
 
-/// What a shell, or somebody, asks for.
+/// What a shell, or another process, asks for by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobSignal {
     Stop,
-    /// It has gone on already.
+    /// The process has been continued already.
     Continued,
 }
 
-/// Whether a shell waits for this job, which would take the terminal and could let it go on: somebody of the same session,
-/// and not of the job, started it. Otherwise (`ssh -t host onceover`, a pane of tmux) a stop would be for ever.
+/// Whether a shell waits for this job, which would take the terminal and could continue the job: a process of the same
+/// session, and not of the job, started it. Otherwise (`ssh -t host onceover`, a pane of tmux) nothing would continue
+/// it.
 pub fn has_shell() -> bool {
-    let Some(own) = Place::of(getpid().as_raw_nonzero().get()) else {
+    let Some(own) = ProcessIds::read(getpid().as_raw_nonzero().get()) else {
         return false;
     };
     let mut parent = own.parent;
-    while let Some(place) = Place::of(parent) {
-        if place.session != own.session {
+    while let Some(other) = ProcessIds::read(parent) {
+        if other.session != own.session {
             return false;
         }
-        if place.group != own.group {
+        if other.group != own.group {
             return true;
         }
-        parent = place.parent;
+        parent = other.parent;
     }
     false
 }
 
-/// Where a process stands among the others. An id is 0 where what it names is outside our namespace of processes (a
-/// container that was entered, a sandbox), which the calls of the C library's kind cannot say with a type that has no 0.
-struct Place {
+/// The parent, the group and the session of a process. An id is 0 where what it names is outside our namespace of
+/// processes (a container that was entered, a sandbox), which the system calls of `rustix` cannot express: their type
+/// of an id has no 0.
+struct ProcessIds {
     parent: i32,
     group: i32,
     session: i32,
 }
 
-impl Place {
-    fn of(pid: i32) -> Option<Self> {
+impl ProcessIds {
+    fn read(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
@@ -66,38 +68,40 @@ impl Place {
     }
 }
 
+/// Listens to the signals by which a shell stops and continues the job.
 pub struct Job {
     stop: Signal,
-    goes_on: Signal,
+    continued: Signal,
 }
 
 impl Job {
     pub fn listen() -> io::Result<Self> {
-        let of = |number: Number| signal(SignalKind::from_raw(number.as_raw()));
+        let catch = |number: Number| signal(SignalKind::from_raw(number.as_raw()));
         Ok(Self {
-            stop: of(Number::TSTP)?,
-            goes_on: of(Number::CONT)?,
+            stop: catch(Number::TSTP)?,
+            continued: catch(Number::CONT)?,
         })
     }
 
+    /// Waits for the next of these signals.
     pub async fn next(&mut self) -> JobSignal {
         tokio::select! {
             _ = self.stop.recv() => JobSignal::Stop,
-            _ = self.goes_on.recv() => JobSignal::Continued,
+            _ = self.continued.recv() => JobSignal::Continued,
         }
     }
 
-    /// Back to the shell until `fg`, for ctrl-Z: with all of the job, as the terminal would do it. Where make or `sh -c`
-    /// started the dashboard, the shell waits for them, and they do not stop because it does.
+    /// Stops the whole job until `fg`, for ctrl-Z, as the terminal would do it. Where make or `sh -c` started the
+    /// dashboard, the shell waits for them, and they do not stop because the dashboard does.
     pub async fn stop_all(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         terminal.leave();
         kill_current_process_group(Number::TSTP)?;
-        // It comes to us as well, and is not to be taken for another one later.
+        // The signal comes to us as well, and must not be taken for another one later.
         let _ = timeout(SOON, self.stop.recv()).await;
         self.stand_still(terminal).await
     }
 
-    /// The same for this process alone, which was asked to stop by a signal.
+    /// Stops this process alone, which was asked to by a signal.
     pub async fn stop(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         terminal.leave();
         self.stand_still(terminal).await
@@ -105,8 +109,8 @@ impl Job {
 
     async fn stand_still(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         kill_process(getpid(), Number::STOP)?;
-        // The stop may reach another thread first; what wakes us may come before its signal is taken in.
-        let _ = timeout(SOON, self.goes_on.recv()).await;
+        // The stop may reach another thread first, and this one may wake before the signal to continue is taken in.
+        let _ = timeout(SOON, self.continued.recv()).await;
         terminal.enter()
     }
 }
@@ -117,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_and_a_session_outside_the_container_are_read() {
-        let place = Place::parse("17 (sh) 1 2 (x) S 0 17 0 34816 17 4194304 0").unwrap();
-        assert_eq!((place.parent, place.group, place.session), (0, 17, 0));
-        assert!(Place::parse("17 (sh) S").is_none());
+        let ids = ProcessIds::parse("17 (sh) 1 2 (x) S 0 17 0 34816 17 4194304 0").unwrap();
+        assert_eq!((ids.parent, ids.group, ids.session), (0, 17, 0));
+        assert!(ProcessIds::parse("17 (sh) S").is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! The dashboard as a running program: terminal, input, effects, feed, and the loop that ties them to the
-//! state machine. All the IO and the clock that `update` and `view` do without.
+//! The dashboard as a running program: terminal, input, effects, feed, and the loop that connects them to the state
+//! machine. It does all the IO and reads the clock, which `update` and `view` never do.
 
 mod effects;
 mod ends;
@@ -8,13 +8,15 @@ mod job;
 mod scheduler;
 mod terminal;
 
+use std::ops::ControlFlow;
+
 use anyhow::Context;
 use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt;
-use onceover_types::{Timestamp, humane};
-use onceover_wire::client::Client;
+use onceover_types::humane;
+use onceover_wire::{client::Client, clock::Clock};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Duration, Instant, sleep_until},
 };
@@ -26,138 +28,242 @@ use crate::{
     update::{Effect, UiEvent, update},
 };
 
-pub use effects::answer;
+use effects::EffectRunner;
+pub use effects::send_call;
 use ends::Ends;
 use job::{Job, JobSignal};
 use scheduler::Scheduler;
 use terminal::Terminal;
 
-/// Events taken in before the next look at the keyboard.
+/// Events taken in before the keyboard is read again.
 const AT_ONCE: usize = 2_000;
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
-pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
-    let (events, mut incoming) = mpsc::channel::<UiEvent>(4_096);
+pub async fn run(model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
+    let (events, incoming) = mpsc::channel::<UiEvent>(4_096);
     let (ask_feed, requests) = mpsc::channel(8);
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
-    let mut runner = effects::EffectRunner::new(client, events, ask_feed);
+    let runner = EffectRunner::new(client, events, ask_feed);
+    let ended = match Dashboard::open(model, clock, incoming, runner) {
+        Ok(mut dashboard) => dashboard.run().await,
+        Err(error) => Err(error),
+    };
+    feed.abort();
+    ended
+}
 
-    let mut ends = Ends::listen()?;
-    let mut resized = signal(SignalKind::window_change()).context("SIGWINCH cannot be caught")?;
-    let mut job = Job::listen().context("SIGTSTP and SIGCONT cannot be caught")?;
+/// What the loop wakes up for.
+enum Wakeup {
+    /// The dashboard is to end, or its terminal has.
+    End,
+    Job(JobSignal),
+    Resized,
+    Input(Input),
+    Event(UiEvent),
+    /// A frame is due, or something that the model waits for.
+    Due,
+}
 
-    let mut terminal = Terminal::open().context("the terminal cannot be used")?;
-    model.size = terminal.size();
-    let mut input = EventStream::new();
-    let mut scheduler = Scheduler::new();
-    let mut told_ahead = 0;
-    'running: loop {
-        let wake = scheduler.wake(&model, &clock);
-        let mut effects = Vec::new();
-        tokio::select! {
-            biased;
-            () = ends.come() => break,
-            signal = job.next() => {
-                match signal {
-                    JobSignal::Stop => job.stop(&mut terminal).await?,
-                    // Stopped by somebody else, who left us no time to clear up.
-                    JobSignal::Continued => terminal.enter()?,
-                }
-                model.size = terminal.size();
-                model.redraw = true;
+/// The dashboard while it has the terminal.
+struct Dashboard {
+    /// Dropped first: the terminal is given back before anything else ends.
+    terminal: Terminal,
+    model: Model,
+    clock: Clock,
+    incoming: mpsc::Receiver<UiEvent>,
+    runner: EffectRunner,
+    ends: Ends,
+    job: Job,
+    resized: Signal,
+    input: EventStream,
+    scheduler: Scheduler,
+    /// By how much the daemon's clock was ahead when the screen last said so.
+    shown_ahead_ms: i64,
+}
+
+impl Dashboard {
+    /// Listens to signals and takes the terminal.
+    fn open(
+        mut model: Model,
+        clock: Clock,
+        incoming: mpsc::Receiver<UiEvent>,
+        runner: EffectRunner,
+    ) -> anyhow::Result<Self> {
+        let ends = Ends::listen()?;
+        let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
+        let job = Job::listen().context("cannot catch SIGTSTP and SIGCONT")?;
+        let terminal = Terminal::open().context("cannot use the terminal")?;
+        model.size = terminal.size();
+        Ok(Self {
+            terminal,
+            model,
+            clock,
+            incoming,
+            runner,
+            ends,
+            job,
+            resized,
+            input: EventStream::new(),
+            scheduler: Scheduler::new(),
+            shown_ahead_ms: 0,
+        })
+    }
+
+    /// Takes events, carries out effects and draws, until the dashboard ends.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        loop {
+            let wakeup = self.wait().await;
+            let mut effects = Vec::new();
+            if self.take_wakeup(wakeup, &mut effects).await?.is_break() {
+                return Ok(());
             }
-            // Not from crossterm: it can lose the signal when a key comes at the same moment.
-            _ = resized.recv() => {
-                // Also for the size it had: it may have been smaller in between, and lost what was there.
-                terminal.forget();
-                let (columns, rows) = terminal.size();
-                effects.extend(update(&mut model, UiEvent::Resize(columns, rows)));
-            }
-            key = input.next() => match key {
-                Some(Ok(event)) => take(&mut model, event, clock.now(), &mut effects),
-                // The terminal is gone.
-                Some(Err(_)) | None => break,
-            },
-            event = incoming.recv() => {
-                let Some(event) = event else { break };
-                effects.extend(update(&mut model, UiEvent::Time(clock.now())));
-                effects.extend(update(&mut model, event));
-                for _ in 0..AT_ONCE {
-                    let Ok(event) = incoming.try_recv() else { break };
-                    effects.extend(update(&mut model, event));
+            effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
+            self.note_clock();
+            for effect in effects {
+                if self.carry_out(effect).await?.is_break() {
+                    return Ok(());
                 }
             }
-            () = wait(wake) => {}
-        }
-        effects.extend(update(&mut model, UiEvent::Time(clock.now())));
-        if std::mem::replace(&mut told_ahead, clock.ahead_ms()) != clock.ahead_ms() {
-            tell_of_clock(&mut model, clock.ahead_ms());
-        }
-        for effect in effects {
-            match effect {
-                Effect::Quit => break 'running,
-                Effect::Redraw => {
-                    terminal.forget();
-                    model.redraw = true;
-                }
-                Effect::Suspend if !job::has_shell() => {
-                    model.say(Tone::Neutral, "there is no shell to go back to: q quits");
-                    model.redraw = true;
-                }
-                Effect::Suspend => {
-                    job.stop_all(&mut terminal).await?;
-                    model.size = terminal.size();
-                    model.redraw = true;
-                }
-                Effect::Copy(text) => terminal.copy(&text)?,
-                effect => runner.run(effect).await,
+            if self.draw_if_due().is_break() {
+                return Ok(());
             }
-        }
-        if scheduler.is_due(&model) {
-            if terminal.draw(&model).is_err() {
-                // The terminal is gone; there is nobody to tell.
-                break;
-            }
-            model.redraw = false;
-            scheduler.drawn();
         }
     }
-    feed.abort();
-    drop(terminal);
-    Ok(())
+
+    /// Waits for the next thing that happens; of several, for the one that is listed first.
+    async fn wait(&mut self) -> Wakeup {
+        let wake = self.scheduler.wake(&self.model, &self.clock);
+        tokio::select! {
+            biased;
+            () = self.ends.come() => Wakeup::End,
+            signal = self.job.next() => Wakeup::Job(signal),
+            // Not from crossterm: it can lose the signal when a key comes at the same moment.
+            _ = self.resized.recv() => Wakeup::Resized,
+            input = self.input.next() => match input {
+                Some(Ok(input)) => Wakeup::Input(input),
+                // The terminal has hung up.
+                Some(Err(_)) | None => Wakeup::End,
+            },
+            event = self.incoming.recv() => event.map_or(Wakeup::End, Wakeup::Event),
+            () = wait_until(wake) => Wakeup::Due,
+        }
+    }
+
+    /// Takes in what has happened. Breaks if the dashboard is to end.
+    async fn take_wakeup(&mut self, wakeup: Wakeup, effects: &mut Vec<Effect>) -> anyhow::Result<ControlFlow<()>> {
+        match wakeup {
+            Wakeup::End => return Ok(ControlFlow::Break(())),
+            Wakeup::Job(signal) => {
+                match signal {
+                    JobSignal::Stop => self.job.stop(&mut self.terminal).await?,
+                    // It was stopped by a signal that left no time to give the terminal back.
+                    JobSignal::Continued => self.terminal.enter()?,
+                }
+                self.measure_terminal();
+            }
+            Wakeup::Resized => {
+                // The size may be what it was: it may have been smaller in between, and cells are lost then.
+                self.terminal.forget();
+                let (columns, rows) = self.terminal.size();
+                effects.extend(update(&mut self.model, UiEvent::Resize(columns, rows)));
+            }
+            Wakeup::Input(input) => self.take_input(input, effects),
+            Wakeup::Event(event) => self.take_events(event, effects),
+            Wakeup::Due => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes in the size of the terminal, and draws everything again.
+    fn measure_terminal(&mut self) {
+        self.model.size = self.terminal.size();
+        self.model.redraw = true;
+    }
+
+    /// Takes in one event of the terminal.
+    fn take_input(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        let event = match input {
+            Input::Key(key) => match Key::from_event(&key) {
+                Some(key) => UiEvent::Key(key),
+                None => return,
+            },
+            Input::Paste(text) => UiEvent::Paste(text),
+            _ => return,
+        };
+        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
+        effects.extend(update(&mut self.model, event));
+    }
+
+    /// Takes in an event of the daemon, and those that have come with it.
+    fn take_events(&mut self, first: UiEvent, effects: &mut Vec<Effect>) {
+        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
+        effects.extend(update(&mut self.model, first));
+        for _ in 0..AT_ONCE {
+            let Ok(event) = self.incoming.try_recv() else { break };
+            effects.extend(update(&mut self.model, event));
+        }
+    }
+
+    /// Says when this machine's clock has turned out not to be the daemon's, or to be so again.
+    fn note_clock(&mut self) {
+        let ahead_ms = self.clock.ahead_ms();
+        if std::mem::replace(&mut self.shown_ahead_ms, ahead_ms) != ahead_ms {
+            self.model.say(Tone::Warned, describe_clock(ahead_ms));
+            self.model.redraw = true;
+        }
+    }
+
+    /// Carries out an effect. Breaks if the dashboard is to end.
+    async fn carry_out(&mut self, effect: Effect) -> anyhow::Result<ControlFlow<()>> {
+        match effect {
+            Effect::Quit => return Ok(ControlFlow::Break(())),
+            Effect::Redraw => {
+                self.terminal.forget();
+                self.model.redraw = true;
+            }
+            Effect::Suspend if !job::has_shell() => {
+                self.model
+                    .say(Tone::Neutral, "there is no shell to go back to: q quits");
+                self.model.redraw = true;
+            }
+            Effect::Suspend => {
+                self.job.stop_all(&mut self.terminal).await?;
+                self.measure_terminal();
+            }
+            Effect::Copy(text) => self.terminal.copy(&text)?,
+            effect => self.runner.run(effect).await,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Draws a frame if one is due. Breaks if the terminal has hung up: there is nowhere to say so.
+    fn draw_if_due(&mut self) -> ControlFlow<()> {
+        if self.scheduler.is_due(&self.model) {
+            if self.terminal.draw(&self.model).is_err() {
+                return ControlFlow::Break(());
+            }
+            self.model.redraw = false;
+            self.scheduler.note_frame();
+        }
+        ControlFlow::Continue(())
+    }
 }
 
-/// Says that this machine's clock is not the daemon's.
-fn tell_of_clock(model: &mut Model, ahead_ms: i64) {
+/// Says how this machine's clock differs from the daemon's.
+fn describe_clock(ahead_ms: i64) -> String {
     let off = humane::duration(Duration::from_secs(ahead_ms.unsigned_abs() / 1000));
-    let text = match ahead_ms {
-        0 => "this machine's clock goes with the daemon's again".to_owned(),
+    match ahead_ms {
+        0 => "this machine's clock agrees with the daemon's again".to_owned(),
         1.. => format!("this machine's clock is {off} behind the daemon's, by which times are shown"),
         _ => format!("this machine's clock is {off} ahead of the daemon's, by which times are shown"),
-    };
-    model.say(Tone::Warned, text);
-    model.redraw = true;
+    }
 }
 
-/// One event of the terminal, as the state machine's.
-fn take(model: &mut Model, event: Input, now: Timestamp, effects: &mut Vec<Effect>) {
-    let event = match event {
-        Input::Key(key) => match Key::of(&key) {
-            Some(key) => UiEvent::Key(key),
-            None => return,
-        },
-        Input::Paste(text) => UiEvent::Paste(text),
-        _ => return,
-    };
-    effects.extend(update(model, UiEvent::Time(now)));
-    effects.extend(update(model, event));
-}
-
-async fn wait(until: Option<Instant>) {
-    match until {
-        // Nothing is due: only an event goes on. The hour keeps the arithmetic simple.
+async fn wait_until(wake: Option<Instant>) {
+    match wake {
+        // Nothing is due: only an event ends the wait. An hour is as good as for ever, and keeps the arithmetic simple.
         None => tokio::time::sleep(Duration::from_secs(3600)).await,
-        Some(until) => sleep_until(until).await,
+        Some(wake) => sleep_until(wake).await,
     }
 }

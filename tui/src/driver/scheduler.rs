@@ -1,5 +1,5 @@
-//! When to draw and when to wake: never closer than the frame interval, never without a reason, and
-//! always the last state.
+//! Decides when to draw and when to wake: frames never come closer than the frame interval, never without a reason, and
+//! always show the last state.
 
 use onceover_wire::clock::Clock;
 use tokio::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Scheduler {
         }
     }
 
-    /// When the loop has to go on though nothing happened; None: it need not.
+    /// Returns when the loop has to go on though nothing has happened; `None` if it does not have to.
     pub fn wake(&self, model: &Model, clock: &Clock) -> Option<Instant> {
         let frame = model.redraw.then_some(self.next_frame);
         let model_wants = model.wake_at().map(|at| {
@@ -30,11 +30,13 @@ impl Scheduler {
         frame.into_iter().chain(model_wants).min()
     }
 
+    /// Whether a frame is to be drawn now.
     pub fn is_due(&self, model: &Model) -> bool {
         model.redraw && Instant::now() >= self.next_frame
     }
 
-    pub fn drawn(&mut self) {
+    /// Notes that a frame was drawn.
+    pub fn note_frame(&mut self) {
         self.next_frame = Instant::now() + FRAME_INTERVAL;
     }
 }
@@ -52,7 +54,7 @@ mod tests {
         let mut scheduler = Scheduler::new();
         model.redraw = true;
         assert!(scheduler.is_due(&model), "nothing was drawn before it");
-        scheduler.drawn();
+        scheduler.note_frame();
         model.redraw = false;
         assert_eq!(scheduler.wake(&model, &clock), None, "nothing changes");
         model.redraw = true;

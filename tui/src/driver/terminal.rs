@@ -1,5 +1,5 @@
-//! The terminal, held: modes set on opening and put back on every way out. Writes only cells that
-//! changed, each frame as one synchronized update.
+//! Holds the terminal: sets its modes and restores them on every way out. It writes only cells that have changed, each
+//! frame as one synchronized update.
 
 use std::{
     io::{self, Write},
@@ -24,18 +24,19 @@ use ratatui::{
 
 use crate::{model::Model, view::view};
 
-/// Whether the modes are set now; the panic hook and the guard must put them back once.
+/// Whether the modes are set now; the panic hook and `Drop` must restore them once.
 static OPEN: AtomicBool = AtomicBool::new(false);
 
 pub struct Terminal {
-    /// What is on the screen; None: unknown, every cell has to be written.
+    /// What is on the screen; `None`: it is not known, and every cell has to be written.
     shown: Option<(Buffer, Option<Position>)>,
 }
 
 impl Terminal {
+    /// Sets the modes, and restores them when the program panics.
     pub fn open() -> io::Result<Self> {
-        // With NO_COLOR crossterm writes a bare reset that would take bold and reverse away, and the
-        // selection with them. The theme does without colours itself.
+        // With NO_COLOR crossterm writes a bare reset that would remove bold and reverse, and the selection with them.
+        // The theme leaves colours out itself.
         crossterm::style::force_color_output(true);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -48,18 +49,19 @@ impl Terminal {
         Ok(Self { shown: None })
     }
 
-    /// Columns and rows. A terminal that tells none (`docker exec`, serial lines) has as many as the first ones had.
+    /// Returns columns and rows. A terminal that reports none (`docker exec`, serial lines) is taken to have 80 x 24.
     pub fn size(&self) -> (u16, u16) {
         let (columns, rows) = crossterm::terminal::size().unwrap_or_default();
-        let or = |told, usual| if told == 0 { usual } else { told };
+        let or = |reported, usual| if reported == 0 { usual } else { reported };
         (or(columns, 80), or(rows, 24))
     }
 
-    /// The next frame writes every cell.
+    /// Makes the next frame write every cell.
     pub fn forget(&mut self) {
         self.shown = None;
     }
 
+    /// Draws the model, and writes what has changed since the last frame.
     pub fn draw(&mut self, model: &Model) -> io::Result<()> {
         let (columns, rows) = model.size;
         let area = Rect::new(0, 0, columns, rows);
@@ -96,17 +98,17 @@ impl Terminal {
         Ok(())
     }
 
-    /// Into the clipboard of the terminal, over ssh too (OSC 52).
+    /// Copies the text into the clipboard of the terminal, over ssh too (OSC 52).
     pub fn copy(&self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// The terminal as the shell left it, for while this program stands still.
+    /// Gives the terminal back as the shell left it, while this program is stopped.
     pub fn leave(&mut self) {
         restore();
     }
 
-    /// The modes again, after whatever happened to the terminal meanwhile.
+    /// Sets the modes again, whatever has happened to the terminal meanwhile.
     pub fn enter(&mut self) -> io::Result<()> {
         set_modes()?;
         self.forget();
@@ -126,7 +128,7 @@ fn set_modes() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)
 }
 
-/// The terminal as it was. Nothing more can be done where that fails.
+/// Restores the terminal, once. Nothing more can be done where that fails.
 fn restore() {
     if OPEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(

@@ -1,5 +1,5 @@
-//! The page of callbacks: the deliveries of the rows it was opened on, or of all tasks. Read anew when one
-//! of them may have changed.
+//! The page of callbacks: the deliveries of the rows it was opened on, or of all tasks. They are read again when one of
+//! them may have changed.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,29 +9,30 @@ use std::{
 use onceover_types::{CallbackStatus, NodeName, TaskId, Timestamp};
 use onceover_wire::CallbackDelivery;
 
-use super::{RowId, list::List};
+use super::{list::List, row::RowId};
 
-/// More tasks than this are not asked for one by one: the newest callbacks of all are, and theirs shown.
+/// The callbacks of more tasks than this are not read one task at a time, but with the newest ones of all tasks.
 pub const ASKED_ONE_BY_ONE: usize = 20;
 
+/// What the page knows.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     /// The rows they belong to.
-    pub of: BTreeSet<RowId>,
-    /// Those of every task are shown, whatever rows it was opened on.
-    pub all: bool,
+    pub rows: BTreeSet<RowId>,
+    /// Whether those of every task are shown instead.
+    pub shows_all: bool,
     /// Newest first.
     pub items: Vec<CallbackDelivery>,
-    /// Whether these are all there are.
+    /// Whether there are no others.
     pub complete: bool,
     /// By id.
     pub list: List<String>,
     pub marks: BTreeSet<String>,
     /// The one marked last, where a range begins.
     pub mark_anchor: Option<String>,
-    /// What is being read, instead of `items` once everything is in.
+    /// What is being read; it replaces `items` when everything is in.
     reading: Option<Reading>,
-    /// The answers were read at least once since the page was opened.
+    /// Whether everything was read at least once since the page was opened.
     pub read: bool,
     pub failed: Option<String>,
     /// When to read again.
@@ -46,18 +47,18 @@ struct Reading {
 }
 
 impl Deliveries {
-    /// Opened on these rows.
+    /// A page that is opened on these rows.
     pub fn open(rows: BTreeSet<RowId>) -> Self {
         Self {
-            of: rows,
+            rows,
             ..Self::default()
         }
     }
 
     /// Whether a change of this stage can have changed what is shown.
     pub fn concerns(&self, task: &TaskId, node: Option<&NodeName>) -> bool {
-        self.all
-            || self.of.iter().any(|row| {
+        self.shows_all
+            || self.rows.iter().any(|row| {
                 *row.task == *task
                     && match (&row.node, node) {
                         (Some(mine), Some(node)) => **mine == *node,
@@ -67,22 +68,22 @@ impl Deliveries {
     }
 
     /// Whether everything shown is of one task.
-    pub fn one_task(&self) -> bool {
-        let tasks: BTreeSet<_> = self.of.iter().map(|row| &row.task).collect();
-        !self.all && tasks.len() == 1
+    pub fn has_one_task(&self) -> bool {
+        let tasks: BTreeSet<_> = self.rows.iter().map(|row| &row.task).collect();
+        !self.shows_all && tasks.len() == 1
     }
 
-    /// What to ask the daemon for: each task, or all (None).
-    pub fn questions(&self) -> Vec<Option<Arc<TaskId>>> {
-        let tasks: BTreeSet<_> = self.of.iter().map(|row| row.task.clone()).collect();
-        if self.all || tasks.len() > ASKED_ONE_BY_ONE {
+    /// Lists what to ask the daemon for: each task, or all (`None`).
+    pub fn list_questions(&self) -> Vec<Option<Arc<TaskId>>> {
+        let tasks: BTreeSet<_> = self.rows.iter().map(|row| row.task.clone()).collect();
+        if self.shows_all || tasks.len() > ASKED_ONE_BY_ONE {
             return vec![None];
         }
         tasks.into_iter().map(Some).collect()
     }
 
-    /// These requests are on their way; answers to older ones are dropped.
-    pub fn asked(&mut self, requests: HashSet<u64>) {
+    /// Waits for the answers to these requests; answers to older ones are dropped.
+    pub fn await_answers(&mut self, requests: HashSet<u64>) {
         self.fetch_at = None;
         self.reading = Some(Reading {
             requests,
@@ -91,8 +92,8 @@ impl Deliveries {
         });
     }
 
-    /// An answer came in. False when nobody waits for it.
-    pub fn answered(&mut self, request: u64, answer: Result<(Vec<CallbackDelivery>, bool), String>) -> bool {
+    /// Takes an answer. Returns `false` if it is not waited for.
+    pub fn take_answer(&mut self, request: u64, answer: Result<(Vec<CallbackDelivery>, bool), String>) -> bool {
         let Some(reading) = &mut self.reading else {
             return false;
         };
@@ -113,14 +114,15 @@ impl Deliveries {
                     self.failed = None;
                     self.read = true;
                     self.complete = reading.complete;
-                    self.take(reading.items);
+                    self.replace_items(reading.items);
                 }
             }
         }
         true
     }
 
-    fn take(&mut self, mut items: Vec<CallbackDelivery>) {
+    /// Shows these callbacks from now on.
+    fn replace_items(&mut self, mut items: Vec<CallbackDelivery>) {
         items.retain(|item| self.concerns(&item.task_id, Some(&item.task_name)));
         items.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
         self.list.set(items.iter().map(|item| item.id.clone()).collect());
@@ -137,7 +139,7 @@ impl Deliveries {
         self.items.get(self.list.index())
     }
 
-    /// What an action is about: the marked ones, else the cursor's.
+    /// Returns what an action is about: the marked ones, else the cursor's.
     pub fn subjects(&self) -> Vec<&CallbackDelivery> {
         if self.marks.is_empty() {
             return self.at_cursor().into_iter().collect();
@@ -145,7 +147,8 @@ impl Deliveries {
         self.items.iter().filter(|item| self.marks.contains(&item.id)).collect()
     }
 
-    pub fn pending(&self) -> bool {
+    /// Whether a callback is still to be sent.
+    pub fn has_pending(&self) -> bool {
         self.items.iter().any(|item| item.state == CallbackStatus::Pending)
     }
 }

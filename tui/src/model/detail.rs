@@ -1,5 +1,4 @@
-//! What is known of the row under the cursor beyond the tree: input, output, log, place in the queue.
-//! Fetched when the cursor rests; an answer to an older question is dropped.
+//! What is known of the row at the cursor beyond the tree: input, output, log, position in the queue.
 
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use onceover_wire::{CallbackDelivery, LastAttempt, Queues, ResultWarning, ReuseE
 
 use super::log::LogBuffer;
 
+/// The tabs of the detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tab {
     #[default]
@@ -31,6 +31,7 @@ impl Tab {
         }
     }
 
+    /// Returns the tab that is so many tabs further, after the last one the first.
     pub fn step(self, by: isize) -> Self {
         let at = Self::ALL.iter().position(|tab| *tab == self).unwrap_or(0) as isize;
         Self::ALL[(at + by).rem_euclid(Self::ALL.len() as isize) as usize]
@@ -50,10 +51,11 @@ pub struct StageText {
 }
 
 impl StageText {
-    pub fn of(stage: &StageView, folder: &str) -> Self {
+    /// Formats a stage.
+    pub fn new(stage: &StageView, folder: &str) -> Self {
         Self {
-            input: pretty(stage.input_params.get()),
-            output: pretty(stage.output.get()),
+            input: format_json(stage.input_params.get()),
+            output: format_json(stage.output.get()),
             error: stage.error.clone(),
             last_attempt: stage.last_attempt.clone(),
             warnings: stage.result_warnings(),
@@ -62,10 +64,10 @@ impl StageText {
     }
 }
 
-/// Lines of a JSON text beyond this are not worth scrolling through; the API has them.
+/// Lines of a JSON text that are shown; the API has the rest.
 const MAX_JSON_LINES: usize = 5_000;
 
-fn pretty(json: &str) -> Vec<String> {
+fn format_json(json: &str) -> Vec<String> {
     let text = serde_json::from_str::<serde_json::Value>(json)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| json.to_owned());
@@ -85,7 +87,8 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub fn of(stage: &StageSummary) -> Self {
+    /// Reads what the explanation of a stage depends on.
+    pub fn new(stage: &StageSummary) -> Self {
         Self {
             state: stage.status,
             run: stage.run_id.clone(),
@@ -94,11 +97,12 @@ impl Ground {
     }
 }
 
+/// What is known of the stage in the detail.
 #[derive(Debug, Default)]
 pub struct Detail {
-    /// The stage shown; None on a task's row.
+    /// The stage shown; `None` on a task's row.
     pub stage: Option<(Arc<TaskId>, Arc<NodeName>)>,
-    /// What the text was fetched for: a change of these fetches again.
+    /// What the stage was when its text was fetched: a change fetches it again.
     pub seen: Option<(StageState, u32, Option<CallbackStatus>)>,
     pub fetch_at: Option<Timestamp>,
     /// Newest request for the text; answers to others are dropped.
@@ -109,21 +113,21 @@ pub struct Detail {
     pub log_request: Option<u64>,
     pub queues: Option<Queues>,
     pub queues_request: Option<u64>,
-    /// The daemon's word on what a submit would do now, or why there is none.
+    /// What the daemon says a submit would do now, or why it does not.
     pub reuse: Option<Result<Box<ReuseExplanation>, String>>,
     pub reuse_request: Option<u64>,
-    /// What it was asked for: a change of this asks again.
+    /// What the stage was when it was asked: a change asks again.
     pub reuse_ground: Option<Ground>,
     /// The stage's callbacks, newest first.
     pub deliveries: Vec<CallbackDelivery>,
     pub deliveries_request: Option<u64>,
     pub tab: Tab,
-    /// Lines scrolled: from the top, in the log from the end.
+    /// Lines that are scrolled from the top, in the log from the end.
     pub scroll: usize,
 }
 
 impl Detail {
-    /// Points at another stage; nothing of the former one is kept but the tab.
+    /// Points the detail at another stage, and keeps nothing but the tab.
     pub fn retarget(&mut self, stage: Option<(Arc<TaskId>, Arc<NodeName>)>) {
         *self = Self {
             stage,

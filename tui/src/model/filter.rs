@@ -1,10 +1,10 @@
-//! The filter language: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parsing
-//! and matching; what it hides is the tree's business.
+//! The language of filters: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parses
+//! and matches; the tree decides what is hidden.
 
 use onceover_types::{NodeName, StageState, Timestamp};
 use onceover_wire::{StageSummary, WarningCount};
 
-use super::{pipeline::Standing, store::Task};
+use super::task::{Standing, Task};
 
 /// A filter as typed, and as understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +47,9 @@ enum Expr {
 }
 
 impl Filter {
-    /// None for an empty text: everything is shown.
+    /// Parses a filter; `None` for an empty text, which shows everything.
     pub fn parse(text: &str) -> Result<Option<Self>, FilterError> {
-        let tokens = tokens(text)?;
+        let tokens = split_tokens(text)?;
         if tokens.is_empty() {
             return Ok(None);
         }
@@ -59,7 +59,7 @@ impl Filter {
             end: text.chars().count() + 1,
             depth: 0,
         };
-        let expr = parser.any()?;
+        let expr = parser.parse_any()?;
         if let Some(token) = parser.peek() {
             return Err(error(token.position, "nothing opened this ')'"));
         }
@@ -69,8 +69,8 @@ impl Filter {
         }))
     }
 
-    /// Only stages in one of these states.
-    pub fn states(text: &str, states: &[StageState]) -> Self {
+    /// A filter that only stages in these states pass.
+    pub fn for_states(text: &str, states: &[StageState]) -> Self {
         Self {
             text: text.to_owned(),
             expr: Expr::State(states.to_vec()),
@@ -104,9 +104,9 @@ impl Expr {
                 }
                 (None, None) => states.contains(&task.state()),
             },
-            Self::Node(pattern) => glob(pattern, name),
-            Self::Id(pattern) => glob(pattern, task.id.as_str()),
-            Self::Queue(pattern) => stage.is_some_and(|stage| glob(pattern, &stage.queue)),
+            Self::Node(pattern) => matches_glob(pattern, name),
+            Self::Id(pattern) => matches_glob(pattern, task.id.as_str()),
+            Self::Queue(pattern) => stage.is_some_and(|stage| matches_glob(pattern, &stage.queue)),
             Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
             Self::Warned(wanted) => {
                 let row = node.map_or_else(WarningCount::default, |node| task.row_warnings(node));
@@ -129,7 +129,7 @@ impl Expr {
     }
 }
 
-/// `needle` is lower case already.
+/// Whether a text contains another, which is lower case already.
 fn contains(hay: &str, needle: &str) -> bool {
     if needle.is_ascii() && hay.is_ascii() {
         let (hay, needle) = (hay.as_bytes(), needle.as_bytes());
@@ -138,8 +138,9 @@ fn contains(hay: &str, needle: &str) -> bool {
     hay.to_lowercase().contains(needle)
 }
 
-/// `*` stands for any text. Without one, the pattern is looked for anywhere in the text.
-fn glob(pattern: &str, text: &str) -> bool {
+/// Whether a text matches a pattern, where `*` stands for any text. Without one, the pattern matches anywhere in the
+/// text.
+fn matches_glob(pattern: &str, text: &str) -> bool {
     if !pattern.contains('*') {
         return contains(text, pattern);
     }
@@ -175,7 +176,8 @@ fn error(position: usize, message: impl Into<String>) -> FilterError {
     }
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
+/// Splits a text into words, quoted texts and parentheses.
+fn split_tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut open: Option<Token> = None;
     let mut quote: Option<usize> = None;
@@ -217,7 +219,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     Ok(tokens)
 }
 
-/// How deep parentheses and `not` may lie in each other.
+/// How deep parentheses and `not` may be nested.
 const DEEPEST: usize = 64;
 
 struct Parser {
@@ -237,35 +239,38 @@ impl Parser {
         self.peek().is_some_and(|token| !token.quoted && token.text == word)
     }
 
-    fn any(&mut self) -> Result<Expr, FilterError> {
-        let mut parts = vec![self.all()?];
+    /// Parses parts with `or` between them.
+    fn parse_any(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.parse_all()?];
         while self.next_is("or") {
             self.at += 1;
-            parts.push(self.all()?);
+            parts.push(self.parse_all()?);
         }
-        Ok(one_or(parts, Expr::Any))
+        Ok(join_parts(parts, Expr::Any))
     }
 
-    fn all(&mut self) -> Result<Expr, FilterError> {
-        let mut parts = vec![self.unary()?];
+    /// Parses parts that all have to match.
+    fn parse_all(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.parse_unary()?];
         while self.peek().is_some() && !self.next_is("or") && !self.next_is(")") {
             if self.next_is("and") {
                 self.at += 1;
             }
-            parts.push(self.unary()?);
+            parts.push(self.parse_unary()?);
         }
-        Ok(one_or(parts, Expr::All))
+        Ok(join_parts(parts, Expr::All))
     }
 
-    /// One level deeper.
-    fn inside(&mut self, parse: fn(&mut Self) -> Result<Expr, FilterError>) -> Result<Expr, FilterError> {
+    /// Parses one level deeper.
+    fn parse_inside(&mut self, parse: fn(&mut Self) -> Result<Expr, FilterError>) -> Result<Expr, FilterError> {
         self.depth += 1;
         let inner = parse(self);
         self.depth -= 1;
         inner
     }
 
-    fn unary(&mut self) -> Result<Expr, FilterError> {
+    /// Parses one part.
+    fn parse_unary(&mut self) -> Result<Expr, FilterError> {
         let Some(token) = self.peek().cloned() else {
             return Err(error(self.end, "something is missing here"));
         };
@@ -276,11 +281,11 @@ impl Parser {
         match token.text.as_str() {
             "not" | "(" if self.depth == DEEPEST => Err(error(
                 token.position,
-                format!("a filter goes {DEEPEST} levels deep at most"),
+                format!("a filter is {DEEPEST} levels deep at most"),
             )),
-            "not" => Ok(Expr::Not(Box::new(self.inside(Self::unary)?))),
+            "not" => Ok(Expr::Not(Box::new(self.parse_inside(Self::parse_unary)?))),
             "(" => {
-                let inner = self.inside(Self::any)?;
+                let inner = self.parse_inside(Self::parse_any)?;
                 if !self.next_is(")") {
                     return Err(error(token.position, "this '(' is not closed"));
                 }
@@ -289,25 +294,27 @@ impl Parser {
             }
             ")" | "or" | "and" => Err(error(token.position, format!("'{}' has nothing before it", token.text))),
             text => match text.strip_prefix('-') {
-                Some(rest) if !rest.is_empty() => Ok(Expr::Not(Box::new(term(rest, token.position + 1)?))),
-                _ => term(text, token.position),
+                Some(rest) if !rest.is_empty() => Ok(Expr::Not(Box::new(parse_term(rest, token.position + 1)?))),
+                _ => parse_term(text, token.position),
             },
         }
     }
 }
 
-fn one_or(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
+/// Joins parts, if there is more than one.
+fn join_parts(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
     match parts.len() {
         1 => parts.swap_remove(0),
         _ => many(parts),
     }
 }
 
-fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
+/// Parses one condition.
+fn parse_term(text: &str, position: usize) -> Result<Expr, FilterError> {
     let lower = text.to_lowercase();
     for (sign, make) in [('>', Expr::OlderThan as fn(f64) -> Expr), ('<', Expr::YoungerThan)] {
         if let Some(("age", value)) = lower.split_once(sign) {
-            return seconds(value)
+            return parse_seconds(value)
                 .map(make)
                 .ok_or_else(|| error(position + 4, "an age is a number and s, m, h or d, such as age>10m"));
         }
@@ -318,7 +325,7 @@ fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
     let at_value = position + field.chars().count() + 1;
     let value_owned = value.to_owned();
     match field {
-        "state" | "status" => states(value).map(Expr::State).ok_or_else(|| {
+        "state" | "status" => parse_states(value).map(Expr::State).ok_or_else(|| {
             error(
                 at_value,
                 "a state is pending, running, done, failed, cancelled, active or ended",
@@ -345,7 +352,8 @@ fn term(text: &str, position: usize) -> Result<Expr, FilterError> {
     }
 }
 
-fn states(value: &str) -> Option<Vec<StageState>> {
+/// Parses the name of one or more states.
+fn parse_states(value: &str) -> Option<Vec<StageState>> {
     use StageState::*;
     Some(match value {
         "pending" | "waiting" => vec![Pending],
@@ -359,7 +367,8 @@ fn states(value: &str) -> Option<Vec<StageState>> {
     })
 }
 
-fn seconds(value: &str) -> Option<f64> {
+/// Parses an age.
+fn parse_seconds(value: &str) -> Option<f64> {
     let unit = match value.chars().last()? {
         's' => 1.0,
         'm' => 60.0,
@@ -412,11 +421,11 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_text() {
-        assert!(glob("whisper", "faster_whisper.x"));
-        assert!(!glob("whisper*", "faster_whisper.x"));
-        assert!(glob("*whisper*", "faster_whisper.x"));
-        assert!(glob("f*.x", "Faster_whisper.x"));
-        assert!(!glob("f*.y", "faster_whisper.x"));
-        assert!(glob("*", ""));
+        assert!(matches_glob("whisper", "faster_whisper.x"));
+        assert!(!matches_glob("whisper*", "faster_whisper.x"));
+        assert!(matches_glob("*whisper*", "faster_whisper.x"));
+        assert!(matches_glob("f*.x", "Faster_whisper.x"));
+        assert!(!matches_glob("f*.y", "faster_whisper.x"));
+        assert!(matches_glob("*", ""));
     }
 }

@@ -1,5 +1,5 @@
-//! The submit form: one field for the task, for each parameter of the node, for reuse and callback. What the
-//! typed texts mean as JSON, and where the daemon's refusals belong.
+//! The submit form: a field for the task, for each parameter of the node, for reuse and callback. It reads typed texts
+//! as JSON, and finds the fields that the daemon's refusals are about.
 
 use std::sync::Arc;
 
@@ -9,10 +9,11 @@ use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
+/// What a field is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Task,
-    /// By its place among the node's parameters.
+    /// By its index among the node's parameters.
     Parameter(usize),
     Reuse,
     Callback,
@@ -33,14 +34,14 @@ pub struct Form {
     pub node: Arc<NodeInfo>,
     pub fields: Vec<Field>,
     pub focus: usize,
-    /// The submit on its way.
+    /// The submit in flight.
     pub request: Option<u64>,
-    /// Why the daemon refused, where no field is to blame.
+    /// Why the daemon refused, where it named no field.
     pub problem: Option<String>,
 }
 
 impl Form {
-    /// Empty but for the task.
+    /// A form that is empty but for the task.
     pub fn new(node: Arc<NodeInfo>, task: Option<&TaskId>) -> Self {
         let field = |what| Field {
             what,
@@ -56,7 +57,7 @@ impl Form {
         if let Some(task) = task {
             fields[0].input = Input::new(task.to_string());
         }
-        // The task is known or new; what has to be typed comes next.
+        // The task is known or new: the focus is on the field after it.
         let focus = usize::from(fields.len() > 1);
         Self {
             node,
@@ -82,7 +83,7 @@ impl Form {
         }
     }
 
-    /// The name a field has on the screen.
+    /// Returns the name of a field on the screen.
     pub fn name(&self, what: What) -> &str {
         match what {
             What::Task => "task",
@@ -93,13 +94,13 @@ impl Form {
         }
     }
 
-    /// The values a field can have, the first for left out; empty where it is free text.
+    /// Lists the values of a field, the first for left out; none where it is free text.
     pub fn choices(&self, what: What) -> Vec<String> {
         let values: Vec<String> = match (what, self.parameter(what)) {
             (What::Reuse, _) => [ReuseMode::Auto, ReuseMode::Never, ReuseMode::Strict]
                 .map(|mode| mode.as_str().to_owned())
                 .to_vec(),
-            (_, Some(parameter)) => parameter.choices().iter().map(text_of).collect(),
+            (_, Some(parameter)) => parameter.choices().iter().map(format_value).collect(),
             _ => Vec::new(),
         };
         if values.is_empty() {
@@ -108,7 +109,7 @@ impl Form {
         [String::new()].into_iter().chain(values).collect()
     }
 
-    /// Changes a field with choices to the next or the one before.
+    /// Changes a field with choices to the next one or the one before.
     pub fn cycle(&mut self, by: isize) {
         let choices = self.choices(self.focused().what);
         if choices.is_empty() {
@@ -139,13 +140,14 @@ impl Form {
         field.error = None;
     }
 
+    /// Moves the focus by so many fields.
     pub fn step(&mut self, by: isize) {
         let last = self.fields.len().saturating_sub(1);
         self.focus = self.focus.saturating_add_signed(by).min(last);
     }
 
-    /// The request as typed. None where a text cannot be what its field is; the fields then say so.
-    pub fn take_request(&mut self) -> Option<SubmitRequest> {
+    /// Makes the request that is typed; `None` if a text cannot be what its field is, and the fields then say so.
+    pub fn make_request(&mut self) -> Option<SubmitRequest> {
         let mut input_data = Map::new();
         self.problem = None;
         let node = self.node.clone();
@@ -156,7 +158,7 @@ impl Form {
                 && let Some(parameter) = node.parameters.get(index)
                 && !text.is_empty()
             {
-                match value_of(parameter, text) {
+                match read_value(parameter, text) {
                     Ok(value) => {
                         input_data.insert(parameter.name.clone(), value);
                     }
@@ -187,29 +189,29 @@ impl Form {
         })
     }
 
-    /// The daemon refused: each error goes to its field, the rest above them.
-    pub fn refused(&mut self, why: &str, errors: &[FieldError]) {
+    /// Shows the errors of a refusal at their fields, and the rest above them.
+    pub fn show_refusal(&mut self, why: &str, errors: &[FieldError]) {
         self.request = None;
-        let mut homeless = Vec::new();
+        let mut others = Vec::new();
         for error in errors {
-            let what = self.what_of(&error.field);
+            let what = self.find_field(&error.field);
             match self.fields.iter_mut().find(|field| Some(field.what) == what) {
                 // A second error of the same field would hide the first.
                 Some(field) if field.error.is_none() => field.error = Some(error.message.clone()),
                 Some(_) => {}
-                None => homeless.push(format!("{}: {}", error.field, error.message)),
+                None => others.push(format!("{}: {}", error.field, error.message)),
             }
         }
         self.problem = if errors.is_empty() {
             Some(why.to_owned())
         } else {
-            (!homeless.is_empty()).then(|| homeless.join("; "))
+            (!others.is_empty()).then(|| others.join("; "))
         };
         self.focus_first_error();
     }
 
-    /// The field a problem document names: `task_id`, `input_data.video_path`, `input_data.video_path.0`.
-    fn what_of(&self, path: &str) -> Option<What> {
+    /// Finds the field that a problem document names: `task_id`, `input_data.video_path`, `input_data.video_path.0`.
+    fn find_field(&self, path: &str) -> Option<What> {
         match path {
             "task_id" => return Some(What::Task),
             "callback" => return Some(What::Callback),
@@ -226,6 +228,7 @@ impl Form {
         named(name).or_else(|| named(outer)).map(What::Parameter)
     }
 
+    /// Moves the focus to the first field with an error. Returns `false` if there is none.
     fn focus_first_error(&mut self) -> bool {
         match self.fields.iter().position(|field| field.error.is_some()) {
             Some(at) => {
@@ -237,18 +240,18 @@ impl Form {
     }
 }
 
-/// A value as it is typed: a text without quotes, anything else as JSON.
-pub fn text_of(value: &Value) -> String {
+/// Writes a value as it is typed: a text without quotes, anything else as JSON.
+pub fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-/// What a typed text is as the parameter's value. What it may be is the daemon's question; only what is no
-/// JSON at all where nothing but JSON can be is answered here.
-fn value_of(parameter: &ParameterSpec, text: &str) -> Result<Value, String> {
-    if let Some(allowed) = parameter.allowed.iter().find(|value| text_of(value) == text) {
+/// Reads a typed text as the parameter's value. The daemon decides whether it may be that; only a text that is no JSON,
+/// where nothing but JSON can be, is refused here.
+fn read_value(parameter: &ParameterSpec, text: &str) -> Result<Value, String> {
+    if let Some(allowed) = parameter.allowed.iter().find(|value| format_value(value) == text) {
         return Ok(allowed.clone());
     }
     let is_text = |kind| matches!(kind, ValueKind::String | ValueKind::Path);
@@ -265,7 +268,7 @@ fn value_of(parameter: &ParameterSpec, text: &str) -> Result<Value, String> {
     match read {
         Ok(value) => Ok(value),
         Err(error) if kinds.any(|kind| matches!(kind, ValueKind::Array | ValueKind::Object)) => {
-            Err(format!("it is no JSON: {error}"))
+            Err(format!("it is not JSON: {error}"))
         }
         Err(_) => Ok(Value::String(text.to_owned())),
     }
@@ -299,12 +302,12 @@ mod tests {
             ("type = \"integer\"", "many", json!("many")),
             ("type = \"integer\"", "1.5", json!(1.5)),
         ] {
-            assert_eq!(value_of(&parameter(toml), text).unwrap(), value, "{toml} {text}");
+            assert_eq!(read_value(&parameter(toml), text).unwrap(), value, "{toml} {text}");
         }
         assert!(
-            value_of(&parameter("type = \"array\""), "[1, 2")
+            read_value(&parameter("type = \"array\""), "[1, 2")
                 .unwrap_err()
-                .contains("no JSON")
+                .contains("not JSON")
         );
     }
 }

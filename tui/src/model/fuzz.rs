@@ -25,7 +25,7 @@ fn fuzz_filters() {
         match Filter::parse(&text) {
             Ok(None) => assert!(text.trim().is_empty()),
             Ok(Some(_)) => {}
-            // The place is one of the text, so that it can be marked.
+            // The position is one of the text, so that it can be marked.
             Err(error) => assert!(error.position <= text.chars().count() + 1, "{text}: {error:?}"),
         }
     });

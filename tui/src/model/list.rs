@@ -1,4 +1,4 @@
-//! A list with a cursor that belongs to an item, not to a place: what comes and goes around it does not move it.
+//! A list with a cursor that belongs to an item, not to a position: items that are added or removed do not move it.
 
 use std::collections::BTreeSet;
 
@@ -22,12 +22,12 @@ impl<K> Default for List<K> {
 }
 
 impl<K: Clone + PartialEq> List<K> {
-    /// Takes these items instead. The cursor stays on its item, or goes to the next one that is still there.
+    /// Replaces the items. The cursor stays on its item, or goes to the next one that is left.
     pub fn set(&mut self, keys: Vec<K>) {
-        let place = |key: &K| keys.iter().position(|other| other == key);
+        let position = |key: &K| keys.iter().position(|other| other == key);
         let below = self.keys.iter().skip(self.index);
         let above = self.keys.iter().take(self.index).rev();
-        self.index = below.chain(above).find_map(place).unwrap_or(0);
+        self.index = below.chain(above).find_map(position).unwrap_or(0);
         self.keys = keys;
     }
 
@@ -43,17 +43,19 @@ impl<K: Clone + PartialEq> List<K> {
         self.keys.get(self.index)
     }
 
+    /// Puts the cursor on the item with this index, or on the last one.
     pub fn go(&mut self, index: usize) {
         self.index = index.min(self.keys.len().saturating_sub(1));
     }
 
+    /// Puts the cursor on the item, if it is in the list.
     pub fn go_to(&mut self, key: &K) {
         if let Some(index) = self.keys.iter().position(|other| other == key) {
             self.index = index;
         }
     }
 
-    /// Marks the item at the cursor or takes its mark away; a range can begin there. False where there is no item.
+    /// Marks the item at the cursor or removes its mark; a range can begin there. Returns `false` if there is no item.
     pub fn mark(&self, marks: &mut BTreeSet<K>, anchor: &mut Option<K>) -> bool
     where
         K: Ord,
@@ -77,7 +79,7 @@ impl<K: Clone + PartialEq> List<K> {
         marks.extend(self.keys.iter().take(high + 1).skip(low).cloned());
     }
 
-    /// Marks everything, or takes all marks away where there are some.
+    /// Marks everything, or removes all marks if there are some.
     pub fn mark_all(&self, marks: &mut BTreeSet<K>)
     where
         K: Ord,
@@ -89,7 +91,8 @@ impl<K: Clone + PartialEq> List<K> {
         }
     }
 
-    /// The items on a screen of so many rows, the first one's place before them; the cursor's is among them.
+    /// Returns the items on a screen of so many rows, and before them the index of the first; the cursor's is among
+    /// them.
     pub fn shown(&self, rows: usize) -> (usize, &[K]) {
         let top = self.top_for(rows);
         (top, &self.keys[top..self.keys.len().min(top + rows)])

@@ -1,4 +1,4 @@
-//! A stage's log in bounded memory: the newest lines, however long the log and its lines are.
+//! Keeps a stage's log in bounded memory: the newest lines, however long the log and its lines are.
 
 use std::collections::VecDeque;
 
@@ -9,14 +9,14 @@ const MAX_LINE: usize = 4_096;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LogState {
-    /// Nothing asked for yet.
+    /// The log was not asked for.
     #[default]
     Idle,
-    /// Asked for, no answer yet.
+    /// The log was asked for, and there is no answer yet.
     Loading,
-    /// The run goes on and its log with it.
+    /// The run goes on, and its log is followed.
     Following,
-    /// Nothing more will come.
+    /// The log has ended.
     Ended,
     Failed(String),
 }
@@ -26,7 +26,7 @@ pub struct LogBuffer {
     lines: VecDeque<String>,
     bytes: usize,
     open: Vec<u8>,
-    /// Lines no longer held.
+    /// Lines that are no longer kept.
     pub dropped: u64,
     pub state: LogState,
 }
@@ -49,7 +49,7 @@ impl LogBuffer {
         }
     }
 
-    /// Lines held, the unfinished last one included.
+    /// Counts the lines that are kept, the unfinished last one included.
     pub fn len(&self) -> usize {
         self.lines.len() + usize::from(!self.open.is_empty())
     }
@@ -66,7 +66,7 @@ impl LogBuffer {
         }
     }
 
-    /// Ends the piece before a character that would be cut in two.
+    /// Ends a piece before a character that would be cut in two.
     fn split_line(&mut self) {
         let end = match std::str::from_utf8(&self.open) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -83,10 +83,10 @@ impl LogBuffer {
         self.bytes += line.len();
         self.lines.push_back(line);
         while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
-            let Some(gone) = self.lines.pop_front() else {
+            let Some(dropped) = self.lines.pop_front() else {
                 break;
             };
-            self.bytes -= gone.len();
+            self.bytes -= dropped.len();
             self.dropped += 1;
         }
     }

@@ -1,5 +1,5 @@
-//! Everything the dashboard knows. Plain data: no IO, no clock, no terminal. It is changed by
-//! `update` alone and drawn by `view`.
+//! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
+//! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
 pub mod deliveries;
 pub mod detail;
@@ -14,20 +14,19 @@ pub mod nodes;
 mod outcome;
 pub mod pipeline;
 pub mod register;
+mod row;
 pub mod store;
+pub mod task;
 pub mod totals;
 pub mod tree;
 pub mod videos;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{glyphs::Glyphs, theme::Theme, view::layout};
+use crate::{glyphs::Glyphs, layout, theme::Theme};
 
 use deliveries::Deliveries;
 use detail::Detail;
@@ -38,61 +37,14 @@ use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
 use pipeline::PipelineReads;
 use register::Register;
-use store::{Task, TaskStore};
+pub use row::{RowId, Subject};
+use store::TaskStore;
+use task::Task;
 use totals::ShownTotals;
 use tree::Tree;
-use videos::Videos;
+use videos::VideosPage;
 
-/// One row of the tree, by id: a task, or one of its stages.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowId {
-    pub task: Arc<TaskId>,
-    pub node: Option<Arc<NodeName>>,
-}
-
-impl RowId {
-    pub fn task(task: &Arc<TaskId>) -> Self {
-        Self {
-            task: task.clone(),
-            node: None,
-        }
-    }
-
-    pub fn stage(task: &Arc<TaskId>, node: &Arc<NodeName>) -> Self {
-        Self {
-            task: task.clone(),
-            node: Some(node.clone()),
-        }
-    }
-}
-
-impl std::fmt::Display for RowId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.node {
-            None => write!(f, "{}", self.task),
-            Some(node) => write!(f, "{} › {node}", self.task),
-        }
-    }
-}
-
-/// What an action is done to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    Row(RowId),
-    /// A callback, by its id.
-    Delivery(String),
-}
-
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Row(row) => row.fmt(f),
-            Self::Delivery(id) => f.write_str(id),
-        }
-    }
-}
-
-/// What has the screen between header and footer.
+/// What the screen shows between header and footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Page {
     /// The tree and the detail.
@@ -101,11 +53,11 @@ pub enum Page {
     Callbacks,
     /// The catalog.
     Nodes,
-    /// A submit being put together.
+    /// The form of a submit.
     Form,
     /// Registered videos.
     Videos,
-    /// A video being registered.
+    /// The form that registers a video.
     Register,
 }
 
@@ -119,26 +71,26 @@ impl Page {
         Self::Register,
     ];
 
-    /// Whether keys are text there.
+    /// Whether keys type text on the page.
     pub fn is_typed(self) -> bool {
         matches!(self, Self::Form | Self::Register)
     }
 }
 
-/// What went away.
+/// What the dashboard cannot reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingPart {
     Daemon,
     Redis,
-    /// The daemon is there, and wants a token, or another one.
+    /// The daemon answers, and needs a token, or another one.
     Access,
 }
 
 impl MissingPart {
-    /// What an error of the daemon's client tells.
-    pub fn of(error: &onceover_wire::client::ClientError) -> Self {
+    /// Reads from an error of the daemon's client what is missing.
+    pub fn from_error(error: &onceover_wire::client::ClientError) -> Self {
         match error.status() {
-            // With a problem document: the daemon is there, what it needs is not.
+            // The daemon answers, but cannot reach its Redis.
             Some(503) => Self::Redis,
             Some(401 | 403) => Self::Access,
             _ => Self::Daemon,
@@ -146,6 +98,7 @@ impl MissingPart {
     }
 }
 
+/// The connection to the daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Link {
     /// The first connection is being made.
@@ -156,12 +109,12 @@ pub enum Link {
         reason: String,
         since: Timestamp,
         retry_at: Timestamp,
-        /// There was no connection since the program started.
+        /// There has been no connection since the program started.
         never: bool,
     },
 }
 
-/// The way events come in.
+/// How events come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
     /// The daemon's event stream; its Redis cannot be reached from here.
@@ -175,11 +128,12 @@ pub enum Source {
 #[derive(Debug)]
 pub struct FilterInput {
     pub input: tui_input::Input,
-    /// What was in force before, for Esc.
+    /// The filter before, which Esc restores.
     pub before: Option<filter::Filter>,
     pub error: Option<FilterError>,
 }
 
+/// The state of the dashboard.
 #[derive(Debug)]
 pub struct Model {
     pub now: Timestamp,
@@ -197,8 +151,8 @@ pub struct Model {
     pub fresh_at: Timestamp,
     pub source: Source,
     pub system: Option<SystemInfo>,
-    /// The last event in the state when the daemon was looked at last.
-    pub seq_at_look: u64,
+    /// The last event in the state when the daemon was checked last.
+    pub checked_seq: u64,
     pub store: TaskStore,
     pub totals: ShownTotals,
     pub tree: Tree,
@@ -206,10 +160,10 @@ pub struct Model {
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
-    /// What was typed so far, also while another page is open.
+    /// What was typed, also while another page is open.
     pub form: Option<Form>,
-    pub videos: Videos,
-    /// What was typed so far, also while another page is open.
+    pub videos: VideosPage,
+    /// What was typed, also while another page is open.
     pub register: Option<Register>,
     pub pipelines: PipelineReads,
     pub dialog: Option<Dialog>,
@@ -219,21 +173,21 @@ pub struct Model {
     pub under_way: HashMap<Subject, UnderWay>,
     pub batches: BTreeMap<u64, Batch>,
     pub deletes: Vec<PendingDelete>,
-    /// What the last action on it was refused for.
+    /// Why the last action on it was refused.
     pub failures: HashMap<Subject, String>,
-    /// What the daemon warned of as it took the last action on it.
+    /// What the daemon warned of when it accepted the last action on it.
     pub warned: HashMap<Subject, String>,
     pub toast: Option<Toast>,
-    /// The task to open with (`--task`), until it is there.
+    /// The task to open with (`--task`), until it is known.
     pub wanted: Option<TaskId>,
     /// Everything is being read again.
     pub reading: bool,
-    /// Tasks being read on their own.
+    /// Tasks that are being read, by request.
     pub fetching: BTreeMap<u64, TaskId>,
     /// Quit was asked for while a delete can still be taken back.
     pub quit_asked: bool,
     pub next_id: u64,
-    /// Something on screen may have changed since the last frame.
+    /// Whether something on screen may have changed since the last frame.
     pub redraw: bool,
 }
 
@@ -251,7 +205,7 @@ impl Model {
             fresh_at: now,
             source: Source::default(),
             system: None,
-            seq_at_look: 0,
+            checked_seq: 0,
             store: TaskStore::default(),
             totals: ShownTotals::default(),
             tree: Tree::default(),
@@ -260,7 +214,7 @@ impl Model {
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
-            videos: Videos::default(),
+            videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),
             dialog: None,
@@ -285,17 +239,18 @@ impl Model {
         self.link == Link::Live
     }
 
-    /// The time that elapsed figures count to: it stands still while disconnected.
+    /// Returns the time up to which elapsed figures count: it stands still while disconnected.
     pub fn clock(&self) -> Timestamp {
         if self.is_live() { self.now } else { self.fresh_at }
     }
 
+    /// Returns the id of the next request.
     pub fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    /// The rows an action is about: the marked ones, else the cursor's.
+    /// Returns the rows that an action is about: the marked ones, else the cursor's.
     pub fn subjects(&self) -> BTreeSet<RowId> {
         if self.tree.marks.is_empty() {
             self.tree.cursor.iter().cloned().collect()
@@ -304,7 +259,7 @@ impl Model {
         }
     }
 
-    /// The stage a row stands for: itself, or the newest of the task.
+    /// Returns the stage that a row stands for: itself, or the newest of the task.
     pub fn newest_stage_of(&self, row: &RowId) -> Option<RowId> {
         let task = self.store.get(&row.task)?;
         match &row.node {
@@ -330,7 +285,7 @@ impl Model {
         self.under_way.keys().any(of_row)
     }
 
-    /// Why the last action on the row was refused.
+    /// Returns why the last action on the row was refused.
     pub fn failure_of(&self, row: &RowId) -> Option<&String> {
         if self.failures.is_empty() {
             return None;
@@ -338,7 +293,7 @@ impl Model {
         self.failures.get(&Subject::Row(row.clone()))
     }
 
-    /// What the daemon warned of as it took the last action on the row.
+    /// Returns what the daemon warned of when it accepted the last action on the row.
     pub fn warning_of(&self, row: &RowId) -> Option<&String> {
         if self.warned.is_empty() {
             return None;
@@ -346,16 +301,16 @@ impl Model {
         self.warned.get(&Subject::Row(row.clone()))
     }
 
-    /// How far the video's pipeline is: the later word of the list and of the store.
+    /// Returns how far the video's pipeline is: the newer one of what the list and the store know.
     pub fn processing_of<'a>(&'a self, video: &'a Video) -> Option<&'a Processing> {
         let task = self.store.get(&video.task_id);
         let live = task
             .and_then(|task| task.pipeline.as_ref())
             .map(|pipeline| &pipeline.processing);
-        pipeline::later(live, video.processing.as_deref())
+        pipeline::choose_later(live, video.processing.as_deref())
     }
 
-    /// The pending delete that holds the video.
+    /// Returns when the pending delete of the video is sent.
     pub fn video_delete_due(&self, video: &Video) -> Option<Timestamp> {
         let mut deletes = self.deletes.iter().filter(|delete| delete.videos.is_some());
         deletes
@@ -363,7 +318,7 @@ impl Model {
             .map(|delete| delete.due)
     }
 
-    /// The pending delete that holds the task.
+    /// Returns when the pending delete of the task is sent.
     pub fn delete_due(&self, task: &TaskId) -> Option<Timestamp> {
         self.deletes
             .iter()
@@ -372,12 +327,13 @@ impl Model {
             .map(|delete| delete.due)
     }
 
-    /// The stage in the detail pane.
+    /// Returns the stage in the detail pane.
     pub fn detail_stage(&self) -> Option<&StageSummary> {
         let (task, node) = self.detail.stage.as_ref()?;
         self.store.stage(task, node)
     }
 
+    /// Shows a sentence in the footer for a while.
     pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
         let stay = match tone {
             Tone::Bad | Tone::Warned => 8_000,
@@ -390,9 +346,9 @@ impl Model {
         });
     }
 
-    /// The rows on screen.
+    /// Returns the rows on screen.
     pub fn visible_rows(&self) -> &[RowId] {
-        let height = layout::panes(self.size, self.zoom).rows();
+        let height = layout::lay_out_panes(self.size, self.zoom).rows();
         let top = self.tree.top.min(self.tree.rows.len());
         let end = (top + height).min(self.tree.rows.len());
         &self.tree.rows[top..end]
@@ -418,7 +374,7 @@ impl Model {
                     .any(|row| self.store.get(&row.task).is_some_and(counts)))
     }
 
-    /// When the model wants to be told the time next; None: not before something happens.
+    /// Returns when the model needs the time next; `None`: not before something happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let second = self
             .counts_seconds()
@@ -439,9 +395,9 @@ impl Model {
         times.into_iter().flatten().min()
     }
 
-    /// Brings what is derived up to date: visible rows, cursor, the detail's target.
+    /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
-        let height = layout::panes(self.size, self.zoom).rows();
+        let height = layout::lay_out_panes(self.size, self.zoom).rows();
         self.tree.settle(&self.store, self.now, height);
         if !self.failures.is_empty() {
             let store = &self.store;
@@ -457,8 +413,8 @@ impl Model {
             let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
             self.warned.retain(|subject, _| is_known(subject));
         }
-        self.deliveries.list.scroll(layout::callbacks(self.size).rows());
-        self.nodes.list.scroll(layout::nodes(self.size).rows());
-        self.videos.list.scroll(layout::videos(self.size).rows());
+        self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
+        self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
+        self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
     }
 }

@@ -1,4 +1,4 @@
-//! The page of nodes: the daemon's catalog, what of it a typed text leaves, and the node at the cursor.
+//! The page of nodes: the daemon's catalog, the part of it that the filter leaves, and the node at the cursor.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tui_input::Input;
 
 use super::list::List;
 
+/// What the page knows.
 #[derive(Debug, Default)]
 pub struct Nodes {
     /// Every node, in the catalog's order.
@@ -19,21 +20,21 @@ pub struct Nodes {
     pub failed: Option<String>,
     /// Those that are shown.
     pub list: List<NodeName>,
-    /// What their names, titles or purposes have to hold.
+    /// What their names, titles or purposes have to contain.
     pub filter: String,
     /// The same while it is typed.
     pub input: Option<Input>,
-    /// The node the cursor is to go to once the catalog is read.
+    /// The node that the cursor goes to once the catalog is read.
     pub wanted: Option<NodeName>,
-    /// The task that a form opened from here submits to.
+    /// The task that a form which is opened from here submits to.
     pub task: Option<TaskId>,
-    /// Lines of the node's card scrolled away.
+    /// Lines that the node's card is scrolled by.
     pub scroll: usize,
 }
 
 impl Nodes {
-    /// The catalog is here.
-    pub fn take(&mut self, nodes: Vec<NodeInfo>) {
+    /// Shows the catalog that was read.
+    pub fn set_nodes(&mut self, nodes: Vec<NodeInfo>) {
         self.all = nodes.into_iter().map(Arc::new).collect();
         self.read = true;
         self.failed = None;
@@ -43,8 +44,8 @@ impl Nodes {
         }
     }
 
-    /// The text changed.
-    pub fn filter(&mut self, text: &str) {
+    /// Shows the nodes that contain each word of the text.
+    pub fn set_filter(&mut self, text: &str) {
         self.filter = text.to_owned();
         self.scroll = 0;
         self.narrow();
@@ -68,8 +69,8 @@ impl Nodes {
         self.get(self.list.cursor()?)
     }
 
-    /// How many can run as things are.
-    pub fn ready(&self) -> usize {
+    /// Counts the nodes that can run now.
+    pub fn count_ready(&self) -> usize {
         self.all.iter().filter(|node| node.readiness.ready).count()
     }
 }

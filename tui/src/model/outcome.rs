@@ -1,21 +1,23 @@
-//! What was asked for and what became of it: requests on their way, deletes that can be taken back, what is said of both.
+//! Actions and what became of them: requests in flight, deletes that can be taken back, sentences about both.
 
 use onceover_types::Timestamp;
 
-use super::{Subject, dialog::Target};
+use super::{dialog::Target, row::Subject};
 
 /// How long a confirmed delete waits for an undo before it is sent.
 pub const UNDO_MS: i64 = 5_000;
 
+/// How a sentence is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
     Bad,
-    /// Done, and something about it is not right.
+    /// It is done, and the daemon warned of something.
     Warned,
     Neutral,
 }
 
+/// A sentence in the footer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Toast {
     pub text: String,
@@ -23,11 +25,11 @@ pub struct Toast {
     pub until: Timestamp,
 }
 
-/// What an answer says of an action that was done.
+/// What an answer says of an action that has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub text: String,
-    /// What the daemon warned of, in one sentence.
+    /// The daemon's warnings, in one sentence.
     pub warning: Option<String>,
 }
 
@@ -37,20 +39,20 @@ impl From<String> for Note {
     }
 }
 
-/// A request on its way for one subject.
+/// A request in flight for one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWay {
     pub request: u64,
     pub batch: u64,
 }
 
-/// Requests made by one key press, to be summed up in one sentence.
+/// The requests of one key press, which are summed up in one sentence.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub verb: &'static str,
     pub total: usize,
     pub done: usize,
-    /// What the answers said.
+    /// What the answers say.
     pub notes: Vec<String>,
     pub warned: Vec<(Subject, String)>,
     pub failed: Vec<(Subject, String)>,
@@ -60,13 +62,13 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingDelete {
     pub targets: Vec<Target>,
-    /// Videos are deleted, and whether the data of their tasks goes with them; None: tasks are.
+    /// Whether videos are deleted, and then whether the data of their tasks is; `None`: tasks are deleted.
     pub videos: Option<bool>,
     pub due: Timestamp,
 }
 
 impl PendingDelete {
-    /// What goes, in a word.
+    /// Returns the word for what is deleted.
     pub fn noun(&self) -> &'static str {
         if self.videos.is_some() { "video" } else { "task" }
     }

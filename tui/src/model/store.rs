@@ -1,5 +1,5 @@
-//! Tasks and stages by id, kept up to date from snapshots and change events. Knows the sequence: what
-//! is old is dropped, what comes early is held back, what is missing is noticed. Not here: what of it is on screen.
+//! Keeps tasks and stages by id, up to date from snapshots and change events. It knows the sequence of events: it drops
+//! old ones, holds back early ones and notices missing ones. It does not know what is on the screen.
 
 use std::{
     cmp::Reverse,
@@ -8,75 +8,17 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_types::{CallbackStatus, NodeName, StageState, TaskId, TaskStatus, Timestamp};
+use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
 
-use super::{RowId, pipeline::Pipeline};
+use super::{pipeline::Pipeline, row::RowId, task::Task};
 
 mod pipelines;
 
-/// Events that came before their predecessors wait at most this long for them.
+/// Events that come before their predecessors wait at most this long for them.
 const GAP_PATIENCE_MS: i64 = 150;
-/// More early events than this are not worth keeping: a re-read is cheaper.
+/// Early events that are kept at most: reading everything again is cheaper than more.
 const HELD_LIMIT: usize = 20_000;
-
-/// One task as the dashboard knows it.
-#[derive(Debug, Clone)]
-pub struct Task {
-    pub id: Arc<TaskId>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-    pub status: TaskStatus,
-    pub callback_status: Option<CallbackStatus>,
-    /// In the order first asked for.
-    pub stages: IndexMap<Arc<NodeName>, StageSummary>,
-    /// For the task of a video that was processed.
-    pub pipeline: Option<Box<Pipeline>>,
-}
-
-impl Task {
-    /// The stage asked for last: what a resubmit of the task means.
-    pub fn newest_stage(&self) -> Option<(&Arc<NodeName>, &StageSummary)> {
-        self.stages
-            .iter()
-            .max_by_key(|(_, stage)| stage.queued_at.or(stage.started_at).or(stage.ended_at))
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.stages.values().filter(|stage| stage.status.in_flight()).count()
-    }
-
-    pub fn reuse_hits(&self) -> u64 {
-        self.stages.values().map(|stage| stage.reuse_hits + stage.joins).sum()
-    }
-
-    /// Warnings of its results, of the rows it shows.
-    pub fn warnings(&self) -> u64 {
-        let rows = self.rows().map(|(node, _)| self.row_warnings(node));
-        rows.map(|row| row.warnings).sum()
-    }
-
-    /// Seconds the stages took together; a running one counts up to `clock`.
-    pub fn elapsed(&self, clock: Timestamp) -> f64 {
-        self.stages.values().map(|stage| elapsed(stage, clock)).sum()
-    }
-
-    fn derive_status(&mut self) {
-        let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at));
-        if let Some(status) = TaskStatus::derive(stages) {
-            self.status = status;
-        }
-    }
-}
-
-/// Seconds a stage has run by `clock`, never negative; 0 while it waits.
-pub fn elapsed(stage: &StageSummary, clock: Timestamp) -> f64 {
-    match (stage.status, stage.started_at) {
-        (StageState::Pending, _) => 0.0,
-        (StageState::Running, Some(started)) => clock.seconds_since(started),
-        _ => stage.duration,
-    }
-}
 
 /// What one applied event changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +26,7 @@ pub struct Applied {
     pub change: Change,
     /// The stage before the change.
     pub before: Option<StageSummary>,
-    /// The task's status before and after; None where it does not exist.
+    /// The task's status before and after; `None` where the task does not exist.
     pub status_before: Option<TaskStatus>,
     pub status_after: Option<TaskStatus>,
 }
@@ -94,13 +36,13 @@ pub struct TaskStore {
     tasks: HashMap<Arc<TaskId>, Task>,
     order: BTreeSet<(Reverse<i64>, Arc<TaskId>)>,
     nodes: HashSet<Arc<NodeName>>,
-    /// Last event in the state; None before the first snapshot.
+    /// The last event in the state; `None` before the first snapshot.
     seq: Option<u64>,
     held: BTreeMap<u64, Change>,
     held_since: Option<Timestamp>,
-    /// Times that messages were missed and everything was read again.
+    /// How often messages were missing and everything was read again.
     pub gaps: u64,
-    /// Whether every task of the daemon is here (a snapshot ends at a limit).
+    /// Whether every task of the daemon is known (a snapshot ends at a limit).
     pub complete: bool,
     membership: u64,
     content: u64,
@@ -118,11 +60,11 @@ impl TaskStore {
     pub fn contains(&self, row: &RowId) -> bool {
         match &row.node {
             None => self.tasks.contains_key(&row.task),
-            Some(node) => self.get(&row.task).is_some_and(|task| task.has(node)),
+            Some(node) => self.get(&row.task).is_some_and(|task| task.has_row(node)),
         }
     }
 
-    /// Newest first.
+    /// Returns the tasks, newest first.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.order.iter().filter_map(|(_, id)| self.tasks.get(id))
     }
@@ -139,25 +81,25 @@ impl TaskStore {
         self.seq
     }
 
-    /// Changes whenever a task or stage came or went.
+    /// Returns a number that changes whenever a task or stage is added or removed.
     pub fn membership(&self) -> u64 {
         self.membership
     }
 
-    /// Changes with every change.
+    /// Returns a number that changes with every change.
     pub fn content(&self) -> u64 {
         self.content
     }
 
-    /// When early events have waited long enough for what is missing before them.
+    /// Returns when early events have waited long enough for what is missing before them.
     pub fn gap_deadline(&self) -> Option<Timestamp> {
         let since = self.held_since?;
         self.seq?;
         Some(Timestamp::from_millis(since.as_millis() + GAP_PATIENCE_MS))
     }
 
-    /// Replaces everything; `seq` is the last event the items surely know of. Returns the held events
-    /// that follow it, applied.
+    /// Replaces everything; `seq` is the last event that the items surely include. Applies the held events that follow
+    /// it, and returns them.
     pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
         self.tasks.clear();
         self.order.clear();
@@ -168,7 +110,7 @@ impl TaskStore {
                 .map(|(node, stage)| (self.intern(node), stage))
                 .collect();
             let id = Arc::new(item.task_id);
-            let pipeline = item.pipeline.map(|processing| self.pipeline(*processing));
+            let pipeline = item.pipeline.map(|processing| self.make_pipeline(*processing));
             let task = Task {
                 id: id.clone(),
                 created_at: item.created_at,
@@ -192,7 +134,7 @@ impl TaskStore {
         self.release(now)
     }
 
-    /// One task read on its own, because an event spoke of a task that was not loaded.
+    /// Adds a task that was read on its own, because an event named a task that was not known.
     pub fn merge(&mut self, item: TaskItem) {
         let known = self.tasks.get(&item.task_id);
         let id = known.map_or_else(|| Arc::new(item.task_id), |task| task.id.clone());
@@ -227,7 +169,7 @@ impl TaskStore {
         self.content += 1;
     }
 
-    /// Takes one event in. Returns what could be applied, in order: nothing for an old or early event.
+    /// Takes one event in. Returns what was applied, in order: nothing for an old or early event.
     pub fn offer(&mut self, change: Change, now: Timestamp) -> Vec<Applied> {
         let Some(seq) = self.seq else {
             self.hold(change);
@@ -247,12 +189,13 @@ impl TaskStore {
         applied
     }
 
-    /// Messages were missed: what is here is no longer known to be right until the next [`TaskStore::load`].
-    pub fn missed(&mut self) {
+    /// Notes that messages are missing: what is here may be wrong until the next [`TaskStore::load`].
+    pub fn note_gap(&mut self) {
         self.gaps += 1;
         self.held_since = None;
     }
 
+    /// Keeps an event until those before it have come.
     fn hold(&mut self, change: Change) {
         self.held.insert(change.seq, change);
         if self.held.len() > HELD_LIMIT {
@@ -260,6 +203,7 @@ impl TaskStore {
         }
     }
 
+    /// Applies the held events that are next.
     fn release(&mut self, now: Timestamp) -> Vec<Applied> {
         let mut applied = Vec::new();
         while let (Some(seq), Some((&first, _))) = (self.seq, self.held.first_key_value()) {
@@ -373,11 +317,11 @@ impl TaskStore {
         }
     }
 
-    fn pipeline(&mut self, processing: Processing) -> Box<Pipeline> {
+    fn make_pipeline(&mut self, processing: Processing) -> Box<Pipeline> {
         Box::new(Pipeline::new(processing, |node| self.intern(node.clone())))
     }
 
-    /// The few node names there are, once each.
+    /// Keeps each node name once, since there are few.
     fn intern(&mut self, node: NodeName) -> Arc<NodeName> {
         if let Some(known) = self.nodes.get(&node) {
             return known.clone();

@@ -1,10 +1,11 @@
-//! The header's figures: tasks by status and what reuse did. Right at each snapshot, moved on by deltas.
+//! The header's figures: tasks by status and what reuse did. Each snapshot sets them, and events change them.
 
 use onceover_types::TaskStatus;
 use onceover_wire::{EventKind, ReuseTotals, SystemInfo, TaskCounts};
 
 use super::store::Applied;
 
+/// The figures in the header.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ShownTotals {
     pub tasks: TaskCounts,
@@ -12,14 +13,15 @@ pub struct ShownTotals {
 }
 
 impl ShownTotals {
-    pub fn of(system: &SystemInfo) -> Self {
+    /// Takes the figures of the daemon.
+    pub fn from_system(system: &SystemInfo) -> Self {
         Self {
             tasks: system.tasks.clone(),
             reuse: system.reuse.clone(),
         }
     }
 
-    /// Moves the counts of tasks on by one applied event.
+    /// Changes the counts of tasks by one applied event.
     pub fn follow_tasks(&mut self, applied: &Applied) {
         if applied.status_before != applied.status_after {
             if let Some(before) = applied.status_before {
@@ -32,7 +34,7 @@ impl ShownTotals {
         }
     }
 
-    /// Moves what reuse did on by one applied event.
+    /// Changes what reuse did by one applied event.
     pub fn follow_reuse(&mut self, applied: &Applied) {
         let Some(stage) = &applied.change.stage else {
             return;
@@ -44,7 +46,7 @@ impl ShownTotals {
                 self.reuse.saved_seconds += (stage.saved_seconds - before).max(0.0);
             }
             EventKind::Joined => self.reuse.joins += 1,
-            // Without a run it is another worker's, and nobody asked here.
+            // Without a run it is another worker's, and was not asked for here.
             EventKind::Queued if stage.attempt <= 1 && stage.run_id.is_some() => self.reuse.misses += 1,
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! What of the store is on screen: expansion, filter, marks, cursor, scroll, and the flat list of visible
-//! rows, which is built again only after something it depends on changed.
+//! What of the store is on the screen: expansion, filter, marks, cursor, scroll, and the flat list of visible rows,
+//! which is built again only when something it depends on has changed.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -8,8 +8,9 @@ use std::{
 
 use onceover_types::{StageState, TaskId, Timestamp};
 
-use super::{RowId, filter::Filter, store::TaskStore};
+use super::{filter::Filter, row::RowId, store::TaskStore};
 
+/// The tree as it is shown.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// The visible rows, top to bottom.
@@ -26,7 +27,7 @@ pub struct Tree {
     pub filter: Option<Filter>,
     /// The one-key filter (pending only, active only), beside the typed one.
     pub quick: Option<Filter>,
-    /// Whether a key moved the cursor yet: until then it stays on the newest task.
+    /// Whether a key has moved the cursor: until then it stays on the newest task.
     pub touched: bool,
     /// Tasks among the rows.
     pub shown: usize,
@@ -35,32 +36,41 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Expansion or filter changed.
+    /// Notes that expansion or filter have changed, so that the rows are built again.
     pub fn changed(&mut self) {
         self.changed += 1;
     }
 
-    pub fn narrowed(&self) -> bool {
+    /// Whether a filter hides rows.
+    pub fn is_narrowed(&self) -> bool {
         self.filter.is_some() || self.quick.is_some()
     }
 
-    /// Shows only stages in these states; asked again, everything.
+    /// Drops the filters.
+    pub fn show_all(&mut self) {
+        self.filter = None;
+        self.quick = None;
+        self.changed();
+    }
+
+    /// Shows only stages in these states; if it does already, everything.
     pub fn toggle_quick(&mut self, name: &str, states: &[StageState]) {
         self.quick = match &self.quick {
             Some(quick) if quick.text == name => None,
-            _ => Some(Filter::states(name, states)),
+            _ => Some(Filter::for_states(name, states)),
         };
         self.changed();
     }
 
+    /// Whether the stages of the task are shown.
     pub fn is_expanded(&self, task: &TaskId) -> bool {
         self.expanded.contains(task)
     }
 
-    /// Rebuilds the rows if needed, keeps the cursor on its id or moves it to the nearest row that is
-    /// left, and keeps it in view.
+    /// Builds the rows again if needed, keeps the cursor on its id or moves it to the nearest row that is left, and
+    /// keeps it in view.
     pub fn settle(&mut self, store: &TaskStore, now: Timestamp, height: usize) {
-        let content = if self.narrowed() { store.content() } else { 0 };
+        let content = if self.is_narrowed() { store.content() } else { 0 };
         let key = (store.membership(), content, self.changed);
         if self.built != Some(key) {
             self.built = Some(key);
@@ -76,7 +86,7 @@ impl Tree {
         self.scroll(height);
     }
 
-    /// Puts the cursor on the row, when it is visible.
+    /// Puts the cursor on the row. Returns `false` if the row is not visible.
     pub fn go_to(&mut self, row: &RowId) -> bool {
         let Some(index) = self.rows.iter().position(|other| other == row) else {
             return false;
@@ -85,12 +95,14 @@ impl Tree {
         true
     }
 
+    /// Puts the cursor on the row with this index, or on the last one.
     pub fn go(&mut self, index: usize) {
         self.touched = true;
         self.index = index.min(self.rows.len().saturating_sub(1));
         self.cursor = self.rows.get(self.index).cloned();
     }
 
+    /// Lists the rows that expansion and filters leave. Returns how many tasks are among them.
     fn fill(&mut self, store: &TaskStore, now: Timestamp) -> usize {
         let mut shown = 0;
         let filters: Vec<_> = self.filter.iter().chain(&self.quick).collect();
@@ -127,6 +139,7 @@ impl Tree {
         shown
     }
 
+    /// Finds the cursor among the new rows.
     fn find_cursor(&mut self, before: &[RowId]) {
         if !self.touched {
             self.index = 0;
@@ -140,16 +153,16 @@ impl Tree {
             .as_ref()
             .and_then(|cursor| self.rows.iter().position(|row| row == cursor));
         self.index = found
-            .or_else(|| self.nearest(before))
+            .or_else(|| self.find_nearest(before))
             .unwrap_or(self.index)
             .min(self.rows.len().saturating_sub(1));
         self.cursor = self.rows.get(self.index).cloned();
-        // What was above the cursor may have grown: the cursor's line on the screen stays.
+        // Rows may have been added above the cursor: its line on the screen stays.
         self.top = self.index.saturating_sub(offset);
     }
 
-    /// Where the row is now that was closest to the cursor: its task first, then outwards.
-    fn nearest(&self, before: &[RowId]) -> Option<usize> {
+    /// Finds the row that was closest to the cursor and is left: its task first, then outwards.
+    fn find_nearest(&self, before: &[RowId]) -> Option<usize> {
         let cursor = self.cursor.as_ref()?;
         let at: std::collections::HashMap<&RowId, usize> =
             self.rows.iter().enumerate().map(|(index, row)| (row, index)).collect();
@@ -166,6 +179,7 @@ impl Tree {
         None
     }
 
+    /// Keeps the cursor on the screen.
     fn scroll(&mut self, height: usize) {
         let height = height.max(1);
         if self.index < self.top {

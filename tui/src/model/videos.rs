@@ -1,5 +1,5 @@
 //! The page of videos: what is registered, newest first. How far their pipelines are is in the store, where events
-//! move it on.
+//! change it.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,12 @@ use onceover_wire::Video;
 
 use super::list::List;
 
+/// What the page knows.
 #[derive(Debug, Default)]
-pub struct Videos {
+pub struct VideosPage {
     /// Newest first.
     pub items: Vec<Video>,
-    /// Whether these are all there are.
+    /// Whether there are no others.
     pub complete: bool,
     pub list: List<VideoId>,
     pub marks: BTreeSet<VideoId>,
@@ -25,13 +26,13 @@ pub struct Videos {
     pub failed: Option<String>,
     /// When to read again.
     pub fetch_at: Option<Timestamp>,
-    /// The video the cursor is to go to once it is there.
+    /// The video that the cursor goes to once it is listed.
     pub wanted: Option<VideoId>,
 }
 
-impl Videos {
-    /// The videos are here.
-    pub fn take(&mut self, items: Vec<Video>, complete: bool) {
+impl VideosPage {
+    /// Shows the videos that were read.
+    pub fn set_videos(&mut self, items: Vec<Video>, complete: bool) {
         self.list
             .set(items.iter().map(|video| video.video_id.clone()).collect());
         self.items = items;
@@ -53,7 +54,7 @@ impl Videos {
         self.items.get(self.list.index())
     }
 
-    /// What an action is about: the marked ones, else the cursor's.
+    /// Returns what an action is about: the marked ones, else the cursor's.
     pub fn subjects(&self) -> Vec<&Video> {
         if self.marks.is_empty() {
             return self.at_cursor().into_iter().collect();

@@ -1,4 +1,4 @@
-//! The page of callbacks: opening it, keeping it up to date, marks, and sending callbacks again.
+//! The page of callbacks: opens it, keeps it up to date, marks callbacks and asks before they are sent again.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -6,11 +6,12 @@ use onceover_types::Timestamp;
 use onceover_wire::{CallbackDelivery, EventKind};
 
 use super::{
-    Call, Effect,
-    keys::{refused, step},
+    cursor,
+    messages::{Call, Effect},
+    requests,
 };
 use crate::model::{
-    Model, Page, RowId, Subject, Tone,
+    Link, Model, Page, RowId, Subject, Tone,
     deliveries::Deliveries,
     dialog::{Confirm, Dialog, Question, Target},
     store::Applied,
@@ -19,16 +20,10 @@ use crate::model::{
 /// Changes that come together are read together.
 const REST_MS: i64 = 100;
 
-/// The callbacks of the rows an action would be about.
-pub fn open(model: &mut Model, effects: &mut Vec<Effect>) {
+/// Opens the page with the callbacks of the marked rows, or of the row at the cursor.
+pub fn open_page(model: &mut Model, effects: &mut Vec<Effect>) {
     let rows = model.subjects();
-    if rows.is_empty() {
-        return;
-    }
-    if model.store.seq().is_none()
-        && let Some(reason) = refused(model)
-    {
-        model.say(Tone::Bad, reason);
+    if rows.is_empty() || requests::refuse_page(model) {
         return;
     }
     model.deliveries = Deliveries::open(rows);
@@ -36,8 +31,9 @@ pub fn open(model: &mut Model, effects: &mut Vec<Effect>) {
     fetch(model, effects);
 }
 
-pub fn toggle_all(model: &mut Model, effects: &mut Vec<Effect>) {
-    model.deliveries.all = !model.deliveries.all;
+/// Shows the callbacks of all tasks, or again those of the rows that the page was opened on.
+pub fn toggle_all_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.deliveries.shows_all = !model.deliveries.shows_all;
     model.deliveries.marks.clear();
     fetch(model, effects);
 }
@@ -45,11 +41,11 @@ pub fn toggle_all(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Reads what the page shows.
 pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     model.deliveries.fetch_at = None;
-    if matches!(model.link, crate::model::Link::Lost { .. }) {
+    if matches!(model.link, Link::Lost { .. }) {
         return;
     }
     let mut requests = HashSet::new();
-    for task in model.deliveries.questions() {
+    for task in model.deliveries.list_questions() {
         let id = model.new_id();
         requests.insert(id);
         let task = task.as_deref().cloned();
@@ -58,10 +54,10 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
             call: Call::Callbacks { task },
         });
     }
-    model.deliveries.asked(requests);
+    model.deliveries.await_answers(requests);
 }
 
-/// A change may have brought a callback, or ended one.
+/// Reads again soon after a change that may have added a callback or ended one.
 pub fn follow(model: &mut Model, applied: &Applied) {
     let change = &applied.change;
     let tells = matches!(
@@ -82,24 +78,27 @@ pub fn follow(model: &mut Model, applied: &Applied) {
     }
 }
 
+/// Marks the callback at the cursor, or removes its mark.
 pub fn mark(model: &mut Model) {
     let page = &mut model.deliveries;
     if page.list.mark(&mut page.marks, &mut page.mark_anchor) {
-        step(model, 1);
+        cursor::move_cursor(model, 1);
     }
 }
 
+/// Marks every callback from the last mark to the cursor.
 pub fn mark_range(model: &mut Model) {
     let page = &mut model.deliveries;
     page.list.mark_range(&mut page.marks, page.mark_anchor.as_ref());
 }
 
+/// Marks every callback, or removes all marks.
 pub fn mark_all(model: &mut Model) {
     let page = &mut model.deliveries;
     page.list.mark_all(&mut page.marks);
 }
 
-/// A callback is never sent again without showing what goes where.
+/// Asks before callbacks are sent again: what goes where is always shown first.
 pub fn ask_redeliver(model: &mut Model) {
     let waits = |item: &CallbackDelivery| model.under_way.contains_key(&Subject::Delivery(item.id.clone()));
     let targets: Vec<_> = model
@@ -107,13 +106,13 @@ pub fn ask_redeliver(model: &mut Model) {
         .subjects()
         .into_iter()
         .filter(|item| !waits(item))
-        .map(|item| Target {
-            row: RowId::stage(&Arc::new(item.task_id.clone()), &Arc::new(item.task_name.clone())),
-            stages: 1,
-            pending: 0,
-            running: 0,
-            delivery: Some(Box::new(item.clone())),
-            video: None,
+        .map(|item| {
+            let row = RowId::stage(&Arc::new(item.task_id.clone()), &Arc::new(item.task_name.clone()));
+            Target {
+                stages: 1,
+                delivery: Some(Box::new(item.clone())),
+                ..Target::without_stages(row)
+            }
         })
         .collect();
     if targets.is_empty() {

@@ -1,16 +1,34 @@
-//! Keys in a dialog, and what a confirmed question does.
+//! Takes keys in a dialog, and carries out what a confirmed question asked for.
 
 use crossterm::event::KeyCode;
+use onceover_types::Timestamp;
 
-use super::{Call, Effect, keys::refused, rows, video_actions};
+use super::{
+    messages::{Call, Effect},
+    requests, rows, video_actions,
+};
 use crate::{
     key::Key,
     model::{
         Model, PendingDelete, Subject, Tone, UNDO_MS,
-        dialog::{Dialog, Question},
+        dialog::{Confirm, Dialog, Question, Target},
     },
 };
 
+/// Digits that can be typed where the number of targets is asked for.
+const MOST_DIGITS: usize = 6;
+
+/// What a key in a question leads to.
+enum Answer {
+    /// The question stays open.
+    Open,
+    Yes,
+    No,
+    /// Yes, but the number of targets is not typed yet.
+    CountMissing,
+}
+
+/// Takes a key in the dialog that is open.
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -20,55 +38,62 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
             _ => model.dialog = None,
         },
-        Some(Dialog::Confirm(confirm)) => {
-            let needs_count = confirm.needs_count();
-            match key.code {
-                KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => confirm.go = !confirm.go,
-                KeyCode::Down | KeyCode::Up if confirm.choice.is_some() => {
-                    if let Some(choice) = &mut confirm.choice {
-                        choice.step(if key.code == KeyCode::Down { 1 } else { -1 });
-                    }
-                }
-                KeyCode::PageDown => confirm.scroll += 5,
-                KeyCode::PageUp => confirm.scroll = confirm.scroll.saturating_sub(5),
-                KeyCode::Down => confirm.scroll += 1,
-                KeyCode::Up => confirm.scroll = confirm.scroll.saturating_sub(1),
-                KeyCode::Char(c @ '0'..='9') if needs_count => {
-                    if confirm.typed.len() < 6 {
-                        confirm.typed.push(c);
-                    }
-                    confirm.go = confirm.count_given();
-                }
-                KeyCode::Backspace if needs_count => {
-                    confirm.typed.pop();
-                    confirm.go = confirm.count_given();
-                }
-                KeyCode::Char('y') if !needs_count => confirmed(model, effects),
-                KeyCode::Enter if confirm.go && confirm.count_given() => confirmed(model, effects),
-                KeyCode::Enter if confirm.go => {
-                    let text = format!("type {} first, the number of targets", confirm.targets.len());
-                    model.say(Tone::Bad, text);
-                }
-                KeyCode::Enter | KeyCode::Esc | KeyCode::Char('n' | 'q') => model.dialog = None,
-                _ => {}
+        Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code) {
+            Answer::Open => {}
+            Answer::Yes => carry_out(model, effects),
+            Answer::No => model.dialog = None,
+            Answer::CountMissing => {
+                let text = format!("type {} first, the number of targets", confirm.targets.len());
+                model.say(Tone::Bad, text);
             }
-        }
+        },
         None => {}
     }
 }
 
-/// The dialog's answer was yes: its targets, and no others, are acted on.
-fn confirmed(model: &mut Model, effects: &mut Vec<Effect>) {
+/// Moves in a question and types into it.
+fn press_in_question(confirm: &mut Confirm, code: KeyCode) -> Answer {
+    if let (KeyCode::Down | KeyCode::Up, Some(choice)) = (code, &mut confirm.choice) {
+        choice.step(if code == KeyCode::Down { 1 } else { -1 });
+        return Answer::Open;
+    }
+    let needs_count = confirm.needs_count();
+    match code {
+        KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => confirm.go = !confirm.go,
+        KeyCode::Down => confirm.scroll += 1,
+        KeyCode::Up => confirm.scroll = confirm.scroll.saturating_sub(1),
+        KeyCode::PageDown => confirm.scroll += 5,
+        KeyCode::PageUp => confirm.scroll = confirm.scroll.saturating_sub(5),
+        KeyCode::Char(digit @ '0'..='9') if needs_count => {
+            if confirm.typed.len() < MOST_DIGITS {
+                confirm.typed.push(digit);
+            }
+            confirm.go = confirm.is_count_given();
+        }
+        KeyCode::Backspace if needs_count => {
+            confirm.typed.pop();
+            confirm.go = confirm.is_count_given();
+        }
+        KeyCode::Char('y') if !needs_count => return Answer::Yes,
+        KeyCode::Enter if confirm.go && confirm.is_count_given() => return Answer::Yes,
+        KeyCode::Enter if confirm.go => return Answer::CountMissing,
+        KeyCode::Enter | KeyCode::Esc | KeyCode::Char('n' | 'q') => return Answer::No,
+        _ => {}
+    }
+    Answer::Open
+}
+
+/// Does what the question asked for: to its targets, and to no others.
+fn carry_out(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(Dialog::Confirm(confirm)) = model.dialog.take() else {
         return;
     };
-    if let Some(reason) = refused(model) {
-        model.say(Tone::Bad, reason);
+    if requests::refuse_change(model) {
         return;
     }
     match confirm.question {
         Question::Delete => {
-            let due = onceover_types::Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
+            let due = Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
             model.quit_asked = false;
             model.toast = None;
             model.deletes.push(PendingDelete {
@@ -78,39 +103,35 @@ fn confirmed(model: &mut Model, effects: &mut Vec<Effect>) {
             });
         }
         Question::Start { .. } | Question::Reprocess | Question::DeleteVideo => {
-            video_actions::confirmed(model, confirm, effects);
+            video_actions::carry_out(model, confirm, effects);
         }
         Question::Cancel => {
-            let calls = confirm
-                .targets
-                .into_iter()
-                .map(|target| {
-                    let call = Call::Cancel {
-                        task: (*target.row.task).clone(),
-                        node: target.row.node.as_deref().cloned(),
-                    };
-                    (Subject::Row(target.row), call)
-                })
-                .collect();
-            rows::send(model, "cancel", calls, effects);
+            let calls = confirm.targets.into_iter().map(make_cancel_call).collect();
+            requests::send_batch(model, "cancel", calls, effects);
         }
         Question::Resubmit(reuse) => {
             let stages = confirm.targets.into_iter().map(|target| target.row).collect();
             rows::resubmit_rows(model, stages, reuse, effects);
         }
         Question::Redeliver => {
-            let calls = confirm
-                .targets
-                .into_iter()
-                .filter_map(|target| target.delivery)
-                .map(|delivery| {
-                    let call = Call::Redeliver {
-                        id: delivery.id.clone(),
-                    };
-                    (Subject::Delivery(delivery.id), call)
-                })
-                .collect();
-            rows::send(model, "redeliver", calls, effects);
+            let calls = confirm.targets.into_iter().filter_map(make_redeliver_call).collect();
+            requests::send_batch(model, "redeliver", calls, effects);
         }
     }
+}
+
+fn make_cancel_call(target: Target) -> (Subject, Call) {
+    let call = Call::Cancel {
+        task: (*target.row.task).clone(),
+        node: target.row.node.as_deref().cloned(),
+    };
+    (Subject::Row(target.row), call)
+}
+
+fn make_redeliver_call(target: Target) -> Option<(Subject, Call)> {
+    let delivery = target.delivery?;
+    let call = Call::Redeliver {
+        id: delivery.id.clone(),
+    };
+    Some((Subject::Delivery(delivery.id), call))
 }

@@ -1,4 +1,4 @@
-//! The filter line: what its keys do, and the filter that comes of the text.
+//! The line in which the filter of the tree is typed: its keys, and the filter that the text makes.
 
 use crossterm::event::KeyCode;
 use tui_input::InputRequest;
@@ -9,7 +9,8 @@ use crate::{
     model::{FilterInput, Model, Tone, filter::Filter},
 };
 
-pub fn open(model: &mut Model) {
+/// Begins to type the filter.
+pub fn open_line(model: &mut Model) {
     model.zoom = false;
     let before = model.tree.filter.clone();
     let text = before.as_ref().map_or(String::new(), |filter| filter.text.clone());
@@ -20,6 +21,7 @@ pub fn open(model: &mut Model) {
     });
 }
 
+/// Takes a key while the filter is typed.
 pub fn press(model: &mut Model, key: Key) {
     let request = match key.code {
         KeyCode::Enter => {
@@ -41,7 +43,7 @@ pub fn press(model: &mut Model, key: Key) {
             }
             return;
         }
-        _ => match line::request_of(key) {
+        _ => match line::find_edit(key) {
             Some(request) => request,
             None => return,
         },
@@ -50,13 +52,14 @@ pub fn press(model: &mut Model, key: Key) {
     apply_filter(model);
 }
 
+/// Edits the text.
 fn edit(model: &mut Model, request: InputRequest) {
     if let Some(line) = &mut model.filter_input {
         line.input.handle(request);
     }
 }
 
-/// A filter that cannot be understood leaves the former result on screen.
+/// Applies the filter; one that cannot be understood leaves the former result on screen.
 fn apply_filter(model: &mut Model) {
     let Some(line) = &mut model.filter_input else {
         return;
@@ -71,9 +74,9 @@ fn apply_filter(model: &mut Model) {
     }
 }
 
-/// Text from the clipboard.
+/// Types a pasted text.
 pub fn paste(model: &mut Model, text: &str) {
-    for c in line::pasted(text) {
+    for c in line::list_pasted(text) {
         edit(model, InputRequest::InsertChar(c));
     }
     apply_filter(model);

@@ -1,16 +1,25 @@
-//! What a key press does: in a dialog, in the filter line, else the action the registry names for the page.
+//! Takes keys and pasted texts: in a dialog, in a line that is typed, else as the action that the registry has for the
+//! page.
 
 use onceover_types::StageState;
 use onceover_wire::ReuseMode;
 
-use super::{Effect, callbacks, dialog, feed, filter_line, nodes, register, rows, video_actions, videos};
+use super::{
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rows, video_actions,
+    videos,
+};
 use crate::{
-    actions::{Action, ActionSpec, action_of},
+    actions::{Action, ActionSpec, find_action},
     key::Key,
-    model::{Link, MissingPart, Model, Page, RowId, Tone, detail::Tab, dialog::Dialog},
-    view::{card, layout},
+    model::{Model, Page, RowId, Tone, dialog::Dialog},
 };
 
+/// More rows or lines than there are.
+const END: isize = 1_000_000_000;
+/// Lines that the text beside a list is scrolled by.
+const SCROLL_LINES: isize = 5;
+
+/// Takes a key.
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     // Leaving must work from everywhere.
     if key == Key::ctrl('c') {
@@ -20,48 +29,63 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
-        nodes::in_filter(model, key);
-    } else if let Some(spec) = action_of(model.page, key) {
+        nodes::press_in_filter(model, key);
+    } else if let Some(spec) = find_action(model.page, key) {
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
         nodes::type_into_form(model, key);
     } else if model.page == Page::Register {
-        register::type_into(model, key);
+        register::type_into_form(model, key);
     }
     model.settle();
 }
 
+/// Takes a pasted text, where text can be typed.
+pub fn paste(model: &mut Model, text: &str) {
+    if model.dialog.is_some() {
+        return;
+    }
+    if model.filter_input.is_some() {
+        filter_line::paste(model, text);
+    } else if model.page == Page::Register {
+        register::paste(model, text);
+    } else {
+        nodes::paste(model, text);
+    }
+}
+
+/// Carries out an action.
 fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
     }
     if spec.changes
         && spec.action != Action::Undo
-        && let Some(reason) = refused(model).filter(|_| !model.read_only)
+        && let Some(reason) = requests::find_refusal(model).filter(|_| !model.read_only)
     {
         model.say(Tone::Bad, reason);
         return;
     }
     match spec.action {
-        Action::Up => step(model, -1),
-        Action::Down => step(model, 1),
-        Action::PageUp => step(model, -screenful(model)),
-        Action::PageDown => step(model, screenful(model)),
-        Action::First => step(model, -END),
-        Action::Last => step(model, END),
+        Action::Up => cursor::move_cursor(model, -1),
+        Action::Down => cursor::move_cursor(model, 1),
+        Action::PageUp => cursor::move_cursor(model, -cursor::count_page_rows(model)),
+        Action::PageDown => cursor::move_cursor(model, cursor::count_page_rows(model)),
+        Action::First => cursor::move_cursor(model, -END),
+        Action::Last => cursor::move_cursor(model, END),
         Action::Expand => expand(model),
         Action::Collapse => collapse(model),
         Action::ExpandAll => set_all_expanded(model, true),
         Action::CollapseAll => set_all_expanded(model, false),
         Action::Open => model.zoom = !model.zoom && model.tree.cursor.is_some(),
-        Action::Back => back(model),
-        Action::NextTab => set_tab(model, 1),
-        Action::PreviousTab => set_tab(model, -1),
-        Action::DetailDown => scroll_beside(model, 5),
-        Action::DetailUp => scroll_beside(model, -5),
+        Action::Back => go_back(model),
+        Action::NextTab => turn_tab(model, 1),
+        Action::PreviousTab => turn_tab(model, -1),
+        Action::DetailDown => cursor::scroll_text(model, SCROLL_LINES),
+        Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
-        Action::Filter => filter_line::open(model),
+        Action::Filter => filter_line::open_line(model),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
         Action::ActiveOnly => model
             .tree
@@ -72,19 +96,19 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
         Action::CopyId => copy_id(model, effects),
-        Action::Callbacks => callbacks::open(model, effects),
+        Action::Callbacks => callbacks::open_page(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
-        Action::AllCallbacks => callbacks::toggle_all(model, effects),
-        Action::Nodes => nodes::open(model, false, effects),
-        Action::Submit => nodes::open(model, true, effects),
+        Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
+        Action::Nodes => nodes::open_page(model, false, effects),
+        Action::Submit => nodes::open_page(model, true, effects),
         Action::OpenForm => nodes::open_form(model),
-        Action::Videos => videos::open(model, effects),
+        Action::Videos => videos::open_page(model, effects),
         Action::ShowTask => videos::show_task(model),
         Action::Start => video_actions::ask_start(model, false, effects),
-        Action::StartAnew => video_actions::ask_start(model, true, effects),
+        Action::Restart => video_actions::ask_start(model, true, effects),
         Action::Reprocess => video_actions::ask_reprocess(model),
         Action::DeleteVideo => video_actions::ask_delete(model),
-        Action::Register => register::open(model),
+        Action::Register => register::open_page(model),
         Action::NextField
         | Action::PreviousField
         | Action::NextValue
@@ -99,6 +123,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
     }
 }
 
+/// Shows or hides the stages of all tasks.
 fn set_all_expanded(model: &mut Model, is_expanded: bool) {
     model.tree.expanded = match is_expanded {
         true => model.store.tasks().map(|task| task.id.clone()).collect(),
@@ -126,7 +151,7 @@ fn mark(model: &mut Model, action: Action) {
 /// Moves in a form, changes it or sends it.
 fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
     match model.page {
-        Page::Register => register::act(model, action, key, effects),
+        Page::Register => register::act_in_form(model, action, key, effects),
         _ => nodes::act_in_form(model, action, key, effects),
     }
 }
@@ -142,6 +167,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Quits; where a delete is not sent yet, only when asked twice.
 fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.deletes.is_empty() || model.quit_asked {
         effects.push(Effect::Quit);
@@ -151,86 +177,7 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Why nothing can be changed now.
-pub fn refused(model: &Model) -> Option<String> {
-    if model.read_only {
-        return Some("not in a printed frame: it changes nothing".into());
-    }
-    match &model.link {
-        Link::Live => None,
-        Link::Connecting => Some("not yet: still connecting".into()),
-        Link::Lost {
-            missing: MissingPart::Daemon,
-            reason,
-            ..
-        } => Some(format!("not while disconnected: {reason}")),
-        Link::Lost {
-            missing: MissingPart::Redis,
-            reason,
-            ..
-        } => Some(format!("not while Redis is unavailable: {reason}")),
-        Link::Lost {
-            missing: MissingPart::Access,
-            reason,
-            ..
-        } => Some(format!("not without access: {reason}")),
-    }
-}
-
-/// More rows or lines than there are.
-const END: isize = 1_000_000_000;
-
-/// Rows or lines that a page key moves by.
-fn screenful(model: &Model) -> isize {
-    let panes = layout::panes(model.size, model.zoom);
-    let rows = match model.page {
-        Page::Tasks if model.zoom => panes.detail_rows(),
-        Page::Tasks => panes.rows(),
-        Page::Callbacks => layout::callbacks(model.size).rows(),
-        Page::Nodes => layout::nodes(model.size).rows(),
-        Page::Videos => layout::videos(model.size).rows(),
-        Page::Form | Page::Register => 1,
-    };
-    rows.saturating_sub(1).max(1) as isize
-}
-
-/// Moves the page's cursor, or what it shows.
-pub fn step(model: &mut Model, by: isize) {
-    match model.page {
-        Page::Tasks if model.zoom => scroll_detail(model, by),
-        Page::Tasks => {
-            let index = model.tree.index.saturating_add_signed(by);
-            model.tree.go(index);
-        }
-        Page::Callbacks => {
-            let list = &mut model.deliveries.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Nodes => {
-            let list = &mut model.nodes.list;
-            list.go(list.index().saturating_add_signed(by));
-            model.nodes.scroll = 0;
-        }
-        Page::Videos => {
-            let list = &mut model.videos.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Form | Page::Register => {}
-    }
-}
-
-/// Scrolls what is told of the row at the cursor.
-fn scroll_beside(model: &mut Model, by: isize) {
-    match model.page {
-        Page::Nodes => {
-            let room = layout::nodes(model.size).item_text();
-            let most = model.nodes.at_cursor().map_or(0, |node| card::overflow(node, room));
-            model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
-        }
-        _ => scroll_detail(model, by),
-    }
-}
-
+/// Copies the id at the cursor to the clipboard.
 fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = match model.page {
         Page::Tasks => model.tree.cursor.as_ref().map(|row| match &row.node {
@@ -248,30 +195,15 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-fn scroll_detail(model: &mut Model, by: isize) {
-    // The log is scrolled from its end: down means towards newer lines, which is less.
-    let by = if model.detail.tab == Tab::Log { -by } else { by };
-    let limit = match (model.detail.tab, &model.detail.text) {
-        (Tab::Log, _) => model.detail.log.len(),
-        (Tab::Input, Some(text)) => text.input.len(),
-        (Tab::Output, Some(text)) => text.output.len(),
-        (Tab::Overview | Tab::Reuse, _) => 60,
-        _ => 0,
-    };
-    model.detail.scroll = model
-        .detail
-        .scroll
-        .saturating_add_signed(by)
-        .min(limit.saturating_sub(1));
-}
-
-fn set_tab(model: &mut Model, by: isize) {
+/// Shows the next tab of the detail, or the one before.
+fn turn_tab(model: &mut Model, by: isize) {
     model.detail.tab = model.detail.tab.step(by);
     model.detail.scroll = 0;
-    // What is true of files on disk changes without an event: looked at anew.
+    // Files on disk change without an event: the reuse decision is asked for again.
     model.detail.reuse_ground = None;
 }
 
+/// Shows the stages of the task at the cursor; if they are shown, goes to the first.
 fn expand(model: &mut Model) {
     let Some(row) = model.tree.cursor.clone() else {
         return;
@@ -288,10 +220,11 @@ fn expand(model: &mut Model) {
         .get(model.tree.index + 1)
         .is_some_and(|next| next.task == row.task)
     {
-        step(model, 1);
+        cursor::move_cursor(model, 1);
     }
 }
 
+/// Goes from a stage to its task; on the task, hides its stages.
 fn collapse(model: &mut Model) {
     let Some(row) = model.tree.cursor.clone() else {
         return;
@@ -304,37 +237,26 @@ fn collapse(model: &mut Model) {
     }
 }
 
-fn back(model: &mut Model) {
-    if model.page == Page::Form {
-        model.page = Page::Nodes;
-    } else if model.page == Page::Register {
-        model.page = Page::Videos;
-    } else if model.page == Page::Videos {
-        if model.videos.marks.is_empty() {
-            model.page = Page::Tasks;
-        } else {
-            model.videos.marks.clear();
-        }
-    } else if model.page == Page::Nodes {
-        if model.nodes.filter.is_empty() {
-            model.page = Page::Tasks;
-        } else {
-            model.nodes.filter("");
-        }
-    } else if model.page == Page::Callbacks {
-        if model.deliveries.marks.is_empty() {
-            model.page = Page::Tasks;
-        } else {
-            model.deliveries.marks.clear();
-        }
-    } else if model.zoom {
+/// Takes one step back: from what is marked or narrowed on a page, else from the page.
+fn go_back(model: &mut Model) {
+    match model.page {
+        Page::Form => model.page = Page::Nodes,
+        Page::Register => model.page = Page::Videos,
+        Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
+        Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
+        Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
+        Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
+        Page::Tasks => go_back_in_tree(model),
+    }
+}
+
+fn go_back_in_tree(model: &mut Model) {
+    if model.zoom {
         model.zoom = false;
     } else if !model.tree.marks.is_empty() {
         model.tree.marks.clear();
-    } else if model.tree.narrowed() {
-        model.tree.filter = None;
-        model.tree.quick = None;
-        model.tree.changed();
+    } else if model.tree.is_narrowed() {
+        model.tree.show_all();
     } else {
         model.toast = None;
     }

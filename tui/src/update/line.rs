@@ -1,12 +1,12 @@
-//! Keys of a line of text that is being typed.
+//! Edits a line of text that is typed.
 
 use crossterm::event::KeyCode;
 use tui_input::InputRequest;
 
 use crate::key::Key;
 
-/// What the key does to the line; None: nothing.
-pub fn request_of(key: Key) -> Option<InputRequest> {
+/// Finds what a key does to the line; `None`: nothing.
+pub fn find_edit(key: Key) -> Option<InputRequest> {
     Some(match (key.code, key.ctrl) {
         (KeyCode::Char('w'), true) => InputRequest::DeletePrevWord,
         (KeyCode::Char('u'), true) => InputRequest::DeleteLine,
@@ -21,7 +21,7 @@ pub fn request_of(key: Key) -> Option<InputRequest> {
     })
 }
 
-/// What of a pasted text goes into a line.
-pub fn pasted(text: &str) -> impl Iterator<Item = char> {
+/// Lists the characters of a pasted text that a line takes.
+pub fn list_pasted(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|c| !c.is_control())
 }

@@ -1,10 +1,15 @@
-//! The page of nodes and the submit form: choosing a node, filling in its fields, sending the request.
+//! The page of nodes and the submit form: a node is chosen, its fields are filled in, the request is sent.
 
 use crossterm::event::KeyCode;
+use onceover_types::NodeName;
 use onceover_wire::{NodeList, SubmitResponse};
 use tui_input::Input;
 
-use super::{Call, CallAnswer, Effect, feed, keys, line, replies};
+use super::{
+    cursor, line,
+    messages::{Call, CallAnswer, Effect, Refusal},
+    requests, reveal, sentences,
+};
 use crate::{
     actions::Action,
     key::Key,
@@ -15,12 +20,9 @@ use crate::{
     },
 };
 
-/// Opens the list; to choose a node for a submit, with the text to look for it being typed at once.
-pub fn open(model: &mut Model, choose: bool, effects: &mut Vec<Effect>) {
-    if model.store.seq().is_none()
-        && let Some(reason) = keys::refused(model)
-    {
-        model.say(Tone::Bad, reason);
+/// Opens the page; to choose a node for a submit, with the filter being typed at once.
+pub fn open_page(model: &mut Model, choose: bool, effects: &mut Vec<Effect>) {
+    if requests::refuse_page(model) {
         return;
     }
     let cursor = model.tree.cursor.clone();
@@ -34,30 +36,32 @@ pub fn open(model: &mut Model, choose: bool, effects: &mut Vec<Effect>) {
         task: cursor.map(|row| (*row.task).clone()),
         ..Nodes::default()
     };
-    model.nodes.filter("");
+    model.nodes.set_filter("");
     model.page = Page::Nodes;
     fetch(model, effects);
 }
 
+/// Reads the catalog.
 pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = model.new_id();
     model.nodes.request = Some(id);
     effects.push(Effect::Call { id, call: Call::Nodes });
 }
 
-pub fn read(model: &mut Model, id: u64, answer: CallAnswer<NodeList>) {
+/// Takes the catalog that was read.
+pub fn take_nodes(model: &mut Model, id: u64, answer: CallAnswer<NodeList>) {
     if model.nodes.request != Some(id) {
         return;
     }
     model.nodes.request = None;
     match answer {
-        Ok(list) => model.nodes.take(list.nodes),
+        Ok(list) => model.nodes.set_nodes(list.nodes),
         Err(refusal) => model.nodes.failed = Some(refusal.text),
     }
 }
 
-/// Keys while the text to look for is typed.
-pub fn in_filter(model: &mut Model, key: Key) {
+/// Takes a key while the filter is typed.
+pub fn press_in_filter(model: &mut Model, key: Key) {
     match key.code {
         KeyCode::Enter => {
             model.nodes.input = None;
@@ -65,27 +69,28 @@ pub fn in_filter(model: &mut Model, key: Key) {
         }
         KeyCode::Esc => {
             model.nodes.input = None;
-            model.nodes.filter("");
+            model.nodes.set_filter("");
         }
-        KeyCode::Up | KeyCode::BackTab => keys::step(model, -1),
-        KeyCode::Down | KeyCode::Tab => keys::step(model, 1),
+        KeyCode::Up | KeyCode::BackTab => cursor::move_cursor(model, -1),
+        KeyCode::Down | KeyCode::Tab => cursor::move_cursor(model, 1),
         _ => {
-            if let (Some(input), Some(request)) = (&mut model.nodes.input, line::request_of(key)) {
+            if let (Some(input), Some(request)) = (&mut model.nodes.input, line::find_edit(key)) {
                 input.handle(request);
                 let text = input.value().to_owned();
                 if text != model.nodes.filter {
-                    model.nodes.filter(&text);
+                    model.nodes.set_filter(&text);
                 }
             }
         }
     }
 }
 
+/// Begins to type the filter.
 pub fn open_filter(model: &mut Model) {
     model.nodes.input = Some(Input::new(model.nodes.filter.clone()));
 }
 
-/// The form of the node at the cursor. What was typed for the same node before is still there.
+/// Opens the form of the node at the cursor, with what was typed for the same node before.
 pub fn open_form(model: &mut Model) {
     let Some(node) = model.nodes.at_cursor().cloned() else {
         return;
@@ -101,7 +106,7 @@ pub fn open_form(model: &mut Model) {
     model.page = Page::Form;
 }
 
-/// A key that no action has: text for the field.
+/// Types a key that is bound to no action into the field.
 pub fn type_into_form(model: &mut Model, key: Key) {
     let Some(form) = &mut model.form else {
         return;
@@ -117,7 +122,7 @@ pub fn type_into_form(model: &mut Model, key: Key) {
             _ => {}
         }
     } else if what != What::Send
-        && let Some(request) = line::request_of(key)
+        && let Some(request) = line::find_edit(key)
     {
         let field = form.focused_mut();
         let before = field.input.value().to_owned();
@@ -128,23 +133,24 @@ pub fn type_into_form(model: &mut Model, key: Key) {
     }
 }
 
+/// Types a pasted text into the field or the filter.
 pub fn paste(model: &mut Model, text: &str) {
     match (model.page, &mut model.form) {
         (Page::Form, Some(_)) => {
-            for c in line::pasted(text) {
+            for c in line::list_pasted(text) {
                 type_into_form(model, Key::char(c));
             }
         }
         (Page::Nodes, _) if model.nodes.input.is_some() => {
-            for c in line::pasted(text) {
-                in_filter(model, Key::char(c));
+            for c in line::list_pasted(text) {
+                press_in_filter(model, Key::char(c));
             }
         }
         _ => {}
     }
 }
 
-/// An action of the form.
+/// Carries out an action of the form.
 pub fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
     let Some(form) = &mut model.form else {
         return;
@@ -163,15 +169,14 @@ pub fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Ve
 }
 
 fn send(model: &mut Model, effects: &mut Vec<Effect>) {
-    if let Some(reason) = keys::refused(model) {
-        model.say(Tone::Bad, reason);
+    if requests::refuse_change(model) {
         return;
     }
     let id = model.new_id();
     let Some(form) = model.form.as_mut().filter(|form| form.request.is_none()) else {
         return;
     };
-    let Some(request) = form.take_request() else {
+    let Some(request) = form.make_request() else {
         return;
     };
     form.request = Some(id);
@@ -181,42 +186,51 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call });
 }
 
-/// The daemon's answer to the form. False when it is to something else.
-pub fn submitted(model: &mut Model, id: u64, answer: &CallAnswer<Box<SubmitResponse>>) -> bool {
+/// Takes the daemon's answer to the form. Returns `false` if it is the answer to something else.
+pub fn take_submitted(model: &mut Model, id: u64, answer: &CallAnswer<Box<SubmitResponse>>) -> bool {
     let Some(form) = model.form.as_mut().filter(|form| form.request == Some(id)) else {
         return false;
     };
     match answer {
         Ok(response) => {
-            let text = format!(
-                "{} › {}: {}",
-                response.task_id,
-                form.node.name,
-                replies::outcome(response)
-            );
-            model.form = None;
-            if model.page == Page::Form {
-                model.page = Page::Tasks;
-                model.zoom = false;
-            }
-            model.wanted = Some(response.task_id.clone());
-            feed::show_wanted(model);
-            match replies::warning(&response.warnings) {
-                None => model.say(Tone::Good, text),
-                Some(warning) => model.say(Tone::Warned, format!("{text} · {warning}")),
-            }
+            let node = form.node.name.clone();
+            close_form(model, &node, response);
         }
         Err(refusal) => {
-            form.refused(&refusal.text, &refusal.errors);
-            let node = form.node.name.clone();
-            // What a field says it says itself.
-            let text = match refusal.errors.len() {
-                0 => format!("{node} was refused: {}", refusal.text),
-                1 => format!("{node} was refused: see {}", refusal.errors[0].field),
-                many => format!("{node} was refused: see {many} fields"),
-            };
+            form.show_refusal(&refusal.text, &refusal.errors);
+            let text = describe_refusal(form, refusal);
             model.say(Tone::Bad, text);
         }
     }
     true
+}
+
+/// Goes from the form to the task that was submitted to.
+fn close_form(model: &mut Model, node: &NodeName, response: &SubmitResponse) {
+    model.form = None;
+    if model.page == Page::Form {
+        model.page = Page::Tasks;
+        model.zoom = false;
+    }
+    model.wanted = Some(response.task_id.clone());
+    reveal::show_wanted(model);
+    let text = format!(
+        "{} › {node}: {}",
+        response.task_id,
+        sentences::describe_submit(response)
+    );
+    match sentences::join_warnings(&response.warnings) {
+        None => model.say(Tone::Good, text),
+        Some(warning) => model.say(Tone::Warned, format!("{text} · {warning}")),
+    }
+}
+
+/// Says that a submit was refused, and where the form says why.
+fn describe_refusal(form: &Form, refusal: &Refusal) -> String {
+    let node = &form.node.name;
+    match refusal.errors.as_slice() {
+        [] => format!("{node} was refused: {}", refusal.text),
+        [only] => format!("{node} was refused: see {}", only.field),
+        several => format!("{node} was refused: see {} fields", several.len()),
+    }
 }

@@ -1,13 +1,16 @@
-//! Pipelines kept up to date: an event moves the bar at once, and what it does not tell is read, one read at a time
-//! for each video. Nothing is polled.
+//! Keeps pipelines up to date: an event moves the bar at once, and what the event does not contain is read, one read at
+//! a time for each video. Nothing is polled.
 
 use onceover_types::{TaskId, VideoId};
 use onceover_wire::{PipelineList, Processing};
 
-use super::{Call, CallAnswer, Effect, feed, video_actions};
-use crate::model::{Model, pipeline::Read};
+use super::{
+    messages::{Call, CallAnswer, Effect},
+    reveal,
+};
+use crate::model::{Model, pipeline::ProcessingRead};
 
-/// There was word of a task's pipeline.
+/// Reads the pipeline of a task, if an event has shown that more of it is known to the daemon.
 pub fn follow(model: &mut Model, task: &TaskId, effects: &mut Vec<Effect>) {
     if model.store.is_behind(task)
         && let Some(video) = VideoId::of_task(task)
@@ -16,7 +19,7 @@ pub fn follow(model: &mut Model, task: &TaskId, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Reads how far the video's pipeline is, if that is not being read; then once more.
+/// Reads how far the video's pipeline is; if that is being read, reads it once more afterwards.
 pub fn read(model: &mut Model, video: VideoId, effects: &mut Vec<Effect>) {
     model.pipelines.failed.remove(&video);
     if let Some(read) = model.pipelines.reads.get_mut(&video) {
@@ -27,14 +30,15 @@ pub fn read(model: &mut Model, video: VideoId, effects: &mut Vec<Effect>) {
     model
         .pipelines
         .reads
-        .insert(video.clone(), Read { request, again: false });
+        .insert(video.clone(), ProcessingRead { request, again: false });
     effects.push(Effect::Call {
         id: request,
         call: Call::Processing { video },
     });
 }
 
-pub fn answered(model: &mut Model, id: u64, answer: CallAnswer<Box<Processing>>, effects: &mut Vec<Effect>) {
+/// Takes the processing that was read, and reads it again if it is behind.
+pub fn take_processing(model: &mut Model, id: u64, answer: CallAnswer<Box<Processing>>, effects: &mut Vec<Effect>) {
     let reads = &model.pipelines.reads;
     let Some(video) = reads
         .iter()
@@ -50,8 +54,8 @@ pub fn answered(model: &mut Model, id: u64, answer: CallAnswer<Box<Processing>>,
             let known = model.store.get(&task).is_some();
             model.store.take_processing(*processing);
             if !known {
-                feed::expand_new(model, &task);
-                feed::show_wanted(model);
+                reveal::expand_new_task(model, &task);
+                reveal::show_wanted(model);
             }
         }
         Err(refusal) if refusal.status == Some(404) => model.store.drop_pipeline(&video),
@@ -59,19 +63,19 @@ pub fn answered(model: &mut Model, id: u64, answer: CallAnswer<Box<Processing>>,
             model.pipelines.failed.insert(video.clone());
         }
     }
-    if again && (model.store.is_behind(&video.task())) {
+    if again && model.store.is_behind(&video.task()) {
         read(model, video, effects);
     }
 }
 
-/// Reads again what could not be read.
+/// Reads again the pipelines that could not be read.
 pub fn retry(model: &mut Model, effects: &mut Vec<Effect>) {
     for video in std::mem::take(&mut model.pipelines.failed) {
         read(model, video, effects);
     }
 }
 
-/// Asks the daemon what pipelines there are.
+/// Asks the daemon for its list of pipelines.
 pub fn ask_list(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = model.new_id();
     model.pipelines.list_request = Some(id);
@@ -81,14 +85,15 @@ pub fn ask_list(model: &mut Model, effects: &mut Vec<Effect>) {
     });
 }
 
-pub fn list_read(model: &mut Model, id: u64, answer: CallAnswer<PipelineList>) {
+/// Takes the list of pipelines. Returns whether there is a new one; where it cannot be read, the daemon chooses.
+pub fn take_list(model: &mut Model, id: u64, answer: CallAnswer<PipelineList>) -> bool {
     if model.pipelines.list_request != Some(id) {
-        return;
+        return false;
     }
     model.pipelines.list_request = None;
-    // Where it cannot be read, the daemon chooses.
-    if let Ok(list) = answer {
-        model.pipelines.list = Some(list);
-        video_actions::offer_pipelines(model);
-    }
+    let Ok(list) = answer else {
+        return false;
+    };
+    model.pipelines.list = Some(list);
+    true
 }

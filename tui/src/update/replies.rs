@@ -1,88 +1,61 @@
-//! Answers of the daemon to what was asked: an answer to anything but the newest question of its kind is
-//! dropped, and the answers to one key press are summed up in one sentence.
+//! Takes in the answers of the daemon: an answer to anything but the newest question of its kind is dropped, and the
+//! answers to one key press are summed up in one sentence.
 
 use onceover_types::VideoId;
-use onceover_wire::{CallbackPage, DeleteReport, SubmitResponse, TaskItem, TaskView, Warning};
+use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 
-use super::{CallAnswer, Effect, Refusal, Reply, callbacks, nodes, pipelines, register, videos};
-use crate::model::{Model, Note, Page, Subject, Tone, detail::StageText, log::LogState};
+use super::{
+    callbacks, detail,
+    messages::{CallAnswer, Effect, Reply},
+    nodes, pipelines, register, reveal,
+    sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
+    video_actions, videos,
+};
+use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
 
-pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
+/// Takes an answer to a call.
+pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
-        Reply::Stage(answer) => stage(model, id, answer),
-        Reply::Task(answer) => {
-            if model.fetching.remove(&id).is_some()
-                && let Ok(view) = answer
-            {
-                model.store.merge(item_of(&view));
-                super::feed::show_wanted(model);
+        Reply::Stage(answer) => detail::take_stage(model, id, answer),
+        Reply::Task(answer) => take_task(model, id, answer),
+        Reply::Log(answer) => detail::take_log(model, id, answer),
+        Reply::Queues(answer) => detail::take_queues(model, id, answer),
+        Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
+        Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),
+        Reply::Submitted(answer) => take_submitted(model, id, answer),
+        Reply::Cancelled(answer) => take_outcome(model, id, answer.map(|response| response.message)),
+        Reply::Deleted(answer) => take_outcome(model, id, answer.and_then(|report| describe_deletion(&report))),
+        Reply::Videos(answer) => videos::take_videos(model, id, answer),
+        Reply::Pipelines(answer) => {
+            if pipelines::take_list(model, id, answer) {
+                video_actions::offer_pipelines(model);
             }
         }
-        Reply::Log(answer) if model.detail.log_request == Some(id) => {
-            model.detail.log_request = None;
-            match answer {
-                Ok(bytes) => {
-                    model.detail.log.clear();
-                    model.detail.log.push(&bytes);
-                    model.detail.log.state = LogState::Ended;
-                }
-                Err(refusal) => model.detail.log.state = LogState::Failed(refusal.text),
+        Reply::Processing(answer) => pipelines::take_processing(model, id, answer, effects),
+        Reply::Registered(answer) => {
+            if register::take_registered(model, id, answer) {
+                videos::fetch(model, effects);
             }
         }
-        Reply::Log(_) => {}
-        Reply::Queues(answer) => {
-            if model.detail.queues_request == Some(id)
-                && let Ok(queues) = answer
-            {
-                model.detail.queues = Some(queues);
-            }
-        }
-        Reply::Nodes(answer) => nodes::read(model, id, answer),
-        Reply::Submitted(answer) if nodes::submitted(model, id, &answer) => {}
-        Reply::Submitted(answer) => {
-            let note = answer.map(|response| Note {
-                text: outcome(&response),
-                warning: warning(&response.warnings),
-            });
-            settle_action(model, id, note);
-        }
-        Reply::Cancelled(answer) => {
-            let note = answer.map(|response| response.message);
-            settle_action(model, id, note);
-        }
-        Reply::Deleted(answer) => {
-            let note = answer.and_then(|report| deleted(&report));
-            settle_action(model, id, note);
-        }
-        Reply::Reuse(answer) => {
-            if model.detail.reuse_request == Some(id) {
-                model.detail.reuse_request = None;
-                model.detail.reuse = Some(answer.map_err(|refusal| refusal.text));
-            }
-        }
-        Reply::Videos(answer) => videos::read(model, id, answer),
-        Reply::Pipelines(answer) => pipelines::list_read(model, id, answer),
-        Reply::Processing(answer) => pipelines::answered(model, id, answer, effects),
-        Reply::Registered(answer) => register::answered(model, id, answer, effects),
         Reply::Started(answer) => {
             if let Ok(started) = &answer {
-                // Its row is there at once, whatever is heard of it first.
+                // Its row is shown at once, whichever event comes first.
                 pipelines::follow(model, &started.task_id, effects);
             }
             let note = answer.map(|started| format!("{} started", started.pipeline));
-            settle_action(model, id, note);
+            take_outcome(model, id, note);
         }
         Reply::VideoDeleted(answer) => {
-            let note = answer.and_then(|deletion| videos::outcome(&deletion));
-            settle_action(model, id, note);
+            let note = answer.and_then(|deletion| describe_video_deletion(&deletion));
+            take_outcome(model, id, note);
             if model.page == Page::Videos {
                 videos::fetch(model, effects);
             }
         }
-        Reply::Callbacks(answer) => deliveries(model, id, answer),
+        Reply::Callbacks(answer) => take_callbacks(model, id, answer),
         Reply::Redelivered(answer) => {
-            let note = answer.map(|delivery| format!("callback to {} goes out again", delivery.url));
-            settle_action(model, id, note);
+            let note = answer.map(|delivery| format!("the callback to {} is sent again", delivery.url));
+            take_outcome(model, id, note);
             if model.page == Page::Callbacks {
                 callbacks::fetch(model, effects);
             }
@@ -90,86 +63,43 @@ pub fn reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>
     }
 }
 
-/// What became of a delete of a task.
-pub fn deleted(report: &DeleteReport) -> CallAnswer<String> {
-    if report.status == "success" {
-        return Ok("deleted".to_owned());
+/// Takes a task that was read on its own.
+fn take_task(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
+    if model.fetching.remove(&id).is_some()
+        && let Ok(view) = answer
+    {
+        model.store.merge(summarize_view(&view));
+        reveal::show_wanted(model);
     }
-    let failed: Vec<_> = report
-        .results
-        .iter()
-        .filter(|resource| resource.status == "failed")
-        .map(|resource| format!("{}: {}", resource.resource, resource.message))
-        .collect();
-    Err(Refusal {
-        status: Some(200),
-        text: format!("{}: {}", report.status, failed.join("; ")),
-        ..Refusal::default()
-    })
 }
 
-fn deliveries(model: &mut Model, id: u64, answer: CallAnswer<CallbackPage>) {
-    if model.detail.deliveries_request == Some(id) {
-        model.detail.deliveries_request = None;
-        if let (Ok(page), Some((_, node))) = (answer, &model.detail.stage) {
-            let mine = page.items.into_iter().filter(|item| item.task_name == **node);
-            model.detail.deliveries = mine.collect();
-        }
+/// Takes the answer to a submit: of the form, or of an action on rows.
+fn take_submitted(model: &mut Model, id: u64, answer: CallAnswer<Box<SubmitResponse>>) {
+    if nodes::take_submitted(model, id, &answer) {
+        return;
+    }
+    let note = answer.map(|response| Note {
+        text: describe_submit(&response),
+        warning: join_warnings(&response.warnings),
+    });
+    take_outcome(model, id, note);
+}
+
+/// Takes callbacks: of the stage in the detail, or of the page.
+fn take_callbacks(model: &mut Model, id: u64, answer: CallAnswer<CallbackPage>) {
+    if detail::has_asked_deliveries(model, id) {
+        detail::take_deliveries(model, answer);
         return;
     }
     let answer = match answer {
         Ok(page) => Ok((page.items, page.next_cursor.is_none())),
         Err(refusal) => Err(refusal.text),
     };
-    model.deliveries.answered(id, answer);
+    model.deliveries.take_answer(id, answer);
 }
 
-/// What became of a submit, in a few words.
-pub fn outcome(response: &SubmitResponse) -> String {
-    let info = &response.reuse_info;
-    if info.reuse_hit && info.state.is_some() {
-        return "joined the run in flight".into();
-    }
-    if info.reuse_hit {
-        let changed = match info.input_changed {
-            Some(Some(true)) => ", though its input differs",
-            Some(None) => ", whether its input is the same is not known",
-            _ => "",
-        };
-        let warnings = match info.warnings {
-            0 => String::new(),
-            count => format!(", {}", crate::view::warned::counted(count, info.warnings_retryable)),
-        };
-        return match info.saved_seconds {
-            Some(saved) => format!("reused{changed}, {} saved{warnings}", crate::view::figures::long(saved)),
-            None => format!("reused{changed}{warnings}"),
-        };
-    }
-    let why = crate::view::detail::why(info.reason.as_deref()).unwrap_or("it has to run");
-    format!("queued: {why}")
-}
-
-fn stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
-    if model.detail.request != Some(id) {
-        return;
-    }
-    model.detail.request = None;
-    match answer {
-        Ok(view) => {
-            let stage = model
-                .detail
-                .stage
-                .as_ref()
-                .and_then(|(_, node)| view.stages.get(&**node));
-            model.detail.text = stage.map(|stage| StageText::of(stage, &view.shared_storage_path));
-            model.detail.failed = None;
-        }
-        Err(refusal) => model.detail.failed = Some(refusal.text),
-    }
-}
-
-/// One answer of a batch is in; the last one ends it with a sentence.
-fn settle_action(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>) {
+/// Takes what became of one subject of an action; the last one of a batch ends it with a sentence.
+fn take_outcome(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>) {
     let Some((subject, batch_id)) = model
         .under_way
         .iter()
@@ -183,46 +113,53 @@ fn settle_action(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>
         return;
     };
     batch.done += 1;
+    let is_last = batch.done >= batch.total;
     match answer.map(Into::into) {
         Ok(Note { text, warning }) => {
-            model.failures.remove(&subject);
-            match &subject {
-                // A task takes its own marked stages in.
-                Subject::Row(row) if row.node.is_none() => {
-                    model.tree.marks.retain(|mark| mark.task != row.task);
-                    if let Some(video) = VideoId::of_task(&row.task) {
-                        model.videos.marks.remove(&video);
-                    }
-                }
-                Subject::Row(row) => {
-                    model.tree.marks.remove(row);
-                }
-                Subject::Delivery(id) => {
-                    model.deliveries.marks.remove(id);
-                }
-            }
             batch.notes.push(text);
             if let Some(warning) = warning {
                 model.warned.insert(subject.clone(), warning.clone());
                 batch.warned.push((subject.clone(), warning));
             }
+            model.failures.remove(&subject);
+            remove_marks(model, &subject);
         }
         Err(refusal) => {
             model.failures.insert(subject.clone(), refusal.text.clone());
             batch.failed.push((subject.clone(), refusal.text));
         }
     }
-    if batch.done < batch.total {
-        return;
+    if is_last && let Some(batch) = model.batches.remove(&batch_id) {
+        say_outcome(model, &subject, &batch);
     }
-    let Some(batch) = model.batches.remove(&batch_id) else {
-        return;
-    };
+}
+
+/// Removes the mark of a subject whose action succeeded.
+fn remove_marks(model: &mut Model, subject: &Subject) {
+    match subject {
+        // A marked task includes its marked stages.
+        Subject::Row(row) if row.node.is_none() => {
+            model.tree.marks.retain(|mark| mark.task != row.task);
+            if let Some(video) = VideoId::of_task(&row.task) {
+                model.videos.marks.remove(&video);
+            }
+        }
+        Subject::Row(row) => {
+            model.tree.marks.remove(row);
+        }
+        Subject::Delivery(id) => {
+            model.deliveries.marks.remove(id);
+        }
+    }
+}
+
+/// Says what became of a batch whose answers are all in; `last` is the subject of the last one.
+fn say_outcome(model: &mut Model, last: &Subject, batch: &Batch) {
     let (text, tone) = match (batch.total, batch.failed.as_slice()) {
         (1, [(subject, why)]) => (format!("{subject}: {} refused: {why}", batch.verb), Tone::Bad),
-        (1, _) => (alone(&subject, &batch.notes.concat()), Tone::Good),
+        (1, _) => (describe_only(last, &batch.notes.concat()), Tone::Good),
         (total, []) => (
-            format!("{} of {total}: {}", batch.verb, tally(&batch.notes)),
+            format!("{} of {total}: {}", batch.verb, tally_notes(&batch.notes)),
             Tone::Good,
         ),
         (total, [(subject, why), ..]) => (
@@ -245,71 +182,13 @@ fn settle_action(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>
     }
 }
 
-/// The warnings of an answer in one sentence: the first, and how many there are beside it.
-pub fn warning(warnings: &[Warning]) -> Option<String> {
-    let (first, rest) = warnings.split_first()?;
-    Some(match rest.len() {
-        0 => first.to_string(),
-        more => format!("{first} (and {more} more)"),
-    })
-}
-
-/// What became of the only subject of an action.
-fn alone(subject: &Subject, note: &str) -> String {
+/// Says what became of the only subject of an action.
+fn describe_only(subject: &Subject, note: &str) -> String {
     match subject {
         Subject::Row(row) => match &row.node {
             Some(node) => format!("{node}: {note}"),
             None => format!("{}: {note}", row.task),
         },
         Subject::Delivery(_) => note.to_owned(),
-    }
-}
-
-/// `reused 3, queued: ... 1`.
-fn tally(notes: &[String]) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for note in notes {
-        let short = note.split([',', ':']).next().unwrap_or(note);
-        match counts.iter_mut().find(|(text, _)| *text == short) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((short, 1)),
-        }
-    }
-    let parts: Vec<_> = counts.iter().map(|(text, count)| format!("{count} {text}")).collect();
-    parts.join(", ")
-}
-
-pub fn log_chunk(model: &mut Model, id: u64, bytes: &[u8]) {
-    if model.detail.log_request == Some(id) {
-        model.detail.log.push(bytes);
-        model.redraw = true;
-    }
-}
-
-pub fn log_end(model: &mut Model, id: u64, error: Option<String>) {
-    if model.detail.log_request == Some(id) {
-        model.detail.log_request = None;
-        model.detail.log.state = error.map_or(LogState::Ended, LogState::Failed);
-        model.redraw = true;
-    }
-}
-
-/// The view in short, as lists carry it.
-pub fn item_of(view: &TaskView) -> TaskItem {
-    TaskItem {
-        task_id: view.task_id.clone(),
-        status: view.status,
-        created_at: view.created_at,
-        updated_at: view.updated_at,
-        task_name: view.task_name.clone(),
-        callback_status: view.callback_status,
-        disk_bytes: view.disk_bytes,
-        stages: view
-            .stages
-            .iter()
-            .map(|(node, stage)| (node.clone(), stage.summary()))
-            .collect(),
-        pipeline: None,
-        damaged: None,
     }
 }

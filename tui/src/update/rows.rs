@@ -1,18 +1,21 @@
-//! Actions on rows of the tree: marks, what is asked first, what is sent.
+//! Actions on rows of the tree: marks rows, asks before an action, sends what it needs.
 
-use onceover_types::StageState;
 use onceover_wire::ReuseMode;
 
 use super::{
-    Call, Effect,
-    keys::{refused, step},
+    cursor,
+    messages::{Call, Effect},
+    requests,
 };
-use crate::model::{
-    Batch, Model, RowId, Subject, Tone, UnderWay,
-    dialog::{Confirm, Dialog, Question, Target},
+use crate::{
+    figures::count_noun,
+    model::{
+        Model, RowId, Subject, Tone,
+        dialog::{Confirm, Dialog, Question, Target},
+    },
 };
-use crate::view::figures::counted;
 
+/// Marks the row at the cursor, or removes its mark.
 pub fn mark(model: &mut Model) {
     let Some(row) = model.tree.cursor.clone() else {
         return;
@@ -21,9 +24,10 @@ pub fn mark(model: &mut Model) {
         model.tree.marks.insert(row.clone());
     }
     model.tree.mark_anchor = Some(row);
-    step(model, 1);
+    cursor::move_cursor(model, 1);
 }
 
+/// Marks every row from the last mark to the cursor.
 pub fn mark_range(model: &mut Model) {
     let anchor = model.tree.mark_anchor.clone();
     let from = anchor
@@ -34,6 +38,7 @@ pub fn mark_range(model: &mut Model) {
     model.tree.marks.extend(rows);
 }
 
+/// Marks every task shown, or removes all marks.
 pub fn mark_all(model: &mut Model) {
     if !model.tree.marks.is_empty() {
         model.tree.marks.clear();
@@ -49,33 +54,17 @@ pub fn mark_all(model: &mut Model) {
     model.tree.marks.extend(rows);
 }
 
-pub fn target(model: &Model, row: RowId) -> Option<Target> {
-    let task = model.store.get(&row.task)?;
-    let stages: Vec<_> = task
-        .stages
-        .iter()
-        .filter(|(node, _)| row.node.as_ref().is_none_or(|wanted| wanted == *node))
-        .map(|(_, stage)| stage.status)
-        .collect();
-    let count = |state| stages.iter().filter(|status| **status == state).count();
-    Some(Target {
-        stages: stages.len(),
-        pending: count(StageState::Pending),
-        running: count(StageState::Running),
-        delivery: None,
-        video: None,
-        row,
-    })
-}
-
+/// Asks before an action on rows.
 fn ask(model: &mut Model, question: Question, rows: impl IntoIterator<Item = RowId>) {
-    let targets = rows.into_iter().filter_map(|row| target(model, row)).collect();
+    let targets = rows.into_iter().filter_map(|row| Target::for_row(&model.store, row));
+    let targets = targets.collect();
     model.dialog = Some(Dialog::Confirm(Confirm::new(question, targets)));
 }
 
+/// Asks before runs are cancelled.
 pub fn ask_cancel(model: &mut Model) {
     let subjects = model.subjects();
-    // A marked task takes its own marked stages in.
+    // A marked task includes its marked stages.
     let rows: Vec<_> = subjects
         .iter()
         .filter(|row| row.node.is_none() || !subjects.contains(&RowId::task(&row.task)))
@@ -89,6 +78,7 @@ pub fn ask_cancel(model: &mut Model) {
     ask(model, Question::Cancel, rows);
 }
 
+/// Asks before tasks are deleted.
 pub fn ask_delete(model: &mut Model) {
     let mut rows: Vec<_> = model
         .subjects()
@@ -104,12 +94,13 @@ pub fn ask_delete(model: &mut Model) {
     ask(model, Question::Delete, rows);
 }
 
+/// Takes back the delete that was confirmed last and is not sent yet.
 pub fn undo(model: &mut Model) {
     match model.deletes.pop() {
         Some(delete) => {
             let text = format!(
                 "taken back: {} not deleted",
-                counted(delete.targets.len(), delete.noun())
+                count_noun(delete.targets.len(), delete.noun())
             );
             model.say(Tone::Good, text);
         }
@@ -117,6 +108,7 @@ pub fn undo(model: &mut Model) {
     }
 }
 
+/// Resubmits one stage at once; asks first where there are more.
 pub fn resubmit(model: &mut Model, reuse: ReuseMode, effects: &mut Vec<Effect>) {
     let subjects = model.subjects();
     let mut rows: Vec<_> = subjects.iter().filter_map(|row| model.newest_stage_of(row)).collect();
@@ -132,9 +124,9 @@ pub fn resubmit(model: &mut Model, reuse: ReuseMode, effects: &mut Vec<Effect>) 
     }
 }
 
+/// Resubmits these stages.
 pub fn resubmit_rows(model: &mut Model, rows: Vec<RowId>, reuse: ReuseMode, effects: &mut Vec<Effect>) {
-    if let Some(reason) = refused(model) {
-        model.say(Tone::Bad, reason);
+    if requests::refuse_change(model) {
         return;
     }
     let calls = rows
@@ -154,32 +146,5 @@ pub fn resubmit_rows(model: &mut Model, rows: Vec<RowId>, reuse: ReuseMode, effe
     } else {
         "resubmit"
     };
-    send(model, verb, calls, effects);
-}
-
-/// Sends one call a subject; these show "requested" until the answers are in.
-pub fn send(model: &mut Model, verb: &'static str, calls: Vec<(Subject, Call)>, effects: &mut Vec<Effect>) {
-    let batch = model.new_id();
-    let mut total = 0;
-    for (subject, call) in calls {
-        if model.under_way.contains_key(&subject) {
-            continue;
-        }
-        let request = model.new_id();
-        model.failures.remove(&subject);
-        model.warned.remove(&subject);
-        model.under_way.insert(subject, UnderWay { request, batch });
-        effects.push(Effect::Call { id: request, call });
-        total += 1;
-    }
-    if total > 0 {
-        model.batches.insert(
-            batch,
-            Batch {
-                verb,
-                total,
-                ..Batch::default()
-            },
-        );
-    }
+    requests::send_batch(model, verb, calls, effects);
 }

@@ -1,30 +1,35 @@
-//! What is done to videos: start, force, reprocess, delete. From the page of videos and from the tasks of videos in
-//! the tree; on one or many.
+//! Actions on videos: start, restart, reprocess, delete. They are called on the page of videos and on the tasks of
+//! videos in the tree; on one or many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use onceover_types::{Timestamp, VideoId};
 use onceover_wire::ReprocessRequest;
 
-use super::{Call, Effect, keys::refused, pipelines, rows};
-use crate::model::{
-    Model, Page, PendingDelete, RowId, Subject, Tone, UNDO_MS,
-    dialog::{Choice, Confirm, Dialog, OfVideo, Question, Target, Way},
+use super::{
+    messages::{Call, Effect},
+    pipelines, requests,
 };
-use crate::view::figures::counted;
+use crate::{
+    figures::count_noun,
+    model::{
+        Model, Page, PendingDelete, RowId, Subject, Tone, UNDO_MS,
+        dialog::{Choice, Confirm, Dialog, OfVideo, Question, Target, Way},
+    },
+};
 
-/// The videos an action is about, with the steps of the tree that are marked or at the cursor.
-fn subjects(model: &Model) -> Vec<OfVideo> {
+/// Lists the videos that an action is about, with the steps of the tree that are marked or at the cursor.
+fn list_subjects(model: &Model) -> Vec<OfVideo> {
     if model.page == Page::Videos {
-        let of = |video: &onceover_wire::Video| OfVideo {
+        let subject = |video: &onceover_wire::Video| OfVideo {
             id: video.video_id.clone(),
             processing: model.processing_of(video).cloned(),
             chosen: BTreeSet::new(),
             file: Some((video.source, video.path.clone())),
         };
-        return model.videos.subjects().into_iter().map(of).collect();
+        return model.videos.subjects().into_iter().map(subject).collect();
     }
-    // A task's row stands for all of its steps.
+    // A task's row stands for all its steps.
     let mut chosen: BTreeMap<VideoId, Option<BTreeSet<String>>> = BTreeMap::new();
     for row in model.subjects() {
         let Some(task) = model.store.get(&row.task) else {
@@ -45,7 +50,7 @@ fn subjects(model: &Model) -> Vec<OfVideo> {
             }
         }
     }
-    let of = |(id, steps): (VideoId, Option<BTreeSet<String>>)| {
+    let subject = |(id, steps): (VideoId, Option<BTreeSet<String>>)| {
         let known = model.videos.get(&id);
         let task = model.store.get(&id.task());
         OfVideo {
@@ -57,51 +62,34 @@ fn subjects(model: &Model) -> Vec<OfVideo> {
             id,
         }
     };
-    chosen.into_iter().map(of).collect()
+    chosen.into_iter().map(subject).collect()
 }
 
-/// Whether an action on videos is about anything.
-pub fn on_video(model: &Model) -> bool {
-    if model.page == Page::Videos {
-        return model.videos.at_cursor().is_some();
-    }
-    let of_video = |row: &RowId| model.store.get(&row.task).is_some_and(|task| task.pipeline.is_some());
-    if model.tree.marks.is_empty() {
-        model.tree.cursor.as_ref().is_some_and(of_video)
-    } else {
-        model.tree.marks.iter().any(of_video)
-    }
-}
-
-/// As targets of a question; none of those that are being acted on already.
-fn targets(model: &Model, videos: Vec<OfVideo>) -> Vec<Target> {
-    let of = |video: OfVideo| {
+/// Makes targets of a question; leaves out videos with a request in flight.
+fn make_targets(model: &Model, videos: Vec<OfVideo>) -> Vec<Target> {
+    let target = |video: OfVideo| {
         let row = RowId::task(&video.id.task().into());
-        let known = rows::target(model, row.clone());
-        let bare = Target {
-            row,
-            stages: 0,
-            pending: 0,
-            running: 0,
-            delivery: None,
-            video: None,
-        };
+        let known = Target::for_row(&model.store, row.clone());
         Target {
             video: Some(Box::new(video)),
-            ..known.unwrap_or(bare)
+            ..known.unwrap_or_else(|| Target::without_stages(row))
         }
     };
-    let busy = |target: &Target| {
-        let going = model.deletes.iter().flat_map(|delete| &delete.targets);
+    let is_busy = |target: &Target| {
+        let deleted = model.deletes.iter().flat_map(|delete| &delete.targets);
         model.under_way.contains_key(&Subject::Row(target.row.clone()))
-            || going.into_iter().any(|other| other.row.task == target.row.task)
+            || deleted.into_iter().any(|other| other.row.task == target.row.task)
     };
-    videos.into_iter().map(of).filter(|target| !busy(target)).collect()
+    videos
+        .into_iter()
+        .map(target)
+        .filter(|target| !is_busy(target))
+        .collect()
 }
 
-/// None, and why, where there is nothing to act on.
-fn askable(model: &mut Model) -> Option<Vec<Target>> {
-    let videos = subjects(model);
+/// Returns the targets to ask about; `None` if there are none, and then says why.
+fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
+    let videos = list_subjects(model);
     if videos.is_empty() {
         let text = match model.page {
             Page::Videos if !model.videos.read => "the videos are still being read",
@@ -111,7 +99,7 @@ fn askable(model: &mut Model) -> Option<Vec<Target>> {
         model.say(Tone::Neutral, text);
         return None;
     }
-    let targets = targets(model, videos);
+    let targets = make_targets(model, videos);
     if targets.is_empty() {
         model.say(Tone::Neutral, "it is being acted on already");
         return None;
@@ -119,8 +107,9 @@ fn askable(model: &mut Model) -> Option<Vec<Target>> {
     Some(targets)
 }
 
+/// Starts the only pipeline there is for one video at once; asks which one otherwise.
 pub fn ask_start(model: &mut Model, force: bool, effects: &mut Vec<Effect>) {
-    let Some(targets) = askable(model) else {
+    let Some(targets) = find_targets(model) else {
         return;
     };
     let only = model
@@ -146,8 +135,8 @@ pub fn ask_start(model: &mut Model, force: bool, effects: &mut Vec<Effect>) {
     pipelines::ask_list(model, effects);
 }
 
-/// Puts the daemon's pipelines into the question that is open. What was chosen stays; at first it is the pipeline that
-/// a single video was processed with before, else the default.
+/// Puts the daemon's pipelines into the question that is open. The choice stays; at first it is the pipeline that a
+/// single video was processed with last, else the default.
 pub fn offer_pipelines(model: &mut Model) {
     let (Some(list), Some(Dialog::Confirm(confirm))) = (&model.pipelines.list, &mut model.dialog) else {
         return;
@@ -167,23 +156,23 @@ pub fn offer_pipelines(model: &mut Model) {
         before.map(|processing| processing.pipeline.as_str()),
         Some(list.default.as_str()),
     ];
-    let place = |name: &str| list.pipelines.iter().position(|pipeline| pipeline.name == name);
-    let at = wanted.into_iter().flatten().find_map(place).unwrap_or(0);
+    let position = |name: &str| list.pipelines.iter().position(|pipeline| pipeline.name == name);
+    let at = wanted.into_iter().flatten().find_map(position).unwrap_or(0);
     let way = |pipeline: &onceover_wire::PipelineInfo| {
-        let mut about = counted(pipeline.steps.len(), "step");
+        let mut about = count_noun(pipeline.steps.len(), "step");
         if !pipeline.title.is_empty() {
             about = format!("{}, {about}", pipeline.title);
         }
         if pipeline.name == list.default {
             about += ", the default";
         }
-        let lacking = pipeline
+        let blocked = pipeline
             .steps
             .iter()
             .filter(|step| !step.optional && !step.missing.is_empty());
-        let lacking: Vec<_> = lacking.map(|step| step.name.as_str()).collect();
-        if !lacking.is_empty() {
-            about += &format!("; cannot run here: {}", lacking.join(", "));
+        let blocked: Vec<_> = blocked.map(|step| step.name.as_str()).collect();
+        if !blocked.is_empty() {
+            about += &format!("; cannot run here: {}", blocked.join(", "));
         }
         Way {
             name: pipeline.name.clone(),
@@ -195,8 +184,9 @@ pub fn offer_pipelines(model: &mut Model) {
     model.redraw = true;
 }
 
+/// Asks before steps are run again.
 pub fn ask_reprocess(model: &mut Model) {
-    let Some(targets) = askable(model) else {
+    let Some(targets) = find_targets(model) else {
         return;
     };
     let (done, never): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| {
@@ -226,14 +216,15 @@ pub fn ask_reprocess(model: &mut Model) {
     model.dialog = Some(Dialog::Confirm(Confirm::new(Question::Reprocess, done)));
 }
 
+/// Asks before videos are deleted, and whether the data of their tasks is deleted with them.
 pub fn ask_delete(model: &mut Model) {
-    let Some(targets) = askable(model) else {
+    let Some(targets) = find_targets(model) else {
         return;
     };
     let stages: usize = targets.iter().map(|target| target.stages).sum();
     let tasks = match targets.as_slice() {
         [only] => format!("task {}", only.row.task),
-        many => counted(many.len(), "task"),
+        many => count_noun(many.len(), "task"),
     };
     let mut confirm = Confirm::new(Question::DeleteVideo, targets);
     let way = |name: &str, about: String| Way {
@@ -245,11 +236,11 @@ pub fn ask_delete(model: &mut Model) {
         options: vec![
             way(
                 "keep",
-                format!("the data of {tasks} ({}) stays", counted(stages, "stage")),
+                format!("the data of {tasks} ({}) stays", count_noun(stages, "stage")),
             ),
             way(
                 "delete too",
-                format!("{tasks} ({}): records, files, logs", counted(stages, "stage")),
+                format!("{tasks} ({}): records, files, logs", count_noun(stages, "stage")),
             ),
         ],
         at: 0,
@@ -257,8 +248,8 @@ pub fn ask_delete(model: &mut Model) {
     model.dialog = Some(Dialog::Confirm(confirm));
 }
 
-/// The answer to one of these questions was yes.
-pub fn confirmed(model: &mut Model, confirm: Confirm, effects: &mut Vec<Effect>) {
+/// Does what one of these questions asked for.
+pub fn carry_out(model: &mut Model, confirm: Confirm, effects: &mut Vec<Effect>) {
     let way = confirm.choice.as_ref().and_then(Choice::chosen).cloned();
     match confirm.question {
         Question::Start { force } => {
@@ -279,9 +270,9 @@ pub fn confirmed(model: &mut Model, confirm: Confirm, effects: &mut Vec<Effect>)
     }
 }
 
+/// Starts a pipeline of each video.
 fn start(model: &mut Model, targets: Vec<Target>, pipeline: Option<String>, force: bool, effects: &mut Vec<Effect>) {
-    if let Some(reason) = refused(model) {
-        model.say(Tone::Bad, reason);
+    if requests::refuse_change(model) {
         return;
     }
     let call = |video: OfVideo| Call::RunVideo {
@@ -290,23 +281,25 @@ fn start(model: &mut Model, targets: Vec<Target>, pipeline: Option<String>, forc
         force,
     };
     let verb = if force { "restart" } else { "start" };
-    rows::send(model, verb, calls(targets, call), effects);
+    requests::send_batch(model, verb, make_calls(targets, call), effects);
 }
 
+/// Runs the chosen steps of each video again.
 fn reprocess(model: &mut Model, targets: Vec<Target>, effects: &mut Vec<Effect>) {
     let call = |video: OfVideo| Call::Reprocess {
         request: ReprocessRequest {
             steps: video.chosen.iter().cloned().collect(),
             pipeline: video.processing.as_ref().map(|processing| processing.pipeline.clone()),
-            // The question said what is ended.
+            // The question has named what is ended.
             force: video.in_flight(),
         },
         video: video.id,
     };
-    rows::send(model, "reprocess", calls(targets, call), effects);
+    requests::send_batch(model, "reprocess", make_calls(targets, call), effects);
 }
 
-fn calls(targets: Vec<Target>, call: impl Fn(OfVideo) -> Call) -> Vec<(Subject, Call)> {
-    let of = |target: Target| Some((Subject::Row(target.row), call(*target.video?)));
-    targets.into_iter().filter_map(of).collect()
+/// Makes a call for each video.
+fn make_calls(targets: Vec<Target>, call: impl Fn(OfVideo) -> Call) -> Vec<(Subject, Call)> {
+    let call_of = |target: Target| Some((Subject::Row(target.row), call(*target.video?)));
+    targets.into_iter().filter_map(call_of).collect()
 }

@@ -1,24 +1,21 @@
-//! The page of videos: opening it, keeping it up to date, marks, going to a video's task.
+//! The page of videos: opens it, keeps it up to date, marks videos and goes to the task of one.
 
 use onceover_types::{TaskId, Timestamp, VideoId};
-use onceover_wire::{VideoDeletion, VideoPage};
+use onceover_wire::VideoPage;
 
 use super::{
-    Call, CallAnswer, Effect, feed,
-    keys::{refused, step},
-    pipelines,
-    replies::deleted,
+    cursor,
+    messages::{Call, CallAnswer, Effect},
+    pipelines, requests, reveal,
 };
 use crate::model::{Link, Model, Page, Tone};
 
 /// Changes that come together are read together.
 const REST_MS: i64 = 100;
 
-pub fn open(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.store.seq().is_none()
-        && let Some(reason) = refused(model)
-    {
-        model.say(Tone::Bad, reason);
+/// Opens the page, with the cursor on the video of the task at the tree's cursor.
+pub fn open_page(model: &mut Model, effects: &mut Vec<Effect>) {
+    if requests::refuse_page(model) {
         return;
     }
     let of_row = model.tree.cursor.as_ref().and_then(|row| VideoId::of_task(&row.task));
@@ -29,6 +26,7 @@ pub fn open(model: &mut Model, effects: &mut Vec<Effect>) {
     pipelines::ask_list(model, effects);
 }
 
+/// Reads what the page shows.
 pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     model.videos.fetch_at = None;
     if matches!(model.link, Link::Lost { .. }) {
@@ -39,32 +37,33 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call: Call::Videos });
 }
 
-pub fn read(model: &mut Model, id: u64, answer: CallAnswer<VideoPage>) {
+/// Takes the videos that were read.
+pub fn take_videos(model: &mut Model, id: u64, answer: CallAnswer<VideoPage>) {
     if model.videos.request != Some(id) {
         return;
     }
     model.videos.request = None;
     match answer {
-        Ok(page) => model.videos.take(page.items, page.next_cursor.is_none()),
+        Ok(page) => model.videos.set_videos(page.items, page.next_cursor.is_none()),
         Err(refusal) => model.videos.failed = Some(refusal.text),
     }
 }
 
-/// There was word of a task's pipeline: of a video that is not in the list, it is read again.
-pub fn follow(model: &mut Model, task: &TaskId) {
+/// Reads the list again soon after an event about the pipeline of a video that is not in it.
+pub fn follow_task(model: &mut Model, task: &TaskId) {
     if !model.videos.items.iter().any(|video| video.task_id == *task) {
-        changed(model);
+        fetch_soon(model);
     }
 }
 
-/// A video came or went: what is on the screen is read again.
-pub fn changed(model: &mut Model) {
+/// Reads the page again soon, if it is open.
+pub fn fetch_soon(model: &mut Model) {
     if model.page == Page::Videos && model.videos.fetch_at.is_none() {
         model.videos.fetch_at = Some(Timestamp::from_millis(model.now.as_millis() + REST_MS));
     }
 }
 
-/// The task of the video at the cursor, in the tree.
+/// Goes to the task of the video at the cursor, in the tree.
 pub fn show_task(model: &mut Model) {
     let Some(task) = model.videos.at_cursor().map(|video| video.task_id.clone()) else {
         return;
@@ -75,44 +74,30 @@ pub fn show_task(model: &mut Model) {
     }
     model.page = Page::Tasks;
     model.zoom = false;
-    if model.tree.narrowed() {
-        // A filter must not hide what is gone to.
-        model.tree.filter = None;
-        model.tree.quick = None;
-        model.tree.changed();
+    if model.tree.is_narrowed() {
+        // A filter must not hide the task.
+        model.tree.show_all();
     }
     model.wanted = Some(task);
-    feed::show_wanted(model);
+    reveal::show_wanted(model);
 }
 
+/// Marks the video at the cursor, or removes its mark.
 pub fn mark(model: &mut Model) {
     let page = &mut model.videos;
     if page.list.mark(&mut page.marks, &mut page.mark_anchor) {
-        step(model, 1);
+        cursor::move_cursor(model, 1);
     }
 }
 
+/// Marks every video from the last mark to the cursor.
 pub fn mark_range(model: &mut Model) {
     let page = &mut model.videos;
     page.list.mark_range(&mut page.marks, page.mark_anchor.as_ref());
 }
 
+/// Marks every video, or removes all marks.
 pub fn mark_all(model: &mut Model) {
     let page = &mut model.videos;
     page.list.mark_all(&mut page.marks);
-}
-
-/// What became of a delete of a video.
-pub fn outcome(deletion: &VideoDeletion) -> CallAnswer<String> {
-    if let Some(report) = &deletion.task {
-        deleted(report)?;
-    }
-    let mut note = "video deleted".to_owned();
-    if deletion.file_removed {
-        note += ", its file too";
-    }
-    if deletion.task.is_some() {
-        note += ", and its task";
-    }
-    Ok(note)
 }

@@ -1,4 +1,4 @@
-//! A block of text lines as details are made of: sentences, and facts whose labels stand in a column of their own.
+//! Blocks of text lines, of which details are made: sentences, and facts whose labels are in a separate column.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
@@ -7,9 +7,10 @@ use super::text::{put, width, wrap};
 /// Lines of text with a style each.
 pub type Lines = Vec<(String, Style)>;
 
-/// Columns of a fact's label; what follows is indented as far.
+/// Columns of a fact's label; its other lines are indented as far.
 const LABEL: u16 = 10;
 
+/// Lines that are put together.
 pub struct Block {
     columns: u16,
     lines: Lines,
@@ -23,15 +24,15 @@ impl Block {
         }
     }
 
-    /// A sentence, broken where it has to be.
+    /// Adds a sentence, wrapped where it has to be.
     pub fn say(&mut self, text: &str, style: Style) {
         self.lines
             .extend(wrap(text, self.columns).into_iter().map(|line| (line, style)));
     }
 
-    /// `label     text`; an empty label goes on with what was said before.
-    pub fn fact(&mut self, label: &str, text: &str, style: Style) {
-        // Where there is hardly room for words beside the label, they go below it.
+    /// Adds `label     text`; an empty label continues the fact before.
+    pub fn add_fact(&mut self, label: &str, text: &str, style: Style) {
+        // Where there is hardly room for words beside the label, they are put below it.
         let indent = if self.columns < LABEL + 14 { 2 } else { LABEL };
         for (index, line) in wrap(text, self.columns.saturating_sub(indent)).into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
@@ -41,18 +42,20 @@ impl Block {
         }
     }
 
-    /// A sentence below the last one, indented.
-    pub fn nested(&mut self, text: &str, style: Style) {
+    /// Adds an indented sentence below the last one.
+    pub fn add_nested(&mut self, text: &str, style: Style) {
         let lines = wrap(text, self.columns.saturating_sub(4));
         self.lines
             .extend(lines.into_iter().map(|line| (format!("    {line}"), style)));
     }
 
-    pub fn gap(&mut self) {
+    /// Adds an empty line.
+    pub fn add_gap(&mut self) {
         self.lines.push(Default::default());
     }
 
-    pub fn lines(self) -> Lines {
+    /// Returns the lines.
+    pub fn into_lines(self) -> Lines {
         self.lines
     }
 }

@@ -1,4 +1,4 @@
-//! The page of callbacks: where each goes, how it stands, how often it was tried, what the receiver said.
+//! Draws the page of callbacks: URL, state, tries and the receiver's last answer.
 
 use onceover_types::{CallbackStatus, Timestamp};
 use onceover_wire::CallbackDelivery;
@@ -6,20 +6,26 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     block::{self, Block},
-    figures, layout, list_page,
+    list_page,
 };
 use crate::{
+    figures, layout,
     model::{Model, RowId, Subject},
     theme::callback_glyph,
 };
 
+/// Draws the page.
 pub fn draw(model: &Model, buffer: &mut Buffer) {
-    let page = layout::callbacks((buffer.area.width, buffer.area.height));
+    let page = layout::lay_out_callbacks((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let deliveries = &model.deliveries;
     let has_breaker = deliveries.items.iter().any(|item| item.breaker_open_until.is_some());
-    let columns = Columns::of(page.inner(page.list).width, has_breaker);
-    let stage = if deliveries.one_task() { "STAGE" } else { "TASK / STAGE" };
+    let columns = Columns::for_width(page.inner(page.list).width, has_breaker);
+    let stage = if deliveries.has_one_task() {
+        "STAGE"
+    } else {
+        "TASK / STAGE"
+    };
     let titles = [
         (columns.state, "STATE"),
         (columns.tries, "TRIES"),
@@ -27,21 +33,21 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
         (columns.stage, stage),
         (columns.answer, "LAST ANSWER"),
     ];
-    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
+    let area = list_page::draw_head(&page, &describe_rows(model), &titles, theme, buffer);
     if deliveries.items.is_empty() {
         let (text, style) = match &deliveries.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !deliveries.read => ("…", theme.faint()),
-            None if deliveries.all => ("no callbacks: no request had a callback URL", theme.faint()),
+            None if deliveries.shows_all => ("no callbacks: no request had a callback URL", theme.faint()),
             None => (
                 "no callbacks here: no request had a callback URL; a shows those of all tasks",
                 theme.faint(),
             ),
         };
-        list_page::instead_of_rows(text, style, area, buffer);
+        list_page::draw_placeholder(text, style, area, buffer);
     }
     let marked = |id: &String| deliveries.marks.contains(id);
-    list_page::rows(&deliveries.list, marked, area, theme, buffer, |id, line, buffer| {
+    list_page::draw_rows(&deliveries.list, marked, area, theme, buffer, |id, line, buffer| {
         if let Some(item) = deliveries.get(id) {
             draw_row(model, item, &columns, line, buffer);
         }
@@ -49,14 +55,15 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     draw_item(model, &page, buffer);
 }
 
-fn title(model: &Model) -> String {
+/// Says whose callbacks are shown.
+fn describe_rows(model: &Model) -> String {
     let deliveries = &model.deliveries;
-    let of = match deliveries.of.iter().collect::<Vec<_>>().as_slice() {
-        _ if deliveries.all => "all tasks".to_owned(),
+    let whose = match deliveries.rows.iter().collect::<Vec<_>>().as_slice() {
+        _ if deliveries.shows_all => "all tasks".to_owned(),
         [row] => row.to_string(),
-        rows => figures::counted(rows.len(), "row"),
+        rows => figures::count_noun(rows.len(), "row"),
     };
-    let mut title = format!("Callbacks of {of} · {}", deliveries.items.len());
+    let mut title = format!("Callbacks of {whose} · {}", deliveries.items.len());
     if deliveries.read && !deliveries.complete {
         title += ", the newest";
     }
@@ -76,8 +83,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// With room for the time until which a breaker is open, where one is.
-    fn of(width: u16, has_breaker: bool) -> Self {
+    /// Divides the width; where a breaker is open, with room for the time until which it is.
+    fn for_width(width: u16, has_breaker: bool) -> Self {
         let mut rest = width.saturating_sub(2);
         let state = 12.min(rest / 3);
         rest -= state;
@@ -103,6 +110,7 @@ impl Columns {
     }
 }
 
+/// Draws one row.
 fn draw_row(model: &Model, item: &CallbackDelivery, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let subject = Subject::Delivery(item.id.clone());
@@ -111,9 +119,9 @@ fn draw_row(model: &Model, item: &CallbackDelivery, columns: &Columns, line: Rec
     } else if model.failures.contains_key(&subject) {
         ("! refused".to_owned(), theme.bad())
     } else {
-        (state(item), theme.callback(item.state))
+        (describe_state(item), theme.callback(item.state))
     };
-    let stage = if model.deliveries.one_task() {
+    let stage = if model.deliveries.has_one_task() {
         item.task_name.to_string()
     } else {
         format!("{} › {}", item.task_id, item.task_name)
@@ -125,14 +133,15 @@ fn draw_row(model: &Model, item: &CallbackDelivery, columns: &Columns, line: Rec
         (columns.stage, &stage, theme.plain()),
         (
             columns.answer,
-            &answer(item, |time| figures::clock(time, model.now, &model.tz)),
-            answer_style(model, item),
+            &describe_answer(item, |time| figures::format_time(time, model.now, &model.tz)),
+            choose_answer_style(model, item),
         ),
     ];
-    list_page::cells(&cells, line, buffer);
+    list_page::draw_cells(&cells, line, buffer);
 }
 
-fn state(item: &CallbackDelivery) -> String {
+/// Names the state of a callback.
+fn describe_state(item: &CallbackDelivery) -> String {
     let word = match item.state {
         CallbackStatus::Pending if item.attempts > 0 => "retrying",
         CallbackStatus::Pending => "pending",
@@ -142,8 +151,8 @@ fn state(item: &CallbackDelivery) -> String {
     format!("{} {word}", callback_glyph(item.state))
 }
 
-/// What came of the last try.
-fn answer(item: &CallbackDelivery, clock: impl Fn(Timestamp) -> String) -> String {
+/// Describes the outcome of the last try.
+fn describe_answer(item: &CallbackDelivery, clock: impl Fn(Timestamp) -> String) -> String {
     if let Some(until) = item.breaker_open_until {
         return format!("breaker: open until {}", clock(until));
     }
@@ -154,7 +163,7 @@ fn answer(item: &CallbackDelivery, clock: impl Fn(Timestamp) -> String) -> Strin
     }
 }
 
-fn answer_style(model: &Model, item: &CallbackDelivery) -> Style {
+fn choose_answer_style(model: &Model, item: &CallbackDelivery) -> Style {
     if item.state == CallbackStatus::Sent {
         model.theme.plain()
     } else {
@@ -162,10 +171,10 @@ fn answer_style(model: &Model, item: &CallbackDelivery) -> Style {
     }
 }
 
-/// How it stands, in one sentence: `✖ given up after 5 tries, last 12:04:31: HTTP 503 ...`.
-pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
-    let clock = |time| figures::clock(time, model.now, &model.tz);
-    let mut text = state(item);
+/// Describes a callback in one sentence: `✖ given up after 5 tries, last 12:04:31: HTTP 503 ...`.
+pub fn describe_progress(model: &Model, item: &CallbackDelivery) -> String {
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
+    let mut text = describe_state(item);
     if item.attempts > 0 {
         let joint = if item.state == CallbackStatus::Sent {
             "with"
@@ -198,29 +207,29 @@ pub fn so_far(model: &Model, item: &CallbackDelivery) -> String {
     text
 }
 
-/// The callback at the cursor in full.
+/// Draws the callback at the cursor in full.
 fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let theme = model.theme;
     let item = model.deliveries.at_cursor();
     let row = item.map(|item| RowId::stage(&item.task_id.clone().into(), &item.task_name.clone().into()).to_string());
     let row = row.unwrap_or_default();
-    let (Some(area), Some(item)) = (list_page::item(page, &row, theme, buffer), item) else {
+    let (Some(area), Some(item)) = (list_page::draw_item_frame(page, &row, theme, buffer), item) else {
         return;
     };
-    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
     let run = item.run_id.as_ref().map_or("none of ours", |run| run.as_str());
     let refused = model.failures.get(&Subject::Delivery(item.id.clone()));
     let mut block = Block::new(area.width);
     if let Some(why) = refused {
-        block.fact("refused", why, theme.bad());
+        block.add_fact("refused", why, theme.bad());
     }
-    block.fact("where", &item.url, theme.strong());
-    block.fact("state", &so_far(model, item), theme.callback(item.state));
+    block.add_fact("where", &item.url, theme.strong());
+    block.add_fact("state", &describe_progress(model, item), theme.callback(item.state));
     if !page.framed {
-        block.fact("stage", &row, theme.plain());
+        block.add_fact("stage", &row, theme.plain());
     }
-    block.fact("reports", &format!("{}, run {run}", item.status), theme.plain());
-    block.fact("asked", &clock(item.created_at), theme.plain());
-    block.fact("id", &item.id, theme.plain());
-    block::draw(&block.lines(), 0, area, buffer);
+    block.add_fact("reports", &format!("{}, run {run}", item.status), theme.plain());
+    block.add_fact("asked", &clock(item.created_at), theme.plain());
+    block.add_fact("id", &item.id, theme.plain());
+    block::draw(&block.into_lines(), 0, area, buffer);
 }

@@ -1,18 +1,15 @@
 //! A node as a reference card: what it is for, whether it can run, what it takes and gives. The page of nodes and
-//! `onceover nodes NODE` show the same.
+//! `onceover nodes NODE` show the same card.
 
 use onceover_catalog::{DeviceQueues, ParameterSpec};
 use onceover_wire::{NodeInfo, NodeReadiness};
 use ratatui::layout::Rect;
 
-use super::{
-    block::{Block, Lines},
-    figures,
-};
-use crate::{model::form::text_of, theme::Theme};
+use super::block::{Block, Lines};
+use crate::{figures, model::form::format_value, theme::Theme};
 
-/// `✔ ready`, `✖ 2 missing`.
-pub fn readiness(readiness: &NodeReadiness) -> String {
+/// Says whether a node can run: `✔ ready`, `✖ 2 missing`.
+pub fn describe_readiness(readiness: &NodeReadiness) -> String {
     match readiness.missing.len() {
         _ if readiness.ready => "✔ ready".into(),
         0 => "✖ not ready".into(),
@@ -21,34 +18,35 @@ pub fn readiness(readiness: &NodeReadiness) -> String {
 }
 
 /// Adds what is missing for the node and how to get it, or that it can run.
-pub fn say_readiness(block: &mut Block, node: &NodeInfo, theme: Theme) {
+pub fn add_readiness(block: &mut Block, node: &NodeInfo, theme: Theme) {
     if node.readiness.ready {
-        block.fact("ready", "✔ it can run on the daemon's machine", theme.good());
+        block.add_fact("ready", "✔ it can run on the daemon's machine", theme.good());
     }
     for missing in &node.readiness.missing {
-        block.fact("missing", &format!("✖ {}", missing.what), theme.bad());
-        block.fact("get it", &missing.how, theme.strong());
+        block.add_fact("missing", &format!("✖ {}", missing.what), theme.bad());
+        block.add_fact("get it", &missing.how, theme.strong());
     }
 }
 
-pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
+/// Lists the lines of the card.
+pub fn list_lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
     let mut block = Block::new(columns);
     block.say(&node.title, theme.strong());
     block.say(&node.purpose, theme.plain());
-    block.gap();
-    say_readiness(&mut block, node, theme);
+    block.add_gap();
+    add_readiness(&mut block, node, theme);
     if let Some(tested) = &node.tested {
-        block.fact("tested", tested, theme.warn());
+        block.add_fact("tested", tested, theme.warn());
     }
     let by_device = node.queue_by.as_ref();
-    block.fact(
+    block.add_fact(
         "runs as",
         &format!(
             "{}, queue {}{}, at most {}",
             node.runner,
             node.queue,
             by_device.map_or_else(String::new, DeviceQueues::here_in_words),
-            figures::long(node.timeout_seconds as f64)
+            figures::format_long(node.timeout_seconds as f64)
         ),
         theme.plain(),
     );
@@ -57,16 +55,19 @@ pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
     } else {
         format!("a result with {}", node.reuse_fields.join(", "))
     };
-    block.fact("reuse", &format!("{}: {counts}", node.reuse.as_str()), theme.reuse());
-    block.gap();
+    block.add_fact("reuse", &format!("{}: {counts}", node.reuse.as_str()), theme.reuse());
+    block.add_gap();
     block.say("Parameters", theme.strong());
     if node.parameters.is_empty() {
         block.say("none", theme.faint());
     }
     for parameter in &node.parameters {
-        block.say(&format!("{}  {}", parameter.name, kind(parameter)), theme.accent());
-        for line in about(parameter) {
-            block.nested(&line, theme.plain());
+        block.say(
+            &format!("{}  {}", parameter.name, describe_kind(parameter)),
+            theme.accent(),
+        );
+        for line in describe_parameter(parameter) {
+            block.add_nested(&line, theme.plain());
         }
     }
     for group in &node.one_of {
@@ -75,23 +76,23 @@ pub fn lines(node: &NodeInfo, theme: Theme, columns: u16) -> Lines {
             theme.warn(),
         );
     }
-    block.gap();
+    block.add_gap();
     block.say("Output", theme.strong());
     for output in &node.outputs {
         block.say(&format!("{}  {}", output.name, output.kind.as_str()), theme.accent());
-        block.nested(&output.meaning, theme.plain());
+        block.add_nested(&output.meaning, theme.plain());
     }
-    block.lines()
+    block.into_lines()
 }
 
-/// Lines of the card that do not fit.
-pub fn overflow(node: &NodeInfo, room: Rect) -> usize {
-    let lines = lines(node, Theme::default(), room.width).len();
+/// Counts the lines of the card that do not fit.
+pub fn count_hidden_lines(node: &NodeInfo, room: Rect) -> usize {
+    let lines = list_lines(node, Theme::default(), room.width).len();
     lines.saturating_sub(usize::from(room.height))
 }
 
-/// `integer, 8000 to 192000, default 16000`.
-pub fn kind(parameter: &ParameterSpec) -> String {
+/// Describes the kind of a parameter: `integer, 8000 to 192000, default 16000`.
+pub fn describe_kind(parameter: &ParameterSpec) -> String {
     let mut kinds = vec![parameter.kind.as_str()];
     kinds.extend(parameter.also.iter().map(|kind| kind.as_str()));
     let mut text = kinds.join(" or ");
@@ -108,20 +109,20 @@ pub fn kind(parameter: &ParameterSpec) -> String {
         text += ", required";
     }
     if let Some(default) = &parameter.default {
-        let default = text_of(default);
+        let default = format_value(default);
         text += &format!(", default {}", if default.is_empty() { "\"\"" } else { &default });
     }
     text
 }
 
-/// Meaning, allowed values, where the value comes from when it is left out.
-pub fn about(parameter: &ParameterSpec) -> Vec<String> {
+/// Describes a parameter: meaning, allowed values, where the value comes from if it is left out.
+pub fn describe_parameter(parameter: &ParameterSpec) -> Vec<String> {
     let mut lines = Vec::new();
     if !parameter.meaning.is_empty() {
         lines.push(parameter.meaning.clone());
     }
     if !parameter.allowed.is_empty() {
-        let allowed: Vec<_> = parameter.allowed.iter().map(text_of).collect();
+        let allowed: Vec<_> = parameter.allowed.iter().map(format_value).collect();
         lines.push(format!("One of {}.", allowed.join(", ")));
     }
     if !parameter.fallbacks.is_empty() {

@@ -1,56 +1,38 @@
-//! The row under the cursor in full: how it stands, why it ran, input, output, what reuse did, its log.
+//! The row at the cursor in full: its state, why it ran, input, output, what reuse did, its log.
 
-use onceover_types::{NodeName, StageState};
+use onceover_types::{CallbackStatus, NodeName, StageState};
 use onceover_wire::StageSummary;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     block::{self, Block, Lines},
-    callbacks, figures, frame,
-    layout::Panes,
-    pipeline, reuse, task_detail,
+    callbacks,
+    frame::draw_frame,
+    pipeline,
+    reasons::describe_decision,
+    reuse, task_detail,
     text::put,
     warned,
 };
 use crate::{
+    figures,
+    layout::Panes,
     model::{
         Model,
         detail::Tab,
         log::LogState,
-        store::{Task, elapsed},
+        task::{Task, elapsed},
     },
     theme::{callback_glyph, glyph, word},
 };
 
-/// Why a run was started, as a sentence without its subject (R4).
-pub fn why(reason: Option<&str>) -> Option<&'static str> {
-    Some(match reason? {
-        "absent" => "there was no earlier result under this task",
-        "failed" => "the earlier run failed",
-        "cancelled" => "the earlier run was cancelled",
-        "empty_output" => "the earlier result was empty",
-        "forced" => "a run was forced, whatever is stored",
-        "input_changed" => "the stored result came from other input, and the request was strict",
-        "input_unknown" => {
-            "whether the stored result came from the same input is not known, and the request was strict"
-        }
-        "retryable_warnings" => {
-            "a warning of the stored result says that running again could give a better one, and the request was strict"
-        }
-        "artifact_missing" => "files of the stored result were no longer on disk",
-        "artifact_changed" => "files of the stored result had changed on disk",
-        "lost" => "the worker that ran it before had stopped sending heartbeats",
-        "policy_off" => "results of this node are not reused, by its configuration",
-        _ => return None,
-    })
-}
-
+/// Draws the detail of the row at the cursor.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let area = panes.inner(panes.detail);
     let title = model.tree.cursor.as_ref().map_or(String::new(), ToString::to_string);
-    if panes.framed() {
-        frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
+    if panes.is_framed() {
+        draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
     if area.is_empty() {
         return;
@@ -67,7 +49,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
         width: area.width.saturating_sub(2),
         ..area
     };
-    if !panes.framed() {
+    if !panes.is_framed() {
         put(buffer, area.x, area.y, area.width, &title, theme.strong());
         area = below(area, 1);
     }
@@ -80,6 +62,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     }
 }
 
+/// Returns the area without its first rows.
 fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
     Rect {
@@ -90,10 +73,34 @@ fn below(area: Rect, rows: u16) -> Rect {
 }
 
 fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+    draw_head(model, node, task, stage, area, buffer);
+    let mut area = below(area, 1);
+    if stage.status == StageState::Running {
+        draw_progress(model, stage, area, buffer);
+        area = below(area, 1);
+    }
+    draw_tabs(model, area, buffer);
+    area = below(area, 2);
+    let text = model.detail.text.as_ref();
+    match model.detail.tab {
+        Tab::Overview => draw_overview(
+            model,
+            &list_overview(model, node, task, stage, area.width),
+            area,
+            buffer,
+        ),
+        Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
+        Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
+        Tab::Reuse => draw_scrolled(model, &reuse::list_lines(model, stage, area.width), area, buffer),
+        Tab::Log => draw_log(model, model.detail.scroll, area, buffer),
+    }
+}
+
+/// Draws the stage's state and attempt.
+fn draw_head(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let clock = model.clock();
     let state = stage.status;
-    let words = warned::beside(&format!("{} {}", glyph(state), word(state)), stage.warnings);
+    let words = warned::join_mark(&format!("{} {}", glyph(state), word(state)), stage.warnings);
     let mut head = format!("{words}   attempt {}", stage.attempt);
     if stage.forced {
         head += "   forced";
@@ -104,77 +111,53 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
         && let Some(step) = pipeline.step(node)
     {
         // What the pipeline plans comes first: the stage is an earlier run's.
-        let planned = pipeline::step_status(&pipeline.processing, step, clock);
+        let planned = pipeline::describe_step(&pipeline.processing, step, model.clock());
         head = format!("{planned}   earlier run: {words}");
-        style = pipeline::step_style(step, theme);
+        style = pipeline::choose_step_style(step, theme);
     }
     put(buffer, area.x, area.y, area.width, &head, style);
-    let mut area = below(area, 1);
-    if state == StageState::Running {
-        let progress = stage.progress.unwrap_or(0.0);
-        let seconds = elapsed(stage, clock);
-        let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
-            format!("   eta {}", figures::long(seconds * (100.0 - progress) / progress))
-        } else {
-            String::new()
-        };
-        let text = match stage.progress {
-            Some(progress) => format!(" {} %{eta}", figures::percent(progress)),
-            None => " no figure yet".into(),
-        };
-        let bar_columns = area.width.saturating_sub(24).min(40);
-        let used = put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            &figures::bar(progress, bar_columns),
-            theme.accent(),
-        );
-        put(
-            buffer,
-            area.x + used,
-            area.y,
-            area.width.saturating_sub(used),
-            &text,
-            theme.plain(),
-        );
-        area = below(area, 1);
-    }
-    draw_tabs(model, area, buffer);
-    area = below(area, 2);
-    let text = model.detail.text.as_ref();
-    match model.detail.tab {
-        Tab::Overview => {
-            let lines = overview(model, node, task, stage, area.width);
-            // Half the room at most, when there is a log to see below it.
-            let wants = lines.len() as u16;
-            let log_rows = area.height.saturating_sub(wants + 1);
-            block::draw(
-                &lines,
-                model.detail.scroll.min(lines.len().saturating_sub(1)),
-                area,
-                buffer,
-            );
-            if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle {
-                draw_log(model, 0, below(area, wants + 1), buffer);
-            }
-        }
-        Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
-        Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
-        Tab::Reuse => {
-            let lines = reuse::lines(model, stage, area.width);
-            block::draw(
-                &lines,
-                model.detail.scroll.min(lines.len().saturating_sub(1)),
-                area,
-                buffer,
-            );
-        }
-        Tab::Log => draw_log(model, model.detail.scroll, area, buffer),
+}
+
+/// Draws the bar of a stage that runs, its figure and how long the rest may take.
+fn draw_progress(model: &Model, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let progress = stage.progress.unwrap_or(0.0);
+    let seconds = elapsed(stage, model.clock());
+    let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
+        format!(
+            "   eta {}",
+            figures::format_long(seconds * (100.0 - progress) / progress)
+        )
+    } else {
+        String::new()
+    };
+    let text = match stage.progress {
+        Some(progress) => format!(" {} %{eta}", figures::round_percent(progress)),
+        None => " no figure yet".into(),
+    };
+    let bar = figures::format_bar(progress, area.width.saturating_sub(24).min(40));
+    let used = put(buffer, area.x, area.y, area.width, &bar, theme.accent());
+    let room = area.width.saturating_sub(used);
+    put(buffer, area.x + used, area.y, room, &text, theme.plain());
+}
+
+/// Draws lines from where the detail is scrolled to.
+fn draw_scrolled(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) {
+    let skip = model.detail.scroll.min(lines.len().saturating_sub(1));
+    block::draw(lines, skip, area, buffer);
+}
+
+/// Draws the overview and, where there is room below it, the end of the log.
+fn draw_overview(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) {
+    draw_scrolled(model, lines, area, buffer);
+    let rows = lines.len() as u16;
+    let log_rows = area.height.saturating_sub(rows + 1);
+    if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle {
+        draw_log(model, 0, below(area, rows + 1), buffer);
     }
 }
 
+/// Draws the titles of the tabs.
 fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
@@ -192,17 +175,17 @@ fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
+/// Lists what is known of the stage, with what was refused or warned of at the last action on it.
+fn list_overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, columns: u16) -> Lines {
     let theme = model.theme;
-    let clock = |time| figures::clock(time, model.now, &model.tz);
     let mut block = Block::new(columns);
     if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
-        block.fact("refused", why, theme.bad());
+        block.add_fact("refused", why, theme.bad());
     }
     if let Some(warning) = model.tree.cursor.as_ref().and_then(|row| model.warning_of(row)) {
-        block.fact("warning", warning, theme.warn());
+        block.add_fact("warning", warning, theme.warn());
     }
-    pipeline::say_step(&mut block, task, node, model.clock(), theme);
+    pipeline::add_step(&mut block, task, node, model.clock(), theme);
     let runner = match stage.runner.as_deref() {
         Some("foreign") => "foreign: another system's worker wrote it",
         Some(runner) => runner,
@@ -213,106 +196,98 @@ fn overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, c
     } else {
         format!("   queue {}", stage.queue)
     };
-    block.fact("runner", &format!("{runner}{queue}"), theme.plain());
-    if let Some(queued) = stage.queued_at {
-        let waited = match (stage.status, stage.started_at) {
-            (StageState::Pending, _) => format!(", waits for {}", figures::long(model.clock().seconds_since(queued))),
-            (_, Some(started)) => format!(", waited {}", figures::long(started.seconds_since(queued))),
-            _ => String::new(),
-        };
-        block.fact("queued", &format!("{}{waited}", clock(queued)), theme.plain());
-    }
-    if stage.status == StageState::Pending
-        && let Some(line) = queue_place(model, node, task, stage)
-    {
-        block.fact("position", &line, theme.warn());
-    }
-    if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
-        block.fact("started", &clock(started), theme.plain());
-    }
-    if let Some(ended) = stage.ended_at.filter(|_| !stage.status.in_flight()) {
-        block.fact(
-            "ended",
-            &format!("{}   took {}", clock(ended), figures::long(stage.duration)),
-            theme.plain(),
-        );
-    }
+    block.add_fact("runner", &format!("{runner}{queue}"), theme.plain());
+    add_times(model, node, task, stage, &mut block);
     if let Some(message) = stage.message.as_ref().filter(|_| stage.status.in_flight()) {
-        block.fact("message", message, theme.plain());
+        block.add_fact("message", message, theme.plain());
     }
     if stage.reuse_hits + stage.joins > 0 {
-        block.fact(
-            "reuse",
-            &format!(
-                "↺ {} hits, {} joined, {} saved",
-                stage.reuse_hits,
-                stage.joins,
-                figures::long(stage.saved_seconds)
-            ),
-            theme.reuse(),
-        );
+        let saved = figures::format_long(stage.saved_seconds);
+        let reuse = format!("↺ {} hits, {} joined, {saved} saved", stage.reuse_hits, stage.joins);
+        block.add_fact("reuse", &reuse, theme.reuse());
     }
     if let Some(callback) = stage.callback_status {
-        let style = theme.callback(callback);
-        match model.detail.deliveries.as_slice() {
-            [] => block.fact(
-                "callback",
-                &format!("{} {}", callback_glyph(callback), callback.as_str()),
-                style,
-            ),
-            [newest, others @ ..] => {
-                block.fact("callback", &callbacks::so_far(model, newest), style);
-                block.fact("", &format!("to {}", newest.url), theme.plain());
-                if !others.is_empty() {
-                    block.fact("", &format!("{} more: c", others.len()), theme.faint());
-                }
-            }
-        }
+        add_callbacks(model, callback, &mut block);
     }
     let text = model.detail.text.as_ref();
     let list = text.map(|text| text.warnings.as_slice());
-    warned::say(&mut block, stage.warnings, stage.warnings_retryable, list, theme);
-    let error = model
-        .detail
-        .text
-        .as_ref()
-        .and_then(|text| text.error.as_ref())
-        .or(stage.error.as_ref());
+    warned::add_warnings(&mut block, stage.warnings, stage.warnings_retryable, list, theme);
+    let error = text.and_then(|text| text.error.as_ref()).or(stage.error.as_ref());
     if let Some(error) = error.filter(|_| stage.status == StageState::Failed) {
-        block.fact("error", error, theme.bad());
+        block.add_fact("error", error, theme.bad());
     }
     if let Some(failed) = &model.detail.failed {
-        block.fact("no detail", failed, theme.bad());
+        block.add_fact("no detail", failed, theme.bad());
     }
-    block.gap();
-    block.say(&format!("Why did it run?  {}", decision(stage)), theme.plain());
-    block.lines()
+    block.add_gap();
+    block.say(&format!("Why did it run?  {}", describe_decision(stage)), theme.plain());
+    block.into_lines()
 }
 
-/// The reuse decision behind the run.
-pub fn decision(stage: &StageSummary) -> String {
-    match (stage.reason.as_deref(), why(stage.reason.as_deref())) {
-        (Some(reason), Some(why)) => format!("miss · {reason}: {why}."),
-        (Some(reason), None) => format!("miss · {reason}."),
-        (None, _) if stage.run_id.is_none() => "It was written by another worker; there is no record of why.".into(),
-        (None, _) => "The reason was not recorded.".into(),
+/// Adds when the stage was queued, started and ended.
+fn add_times(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, block: &mut Block) {
+    let theme = model.theme;
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
+    if let Some(queued) = stage.queued_at {
+        let waited = match (stage.status, stage.started_at) {
+            (StageState::Pending, _) => format!(
+                ", waits for {}",
+                figures::format_long(model.clock().seconds_since(queued))
+            ),
+            (_, Some(started)) => format!(", waited {}", figures::format_long(started.seconds_since(queued))),
+            _ => String::new(),
+        };
+        block.add_fact("queued", &format!("{}{waited}", clock(queued)), theme.plain());
+    }
+    if stage.status == StageState::Pending
+        && let Some(line) = describe_position(model, node, task, stage)
+    {
+        block.add_fact("position", &line, theme.warn());
+    }
+    if let Some(started) = stage.started_at.filter(|_| stage.status != StageState::Pending) {
+        block.add_fact("started", &clock(started), theme.plain());
+    }
+    if let Some(ended) = stage.ended_at.filter(|_| !stage.status.in_flight()) {
+        let took = figures::format_long(stage.duration);
+        block.add_fact("ended", &format!("{}   took {took}", clock(ended)), theme.plain());
     }
 }
 
-fn queue_place(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary) -> Option<String> {
+/// Adds the newest callback of the stage, and how many others there are.
+fn add_callbacks(model: &Model, callback: CallbackStatus, block: &mut Block) {
+    let theme = model.theme;
+    let style = theme.callback(callback);
+    match model.detail.deliveries.as_slice() {
+        [] => {
+            let words = format!("{} {}", callback_glyph(callback), callback.as_str());
+            block.add_fact("callback", &words, style);
+        }
+        [newest, others @ ..] => {
+            block.add_fact("callback", &callbacks::describe_progress(model, newest), style);
+            block.add_fact("", &format!("to {}", newest.url), theme.plain());
+            if !others.is_empty() {
+                block.add_fact("", &format!("{} more: c", others.len()), theme.faint());
+            }
+        }
+    }
+}
+
+/// Describes the position of the stage in its queue.
+fn describe_position(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary) -> Option<String> {
     let queues = model.detail.queues.as_ref()?;
     let queue = queues.queues.iter().find(|queue| queue.name == stage.queue)?;
     let slots = format!("{} of {} slots in use", queue.running, queue.slots);
-    let place = queue
+    let position = queue
         .next
         .iter()
         .position(|run| run.task_id == *task.id && run.task_name == *node);
-    Some(match place {
-        Some(place) => format!("{} in {}; {slots}", figures::ordinal(place + 1), queue.name),
+    Some(match position {
+        Some(position) => format!("{} in {}; {slots}", figures::format_ordinal(position + 1), queue.name),
         None => format!("one of {} in {}; {slots}", queue.pending, queue.name),
     })
 }
 
+/// Draws the lines of a JSON text.
 fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let Some(lines) = lines else {
@@ -330,7 +305,7 @@ fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut B
     }
 }
 
-/// The log's end, or what lies `up` lines above it.
+/// Draws the end of the log, or what is `up` lines above it.
 fn draw_log(model: &Model, up: usize, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;

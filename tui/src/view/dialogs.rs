@@ -1,4 +1,4 @@
-//! Dialogs over the screen: help, made from the registry, and the question before an action.
+//! Dialogs over the screen: the help, which is made from the registry, and the question before an action.
 
 use onceover_wire::ReuseMode;
 use ratatui::{
@@ -8,29 +8,33 @@ use ratatui::{
 };
 
 use super::{
-    callbacks, figures, frame,
+    callbacks,
+    frame::draw_frame,
     text::{clear, put, width, wrap},
     video_dialogs,
 };
 use crate::{
-    actions::{Group, keys_text, on_page},
+    actions::{Group, format_keys, list_actions},
+    figures,
     model::{
         Model,
         dialog::{Confirm, Dialog, Question, Target},
     },
 };
 
+/// Draws the dialog. Returns where the terminal's cursor belongs; `None` if it is hidden.
 pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Position> {
     match dialog {
         Dialog::Help { scroll } => {
-            help(model, *scroll, buffer);
+            draw_help(model, *scroll, buffer);
             None
         }
-        Dialog::Confirm(confirm) => question(model, confirm, buffer),
+        Dialog::Confirm(confirm) => draw_question(model, confirm, buffer),
     }
 }
 
-fn centred(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
+/// Returns an area of this size in the middle of the screen.
+fn centre_area(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
     let area = buffer.area;
     let (columns, rows) = (columns.min(area.width), rows.min(area.height));
     Rect::new(
@@ -41,11 +45,11 @@ fn centred(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
     )
 }
 
-/// Opens a framed box and returns its inside.
-fn open(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
-    let area = centred(buffer, columns, rows);
+/// Draws an empty box with a frame. Returns its inside.
+fn open_box(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
+    let area = centre_area(buffer, columns, rows);
     clear(buffer, area);
-    frame(buffer, area, title, model.theme.accent(), model.theme.strong());
+    draw_frame(buffer, area, title, model.theme.accent(), model.theme.strong());
     Rect {
         x: area.x + 2.min(area.width),
         y: area.y + 1.min(area.height),
@@ -54,24 +58,25 @@ fn open(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16
     }
 }
 
-fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
+/// Draws the keys of the page by group, and the legend of the glyphs.
+fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
     let theme = model.theme;
     let columns = buffer.area.width.min(92);
     let room = columns.saturating_sub(4);
     let keys_room = 14.min(room / 3);
     let mut lines: Vec<(String, String, Style)> = Vec::new();
     for group in Group::ALL {
-        if on_page(model.page).all(|spec| spec.group != group) {
+        if list_actions(model.page).all(|spec| spec.group != group) {
             continue;
         }
         if !lines.is_empty() {
             lines.push(Default::default());
         }
         lines.push((String::new(), group.title().to_owned(), theme.strong()));
-        for spec in on_page(model.page).filter(|spec| spec.group == group) {
+        for spec in list_actions(model.page).filter(|spec| spec.group == group) {
             for (index, line) in wrap(spec.help, room.saturating_sub(keys_room)).into_iter().enumerate() {
                 let keys = if index == 0 {
-                    keys_text(spec, model.page)
+                    format_keys(spec, model.page)
                 } else {
                     String::new()
                 };
@@ -88,7 +93,7 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
     );
     let rows = (lines.len() as u16 + 2).min(buffer.area.height);
     let title = "Help · ↑ ↓ scroll, any other key closes";
-    let inside = open(model, buffer, title, columns, rows);
+    let inside = open_box(model, buffer, title, columns, rows);
     let scroll = scroll.min(lines.len().saturating_sub(usize::from(inside.height)));
     for (index, (keys, line, style)) in lines.iter().skip(scroll).take(usize::from(inside.height)).enumerate() {
         let y = inside.y + index as u16;
@@ -109,58 +114,72 @@ fn help(model: &Model, scroll: usize, buffer: &mut Buffer) {
     }
 }
 
-fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Position> {
+/// A line about a target: its name, the columns that the name takes, and what there is to say of it.
+type TargetLine = (String, u16, String);
+
+/// The parts of a question, wrapped to the columns of its box.
+struct QuestionText {
+    targets: Vec<TargetLine>,
+    /// Targets that are shown at a time.
+    target_rows: usize,
+    choice: Vec<String>,
+    consequences: Vec<String>,
+    /// Rows of everything but the targets.
+    fixed_rows: usize,
+}
+
+impl QuestionText {
+    fn new(model: &Model, confirm: &Confirm, room: u16, screen_rows: u16) -> Self {
+        let consequences = list_consequences(model, confirm);
+        let consequences: Vec<String> = consequences.iter().flat_map(|line| wrap(line, room)).collect();
+        let choice = confirm.choice.as_ref().map(video_dialogs::describe_choice);
+        let choice = choice.map_or(Vec::new(), |choice| wrap(&choice, room));
+        let targets = list_targets(model, confirm, room);
+        let fixed_rows = consequences.len() + choice.len() + 3 + usize::from(confirm.needs_count()) * 2;
+        let rows = usize::from(screen_rows.saturating_sub(2));
+        // What ends for a video is shown before what is true of every deletion.
+        let has_videos = confirm.targets.iter().any(|target| target.video.is_some());
+        let least = if has_videos {
+            rows.saturating_sub(4 + choice.len()).clamp(1, 7)
+        } else {
+            1
+        };
+        Self {
+            target_rows: targets.len().min(rows.saturating_sub(fixed_rows).max(least)).min(12),
+            targets,
+            choice,
+            consequences,
+            fixed_rows,
+        }
+    }
+}
+
+/// Draws the question. Returns where the count is typed, if it is asked for.
+fn draw_question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
     let columns = buffer.area.width.min(76);
     let room = columns.saturating_sub(4);
-    let consequences: Vec<String> = consequences(model, confirm)
-        .iter()
-        .flat_map(|line| wrap(line, room))
-        .collect();
-    let choice = confirm.choice.as_ref().map(video_dialogs::choice);
-    let choice = choice.map_or(Vec::new(), |choice| wrap(&choice, room));
-    let fixed = consequences.len() + choice.len() + 3 + usize::from(confirm.needs_count()) * 2;
-    let height = usize::from(buffer.area.height.saturating_sub(2));
-    let lines = target_lines(model, confirm, room);
-    // What ends for a video is said before what is always so.
-    let of_videos = confirm.targets.iter().any(|target| target.video.is_some());
-    let least = if of_videos {
-        height.saturating_sub(4 + choice.len()).clamp(1, 7)
-    } else {
-        1
-    };
-    let list_rows = lines.len().min(height.saturating_sub(fixed).max(least)).min(12);
-    let title = title(confirm);
-    let inside = open(model, buffer, &title, columns, (fixed + list_rows + 2) as u16);
-    // The buttons are what must be seen, however small the screen.
+    let text = QuestionText::new(model, confirm, room, buffer.area.height);
+    let rows = (text.fixed_rows + text.target_rows + 2) as u16;
+    let inside = open_box(model, buffer, &describe_question(confirm), columns, rows);
+    // The buttons must be seen, however small the screen.
     let buttons_y = inside.bottom().saturating_sub(1);
     let mut y = inside.y;
-    let scroll = confirm.scroll.min(lines.len() - list_rows.min(lines.len()));
-    for (name, name_room, about) in lines.iter().skip(scroll).take(list_rows) {
+    let scroll = confirm
+        .scroll
+        .min(text.targets.len() - text.target_rows.min(text.targets.len()));
+    for line in text.targets.iter().skip(scroll).take(text.target_rows) {
         if y < buttons_y {
-            put(
-                buffer,
-                inside.x,
-                y,
-                name_room.saturating_sub(u16::from(!about.is_empty())),
-                name,
-                theme.strong(),
-            );
-            let x = inside.x + name_room;
-            put(buffer, x, y, room.saturating_sub(*name_room), about, theme.plain());
+            draw_target(model, line, inside, y, room, buffer);
         }
         y += 1;
     }
-    for line in &choice {
+    let choice = text.choice.iter().map(|line| (line.as_str(), theme.key()));
+    let consequences = text.consequences.iter().map(|line| (line.as_str(), theme.plain()));
+    let gap = [("", theme.plain())];
+    for (line, style) in choice.chain(gap).chain(consequences) {
         if y < buttons_y {
-            put(buffer, inside.x, y, inside.width, line, theme.key());
-        }
-        y += 1;
-    }
-    y += 1;
-    for line in &consequences {
-        if y < buttons_y {
-            put(buffer, inside.x, y, inside.width, line, theme.plain());
+            put(buffer, inside.x, y, inside.width, line, style);
         }
         y += 1;
     }
@@ -170,40 +189,48 @@ fn question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Pos
         if y < buttons_y {
             let ask = format!("Type {} to go on: {}", confirm.targets.len(), confirm.typed);
             let used = put(buffer, inside.x, y, inside.width, &ask, theme.warn());
-            cursor = Some(Position {
-                x: (inside.x + used).min(buffer.area.right() - 1),
-                y,
-            });
+            let x = (inside.x + used).min(buffer.area.right() - 1);
+            cursor = Some(Position { x, y });
         }
     }
     if buttons_y >= inside.y && inside.height > 0 {
-        let (leave, verb) = (confirm.leave(), confirm.verb());
-        let button = |text: &str, focus: bool| {
-            if focus {
-                format!("[ {text} ]")
-            } else {
-                format!("  {text}  ")
-            }
-        };
-        let style = |focus: bool| if focus { theme.cursor() } else { theme.plain() };
-        let (leave, verb) = (button(leave, !confirm.go), button(verb, confirm.go));
-        let total = width(&leave) + 3 + width(&verb);
-        let mut x = inside.x + inside.width.saturating_sub(total) / 2;
-        x += put(buffer, x, buttons_y, inside.width, &leave, style(!confirm.go)) + 3;
-        put(
-            buffer,
-            x,
-            buttons_y,
-            inside.right().saturating_sub(x),
-            &verb,
-            style(confirm.go),
-        );
+        draw_buttons(model, confirm, inside, buttons_y, buffer);
     }
     cursor
 }
 
-/// What is acted on, line by line: its name, the room that takes, what there is to say of it.
-fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16, String)> {
+/// Draws a line about a target.
+fn draw_target(model: &Model, line: &TargetLine, inside: Rect, y: u16, room: u16, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let (name, name_room, about) = line;
+    let gap = u16::from(!about.is_empty());
+    put(buffer, inside.x, y, name_room.saturating_sub(gap), name, theme.strong());
+    let x = inside.x + name_room;
+    put(buffer, x, y, room.saturating_sub(*name_room), about, theme.plain());
+}
+
+/// Draws the two buttons in the middle of the last line.
+fn draw_buttons(model: &Model, confirm: &Confirm, inside: Rect, y: u16, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let button = |text: &str, has_focus: bool| {
+        if has_focus {
+            format!("[ {text} ]")
+        } else {
+            format!("  {text}  ")
+        }
+    };
+    let style = |has_focus: bool| if has_focus { theme.cursor() } else { theme.plain() };
+    let leave = button(confirm.leave(), !confirm.go);
+    let verb = button(confirm.verb(), confirm.go);
+    let total = width(&leave) + 3 + width(&verb);
+    let mut x = inside.x + inside.width.saturating_sub(total) / 2;
+    x += put(buffer, x, y, inside.width, &leave, style(!confirm.go)) + 3;
+    let room = inside.right().saturating_sub(x);
+    put(buffer, x, y, room, &verb, style(confirm.go));
+}
+
+/// Lists what is acted on.
+fn list_targets(model: &Model, confirm: &Confirm, room: u16) -> Vec<TargetLine> {
     let names = confirm.targets.iter().map(|target| width(&target.row.to_string()));
     let name_room = (names.max().unwrap_or(0) + 2).min(room / 2);
     let mut lines = Vec::new();
@@ -211,14 +238,18 @@ fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16
         match (&target.delivery, &target.video) {
             (None, Some(video)) => {
                 lines.push((video.id.to_string(), room, String::new()));
-                let about = video_dialogs::about(confirm.question, target);
+                let about = video_dialogs::describe_target(confirm.question, target);
                 let about = about.iter().flat_map(|line| wrap(line, room.saturating_sub(2)));
                 lines.extend(about.map(|line| (String::new(), 2, line)));
             }
             (None, None) => {
-                lines.push((target.row.to_string(), name_room, what_goes(confirm.question, target)));
+                lines.push((
+                    target.row.to_string(),
+                    name_room,
+                    describe_loss(confirm.question, target),
+                ));
             }
-            // Where it goes is shown whole, whatever its length.
+            // The URL is shown whole, however long it is.
             (Some(delivery), _) => {
                 lines.extend(
                     wrap(&delivery.url, room)
@@ -227,7 +258,7 @@ fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16
                 );
                 let about = [
                     format!("{}: {} ({})", target.row, delivery.status, delivery.id),
-                    callbacks::so_far(model, delivery),
+                    callbacks::describe_progress(model, delivery),
                 ];
                 let about = about.iter().flat_map(|line| wrap(line, room.saturating_sub(2)));
                 lines.extend(about.map(|line| (String::new(), 2, line)));
@@ -237,10 +268,11 @@ fn target_lines(model: &Model, confirm: &Confirm, room: u16) -> Vec<(String, u16
     lines
 }
 
-fn title(confirm: &Confirm) -> String {
+/// Says what is asked.
+fn describe_question(confirm: &Confirm) -> String {
     let count = confirm.targets.len();
     match confirm.question {
-        Question::Delete => format!("Delete {}?", figures::counted(count, "task")),
+        Question::Delete => format!("Delete {}?", figures::count_noun(count, "task")),
         Question::Cancel => {
             let runs: usize = confirm
                 .targets
@@ -248,20 +280,21 @@ fn title(confirm: &Confirm) -> String {
                 .map(|target| target.pending + target.running)
                 .sum();
             match runs {
-                0 => format!("Cancel {}?", figures::counted(count, "pipeline")),
-                runs => format!("Cancel {}?", figures::counted(runs, "stage")),
+                0 => format!("Cancel {}?", figures::count_noun(count, "pipeline")),
+                runs => format!("Cancel {}?", figures::count_noun(runs, "stage")),
             }
         }
         Question::Resubmit(ReuseMode::Never) => {
-            format!("Force {} to run again?", figures::counted(count, "stage"))
+            format!("Force {} to run again?", figures::count_noun(count, "stage"))
         }
-        Question::Resubmit(_) => format!("Resubmit {}?", figures::counted(count, "stage")),
-        Question::Redeliver => format!("Send {} again?", figures::counted(count, "callback")),
-        question => video_dialogs::title(question, count),
+        Question::Resubmit(_) => format!("Resubmit {}?", figures::count_noun(count, "stage")),
+        Question::Redeliver => format!("Send {} again?", figures::count_noun(count, "callback")),
+        question => video_dialogs::describe_question(question, count),
     }
 }
 
-fn what_goes(question: Question, target: &Target) -> String {
+/// Says what a target loses.
+fn describe_loss(question: Question, target: &Target) -> String {
     let flight = match (target.running, target.pending) {
         (0, 0) => String::new(),
         (running, 0) => format!(" · {running} running, will be ended"),
@@ -274,13 +307,13 @@ fn what_goes(question: Question, target: &Target) -> String {
             .replace(", will be ended", "")
             .replace(", will be cancelled", ""),
         Question::Cancel => flight.trim_start_matches(" · ").to_owned(),
-        Question::Delete => format!("{}{flight}", figures::counted(target.stages, "stage")),
+        Question::Delete => format!("{}{flight}", figures::count_noun(target.stages, "stage")),
         _ => String::new(),
     }
 }
 
 /// Whether a pipeline is under way in the task of a target.
-fn pipelines_end(model: &Model, confirm: &Confirm) -> bool {
+fn has_pipeline_under_way(model: &Model, confirm: &Confirm) -> bool {
     let mut tasks = confirm
         .targets
         .iter()
@@ -288,7 +321,8 @@ fn pipelines_end(model: &Model, confirm: &Confirm) -> bool {
     tasks.any(|task| task.under_way().is_some())
 }
 
-fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
+/// Lists what the action does.
+fn list_consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
     match confirm.question {
         Question::Delete => {
             let folder = match (&model.system, confirm.targets.as_slice()) {
@@ -303,7 +337,7 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             if confirm.targets.iter().any(|target| target.running > 0) {
                 lines.push("Running processes are ended first.".into());
             }
-            if pipelines_end(model, confirm) {
+            if has_pipeline_under_way(model, confirm) {
                 lines.push("A pipeline that is under way ends; the video stays registered.".into());
             }
             lines
@@ -312,7 +346,7 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             let mut lines = vec![
                 "The processes are ended and what they wrote so far is not used. Finished stages, and a former result that stands, stay.".into(),
             ];
-            if pipelines_end(model, confirm) {
+            if has_pipeline_under_way(model, confirm) {
                 lines.push("The pipeline ends with it: steps that have not begun do not begin.".into());
             }
             lines
@@ -321,10 +355,10 @@ fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             "Each runs again whatever is stored; its former result stands until the new one succeeds.".into(),
         ],
         Question::Resubmit(_) => vec![
-            "Each is asked for again with its stored request: a finished result is reused, a run in flight is joined, the rest runs.".into(),
+            "Each is submitted again with its stored request: a finished result is reused, a run in flight is joined, the rest runs.".into(),
         ],
         Question::Start { .. } | Question::Reprocess | Question::DeleteVideo => {
-            video_dialogs::consequences(model, confirm)
+            video_dialogs::list_consequences(model, confirm)
         }
         Question::Redeliver => vec![
             "The daemon posts the same body with the same webhook-id, its tries counted from the first. A receiver that got it before gets it twice.".into(),

@@ -1,5 +1,5 @@
-//! The last line: the filter while it is typed, a pending delete, what just happened, or the keys that
-//! make sense now.
+//! Draws the last line: the filter while it is typed, a pending delete, the outcome of an action, or the keys that make
+//! sense now.
 
 use ratatui::{
     buffer::Buffer,
@@ -7,18 +7,18 @@ use ratatui::{
 };
 
 use super::{
-    figures,
-    layout::{Panes, Tier},
     line,
     text::{put, width},
 };
 use crate::{
-    actions::{ActionSpec, keys_on, on_page},
+    actions::{ActionSpec, list_actions, list_keys},
+    figures,
     key::Key,
+    layout::{Panes, Tier},
     model::{Model, Page, RowId, Subject, Tone},
 };
 
-/// Draws the line; the answer is the place of the text cursor while the filter is typed.
+/// Draws the line. Returns where the text cursor is while the filter is typed.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Position> {
     let area = panes.footer;
     if area.is_empty() {
@@ -26,7 +26,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     }
     let theme = model.theme;
     if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
-        return filter_line(model, area, buffer);
+        return draw_filter_line(model, area, buffer);
     }
     if let Some(toast) = &model.toast {
         let (sign, style) = match toast.tone {
@@ -47,7 +47,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     }
     if let Some(delete) = model.deletes.last() {
         let left = delete.due.seconds_since(model.now).ceil();
-        let tasks = figures::counted(delete.targets.len(), delete.noun());
+        let tasks = figures::count_noun(delete.targets.len(), delete.noun());
         put(
             buffer,
             area.x,
@@ -58,7 +58,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         );
         return None;
     }
-    if let Some(why) = refusal(model) {
+    if let Some(why) = find_refusal(model) {
         put(
             buffer,
             area.x,
@@ -75,12 +75,12 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         put(buffer, area.x, area.y, area.width, &text, theme.warn());
         return None;
     }
-    keys(model, panes, area, buffer);
+    draw_keys(model, panes, area, buffer);
     None
 }
 
-/// Why the last action on what is at the cursor was refused.
-fn refusal(model: &Model) -> Option<&String> {
+/// Returns why the last action on what is at the cursor was refused.
+fn find_refusal(model: &Model) -> Option<&String> {
     match model.page {
         Page::Tasks => model.failure_of(model.tree.cursor.as_ref()?),
         Page::Callbacks => {
@@ -97,18 +97,18 @@ fn refusal(model: &Model) -> Option<&String> {
     }
 }
 
-/// The keys, most needed first; help and quit always fit in.
-fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
+/// Draws the keys, most needed first; help and quit always fit in.
+fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let mut specs: Vec<&ActionSpec> = on_page(model.page)
+    let mut specs: Vec<&ActionSpec> = list_actions(model.page)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
-        // Side by side there is nothing to open, and the place is needed.
+        // Side by side there is nothing to open, and the columns are needed.
         .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
         .collect();
     specs.sort_by_key(|spec| spec.footer);
     let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;
     let total = |specs: &[&ActionSpec]| specs.iter().map(|spec| needs(spec)).sum::<u16>();
-    // What is least needed goes first: the last one before help and quit.
+    // The least needed one is dropped first: the last one before help and quit.
     while specs.len() > 2 && total(&specs) > area.width {
         specs.remove(specs.len() - 3);
     }
@@ -121,12 +121,13 @@ fn keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// Returns the first key of an action.
 fn first_key(model: &Model, spec: &ActionSpec) -> String {
-    keys_on(spec, model.page).next().map_or(String::new(), Key::to_string)
+    list_keys(spec, model.page).next().map_or(String::new(), Key::to_string)
 }
 
-/// The text that narrows the page, while it is typed.
-fn filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+/// Draws the filter while it is typed. Returns where the text cursor is.
+fn draw_filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
     let (input, wrong, hint) = match (&model.filter_input, &model.nodes.input) {
         (Some(line), _) => match &line.error {
@@ -136,12 +137,12 @@ fn filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Positio
                 format!("column {}: {}", error.position, error.message),
             ),
             None => {
-                let tasks = figures::counted(model.tree.shown, "task");
+                let tasks = figures::count_noun(model.tree.shown, "task");
                 (&line.input, false, format!("{tasks} · enter keep · esc drop"))
             }
         },
         (None, Some(input)) => {
-            let nodes = figures::counted(model.nodes.list.keys().len(), "node");
+            let nodes = figures::count_noun(model.nodes.list.keys().len(), "node");
             (input, false, format!("{nodes} · ↑ ↓ choose · enter submit · esc drop"))
         }
         (None, None) => return None,

@@ -1,4 +1,4 @@
-//! The submit form: a line a field, refusals below their fields, and what is known of the field at the cursor.
+//! Draws the submit form: a line for each field, refusals below their fields, and the description of the focused field.
 
 use onceover_catalog::ParameterSpec;
 use onceover_types::StageState;
@@ -11,29 +11,34 @@ use ratatui::{
 
 use super::{
     block::{self, Block, Lines},
-    card, frame, layout, line,
+    card,
+    frame::draw_frame,
+    line,
     text::{put, put_right, width, within, wrap},
 };
-use crate::model::{
-    Model,
-    form::{Field, Form, What, text_of},
+use crate::{
+    layout,
+    model::{
+        Model,
+        form::{Field, Form, What, format_value},
+    },
 };
 
-/// Lines of what is above the fields, and of what is known of one, at most.
+/// Lines above the fields, and lines of a field's description, at most.
 const MOST_ABOVE: usize = 6;
 const MOST_ABOUT: usize = 8;
-/// Lines of what is wrong with a field, at most.
+/// Lines of a field's error, at most.
 const MOST_ERROR_LINES: usize = 3;
 
-/// Draws the page; the answer is the place of the text cursor.
+/// Draws the page. Returns where the text cursor is.
 pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     let form = model.form.as_ref()?;
     let theme = model.theme;
-    let panes = layout::panes((buffer.area.width, buffer.area.height), true);
+    let panes = layout::lay_out_panes((buffer.area.width, buffer.area.height), true);
     let title = format!("Submit {} · {}", form.node.name, form.node.title);
     let mut area = panes.detail;
-    if panes.framed() {
-        frame(buffer, area, &title, theme.faint(), theme.strong());
+    if panes.is_framed() {
+        draw_frame(buffer, area, &title, theme.faint(), theme.strong());
         area = panes.inner(area);
     } else if area.height > 0 {
         put(buffer, area.x, area.y, area.width, &format!(" {title}"), theme.strong());
@@ -45,11 +50,11 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         width: area.width.saturating_sub(2),
         ..area
     };
-    let mut above = above(model, form, text.width);
+    let mut above = list_above(model, form, text.width);
     // The fields have half of a small page at least.
     above.truncate(MOST_ABOVE.min(usize::from(area.height) / 4));
     block::draw(&above, 0, text, buffer);
-    let about = about(model, form, text.width);
+    let about = list_description(model, form, text.width);
     let about_rows = about.len().min(MOST_ABOUT).min(usize::from(area.height) / 3) as u16;
     let above_rows = above.len() as u16;
     let errors = form.fields.iter().filter(|field| field.error.is_some()).count() * MOST_ERROR_LINES;
@@ -63,14 +68,14 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if rule_y < area.bottom() {
         let rule = "─".repeat(usize::from(area.width));
         put(buffer, area.x, rule_y, area.width, &rule, theme.faint());
-        let place = format!(" {}/{} ", form.focus + 1, form.fields.len());
+        let position = format!(" {}/{} ", form.focus + 1, form.fields.len());
         let right = area.right().saturating_sub(2);
         put_right(
             buffer,
             right,
             rule_y,
             area.width.saturating_sub(4),
-            &place,
+            &position,
             theme.faint(),
         );
         let below = Rect {
@@ -83,8 +88,8 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     draw_fields(model, form, fields, buffer)
 }
 
-/// What concerns the whole request: why it was refused, what the node lacks, what it is for.
-fn above(model: &Model, form: &Form, columns: u16) -> Lines {
+/// Lists what is about the whole request: why it was refused, what is missing for the node, what the node is for.
+fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
     let mut block = Block::new(columns);
     if let Some(problem) = &form.problem {
@@ -92,20 +97,21 @@ fn above(model: &Model, form: &Form, columns: u16) -> Lines {
     } else if form.node.readiness.ready {
         block.say(&form.node.purpose, theme.faint());
     } else {
-        card::say_readiness(&mut block, &form.node, theme);
+        card::add_readiness(&mut block, &form.node, theme);
     }
-    block.lines()
+    block.into_lines()
 }
 
-/// One line of the fields: a field, or what is wrong with the one above.
+/// One line of the fields: a field, or the error of the one above.
 enum Row<'a> {
     Field(usize, &'a Field),
     Error(String),
 }
 
+/// Draws the fields around the focused one. Returns where the text cursor is.
 fn draw_fields(model: &Model, form: &Form, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
-    let names = form.fields.iter().map(|field| width(&label(form, field)) + 2);
+    let names = form.fields.iter().map(|field| width(&describe_field(form, field)) + 2);
     let label_room = names.max().unwrap_or(0).min(32).min(area.width / 2);
     let mut rows = Vec::new();
     let mut focus_row = 0;
@@ -120,7 +126,7 @@ fn draw_fields(model: &Model, form: &Form, area: Rect, buffer: &mut Buffer) -> O
         }
     }
     let height = usize::from(area.height);
-    // The focus and what is wrong with it stay in view.
+    // The focus and its errors stay in view.
     let errors = rows[focus_row + 1..]
         .iter()
         .take_while(|row| matches!(row, Row::Error(_)))
@@ -154,6 +160,7 @@ fn draw_fields(model: &Model, form: &Form, area: Rect, buffer: &mut Buffer) -> O
     cursor
 }
 
+/// Draws one field. Returns where the text cursor is, if the field has it.
 fn draw_field(
     model: &Model,
     form: &Form,
@@ -183,14 +190,14 @@ fn draw_field(
         area.x + 2,
         area.y,
         label_room.saturating_sub(1),
-        &label(form, field),
+        &describe_field(form, field),
         style,
     );
     let x = area.x + 2 + label_room;
     let room = area.right().saturating_sub(x + 1);
     let choices = form.choices(field.what);
     if field.input.value().is_empty() {
-        let (text, style) = left_out(model, form, field);
+        let (text, style) = describe_empty(model, form, field);
         let text = match (focused, choices.is_empty()) {
             (true, false) => format!("‹ {text} ›"),
             _ => text,
@@ -215,14 +222,14 @@ fn draw_field(
     drawn.cursor.filter(|_| focused)
 }
 
-/// The name of a field, marked where it has to be filled in.
-fn label(form: &Form, field: &Field) -> String {
+/// Returns the name of a field, marked if it has to be filled in.
+fn describe_field(form: &Form, field: &Field) -> String {
     let required = form.parameter(field.what).is_some_and(|parameter| parameter.required);
     format!("{}{}", form.name(field.what), if required { " *" } else { "" })
 }
 
-/// What stands in an empty field.
-fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
+/// Describes what an empty field stands for.
+fn describe_empty(model: &Model, form: &Form, field: &Field) -> (String, Style) {
     let theme = model.theme;
     let faint = |text: String| (text, theme.faint());
     let Some(parameter) = form.parameter(field.what) else {
@@ -232,11 +239,11 @@ fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
             _ => "no callback".into(),
         });
     };
-    if let Some(source) = source(model, form, parameter) {
+    if let Some(source) = find_source(model, form, parameter) {
         return faint(format!("from {source}"));
     }
     match &parameter.default {
-        Some(default) if !text_of(default).is_empty() => faint(format!("{} (default)", text_of(default))),
+        Some(default) if !format_value(default).is_empty() => faint(format!("{} (default)", format_value(default))),
         _ if !parameter.fallbacks.is_empty() && parameter.required => {
             ("needed: no earlier stage gives it".into(), theme.warn())
         }
@@ -245,8 +252,9 @@ fn left_out(model: &Model, form: &Form, field: &Field) -> (String, Style) {
     }
 }
 
-/// The earlier stage of the task that would give the parameter; whether its output has the field is not known here.
-fn source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<String> {
+/// Finds the earlier stage of the task that would give the parameter; whether its output has the field is not known
+/// here.
+fn find_source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<String> {
     let task = form.fields.first().map(|field| field.input.value().trim())?;
     let task = model.store.get(&onceover_types::TaskId::parse(task).ok()?)?;
     let found = parameter.fallbacks.iter().find(|fallback| {
@@ -257,8 +265,8 @@ fn source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<Strin
     Some(format!("{} › {}", found.node, found.field))
 }
 
-/// What is known of the field at the cursor.
-fn about(model: &Model, form: &Form, columns: u16) -> Lines {
+/// Lists what is known of the focused field.
+fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
     let mut block = Block::new(columns);
     let what = form.focused().what;
@@ -275,9 +283,9 @@ fn about(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say("reuse  auto, never or strict", theme.strong());
             let meaning = match form.focused().input.value() {
                 text if text == ReuseMode::Never.as_str() => "never: it runs, whatever is stored.",
-                text if text == ReuseMode::Strict.as_str() => "strict: only a result of the same input is taken.",
-                text if text == ReuseMode::Auto.as_str() => "auto: a finished result is taken, also of other input.",
-                _ => "What an earlier result of this task and node is worth.",
+                text if text == ReuseMode::Strict.as_str() => "strict: only a result of the same input is reused.",
+                text if text == ReuseMode::Auto.as_str() => "auto: a finished result is reused, also of other input.",
+                _ => "Whether a finished result of this task is reused.",
             };
             block.say(meaning, plain);
         }
@@ -289,14 +297,14 @@ fn about(model: &Model, form: &Form, columns: u16) -> Lines {
         What::Parameter(_) => {
             if let Some(parameter) = form.parameter(what) {
                 block.say(
-                    &format!("{}  {}", parameter.name, card::kind(parameter)),
+                    &format!("{}  {}", parameter.name, card::describe_kind(parameter)),
                     theme.strong(),
                 );
-                for line in card::about(parameter) {
+                for line in card::describe_parameter(parameter) {
                     block.say(&line, plain);
                 }
             }
         }
     }
-    block.lines()
+    block.into_lines()
 }

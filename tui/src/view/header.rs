@@ -1,14 +1,16 @@
-//! The first line: connection, counts by state, what reuse saved; or, when the connection is gone, that.
+//! Draws the first line: connection, counts by state, what reuse has saved; or that the connection is lost.
 
 use onceover_types::StageState;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{figures, text};
+use super::text;
 use crate::{
+    figures,
     model::{Link, MissingPart, Model, Source},
     theme::{glyph, word},
 };
 
+/// Draws the line.
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
@@ -21,25 +23,25 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         never,
     } = &model.link
     {
-        let away = figures::whole(model.now.seconds_since(*since));
+        let lost_for = figures::format_whole(model.now.seconds_since(*since));
         let next = retry_at.seconds_since(model.now).ceil();
         let next = if next > 0.0 {
             format!("next try in {next:.0} s")
         } else {
             "trying now".into()
         };
-        let host = host(&model.daemon);
+        let host = strip_scheme(&model.daemon);
         let what = match (missing, never) {
             (MissingPart::Daemon, true) => format!("no daemon at {host} yet"),
-            (MissingPart::Daemon, false) => format!("no answer from {host} for {away}"),
+            (MissingPart::Daemon, false) => format!("no answer from {host} for {lost_for}"),
             (MissingPart::Access, _) => format!("{host} refuses access"),
             (MissingPart::Redis, true) => format!("{host} has no Redis"),
-            (MissingPart::Redis, false) => format!("Redis unavailable for {away}"),
+            (MissingPart::Redis, false) => format!("Redis unavailable for {lost_for}"),
         };
         let seen = if model.store.seq().is_some() {
             format!(
                 " · what you see is from {}",
-                figures::clock(model.fresh_at, model.now, &model.tz)
+                figures::format_time(model.fresh_at, model.now, &model.tz)
             )
         } else {
             String::new()
@@ -56,8 +58,8 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         );
         return;
     }
-    let mut parts = parts(model, area.width >= 90);
-    // What does not fit is left out whole, the least needed first.
+    let mut parts = list_parts(model, area.width >= 90);
+    // Parts that do not fit are left out, the least needed first.
     while parts.iter().map(|part| text::width(&part.text)).sum::<u16>() > area.width {
         let Some(least) = (0..parts.len()).rev().min_by_key(|index| parts[*index].need) else {
             break;
@@ -87,7 +89,8 @@ struct Part {
     need: u8,
 }
 
-fn parts(model: &Model, wide: bool) -> Vec<Part> {
+/// Lists what the line says, in its order.
+fn list_parts(model: &Model, wide: bool) -> Vec<Part> {
     let theme = model.theme;
     let gap = if wide { "  " } else { " " };
     let mut parts = Vec::new();
@@ -100,7 +103,7 @@ fn parts(model: &Model, wide: bool) -> Vec<Part> {
     let state = if model.reading { "re-reading" } else { "live" };
     say(9, format!("{gap}● {state}"), theme.good());
     if wide {
-        say(2, format!("  {}", host(&model.daemon)), theme.plain());
+        say(2, format!("  {}", strip_scheme(&model.daemon)), theme.plain());
         if let Some(system) = &model.system {
             let redis = &system.redis;
             let latency = match redis.latency_ms {
@@ -145,7 +148,7 @@ fn parts(model: &Model, wide: bool) -> Vec<Part> {
         say(7, format!(" ↺ {word}{percent:.0} %"), theme.reuse());
         say(
             6,
-            format!("{gap}saved {}", figures::long(reuse.saved_seconds)),
+            format!("{gap}saved {}", figures::format_long(reuse.saved_seconds)),
             theme.reuse(),
         );
     } else if wide {
@@ -154,13 +157,17 @@ fn parts(model: &Model, wide: bool) -> Vec<Part> {
     if model.store.gaps > 0 {
         say(
             6,
-            format!("{gap}{} repaired", figures::counted(model.store.gaps as usize, "gap")),
+            format!(
+                "{gap}{} repaired",
+                figures::count_noun(model.store.gaps as usize, "gap")
+            ),
             theme.warn(),
         );
     }
     parts
 }
 
-fn host(daemon: &str) -> &str {
+/// Returns a daemon's address without its scheme.
+fn strip_scheme(daemon: &str) -> &str {
     daemon.split_once("://").map_or(daemon, |(_, host)| host)
 }

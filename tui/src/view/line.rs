@@ -1,17 +1,19 @@
-//! A line of text while it is typed: the end that is typed at stays in view.
+//! Draws a line of text while it is typed: the end that is typed at stays in view.
 
 use ratatui::{buffer::Buffer, layout::Position, style::Style};
 
 use super::text::{harmless, put, width};
 
-pub struct Drawn {
-    /// Columns used.
+/// What was drawn.
+pub struct DrawnLine {
+    /// The columns that it used.
     pub used: u16,
     /// Where the text cursor belongs.
     pub cursor: Option<Position>,
 }
 
-pub fn draw(input: &tui_input::Input, x: u16, y: u16, room: u16, style: Style, buffer: &mut Buffer) -> Drawn {
+/// Draws the part of the line that fits into the room.
+pub fn draw(input: &tui_input::Input, x: u16, y: u16, room: u16, style: Style, buffer: &mut Buffer) -> DrawnLine {
     let value = harmless(input.value());
     let before: String = input.value().chars().take(input.cursor()).collect();
     let before = harmless(&before);
@@ -21,7 +23,7 @@ pub fn draw(input: &tui_input::Input, x: u16, y: u16, room: u16, style: Style, b
     }
     let used = put(buffer, x, y, room, &value[start..], style);
     let at = x + width(&before[start..]);
-    Drawn {
+    DrawnLine {
         used,
         cursor: (at < x + room).then_some(Position { x: at, y }),
     }

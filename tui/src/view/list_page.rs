@@ -1,28 +1,28 @@
-//! What pages with one list have in common: title, column titles, rows, and the room for what is told of the item at
+//! The parts that pages with one list share: title, column titles, rows, and the frame of the text about the item at
 //! the cursor.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
-    block, frame,
-    layout::ListPage,
+    block,
+    frame::draw_frame,
     text::{put, within, wrap},
 };
-use crate::{model::list::List, theme::Theme};
+use crate::{layout::ListPage, model::list::List, theme::Theme};
 
-/// A cell of a row: the columns it takes, none if it is left out, and what stands in it.
+/// A cell of a row: its columns, none if it is left out, its text and its style.
 pub type Cell<'a> = (u16, &'a str, Style);
 
-/// Draws title and column titles; the answer is the room for the rows.
-pub fn head(page: &ListPage, title: &str, columns: &[(u16, &str)], theme: Theme, buffer: &mut Buffer) -> Rect {
+/// Draws title and column titles. Returns the area of the rows.
+pub fn draw_head(page: &ListPage, title: &str, columns: &[(u16, &str)], theme: Theme, buffer: &mut Buffer) -> Rect {
     let area = page.inner(page.list);
     if page.framed {
-        frame(buffer, page.list, title, theme.faint(), theme.strong());
+        draw_frame(buffer, page.list, title, theme.faint(), theme.strong());
         let titles: Vec<Cell> = columns
             .iter()
             .map(|(columns, title)| (*columns, *title, theme.faint()))
             .collect();
-        cells(&titles, area, buffer);
+        draw_cells(&titles, area, buffer);
     } else {
         put(buffer, area.x, area.y, area.width, &format!(" {title}"), theme.strong());
     }
@@ -33,17 +33,17 @@ pub fn head(page: &ListPage, title: &str, columns: &[(u16, &str)], theme: Theme,
     }
 }
 
-/// What stands where there are no rows.
-pub fn instead_of_rows(text: &str, style: Style, area: Rect, buffer: &mut Buffer) {
+/// Draws a text instead of rows, where there are none.
+pub fn draw_placeholder(text: &str, style: Style, area: Rect, buffer: &mut Buffer) {
     let lines = wrap(text, area.width.saturating_sub(2));
     let lines = lines.into_iter().map(|line| (format!(" {line}"), style)).collect();
     block::draw(&lines, 0, area, buffer);
 }
 
-/// Draws the rows that are on screen, each on a line of its own, and the cursor over its one.
-pub fn rows<K: Clone + PartialEq>(
+/// Draws the rows that are on screen, a line each, with marks and cursor.
+pub fn draw_rows<K: Clone + PartialEq>(
     list: &List<K>,
-    marked: impl Fn(&K) -> bool,
+    is_marked: impl Fn(&K) -> bool,
     area: Rect,
     theme: Theme,
     buffer: &mut Buffer,
@@ -57,7 +57,7 @@ pub fn rows<K: Clone + PartialEq>(
             ..area
         };
         let at_cursor = top + line == list.index();
-        let marker = match (at_cursor, marked(key)) {
+        let marker = match (at_cursor, is_marked(key)) {
             (_, true) => "◆",
             (true, false) => "▸",
             _ => " ",
@@ -71,7 +71,7 @@ pub fn rows<K: Clone + PartialEq>(
 }
 
 /// Draws cells side by side, after the marker.
-pub fn cells(cells: &[Cell], area: Rect, buffer: &mut Buffer) {
+pub fn draw_cells(cells: &[Cell], area: Rect, buffer: &mut Buffer) {
     let mut x = area.x + 2;
     for (columns, text, style) in cells {
         put(buffer, x, area.y, columns.saturating_sub(1), text, *style);
@@ -79,14 +79,14 @@ pub fn cells(cells: &[Cell], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Draws what surrounds the item, a frame or a rule; the answer is the room for its text, if there is any.
-pub fn item(page: &ListPage, title: &str, theme: Theme, buffer: &mut Buffer) -> Option<Rect> {
+/// Draws a frame or a rule around the text about the item. Returns the area of the text; `None` if there is no room.
+pub fn draw_item_frame(page: &ListPage, title: &str, theme: Theme, buffer: &mut Buffer) -> Option<Rect> {
     let inner = page.inner(page.item);
     if inner.height < 2 {
         return None;
     }
     if page.framed {
-        frame(buffer, page.item, title, theme.faint(), theme.strong());
+        draw_frame(buffer, page.item, title, theme.faint(), theme.strong());
     } else {
         let rule = "─".repeat(usize::from(inner.width));
         put(buffer, inner.x, inner.y, inner.width, &rule, theme.faint());

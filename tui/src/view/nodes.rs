@@ -1,22 +1,23 @@
-//! The page of nodes: the catalog with readiness, and the card of the node at the cursor.
+//! Draws the page of nodes: the catalog with readiness, and the card of the node at the cursor.
 
 use onceover_wire::NodeInfo;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{block, card, layout, list_page};
-use crate::model::Model;
+use super::{block, card, list_page};
+use crate::{layout, model::Model};
 
+/// Draws the page.
 pub fn draw(model: &Model, buffer: &mut Buffer) {
-    let page = layout::nodes((buffer.area.width, buffer.area.height));
+    let page = layout::lay_out_nodes((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let nodes = &model.nodes;
-    let columns = Columns::of(page.inner(page.list).width);
+    let columns = Columns::for_width(page.inner(page.list).width);
     let titles = [
         (columns.readiness, "READY"),
         (columns.name, "NODE"),
         (columns.title, "WHAT IT DOES"),
     ];
-    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
+    let area = list_page::draw_head(&page, &describe_rows(model), &titles, theme, buffer);
     if nodes.list.keys().is_empty() {
         let (text, style) = match &nodes.failed {
             Some(why) => (why.as_str(), theme.bad()),
@@ -24,9 +25,9 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
             None if nodes.all.is_empty() => ("the daemon has no nodes", theme.faint()),
             None => ("no node is called that", theme.faint()),
         };
-        list_page::instead_of_rows(text, style, area, buffer);
+        list_page::draw_placeholder(text, style, area, buffer);
     }
-    list_page::rows(
+    list_page::draw_rows(
         &nodes.list,
         |_| false,
         area,
@@ -41,13 +42,14 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     draw_card(model, &page, buffer);
 }
 
-fn title(model: &Model) -> String {
+/// Says which nodes are shown.
+fn describe_rows(model: &Model) -> String {
     let nodes = &model.nodes;
     let mut title = format!("Nodes {}", nodes.list.keys().len());
     if !nodes.filter.is_empty() {
         title += &format!(" of {}", nodes.all.len());
     }
-    title += &format!(" · {} ready", nodes.ready());
+    title += &format!(" · {} ready", nodes.count_ready());
     if !nodes.filter.is_empty() {
         title += &format!(" · {}", nodes.filter);
     }
@@ -62,9 +64,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    fn for_width(width: u16) -> Self {
         let rest = width.saturating_sub(2);
-        // Where there is no room for the word, its glyph stands alone.
+        // Without room for the word, the glyph is alone.
         let readiness = if rest >= 50 { 18 } else { 3.min(rest) };
         let rest = rest - readiness;
         let title = if rest >= 60 { rest / 2 } else { 0 };
@@ -76,9 +78,10 @@ impl Columns {
     }
 }
 
+/// Draws one row.
 fn draw_row(model: &Model, node: &NodeInfo, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let readiness = card::readiness(&node.readiness);
+    let readiness = card::describe_readiness(&node.readiness);
     let readiness = if columns.readiness < 8 {
         &readiness[..readiness.find(' ').unwrap_or(0)]
     } else {
@@ -94,17 +97,18 @@ fn draw_row(model: &Model, node: &NodeInfo, columns: &Columns, line: Rect, buffe
         (columns.name, node.name.as_str(), theme.plain()),
         (columns.title, &node.title, theme.faint()),
     ];
-    list_page::cells(&cells, line, buffer);
+    list_page::draw_cells(&cells, line, buffer);
 }
 
+/// Draws the card of the node at the cursor.
 fn draw_card(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let theme = model.theme;
     let node = model.nodes.at_cursor();
     let name = node.map_or("", |node| node.name.as_str());
-    let (Some(area), Some(node)) = (list_page::item(page, name, theme, buffer), node) else {
+    let (Some(area), Some(node)) = (list_page::draw_item_frame(page, name, theme, buffer), node) else {
         return;
     };
-    let lines = card::lines(node, theme, area.width);
+    let lines = card::list_lines(node, theme, area.width);
     let scroll = model
         .nodes
         .scroll

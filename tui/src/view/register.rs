@@ -1,4 +1,5 @@
-//! The form that registers a video: a line a field, refusals below their fields, what is known of the field.
+//! Draws the form that registers a video: a line for each field, refusals below their fields, the description of the
+//! focused field.
 
 use ratatui::{
     buffer::Buffer,
@@ -7,27 +8,31 @@ use ratatui::{
 
 use super::{
     block::{self, Block},
-    frame, layout, line,
+    frame::draw_frame,
+    line,
     text::{put, wrap},
 };
-use crate::model::{
-    Model,
-    register::{Entry, Line, Register},
+use crate::{
+    layout,
+    model::{
+        Model,
+        register::{Entry, Line, Register},
+    },
 };
 
 /// Columns of a field's name.
 const LABEL: u16 = 16;
-/// Lines of what is wrong with a field, at most.
+/// Lines of a field's error, at most.
 const MOST_ERROR_LINES: usize = 3;
 
-/// Draws the page; the answer is the place of the text cursor.
+/// Draws the page. Returns where the text cursor is.
 pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     let form = model.register.as_ref()?;
     let theme = model.theme;
-    let panes = layout::panes((buffer.area.width, buffer.area.height), true);
+    let panes = layout::lay_out_panes((buffer.area.width, buffer.area.height), true);
     let mut area = panes.detail;
-    if panes.framed() {
-        frame(buffer, area, "Register a video", theme.faint(), theme.strong());
+    if panes.is_framed() {
+        draw_frame(buffer, area, "Register a video", theme.faint(), theme.strong());
         area = panes.inner(area);
     } else if area.height > 0 {
         put(buffer, area.x, area.y, area.width, " Register a video", theme.strong());
@@ -43,7 +48,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if let Some(problem) = &form.problem {
         above.say(&format!("✖ {problem}"), theme.bad());
     }
-    let mut above = above.lines();
+    let mut above = above.into_lines();
     above.truncate(usize::from(area.height) / 3);
     block::draw(&above, 0, text, buffer);
     let mut y = area.y + above.len() as u16;
@@ -75,17 +80,18 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             height: area.bottom() - y - 1,
             ..text
         };
-        let (head, says) = about(form.focused().entry);
+        let (head, text) = describe_entry(form.focused().entry);
         let mut block = Block::new(below.width);
         if !head.is_empty() {
             block.say(head, theme.strong());
         }
-        block.say(says, theme.plain());
-        block::draw(&block.lines(), 0, below, buffer);
+        block.say(text, theme.plain());
+        block::draw(&block.into_lines(), 0, below, buffer);
     }
     cursor
 }
 
+/// Draws one field. Returns where the text cursor is, if the field has it.
 fn draw_line(
     model: &Model,
     form: &Register,
@@ -133,8 +139,8 @@ fn draw_line(
     drawn.cursor.filter(|_| focused)
 }
 
-/// What is known of a field.
-fn about(entry: Entry) -> (&'static str, &'static str) {
+/// Describes a field.
+fn describe_entry(entry: Entry) -> (&'static str, &'static str) {
     match entry {
         Entry::Where => (
             "path or URL",

@@ -1,44 +1,47 @@
-//! The tab that tells of reuse: what a submit would do now, by the daemon's own word, and what reuse did so far.
+//! The tab about reuse: what the daemon says a submit would do now, and what reuse has done so far.
 
-use super::{
-    block::{Block, Lines},
-    detail::{decision, why},
-    figures, warned,
-};
-use crate::{
-    model::Model,
-    theme::{glyph, word},
-};
 use onceover_types::StageState;
 use onceover_wire::{ReuseDecision, ReuseExplanation, StageSummary};
 
-pub fn lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
+use super::{
+    block::{Block, Lines},
+    reasons::{describe_decision, describe_reason},
+    warned,
+};
+use crate::{
+    figures,
+    model::Model,
+    theme::{glyph, word},
+};
+
+/// Lists what the tab shows.
+pub fn list_lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
     let theme = model.theme;
     let mut block = Block::new(columns);
     match &model.detail.reuse {
         None if !model.is_live() => block.say("not asked before the connection was lost", theme.faint()),
         None => block.say("…", theme.faint()),
         Some(Err(refused)) => block.say(&format!("The daemon does not say: {refused}"), theme.bad()),
-        Some(Ok(explanation)) => explained(model, explanation, &mut block),
+        Some(Ok(explanation)) => add_explanation(model, explanation, &mut block),
     }
-    block.gap();
-    block.fact(
+    block.add_gap();
+    block.add_fact(
         "hits",
         &format!("{} answered from the finished stage", stage.reuse_hits),
         theme.plain(),
     );
-    block.fact(
+    block.add_fact(
         "joined",
         &format!("{} waited with the run in flight", stage.joins),
         theme.plain(),
     );
-    block.fact(
+    block.add_fact(
         "saved",
-        &format!("{} so far", figures::long(stage.saved_seconds)),
+        &format!("{} so far", figures::format_long(stage.saved_seconds)),
         theme.reuse(),
     );
-    block.gap();
-    block.say(&format!("The last run: {}", decision(stage)), theme.plain());
+    block.add_gap();
+    block.say(&format!("The last run: {}", describe_decision(stage)), theme.plain());
     if stage.forced {
         block.say(
             "It was forced: the former result stands until it succeeds.",
@@ -52,13 +55,13 @@ pub fn lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
             theme.bad(),
         );
     }
-    block.lines()
+    block.into_lines()
 }
 
-/// The decision, and what it rests on.
-fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
+/// Adds the decision, and the reasons for it.
+fn add_explanation(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
     let theme = model.theme;
-    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
     let (sign, style) = match explanation.decision {
         ReuseDecision::Hit => ("↺", theme.reuse()),
         ReuseDecision::Join => ("…", theme.accent()),
@@ -66,9 +69,9 @@ fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
         ReuseDecision::Refuse => ("✖", theme.bad()),
     };
     block.say(&format!("{sign} The same request now {}.", explanation.message), style);
-    block.fact(
+    block.add_fact(
         "reason",
-        &format!("{}, mode {}", explanation.reason, explanation.mode),
+        &format!("{}, mode {}", explanation.reason, explanation.mode.as_str()),
         theme.plain(),
     );
     let source = match (&explanation.run_id, explanation.decision) {
@@ -79,41 +82,45 @@ fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
         _ => None,
     };
     if let Some((label, text)) = source {
-        block.fact(label, &text, theme.plain());
+        block.add_fact(label, &text, theme.plain());
     }
     if let Some(ended) = explanation.cached_at {
-        block.fact("made", &clock(ended), theme.plain());
+        block.add_fact("made", &clock(ended), theme.plain());
     }
     if let Some(state) = explanation.stage_status.filter(|state| state.in_flight()) {
-        let place = explanation.queue_position.map_or(String::new(), |place| {
-            format!(", {} in its queue", figures::ordinal(place as usize))
+        let position = explanation.queue_position.map_or(String::new(), |position| {
+            format!(", {} in its queue", figures::format_ordinal(position as usize))
         });
-        block.fact(
+        block.add_fact(
             "stage",
-            &format!("{} {}{place}", glyph(state), word(state)),
+            &format!("{} {}{position}", glyph(state), word(state)),
             theme.state(state),
         );
     }
     if let Some(reason) = &explanation.started_because {
-        let why = why(Some(reason)).map_or_else(String::new, |why| format!(": {why}"));
-        block.fact("started", &format!("{reason}{why}"), theme.plain());
+        let why = describe_reason(Some(reason)).map_or_else(String::new, |why| format!(": {why}"));
+        block.add_fact("started", &format!("{reason}{why}"), theme.plain());
     }
     if let Some(saved) = explanation.saved_seconds {
-        block.fact("saves", &format!("{} of running", figures::long(saved)), theme.reuse());
+        block.add_fact(
+            "saves",
+            &format!("{} of running", figures::format_long(saved)),
+            theme.reuse(),
+        );
     }
     if explanation.warnings > 0 {
-        let text = warned::counted(explanation.warnings, explanation.warnings_retryable);
-        block.fact("warnings", &text, theme.warn());
+        let text = warned::count_warnings(explanation.warnings, explanation.warnings_retryable);
+        block.add_fact("warnings", &text, theme.warn());
     }
     match explanation.input_changed {
-        Some(true) => block.fact(
+        Some(true) => block.add_fact(
             "input",
             "differs: the result came from other parameters, files or earlier results than a request would use now",
             theme.warn(),
         ),
-        Some(false) => block.fact("input", "the same as the result's", theme.plain()),
+        Some(false) => block.add_fact("input", "the same as the result's", theme.plain()),
         None if explanation.decision == ReuseDecision::Hit => {
-            block.fact(
+            block.add_fact(
                 "input",
                 "whether it is the same as the result's is not known",
                 theme.warn(),
@@ -126,8 +133,8 @@ fn explained(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
     } else {
         explanation.reuse_fields.join(", ")
     };
-    block.fact("counts", &counts, theme.plain());
+    block.add_fact("counts", &counts, theme.plain());
     if let Some(error) = &explanation.error {
-        block.fact("error", error, theme.state(StageState::Failed));
+        block.add_fact("error", error, theme.state(StageState::Failed));
     }
 }

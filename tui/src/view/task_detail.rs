@@ -1,20 +1,24 @@
-//! A task's row in full, and that of a planned step without a stage.
+//! The detail of a task, and of a planned step without a stage.
 
 use onceover_types::NodeName;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     block::{self, Block, Lines},
-    figures, pipeline,
+    pipeline,
     text::wrap,
     warned,
 };
 use crate::{
-    model::{Model, pipeline::Standing, store::Task},
+    figures,
+    model::{
+        Model,
+        task::{Standing, Task},
+    },
     theme::{callback_glyph, glyph, word},
 };
 
-/// A planned step that has no stage yet.
+/// Draws a planned step that has no stage yet.
 pub fn draw_planned(model: &Model, node: &NodeName, task: &Task, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let clock = model.clock();
@@ -22,29 +26,29 @@ pub fn draw_planned(model: &Model, node: &NodeName, task: &Task, area: Rect, buf
     if let Some(pipeline) = &task.pipeline
         && let Some(step) = pipeline.step(node)
     {
-        let text = pipeline::step_status(&pipeline.processing, step, clock);
-        block.say(&text, pipeline::step_style(step, theme));
-        block.gap();
+        let text = pipeline::describe_step(&pipeline.processing, step, clock);
+        block.say(&text, pipeline::choose_step_style(step, theme));
+        block.add_gap();
     }
-    pipeline::say_step(&mut block, task, node, clock, theme);
-    block.gap();
+    pipeline::add_step(&mut block, task, node, clock, theme);
+    block.add_gap();
     block.say("Planned by the pipeline; there is no stage yet.", theme.faint());
-    block::draw(&block.lines(), 0, area, buffer);
+    block::draw(&block.into_lines(), 0, area, buffer);
 }
 
-/// A whole task: its pipeline, its figures, its stages and planned steps.
+/// Draws a task: its pipeline, its figures, its stages and planned steps.
 pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let clock = |time| figures::clock(time, model.now, &model.tz);
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
     let state = task.state();
     let words = format!("{} {}", glyph(state), word(state));
     let mut lines: Lines = vec![
         (
             format!(
                 "{}   {}, {} in flight",
-                warned::beside(&words, task.warnings()),
-                figures::counted(task.stages.len(), "stage"),
-                task.in_flight()
+                warned::join_mark(&words, task.warnings()),
+                figures::count_noun(task.stages.len(), "stage"),
+                task.count_in_flight()
             ),
             theme.state(state),
         ),
@@ -52,19 +56,19 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     ];
     if let Some(why) = model.tree.cursor.as_ref().and_then(|row| model.failure_of(row)) {
         let mut block = Block::new(area.width);
-        block.fact("refused", why, theme.bad());
-        lines.extend(block.lines());
+        block.add_fact("refused", why, theme.bad());
+        lines.extend(block.into_lines());
     }
     if let Some(pipeline) = &task.pipeline {
         let mut block = Block::new(area.width);
-        pipeline::say(&mut block, &pipeline.processing, theme);
-        lines.extend(block.lines());
+        pipeline::add_facts(&mut block, &pipeline.processing, theme);
+        lines.extend(block.into_lines());
     }
     lines.extend([
         (format!("created   {}", clock(task.created_at)), theme.plain()),
         (format!("updated   {}", clock(task.updated_at)), theme.plain()),
         (
-            format!("run time  {}", figures::long(task.elapsed(model.clock()))),
+            format!("run time  {}", figures::format_long(task.elapsed(model.clock()))),
             theme.plain(),
         ),
     ]);
@@ -74,7 +78,7 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
             format!(
                 "reuse     ↺ {} answers without a run, {} saved",
                 task.reuse_hits(),
-                figures::long(saved)
+                figures::format_long(saved)
             ),
             theme.reuse(),
         ));
@@ -92,7 +96,7 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
         ));
     }
     lines.push((String::new(), theme.plain()));
-    lines.extend(stage_lines(model, task, area.width));
+    lines.extend(list_stages(model, task, area.width));
     block::draw(
         &lines,
         model.detail.scroll.min(lines.len().saturating_sub(1)),
@@ -101,8 +105,8 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     );
 }
 
-/// A line for each stage, with the beginning of its error.
-fn stage_lines(model: &Model, task: &Task, width: u16) -> Lines {
+/// Lists the stages, a line each, with the beginning of its error.
+fn list_stages(model: &Model, task: &Task, width: u16) -> Lines {
     let theme = model.theme;
     let mut lines = Lines::new();
     for (node, stage) in task.rows() {
@@ -110,8 +114,8 @@ fn stage_lines(model: &Model, task: &Task, width: u16) -> Lines {
             continue;
         };
         let planned = |style| {
-            let said = pipeline::waits(task, node, model.clock());
-            let (glyph, rest) = said.split_once(' ').unwrap_or((said.as_str(), ""));
+            let words = pipeline::describe_wait(task, node, model.clock());
+            let (glyph, rest) = words.split_once(' ').unwrap_or((words.as_str(), ""));
             (glyph.to_owned(), rest.to_owned(), style)
         };
         let (glyph, word, style) = match standing {
@@ -121,9 +125,11 @@ fn stage_lines(model: &Model, task: &Task, width: u16) -> Lines {
             Standing::Skipped => planned(theme.faint()),
         };
         let progress = task.progress(node);
-        let progress = progress.map_or(String::new(), |progress| format!(" {} %", figures::percent(progress)));
+        let progress = progress.map_or(String::new(), |progress| {
+            format!(" {} %", figures::round_percent(progress))
+        });
         let line = format!("{glyph} {node}  {word}{progress}");
-        let line = warned::beside(&line, task.row_warnings(node).warnings);
+        let line = warned::join_mark(&line, task.row_warnings(node).warnings);
         let mut parts = wrap(&line, width).into_iter();
         lines.extend(parts.next().map(|line| (line, style)));
         let rest = parts.collect::<Vec<_>>().join(" ");

@@ -1,5 +1,5 @@
-//! Text onto the buffer: never half a glyph, never a byte the terminal would obey. Everything that comes
-//! from outside goes through [`put`].
+//! Writes text onto the buffer: never half a glyph, never a byte that the terminal would obey. All text of others is
+//! written with [`put`].
 
 use ratatui::{
     buffer::{Buffer, CellWidth},
@@ -8,8 +8,8 @@ use ratatui::{
 };
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What stands for a character that must not reach the terminal; None: it is harmless.
-fn visible(c: char) -> Option<String> {
+/// Returns what replaces a character that must not reach the terminal; `None`: it is harmless.
+fn replace_harmful(c: char) -> Option<String> {
     match c {
         '\t' => Some("  ".into()),
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).map(String::from),
@@ -22,7 +22,7 @@ fn visible(c: char) -> Option<String> {
         | '\u{2028}'..='\u{202e}'
         | '\u{2066}'..='\u{2069}'
         | '\u{e0000}'..='\u{e007f}' => Some(format!("<{:x}>", c as u32)),
-        // Without width, or joining what terminals do not join.
+        // They have no width, or join what terminals do not join.
         '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' => {
             Some(String::new())
         }
@@ -30,11 +30,11 @@ fn visible(c: char) -> Option<String> {
     }
 }
 
-/// The text with everything harmful made visible, for terminals and pipes alike.
+/// Makes everything harmful in a text visible, for terminals and pipes alike.
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match visible(c) {
+        match replace_harmful(c) {
             Some(stand_in) => out.push_str(&stand_in),
             None => out.push(c),
         }
@@ -42,7 +42,7 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// Columns the text takes; control characters take none.
+/// Returns the columns that the text takes; control characters take none.
 pub fn width(text: &str) -> u16 {
     text.graphemes(true)
         .filter(|grapheme| !grapheme.contains(char::is_control))
@@ -50,15 +50,15 @@ pub fn width(text: &str) -> u16 {
         .fold(0, u16::saturating_add)
 }
 
-/// Writes as much of `text` as fits into `room` columns from (x, y) on, with `…` where it is cut.
-/// Returns the columns used. Reads no more of a long text than it shows.
+/// Writes as much of `text` as fits into `room` columns from (x, y) on, with `…` where it is cut. Reads no more of a
+/// long text than it shows. Returns the columns that it used.
 pub fn put(buffer: &mut Buffer, x: u16, y: u16, room: u16, text: &str, style: Style) -> u16 {
     let area = buffer.area;
     if y < area.top() || y >= area.bottom() || x < area.left() || x >= area.right() {
         return 0;
     }
     let room = room.min(area.right() - x);
-    // At most four bytes a column are looked at beyond combining marks; enough to see that it is cut.
+    // Eight characters a column are enough, combining marks included, to see that the text is cut.
     let limit = text
         .char_indices()
         .nth(usize::from(room) * 8 + 8)
@@ -75,17 +75,18 @@ pub fn put(buffer: &mut Buffer, x: u16, y: u16, room: u16, text: &str, style: St
         if used + columns > usable {
             break;
         }
-        set(buffer, x + used, y, grapheme, columns, style);
+        set_cells(buffer, x + used, y, grapheme, columns, style);
         used += columns;
     }
     if cut && room > 0 {
-        set(buffer, x + used, y, "…", 1, style);
+        set_cells(buffer, x + used, y, "…", 1, style);
         used += 1;
     }
     used
 }
 
-fn set(buffer: &mut Buffer, x: u16, y: u16, symbol: &str, columns: u16, style: Style) {
+/// Sets the cells of one glyph.
+fn set_cells(buffer: &mut Buffer, x: u16, y: u16, symbol: &str, columns: u16, style: Style) {
     let Some(cell) = buffer.cell_mut((x, y)) else {
         return;
     };
@@ -98,13 +99,13 @@ fn set(buffer: &mut Buffer, x: u16, y: u16, symbol: &str, columns: u16, style: S
     }
 }
 
-/// The same, ending at column `right` (exclusive).
+/// Writes a text that ends before column `right`.
 pub fn put_right(buffer: &mut Buffer, right: u16, y: u16, room: u16, text: &str, style: Style) {
     let columns = width(&harmless(text)).min(room);
     put(buffer, right.saturating_sub(columns), y, columns, text, style);
 }
 
-/// As much of a harmless text as fits into so many columns, with `…` where it is cut.
+/// Cuts a harmless text to so many columns, with `…` where it is cut.
 pub fn cut(text: &str, columns: u16) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -124,7 +125,7 @@ pub fn cut(text: &str, columns: u16) -> String {
     cut + "…"
 }
 
-/// A rectangle emptied, for what is drawn over something else.
+/// Empties an area, for what is drawn over something else.
 pub fn clear(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         for x in area.left()..area.right() {
@@ -132,7 +133,7 @@ pub fn clear(buffer: &mut Buffer, area: Rect) {
                 cell.reset();
             }
         }
-        // A wide glyph cut by the left edge would spill into the area.
+        // A wide glyph that the left edge cuts would spill into the area.
         if let Some(left) = area.left().checked_sub(1)
             && let Some(cell) = buffer.cell_mut((left, y))
             && cell.cell_width() > 1
@@ -142,12 +143,12 @@ pub fn clear(buffer: &mut Buffer, area: Rect) {
     }
 }
 
-/// The rectangle and its overlap with the buffer.
+/// Returns the part of an area that is within the buffer.
 pub fn within(buffer: &Buffer, area: Rect) -> Rect {
     area.intersection(buffer.area)
 }
 
-/// Text broken into lines of at most `columns`, at spaces where there are some.
+/// Wraps a text into lines of at most `columns`, at spaces where there are some.
 pub fn wrap(text: &str, columns: u16) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
@@ -178,7 +179,7 @@ pub fn wrap(text: &str, columns: u16) -> Vec<String> {
     lines
 }
 
-/// The rows of a buffer as text, cells hidden by wide glyphs left out, blanks at the ends trimmed.
+/// Reads the rows of a buffer as text, without cells that wide glyphs hide and blanks at the ends.
 pub fn lines_of(buffer: &Buffer) -> Vec<String> {
     let area = buffer.area;
     (area.top()..area.bottom())

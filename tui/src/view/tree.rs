@@ -1,4 +1,4 @@
-//! The tree of tasks and stages, drawn cell by cell for the rows on screen only.
+//! Draws the tree of tasks and stages, cell by cell and only for the rows on screen.
 
 use onceover_types::StageState;
 use onceover_wire::StageSummary;
@@ -9,22 +9,22 @@ use ratatui::{
 };
 
 use super::{
-    figures, frame,
-    layout::Panes,
+    frame::draw_frame,
     pipeline,
     text::{put, put_right, within},
     warned,
 };
 use crate::{
+    figures,
+    layout::Panes,
     model::{
         Model, RowId,
-        pipeline::Standing,
-        store::{Task, elapsed},
+        task::{Standing, Task, elapsed},
     },
     theme::{callback_glyph, glyph, word},
 };
 
-/// Columns of a row, from the width there is. A column of width 0 is left out.
+/// The columns of a row. A column of width 0 is left out.
 struct Columns {
     name: u16,
     state: u16,
@@ -36,7 +36,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    fn for_width(width: u16) -> Self {
         let mut columns = Self {
             name: 0,
             state: 13,
@@ -49,7 +49,7 @@ impl Columns {
         let mut rest = width.saturating_sub(2);
         columns.state = columns.state.min(rest / 2);
         rest -= columns.state;
-        // What a row can do without, least needed last.
+        // The columns that a row can do without, the least needed last.
         for (column, takes, keep) in [
             (&mut columns.time, 8, 12),
             (&mut columns.reuse, 6, 14),
@@ -67,20 +67,21 @@ impl Columns {
     }
 }
 
+/// Draws the tree with its frame.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut area = panes.inner(panes.tree);
-    if panes.framed() {
-        frame(buffer, panes.tree, &title(model), theme.faint(), theme.strong());
+    if panes.is_framed() {
+        draw_frame(buffer, panes.tree, &describe_rows(model), theme.faint(), theme.strong());
         if area.height > 0 {
-            titles(model, area, buffer);
+            draw_titles(model, area, buffer);
         }
-        place(model, panes.tree, buffer);
+        draw_position(model, panes.tree, buffer);
         area.y += area.height.min(1);
         area.height = area.height.saturating_sub(1);
     }
     if model.tree.rows.is_empty() {
-        let line = if model.tree.narrowed() {
+        let line = if model.tree.is_narrowed() {
             "nothing matches; esc shows everything"
         } else {
             "no tasks yet; submit one:  onceover submit NODE --task ID --set key=value"
@@ -95,7 +96,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
         );
         return;
     }
-    let columns = Columns::of(area.width);
+    let columns = Columns::for_width(area.width);
     let shown = model
         .tree
         .rows
@@ -113,9 +114,10 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     }
 }
 
-fn title(model: &Model) -> String {
+/// Says which rows are shown.
+fn describe_rows(model: &Model) -> String {
     let mut title = format!("Tasks {}", model.tree.shown);
-    if model.tree.narrowed() {
+    if model.tree.is_narrowed() {
         title += &format!(" of {}", model.store.len());
     }
     if !model.store.complete {
@@ -133,9 +135,10 @@ fn title(model: &Model) -> String {
     title
 }
 
-fn titles(model: &Model, area: Rect, buffer: &mut Buffer) {
+/// Draws the titles of the columns.
+fn draw_titles(model: &Model, area: Rect, buffer: &mut Buffer) {
     let style = model.theme.faint();
-    let columns = Columns::of(area.width);
+    let columns = Columns::for_width(area.width);
     let mut x = area.x + 2;
     put(buffer, x, area.y, columns.name, "TASK / STAGE", style);
     x += columns.name;
@@ -150,7 +153,8 @@ fn titles(model: &Model, area: Rect, buffer: &mut Buffer) {
     put_right(buffer, x + columns.callback, area.y, columns.callback, "CB", style);
 }
 
-fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
+/// Draws the position of the cursor onto the frame.
+fn draw_position(model: &Model, pane: Rect, buffer: &mut Buffer) {
     if model.tree.rows.is_empty() || pane.height < 2 {
         return;
     }
@@ -165,22 +169,22 @@ fn place(model: &Model, pane: Rect, buffer: &mut Buffer) {
     );
 }
 
-/// What a row says, beside its name.
-struct Said<'a> {
+/// What a row shows beside its name.
+struct RowFacts<'a> {
     state: StageState,
     stage: Option<&'a StageSummary>,
     progress: Option<f64>,
-    /// In place of state and bar: what a planned step waits for.
+    /// What a planned step waits for, instead of state and bar.
     waits: Option<String>,
-    /// Said of the state beside its word: `reused`.
+    /// Whether the result was reused.
     reused: bool,
-    /// Of its result, or of all results of a task.
+    /// The warnings of its result, or of all results of a task.
     warnings: u64,
     style: Style,
 }
 
-impl<'a> Said<'a> {
-    fn of(task: &'a Task, row: &RowId, model: &Model) -> Option<Self> {
+impl<'a> RowFacts<'a> {
+    fn new(task: &'a Task, row: &RowId, model: &Model) -> Option<Self> {
         let theme = model.theme;
         let Some(node) = &row.node else {
             let running = task.stages.values().find(|stage| stage.status == StageState::Running);
@@ -203,7 +207,7 @@ impl<'a> Said<'a> {
             state: standing.state().unwrap_or(StageState::Cancelled),
             stage: task.current_stage(node),
             progress: task.progress(node),
-            waits: planned.then(|| pipeline::waits(task, node, model.clock())),
+            waits: planned.then(|| pipeline::describe_wait(task, node, model.clock())),
             reused: standing == Standing::Reused,
             warnings: task.row_warnings(node).warnings,
             style: theme.plain(),
@@ -211,6 +215,7 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Draws one row.
 fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let Some(task) = model.store.get(&row.task) else {
@@ -226,19 +231,19 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     put(buffer, area.x, area.y, 1.min(area.width), marker, theme.key());
     let x = area.x + 2;
     draw_name(model, task, row, index, columns.name, x, area.y, buffer);
-    let Some(said) = Said::of(task, row, model) else {
+    let Some(facts) = RowFacts::new(task, row, model) else {
         return;
     };
-    let Said { stage, progress, .. } = said;
+    let RowFacts { stage, progress, .. } = facts;
     let mut x = x + columns.name;
-    draw_state(model, row, task, &said, columns, x, area.y, buffer);
+    draw_state(model, row, task, &facts, columns, x, area.y, buffer);
     x += columns.state;
-    // Where there is no room for both, a running stage or pipeline shows its bar and not its time.
+    // Without room for both, a running stage or pipeline shows its bar and not its time.
     let has_bar = row.node.is_some() || task.under_way().is_some();
     let instead = columns.bar == 0 && has_bar && progress.is_some();
     let room = if instead { columns.time } else { columns.bar };
     if let Some(progress) = progress.filter(|_| room > 1) {
-        let bar = figures::bar(progress, room - 1);
+        let bar = figures::format_bar(progress, room - 1);
         put(buffer, x, area.y, room - 1, &bar, theme.accent());
     }
     x += columns.bar + columns.time;
@@ -247,9 +252,9 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         None => task.elapsed(clock),
         Some(_) => stage.map_or(0.0, |stage| elapsed(stage, clock)),
     };
-    if !instead && said.waits.is_none() && (seconds > 0.0 || said.state != StageState::Pending) {
+    if !instead && facts.waits.is_none() && (seconds > 0.0 || facts.state != StageState::Pending) {
         let room = columns.time.saturating_sub(1);
-        put_right(buffer, x, area.y, room, &figures::short(seconds), said.style);
+        put_right(buffer, x, area.y, room, &figures::format_short(seconds), facts.style);
     }
     x += columns.attempt;
     let attempt = stage.map_or(1, |stage| stage.attempt);
@@ -285,6 +290,7 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     }
 }
 
+/// Draws the name of a row, and a task's pipeline beside it.
 #[allow(clippy::too_many_arguments)]
 fn draw_name(model: &Model, task: &Task, row: &RowId, index: usize, room: u16, x: u16, y: u16, buffer: &mut Buffer) {
     let theme = model.theme;
@@ -292,7 +298,7 @@ fn draw_name(model: &Model, task: &Task, row: &RowId, index: usize, room: u16, x
         None if model.tree.is_expanded(&task.id) => ("▾ ", task.id.as_str(), theme.strong()),
         None => ("▸ ", task.id.as_str(), theme.strong()),
         Some(node) => {
-            // The last stage on screen under its task, whatever a filter hides.
+            // The last stage of its task on screen, whatever a filter hides.
             let last = model.tree.rows.get(index + 1).is_none_or(|next| next.task != row.task);
             (if last { "  └ " } else { "  ├ " }, node.as_str(), theme.plain())
         }
@@ -303,27 +309,28 @@ fn draw_name(model: &Model, task: &Task, row: &RowId, index: usize, room: u16, x
         && let Some(pipeline) = &task.pipeline
     {
         let room = room.saturating_sub(used + 3);
-        let (text, style) = pipeline::beside_id(pipeline, room, theme);
+        let (text, style) = pipeline::describe_beside_id(pipeline, room, theme);
         put(buffer, x + used + 2, y, room, &text, style);
     }
 }
 
+/// Draws the state of a row, or what an action on it waits for.
 #[allow(clippy::too_many_arguments)]
 fn draw_state(
     model: &Model,
     row: &RowId,
     task: &Task,
-    said: &Said,
+    facts: &RowFacts,
     columns: &Columns,
     x: u16,
     y: u16,
     buffer: &mut Buffer,
 ) {
     let theme = model.theme;
-    let state = said.state;
+    let state = facts.state;
     let room = columns.state.saturating_sub(1);
     let mut draw = |room: u16, words: &str, style: Style| {
-        warned::put_beside(buffer, Position { x, y }, room, (words, style), said.warnings, theme);
+        warned::put_beside(buffer, Position { x, y }, room, (words, style), facts.warnings, theme);
     };
     if let Some(due) = model.delete_due(&task.id) {
         let left = due.seconds_since(model.now).ceil();
@@ -332,8 +339,8 @@ fn draw_state(
         put(buffer, x, y, room, "… requested", theme.warn());
     } else if model.failure_of(row).is_some() {
         draw(room, "! refused", theme.bad());
-    } else if let Some(waits) = &said.waits {
-        // Nothing is in the columns beside it.
+    } else if let Some(waits) = &facts.waits {
+        // The columns beside it are empty.
         let room = room + columns.bar + columns.time + columns.attempt;
         let style = if state == StageState::Pending {
             theme.warn()
@@ -341,13 +348,13 @@ fn draw_state(
             theme.faint()
         };
         draw(room, waits, style);
-    } else if said.reused {
+    } else if facts.reused {
         draw(room, "↺ reused", theme.reuse());
     } else {
-        let tells = row.node.is_some() || task.under_way().is_some();
-        let progress = said.progress.filter(|_| tells && state == StageState::Running);
+        let has_figure = row.node.is_some() || task.under_way().is_some();
+        let progress = facts.progress.filter(|_| has_figure && state == StageState::Running);
         let text = match progress {
-            Some(progress) => format!("{} run {} %", glyph(state), figures::percent(progress)),
+            Some(progress) => format!("{} run {} %", glyph(state), figures::round_percent(progress)),
             None => format!("{} {}", glyph(state), word(state)),
         };
         draw(room, &text, theme.state(state));

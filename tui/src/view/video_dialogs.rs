@@ -1,15 +1,19 @@
-//! What the questions about videos say: what is started, what is ended for it, what runs again, what is removed.
+//! The text of questions about videos: what is started, what is ended for it, what runs again, what is removed.
 
 use onceover_wire::{StepStatus, VideoSource};
 
-use super::{figures, pipeline};
-use crate::model::{
-    Model,
-    dialog::{Choice, Confirm, OfVideo, Question, Target},
+use super::pipeline;
+use crate::{
+    figures,
+    model::{
+        Model,
+        dialog::{Choice, Confirm, OfVideo, Question, Target},
+    },
 };
 
-pub fn title(question: Question, count: usize) -> String {
-    let videos = figures::counted(count, "video");
+/// Says what is asked.
+pub fn describe_question(question: Question, count: usize) -> String {
+    let videos = figures::count_noun(count, "video");
     match question {
         Question::Start { force: false } => format!("Start a pipeline of {videos}?"),
         Question::Start { force: true } => format!("Restart {videos}?"),
@@ -18,15 +22,15 @@ pub fn title(question: Question, count: usize) -> String {
     }
 }
 
-/// What there is to say of one target, in sentences.
-pub fn about(question: Question, target: &Target) -> Vec<String> {
+/// Says what happens to one target, in sentences.
+pub fn describe_target(question: Question, target: &Target) -> Vec<String> {
     let Some(video) = &target.video else {
         return Vec::new();
     };
     let mut lines = Vec::new();
     match question {
-        Question::Start { force: false } => lines.push(before(video)),
-        Question::Start { force: true } => lines.extend(ends(video)),
+        Question::Start { force: false } => lines.push(describe_last(video)),
+        Question::Start { force: true } => lines.extend(describe_end(video)),
         Question::Reprocess => {
             let again = video.steps_to_run();
             lines.push(format!("again: {}", again.join(", ")));
@@ -37,14 +41,14 @@ pub fn about(question: Question, target: &Target) -> Vec<String> {
                     lines.push(format!("kept: {}", kept.join(", ")));
                 }
             }
-            lines.extend(ends(video));
+            lines.extend(describe_end(video));
         }
         _ => {
-            lines.extend(ends(video));
+            lines.extend(describe_end(video));
             if let Some((source, path)) = &video.file {
                 lines.push(match source {
                     VideoSource::Path => format!("the file stays: {path}"),
-                    VideoSource::Url | VideoSource::Upload => format!("the file goes: {path}"),
+                    VideoSource::Url | VideoSource::Upload => format!("the file is removed: {path}"),
                 });
             }
         }
@@ -52,32 +56,37 @@ pub fn about(question: Question, target: &Target) -> Vec<String> {
     lines
 }
 
-/// How a video was processed before.
-fn before(video: &OfVideo) -> String {
+/// Says how a video was processed last.
+fn describe_last(video: &OfVideo) -> String {
     match &video.processing {
         None => "never processed".into(),
         Some(processing) if video.in_flight() => {
             format!(
                 "under way: {} {}; it will be refused (T ends it first)",
                 processing.pipeline,
-                pipeline::status(processing)
+                pipeline::describe_status(processing)
             )
         }
-        Some(processing) => format!("last: {} {}", processing.pipeline, pipeline::status(processing)),
+        Some(processing) => format!(
+            "last: {} {}",
+            processing.pipeline,
+            pipeline::describe_status(processing)
+        ),
     }
 }
 
-/// What is under way and will be ended, step by step.
-fn ends(video: &OfVideo) -> Option<String> {
+/// Says what is under way and will be ended, step by step.
+fn describe_end(video: &OfVideo) -> Option<String> {
     let processing = video.processing.as_ref().filter(|_| video.in_flight())?;
     let names = |status| {
-        let of = processing.tasks.iter().filter(move |step| step.status == status);
-        of.map(|step| match step.status {
-            StepStatus::Processing => format!("{} ({} %)", step.name, step.progress),
-            _ => step.name.clone(),
-        })
-        .collect::<Vec<_>>()
-        .join(", ")
+        let steps = processing.tasks.iter().filter(move |step| step.status == status);
+        steps
+            .map(|step| match step.status {
+                StepStatus::Processing => format!("{} ({} %)", step.name, step.progress),
+                _ => step.name.clone(),
+            })
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let running = names(StepStatus::Processing);
     let waiting = names(StepStatus::Pending);
@@ -91,13 +100,14 @@ fn ends(video: &OfVideo) -> Option<String> {
     Some(text)
 }
 
-/// Whether anything of the targets is under way.
-fn any_under_way(confirm: &Confirm) -> bool {
+/// Whether a pipeline of the targets is under way.
+fn has_under_way(confirm: &Confirm) -> bool {
     let mut videos = confirm.targets.iter().filter_map(|target| target.video.as_ref());
     videos.any(|video| video.in_flight())
 }
 
-pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
+/// Lists what the action does.
+pub fn list_consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
     let ended = "What is under way is ended first, its processes too; what it wrote so far is not used.";
     let mut lines: Vec<String> = Vec::new();
     match confirm.question {
@@ -107,7 +117,7 @@ pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             );
         }
         Question::Start { .. } => {
-            if any_under_way(confirm) {
+            if has_under_way(confirm) {
                 lines.push(ended.into());
             }
             lines.push(
@@ -116,26 +126,26 @@ pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
             );
         }
         Question::Reprocess => {
-            if any_under_way(confirm) {
+            if has_under_way(confirm) {
                 lines.push(ended.into());
             }
             lines.push("A former result stands until the new run of its step succeeds.".into());
         }
         _ => {
-            if any_under_way(confirm) {
+            if has_under_way(confirm) {
                 lines.push(ended.into());
             }
-            let known = |target: &Target| target.video.as_ref().is_some_and(|video| video.file.is_some());
-            let file = if confirm.targets.iter().all(known) {
+            let has_file = |target: &Target| target.video.as_ref().is_some_and(|video| video.file.is_some());
+            let file = if confirm.targets.iter().all(has_file) {
                 ""
             } else {
-                " A file that was uploaded or fetched goes too, one registered by its path stays."
+                " A file that was uploaded or fetched is removed too, one registered by its path stays."
             };
             lines.push(format!(
                 "Removed for good: the record of the video and of its pipeline.{file}"
             ));
             if confirm.choice.as_ref().is_some_and(|choice| choice.at == 1) {
-                lines.push(with_task(model, confirm));
+                lines.push(describe_data(model, confirm));
             } else {
                 lines.push("The stages of its task, their results and files, stay.".into());
             }
@@ -144,7 +154,8 @@ pub fn consequences(model: &Model, confirm: &Confirm) -> Vec<String> {
     lines
 }
 
-fn with_task(model: &Model, confirm: &Confirm) -> String {
+/// Says what of a task is removed with its video.
+fn describe_data(model: &Model, confirm: &Confirm) -> String {
     let share = model.system.as_ref().map(|system| system.share.trim_end_matches('/'));
     let folder = match (share, confirm.targets.as_slice()) {
         (Some(share), [only]) => format!("{share}/{}", only.row.task),
@@ -154,8 +165,8 @@ fn with_task(model: &Model, confirm: &Confirm) -> String {
     format!("Also removed: the Redis records of every stage of its task, and all files and logs below {folder}.")
 }
 
-/// `pipeline  ‹ subtitles ›  Subtitles, 5 steps`.
-pub fn choice(choice: &Choice) -> String {
+/// Says what is chosen: `pipeline  ‹ subtitles ›  Subtitles, 5 steps`.
+pub fn describe_choice(choice: &Choice) -> String {
     let Some(way) = choice.chosen() else {
         return String::new();
     };

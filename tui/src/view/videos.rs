@@ -1,33 +1,35 @@
-//! The page of videos: the list with how far each pipeline is, and the video at the cursor with its steps.
+//! Draws the page of videos: the list with how far each pipeline is, and the video at the cursor with its steps.
 
 use onceover_wire::{Processing, ProcessingStatus, Video, VideoProbe, VideoSource};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     block::{self, Block},
-    figures, layout, list_page, pipeline, warned,
+    list_page, pipeline, warned,
 };
 use crate::{
+    figures, layout,
     model::{Model, RowId, Subject},
-    theme::{glyph, of_processing, word},
+    theme::{glyph, processing_state, word},
 };
 
+/// Draws the page.
 pub fn draw(model: &Model, buffer: &mut Buffer) {
-    let page = layout::videos((buffer.area.width, buffer.area.height));
+    let page = layout::lay_out_videos((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let videos = &model.videos;
-    let columns = Columns::of(page.inner(page.list).width);
+    let columns = Columns::for_width(page.inner(page.list).width);
     let titles = columns.cells(["STATE", "", "VIDEO", "TITLE", "LENGTH", "FROM", "PIPELINE"]);
-    let area = list_page::head(&page, &title(model), &titles, theme, buffer);
+    let area = list_page::draw_head(&page, &describe_rows(model), &titles, theme, buffer);
     if videos.list.keys().is_empty() {
         let (text, style) = match &videos.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !videos.read => ("…", theme.faint()),
             None => ("no video is registered: a registers one", theme.faint()),
         };
-        list_page::instead_of_rows(text, style, area, buffer);
+        list_page::draw_placeholder(text, style, area, buffer);
     }
-    list_page::rows(
+    list_page::draw_rows(
         &videos.list,
         |id| videos.marks.contains(id),
         area,
@@ -42,7 +44,8 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     draw_item(model, &page, buffer);
 }
 
-fn title(model: &Model) -> String {
+/// Says which videos are shown.
+fn describe_rows(model: &Model) -> String {
     let videos = &model.videos;
     let mut title = format!("Videos {}", videos.list.keys().len());
     if videos.read && !videos.complete {
@@ -69,7 +72,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    fn for_width(width: u16) -> Self {
         let mut rest = width.saturating_sub(2);
         let state = 13.min(rest / 2);
         rest -= state;
@@ -113,17 +116,18 @@ impl Columns {
     }
 }
 
+/// Draws one row.
 fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let processing = model.processing_of(video);
-    let (state, state_style) = state(model, video, processing, columns.state.saturating_sub(1));
+    let (state, state_style) = describe_state(model, video, processing, columns.state.saturating_sub(1));
     let bar = match processing {
         Some(processing) if processing.status.in_flight() && columns.bar > 1 => {
-            figures::bar(f64::from(processing.progress), columns.bar - 1)
+            figures::format_bar(f64::from(processing.progress), columns.bar - 1)
         }
         _ => String::new(),
     };
-    let length = video.probe.duration.map_or("?".into(), figures::short);
+    let length = video.probe.duration.map_or("?".into(), figures::format_short);
     let name = processing.map_or("", |processing| processing.pipeline.as_str());
     let texts = [
         state.as_str(),
@@ -131,7 +135,7 @@ fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer:
         video.video_id.as_str(),
         &video.title,
         &length,
-        source(video.source),
+        name_source(video.source),
         name,
     ];
     let (plain, faint) = (theme.plain(), theme.faint());
@@ -142,11 +146,11 @@ fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer:
         .zip(styles)
         .map(|((columns, text), style)| (columns, text, style))
         .collect();
-    list_page::cells(&cells, line, buffer);
+    list_page::draw_cells(&cells, line, buffer);
 }
 
-/// How a video stands, in so many columns.
-fn state(model: &Model, video: &Video, processing: Option<&Processing>, room: u16) -> (String, Style) {
+/// Describes the state of a video, in so many columns.
+fn describe_state(model: &Model, video: &Video, processing: Option<&Processing>, room: u16) -> (String, Style) {
     let theme = model.theme;
     let row = RowId::task(&video.task_id.clone().into());
     if let Some(due) = model.video_delete_due(video) {
@@ -160,7 +164,7 @@ fn state(model: &Model, video: &Video, processing: Option<&Processing>, room: u1
         _ if model.failure_of(&row).is_some() => ("! refused".into(), theme.bad()),
         None => ("· never run".into(), theme.faint()),
         Some(processing) => {
-            let state = of_processing(processing.status);
+            let state = processing_state(processing.status);
             let words = match processing.status {
                 ProcessingStatus::Processing => format!("{} run {} %", glyph(state), processing.progress),
                 _ => format!("{} {}", glyph(state), word(state)),
@@ -168,11 +172,12 @@ fn state(model: &Model, video: &Video, processing: Option<&Processing>, room: u1
             (words, theme.state(state))
         }
     };
-    let (words, mark) = warned::fit(&words, processing.map_or(0, Processing::warnings), room);
+    let (words, mark) = warned::fit_mark(&words, processing.map_or(0, Processing::warnings), room);
     (format!("{words} {mark}").trim().to_owned(), style)
 }
 
-pub fn source(source: VideoSource) -> &'static str {
+/// Names where a video's file came from.
+fn name_source(source: VideoSource) -> &'static str {
     match source {
         VideoSource::Path => "path",
         VideoSource::Url => "url",
@@ -180,8 +185,8 @@ pub fn source(source: VideoSource) -> &'static str {
     }
 }
 
-/// `1280x720, 25 frames/s, h264, aac, mov, 12.4 MB`.
-pub fn content(probe: &VideoProbe) -> String {
+/// Describes what a file contains: `1280x720, 25 frames/s, h264, aac, mov, 12.4 MB`.
+fn describe_content(probe: &VideoProbe) -> String {
     let mut parts = Vec::new();
     if let (Some(width), Some(height)) = (probe.width, probe.height) {
         parts.push(format!("{width}x{height}"));
@@ -197,46 +202,53 @@ pub fn content(probe: &VideoProbe) -> String {
         parts.push("no sound".into());
     }
     parts.push(probe.format.clone());
-    parts.push(figures::bytes(probe.size));
+    parts.push(figures::format_bytes(probe.size));
     parts.join(", ")
 }
 
-/// The video at the cursor in full.
+/// Draws the video at the cursor in full.
 fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let theme = model.theme;
     let video = model.videos.at_cursor();
     let title = video.map_or(String::new(), |video| format!("{} · {}", video.video_id, video.title));
-    let (Some(area), Some(video)) = (list_page::item(page, &title, theme, buffer), video) else {
+    let (Some(area), Some(video)) = (list_page::draw_item_frame(page, &title, theme, buffer), video) else {
         return;
     };
     let mut block = Block::new(area.width);
     let row = RowId::task(&video.task_id.clone().into());
     if let Some(why) = model.failures.get(&Subject::Row(row)) {
-        block.fact("refused", why, theme.bad());
+        block.add_fact("refused", why, theme.bad());
     }
     if !page.framed {
-        block.fact("title", &video.title, theme.strong());
+        block.add_fact("title", &video.title, theme.strong());
     }
     let processing = model.processing_of(video);
     match processing {
-        Some(processing) => pipeline::say(&mut block, processing, theme),
-        None => block.fact("pipeline", "never run: t starts one", theme.faint()),
+        Some(processing) => pipeline::add_facts(&mut block, processing, theme),
+        None => block.add_fact("pipeline", "never run: t starts one", theme.faint()),
     }
-    block.fact("file", &video.path, theme.plain());
+    block.add_fact("file", &video.path, theme.plain());
     if let Some(url) = &video.url {
-        block.fact("from", url, theme.plain());
+        block.add_fact("from", url, theme.plain());
     }
-    let length = video.probe.duration.map_or("of unknown length".into(), figures::long);
-    block.fact("holds", &format!("{length}, {}", content(&video.probe)), theme.plain());
-    let at = figures::clock(video.created_at, model.now, &model.tz);
-    block.fact(
+    let length = video
+        .probe
+        .duration
+        .map_or("of unknown length".into(), figures::format_long);
+    block.add_fact(
+        "holds",
+        &format!("{length}, {}", describe_content(&video.probe)),
+        theme.plain(),
+    );
+    let at = figures::format_time(video.created_at, model.now, &model.tz);
+    block.add_fact(
         "since",
-        &format!("{at}, registered by {}", source(video.source)),
+        &format!("{at}, registered by {}", name_source(video.source)),
         theme.plain(),
     );
     if let Some(processing) = processing {
-        block.gap();
-        pipeline::say_steps(&mut block, processing, model.clock(), theme);
+        block.add_gap();
+        pipeline::add_steps(&mut block, processing, model.clock(), theme);
     }
-    block::draw(&block.lines(), 0, area, buffer);
+    block::draw(&block.into_lines(), 0, area, buffer);
 }

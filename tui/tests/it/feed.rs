@@ -88,7 +88,7 @@ async fn serve(mut stream: TcpStream, seq: u64, mut events: broadcast::Receiver<
         }
         "/v1/system" => {
             let mut system = system(seq);
-            // Nobody listens there: the event stream has to do.
+            // Nothing listens there: only the event stream is left.
             system.redis.url = "redis+unix:///nonexistent/onceover.sock".into();
             serde_json::to_string(&system).unwrap()
         }
@@ -161,7 +161,7 @@ async fn a_daemon_without_redis_is_told_from_no_daemon() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await;
-            let body = r#"{"type":"/problems/unavailable","title":"Redis is away","status":503}"#;
+            let body = r#"{"type":"/problems/unavailable","title":"Redis is unreachable","status":503}"#;
             let head = format!(
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()

@@ -10,9 +10,9 @@ use onceover_tui::{
 };
 use onceover_types::{CallbackStatus, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, Event as Change, EventKind, NodeInfo, NodeList, RedisInfo, ReuseDecision,
-    ReuseExplanation, ReuseInfo, ReuseTotals, StageSummary, StageView, SubmitResponse, SystemInfo, TaskCounts,
-    TaskItem, TaskView,
+    CallbackDelivery, CallbackPage, Event as Change, EventKind, NodeInfo, NodeList, RedisInfo, RedisMode,
+    ReuseDecision, ReuseExplanation, ReuseInfo, ReuseRule, ReuseTotals, StageSummary, StageView, SubmitResponse,
+    SystemInfo, TaskCounts, TaskItem, TaskView,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::value::RawValue;
@@ -129,7 +129,7 @@ pub fn system(seq: u64) -> SystemInfo {
         started_at: at(-9000.0),
         redis: RedisInfo {
             error: None,
-            mode: "private".into(),
+            mode: RedisMode::Private,
             url: "redis+unix:///run/s.sock".into(),
             database: 0,
             up: true,
@@ -202,7 +202,7 @@ pub fn lost(missing: onceover_tui::model::MissingPart) -> UiEvent {
 
 pub fn task_view(id: &str, name: &str, status: StageState) -> TaskView {
     let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
-    let view = StageView::of(
+    let view = StageView::from_summary(
         stage(status),
         raw(r#"{"video_path":"/v/강의.mp4","api_key":"***"}"#),
         raw(r#"{"audio_path":"/o/a.wav"}"#),
@@ -246,7 +246,7 @@ pub fn explanation(decision: ReuseDecision, reason: &str, message: &str) -> Reus
     ReuseExplanation {
         task_id: task_id("lecture-07"),
         task_name: node("ffmpeg.extract_audio"),
-        mode: "auto".into(),
+        mode: ReuseRule::Auto,
         decision,
         reason: reason.into(),
         message: message.into(),
@@ -454,4 +454,31 @@ pub fn assert_hides(model: &Model, text: &str) {
 /// The id under the cursor.
 pub fn cursor(model: &Model) -> String {
     model.tree.cursor.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The calls among effects.
+pub fn calls(effects: &[Effect]) -> Vec<Call> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Call { call, .. } => Some(call.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The calls that change something.
+pub fn changing(effects: &[Effect]) -> Vec<Call> {
+    calls(effects).into_iter().filter(Call::changes).collect()
+}
+
+/// The id of the first call that is wanted.
+pub fn id_of(effects: &[Effect], wanted: impl Fn(&Call) -> bool) -> u64 {
+    effects
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::Call { id, call } if wanted(call) => Some(*id),
+            _ => None,
+        })
+        .expect("such a call")
 }

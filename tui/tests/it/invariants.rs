@@ -6,7 +6,7 @@ use crossterm::event::KeyCode;
 use onceover_tui::{
     actions::ACTIONS,
     key::Key,
-    model::{MissingPart, Model, RowId, store::Task},
+    model::{MissingPart, Model, RowId, task::Task},
     update::{Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -172,11 +172,11 @@ proptest! {
                     let video = ["talk", "clip", "new"][usize::from(video)];
                     let states = std::array::from_fn(|at| if at < ended { StepStatus::Completed } else { StepStatus::Pending });
                     let status = if ended == 4 { ProcessingStatus::Completed } else { ProcessingStatus::Processing };
-                    let told = processing(video, n, seq, status, progress, states);
+                    let newer = processing(video, n, seq, status, progress, states);
                     let change = PipelineChange { video_id: video_id(video), run_id: run(n), revision: seq, status, progress, steps_changed: progress % 2 == 0 };
                     let effects = update(&mut model, pipeline_event(seq, change));
                     for id in reads(&effects) {
-                        update(&mut model, UiEvent::Reply { id, reply: Reply::Processing(Ok(Box::new(told.clone()))) });
+                        update(&mut model, UiEvent::Reply { id, reply: Reply::Processing(Ok(Box::new(newer.clone()))) });
                     }
                 }
                 Step::Resize(columns, rows) => { update(&mut model, UiEvent::Resize(columns, rows)); }
@@ -194,7 +194,7 @@ proptest! {
         }
     }
 
-    /// Messages dropped, repeated and put out of order: a look and a snapshot later all is as it is.
+    /// After messages that were dropped, repeated and reordered, one check and one snapshot make everything right.
     #[test]
     fn what_is_lost_on_the_way_is_repaired(
         changes in proptest::collection::vec((0u8..6, 0usize..3, 0usize..5, any::<bool>()), 1..40),

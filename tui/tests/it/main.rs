@@ -2,11 +2,15 @@
 //! feed against a daemon of sockets.
 
 mod behaviour;
+mod callback_page;
 mod feed;
 mod fixture;
 mod invariants;
 mod pipelines;
+mod row_actions;
 mod screens;
+mod stage_detail;
+mod submit_form;
 mod video_fixture;
 mod video_screens;
 mod videos;

@@ -119,12 +119,12 @@ fn a_later_run_is_read_and_late_word_of_the_former_changes_nothing() {
         ..moved(0, 0, true)
     };
     let asked = reads(&update(&mut model, pipeline_event(101, later)));
-    let anew = processing("talk", 2, 1, ProcessingStatus::Pending, 0, [Pending; 4]);
+    let newer = processing("talk", 2, 1, ProcessingStatus::Pending, 0, [Pending; 4]);
     // An answer that still tells of the former run is too old.
     read(&mut model, asked[0], under_way());
     assert!(model.store.is_behind(&task_id("video-talk")));
     let asked = reads(&update(&mut model, pipeline_event(102, moved(6, 40, true))));
-    read(&mut model, asked[0], anew);
+    read(&mut model, asked[0], newer);
     assert!(
         row(&model, "▾ video-talk").contains("◌ pending"),
         "a new run begins at nothing"
@@ -134,9 +134,9 @@ fn a_later_run_is_read_and_late_word_of_the_former_changes_nothing() {
 }
 
 #[test]
-fn what_an_earlier_run_left_does_not_look_done_in_this_one() {
+fn what_an_earlier_run_left_is_not_shown_as_done_in_this_one() {
     use StepStatus::*;
-    let mut anew = processing(
+    let mut newer = processing(
         "talk",
         2,
         1,
@@ -144,10 +144,10 @@ fn what_an_earlier_run_left_does_not_look_done_in_this_one() {
         0,
         [Processing, Pending, Pending, Pending],
     );
-    for step in &mut anew.tasks {
+    for step in &mut newer.tasks {
         step.fresh = true;
     }
-    let mut item = talk(anew);
+    let mut item = talk(newer);
     let done = || of_run(StageState::Success, 1);
     for name in ["faster_whisper.transcribe_audio", "wservice.generate_subtitle_files"] {
         item.stages.insert(node(name), done());
@@ -221,7 +221,7 @@ fn a_pipeline_without_a_stage_is_a_row_all_the_same() {
 }
 
 #[test]
-fn a_read_that_failed_is_tried_with_the_next_look() {
+fn a_read_that_failed_is_tried_after_the_next_check() {
     let mut model = of_videos((120, 36));
     let asked = reads(&update(&mut model, pipeline_event(101, moved(6, 40, true))));
     let reply = Reply::Processing(Err(Refusal::default()));

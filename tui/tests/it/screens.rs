@@ -1,7 +1,7 @@
 //! What is on the screen, in text and where it matters in style.
 
 use onceover_tui::{
-    actions::{keys_on, keys_text, on_page},
+    actions::{format_keys, list_actions, list_keys},
     glyphs::Glyphs,
     model::{MissingPart, Model, Page},
     theme::Theme,
@@ -152,8 +152,8 @@ fn help_and_footer_come_from_the_registry() {
         let mut model = on(page, (100, 70));
         press(&mut model, "<f1>");
         let lines = screen(&model);
-        for spec in on_page(page) {
-            let keys = keys_text(spec, page);
+        for spec in list_actions(page) {
+            let keys = format_keys(spec, page);
             let words: String = spec.help.chars().take(30).collect();
             assert!(
                 lines
@@ -165,10 +165,11 @@ fn help_and_footer_come_from_the_registry() {
         }
         let model = on(page, (200, 30));
         let footer = screen(&model).pop().unwrap();
-        for spec in on_page(page).filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
+        for spec in
+            list_actions(page).filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
         {
             assert!(
-                footer.contains(&format!("{} {}", keys_on(spec, page).next().unwrap(), spec.label)),
+                footer.contains(&format!("{} {}", list_keys(spec, page).next().unwrap(), spec.label)),
                 "{} on {page:?}: {footer}",
                 spec.name
             );
@@ -433,7 +434,7 @@ fn the_submit_form_at_three_sizes() {
     Submit
 ───────────────────────────────────────────────────── 3/5 ──
  reuse  auto, never or strict
- What an earlier result of this task and node is worth.
+ Whether a finished result of this task is reused.
  ctrl-s submit  esc back  ↓ next  f1 help  ctrl-c quit
 "#);
     insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><tab>44<tab>", (40, 12)), @r#"

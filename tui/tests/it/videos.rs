@@ -5,7 +5,7 @@ use onceover_tui::{
     update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
 use onceover_types::FieldError;
-use onceover_wire::{DeleteReport, ProcessingStatus, ReprocessRequest, VideoDeletion, VideoStarted};
+use onceover_wire::{DeleteReport, DeletionStatus, ProcessingStatus, ReprocessRequest, VideoDeletion, VideoStarted};
 
 use crate::{fixture::*, video_fixture::*};
 
@@ -52,7 +52,7 @@ fn d3_a_start_asks_which_pipeline_and_has_one_chosen() {
     press_videos(&mut model, "t");
     assert_shows(&model, &["Start a pipeline of 1 video?", "‹ sample ›", "[ Start ]"]);
     press(&mut model, "<esc>");
-    // One that never was: with the default, and what it lacks is said.
+    // A video that was never processed: with the default, and what is missing is shown.
     press_videos(&mut model, "v<home>");
     press_videos(&mut model, "t");
     assert_shows(&model, &["‹ subtitles ›", "here: transcribe_audio", "never processed"]);
@@ -187,7 +187,7 @@ fn d3_a_video_is_deleted_with_or_without_its_task_and_can_be_taken_back() {
         &model,
         &[
             "Delete 1 video?",
-            "the file goes: /srv/videos/clip.mp4",
+            "the file is removed: /srv/videos/clip.mp4",
             "the record of the video and of its pipeline",
             "‹ keep ›",
             "The stages of its task, their results and files, stay.",
@@ -212,7 +212,7 @@ fn d3_a_video_is_deleted_with_or_without_its_task_and_can_be_taken_back() {
     };
     assert_eq!(call, delete("clip", true, false));
     let report = DeleteReport {
-        status: "success".into(),
+        status: DeletionStatus::Success,
         results: Vec::new(),
         warnings: None,
         timestamp: at(0.0),
@@ -231,10 +231,10 @@ fn d3_a_video_is_deleted_with_or_without_its_task_and_can_be_taken_back() {
     assert_shows(&model, &["ends sample at 36 %", "the file stays: /srv/videos/talk.mp4"]);
     press_videos(&mut model, "y");
     assert_eq!(only(&tick(&mut model, 20.0)).1, delete("talk", false, true));
-    // In the tree it is not known here where the file came from: both are said.
+    // In the tree it is not known here where the file came from: both cases are shown.
     let mut model = of_videos((120, 36));
     press_videos(&mut model, "D");
-    assert_shows(&model, &["uploaded or fetched goes too"]);
+    assert_shows(&model, &["uploaded or fetched is removed too"]);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn o4_the_form_registers_and_puts_refusals_at_their_fields() {
     let mut model = of_videos((120, 36));
     press_videos(&mut model, "va");
     assert_eq!(model.page, Page::Register);
-    // Nothing typed: said at once, nothing sent.
+    // Nothing is typed: the form says so at once and sends nothing.
     assert_eq!(changes(&press_videos(&mut model, "<c-s>")), []);
     assert_shows(&model, &["a path or a URL is needed"]);
     update(&mut model, UiEvent::Paste("/srv/videos/강의 8.mp4\n".into()));

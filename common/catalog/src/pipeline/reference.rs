@@ -1,5 +1,5 @@
-//! Texts that stand for values: `${{ video.path }}`, `${{ stages.<node>.output.<field> }}`, and of several, `${{ a || b }}`,
-//! the first that there is. Pipelines and requests are read by the same code.
+//! Texts that stand for values: `${{ video.path }}`, `${{ stages.<node>.output.<field> }}`, and `${{ a || b }}` for the
+//! first of several that exists. Pipelines and requests are read by the same code.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub enum Referent<'a> {
         /// The name of a field, or a dotted path.
         field: &'a str,
     },
-    /// It names nothing that there is.
+    /// A name of nothing that exists.
     Unknown(&'a str),
 }
 
@@ -38,7 +38,7 @@ pub enum VideoField {
 impl VideoField {
     pub const ALL: [Self; 4] = [Self::Path, Self::Id, Self::Title, Self::Subtitles];
 
-    /// As it is written.
+    /// Returns the name as references have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Path => "video.path",
@@ -50,21 +50,23 @@ impl VideoField {
 }
 
 impl<'a> Reference<'a> {
+    /// Reads a text that is nothing but a reference.
     pub fn parse(text: &'a str) -> Option<Self> {
         let inside = text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
         Some(Self { inside })
     }
 
+    /// Reads a value that is nothing but a reference.
     pub fn parse_value(value: &'a Value) -> Option<Self> {
         Self::parse(value.as_str()?)
     }
 
-    /// What it names, the best first.
+    /// Returns what it names, the best first.
     pub fn alternatives(self) -> impl Iterator<Item = Referent<'a>> {
         self.inside.split("||").map(|text| Referent::parse(text.trim()))
     }
 
-    /// What it names, where that is one thing.
+    /// Returns what it names, where that is one thing.
     pub fn single(self) -> Option<Referent<'a>> {
         let mut alternatives = self.alternatives();
         let first = alternatives.next()?;
@@ -83,7 +85,7 @@ impl<'a> Referent<'a> {
         }
     }
 
-    /// The reference that names this alone.
+    /// Returns the reference that names this alone.
     pub fn as_reference(self) -> String {
         format!("${{{{ {self} }}}}")
     }

@@ -35,7 +35,7 @@ macro_rules! problem_kinds {
             /// Every kind, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// What its page says.
+            /// Returns what its page says.
             pub const fn page(self) -> &'static ProblemPage {
                 match self {
                     $(Self::$variant => &ProblemPage {
@@ -59,10 +59,10 @@ problem_kinds! {
         "The header `Idempotency-Key` was sent with another request within the last day, so this one cannot be its repetition. Nothing was stored."
         "Repeat a request with the key that it was first sent with, and give each other request a new key.";
     BadRequest "bad-request" 400 "The request contradicts itself"
-        "What HTTP asks of a request is missing or said twice, such as its header Host."
-        "Look at `detail`, and at what stands between the client and the daemon.";
+        "Something that HTTP requires of a request is missing or given twice, such as its header Host."
+        "Read `detail`, and check what stands between the client and the daemon.";
     NotJson "not-json" 400 "Not JSON"
-        "The body is not JSON, or goes on after its end."
+        "The body is not JSON, or continues after its end."
         "Send one JSON document; `detail` has the line and column where reading stopped.";
     MediaType "media-type" 415 "Not this kind of body"
         "The body is of a kind that this endpoint does not read, by its `Content-Type` and its content."
@@ -141,12 +141,12 @@ problem_kinds! {
         "`missing` names what is lacking and the command to get it; `onceoverd nodes` lists it for all nodes.";
     DamagedRecord "damaged-record" 409 "The record is damaged"
         "What Redis holds of the stage is not what Onceover writes, so nothing can be decided by it. Nothing was stored."
-        "Run `onceoverd check --repair`, which mends the record or sets it aside, or delete the task.";
+        "Run `onceoverd check --repair`, which repairs the record or sets it aside, or delete the task.";
     TooManyCallbacks "too-many-callbacks" 409 "Too many callbacks"
         "As many distinct callback URLs wait for the run under way as may (callbacks.max_per_run). Nothing was stored."
         "Send the request without a callback, or again once the run has ended.";
     Superseded "superseded" 409 "Superseded"
-        "A newer request has taken the place of this one."
+        "A newer request has replaced this one."
         "Read the newest state; there is nothing to repeat.";
     VideoExists "video-exists" 409 "The id is taken"
         "Another video is registered under this id."
@@ -173,7 +173,7 @@ problem_kinds! {
         "A defect of onceoverd, or a state of its machine that it cannot handle."
         "Look up the request's id (`instance`) in the daemon's log, and report it.";
     RedisFull "redis-full" 503 "Redis is nearly full"
-        "Redis takes most of the memory it may, so no new run or callback is accepted. Runs under way go on. Nothing was stored."
+        "Redis takes most of the memory it may, so no new run or callback is accepted. Runs under way continue. Nothing was stored."
         "Delete tasks or wait until some expire; `detail` names the setting that gives it more.";
     RedisUnavailable "redis-unavailable" 503 "Redis is not available"
         "Redis cannot be reached, did not answer in time or refuses writes. Nothing was decided."
@@ -192,22 +192,23 @@ problem_kinds! {
         "Free space on the daemon's machine: `onceoverd gc` removes what no task needs.";
     Storage "storage" 507 "The file cannot be stored"
         "The video's file could not be written to the data folder."
-        "Look at `detail`; free space or mend the permissions on the daemon's machine.";
+        "Read `detail`; free space or correct the permissions on the daemon's machine.";
 }
 
 impl ProblemKind {
-    /// The kind of this name.
+    /// Finds the kind of this name.
     pub fn find(slug: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.page().slug == slug)
     }
 }
 
-/// A problem's `type`: the path of a kind's page, or whatever another server has sent.
+/// A problem's `type`: the path of a kind's page, or any text that another server has sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProblemType(Box<str>);
 
 impl ProblemType {
+    /// Returns the path.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use onceover_run::{RunContext, RunError};
 
-/// The whole of the file, and its segments.
+/// Opens the diarization. Returns the whole file, and its segments.
 fn open(context: &RunContext) -> Result<(Value, Vec<Value>), RunError> {
     let file = Input(context).file("diarization_file")?;
     let cannot = |why: String| RunError::failed(format!("the diarization {} cannot be used: {why}", file.display()));

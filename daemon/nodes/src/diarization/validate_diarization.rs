@@ -1,4 +1,4 @@
-//! `pyannote_audio.validate_diarization`: whether a diarization looks right.
+//! `pyannote_audio.validate_diarization`: checks whether a diarization is plausible.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::open;
 use crate::{
     input::Input,
+    spoken::millis,
     timed_text::{seconds, speaker, time},
-    transcript::millis,
 };
 use onceover_run::{Object, RunContext, RunError};
 
@@ -87,7 +87,7 @@ fn validate(file: &Value, segments: &[Value], limits: &Limits) -> Object {
     ])
 }
 
-/// As the file says; computed from the times where it does not.
+/// Returns the duration that the file has; computed from the times if it has none.
 fn duration(segment: &Value) -> Option<f64> {
     let (start, end) = seconds(segment);
     // Whole milliseconds: 3.1 - 2.6 is not 0.5.
@@ -103,7 +103,7 @@ mod tests {
     const NODE: &str = "pyannote_audio.validate_diarization";
 
     async fn of(json: Value) -> Object {
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |fixture| json!({"diarization_file": fixture.file("who.json", json.to_string())}),
         );

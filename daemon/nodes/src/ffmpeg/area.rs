@@ -13,8 +13,12 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// The one that a parameter of the request names, for a picture of this size.
-    pub(super) fn of(input: &Input<'_>, parameter: &str, (width, height): (u32, u32)) -> Result<Self, RunError> {
+    /// Returns the one that a parameter of the request names, for a picture of this size.
+    pub(super) fn from_input(
+        input: &Input<'_>,
+        parameter: &str,
+        (width, height): (u32, u32),
+    ) -> Result<Self, RunError> {
         let numbers = input.numbers(parameter)?.ok_or_else(|| input.missing(parameter))?;
         let refused = |why: &str| {
             Err(RunError::failed(format!(

@@ -1,5 +1,5 @@
-//! `ffmpeg.crop_subtitle_images`: the frames of a video, cut to the strip that holds the subtitles. Frames that look like
-//! the one before are left out, unless a request wants every one.
+//! `ffmpeg.crop_subtitle_images`: the frames of a video, cut to the strip that holds the subtitles. Frames that look
+//! like the one before are left out, unless a request wants every one.
 
 mod chosen;
 #[cfg(test)]
@@ -36,9 +36,9 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let picture = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("the size of the picture of {} is not known", video.display())))?;
-    let area = Area::of(&input, "subtitle_area", picture)?;
+    let area = Area::from_input(&input, "subtitle_area", picture)?;
     let wanted = input.text("decoder").unwrap_or("auto");
-    let decoders = decoders(wanted, gpu_is_there());
+    let decoders = decoders(wanted, has_gpu());
     let frames = create_folder(context, "images/cropped/frames")?;
     context.progress.report(0.0, Some("counting frames".into()));
     let times = timeline::frame_times_of(context, &video, &media, &track, 0).await?;
@@ -107,15 +107,15 @@ impl Decoder {
 }
 
 /// In the order in which they are tried.
-fn decoders(wanted: &str, gpu_is_there: bool) -> Vec<Decoder> {
+fn decoders(wanted: &str, has_gpu: bool) -> Vec<Decoder> {
     match wanted {
         "cuda" => vec![Decoder::Cuda],
-        "auto" if gpu_is_there => vec![Decoder::Cuda, Decoder::Cpu],
+        "auto" if has_gpu => vec![Decoder::Cuda, Decoder::Cpu],
         _ => vec![Decoder::Cpu],
     }
 }
 
-fn gpu_is_there() -> bool {
+fn has_gpu() -> bool {
     Path::new("/dev/nvidiactl").exists()
 }
 
@@ -135,7 +135,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The decoder that did it, and the frames that are kept.
+    /// Decodes with the first decoder that can. Returns the decoder and the frames that are kept.
     async fn by_the_first_that_can(&self, decoders: &[Decoder]) -> Result<(Decoder, KeptFrames), RunError> {
         let mut tries = decoders.iter().peekable();
         while let Some(&decoder) = tries.next() {
@@ -145,7 +145,7 @@ impl Work<'_> {
                 false => self.choose(decoder).await,
             };
             match done {
-                // A GPU that gives up in the middle leaves fewer frames than the file has.
+                // A GPU that fails in the middle leaves fewer frames than the file has.
                 Ok(kept) if kept.frames_count > 0 && (is_last || kept.frames_count >= self.total) => {
                     return Ok((decoder, kept));
                 }
@@ -157,7 +157,7 @@ impl Work<'_> {
                     };
                     self.context
                         .log
-                        .line(&format!("decoding on {} did not work ({why})", decoder.name()));
+                        .line(&format!("decoding on {} failed ({why})", decoder.name()));
                     clear(self.frames)?;
                 }
             }
@@ -186,7 +186,7 @@ impl Work<'_> {
             })
             .await?;
         succeeded("decoding", self.video, &exit)?;
-        Ok(KeptFrames::all(pictures(self.frames)?))
+        Ok(KeptFrames::every_frame(pictures(self.frames)?))
     }
 
     fn tell(&self, done: u64) {
@@ -213,8 +213,8 @@ impl Work<'_> {
 }
 
 impl KeptFrames {
-    /// Each frame stands for itself.
-    fn all(frames_count: u64) -> Self {
+    /// Makes the list in which each frame stands for itself.
+    fn every_frame(frames_count: u64) -> Self {
         let kept = |frame| KeptFrame {
             frame,
             time: None,

@@ -1,5 +1,5 @@
-//! `ffmpeg.extract_audio`: the sound of a video as a 16 kHz mono PCM WAV file, on the clock of the video: what is heard at
-//! 2 s of the video is at 2 s of the file.
+//! `ffmpeg.extract_audio`: the sound of a video as a 16 kHz mono PCM WAV file, on the clock of the video: what is heard
+//! at 2 s of the video is at 2 s of the file.
 
 use serde_json::json;
 

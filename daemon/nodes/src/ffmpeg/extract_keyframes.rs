@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let track = media.track_of_request(TrackKind::Video, &input, video.display())?;
     let folder = create_folder(context, "images/keyframes")?;
     context.progress.report(0.0, Some("counting frames".into()));
-    // Packets are counted in a moment; where they are not frames, the pictures written tell, and the frames
+    // Packets are counted in a moment; where they are not frames, the pictures written show it, and the frames
     // are counted one by one.
     for at_least in [0, timeline::DECODED] {
         let times = timeline::frame_times_of(context, &video, &media, &track, at_least).await?;
@@ -109,10 +109,10 @@ async fn extract(
     pictures(folder)
 }
 
-/// The condition by which ffmpeg keeps the frames `trunc(k * (total-1) / (sample-1))`, k from 0. It says so of
-/// each frame number `n` rather than listing them, so its length does not grow with the sample: the only k that
-/// may give n is the smallest with k * (total-1) / (sample-1) >= n. Quotients of whole numbers below 2^53 that are
-/// no whole numbers themselves are far enough from one for the rounding of a double not to matter.
+/// Returns the condition by which ffmpeg keeps the frames `trunc(k * (total-1) / (sample-1))`, k from 0. It says so of
+/// each frame number `n` rather than listing them, so its length does not grow with the sample: the only k that may
+/// give n is the smallest with k * (total-1) / (sample-1) >= n. Quotients of whole numbers below 2^53 that are no whole
+/// numbers themselves are far enough from one for the rounding of a double not to matter.
 fn selection(sample: u64, total: u64) -> String {
     match (sample.saturating_sub(1), total.saturating_sub(1)) {
         (0, _) | (_, 0) => "eq(n,0)".into(),
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// What the selection keeps, computed as ffmpeg does, in doubles.
+    /// Returns what the selection keeps, computed as ffmpeg does, in doubles.
     fn selected(sample: u64, total: u64) -> Vec<u64> {
         if sample == 1 || total == 1 {
             return vec![0];
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn fixture(name: &str, count: Value) -> Fixture {
-        Fixture::of("ffmpeg.extract_keyframes", |fixture| {
+        Fixture::with_input("ffmpeg.extract_keyframes", |fixture| {
             clip::video_with_tone(&fixture.path(name));
             json!({"video_path": fixture.path(name), "keyframe_sample_count": count})
         })
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sound_file_has_no_frames_and_says_so() {
-        let fixture = Fixture::of("ffmpeg.extract_keyframes", |fixture| {
+        let fixture = Fixture::with_input("ffmpeg.extract_keyframes", |fixture| {
             clip::tone(&fixture.path("a.wav"), 1);
             json!({"video_path": fixture.path("a.wav")})
         });

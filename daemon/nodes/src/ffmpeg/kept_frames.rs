@@ -17,7 +17,7 @@ pub(crate) struct KeptFrames {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeptFrame {
     pub(crate) frame: u64,
-    /// When it is shown, in seconds on the players' clock; not there where that is not known.
+    /// When it is shown, in seconds on the players' clock; absent if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time: Option<f64>,
     pub(crate) first: u64,
@@ -27,7 +27,7 @@ pub(crate) struct KeptFrame {
 }
 
 impl KeptFrames {
-    /// What is in such a file; `None` where it is something else.
+    /// Reads such a file. Returns `None` if it is something else.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let frames: Self = serde_json::from_slice(bytes).ok()?;
         let is_right = |kept: &KeptFrame| (kept.first..=kept.last).contains(&kept.frame);
@@ -35,7 +35,7 @@ impl KeptFrames {
         (frames.kept.iter().all(is_right) && frames.kept.windows(2).all(is_ordered)).then_some(frames)
     }
 
-    pub(crate) fn of(&self, number: u64) -> Option<KeptFrame> {
+    pub(crate) fn find(&self, number: u64) -> Option<KeptFrame> {
         let at = self.kept.binary_search_by_key(&number, |kept| kept.frame).ok()?;
         Some(self.kept[at])
     }

@@ -28,7 +28,8 @@ const OF_LIBRARIES: [(&str, &str); 20] = [
     ("wel", "cym"),
 ];
 
-/// The tag of a language that is given as a code of two or three letters, with or without a region, or by its English name.
+/// Returns the tag of a language that is given as a code of two or three letters, with or without a region, or by its
+/// English name.
 pub(super) fn tag(given: &str) -> Result<String, RunError> {
     let main = given
         .trim()

@@ -55,7 +55,7 @@ impl From<RunError> for Undescribed {
     }
 }
 
-/// What a file is, if it is a video.
+/// Describes a file that is a video.
 pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, Undescribed> {
     let media = match probe::try_media(context, video).await? {
         Ok(media) => media,
@@ -71,7 +71,7 @@ pub async fn describe(context: &RunContext, video: &Path) -> Result<VideoProbe, 
     Ok(media.description(size))
 }
 
-/// Why an ffprobe that failed does not describe a file.
+/// Returns why an ffprobe that failed does not describe a file.
 fn undescribed(video: &Path, exit: &Exit) -> Undescribed {
     let why = failed("reading", video, exit);
     // A signal ended it, which says nothing about the file.
@@ -88,15 +88,15 @@ fn undescribed(video: &Path, exit: &Exit) -> Undescribed {
 /// the format's reader has printed more, in lines that begin with its name in brackets.
 fn is_of_no_known_format(exit: &Exit) -> bool {
     let has_reader = exit.stderr.iter().any(|line| line.starts_with('['));
-    is_refused(exit) || (!has_reader && says(exit, "Invalid data found when processing input"))
+    is_refused(exit) || (!has_reader && has_printed(exit, "Invalid data found when processing input"))
 }
 
 /// Whether a program failed because `FORMATS` leaves out the format of a file.
 fn is_refused(exit: &Exit) -> bool {
-    says(exit, "Format not on whitelist")
+    has_printed(exit, "Format not on whitelist")
 }
 
-fn says(exit: &Exit, what: &str) -> bool {
+fn has_printed(exit: &Exit, what: &str) -> bool {
     exit.stderr.iter().any(|line| line.contains(what))
 }
 
@@ -117,7 +117,7 @@ fn limits() -> [&'static str; 4] {
     ["-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS]
 }
 
-/// An ffmpeg that reads one file.
+/// A call of ffmpeg that reads one file.
 struct Ffmpeg {
     tool: Tool,
 }
@@ -140,14 +140,14 @@ impl Ffmpeg {
         }
     }
 
-    /// One whose output is what it makes, without progress.
+    /// Makes an ffmpeg that writes its result to standard output, without progress.
     fn for_bytes() -> Self {
         Self {
             tool: Tool::new("ffmpeg").args(["-hide_banner", "-nostdin", "-loglevel", "error", "-nostats", "-y"]),
         }
     }
 
-    /// Sends what it makes in parts as they come.
+    /// Sends its output in parts as they arrive.
     async fn run_for_bytes(self, context: &RunContext, to: mpsc::Sender<Vec<u8>>) -> Result<Exit, RunError> {
         self.tool.run_for_bytes(context, to).await
     }
@@ -158,9 +158,9 @@ impl Ffmpeg {
         self
     }
 
-    /// What the next input brings late stays late and its holes stay holes, as `timeline` has it.
+    /// Keeps late packets of the next input late, and its holes as holes, as `timeline` has them.
     fn on_the_clock(self) -> Self {
-        // Any offset keeps ffmpeg from moving what comes late to the start of its own.
+        // With any offset ffmpeg does not move late packets to the beginning.
         self.keeping_holes().args(["-itsoffset", "0.000001"])
     }
 
@@ -199,7 +199,7 @@ impl Ffmpeg {
     }
 }
 
-/// Reports how much of `all` seconds is done, as that share of a part of the work, in percent.
+/// Reports how much of `all` seconds is done, in percent of a part of the work.
 fn report_seconds(context: &RunContext, advance: Advance, all: Option<f64>, part: Range<f64>) {
     if let (Advance::Seconds(done), Some(all)) = (advance, all) {
         let percent = part.start + (part.end - part.start) * (done / all).min(1.0);
@@ -211,14 +211,14 @@ fn report_seconds(context: &RunContext, advance: Advance, all: Option<f64>, part
 
 /// Whether an ffmpeg ended well.
 fn succeeded(doing: &str, path: &Path, exit: &Exit) -> Result<(), RunError> {
-    if exit.success() {
+    if exit.is_success() {
         Ok(())
     } else {
         Err(failed(doing, path, exit))
     }
 }
 
-/// The error for an ffmpeg that failed.
+/// Returns the error for an ffmpeg that failed.
 fn failed(doing: &str, path: &Path, exit: &Exit) -> RunError {
     let advice = if is_refused(exit) {
         "; playlists and other files that refer to files are not read"
@@ -272,7 +272,7 @@ fn joined_spans(spans: &[(f64, f64)], gap: f64) -> Vec<(f64, f64)> {
     joined
 }
 
-/// How many pictures ffmpeg has written into a folder.
+/// Returns how many pictures ffmpeg has written into a folder.
 fn pictures(folder: &Path) -> Result<u64, RunError> {
     let files = std::fs::read_dir(folder)
         .map_err(|why| RunError::of_file(format_args!("cannot read {}", folder.display()), &why))?;
@@ -421,13 +421,13 @@ pub(super) mod clip {
         );
     }
 
-    /// A beep of 0.1 s at each whole second, as arguments of an input.
+    /// Returns a beep of 0.1 s at each whole second, as arguments of an input.
     pub(crate) fn beeps(seconds: u32) -> Vec<String> {
         let tone = format!("aevalsrc='if(lt(mod(t,1),0.1),0.5*sin(2*PI*1000*t),0)':s=48000:d={seconds}");
         ["-f", "lavfi", "-i", &tone].map(str::to_owned).into()
     }
 
-    /// A small picture of this length, as arguments of an input.
+    /// Returns a small picture of this length, as arguments of an input.
     pub(crate) fn picture(seconds: u32) -> Vec<String> {
         let source = format!("testsrc=d={seconds}:s=64x48:r=10");
         ["-f", "lavfi", "-i", &source].map(str::to_owned).into()
@@ -444,7 +444,7 @@ pub(super) mod clip {
         make(path, &args);
     }
 
-    /// Seconds of a WAV file and where beeps begin in it.
+    /// Returns the seconds of a WAV file and where beeps begin in it.
     pub(crate) fn heard(path: &Path) -> (Vec<f64>, f64) {
         let bytes = std::fs::read(path).unwrap();
         let data = bytes.windows(4).position(|four| four == b"data").unwrap() + 8;

@@ -1,5 +1,5 @@
-//! `ffmpeg.mux_subtitles`: puts subtitles into a video as tracks that a viewer can turn on and off. Nothing is encoded again
-//! and the tracks that were there are kept.
+//! `ffmpeg.mux_subtitles`: puts subtitles into a video as tracks that a viewer can turn on and off. Nothing is encoded
+//! again and the tracks that were there are kept.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
             video.display()
         )));
     }
-    let asked = Asked::all(&input)?;
+    let asked = Asked::from_input(&input)?;
     let container = Container::choose(&media, input.text("output_format"), &video)?;
     let scratch = create_folder(context, "scratch")?;
     let mut tracks = Vec::with_capacity(asked.len());
@@ -67,8 +67,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// The tracks of the list, else the one of the plain parameters.
-    fn all(input: &Input<'_>) -> Result<Vec<Self>, RunError> {
+    /// Returns the tracks of the list, else the one of the plain parameters.
+    fn from_input(input: &Input<'_>) -> Result<Vec<Self>, RunError> {
         let listed = input.value("tracks").and_then(Value::as_array);
         let Some(listed) = listed.filter(|listed| !listed.is_empty()) else {
             return Ok(vec![Self {
@@ -129,7 +129,7 @@ impl Container {
         }
     }
 
-    /// What a subtitle track of the source becomes; `copy` as it is.
+    /// Returns what a subtitle track of the source becomes; `copy` as it is.
     fn codec_for_existing(self, codec: &str) -> &'static str {
         match (self, codec) {
             (Self::Mp4, "mov_text") => "copy",
@@ -186,7 +186,7 @@ impl SubtitleTrack {
             None => "und".into(),
         };
         let (format, codec, text) = match (container, looks) {
-            // Its looks can only be kept there.
+            // Its styles can only be kept in Matroska.
             (Container::Matroska, Some(text)) => ("ass", "ass", text.into_bytes()),
             (container, _) => {
                 let cues = listed.iter().map(|cue| (cue.start, cue.end, cue.text.as_str()));
@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn several_tracks_have_their_languages_and_one_is_the_default() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             clip::video_with_tone(&fixture.path("a.mp4"));
             json!({"video_path": fixture.path("a.mp4"), "tracks": [
                 {"path": fixture.file("de.srt", SRT), "language": "de", "default": true},
@@ -349,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn tracks_that_were_there_are_kept_in_another_container_too() {
-        let mut fixture = Fixture::of(NODE, |fixture| {
+        let mut fixture = Fixture::with_input(NODE, |fixture| {
             clip::video_with_tone(&fixture.path("a.mp4"));
             json!({"video_path": fixture.path("a.mp4"), "subtitle_path": fixture.file("a.srt", SRT), "language": "eng"})
         });
@@ -395,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn cues_stay_at_their_times_where_the_clock_begins_elsewhere() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             let args = [
                 "-f",
                 "lavfi",
@@ -423,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hole_in_the_picture_stays_a_hole() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             clip::with_a_hole(&fixture.path("hole.ts"));
             json!({"video_path": fixture.path("hole.ts"), "subtitle_path": fixture.file("a.srt", SRT)})
         });
@@ -433,7 +433,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_added_says_which_and_why() {
-        let mut fixture = Fixture::of(NODE, |fixture| {
+        let mut fixture = Fixture::with_input(NODE, |fixture| {
             clip::video_with_tone(&fixture.path("a.mp4"));
             json!({"video_path": fixture.path("a.mp4"), "tracks": [{"path": fixture.file("a.srt", SRT), "language": "xx"}]})
         });

@@ -1,4 +1,4 @@
-//! What became of the pieces of a sound file: the node's output and its `split_info.json`.
+//! The outcome for the pieces of a sound file: the node's output and its `split_info.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use super::segments::AudioSegment;
 use crate::{
     input::{Input, path_text},
-    subtitles::cues::Cue,
-    transcript::millis,
+    spoken::{Cue, millis},
 };
 use onceover_run::{Object, RunError};
 
@@ -26,7 +25,7 @@ pub(super) struct PieceForm {
 }
 
 impl PieceForm {
-    pub(super) fn of(input: &Input<'_>) -> Result<Self, RunError> {
+    pub(super) fn from_input(input: &Input<'_>) -> Result<Self, RunError> {
         Ok(Self {
             format: input.text("output_format").unwrap_or("wav").to_owned(),
             rate: input.count("sample_rate")?,
@@ -34,7 +33,7 @@ impl PieceForm {
         })
     }
 
-    /// The rate and the channels, as a WAV file can have them.
+    /// Returns the rate and the channels, as a WAV file can have them.
     pub(super) fn in_wav(&self) -> Result<(u32, u16), RunError> {
         match (u32::try_from(self.rate), u16::try_from(self.channels)) {
             (Ok(rate), Ok(channels)) if channels > 0 => Ok((rate, channels)),
@@ -120,14 +119,14 @@ pub(super) struct PieceOutcome<'a> {
 }
 
 impl PieceOutcome<'_> {
-    /// The pieces that were cut, with their sizes.
+    /// Returns the pieces that were cut, with their sizes.
     pub(super) fn cut(&self) -> impl Iterator<Item = (&AudioSegment, u64)> {
         self.pieces
             .iter()
             .filter_map(|piece| Some((piece.segment, *piece.result.as_ref().ok()?)))
     }
 
-    /// Why the first piece that is not there is not.
+    /// Returns why the first missing piece is missing.
     pub(super) fn first_failure(&self) -> Option<String> {
         let why = self.pieces.iter().find_map(|piece| piece.result.as_ref().err())?;
         Some(why.in_words())
@@ -160,7 +159,7 @@ impl PieceOutcome<'_> {
         speakers
     }
 
-    /// The contents of `split_info.json`.
+    /// Returns the contents of `split_info.json`.
     pub(super) fn info(&self) -> Value {
         let (cut, all) = (self.cut().count(), self.pieces.len());
         let segments: Vec<_> = self.cut().map(|(segment, size)| self.info_of(segment, size)).collect();

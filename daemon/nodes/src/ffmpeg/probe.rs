@@ -1,4 +1,4 @@
-//! What ffprobe says of a media file.
+//! What ffprobe reports about a media file.
 
 use std::path::Path;
 
@@ -95,7 +95,7 @@ impl Media {
         self.streams_of(TrackKind::Video).next().is_some()
     }
 
-    /// The codecs of all streams of a type, cover pictures included.
+    /// Returns the codecs of all streams of a type, cover pictures included.
     pub(super) fn codecs_of(&self, codec_type: &str) -> Vec<&str> {
         let streams = self.streams.iter();
         let of_type = streams.filter(|stream| stream.codec_type.as_deref() == Some(codec_type));
@@ -109,7 +109,7 @@ impl Media {
         self.format.format_name.split(',').any(|name| name == "mp4")
     }
 
-    /// The streams of a kind, without cover pictures and thumbnails.
+    /// Returns the streams of a kind, without cover pictures and thumbnails.
     pub(super) fn streams_of(&self, kind: TrackKind) -> impl Iterator<Item = &Stream> {
         self.streams.iter().filter(move |stream| {
             let Disposition {
@@ -121,7 +121,7 @@ impl Media {
         })
     }
 
-    /// The video stream that is taken unless a request names one.
+    /// Returns the video stream that is taken unless a request names one.
     fn video(&self) -> Option<&Stream> {
         let mut videos = self.streams_of(TrackKind::Video);
         let first = videos.next()?;
@@ -135,7 +135,7 @@ impl Media {
         self.streams.iter().find(|stream| stream.index == track.stream)
     }
 
-    /// The time stamp that players show as 0, in seconds.
+    /// Returns the time stamp that players show as 0, in seconds.
     pub(super) fn clock_start(&self) -> f64 {
         let start = self.format.start_time.as_ref();
         start.and_then(|text| text.parse().ok()).unwrap_or(0.0)
@@ -146,7 +146,7 @@ impl Media {
         matches!(self.format.format_name.as_str(), "mpegts" | "mpeg")
     }
 
-    /// As ffmpeg names it; several names of one kind with commas.
+    /// Returns ffmpeg's name of the format; several names of one format have commas between them.
     pub(super) fn format_name(&self) -> &str {
         &self.format.format_name
     }
@@ -164,27 +164,27 @@ impl Media {
         }
     }
 
-    /// Width and height of the picture as ffmpeg decodes it, turned the way it is shown.
+    /// Returns the width and height of the picture as ffmpeg decodes it, turned the way it is shown.
     pub(super) fn picture(&self) -> Option<(u32, u32)> {
         picture(self.video()?)
     }
 
-    /// The same of a track that was chosen.
+    /// Returns the same of a track that was chosen.
     pub(super) fn picture_of(&self, track: &Track) -> Option<(u32, u32)> {
         picture(self.stream(track)?)
     }
 
-    /// Frames a second: the average where the file says, else what its time stamps suggest.
+    /// Returns frames a second: the average where the file says, else what its time stamps suggest.
     pub(super) fn frame_rate(&self) -> Option<f64> {
         frame_rate(self.video()?)
     }
 
-    /// The same of a track that was chosen.
+    /// Returns the same of a track that was chosen.
     pub(super) fn frame_rate_of(&self, track: &Track) -> Option<f64> {
         frame_rate(self.stream(track)?)
     }
 
-    /// Seconds, where the file says.
+    /// Returns seconds, where the file says.
     pub(super) fn duration(&self) -> Option<f64> {
         let of_streams = self.streams.iter().map(|stream| &stream.duration);
         std::iter::once(&self.format.duration)
@@ -193,7 +193,8 @@ impl Media {
             .filter(|seconds| *seconds > 0.0)
     }
 
-    /// Where a track should end. Transport and program streams do not say: what ffprobe tells of them is what is there.
+    /// Returns where a track should end. Transport and program streams do not say: for them ffprobe reports what is
+    /// there.
     pub(super) fn expected_end(&self, track: &Track) -> Option<ExpectedEnd> {
         if self.may_restart_its_clock() {
             return None;
@@ -224,7 +225,7 @@ impl Media {
         formats.contains(&self.format.format_name.as_str())
     }
 
-    /// What is told of a video that is registered.
+    /// Returns the description of a registered video.
     pub(super) fn description(&self, size: u64) -> VideoProbe {
         let audio = self.streams_of(TrackKind::Audio);
         VideoProbe {
@@ -265,7 +266,7 @@ fn frame_rate(video: &Stream) -> Option<f64> {
         .filter(|rate| (0.001..100_000.0).contains(rate))
 }
 
-/// Seconds of `00:00:10.001000000`.
+/// Returns the seconds of `00:00:10.001000000`.
 fn clock_time(text: &str) -> Option<f64> {
     let mut parts = text.split(':').rev();
     let seconds: f64 = parts.next()?.parse().ok()?;
@@ -286,7 +287,7 @@ pub(super) async fn media(context: &RunContext, path: &Path) -> Result<Media, Ru
     tried.map_err(|exit| failed("reading", path, &exit))
 }
 
-/// As `media`; the exit is that of an ffprobe which could not read the file.
+/// Probes a file, as `media` does. The inner error is the exit of an ffprobe that could not read the file.
 pub(super) async fn try_media(context: &RunContext, path: &Path) -> Result<Result<Media, Exit>, RunError> {
     let mut json = String::new();
     let args = ["-of", "json", "-show_format", "-show_streams"];
@@ -295,7 +296,7 @@ pub(super) async fn try_media(context: &RunContext, path: &Path) -> Result<Resul
         json.push('\n');
     })
     .await?;
-    if !exit.success() {
+    if !exit.is_success() {
         return Ok(Err(exit));
     }
     let media = serde_json::from_str(&json).map_err(|why| {
@@ -307,7 +308,7 @@ pub(super) async fn try_media(context: &RunContext, path: &Path) -> Result<Resul
     Ok(Ok(media))
 }
 
-/// Whether the length that ffprobe tells is a guess from the size and the bit rate of the beginning.
+/// Whether the length that ffprobe reports is a guess from the size and the bit rate of the beginning.
 pub(super) async fn duration_is_estimated(context: &RunContext, path: &Path) -> Result<bool, RunError> {
     let exit = Tool::new("ffprobe")
         .args(["-hide_banner", "-v", "warning"])
@@ -318,7 +319,7 @@ pub(super) async fn duration_is_estimated(context: &RunContext, path: &Path) -> 
     Ok(exit.stderr.iter().any(|line| line.contains("Estimating duration")))
 }
 
-/// Gives each line ffprobe writes.
+/// Passes on each line that ffprobe writes.
 pub(super) async fn ffprobe_lines(
     context: &RunContext,
     path: &Path,

@@ -1,5 +1,5 @@
-//! `ffmpeg.probe`: what a media file holds and its clock: tracks, when sound and picture begin and end, gaps, the time of
-//! every frame.
+//! `ffmpeg.probe`: what a media file holds and its clock: tracks, when sound and picture begin and end, gaps, the time
+//! of every frame.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     }
     let chosen = |kind: TrackKind| -> Result<Option<Track>, RunError> {
         let wanted = kind.wanted(&input);
-        // A kind that is not there is no failure, unless one of it is asked for.
+        // A missing kind of track is no failure, unless the request names one of it.
         if wanted.is_none() && media.tracks(kind).is_empty() {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// A file and what ffprobe says of it.
+/// A file and what ffprobe reports about it.
 struct Probed<'a> {
     context: &'a RunContext,
     file: &'a Path,
@@ -96,7 +96,8 @@ impl Probed<'_> {
         Ok(frames)
     }
 
-    /// Of a track that says itself how long it is; a container's length may be that of another track.
+    /// Warns of a track that ends early, if the track itself says how long it is; a container's length may be that of
+    /// another track.
     async fn warn_if_short(&self, track: &Track, got: f64) -> Result<(), RunError> {
         let expected = self.media.expected_end(track);
         if expected.is_none_or(|end| end.is_of_container) {
@@ -161,7 +162,7 @@ impl Probed<'_> {
     }
 }
 
-/// Whether frames do not follow each other at one distance, as exactly as containers tell it.
+/// Whether frames do not follow each other at one distance, as exactly as containers have times.
 fn is_variable(starts: &[f64]) -> bool {
     let distances = || starts.windows(2).map(|pair| pair[1] - pair[0]);
     let shortest = distances().fold(f64::INFINITY, f64::min);
@@ -182,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_clock_of_a_file_its_tracks_and_its_frames_are_told() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             let late = ["-itsoffset".to_owned(), "1".to_owned()];
             let codec = [
                 "-map",
@@ -231,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn uneven_frames_gaps_and_a_cut_end_are_told() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             let path = fixture.path("a.mkv");
             let filters = [
                 "-vf",
@@ -260,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn sound_alone_has_no_picture_and_a_track_that_is_not_there_is_refused() {
         let of = |more: Value| {
-            Fixture::of(NODE, |fixture| {
+            Fixture::with_input(NODE, |fixture| {
                 clip::tone(&fixture.path("a.mp3"), 1);
                 let mut input = json!({"video_path": fixture.path("a.mp3")});
                 input.as_object_mut().unwrap().extend(crate::fixture::object(more));

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{subtitles::cues::Cue, transcript::millis};
+use crate::spoken::{Cue, millis};
 
 /// Which cues are kept and how they are grouped.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,12 +34,12 @@ impl Selection {
         duration > 0.0 && cue.start >= 0.0 && long_enough && duration <= self.max
     }
 
-    /// The cues that get no piece.
+    /// Returns the cues that get no piece.
     pub(super) fn left_out(&self, cues: &[Cue]) -> Vec<Cue> {
         cues.iter().filter(|cue| !self.keeps(cue)).cloned().collect()
     }
 
-    /// The pieces in the order of their ids, each with a file of its own.
+    /// Returns the pieces in the order of their ids, each with its own file.
     pub(super) fn segments(&self, cues: Vec<Cue>, format: &str) -> Vec<AudioSegment> {
         let mut kept: Vec<_> = cues.into_iter().filter(|cue| self.keeps(cue)).collect();
         kept.sort_by_key(|cue| cue.id);
@@ -66,7 +66,7 @@ impl Selection {
     }
 }
 
-/// A speaker's label as part of a file name: letters, digits and `_`.
+/// Returns a speaker's label as part of a file name: letters, digits and `_`.
 fn safe_name(label: &str) -> String {
     const LONGEST: usize = 60;
     label
@@ -79,12 +79,12 @@ fn safe_name(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subtitles::cues;
+    use crate::spoken::cue;
 
     fn cue(id: u64, start: f64, end: f64, speaker: Option<&str>) -> Cue {
         Cue {
             speaker: speaker.map(Into::into),
-            ..cues::cue(id, start, end, "")
+            ..cue::cue(id, start, end, "")
         }
     }
 

@@ -1,6 +1,6 @@
-//! The sound of a media file on the clock of players: it begins at 0 of that clock with silence where sound comes later, and
-//! what is missing in the middle is silence, so that a second in it is a second of the video. Says what is not as it seems: a
-//! source that ends early, holes, silence throughout.
+//! The sound of a media file on the clock of players: it begins at 0 of that clock, with silence where sound comes
+//! later, and what is missing in the middle is silence, so that a second in it is a second of the video. Warns of what
+//! is not as it seems: a source that ends early, holes, silence throughout.
 
 use std::{
     fs::File,
@@ -25,13 +25,14 @@ use onceover_run::{
     warnings::{Code, Warning},
 };
 
-/// Fills holes and late starts with silence, drops what would come twice. Steps below 30 ms are jitter of time stamps.
+/// The filter that fills holes and late starts with silence and drops what would come twice. Steps below 30 ms are
+/// jitter of time stamps.
 const ON_THE_CLOCK: &str = "aresample=async=1:min_hard_comp=0.03:first_pts=0";
 
 /// Hours of a clock on which sound can lie: more is a WAV file of over 4 GiB, mostly of silence that was filled in.
 pub const MOST_HOURS: u64 = 36;
 
-/// Samples of 16 bits up to this are no sound that anybody hears.
+/// Samples of 16 bits up to this are not audible.
 const SILENT: u16 = 3;
 
 /// The sound track of a file.
@@ -72,7 +73,8 @@ impl<'a> Sound<'a> {
         })
     }
 
-    /// Whether a part can be read from the file as it is: seeking gives exactly that sample, and the clock begins with it.
+    /// Whether a part can be read from the file as it is: seeking gives exactly that sample, and the clock begins with
+    /// the sound.
     pub(super) fn can_be_cut(&self) -> bool {
         self.media.seeks_exactly()
     }
@@ -132,7 +134,7 @@ impl<'a> Sound<'a> {
     fn too_long(&self) -> RunError {
         Limit::MediaClock.reached();
         RunError::failed(format!(
-            "the sound of {} reaches beyond {MOST_HOURS} hours of its clock; mend its time stamps, or cut it",
+            "the sound of {} reaches beyond {MOST_HOURS} hours of its clock; correct its time stamps, or cut it",
             self.source.display()
         ))
     }
@@ -171,7 +173,7 @@ impl<'a> Sound<'a> {
         }
     }
 
-    /// The contents of `timeline.json`.
+    /// Returns the contents of `timeline.json`.
     pub(super) fn timeline(&self, decoded: &DecodedSound) -> Value {
         let holes: Vec<_> = decoded.holes.iter().map(Hole::json).collect();
         json!({
@@ -221,7 +223,7 @@ impl Measured {
     }
 }
 
-/// Goes to the first sample of a WAV or W64 file, and tells where that is; `None`: it has none.
+/// Seeks to the first sample of a WAV or W64 file. Returns its position, or `None` if there is none.
 pub(super) fn to_samples(file: &mut File) -> io::Result<Option<u64>> {
     let mut head = Vec::new();
     file.take(4096).read_to_end(&mut head)?;
@@ -232,7 +234,7 @@ pub(super) fn to_samples(file: &mut File) -> io::Result<Option<u64>> {
     Ok(data)
 }
 
-/// Where the samples begin in a WAV or W64 file.
+/// Returns where the samples begin in a WAV or W64 file.
 fn data_offset(head: &[u8]) -> Option<u64> {
     let at = head.windows(4).position(|bytes| bytes == b"data")?;
     // W64 has 16 bytes of name and 8 of length, WAV 4 and 4.

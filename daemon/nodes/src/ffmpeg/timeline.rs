@@ -1,5 +1,5 @@
-//! When things of a media file are shown and heard, on the clock of players: a time stamp less the container's
-//! `start_time`. A frame has a time of its own, not an index that is divided by a rate.
+//! When frames and sound of a media file are shown and heard, on the clock of players: a time stamp less the
+//! container's `start_time`. Each frame has its own time, not an index that is divided by a rate.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use onceover_run::{RunContext, RunError};
 /// A jump back by more than this is a clock that began again.
 const JITTER: f64 = 0.1;
 
-/// A hole up to this long is a hole; beyond it the clock is another one. In seconds, and for ffmpeg, which does the same
-/// to sound, as its `-dts_delta_threshold`.
+/// A hole up to this long is a hole; beyond it the clock is another one. In seconds, and for ffmpeg, which does the
+/// same to sound, as its `-dts_delta_threshold`.
 pub(super) const LONGEST_HOLE: u32 = 3600;
 
 /// The shortest hole that gives a warning.
@@ -37,7 +37,7 @@ const ONE_FRAME: f64 = 0.04;
 /// As many frames as no packets are: the track is decoded for their times.
 pub(super) const DECODED: u64 = u64::MAX;
 
-/// When each decoded frame of a picture track is shown: frame n from its own time to that of the next one, the last for as
+/// When each decoded frame of a picture track is shown: frame n from its time to that of the next one, the last for as
 /// long as the file says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FrameTimes {
@@ -58,12 +58,12 @@ impl FrameTimes {
         self.starts.len()
     }
 
-    /// The times at which frames begin to be shown, in shown order.
+    /// Returns the times at which frames begin to be shown, in shown order.
     pub(crate) fn starts(&self) -> &[f64] {
         &self.starts
     }
 
-    /// When the last frame ends.
+    /// Returns when the last frame ends.
     pub(crate) fn end(&self) -> f64 {
         self.end
     }
@@ -76,9 +76,9 @@ impl FrameTimes {
     }
 }
 
-/// The shown time of every frame that decoding the picture track gives. `wanted` is the request's `video_track`;
-/// `at_least` is how many there are known to be. Packets tell the times without decoding, which is seconds for a film; where
-/// they are not frames, or too few, the track is decoded.
+/// Returns the shown time of every frame that decoding the picture track gives. `wanted` is the request's
+/// `video_track`; `at_least` is how many there are known to be. Packets have the times without decoding, which is
+/// seconds for a film; where they are not frames, or too few, the track is decoded.
 pub(crate) async fn frame_times(
     context: &RunContext,
     video: &Path,
@@ -90,7 +90,7 @@ pub(crate) async fn frame_times(
     frame_times_of(context, video, &media, &track, at_least).await
 }
 
-/// The same for a file that was probed and a track that was chosen.
+/// Returns the same for a file that was probed and a track that was chosen.
 pub(super) async fn frame_times_of(
     context: &RunContext,
     video: &Path,
@@ -131,7 +131,7 @@ impl Hole {
     }
 }
 
-/// What the packets of a sound track tell.
+/// What the packets of a sound track show.
 pub(super) struct SoundPackets {
     pub(super) holes: Vec<Hole>,
     /// When the last one ends; 0 where there is none.
@@ -152,8 +152,8 @@ pub(super) async fn packets_of(
     })
 }
 
-/// The end the file gives for a track, where the track ends (`got`) before that; `None`: all is there. A file may be wrong
-/// about its end by [`SHORT`] seconds, or by a part of the whole where that is more.
+/// Returns the end the file gives for a track, where the track ends (`got`) before that; `None` if all is there. A file
+/// may be wrong about its end by [`SHORT`] seconds, or by a part of the whole where that is more.
 pub(super) async fn missing_end(
     context: &RunContext,
     file: &Path,
@@ -176,7 +176,7 @@ pub(super) async fn missing_end(
     Ok(Some(micros(expected.seconds)))
 }
 
-/// When the last packet of any track ends, on the players' clock.
+/// Returns when the last packet of any track ends, on the players' clock.
 async fn end_of_packets(context: &RunContext, file: &Path, media: &Media) -> Result<f64, RunError> {
     let mut end: f64 = 0.0;
     let args = ["-show_entries", Entries::Packets.section(), "-of", "compact=p=0"];
@@ -229,7 +229,7 @@ async fn read(
     ];
     ffprobe_lines(context, video, &args, |line| {
         if let Some(stamp) = Stamp::parse(line) {
-            stamps.take(stamp);
+            stamps.add(stamp);
         }
     })
     .await?;
@@ -294,12 +294,12 @@ impl Stamps {
         }
     }
 
-    fn take(&mut self, mut stamp: Stamp) {
+    fn add(&mut self, mut stamp: Stamp) {
         self.begins_with_key.get_or_insert(stamp.is_key);
         if let Some(restarts) = &mut self.restarts {
-            restarts.mend(&mut stamp);
+            restarts.correct(&mut stamp);
         }
-        // One more than is allowed tells that there are too many.
+        // One more than is allowed shows that there are too many.
         if !stamp.is_discarded && self.stamps.len() <= self.most {
             self.stamps.push(stamp);
         }
@@ -314,7 +314,7 @@ impl Stamps {
         Err(RunError::failed(why))
     }
 
-    /// Whether every packet gives a frame, as far as they tell.
+    /// Whether every packet gives a frame, as far as the packets show it.
     fn is_decodable(&self) -> bool {
         self.begins_with_key == Some(true) && !self.stamps.is_empty()
     }
@@ -343,7 +343,7 @@ impl Stamps {
         holes
     }
 
-    /// The middle one of how long packets last, as they say or else as they follow each other.
+    /// Returns the middle one of how long packets last, as they say or else as they follow each other.
     fn usual_duration(&self) -> f64 {
         let told = self.stamps.iter().filter_map(|stamp| stamp.duration);
         let mut durations: Vec<f64> = told.filter(|duration| *duration > 0.0).collect();
@@ -363,7 +363,7 @@ impl Stamps {
         let frame = media.frame_rate_of(track).map_or(ONE_FRAME, |rate| 1.0 / rate);
         let mut shown: Vec<(f64, Option<f64>)> = Vec::with_capacity(self.stamps.len());
         for stamp in &self.stamps {
-            // What has no time at all follows what was before it, as a decoder of a bare stream has it.
+            // A frame without any time follows the one before it, as for a decoder of a bare stream.
             let time = stamp.shown.or(stamp.decoded).map(|time| micros(time - clock_start));
             let time = time.unwrap_or_else(|| shown.last().map_or(0.0, |(last, _)| micros(last + frame)));
             shown.push((time, stamp.duration.filter(|duration| *duration > 0.0)));
@@ -379,8 +379,8 @@ impl Stamps {
     }
 }
 
-/// Follows a clock that begins again in the middle, as ffmpeg does: what follows such a jump is moved so that it goes on
-/// where the clock was.
+/// Follows a clock that begins again in the middle, as ffmpeg does: what follows such a jump is moved so that it
+/// continues where the clock was.
 #[derive(Debug, Default)]
 struct Restarts {
     offset: f64,
@@ -388,7 +388,7 @@ struct Restarts {
 }
 
 impl Restarts {
-    fn mend(&mut self, stamp: &mut Stamp) {
+    fn correct(&mut self, stamp: &mut Stamp) {
         let Some(time) = stamp.decoded.or(stamp.shown) else {
             return;
         };
@@ -407,7 +407,7 @@ impl Restarts {
     }
 }
 
-/// Rounded to what ffmpeg tells times with.
+/// Rounds to the precision of ffmpeg's times.
 pub(crate) fn micros(seconds: f64) -> f64 {
     let rounded = (seconds * 1e6).round() / 1e6;
     // No minus zero.

@@ -24,7 +24,7 @@ impl TrackKind {
         }
     }
 
-    /// The parameter by which a request names one.
+    /// Returns the parameter by which a request names one.
     pub(crate) const fn parameter(self) -> &'static str {
         match self {
             Self::Audio => "audio_track",
@@ -33,7 +33,8 @@ impl TrackKind {
         }
     }
 
-    /// The track that a request names by that parameter. Results once held a track as an object, which has its number.
+    /// Returns the track that a request names by that parameter. Results once held a track as an object, which has its
+    /// number.
     pub(crate) fn wanted(self, input: &Input<'_>) -> Option<String> {
         match input.value(self.parameter())?.get("track") {
             Some(number) => Some(number.to_string()),
@@ -85,14 +86,14 @@ impl Track {
         format!("0:{}", self.stream)
     }
 
-    /// What every output says of a track that was read: its number and, of sound, the language that the file tells.
+    /// Returns what every output has about a track that was read: its number and, for sound, the language in the file.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (String, Value)> {
         let language = self.language.as_ref().filter(|_| self.kind == TrackKind::Audio);
         let language = language.map(|language| ("audio_language".to_owned(), json!(language)));
         std::iter::once((self.kind.parameter().to_owned(), json!(self.number))).chain(language)
     }
 
-    /// All that is known of it, for `timeline.json` and the lists of `ffmpeg.probe`.
+    /// Returns all that is known of it, for `timeline.json` and the lists of `ffmpeg.probe`.
     pub(crate) fn json(&self) -> Value {
         let mut json = json!({
             "track": self.number,
@@ -120,12 +121,14 @@ impl Track {
     }
 
     fn speaks(&self, language: &str) -> bool {
-        self.language.as_deref().is_some_and(|own| same_language(own, language))
+        self.language
+            .as_deref()
+            .is_some_and(|own| is_same_language(own, language))
     }
 }
 
 impl Media {
-    /// All tracks of a kind, in the order of the file.
+    /// Returns all tracks of a kind, in the order of the file.
     pub(crate) fn tracks(&self, kind: TrackKind) -> Vec<Track> {
         self.streams_of(kind)
             .enumerate()
@@ -133,7 +136,7 @@ impl Media {
             .collect()
     }
 
-    /// The track that the parameter of its kind names. `file` is for the error.
+    /// Returns the track that the parameter of its kind names. `file` is for the error.
     pub(crate) fn track_of_request(
         &self,
         kind: TrackKind,
@@ -143,7 +146,7 @@ impl Media {
         self.track(kind, kind.wanted(input).as_deref(), file)
     }
 
-    /// The track a request names; `None` and `default` leave it to the file. `file` is for the error.
+    /// Returns the track a request names; `None` and `default` leave it to the file. `file` is for the error.
     pub(crate) fn track(
         &self,
         kind: TrackKind,
@@ -183,7 +186,7 @@ impl Media {
 }
 
 /// Codes of the same language: `en`, `eng` and `en-US`; `fre`, `fra` and `fr`.
-fn same_language(one: &str, other: &str) -> bool {
+fn is_same_language(one: &str, other: &str) -> bool {
     let code = |text: &str| {
         let main = text.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
         LANGUAGES
@@ -279,7 +282,7 @@ mod tests {
         let fields: Vec<_> = track.fields().collect();
         let expected = [("audio_track", json!(3)), ("audio_language", json!("fre"))];
         assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value)));
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             "paddleocr.postprocess_and_finalize",
             |_| json!({"ocr_results_path": "/a", "video_path": "/b", "video_track": track.json()}),
         );

@@ -9,8 +9,8 @@ use std::{
 use super::sound::to_samples;
 use crate::speech::wav::pcm_header;
 
-/// Writes `duration` seconds from `start` of a PCM file of this form, as far as it reaches, into a file of their own. Gives
-/// the size of that; `None`, and no file, where the sound has ended before.
+/// Writes `duration` seconds from `start` of a PCM file of this form, as far as it reaches, into a new file. Returns
+/// the size of that, or `None`, without a file, where the sound has ended before.
 pub(super) fn copy_part(
     source: &Path,
     target: &Path,

@@ -1,4 +1,5 @@
-//! `wservice.ai_optimize_text`: spelling and punctuation of a transcript's whole text, written as plain text.
+//! `wservice.ai_optimize_text`: corrects spelling and punctuation of a transcript's whole text, and writes it as plain
+//! text.
 
 use serde_json::json;
 
@@ -25,7 +26,7 @@ const PROMPT: &str = include_str!("../../../../assets/prompts/optimize_text.md")
 
 /// A repaired text is about as long as the text; a summary, a refusal or a commentary is not.
 const LENGTHS: std::ops::RangeInclusive<f64> = 0.4..=2.5;
-/// Characters below which the length tells nothing.
+/// Characters below which the length shows nothing.
 const SHORT: usize = 60;
 
 /// What ends a sentence.
@@ -38,7 +39,7 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     let system = system_prompt(context, PROMPT)?;
     let chat = chat(context, providers)?;
 
-    // The reply is about as long as the text, and is not to be cut.
+    // The reply is about as long as the text, and must not be cut.
     let budget = (chat.provider().max_tokens as usize * 4 / 5).max(1);
     let parts = parts(&texts, budget);
     let kept = KeptAnswers::open(context);
@@ -72,7 +73,7 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
         let warning = Warning::new(Code::LinesUntranslated, text).with("parts", count);
         context.warnings.add(warning.retryable());
     }
-    // One reply as it came; several are paragraphs.
+    // A single reply stays as it is; several become paragraphs.
     let text = match replies.as_slice() {
         [reply] => reply.clone(),
         replies => replies
@@ -96,7 +97,7 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     Ok(serde_json::from_value(output).expect("an object"))
 }
 
-/// The repaired text of one part, which an earlier run may have left.
+/// Returns the repaired text of one part, which an earlier run may have left.
 async fn repair(chat: &Chat, kept: &KeptAnswers, about: &str, system: &str, part: &str) -> Result<String, Unanswered> {
     let key = kept::key(&[NAME, &chat.provider().name, chat.model(), system, part]);
     if let Some(text) = kept.get(&key) {
@@ -114,7 +115,7 @@ async fn repair(chat: &Chat, kept: &KeptAnswers, about: &str, system: &str, part
     Ok(text)
 }
 
-/// The reply as the repaired text. The error says what is wrong with it.
+/// Returns the reply as the repaired text. The error says what is wrong with it.
 fn accept(reply: &str, part: &str) -> Result<String, String> {
     let text = reply.trim();
     if text.is_empty() {
@@ -129,8 +130,8 @@ fn accept(reply: &str, part: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The texts joined by blanks, as one part where it fits the budget (tokens), else cut behind a segment, if there is one
-/// in the later half of the part behind one that ends a sentence.
+/// Returns the texts joined by blanks, as one part where it fits the budget (tokens), else cut behind a segment, if
+/// there is one in the later half of the part behind one that ends a sentence.
 fn parts(texts: &[String], budget: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut open: Vec<&str> = Vec::new();
@@ -147,7 +148,7 @@ fn parts(texts: &[String], budget: usize) -> Vec<String> {
             open.drain(..cut);
             size = open.iter().map(|text| tokens(text) + 1).sum();
         }
-        // What is carried over may leave no room yet.
+        // The text that is carried over may leave no space.
         if size + more > budget && !open.is_empty() {
             parts.push(open.join(" "));
             open.clear();
@@ -160,7 +161,7 @@ fn parts(texts: &[String], budget: usize) -> Vec<String> {
     parts
 }
 
-/// A text too long for one part, cut behind a line, else a sentence, else a word, else anywhere.
+/// Returns a text too long for one part, cut behind a line, else a sentence, else a word, else anywhere.
 fn fitting(text: &str, budget: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;

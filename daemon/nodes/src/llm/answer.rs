@@ -1,4 +1,4 @@
-//! What a provider answers: where the reply is, and what of it is reasoning or wrapping and no part of the reply.
+//! Answers of providers: where the reply is, and which parts are reasoning or wrapping and do not belong to it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) enum Finish {
     Whole,
     /// At the limit of tokens.
     Length,
-    /// The provider's filter held it back, or the model refused.
+    /// The provider's filter held the reply back, or the model refused.
     Filtered,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct ModelReply {
 }
 
 impl ModelAnswer {
-    /// The first choice; `None` where there is none.
+    /// Returns the first choice; `None` where there is none.
     pub(super) fn reply(self) -> Option<ModelReply> {
         let Choice { message, finish_reason } = self.choices.into_iter().next()?;
         let (text, inside) = without_reasoning(&text_of(&message.content));
@@ -84,7 +84,7 @@ impl ModelAnswer {
     }
 }
 
-/// A content is a text, or a list of parts of which those of type `text` are the reply.
+/// Returns the reply in a content: a text, or a list of parts of which those of type `text` are the reply.
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -121,8 +121,8 @@ const MARKS: [(&str, &str); 7] = [
 /// What a model of separate channels writes before its answer.
 const FINAL: &str = "<|channel|>final<|message|>";
 
-/// The text without its reasoning, and whether there was some. A template may have the opening mark itself, so that the
-/// text only has the closing one; reasoning that is not closed goes to the end.
+/// Returns the text without its reasoning, and whether there was some. A template may have the opening mark itself, so
+/// that the text only has the closing one; reasoning that is not closed goes to the end.
 pub(super) fn without_reasoning(text: &str) -> (String, bool) {
     if let Some((_, last)) = text.rsplit_once(FINAL) {
         let last = last.split("<|").next().unwrap_or_default();
@@ -145,25 +145,26 @@ pub(super) fn without_reasoning(text: &str) -> (String, bool) {
     (rest.trim().to_owned(), found)
 }
 
-/// Where a mark begins, whatever its case.
+/// Returns where a mark begins, whatever its case.
 fn position(text: &str, mark: &str) -> Option<usize> {
     let (text, mark) = (text.as_bytes(), mark.as_bytes());
     text.windows(mark.len())
         .position(|part| part.eq_ignore_ascii_case(mark))
 }
 
-/// The text without reasoning and fences.
+/// Returns the text without reasoning and fences.
 #[cfg(test)]
 pub(super) fn unwrapped(text: &str) -> String {
     without_fences(&without_reasoning(text).0)
 }
 
-/// The text inside of one fence of Markdown that is around all of it, or alone in it with words before and after.
+/// Returns the text inside of one fence of Markdown that is around all of it, or alone in it with words before and
+/// after.
 fn without_fences(text: &str) -> String {
     const FENCE: &str = "```";
     let text = text.trim();
     if text.matches(FENCE).count() > 2 {
-        // Several blocks: which one counts cannot be told, so that only the fences go.
+        // With several blocks it is not known which one counts, so only the fences are removed.
         let lines = text.lines().filter(|line| !line.trim_start().starts_with(FENCE));
         return lines.collect::<Vec<_>>().join("\n").trim().to_owned();
     }

@@ -1,5 +1,5 @@
-//! One question to an OpenAI-compatible chat completions endpoint: asked again where that may help, bounded by the
-//! run's token and time. What was asked and answered is logged by its size alone (D37).
+//! Asks one question of an OpenAI-compatible chat completions endpoint, again where that may help, bounded by the run's
+//! token and time. Questions and answers are logged by their size alone (D37).
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -26,7 +26,7 @@ use super::{
 use onceover_limits::Limit;
 use onceover_run::{RunContext, RunError, log::RunLog};
 
-/// Between two tries, growing to the second; half of it and more is chance.
+/// Waits between two tries: from the first, growing to the second. At least half of a wait is random.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of one answer.
@@ -34,7 +34,7 @@ pub const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Characters of a provider's error in ours.
 const LONGEST_QUOTE: usize = 300;
 
-/// Requests that one try may take until the provider refuses no parameter any more.
+/// Requests that one try may send until the provider refuses no parameter any more.
 const MOST_ADAPTATIONS: usize = 12;
 
 /// A conversation with one provider, for one run or for a check.
@@ -54,7 +54,7 @@ pub(super) struct Chat {
 pub(super) struct ChatLimits {
     /// Tries of a question, the first included.
     pub(super) tries: usize,
-    /// Of one try; none: the provider's.
+    /// The limit of one try; that of the provider if omitted.
     pub(super) timeout: Option<Duration>,
     /// When the run's time limit ends it.
     pub(super) deadline: Instant,
@@ -68,7 +68,7 @@ pub(super) struct ChatQuestion<'a> {
     pub(super) system: &'a str,
     pub(super) user: &'a str,
     pub(super) shape: Shape,
-    /// Whether it is asked again when the reply is not as asked.
+    /// Whether it is asked again when the reply is not as requested.
     pub(super) again: bool,
 }
 
@@ -78,7 +78,8 @@ pub(super) enum Unanswered {
     Interrupted,
     /// The provider did not answer, or refused.
     Failed(String),
-    /// It answered, but never as asked; what was wrong with the last reply. A smaller question may do better.
+    /// It answered, but never as requested; the text says what was wrong with the last reply. A smaller question may be
+    /// answered better.
     Unusable(String),
 }
 
@@ -95,16 +96,16 @@ impl From<Unanswered> for RunError {
 enum Fault {
     /// Another try may help, after this long at least where the provider says so.
     Passing { why: String, after: Option<Duration> },
-    /// The reply is not as asked.
+    /// The reply is not as requested.
     Unusable(String),
-    /// The same question will not be answered better, a smaller one may be.
+    /// The same question will not be answered better, but a smaller one may be.
     TooMuch(String),
     /// No other try would help.
     Lasting(String),
 }
 
 impl Chat {
-    /// The conversation of a run.
+    /// Returns the conversation of a run.
     pub(super) fn of_run(
         context: &RunContext,
         providers: &Providers,
@@ -123,7 +124,7 @@ impl Chat {
         Ok(chat)
     }
 
-    /// The error is a sentence.
+    /// Makes a conversation with a provider. The error is a sentence.
     pub(super) fn new(providers: &Providers, provider: &Provider, limits: ChatLimits) -> Result<Self, String> {
         let lacks = |missing: Missing| format!("this machine lacks {missing}");
         if let Some(missing) = provider.missing() {
@@ -154,7 +155,7 @@ impl Chat {
         self.provider.model.as_deref().unwrap_or_default()
     }
 
-    /// Requests that were sent so far.
+    /// Returns how many requests were sent so far.
     pub(super) fn questions(&self) -> usize {
         self.questions.load(Ordering::Relaxed)
     }
@@ -208,8 +209,8 @@ impl Chat {
         };
         let name = &self.provider.name;
         answered.map_err(|fault| match fault {
-            Fault::Lasting(why) => Unanswered::Failed(format!("{name} did not do {about}: {why}")),
-            Fault::TooMuch(why) => Unanswered::Unusable(format!("{name} did not do {about}: {why}")),
+            Fault::Lasting(why) => Unanswered::Failed(format!("{name} failed for {about}: {why}")),
+            Fault::TooMuch(why) => Unanswered::Unusable(format!("{name} failed for {about}: {why}")),
             Fault::Unusable(why) => Unanswered::Unusable(format!(
                 "{name} gave no usable reply for {about} in {tried}; the last one: {why}"
             )),
@@ -222,12 +223,12 @@ impl Chat {
         })
     }
 
-    /// How long to wait before the next try; `None`: there is no use in one.
+    /// Returns how long to wait before the next try; `None` if there is no use in one.
     fn wait(&self, fault: &Fault, wait: Duration) -> Option<Duration> {
         let wait = match fault {
-            // Another answer costs nobody a wait.
+            // Another answer needs no wait.
             Fault::Unusable(_) => Duration::ZERO,
-            // Not sooner than asked, and not all at the same moment.
+            // Not sooner than the provider asks for, and not all at the same moment.
             Fault::Passing { after: Some(after), .. } => *after + wait.min(*after / 10),
             Fault::Passing { .. } | Fault::TooMuch(_) | Fault::Lasting(_) => wait,
         };
@@ -322,7 +323,7 @@ impl Chat {
             .ok_or_else(|| passing(format!("its answer has no choices: {}", self.quote(bytes))))
     }
 
-    /// The text of a reply that is whole.
+    /// Returns the text of a reply that is whole.
     fn usable(&self, reply: ModelReply) -> Result<String, Fault> {
         let settings = format!("llm.providers.{}", self.provider.name);
         let thinking = match (reply.reasoned, self.provider.thinking) {
@@ -365,7 +366,7 @@ impl Chat {
         Ok(bytes)
     }
 
-    /// No answer, or not all of it.
+    /// Describes that there was no answer, or not all of it.
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let why = if error.is_timeout() {
             format!("no answer within {}", humane::duration(self.timeout()))
@@ -391,7 +392,7 @@ impl Chat {
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .map(|to| self.hide(to));
-        // What it says is for the message alone, so whatever came of it will do.
+        // The body is for the message alone, so any part of it is enough.
         let said = self.read(response).await.unwrap_or_default();
         let said = colon(&self.quote(&said));
         let settings = format!("llm.providers.{}", self.provider.name);
@@ -423,7 +424,7 @@ impl Chat {
                 location.as_deref().unwrap_or("nowhere")
             ),
             (StatusCode::NOT_FOUND, _) => format!(
-                "{} answered {status}; look at {settings}.url and {settings}.model ({}){said}",
+                "{} answered {status}; check {settings}.url and {settings}.model ({}){said}",
                 self.endpoint,
                 self.model()
             ),
@@ -438,10 +439,10 @@ impl Chat {
             .map_or_else(|| text.to_owned(), |key| key.hidden_in(text))
     }
 
-    /// What a provider said, on one line, short, without the key.
+    /// Returns what a provider answered, on one line, short, without the key.
     fn quote(&self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
-        // The usual shape of an error, {"error": {"message": ...}}, is for people.
+        // The usual form of an error is {"error": {"message": ...}}; the message is for people.
         let message = serde_json::from_str::<Value>(&text).ok().and_then(|json| {
             let error = json.get("error")?;
             Some(error.get("message").unwrap_or(error).as_str()?.to_owned())
@@ -463,7 +464,7 @@ impl Fault {
     }
 }
 
-/// What a refusal is about: its message and the parameter it names, not what it repeats of the request.
+/// Returns what a refusal is about: its message and the parameter it names, not what it repeats of the request.
 fn reason(said: &[u8]) -> String {
     let error = serde_json::from_slice::<Value>(said)
         .ok()
@@ -479,7 +480,7 @@ fn reason(said: &[u8]) -> String {
     }
 }
 
-/// A quote behind a colon; nothing without one.
+/// Returns a quote behind a colon; nothing without one.
 fn colon(quote: &str) -> String {
     match quote {
         "" => String::new(),
@@ -487,7 +488,7 @@ fn colon(quote: &str) -> String {
     }
 }
 
-/// Seconds, or a date.
+/// Returns the wait that a `Retry-After` header names, in seconds or as a date.
 fn retry_after(text: &str) -> Option<Duration> {
     let text = text.trim();
     match text.parse::<f64>() {

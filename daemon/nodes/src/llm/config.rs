@@ -1,4 +1,4 @@
-//! `[llm]`: the language models that nodes may ask. Names of variables, never keys.
+//! `[llm]`: the language models that nodes may ask. It has names of variables, never keys.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use onceover_types::spans::duration;
 
-/// Which providers there are beside the shipped ones, and which is asked when a request names none.
+/// The providers beside the shipped ones, and the one that is asked if a request names none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmConfig {
@@ -25,24 +25,24 @@ impl Default for LlmConfig {
     }
 }
 
-/// One provider; what is left out is as shipped.
+/// One provider. Fields that are omitted are as shipped.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderConfig {
     /// Base of an API that speaks OpenAI's chat completions: `/chat/completions` is added to it.
     pub url: Option<String>,
-    /// The model's name there.
+    /// The provider's name of the model.
     pub model: Option<String>,
-    /// Name of the environment variable that holds the key; empty: none is sent.
+    /// Name of the environment variable that holds the key; if empty, no key is sent.
     pub key_env: Option<String>,
-    /// 0 is the most sober; sent only when it is set.
+    /// 0 gives the least variation; sent only if it is set.
     pub temperature: Option<f64>,
     /// Longest reply.
     pub max_tokens: Option<u32>,
     /// Limit of one try.
     #[serde(deserialize_with = "some_duration")]
     pub timeout: Option<Duration>,
-    /// How a reply of keyed lines is asked for; one that the provider refuses gives way to the next.
+    /// How a reply of keyed lines is requested; if the provider refuses a format, the next one is tried.
     pub response_format: Option<ResponseFormat>,
     /// Whether the model may reason before it answers.
     pub thinking: Option<bool>,
@@ -50,7 +50,7 @@ pub struct ProviderConfig {
     pub thinking_off: Option<Map<String, Value>>,
     /// What is added to the body of every request.
     pub body: Map<String, Value>,
-    /// Headers of every request. They are no place for secrets.
+    /// Headers of every request. They must hold no secrets.
     pub headers: IndexMap<String, String>,
 }
 

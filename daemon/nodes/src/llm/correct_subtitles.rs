@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::{
     super::{
         input::{Input, create_folder, path_text, stem, write},
-        subtitles::cues::Cue,
+        spoken::{Cue, TranscriptSegment},
         timed_text::{self, compose_marked_srt, compose_srt, escaped, markup_around},
-        transcript::read::TranscriptSegment,
     },
     chat,
     client::{Chat, ChatQuestion, Unanswered},
@@ -28,10 +27,10 @@ pub(crate) const NAME: &str = "wservice.correct_subtitles";
 
 const PROMPT: &str = include_str!("../../../../assets/prompts/correct_subtitles.md");
 
-/// Characters of SRT in one batch; the older limits of 8000 characters and 60000 tokens lie above it.
+/// Characters of SRT in one batch; the older limits of 8000 characters and 60000 tokens are above it.
 const BATCH_CHARACTERS: usize = 3000;
 
-/// What the catalog cannot say about `subtitle_correction`.
+/// Returns what the catalog cannot say about `subtitle_correction`.
 pub(super) fn check(input: &Object, providers: &Providers) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let Some(Value::Object(correction)) = input.get("subtitle_correction") else {
@@ -57,7 +56,7 @@ pub(super) fn check(input: &Object, providers: &Providers) -> Vec<FieldError> {
 pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<Object, RunError> {
     let start = Instant::now();
     let input = Input(context);
-    // Once more, for what came from an earlier stage.
+    // The value is checked again, since it may come from an earlier stage.
     if let Some(error) = check(&context.input, providers).first() {
         return Err(RunError::failed(format!("{}: {}", error.field, error.message)));
     }
@@ -122,7 +121,8 @@ fn cue((segment, id): (&TranscriptSegment, u64)) -> Cue {
     }
 }
 
-/// The corrected cues with the tags that the originals had, where their text is as it was or within one pair of tags.
+/// Returns the corrected cues with the tags that the originals had, where their text is as it was or within one pair of
+/// tags.
 fn marked_srt(segments: &[TranscriptSegment], corrected: &[Cue]) -> Vec<u8> {
     let marked = |(segment, cue): (&TranscriptSegment, &Cue)| {
         let is_same = segment.text.trim() == cue.text;
@@ -144,7 +144,7 @@ fn marked_srt(segments: &[TranscriptSegment], corrected: &[Cue]) -> Vec<u8> {
     compose_marked_srt(cues.iter().map(|(start, end, text)| (*start, *end, text.as_str())))
 }
 
-/// The cues with the texts that were corrected, by position.
+/// Returns the cues with the texts that were corrected, by position.
 fn with_texts(cues: &[Cue], texts: &BTreeMap<usize, String>) -> Vec<Cue> {
     let mut corrected = cues.to_vec();
     for (at, text) in texts {
@@ -155,13 +155,13 @@ fn with_texts(cues: &[Cue], texts: &BTreeMap<usize, String>) -> Vec<Cue> {
     corrected
 }
 
-/// Batches no cue of which was corrected.
+/// Batches of which no cue was corrected.
 fn untouched(batches: &[Vec<usize>], gathered: &Gathered) -> usize {
     let is_untouched = |batch: &&Vec<usize>| !batch.iter().any(|at| gathered.texts.contains_key(at));
     batches.iter().filter(is_untouched).count()
 }
 
-/// What is asked of one file.
+/// The questions about one file.
 struct Proof<'a> {
     chat: &'a Chat,
     system: &'a str,
@@ -204,7 +204,7 @@ impl AskedLines for Proof<'_> {
     }
 }
 
-/// As an SRT file has it; the speaker in brackets.
+/// Writes the cues as an SRT file has them, with the speaker in brackets.
 fn shown(cue: &Cue) -> String {
     match &cue.speaker {
         Some(speaker) => format!("[{speaker}] {}", cue.text),
@@ -222,7 +222,7 @@ fn srt(cues: &[Cue]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Places of neighbouring cues, as many as a batch may have; a cue is never cut.
+/// Returns the positions of neighbouring cues, as many as a batch may have; a cue is never cut.
 fn batches(cues: &[Cue]) -> Vec<Vec<usize>> {
     /// Number, times and line ends of a cue.
     const AROUND: usize = 40;
@@ -244,7 +244,7 @@ fn batches(cues: &[Cue]) -> Vec<Vec<usize>> {
     batches
 }
 
-/// The corrected texts by position. The error says what is wrong with the reply.
+/// Returns the corrected texts by position. The error says what is wrong with the reply.
 fn accept(reply: &str, batch: &[Cue], positions: &[usize]) -> Result<Matched, String> {
     if reply.trim().is_empty() {
         return Err("it is empty".into());
@@ -262,7 +262,7 @@ fn accept(reply: &str, batch: &[Cue], positions: &[usize]) -> Result<Matched, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subtitles::cues::cue;
+    use crate::spoken::cue::cue;
 
     fn long() -> Vec<Cue> {
         (1..=200)

@@ -1,5 +1,5 @@
-//! How one provider wants to be asked. All speak OpenAI's chat completions, and each refuses another parameter: what a
-//! refusal names is asked another way or left out, and that is remembered for as long as the daemon runs.
+//! The dialect of a provider. All speak OpenAI's chat completions, and each refuses other parameters: what a refusal
+//! names is sent in another way or omitted, and that is remembered for as long as the daemon runs.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,11 @@ enum TokenLimit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Dialect {
     limit: TokenLimit,
-    /// The longest reply that it allows, where it has said so.
+    /// The longest reply that it allows, if it has named one.
     most_tokens: Option<u32>,
     temperature: bool,
     format: ResponseFormat,
-    /// Keys of the provider's `body` that are left out.
+    /// Keys of the provider's `body` that are omitted.
     left_out: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ impl Dialect {
         }
     }
 
-    /// The body of a request.
+    /// Returns the body of a request.
     pub(super) fn body(&self, provider: &Provider, system: &str, user: &str, shape: Shape) -> Value {
         let mut messages = Vec::new();
         if !system.trim().is_empty() {
@@ -92,8 +92,8 @@ impl Dialect {
             .map_or(provider.max_tokens, |most| most.min(provider.max_tokens))
     }
 
-    /// The dialect that a refused request leads to, and what differs in words; `None` where the refusal names nothing
-    /// that could be asked another way. Each step leaves less to refuse, so there are a few at most.
+    /// Returns the dialect that a refused request leads to, and what differs in words; `None` where the refusal names
+    /// nothing that could be asked another way. Each step leaves less to refuse, so there are a few at most.
     pub(super) fn after(&self, refused: &Value, why: &str) -> Option<(Self, String)> {
         let why = why.to_lowercase();
         let mut next = self.clone();
@@ -115,7 +115,7 @@ impl Dialect {
         let limit = ["max_tokens", "max_completion_tokens"]
             .into_iter()
             .find(|key| sent(key));
-        // Where question and longest reply together are too long, the server takes what is left without a limit.
+        // If question and longest reply together are too long, the server uses what is left if no limit is sent.
         let is_context = is_too_long(&why);
         if let Some(key) = limit
             && (names(&["max_tokens", "max_completion_tokens"]) || is_context && names(&["completion"]))
@@ -144,7 +144,7 @@ impl Dialect {
         Some((next, format!("no {extra}")))
     }
 
-    /// What is sent beside the conversation, for people.
+    /// Returns what is sent beside the conversation, for people.
     pub(super) fn in_words(&self, provider: &Provider) -> String {
         let mut words = vec![match self.limit {
             TokenLimit::MaxTokens => format!("max_tokens {}", self.max_tokens(provider)),
@@ -188,7 +188,8 @@ fn in_words(format: ResponseFormat) -> &'static str {
     }
 }
 
-/// The largest number below the one asked for that a refusal names: "the valid range of max_tokens is [1, 8192]".
+/// Returns the largest number below the one asked for that a refusal names: "the valid range of max_tokens is [1,
+/// 8192]".
 fn allowed(why: &str, asked: u64) -> Option<u32> {
     let numbers = why.split(|c: char| !c.is_ascii_digit());
     let most = numbers
@@ -198,7 +199,7 @@ fn allowed(why: &str, asked: u64) -> Option<u32> {
     u32::try_from(most).ok()
 }
 
-/// The schema is the same for each question, so that a provider compiles it once.
+/// Returns the format of the reply. Its schema is the same for each question, so that a provider compiles it once.
 fn response_format(format: ResponseFormat) -> Option<Value> {
     match format {
         ResponseFormat::Text => None,

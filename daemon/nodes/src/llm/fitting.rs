@@ -1,10 +1,13 @@
-//! Which cue of a proof-read reply belongs to which cue that was asked. A model merges cues, cuts them and moves their
-//! times, so that neither number nor order tells: times and text must agree, and no other cue may have a share in either.
-//! A cue that none fits stays as it was.
+//! Finds which cue of a proof-read reply belongs to which cue that was asked. A model merges cues, cuts them and moves
+//! their times, so that neither number nor order shows it: times and text must agree, and no other cue may have a part
+//! in either. A cue that none fits stays as it was.
 
 use std::collections::BTreeMap;
 
-use super::super::{similarity::text_ratio, subtitles::cues::Cue, transcript::text::letters};
+use super::super::{
+    similarity::text_ratio,
+    spoken::{Cue, tokens::letters},
+};
 
 /// Seconds by which times may differ that count as the same.
 const SAME_TIME: f64 = 0.05;
@@ -19,8 +22,8 @@ struct Fit {
     by_time: bool,
 }
 
-/// The text of each asked cue that has a fitting one in the reply, by its place among those asked. The error says why none
-/// has.
+/// Returns the text of each cue that has a fitting one in the reply, by its position among those asked. The error says
+/// why none has.
 pub(super) fn fit(reply: &[Cue], asked: &[Cue]) -> Result<BTreeMap<usize, String>, String> {
     if reply.len() > asked.len().saturating_mul(MOST_CUES) {
         return Err(format!("it has {} cues for {}", reply.len(), asked.len()));
@@ -48,7 +51,7 @@ pub(super) fn fit(reply: &[Cue], asked: &[Cue]) -> Result<BTreeMap<usize, String
         .collect())
 }
 
-/// A cue of the reply and the one it may belong to, by their places.
+/// A cue of the reply and the one that it may belong to, by their positions.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     reply: usize,
@@ -106,7 +109,8 @@ impl Texts {
             || behind.is_some_and(|at| text_ratio(&format!("{own}{}", self.asked[at]), text) > alike)
     }
 
-    /// Whether another cue of the reply, which answers no other, has a part of the asked text that this one lacks.
+    /// Whether another cue of the reply, which answers no other, has a part of the asked text that is missing in this
+    /// one.
     fn is_cut(&self, pair: &Pair, pairs: &[Pair]) -> bool {
         let (text, own) = (&self.reply[pair.reply], &self.asked[pair.asked]);
         let is_used = |at: usize| pairs.iter().any(|pair| pair.reply == at);
@@ -156,7 +160,8 @@ fn best_pairs(reply: &[Cue], asked: &[Cue], texts: &Texts) -> Vec<Pair> {
     pairs
 }
 
-/// None where they cannot be the same cue: the closer their times, the more the text may have changed.
+/// Returns how well two cues fit; `None` if they cannot be the same cue. The closer their times, the more the text may
+/// have changed.
 fn fit_of((reply, given): (&Cue, &str), (asked, wanted): (&Cue, &str)) -> Option<Fit> {
     let (start, end) = ((reply.start - asked.start).abs(), (reply.end - asked.end).abs());
     let same = start <= SAME_TIME && end <= SAME_TIME;
@@ -170,7 +175,7 @@ fn fit_of((reply, given): (&Cue, &str), (asked, wanted): (&Cue, &str)) -> Option
         (false, true) => alike >= 0.5 && (0.6..=1.7).contains(&length),
         (false, false) => alike >= 0.75 && (0.7..=1.5).contains(&length),
     };
-    // Marks alone, of which no letters are left.
+    // The texts have only punctuation, of which no letters are left.
     let fits = fits || same && reply.text == asked.text;
     fits.then_some(Fit {
         score: 1.0 + alike + if same { 1.0 } else { 0.0 } + if near { 0.5 } else { 0.0 },
@@ -178,7 +183,7 @@ fn fit_of((reply, given): (&Cue, &str), (asked, wanted): (&Cue, &str)) -> Option
     })
 }
 
-/// Which part of a cue's time another one has too.
+/// Returns which part of a cue's time another one has too.
 fn covered(cue: &Cue, by: &Cue) -> f64 {
     let common = cue.end.min(by.end) - cue.start.max(by.start);
     if cue.duration() <= 0.0 {
@@ -196,10 +201,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::subtitles::cues;
+    use crate::spoken::cue;
 
     fn cue(start: f64, end: f64, text: &str) -> Cue {
-        cues::cue(1, start, end, text)
+        cue::cue(1, start, end, text)
     }
 
     fn talk() -> Vec<Cue> {

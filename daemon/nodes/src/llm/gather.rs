@@ -1,5 +1,5 @@
-//! Asks for many lines in batches. What of a batch cannot be used is asked for again in a smaller one, down to a single
-//! line; a line that stays without an answer costs no other. Each accepted answer is kept at once.
+//! Asks for many lines in batches. Lines of a batch without a usable answer are asked again in a smaller one, down to a
+//! single line; a line that stays without an answer costs no other. Each accepted answer is kept at once.
 
 use std::{collections::BTreeMap, future::Future};
 
@@ -13,7 +13,7 @@ use onceover_run::{
     warnings::{Code, Warning},
 };
 
-/// Questions one after another that may bring nothing, before the lines that are left are given up.
+/// Questions one after another that may bring no line, before the lines that are left are given up.
 pub const MOST_FRUITLESS: usize = 60;
 /// Lines that may stay without an answer before the first one is accepted.
 const FIRST_STUBBORN: usize = 3;
@@ -23,28 +23,28 @@ const FIRST_STUBBORN: usize = 3;
 pub(super) struct Matched {
     /// By position.
     pub(super) texts: BTreeMap<usize, String>,
-    /// Why others are not among them, in words.
+    /// Why others are not among them, for people.
     pub(super) doubts: Vec<String>,
 }
 
-/// What is asked, line by line. Positions count from 0.
+/// The lines that are asked. Positions count from 0.
 pub(super) trait AskedLines: Sync {
     /// Asks for the lines at these positions; answers by position. A single line is asked again where that may help.
     fn ask(&self, positions: &[usize]) -> impl Future<Output = Result<Matched, Unanswered>> + Send;
 
-    /// What an answer to this line depends on, as a hash.
+    /// Returns what an answer to this line depends on, as a hash.
     fn key(&self, position: usize) -> String;
 
-    /// What one of them is called in messages: "line 3".
+    /// Returns what one of them is called in messages: "line 3".
     fn name(&self, position: usize) -> String;
 
-    /// An answer that is better than none, for a line that gets no right one.
+    /// Returns an answer that is better than none, for a line that gets no right one.
     fn second_best(&self, _position: usize) -> Option<String> {
         None
     }
 }
 
-/// What came of it.
+/// The outcome of all questions.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     /// By position.
@@ -69,33 +69,20 @@ pub(super) async fn gather<L: AskedLines>(
         batches: batches.len(),
         ..Gathered::default()
     };
-    let mut open = Vec::new();
-    for batch in batches {
-        let (have, lack): (Vec<_>, Vec<_>) = batch.into_iter().partition(|position| {
-            let answer = kept.get(&lines.key(*position));
-            answer.is_some_and(|text| gathered.texts.insert(*position, text).is_none())
-        });
-        gathered.from_before += have.len();
-        open.extend((!lack.is_empty()).then_some(lack));
-    }
+    let mut open = gathered.take_kept(kept, lines, batches);
     if gathered.from_before > 0 {
         chat.line(&format!(
             "{} answers are kept from an earlier run",
             gathered.from_before
         ));
     }
-    open.reverse();
     let mut fruitless = 0;
     while let Some(batch) = open.pop() {
-        let is_hopeless = gathered.texts.is_empty() && gathered.stubborn.len() >= FIRST_STUBBORN;
-        if is_hopeless || fruitless >= MOST_FRUITLESS {
-            if !is_hopeless {
-                Limit::FruitlessQuestions.reached();
-            }
+        if gathered.is_at_its_end(fruitless) {
             open.push(batch);
             break;
         }
-        let matched = match lines.ask(&batch).await {
+        let mut matched = match lines.ask(&batch).await {
             Ok(matched) => matched,
             Err(Unanswered::Unusable(why)) => Matched {
                 doubts: vec![why],
@@ -105,25 +92,10 @@ pub(super) async fn gather<L: AskedLines>(
             Err(Unanswered::Failed(why)) => return Err(failed(why, &gathered)),
         };
         fruitless = if matched.texts.is_empty() { fruitless + 1 } else { 0 };
-        let missing: Vec<usize> = batch
-            .iter()
-            .copied()
-            .filter(|at| !matched.texts.contains_key(at))
-            .collect();
-        kept.add(
-            matched
-                .texts
-                .iter()
-                .map(|(at, text)| (lines.key(*at), text.clone()))
-                .collect(),
-        );
-        gathered.texts.extend(matched.texts);
+        let missing = matched.missing(&batch);
+        let why = matched.take_doubt();
+        gathered.accept(matched, kept, lines);
         done(gathered.texts.len());
-        let why = matched
-            .doubts
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| "it has no answer".into());
         if !missing.is_empty() {
             chat.line(&format!(
                 "{} of {} lines are asked again: {why}",
@@ -131,18 +103,31 @@ pub(super) async fn gather<L: AskedLines>(
                 batch.len()
             ));
         }
-        again(missing, batch.len(), why, &mut open, &mut gathered.stubborn);
+        ask_again(missing, batch.len(), why, &mut open, &mut gathered.stubborn);
     }
-    let why = "it was not asked any more, because nothing came of the questions before";
-    let left = open.into_iter().flatten();
-    gathered.stubborn.extend(left.map(|at| (at, why.to_owned())));
+    gathered.give_up(open);
     gathered.take_second_best(kept, lines);
     gathered.stubborn.sort_unstable();
     Ok(gathered)
 }
 
-/// What is missing of a batch is asked in halves, or as one where it is but a small part.
-fn again(
+impl Matched {
+    /// Returns the positions of a batch that have no text.
+    fn missing(&self, batch: &[usize]) -> Vec<usize> {
+        let is_missing = |at: &usize| !self.texts.contains_key(at);
+        batch.iter().copied().filter(is_missing).collect()
+    }
+
+    /// Returns why a line is not among the texts.
+    fn take_doubt(&mut self) -> String {
+        let doubt = self.doubts.drain(..).next();
+        doubt.unwrap_or_else(|| "it has no answer".into())
+    }
+}
+
+/// Puts the missing lines of a batch among those that are asked next: in halves, or as one batch if they are a small
+/// part.
+fn ask_again(
     missing: Vec<usize>,
     asked: usize,
     why: String,
@@ -171,7 +156,48 @@ fn failed(why: String, gathered: &Gathered) -> RunError {
 }
 
 impl Gathered {
-    /// Gives the lines that are left the answers that are better than none.
+    /// Takes the answers that an earlier run left. Returns the batches of the other lines, the first one last.
+    fn take_kept<L: AskedLines>(&mut self, kept: &KeptAnswers, lines: &L, batches: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+        let mut open = Vec::new();
+        for batch in batches {
+            let (have, lack): (Vec<_>, Vec<_>) = batch.into_iter().partition(|position| {
+                let answer = kept.get(&lines.key(*position));
+                answer.is_some_and(|text| self.texts.insert(*position, text).is_none())
+            });
+            self.from_before += have.len();
+            open.extend((!lack.is_empty()).then_some(lack));
+        }
+        open.reverse();
+        open
+    }
+
+    /// Whether no more is asked: nothing was accepted of the first lines, or too many questions brought nothing.
+    fn is_at_its_end(&self, fruitless: usize) -> bool {
+        if self.texts.is_empty() && self.stubborn.len() >= FIRST_STUBBORN {
+            return true;
+        }
+        let is_fruitless = fruitless >= MOST_FRUITLESS;
+        if is_fruitless {
+            Limit::FruitlessQuestions.reached();
+        }
+        is_fruitless
+    }
+
+    /// Takes the texts of a reply, and keeps them for a later run.
+    fn accept<L: AskedLines>(&mut self, matched: Matched, kept: &KeptAnswers, lines: &L) {
+        let texts = matched.texts.iter();
+        kept.add(texts.map(|(at, text)| (lines.key(*at), text.clone())).collect());
+        self.texts.extend(matched.texts);
+    }
+
+    /// Leaves the lines of these batches without an answer.
+    fn give_up(&mut self, open: Vec<Vec<usize>>) {
+        let why = "it was not asked any more, because the questions before it brought no line";
+        let left = open.into_iter().flatten();
+        self.stubborn.extend(left.map(|at| (at, why.to_owned())));
+    }
+
+    /// Gives the remaining lines the answers that are better than none.
     fn take_second_best<L: AskedLines>(&mut self, kept: &KeptAnswers, lines: &L) {
         let Self { texts, stubborn, .. } = self;
         let mut answers = Vec::new();
@@ -186,7 +212,7 @@ impl Gathered {
         kept.add(answers);
     }
 
-    /// Puts a warning about the lines without an answer into the run. An error where no line has one.
+    /// Adds a warning about the lines without an answer to the run. It is an error if no line has one.
     pub(super) fn report<L: AskedLines>(&self, context: &RunContext, lines: &L, done: &str) -> Result<(), RunError> {
         let Some((position, why)) = self.stubborn.first() else {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Answers of language models that were accepted, kept beside the runs of their task, so that a run after one that
-//! failed, was cancelled or lost its daemon pays only for what is missing. They are told apart by model, prompt and
-//! source text: whoever changes one of these gets new answers. The file goes with the task's folder.
+//! failed, was cancelled or lost its daemon pays only for what is missing. They are distinguished by model, prompt and
+//! source text: a change of one of these leads to new answers. The file is removed with the task's folder.
 
 use std::{
     collections::HashMap,
@@ -37,13 +37,13 @@ struct Entry {
 }
 
 impl KeptAnswers {
-    /// Reads what is kept. A run that is to reuse nothing takes what earlier attempts of it have left, and no more.
+    /// Reads what is kept. A run that must reuse nothing takes only what its own earlier attempts have left.
     pub(super) fn open(context: &RunContext) -> Self {
         let run = context.run_id.to_string();
         let folder = context.dir.ancestors().nth(2);
         let path = folder.map(|folder| folder.join(format!(".{}.answers.jsonl", context.node.name)));
         let text = path.as_ref().map(read).unwrap_or_default();
-        // The last line may be half of one.
+        // The last line may be incomplete.
         let entries = text.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
         let known = entries
             .filter(|entry| !context.fresh || entry.run == run)
@@ -60,12 +60,12 @@ impl KeptAnswers {
         self.known().get(key).cloned()
     }
 
-    /// Keeps answers. What cannot be written is asked again by the next run, so that it fails none.
+    /// Keeps answers. Not being able to write them fails no run: the next one asks again.
     pub(super) fn add(&self, answers: Vec<(String, String)>) {
         if answers.is_empty() {
             return;
         }
-        // Ends a line that a crash left torn.
+        // This ends a line that a crash left incomplete.
         let mut lines = String::from("\n");
         for (key, text) in answers {
             let entry = Entry {
@@ -93,7 +93,7 @@ impl KeptAnswers {
 
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    // What a program of a node may have put there leads nowhere else.
+    // A link that a program of a node may have put there is not followed.
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options
 }
@@ -101,13 +101,14 @@ fn options() -> OpenOptions {
 fn read(path: &PathBuf) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = options().read(true).open(path) {
-        // Half a file is as good as none.
+        // An incomplete file counts as none.
         let _ = file.take(MOST_KEPT).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Adds lines at the end. A full file begins anew: what it had is of older prompts or models, or can be asked again.
+/// Adds lines at the end. A full file is emptied first: its answers are of older prompts or models, or can be asked
+/// again.
 fn append(path: &PathBuf, lines: &[u8]) -> std::io::Result<()> {
     let mut file = options().create(true).append(true).mode(0o640).open(path)?;
     let more = lines.len() as u64;
@@ -121,7 +122,7 @@ fn append(path: &PathBuf, lines: &[u8]) -> std::io::Result<()> {
     file.write_all(lines)
 }
 
-/// The key of an answer: a hash of all the parts that it depends on.
+/// Returns the key of an answer: a hash of all the parts that it depends on.
 pub(super) fn key(parts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in parts {

@@ -1,12 +1,12 @@
-//! Lines in a model's reply, matched by the key each was asked under and never by their order: a model merges lines,
-//! cuts them, leaves some out and numbers what is left. A line is taken only where nothing speaks against its being the
-//! answer to that key; the others are asked for again.
+//! Matches lines in a model's reply by the key under which each was asked, and never by their order: a model merges
+//! lines, cuts them, omits some and numbers what is left. A line is accepted only if nothing speaks against its being
+//! the answer to that key; the others are asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Deserializer, Value};
+use serde_json::{Deserializer, Map, Value};
 
-use super::super::{similarity::text_ratio, timed_text::shown_lines, transcript::text::letters};
+use super::super::{similarity::text_ratio, spoken::tokens::letters, timed_text::shown_lines};
 
 /// What was asked under one key.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(super) struct Keyed {
     pub(super) doubts: Vec<(usize, &'static str)>,
 }
 
-/// One line of a reply as it came.
+/// One line of a reply as the model wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Item {
     key: usize,
@@ -48,7 +48,7 @@ const TEXTS: [&str; 6] = [
 ];
 const SOURCES: [&str; 4] = ["source", "original", "source_text", "input"];
 
-/// The lines of a reply that can be trusted. The error says why none can.
+/// Returns the lines of a reply that can be trusted. The error says why none can.
 pub(super) fn read(reply: &str, asked: &[Asked<'_>]) -> Result<Keyed, String> {
     if reply.trim().is_empty() {
         return Err("it is empty".into());
@@ -86,7 +86,7 @@ fn check(parsed: Parsed, asked: &[Asked<'_>]) -> Result<Keyed, String> {
     let with_source = items.iter().all(|item| item.source.is_some());
     let last = asked.last().map_or(0, |line| line.key);
     if !with_source && asked.len() > 1 && !count.contains_key(&last) {
-        // Lines that were merged and then numbered on leave the last keys over.
+        // If lines were merged and then numbered on, the last keys are left over.
         return Err(format!(
             "its lines end before key {last}, so that they may have slipped"
         ));
@@ -118,13 +118,13 @@ fn check(parsed: Parsed, asked: &[Asked<'_>]) -> Result<Keyed, String> {
     Ok(matched)
 }
 
-/// Lines of which the reply says nothing.
+/// Returns the lines that the reply does not mention.
 fn missing_of(count: &BTreeMap<usize, usize>, asked: &[Asked<'_>]) -> Vec<usize> {
     let missing = asked.iter().filter(|line| !count.contains_key(&line.key));
     missing.map(|line| line.key).collect()
 }
 
-/// A line that is missing may be in the one before it or behind it, so that these are asked again with it.
+/// Doubts the lines before and after a missing one: it may be in them, so that they are asked again with it.
 fn drop_beside_missing(matched: &mut Keyed, missing: &[usize], asked: &[Asked<'_>]) {
     for (at, line) in asked.iter().enumerate().filter(|(_, line)| missing.contains(&line.key)) {
         matched.doubts.push((line.key, "is missing"));
@@ -137,9 +137,10 @@ fn drop_beside_missing(matched: &mut Keyed, missing: &[usize], asked: &[Asked<'_
     }
 }
 
-/// Sources that came back as they were are no answers, but where a line is a name or a word that many languages have.
+/// Doubts sources that came back unchanged: they are no answers, unless a line is a name or a word that many languages
+/// have.
 fn drop_echoes(matched: &mut Keyed, known: &BTreeMap<usize, &Asked<'_>>) {
-    let is_echo = |key: &usize, text: &String| same(text, known[key].source);
+    let is_echo = |key: &usize, text: &String| is_same_text(text, known[key].source);
     let all = matched.texts.len() > 1 && matched.texts.iter().all(|(key, text)| is_echo(key, text));
     let echoes: Vec<usize> = matched
         .texts
@@ -159,8 +160,8 @@ fn is_long(text: &str) -> bool {
     text.split_whitespace().count() >= 4 || others >= 12
 }
 
-/// Items of JSON: an object with an array of lines, an array of lines, lines one behind another, or texts by key. `None`:
-/// the reply is not JSON, or has no keys. The error says what of it cannot be read.
+/// Returns the items of JSON: an object with an array of lines, an array of lines, lines one behind another, or texts
+/// by key. Returns `None` if the reply is not JSON, or has no keys. The error says what cannot be read in it.
 fn json_items(reply: &str) -> Result<Option<Vec<Item>>, String> {
     let Some(start) = reply.find(['{', '[']) else {
         return Ok(None);
@@ -176,7 +177,7 @@ fn json_items(reply: &str) -> Result<Option<Vec<Item>>, String> {
         }
     };
     if values.is_empty() {
-        // Braces are no JSON in a text that is not about to be some.
+        // Braces inside a text are no JSON.
         return match cut {
             Some(why) if before.is_empty() && reply.trim_start().starts_with('{') => {
                 Err(format!("its JSON cannot be read: {why}"))
@@ -186,43 +187,47 @@ fn json_items(reply: &str) -> Result<Option<Vec<Item>>, String> {
     }
     let mut items = Vec::new();
     for value in &values {
-        collect(value, &mut items);
+        collect_items(value, &mut items);
     }
     Ok((!items.is_empty()).then_some(items))
 }
 
-fn collect(value: &Value, items: &mut Vec<Item>) {
+/// Adds the items of a value, however deep in it they are.
+fn collect_items(value: &Value, items: &mut Vec<Item>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| collect(value, items)),
-        Value::Object(fields) => {
-            let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
-            let text = field(&TEXTS).and_then(text_of);
-            if let (Some(key), Some(text)) = (field(&KEYS).and_then(key_of), text) {
-                let source = field(&SOURCES).and_then(text_of).filter(|text| !text.trim().is_empty());
-                items.push(Item { key, text, source });
-                return;
-            }
-            for (name, value) in fields {
-                match (key_of(&Value::from(name.as_str())), text_of(value), value) {
-                    (Some(key), Some(text), _) => items.push(Item {
-                        key,
-                        text,
-                        source: None,
-                    }),
-                    (Some(key), None, Value::Object(inner)) => {
-                        if let Some(text) = TEXTS.iter().find_map(|name| inner.get(*name).and_then(text_of)) {
-                            items.push(Item {
-                                key,
-                                text,
-                                source: None,
-                            });
-                        }
-                    }
-                    (None, None, Value::Array(_) | Value::Object(_)) => collect(value, items),
-                    _ => {}
-                }
-            }
+        Value::Array(values) => values.iter().for_each(|value| collect_items(value, items)),
+        Value::Object(fields) => match read_item(fields) {
+            Some(item) => items.push(item),
+            None => fields
+                .iter()
+                .for_each(|(name, value)| collect_field(name, value, items)),
+        },
+        _ => {}
+    }
+}
+
+/// Returns an object that has both a key and a text.
+fn read_item(fields: &Map<String, Value>) -> Option<Item> {
+    let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
+    let (key, text) = (field(&KEYS).and_then(key_of)?, field(&TEXTS).and_then(text_of)?);
+    let source = field(&SOURCES).and_then(text_of).filter(|text| !text.trim().is_empty());
+    Some(Item { key, text, source })
+}
+
+/// Adds a field that is named by a key and is the text or has it; else the items in it.
+fn collect_field(name: &str, value: &Value, items: &mut Vec<Item>) {
+    let item = |key, text| Item {
+        key,
+        text,
+        source: None,
+    };
+    match (key_of(&Value::from(name)), text_of(value), value) {
+        (Some(key), Some(text), _) => items.push(item(key, text)),
+        (Some(key), None, Value::Object(inner)) => {
+            let text = TEXTS.iter().find_map(|name| inner.get(*name).and_then(text_of));
+            items.extend(text.map(|text| item(key, text)));
         }
+        (None, None, Value::Array(_) | Value::Object(_)) => collect_items(value, items),
         _ => {}
     }
 }
@@ -241,7 +246,8 @@ fn text_of(value: &Value) -> Option<String> {
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Items of lines that begin with their key: `12 | text`, `12. text`, `[12] text`. `None`: none does.
+/// Returns the items of lines that begin with their key: `12 | text`, `12. text`, `[12] text`. Returns `None` if none
+/// does.
 fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, String> {
     let keyed: Vec<_> = shown_lines(reply).into_iter().map(leading_key).collect();
     let marks: BTreeSet<Mark> = keyed.iter().flatten().map(|(_, mark, _)| *mark).collect();
@@ -249,13 +255,16 @@ fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, Strin
         return Ok(None);
     };
     let is_asked = |key: usize| asked.iter().any(|line| line.key == key);
-    // "1. Mai" may be a date: alone it is a key only where nothing else tells.
+    // "1. Mai" may be a date: if it is alone, it is a key only where nothing else shows it.
     if mark == Mark::Weak {
         let count = keyed.iter().flatten().count();
         match (asked, keyed.as_slice()) {
             ([line], [Some((key, ..))]) if *key != line.key => return Ok(None),
             ([line], [_]) if line.source.contains(&line.key.to_string()) => {
-                return Err(format!("whether '{}.' is its key or its text cannot be told", line.key));
+                return Err(format!(
+                    "it is not clear whether '{}.' is its key or its text",
+                    line.key
+                ));
             }
             ([_], [_]) => {}
             _ if count < 2 => return Ok(None),
@@ -275,19 +284,19 @@ fn plain_items(reply: &str, asked: &[Asked<'_>]) -> Result<Option<Parsed>, Strin
                     source: None,
                 });
             }
-            // Words before the first line are for people.
+            // Text before the first line is for people.
             _ => doubtful.extend(items.last().map(|last| last.key)),
         }
     }
     Ok(Some(Parsed { items, doubtful }))
 }
 
-/// How a key is set off from its text.
+/// How a key is separated from its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
-    /// As it was asked: `12 | text`, also `[12] text`.
+    /// As in the question: `12 | text`, also `[12] text`.
     Strong,
-    /// As texts may begin as well: `12. text`, `12: text`.
+    /// As texts may begin, too: `12. text`, `12: text`.
     Weak,
 }
 
@@ -314,8 +323,8 @@ fn leading_key(line: &str) -> Option<(usize, Mark, &str)> {
     None
 }
 
-/// A reply without keys is taken only where its lines can stand nowhere else: one for one line, or two for two, of which
-/// neither can have the time of a third.
+/// Reads a reply without keys. It is accepted only where its lines can belong to no other line: one for one line, or
+/// two for two, of which neither can have the time of a third.
 fn keyless(given: &[&str], asked: &[Asked<'_>]) -> Result<Keyed, String> {
     let refused = || {
         format!(
@@ -344,7 +353,7 @@ fn keyless(given: &[&str], asked: &[Asked<'_>]) -> Result<Keyed, String> {
     Ok(matched)
 }
 
-/// A text without what of the question it repeats, and without quotation marks around it.
+/// Returns a text without the parts of the question that it repeats, and without quotation marks around it.
 fn cleaned(text: &str, line: &Asked<'_>) -> String {
     let mut text = text.trim();
     if let Some(rest) = leading_key(text)
@@ -394,12 +403,12 @@ fn unquoted<'a>(text: &'a str, source: &str) -> &'a str {
 }
 
 /// Whether two texts have the same letters and digits.
-fn same(text: &str, source: &str) -> bool {
+fn is_same_text(text: &str, source: &str) -> bool {
     let source = letters(source);
     !source.is_empty() && letters(text) == source
 }
 
-/// Whether what a reply repeats as the beginning of a line is that of this line, and not rather of another.
+/// Whether the repeated beginning of a line is that of this line, and not rather of another.
 fn is_of(line: &Asked<'_>, repeated: &str, asked: &[Asked<'_>]) -> bool {
     let repeated = letters(repeated);
     let begins = |line: &Asked<'_>| {

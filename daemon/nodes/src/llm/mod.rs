@@ -1,5 +1,5 @@
-//! The nodes that ask a language model, what a request may say about that, and where the answers are checked. Which
-//! providers there are is the configuration's.
+//! The nodes that ask a language model, the parameters of a request for that, and the checks of answers. The
+//! configuration decides which providers there are.
 
 pub(super) mod ai_optimize_text;
 mod answer;
@@ -29,7 +29,7 @@ pub use self::{
 use super::input::{Input, read};
 use onceover_run::{Object, RunContext, RunError};
 
-/// What a request says wrong that its node file cannot tell.
+/// Returns the faults of a request that its node file cannot describe.
 pub(super) fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(Value::String(name)) = input.get("provider") {
@@ -41,13 +41,13 @@ pub(super) fn check(builtin: &str, input: &Object, providers: &Providers) -> Vec
     errors
 }
 
-/// The provider this request wants; `None`: the configured one.
+/// Returns the provider this request wants; `None` if the configured one.
 pub(super) fn wanted<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Option<&'a str> {
     let nested = value("subtitle_correction").and_then(|correction| correction.get("provider")?.as_str());
     nested.or_else(|| value("provider")?.as_str())
 }
 
-/// The conversation a run's parameters ask for.
+/// Returns the conversation a run's parameters ask for.
 fn chat(context: &RunContext, providers: &Providers) -> Result<Chat, RunError> {
     let input = Input(context);
     let provider = providers
@@ -66,7 +66,8 @@ fn chat(context: &RunContext, providers: &Providers) -> Result<Chat, RunError> {
     Chat::of_run(context, providers, provider, tries, timeout)
 }
 
-/// What the model is told to do: `system_prompt_override`, else the file of `prompt_file_path`, else what is shipped.
+/// Returns the model's instructions: `system_prompt_override`, else the file of `prompt_file_path`, else the shipped
+/// prompt.
 fn system_prompt(context: &RunContext, shipped: &str) -> Result<String, RunError> {
     let input = Input(context);
     if let Some(text) = input
@@ -86,7 +87,7 @@ fn system_prompt(context: &RunContext, shipped: &str) -> Result<String, RunError
     Ok(text)
 }
 
-/// How many tokens a text is, roughly and rather too many: four characters of ASCII, one of anything else.
+/// Returns how many tokens a text is, roughly and rather too many: four characters of ASCII, one of anything else.
 fn tokens(text: &str) -> usize {
     let ascii = text.bytes().filter(u8::is_ascii).count();
     let others = text.chars().count() - ascii;

@@ -1,4 +1,4 @@
-//! The language model providers: which there are, what each still lacks, and its key, which leaves the environment
+//! The language model providers: which there are, what is missing for each, and its key, which leaves the environment
 //! only as the header of a request.
 
 use std::{
@@ -30,7 +30,7 @@ const DEFAULT_MAX_TOKENS: u32 = 8192;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Keys of the shipped file that say where the rest was read.
+/// Keys of the shipped file that name the sources of the others.
 const SOURCES: [&str; 2] = ["source", "read"];
 /// Keys of a request's body that the nodes themselves write.
 const OURS: [&str; 9] = [
@@ -54,7 +54,7 @@ const WRITTEN: [&str; 6] = [
     "transfer-encoding",
 ];
 
-/// Every provider of this daemon, and the client they are asked with. Cheap to clone.
+/// Every provider of this daemon, and the client that asks them. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Providers(Arc<Inner>);
 
@@ -62,21 +62,21 @@ pub struct Providers(Arc<Inner>);
 struct Inner {
     default: String,
     known: IndexMap<String, Provider>,
-    /// How each provider wants to be asked, as far as its refusals have told; by name.
+    /// The dialect of each provider, as far as its refusals have shown it, by name.
     learned: Mutex<HashMap<String, Dialect>>,
-    /// Made when the first node asks: most daemons never do.
+    /// Made when the first node asks; most daemons never need it.
     client: OnceLock<Client>,
 }
 
-/// One provider, with what is not configured filled in.
+/// One provider, with the shipped values for what is not configured.
 #[derive(Debug, Clone)]
 pub struct Provider {
     pub name: String,
     pub url: Option<Url>,
     pub model: Option<String>,
-    /// The variable with the key; none: the provider wants no key.
+    /// The variable with the key; `None` if the provider needs no key.
     pub key_env: Option<String>,
-    /// None: the provider's own.
+    /// `None` for the provider's default.
     pub temperature: Option<f64>,
     pub max_tokens: u32,
     pub timeout: Duration,
@@ -86,11 +86,11 @@ pub struct Provider {
     /// What is added to the body of each request.
     pub body: Map<String, Value>,
     pub headers: HeaderMap,
-    /// What the variable holds.
+    /// The value of the variable.
     key: Option<ProviderKey>,
 }
 
-/// A secret. Nothing prints it.
+/// A secret, which is never printed.
 #[derive(Clone)]
 pub(super) struct ProviderKey(String);
 
@@ -101,14 +101,14 @@ impl fmt::Debug for ProviderKey {
 }
 
 impl ProviderKey {
-    /// The value of an `Authorization` header; `Debug` shows it as "Sensitive".
+    /// Returns the value of an `Authorization` header; `Debug` shows it as "Sensitive".
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
-    /// A text of a provider, which may repeat the key.
+    /// Replaces the key in a text of a provider, which may repeat it.
     pub(super) fn hidden_in(&self, text: &str) -> String {
         text.replace(&self.0, "***")
     }
@@ -122,8 +122,8 @@ impl Default for Providers {
 }
 
 impl Providers {
-    /// The shipped providers with what the configuration says; `variable` reads the variables that hold keys. The error
-    /// names the key of the configuration.
+    /// Returns the shipped providers with what the configuration says; `variable` reads the variables that hold keys.
+    /// The error names the key of the configuration.
     pub fn new(config: &LlmConfig, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut merged = shipped().map_err(|why| format!("assets/llm-providers.toml: {why}"))?;
         for (name, given) in &config.providers {
@@ -153,7 +153,7 @@ impl Providers {
         })))
     }
 
-    /// How a provider is asked.
+    /// Returns the dialect of a provider.
     pub(super) fn dialect(&self, provider: &Provider) -> Dialect {
         let learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
         learned
@@ -162,13 +162,13 @@ impl Providers {
             .unwrap_or_else(|| Dialect::new(provider))
     }
 
-    /// Keeps what a provider's refusal has told, for as long as the daemon runs.
+    /// Keeps the dialect that a provider's refusal has led to, for as long as the daemon runs.
     pub(super) fn learn(&self, provider: &Provider, dialect: Dialect) {
         let mut learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
         learned.insert(provider.name.clone(), dialect);
     }
 
-    /// A provider by name; the configured default without one.
+    /// Returns a provider by name; the configured default without one.
     pub fn get(&self, name: Option<&str>) -> Result<&Provider, String> {
         let name = name.unwrap_or(&self.0.default);
         self.0
@@ -177,7 +177,7 @@ impl Providers {
             .ok_or_else(|| format!("there is no provider '{name}'; there are {}", names(&self.0.known)))
     }
 
-    /// The provider that is asked by default, and which can be asked at all.
+    /// Returns the provider that is asked by default, and which can be asked at all.
     pub fn in_words(&self) -> String {
         let ready: Vec<_> = self
             .0
@@ -197,12 +197,12 @@ impl Providers {
         format!("{default}; ready: {ready}")
     }
 
-    /// What is wrong with the provider a request names.
+    /// Returns what is wrong with the provider a request names.
     pub fn check(&self, field: &str, name: &str) -> Option<FieldError> {
         self.get(Some(name)).err().map(|why| FieldError::new(field, why))
     }
 
-    /// Follows no redirect: the key is for the configured address alone.
+    /// Makes the client. It follows no redirect: the key is for the configured address alone.
     pub(super) fn client(&self) -> reqwest::Result<&Client> {
         if let Some(client) = self.0.client.get() {
             return Ok(client);
@@ -221,7 +221,7 @@ impl Providers {
     }
 }
 
-/// What the file knows of each provider, without its sources.
+/// Returns what the file knows of each provider, without its sources.
 fn shipped() -> Result<IndexMap<String, ProviderConfig>, toml::de::Error> {
     let tables: IndexMap<String, toml::Table> = toml::from_str(SHIPPED)?;
     let without_sources = |(name, mut table): (String, toml::Table)| {
@@ -233,7 +233,7 @@ fn shipped() -> Result<IndexMap<String, ProviderConfig>, toml::de::Error> {
     tables.into_iter().map(without_sources).collect()
 }
 
-/// A provider's settings with those that are given over them; of tables key by key.
+/// Returns a provider's settings, replaced by those that are given; tables key by key.
 fn overridden(known: ProviderConfig, given: ProviderConfig) -> ProviderConfig {
     let mut body = known.body;
     body.extend(given.body);
@@ -284,7 +284,7 @@ impl Provider {
             }
         }
         if given.temperature.is_some_and(|number| !(0.0..=2.0).contains(&number)) {
-            return Err(("temperature", "it is a number from 0 to 2".into()));
+            return Err(("temperature", "it must be a number from 0 to 2".into()));
         }
         let max_tokens = given.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
         if max_tokens < 16 {
@@ -322,7 +322,7 @@ impl Provider {
         })
     }
 
-    /// Which setting or variable it lacks.
+    /// Returns the setting or variable that is missing for it.
     pub fn missing(&self) -> Option<Missing> {
         let name = &self.name;
         let setting = |what: &str, key: &str| Missing {
@@ -338,7 +338,7 @@ impl Provider {
         self.key().err()
     }
 
-    /// The key; `None` for a provider that wants none. The error names the variable.
+    /// Returns the key; `None` for a provider that needs none. The error names the variable.
     pub(super) fn key(&self) -> Result<Option<&ProviderKey>, Missing> {
         let Some(variable) = &self.key_env else {
             return Ok(None);
@@ -360,7 +360,7 @@ impl Provider {
         }
     }
 
-    /// Where questions go.
+    /// Returns the address that questions are sent to.
     pub(super) fn endpoint(&self) -> Option<Url> {
         let mut url = self.url.clone()?;
         url.path_segments_mut()
@@ -386,10 +386,10 @@ fn headers(given: IndexMap<String, String>) -> Result<HeaderMap, String> {
 fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|why| format!("not a URL ({why})"))?;
     if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
-        return Err("it begins with http:// or https://".into());
+        return Err("it must begin with http:// or https://".into());
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err("it holds no user, password or query; a key comes from the variable that key_env names".into());
+        return Err("it must have no user, password or query; a key comes from the variable that key_env names".into());
     }
     Ok(url)
 }

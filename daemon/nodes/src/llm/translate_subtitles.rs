@@ -1,6 +1,6 @@
-//! `wservice.translate_subtitles`: line by line, within a budget of characters that the line's time allows; times stay. A
-//! translation that stays longer when the model was asked to shorten it is taken, with a warning: a viewer has more of it than
-//! of a line in another language.
+//! `wservice.translate_subtitles`: translates line by line, within a budget of characters that the line's time allows;
+//! times stay. A translation that is still too long after the model was asked to shorten it is accepted, with a
+//! warning: a viewer can use it better than a line in another language.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -13,8 +13,8 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     super::{
         input::{Input, create_folder, path_text, stem, write_json},
+        spoken::TranscriptSegment,
         timed_text::{self, markup_around, put_text},
-        transcript::read::TranscriptSegment,
     },
     chat,
     client::{Chat, ChatQuestion, Unanswered},
@@ -37,17 +37,17 @@ pub(crate) const NAME: &str = "wservice.translate_subtitles";
 /// One subtitle as the model gets it.
 #[derive(Debug)]
 struct Line {
-    /// Its place among all segments, from 1.
+    /// Its position among all segments, from 1.
     index: usize,
     /// How long it is shown, in seconds.
     seconds: String,
-    /// Characters its translation is to have at most; 0: it stays empty.
+    /// Most characters of its translation; 0 if it stays empty.
     budget: usize,
     text: String,
 }
 
 impl Line {
-    /// Characters above which an answer is no translation of it, but a comment or a whole scene.
+    /// Returns the characters above which an answer is no translation of it, but a comment or a whole scene.
     fn most(&self) -> usize {
         self.budget.saturating_mul(2).saturating_add(20)
     }
@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     let chat = chat(context, providers)?;
 
     let lines = lines(&segments, cps, cpl);
-    // Lines that stay empty are not asked: there is nothing to say, or no time to read it.
+    // Lines that stay empty are not asked: they have no text, or there is no time to read it.
     let wanted: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].budget > 0).collect();
     if wanted.is_empty() {
         return Err(RunError::failed(format!(
@@ -120,7 +120,7 @@ pub(crate) async fn run(context: &RunContext, providers: &Providers) -> Result<O
     Ok(serde_json::from_value(output).expect("an object"))
 }
 
-/// Lines that say something and are shown too briefly for any translation of it.
+/// Lines that have a text and are shown too briefly for any translation of it.
 fn warn_of_empty(context: &RunContext, lines: &[Line]) {
     let empty: Vec<&Line> = lines
         .iter()
@@ -162,7 +162,7 @@ fn warn_of_long(context: &RunContext, lines: &[Line], texts: &BTreeMap<usize, St
     }
 }
 
-/// The segment with its translation; the times of its words are of words that are gone.
+/// Returns the segment with its translation, without the times of the words that it replaces.
 fn replace((segment, text): (TranscriptSegment, String)) -> Value {
     let mut fields = segment.json;
     // Tags around the whole text are around its translation too.
@@ -175,9 +175,9 @@ fn replace((segment, text): (TranscriptSegment, String)) -> Value {
     fields.into()
 }
 
-/// A line has min(seconds x characters a second, characters a line), both limits at least 1, times to the millisecond. It has as
-/// many as its source text at least, of which wide letters count as two: a translation says as much. Where there is no time for
-/// a single character it has none.
+/// Returns the lines with their budgets: min(seconds x characters a second, characters a line), both limits at least 1,
+/// times to the millisecond. The budget is at least the length of the source text, of which wide letters count as two,
+/// since a translation says as much. If there is no time for a single character, it is 0.
 fn lines(segments: &[TranscriptSegment], cps: i64, cpl: i64) -> Vec<Line> {
     let line = |(position, segment): (usize, &TranscriptSegment)| {
         let millis = ((segment.end - segment.start).max(0.0) * 1000.0).round() as i64;
@@ -189,7 +189,7 @@ fn lines(segments: &[TranscriptSegment], cps: i64, cpl: i64) -> Vec<Line> {
             seconds: format!("{seconds}.{hundredths:02}"),
             budget: match usize::try_from(allowed).unwrap_or(0) {
                 0 => 0,
-                // Of a line that says nothing no translation can be asked.
+                // A line without text needs no translation.
                 _ if text.is_empty() => 0,
                 allowed => allowed.max(text.width()),
             },
@@ -199,7 +199,7 @@ fn lines(segments: &[TranscriptSegment], cps: i64, cpl: i64) -> Vec<Line> {
     segments.iter().enumerate().map(line).collect()
 }
 
-/// What is asked of one file.
+/// The questions about one file.
 struct Translation<'a> {
     chat: &'a Chat,
     system: &'a str,
@@ -235,13 +235,13 @@ impl AskedLines for Translation<'_> {
     async fn ask(&self, positions: &[usize]) -> Result<Matched, Unanswered> {
         let matched = self.ask_once(positions).await?;
         match positions {
-            // No later question would tell the model to shorten it.
+            // No later question would ask the model to shorten it.
             [one] if matched.texts.is_empty() && self.too_long().contains_key(one) => self.ask_once(positions).await,
             _ => Ok(matched),
         }
     }
 
-    /// The lines beside it belong to what is asked: a translation depends on them.
+    /// Returns the key of a line. The lines beside it are part of the question, so that a translation depends on them.
     fn key(&self, position: usize) -> String {
         let text = |at: Option<usize>| at.and_then(|at| self.lines.get(at)).map_or("", |line| &line.text);
         let line = &self.lines[position];
@@ -298,8 +298,8 @@ impl Translation<'_> {
         self.chat.ask(question, check).await
     }
 
-    /// The languages, how to reply, and the lines. A line's key is its place in the question, which is what models
-    /// number by, whatever they are given.
+    /// Returns the question: the languages, how to reply, and the lines. A line's key is its position in the question,
+    /// since models number by that, whatever keys they are given.
     fn question(&self, positions: &[usize], json: bool) -> String {
         let source = self.source.unwrap_or("find out");
         let mut text = format!(
@@ -332,8 +332,8 @@ impl Translation<'_> {
         text
     }
 
-    /// The translations by position. One over its budget is taken only where the model was asked to shorten one before. The
-    /// error says which line is wrong and why, where no line can be used.
+    /// Returns the translations by position. One over its budget is taken only where the model was asked to shorten one
+    /// before. The error says which line is wrong and why, where no line can be used.
     fn accept(&self, reply: &str, positions: &[usize]) -> Result<Matched, String> {
         let columns: Vec<String> = positions
             .iter()
@@ -350,7 +350,7 @@ impl Translation<'_> {
             })
             .collect();
         let read = keyed::read(reply, &asked)?;
-        // A line beside it that has no answer may be in a long one.
+        // A long answer may include the line beside it, if that has none.
         let is_one_line = |key: usize| {
             let beside = [key - 1, key + 1];
             let mut asked = beside.iter().filter(|key| (1..=positions.len()).contains(*key));
@@ -388,7 +388,7 @@ impl Translation<'_> {
         }
     }
 
-    /// Notes a translation that is over its budget, and gives the shortest of that line where it is not the first.
+    /// Notes a translation that is over its budget. Returns the shortest of that line if it is not the first.
     fn shortest(&self, at: usize, text: &str) -> Option<String> {
         match self.too_long().entry(at) {
             Entry::Vacant(first) => {

@@ -1,4 +1,4 @@
-//! `onceoverd check --llm`: one line that a language model is to translate, asked as a run asks.
+//! `onceoverd check --llm`: asks a language model to translate one line, as a run would.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,13 @@ use super::{
     translate_subtitles::translate_one,
 };
 
-/// How long it may take, tries together.
+/// How long all tries together may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 const LINE: &str = "Good morning";
 
-/// Asks a provider for one line, the configured one without a name. Answers what came of it, in words; so is the error.
+/// Asks a provider for one line; the configured one if no name is given. Returns the outcome for people, as the error
+/// does.
 pub async fn ask(providers: &Providers, name: Option<&str>) -> Result<String, String> {
     let provider = providers.get(name)?;
     let limits = ChatLimits {

@@ -1,4 +1,4 @@
-//! Inputs that are a zip of a folder's files: unpacked below the run's folder, never elsewhere.
+//! Inputs that are a zip of a folder's files. They are unpacked below the run's folder, never elsewhere.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use onceover_run::{RunContext, RunError};
 /// Bytes all files of an archive may have.
 pub const MOST_BYTES: u64 = 64 << 30;
 
-/// The folder a parameter names, or what its zip file holds.
+/// Returns the folder a parameter names, or what its zip file holds.
 pub(super) async fn folder(context: &RunContext, name: &str, unpack: bool) -> Result<PathBuf, RunError> {
     let given = Input(context).file_or_folder(name)?;
     if given.is_folder() {
@@ -47,8 +47,8 @@ pub(super) async fn folder(context: &RunContext, name: &str, unpack: bool) -> Re
     }
 }
 
-/// All files of an archive into one folder, under their own names: folders inside it, and links, are not made. They have
-/// `most` bytes together at most.
+/// Unpacks all files of an archive into one folder, under their own names: folders inside it, and links, are not made.
+/// They have `most` bytes together at most.
 fn unpack_zip(archive: &Path, into: &Path, most: u64, stop: impl Fn() -> bool) -> Result<(), String> {
     let mut archive = ZipArchive::new(File::open(archive).map_err(in_words)?).map_err(|why| why.to_string())?;
     let mut left = most;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn fixture(members: &[&str]) -> Fixture {
-        Fixture::of("paddleocr.create_stitched_images", |fixture| {
+        Fixture::with_input("paddleocr.create_stitched_images", |fixture| {
             let path = fixture.path("frames.zip");
             zip(&path, members);
             json!({"cropped_images_path": path})
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_archive_says_so() {
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             "paddleocr.create_stitched_images",
             |fixture| json!({"cropped_images_path": fixture.file("frames.zip", "no zip"), "local": fixture.file("a.tar", "")}),
         );

@@ -1,5 +1,5 @@
-//! `paddleocr.create_stitched_images`: strips of frames, stacked into tall pictures so that fewer of them have to be read,
-//! and a manifest that says which frame lies where.
+//! `paddleocr.create_stitched_images`: strips of frames, stacked into tall pictures so that fewer of them have to be
+//! read, and a manifest that says which frame lies where.
 
 use std::{
     io::Cursor,
@@ -32,7 +32,7 @@ use onceover_run::{
 const QUALITY: u8 = 75;
 /// Pixels a JPEG file can be high.
 const HIGHEST: u32 = 65_535;
-/// Files that could not be read, as many as the output tells of.
+/// How many files that could not be read the output names.
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
         cancel: context.cancel.clone(),
         folder,
     };
-    let (stacks, skipped) = compute(move || stitching.all(batch, workers)).await?;
+    let (stacks, skipped) = compute(move || stitching.make_stacks(batch, workers)).await?;
     for Skipped { name, why } in &skipped {
         context.log.line(&format!("{name} is left out: {why}"));
     }
@@ -83,7 +83,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// Which frames the strips of a folder stand for; `None` where nothing says so, and each stands for itself.
+/// Returns which frames the strips of a folder stand for; `None` where nothing says so, and each stands for itself.
 fn kept_frames(context: &RunContext, folder: &Path) -> Option<KeptFrames> {
     let path = folder.join(FRAMES_FILE);
     let file = context.roots.open_file(&path.to_string_lossy()).ok()?;
@@ -121,7 +121,7 @@ impl Stack {
         format!("mf_{number:08}.jpg")
     }
 
-    /// Its part of the manifest.
+    /// Returns its part of the manifest.
     fn entry(&self) -> (String, Value) {
         let strips: Vec<_> = self
             .strips
@@ -174,8 +174,8 @@ struct Stitching {
 type Made = (Vec<Stack>, Vec<Skipped>);
 
 impl Stitching {
-    /// All stacks by number, made by several workers.
-    fn all(&self, batch: usize, workers: usize) -> Result<Made, RunError> {
+    /// Returns all stacks by number, made by several workers.
+    fn make_stacks(&self, batch: usize, workers: usize) -> Result<Made, RunError> {
         let frames = frames::list(&self.folder)?;
         let empty = |what: &str| RunError::failed(format!("{} holds no {what}", self.folder.display()));
         if frames.is_empty() {
@@ -214,7 +214,7 @@ impl Stitching {
                     return Err(RunError::Interrupted);
                 }
                 let stack = self.stack(index + 1, batch, first, &mut made.1).inspect_err(|_| {
-                    // Nobody begins another one.
+                    // No worker begins another one.
                     next.store(batches.len(), Ordering::Relaxed);
                 })?;
                 made.0.extend(stack);
@@ -227,14 +227,14 @@ impl Stitching {
         };
         let (mut stacks, mut skipped) = Made::default();
         for made in thread::scope(|scope| {
-            // Where the system starts no more threads, the work is done with those there are.
+            // If the system starts no more threads, those that run do the work.
             let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
             let others: Vec<_> = (1..workers).filter_map(start).collect();
             let own = work();
             let made = others.into_iter().map(|worker| worker.join());
             made.chain([Ok(own)]).collect::<Vec<_>>()
         }) {
-            let made = made.map_err(|_| RunError::failed("a worker that stacks pictures broke off"))??;
+            let made = made.map_err(|_| RunError::failed("a worker that stacks pictures stopped unexpectedly"))??;
             stacks.extend(made.0);
             skipped.extend(made.1);
         }
@@ -243,7 +243,7 @@ impl Stitching {
         Ok((stacks, skipped))
     }
 
-    /// A picture that cannot be read fails nothing; the machine's lack of something does.
+    /// Reads a picture. That a picture cannot be read does not fail the run; a lack of the machine does.
     fn read(&self, frame: &OcrFrame) -> Result<RgbImage, RunError> {
         let file = self.roots.open_file(&self.folder.join(&frame.name).to_string_lossy())?;
         let bytes = file
@@ -290,7 +290,7 @@ impl Stitching {
                 height: picture.height(),
                 y_offset: stack.height,
                 x_offset: self.x_offset,
-                stands_for: self.kept.as_ref().and_then(|kept| kept.of(frame.number)),
+                stands_for: self.kept.as_ref().and_then(|kept| kept.find(frame.number)),
             });
             stack.height = stack.height.saturating_add(picture.height());
             if stack.height > HIGHEST {
@@ -339,9 +339,9 @@ mod tests {
     use super::*;
     use crate::fixture::Fixture;
 
-    /// A run over pictures by name, width and height; each is filled with a gray of its own.
+    /// Makes a run over pictures by name, width and height; each is filled with another gray.
     fn fixture(pictures: &[(&str, u32, u32)], input: Value) -> Fixture {
-        Fixture::of("paddleocr.create_stitched_images", |fixture| {
+        Fixture::with_input("paddleocr.create_stitched_images", |fixture| {
             let folder = fixture.path("frames");
             fs::create_dir(&folder).unwrap();
             for (at, (name, width, height)) in pictures.iter().enumerate() {
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(run(&one_by_one.context).await.unwrap()["stitched_images_count"], 2);
     }
 
-    /// What the program for reading makes of boxes in stacks, by frame.
+    /// Returns what the program for reading makes of boxes in stacks, by frame.
     fn mapped_back(manifest: &Value, boxes: &Value) -> BTreeMap<u64, (String, Value, f64)> {
         const PROGRAM: &str = "
 import json, sys

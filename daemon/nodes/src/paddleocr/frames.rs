@@ -13,7 +13,7 @@ pub(super) struct OcrFrame {
     pub(super) number: u64,
 }
 
-/// The frames in a folder, in the order of their names as people count (2 before 10), not of their numbers.
+/// Returns the frames in a folder, in the order of their names as people count (2 before 10), not of their numbers.
 pub(super) fn list(folder: &Path) -> Result<Vec<OcrFrame>, RunError> {
     let cannot = |why: std::io::Error| RunError::of_file(format_args!("cannot read {}", folder.display()), &why);
     let mut frames = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<OcrFrame>, RunError> {
     Ok(frames)
 }
 
-/// The digits right after an underscore, else the first ones; None: not the picture of a frame.
+/// Returns the digits right after an underscore, else the first ones; `None` if not the picture of a frame.
 fn number_in(name: &str) -> Option<u64> {
     let (stem, suffix) = name.rsplit_once('.')?;
     if !SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known)) {
@@ -65,7 +65,7 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Takes the number a text begins with; longer ones are larger once leading zeros are gone.
+/// Takes the number that a text begins with. Without leading zeros, a longer number is larger.
 fn digits<'a>(text: &mut &'a str) -> (usize, &'a str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);

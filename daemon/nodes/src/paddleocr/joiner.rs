@@ -1,6 +1,7 @@
-//! Readings of frames in a row become cues. What flickers is joined first, then short readings go to the cue they are a
-//! misreading or a part of, then each cue gets the text that most of its readings agree on, and last those go that stay
-//! too short. A text that stays is a cue of its own, however much it looks like its neighbour.
+//! Joins readings of consecutive frames into cues. Flickering readings are joined first, then short readings are added
+//! to the cue that they are a misreading or a part of, then each cue gets the text that most of its readings agree on,
+//! and last the cues are removed that stay too short. A text that stays is a separate cue, however much it resembles
+//! its neighbour.
 
 mod piece;
 #[cfg(test)]
@@ -51,7 +52,7 @@ pub(super) struct Joined {
 }
 
 impl Rule {
-    /// The cues in order.
+    /// Returns the cues in order.
     pub(super) fn join(&self, readings: &BTreeMap<u64, OcrReading>, times: &FrameTimes) -> Vec<Joined> {
         let pieces = self.within_stretches(TextPiece::of_readings(readings, times));
         let pieces = self.over_flicker(pieces);
@@ -64,7 +65,8 @@ impl Rule {
             .collect()
     }
 
-    /// While the picture does not change its text cannot, so its readings are of one text, unless they are too different.
+    /// While the picture does not change its text cannot, so its readings are of one text, unless they are too
+    /// different.
     fn within_stretches(&self, pieces: Vec<TextPiece>) -> Vec<TextPiece> {
         let mut joined: Vec<TextPiece> = Vec::with_capacity(pieces.len());
         for piece in pieces {
@@ -104,7 +106,7 @@ impl Rule {
         joined
     }
 
-    /// The place of the piece that this one goes on with.
+    /// Returns the position of the piece that this one continues.
     fn same_before(&self, joined: &[TextPiece], piece: &TextPiece) -> Option<usize> {
         for (at, before) in joined.iter().enumerate().rev() {
             if piece.start - before.end >= GAP - CLOSE {
@@ -156,7 +158,7 @@ impl Rule {
         }
     }
 
-    /// How much two neighbours are one cue: 0 where they are not.
+    /// Returns how much two neighbours are one cue: 0 where they are not.
     fn attraction(&self, first: &TextPiece, second: &TextPiece) -> f64 {
         let firm = (first.is_firm(), second.is_firm());
         if firm == (true, true) || second.start - first.end >= NEAR - CLOSE {
@@ -164,7 +166,7 @@ impl Rule {
         }
         let similarity = self.similarity(first, second);
         if similarity >= self.similarity {
-            // A text that stays is the better company.
+            // A text that stays is preferred.
             return similarity + if firm.0 || firm.1 { 1.0 } else { 0.0 };
         }
         if first.is_part_of(second) || second.is_part_of(first) {

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     ffmpeg::{timeline, tracks::TrackKind},
     input::{Input, compute, create_folder, path_text, read, stem, write},
-    subtitles::compose_srt,
-    transcript::millis,
+    spoken::millis,
+    timed_text::compose_srt,
 };
 use onceover_run::{
     Object, RunContext, RunError,
@@ -99,7 +99,7 @@ fn warn_of_patterns(context: &RunContext, count: usize) {
     }
 }
 
-/// Says what of the result is doubtful.
+/// Warns of doubtful parts of the result.
 fn warn(context: &RunContext, cues: &[Joined], beyond: usize) {
     if beyond > 0 {
         let text = format!("{beyond} readings are of frames that the video does not have; is it another one?");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn fixture(results: &Value, input: Value) -> Fixture {
-        Fixture::of("paddleocr.postprocess_and_finalize", |fixture| {
+        Fixture::with_input("paddleocr.postprocess_and_finalize", |fixture| {
             let clip = ["-f", "lavfi", "-i", "color=black:size=64x48:rate=25:duration=3"];
             clip::make(&fixture.path("my clip.mp4"), &clip);
             let mut input = input;
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(
             count(strict).await,
             5,
-            "'yau' is a text of its own, between two of the same"
+            "'yau' is a separate text, between two of the same"
         );
     }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_video_that_cannot_be_read_is_an_error_and_not_30_frames_a_second() {
-        let fixture = Fixture::of("paddleocr.postprocess_and_finalize", |fixture| {
+        let fixture = Fixture::with_input("paddleocr.postprocess_and_finalize", |fixture| {
             let results = fixture.file("ocr.json", worked().to_string());
             json!({"video_path": fixture.file("clip.mp4", "no video"), "ocr_results_file": results})
         });
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn times_are_those_of_the_frames_whatever_the_rate() {
         // A hundred frames in two seconds, then two a second: the text is shown from 12 s to 17 s.
-        let fixture = Fixture::of("paddleocr.postprocess_and_finalize", |fixture| {
+        let fixture = Fixture::with_input("paddleocr.postprocess_and_finalize", |fixture| {
             let video = fixture.path("vfr.mkv");
             let source = ["-f", "lavfi", "-i", "color=black:size=64x48:rate=50:duration=22"];
             let rule = ["-vf", "select='lt(t,2)+not(mod(n,25))'", "-fps_mode", "vfr"];

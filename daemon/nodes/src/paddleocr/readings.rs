@@ -1,5 +1,5 @@
 //! What `paddleocr.perform_ocr` has read, by frame: the file of the older system, `[text, box]` by number of frame, and
-//! what is told beside it.
+//! the fields beside it.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) struct OcrReading {
     pub(super) stretch: Option<u64>,
 }
 
-/// The readings of a file by number of frame, without empty ones. The error is a sentence's second half.
+/// Returns the readings of a file by number of frame, without empty ones. The error is a sentence's second half.
 pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<u64, OcrReading>, String> {
     let json: Value = serde_json::from_slice(bytes).map_err(|why| format!("it is not JSON: {why}"))?;
     let Value::Object(frames) = json else {

@@ -4,7 +4,7 @@ use onceover_catalog::is_empty_value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{input::Input, subtitles::cues::Cue, timed_text};
+use crate::{input::Input, spoken::Cue, timed_text};
 use onceover_run::{
     RunContext, RunError,
     warnings::{Code, Warning},
@@ -15,25 +15,25 @@ use onceover_run::{
 pub(crate) struct Clip {
     #[serde(default)]
     pub(crate) id: Option<Value>,
-    /// When the cue is shown, or said in the original.
+    /// When the cue is shown, or spoken in the original.
     pub(crate) start: f64,
     pub(crate) end: f64,
     #[serde(default)]
     pub(crate) text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) speaker: Option<String>,
-    /// The file its sound is in; none: it has no sound.
+    /// The file with its sound; `None` if it has no sound.
     #[serde(default, alias = "file", alias = "file_path")]
     pub(crate) audio_path: Option<String>,
     /// Where in the file it begins.
     #[serde(default)]
     pub(crate) offset: f64,
-    /// How long it is; left out: to the end of the file.
+    /// How long it is; to the end of the file if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) duration: Option<f64>,
 }
 
-/// The cues of a parameter that is a file of them or an array.
+/// Returns the cues of a parameter that is a file of them or an array.
 pub(crate) async fn cues(context: &RunContext, parameter: &str) -> Result<Vec<Cue>, RunError> {
     let input = Input(context);
     let value = input.value(parameter).filter(|value| !is_empty_value(value));
@@ -50,7 +50,7 @@ pub(crate) async fn cues(context: &RunContext, parameter: &str) -> Result<Vec<Cu
     }
 }
 
-/// The clips of a file that names them, or of an array. The error is a sentence's second half.
+/// Returns the clips of a file that names them, or of an array. The error is a sentence's second half.
 pub(crate) fn parse(json: Value) -> Result<Vec<Clip>, String> {
     let listed = match json {
         Value::Array(listed) => listed,
@@ -75,7 +75,7 @@ pub(crate) fn parse(json: Value) -> Result<Vec<Clip>, String> {
     listed.into_iter().enumerate().map(clip).collect()
 }
 
-/// What a file of clips holds.
+/// Returns what a file of clips holds.
 pub(crate) fn to_json(clips: &[Clip]) -> Value {
     json!({"clips": clips})
 }

@@ -1,5 +1,5 @@
-//! The engine `espeak` of `indextts.generate_speech`: espeak-ng speaks a text, or every cue of a transcript. It takes no
-//! model and follows no voice.
+//! The engine `espeak` of `indextts.generate_speech`: espeak-ng speaks a text, or every cue of a transcript. It takes
+//! no model and follows no voice.
 
 use std::{
     fs,
@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     input::{Input, create_folder, path_text, write_json},
-    subtitles::cues::Cue,
-    transcript::millis,
+    spoken::{Cue, millis},
 };
 use onceover_run::{
     Object, RunContext, RunError,
@@ -42,7 +41,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let target = engine.scratch.with_file_name(name);
     let mut output = match input.text("text").map(str::trim) {
         Some("") => {
-            return Err(RunError::failed("input_data.text is blank: there is nothing to say"));
+            return Err(RunError::failed("input_data.text is blank: there is nothing to speak"));
         }
         Some(text) => engine.speak_text(text, &target).await?,
         None => {
@@ -74,7 +73,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// The last part of a path a client may give: the file lies in the run's folder, always.
+/// Returns the last part of a path a client may give: the file lies in the run's folder, always.
 fn file_name(given: &str) -> Result<PathBuf, RunError> {
     let path = Path::new(given.trim());
     let is_wav = path
@@ -88,7 +87,7 @@ fn file_name(given: &str) -> Result<PathBuf, RunError> {
     }
 }
 
-/// The voice asked for, else one of the language.
+/// Returns the voice asked for, else one of the language.
 async fn voice(context: &RunContext) -> Result<String, RunError> {
     let input = Input(context);
     let (parameter, asked) = match (input.text("voice"), input.text("language")) {
@@ -101,7 +100,7 @@ async fn voice(context: &RunContext) -> Result<String, RunError> {
         .arg("--voices")
         .run(context, |line| listed.extend(names_of_voice(line)))
         .await?;
-    if !exit.success() {
+    if !exit.is_success() {
         return Err(RunError::failed(format!(
             "espeak-ng cannot list its voices: {}{}",
             exit.in_words(),
@@ -115,7 +114,7 @@ async fn voice(context: &RunContext) -> Result<String, RunError> {
     })
 }
 
-/// What a line of `espeak-ng --voices` can be asked for by: language, name, other languages.
+/// Returns what a line of `espeak-ng --voices` can be asked for by: language, name, other languages.
 fn names_of_voice(line: &str) -> Vec<String> {
     let mut columns = line.split_whitespace().skip(1);
     let (language, name) = (columns.next(), columns.nth(1));
@@ -127,7 +126,7 @@ fn names_of_voice(line: &str) -> Vec<String> {
     names.map(|name| name.replace('_', " ")).collect()
 }
 
-/// The name among those listed that was asked for, be it in other letters or without its region.
+/// Returns the name among those listed that was asked for, be it in other letters or without its region.
 fn choose(asked: &str, listed: &[String]) -> Option<String> {
     let asked = asked.trim().replace('_', "-");
     let find = |wanted: &str| {
@@ -154,7 +153,7 @@ impl Espeak<'_> {
     async fn speak_text(&self, text: &str, target: &Path) -> Result<Object, RunError> {
         let Some((rate, samples)) = self.speak(text).await? else {
             return Err(RunError::failed(
-                "espeak-ng gave no sound for this text: nothing of it can be said",
+                "espeak-ng gave no sound for this text: no part of it can be spoken",
             ));
         };
         let mut file = WavWriter::create(target, rate)?;
@@ -166,7 +165,7 @@ impl Espeak<'_> {
         ]))
     }
 
-    /// A clip for each cue, all in one file.
+    /// Speaks a clip for each cue, all in one file.
     async fn speak_cues(&self, cues: &[Cue], target: &Path) -> Result<Object, RunError> {
         let mut file: Option<(WavWriter, u32)> = None;
         let (mut clips, mut silent, mut letters) = (Vec::new(), Vec::new(), 0);
@@ -192,13 +191,13 @@ impl Espeak<'_> {
         }
         let Some((file, rate)) = file else {
             return Err(RunError::failed(format!(
-                "espeak-ng gave no sound for any of the {} cues: they have no text that can be said",
+                "espeak-ng gave no sound for any of the {} cues: they have no text that can be spoken",
                 cues.len()
             )));
         };
         let listed = target.with_file_name("clips.json");
         write_json(&listed, &clips::to_json(&clips))?;
-        clips::warn_left_out(self.context, &silent, cues.len(), "nothing of them can be said");
+        clips::warn_left_out(self.context, &silent, cues.len(), "no part of them can be spoken");
         Ok(Object::from_iter([
             ("duration".into(), json!(millis(file.finish()?))),
             ("sample_rate".into(), json!(rate)),
@@ -209,7 +208,7 @@ impl Espeak<'_> {
         ]))
     }
 
-    /// The sound of a text without silence around it; None: there is none.
+    /// Speaks a text. Returns its sound without silence around it, or `None` if there is no sound.
     async fn speak(&self, text: &str) -> Result<Option<(u32, Vec<i16>)>, RunError> {
         if !text.chars().any(char::is_alphanumeric) {
             return Ok(None);
@@ -221,7 +220,7 @@ impl Espeak<'_> {
             .stdin(text.replace("[[", "[ [").into_bytes())
             .run(self.context, |line| self.context.log.line(line))
             .await?;
-        if !exit.success() {
+        if !exit.is_success() {
             return Err(RunError::failed(format!(
                 "espeak-ng failed with {}{}",
                 exit.in_words(),

@@ -1,4 +1,4 @@
-//! 16-bit mono sound: WAV files read and written, and where in it something is to be heard.
+//! 16-bit mono sound: reads and writes WAV files, and finds the audible part.
 
 use std::{
     fs::File,
@@ -12,11 +12,11 @@ use onceover_run::RunError;
 /// Bytes before the samples of a file that [`WavWriter`] makes.
 pub(crate) const HEADER: usize = 44;
 
-/// What is quieter than this share of a clip's loudest sample (-40 dB) is silence.
+/// Sound that is quieter than this part of a clip's loudest sample (-40 dB) is silence.
 const SILENT_SHARE: f32 = 0.01;
-/// What is quieter than this is silence in any clip (-60 dB of full scale).
+/// Sound that is quieter than this is silence in any clip (-60 dB of full scale).
 const SILENT: f32 = 33.0;
-/// Seconds that are looked at together.
+/// Seconds that are measured together.
 const WINDOW: f64 = 0.005;
 
 /// A WAV file that is being written.
@@ -42,7 +42,7 @@ impl WavWriter {
         })
     }
 
-    /// Writes a file of so many silent samples, which takes no room on the disk before something is written into it.
+    /// Writes a file of silent samples, which takes no space on the disk before something is written into it.
     pub(crate) fn silence(path: &Path, rate: u32, samples: u64) -> Result<(), RunError> {
         let write = || {
             let mut file = File::create(path)?;
@@ -52,7 +52,7 @@ impl WavWriter {
         write().map_err(|why| cannot_write(path, &why))
     }
 
-    /// Adds sound; gives the seconds at which it begins.
+    /// Adds sound. Returns the seconds at which it begins.
     pub(crate) fn add(&mut self, samples: &[i16]) -> Result<f64, RunError> {
         let begins = self.seconds();
         self.file
@@ -85,7 +85,7 @@ fn header(rate: u32, samples: u64) -> Vec<u8> {
     pcm_header(rate, 1, samples * 2)
 }
 
-/// What stands before so many bytes of 16-bit PCM.
+/// Returns the header of a file with this many bytes of 16-bit PCM.
 pub(crate) fn pcm_header(rate: u32, channels: u16, bytes: u64) -> Vec<u8> {
     // A file of more than 4 GiB says so at least; programs then read to its end.
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - HEADER as u32);
@@ -106,7 +106,7 @@ pub(crate) fn pcm_header(rate: u32, channels: u16, bytes: u64) -> Vec<u8> {
     header
 }
 
-/// The samples of a WAV file, and how many there are a second. The error is a sentence's second half.
+/// Returns the samples of a WAV file, and how many there are a second. The error is a sentence's second half.
 pub(crate) fn parse(bytes: &[u8]) -> Result<(u32, Vec<i16>), String> {
     if bytes.get(..4) != Some(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
         return Err("it is no WAV file".into());
@@ -140,18 +140,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(u32, Vec<i16>), String> {
     Err("it has no samples".into())
 }
 
-/// Samples of raw bytes, little-endian.
+/// Returns the samples of raw bytes, little-endian.
 pub(crate) fn samples(bytes: &[u8]) -> Vec<i16> {
     let pairs = bytes.chunks_exact(2);
     pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
-/// The raw bytes of samples, little-endian.
+/// Returns the raw bytes of samples, little-endian.
 pub(crate) fn bytes(samples: &[i16]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
-/// The part from the first to the last that can be heard; None: all is silence.
+/// Returns the part from the first to the last that can be heard; `None` if all is silence.
 pub(crate) fn audible(samples: &[i16], rate: u32) -> Option<Range<usize>> {
     let loudness = |sample: &i16| f32::from(sample.saturating_abs());
     let loudest = samples.iter().map(loudness).fold(0.0, f32::max);

@@ -1,5 +1,5 @@
-//! `wservice.check_subtitles`: judges subtitles as broadcasters do and changes nothing: how fast they must be read, how long
-//! lines are, what overlaps, is empty or out of order.
+//! `wservice.check_subtitles`: judges subtitles as broadcasters do and changes nothing: how fast they must be read, how
+//! long lines are, what overlaps, is empty or out of order.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,8 +7,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     input::{Input, compute, create_folder, path_text, stem, write_json},
+    spoken::millis,
     timed_text::{self, RawCue, shown_lines},
-    transcript::millis,
 };
 use onceover_run::{Object, RunContext, RunError};
 
@@ -88,7 +88,7 @@ enum Severity {
     Error,
     /// A viewer is troubled.
     Warning,
-    /// Perhaps meant so.
+    /// It may be intended.
     Info,
 }
 
@@ -127,7 +127,7 @@ impl Kind {
     }
 }
 
-/// One thing that is not as it should be.
+/// One fault of the subtitles.
 #[derive(Debug, Clone, PartialEq)]
 struct Finding {
     severity: Severity,
@@ -142,7 +142,7 @@ struct Finding {
 }
 
 impl Finding {
-    /// A record of which not even the times can be read.
+    /// Returns a record of which not even the times can be read.
     fn unreadable(number: usize) -> Self {
         Self {
             severity: Severity::Error,
@@ -252,7 +252,7 @@ mod tests {
     const NODE: &str = "wservice.check_subtitles";
 
     async fn findings(name: &str, text: &str) -> (Object, Vec<(String, u64, String)>) {
-        let fixture = Fixture::of(NODE, |fixture| json!({"subtitle_path": fixture.file(name, text)}));
+        let fixture = Fixture::with_input(NODE, |fixture| json!({"subtitle_path": fixture.file(name, text)}));
         let output = run(&fixture.context).await.unwrap();
         assert!(fixture.context.node.output_is_reusable(&output));
         let report = std::fs::read(output["report_path"].as_str().unwrap()).unwrap();
@@ -314,7 +314,7 @@ mod tests {
         let unreadable = |cue: u64| ("unreadable".to_owned(), cue, "error".to_owned());
         assert_eq!(found, [unreadable(2), unreadable(3)]);
         assert_eq!((&output["passed"], &output["cues_count"]), (&json!(false), &json!(1)));
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |fixture| json!({"subtitle_path": fixture.file("broken.json", json)}),
         );

@@ -7,12 +7,9 @@ use serde_json::{Value, json};
 use super::repeats;
 use crate::{
     input::{Input, compute, create_folder, path_text, stem, write, write_json},
+    spoken::{TranscriptSegment, Turn, Word},
     timed_text::{self, compose_marked_srt, compose_srt, srt_time},
-    transcript::{
-        read::{TranscriptSegment, Turn, Word},
-        source::TranscriptSource,
-        speakers,
-    },
+    transcript::{source::TranscriptSource, speakers},
 };
 use onceover_run::{Object, RunContext, RunError};
 
@@ -45,8 +42,8 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// Who speaks when. A diarization of an earlier stage that cannot be used is none, since only one of the files needs it; one the
-/// request names must be right.
+/// Who speaks when. A diarization of an earlier stage that cannot be used is none, since only one of the files needs
+/// it; one the request names must be right.
 async fn turns(context: &RunContext) -> Result<Vec<Turn>, RunError> {
     let input = Input(context);
     if input.text("diarization_file").is_none() {
@@ -65,7 +62,7 @@ async fn turns(context: &RunContext) -> Result<Vec<Turn>, RunError> {
     }
 }
 
-/// What the files are called: as asked for, else like the transcript.
+/// Returns what the files are called: as asked for, else like the transcript.
 fn base_name(asked: Option<&str>, transcript: &str) -> String {
     if let Some(name) = asked.and_then(stem) {
         return name;
@@ -245,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_worked_example_with_rounded_milliseconds() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("meeting_transcribe_data.json", transcript()),
                 "diarization_file": fixture.file("diarization.json", diarization()),
@@ -300,7 +297,7 @@ mod tests {
         assert!(fixture.context.node.output_is_reusable(&output));
     }
 
-    /// A run whose files come from earlier stages.
+    /// Returns a run whose files come from earlier stages.
     fn after_stages(transcriber: &str, diarization: &str) -> Fixture {
         let mut fixture = Fixture::of_node(NODE);
         let transcript = fixture.file("transcribe_data_t1.json", transcript());
@@ -342,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_diarization_the_request_names_is_an_error() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("a.json", transcript()),
                 "diarization_file": fixture.file("diarization.json", "[]"),
@@ -357,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_words_there_are_no_word_files() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("a_segments.json", r#"[{"start":0,"end":1,"text":"안녕"}]"#),
                 "output_filename": "../../talk.v2",
@@ -376,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn subtitles_of_another_format_become_srt_with_their_markup_and_what_is_broken_is_named() {
         let vtt = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann><i>Hi</i> &lt;3</v>\n\n00:02.000 -->\nlost\n\n00:03.000 --> 00:04.000\n5 < 6\n";
-        let fixture = Fixture::of(NODE, |fixture| json!({"segments_file": fixture.file("a.txt", vtt)}));
+        let fixture = Fixture::with_input(NODE, |fixture| json!({"segments_file": fixture.file("a.txt", vtt)}));
         let output = run(&fixture.context).await.unwrap();
         assert_eq!(
             text(&output["subtitle_path"]),
@@ -403,7 +400,7 @@ mod tests {
             (0, 30, vec!["repeated_text"]),
             (2, 2, vec!["repeated_text", "lines_left_out"]),
         ] {
-            let fixture = Fixture::of(
+            let fixture = Fixture::with_input(
                 NODE,
                 |fixture| json!({"segments_file": fixture.file("a.json", json!(segments).to_string()), "max_repeats": limit}),
             );
@@ -415,7 +412,7 @@ mod tests {
 
     #[tokio::test]
     async fn d54_a_transcript_without_text_gives_no_empty_subtitles() {
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |fixture| json!({"segments_file": fixture.file("a.json", r#"[{"start":0,"end":1,"text":" "}]"#)}),
         );

@@ -1,21 +1,21 @@
-//! A text said many times in a row: transcribers that hear nothing repeat their last sentence.
+//! Texts that are repeated many times in a row: transcribers that hear nothing repeat their last sentence.
 
 use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::transcript::{millis, read::TranscriptSegment};
+use crate::spoken::{TranscriptSegment, millis};
 use onceover_run::{
     RunContext,
     warnings::{Code, Warning},
 };
 
-/// How often in a row a text is said before it is a doubt.
+/// How often in a row a text is repeated before it is doubtful.
 const MANY: usize = 5;
-/// From which on a transcriber's own doubt that there was speech counts.
+/// The value from which a transcriber's own doubt that there was speech counts.
 const NO_SPEECH: f64 = 0.6;
 
-/// Warns of texts that are said many times in a row; leaves out those after the first `most`, all kept where that is 0.
+/// Warns of texts that are repeated many times in a row. Removes those after the first `most`; keeps all if that is 0.
 pub(super) fn limit(context: &RunContext, segments: &mut Vec<TranscriptSegment>, most: u64) {
     let runs = runs(segments);
     for run in &runs {
@@ -68,7 +68,7 @@ fn warning(run: &[TranscriptSegment]) -> Warning {
     Warning::new(
         Code::RepeatedText,
         format!(
-            "'{}' is said {} times in a row from {start:.1} to {end:.1} s{doubted}",
+            "'{}' is repeated {} times in a row from {start:.1} to {end:.1} s{doubted}",
             run[0].text.trim(),
             run.len()
         ),

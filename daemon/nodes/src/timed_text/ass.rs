@@ -1,4 +1,4 @@
-//! ASS and SSA: the lines of dialogue. Overrides become SRT's markup, drawings are left.
+//! ASS and SSA: the lines of dialogue. Overrides become SRT's markup, and drawings are omitted.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ impl Default for Columns {
 }
 
 impl Columns {
-    fn of(format: &str) -> Option<Self> {
+    fn parse(format: &str) -> Option<Self> {
         let names: Vec<_> = format.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
         let place = |name: &str| names.iter().position(|other| other == name);
         Some(Self {
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str) -> Records {
         if content.starts_with('[') && content.ends_with(']') {
             in_events = content.eq_ignore_ascii_case("[events]");
         } else if let Some(format) = content.strip_prefix("Format:").filter(|_| in_events) {
-            columns = Columns::of(format).unwrap_or_default();
+            columns = Columns::parse(format).unwrap_or_default();
         } else if let Some(dialogue) = content.strip_prefix("Dialogue:") {
             number += 1;
             match record(dialogue, &columns) {
@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str) -> Records {
 }
 
 fn record(dialogue: &str, columns: &Columns) -> Option<Record> {
-    // The text is last, and has commas of its own.
+    // The text is last, and may have commas.
     let fields: Vec<_> = dialogue.splitn(columns.all, ',').collect();
     let field = |at: usize| fields.get(at).map(|field| field.trim());
     let text = fields.get(columns.all.checked_sub(1)?)?;
@@ -85,61 +85,85 @@ fn record(dialogue: &str, columns: &Columns) -> Option<Record> {
     })
 }
 
-/// A text of ASS with SRT's markup.
+/// Returns a text of ASS with SRT's markup.
 fn marked(text: &str) -> String {
-    let mut all = String::with_capacity(text.len());
-    let mut open: Vec<char> = Vec::new();
-    let mut is_drawing = false;
+    let mut marked = MarkedText::default();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if let Some((inner, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            for code in inner.split('\\').skip(1) {
-                let digits = |prefix: char| code.strip_prefix(prefix).and_then(|digits| digits.parse::<u32>().ok());
-                if let Some(number) = code.strip_prefix("an").filter(|number| number.len() == 1) {
-                    let _ = write!(all, "{{\\an{number}}}");
-                } else if let Some(level) = digits('p') {
-                    is_drawing = level > 0;
-                } else {
-                    for tag in ['i', 'b', 'u'] {
-                        if let Some(value) = digits(tag) {
-                            switch(&mut all, &mut open, tag, value > 0);
-                        }
-                    }
-                }
+        if let Some((overrides, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            for code in overrides.split('\\').skip(1) {
+                marked.apply(code);
             }
             rest = after;
             continue;
         }
         rest = &rest[c.len_utf8()..];
         if c == '\\' && rest.starts_with(['N', 'n', 'h']) {
-            all.push(if rest.starts_with('N') { '\n' } else { ' ' });
+            marked.text.push(if rest.starts_with('N') { '\n' } else { ' ' });
             rest = &rest[1..];
             continue;
         }
-        match c {
-            _ if is_drawing => {}
-            '<' => all.push_str("&lt;"),
-            '&' => all.push_str("&amp;"),
-            _ => all.push(c),
-        }
+        marked.push(c);
     }
-    while let Some(tag) = open.pop() {
-        let _ = write!(all, "</{tag}>");
-    }
-    all
+    marked.finish()
 }
 
-fn switch(all: &mut String, open: &mut Vec<char>, tag: char, on: bool) {
-    match (on, open.iter().position(|other| *other == tag)) {
-        (true, None) => {
-            open.push(tag);
-            let _ = write!(all, "<{tag}>");
+/// A text with SRT's markup as it is put together.
+#[derive(Default)]
+struct MarkedText {
+    text: String,
+    /// Tags that are open, the last one last.
+    open: Vec<char>,
+    /// Whether what follows is a drawing and no text.
+    is_drawing: bool,
+}
+
+impl MarkedText {
+    /// Applies one override of ASS.
+    fn apply(&mut self, code: &str) {
+        let digits = |prefix: char| code.strip_prefix(prefix).and_then(|digits| digits.parse::<u32>().ok());
+        if let Some(number) = code.strip_prefix("an").filter(|number| number.len() == 1) {
+            let _ = write!(self.text, "{{\\an{number}}}");
+        } else if let Some(level) = digits('p') {
+            self.is_drawing = level > 0;
+        } else {
+            for tag in ['i', 'b', 'u'] {
+                if let Some(value) = digits(tag) {
+                    self.switch(tag, value > 0);
+                }
+            }
         }
-        (false, Some(at)) => {
-            open.remove(at);
-            let _ = write!(all, "</{tag}>");
+    }
+
+    fn switch(&mut self, tag: char, on: bool) {
+        match (on, self.open.iter().position(|other| *other == tag)) {
+            (true, None) => {
+                self.open.push(tag);
+                let _ = write!(self.text, "<{tag}>");
+            }
+            (false, Some(at)) => {
+                self.open.remove(at);
+                let _ = write!(self.text, "</{tag}>");
+            }
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn push(&mut self, c: char) {
+        match c {
+            _ if self.is_drawing => {}
+            '<' => self.text.push_str("&lt;"),
+            '&' => self.text.push_str("&amp;"),
+            _ => self.text.push(c),
+        }
+    }
+
+    /// Closes what is open.
+    fn finish(mut self) -> String {
+        while let Some(tag) = self.open.pop() {
+            let _ = write!(self.text, "</{tag}>");
+        }
+        self.text
     }
 }
 

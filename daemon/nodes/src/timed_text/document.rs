@@ -1,4 +1,4 @@
-//! A file that was decoded and taken apart once, before what is wanted of it is chosen.
+//! A file that was decoded and parsed once, before a node chooses what it needs of it.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::{
     record::{Records, open_end},
     srt, ttml, vtt,
 };
-use crate::transcript::read::TranscriptSegment;
+use crate::spoken::TranscriptSegment;
 
 /// A text with times, of any format.
 pub(crate) struct Document {
@@ -23,26 +23,26 @@ enum Content {
     Records(Records),
 }
 
-/// A cue as it stands in the file, whatever is wrong with it.
+/// A cue as the file has it, with all its faults.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RawCue {
     pub(crate) start: f64,
-    /// As [`TranscriptSegment`]s end where the file says none.
+    /// Its end; if the file has none, as for a [`TranscriptSegment`].
     pub(crate) end: f64,
     pub(crate) text: String,
 }
 
 impl Document {
-    /// Reads a file in the given encoding, else in the one that is found. The error is a sentence's second half, as of all
-    /// here.
+    /// Reads a file in the given encoding, else in the one that is found. The error is the second half of a sentence,
+    /// as for all functions here.
     pub(crate) fn read(bytes: &[u8], encoding: Option<&str>) -> Result<Self, String> {
-        Self::of(&encoding::decode(bytes, encoding)?)
+        Self::from_decoded(&encoding::decode(bytes, encoding)?)
     }
 
-    /// Takes a file apart that was decoded.
-    pub(super) fn of(decoded: &DecodedText) -> Result<Self, String> {
+    /// Parses a file that was decoded.
+    pub(super) fn from_decoded(decoded: &DecodedText) -> Result<Self, String> {
         let text = &decoded.text;
-        let content = match Format::of(text)? {
+        let content = match Format::detect(text)? {
             Format::Json => Content::Json(json::parse_text(text)?),
             Format::Srt => Content::Records(srt::parse(text)),
             Format::WebVtt => Content::Records(vtt::parse(text)),
@@ -52,11 +52,11 @@ impl Document {
         };
         Ok(Self {
             content,
-            notes: Notes::of(decoded),
+            notes: Notes::from_decoded(decoded),
         })
     }
 
-    /// What it has where it is JSON.
+    /// Returns its value if it is JSON.
     pub(crate) fn json(&self) -> Option<&Value> {
         match &self.content {
             Content::Json(json) => Some(json),
@@ -64,12 +64,12 @@ impl Document {
         }
     }
 
-    /// How it was decoded.
+    /// Returns how it was decoded.
     pub(crate) fn into_notes(self) -> Notes {
         self.notes
     }
 
-    /// Its segments, in its order where it is JSON, else by when they start; at least one.
+    /// Returns its segments, in its order where it is JSON, else by when they start; at least one.
     pub(crate) fn segments(self) -> Result<(Vec<TranscriptSegment>, Notes), String> {
         let mut notes = self.notes;
         let segments = match self.content {
@@ -79,7 +79,7 @@ impl Document {
         Ok((segments, notes))
     }
 
-    /// Its cues in its order; at least one.
+    /// Returns its cues in its order; at least one.
     pub(crate) fn raw_cues(self) -> Result<(Vec<RawCue>, Notes), String> {
         let mut notes = self.notes;
         let records = match self.content {
@@ -113,7 +113,7 @@ impl Document {
         Ok((raw, notes))
     }
 
-    /// The texts of its segments, which need no times for that; at least one.
+    /// Returns the texts of its segments, which need no times for that; at least one.
     pub(crate) fn texts(self) -> Result<(Vec<String>, Notes), String> {
         let mut notes = self.notes;
         let texts = match self.content {

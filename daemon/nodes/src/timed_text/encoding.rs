@@ -1,9 +1,9 @@
-//! Bytes made text: byte-order marks, UTF-16 without one, UTF-8, and older encodings, which are guessed.
+//! Decodes texts: with byte order marks, UTF-16 without one, UTF-8, and older encodings, which are guessed.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Bytes that are looked at to find UTF-16 without a mark.
+/// Bytes that are checked to find UTF-16 without a mark.
 const SAMPLE: usize = 4096;
 
 /// A text and how its encoding became known.
@@ -12,7 +12,7 @@ pub(super) struct DecodedText {
     pub(super) text: String,
     /// The encoding's name.
     pub(super) encoding: &'static str,
-    /// Nothing in the file and nobody said so.
+    /// Whether the encoding was guessed: neither the file nor the request names it.
     pub(super) is_guessed: bool,
     /// Whether some bytes are no text in it and became `�`.
     pub(super) is_damaged: bool,
@@ -59,7 +59,7 @@ fn decoded(bytes: &[u8], encoding: &'static Encoding, is_guessed: bool) -> Decod
     }
 }
 
-/// Without further marks at the start and NULs, which some programs leave.
+/// Removes further marks at the start, and NULs, which some programs leave.
 fn clean(text: &str) -> String {
     let text = text.trim_start_matches('\u{feff}');
     if text.contains('\0') {
@@ -69,7 +69,7 @@ fn clean(text: &str) -> String {
     }
 }
 
-/// UTF-16 of mostly Latin text or with line ends: every second byte of many is zero.
+/// Detects UTF-16 of mostly Latin text or with line ends: every second byte of many is zero.
 fn unmarked_utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     let sample = &bytes[..bytes.len().min(SAMPLE)];
     let zeros = |first: usize| sample.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
@@ -77,7 +77,7 @@ fn unmarked_utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     if pairs < 2 {
         return None;
     }
-    // Digits, blanks and line ends of the times make a good part of any subtitle file.
+    // Digits, blanks and line ends of the times are a large part of any subtitle file.
     if odd * 4 >= pairs && even * 20 <= odd {
         Some(UTF_16LE)
     } else if even * 4 >= pairs && odd * 20 <= even {
@@ -87,7 +87,7 @@ fn unmarked_utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// UTF-8 in which a few bytes are broken, not another encoding: most of what is not ASCII is sound.
+/// Whether it is UTF-8 with a few damaged bytes and not another encoding: most of what is not ASCII is valid.
 fn is_damaged_utf8(bytes: &[u8]) -> bool {
     let (mut sound, mut broken) = (0_usize, 0_usize);
     for chunk in bytes.utf8_chunks() {

@@ -1,5 +1,5 @@
-//! Transcripts as JSON: our own, faster-whisper's, OpenAI's `verbose_json`, WhisperX's, whisper.cpp's, the chunks of Hugging Face, and
-//! what our own nodes write beside these (`startTime`, `start_time`).
+//! Transcripts as JSON: our own, faster-whisper's, OpenAI's `verbose_json`, WhisperX's, whisper.cpp's, the chunks of
+//! Hugging Face, and what our nodes write beside these (`startTime`, `start_time`).
 
 use serde_json::{Value, json};
 
@@ -9,15 +9,12 @@ use super::{
     notes::{Notes, Skipped},
     record::{lines_of, open_end},
     times::{clock, is_shown},
-    words::{spelled, timed_words, words, written_words},
+    words::{spelled, timed_words, words},
 };
-use crate::transcript::{
-    align, cut,
-    read::{TranscriptSegment, Word, text_of, words_json},
-};
+use crate::spoken::{TranscriptSegment, Word, align, cut, text_of, words_json, written_words};
 use onceover_run::Object;
 
-/// JSON text of any encoding; NaN and Infinity, which Python writes, are null.
+/// Parses JSON of any encoding; NaN and Infinity, which Python writes, become null.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
     parse_text(&encoding::decode(bytes, None)?.text)
 }
@@ -27,7 +24,7 @@ pub(super) fn parse_text(text: &str) -> Result<Value, String> {
         .or_else(|why| serde_json::from_str(&without_nan(text)).map_err(|_| format!("it is not JSON: {why}")))
 }
 
-/// The text with null for each NaN and Infinity outside of strings.
+/// Returns the text with null for each NaN and Infinity outside of strings.
 fn without_nan(text: &str) -> String {
     let mut all = String::with_capacity(text.len());
     let (mut in_text, mut is_escaped) = (false, false);
@@ -54,7 +51,7 @@ fn without_nan(text: &str) -> String {
     all
 }
 
-/// A number that can be a time, also as text, or a clock: seconds.
+/// Returns a number that can be a time, also as text, or a clock: seconds.
 pub(crate) fn time(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64().filter(is_shown),
@@ -63,7 +60,7 @@ pub(crate) fn time(value: &Value) -> Option<f64> {
     }
 }
 
-/// The start and end of a segment or word, by any of the names tools give them.
+/// Returns the start and end of a segment or word, by any of the names tools give them.
 pub(crate) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
     let named = |names: &[&str]| names.iter().find_map(|name| time(json.get(*name)?));
     let pair = |name: &str, at: usize| json.get(name).and_then(|pair| time(pair.get(at)?));
@@ -86,7 +83,7 @@ pub(crate) fn seconds(json: &Value) -> (Option<f64>, Option<f64>) {
     (start, end)
 }
 
-/// A speaker's label, unless there is none or it is empty.
+/// Returns a speaker's label, unless there is none or it is empty.
 pub(crate) fn speaker(json: &Value) -> Option<String> {
     label(json.get("speaker")?)
 }
@@ -100,7 +97,7 @@ fn label(json: &Value) -> Option<String> {
     (!label.trim().is_empty()).then_some(label)
 }
 
-/// The segments in the file's order; at least one.
+/// Returns the segments in the file's order; at least one.
 pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<TranscriptSegment>, String> {
     notes.has_ids = json.is_object();
     let items = items(json, notes)?;
@@ -109,7 +106,7 @@ pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<TranscriptS
     }
     let mut drafts = Vec::with_capacity(items.len());
     for (number, item) in (1..).zip(items) {
-        match Draft::of(item) {
+        match Draft::read(item) {
             Ok(draft) => drafts.push(draft),
             Err(why) => notes.skip(Skipped {
                 record: number,
@@ -126,7 +123,7 @@ pub(super) fn segments(json: Value, notes: &mut Notes) -> Result<Vec<TranscriptS
     Ok(segments)
 }
 
-/// The texts of a transcript, for which its records need no times; at least one.
+/// Returns the texts of a transcript, for which its records need no times; at least one.
 pub(super) fn texts(json: Value, notes: &mut Notes) -> Result<Vec<String>, String> {
     let list = |name: &str| json.get(name).and_then(Value::as_array);
     let mut names = SEGMENTS.into_iter().chain([WHISPER_CPP]);
@@ -161,7 +158,7 @@ pub(super) fn texts(json: Value, notes: &mut Notes) -> Result<Vec<String>, Strin
     Ok(texts)
 }
 
-/// What a record says, without markup; that of its words where it has no text itself.
+/// Returns what a record says, without markup; that of its words where it has no text itself.
 fn text_of_item(item: &Value) -> Result<String, &'static str> {
     let fields = item.as_object().ok_or("is no object")?;
     let list = fields.get("words").and_then(Value::as_array);
@@ -181,7 +178,7 @@ fn text_of_item(item: &Value) -> Result<String, &'static str> {
 const SEGMENTS: [&str; 3] = ["segments", "merged_segments", "prepared_segments"];
 const WHISPER_CPP: &str = "transcription";
 
-/// The list of segments, whatever the tool.
+/// Returns the list of segments, whatever the tool.
 fn items(json: Value, notes: &mut Notes) -> Result<Vec<Value>, String> {
     let mut object = match json {
         Value::Array(items) => return Ok(items),
@@ -233,7 +230,7 @@ fn with_words(mut segments: Vec<Value>, words: &[Value]) -> Vec<Value> {
         return segments;
     }
     let times: Vec<_> = segments.iter().map(seconds).collect();
-    // One without an end goes on until the next begins.
+    // A segment without an end lasts until the next begins.
     let next_start = |at: usize| times.get(at + 1).and_then(|next| next.0);
     let ends: Vec<_> = (0..)
         .zip(&times)
@@ -260,7 +257,7 @@ fn with_words(mut segments: Vec<Value>, words: &[Value]) -> Vec<Value> {
     segments
 }
 
-/// A segment of whisper.cpp; its tokens make words, those in brackets stand for no text.
+/// Returns a segment of whisper.cpp; its tokens make words, those in brackets stand for no text.
 fn whisper_cpp(item: Value) -> Value {
     let (start, end) = seconds(&item);
     let tokens = item.get("tokens").and_then(Value::as_array).into_iter().flatten();
@@ -290,7 +287,7 @@ fn whisper_cpp(item: Value) -> Value {
     segment
 }
 
-/// A text and a list of its words, cut to cues.
+/// Returns a text and a list of its words, cut to cues.
 fn only_words(listed: &[Value], object: &Object, notes: &mut Notes) -> Result<Vec<Value>, String> {
     if listed.is_empty() {
         return Ok(Vec::new());
@@ -305,10 +302,10 @@ fn only_words(listed: &[Value], object: &Object, notes: &mut Notes) -> Result<Ve
     }
     let words: Vec<_> = aligned.respelled(&words).into_iter().map(|(word, _)| word).collect();
     let language = object.get("language").and_then(Value::as_str).unwrap_or("en");
-    let cues = cut::cues(&words, language, &cut::CutLimits::default());
+    let cues = cut::cut_into_cues(&words, language, &cut::CutLimits::default());
     let segment = |(cue, id): (&cut::CutCue, usize)| {
         let words = &words[cue.words.clone()];
-        json!({"id": id, "start": cue.start, "end": cue.end, "text": cut::text(words), "words": words_json(words)})
+        json!({"id": id, "start": cue.start, "end": cue.end, "text": cut::trimmed_text(words), "words": words_json(words)})
     };
     Ok(cues.iter().zip(1..).map(segment).collect())
 }
@@ -323,7 +320,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn of(json: Value) -> Result<Self, String> {
+    fn read(json: Value) -> Result<Self, String> {
         let (start, mut end) = seconds(&json);
         let Value::Object(mut json) = json else {
             return Err("is no object".into());
@@ -381,7 +378,8 @@ impl Draft {
     }
 }
 
-/// Takes the text of a record apart. One with words, or with markup beside it that shows the same, is plain already.
+/// Splits the text of a record into its parts. The text of a record with words, or with markup beside it that shows the
+/// same, is plain already.
 fn parts_of(record: &Object, text: &str, has_words: bool, speaker: Option<&str>) -> Parts {
     let markup = record.get("markup").and_then(Value::as_str);
     let given = markup.filter(|markup| lines_of(&plain(markup)) == lines_of(text));
@@ -408,7 +406,7 @@ fn put_parts(json: &mut Object, text: &str, parts: &Parts) {
             json.shift_remove("markup");
         }
     }
-    // One that the segment has already is the same.
+    // If the segment has one already, it is the same.
     if let Some(speaker) = &parts.speaker {
         json.insert("speaker".into(), json!(speaker));
     }

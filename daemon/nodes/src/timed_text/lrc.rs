@@ -4,9 +4,8 @@ use super::{
     markup::escaped,
     record::{Record, Records},
     times::{clock, is_shown},
-    words::in_order,
 };
-use crate::transcript::read::Word;
+use crate::spoken::{Word, millis, put_in_order};
 
 /// Times one line may have; a longer list is a broken record.
 const MOST_TIMES: usize = 100;
@@ -16,7 +15,7 @@ pub(super) fn is_lrc(line: &str) -> bool {
     stamp(line).is_some()
 }
 
-/// The seconds of `[00:12.34]` at the beginning, and what follows.
+/// Returns the seconds of `[00:12.34]` at the beginning, and what follows.
 fn stamp(line: &str) -> Option<(f64, &str)> {
     let (time, rest) = line.strip_prefix('[')?.split_once(']')?;
     Some((clock(time)?, rest))
@@ -28,7 +27,7 @@ pub(super) fn parse(text: &str) -> Records {
     let (mut number, mut offset) = (0, 0.0);
     for (line, content) in (1..).zip(text.lines().map(str::trim)) {
         if let Some(value) = content.strip_prefix("[offset:").and_then(|rest| rest.strip_suffix(']')) {
-            // Milliseconds by which everything is shown sooner.
+            // The milliseconds by which everything is shown earlier.
             let millis = value.trim().parse::<f64>().ok();
             offset = millis.map(|millis| millis / 1000.0).filter(is_shown).unwrap_or(0.0);
             continue;
@@ -51,7 +50,7 @@ pub(super) fn parse(text: &str) -> Records {
         }
         let (said, words) = said(rest.trim());
         for start in &starts {
-            let place = |time: f64| crate::transcript::millis((time - offset).max(0.0));
+            let place = |time: f64| millis((time - offset).max(0.0));
             // Times of words are those of the first time the line is sung.
             let words = if starts.len() == 1 { words.clone() } else { Vec::new() };
             let words = words.into_iter().map(|word| Word {
@@ -86,7 +85,7 @@ fn end_at_empty_lines(records: &mut [Record]) {
     }
 }
 
-/// A line's text, and its words where it has times for them: `<00:12.00> like <00:12.40> this`.
+/// Returns a line's text, and its words where it has times for them: `<00:12.00> like <00:12.40> this`.
 fn said(line: &str) -> (String, Vec<Word>) {
     let mut parts = line.split('<');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -112,7 +111,7 @@ fn said(line: &str) -> (String, Vec<Word>) {
         }
     }
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    (text, in_order(words))
+    (text, put_in_order(words))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Markup in texts: tags, overrides of ASS and entities. SRT's is what files of other formats are turned into.
 
+use crate::spoken::TranscriptSegment;
+
 /// Tags that are markup; other words in angle brackets, such as `<laughs>`, are text.
 const TAGS: [&str; 16] = [
     "i", "b", "u", "s", "em", "strong", "font", "span", "c", "v", "lang", "ruby", "rt", "p", "tt", "br",
@@ -8,13 +10,13 @@ const TAGS: [&str; 16] = [
 /// Characters of the longest tag that is looked for.
 const LONGEST: usize = 400;
 
-/// A text without its markup, as it is spoken, translated and compared.
+/// Returns a text without its markup, as it is spoken, translated and compared.
 pub(super) fn plain(text: &str) -> String {
     render(text, |_| "", str::to_owned)
 }
 
-/// A text with the markup that players of SRT know, without the rest. It shows what the text shows: characters that would be
-/// taken for markup are entities. `shown` is that text as [`plain`] gives it.
+/// Returns a text with the markup that players of SRT know, without the rest. It shows what the text shows: characters
+/// that would be taken for markup are entities. `shown` is that text as [`plain`] gives it.
 fn kept(text: &str, shown: &str) -> String {
     let marked = render(text, srt_tag, escaped);
     if plain(&marked) == shown {
@@ -24,7 +26,7 @@ fn kept(text: &str, shown: &str) -> String {
     render(text, srt_tag, as_entities)
 }
 
-/// A tag as SRT has it; nothing where SRT has none.
+/// Returns a tag as SRT has it; nothing where SRT has none.
 fn srt_tag(tag: &str) -> &str {
     let name = tag.trim_start_matches(['<', '/']).trim_end_matches('>');
     let name = name.split([' ', '.']).next().unwrap_or(name);
@@ -41,7 +43,14 @@ fn srt_tag(tag: &str) -> &str {
     }
 }
 
-/// A plain text written so that [`plain`] gives it back.
+impl TranscriptSegment {
+    /// Returns its text with SRT's markup.
+    pub(crate) fn marked(&self) -> String {
+        self.markup.clone().unwrap_or_else(|| escaped(&self.text))
+    }
+}
+
+/// Returns a plain text written so that [`plain`] gives it back.
 pub(crate) fn escaped(text: &str) -> String {
     if plain(text) == text {
         return text.to_owned();
@@ -53,7 +62,7 @@ fn as_entities(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('{', "&#123;")
 }
 
-/// A text with each tag and each run of characters between tags replaced. A tag that is dropped parts no run.
+/// Returns a text with each tag and each run of characters between tags replaced. A tag that is dropped parts no run.
 fn render<'a>(text: &'a str, tag: impl Fn(&'a str) -> &'a str, run: impl Fn(&str) -> String) -> String {
     if !text.contains(['<', '{', '&']) {
         return text.to_owned();
@@ -90,18 +99,18 @@ fn render<'a>(text: &'a str, tag: impl Fn(&'a str) -> &'a str, run: impl Fn(&str
     all
 }
 
-/// A text taken apart.
+/// The parts of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     /// What it shows, without the label of its speaker.
     pub(super) text: String,
-    /// That with SRT's markup; none where it is the same.
+    /// The same with SRT's markup; `None` if there is no markup.
     pub(super) markup: Option<String>,
     /// The label before it.
     pub(super) speaker: Option<String>,
 }
 
-/// Takes a text apart. The label of another speaker than the one that is known stays part of the text.
+/// Splits a text into its parts. The label of another speaker than the known one stays part of the text.
 pub(super) fn parts(marked: &str, known: Option<&str>) -> Parts {
     let shown = plain(marked);
     let (label, rest) = match split_speaker(shown.trim()) {
@@ -125,7 +134,7 @@ pub(super) fn parts(marked: &str, known: Option<&str>) -> Parts {
     }
 }
 
-/// A marked text without the first `[label]` in it and the blanks after that.
+/// Returns a marked text without the first `[label]` in it and the blanks after that.
 fn without_label(marked: &str, label: &str) -> String {
     match marked.split_once(&format!("[{label}]")) {
         Some((before, after)) => format!("{before}{}", after.trim_start()).trim().to_owned(),
@@ -133,7 +142,7 @@ fn without_label(marked: &str, label: &str) -> String {
     }
 }
 
-/// The markup of a text with another text in it; none where tags are not around the whole text alone.
+/// Returns the markup of a text with another text in it; `None` where tags are not around the whole text alone.
 pub(crate) fn markup_around(markup: &str, text: &str, other: &str) -> Option<String> {
     let mut start = 0;
     while let Some(length) = tag_length(&markup[start..]) {
@@ -161,7 +170,7 @@ pub(crate) fn markup_around(markup: &str, text: &str, other: &str) -> Option<Str
     ))
 }
 
-/// The bytes of a tag or override the text begins with.
+/// Returns the bytes of a tag or override the text begins with.
 fn tag_length(text: &str) -> Option<usize> {
     if text.starts_with("{\\") {
         return text.find('}').filter(|end| *end < LONGEST).map(|end| end + 1);
@@ -177,7 +186,7 @@ fn tag_length(text: &str) -> Option<usize> {
     is_tag.then_some(end + 2)
 }
 
-/// The character an entity at the start stands for, and its bytes. Marks of direction stand for nothing.
+/// Returns the character an entity at the start stands for, and its bytes. Marks of direction stand for nothing.
 fn entity(text: &str) -> Option<(Option<char>, usize)> {
     let inner = text.strip_prefix('&')?;
     let end = inner.bytes().take(10).position(|byte| byte == b';')?;
@@ -202,7 +211,7 @@ fn entity(text: &str) -> Option<(Option<char>, usize)> {
     Some((c, end + 2))
 }
 
-/// The `SPEAKER_xx` of `[SPEAKER_xx] text`, and the text. Other words in brackets, such as `[music]`, are text.
+/// Returns the `SPEAKER_xx` of `[SPEAKER_xx] text`, and the text. Other words in brackets, such as `[music]`, are text.
 fn split_speaker(text: &str) -> (Option<&str>, &str) {
     let tag = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match tag {

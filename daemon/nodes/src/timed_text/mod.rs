@@ -1,6 +1,6 @@
-//! The one reader and the one writer of texts with times: subtitles (SRT, WebVTT, ASS, TTML, LRC) and transcripts (our own JSON
-//! and that of other tools). What a file is its content says, not its name. A broken record is left out and named; the rest is
-//! used. Markup is taken off the texts and kept beside them.
+//! The one reader and the one writer of texts with times: subtitles (SRT, WebVTT, ASS, TTML, LRC) and transcripts (our
+//! own JSON and that of other tools). The content of a file decides its format, not its name. A damaged record is
+//! omitted and named; the rest is used. Markup is separated from the texts and kept beside them.
 
 mod ass;
 mod document;
@@ -29,17 +29,16 @@ pub(crate) use self::{
     markup::{escaped, markup_around},
     notes::Notes,
     turns::{did_not_fail, turns},
-    words::{estimated_words, in_order, shares, timed_words},
+    words::timed_words,
     write::{compose_marked_srt, compose_srt, put_text, srt_time},
 };
 use super::{
     input::{Input, compute, read},
-    subtitles::cues::Cue,
-    transcript::read::TranscriptSegment,
+    spoken::{Cue, TranscriptSegment},
 };
 use onceover_run::{RunContext, RunError, paths::Opened};
 
-/// What a text with times is.
+/// The format of a text with times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Srt,
@@ -51,8 +50,8 @@ enum Format {
 }
 
 impl Format {
-    /// By how the text begins, else by the first line that only one format has.
-    fn of(text: &str) -> Result<Self, String> {
+    /// Detects the format by the beginning of the text, else by the first line that only one format has.
+    fn detect(text: &str) -> Result<Self, String> {
         let begins = text.trim_start();
         if begins.is_empty() {
             return Err("it is empty, so it has no cues".into());
@@ -85,36 +84,36 @@ impl Format {
     }
 }
 
-/// The segments of a file of any format, as [`Document::segments`].
+/// Returns the segments of a file of any format, as [`Document::segments`].
 pub(crate) fn segments(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<TranscriptSegment>, Notes), String> {
     Document::read(bytes, encoding)?.segments()
 }
 
-/// The segments of a transcript that is JSON already.
+/// Returns the segments of a transcript that is JSON already.
 pub(crate) fn json_segments(json: Value) -> Result<(Vec<TranscriptSegment>, Notes), String> {
     let mut notes = Notes::default();
     let segments = json::segments(json, &mut notes)?;
     Ok((segments, notes))
 }
 
-/// The text of subtitles of ASS or SSA, which has their styles; None: it is something else.
+/// Returns the text of subtitles of ASS or SSA, which has their styles; `None` if it is something else.
 fn styled(text: &str) -> Option<&str> {
     text.trim_start().starts_with("[Script Info]").then_some(text)
 }
 
-/// A text without times, of any encoding.
+/// Returns a text without times, of any encoding.
 pub(crate) fn plain_text(bytes: &[u8]) -> String {
     encoding::decode(bytes, None)
         .map(|decoded| decoded.text)
         .unwrap_or_default()
 }
 
-/// The lines of a text that show something.
+/// Returns the lines of a text that show something.
 pub(crate) fn shown_lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
 
-/// The cues of a file of any format.
+/// Returns the cues of a file of any format.
 pub(crate) fn cues(bytes: &[u8], encoding: Option<&str>) -> Result<(Vec<Cue>, Notes), String> {
     segments(bytes, encoding).map(as_cues)
 }
@@ -142,18 +141,18 @@ fn cue(segment: TranscriptSegment, position: u64, has_id: bool) -> Cue {
     }
 }
 
-/// The segments of an input file. What was left out or guessed becomes a warning of the run; `encoding` of the request overrides
-/// what the file looks like.
+/// Returns the segments of an input file. What was left out or guessed becomes a warning of the run; `encoding` of the
+/// request overrides what the file looks like.
 pub(crate) async fn segments_of(context: &RunContext, file: &Opened) -> Result<Vec<TranscriptSegment>, RunError> {
     of_file(context, file, segments).await
 }
 
-/// The cues of an input file, as [`segments_of`].
+/// Returns the cues of an input file, as [`segments_of`].
 pub(crate) async fn cues_of(context: &RunContext, file: &Opened) -> Result<Vec<Cue>, RunError> {
     of_file(context, file, cues).await
 }
 
-/// The cues of an input file as they stand there, and the numbers of the records that cannot be read.
+/// Returns the cues of an input file as they stand there, and the numbers of the records that cannot be read.
 pub(crate) async fn raw_cues_of(context: &RunContext, file: &Opened) -> Result<(Vec<RawCue>, Vec<usize>), RunError> {
     of_file(context, file, |bytes, encoding| {
         let (cues, notes) = Document::read(bytes, encoding)?.raw_cues()?;
@@ -163,7 +162,7 @@ pub(crate) async fn raw_cues_of(context: &RunContext, file: &Opened) -> Result<(
     .await
 }
 
-/// The texts of an input file's segments, with or without times.
+/// Returns the texts of an input file's segments, with or without times.
 pub(crate) async fn texts_of(context: &RunContext, file: &Opened) -> Result<Vec<String>, RunError> {
     of_file(context, file, |bytes, encoding| {
         Document::read(bytes, encoding)?.texts()
@@ -171,14 +170,14 @@ pub(crate) async fn texts_of(context: &RunContext, file: &Opened) -> Result<Vec<
     .await
 }
 
-/// The cues of an input file, and the file as text where it is one of ASS or SSA, whose styles are kept.
+/// Returns the cues of an input file, and the file as text where it is one of ASS or SSA, whose styles are kept.
 pub(crate) async fn cues_and_styles_of(
     context: &RunContext,
     file: &Opened,
 ) -> Result<(Vec<Cue>, Option<String>), RunError> {
     of_file(context, file, |bytes, encoding| {
         let decoded = encoding::decode(bytes, encoding)?;
-        let (cues, notes) = as_cues(Document::of(&decoded)?.segments()?);
+        let (cues, notes) = as_cues(Document::from_decoded(&decoded)?.segments()?);
         Ok(((cues, styled(&decoded.text).map(ToOwned::to_owned)), notes))
     })
     .await
@@ -225,10 +224,10 @@ mod tests {
             ),
             ("[]", Format::Json),
         ] {
-            assert_eq!(Format::of(text), Ok(format), "{text}");
+            assert_eq!(Format::detect(text), Ok(format), "{text}");
         }
-        assert!(Format::of(" \n").unwrap_err().contains("empty"));
-        assert!(Format::of("Dear reader").unwrap_err().contains("WebVTT"));
+        assert!(Format::detect(" \n").unwrap_err().contains("empty"));
+        assert!(Format::detect("Dear reader").unwrap_err().contains("WebVTT"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What there is to say about how a file was read.
+//! Notes about how a file was read, which become warnings.
 
 use super::encoding::DecodedText;
 use onceover_run::{
@@ -30,7 +30,7 @@ impl std::fmt::Display for Skipped {
     }
 }
 
-/// How a file was read, and what of it was not.
+/// How a file was read, and which records were not.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     /// Records that are used.
@@ -45,12 +45,12 @@ pub(crate) struct Notes {
     encoding: &'static str,
     is_guessed: bool,
     is_damaged: bool,
-    /// Whether the records have numbers of their own.
+    /// Whether the records have their own numbers.
     pub(super) has_ids: bool,
 }
 
 impl Notes {
-    pub(super) fn of(decoded: &DecodedText) -> Self {
+    pub(super) fn from_decoded(decoded: &DecodedText) -> Self {
         Self {
             encoding: decoded.encoding,
             is_guessed: decoded.is_guessed,
@@ -71,17 +71,17 @@ impl Notes {
         self.estimated_words += words;
     }
 
-    /// The numbers of the records that were left out, each from 1.
+    /// Returns the numbers of the records that were left out, each from 1.
     pub(crate) fn skipped_records(&self) -> &[usize] {
         &self.skipped
     }
 
-    /// How many records were left out.
+    /// Returns how many records were left out.
     pub(crate) fn skipped(&self) -> usize {
         self.skipped.len()
     }
 
-    /// An error when nothing is left; `what` names the records: `cues`.
+    /// Returns an error when nothing is left; `what` names the records: `cues`.
     pub(super) fn need_any(&self, what: &str) -> Result<(), String> {
         match self.named.first() {
             _ if self.read > 0 => Ok(()),
@@ -93,7 +93,7 @@ impl Notes {
         }
     }
 
-    /// Puts it into the warnings and the log of a run; `what` is the file.
+    /// Adds the notes to the warnings and the log of a run; `what` is the file.
     pub(crate) fn tell(&self, context: &RunContext, what: &str) {
         for skipped in &self.named {
             context.log.line(&format!("{what}: {skipped}; it is left out"));

@@ -1,4 +1,4 @@
-//! Records of subtitle files as their parsers find them, and what becomes of them: segments in time order, with ends.
+//! Records of subtitle files as their parsers find them, and the segments made of them: in time order, with ends.
 
 use serde_json::json;
 
@@ -7,15 +7,15 @@ use super::{
     notes::{Notes, Skipped},
     shown_lines,
 };
-use crate::transcript::read::{TranscriptSegment, Word, words_json};
+use crate::spoken::{TranscriptSegment, Word, millis, words_json};
 use onceover_run::Object;
 
 /// Seconds a record without an end lasts at least and at most, unless its text takes longer.
 const SHORTEST_OPEN: f64 = 1.0;
 const LONGEST_OPEN: f64 = 10.0;
-/// Characters that are said in a second: of records of which nothing else is known.
+/// Characters that are spoken in a second, for records of which nothing else is known.
 const SPOKEN: f64 = 15.0;
-/// Characters a second at which a text is certainly over.
+/// Characters a second at which the text has certainly ended.
 const SLOWLY: f64 = 8.0;
 
 /// A cue of a subtitle file.
@@ -48,7 +48,7 @@ impl Records {
         });
     }
 
-    /// The segments by when they start, numbered from 1; those without text are left out.
+    /// Returns the segments by when they start, numbered from 1; those without text are left out.
     pub(super) fn finish(self, notes: &mut Notes) -> Result<Vec<TranscriptSegment>, String> {
         let mut skipped = self.skipped;
         let mut kept_records = Vec::with_capacity(self.records.len());
@@ -93,8 +93,8 @@ impl Records {
     }
 }
 
-/// Where a record without an end ends: with its last word, else where the next starts, unless that is long after its text can
-/// be over. `starts` are sorted. Counts the record in the notes.
+/// Returns where a record without an end ends: with its last word, else where the next starts, unless that is long
+/// after its text can be over. `starts` are sorted. Counts the record in the notes.
 pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64], notes: &mut Notes) -> f64 {
     notes.open_ends += 1;
     if let Some(end) = words
@@ -111,10 +111,10 @@ pub(super) fn open_end(start: f64, words: &[Word], text: &str, starts: &[f64], n
         Some(next) => next.min(start + (characters / SLOWLY).max(LONGEST_OPEN)),
         None => start + (characters / SPOKEN).max(SHORTEST_OPEN),
     };
-    crate::transcript::millis(end).max(start)
+    millis(end).max(start)
 }
 
-/// Without blanks around lines and without blank lines.
+/// Removes blanks around lines and blank lines.
 pub(super) fn lines_of(text: &str) -> String {
     shown_lines(text).join("\n")
 }

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{Document, compose_marked_srt, markup::plain, put_text, record::lines_of};
-use crate::transcript::read::TranscriptSegment;
+use crate::spoken::TranscriptSegment;
 use onceover_run::Object;
 
 /// Tags, overrides and entities, halves of them, and letters.
@@ -49,7 +49,7 @@ fn any_text() -> impl Strategy<Value = String> {
     vec(select(PIECES), 1..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A cue of this text in each format.
+/// Returns a cue of this text in each format.
 fn files(text: &str) -> [(&'static str, String); 6] {
     [
         ("SRT", format!("1\n00:00:01,000 --> 00:00:02,000\n{text}\n")),
@@ -70,7 +70,7 @@ fn files(text: &str) -> [(&'static str, String); 6] {
     ]
 }
 
-/// Its segments; none where it has none that can be used.
+/// Returns its segments; `None` where it has none that can be used.
 fn read(file: &[u8]) -> Vec<TranscriptSegment> {
     let segments = Document::read(file, None).and_then(Document::segments);
     segments.map(|(segments, _)| segments).unwrap_or_default()

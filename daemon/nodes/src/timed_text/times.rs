@@ -8,8 +8,8 @@ pub(super) fn is_shown(seconds: &f64) -> bool {
     seconds.abs() <= LATEST
 }
 
-/// Seconds of a clock: `1:02:03,456`, `02:03.4`, `00:00:01:500`; hours may be above 99, and the fraction may be missing. None
-/// for anything else, a negative time too.
+/// Returns the seconds of a clock: `1:02:03,456`, `02:03.4`, `00:00:01:500`; hours may be above 99, and the fraction
+/// may be missing. None for anything else, a negative time too.
 pub(super) fn clock(text: &str) -> Option<f64> {
     let text = text.trim();
     if !text.is_ascii() {
@@ -52,7 +52,7 @@ pub(super) fn clock(text: &str) -> Option<f64> {
     Some(((whole + millis) * 1000.0).round() / 1000.0)
 }
 
-/// The two times of `00:00:01,000 --> 00:00:02,500 ...`; what stands behind them is left.
+/// Returns the two times of `00:00:01,000 --> 00:00:02,500 ...`; what stands behind them is left.
 pub(super) fn span(line: &str) -> Option<(f64, f64)> {
     let (start, rest) = line.split_once("-->")?;
     let end = rest.split_whitespace().next()?;

@@ -11,6 +11,7 @@ use super::{
     record::{Record, Records},
     times::{clock, is_shown},
 };
+use crate::spoken::millis;
 
 /// Whether a text that begins so is TTML.
 pub(super) fn is_ttml(text: &str) -> bool {
@@ -32,7 +33,7 @@ struct Rates {
 }
 
 impl Rates {
-    fn of(root: &HashMap<String, String>) -> Self {
+    fn read(root: &HashMap<String, String>) -> Self {
         let number = |name: &str| root.get(name)?.trim().parse::<f64>().ok().filter(|rate| *rate > 0.0);
         let frames = number("frameRate");
         let multiplier = root.get("frameRateMultiplier").and_then(|text| {
@@ -47,7 +48,7 @@ impl Rates {
         }
     }
 
-    /// Seconds of `00:00:01.5`, `00:00:01:12` (frames), `1.5s`, `100ms`, `36f` or `12000t`.
+    /// Returns the seconds of `00:00:01.5`, `00:00:01:12` (frames), `1.5s`, `100ms`, `36f` or `12000t`.
     fn seconds(&self, text: &str) -> Option<f64> {
         let text = text.trim();
         if text.matches(':').count() == 3 {
@@ -105,7 +106,7 @@ pub(super) fn parse(text: &str) -> Records {
     config.allow_dangling_amp = true;
     let mut parser = Parser {
         found: Records::default(),
-        rates: Rates::of(&HashMap::new()),
+        rates: Rates::read(&HashMap::new()),
         open: Vec::new(),
         agents: HashMap::new(),
         agent: None,
@@ -116,7 +117,7 @@ pub(super) fn parse(text: &str) -> Records {
     let mut lines = Lines { text, at: 0, line: 1 };
     loop {
         let event = reader.read_event();
-        let line = lines.at(reader.buffer_position() as usize);
+        let line = lines.line_at(reader.buffer_position() as usize);
         match event {
             Ok(Event::Eof) => break,
             Ok(event) => parser.event(&event, line),
@@ -157,7 +158,7 @@ impl Parser {
         let parent = self.open.last().map_or(0.0, |open| open.offset);
         let mut offset = parent;
         match name.as_str() {
-            "tt" => self.rates = Rates::of(&attributes),
+            "tt" => self.rates = Rates::read(&attributes),
             "agent" => self.agent = attributes.get("id").cloned(),
             "body" => self.in_body = true,
             "br" => self.text_as_is("\n"),
@@ -200,7 +201,6 @@ impl Parser {
         };
         let seconds = |name: &str| time(name).and_then(|(_, seconds)| seconds);
         let end = seconds("end").or_else(|| seconds("dur").map(|length| start + length));
-        let millis = crate::transcript::millis;
         let agent = attributes.get("agent").and_then(|id| self.agents.get(id).or(Some(id)));
         self.cue = Some(Record {
             number: self.number,
@@ -276,7 +276,7 @@ impl Parser {
     }
 }
 
-/// A name without its namespace.
+/// Returns a name without its namespace.
 fn local(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     name.rsplit(':').next().unwrap_or_default().to_owned()
@@ -294,7 +294,7 @@ fn attributes(element: &BytesStart<'_>) -> HashMap<String, String> {
         .collect()
 }
 
-/// Counts lines as the reader goes on.
+/// Counts lines as the reader continues.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -302,7 +302,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn at(&mut self, position: usize) -> usize {
+    fn line_at(&mut self, position: usize) -> usize {
         let position = position.clamp(self.at, self.text.len());
         let passed = &self.text.as_bytes()[self.at..position];
         self.line += passed.iter().filter(|byte| **byte == b'\n').count();

@@ -6,10 +6,10 @@ use super::{
     json::{seconds, speaker},
     notes::{Notes, Skipped},
 };
-use crate::transcript::read::Turn;
+use crate::spoken::Turn;
 
-/// The turns of a diarization; at least one. One without a speaker is that of `unknown`, or is left out where that is none; one
-/// of no length is passed over, and one without times is left out and named.
+/// Returns the turns of a diarization; at least one. One without a speaker is that of `unknown`, or is left out where
+/// that is none; one of no length is passed over, and one without times is left out and named.
 pub(crate) fn turns(json: Value, unknown: Option<&str>) -> Result<(Vec<Turn>, Notes), String> {
     did_not_fail(&json)?;
     let items = match json {
@@ -67,7 +67,7 @@ fn turn(json: &Value, unknown: Option<&str>) -> Result<Turn, String> {
     })
 }
 
-/// An error for the record of a diarization that gave none.
+/// Returns an error for the record of a diarization that failed.
 pub(crate) fn did_not_fail(json: &Value) -> Result<(), String> {
     if json.get("success") == Some(&Value::Bool(false)) {
         return Err("it is the record of a diarization that failed".into());

@@ -1,4 +1,4 @@
-//! WebVTT: voices become speakers; notes, styles and regions are left.
+//! WebVTT: voices become speakers; notes, styles and regions are omitted.
 
 use super::{
     record::{Record, Records},
@@ -10,7 +10,7 @@ pub(super) fn parse(text: &str) -> Records {
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut found = Records::default();
     let mut number = 0;
-    // The last cue goes on after a blank line, unless something else begins there.
+    // The last cue continues after a blank line, unless something else begins there.
     let mut is_open = false;
     let mut at = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
     // A cue may follow the header without a blank line.
@@ -46,7 +46,8 @@ pub(super) fn parse(text: &str) -> Records {
     found
 }
 
-/// The cues of a block, more than one where the blank line between them is missing. Gives the number of the last.
+/// Reads the cues of a block, more than one where the blank line between them is missing. Returns the number of the
+/// last.
 fn cues(lines: &[&str], from: usize, to: usize, mut number: usize, found: &mut Records) -> usize {
     let times: Vec<_> = (from..to)
         .filter(|&at| {
@@ -75,7 +76,7 @@ fn cues(lines: &[&str], from: usize, to: usize, mut number: usize, found: &mut R
     number
 }
 
-/// The name in `<v Ann>`, if all of the cue is said by one.
+/// Returns the name in `<v Ann>`, if one voice speaks all of the cue.
 fn voice(text: &str) -> Option<String> {
     let mut names = text.split("<v").skip(1).filter_map(|rest| {
         let (tag, _) = rest.split_once('>')?;

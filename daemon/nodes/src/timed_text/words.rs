@@ -1,9 +1,9 @@
-//! The words of a segment: read, put in order, given times where they have none.
+//! Reads the words of a segment, puts them in order, and gives times to those that have none.
 
 use serde_json::Value;
 
 use super::json::{seconds, speaker};
-use crate::transcript::{align, millis, read::Word, text::tokens};
+use crate::spoken::{Word, align, put_in_order, share_time};
 
 /// Seconds a word without times takes: by its characters, since numbers such as 2014 are long, and at least.
 const SECONDS_A_CHARACTER: f64 = 0.25;
@@ -21,7 +21,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn of(json: &Value) -> Option<Self> {
+    fn read(json: &Value) -> Option<Self> {
         let number = |name: &str| {
             json.get(name)
                 .and_then(Value::as_f64)
@@ -40,7 +40,7 @@ impl Raw {
         })
     }
 
-    fn at(&self, start: f64, end: f64) -> Word {
+    fn with_times(&self, start: f64, end: f64) -> Word {
         Word {
             word: self.word.clone(),
             start,
@@ -50,16 +50,17 @@ impl Raw {
         }
     }
 
-    /// Seconds it takes when nothing else is known.
+    /// Returns the seconds it takes when nothing else is known.
     fn length(&self) -> f64 {
         let characters = self.word.chars().filter(|c| !c.is_whitespace()).count();
         (characters as f64 * SECONDS_A_CHARACTER).max(SHORTEST_WORD)
     }
 }
 
-/// The words of a list in order, and how many had no times or impossible ones. Those lie between their neighbours.
+/// Returns the words of a list in order, and how many had no times or impossible ones. Those lie between their
+/// neighbours.
 pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, end: Option<f64>) -> (Vec<Word>, usize) {
-    let mut raws: Vec<Raw> = list.into_iter().filter_map(Raw::of).collect();
+    let mut raws: Vec<Raw> = list.into_iter().filter_map(Raw::read).collect();
     let latest = end
         .filter(|end| *end > start)
         .map_or(f64::INFINITY, |end| end + OUTSIDE);
@@ -80,14 +81,14 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         let found = raws[at + 1..].iter().find_map(|next| next.start.or(next.end));
         let single = match (raw.start, raw.end) {
             (None, None) => None,
-            (Some(from), Some(to)) => Some(raw.at(from, to.max(from))),
+            (Some(from), Some(to)) => Some(raw.with_times(from, to.max(from))),
             (Some(from), None) => {
                 let is_after = |time: &f64| *time >= from;
                 let latest = found.filter(is_after).or(end.filter(is_after));
                 let latest = latest.unwrap_or(f64::INFINITY);
-                Some(raw.at(from, (from + raw.length()).min(latest)))
+                Some(raw.with_times(from, (from + raw.length()).min(latest)))
             }
-            (None, Some(to)) => Some(raw.at(before.unwrap_or(start).max(to - raw.length()).min(to), to)),
+            (None, Some(to)) => Some(raw.with_times(before.unwrap_or(start).max(to - raw.length()).min(to), to)),
         };
         if let Some(word) = single {
             estimated += usize::from(raw.start.is_none() || raw.end.is_none());
@@ -102,10 +103,11 @@ pub(super) fn words<'a>(list: impl IntoIterator<Item = &'a Value>, start: f64, e
         all.extend(between(run, before, start, found.or(end), whole_is_untimed));
         at = until;
     }
-    (in_order(all), estimated)
+    (put_in_order(all), estimated)
 }
 
-/// The words of a list that is of no segment, in order, and how many of them had no times. None: not one has a time.
+/// Returns the words of a list that is of no segment, in order, and how many of them had no times. `None` if not one
+/// has a time.
 pub(crate) fn timed_words(list: &[Value]) -> Option<(Vec<Word>, usize)> {
     let has_time = |json: &Value| {
         let (start, end) = seconds(json);
@@ -114,8 +116,8 @@ pub(crate) fn timed_words(list: &[Value]) -> Option<(Vec<Word>, usize)> {
     list.iter().any(has_time).then(|| words(list, 0.0, None))
 }
 
-/// Words without times after what is before them, or before what is after them, each as long as it takes; all of the time
-/// between their neighbours where that is less, or where nothing is known.
+/// Words without times after what is before them, or before what is after them, each as long as it takes; all of the
+/// time between their neighbours where that is less, or where nothing is known.
 fn between(run: &[Raw], before: Option<f64>, start: f64, after: Option<f64>, is_all: bool) -> Vec<Word> {
     let from = before.unwrap_or(start);
     let wanted: f64 = run.iter().map(Raw::length).sum();
@@ -128,82 +130,15 @@ fn between(run: &[Raw], before: Option<f64>, start: f64, after: Option<f64>, is_
         (to - wanted, to)
     };
     let lengths: Vec<_> = run.iter().map(|raw| raw.word.chars().count()).collect();
-    shares(from, to, &lengths)
+    share_time(from, to, &lengths)
         .into_iter()
         .zip(run)
-        .map(|((start, end), raw)| raw.at(start, end))
+        .map(|((start, end), raw)| raw.with_times(start, end))
         .collect()
 }
 
-/// Words whose times never go back and that do not overlap; those that do are put right.
-pub(crate) fn in_order(mut words: Vec<Word>) -> Vec<Word> {
-    let mut reached = f64::NEG_INFINITY;
-    for word in &mut words {
-        word.start = word.start.max(reached);
-        word.end = word.end.max(word.start);
-        reached = word.start;
-    }
-    let mut next = f64::INFINITY;
-    for word in words.iter_mut().rev() {
-        word.end = word.end.min(next).max(word.start);
-        next = word.start;
-    }
-    words
-}
-
-/// The words of a text said from start to end, each with a share of the time by its length.
-pub(crate) fn estimated_words(text: &str, start: f64, end: f64) -> Vec<Word> {
-    let words = written_words(text);
-    let lengths: Vec<_> = words.iter().map(|word| word.chars().count()).collect();
-    shares(start, end, &lengths)
-        .into_iter()
-        .zip(words)
-        .map(|((start, end), word)| Word {
-            word,
-            start,
-            end,
-            probability: None,
-            speaker: None,
-        })
-        .collect()
-}
-
-/// What of a text is said as one, with the blank before it.
-pub(super) fn written_words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    for token in tokens(text) {
-        match words.last_mut() {
-            Some(word) if !token.breaks => word.push_str(token.text),
-            _ => {
-                let blank = if token.spaced { " " } else { "" };
-                words.push(format!("{blank}{}", token.text));
-            }
-        }
-    }
-    words
-}
-
-/// A span of time shared out by weight; equal shares where all weights are 0.
-pub(crate) fn shares(start: f64, end: f64, weights: &[usize]) -> Vec<(f64, f64)> {
-    let total: usize = weights.iter().sum();
-    let weight = |weight: usize| if total == 0 { 1 } else { weight };
-    let all = if total == 0 { weights.len() } else { total } as f64;
-    let mut seen = 0;
-    let mut from = start;
-    weights
-        .iter()
-        .map(|share| {
-            seen += weight(*share);
-            let to = millis(start + (end - start) * seen as f64 / all).clamp(from, end.max(from));
-            let span = (from, to);
-            from = to;
-            span
-        })
-        .collect()
-}
-
-/// Words as the text of their segment spells them, with the punctuation that some transcribers have only there. Where the two
-/// differ in more than that the words stay.
+/// Returns the words as the text of their segment spells them, with the punctuation that some transcribers have only
+/// there. Where the two differ in more than that the words stay.
 pub(super) fn spelled(words: Vec<Word>, text: &str) -> Vec<Word> {
     let visible = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
     let said: String = words.iter().map(|word| word.word.as_str()).collect();

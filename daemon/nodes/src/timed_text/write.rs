@@ -1,4 +1,4 @@
-//! SRT as it is written, and the text of a segment as JSON has it.
+//! Writes SRT, and the text of a segment as JSON has it.
 
 use serde_json::json;
 use subcue::{Cue, Format, Header, Subtitles, Time};
@@ -6,8 +6,8 @@ use subcue::{Cue, Format, Header, Subtitles, Time};
 use super::{markup::escaped, shown_lines};
 use onceover_run::Object;
 
-/// Puts a plain text into a segment's JSON, with its markup where there is some. A text that shows what looks like markup has
-/// it as entities there, so that the next reader does not take it off.
+/// Puts a plain text into a segment's JSON, with its markup where there is some. If the text shows what looks like
+/// markup, that is written as entities, so that the next reader does not remove it.
 pub(crate) fn put_text(json: &mut Object, text: &str, markup: Option<String>) {
     json.insert("text".into(), json!(text));
     let as_entities = || Some(escaped(text)).filter(|escaped| escaped != text);
@@ -21,7 +21,7 @@ pub(crate) fn put_text(json: &mut Object, text: &str, markup: Option<String>) {
     }
 }
 
-/// Seconds as whole milliseconds, rounded; never negative.
+/// Returns the seconds as whole milliseconds, rounded; never negative.
 fn millis(seconds: f64) -> i64 {
     (seconds.max(0.0) * 1000.0).round() as i64
 }
@@ -33,9 +33,9 @@ pub(crate) fn srt_time(seconds: f64) -> String {
     format!("{hours:02}:{minutes:02}:{:02},{:03}", all / 1000 % 60, all % 1000)
 }
 
-/// An SRT file of (start, end, text), numbered from 1. A blank line inside a text would end its cue and
-/// is dropped; a cue without text shows nothing and is left out. An arrow that would make a line of times is drawn as one, and
-/// what looks like markup is escaped.
+/// Writes an SRT file of (start, end, text), numbered from 1. A blank line inside a text would end its cue and is
+/// dropped; a cue without text shows nothing and is omitted. An arrow that would make a line of times becomes another
+/// arrow, and what looks like markup is escaped.
 pub(crate) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
     let cues: Vec<_> = cues
         .into_iter()
@@ -44,7 +44,7 @@ pub(crate) fn compose_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)
     compose_marked_srt(cues.iter().map(|(start, end, text)| (*start, *end, text.as_str())))
 }
 
-/// As [`compose_srt`], of texts with SRT's markup.
+/// Writes an SRT file, as [`compose_srt`] does, of texts with SRT's markup.
 pub(crate) fn compose_marked_srt<'a>(cues: impl IntoIterator<Item = (f64, f64, &'a str)>) -> Vec<u8> {
     let cues = cues.into_iter().filter_map(|(start, end, text)| {
         let lines = shown_lines(text);

@@ -1,23 +1,21 @@
-//! Clips of one speaker, neither too short nor too long where that can be, out of segments. Everything said is in one of them,
-//! and none goes on over what another speaker says.
+//! Makes clips of one speaker out of segments, neither too short nor too long where possible. Every word is in one of
+//! them, and no clip includes what another speaker says.
 
 use std::ops::Range;
 
-use super::{
-    millis,
-    read::{TranscriptSegment, Word, text_of},
-    text::{ends_sentence, spaced},
+use crate::spoken::{
+    TranscriptSegment, Word, estimate_words, millis, text_of,
+    tokens::{ends_sentence, spaced},
 };
-use crate::timed_text::estimated_words;
 
 /// Speaker of segments that name none.
 const UNKNOWN: &str = "SPEAKER_UNKNOWN";
 /// Seconds between two words that can be heard as a pause.
 const PAUSE: f64 = 0.3;
-/// Words looked at for one piece; some files have thousands without length.
+/// Words that are tried for one piece; some files have thousands without length.
 const MOST_WORDS: usize = 2000;
 
-/// What clips may be. Seconds.
+/// The limits of clips, in seconds.
 #[derive(Debug, Clone)]
 pub(super) struct ClipLimits {
     pub(super) min: f64,
@@ -26,7 +24,7 @@ pub(super) struct ClipLimits {
     pub(super) gap: f64,
     /// Nothing is joined to the end of a sentence, unless the clip would be too short.
     pub(super) ends_at_sentences: bool,
-    /// What stays too short or too long is kept as it is.
+    /// Whether clips that stay too short or too long are kept.
     pub(super) keeps_all: bool,
 }
 
@@ -55,7 +53,7 @@ pub(super) struct CutClip {
 }
 
 impl CutClip {
-    fn of(segment: &TranscriptSegment) -> Self {
+    fn from_segment(segment: &TranscriptSegment) -> Self {
         Self {
             start: segment.start,
             end: segment.end,
@@ -79,7 +77,7 @@ impl CutClip {
         self.end - self.start
     }
 
-    /// Seconds from its start to the end of both.
+    /// Returns the seconds from its start to the end of both.
     fn span(&self, next: &Self) -> f64 {
         self.end.max(next.end) - self.start
     }
@@ -120,7 +118,7 @@ fn speaker_of(segment: &TranscriptSegment) -> &str {
     segment.speaker.as_deref().unwrap_or(UNKNOWN)
 }
 
-/// The segments by when they start, cut where another speaker says something in a pause of one.
+/// Returns the segments by when they start, cut where another speaker says something in a pause of one.
 fn utterances(segments: &[TranscriptSegment]) -> Vec<CutClip> {
     let segments: Vec<_> = segments
         .iter()
@@ -151,7 +149,7 @@ fn utterances(segments: &[TranscriptSegment]) -> Vec<CutClip> {
             }
         }
         if parts.is_empty() {
-            clips.push(CutClip::of(segment));
+            clips.push(CutClip::from_segment(segment));
             continue;
         }
         parts.push(&segment.words[from..]);
@@ -162,7 +160,7 @@ fn utterances(segments: &[TranscriptSegment]) -> Vec<CutClip> {
     clips
 }
 
-/// Joins what follows closely, with nobody else between.
+/// Joins clips that follow closely, if no other speaker is between them.
 fn join_near(said: Vec<CutClip>, limits: &ClipLimits) -> Vec<CutClip> {
     let mut clips: Vec<CutClip> = Vec::new();
     for next in said {
@@ -181,8 +179,8 @@ fn join_near(said: Vec<CutClip>, limits: &ClipLimits) -> Vec<CutClip> {
     clips
 }
 
-/// Joins what is too short to what the same speaker says next, or before, however far that is, if nobody else speaks between and
-/// both together are not too long.
+/// Joins a clip that is too short to what the same speaker says next, or before, however far that is, if no other
+/// speaker is between them and both together are not too long.
 fn join_short(clips: Vec<CutClip>, limits: &ClipLimits) -> Vec<CutClip> {
     let joins = |first: &CutClip, next: &CutClip| first.speaker == next.speaker && limits.fits(first.span(next));
     let mut joined: Vec<CutClip> = Vec::with_capacity(clips.len());
@@ -219,7 +217,7 @@ fn split(clip: CutClip, limits: &ClipLimits) -> Vec<CutClip> {
 /// Equal parts, the words of the text shared out over its time, at least one to each.
 fn split_evenly(clip: CutClip, limits: &ClipLimits) -> Vec<CutClip> {
     let parts = (clip.duration() / limits.max).floor() + 1.0;
-    let words = estimated_words(&clip.text, clip.start, clip.end);
+    let words = estimate_words(&clip.text, clip.start, clip.end);
     if parts.is_nan() || parts > words.len() as f64 {
         return vec![clip];
     }
@@ -260,8 +258,8 @@ fn split_evenly(clip: CutClip, limits: &ClipLimits) -> Vec<CutClip> {
 /// What a way to cut costs: pieces of no use, cuts in bad places, pieces. Less is better, in this order.
 type Cost = (usize, usize, usize);
 
-/// The best way to cut words into pieces within the limits: at ends of sentences rather than at pauses, there rather than
-/// anywhere; else few pieces, the first ones as long as may be.
+/// Returns the best way to cut words into pieces within the limits: at ends of sentences rather than at pauses, there
+/// rather than anywhere; else few pieces, the first ones as long as may be.
 fn best_cuts(words: &[Word], limits: &ClipLimits) -> Vec<Range<usize>> {
     let all = words.len();
     // From the end: the cost of the words from here on, and where the piece that starts here ends.
@@ -337,7 +335,7 @@ mod tests {
         keeps_all: true,
     };
 
-    /// One segment with a word of this length each, without pauses.
+    /// Returns one segment with a word of this length each, without pauses.
     fn with_words(words: &[(&str, f64)]) -> Vec<TranscriptSegment> {
         let mut at = 0.0;
         let timed: Vec<Value> = words
@@ -452,7 +450,7 @@ mod tests {
         );
     }
 
-    /// A transcript whose segments have speakers and may overlap in time.
+    /// Returns a transcript whose segments have speakers and may overlap in time.
     fn any_talk() -> impl Strategy<Value = Vec<TranscriptSegment>> {
         let speech = (any_transcript(), any_transcript(), any_turns(), 0..8000_u32);
         speech.prop_map(|(mut segments, others, turns, shift)| {

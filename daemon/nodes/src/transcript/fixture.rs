@@ -3,8 +3,10 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::read::{TranscriptSegment, Turn};
-use crate::timed_text;
+use crate::{
+    spoken::{TranscriptSegment, Turn},
+    timed_text,
+};
 
 const WORDS: &[&str] = &[
     " we", " got", "-to", " the", " lab", " ten.", "你", "好，", " Um", " wide", "!", " 3.5",
@@ -32,8 +34,8 @@ fn seconds(millis: u32) -> Value {
     json!(f64::from(millis) / 1000.0)
 }
 
-/// Up to six segments of one word and more, in time order. Their words do not overlap; some take no time, some have no times
-/// or half of them. Some segments have a text alone.
+/// Up to six segments of one word and more, in time order. Their words do not overlap; some take no time, some have no
+/// times or half of them. Some segments have a text alone.
 pub(crate) fn any_transcript() -> impl Strategy<Value = Vec<TranscriptSegment>> {
     let given = prop_oneof![
         6 => Just(Given::Both),
@@ -97,12 +99,13 @@ pub(crate) fn any_turns() -> impl Strategy<Value = Vec<Turn>> {
     })
 }
 
-/// A text without its blanks.
+/// Returns a text without its blanks.
 pub(crate) fn visible(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// The contract's example of a word across a change of speakers: " now" lies at the same distance from both turns.
+/// Returns the contract's example of a word across a change of speakers: " now" lies at the same distance from both
+/// turns.
 pub(crate) fn worked_example() -> (Value, Value) {
     let word = |word: &str, start: f64, end: f64| json!({"word": word, "start": start, "end": end});
     let words = [

@@ -29,7 +29,7 @@ impl JsonPath {
         })
     }
 
-    /// What it finds; null if nothing.
+    /// Returns what it finds; null if nothing.
     pub(super) fn find(&self, json: &Value) -> Result<Value, String> {
         let cannot = |why: String| format!("{} cannot be found in it: {why}", self.text);
         let found = self
@@ -44,7 +44,7 @@ impl JsonPath {
     }
 }
 
-/// The paths of a list separated by commas; commas in brackets and quotes belong to a path.
+/// Returns the paths of a list separated by commas; commas in brackets and quotes belong to a path.
 pub(super) fn split_list(list: &str) -> Vec<&str> {
     let (mut depth, mut quote, mut from) = (0_usize, None, 0);
     let mut paths = Vec::new();

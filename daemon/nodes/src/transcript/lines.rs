@@ -13,7 +13,7 @@ pub(super) struct TranscriptLine<'a> {
 }
 
 impl<'a> TranscriptLine<'a> {
-    /// The parts between these places; those of blanks alone are left out.
+    /// Returns the parts between these positions; those of blanks alone are omitted.
     pub(super) fn cut(text: &'a str, places: &[usize]) -> Vec<Self> {
         let edges: Vec<_> = [0]
             .into_iter()
@@ -22,11 +22,11 @@ impl<'a> TranscriptLine<'a> {
             .collect();
         edges
             .windows(2)
-            .filter_map(|edge| Self::of(text, 0, edge[0]..edge[1]))
+            .filter_map(|edge| Self::trimmed(text, 0, edge[0]..edge[1]))
             .collect()
     }
 
-    fn of(text: &'a str, at: usize, range: Range<usize>) -> Option<Self> {
+    fn trimmed(text: &'a str, at: usize, range: Range<usize>) -> Option<Self> {
         let part = &text[range.clone()];
         let trimmed = part.trim();
         let blank = part.len() - part.trim_start().len();
@@ -41,8 +41,8 @@ impl<'a> TranscriptLine<'a> {
     }
 }
 
-/// What a line ends after, best first. The text is cut at each of the first kind; what is still too long at those of the
-/// next; what is short enough together stays together.
+/// What a line ends after, best first. The text is cut at each of the first kind; what is still too long at those of
+/// the next; what is short enough together stays together.
 const ENDS: [&[&str]; 6] = [
     &[", ", ",\n", "，", "、"],
     &["; ", ";\n", "；"],
@@ -59,7 +59,7 @@ pub(super) fn lines(sentence: TranscriptLine<'_>, max_chars: usize) -> Vec<Trans
     cut(text, 0..text.len(), max_chars.max(1), &ENDS, &mut edges);
     let mut from = 0;
     let parts = edges.into_iter().filter_map(|to| {
-        let line = TranscriptLine::of(text, sentence.at, from..to);
+        let line = TranscriptLine::trimmed(text, sentence.at, from..to);
         from = to;
         line
     });

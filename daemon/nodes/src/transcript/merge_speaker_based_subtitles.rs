@@ -1,14 +1,12 @@
-//! `wservice.merge_speaker_based_subtitles`: one piece per turn of a diarization, with the words said in it.
+//! `wservice.merge_speaker_based_subtitles`: one piece per turn of a diarization, with the words spoken in it.
 
 use serde_json::{Value, json};
 
-use super::{
-    millis,
-    read::{TranscriptSegment, Turn, Word, text_of, words_json},
-    source,
-    speakers::Timeline,
+use super::{source, speakers::Timeline};
+use crate::{
+    input::{Input, compute, create_folder, path_text, write_json},
+    spoken::{TranscriptSegment, Turn, Word, millis, text_of, words_json},
 };
-use crate::input::{Input, compute, create_folder, path_text, write_json};
 use onceover_run::{Object, RunContext, RunError};
 
 /// Speaker of a turn that names none.
@@ -28,7 +26,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let output = compute(move || {
         let words = words_of(&segments);
         let all = words.len();
-        let merged = Merged::of(words, &turns, threshold);
+        let merged = Merged::merge(words, &turns, threshold);
         let empty = merged.taken.iter().filter(|words| words.is_empty()).count();
         if merged.outside == all {
             return Err(RunError::failed(format!(
@@ -50,7 +48,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// All words by when they start, each with the speaker its segment names.
+/// Returns all words by when they start, each with the speaker its segment names.
 fn words_of(segments: &[TranscriptSegment]) -> Vec<Word> {
     let mut words: Vec<_> = segments
         .iter()
@@ -76,10 +74,10 @@ struct Merged {
 }
 
 impl Merged {
-    fn of(words: Vec<Word>, turns: &[Turn], threshold: f64) -> Self {
+    fn merge(words: Vec<Word>, turns: &[Turn], threshold: f64) -> Self {
         let mut order: Vec<_> = (0..turns.len()).collect();
         order.sort_by(|&a, &b| turns[a].start.total_cmp(&turns[b].start));
-        let timeline = Timeline::of(turns);
+        let timeline = Timeline::new(turns);
         let mut merged = Self {
             taken: vec![Vec::new(); turns.len()],
             in_range: vec![0; turns.len()],
@@ -128,8 +126,8 @@ impl Merged {
     }
 }
 
-/// The turn that takes a word: of those in which enough of it lies the one in which most does, the first of equals. A word
-/// that has enough in none goes where its middle lies, else to the nearest turn.
+/// Returns the turn that takes a word: of those in which enough of it lies the one in which most does, the first of
+/// equals. A word that has enough in none goes where its middle lies, else to the nearest turn.
 fn choose(word: &Word, touched: &[usize], timeline: &Timeline, threshold: f64) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     for &at in touched {
@@ -138,10 +136,10 @@ fn choose(word: &Word, touched: &[usize], timeline: &Timeline, threshold: f64) -
             best = Some((at, overlap));
         }
     }
-    best.map(|(at, _)| at).or_else(|| timeline.at(word.middle()))
+    best.map(|(at, _)| at).or_else(|| timeline.turn_at(word.middle()))
 }
 
-/// The part of a word that lies in a turn, 0 to 1. A word without length lies in it or not.
+/// Returns the part of a word that lies in a turn, 0 to 1. A word without length lies in it or not.
 fn overlap(word: &Word, turn: &Turn) -> f64 {
     let length = word.end - word.start;
     if length <= 0.0 {
@@ -151,7 +149,7 @@ fn overlap(word: &Word, turn: &Turn) -> f64 {
     ((word.end.min(turn.end) - word.start.max(turn.start)) / length).max(0.0)
 }
 
-/// The part of a turn in which there is a word, 0 to 1; the words are in order.
+/// Returns the part of a turn in which there is a word, 0 to 1; the words are in order.
 fn coverage(words: &[Word], turn: &Turn) -> f64 {
     let (mut covered, mut reached) = (0.0, turn.start);
     for word in words {
@@ -177,7 +175,7 @@ mod tests {
     const NODE: &str = "wservice.merge_speaker_based_subtitles";
 
     fn of(segments: &Value, turns: &Value, more: Value) -> Fixture {
-        Fixture::of(NODE, |fixture| {
+        Fixture::with_input(NODE, |fixture| {
             let mut input = json!({
                 "segments_file": fixture.file("talk.json", segments.to_string()),
                 "speaker_segments_data": turns,
@@ -285,7 +283,7 @@ mod tests {
         fn every_word_is_in_one_turn(segments in any_transcript(), turns in any_turns(), threshold in 0.0..=1.0) {
             let words = words_of(&segments);
             let all = words.len();
-            let merged = Merged::of(words, &turns, threshold);
+            let merged = Merged::merge(words, &turns, threshold);
             let taken: usize = merged.taken.iter().map(Vec::len).sum();
             prop_assert_eq!(taken, all);
             for (words, turn) in merged.taken.iter().zip(&turns) {

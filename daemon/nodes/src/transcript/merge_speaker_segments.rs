@@ -2,22 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    millis,
-    read::{TranscriptSegment, Turn, Word, text_of, words_json},
-    source,
-    speakers::Timeline,
+use super::{source, speakers::Timeline};
+use crate::{
+    input::compute,
+    spoken::{TranscriptSegment, Turn, Word, millis, text_of, words_json},
+    timed_text::put_text,
 };
-use crate::{input::compute, timed_text::put_text};
 use onceover_run::{Object, RunContext, RunError};
 
 /// Seconds a piece lasts at least; nothing shorter is cut off.
 const SHORTEST: f64 = 0.1;
 /// Seconds between the middles of a piece and of a turn that it may still belong to.
 const NEAR: f64 = 0.5;
-/// Words looked at on either side of one that slipped.
+/// Words that are checked on either side of one that slipped.
 const FAR: usize = 32;
-/// Speaker of what nobody speaks at, and how sure that is.
+/// Speaker of a time without a turn, and the confidence of that.
 const NOBODY: (&str, f64) = ("SPEAKER_00", 0.3);
 
 pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
@@ -50,7 +49,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
 }
 
 fn merge(segments: &[TranscriptSegment], turns: &[Turn]) -> Vec<Value> {
-    let timeline = Timeline::of(turns);
+    let timeline = Timeline::new(turns);
     let changes = changes(timeline.turns());
     let mut pieces: Vec<_> = segments
         .iter()
@@ -74,7 +73,7 @@ fn merge(segments: &[TranscriptSegment], turns: &[Turn]) -> Vec<Value> {
         .collect()
 }
 
-/// When the speaker changes, in order. A turn inside a longer one is no change: the other goes on after it.
+/// Returns when the speaker changes, in order. A turn inside a longer one is no change: the other continues after it.
 fn changes(timeline: &[Turn]) -> Vec<f64> {
     let mut changes = Vec::new();
     let mut speaking: Option<&Turn> = None;
@@ -118,8 +117,9 @@ fn trim(pieces: &mut [Piece]) {
     }
 }
 
-/// Cuts a segment at the changes inside it. Each word goes where its middle lies, the first and last words of a sentence with
-/// the rest of it, and a cut never goes through a word; a segment without word times shares its words out over its time.
+/// Cuts a segment at the changes inside it. Each word goes where its middle lies, the first and last words of a
+/// sentence with the rest of it, and a cut never goes through a word; a segment without word times shares its words out
+/// over its time.
 fn pieces(segment: &TranscriptSegment, changes: &[f64], timeline: &Timeline) -> Vec<Piece> {
     let mut cuts = Vec::new();
     let from = changes.partition_point(|change| *change < segment.start + SHORTEST);
@@ -177,7 +177,7 @@ fn said(words: &[Word]) -> (f64, f64) {
     )
 }
 
-/// The words of a segment, each with the number of the part it is in; the numbers never go back.
+/// Returns the words of a segment, each with the number of the part it is in; the numbers never go back.
 fn parts(segment: &TranscriptSegment, words: Vec<Word>, cuts: &[f64], timeline: &Timeline) -> Vec<(usize, Word)> {
     let mut parts: Vec<_> = words
         .iter()
@@ -188,7 +188,7 @@ fn parts(segment: &TranscriptSegment, words: Vec<Word>, cuts: &[f64], timeline: 
         let turn_of = |part: usize| {
             let from = if part == 0 { segment.start } else { cuts[part - 1] };
             let to = cuts.get(part).copied().unwrap_or(segment.end);
-            timeline.at(f64::midpoint(from, to))
+            timeline.turn_at(f64::midpoint(from, to))
         };
         let turns: Option<Vec<_>> = parts.iter().map(|part| turn_of(*part)).collect();
         if let Some(before) = turns {
@@ -226,8 +226,8 @@ fn part_of(segment: &TranscriptSegment, words: &[Word]) -> Object {
     json
 }
 
-/// The speaker of the turn that covers most of the time, the first of equals, with the part of it that is covered; else of
-/// one near it.
+/// Returns the speaker of the turn that covers most of the time, the first of equals, with the part of it that is
+/// covered; else of one near it.
 fn speaker_of(start: f64, end: f64, timeline: &Timeline) -> (&str, f64) {
     let score = |turn: &Turn| {
         if turn.start <= end && start <= turn.end {
@@ -282,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn d48_the_worked_example_shares_the_text_out_instead_of_repeating_it() {
         let (_, turns) = worked_example();
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_data": [
                     {"id": 7, "start": 0, "end": 4, "text": "We start now and then stop.", "tokens": [1]},
@@ -321,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn d48_the_word_across_the_change_is_kept_and_not_cut() {
         let (segments, turns) = worked_example();
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |_| json!({"segments_data": segments, "speaker_segments_data": turns}),
         );
@@ -379,7 +379,7 @@ mod tests {
             confidence: None,
         };
         let turns = [turn(12.0, 14.0, "C"), turn(3.0, 4.0, "B"), turn(0.0, 10.0, "A")];
-        assert_eq!(changes(Timeline::of(&turns).turns()), [11.0]);
+        assert_eq!(changes(Timeline::new(&turns).turns()), [11.0]);
     }
 
     proptest! {

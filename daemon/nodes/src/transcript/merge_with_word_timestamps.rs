@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    millis,
-    read::{TranscriptSegment, Turn, words_json},
-    source, speakers,
+use super::{source, speakers};
+use crate::{
+    input::{compute, create_folder, path_text, write_json},
+    spoken::{TranscriptSegment, Turn, millis, words_json},
 };
-use crate::input::{compute, create_folder, path_text, write_json};
 use onceover_run::{Object, RunContext, RunError};
 
 /// How sure the speaker of a segment without words is.
@@ -78,7 +77,7 @@ mod tests {
             .as_array_mut()
             .unwrap()
             .push(json!({"start": 9.0, "end": 10.0, "text": "tail", "seek": 7}));
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("talk.json", segments.to_string()),
                 "diarization_file": fixture.file("who.json", turns.to_string()),
@@ -117,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn d48_words_without_blanks_are_not_glued() {
         let word = |word: &str, start: f64| json!({"text": word, "start": start, "end": start + 1.0});
-        let fixture = Fixture::of(NODE, |_| {
+        let fixture = Fixture::with_input(NODE, |_| {
             json!({
                 "segments_data": [{"start": 0, "end": 3, "words": [word("We", 0.0), word("start", 1.0), word("now", 2.0)]}],
                 "speaker_segments_data": [{"start": 0, "end": 3, "speaker": "A"}],
@@ -136,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn words_that_have_no_times_share_those_of_their_segment() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("a.srt", "1\n00:00:00,000 --> 00:00:04,000\nWe <i>can</i> go\n\n"),
                 "speaker_segments_data": [

@@ -1,16 +1,15 @@
-//! `wservice.prepare_tts_segments`: joins and cuts the segments of each speaker to clips that can serve as reference of a
-//! voice.
+//! `wservice.prepare_tts_segments`: joins and cuts the segments of each speaker to clips that can serve as reference of
+//! a voice.
 
 use serde_json::{Value, json};
 
 use super::{
     clips::{ClipLimits, CutClip, prepare},
-    millis,
-    read::words_json,
     source::TranscriptSource,
 };
 use crate::{
     input::{Input, compute},
+    spoken::{millis, words_json},
     timed_text::put_text,
 };
 use onceover_run::{
@@ -108,7 +107,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     ]))
 }
 
-/// What the request gives, else the first stage of its list that has something.
+/// Returns what the request gives, else the first stage of its list that has something.
 fn find(context: &RunContext) -> Result<TranscriptSource, RunError> {
     let input = Input(context);
     let gives = |name: &str| input.value(name).is_some() && input.source_stage(name).is_none();
@@ -181,11 +180,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_worked_example_shares_a_long_text_out_and_invents_none() {
-        let fixture = Fixture::of(NODE, |_| json!({"segments_data": example()}));
+        let fixture = Fixture::with_input(NODE, |_| json!({"segments_data": example()}));
         let output = run(&fixture.context).await.unwrap();
         let clip = |id: usize, start: f64, end: f64, duration: f64, text: &str, speaker: &str| json!({"id": id, "start": start, "end": end, "duration": duration, "text": text, "speaker": speaker, "words": []});
-        // The older system joined "Hello there." and "we can go" over "Yes", left "Yes" and "Ok" out, and put the whole text,
-        // after an invented `[SPLIT 1/3] `, into each of the last three.
+        // The older system joined "Hello there." and "we can go" over "Yes", left "Yes" and "Ok" out, and put the whole
+        // text, after an invented `[SPLIT 1/3] `, into each of the last three.
         assert_eq!(
             output["prepared_segments"],
             json!([
@@ -219,7 +218,7 @@ mod tests {
     async fn limits_of_the_request_are_honoured() {
         let limits = json!({"segments_data": example(), "min_duration": 0.5, "max_duration": 30, "max_gap": 0.6,
             "split_on_punctuation": true});
-        let output = run(&Fixture::of(NODE, |_| limits).context).await.unwrap();
+        let output = run(&Fixture::with_input(NODE, |_| limits).context).await.unwrap();
         let texts: Vec<_> = output["prepared_segments"]
             .as_array()
             .unwrap()
@@ -228,7 +227,7 @@ mod tests {
             .collect();
         assert_eq!(texts, ["Hello there.", "Yes", "we can go", "Ok", "a very long line"]);
         let turned = json!({"segments_data": example(), "min_duration": 11});
-        let error = run(&Fixture::of(NODE, |_| turned).context)
+        let error = run(&Fixture::with_input(NODE, |_| turned).context)
             .await
             .unwrap_err()
             .to_string();
@@ -289,7 +288,8 @@ mod tests {
 
     #[tokio::test]
     async fn short_clips_are_left_out_only_when_asked_for_and_that_is_a_warning() {
-        let of = |segments: Value| Fixture::of(NODE, |_| json!({"segments_data": segments, "keep_short": false}));
+        let of =
+            |segments: Value| Fixture::with_input(NODE, |_| json!({"segments_data": segments, "keep_short": false}));
         let fixture = of(example());
         let output = run(&fixture.context).await.unwrap();
         assert_eq!(

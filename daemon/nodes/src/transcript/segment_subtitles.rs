@@ -1,20 +1,23 @@
-//! `wservice.segment_subtitles`: a text cut into sentences and lines of limited length, with times where its words have them.
+//! `wservice.segment_subtitles`: a text cut into sentences and lines of limited length, with times where its words have
+//! them.
 
 use serde_json::{Value, json};
 
 use super::{
-    align::{LEAST_ALIKE, align},
     json_path::{JsonPath, split_list},
     lines::{TranscriptLine, lines},
-    millis,
-    read::{TranscriptSegment, Word},
-    sentences,
     source::TranscriptSource,
-    text::{spaced, tokens},
 };
 use crate::{
     input::{Input, compute, create_folder, path_text, write_json},
-    timed_text::{self, Document, Notes, put_text, timed_words},
+    spoken::{
+        TranscriptSegment, Word,
+        align::{LEAST_ALIKE, align},
+        millis, put_in_order,
+        sentences::find_sentence_starts,
+        tokens::{spaced, tokens},
+    },
+    timed_text::{Document, Notes, put_text, timed_words},
 };
 use onceover_run::{Object, RunContext, RunError};
 
@@ -39,7 +42,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let folder = create_folder(context, "data")?;
     let (text, words) = given.read(context).await?;
     let (output, note) = compute(move || {
-        let segmented = Segmented::of(&text, &words, &language, max_chars)?;
+        let segmented = Segmented::segment(&text, &words, &language, max_chars)?;
         let file = |name: &str, json: Value| {
             let path = folder.join(name);
             write_json(&path, &json)?;
@@ -114,7 +117,8 @@ impl Given {
     }
 }
 
-/// What the paths of the request find; of a transcript or subtitles without such fields the text and words of all segments.
+/// Returns what the paths of the request find; for a transcript or subtitles without such fields, the text and words of
+/// all segments.
 fn spoken(document: Document, text: &JsonPath, words: &[JsonPath]) -> Result<(Spoken, Notes), String> {
     let Some(json) = document.json() else {
         return by_segments(document);
@@ -130,7 +134,7 @@ fn spoken(document: Document, text: &JsonPath, words: &[JsonPath]) -> Result<(Sp
     }
 }
 
-/// The text and words that the paths of the request find.
+/// Returns the text and words that the paths of the request find.
 fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(Spoken, usize), String> {
     let found = text.find(json)?;
     let text = text_of(&found).ok_or_else(|| format!("its {} is no text", text.as_str()))?;
@@ -147,11 +151,11 @@ fn by_paths(json: &Value, text: &JsonPath, words: &[JsonPath]) -> Result<(Spoken
     Ok(((text, Vec::new()), 0))
 }
 
-/// The text and words of all segments of a transcript or of subtitles.
+/// Returns the text and words of all segments of a transcript or of subtitles.
 fn by_segments(document: Document) -> Result<(Spoken, Notes), String> {
     let (segments, notes) = document.segments()?;
     let words = segments.iter().flat_map(TranscriptSegment::timed_words).collect();
-    let words = timed_text::in_order(words);
+    let words = put_in_order(words);
     let text = spaced(segments.iter().map(|segment| segment.text.trim()));
     if text.is_empty() {
         return Err("its text is empty".into());
@@ -159,7 +163,7 @@ fn by_segments(document: Document) -> Result<(Spoken, Notes), String> {
     Ok(((text, words), notes))
 }
 
-/// A text, or several.
+/// Returns a text, or several.
 fn text_of(json: &Value) -> Option<String> {
     match json {
         Value::String(text) => Some(text.clone()),
@@ -171,7 +175,7 @@ fn text_of(json: &Value) -> Option<String> {
     }
 }
 
-/// Words in order, and how many of their times are estimated.
+/// Returns the words in order, and how many of their times are estimated.
 fn words_of(json: &Value) -> Result<(Vec<Word>, usize), String> {
     let list: &[Value] = match json {
         Value::Null => &[],
@@ -209,7 +213,7 @@ struct Segmented {
 }
 
 impl Segmented {
-    fn of(text: &str, words: &[Word], language: &str, max_chars: usize) -> Result<Self, RunError> {
+    fn segment(text: &str, words: &[Word], language: &str, max_chars: usize) -> Result<Self, RunError> {
         let aligned = align(words, text);
         if !words.is_empty() && aligned.ratio < LEAST_ALIKE {
             return Err(RunError::failed(format!(
@@ -252,7 +256,7 @@ impl Segmented {
                 words,
             }
         };
-        let starts = sentences::starts(text, language);
+        let starts = find_sentence_starts(text, language);
         let sentences = TranscriptLine::cut(text, &starts);
         let lines: Vec<_> = sentences
             .iter()
@@ -366,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn sentences_longer_than_the_limit_are_cut_and_get_the_times_of_their_words() {
-        let fixture = Fixture::of(NODE, |_| json!({"subtitle_text": TEXT, "words": words()}));
+        let fixture = Fixture::with_input(NODE, |_| json!({"subtitle_text": TEXT, "words": words()}));
         let (lines, sentences, output) = segmented(&fixture).await.unwrap();
         assert_eq!(
             texts(&sentences),
@@ -403,7 +407,7 @@ mod tests {
     #[tokio::test]
     async fn text_and_words_of_a_file_are_found_by_paths() {
         let qwen = json!({"text": TEXT, "time_stamps": words()});
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |fixture| json!({"subtitle_file": fixture.file("a.json", qwen.to_string())}),
         );
@@ -414,7 +418,7 @@ mod tests {
             {"text": " One two.", "words": [word(" One", 0.0), word(" two.", 1.0)]},
             {"text": " Three.", "words": [word(" Three.", 2.0)]},
         ]});
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "subtitle_file": fixture.file("b.json", whisper.to_string()),
                 "text_json_path": "join('', segments[].text)",
@@ -435,7 +439,7 @@ mod tests {
         ]});
         let srt = "1\n00:00:00,000 --> 00:00:02,000\nOne two.\n\n2\n00:00:02,000 --> 00:00:03,000\n<i>Three.</i>\n";
         for content in [whisper.to_string(), srt.to_owned()] {
-            let fixture = Fixture::of(NODE, |fixture| json!({"subtitle_file": fixture.file("a", content)}));
+            let fixture = Fixture::with_input(NODE, |fixture| json!({"subtitle_file": fixture.file("a", content)}));
             let (lines, ..) = segmented(&fixture).await.unwrap();
             assert_eq!(texts(&lines), ["One two.", "Three."]);
             assert_eq!(
@@ -449,7 +453,7 @@ mod tests {
     async fn a_file_is_read_in_the_encoding_that_was_asked_for() {
         let text = json!({"text": "\u{4f60}\u{597d}\u{3002}"}).to_string();
         let (bytes, ..) = encoding_rs::GBK.encode(&text);
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |fixture| json!({"subtitle_file": fixture.file("a.json", &bytes), "encoding": "gbk", "language": "zh"}),
         );
@@ -466,7 +470,10 @@ mod tests {
             let file = json!({"text": "in 2014. Yes.", "time_stamps": given}).to_string();
             json!({"subtitle_file": fixture.file("a.json", file)})
         };
-        for fixture in [Fixture::of(NODE, |_| inline.clone()), Fixture::of(NODE, in_file)] {
+        for fixture in [
+            Fixture::with_input(NODE, |_| inline.clone()),
+            Fixture::with_input(NODE, in_file),
+        ] {
             let (lines, ..) = segmented(&fixture).await.unwrap();
             assert_eq!(texts(&lines), ["in 2014.", "Yes."]);
             assert_eq!(lines["segments"][0]["end"], 2.25);
@@ -477,7 +484,7 @@ mod tests {
     #[tokio::test]
     async fn without_words_nothing_is_lost_and_there_are_no_times() {
         let chinese = "字".repeat(100);
-        let fixture = Fixture::of(
+        let fixture = Fixture::with_input(
             NODE,
             |_| json!({"subtitle_text": chinese, "max_chars": 40, "language": "zh"}),
         );
@@ -504,7 +511,7 @@ mod tests {
                 "1 of its 1 words have no text",
             ),
         ] {
-            let error = segmented(&Fixture::of(NODE, |_| input)).await.unwrap_err();
+            let error = segmented(&Fixture::with_input(NODE, |_| input)).await.unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         for (path, why) in [
@@ -512,7 +519,7 @@ mod tests {
             ("missing", "its missing is no text"),
             ("empty", "is empty"),
         ] {
-            let fixture = Fixture::of(
+            let fixture = Fixture::with_input(
                 NODE,
                 |fixture| json!({"subtitle_file": fixture.file("a.json", r#"{"text":"a","empty":" "}"#), "text_json_path": path}),
             );
@@ -528,14 +535,14 @@ mod tests {
             text in "([a-zA-Z]{1,8}[,;.!?]?[ \n]{1,2}|[好吗你去]{1,9}[。，]?){1,30}",
             max_chars in 1_usize..50,
         ) {
-            let plain = Segmented::of(&text, &[], "en", max_chars).unwrap();
+            let plain = Segmented::segment(&text, &[], "en", max_chars).unwrap();
             let said: String = plain.lines.iter().map(|line| visible(&line.text)).collect();
             prop_assert_eq!(said, visible(&text));
             prop_assert!(plain.lines.iter().all(|line| line.text.chars().count() <= max_chars));
             let words: Vec<_> = segments.iter().flat_map(|segment| segment.timed_words()).collect();
             let spoken: String = words.iter().map(|word| word.word.as_str()).collect();
             prop_assume!(!spoken.trim().is_empty());
-            let timed = Segmented::of(&spoken, &words, "en", max_chars).unwrap();
+            let timed = Segmented::segment(&spoken, &words, "en", max_chars).unwrap();
             let said: String = timed.lines.iter().map(|line| visible(&line.text)).collect();
             prop_assert_eq!(said, visible(&spoken));
             let times: Vec<_> = timed.lines.iter().filter_map(|line| line.times).collect();

@@ -1,11 +1,11 @@
-//! Where a transcript or a diarization comes from: inline data of the request, else a file it names, else an earlier
+//! The source of a transcript or a diarization: inline data of the request, else a file that it names, else an earlier
 //! stage.
 
 use serde_json::Value;
 
-use super::read::{TranscriptSegment, Turn};
 use crate::{
     input::{Input, compute, read, stem},
+    spoken::{TranscriptSegment, Turn},
     timed_text::{self, Notes},
 };
 use onceover_run::{
@@ -54,7 +54,7 @@ impl TranscriptSource {
         }
     }
 
-    /// The file of one parameter.
+    /// Returns the file of one parameter.
     pub(crate) fn file(context: &RunContext, name: &str) -> Result<Self, RunError> {
         let input = Input(context);
         let stage = input.source_stage(name).map(ToOwned::to_owned);
@@ -66,7 +66,7 @@ impl TranscriptSource {
         })
     }
 
-    /// An earlier stage's data or file.
+    /// Returns an earlier stage's data or file.
     pub(crate) fn of_stage(context: &RunContext, stage: &str, field: &str, value: &Value) -> Result<Self, RunError> {
         let (content, stem) = match value {
             Value::String(path) => (Content::File(Input(context).open(field, path)?), stem(path)),
@@ -105,7 +105,7 @@ impl TranscriptSource {
         .await
     }
 
-    /// Reads it as the two functions do, the error naming where it came from.
+    /// Reads the source, as the two functions above do. The error names the source.
     pub(super) async fn read<T: Send + 'static>(
         self,
         context: &RunContext,
@@ -156,7 +156,7 @@ impl Pair {
     }
 }
 
-/// Where nothing in a transcript has words, those of the texts, which share the time of their segment.
+/// Gives the segments of a transcript without any words those of their texts, which share the time of their segment.
 pub(crate) fn with_words(context: &RunContext, segments: &mut [TranscriptSegment]) {
     if segments.iter().any(|segment| !segment.words.is_empty()) {
         return;

@@ -1,12 +1,9 @@
-//! Who said which word: words get the speaker of the turn they lie in or nearest to, a sentence is not cut at its edge, and
-//! neighbours of one speaker become one piece.
+//! Finds the speaker of each word: words get the speaker of the turn that they lie in or nearest to, a sentence is not
+//! cut at its edge, and neighbours of one speaker become one piece.
 
 use std::collections::HashMap;
 
-use super::{
-    read::{TranscriptSegment, Turn, Word, text_of},
-    text::ends_sentence,
-};
+use crate::spoken::{TranscriptSegment, Turn, Word, text_of, tokens::ends_sentence};
 
 /// Seconds a word may lie outside the turn of the speaker who says the rest of its sentence.
 const SLIP: f64 = 0.5;
@@ -14,7 +11,7 @@ const SLIP: f64 = 0.5;
 const LONGEST_SLIP: f64 = 0.8;
 /// Seconds of silence that end a sentence.
 const SILENCE: f64 = 1.0;
-/// Seconds by which a turn must go on beyond words for them to have slipped into it: else it was made for them.
+/// Seconds by which a turn must extend beyond words for them to have slipped into it: else it was made for them.
 const BEYOND: f64 = 0.3;
 
 /// What one speaker says without a break, inside one segment of the transcript. Times in seconds.
@@ -29,9 +26,9 @@ pub(crate) struct SpeakerPiece<'a> {
     pub(crate) segment: &'a TranscriptSegment,
 }
 
-/// Gives the pieces in the transcript's order; none without turns.
+/// Returns the pieces in the transcript's order; none without turns.
 pub(crate) fn merge<'a>(segments: &'a [TranscriptSegment], turns: &[Turn]) -> Vec<SpeakerPiece<'a>> {
-    let timeline = Timeline::of(turns);
+    let timeline = Timeline::new(turns);
     segments
         .iter()
         .flat_map(|segment| {
@@ -45,7 +42,7 @@ pub(crate) fn merge<'a>(segments: &'a [TranscriptSegment], turns: &[Turn]) -> Ve
 }
 
 fn whole<'a>(segment: &'a TranscriptSegment, timeline: &Timeline) -> Option<SpeakerPiece<'a>> {
-    let turn = timeline.turn(timeline.at(f64::midpoint(segment.start, segment.end))?);
+    let turn = timeline.turn(timeline.turn_at(f64::midpoint(segment.start, segment.end))?);
     Some(SpeakerPiece {
         start: segment.start,
         end: segment.end,
@@ -57,7 +54,11 @@ fn whole<'a>(segment: &'a TranscriptSegment, timeline: &Timeline) -> Option<Spea
 }
 
 fn by_words<'a>(segment: &'a TranscriptSegment, timeline: &Timeline) -> Vec<SpeakerPiece<'a>> {
-    let turns: Option<Vec<_>> = segment.words.iter().map(|word| timeline.at(word.middle())).collect();
+    let turns: Option<Vec<_>> = segment
+        .words
+        .iter()
+        .map(|word| timeline.turn_at(word.middle()))
+        .collect();
     let mut turns = turns.unwrap_or_default();
     timeline.snap(&segment.words, &mut turns);
     let label = |(word, turn): (&Word, &usize)| Word {
@@ -89,7 +90,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    pub(crate) fn of(turns: &[Turn]) -> Self {
+    pub(crate) fn new(turns: &[Turn]) -> Self {
         let mut turns = turns.to_vec();
         turns.sort_by(|a, b| a.start.total_cmp(&b.start));
         let latest = |reached: &mut f64, turn: &Turn| {
@@ -118,16 +119,16 @@ impl Timeline {
         &self.turns[at]
     }
 
-    /// The turns that touch a span of time, in order.
+    /// Returns the turns that touch a span of time, in order.
     pub(crate) fn touching(&self, start: f64, end: f64) -> impl Iterator<Item = usize> + '_ {
         let first = self.reached.partition_point(|reached| *reached < start);
         let last = self.turns.partition_point(|turn| turn.start <= end);
         (first..last.max(first)).filter(move |at| self.turns[*at].end >= start)
     }
 
-    /// The first turn the time lies in; else the nearest. Of two that are equally near, the later wins only if its middle is
-    /// nearer than that of the first turn of the speaker found so far. None without turns.
-    pub(crate) fn at(&self, time: f64) -> Option<usize> {
+    /// Returns the first turn the time lies in; else the nearest. Of two that are equally near, the later wins only if
+    /// its middle is nearer than that of the first turn of the speaker found so far. None without turns.
+    pub(crate) fn turn_at(&self, time: f64) -> Option<usize> {
         if let Some(inside) = self.touching(time, time).next() {
             return Some(inside);
         }
@@ -152,7 +153,7 @@ impl Timeline {
         })
     }
 
-    /// Seconds from a time to a turn it does not lie in; 0 inside.
+    /// Returns the seconds from a time to a turn it does not lie in; 0 inside.
     fn distance(&self, time: f64, at: usize) -> f64 {
         let turn = &self.turns[at];
         (turn.start - time).max(time - turn.end).max(0.0)
@@ -164,7 +165,8 @@ impl Timeline {
         first.is_some_and(|first| to_middle(&self.turns[at]) < to_middle(&self.turns[*first]))
     }
 
-    /// Gives the first and last words of sentences to whoever says the rest, where they slipped into the turn beside it.
+    /// Gives the first and last words of sentences to the speaker of the rest, where they slipped into the turn beside
+    /// it.
     pub(crate) fn snap(&self, words: &[Word], turns: &mut [usize]) {
         let mut from = 0;
         for at in 0..words.len().min(turns.len()) {
@@ -189,7 +191,7 @@ impl Timeline {
                 .take_while(|turn| same(**turn, turns[first]))
                 .count();
             let goes_on_before = self.turns[turns[0]].start < words[0].start - BEYOND;
-            if goes_on_before && self.slipped(&words[..first], turns[first], rest) {
+            if goes_on_before && self.has_slipped(&words[..first], turns[first], rest) {
                 let turn = turns[first];
                 turns[..first].fill(turn);
             }
@@ -207,14 +209,14 @@ impl Timeline {
                 .take_while(|turn| same(**turn, before))
                 .count();
             let goes_on_after = self.turns[turns[all - 1]].end > words[all - 1].end + BEYOND;
-            if goes_on_after && self.slipped(&words[all - last..], before, rest) {
+            if goes_on_after && self.has_slipped(&words[all - last..], before, rest) {
                 turns[all - last..].fill(before);
             }
         }
     }
 
     /// Whether few words, at an edge of a sentence of which the other speaker says more, lie near that speaker's turn.
-    fn slipped(&self, words: &[Word], turn: usize, rest: usize) -> bool {
+    fn has_slipped(&self, words: &[Word], turn: usize, rest: usize) -> bool {
         let length = words[words.len() - 1].end - words[0].start;
         let is_near = |word: &Word| self.distance(word.middle(), turn) <= SLIP;
         words.len() < rest && length <= LONGEST_SLIP && words.iter().all(is_near)
@@ -317,8 +319,8 @@ mod tests {
         #[test]
         fn the_turn_of_a_time_is_found(turns in any_turns(), time in 0..30_u32) {
             let turns: Vec<_> = turns.into_iter().map(|turn| Turn { start: turn.start.round(), end: turn.end.round() + 1.0, ..turn }).collect();
-            let timeline = Timeline::of(&turns);
-            prop_assert_eq!(timeline.at(f64::from(time)), slow(f64::from(time), &timeline));
+            let timeline = Timeline::new(&turns);
+            prop_assert_eq!(timeline.turn_at(f64::from(time)), slow(f64::from(time), &timeline));
         }
 
         #[test]

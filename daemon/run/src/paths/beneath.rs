@@ -1,4 +1,4 @@
-//! Opening and removing what lies below a folder by descriptor, so that nothing that is swapped meanwhile leads out of it.
+//! Opens files below a folder by descriptor, so that a part of the path that is swapped meanwhile leads nowhere else.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ pub struct Opened {
     most: ReadLimit,
 }
 
-/// How many bytes of a file are read into memory, and what sets that.
+/// How many bytes of a file are read into memory, and which limit sets that.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimit {
     pub bytes: u64,
@@ -36,7 +36,7 @@ pub struct ReadLimit {
 }
 
 impl ReadLimit {
-    /// Transcripts, subtitles, prompts and other documents.
+    /// Returns the limit for transcripts, subtitles, prompts and other documents.
     pub const fn document(bytes: u64) -> Self {
         Self {
             bytes,
@@ -44,7 +44,7 @@ impl ReadLimit {
         }
     }
 
-    /// One picture, before it is decoded.
+    /// The limit for one picture, before it is decoded.
     pub const PICTURE: Self = Self {
         bytes: 64 << 20,
         limit: Limit::Picture,
@@ -88,7 +88,7 @@ fn within() -> ResolveFlags {
     ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS
 }
 
-/// Opens a file of any place to be read; the error is `InvalidInput` for what is not a regular file.
+/// Opens a file of any folder for reading. The error is `InvalidInput` for anything but a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(open(path, flags, Mode::empty())?);
@@ -109,7 +109,7 @@ fn open_beneath(root: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     openat2(&root, inside, READ, Mode::empty(), within())
 }
 
-/// The path has become a link, or a part of it has.
+/// Whether opening failed because the path, or a part of it, has become a link or does not exist any more.
 pub(super) fn was_swapped(why: Errno) -> bool {
     matches!(
         why,
@@ -117,7 +117,8 @@ pub(super) fn was_swapped(why: Errno) -> bool {
     )
 }
 
-/// Whether opening a path failed because there is nothing of ours: nothing at all, a link, or something that is no file.
+/// Whether opening a path failed because no file of ours is there: nothing at all, a link, or something that is no
+/// file.
 pub fn leads_nowhere(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|why| was_swapped(why) || matches!(why, Errno::NXIO | Errno::OPNOTSUPP))
 }
@@ -148,11 +149,12 @@ impl Opened {
         })
     }
 
-    /// As [`Opened::beneath`], for a path below a real root.
+    /// Opens a path below a real root.
     pub fn in_root(root: &Path, path: &Path) -> io::Result<Self> {
         Self::beneath(root, path).map_err(Into::into)
     }
 
+    /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
         self.is_folder
     }
@@ -161,13 +163,13 @@ impl Opened {
         Self { most, ..self }
     }
 
-    /// The content of the very file that was opened, whatever its path leads to by now. A file that is larger than a document
-    /// may be is refused before anything of it is read.
+    /// Reads the very file that was opened, whatever its path leads to by now. A file that is larger than a document
+    /// may be is refused before any of it is read.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         self.read_at_most(self.most)
     }
 
-    /// As [`Opened::read`], for another kind of file.
+    /// Reads the file, as [`Opened::read`] does, with the limit of another kind of file.
     pub fn read_at_most(&self, most: ReadLimit) -> io::Result<Vec<u8>> {
         let mut file: &File = &self.descriptor;
         let size = file.metadata()?.len();
@@ -176,7 +178,7 @@ impl Opened {
         }
         file.rewind()?;
         let mut bytes = Vec::new();
-        // It may grow meanwhile.
+        // The file may grow meanwhile.
         let read = file.take(most.bytes + 1).read_to_end(&mut bytes)? as u64;
         if read > most.bytes {
             return Err(most.refuse(&self.path, read));
@@ -184,15 +186,15 @@ impl Opened {
         Ok(bytes)
     }
 
-    /// The very file that was opened, to be read from its beginning. All readers of it share one position.
+    /// Returns the very file that was opened, to be read from its beginning. All readers of it share one position.
     pub fn reader(&self) -> io::Result<File> {
         let mut file = self.descriptor.try_clone()?;
         file.rewind()?;
         Ok(file)
     }
 
-    /// Whether its path still leads, without links, to what was opened. A program that was given the path has then read
-    /// that, and nothing else that was put in its place before.
+    /// Whether its path still leads, without links, to what was opened. If so, a program that was given the path has
+    /// read this file and no other.
     pub fn is_in_place(&self) -> bool {
         let same = || {
             let (now, then) = (fstat(open_beneath(&self.root, &self.path)?)?, fstat(&self.descriptor)?);
@@ -215,12 +217,12 @@ impl AsRef<Path> for Opened {
     }
 }
 
-/// A folder in another one, without following a link.
+/// Opens a folder in another one, without following a link.
 pub(super) fn folder_in(parent: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
     openat2(parent, name, FOLDER, Mode::empty(), within() | ResolveFlags::NO_XDEV)
 }
 
-/// A folder that lies below a root by a path without links; an empty path is the root itself.
+/// Opens a folder below a root by a path without links; an empty path is the root itself.
 pub(super) fn folder_beneath(root: &Path, inside: &Path) -> Result<OwnedFd, Errno> {
     let root = open(root, FOLDER, Mode::empty())?;
     if inside.as_os_str().is_empty() {

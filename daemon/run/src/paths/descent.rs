@@ -1,4 +1,4 @@
-//! Going down into folders and up again, however deep they are: a walk holds a few descriptors and no stack frames.
+//! Walks into folders and out again, however deep they are: a walk holds a few descriptors and no stack frames.
 
 use std::{io, os::fd::OwnedFd, path::Path};
 
@@ -9,22 +9,23 @@ use rustix::{
 
 use super::beneath::{FOLDER, folder_in};
 
-/// Levels that are open at a time. A walk opens at most two descriptors more, while it reads names and while it goes up.
+/// Levels that are open at a time. A walk opens at most two descriptors more, while it reads names and while it goes
+/// up.
 const OPEN: usize = 8;
 
-/// How often a folder that is moved while it is opened is opened again.
+/// How often a folder is opened again that is moved while it is opened.
 const TRIES: usize = 4;
 
 /// The way from one folder down to another, of which the deepest levels are open.
 pub(super) struct Descent(Vec<Level>);
 
 struct Level {
-    /// None where the way has gone so far below it that it was closed.
+    /// `None` where the way is so far below it that it was closed.
     folder: Option<OwnedFd>,
     id: Id,
 }
 
-/// What a folder is known by when it is opened again.
+/// The device and inode by which a folder is recognized when it is opened again.
 type Id = (u64, u64);
 
 #[allow(clippy::unnecessary_cast, reason = "the width differs by system")]
@@ -48,18 +49,18 @@ impl Descent {
         Ok(Self(vec![Level::new(top)?]))
     }
 
-    /// How many folders the way has gone down.
+    /// Returns how many folders deep the way is.
     pub(super) fn depth(&self) -> usize {
         self.0.len() - 1
     }
 
-    /// The folder the way has led to.
+    /// Returns the folder that the way has reached.
     pub(super) fn folder(&self) -> io::Result<&OwnedFd> {
         let deepest = self.0.last().and_then(|level| level.folder.as_ref());
         deepest.ok_or_else(|| io::Error::other("the walk has left its folder"))
     }
 
-    /// Goes down into a folder, which is no link and on the same file system.
+    /// Enters a folder, which must be no link and on the same file system.
     pub(super) fn enter(&mut self, name: &Path) -> Result<(), Errno> {
         let Some(Some(folder)) = self.0.last().map(|level| &level.folder) else {
             return Err(Errno::BADF);
@@ -79,7 +80,8 @@ impl Descent {
         Ok(())
     }
 
-    /// Goes up one level. The error tells when the folder was moved, so that what is above it is not where the way came from.
+    /// Goes up one level. It is an error if the folder was moved, so that the folder above it is not the one that the
+    /// way came from.
     pub(super) fn leave(&mut self) -> io::Result<()> {
         let left = self.0.pop();
         let Some(level) = self.0.last_mut().filter(|level| level.folder.is_none()) else {

@@ -1,5 +1,5 @@
-//! Links in a task's folder by which the files of its results are found. They are set by descriptor: what a program has put
-//! in the place of their folder leads nowhere else.
+//! Links in a task's folder by which the files of its results are found. They are set by descriptor, so that a link
+//! that a program put there instead of their folder is not followed.
 
 use std::{io, os::fd::OwnedFd, path::Path};
 
@@ -13,12 +13,12 @@ use super::{
     tree::names_in,
 };
 
-/// Points the link `name` in the folder `links` of `root` to `target`, swapped in one step; None removes it.
+/// Points the link `name` in the folder `links` of `root` to `target`, in one step; `None` removes the link.
 pub fn set_link(root: &Path, links: &str, name: &str, target: Option<&Path>) -> io::Result<()> {
     let root = open(root, FOLDER, Mode::empty())?;
     let Some(target) = target else {
         return match folder_in(&root, Path::new(links)) {
-            // Nothing of ours is in it then.
+            // Then it has no link of ours.
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(()),
             folder => remove_link(&folder?, name),
         };
@@ -31,7 +31,7 @@ pub fn set_link(root: &Path, links: &str, name: &str, target: Option<&Path>) -> 
     Ok(())
 }
 
-/// Opens the folder of links, made where it is missing; a link in its place is removed.
+/// Opens the folder of links. Makes it where it is missing, and removes a link that has its name.
 fn links_folder(root: &OwnedFd, links: &str) -> io::Result<OwnedFd> {
     let is_link = |meta: Stat| FileType::from_raw_mode(meta.st_mode) == FileType::Symlink;
     if statat(root, links, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_link) {

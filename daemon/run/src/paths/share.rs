@@ -1,5 +1,5 @@
-//! Files that clients put into the share, list, read and remove, by their path below it. Everything goes by descriptor from
-//! the share's folder; nothing is written or removed through a link. All of it blocks.
+//! Files of the share that clients write, list, read and remove, by their path below it. Everything is opened by
+//! descriptor from the share's folder; nothing is written or removed through a link. All functions block.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use super::{
     tree::{self, Met, Then, visit},
 };
 
-/// Where files are while they come in. No task's folder can have that name.
+/// The folder of files that are being received. No task's folder can have that name.
 pub const INCOMING: &str = ".incoming";
 
 /// One file of the share.
@@ -31,7 +31,7 @@ pub struct ShareEntry {
     pub changed: i64,
 }
 
-/// A file that is not in its place yet; removed when dropped before.
+/// A file that is still being received. It is removed if it is dropped before [`Draft::place`].
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -39,7 +39,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A new empty file.
+    /// Makes a new empty file.
     pub fn new(root: &Path) -> io::Result<(Self, File)> {
         let folder = root.join(INCOMING);
         match fs::create_dir(&folder) {
@@ -51,7 +51,7 @@ impl Draft {
         Ok((Self { path, placed: false }, file))
     }
 
-    /// Puts it into its place, in one step and instead of what was there.
+    /// Moves it to its path in one step, and replaces what was there.
     pub fn place(mut self, root: &Path, key: &str) -> io::Result<()> {
         let (folder, name) = parent(root, key, true)?;
         renameat(rustix::fs::CWD, &self.path, &folder, name)?;
@@ -68,7 +68,7 @@ impl Drop for Draft {
     }
 }
 
-/// The folder that a file lies in, and the file's name in it.
+/// Opens the folder of a file. Returns it with the file's name in it.
 fn parent<'a>(root: &Path, key: &'a str, make: bool) -> io::Result<(OwnedFd, &'a str)> {
     let (parts, name) = key.rsplit_once('/').unwrap_or(("", key));
     let mut folder = beneath::folder_beneath(root, Path::new(""))?;
@@ -94,9 +94,9 @@ fn parent<'a>(root: &Path, key: &'a str, make: bool) -> io::Result<(OwnedFd, &'a
     Ok((folder, name))
 }
 
-/// A file by its path below the share, links inside the share followed. None: there is no such file.
+/// Opens a file by its path below the share, links inside the share followed. Returns `None` if there is no such file.
 pub fn open_file(root: &Path, key: &str) -> io::Result<Option<Opened>> {
-    for _ in 0..super::LOOKS {
+    for _ in 0..super::TRIES {
         let real = match fs::canonicalize(root.join(key)) {
             Ok(real) => real,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -115,7 +115,7 @@ pub fn open_file(root: &Path, key: &str) -> io::Result<Option<Opened>> {
     Ok(None)
 }
 
-/// Removes a file, or a link and not what it leads to. None: there was none. Answers its bytes.
+/// Removes a file, or a link and not its target. Returns its bytes, or `None` if there was no file.
 pub fn remove_file(root: &Path, key: &str) -> io::Result<Option<u64>> {
     let (folder, name) = match parent(root, key, false) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -135,7 +135,7 @@ pub fn remove_file(root: &Path, key: &str) -> io::Result<Option<u64>> {
     }
 }
 
-/// Removes a folder with all that is in it; files and bytes of it. None: there was none.
+/// Removes a folder with everything in it. Returns the number of its files and bytes, or `None` if there was no folder.
 pub fn remove_folder(root: &Path, key: &str) -> io::Result<Option<(u64, u64)>> {
     match parent(root, key, false) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -144,8 +144,8 @@ pub fn remove_folder(root: &Path, key: &str) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-/// Files below a folder of the share (empty: all), in the order of their bytes, after a key, at most `limit`. Links are left
-/// out. What is read is in proportion to the answer and to the folders on the way.
+/// Lists files below a folder of the share (all files if it is empty), in the order of their paths' bytes, after a key,
+/// at most `limit`. Links are omitted. What is read is in proportion to the answer and to the folders on the way.
 pub fn list(root: &Path, folder: &str, after: Option<&str>, limit: usize) -> io::Result<Vec<ShareEntry>> {
     let mut found = Vec::new();
     let opened = match beneath::folder_beneath(root, Path::new(folder)) {
@@ -176,7 +176,7 @@ fn entry(key: &str, meta: &Stat) -> ShareEntry {
     }
 }
 
-/// Whether all below a folder comes before a key.
+/// Whether everything below a folder comes before a key.
 fn is_before(folder: &str, after: Option<&str>) -> bool {
     let inside = format!("{folder}/");
     after.is_some_and(|after| inside.as_str() < after && !after.starts_with(&inside))

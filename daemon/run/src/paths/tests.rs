@@ -29,7 +29,7 @@ fn disk() -> Disk {
 fn a_relative_path_is_below_the_folder_of_its_task_and_nowhere_else() {
     let disk = disk();
     let task = TaskId::parse("t1").unwrap();
-    let share = disk.roots.share().display().to_string();
+    let share = disk.roots.tasks_dir().display().to_string();
     for (text, below) in [
         ("a.json", "t1/a.json"),
         ("nodes/x.y/data/a b.json", "t1/nodes/x.y/data/a b.json"),
@@ -37,7 +37,7 @@ fn a_relative_path_is_below_the_folder_of_its_task_and_nowhere_else() {
     ] {
         let path = disk.roots.under_task(&task, text);
         assert_eq!(path, format!("{share}/{below}"));
-        assert_eq!(disk.roots.lexically_allowed(&path), Ok(()), "{text}");
+        assert_eq!(disk.roots.check_text(&path), Ok(()), "{text}");
     }
     for text in [
         "",
@@ -84,7 +84,7 @@ fn o4_paths_that_leave_the_roots_are_refused_as_text() {
         disk.path("shared/a.mp4"),
         disk.path("outside/a.mp4"),
     ] {
-        assert!(disk.roots.lexically_allowed(&bad).is_err(), "{bad:?}");
+        assert!(disk.roots.check_text(&bad).is_err(), "{bad:?}");
         assert!(disk.roots.open_input(&bad).is_err(), "{bad:?}");
     }
     for good in [
@@ -93,19 +93,19 @@ fn o4_paths_that_leave_the_roots_are_refused_as_text() {
         "media/not yet there.mp4",
         "media/a://b",
     ] {
-        assert_eq!(disk.roots.lexically_allowed(&disk.path(good)), Ok(()), "{good}");
+        assert_eq!(disk.roots.check_text(&disk.path(good)), Ok(()), "{good}");
     }
 }
 
 #[test]
 fn a_refusal_says_which_folders_are_allowed() {
     let disk = disk();
-    let why = disk.roots.lexically_allowed("/etc/passwd").unwrap_err();
+    let why = disk.roots.check_text("/etc/passwd").unwrap_err();
     assert!(
         why.contains(&disk.path("share")) && why.contains(&disk.path("media")),
         "{why}"
     );
-    let why = disk.roots.lexically_allowed("s3://bucket/key").unwrap_err();
+    let why = disk.roots.check_text("s3://bucket/key").unwrap_err();
     assert!(why.contains("s3:// is not supported"), "{why}");
 }
 
@@ -234,11 +234,11 @@ fn req25_a_link_swapped_while_a_task_is_removed_is_not_followed() {
                 use rustix::fs::{CWD, RenameFlags, renameat_with};
                 let (one, other) = (disk.path("share/t1/swapped"), disk.path("share/swap/link"));
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    // Until it is gone.
+                    // Until it does not exist any more.
                     let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
                 }
             });
-            // It may fail, as whoever removes what others change has to try again.
+            // It may fail: a folder that others change meanwhile has to be removed again.
             while disk.dir.path().join("share/t1").exists() {
                 let _ = remove_folder(&disk.dir.path().join("share"), "t1");
             }

@@ -1,5 +1,5 @@
-//! What is done with everything in a folder: measuring, removing, listing. None of it follows a link or enters another file
-//! system, and none of it needs more descriptors or stack where folders are deep ([`Descent`]). All of it blocks.
+//! Measures, removes and lists everything in a folder. No function follows a link or enters another file system, and
+//! none needs more descriptors or stack where folders are deep ([`Descent`]). All functions block.
 
 use std::{
     ffi::OsString,
@@ -24,7 +24,7 @@ use super::{
 /// Entries of a folder that are read before they are removed.
 const BATCH: usize = 4096;
 
-/// Bytes of the longest path that can be opened; what lies deeper has no name that anybody could use.
+/// Bytes of the longest path that can be opened; a deeper file has no name that a program could use.
 pub(super) const LONGEST_PATH: usize = 4096;
 
 /// What is in a folder.
@@ -34,13 +34,13 @@ pub struct FolderContent {
     pub bytes: u64,
     /// Folders in it.
     pub folders: u64,
-    /// How deep the deepest of these is; one right in it is 1 deep.
+    /// How deep the deepest of these is; one directly in it is 1 deep.
     pub depth: u64,
-    /// When anything of it, or the folder itself, was last changed: milliseconds since 1970.
+    /// When the folder or anything in it last changed: milliseconds since 1970.
     pub newest: i64,
 }
 
-/// Names of the entries of a folder, at most so many.
+/// Returns the names of a folder's entries, at most `most`.
 fn names(folder: &OwnedFd, most: usize) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -67,14 +67,15 @@ fn size_of(meta: &Stat) -> u64 {
     u64::try_from(meta.st_size).unwrap_or_default()
 }
 
-/// Change of content or of the entry itself, which a file that was moved here keeps no older time of.
+/// Returns when the content or the entry itself changed. The latter is new also for an old file that was moved here.
 fn newest(meta: &Stat) -> i64 {
     let changed = meta.st_mtime * 1000 + meta.st_mtime_nsec.cast_signed() / 1_000_000;
     let placed = meta.st_ctime * 1000 + meta.st_ctime_nsec.cast_signed() / 1_000_000;
     changed.max(placed)
 }
 
-/// Measures the folder `inside` of `root` with everything in it; None where there is no such folder. Links count as files.
+/// Measures the folder `inside` of `root` with everything in it. Returns `None` if there is no such folder. Links count
+/// as files.
 pub fn measure_folder(root: &Path, inside: &Path) -> io::Result<Option<FolderContent>> {
     let folder = match folder_beneath(root, inside) {
         Err(Errno::NOENT) => return Ok(None),
@@ -88,7 +89,7 @@ pub fn measure_folder(root: &Path, inside: &Path) -> io::Result<Option<FolderCon
     let mut pending = vec![measure_entries(way.folder()?, &mut content)?];
     while let Some(folders) = pending.last_mut() {
         match folders.pop() {
-            // Gone or replaced while it was looked at: no harm.
+            // It may have been removed or replaced meanwhile, which does no harm.
             Some(name) => {
                 if way.enter(&name).is_ok() {
                     content.depth = content.depth.max(way.depth() as u64);
@@ -106,7 +107,7 @@ pub fn measure_folder(root: &Path, inside: &Path) -> io::Result<Option<FolderCon
     Ok(Some(content))
 }
 
-/// Adds what is right in a folder, and answers the folders that are.
+/// Adds the entries of a folder. Returns the folders among them.
 fn measure_entries(folder: &OwnedFd, content: &mut FolderContent) -> io::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -130,7 +131,7 @@ fn measure_entries(folder: &OwnedFd, content: &mut FolderContent) -> io::Result<
     Ok(folders)
 }
 
-/// As [`remove_folder`], of a folder deeper below a root; no part of the way to it may be a link.
+/// Removes a folder deeper below a root, as [`remove_folder`] does; no part of the way to it may be a link.
 pub fn remove_beneath(root: &Path, inside: &Path) -> io::Result<Option<(u64, u64)>> {
     let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no folder"));
@@ -141,13 +142,13 @@ pub fn remove_beneath(root: &Path, inside: &Path) -> io::Result<Option<(u64, u64
     }
 }
 
-/// Removes the folder `name` of `parent` and everything in it, and answers how many files and bytes that were; None where
+/// Removes the folder `name` of `parent` and everything in it. Returns how many files and bytes that were, or `None` if
 /// there is no such folder. Links are removed, not followed.
 pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>> {
     remove_in(open(parent, FOLDER, Mode::empty())?, name.as_ref())
 }
 
-/// Removes all that is in a folder but one file.
+/// Removes everything in a folder except one file.
 pub fn remove_content(folder: &Path, except: &str) -> io::Result<()> {
     let folder = open(folder, FOLDER, Mode::empty())?;
     for name in names_in(&folder)? {
@@ -175,7 +176,7 @@ pub(super) fn remove_in(parent: OwnedFd, name: &Path) -> io::Result<Option<(u64,
     }
     let mut removed = (0, 0);
     let mut way = Descent::new(parent)?;
-    // The folders on the way, and of each what of its entries is still to be gone into.
+    // The folders on the way, each with those of its folders that are still to be emptied.
     let mut pending = vec![Removal::named(name.to_owned())];
     enter(&mut way, name)?;
     while let Some(level) = pending.last_mut() {
@@ -202,7 +203,7 @@ struct Removal {
     name: PathBuf,
     /// Folders in it that are to be removed first.
     folders: Vec<PathBuf>,
-    /// Nothing else was in it when it was read last.
+    /// Whether nothing else was in it when it was last read.
     is_read: bool,
 }
 
@@ -254,25 +255,25 @@ fn unlink(folder: &OwnedFd, name: &Path, flags: AtFlags) -> io::Result<()> {
     }
 }
 
-/// What a walk over files in the order of their paths meets.
+/// An entry that a walk over files in the order of their paths reaches.
 pub(super) enum Met<'a> {
     File(&'a Path, &'a Stat),
     /// A folder, before what is in it.
     Folder(&'a Path),
 }
 
-/// What becomes of the walk.
+/// How the walk continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     GoOn,
-    /// The folder is not gone into.
+    /// Does not enter the folder.
     Skip,
     End,
 }
 
-/// Shows every regular file and folder below a folder, in the order of their paths as bytes, a folder where its files are
-/// (`a.txt` before what is in `a/`); paths are below the folder, `prefix` before them. What lies too deep to be named is left
-/// out.
+/// Calls `see` with every regular file and folder below a folder, in the order of their paths as bytes, a folder where
+/// its files are (`a.txt` before what is in `a/`). The paths are below the folder, with `prefix` before them. An entry
+/// that is too deep to be named is omitted.
 pub(super) fn visit(folder: OwnedFd, prefix: &Path, mut see: impl FnMut(Met<'_>) -> Then) -> io::Result<()> {
     let mut way = Descent::new(folder)?;
     let mut at = prefix.to_owned();
@@ -311,7 +312,7 @@ pub(super) fn visit(folder: OwnedFd, prefix: &Path, mut see: impl FnMut(Met<'_>)
     Ok(())
 }
 
-/// The regular files (with what is known of them) and folders right in a folder, the first one last.
+/// Returns the regular files (with their metadata) and folders directly in a folder, the first one last.
 fn entries(folder: &OwnedFd) -> io::Result<Vec<(PathBuf, Option<Stat>)>> {
     let mut entries = Vec::new();
     for name in names_in(folder)? {
@@ -334,7 +335,7 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<(PathBuf, Option<Stat>)>> {
     Ok(entries)
 }
 
-/// Every regular file below a folder of a root, by its path below the folder, in order, with its bytes.
+/// Lists every regular file below a folder of a root, by its path below the folder, in order, with its bytes.
 pub fn files_below(root: &Path, folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     let inside = folder.strip_prefix(root).map_err(|_| Errno::XDEV)?;
     let mut files = Vec::new();

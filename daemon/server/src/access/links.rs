@@ -17,7 +17,8 @@ use onceover_types::{Problem, ProblemKind, Timestamp};
 use sha2::Sha256;
 use url::form_urlencoded;
 
-use onceover_store::{Store, StoreError};
+use crate::services::ServiceError;
+use onceover_store::Store;
 
 /// The two parameters of a link; no endpoint has one of these names.
 const EXPIRES: &str = "expires";
@@ -184,7 +185,7 @@ impl Links {
     }
 
     /// A link to a path with its query, and until when it is good; forever and unsigned where no token is needed.
-    pub async fn make(&self, target: &str, lifetime: Duration) -> Result<(String, Option<Timestamp>), StoreError> {
+    pub async fn make(&self, target: &str, lifetime: Duration) -> Result<(String, Option<Timestamp>), ServiceError> {
         if !self.needed {
             return Ok((target.to_owned(), None));
         }
@@ -202,7 +203,7 @@ impl Links {
             .map_err(|refusal| LinkError::Refused(refusal.into()))
     }
 
-    async fn key(&self) -> Result<LinkKey, StoreError> {
+    async fn key(&self) -> Result<LinkKey, ServiceError> {
         let known = self.key.lock().expect("no thread panics with the key").clone();
         if let Some((read, key)) = &known
             && read.elapsed() < KEY_FRESH
@@ -216,7 +217,7 @@ impl Links {
                 Ok(key)
             }
             // Redis is not available: the one that was there is the best that is known.
-            Err(error) => known.map(|(_, key)| key).ok_or(error),
+            Err(error) => known.map(|(_, key)| key).ok_or_else(|| error.into()),
         }
     }
 }
@@ -225,12 +226,13 @@ impl Links {
 #[derive(Debug)]
 pub enum LinkError {
     Refused(Problem),
-    Store(StoreError),
+    /// The key could not be read.
+    NoKey(ServiceError),
 }
 
-impl From<StoreError> for LinkError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl From<ServiceError> for LinkError {
+    fn from(error: ServiceError) -> Self {
+        Self::NoKey(error)
     }
 }
 

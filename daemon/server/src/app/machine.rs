@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use onceover_process::{
-    keeper::{self, Keeper},
+    reaper::{self, Reaper},
     sweep_until_gone,
 };
 use onceover_run::paths::{self, Roots};
@@ -24,35 +24,57 @@ use crate::{
 /// How long processes that an earlier daemon left may take to end.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// Where a daemon is at home: its folders, what runs Python programs, and by what it is known.
+pub(crate) struct Home {
+    pub(crate) data: Arc<DataDir>,
+    pub(crate) roots: Roots,
+    pub(crate) python: Arc<Python>,
+    pub(crate) identity: Identity,
+}
+
 /// What is opened and started before Redis is asked for anything.
 pub(super) struct Machine {
-    pub(super) data: Arc<DataDir>,
-    pub(super) roots: Roots,
+    pub(super) home: Home,
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
     /// How many files may be open.
     pub(super) open_files: u64,
-    pub(super) python: Arc<Python>,
     pub(super) private: Option<PrivateRedis>,
-    pub(super) identity: Identity,
-    pub(super) keeper: Keeper,
+    pub(super) reaper: Reaper,
 }
 
 /// By what this start of the daemon is known.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Id of the data directory.
-    pub(super) directory: String,
-    /// What processes of its runs are marked with, with the number of the start: the keeper of an earlier start must not
+    pub(crate) directory: String,
+    /// What processes of its runs are marked with, with the number of the start: the reaper of an earlier start must not
     /// end what this one runs.
-    pub(super) mark: String,
+    pub(crate) mark: String,
 }
 
 impl Identity {
-    fn of_instance(instance: &str) -> Self {
+    pub(crate) fn of_instance(instance: &str) -> Self {
         let (directory, start) = instance.split_once('#').unwrap_or((instance, "0"));
         Self {
             directory: directory.to_owned(),
             mark: format!("{directory}/{start}"),
+        }
+    }
+}
+
+impl Home {
+    /// A home whose nodes are no Python programs.
+    #[cfg(test)]
+    pub(crate) fn without_python(config: &Config, data: Arc<DataDir>, roots: Roots) -> Self {
+        let python = Python {
+            environments: config.environments(),
+            programs: data.programs(),
+        };
+        Self {
+            identity: Identity::of_instance(data.instance()),
+            data,
+            roots,
+            python: Arc::new(python),
         }
     }
 }
@@ -84,17 +106,19 @@ impl Machine {
             Some(_) => None,
             None => Some(PrivateRedis::start(&data, config.redis.server.as_deref(), config.redis.max_memory()).await?),
         };
-        let keeper = spawn_keeper(&identity.mark, private.as_ref(), &data)?;
+        let reaper = spawn_reaper(&identity.mark, private.as_ref(), &data)?;
         Ok(Self {
-            data,
-            roots,
+            home: Home {
+                data,
+                roots,
+                python,
+                identity,
+            },
             listener,
             address,
             open_files,
-            python,
             private,
-            identity,
-            keeper,
+            reaper,
         })
     }
 }
@@ -103,8 +127,12 @@ impl Machine {
 fn open_roots(config: &Config, data: &DataDir) -> anyhow::Result<Roots> {
     let media = config.media_roots.iter().cloned().chain([data.videos()]);
     let roots = Roots::new(data.workflows(), media.collect())?.with_document_limit(config.inputs.max_document);
-    paths::remove_folder(roots.share(), paths::share::INCOMING)
-        .with_context(|| format!("cannot empty {}", roots.share().join(paths::share::INCOMING).display()))?;
+    paths::remove_folder(roots.tasks_dir(), paths::share::INCOMING).with_context(|| {
+        format!(
+            "cannot empty {}",
+            roots.tasks_dir().join(paths::share::INCOMING).display()
+        )
+    })?;
     Ok(roots)
 }
 
@@ -117,11 +145,11 @@ fn unpack_python(config: &Config, data: &DataDir) -> anyhow::Result<Arc<Python>>
     }))
 }
 
-fn spawn_keeper(mark: &str, private: Option<&PrivateRedis>, data: &DataDir) -> anyhow::Result<Keeper> {
-    let redis = private.map(|redis| keeper::RedisToEnd {
+fn spawn_reaper(mark: &str, private: Option<&PrivateRedis>, data: &DataDir) -> anyhow::Result<Reaper> {
+    let redis = private.map(|redis| reaper::RedisToEnd {
         pid_file: redis.pid_file().to_owned(),
         lock: data.lock_file(),
     });
-    keeper::spawn(&format!("{mark}/"), redis.as_ref())
-        .context("cannot start the keeper, which ends left-over processes should the daemon be killed")
+    reaper::spawn(&format!("{mark}/"), redis.as_ref())
+        .context("cannot start the reaper, which ends left-over processes should the daemon be killed")
 }

@@ -1,11 +1,13 @@
-//! The composition root. `build` puts the daemon together from its configuration, `background` is what it does beside
-//! answering requests, `running` waits until it is asked to stop and takes it down in order.
+//! The composition root. `build` puts the daemon together from its configuration, `compose` has each part of it,
+//! `background` is what it does beside answering requests, `running` waits until it is asked to stop and takes it down in
+//! order.
 
-mod background;
+pub(crate) mod background;
 mod build;
+pub(crate) mod compose;
 pub mod limits;
-mod machine;
-mod parts;
+pub(crate) mod machine;
+pub(crate) mod parts;
 mod prepare;
 mod running;
 pub mod signals;
@@ -22,7 +24,8 @@ use crate::{
     logging::{self, Logging},
 };
 
-/// Runs the daemon until SIGTERM, ctrl-C or its terminal's end. Reports on stderr why it ends, if that is an error, and answers whether it is.
+/// Runs the daemon until SIGTERM, ctrl-C or its terminal's end. Reports on stderr why it ends, if that is an error, and
+/// answers whether it is.
 pub fn main(config: Config) -> ExitCode {
     let format = config.log.format;
     // Out here, so that it outlives everything that may log.

@@ -6,11 +6,11 @@ use anyhow::Context;
 use onceover_catalog::Catalog;
 use onceover_nodes::llm::Providers;
 use onceover_process::environment;
-use onceover_store::{Bounds, StoreOptions};
+use onceover_store::{Bounds, RedisMode, StoreOptions};
 
 use crate::{
     access::{self, Tokens},
-    catalog::whole_catalog,
+    catalog::load_catalog,
     config::Config,
     downloads::Downloads,
     objects::ObjectStorage,
@@ -60,7 +60,10 @@ pub fn secrets(config: &Config) -> anyhow::Result<Secrets> {
 /// How the store works; without a `private` Redis it is the configured one.
 pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
     StoreOptions {
-        mode: if private.is_some() { "private" } else { "external" },
+        mode: match private {
+            Some(_) => RedisMode::Private,
+            None => RedisMode::External,
+        },
         url: private.or_else(|| config.redis.url.clone()).unwrap_or_default(),
         ttl: config.retention.ttl,
         keep_events: config.retention.events,
@@ -75,9 +78,9 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
     }
 }
 
-/// What is read and checked before anything is opened or started.
-pub(super) struct Loaded {
-    pub(super) catalog: Catalog,
+/// What is known of nodes and pipelines, and what reaches outside for them.
+pub(crate) struct LoadedNodes {
+    pub(crate) catalog: Catalog,
     pub(super) pipelines: Pipelines,
     pub(super) readiness: Readiness,
     pub(super) guard: SsrfGuard,
@@ -85,6 +88,11 @@ pub(super) struct Loaded {
     pub(super) objects: Option<Arc<ObjectStorage>>,
     pub(super) downloads: Downloads,
     pub(super) providers: Providers,
+}
+
+/// What is read and checked before anything is opened or started.
+pub(crate) struct Loaded {
+    pub(crate) nodes: LoadedNodes,
     pub(super) tokens: Tokens,
     /// What callbacks are sent with.
     pub(super) callbacks: reqwest::Client,
@@ -92,9 +100,9 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn from_config(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn from_config(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
-        let catalog = whole_catalog(config)?;
+        let catalog = load_catalog(config)?;
         let pipelines = Pipelines::load(config, &catalog)?;
         let readiness = readiness(config, &catalog)?;
         let guard = guard(config)?;
@@ -104,7 +112,7 @@ impl Loaded {
         let tokens = Tokens::load(&config.access)?;
         access::check(&config.listen, &tokens)?;
         let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
-        Ok(Self {
+        let nodes = LoadedNodes {
             catalog,
             pipelines,
             readiness,
@@ -112,6 +120,9 @@ impl Loaded {
             objects,
             downloads,
             providers,
+        };
+        Ok(Self {
+            nodes,
             tokens,
             callbacks,
             secrets: secrets(config)?,

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use onceover_store::{Reap, ServerInfo, Store, StoreError};
 
 use super::background::Preparing;
-use crate::services::Engine;
-
 /// How often the log says that Redis is still waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -39,24 +37,24 @@ pub(super) fn tell_of_server(server: &ServerInfo) {
         tracing::warn!("Redis keeps no append-only file: what is accepted is lost when it restarts (appendonly yes)");
     }
     let version = server.version.as_deref().unwrap_or_default();
-    tracing::info!(version, product = server.product, "connected to Redis");
+    tracing::info!(version, product = %server.product, "connected to Redis");
 }
 
-/// This directory's lock is ours, so every earlier daemon of it is gone, and what it had taken can be taken back at once.
-pub(super) async fn take_back(engine: &Engine, instance: &str) -> Result<(), StoreError> {
+/// This directory's lock is ours, so every earlier daemon of it has ended, and what it had taken can be taken back at once.
+pub(super) async fn take_back(store: &Store, queues: &[String], instance: &str) -> Result<(), StoreError> {
     let Some((id, start)) = instance.split_once('#') else {
         return Ok(());
     };
     let start: u64 = start.parse().unwrap_or_default();
     // A daemon that was killed while it waited for Redis never took anything; look past a few of those.
     for earlier in start.saturating_sub(20)..start {
-        for queue in engine.queues.iter() {
-            let taken = engine.store.reap(queue, Reap::Gone(&format!("{id}#{earlier}"))).await?;
+        for queue in queues {
+            let taken = store.reap(queue, Reap::Gone(&format!("{id}#{earlier}"))).await?;
             if taken > 0 {
                 tracing::info!(queue, taken, "took back runs of an earlier start");
             }
         }
-        let taken = engine.store.outbox_release(&format!("{id}#{earlier}")).await?;
+        let taken = store.outbox_release(&format!("{id}#{earlier}")).await?;
         if taken > 0 {
             tracing::info!(taken, "took back callbacks of an earlier start");
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use onceover_process::{keeper::Keeper, sweep_until_gone};
+use onceover_process::{reaper::Reaper, sweep_until_gone};
 use onceover_types::humane;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ pub(super) struct Running {
     pub(super) executor: Executor,
     pub(super) mark: String,
     pub(super) private: Option<PrivateRedis>,
-    pub(super) keeper: Keeper,
+    pub(super) reaper: Reaper,
     pub(super) signals: StopSignals,
     /// Ends everything.
     pub(super) stop: CancellationToken,
@@ -38,7 +38,7 @@ impl Running {
     /// Works until it is asked to stop, and stops. The error is why a part of it ended by itself.
     pub(super) async fn serve(mut self) -> anyhow::Result<()> {
         let ended = self.wait_for_end().await;
-        // From here on nothing new is taken; what runs may end by itself, until somebody asks again.
+        // From here on nothing new is taken; what runs may end by itself, until a second signal comes.
         self.draining.cancel();
         self.executor.drain();
         if ended.is_ok() && !self.runs.drain.is_zero() {
@@ -97,8 +97,8 @@ impl Running {
         if let Some(redis) = self.private {
             redis.stop().await;
         }
-        let keeper = self.keeper;
-        tokio::task::spawn_blocking(move || keeper.dismiss()).await?;
+        let reaper = self.reaper;
+        tokio::task::spawn_blocking(move || reaper.dismiss()).await?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -42,7 +42,7 @@ impl StopSignals {
         }
     }
 
-    /// Waits until somebody asks again. SIGHUP does not: of one terminal that went, kernel and shell both tell.
+    /// Waits until a second signal asks again. SIGHUP does not: of one terminal that went, kernel and shell both tell.
     pub async fn asked_again(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

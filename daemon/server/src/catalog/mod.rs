@@ -1,8 +1,8 @@
 //! The catalog as this daemon has it: shipped nodes with those of files and of the configuration.
 
-mod whole;
+mod load;
 
-pub use self::whole::{toml_files, whole_catalog};
+pub use self::load::{load_catalog, toml_files};
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::{
     access::{self, AccessError, Tokens},
     app::{downloads, guard, objects, providers, secrets, store_options},
-    catalog::whole_catalog,
+    catalog::load_catalog,
     commands::{gc, nodes::not_ready},
     config::{Config, KeepFiles, LogFormat, LogToStderr},
     console::print_line,
@@ -27,7 +27,7 @@ use onceover_store::Store;
 /// Prints the effective configuration; an error when something that is needed is missing.
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     let log = log(config)?;
-    let catalog = whole_catalog(config)?;
+    let catalog = load_catalog(config)?;
     guard(config)?;
     let objects = objects(config)?;
     downloads(config, objects.clone())?;
@@ -160,7 +160,7 @@ pub async fn language_model(config: &Config, provider: Option<&str>) -> anyhow::
 
 /// Mends damaged records in Redis or sets them aside, and prints what was done.
 pub async fn repair(config: &Config) -> anyhow::Result<()> {
-    let catalog = whole_catalog(config)?;
+    let catalog = load_catalog(config)?;
     let (private, started) = gc::redis(config).await?;
     let names = catalog.iter().map(|node| node.name.clone());
     let store = Store::open(store_options(config, private), names, Arc::new(()))?;

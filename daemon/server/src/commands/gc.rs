@@ -8,7 +8,7 @@ use onceover_types::humane;
 use crate::gc::{Collector, Gone, Kept};
 use crate::{
     app::store_options,
-    catalog::whole_catalog,
+    catalog::load_catalog,
     config::Config,
     console::print_line,
     data_dir::{self, DataDir, DataDirError},
@@ -67,7 +67,7 @@ struct Options {
 
 async fn collect(config: &Config, private: Option<String>, directory: &str, options: Options) -> anyhow::Result<()> {
     let is_private = private.is_some();
-    let names: Vec<_> = whole_catalog(config)?.iter().map(|node| node.name.clone()).collect();
+    let names: Vec<_> = load_catalog(config)?.iter().map(|node| node.name.clone()).collect();
     let store = Store::open(store_options(config, private), names, Arc::new(()))?;
     store.check_layout().await.with_context(|| match is_private {
         true => "the private Redis of the data folder cannot be used; if its daemon uses another, name that with --redis URL or --config FILE",
@@ -95,7 +95,7 @@ async fn collect(config: &Config, private: Option<String>, directory: &str, opti
         report.left = tokio::task::spawn_blocking(move || FolderClaim::remove_left(&share)).await??;
     }
     for task in collector.tasks()? {
-        match collector.look(&task).await {
+        match collector.judge(&task).await {
             Ok(looked) => {
                 report.removed.extend(looked.removed);
                 if let Some(kept) = looked.kept {

@@ -7,18 +7,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use onceover_types::{NodeName, TaskId, Timestamp};
-use tokio_util::sync::CancellationToken;
+use onceover_catalog::Catalog;
+use onceover_types::{NodeName, TaskId};
 
 use crate::{
-    app::{downloads, guard, providers, readiness, store_options},
-    catalog::whole_catalog,
+    app::{readiness, store_options},
+    catalog::load_catalog,
     config::Config,
     console::print_line,
     events::EventBus,
-    metrics::{Metrics, RedisCalls},
-    objects::Uploading,
-    services::{ChangedStages, Engine, TakenOver},
+    services::{ChangedStages, ForeignStages, TakenOver},
 };
 use onceover_run::paths::Roots;
 use onceover_store::{FoundForeign, Store};
@@ -44,13 +42,13 @@ pub async fn import(config: &Config, prefix: &str, dry_run: bool) -> anyhow::Res
     if config.redis.url.is_none() {
         bail!("name the Redis to import from: --redis URL, ONCEOVER_REDIS, or redis.url in the configuration");
     }
-    let engine = engine(config)?;
-    engine.store.check_layout().await?;
+    let importer = Importer::open(config)?;
+    importer.store.check_layout().await?;
     let mut stages = BTreeSet::new();
     let mut report = Report::default();
     let mut from = Some(0);
     while let Some(at) = from {
-        let (found, next) = engine
+        let (found, next) = importer
             .store
             .scan(prefix, at)
             .await
@@ -68,91 +66,88 @@ pub async fn import(config: &Config, prefix: &str, dry_run: bool) -> anyhow::Res
         from = next;
     }
     for (task, node) in &stages {
-        take(&engine, task, node, dry_run, &mut report).await?;
+        importer.enter(task, node, dry_run, &mut report).await?;
     }
     report.print(dry_run);
     Ok(())
 }
 
-/// An engine that runs nothing, on the configured Redis.
-fn engine(config: &Config) -> anyhow::Result<Engine> {
-    let catalog = whole_catalog(config)?;
-    let names: Vec<_> = catalog.iter().map(|node| node.name.clone()).collect();
-    let calls = RedisCalls::default();
-    let store = Store::open(store_options(config, None), names, Arc::new(calls.clone()))?;
-    let share = config.data.join("share/workflows");
-    std::fs::create_dir_all(&share).with_context(|| format!("the data folder {}", share.display()))?;
-    let changed = ChangedStages::default();
-    Ok(Engine {
-        metrics: Metrics::new(calls, changed.dropped().clone(), Timestamp::now()),
-        store,
-        readiness: readiness(config, &catalog)?.into(),
-        catalog: catalog.into(),
-        roots: Roots::new(share, Vec::new())?.into(),
-        guard: guard(config)?.into(),
-        downloads: downloads(config, None)?.into(),
-        objects: None,
-        uploading: Uploading::default(),
-        providers: providers(config)?,
-        hub: EventBus::default(),
-        changed,
-        queues: config.slots().keys().cloned().collect(),
-        grace: config.runs.grace,
-        verify: config.reuse.verify,
-        warning_log: std::sync::Arc::default(),
-        draining: CancellationToken::new(),
-    })
+/// What stages are entered with.
+struct Importer {
+    store: Store,
+    catalog: Arc<Catalog>,
+    foreign: ForeignStages,
 }
 
-async fn take(
-    engine: &Engine,
-    task: &TaskId,
-    node: &NodeName,
-    dry_run: bool,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let mut ignore = String::new();
-    let name = format!("{node} of {task}");
-    for _ in 0..LOOKS {
-        let ignored = Some(ignore.as_str()).filter(|hashes| !hashes.is_empty());
-        let Some((json, is_noted)) = engine.store.look(task, node, ignored).await? else {
-            match ignore.is_empty() {
-                true => report.known += 1,
-                false => report.add_useless(engine, node, name),
-            }
-            return Ok(());
-        };
-        let taken = if dry_run {
-            engine.would_note(node, &json)
-        } else {
-            engine.note(task, node, &json, false).await?
-        };
-        match taken {
-            TakenOver::Adopted => {}
-            TakenOver::InFlight(_) if is_noted => {
-                report.known += 1;
-                return Ok(());
-            }
-            TakenOver::InFlight(state) => report.in_flight.push(format!("{name} ({state})")),
-            TakenOver::Lost => report.lost.push(name),
-            // There may be one under each spelling.
-            TakenOver::Useless => {
-                ignore.push(' ');
-                ignore.push_str(&json.sha);
-                continue;
-            }
-        }
-        report.entered.entry(task.clone()).or_default().push(node.clone());
-        return Ok(());
+impl Importer {
+    /// Opens the configured Redis.
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        let catalog = load_catalog(config)?;
+        let names: Vec<_> = catalog.iter().map(|node| node.name.clone()).collect();
+        let store = Store::open(store_options(config, None), names, Arc::new(()))?;
+        let share = config.data.join("share/workflows");
+        std::fs::create_dir_all(&share).with_context(|| format!("the data folder {}", share.display()))?;
+        let readiness = readiness(config, &catalog)?;
+        let catalog = Arc::new(catalog);
+        let foreign = ForeignStages::new(
+            store.clone(),
+            Arc::clone(&catalog),
+            readiness.into(),
+            Roots::new(share, Vec::new())?.into(),
+            EventBus::default(),
+            ChangedStages::default(),
+        );
+        Ok(Self {
+            store,
+            catalog,
+            foreign,
+        })
     }
-    report.add_useless(engine, node, name);
-    Ok(())
+
+    /// Enters one stage, unless it is known.
+    async fn enter(&self, task: &TaskId, node: &NodeName, dry_run: bool, report: &mut Report) -> anyhow::Result<()> {
+        let is_in_catalog = self.catalog.get(node.as_str()).is_some();
+        let mut ignore: Vec<String> = Vec::new();
+        let name = format!("{node} of {task}");
+        for _ in 0..LOOKS {
+            let Some((json, is_noted)) = self.store.look(task, node, &ignore).await? else {
+                match ignore.is_empty() {
+                    true => report.known += 1,
+                    false => report.add_useless(is_in_catalog, name),
+                }
+                return Ok(());
+            };
+            let taken = if dry_run {
+                self.foreign.would_note(node, &json)
+            } else {
+                self.foreign.note(task, node, &json, false).await?
+            };
+            match taken {
+                TakenOver::Adopted => {}
+                TakenOver::InFlight(_) if is_noted => {
+                    report.known += 1;
+                    return Ok(());
+                }
+                TakenOver::InFlight(state) => report.in_flight.push(format!("{name} ({state})")),
+                TakenOver::Lost => report.lost.push(name),
+                // There may be one under each spelling.
+                TakenOver::Useless => {
+                    ignore.push(json.sha);
+                    continue;
+                }
+            }
+            report.entered.entry(task.clone()).or_default().push(node.clone());
+            return Ok(());
+        }
+        report.add_useless(is_in_catalog, name);
+        Ok(())
+    }
 }
 
 impl Report {
     /// Keys that are named like a stage of a node outside the catalog, and hold none, are other programs'.
-    fn add_useless(&mut self, engine: &Engine, node: &NodeName, name: String) {
-        if engine.catalog.get(node.as_str()).is_some() {
+    fn add_useless(&mut self, is_in_catalog: bool, name: String) {
+        if is_in_catalog {
             self.useless.push(name);
         }
     }

@@ -7,7 +7,7 @@ use onceover_catalog::{Catalog, DeviceQueues, Hub, NodeSpec, ParameterSpec};
 use onceover_types::{Missing, NodeName, causes, humane};
 use serde_json::Map;
 
-use crate::catalog::whole_catalog;
+use crate::catalog::load_catalog;
 use crate::{
     app::readiness,
     config::{Config, LogFormat},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn load(config: &Config) -> anyhow::Result<(Catalog, Readiness)> {
-    let catalog = whole_catalog(config)?;
+    let catalog = load_catalog(config)?;
     let readiness = readiness(config, &catalog)?;
     Ok((catalog, readiness))
 }

@@ -48,7 +48,7 @@ impl DirectoryPlace {
         })
     }
 
-    /// Whether both are one folder: of two daemons only one can have its lock, so that the other is gone.
+    /// Whether both are one folder: of two daemons only one can have its lock, so that the other has ended.
     pub fn is_same(&self, other: &Self) -> bool {
         let is_same_path = self.host == other.host && self.path == other.path;
         let is_same_file = self.boot == other.boot && self.lock == other.lock;

@@ -1,4 +1,4 @@
-//! Looking at files: on threads of their own, and only so many at a time.
+//! Looking at files: on separate threads, and only so many at a time.
 
 use std::{fs::File, io};
 
@@ -12,7 +12,7 @@ static LOOKS: Semaphore = Semaphore::const_new(LOOKS_AT_A_TIME);
 /// Does what blocks on the file system; None, and a line in the log, where that broke off. The caller limits the time.
 pub(crate) async fn on_disk<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let turn = LOOKS.acquire().await.ok()?;
-    let looked = tokio::task::spawn_blocking(move || {
+    let looked = crate::blocking::run(move || {
         let _turn = turn;
         look()
     });

@@ -207,7 +207,7 @@ fn hash(file: &File, meta: &Metadata) -> Option<String> {
 /// The stages that a run takes values from, each with the result it found: of each parameter that the request leaves to
 /// earlier stages those that were asked until one had it, of references the stage they name, and the stages that a value
 /// names. `results` names the result of each stage that has a record. None: one of them was written by another worker and
-/// not taken over, so that it cannot be told from its next result.
+/// not taken over, so that it cannot be distinguished from its next result.
 pub fn sources(
     node: &NodeSpec,
     input: &Map<String, Value>,

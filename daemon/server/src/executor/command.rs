@@ -1,4 +1,4 @@
-//! The command runner: a node that is a program of its own, in any language. It reads one JSON request on
+//! The command runner: a node that is a separate program, in any language. It reads one JSON request on
 //! its standard input and writes JSON lines: progress, log, output, error. Python programs are run by the interpreter
 //! of their service's environment.
 
@@ -62,7 +62,7 @@ pub(crate) enum OutputLine {
     },
 }
 
-/// What the lines told so far.
+/// What the lines reported so far.
 #[derive(Default)]
 struct Told {
     output: Option<Object>,
@@ -142,7 +142,7 @@ impl CommandRunner {
         if let Some(error) = told.error {
             return Err(RunError::Failed(error));
         }
-        if !exit.success() {
+        if !exit.is_success() {
             return Err(RunError::failed(format!(
                 "{program} failed with {}{}",
                 exit.in_words(),
@@ -275,14 +275,14 @@ mod tests {
     #[tokio::test]
     async fn a_python_program_runs_in_its_services_environment_and_gets_the_variables_it_declares_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("told.py");
+        let program = folder.path().join("report.py");
         std::fs::write(
             &program,
             r#"
 import json, os, shared, sys
 json.load(sys.stdin)
-told = {"prefix": sys.prefix, "shared": shared.WORD, "got": sorted(set(os.environ) & {"CARGO", "CARGO_PKG_NAME"})}
-print(json.dumps({"type": "output", "output": told}))
+report = {"prefix": sys.prefix, "shared": shared.WORD, "got": sorted(set(os.environ) & {"CARGO", "CARGO_PKG_NAME"})}
+print(json.dumps({"type": "output", "output": report}))
 "#,
         )
         .unwrap();

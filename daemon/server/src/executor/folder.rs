@@ -14,8 +14,8 @@ use onceover_store::{DiskUsage, Fence, run_folder};
 /// lasts nobody collects the folder.
 pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, RunLog)> {
     let dir = task_folder.join(fence.folder());
-    let opened = tokio::task::spawn_blocking(move || {
-        let hold = TaskLock::take(&task_folder)?;
+    let opened = crate::blocking::run(move || {
+        let hold = TaskLock::acquire(&task_folder)?;
         fs::create_dir_all(&dir)?;
         Ok((hold, RunLog::create(&dir)?))
     });
@@ -25,7 +25,7 @@ pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, 
 /// Removes all that a run's folder holds but its log.
 pub async fn clear(dir: &Path) -> io::Result<()> {
     let dir = dir.to_owned();
-    let cleared = tokio::task::spawn_blocking(move || paths::remove_content(&dir, log::FILE_NAME));
+    let cleared = crate::blocking::run(move || paths::remove_content(&dir, log::FILE_NAME));
     cleared.await.map_err(io::Error::other)?
 }
 
@@ -69,7 +69,7 @@ pub struct Left {
 /// What the run left, and what earlier attempts of it did that were lost with their daemon.
 pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
     let (task, run, newest) = (fence.task.clone(), fence.run.clone(), fence.attempt);
-    let measured = tokio::task::spawn_blocking(move || {
+    let measured = crate::blocking::run(move || {
         let mut left = Left::default();
         for attempt in 1..=newest {
             let folder = run_folder(run.as_str(), attempt);

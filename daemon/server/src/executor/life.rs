@@ -52,7 +52,7 @@ pub fn log_end(fence: &Fence, outcome: &Outcome, took: Duration, record: &StageR
     let (task, node, run) = (&fence.task, &fence.node, &fence.run);
     match outcome {
         Outcome::Success { warnings, .. } => {
-            let warnings = Some(WarningCount::of(warnings).warnings).filter(|count| *count > 0);
+            let warnings = Some(WarningCount::count(warnings).warnings).filter(|count| *count > 0);
             tracing::info!(task_id = %task, task_name = %node, run_id = %run, seconds, warnings, "run succeeded");
         }
         Outcome::Failed { error } => {

@@ -2,12 +2,11 @@
 //! result. What a run does is its runner's business.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use indexmap::IndexMap;
 use onceover_types::{NodeName, TaskId};
 use tokio::{
     sync::{Notify, watch},
@@ -16,6 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use super::work::RunSupplies;
 use super::{
     folder::{self, Left, MostLeft},
     life,
@@ -23,24 +23,29 @@ use super::{
     work::{self, Earlier, Work},
 };
 use crate::{
-    events::WantedQueues,
+    events::{EventBus, WantedQueues},
+    metrics::Metrics,
     python::Python,
-    services::{Engine, EngineError},
+    services::{ForeignStages, ServiceError, Slots, TaskViews, task_folder},
 };
 use onceover_limits::{Limit, lack::Lack};
 use onceover_run::paths::TaskLock;
-use onceover_run::{ProgressSink, log::RunLog};
-use onceover_store::{Claim, DiskUsage, Fence, Outcome, Reap, StageRecord, StoreError, TaskRecords};
+use onceover_run::{Programs, ProgressSink, log::RunLog};
+use onceover_store::{Claim, DiskUsage, Fence, Outcome, Reap, StageRecord, Store, StoreError, TaskRecords};
 
 /// How the executor works.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExecutorOptions {
     /// This daemon, as runs are owned by it.
     pub owner: String,
     /// What the marks of this data directory's child processes begin with.
     pub mark: String,
-    pub slots: IndexMap<String, u32>,
+    pub slots: Slots,
     pub heartbeat: Duration,
+    /// How long a program may take to end after it was asked to.
+    pub grace: Duration,
+    /// What starts the programs of runs.
+    pub programs: Arc<dyn Programs>,
     /// What runs Python programs.
     pub python: Arc<Python>,
     /// Id of the data directory, when files of results go to the object store by themselves.
@@ -69,10 +74,21 @@ struct ActiveRun {
 #[derive(Clone)]
 pub struct Executor(Arc<Inner>);
 
+/// What the executor works with.
+pub struct ExecutorParts {
+    pub store: Store,
+    pub bus: EventBus,
+    pub metrics: Metrics,
+    pub views: TaskViews,
+    pub foreign: Arc<ForeignStages>,
+    /// What runs need.
+    pub supplies: Arc<RunSupplies>,
+}
+
 struct Inner {
-    engine: Engine,
+    parts: ExecutorParts,
     options: Arc<ExecutorOptions>,
-    active: Mutex<HashMap<(TaskId, NodeName), ActiveRun>>,
+    active: Mutex<BTreeMap<(TaskId, NodeName), ActiveRun>>,
     /// Runs under way here by queue. Other daemons may hold slots too, but with as many as there are nobody need ask.
     held: Mutex<HashMap<String, u32>>,
     draining: CancellationToken,
@@ -81,9 +97,9 @@ struct Inner {
 }
 
 impl Executor {
-    pub fn new(engine: Engine, options: ExecutorOptions) -> Self {
+    pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
         Self(Arc::new(Inner {
-            engine,
+            parts,
             options: Arc::new(options),
             active: Mutex::default(),
             held: Mutex::default(),
@@ -91,10 +107,6 @@ impl Executor {
             drained: CancellationToken::new(),
             stop: CancellationToken::new(),
         }))
-    }
-
-    pub fn slots(&self) -> &IndexMap<String, u32> {
-        &self.0.options.slots
     }
 
     /// The log of a run under way here, which tells when it grows.
@@ -113,7 +125,7 @@ impl Executor {
         self.0.drained.cancelled().await;
     }
 
-    /// Ends every run and hands it back; `run` returns once all are gone.
+    /// Ends every run and hands it back; `run` returns once all have ended.
     pub fn stop(&self) {
         self.0.stop.cancel();
     }
@@ -122,10 +134,9 @@ impl Executor {
     pub async fn run(self) {
         let inner = self.0;
         let mut runs = JoinSet::new();
-        let mut nudges = inner.engine.hub.nudges();
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.engine.store.options().lease / 4));
+        let mut rechecks = inner.parts.bus.rechecks();
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.parts.store.options().lease / 4));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let repair = REPAIR_INTERVAL.min(inner.engine.store.options().ttl);
         let mut repaired: Option<Instant> = None;
         let mut draining = false;
         loop {
@@ -134,47 +145,58 @@ impl Executor {
                 break;
             }
             tokio::select! {
+                biased;
                 () = inner.stop.cancelled() => break,
                 () = inner.draining.cancelled(), if !draining => draining = true,
-                wanted = inner.engine.hub.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
-                nudge = nudges.recv() => inner.nudge(nudge.ok().as_ref()),
+                task = rechecks.recv() => inner.recheck_runs(task.ok().as_ref()),
                 _ = sweep.tick() => {
-                    inner.reap_expired().await;
-                    inner.look_at_watched().await;
-                    inner.keep_house().await;
-                    if repaired.is_none_or(|at| at.elapsed() >= repair) && inner.redis_settled() {
-                        match inner.engine.store.repair().await {
-                            Ok(()) => {
-                                repaired = Some(Instant::now());
-                                inner.engine.hub.outbox_grew();
-                            }
-                            Err(error) => tracing::debug!(%error, "indexes not checked"),
-                        }
-                    }
+                    inner.sweep(&mut repaired).await;
                     inner.claim_all(&WantedQueues::All, &mut runs).await;
                 }
+                // Last: there may always be one more.
+                wanted = inner.parts.bus.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
             }
         }
         while runs.join_next().await.is_some() {}
-        for queue in inner.options.slots.keys() {
-            if let Err(error) = inner
-                .engine
-                .store
-                .reap(queue, Reap::HandedBack(&inner.options.owner))
-                .await
-            {
-                tracing::warn!(%error, queue, "runs could not be handed back; their lease will run out");
-            }
-        }
+        inner.hand_back().await;
     }
 }
 
 impl Inner {
+    /// Takes back what has expired, forgets what is to be forgotten, and checks the indexes once in a while: `repaired` is
+    /// when they were checked last.
+    async fn sweep(&self, repaired: &mut Option<Instant>) {
+        self.reap_expired().await;
+        self.look_at_watched().await;
+        self.keep_house().await;
+        let interval = REPAIR_INTERVAL.min(self.parts.store.options().ttl);
+        if repaired.is_some_and(|at| at.elapsed() < interval) || !self.redis_settled() {
+            return;
+        }
+        match self.parts.store.repair().await {
+            Ok(()) => {
+                *repaired = Some(Instant::now());
+                self.parts.bus.outbox_grew();
+            }
+            Err(error) => tracing::debug!(%error, "indexes not checked"),
+        }
+    }
+
+    /// Hands back the runs that were ended because the daemon stops.
+    async fn hand_back(&self) {
+        let reap = Reap::HandedBack(&self.options.owner);
+        for queue in self.options.slots.keys() {
+            if let Err(error) = self.parts.store.reap(queue, reap).await {
+                tracing::warn!(%error, queue, "runs could not be handed back; their lease will run out");
+            }
+        }
+    }
+
     /// Redis has been there for a whole lease, so that every owner could say that its runs go on.
     fn redis_settled(&self) -> bool {
-        let since = *self.engine.hub.connected().borrow();
-        since.is_some_and(|since| since.elapsed() >= self.engine.store.options().lease)
+        let since = *self.parts.bus.connected().borrow();
+        since.is_some_and(|since| since.elapsed() >= self.parts.store.options().lease)
     }
 
     async fn reap_expired(&self) {
@@ -182,7 +204,7 @@ impl Inner {
             return;
         }
         for queue in self.options.slots.keys() {
-            match self.engine.store.reap(queue, Reap::Expired).await {
+            match self.parts.store.reap(queue, Reap::Expired).await {
                 Ok(0) => {}
                 Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
                 Err(error) => return tracing::debug!(%error, "leases not looked at"),
@@ -191,8 +213,8 @@ impl Inner {
     }
 
     async fn look_at_watched(&self) {
-        match self.engine.look_at_watched().await {
-            Err(EngineError::Store(StoreError::Unavailable(error))) => {
+        match self.parts.foreign.check_watched().await {
+            Err(ServiceError::Unavailable(error)) => {
                 tracing::debug!(error, "stages of other workers not looked at");
             }
             Err(error) => tracing::error!(%error, "a stage of another worker cannot be looked at"),
@@ -202,7 +224,7 @@ impl Inner {
 
     /// Forgets what has expired, and looks how full Redis is.
     async fn keep_house(&self) {
-        let store = &self.engine.store;
+        let store = &self.parts.store;
         let kept = async {
             store.look_at_memory().await?;
             store.expire(EXPIRE_LIMIT).await
@@ -212,7 +234,7 @@ impl Inner {
         }
     }
 
-    fn nudge(&self, task: Option<&TaskId>) {
+    fn recheck_runs(&self, task: Option<&TaskId>) {
         let active = self.active.lock().expect("no thread panics with the list of runs");
         for ((of, _), run) in active.iter() {
             if task.is_none_or(|task| task == of) {
@@ -222,7 +244,7 @@ impl Inner {
     }
 
     async fn claim_all(self: &Arc<Self>, wanted: &WantedQueues, runs: &mut JoinSet<()>) {
-        for (queue, slots) in &self.options.slots {
+        for (queue, slots) in self.options.slots.iter() {
             if wanted.names(queue) && self.held(queue, |held| *held) >= *slots {
                 Limit::RunsAtOnce.reached();
             }
@@ -230,23 +252,25 @@ impl Inner {
                 if self.stop.is_cancelled() || self.draining.is_cancelled() {
                     return;
                 }
-                match self.engine.store.claim(queue, *slots, &self.options.owner).await {
-                    Ok(Some(claim)) => {
-                        let held = self.held(queue, |held| {
-                            *held += 1;
-                            *held
-                        });
-                        if claim.others_wait && held >= *slots {
-                            Limit::RunsAtOnce.reached();
-                        }
-                        let inner = Arc::clone(self);
-                        runs.spawn(inner.take(queue.clone(), claim));
-                    }
+                match self.parts.store.claim(queue, *slots, &self.options.owner).await {
+                    Ok(Some(claim)) => self.begin(queue, *slots, claim, runs),
                     Ok(None) => break,
                     Err(error) => return tracing::debug!(%error, queue, "no run taken"),
                 }
             }
         }
+    }
+
+    /// Begins a run that was taken from a queue with so many slots.
+    fn begin(self: &Arc<Self>, queue: &str, slots: u32, claim: Claim, runs: &mut JoinSet<()>) {
+        let held = self.held(queue, |held| {
+            *held += 1;
+            *held
+        });
+        if claim.others_wait && held >= slots {
+            Limit::RunsAtOnce.reached();
+        }
+        runs.spawn(Arc::clone(self).take(queue.to_owned(), claim));
     }
 
     fn held<T>(&self, queue: &str, with: impl FnOnce(&mut u32) -> T) -> T {
@@ -264,7 +288,7 @@ impl Inner {
         impl Drop for SlotGuard {
             fn drop(&mut self) {
                 self.0.held(&self.1, |held| *held -= 1);
-                self.0.engine.hub.slot_released(&self.1);
+                self.0.parts.bus.slot_released(&self.1);
             }
         }
         let _slot = SlotGuard(Arc::clone(&self), queue);
@@ -291,11 +315,11 @@ impl Inner {
             owner: self.options.owner.clone(),
             queue: record.queue().to_owned(),
         };
-        let known = self.engine.catalog.get(node.as_str());
-        life::log_start(&fence, known.map_or("none", |node| node.runner.kind()));
+        let known = self.parts.supplies.catalog.get(node.as_str());
+        life::log_start(&fence, known.map_or("none", |node| node.runner.kind().as_str()));
         let start = Instant::now();
         let (ended, left) = self.attend(&fence, &record, &records).await;
-        self.engine
+        self.parts
             .metrics
             .ran(known.map(|node| node.name.as_str()), ended.as_str(), start.elapsed());
         let measured = left.measured;
@@ -308,7 +332,7 @@ impl Inner {
             }
             RunEnd::Lost => {
                 tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run no longer owns its stage");
-                if let Err(error) = self.engine.store.release(&fence, &measured).await {
+                if let Err(error) = self.parts.store.release(&fence, &measured).await {
                     tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
@@ -325,7 +349,7 @@ impl Inner {
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
     async fn attend(&self, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> (RunEnd, Left) {
-        let Some(spec) = self.engine.catalog.shared(fence.node.as_str()) else {
+        let Some(spec) = self.parts.supplies.catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (RunEnd::failed(error), Left::default());
         };
@@ -346,19 +370,19 @@ impl Inner {
         let (sink, progress) = ProgressSink::new();
         let (began, counted_from) = watch::channel(Instant::now());
         let work = Work {
-            engine: self.engine.clone(),
+            supplies: Arc::clone(&self.parts.supplies),
             options: Arc::clone(&self.options),
             fence: fence.clone(),
             spec: Arc::clone(spec),
-            earlier: Earlier::new(&self.engine, fence, record, records),
-            dir: self.engine.task_folder(&fence.task).join(fence.folder()),
+            earlier: Earlier::new(&self.parts.views, fence, record, records),
+            dir: task_folder(&self.parts.supplies.roots, &fence.task).join(fence.folder()),
             log: log.clone(),
             progress: sink,
             cancel: cancel.clone(),
             began,
         };
         let watch = RunWatch::begin(WatchedRun {
-            store: &self.engine.store,
+            store: &self.parts.store,
             fence,
             heartbeat: self.options.heartbeat,
             time_limit: Duration::from_secs(spec.timeout_seconds),
@@ -369,7 +393,7 @@ impl Inner {
             progress,
             counted_from,
         });
-        // On a task of its own: waiting for Redis must not hold up reading a program's output.
+        // On a separate task: waiting for Redis must not hold up reading a program's output.
         watch.run(tokio::spawn(work.run())).await
     }
 
@@ -377,9 +401,9 @@ impl Inner {
     async fn open_folder(&self, fence: &Fence) -> Result<(TaskLock, RunLog), RunEnd> {
         let mut wait = work::FIRST_WAIT;
         loop {
-            let task_folder = self.engine.task_folder(&fence.task);
-            let dir = task_folder.join(fence.folder());
-            let error = match folder::open(task_folder, fence).await {
+            let folder_of_task = task_folder(&self.parts.supplies.roots, &fence.task);
+            let dir = folder_of_task.join(fence.folder());
+            let error = match folder::open(folder_of_task, fence).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
@@ -392,12 +416,13 @@ impl Inner {
                 tracing::warn!(run_id = %fence.run, "a run waits for {lack}: {text}");
             }
             let message = format!("waiting for {lack}: {error}");
-            match self.engine.store.beat(fence, Some(0.0), Some(&message)).await {
+            match self.parts.store.heartbeat(fence, Some(0.0), Some(&message)).await {
                 Ok(true) => {}
                 Ok(false) => return Err(RunEnd::Lost),
                 Err(error) => tracing::debug!(%error, "lease not renewed"),
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Err(RunEnd::Stopped),
                 () = tokio::time::sleep(wait.min(self.options.heartbeat)) => {}
             }
@@ -405,19 +430,39 @@ impl Inner {
         }
     }
 
-    /// Writes how the run ended, however long Redis is away or does not take it; then links the winner's files. Returns
+    /// Reports that a result cannot be written, in the log once for each error. What is damaged can be mended, so the result
+    /// is kept for as long as the run owns its stage.
+    async fn report_unwritten(&self, fence: &Fence, error: &StoreError, reported: &mut Option<String>) {
+        let text = error.to_string();
+        if reported.as_ref() != Some(&text) {
+            tracing::error!(%error, task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
+                "a result cannot be written; it is tried again (`onceoverd check --repair` mends records)");
+            *reported = Some(text);
+        }
+        let message = format!("its result cannot be written yet: {error}");
+        // No answer says no more than the write did.
+        let _ = self.parts.store.heartbeat(fence, None, Some(&message)).await;
+    }
+
+    /// Links the files of a result that counts.
+    fn link_winner(&self, fence: &Fence) {
+        let task_folder = task_folder(&self.parts.supplies.roots, &fence.task);
+        if let Err(error) = folder::link_winner(&task_folder, fence) {
+            tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
+        }
+    }
+
+    /// Writes how the run ended, however long Redis is unreachable or does not take it; then links the winner's files. Returns
     /// whether that counts.
     async fn commit(&self, fence: &Fence, outcome: &Outcome, measured: &DiskUsage) -> bool {
         let mut wait = Duration::from_millis(100);
-        let mut told = None;
+        let mut reported = None;
         loop {
-            match self.engine.store.finish(fence, outcome, measured).await {
+            match self.parts.store.finish(fence, outcome, measured).await {
                 Ok(true) => {
                     if let Outcome::Success { warnings, .. } = outcome {
-                        self.engine.metrics.warned(fence.node.as_str(), warnings);
-                        if let Err(error) = folder::link_winner(&self.engine.task_folder(&fence.task), fence) {
-                            tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
-                        }
+                        self.parts.metrics.warned(fence.node.as_str(), warnings);
+                        self.link_winner(fence);
                     }
                     return true;
                 }
@@ -436,17 +481,9 @@ impl Inner {
                     wait = (wait * 2).min(COMMIT_WAIT_MAX);
                 }
                 Err(error) => {
-                    // What is damaged can be mended, so the result is kept for as long as the run owns its stage.
-                    let text = error.to_string();
-                    if told.as_ref() != Some(&text) {
-                        tracing::error!(%error, task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
-                            "a result cannot be written; it is tried again (`onceoverd check --repair` mends records)");
-                        told = Some(text);
-                    }
-                    let message = format!("its result cannot be written yet: {error}");
-                    // No answer says no more than the write did.
-                    let _ = self.engine.store.beat(fence, None, Some(&message)).await;
+                    self.report_unwritten(fence, &error, &mut reported).await;
                     tokio::select! {
+                        biased;
                         // Handed back with all others.
                         () = self.stop.cancelled() => return false,
                         () = tokio::time::sleep(wait) => {}

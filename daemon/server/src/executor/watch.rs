@@ -1,5 +1,5 @@
 //! The watch over one run: renews its lease, writes its progress, and ends it on its time limit, on cancel and when the
-//! daemon stops. It never runs anything itself: the work goes on beside it, on a task of its own.
+//! daemon stops. It never runs anything itself: the work goes on beside it, on a separate task.
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,7 +63,7 @@ enum RunEvent {
     Stopping,
     /// The lease is to be renewed.
     HeartbeatDue,
-    /// Somebody has changed the stage.
+    /// Another client has changed the stage.
     Changed,
     Progressed,
     /// The runner reports no progress any more; its result comes.
@@ -131,6 +131,7 @@ impl<'a> RunWatch<'a> {
         let goes_on = self.interrupted.is_none();
         let (next_report, progress) = (self.next_report, &mut self.run.progress);
         tokio::select! {
+            biased;
             worked = work => RunEvent::Ended(Box::new(worked)),
             () = tokio::time::sleep_until(self.deadline), if goes_on => RunEvent::DeadlineReached,
             () = self.run.stop.cancelled(), if goes_on => RunEvent::Stopping,
@@ -182,7 +183,7 @@ impl<'a> RunWatch<'a> {
         let news = (now != self.written).then_some(&now);
         let percent = news.map(|progress| progress.percent);
         let message = news.and_then(|progress| progress.message.as_deref());
-        match self.run.store.beat(self.run.fence, percent, message).await {
+        match self.run.store.heartbeat(self.run.fence, percent, message).await {
             Ok(true) => {
                 self.quarters.log(self.run.fence, &now);
                 self.written = now;

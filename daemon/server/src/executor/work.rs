@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use onceover_catalog::{NodeSpec, RunnerSpec};
+use onceover_catalog::{Catalog, NodeSpec, RunnerSpec};
 use onceover_types::NodeName;
 use onceover_wire::{ResultWarning, WARNINGS_FIELD};
 use serde_json::Value;
@@ -19,14 +19,15 @@ use super::{
 };
 use crate::{
     config::Verify,
+    downloads::Downloads,
     evidence,
-    services::{Engine, artifacts},
+    services::{InputEvidence, TaskViews, artifacts},
 };
 use onceover_catalog::completion::resolve_input;
 use onceover_limits::Limit;
-use onceover_process::LocalPrograms;
+use onceover_nodes::llm::Providers;
 use onceover_run::{
-    Object, OpenedInputs, ProgressSink, RunContext, RunError, Runner, log::RunLog, warnings::RunWarnings,
+    Object, OpenedInputs, ProgressSink, RunContext, RunError, Runner, log::RunLog, paths::Roots, warnings::RunWarnings,
 };
 use onceover_store::{Evidence, Fence, Outcome, StageRecord, TaskRecords};
 
@@ -34,9 +35,19 @@ use onceover_store::{Evidence, Fence, Outcome, StageRecord, TaskRecords};
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// What any run may need to work.
+pub struct RunSupplies {
+    pub catalog: Arc<Catalog>,
+    pub roots: Arc<Roots>,
+    pub inputs: InputEvidence,
+    pub downloads: Arc<Downloads>,
+    /// The language models that nodes may ask.
+    pub providers: Providers,
+}
+
 /// What a run is: the same for each time it begins.
 pub(super) struct Work {
-    pub(super) engine: Engine,
+    pub(super) supplies: Arc<RunSupplies>,
     pub(super) options: Arc<ExecutorOptions>,
     pub(super) fence: Fence,
     pub(super) spec: Arc<NodeSpec>,
@@ -63,11 +74,11 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    pub(super) fn new(engine: &Engine, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Self {
+    pub(super) fn new(views: &TaskViews, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Self {
         let results = records.stages.iter();
         Self {
             input: record.input().to_owned(),
-            stages: earlier_outputs(engine, fence, records),
+            stages: earlier_outputs(views, fence, records),
             results: results
                 .map(|(name, record)| (name.clone(), record.result_token()))
                 .collect(),
@@ -77,12 +88,12 @@ impl Earlier {
 }
 
 fn earlier_outputs(
-    engine: &Engine,
+    views: &TaskViews,
     fence: &Fence,
     records: &TaskRecords,
 ) -> Result<IndexMap<NodeName, Object>, String> {
-    let view = engine
-        .view_from(records, &fence.task)
+    let view = views
+        .view_records(records, &fence.task)
         .map_err(|error| format!("the task cannot be read: {error}"))?;
     let mut outputs: Vec<_> = view
         .stages
@@ -115,7 +126,7 @@ impl Work {
             }
             Err(_) => {}
         }
-        let share = self.engine.roots.share().to_owned();
+        let share = self.supplies.roots.tasks_dir().to_owned();
         let left = folder::measure(share, &self.fence, self.options.most_left).await;
         if let (Ok(_), Some(why)) = (&result, &left.too_much) {
             self.log.line(&format!("failed: {why}"));
@@ -140,6 +151,7 @@ impl Work {
                 .report(0.0, Some(format!("waiting for {lack}: {message}")));
             self.began.send_replace(Instant::now() + wait);
             tokio::select! {
+                biased;
                 () = self.cancel.cancelled() => return Err(RunError::Interrupted),
                 () = tokio::time::sleep(wait) => {}
             }
@@ -158,7 +170,7 @@ impl Work {
         let stages = self.earlier.stages.clone().map_err(RunError::Failed)?;
         let input: Object = serde_json::from_str(&self.earlier.input)
             .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-        let varied = self.engine.catalog.for_input(fence.node.as_str(), &input);
+        let varied = self.supplies.catalog.for_input(fence.node.as_str(), &input);
         let node = Arc::clone(varied.unwrap_or(&self.spec));
         let mut context = RunContext {
             task_id: fence.task.clone(),
@@ -167,9 +179,9 @@ impl Work {
             input: resolve_input(&node, &input, &stages)?,
             stages,
             dir: self.dir.clone(),
-            roots: Arc::clone(&self.engine.roots),
+            roots: Arc::clone(&self.supplies.roots),
             opened: OpenedInputs::default(),
-            programs: Arc::new(LocalPrograms),
+            programs: Arc::clone(&self.options.programs),
             fresh: self.earlier.fresh,
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
@@ -188,15 +200,16 @@ impl Work {
         let sources = evidence::sources(&context.node, &input, &context.input, &context.stages, results);
         context.place_paths();
         let mut files = self
-            .engine
+            .supplies
+            .inputs
             .local_evidence(&context.task_id, &context.node, &input)
             .await
             .unwrap_or_default();
-        let mut downloaded = self.engine.downloads.fetch(&mut context).await?;
+        let mut downloaded = self.supplies.downloads.fetch(&mut context).await?;
         if let Some(downloaded) = &mut downloaded {
             files.append(&mut downloaded.evidence);
         }
-        let files = evidence::of_request(&context.node, &input, files, self.engine.verify);
+        let files = evidence::of_request(&context.node, &input, files, self.supplies.inputs.verify());
         let output = self.run_node(&context).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {
@@ -208,12 +221,12 @@ impl Work {
     async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {
         let mut output = match &context.node.runner {
             RunnerSpec::Builtin(_) => {
-                let providers = self.engine.providers.clone();
+                let providers = self.supplies.providers.clone();
                 BuiltinRunner { providers }.run(context).await?
             }
             RunnerSpec::Command(_) | RunnerSpec::Python(_) => {
                 let runner = CommandRunner {
-                    grace: self.engine.grace,
+                    grace: self.options.grace,
                     python: Some(Arc::clone(&self.options.python)),
                 };
                 runner.run(context).await?
@@ -250,9 +263,9 @@ impl Work {
             self.log.line(&format!("warning {}: {}", warning.code, warning.text));
         }
         let (value, dir) = (Value::Object(output), context.dir.clone());
-        let hashed = self.engine.verify == Verify::Hash;
+        let hashed = self.supplies.inputs.verify() == Verify::Hash;
         let artifacts = if artifacts::are_named(&value, &dir) {
-            tokio::task::spawn_blocking(move || artifacts::record(&value, &dir, hashed))
+            crate::blocking::run(move || artifacts::record(&value, &dir, hashed))
                 .await
                 .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?
         } else {

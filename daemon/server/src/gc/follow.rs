@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Collector, Kept};
 use crate::events::{Change, EventBus};
 
-/// When a folder is looked at again that somebody had, or that could not be looked at.
+/// When a folder is looked at again that was in use, or that could not be looked at.
 const AGAIN: Duration = Duration::from_secs(30);
 /// A folder that stays young for long is looked at no sooner.
 const SOON: Duration = Duration::from_millis(50);
@@ -64,8 +64,8 @@ impl Due {
 }
 
 /// Collects until stopped. `after` is how long a deletion gets to remove the files itself, and to say so.
-pub async fn follow(collector: Collector, hub: EventBus, after: Duration, stop: CancellationToken) {
-    let mut changes = hub.changes();
+pub async fn follow(collector: Collector, bus: EventBus, after: Duration, stop: CancellationToken) {
+    let mut changes = bus.changes();
     let mut due = Due::default();
     add_all(&collector, &mut due).await;
     loop {
@@ -84,19 +84,7 @@ pub async fn follow(collector: Collector, hub: EventBus, after: Duration, stop: 
                 Err(RecvError::Lagged(_)) => missed = true,
                 Err(RecvError::Closed) => return,
             },
-            () = timer => {
-                let ready = due.take(Instant::now(), BATCH);
-                let looks = stream::iter(ready).map(|task| async {
-                    let wait = collect(&collector, &task).await;
-                    (task, wait)
-                });
-                let looked: Vec<_> = looks.buffer_unordered(AT_A_TIME).collect().await;
-                for (task, wait) in looked {
-                    if let Some(wait) = wait {
-                        due.set(task, Instant::now() + wait);
-                    }
-                }
-            }
+            () = timer => collect_due(&collector, &mut due).await,
         }
         // What was heard meanwhile, so that none is missed.
         loop {
@@ -108,6 +96,21 @@ pub async fn follow(collector: Collector, hub: EventBus, after: Duration, stop: 
         }
         if missed {
             add_all(&collector, &mut due).await;
+        }
+    }
+}
+
+/// Collects the folders whose time has come. Those that could not be collected yet are due again later.
+async fn collect_due(collector: &Collector, due: &mut Due) {
+    let ready = due.take(Instant::now(), BATCH);
+    let tries = stream::iter(ready).map(|task| async {
+        let wait = collect(collector, &task).await;
+        (task, wait)
+    });
+    let tried: Vec<_> = tries.buffer_unordered(AT_A_TIME).collect().await;
+    for (task, wait) in tried {
+        if let Some(wait) = wait {
+            due.set(task, Instant::now() + wait);
         }
     }
 }
@@ -125,7 +128,7 @@ fn hear(change: &Change, after: Duration, due: &mut Due) -> bool {
     }
 }
 
-/// The task that an event tells is gone.
+/// The task that was deleted, if an event is about one.
 fn gone(json: &str) -> Option<TaskId> {
     // Most events are of another kind, and need no parsing.
     if !json.contains("\"deleted\"") {
@@ -157,7 +160,7 @@ async fn add_all(collector: &Collector, due: &mut Due) {
 
 /// Looks at one task; answers when to look again, if at all.
 async fn collect(collector: &Collector, task: &TaskId) -> Option<Duration> {
-    match collector.look(task).await {
+    match collector.judge(task).await {
         Ok(looked) => {
             for gone in looked.removed {
                 let (files, bytes) = (gone.files, gone.bytes);
@@ -166,7 +169,7 @@ async fn collect(collector: &Collector, task: &TaskId) -> Option<Duration> {
             match looked.kept? {
                 Kept::Young(left) => Some(left.max(SOON)),
                 Kept::Held | Kept::Callbacks => Some(AGAIN),
-                // Their end is told, or never comes.
+                // An event reports their end, or it never comes.
                 Kept::Known | Kept::Video | Kept::Stranger | Kept::NoRuns => None,
             }
         }

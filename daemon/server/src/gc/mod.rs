@@ -2,7 +2,7 @@
 //! of living tasks that no result points to. It is asked for by `onceoverd gc`, or by `follow`
 //! (`retention.files = "with_record"`).
 //!
-//! # Why no file is removed that somebody needs
+//! # Why no file is removed that is needed
 //!
 //! A run writes only while it holds its task's folder ([`onceover_run::paths::TaskLock`]), and it takes that hold after its stage is
 //! RUNNING in Redis. A folder is removed only under a claim, which no hold can coexist with, and only when Redis, asked
@@ -86,7 +86,7 @@ pub enum Kept {
 #[derive(Debug, Default)]
 pub struct Looked {
     pub removed: Vec<Gone>,
-    /// None when all of it is gone.
+    /// None when nothing of it is left.
     pub kept: Option<Kept>,
 }
 
@@ -128,7 +128,7 @@ impl Collector {
     }
 
     /// Removes what is not needed of one task's folder.
-    pub async fn look(&self, task: &TaskId) -> Result<Looked, GcError> {
+    pub async fn judge(&self, task: &TaskId) -> Result<Looked, GcError> {
         let folder = self.share.join(task.as_str());
         let Some(shape) = self.blocking(task, move || shape(&folder)).await? else {
             return Ok(Looked::default());
@@ -167,7 +167,7 @@ impl Collector {
             kept: None,
         };
         let (share, name) = (self.share.clone(), task.to_string());
-        let claim = match self.blocking(task, move || FolderClaim::take(&share, &name)).await? {
+        let claim = match self.blocking(task, move || FolderClaim::acquire(&share, &name)).await? {
             ClaimedFolder::Mine(claim) => claim,
             ClaimedFolder::Busy => return Ok(Kept::Held.into()),
             ClaimedFolder::Absent => return Ok(Looked::default()),
@@ -237,7 +237,7 @@ impl Collector {
     }
 
     fn is_in_flight(&self, records: &TaskRecords) -> bool {
-        let held = HeldStages::of(records, self.store.options().ttl.as_secs(), Timestamp::now());
+        let held = HeldStages::of(records, self.store.options().ttl.as_secs(), self.store.now());
         records.stages.iter().any(|(_, record)| record.state.in_flight()) || held.in_flight().next().is_some()
     }
 
@@ -268,7 +268,7 @@ impl Collector {
 
 fn kept(why: &Collectable) -> Kept {
     match why {
-        // Asked twice, and the second time it was not: somebody has begun with it.
+        // Asked twice, and the second time it was not: a client has begun with it.
         Collectable::Free | Collectable::Known(_) => Kept::Known,
         Collectable::Held => Kept::Held,
         Collectable::Callbacks => Kept::Callbacks,

@@ -1,4 +1,4 @@
-//! The body of a request as it comes: while nothing comes, its request holds no place among those under way, and it has
+//! The body of a request as it comes: while nothing comes, its request holds no slot among those under way, and it has
 //! only so much time.
 
 use std::{
@@ -28,14 +28,14 @@ use onceover_limits::Limit;
 /// Bytes that must arrive for the time limit of a body to start again.
 const ENOUGH: u64 = 16 * 1024;
 
-/// A place among the requests under way; free while it is lent to nobody.
+/// A slot among the requests under way; free while it is lent to nobody.
 #[derive(Debug, Clone)]
 pub struct RequestSlot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl RequestSlot {
-    /// Takes one of the places, if there is one.
-    pub fn take(places: &Arc<Semaphore>) -> Option<Self> {
-        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+    /// Takes one of the slots, if there is one.
+    pub fn take(slots: &Arc<Semaphore>) -> Option<Self> {
+        let permit = Arc::clone(slots).try_acquire_owned().ok()?;
         Some(Self(Arc::new(Mutex::new(Some(permit)))))
     }
 
@@ -48,8 +48,8 @@ impl RequestSlot {
     }
 }
 
-/// The same request, its body waited for without its place.
-pub fn awaited(request: Request, place: &RequestSlot, places: &Arc<Semaphore>, limit: Duration) -> Request {
+/// The same request, its body waited for without its slot.
+pub fn awaited(request: Request, slot: &RequestSlot, slots: &Arc<Semaphore>, limit: Duration) -> Request {
     if request.body().is_end_stream() {
         return request;
     }
@@ -57,8 +57,8 @@ pub fn awaited(request: Request, place: &RequestSlot, places: &Arc<Semaphore>, l
         Body::new(Awaited {
             body,
             come: None,
-            place: place.clone(),
-            places: PollSemaphore::new(Arc::clone(places)),
+            slot: slot.clone(),
+            slots: PollSemaphore::new(Arc::clone(slots)),
             limit,
             time: Box::pin(sleep(limit)),
             waiting_since: None,
@@ -86,10 +86,10 @@ type Part = Option<Result<Frame<Bytes>, axum::Error>>;
 
 struct Awaited {
     body: Body,
-    /// What has come and waits for a place.
+    /// What has come and waits for a slot.
     come: Option<Part>,
-    place: RequestSlot,
-    places: PollSemaphore,
+    slot: RequestSlot,
+    slots: PollSemaphore,
     limit: Duration,
     time: Pin<Box<Sleep>>,
     waiting_since: Option<Instant>,
@@ -142,14 +142,14 @@ impl HttpBody for Awaited {
                     this.come = Some(part);
                 }
                 Poll::Pending => {
-                    this.place.set(None);
+                    this.slot.set(None);
                     return this.poll_time(context);
                 }
             }
         }
-        if !this.place.is_held() {
-            let permit = ready!(this.places.poll_acquire(context));
-            this.place.set(permit);
+        if !this.slot.is_held() {
+            let permit = ready!(this.slots.poll_acquire(context));
+            this.slot.set(permit);
         }
         Poll::Ready(this.come.take().flatten())
     }
@@ -172,20 +172,20 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(400);
 
-    fn request(body: Body, places: &Arc<Semaphore>) -> (RequestSlot, Request) {
-        let place = RequestSlot::take(places).unwrap();
-        let request = awaited(Request::new(body), &place, places, LIMIT);
-        (place, request)
+    fn request(body: Body, slots: &Arc<Semaphore>) -> (RequestSlot, Request) {
+        let slot = RequestSlot::take(slots).unwrap();
+        let request = awaited(Request::new(body), &slot, slots, LIMIT);
+        (slot, request)
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_holds_no_place_and_ends_in_time() {
-        let places = Arc::new(Semaphore::new(1));
+        let slots = Arc::new(Semaphore::new(1));
         let never = Body::from_stream(stream::pending::<io::Result<Bytes>>());
-        let (_place, request) = request(never, &places);
+        let (_slot, request) = request(never, &slots);
         let reading = tokio::spawn(to_bytes(request.into_body(), 100));
         tokio::task::yield_now().await;
-        assert!(RequestSlot::take(&places).is_some());
+        assert!(RequestSlot::take(&slots).is_some());
         let error = reading.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("access.body_timeout"), "{error}");
     }
@@ -193,15 +193,15 @@ mod tests {
     #[tokio::test]
     async fn a_drip_ends_in_time_and_a_steady_sender_does_not() {
         for (size, whole) in [(1, false), (ENOUGH as usize, true)] {
-            let places = Arc::new(Semaphore::new(1));
+            let slots = Arc::new(Semaphore::new(1));
             let drops = stream::unfold(0, move |sent| async move {
                 tokio::time::sleep(LIMIT / 4).await;
                 (sent < 8).then(|| (Ok::<_, io::Error>(Bytes::from(vec![0; size])), sent + 1))
             });
-            let (place, request) = request(Body::from_stream(drops), &places);
+            let (slot, request) = request(Body::from_stream(drops), &slots);
             let read = to_bytes(request.into_body(), usize::MAX).await;
             assert_eq!(read.is_ok(), whole, "{read:?}");
-            assert!(!whole || place.is_held());
+            assert!(!whole || slot.is_held());
         }
     }
 }

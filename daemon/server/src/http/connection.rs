@@ -36,7 +36,7 @@ pub struct Endless;
 /// One open connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Told to close at once.
+    /// Asks it to close at once.
     pub close: Notify,
     known: AtomicBool,
     state: Mutex<State>,

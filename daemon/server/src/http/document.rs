@@ -37,13 +37,13 @@ const PROBLEM: &str = "application/problem+json";
         (name = "nodes", description = "What can be asked for, and whether it can run here"),
         (name = "events", description = "Every change, as it happens"),
         (name = "videos", description = "Register videos, run their pipelines, ask how far they are"),
-        (name = "callbacks", description = "What was told to clients' URLs, and sending it again"),
+        (name = "callbacks", description = "What was sent to clients' URLs, and sending it again"),
         (name = "system", description = "Queues, state of the daemon, health")
     )
 )]
 struct Head;
 
-/// What is said before the routes are known.
+/// Returns the document as it is before the routes are known.
 pub fn head() -> Document {
     Head::openapi()
 }

@@ -17,17 +17,16 @@ mod range;
 pub(crate) mod routes;
 pub mod server;
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, FromRef},
     http::{Method, Uri},
     middleware::{from_fn, from_fn_with_state, map_request},
     response::{IntoResponse, Response},
 };
 use onceover_types::{Problem, ProblemKind};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{self as swagger, SwaggerUi};
@@ -35,64 +34,97 @@ use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 use routes::pages::{self, DESCRIPTION, DOCS, KnownPaths};
 
 pub use connection::ConnectionTimeouts;
-pub use middleware::Doors;
+pub use middleware::Admission;
 pub use problem::ApiError;
+pub use routes::files::Files;
 
 use crate::{
-    access::links::Links, config::UnknownFields, executor::supervise::Executor, pipelines::Videos, services::Engine,
+    access::links::Links,
+    config::UnknownFields,
+    executor::supervise::Executor,
+    pipelines::{Registrations, Videos},
+    services::{
+        Callbacks, Cancellations, Deletions, EventStreams, Explanations, HealthChecks, Measurements, NodeCatalog,
+        StageLogs, Submissions, System, TaskViews, unread::WarningLog,
+    },
 };
 
 /// Of an answer that goes on and on: a proxy before us is to pass on each piece as it comes (nginx keeps them otherwise).
 const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
 
-/// What handlers share. Each request clones it several times, so it is behind one pointer.
-#[derive(Clone)]
-pub struct AppState(Arc<Shared>);
-
-impl From<Shared> for AppState {
-    fn from(shared: Shared) -> Self {
-        Self(Arc::new(shared))
-    }
-}
-
-impl Deref for AppState {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-/// The parts of [`AppState`].
-pub struct Shared {
-    pub engine: Engine,
+/// What answers requests. The router takes it; a handler is handed only what it names in its arguments.
+pub struct HttpServices {
+    pub submissions: Arc<Submissions>,
+    pub views: Arc<TaskViews>,
+    pub explanations: Arc<Explanations>,
+    pub cancellations: Arc<Cancellations>,
+    pub deletions: Arc<Deletions>,
+    pub callbacks: Arc<Callbacks>,
+    pub logs: Arc<StageLogs>,
+    pub events: Arc<EventStreams>,
+    pub system: Arc<System>,
+    pub health: Arc<HealthChecks>,
+    pub measurements: Arc<Measurements>,
+    pub nodes: Arc<NodeCatalog>,
+    pub videos: Arc<Videos>,
+    pub registrations: Arc<Registrations>,
+    pub files: Arc<Files>,
+    pub links: Arc<Links>,
+    /// What knows which logs still grow.
     pub executor: Executor,
-    pub videos: Videos,
-    /// This daemon: `<id of the data directory>#<number of the start>`.
-    pub instance: Arc<str>,
-    pub started_at: onceover_types::Timestamp,
-    /// Largest file that can be uploaded, in bytes.
-    pub largest_file: u64,
-    /// What the bucket is called that files are in, also where there is no object store.
-    pub bucket: Arc<str>,
-    pub links: Links,
+    pub warning_log: Arc<WarningLog>,
     /// What becomes of fields of requests that nothing reads.
     pub unknown_fields: UnknownFields,
-    /// Why submits cannot be decided yet; None once the daemon is prepared.
-    pub preparing: watch::Receiver<Option<String>>,
     /// Ends open streams when the daemon stops.
     pub stop: CancellationToken,
 }
+
+/// What handlers are handed their parts from. Each request clones it several times, so it is behind one pointer.
+#[derive(Clone)]
+pub struct AppState(Arc<HttpServices>);
+
+/// Lets a handler name a part as `State<...>`.
+macro_rules! hand_out {
+    ($($field:ident: $part:ty),+ $(,)?) => {
+        $(impl FromRef<AppState> for $part {
+            fn from_ref(state: &AppState) -> Self {
+                state.0.$field.clone()
+            }
+        })+
+    };
+}
+
+hand_out!(
+    submissions: Arc<Submissions>,
+    views: Arc<TaskViews>,
+    explanations: Arc<Explanations>,
+    cancellations: Arc<Cancellations>,
+    deletions: Arc<Deletions>,
+    callbacks: Arc<Callbacks>,
+    logs: Arc<StageLogs>,
+    events: Arc<EventStreams>,
+    system: Arc<System>,
+    health: Arc<HealthChecks>,
+    measurements: Arc<Measurements>,
+    nodes: Arc<NodeCatalog>,
+    videos: Arc<Videos>,
+    registrations: Arc<Registrations>,
+    files: Arc<Files>,
+    links: Arc<Links>,
+    executor: Executor,
+    warning_log: Arc<WarningLog>,
+    stop: CancellationToken,
+);
 
 /// Largest request body.
 pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The whole API with its description and its browser page.
-pub fn router(state: AppState, doors: Doors) -> Router {
+pub fn router(services: HttpServices, admission: Admission) -> Router {
     let (router, document) = routes::all().split_for_parts();
     let known = KnownPaths::of_document(&document);
     let paths = Extension(known.clone());
-    let description = document::complete(document, &state.engine.catalog);
+    let description = document::complete(document, services.nodes.specs());
     // The token that "Authorize" was given is kept by the browser, for the next time the page is opened.
     let swagger = swagger::Config::default().persist_authorization(true);
     router
@@ -108,13 +140,13 @@ pub fn router(state: AppState, doors: Doors) -> Router {
         .layer(paths)
         .layer(from_fn(middleware::representation::revalidate))
         .layer(from_fn(middleware::prefer::prefer))
-        .layer(from_fn_with_state(doors.clone(), middleware::authorize))
-        .layer(from_fn_with_state(doors.clone(), middleware::admit))
+        .layer(from_fn_with_state(admission.clone(), middleware::authorize))
+        .layer(from_fn_with_state(admission.clone(), middleware::admit))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(doors, middleware::identify))
+        .layer(from_fn_with_state(admission, middleware::identify))
         .layer(middleware::representation::compression())
         .layer(map_request(middleware::representation::only_gzip))
-        .with_state(state)
+        .with_state(AppState(Arc::new(services)))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

@@ -15,7 +15,7 @@ use futures_util::Stream;
 
 struct Paced {
     body: BodyDataStream,
-    /// A chunk was just given: nothing more before somebody has done something with it.
+    /// A chunk was just given: nothing more before the reader has done something with it.
     rest: bool,
 }
 

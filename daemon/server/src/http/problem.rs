@@ -9,9 +9,8 @@ use onceover_types::{FieldError, Problem, ProblemKind};
 use super::body::IDEMPOTENCY_KEY;
 use crate::{
     pipelines::{FileFault, VideoError},
-    services::EngineError,
+    services::ServiceError,
 };
-use onceover_store::StoreError;
 
 /// An error answer: `application/problem+json` (RFC 9457).
 #[derive(Debug)]
@@ -23,51 +22,45 @@ impl From<Problem> for ApiError {
     }
 }
 
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self(match error {
-            // Never fail open: no decision is better than a wrong one, and every call can be repeated.
-            StoreError::Unavailable(_) => Problem::new(
-                ProblemKind::RedisUnavailable,
-                format!("{error}; nothing was decided, the request can be repeated as it is"),
-            ),
-            StoreError::Unexpected(_) | StoreError::Unusable(_) | StoreError::Url(_) => {
-                tracing::error!(%error, "store");
-                Problem::new(ProblemKind::Internal, error.to_string())
-            }
-        })
-    }
-}
-
-impl From<EngineError> for ApiError {
-    fn from(error: EngineError) -> Self {
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
         match error {
-            EngineError::UnknownTask(_) => Self(Problem::new(ProblemKind::UnknownTask, detail)),
-            EngineError::UnknownStage { .. } => Self(Problem::new(ProblemKind::UnknownStage, detail)),
-            EngineError::UnknownCallback(_) => Self(Problem::new(ProblemKind::UnknownCallback, detail)),
-            EngineError::OtherInput { .. } => Self(Problem::new(ProblemKind::InputChanged, detail)),
-            EngineError::NotReady { missing, .. } => Self(Problem {
+            ServiceError::UnknownTask(_) => Self(Problem::new(ProblemKind::UnknownTask, detail)),
+            ServiceError::UnknownStage { .. } => Self(Problem::new(ProblemKind::UnknownStage, detail)),
+            ServiceError::UnknownCallback(_) => Self(Problem::new(ProblemKind::UnknownCallback, detail)),
+            ServiceError::OtherInput { .. } => Self(Problem::new(ProblemKind::InputChanged, detail)),
+            ServiceError::NotReady { missing, .. } => Self(Problem {
                 missing: missing.into(),
                 ..Problem::new(ProblemKind::NodeNotReady, detail)
             }),
-            EngineError::KeyReused => Self(Problem {
+            ServiceError::KeyReused => Self(Problem {
                 errors: vec![FieldError::new(IDEMPOTENCY_KEY, detail.clone())],
                 ..Problem::new(ProblemKind::IdempotencyKeyReused, detail)
             }),
-            EngineError::TooManyCallbacks { .. } => Self(Problem::new(ProblemKind::TooManyCallbacks, detail)),
-            EngineError::Damaged { .. } => Self(Problem::new(ProblemKind::DamagedRecord, detail)),
-            EngineError::TooLarge(error) => Self(Problem {
+            ServiceError::TooManyCallbacks { .. } => Self(Problem::new(ProblemKind::TooManyCallbacks, detail)),
+            ServiceError::Damaged { .. } => Self(Problem::new(ProblemKind::DamagedRecord, detail)),
+            ServiceError::TooLarge(error) => Self(Problem {
                 errors: vec![error],
                 ..Problem::new(ProblemKind::TooLarge, detail)
             }),
-            EngineError::Full(_) => Self(Problem::new(ProblemKind::RedisFull, detail)),
-            EngineError::Refused(_) => Self(Problem::new(ProblemKind::Refused, detail)),
+            ServiceError::Full(_) => Self(Problem::new(ProblemKind::RedisFull, detail)),
+            ServiceError::Refused(_) => Self(Problem::new(ProblemKind::Refused, detail)),
             // Only a pipeline hears these.
-            EngineError::Superseded | EngineError::AlreadyAsked => Self(Problem::new(ProblemKind::Superseded, detail)),
-            EngineError::Draining => Self(Problem::new(ProblemKind::Draining, detail)),
-            EngineError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
-            EngineError::Store(error) => error.into(),
+            ServiceError::Superseded | ServiceError::AlreadyAsked => {
+                Self(Problem::new(ProblemKind::Superseded, detail))
+            }
+            ServiceError::Draining => Self(Problem::new(ProblemKind::Draining, detail)),
+            ServiceError::Invalid(errors) => Self(Problem::invalid_fields(errors)),
+            // Never fail open: no decision is better than a wrong one, and every call can be repeated.
+            ServiceError::Unavailable(_) => Self(Problem::new(
+                ProblemKind::RedisUnavailable,
+                format!("{detail}; nothing was decided, the request can be repeated as it is"),
+            )),
+            ServiceError::Store(error) => {
+                tracing::error!(%error, "store");
+                Self(Problem::new(ProblemKind::Internal, detail))
+            }
         }
     }
 }
@@ -92,7 +85,7 @@ impl From<VideoError> for ApiError {
                 ..Problem::new(ProblemKind::AlreadyProcessing, detail)
             },
             VideoError::Storage(_) => Problem::new(ProblemKind::Storage, detail),
-            VideoError::Engine(error) => return error.into(),
+            VideoError::Service(error) => return error.into(),
         })
     }
 }

@@ -113,12 +113,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    if open.with(|open| open.len()) >= self.most {
-                        Limit::Connections.reached();
-                        complaint.say(&format!("{} connections are open, as many as can be", self.most));
-                        if !open.make_room() {
-                            continue;
-                        }
+                    if !self.has_room(&open, &mut complaint) {
+                        continue;
                     }
                     let connection = Arc::new(Connection::new());
                     open.with(|open| open.push(Arc::clone(&connection)));
@@ -131,7 +127,7 @@ impl Server {
                     open.make_room();
                     tokio::time::sleep(REST).await;
                 }
-                // It was gone before it was accepted, or the network has a fault of its own.
+                // It was closed before it was accepted, or the network failed.
                 Err(error) => {
                     tracing::debug!(%error, "a connection was not accepted");
                     tokio::task::yield_now().await;
@@ -141,6 +137,16 @@ impl Server {
         drop(listener);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Whether one more connection may be open, if need be in the place of an idle one.
+    fn has_room(&self, open: &Open, complaint: &mut Complaint) -> bool {
+        if open.with(|open| open.len()) < self.most {
+            return true;
+        }
+        Limit::Connections.reached();
+        complaint.say(&format!("{} connections are open, as many as can be", self.most));
+        open.make_room()
     }
 }
 

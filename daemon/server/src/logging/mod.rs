@@ -1,6 +1,6 @@
 //! The daemon's log: a file a day below the data directory, and stderr. The logs of runs are the executor's.
 //!
-//! Nothing here blocks: both are written by threads of their own, and a disk or a reader that stands still costs lines.
+//! Nothing here blocks: both are written by separate threads, and a disk or a reader that stands still costs lines.
 
 mod stderr;
 

@@ -54,7 +54,7 @@ pub enum StorageError {
     #[error("it cannot be used: {0}")]
     Unusable(String),
     /// Away, refusing or broken: the same can be asked again.
-    #[error("the object store at {url} did not do it: {why}")]
+    #[error("the object store at {url} failed: {why}")]
     Unavailable { url: String, why: String },
     /// The content broke off or could not be read: not the store's fault.
     #[error("{0}")]
@@ -89,7 +89,7 @@ pub struct ObjectStorage {
     clients: Mutex<HashMap<(bool, String), Arc<AmazonS3>>>,
     /// Buckets that are known to exist.
     known: Mutex<HashSet<String>>,
-    /// Whoever looks whether a bucket exists, and makes it: one at a time.
+    /// Held while it is checked whether a bucket exists, and while it is made: by one caller at a time.
     making: tokio::sync::Mutex<()>,
 }
 
@@ -289,7 +289,7 @@ impl ObjectStorage {
         };
         if !there().await?
             && let Err(error) = self.make(&client, bucket).await
-            // Unless somebody else was making it at the same moment: stores answer that in many ways.
+            // Unless another client was making it at the same moment: stores answer that in many ways.
             && !there().await?
         {
             return Err(error);
@@ -311,7 +311,7 @@ impl ObjectStorage {
         let answer = self.http.put(url).send().await;
         // The error of a request names its URL, which is signed.
         let answer = answer.map_err(|error| unavailable(error.without_url().to_string()))?;
-        // 409: somebody else has made it meanwhile.
+        // 409: another client has made it meanwhile.
         match answer.status().as_u16() {
             200..300 | 409 => {
                 tracing::info!(bucket, "bucket made");
@@ -322,7 +322,7 @@ impl ObjectStorage {
     }
 
     /// What is known of one object; None where there is none.
-    pub async fn look(&self, location: &Location) -> Result<Option<StoredObject>, StorageError> {
+    pub async fn find(&self, location: &Location) -> Result<Option<StoredObject>, StorageError> {
         let client = self.client(false, &location.bucket)?;
         match client.head(&path(&location.key)?).await {
             Ok(meta) => Ok(Some(meta.into())),

@@ -58,7 +58,7 @@ impl Sink {
         StorageError::Unavailable {
             url: self.address.clone(),
             why: match not_found {
-                true => format!("its bucket '{}' is gone", self.location.bucket),
+                true => format!("its bucket '{}' does not exist", self.location.bucket),
                 false => onceover_types::causes(error),
             },
         }
@@ -93,7 +93,7 @@ impl Sink {
         };
         let full: Bytes = self.buffer.split().freeze();
         upload.put_part(full.clone().into()).await?;
-        // Its memory is used for the next part, unless somebody still looks at it.
+        // Its memory is used for the next part, unless a reader still has it.
         self.buffer = full.try_into_mut().unwrap_or_default();
         self.buffer.clear();
         Ok(())

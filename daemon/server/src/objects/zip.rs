@@ -52,7 +52,7 @@ pub fn content(root: &Path, folder: &Path, except: &Path) -> io::Result<Vec<(Pat
     Ok(files)
 }
 
-/// Begins to make the archive on a thread of its own, as fast as its bytes are taken.
+/// Begins to make the archive on a separate thread, as fast as its bytes are taken.
 pub fn stream(root: PathBuf, folder: PathBuf, files: Vec<(PathBuf, u64)>) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::task::spawn_blocking(move || {

@@ -10,7 +10,7 @@ use onceover_catalog::{
     pipeline::{PipelineSpec, parse_pipeline},
 };
 
-use super::plan::Retry;
+use super::state::Retry;
 use crate::{catalog::toml_files, config::Config};
 
 static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../assets/pipelines");

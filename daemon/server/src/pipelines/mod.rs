@@ -1,25 +1,38 @@
 //! Videos and their pipelines: starting one (V1, V2), telling how far it is (V3), ending it. What a processing does next
-//! is decided in `plan`, done in `drive`.
+//! is decided in `state`, done in `reconcile`.
 
 mod beside;
 mod catalog;
-pub mod drive;
-pub mod plan;
+mod described;
+mod follow;
+pub mod reconcile;
 mod register;
+pub mod state;
 
 use std::{path::PathBuf, sync::Arc};
 
-use onceover_types::{FieldError, RunId, TaskId, Timestamp, VideoId};
+use onceover_catalog::pipeline::StepSpec;
+use onceover_types::{FieldError, RunId, TaskId, VideoId};
 use onceover_wire::{
-    PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus, ReprocessRequest,
-    Video, VideoDeletion, VideoSource, VideoStarted,
+    PipelineList, Processing, ProcessingKind, ProcessingStatus, ReprocessRequest, Video, VideoDeletion, VideoSource,
+    VideoStarted,
 };
+use tokio_util::sync::CancellationToken;
 
 pub use catalog::Pipelines;
-pub use register::{Incoming, Names};
+pub use described::DescribedPipelines;
+pub use follow::VideoFollower;
+pub use register::{Incoming, Names, Registrations};
 
-use crate::services::{Engine, EngineError};
-use onceover_store::{StoreError, VideoForgotten, VideoRecord, VideoStart};
+use crate::{
+    events::EventBus,
+    services::{
+        Cancellations, Deletions, ServiceError,
+        foreign::HeldStages,
+        lists::{ListRange, Listed},
+    },
+};
+use onceover_store::{Store, StoreError, VideoForgotten, VideoRecord, VideoStart};
 
 /// Why something cannot be done with a video.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +54,7 @@ pub enum VideoError {
     #[error("{0}")]
     Storage(String),
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Service(#[from] ServiceError),
 }
 
 /// What is wrong with a file that is not registered.
@@ -61,14 +74,14 @@ pub enum FileFault {
 
 impl From<StoreError> for VideoError {
     fn from(error: StoreError) -> Self {
-        Self::Engine(error.into())
+        Self::Service(error.into())
     }
 }
 
 impl VideoError {
     /// A request whose field is wrong.
     pub fn field(field: &str, message: impl Into<String>) -> Self {
-        Self::Engine(EngineError::Invalid(vec![FieldError::new(field, message.into())]))
+        Self::Service(ServiceError::Invalid(vec![FieldError::new(field, message.into())]))
     }
 
     fn file(fault: FileFault, field: &str, message: impl Into<String>) -> Self {
@@ -77,80 +90,97 @@ impl VideoError {
     }
 }
 
-/// What can be done with videos. Cheap to clone.
-#[derive(Clone)]
+/// Reads videos, and starts, ends and forgets them.
 pub struct Videos {
-    pub engine: Engine,
-    pub pipelines: Arc<Pipelines>,
+    store: Store,
+    bus: EventBus,
+    pipelines: DescribedPipelines,
+    cancellations: Cancellations,
+    deletions: Deletions,
+    /// Cancelled once the daemon takes no new work.
+    draining: CancellationToken,
     /// Folder of the files that were uploaded or fetched.
-    pub folder: Arc<PathBuf>,
-    /// What the processes that look at files are marked with, beside their own number.
-    pub mark: Arc<str>,
-    /// Largest upload, bytes.
-    pub max_bytes: u64,
+    folder: Arc<PathBuf>,
 }
 
 impl Videos {
-    /// What pipelines there are, and what their steps lack on this machine.
-    pub fn list_pipelines(&self) -> PipelineList {
-        let catalog = &self.engine.catalog;
-        let step = |step: &onceover_catalog::pipeline::StepSpec, retries: u32| PipelineStepInfo {
-            name: step.name().to_owned(),
-            task_name: step.node.clone(),
-            weight: step.weight,
-            optional: step.optional,
-            needs: step.needs.clone(),
-            retries,
-            missing: catalog.get(step.node.as_str()).map_or_else(Vec::new, |node| {
-                let missing = self.engine.readiness.missing(node, &step.parameters);
-                missing.iter().map(ToString::to_string).collect()
-            }),
-        };
-        let pipelines = self.pipelines.iter().map(|pipeline| PipelineInfo {
-            name: pipeline.name.clone(),
-            title: pipeline.title.clone(),
-            purpose: pipeline.purpose.clone(),
-            steps: pipeline
-                .steps
-                .iter()
-                .map(|spec| step(spec, self.pipelines.retry(&pipeline.name, spec.name()).retries))
-                .collect(),
-        });
-        PipelineList {
-            default: self.pipelines.default_name().to_owned(),
-            pipelines: pipelines.collect(),
+    pub fn new(
+        store: Store,
+        bus: EventBus,
+        pipelines: DescribedPipelines,
+        cancellations: Cancellations,
+        deletions: Deletions,
+        draining: CancellationToken,
+        folder: Arc<PathBuf>,
+    ) -> Self {
+        Self {
+            store,
+            bus,
+            pipelines,
+            cancellations,
+            deletions,
+            draining,
+            folder,
         }
     }
 
-    /// One video, with its newest processing.
-    pub async fn get(&self, id: &VideoId) -> Result<VideoRecord, VideoError> {
-        let found = self.engine.store.video(id).await?;
+    /// Lists the pipelines, and what their steps lack on this machine.
+    pub fn list_pipelines(&self) -> PipelineList {
+        self.pipelines.list_pipelines()
+    }
+
+    /// Lists videos, newest first.
+    pub async fn list_videos(&self, range: &ListRange<VideoId>) -> Result<Listed<Video, VideoId>, VideoError> {
+        let found = self.store.list_videos(range.limit, range.after.as_ref()).await?;
+        Ok(Listed {
+            items: found.items,
+            next: found.next,
+        })
+    }
+
+    /// Reads a video, with its newest processing.
+    pub async fn read_video(&self, id: &VideoId) -> Result<Video, VideoError> {
+        Ok(self.read_record(id).await?.video)
+    }
+
+    async fn read_record(&self, id: &VideoId) -> Result<VideoRecord, VideoError> {
+        let found = self.store.video(id).await?;
         found.ok_or_else(|| VideoError::Unknown(id.clone()))
     }
 
-    /// How far the newest processing is.
-    pub async fn processing(&self, id: &VideoId) -> Result<Processing, VideoError> {
-        let processing = self.get(id).await?.video.processing;
+    /// Reads how far the newest processing is.
+    pub async fn read_processing(&self, id: &VideoId) -> Result<Processing, VideoError> {
+        let processing = self.read_record(id).await?.video.processing;
         let processing = processing.ok_or_else(|| VideoError::NeverProcessed(id.clone()))?;
         Ok(*processing)
     }
 
     /// Starts the pipeline in the background (V1).
-    pub async fn run(&self, id: &VideoId, pipeline: Option<&str>, force: bool) -> Result<VideoStarted, VideoError> {
+    pub async fn run_pipeline(
+        &self,
+        id: &VideoId,
+        pipeline: Option<&str>,
+        force: bool,
+    ) -> Result<VideoStarted, VideoError> {
         let name = pipeline.unwrap_or_else(|| self.pipelines.default_name());
-        let spec = self.pipeline(name)?;
+        let spec = self.pipelines.find_pipeline(name)?;
         let all: Vec<&str> = spec.steps.iter().map(|step| step.name()).collect();
         let fresh = if force { &all[..] } else { &[] };
-        self.start(plan::planned(id, spec, ProcessingKind::First, fresh, force), force)
-            .await
+        self.start(
+            state::plan_processing(id, spec, ProcessingKind::First, fresh, force),
+            force,
+        )
+        .await
     }
 
-    /// Runs chosen steps and what depends on them anew (V2).
-    pub async fn reprocess(&self, id: &VideoId, request: &ReprocessRequest) -> Result<VideoStarted, VideoError> {
-        let record = self.get(id).await?;
+    /// Runs chosen steps and what depends on them again (V2).
+    pub async fn reprocess_video(&self, id: &VideoId, request: &ReprocessRequest) -> Result<VideoStarted, VideoError> {
+        let record = self.read_record(id).await?;
         let last = record.video.processing.map(|processing| processing.pipeline);
         let name = request.pipeline.as_ref().or(last.as_ref());
-        let spec = self.pipeline(name.map_or(self.pipelines.default_name(), String::as_str))?;
+        let spec = self
+            .pipelines
+            .find_pipeline(name.map_or(self.pipelines.default_name(), String::as_str))?;
         let fresh = match request.steps.as_slice() {
             [] => spec.steps.iter().map(|step| step.name()).collect(),
             steps => spec.with_dependents(steps).map_err(|unknown| {
@@ -166,27 +196,16 @@ impl Videos {
                 )
             })?,
         };
-        let plan = plan::planned(id, spec, ProcessingKind::Reprocess, &fresh, request.force);
-        self.start(plan, request.force).await
-    }
-
-    fn pipeline(&self, name: &str) -> Result<&onceover_catalog::pipeline::PipelineSpec, VideoError> {
-        self.pipelines.get(name).ok_or_else(|| {
-            let names: Vec<_> = self.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
-            let name: String = name.chars().take(128).collect();
-            VideoError::field(
-                "pipeline",
-                format!("there is no pipeline '{name}'; there are {}", names.join(", ")),
-            )
-        })
+        let processing = state::plan_processing(id, spec, ProcessingKind::Reprocess, &fresh, request.force);
+        self.start(processing, request.force).await
     }
 
     async fn start(&self, processing: Processing, force: bool) -> Result<VideoStarted, VideoError> {
-        if self.engine.draining.is_cancelled() {
-            return Err(EngineError::Draining.into());
+        if self.draining.is_cancelled() {
+            return Err(ServiceError::Draining.into());
         }
         self.check_ready(&processing).await?;
-        match self.engine.store.start_video(&processing, force).await? {
+        match self.store.start_video(&processing, force).await? {
             VideoStart::Started => {}
             VideoStart::Busy(run) => {
                 return Err(VideoError::Busy {
@@ -196,7 +215,7 @@ impl Videos {
             }
             VideoStart::Unknown => return Err(VideoError::Unknown(processing.video_id)),
         }
-        self.engine.hub.video_started(&processing.video_id);
+        self.bus.video_started(&processing.video_id);
         Ok(VideoStarted {
             message: format!("started: pipeline {} in the background", processing.pipeline),
             video_id: processing.video_id,
@@ -211,32 +230,30 @@ impl Videos {
     async fn check_ready(&self, processing: &Processing) -> Result<(), VideoError> {
         let mut lacking = Vec::new();
         for step in processing.tasks.iter().filter(|step| !step.optional) {
-            let spec = self.pipelines.get(&processing.pipeline);
-            let spec = spec.and_then(|pipeline| pipeline.step(&step.name));
-            let node = self.engine.catalog.get(step.task_name.as_str());
-            if let (Some(spec), Some(node)) = (spec, node) {
-                let missing = self.engine.readiness.missing(node, &spec.parameters);
-                if missing.is_empty() {
-                    continue;
-                }
-                if spec.unless.is_some() && self.has_subtitles(&processing.video_id, spec).await? {
-                    continue;
-                }
-                lacking.push((step, missing));
+            let Some(spec) = self.pipelines.find_step(&processing.pipeline, &step.name) else {
+                continue;
+            };
+            let missing = self.pipelines.find_missing(&step.task_name, &spec.parameters);
+            if missing.is_empty() {
+                continue;
             }
+            if spec.unless.is_some() && self.has_subtitles(&processing.video_id, spec).await? {
+                continue;
+            }
+            lacking.push((step, missing));
         }
         if lacking.is_empty() {
             return Ok(());
         }
-        self.get(&processing.video_id).await?;
-        let (records, _) = self.engine.store.read(&processing.task_id).await?;
-        let held = self.engine.held(&records).stages;
+        self.read_record(&processing.video_id).await?;
+        let (records, _) = self.store.read(&processing.task_id).await?;
+        let held = HeldStages::now(&self.store, &records).stages;
         for (step, missing) in lacking {
             let stage = records.stage(&step.task_name);
             let is_done = !step.fresh && stage.is_some_and(|stage| stage.standing_output().is_some());
             let is_foreign = held.contains_key(&step.task_name);
             if !is_done && !is_foreign {
-                return Err(EngineError::NotReady {
+                return Err(ServiceError::NotReady {
                     node: step.task_name.clone(),
                     missing,
                 }
@@ -247,31 +264,27 @@ impl Videos {
     }
 
     /// Whether subtitles lie beside the video.
-    async fn has_subtitles(
-        &self,
-        id: &VideoId,
-        spec: &onceover_catalog::pipeline::StepSpec,
-    ) -> Result<bool, VideoError> {
-        let record = self.get(id).await?;
+    async fn has_subtitles(&self, id: &VideoId, spec: &StepSpec) -> Result<bool, VideoError> {
+        let record = self.read_record(id).await?;
         Ok(beside::subtitles_for(spec, &record.video).await.is_some())
     }
 
     /// Ends the processing under way, if there is one; its stages are cancelled by the caller.
-    pub async fn cancel(&self, id: &VideoId) -> Result<bool, VideoError> {
+    async fn cancel(&self, id: &VideoId) -> Result<bool, VideoError> {
         loop {
-            let Some(active) = self.engine.store.active_video(id).await? else {
+            let Some(active) = self.store.active_video(id).await? else {
                 return Ok(false);
             };
             let mut processing = active.processing;
-            plan::cancel(&mut processing, Timestamp::now());
-            if self.engine.store.save_video(&mut processing, true).await? {
+            state::cancel_processing(&mut processing, self.store.now());
+            if self.store.save_video(&mut processing, true).await? {
                 return Ok(true);
             }
         }
     }
 
     /// Ends the pipeline under way that a task belongs to, if there is one: nothing is submitted for it any more.
-    pub async fn cancel_of(&self, task: &TaskId) -> Result<bool, VideoError> {
+    pub async fn cancel_pipeline(&self, task: &TaskId) -> Result<bool, VideoError> {
         match VideoId::of_task(task) {
             Some(id) => self.cancel(&id).await,
             None => Ok(false),
@@ -281,33 +294,33 @@ impl Videos {
     /// Whether a pipeline is under way under the task.
     pub async fn is_active(&self, task: &TaskId) -> Result<bool, VideoError> {
         match VideoId::of_task(task) {
-            Some(id) => Ok(self.engine.store.active_video(&id).await?.is_some()),
+            Some(id) => Ok(self.store.active_video(&id).await?.is_some()),
             None => Ok(false),
         }
     }
 
     /// Forgets a video; its file goes with it unless it was registered by path, its task's data when that is asked.
-    pub async fn delete(&self, id: &VideoId, with_task: bool, force: bool) -> Result<VideoDeletion, VideoError> {
-        let record = self.get(id).await?;
+    pub async fn delete_video(&self, id: &VideoId, with_task: bool, force: bool) -> Result<VideoDeletion, VideoError> {
+        let record = self.read_record(id).await?;
         if let Some(run) = record.active {
             if !force {
                 return Err(VideoError::Busy { video: id.clone(), run });
             }
             self.cancel(id).await?;
-            match self.engine.cancel(&id.task(), None).await {
-                Ok(_) | Err(EngineError::UnknownTask(_) | EngineError::Refused(_)) => {}
+            match self.cancellations.cancel_task(&id.task(), None).await {
+                Ok(_) | Err(ServiceError::UnknownTask(_) | ServiceError::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         let task = match with_task {
-            true => match self.engine.delete(&id.task(), force).await {
+            true => match self.deletions.delete_task(&id.task(), force).await {
                 Ok(report) => Some(report),
-                Err(EngineError::UnknownTask(_)) => None,
+                Err(ServiceError::UnknownTask(_)) => None,
                 Err(error) => return Err(error.into()),
             },
             false => None,
         };
-        match self.engine.store.forget_video(id).await? {
+        match self.store.forget_video(id).await? {
             VideoForgotten::Forgotten => {}
             VideoForgotten::Busy(run) => return Err(VideoError::Busy { video: id.clone(), run }),
             VideoForgotten::Unknown => return Err(VideoError::Unknown(id.clone())),

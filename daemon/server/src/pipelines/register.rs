@@ -17,16 +17,18 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{FileFault, VideoError, Videos};
+use super::{FileFault, VideoError};
+use crate::downloads::Downloads;
 use onceover_limits::Limit;
 use onceover_nodes::{self as nodes, Undescribed};
 use onceover_process::LocalPrograms;
 use onceover_run::{
     OpenedInputs, ProgressSink, RunContext, RunError,
     log::RunLog,
-    paths::{OpenError, OpenFault, harmless_name, remove_folder},
+    paths::{OpenError, OpenFault, Roots, harmless_name, remove_folder},
     warnings::RunWarnings,
 };
+use onceover_store::Store;
 
 /// How long ffprobe may look at a file.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
@@ -64,9 +66,40 @@ impl Drop for Incoming {
     }
 }
 
-impl Videos {
+/// Registers videos.
+pub struct Registrations {
+    store: Store,
+    roots: Arc<Roots>,
+    downloads: Arc<Downloads>,
+    /// Folder of the files that are uploaded or fetched.
+    folder: Arc<PathBuf>,
+    /// What the processes that look at files are marked with, beside their own number.
+    mark: Arc<str>,
+    /// Largest upload, bytes.
+    max_bytes: u64,
+}
+
+impl Registrations {
+    pub fn new(
+        store: Store,
+        roots: Arc<Roots>,
+        downloads: Arc<Downloads>,
+        folder: Arc<PathBuf>,
+        mark: Arc<str>,
+        max_bytes: u64,
+    ) -> Self {
+        Self {
+            store,
+            roots,
+            downloads,
+            folder,
+            mark,
+            max_bytes,
+        }
+    }
+
     /// Checks id and title.
-    pub fn names(&self, id: Option<&str>, title: Option<&str>) -> Result<Names, VideoError> {
+    pub fn check_names(&self, id: Option<&str>, title: Option<&str>) -> Result<Names, VideoError> {
         let id = match id {
             None => VideoId::generate(),
             Some(text) => VideoId::parse(text).map_err(|error| VideoError::field("video_id", error.to_string()))?,
@@ -88,24 +121,24 @@ impl Videos {
     }
 
     /// Registers a file below an allowed root, or one that is fetched from a URL first.
-    pub async fn register(&self, request: &VideoRequest) -> Result<Video, VideoError> {
-        let names = self.names(request.video_id.as_deref(), request.title.as_deref())?;
+    pub async fn register_video(&self, request: &VideoRequest) -> Result<Video, VideoError> {
+        let names = self.check_names(request.video_id.as_deref(), request.title.as_deref())?;
         match (&request.path, &request.url) {
             (Some(path), None) => {
-                let allowed = self.engine.roots.judge(path);
+                let allowed = self.roots.check_path(path);
                 allowed.map_err(|error| not_opened("path", error))?;
                 self.refuse_taken(&names.id).await?;
                 // Only for what ffprobe says; the file stays where it is.
                 let scratch = self.incoming(&names.id)?;
-                let (real, probe) = self.look("path", path, &scratch).await?;
+                let (real, probe) = self.probe("path", path, &scratch).await?;
                 self.add(names, VideoSource::Path, &real, None, probe).await
             }
             (None, Some(url)) => {
-                let allowed = self.engine.downloads.check(url);
+                let allowed = self.downloads.check(url);
                 let shown = allowed.map_err(|why| VideoError::field("url", why))?;
                 self.refuse_taken(&names.id).await?;
                 let mut folder = self.incoming(&names.id)?;
-                let (file, probe) = self.look("url", url, &folder).await?;
+                let (file, probe) = self.probe("url", url, &folder).await?;
                 let mut bare = shown;
                 bare.set_query(None);
                 bare.set_fragment(None);
@@ -151,7 +184,7 @@ impl Videos {
         if got == 0 {
             return Err(VideoError::field("file", "it is empty"));
         }
-        let (file, probe) = self.look("file", &path.display().to_string(), &folder).await?;
+        let (file, probe) = self.probe("file", &path.display().to_string(), &folder).await?;
         let video = self.add(names, VideoSource::Upload, &file, None, probe).await?;
         folder.keep = true;
         Ok(video)
@@ -159,7 +192,7 @@ impl Videos {
 
     /// Before anything is fetched; the registration itself decides.
     async fn refuse_taken(&self, id: &VideoId) -> Result<(), VideoError> {
-        match self.engine.store.video(id).await? {
+        match self.store.video(id).await? {
             Some(_) => Err(VideoError::Taken(id.clone())),
             None => Ok(()),
         }
@@ -197,7 +230,7 @@ impl Videos {
             processing: None,
             video_id: names.id,
         };
-        match self.engine.store.add_video(&video).await? {
+        match self.store.add_video(&video).await? {
             true => Ok(video),
             false => Err(VideoError::Taken(video.video_id)),
         }
@@ -205,12 +238,12 @@ impl Videos {
 
     /// Fetches the file where `text` is a URL, and has ffprobe look at it. Answers where it is and what it is; an error
     /// names the field. A fetched file ends in the folder.
-    async fn look(&self, field: &str, text: &str, folder: &Incoming) -> Result<(PathBuf, VideoProbe), VideoError> {
+    async fn probe(&self, field: &str, text: &str, folder: &Incoming) -> Result<(PathBuf, VideoProbe), VideoError> {
         let dir = folder.path();
         let mut context = self.context_of_look(field, text, &dir)?;
         let _end = context.cancel.clone().drop_guard();
         let path = self.fetch(field, &mut context).await?;
-        let opened = self.engine.roots.try_open_file(&path);
+        let opened = self.roots.try_open_file(&path);
         let opened = opened.map_err(|error| not_opened(field, error))?;
         let cancel = context.cancel.clone();
         let timeout = async {
@@ -240,7 +273,7 @@ impl Videos {
             stages: IndexMap::new(),
             log: RunLog::create(dir).map_err(cannot_store)?,
             dir: dir.to_owned(),
-            roots: Arc::clone(&self.engine.roots),
+            roots: Arc::clone(&self.roots),
             opened: OpenedInputs::default(),
             programs: Arc::new(LocalPrograms),
             fresh: false,
@@ -257,7 +290,7 @@ impl Videos {
     /// Fetches the file where it is a URL, under a harmless name. Answers its path.
     async fn fetch(&self, field: &str, context: &mut RunContext) -> Result<String, VideoError> {
         // Removes what it fetched, unless that has been moved away.
-        let fetched = self.engine.downloads.fetch(context).await;
+        let fetched = self.downloads.fetch(context).await;
         let fetched = fetched.map_err(|error| match error {
             RunError::Failed(why) => {
                 let named = format!("input_data.{field}: ");
@@ -333,7 +366,7 @@ fn cannot_store(error: std::io::Error) -> VideoError {
 fn harmless(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     match harmless_name(last, "video").trim_matches(['.', ' ']) {
-        // The look's own log.
+        // The log of the check itself.
         onceover_run::log::FILE_NAME => "video".into(),
         name => name.to_owned(),
     }

@@ -113,7 +113,7 @@ impl PrivateRedis {
         &self.pid_file
     }
 
-    /// Ends the server (SIGTERM, after ten seconds SIGKILL) and waits until it is gone.
+    /// Ends the server (SIGTERM, after ten seconds SIGKILL) and waits until it has ended.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(task) = self.task.take()
@@ -130,7 +130,7 @@ impl Drop for PrivateRedis {
     }
 }
 
-/// Keeps a server up until told to stop.
+/// Keeps a server up until `stop`.
 async fn supervise(home: Home, mut server: Server, stop: CancellationToken) {
     loop {
         let started = Instant::now();
@@ -142,32 +142,36 @@ async fn supervise(home: Home, mut server: Server, stop: CancellationToken) {
             "the private Redis (process {}) ended ({how}), starting it again",
             server.pid()
         );
-        let mut delay = if started.elapsed() < STEADY {
-            Duration::from_millis(50)
-        } else {
-            Duration::ZERO
+        let delay = match started.elapsed() < STEADY {
+            true => Duration::from_millis(50),
+            false => Duration::ZERO,
         };
-        server = loop {
-            let again = async {
-                sleep(delay).await;
-                home.up().await
-            };
-            match stop.run_until_cancelled(again).await {
-                Some(Ok(server)) => break server,
-                Some(Err(problem)) => error!("the private Redis does not come back: {problem}"),
-                None => {
-                    // A server that was still reading its data back was told to end when `again` was dropped.
-                    if let Err(problem) = home.end_by_pid_file().await {
-                        error!("{problem}");
-                    }
-                    return home.clean();
-                }
+        let Some(again) = start_again(&home, delay, &stop).await else {
+            // A server that was still reading its data back was asked to end when its start was dropped.
+            if let Err(problem) = home.end_by_pid_file().await {
+                error!("{problem}");
             }
-            delay = (delay * 2).clamp(Duration::from_millis(100), BACK_OFF_MAX);
+            return home.clean();
         };
+        server = again;
     }
     server.end().await;
     home.clean();
+}
+
+/// Starts the server again after a delay, as often as it takes. Returns `None` if it is stopped before.
+async fn start_again(home: &Home, mut delay: Duration, stop: &CancellationToken) -> Option<Server> {
+    loop {
+        let again = async {
+            sleep(delay).await;
+            home.up().await
+        };
+        match stop.run_until_cancelled(again).await? {
+            Ok(server) => return Some(server),
+            Err(problem) => error!("the private Redis does not come back: {problem}"),
+        }
+        delay = (delay * 2).clamp(Duration::from_millis(100), BACK_OFF_MAX);
+    }
 }
 
 /// The binary, and where its files are.
@@ -202,7 +206,7 @@ impl Home {
     }
 
     /// A server that answers: the one that is there, else a new one. Two servers in one directory would ruin its
-    /// append-only file, so none is started before the former is gone.
+    /// append-only file, so none is started before the former has ended.
     async fn up(&self) -> Result<Server> {
         if let Ok(stream) = UnixStream::connect(&self.socket).await
             && let Ok(Some(pid)) = stream.peer_cred().map(|peer| peer.pid().and_then(Pid::from_raw))
@@ -330,7 +334,7 @@ impl Home {
         }
     }
 
-    /// Whether a server that was left keeps what it is told, as one started here does.
+    /// Whether a server that was left keeps what it is given, as one started here does.
     async fn has_our_settings(&self) -> bool {
         let ask = async {
             let mut connection = self.connect().await?;
@@ -374,7 +378,7 @@ impl Home {
             .await
     }
 
-    /// Ends a server that runs in our directory but is not behind the socket, because somebody removed that file.
+    /// Ends a server that runs in our directory but is not behind the socket, because that file was removed.
     async fn end_by_pid_file(&self) -> Result<()> {
         let noted = fs::read_to_string(&self.pid_file).ok();
         let Some(pid) = noted.and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw) else {
@@ -413,7 +417,7 @@ impl Home {
         Ok(())
     }
 
-    /// Removes what a server that is gone may have left. Missing files are what is wanted.
+    /// Removes what a server that has ended may have left. Missing files are what is wanted.
     fn clean(&self) {
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(&self.pid_file);
@@ -565,7 +569,7 @@ fn make_short_dir(path: &Path) -> Result<()> {
         }
         _ => {}
     }
-    // /tmp is everybody's: what lies there may be somebody's trap.
+    // /tmp is open to every user: what lies there may be a trap.
     let found = fs::symlink_metadata(path).map_err(|error| refuse(error.to_string()))?;
     if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
         return Err(refuse("it is there already and is not this user's alone".into()));

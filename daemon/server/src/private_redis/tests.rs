@@ -105,7 +105,7 @@ async fn it_starts_answers_and_leaves_no_process() {
     set(server.url(), "value").await;
     assert_eq!(get(server.url()).await.as_deref(), Some("value"));
     let process = pid(server.pid_file()).unwrap();
-    // Only a group of its own keeps it out of the way of the terminal's ctrl-C.
+    // Only a separate group keeps it out of the way of the terminal's ctrl-C.
     assert_eq!(rustix::process::getpgid(Some(process)).unwrap(), process);
     let socket = data.redis().join("redis.sock");
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o700);
@@ -151,7 +151,7 @@ async fn o2_a_healthy_leftover_is_taken_over_watched_and_ended() {
     let mut left = Leftover::start(&data, "yes").await;
     let server = PrivateRedis::start(&data, None, None).await.unwrap();
     server.stop().await;
-    until("the left one is gone", async || left.is_gone()).await;
+    until("the left one has ended", async || left.is_gone()).await;
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_leftover_that_keeps_nothing_is_replaced() {
     let data = open(&base);
     let mut left = Leftover::start(&data, "no").await;
     let server = PrivateRedis::start(&data, None, None).await.unwrap();
-    until("the left one is gone", async || left.is_gone()).await;
+    until("the left one has ended", async || left.is_gone()).await;
     assert_ne!(pid(server.pid_file()).unwrap().as_raw_pid(), left.pid());
     server.stop().await;
 }
@@ -178,7 +178,7 @@ async fn a_leftover_whose_socket_was_removed_is_ended_before_a_new_one_starts() 
     .unwrap();
     fs::remove_file(data.redis().join("redis.sock")).unwrap();
     let server = PrivateRedis::start(&data, None, None).await.unwrap();
-    until("the left one is gone", async || left.is_gone()).await;
+    until("the left one has ended", async || left.is_gone()).await;
     assert_eq!(get(server.url()).await.as_deref(), Some("kept"));
     server.stop().await;
 }
@@ -202,7 +202,7 @@ async fn a_dropped_one_ends_its_server() {
     let server = PrivateRedis::start(&data, None, None).await.unwrap();
     let process = pid(server.pid_file()).unwrap();
     drop(server);
-    until("the server is gone", async || test_kill_process(process).is_err()).await;
+    until("the server has ended", async || test_kill_process(process).is_err()).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Makes the virtual environment of a service: built aside, told by its marker to be whole, then put in place by one
+//! Makes the virtual environment of a service: built aside, known by its marker to be whole, then put in place by one
 //! rename of a link. What an interrupted install leaves is never used, and removed by the next.
 
 use std::{
@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 
 use super::{CURRENT, Environments, Installed, MARKER, REQUIREMENTS, Service, State};
 
-/// How long nothing may be heard before it is said that the work goes on.
+/// How long nothing may be heard before a line reports that the work goes on.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Lines of a failed program that the error repeats.
 const TAIL: usize = 8;
@@ -177,7 +177,7 @@ impl std::fmt::Display for Failed {
 /// Runs a program and passes each line it says on, with the time since `start`.
 fn follow(mut command: Command, start: Instant, say: &dyn Fn(&str)) -> Result<(), Failed> {
     let mut child = command
-        // Packages must come into the environment itself, whatever the caller's Python is told to look at.
+        // Packages must come into the environment itself, wherever the caller's Python is set to look.
         .env_remove("PYTHONPATH")
         .env_remove("PYTHONHOME")
         .env("PYTHONNOUSERSITE", "1")

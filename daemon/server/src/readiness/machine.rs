@@ -5,10 +5,11 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use onceover_catalog::Hub;
+use tokio::time::Instant;
 
 use crate::python::State;
 use onceover_process::environment;

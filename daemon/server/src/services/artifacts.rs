@@ -115,7 +115,7 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Reco
 /// Looks whether every recorded file is still there and unchanged: in its bytes where those were recorded, else in size
 /// and time.
 /// Blocks on the file system.
-pub fn look(recorded: &str) -> ArtifactCheck {
+pub fn check_recorded(recorded: &str) -> ArtifactCheck {
     let Ok(files) = serde_json::from_str::<Vec<Recorded>>(recorded) else {
         return ArtifactCheck::Changed;
     };
@@ -161,23 +161,23 @@ mod tests {
         let output = json!({"audio": dir.join("a.wav"), "more": [{"frames": dir.join("frames")}],
             "source": temp.path().join("input.mp4"), "text": "words"});
         let recorded = record(&output, &dir, false);
-        assert_eq!(look(&recorded), ArtifactCheck::Whole);
+        assert_eq!(check_recorded(&recorded), ArtifactCheck::Whole);
         fs::remove_file(temp.path().join("input.mp4")).unwrap();
         assert_eq!(
-            look(&recorded),
+            check_recorded(&recorded),
             ArtifactCheck::Whole,
             "only files of the run are looked at"
         );
         fs::write(dir.join("frames/2.jpg"), "other bytes").unwrap();
-        assert_eq!(look(&recorded), ArtifactCheck::Changed);
+        assert_eq!(check_recorded(&recorded), ArtifactCheck::Changed);
         let recorded = record(&output, &dir, false);
         fs::remove_file(dir.join("a.wav")).unwrap();
-        assert_eq!(look(&recorded), ArtifactCheck::Missing);
+        assert_eq!(check_recorded(&recorded), ArtifactCheck::Missing);
 
         fs::write(dir.join("run.log"), "a line").unwrap();
         let recorded = record(&json!({"folder": dir}), &dir, false);
         fs::write(dir.join("run.log"), "a line\nanother").unwrap();
-        assert_eq!(look(&recorded), ArtifactCheck::Whole, "the log is no result");
+        assert_eq!(check_recorded(&recorded), ArtifactCheck::Whole, "the log is no result");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             Limit::RecordedFiles.times_reached() > before,
             "the folder counts as one"
         );
-        assert_eq!(look(&recorded), ArtifactCheck::Whole);
+        assert_eq!(check_recorded(&recorded), ArtifactCheck::Whole);
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
             .unwrap()
             .set_modified(changed)
             .unwrap();
-        assert_eq!(look(&plain), ArtifactCheck::Whole);
-        assert_eq!(look(&hashed), ArtifactCheck::Changed);
+        assert_eq!(check_recorded(&plain), ArtifactCheck::Whole);
+        assert_eq!(check_recorded(&hashed), ArtifactCheck::Changed);
     }
 }

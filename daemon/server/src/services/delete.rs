@@ -3,17 +3,19 @@
 use std::{
     io::{self, ErrorKind},
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use onceover_types::{TaskId, Timestamp};
-use onceover_wire::{DeleteReport, DeletedResource};
+use onceover_types::TaskId;
+use onceover_wire::{DeleteReport, DeletedResource, DeletionStatus, ResourceOutcome, TaskResource};
 use serde_json::json;
 
-use super::{Engine, EngineError};
-use onceover_run::paths::{ClaimedFolder, FolderClaim};
-use onceover_store::{Deletion, Removed, StoreError};
+use super::{ServiceError, cancel::Cancellations, folders::task_folder, foreign::HeldStages};
+use crate::objects::{ObjectStorage, Uploading};
+use onceover_run::paths::{ClaimedFolder, FolderClaim, Roots};
+use onceover_store::{Deletion, Removed, Store, StoreError};
 
 /// How long a folder is waited for that a run still has, whose slot is free already.
 const CLAIM_WAIT: Duration = Duration::from_secs(2);
@@ -21,32 +23,64 @@ const CLAIM_RETRY: Duration = Duration::from_millis(10);
 /// How long a delete waits for an upload of the task to end.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(10);
 
-fn resource(resource: &str, status: &str, message: impl Into<String>) -> DeletedResource {
+fn resource(resource: TaskResource, status: ResourceOutcome, message: impl Into<String>) -> DeletedResource {
     DeletedResource {
-        resource: resource.into(),
-        status: status.into(),
+        resource,
+        status,
         message: message.into(),
         retriable: None,
         details: None,
     }
 }
 
-impl Engine {
+/// Deletes tasks. Cheap to clone.
+#[derive(Clone)]
+pub struct Deletions {
+    store: Store,
+    roots: Arc<Roots>,
+    cancellations: Cancellations,
+    /// The object store, where one is configured.
+    objects: Option<Arc<ObjectStorage>>,
+    /// Whose files are on their way to it.
+    uploading: Uploading,
+}
+
+impl Deletions {
+    pub fn new(
+        store: Store,
+        roots: Arc<Roots>,
+        cancellations: Cancellations,
+        objects: Option<Arc<ObjectStorage>>,
+        uploading: Uploading,
+    ) -> Self {
+        Self {
+            store,
+            roots,
+            cancellations,
+            objects,
+            uploading,
+        }
+    }
+
     /// Deletes a task. With stages in flight only when `force`; their processes are ended first.
-    pub async fn delete(&self, task: &TaskId, force: bool) -> Result<DeleteReport, EngineError> {
-        let folder = self.task_folder(task);
+    pub async fn delete_task(&self, task: &TaskId, force: bool) -> Result<DeleteReport, ServiceError> {
+        let folder = task_folder(&self.roots, task);
         let (records, _) = self.store.read(task).await?;
-        let has_folder = tokio::fs::symlink_metadata(&folder).await.is_ok();
+        let seen = folder.clone();
+        let has_folder = matches!(
+            crate::blocking::run(move || std::fs::symlink_metadata(seen)).await,
+            Ok(Ok(_))
+        );
         if records.is_empty()
             && !has_folder
             && self.store.deliveries_of(task).await? == 0
             && !self.has_objects(task).await
         {
-            return Err(EngineError::UnknownTask(task.clone()));
+            return Err(ServiceError::UnknownTask(task.clone()));
         }
         let own = records.stages.iter().filter(|(_, record)| record.state.in_flight());
         let own: Vec<_> = own.map(|(name, _)| name.to_string()).collect();
-        let held = self.held(&records);
+        let held = HeldStages::now(&self.store, &records);
         // What another worker has in flight goes on; only what is kept of it can be removed.
         let others = held.in_flight().map(|name| format!("{name}, by another worker"));
         let flying: Vec<_> = own.iter().cloned().chain(others).collect();
@@ -56,8 +90,7 @@ impl Engine {
         if !own.is_empty() {
             self.store.cancel(task, None).await?;
         }
-        self.hub.nudge(task);
-        self.wait_for_processes(task).await?;
+        self.cancellations.wait_for_processes(task).await?;
         let removed = match self.store.delete(task, force).await {
             Ok(Deletion::InFlight(names)) => return Err(in_flight(task, names.into_iter())),
             Ok(Deletion::Removed(removed)) => Ok(removed),
@@ -66,52 +99,29 @@ impl Engine {
         };
         // Records first: from here on no run can own a stage. One that was taken just before has its folder already,
         // and ends as it sees that.
-        self.hub.nudge(task);
-        self.wait_for_processes(task).await?;
+        self.cancellations.wait_for_processes(task).await?;
         let results = vec![
             self.delete_folder(task).await,
             redis_report(removed),
             self.delete_objects(task).await,
         ];
-        let any = |status: &str| results.iter().any(|result| result.status == status);
-        let status = match (any("failed"), any("deleted")) {
-            (true, true) => "partial_failed",
-            (true, false) => "failed",
-            _ => "success",
+        let any = |status: ResourceOutcome| results.iter().any(|result| result.status == status);
+        let status = match (any(ResourceOutcome::Failed), any(ResourceOutcome::Deleted)) {
+            (true, true) => DeletionStatus::PartialFailed,
+            (true, false) => DeletionStatus::Failed,
+            _ => DeletionStatus::Success,
         };
         let warnings: Vec<_> = results
             .iter()
-            .filter(|result| result.retriable == Some(true) || result.status == "skipped")
+            .filter(|result| result.retriable == Some(true) || result.status == ResourceOutcome::Skipped)
             .map(|result| format!("{}: {}", result.resource, result.message))
             .collect();
         Ok(DeleteReport {
-            status: status.into(),
+            status,
             results,
             warnings: (!warnings.is_empty()).then_some(warnings),
-            timestamp: Timestamp::now(),
+            timestamp: self.store.now(),
         })
-    }
-
-    /// Waits until the task's cancelled runs have ended their processes, or their owner is lost.
-    pub async fn wait_for_processes(&self, task: &TaskId) -> Result<(), EngineError> {
-        let limit = self.grace + self.store.options().lease + Duration::from_secs(2);
-        let mut released = self.hub.released();
-        let waiting = async {
-            loop {
-                if self.store.holding(task, &self.queues).await? == 0 {
-                    return Ok(());
-                }
-                // Woken by our own executor; a run of another daemon is looked for again shortly.
-                let _ = tokio::time::timeout(Duration::from_millis(200), released.changed()).await;
-            }
-        };
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(done) => done,
-            Err(_) => Err(EngineError::Store(StoreError::Unavailable(format!(
-                "a run of '{task}' was cancelled but its processes have not ended after {} s; try again",
-                limit.as_secs()
-            )))),
-        }
     }
 
     /// Whether the store may have objects of the task: also when it cannot be asked.
@@ -123,23 +133,27 @@ impl Engine {
     }
 
     async fn delete_objects(&self, task: &TaskId) -> DeletedResource {
-        let name = "minio";
+        let name = TaskResource::Minio;
         let Some(objects) = &self.objects else {
-            return resource(name, "skipped", "no object storage is configured");
+            return resource(name, ResourceOutcome::Skipped, "no object storage is configured");
         };
-        // What is on its way ends as it sees that the task is gone, and removes what it has sent by then.
+        // What is on its way ends as it sees that the task was deleted, and removes what it has sent by then.
         let _ = tokio::time::timeout(UPLOAD_LIMIT, self.uploading.ended(task)).await;
         let cleared = objects.clear(task.as_str()).await;
         let place = format!("{task}/ in bucket {}", objects.bucket());
         let details = json!({"bucket": objects.bucket(), "prefix": format!("{task}/"), "deleted": cleared.deleted,
             "total": cleared.total, "bytes": cleared.bytes});
         match cleared.error {
-            None if cleared.total == 0 => resource(name, "skipped", format!("there are no objects below {place}")),
+            None if cleared.total == 0 => resource(
+                name,
+                ResourceOutcome::Skipped,
+                format!("there are no objects below {place}"),
+            ),
             None => DeletedResource {
                 details: Some(details),
                 ..resource(
                     name,
-                    "deleted",
+                    ResourceOutcome::Deleted,
                     format!(
                         "removed {} objects below {place}: {} bytes",
                         cleared.deleted, cleared.bytes
@@ -151,7 +165,7 @@ impl Engine {
                 details: Some(details),
                 ..resource(
                     name,
-                    "failed",
+                    ResourceOutcome::Failed,
                     format!(
                         "removed {} of {} objects below {place}: {error}",
                         cleared.deleted, cleared.total
@@ -162,17 +176,17 @@ impl Engine {
     }
 
     async fn delete_folder(&self, task: &TaskId) -> DeletedResource {
-        let name = "local_directory";
-        let (root, folder) = (self.roots.share().to_owned(), task.to_string());
-        let shown = self.task_folder(task).display().to_string();
-        let removal = tokio::task::spawn_blocking(move || remove_when_free(&root, &folder));
+        let name = TaskResource::LocalDirectory;
+        let (root, folder) = (self.roots.tasks_dir().to_owned(), task.to_string());
+        let shown = task_folder(&self.roots, task).display().to_string();
+        let removal = crate::blocking::run(move || remove_when_free(&root, &folder));
         match removal.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            Ok(None) => resource(name, "skipped", format!("there is no folder {shown}")),
+            Ok(None) => resource(name, ResourceOutcome::Skipped, format!("there is no folder {shown}")),
             Ok(Some((files, bytes))) => DeletedResource {
                 details: Some(json!({"path": shown, "files": files, "bytes": bytes})),
                 ..resource(
                     name,
-                    "deleted",
+                    ResourceOutcome::Deleted,
                     format!("removed {shown}: {files} files, logs included, {bytes} bytes"),
                 )
             },
@@ -181,7 +195,11 @@ impl Engine {
                     error.kind(),
                     ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::CrossesDevices
                 )),
-                ..resource(name, "failed", format!("{shown} could not be removed: {error}"))
+                ..resource(
+                    name,
+                    ResourceOutcome::Failed,
+                    format!("{shown} could not be removed: {error}"),
+                )
             },
         }
     }
@@ -191,7 +209,7 @@ impl Engine {
 fn remove_when_free(share: &Path, folder: &str) -> io::Result<Option<(u64, u64)>> {
     let deadline = Instant::now() + CLAIM_WAIT;
     loop {
-        match FolderClaim::take(share, folder)? {
+        match FolderClaim::acquire(share, folder)? {
             ClaimedFolder::Mine(claim) => return claim.remove(),
             ClaimedFolder::Absent => return Ok(None),
             ClaimedFolder::Busy if Instant::now() < deadline => thread::sleep(CLAIM_RETRY),
@@ -203,9 +221,9 @@ fn remove_when_free(share: &Path, folder: &str) -> io::Result<Option<(u64, u64)>
     }
 }
 
-fn in_flight(task: &TaskId, names: impl Iterator<Item = String>) -> EngineError {
+fn in_flight(task: &TaskId, names: impl Iterator<Item = String>) -> ServiceError {
     let names: Vec<_> = names.collect();
-    EngineError::Refused(format!(
+    ServiceError::Refused(format!(
         "task '{task}' has stages in flight ({}); cancel it first, or delete with {{\"force\": true}} to end them",
         names.join(", ")
     ))
@@ -213,21 +231,23 @@ fn in_flight(task: &TaskId, names: impl Iterator<Item = String>) -> EngineError 
 
 fn redis_report(removed: Result<Removed, String>) -> DeletedResource {
     match removed {
-        Ok(removed) if removed == Removed::default() => resource("redis", "skipped", "no records of this task"),
+        Ok(removed) if removed == Removed::default() => {
+            resource(TaskResource::Redis, ResourceOutcome::Skipped, "no records of this task")
+        }
         Ok(removed) => DeletedResource {
             details: Some(json!({
                 "records": removed.records, "projections": removed.projections, "index": removed.known,
                 "queue": removed.queued, "outbox": removed.deliveries,
             })),
             ..resource(
-                "redis",
-                "deleted",
+                TaskResource::Redis,
+                ResourceOutcome::Deleted,
                 format!("removed {} stage records", removed.records.max(removed.projections)),
             )
         },
         Err(error) => DeletedResource {
             retriable: Some(true),
-            ..resource("redis", "failed", error)
+            ..resource(TaskResource::Redis, ResourceOutcome::Failed, error)
         },
     }
 }

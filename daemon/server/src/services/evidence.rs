@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use onceover_catalog::NodeSpec;
+use onceover_run::paths::Roots;
+use onceover_store::ReuseRule;
 use onceover_types::{Object, TaskId};
 
-use super::Engine;
 use crate::{
     config::Verify,
+    downloads::Downloads,
     evidence::{ByParameter, as_one, disk::on_disk, given_paths, is_url, of_local_files},
 };
 
@@ -22,11 +24,11 @@ enum Patience {
 
 impl Patience {
     /// As the treatment of a stored result asks for it; None where nothing depends on it.
-    fn for_mode(mode: &str) -> Option<Self> {
+    fn for_mode(mode: ReuseRule) -> Option<Self> {
         match mode {
-            "strict" | "refuse" => Some(Self::Decisive),
-            "never" | "off" => None,
-            _ => Some(Self::Hint),
+            ReuseRule::Strict | ReuseRule::Refuse => Some(Self::Decisive),
+            ReuseRule::Never | ReuseRule::Off => None,
+            ReuseRule::Auto => Some(Self::Hint),
         }
     }
 
@@ -40,14 +42,36 @@ impl Patience {
     }
 }
 
-impl Engine {
+/// Looks at what stands behind the inputs of requests. Cheap to clone.
+#[derive(Clone)]
+pub struct InputEvidence {
+    pub(super) roots: Arc<Roots>,
+    downloads: Arc<Downloads>,
+    /// How files are looked at before a result is reused.
+    verify: Verify,
+}
+
+impl InputEvidence {
+    pub fn new(roots: Arc<Roots>, downloads: Arc<Downloads>, verify: Verify) -> Self {
+        Self {
+            roots,
+            downloads,
+            verify,
+        }
+    }
+
+    /// Returns how files are looked at before a result is reused.
+    pub fn verify(&self) -> Verify {
+        self.verify
+    }
+
     /// The files behind a request, as one text, where the treatment of a stored result (`mode`) asks for it; None: unknown.
     pub(super) async fn files_evidence(
         &self,
         task: &TaskId,
         node: &Arc<NodeSpec>,
         input: &Object,
-        mode: &str,
+        mode: ReuseRule,
     ) -> Option<String> {
         let patience = Patience::for_mode(mode)?;
         let verify = self.verify;

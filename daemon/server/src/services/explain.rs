@@ -2,76 +2,73 @@
 
 use std::sync::Arc;
 
-use onceover_catalog::{NodeSpec, ParameterSpec};
-use onceover_types::{NodeName, StageState, TaskId, Timestamp};
-use onceover_wire::{ReuseDecision, ReuseExplanation, ReuseMode, WarningCount};
+use onceover_catalog::{Catalog, NodeSpec, ParameterSpec};
+use onceover_types::{NodeName, StageState, TaskId};
+use onceover_wire::{ReuseDecision, ReuseExplanation, ReuseMode};
 use serde_json::{Map, Value};
 
-use super::{Engine, EngineError, foreign::ForeignStage, input, submit};
+use super::{
+    ServiceError,
+    decisions::{ROUNDS, check_artifacts},
+    evidence::InputEvidence,
+    foreign::ForeignStage,
+    input,
+    request::reuse_rule,
+    sentences::{in_words, with_warnings},
+    task_views::TaskViews,
+};
+use crate::readiness::Readiness;
 use onceover_store::{
-    Explained, ForeignJson, GatheredEvidence, InputsFound, ReuseQuery, StageRecord, StoreError, VerificationRequest,
+    Explained, ForeignJson, GatheredEvidence, InputsFound, ReuseQuery, ReuseRule, StageRecord, Store,
+    VerificationRequest,
 };
 
-/// A reason code as the rest of a sentence.
-pub fn in_words(reason: &str) -> &str {
-    match reason {
-        "hit" => "the stage has succeeded and its output counts",
-        "in_flight" => "a run of it is under way",
-        "absent" => "no earlier run of this node under this task",
-        "failed" => "the last run failed",
-        "cancelled" => "the last run was cancelled",
-        "empty_output" => "the last run succeeded without the output that counts",
-        "forced" => "asked to run whatever is stored",
-        "input_changed" => {
-            "the stored result came from other input: other parameters, other files under the same names, or a stage that has run again since"
+/// Explains how submits would be decided.
+pub struct Explanations {
+    store: Store,
+    catalog: Arc<Catalog>,
+    readiness: Arc<Readiness>,
+    inputs: InputEvidence,
+    views: TaskViews,
+}
+
+impl Explanations {
+    pub fn new(
+        store: Store,
+        catalog: Arc<Catalog>,
+        readiness: Arc<Readiness>,
+        inputs: InputEvidence,
+        views: TaskViews,
+    ) -> Self {
+        Self {
+            store,
+            catalog,
+            readiness,
+            inputs,
+            views,
         }
-        "input_unknown" => "whether the stored result came from the same files and stages is not known",
-        "retryable_warnings" => "a warning of the stored result says that running again could give a better one",
-        "artifact_missing" => "files of the stored result are gone",
-        "artifact_changed" => "files of the stored result have changed since",
-        "lost" => "the last run was lost: whoever ran it was not heard of any more",
-        "not_ready" => "this machine lacks what the node needs",
-        "unknown_node" => "no node of this name is in the catalog; another worker wrote the stage",
-        "input_missing" => "nothing gives a parameter that was left to earlier stages",
-        "policy_off" => "the results of this node are not reused, by its configuration",
-        other => other,
     }
-}
 
-/// What a sentence about a reused result says of its warnings.
-pub fn with_warnings(warned: WarningCount) -> String {
-    let count = match warned.warnings {
-        0 => return String::new(),
-        1 => ", with a warning".to_owned(),
-        count => format!(", with {count} warnings"),
-    };
-    match warned.retryable {
-        true => count + " that another run could do without",
-        false => count,
-    }
-}
-
-impl Engine {
     /// How `POST /v1/tasks` with the stage's stored request would be decided now.
-    pub async fn explain(
+    pub async fn explain_reuse(
         &self,
         task: &TaskId,
         name: &NodeName,
         reuse: Option<ReuseMode>,
-    ) -> Result<ReuseExplanation, EngineError> {
-        let (records, _) = self.store.read(task).await?;
-        let held = self.held(&records).stages;
+    ) -> Result<ReuseExplanation, ServiceError> {
+        let records = self.views.read_records(task).await?;
+        let held = self.views.held(&records).stages;
         let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
         let Some(node) = self.catalog.shared(name.as_str()) else {
             return match has_stage(name) {
                 true => Ok(of_no_node(task, name, reuse)),
-                false => Err(EngineError::UnknownStage {
+                false => Err(ServiceError::UnknownStage {
                     task: task.clone(),
                     node: name.clone(),
                 }),
             };
         };
-        let stored = self.stored_request(task, &records, name)?;
+        let stored = self.views.stored_request(task, &records, name)?;
         let request = stored.map(|(input, _)| input).unwrap_or_default();
         let explained = self.decide_again(task, node, &request, reuse).await?;
         if explained.decision != ReuseDecision::Run {
@@ -82,8 +79,8 @@ impl Engine {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))
         };
-        let files = self.input_files(task, node, &request);
-        let inputs = self.look_at_inputs(task, files).await;
+        let files = self.inputs.input_files(task, node, &request);
+        let inputs = self.inputs.check_inputs(task, files).await;
         let are_missing = match inputs.found() {
             InputsFound::Present => false,
             InputsFound::Missing => true,
@@ -117,11 +114,11 @@ impl Engine {
         node: &Arc<NodeSpec>,
         request: &Map<String, Value>,
         reuse: Option<ReuseMode>,
-    ) -> Result<ReuseExplanation, EngineError> {
+    ) -> Result<ReuseExplanation, ServiceError> {
         let name = &node.name;
         let fingerprint = input::fingerprint(request);
-        let mode = reuse.map_or(node.reuse.as_str(), ReuseMode::as_str);
-        let files = self.files_evidence(task, node, request, mode).await;
+        let mode = reuse_rule(reuse, node.reuse);
+        let files = self.inputs.files_evidence(task, node, request, mode).await;
         let question = ReuseQuery {
             task,
             node: name,
@@ -130,10 +127,10 @@ impl Engine {
             files: files.as_deref(),
         };
         let mut looked = GatheredEvidence::default();
-        for _ in 0..submit::ROUNDS {
+        for _ in 0..ROUNDS {
             match self.store.explain(&question, &looked).await? {
                 Explained::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    submit::look_at_files(&mut looked, token, artifacts).await?;
+                    check_artifacts(&mut looked, token, artifacts).await?;
                 }
                 Explained::Ask(VerificationRequest::Foreign(json)) => {
                     match self.explain_foreign(&question, node, &json) {
@@ -142,16 +139,9 @@ impl Engine {
                     }
                 }
                 Explained::Hit { input_changed, record } => {
-                    let warned = record.warned();
                     return Ok(ReuseExplanation {
-                        run_id: record.run(),
                         input_changed,
-                        cached_at: record.result_ended(),
-                        saved_seconds: Some(record.result_duration()),
-                        warnings: warned.warnings,
-                        warnings_retryable: warned.retryable,
-                        message: in_a_sentence(ReuseDecision::Hit, "hit") + &with_warnings(warned),
-                        ..answer(&question, node, ReuseDecision::Hit, "hit")
+                        ..hit(&question, node, &record)
                     });
                 }
                 Explained::InFlight { record, position } => {
@@ -164,18 +154,10 @@ impl Engine {
                     });
                 }
                 Explained::Run { reason, record } => {
-                    let warned = record.as_ref().map(StageRecord::warned).unwrap_or_default();
-                    return Ok(ReuseExplanation {
-                        warnings: warned.warnings,
-                        warnings_retryable: warned.retryable,
-                        run_id: record.as_ref().and_then(|record| record.run()),
-                        stage_status: record.as_ref().map(|record| record.state),
-                        error: record.as_ref().and_then(|record| record.error()),
-                        ..answer(&question, node, ReuseDecision::Run, &reason)
-                    });
+                    return Ok(miss(&question, node, &reason, record.as_ref()));
                 }
                 Explained::Damaged(what) => {
-                    return Err(EngineError::Damaged {
+                    return Err(ServiceError::Damaged {
                         task: task.clone(),
                         node: name.clone(),
                         what,
@@ -193,7 +175,9 @@ impl Engine {
                 }
             }
         }
-        Err(StoreError::Unavailable(format!("{name} of '{task}' changed while it was looked at; try again")).into())
+        Err(ServiceError::Unavailable(format!(
+            "{name} of '{task}' changed while it was looked at; try again"
+        )))
     }
 
     /// A submit would take a foreign result over first; what it would then decide. None: it would set it aside.
@@ -203,7 +187,7 @@ impl Engine {
         node: &NodeSpec,
         json: &ForeignJson,
     ) -> Option<ReuseExplanation> {
-        let now = Timestamp::now();
+        let now = self.store.now();
         let stage = ForeignStage::read(question.node, json, self.store.options().ttl.as_secs(), now)?;
         if stage.is_lost(now) {
             return None;
@@ -214,12 +198,12 @@ impl Engine {
             (StageState::Failed, _) => (ReuseDecision::Run, "failed"),
             (StageState::Cancelled, _) => (ReuseDecision::Run, "cancelled"),
             (StageState::Success, _) if empty() => (ReuseDecision::Run, "empty_output"),
-            (StageState::Success, "never") => (ReuseDecision::Run, "forced"),
-            (StageState::Success, "off") => (ReuseDecision::Run, "policy_off"),
+            (StageState::Success, ReuseRule::Never) => (ReuseDecision::Run, "forced"),
+            (StageState::Success, ReuseRule::Off) => (ReuseDecision::Run, "policy_off"),
             // What it was made from is not known, and unknown is never equal.
-            (StageState::Success, "strict") => (ReuseDecision::Run, "input_unknown"),
-            (StageState::Success, "refuse") => (ReuseDecision::Refuse, "input_changed"),
-            (StageState::Success, _) => (ReuseDecision::Hit, "hit"),
+            (StageState::Success, ReuseRule::Strict) => (ReuseDecision::Run, "input_unknown"),
+            (StageState::Success, ReuseRule::Refuse) => (ReuseDecision::Refuse, "input_changed"),
+            (StageState::Success, ReuseRule::Auto) => (ReuseDecision::Hit, "hit"),
         };
         let warned = stage.warned();
         Some(ReuseExplanation {
@@ -246,7 +230,7 @@ fn in_a_sentence(decision: ReuseDecision, reason: &str) -> String {
 
 /// A stage of another worker whose node nobody can ask for here.
 fn of_no_node(task: &TaskId, name: &NodeName, reuse: Option<ReuseMode>) -> ReuseExplanation {
-    let mode = reuse.unwrap_or_default().as_str();
+    let mode = reuse.unwrap_or_default().into();
     bare(task, name, mode, ReuseDecision::Refuse, "unknown_node")
 }
 
@@ -257,12 +241,39 @@ fn answer(question: &ReuseQuery<'_>, node: &NodeSpec, decision: ReuseDecision, r
     }
 }
 
+/// A stage whose result would be reused.
+fn hit(question: &ReuseQuery<'_>, node: &NodeSpec, record: &StageRecord) -> ReuseExplanation {
+    let warned = record.warned();
+    ReuseExplanation {
+        run_id: record.run(),
+        cached_at: record.result_ended(),
+        saved_seconds: Some(record.result_duration()),
+        warnings: warned.warnings,
+        warnings_retryable: warned.retryable,
+        message: in_a_sentence(ReuseDecision::Hit, "hit") + &with_warnings(warned),
+        ..answer(question, node, ReuseDecision::Hit, "hit")
+    }
+}
+
+/// A stage that would run, and what is known of its last run.
+fn miss(question: &ReuseQuery<'_>, node: &NodeSpec, reason: &str, record: Option<&StageRecord>) -> ReuseExplanation {
+    let warned = record.map(StageRecord::warned).unwrap_or_default();
+    ReuseExplanation {
+        warnings: warned.warnings,
+        warnings_retryable: warned.retryable,
+        run_id: record.and_then(|record| record.run()),
+        stage_status: record.map(|record| record.state),
+        error: record.and_then(|record| record.error()),
+        ..answer(question, node, ReuseDecision::Run, reason)
+    }
+}
+
 /// The decision and its reason, without what is known of a stage.
-fn bare(task: &TaskId, name: &NodeName, mode: &str, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
+fn bare(task: &TaskId, name: &NodeName, mode: ReuseRule, decision: ReuseDecision, reason: &str) -> ReuseExplanation {
     ReuseExplanation {
         task_id: task.clone(),
         task_name: name.clone(),
-        mode: mode.to_owned(),
+        mode,
         decision,
         reason: reason.to_owned(),
         message: in_a_sentence(decision, reason),

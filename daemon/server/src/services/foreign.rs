@@ -8,7 +8,7 @@ use onceover_types::{NodeName, StageState, Timestamp};
 use onceover_wire::{ResultWarning, WARNINGS_FIELD, WarningCount};
 use serde_json::{Map, Value};
 
-use onceover_store::{ForeignJson, Noted, TaskRecords};
+use onceover_store::{ForeignJson, Noted, Store, TaskRecords};
 
 /// A foreign record in flight has no lease; after this long it counts as lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(2 * 3600);
@@ -94,7 +94,7 @@ impl ForeignStage {
             .get(WARNINGS_FIELD)
             .filter(|_| self.state == StageState::Success);
         let warnings = field.map_or_else(Vec::new, ResultWarning::all_in);
-        WarningCount::of(&warnings)
+        WarningCount::count(&warnings)
     }
 
     /// In flight, but too long without a sign of life.
@@ -130,6 +130,11 @@ pub struct HeldStages {
 }
 
 impl HeldStages {
+    /// Judges what was read just now.
+    pub fn now(store: &Store, records: &TaskRecords) -> Self {
+        Self::of(records, store.options().ttl.as_secs(), store.now())
+    }
+
     /// Judges everything that other workers wrote under a task. Every view of a task goes by this; what lists and events
     /// show was judged the same way as it was noted.
     pub fn of(records: &TaskRecords, ttl_seconds: u64, now: Timestamp) -> Self {

@@ -1,7 +1,7 @@
 //! Whether the files are there that a request names as inputs (O4).
 //!
 //! They are opened when a run would start, and only then: a hit or a run to join needs none of them and is not refused for
-//! one that is gone. So the decision is asked first; it answers that it needs to know, and is asked again with what was
+//! one that is missing. So the decision is asked first; it answers that it needs to know, and is asked again with what was
 //! found. A miss that names files costs one more round trip to Redis for that, which is little beside a run. What `evidence`
 //! asks before each decision is only how they are known.
 
@@ -11,13 +11,13 @@ use onceover_catalog::{NodeSpec, PathContent};
 use onceover_types::{FieldError, TaskId};
 use serde_json::{Map, Value};
 
-use super::Engine;
+use super::{evidence::InputEvidence, folders::task_folder};
 use crate::evidence::{disk::on_disk, given_paths, is_url};
 use onceover_run::{RunError, paths::Roots};
 use onceover_store::InputsFound;
 
 /// How long files may be looked at. What is not known by then is accepted, and the run tells.
-const LOOK_LIMIT: Duration = Duration::from_secs(3);
+const CHECK_LIMIT: Duration = Duration::from_secs(3);
 
 /// A file or folder on this machine that a request names.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl InputFiles {
     }
 }
 
-impl Engine {
+impl InputEvidence {
     /// The files on this machine that a request names.
     pub(super) fn input_files(&self, task: &TaskId, node: &NodeSpec, input: &Map<String, Value>) -> Vec<InputFile> {
         let wanted =
@@ -61,18 +61,18 @@ impl Engine {
     }
 
     /// Looks at files as a run would open them.
-    pub(super) async fn look_at_inputs(&self, task: &TaskId, files: Vec<InputFile>) -> InputFiles {
-        let (roots, folder) = (Arc::clone(&self.roots), self.task_folder(task));
-        let look = on_disk(move || look(&roots, &folder, files));
-        let found = tokio::time::timeout(LOOK_LIMIT, look).await.unwrap_or_else(|_| {
-            tracing::warn!(%task, limit = ?LOOK_LIMIT, "whether the inputs of a request are there is not known in time");
+    pub(super) async fn check_inputs(&self, task: &TaskId, files: Vec<InputFile>) -> InputFiles {
+        let (roots, folder) = (Arc::clone(&self.roots), task_folder(&self.roots, task));
+        let check = on_disk(move || open_files(&roots, &folder, files));
+        let found = tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or_else(|_| {
+            tracing::warn!(%task, limit = ?CHECK_LIMIT, "whether the inputs of a request are there is not known in time");
             None
         });
         found.unwrap_or_default()
     }
 }
 
-fn look(roots: &Roots, folder: &Path, files: Vec<InputFile>) -> InputFiles {
+fn open_files(roots: &Roots, folder: &Path, files: Vec<InputFile>) -> InputFiles {
     let mut found = InputFiles {
         errors: Vec::new(),
         may_come: true,

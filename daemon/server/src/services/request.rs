@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use onceover_catalog::{NodeSpec, RunnerSpec, ValueKind};
+use onceover_catalog::{Catalog, NodeSpec, ReusePolicy, RunnerSpec, ValueKind};
 use onceover_types::{FieldError, TaskId, suggest::did_you_mean};
 use onceover_wire::{ReuseMode, SubmitRequest, Warning, Warnings};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Engine, EngineError, input::fingerprint, unread::UnreadFields};
+use super::{ServiceError, input::fingerprint, unread::UnreadFields};
 use crate::{
     config::UnknownFields,
+    downloads::Downloads,
     evidence::{given_paths, is_url},
     readiness::is_model_path,
+    ssrf_guard::SsrfGuard,
 };
-use onceover_nodes as nodes;
-use onceover_store::{IdempotencyKey, PipelineRun};
+use onceover_nodes::{self as nodes, llm::Providers};
+use onceover_run::paths::Roots;
+use onceover_store::{IdempotencyKey, PipelineRun, ReuseRule};
 
 /// What could be read of a submit. What is missing or cannot be read is in `errors`, so that all of it is named at once.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +49,17 @@ impl From<SubmitRequest> for SubmitDraft {
     }
 }
 
+/// How a stored result is treated: as the request says, or else by the policy of the node (R8).
+pub fn reuse_rule(reuse: Option<ReuseMode>, policy: ReusePolicy) -> ReuseRule {
+    match (reuse, policy) {
+        (Some(mode), _) => mode.into(),
+        (None, ReusePolicy::Auto) => ReuseRule::Auto,
+        (None, ReusePolicy::Strict) => ReuseRule::Strict,
+        (None, ReusePolicy::Refuse) => ReuseRule::Refuse,
+        (None, ReusePolicy::Off) => ReuseRule::Off,
+    }
+}
+
 /// A checked submit.
 #[derive(Debug, Clone)]
 pub struct CheckedRequest {
@@ -65,8 +79,8 @@ pub struct CheckedRequest {
 
 impl CheckedRequest {
     /// How a stored result is to be treated, as the store takes it.
-    pub fn mode(&self) -> &'static str {
-        self.reuse.map_or(self.node.reuse.as_str(), ReuseMode::as_str)
+    pub fn mode(&self) -> ReuseRule {
+        reuse_rule(self.reuse, self.node.reuse)
     }
 
     /// The same request, as it was sent before with its key. That it forces a run has been heeded then.
@@ -79,10 +93,42 @@ impl CheckedRequest {
     }
 }
 
-impl Engine {
+/// Checks requests, as clients send them and as they are stored.
+pub struct RequestChecks {
+    catalog: Arc<Catalog>,
+    roots: Arc<Roots>,
+    /// Judges the URLs that are to be called back.
+    guard: Arc<SsrfGuard>,
+    /// Judges the URLs that inputs are to be fetched from.
+    downloads: Arc<Downloads>,
+    /// The language models that nodes may ask.
+    providers: Providers,
+}
+
+impl RequestChecks {
+    pub fn new(
+        catalog: Arc<Catalog>,
+        roots: Arc<Roots>,
+        guard: Arc<SsrfGuard>,
+        downloads: Arc<Downloads>,
+        providers: Providers,
+    ) -> Self {
+        Self {
+            catalog,
+            roots,
+            guard,
+            downloads,
+            providers,
+        }
+    }
+
     /// Checks a request as a client sent it (O4): nothing is stored for one that is refused. `unknown` says what becomes of
     /// fields that nothing reads.
-    pub fn check(&self, draft: impl Into<SubmitDraft>, unknown: UnknownFields) -> Result<CheckedRequest, EngineError> {
+    pub fn check_request(
+        &self,
+        draft: impl Into<SubmitDraft>,
+        unknown: UnknownFields,
+    ) -> Result<CheckedRequest, ServiceError> {
         let SubmitDraft {
             task_name,
             task_id,
@@ -150,7 +196,7 @@ impl Engine {
                 pipeline: None,
                 warnings: warnings.list(),
             }),
-            _ => Err(EngineError::Invalid(errors)),
+            _ => Err(ServiceError::Invalid(errors)),
         }
     }
 
@@ -162,7 +208,7 @@ impl Engine {
                 self.downloads.check(path).map(drop)
             } else {
                 let path = task.map_or(path.into(), |task| self.roots.under_task(task, path));
-                self.roots.lexically_allowed(&path)
+                self.roots.check_text(&path)
             };
             if let Err(message) = judged {
                 let field = format!("input_data.{name}");
@@ -182,7 +228,7 @@ impl Engine {
                 && let Value::String(path) = value
                 && is_model_path(path)
                 && parameter.default.as_ref() != Some(value)
-                && let Err(message) = self.roots.lexically_allowed(path)
+                && let Err(message) = self.roots.check_text(path)
             {
                 errors.push(FieldError::new(format!("input_data.{name}"), message));
             }

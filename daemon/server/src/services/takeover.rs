@@ -12,7 +12,8 @@ use std::{
 };
 
 use indexmap::IndexSet;
-use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_catalog::Catalog;
+use onceover_types::{NodeName, StageState, TaskId};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Map, Value};
 use tokio::{
@@ -22,14 +23,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Engine, EngineError,
-    foreign::{ForeignStage, HeldStages, LOST_AFTER, LOST_ERROR},
+    ServiceError,
+    folders::task_folder,
+    foreign::{ForeignStage, LOST_AFTER, LOST_ERROR},
     input,
 };
+use crate::{events::EventBus, readiness::Readiness};
 use onceover_limits::Limit;
+use onceover_run::paths::Roots;
 use onceover_store::{
     Adoption, ForeignJson, ForeignNews, ForeignNote, GatheredEvidence, KeyNotice, KeySubscription, LostStage, StageKey,
-    Store, StoreError, TaskRecords,
+    Store,
 };
 
 /// Between two looks at a stage that another worker runs and a callback waits for.
@@ -128,29 +132,30 @@ impl ChangedStages {
 }
 
 /// Compares stages as they change, until stopped.
-pub async fn follow(engine: Engine, stop: CancellationToken) {
-    let subscription = match engine.store.subscribe_to_keys() {
+pub async fn follow(stages: Arc<ForeignStages>, stop: CancellationToken) {
+    let subscription = match stages.store.subscribe_to_keys() {
         Ok(subscription) => subscription,
         Err(error) => return tracing::error!(%error, "cannot listen to what other workers write"),
     };
-    let work = async { tokio::join!(listen(&engine, subscription), compare(&engine), sweep(&engine)) };
+    let work = async { tokio::join!(listen(&stages, subscription), compare(&stages), sweep(&stages)) };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         _ = work => {}
     }
 }
 
-async fn listen(engine: &Engine, mut subscription: KeySubscription) {
-    // A Redis of our own was started so that it tells.
-    let mut is_known_to_tell = engine.store.mode() == "private";
+async fn listen(stages: &ForeignStages, mut subscription: KeySubscription) {
+    // Our private Redis was started so that it tells.
+    let mut is_known_to_tell = stages.store.is_private();
     while let Some(notice) = subscription.next().await {
         match notice {
-            KeyNotice::Changed(stage) => engine.changed.add(stage),
+            KeyNotice::Changed(stage) => stages.changed.add(stage),
             // What was in flight may have ended unheard.
             KeyNotice::Connected => {
-                engine.add_noted(false).await;
+                stages.add_noted(false).await;
                 if !std::mem::replace(&mut is_known_to_tell, true) {
-                    warn_where_nothing_is_told(&engine.store).await;
+                    warn_where_nothing_is_told(&stages.store).await;
                 }
             }
         }
@@ -168,17 +173,17 @@ async fn warn_where_nothing_is_told(store: &Store) {
     }
 }
 
-async fn sweep(engine: &Engine) {
+async fn sweep(stages: &ForeignStages) {
     let mut tick = interval(SWEEP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        engine.add_noted(true).await;
+        stages.add_noted(true).await;
     }
 }
 
-async fn compare(engine: &Engine) {
-    let changed = &engine.changed;
+async fn compare(stages: &ForeignStages) {
+    let changed = &stages.changed;
     loop {
         changed.wait().await;
         let begun = Instant::now();
@@ -186,9 +191,9 @@ async fn compare(engine: &Engine) {
         loop {
             let asked = Instant::now();
             let batch = changed.take();
-            match engine.note_changed(&batch).await {
+            match stages.note_changed(&batch).await {
                 Ok(()) => {}
-                Err(EngineError::Store(StoreError::Unavailable(error))) => {
+                Err(ServiceError::Unavailable(error)) => {
                     tracing::debug!(error, "stages of other workers not compared; they are compared again");
                     batch.into_iter().for_each(|stage| changed.add(stage));
                     sleep(RETRY).await;
@@ -205,17 +210,39 @@ async fn compare(engine: &Engine) {
     }
 }
 
-impl Engine {
-    /// What a task holds of other workers.
-    pub fn held(&self, records: &TaskRecords) -> HeldStages {
-        HeldStages::of(records, self.store.options().ttl.as_secs(), Timestamp::now())
+/// Brings stages that other workers write into our records.
+pub struct ForeignStages {
+    store: Store,
+    catalog: Arc<Catalog>,
+    readiness: Arc<Readiness>,
+    roots: Arc<Roots>,
+    bus: EventBus,
+    /// What other workers may have changed.
+    changed: ChangedStages,
+}
+
+impl ForeignStages {
+    pub fn new(
+        store: Store,
+        catalog: Arc<Catalog>,
+        readiness: Arc<Readiness>,
+        roots: Arc<Roots>,
+        bus: EventBus,
+        changed: ChangedStages,
+    ) -> Self {
+        Self {
+            store,
+            catalog,
+            readiness,
+            roots,
+            bus,
+            changed,
+        }
     }
 
-    /// Has noted, soon, what was seen of other workers as a task was read.
-    pub(super) fn note_later(&self, task: &TaskId, records: &TaskRecords) {
-        for node in self.held(records).unnoted {
-            self.changed.add((task.clone(), node));
-        }
+    /// Has a stage compared that another worker runs and that a client waits for.
+    pub(super) fn compare_later(&self, task: &TaskId, node: &NodeName) {
+        self.changed.add((task.clone(), node.clone()));
     }
 
     /// Has compared what is noted as in flight; with `only_due` what may count as lost.
@@ -227,10 +254,10 @@ impl Engine {
     }
 
     /// Brings stages in step with what lies under their keys.
-    async fn note_changed(&self, stages: &[StageKey]) -> Result<(), EngineError> {
+    async fn note_changed(&self, stages: &[StageKey]) -> Result<(), ServiceError> {
         let mut rest = stages;
         while !rest.is_empty() {
-            let (news, count) = self.store.news(rest, LOST_AFTER, None).await?;
+            let (news, count) = self.store.news(rest, LOST_AFTER, &[]).await?;
             for one in news {
                 self.note_news(one).await?;
             }
@@ -239,7 +266,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn note_news(&self, news: ForeignNews) -> Result<(), EngineError> {
+    async fn note_news(&self, news: ForeignNews) -> Result<(), ServiceError> {
         let stage = [(news.task.clone(), news.node.clone())];
         let mut next = Some(news);
         let mut looked = GatheredEvidence::default();
@@ -253,7 +280,7 @@ impl Engine {
             tracing::debug!(task_id = %task, task_name = %node, key, "the JSON of another worker holds no such stage");
             // There may be one under each spelling.
             looked.set_aside(&news.json.sha);
-            let (more, _) = self.store.news(&stage, LOST_AFTER, looked.ignore.as_deref()).await?;
+            let (more, _) = self.store.news(&stage, LOST_AFTER, &looked.ignore).await?;
             next = more.into_iter().next();
         }
         Ok(())
@@ -266,7 +293,7 @@ impl Engine {
         node: &NodeName,
         json: &ForeignJson,
         is_overdue: bool,
-    ) -> Result<TakenOver, EngineError> {
+    ) -> Result<TakenOver, ServiceError> {
         let judged = match self.judge(node, json) {
             Judged::InFlight(stage) if is_overdue => Judged::Lost(stage),
             judged => judged,
@@ -289,11 +316,11 @@ impl Engine {
                 self.store.note(&note).await?;
             }
             Judged::Lost(stage) => {
-                let path = self.task_folder(task).display().to_string();
+                let path = task_folder(&self.roots, task).display().to_string();
                 let lost = LostStage {
                     is_there: true,
-                    ignore: Some(&json.sha),
-                    ended_ms: stage.lost_at().min(Timestamp::now()).as_millis(),
+                    ignore: std::slice::from_ref(&json.sha),
+                    ended_ms: stage.lost_at().min(self.store.now()).as_millis(),
                     ..self.lost(task, node, &path)
                 };
                 self.give_up(&lost).await?;
@@ -309,10 +336,10 @@ impl Engine {
         task: &TaskId,
         node: &NodeName,
         json: &ForeignJson,
-    ) -> Result<TakenOver, EngineError> {
+    ) -> Result<TakenOver, ServiceError> {
         let judged = self.judge(node, json);
         if let Judged::Finished(stage) = &judged {
-            // Taken over or changed meanwhile: the next look sees which.
+            // Taken over or changed meanwhile: the next check sees which.
             self.adopt(task, node, json, stage).await?;
         }
         Ok(judged.as_taken_over())
@@ -324,7 +351,7 @@ impl Engine {
         node: &NodeName,
         json: &ForeignJson,
         stage: &ForeignStage,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), ServiceError> {
         let text = |object: &Map<String, Value>| serde_json::to_string(object).expect("JSON can be written");
         let reusable = match self.catalog.get(node.as_str()) {
             Some(spec) => spec.output_is_reusable(&stage.output),
@@ -346,7 +373,7 @@ impl Engine {
                 duration_ms: milliseconds(stage.duration),
                 ended_ms: stage.written.as_millis(),
                 created_ms: stage.created.as_millis(),
-                path: &self.task_folder(task).display().to_string(),
+                path: &task_folder(&self.roots, task).display().to_string(),
             })
             .await?;
         Ok(())
@@ -354,14 +381,14 @@ impl Engine {
 
     /// Looks whether stages that other workers run, and that callbacks wait for, have ended, and reports those that are
     /// lost as FAILED.
-    pub async fn look_at_watched(&self) -> Result<(), EngineError> {
+    pub async fn check_watched(&self) -> Result<(), ServiceError> {
         for (task, name) in self.store.watched(WATCH_INTERVAL).await? {
             let mut looked = GatheredEvidence::default();
             loop {
-                let Some((json, _)) = self.store.look(&task, &name, looked.ignore.as_deref()).await? else {
-                    let path = self.task_folder(&task).display().to_string();
+                let Some((json, _)) = self.store.look(&task, &name, &looked.ignore).await? else {
+                    let path = task_folder(&self.roots, &task).display().to_string();
                     let lost = LostStage {
-                        ignore: looked.ignore.as_deref(),
+                        ignore: &looked.ignore,
                         ..self.lost(&task, &name, &path)
                     };
                     self.give_up(&lost).await?;
@@ -369,7 +396,7 @@ impl Engine {
                 };
                 match self.take_over(&task, &name, &json).await? {
                     TakenOver::Adopted => {
-                        self.hub.outbox_grew();
+                        self.bus.outbox_grew();
                         break;
                     }
                     TakenOver::InFlight(_) => break,
@@ -385,18 +412,18 @@ impl Engine {
             task,
             node,
             is_there: false,
-            ignore: None,
+            ignore: &[],
             queue: self.queue_of(node),
             path,
             error: LOST_ERROR,
-            ended_ms: Timestamp::now().as_millis(),
+            ended_ms: self.store.now().as_millis(),
         }
     }
 
-    async fn give_up(&self, lost: &LostStage<'_>) -> Result<(), EngineError> {
+    async fn give_up(&self, lost: &LostStage<'_>) -> Result<(), ServiceError> {
         if self.store.unwatch(lost).await? > 0 {
             tracing::warn!(task_id = %lost.task, task_name = %lost.node, "{}", lost.error);
-            self.hub.outbox_grew();
+            self.bus.outbox_grew();
         }
         Ok(())
     }
@@ -408,13 +435,13 @@ impl Engine {
             .map_or("", |spec| spec.queue_for(&Map::new(), self.readiness.gpu()))
     }
 
-    /// What [`Engine::note`] would answer, without a trace.
+    /// What [`ForeignStages::note`] would answer, without a trace.
     pub fn would_note(&self, node: &NodeName, json: &ForeignJson) -> TakenOver {
         self.judge(node, json).as_taken_over()
     }
 
     fn judge(&self, node: &NodeName, json: &ForeignJson) -> Judged {
-        let now = Timestamp::now();
+        let now = self.store.now();
         match ForeignStage::read(node, json, self.store.options().ttl.as_secs(), now).map(Box::new) {
             None => Judged::Useless,
             Some(stage) if stage.is_lost(now) => Judged::Lost(stage),

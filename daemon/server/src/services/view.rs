@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    explain::with_warnings,
     foreign::{ForeignStage, HeldStages},
     input,
+    sentences::with_warnings,
 };
 use onceover_store::{StageRecord, StoreError, TaskRecords};
 
@@ -33,7 +33,7 @@ fn own_stage(record: &StageRecord) -> StageView {
         )),
         None => record.error(),
     };
-    StageView::of(
+    StageView::from_summary(
         summary,
         input.unwrap_or_else(|_| nothing()),
         output.unwrap_or_else(|_| nothing()),
@@ -77,7 +77,7 @@ fn foreign_stage(stage: &ForeignStage, counted: Option<StageSummary>) -> StageVi
         warnings_retryable: warned.retryable,
         damaged: None,
     };
-    StageView::of(
+    StageView::from_summary(
         summary,
         raw(&input::public(&stage.input)),
         raw(&stage.output),
@@ -150,21 +150,7 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
         .max_by_key(|(_, stage)| stage.ended_at)
         .map(|(name, _)| name.clone());
     let newest = newest.or(last.clone());
-    let request = newest.as_ref().and_then(|node| {
-        let is_newest = records.newest().as_ref() == Some(node);
-        let field = |name: &str| records.text(name).filter(|_| is_newest);
-        // It is kept only where it is not the stage's.
-        let own = field("req_input").and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        let of_record = || records.stage(node).filter(|_| is_newest)?.input_public().ok();
-        Some(InputParams {
-            task_name: node.clone(),
-            input_data: match own.or_else(of_record) {
-                Some(input) => input,
-                None => stages.get(node)?.input_params.clone(),
-            },
-            callback_url: field("req_callback").and_then(|text| serde_json::from_str(text).ok()),
-        })
-    });
+    let request = newest.as_ref().and_then(|node| newest_request(records, &stages, node));
     let addressed = of.node.cloned().or(newest);
     let addressed_stage = addressed.as_ref().and_then(|node| stages.get(node));
     let error = match (status, &last) {
@@ -203,6 +189,26 @@ pub fn task_view(records: &TaskRecords, of: &ViewOf<'_>) -> Result<Option<TaskVi
     }))
 }
 
+/// The newest request of a task. What it asked for is kept beside the stage's record only where that is something else.
+fn newest_request(
+    records: &TaskRecords,
+    stages: &IndexMap<NodeName, StageView>,
+    node: &NodeName,
+) -> Option<InputParams> {
+    let is_newest = records.newest().as_ref() == Some(node);
+    let field = |name: &str| records.text(name).filter(|_| is_newest);
+    let own = field("req_input").and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let of_record = || records.stage(node).filter(|_| is_newest)?.input_public().ok();
+    Some(InputParams {
+        task_name: node.clone(),
+        input_data: match own.or_else(of_record) {
+            Some(input) => input,
+            None => stages.get(node)?.input_params.clone(),
+        },
+        callback_url: field("req_callback").and_then(|text| serde_json::from_str(text).ok()),
+    })
+}
+
 fn is_foreign(stage: &StageView) -> bool {
     stage.runner.as_deref() == Some("foreign")
 }
@@ -214,7 +220,7 @@ fn files_of(records: &TaskRecords, stages: &IndexMap<NodeName, StageView>, node:
     own.map(StageRecord::standing_files).unwrap_or_default()
 }
 
-/// What a node result says of its own node.
+/// What a node result says of the node that it is about.
 #[derive(Debug, Deserialize)]
 pub struct NodeEnd {
     pub status: StageState,

@@ -117,8 +117,8 @@ impl SsrfGuard {
         })
     }
 
-    /// What can be said about a URL before any name is resolved: at submit, and again before each attempt.
-    /// Returns it as it will be called; the error is a sentence for whoever sent it.
+    /// Checks what a URL shows before any name is resolved: at submit, and again before each attempt.
+    /// Returns it as it will be called; the error is a sentence for the client that sent it.
     pub fn check_url(&self, text: &str) -> Result<Url, String> {
         let what = self.purpose.url();
         if text.chars().count() > URL_MAX {

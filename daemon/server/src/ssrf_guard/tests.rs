@@ -177,7 +177,7 @@ fn the_error_names_the_line_to_add() {
     ] {
         let why = guard(&[]).check_url(url).unwrap_err();
         assert!(why.contains(line), "{why}");
-        // Whoever follows the advice gets through.
+        // A client that follows the advice gets through.
         let entry = line.split('"').nth(1).unwrap();
         assert!(guard(&[entry]).check_url(url).is_ok(), "{url} with {entry}");
     }

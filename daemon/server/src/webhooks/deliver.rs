@@ -7,19 +7,21 @@ use onceover_wire::NodeResult;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::{
-    send::{CallbackAnswer, WAIT_LIMIT, send},
-    sign::Secrets,
+use super::send::{CallbackAnswer, Courier, WAIT_LIMIT};
+use crate::{
+    events::EventBus,
+    metrics::Metrics,
+    services::{ServiceError, TaskViews},
+    ssrf_guard::SsrfGuard,
 };
-use crate::services::{Engine, EngineError};
 use onceover_limits::Limit;
-use onceover_store::{Contact, Delivery, DeliveryPatience, Recorded, Room, StoreError, Tried};
+use onceover_store::{Contact, Delivery, DeliveryPatience, Recorded, Room, Store, StoreError, Tried};
 
 /// How deliveries are made.
 #[derive(Debug)]
@@ -30,7 +32,6 @@ pub struct DeliveryOptions {
     pub schedule: Vec<Duration>,
     /// Limit of one try.
     pub timeout: Duration,
-    pub secrets: Secrets,
     /// Deliveries under way at a time.
     pub max_at_once: usize,
     /// Of these to one host, so that one that hangs holds up none of the others.
@@ -80,91 +81,143 @@ struct Body<'a> {
 /// that hangs can make that thousands a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What deliveries are made with.
+pub struct DeliveryParts {
+    pub store: Store,
+    pub bus: EventBus,
+    pub metrics: Metrics,
+    pub views: TaskViews,
+    /// Judges the URLs that are to be called.
+    pub guard: Arc<SsrfGuard>,
+    pub courier: Arc<dyn Courier>,
+}
+
 /// Delivers until `stop`.
-pub async fn run(engine: Engine, client: reqwest::Client, options: DeliveryOptions, stop: CancellationToken) {
-    let patience = options.patience();
-    let options = Arc::new(options);
-    let mut tries = JoinSet::new();
-    let mut hosts = HashMap::<Id, String>::new();
+pub async fn run(parts: DeliveryParts, options: DeliveryOptions, stop: CancellationToken) {
+    let mut deliverer = Deliverer {
+        parts: Arc::new(parts),
+        options: Arc::new(options),
+        tries: JoinSet::new(),
+        hosts: HashMap::new(),
+    };
     loop {
-        let mut busy = HashMap::<String, usize>::new();
-        for host in hosts.values() {
-            *busy.entry(host.clone()).or_default() += 1;
-        }
-        let room = Room {
-            places: options.max_at_once,
-            free: options.max_at_once.saturating_sub(tries.len()),
-            per_host: options.max_per_host,
-            busy: &busy,
-        };
-        let mut ask_again = Instant::now();
-        let wait = match room.free {
-            // A place that gets free wakes us.
-            0 => {
-                Limit::Callbacks.reached();
-                IDLE
-            }
-            _ => match engine.store.outbox_take(&options.owner, room, patience).await {
-                Ok((taken, next)) => {
-                    if taken.is_empty() {
-                        ask_again += PAUSE;
-                    }
-                    for delivery in taken {
-                        let (engine, client, options) = (engine.clone(), client.clone(), Arc::clone(&options));
-                        let host = delivery.host.clone();
-                        let of_host = busy.entry(host.clone()).or_default();
-                        *of_host += 1;
-                        if *of_host == options.max_per_host {
-                            Limit::CallbacksOfHost.reached();
-                        }
-                        let task = tries.spawn(async move { attempt(&engine, &client, &options, delivery).await });
-                        hosts.insert(task.id(), host);
-                    }
-                    next.map_or(IDLE, |next| next.min(IDLE))
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "deliveries not looked at");
-                    Duration::from_secs(1)
-                }
-            },
-        };
+        let next = deliverer.begin_due().await;
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
-            () = wanted(&engine, ask_again) => {}
-            () = tokio::time::sleep(wait) => {}
-            Some(ended) = tries.join_next_with_id() => {
-                let id = match ended {
-                    Ok((id, ())) => id,
-                    Err(error) => {
-                        tracing::error!(%error, "a delivery broke down");
-                        error.id()
-                    }
-                };
-                hosts.remove(&id);
-            }
+            Some(ended) = deliverer.tries.join_next_with_id() => deliverer.forget(ended),
+            () = tokio::time::sleep(next.within) => {}
+            () = wanted(&deliverer.parts.bus, next.not_before) => {}
         }
     }
+    let mut tries = deliverer.tries;
     let _ = tokio::time::timeout(STOP_WAIT, async { while tries.join_next().await.is_some() {} }).await;
 }
 
-/// Waits until there may be a delivery, but not less than `earliest`.
-async fn wanted(engine: &Engine, earliest: Instant) {
-    tokio::time::sleep_until(earliest).await;
-    engine.hub.delivery_wanted().await;
+/// The tries under way.
+struct Deliverer {
+    parts: Arc<DeliveryParts>,
+    options: Arc<DeliveryOptions>,
+    tries: JoinSet<()>,
+    /// Whom each of them calls.
+    hosts: HashMap<Id, String>,
 }
 
-async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOptions, delivery: Delivery) {
-    let answer = match body(engine, &delivery).await {
-        Ok(Some(body)) => match engine.guard.check_url(&delivery.url) {
-            Ok(_) => send(client, &options.secrets, options.timeout, &delivery, body).await,
+/// When the outbox is asked again: by then at the latest, and not before, whatever wakes us.
+struct NextAsk {
+    not_before: Instant,
+    within: Duration,
+}
+
+impl Deliverer {
+    /// Begins what is due, as far as there is room.
+    async fn begin_due(&mut self) -> NextAsk {
+        let mut busy = HashMap::<String, usize>::new();
+        for host in self.hosts.values() {
+            *busy.entry(host.clone()).or_default() += 1;
+        }
+        let options = &self.options;
+        let room = Room {
+            places: options.max_at_once,
+            free: options.max_at_once.saturating_sub(self.tries.len()),
+            per_host: options.max_per_host,
+            busy: &busy,
+        };
+        let not_before = Instant::now();
+        if room.free == 0 {
+            Limit::Callbacks.reached();
+            // A place that gets free wakes us.
+            return NextAsk {
+                not_before,
+                within: IDLE,
+            };
+        }
+        let store = &self.parts.store;
+        let (taken, next) = match store.outbox_take(&options.owner, room, options.patience()).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::debug!(%error, "deliveries not looked at");
+                return NextAsk {
+                    not_before,
+                    within: Duration::from_secs(1),
+                };
+            }
+        };
+        let pause = if taken.is_empty() { PAUSE } else { Duration::ZERO };
+        for delivery in taken {
+            self.begin(delivery, &mut busy);
+        }
+        NextAsk {
+            not_before: not_before + pause,
+            within: next.map_or(IDLE, |next| next.min(IDLE)),
+        }
+    }
+
+    /// Begins one try. `busy` counts those under way by host.
+    fn begin(&mut self, delivery: Delivery, busy: &mut HashMap<String, usize>) {
+        let host = delivery.host.clone();
+        let of_host = busy.entry(host.clone()).or_default();
+        *of_host += 1;
+        if *of_host == self.options.max_per_host {
+            Limit::CallbacksOfHost.reached();
+        }
+        let (parts, options) = (Arc::clone(&self.parts), Arc::clone(&self.options));
+        let task = self
+            .tries
+            .spawn(async move { attempt(&parts, &options, delivery).await });
+        self.hosts.insert(task.id(), host);
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "a delivery panicked");
+                error.id()
+            }
+        };
+        self.hosts.remove(&id);
+    }
+}
+
+/// Waits until there may be a delivery, but not less than `earliest`.
+async fn wanted(bus: &EventBus, earliest: Instant) {
+    tokio::time::sleep_until(earliest).await;
+    bus.delivery_wanted().await;
+}
+
+async fn attempt(parts: &DeliveryParts, options: &DeliveryOptions, delivery: Delivery) {
+    let answer = match body(parts, &delivery).await {
+        Ok(Some(body)) => match parts.guard.check_url(&delivery.url) {
+            Ok(_) => parts.courier.send(&delivery, body).await,
             // What may be called can have changed since it was asked for.
             Err(refused) => CallbackAnswer::failed(refused),
         },
         // Deleted with its task.
         Ok(None) => return,
-        Err(EngineError::UnknownTask(task)) => CallbackAnswer::Refused {
+        Err(ServiceError::UnknownTask(task)) => CallbackAnswer::Refused {
             status: None,
-            detail: format!("task '{task}' has expired before it could be told of"),
+            detail: format!("task '{task}' has expired before the callback could be sent"),
             wait: None,
             gone: true,
             contact: Contact::NotAsked,
@@ -175,7 +228,7 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
     log_try(&delivery, &tried);
     let mut wait = Duration::from_millis(200);
     loop {
-        match engine.store.outbox_done(&delivery, &tried, options.patience()).await {
+        match parts.store.outbox_done(&delivery, &tried, options.patience()).await {
             Ok(recorded @ (Recorded::Done | Recorded::BreakerOpened)) => {
                 if recorded == Recorded::BreakerOpened {
                     Limit::CallbackBreaker.reached();
@@ -184,7 +237,7 @@ async fn attempt(engine: &Engine, client: &reqwest::Client, options: &DeliveryOp
                         "a receiver of callbacks does not answer: it is left alone for a while, which uses no try"
                     );
                 }
-                return engine.metrics.called_back(tried.state);
+                return parts.metrics.called_back(tried.state);
             }
             Ok(Recorded::Gone) => {
                 tracing::debug!(callback_id = delivery.id, "deleted, or taken again, while it was tried");
@@ -294,30 +347,30 @@ fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(0.9 + fastrand::f64() * 0.2)
 }
 
-async fn body(engine: &Engine, delivery: &Delivery) -> Result<Option<String>, EngineError> {
+async fn body(parts: &DeliveryParts, delivery: &Delivery) -> Result<Option<String>, ServiceError> {
     if let Some(body) = &delivery.body {
         return Ok(Some(body.clone()));
     }
     if delivery.stage.is_empty() {
-        return Err(EngineError::UnknownTask(delivery.task.clone()));
+        return Err(ServiceError::UnknownTask(delivery.task.clone()));
     }
     // The stage as the run left it.
     let end = serde_json::from_str(&delivery.stage)
         .map_err(|error| StoreError::Unexpected(format!("a delivery's stage is broken: {error}")))?;
-    let result = engine.result_of(&delivery.task, &delivery.node, end).await?;
+    let result = parts.views.read_result(&delivery.task, &delivery.node, end).await?;
     let reuse = RawValue::from_string(delivery.reuse.clone())
         .map_err(|error| StoreError::Unexpected(format!("a delivery's reuse_info is broken: {error}")))?;
     let body = Body {
         task_id: delivery.task.as_str(),
-        status: &delivery.status,
+        status: delivery.status.as_str(),
         result: &result,
         reuse_info: &reuse,
         minio_files: result.minio_files.as_deref(),
-        timestamp: Timestamp::now(),
+        timestamp: parts.store.now(),
     };
     let text = serde_json::to_string(&body).expect("a node result can be written as JSON");
     // Each try sends the same bytes under the same id.
-    Ok(engine.store.outbox_body(&delivery.id, text).await?)
+    Ok(parts.store.outbox_body(&delivery.id, text).await?)
 }
 
 #[cfg(test)]

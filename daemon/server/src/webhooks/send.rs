@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use onceover_types::{Timestamp, humane};
 use reqwest::{
     Response, StatusCode,
@@ -58,8 +59,28 @@ pub const WAIT_LIMIT: Duration = Duration::from_secs(3600);
 /// How much of a reason is kept for people to read.
 const DETAIL_LIMIT: usize = 300;
 
+/// Takes deliveries to their receivers.
+pub trait Courier: Send + Sync {
+    /// Tries a delivery once.
+    fn send<'a>(&'a self, delivery: &'a Delivery, body: String) -> BoxFuture<'a, CallbackAnswer>;
+}
+
+/// Sends deliveries over HTTP, signed.
+pub struct HttpCourier {
+    pub client: reqwest::Client,
+    pub secrets: Secrets,
+    /// Limit of one try.
+    pub timeout: Duration,
+}
+
+impl Courier for HttpCourier {
+    fn send<'a>(&'a self, delivery: &'a Delivery, body: String) -> BoxFuture<'a, CallbackAnswer> {
+        Box::pin(send(&self.client, &self.secrets, self.timeout, delivery, body))
+    }
+}
+
 /// Sends a delivery once, within `limit`.
-pub async fn send(
+async fn send(
     client: &reqwest::Client,
     secrets: &Secrets,
     limit: Duration,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::services::Engine;
-use onceover_store::EndsTold;
+use crate::events::EventBus;
+use onceover_store::{EndsTold, Store};
 
 /// How long to wait for the next end; one whose daemon was lost is found after that.
 const IDLE: Duration = Duration::from_secs(30);
@@ -16,18 +16,18 @@ const RETRY: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(5);
 
 /// Puts callbacks into the outbox until stopped.
-pub async fn run(engine: Engine, stop: CancellationToken) {
+pub async fn run(store: Store, bus: EventBus, stop: CancellationToken) {
     loop {
-        let told = engine.store.tell().await;
+        let told = store.tell().await;
         if matches!(told, Ok(EndsTold::Some | EndsTold::All)) {
-            engine.hub.outbox_grew();
+            bus.outbox_grew();
         }
         let next = async {
             tokio::time::sleep(STEP).await;
             match told {
                 Ok(EndsTold::Some) => {}
                 Ok(EndsTold::All | EndsTold::Nothing) => {
-                    let _ = tokio::time::timeout(IDLE, engine.hub.end_seen()).await;
+                    let _ = tokio::time::timeout(IDLE, bus.end_seen()).await;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "callbacks not put into the outbox");
@@ -36,6 +36,7 @@ pub async fn run(engine: Engine, stop: CancellationToken) {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = next => {}
         }

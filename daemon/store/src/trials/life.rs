@@ -1,15 +1,18 @@
-//! What happens to tasks, so that every script is run: runs that end in every way, with as many callbacks as may be and as
-//! large an input; stages of other workers; files on their way; videos; and the end of it all.
+//! What happens to tasks, so that every script is run: runs that end in every way, with as many callbacks as may wait and an
+//! input as large as may be; stages of other workers; uploads; videos; and the deletion of all of it.
 
 use std::{collections::HashMap, time::Duration};
 
-use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp};
+use onceover_types::{CallbackStatus, NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
+use onceover_wire::{Processing, ProcessingStatus, Video};
+use serde_json::json;
 
 use super::{
     super::{
         Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote,
-        LostStage, Outcome, Reap, Recorded, ReuseQuery, Room, Submit, SubmitRefusal, TaskFilter, Tried, UploadNote,
-        Watching, decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence, scripts,
+        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter, Tried,
+        UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
+        runs::Evidence,
     },
     Bed,
 };
@@ -67,7 +70,7 @@ pub(super) struct Wish<'a> {
     pub(super) task: &'a TaskId,
     pub(super) node: &'a NodeName,
     pub(super) queue: &'a str,
-    pub(super) mode: &'a str,
+    pub(super) mode: ReuseRule,
     pub(super) input: &'a str,
     pub(super) url: Option<&'a str>,
 }
@@ -85,7 +88,7 @@ pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
         },
         run: &run,
         queue: wish.queue,
-        runner: "builtin",
+        runner: RunnerKind::Builtin,
         input: wish.input,
         input_public: wish.input,
         path: "/share",
@@ -128,8 +131,8 @@ fn text(size: Size) -> String {
     format!(r#"{{"text":"{}"}}"#, "x".repeat(size.text))
 }
 
-/// Lets as many wait as may: the first few ask, the others are put there.
-async fn fill(bed: &Bed, key: &str, size: Size) {
+/// Lets as many callbacks wait as may: the first few were asked for, the others are added.
+async fn add_callbacks(bed: &Bed, key: &str, size: Size) {
     let have: u64 = bed.ask(&["HLEN", key]).await;
     let urls: Vec<_> = (have..size.callbacks)
         .map(|at| format!("http://host/more/{at}"))
@@ -143,10 +146,10 @@ async fn fill(bed: &Bed, key: &str, size: Size) {
     }
 }
 
-/// All callbacks are in the outbox, and the stage is whole.
-async fn told(bed: &Bed, of: (&TaskId, &NodeName), state: &str, count: u64) {
+/// Fails unless all callbacks are in the outbox and the end of the stage is complete.
+async fn assert_delivered(bed: &Bed, stage: (&TaskId, &NodeName), state: &str, count: u64) {
     while bed.store.tell().await.unwrap() == EndsTold::Some {}
-    let (task, node) = of;
+    let (task, node) = stage;
     let deliveries: u64 = bed.ask(&["ZCARD", &format!("onceover:task:{task}:deliveries")]).await;
     assert_eq!(deliveries, count, "deliveries of {task}");
     let stage = format!("onceover:stage:{task}:{node}");
@@ -179,7 +182,7 @@ async fn run_to_success(bed: &Bed, size: Size) {
         task: &task,
         node: &node,
         queue: "io",
-        mode: "auto",
+        mode: ReuseRule::Auto,
         input: &input,
         url: Some(url),
     };
@@ -191,7 +194,7 @@ async fn run_to_success(bed: &Bed, size: Size) {
         submit(bed, wish("http://host/joined")).await,
         Decision::Joined { .. }
     ));
-    fill(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
+    add_callbacks(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
     if size.is_largest {
         assert!(matches!(
             submit(bed, wish("http://host/surplus")).await,
@@ -199,7 +202,7 @@ async fn run_to_success(bed: &Bed, size: Size) {
         ));
     }
     let fence = claim(bed).await;
-    assert!(bed.store.beat(&fence, Some(5.0), Some("half way")).await.unwrap());
+    assert!(bed.store.heartbeat(&fence, Some(5.0), Some("half way")).await.unwrap());
     let mut measured = DiskUsage::default();
     measured.add(fence.folder(), 10);
     assert!(
@@ -230,12 +233,12 @@ async fn run_to_success(bed: &Bed, size: Size) {
             .unwrap()
     );
     bed.store.upload_forget(DIRECTORY, &id).await.unwrap();
-    told(bed, (&task, &node), "SUCCESS", size.callbacks).await;
+    assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks).await;
     assert!(matches!(
         submit(bed, wish("http://host/hit")).await,
         Decision::Hit { .. }
     ));
-    told(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
+    assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
 }
 
 /// A forced run that fails, one that is cancelled, and one that is lost: what stood stands again each time.
@@ -254,12 +257,12 @@ async fn run_again(bed: &Bed, size: Size) {
             task: &task,
             node: &node,
             queue: "io",
-            mode: "never",
+            mode: ReuseRule::Never,
             input: &input,
             url: Some("http://host/forced"),
         };
         assert!(matches!(submit(bed, wish).await, Decision::Started { .. }));
-        fill(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
+        add_callbacks(bed, &format!("onceover:callbacks:{task}:{node}"), size).await;
         count += size.callbacks;
         let fence = claim(bed).await;
         match how {
@@ -275,7 +278,7 @@ async fn run_again(bed: &Bed, size: Size) {
             }
             _ => assert_eq!(bed.store.reap("io", Reap::Gone(OWNER)).await.unwrap(), 1),
         }
-        told(bed, (&task, &node), "SUCCESS", count).await;
+        assert_delivered(bed, (&task, &node), "SUCCESS", count).await;
     }
     bed.store.reap("io", Reap::Expired).await.unwrap();
 }
@@ -341,7 +344,7 @@ async fn read(bed: &Bed) {
     let question = ReuseQuery {
         task: &task,
         node: &node,
-        mode: "auto",
+        mode: ReuseRule::Auto,
         fingerprint: "fp",
         files: None,
     };
@@ -378,7 +381,7 @@ async fn others(bed: &Bed, size: Size) {
         );
         let _: () = bed.ask(&["SET", &key, &json]).await;
         let stage = [(task.clone(), node.clone())];
-        let (news, _) = bed.store.news(&stage, Duration::from_secs(7200), None).await.unwrap();
+        let (news, _) = bed.store.news(&stage, Duration::from_secs(7200), &[]).await.unwrap();
         let foreign = news[0].json.clone();
         let now = Timestamp::now().as_millis();
         let note = ForeignNote {
@@ -399,7 +402,7 @@ async fn others(bed: &Bed, size: Size) {
             bed.store.watch(&task, &node, &foreign, callback).await.unwrap(),
             Watching::Begun
         );
-        fill(bed, &format!("onceover:watch:{task}:{node}"), size).await;
+        add_callbacks(bed, &format!("onceover:watch:{task}:{node}"), size).await;
         if size.is_largest {
             let surplus = Some(("http://host/surplus", "host"));
             assert_eq!(
@@ -409,7 +412,7 @@ async fn others(bed: &Bed, size: Size) {
         }
         assert_eq!(bed.store.watched(Duration::from_secs(60)).await.unwrap().len(), 1);
         let state = if ends {
-            let (found, _) = bed.store.look(&task, &node, None).await.unwrap().unwrap();
+            let (found, _) = bed.store.look(&task, &node, &[]).await.unwrap().unwrap();
             let adoption = Adoption {
                 task: &task,
                 node: &node,
@@ -438,7 +441,7 @@ async fn others(bed: &Bed, size: Size) {
                 task: &task,
                 node: &node,
                 is_there: false,
-                ignore: None,
+                ignore: &[],
                 queue: "io",
                 path: "/share",
                 error: "not heard of",
@@ -447,38 +450,34 @@ async fn others(bed: &Bed, size: Size) {
             assert_eq!(bed.store.unwatch(&lost).await.unwrap(), size.callbacks);
             "FAILED"
         };
-        told(bed, (&task, &node), state, size.callbacks).await;
+        assert_delivered(bed, (&task, &node), state, size.callbacks).await;
     }
 }
 
 async fn videos(bed: &Bed) {
-    let args = || bed.store.args().with("video", "v1").with("task", "video-v1");
-    let answer: u64 = bed
-        .store
-        .run(&scripts::VIDEO_ADD, args().with("facts", "{}"))
-        .await
-        .unwrap();
-    assert_eq!(answer, 1);
-    let step = || args().with("run", "r1").with("processing", "{}").with("change", "{}");
-    let started: Vec<String> = bed
-        .store
-        .run(&scripts::VIDEO_START, step().with_some("force", None::<&str>))
-        .await
-        .unwrap();
-    assert_eq!(started, ["started"]);
-    let saved: u64 = bed
-        .store
-        .run(
-            &scripts::VIDEO_SAVE,
-            step().with("expect", "1").with("rev", "2").with("ended", "1"),
-        )
-        .await
-        .unwrap();
-    assert_eq!(saved, 1);
-    let listed = bed.store.list_videos(500, None).await.unwrap();
-    assert!(listed.next.is_none());
-    let deleted: Vec<String> = bed.store.run(&scripts::VIDEO_DELETE, args()).await.unwrap();
-    assert_eq!(deleted, ["deleted"]);
+    let (run, now) = (RunId::generate(), Timestamp::now());
+    let video: Video = serde_json::from_value(json!({
+        "video_id": "v1", "task_id": "video-v1", "title": "a film", "source": "path", "path": "/film.mp4",
+        "probe": {"size": 1, "format": "mp4", "audio_codecs": []}, "created_at": now,
+    }))
+    .unwrap();
+    let mut processing: Processing = serde_json::from_value(json!({
+        "video_id": "v1", "task_id": "video-v1", "pipeline": "default", "kind": "first", "run_id": run,
+        "revision": 1, "status": "processing", "progress": 0, "tasks": [], "updated_at": now,
+    }))
+    .unwrap();
+    assert!(bed.store.add_video(&video).await.unwrap());
+    assert!(matches!(
+        bed.store.start_video(&processing, false).await.unwrap(),
+        VideoStart::Started
+    ));
+    processing.status = ProcessingStatus::Completed;
+    assert!(bed.store.save_video(&mut processing, true).await.unwrap());
+    assert_eq!(bed.store.list_videos(500, None).await.unwrap().items.len(), 1);
+    assert!(matches!(
+        bed.store.forget_video(&video.video_id).await.unwrap(),
+        VideoForgotten::Forgotten
+    ));
 }
 
 /// One task is deleted, the others expire; nothing is left of any.

@@ -7,7 +7,7 @@ use onceover_wire::WarningCount;
 use serde_json::Value;
 
 use super::{
-    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, Reap},
+    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, Reap, ReuseRule},
     Bed,
     life::{self, Wish, submit, success},
 };
@@ -130,7 +130,7 @@ impl<'a> Stage<'a> {
         self.bed.ask(&["HGET", &self.key(), name]).await
     }
 
-    async fn submit(&self, mode: &str, url: &str) -> String {
+    async fn submit(&self, mode: ReuseRule, url: &str) -> String {
         let wish = Wish {
             task: &self.task,
             node: &self.node,
@@ -279,12 +279,12 @@ impl<'a> Stage<'a> {
     async fn meet(&self, event: &str, url: &str) -> String {
         let store = &self.bed.store;
         match event {
-            "submit" => self.submit("auto", url).await,
-            "force" => self.submit("never", url).await,
+            "submit" => self.submit(ReuseRule::Auto, url).await,
+            "force" => self.submit(ReuseRule::Never, url).await,
             "claim" => self.claim().await.into(),
             "heartbeat" => {
                 let owns = store
-                    .beat(&self.fence().await, Some(5.0), Some("half way"))
+                    .heartbeat(&self.fence().await, Some(5.0), Some("half way"))
                     .await
                     .unwrap();
                 if owns { "ok" } else { "lost" }.into()
@@ -416,7 +416,12 @@ fn callbacks(before: &Seen, after: &Seen) -> &'static str {
 
 /// Kinds of the events about a task after a sequence number, in their order.
 async fn published(bed: &Bed, task: &TaskId, since: u64) -> String {
-    let events = bed.store.events_after(since, 100).await.unwrap().expect("none is gone");
+    let events = bed
+        .store
+        .events_after(since, 100)
+        .await
+        .unwrap()
+        .expect("none is missing");
     let events = events.iter().map(|json| serde_json::from_str::<Value>(json).unwrap());
     let of_task = events.filter(|event| event["task_id"] == task.as_str());
     let kinds: Vec<_> = of_task

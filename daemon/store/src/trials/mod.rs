@@ -1,6 +1,7 @@
-//! Every script against a real Redis: at its largest allowed arguments, and where Redis is full. A script that fails after its
-//! first write, or that a full Redis lets begin, would leave a record half written.
+//! Every script against a real Redis: at its largest allowed arguments, where Redis is full, and what it costs. A script that
+//! fails after its first write, or that a full Redis lets begin, would leave a record half written.
 
+mod costs;
 mod life;
 mod machine;
 
@@ -14,7 +15,7 @@ use std::{
 use redis::{Script, Value};
 use tempfile::TempDir;
 
-use super::{Args, Bounds, Store, StoreError, StoreOptions, scripts};
+use super::{Bounds, RedisMode, Store, StoreError, StoreOptions, args::ScriptArgs, scripts};
 
 /// Scripts that only give memory back, or only read: a full Redis lets them go on.
 const GIVES_BACK: [&str; 11] = [
@@ -38,9 +39,11 @@ pub struct Rehearsal {
     is_full_tried: bool,
     /// The scripts that were run, with the names of the arguments that they got.
     ran: Mutex<BTreeMap<&'static str, BTreeSet<&'static str>>>,
+    /// The calls whose cost is measured.
+    recorder: costs::Recorder,
 }
 
-/// A Redis of its own, and a store on it.
+/// A separate Redis, and a store on it.
 pub struct Bed {
     pub store: Store,
     rehearsal: Arc<Rehearsal>,
@@ -68,7 +71,7 @@ impl Bed {
         }
         let options = StoreOptions {
             url: format!("redis+unix://{}?db=0", socket.display()),
-            mode: "external",
+            mode: RedisMode::External,
             ttl: Duration::from_secs(600),
             keep_events: 1000,
             lease: Duration::from_secs(7),
@@ -85,6 +88,7 @@ impl Bed {
         let rehearsal = Arc::new(Rehearsal {
             is_full_tried,
             ran: Mutex::default(),
+            recorder: costs::Recorder::default(),
         });
         store.rehearsal = Some(Arc::clone(&rehearsal));
         let bed = Self {
@@ -111,7 +115,7 @@ impl Drop for Bed {
 }
 
 fn name_of(script: &Script) -> &'static str {
-    let at = scripts::all()
+    let at = scripts::list_all()
         .iter()
         .position(|one| one.get_hash() == script.get_hash());
     scripts::NAMES[at.expect("a script is in the list")]
@@ -147,11 +151,12 @@ impl Store {
 
     /// Notes that a script is run; with `is_full_tried` runs it where Redis is full, which changes nothing at all, unless it
     /// gives memory back: then that was all, and its answer counts.
-    pub(super) async fn rehearse(&self, script: &Script, args: &Args<'_>) -> Option<Value> {
+    pub(super) async fn rehearse(&self, script: &Script, args: &ScriptArgs<'_>) -> Option<Value> {
         let rehearsal = self.rehearsal.as_ref()?;
         let name = name_of(script);
         let names = args.0.iter().map(|(name, _)| *name);
         rehearsal.ran.lock().unwrap().entry(name).or_default().extend(names);
+        rehearsal.recorder.record(self, name, args).await;
         if !rehearsal.is_full_tried {
             return None;
         }
@@ -221,18 +226,37 @@ async fn no_script_fails_at_its_largest_arguments() {
 }
 
 /// What every script is given, whether it reads it or not.
-const FOR_ALL: [&str; 3] = ["db", "ttl", "keep_events"];
+const FOR_ALL: [&str; 4] = ["db", "ttl", "keep_events", "now"];
 
-/// The arguments that a script reads: the fields of `A`.
+/// The arguments that a script reads: the fields of `args`.
 fn read_arguments(text: &str) -> BTreeSet<&str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.match_indices("A.")
+    text.match_indices("args.")
         .filter(|(at, _)| !text[..*at].ends_with(|c: char| is_word(c) || c == '.'))
         .map(|(at, _)| {
-            let name = &text[at + 2..];
+            let name = &text[at + "args.".len()..];
             &name[..name.find(|c| !is_word(c)).unwrap_or(name.len())]
         })
         .collect()
+}
+
+#[test]
+fn the_comment_of_a_script_names_the_arguments_that_it_reads() {
+    for (name, text) in scripts::NAMES.iter().zip(scripts::link_all()) {
+        // The comments of the library are not linked.
+        let lines = text.lines().skip_while(|line| !line.starts_with("--"));
+        let comment: Vec<_> = lines.take_while(|line| line.starts_with("--")).collect();
+        let comment = comment.join("\n");
+        let named: BTreeSet<_> = comment
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .collect();
+        let read = read_arguments(&text);
+        let missing: Vec<_> = read
+            .iter()
+            .filter(|argument| !named.contains(**argument) && !FOR_ALL.contains(argument))
+            .collect();
+        assert!(missing.is_empty(), "the comment of {name} does not name {missing:?}");
+    }
 }
 
 #[tokio::test]
@@ -240,7 +264,7 @@ async fn a_script_is_given_what_it_reads_and_nothing_else() {
     let bed = Bed::start(false).await;
     life::live(&bed, life::Size::small()).await;
     let ran = bed.rehearsal.ran.lock().unwrap();
-    let texts = scripts::texts();
+    let texts = scripts::link_all();
     for (name, text) in scripts::NAMES.iter().zip(&texts) {
         let read = read_arguments(text);
         let given = &ran[name];

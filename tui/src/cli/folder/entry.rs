@@ -1,19 +1,20 @@
-//! One file of a run over a folder: where it stands, and how that is said.
+//! One file of a run over a folder: how far it is, and the line that says so.
 
-use onceover_types::{Problem, ProblemKind, StageState};
+use onceover_types::{Problem, ProblemKind, StageState, problem::ProblemType};
 use onceover_wire::{Processing, ProcessingStatus, ProcessingStep, StepStatus, Video, VideoStarted};
 use serde::Serialize;
 
-use super::{find::FoundFile, is_kind};
+use super::find::FoundFile;
 use crate::{
+    figures,
     theme::{glyph, word},
-    view::{figures, pipeline, warned},
+    view::{pipeline, warned},
 };
 
-/// How a file stands.
+/// How far a file is.
 #[derive(Debug, Clone)]
 pub enum Stand {
-    /// Not begun.
+    /// The file has not begun.
     Waiting,
     UnderWay(EntryProgress),
     Ended(EntryEnd),
@@ -34,36 +35,36 @@ pub struct EntryEnd {
     pub outcome: FileOutcome,
     pub video: Option<Video>,
     pub processing: Option<Processing>,
-    /// Why it did not succeed, or is none.
+    /// Why it did not succeed, or is not a video.
     pub why: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileOutcome {
-    /// Something of it was run.
+    /// At least one step was run.
     Done,
     /// Every step had a result.
     Reused,
-    /// It goes on; its end was not asked for, or is waited for no more.
+    /// The pipeline goes on; the command does not wait for its end, or no longer does.
     Started,
     Failed,
     Cancelled,
-    /// It can be read and has no picture.
+    /// The file can be read and has no picture.
     NoVideo,
-    /// It lies where the daemon reads nothing.
+    /// The file is outside the daemon's media roots.
     NotAllowed,
-    /// It, or the folder, cannot be opened, here or at the daemon.
+    /// The file, or its folder, cannot be opened, here or at the daemon.
     Unreadable,
-    /// ffprobe cannot make sense of it.
+    /// ffprobe cannot read the file.
     Damaged,
-    /// ffprobe gave no answer in its time.
+    /// ffprobe gave no answer in time.
     TimedOut,
     NotStarted,
 }
 
 impl FileOutcome {
-    /// How videos end, as a summary names them.
+    /// The ends of videos, in the order of a summary.
     pub const OF_VIDEOS: [Self; 6] = [
         Self::Done,
         Self::Reused,
@@ -73,11 +74,11 @@ impl FileOutcome {
         Self::NotStarted,
     ];
 
-    /// Why a file is not registered that may be a video.
+    /// Why a file that may be a video is not registered.
     pub const NOT_REGISTERED: [Self; 4] = [Self::NotAllowed, Self::Unreadable, Self::Damaged, Self::TimedOut];
 
-    /// How a file ends that the daemon refuses.
-    pub fn of_refusal(problem: &Problem) -> Self {
+    /// Reads from a refusal how the file has ended.
+    pub fn from_problem(problem: &Problem) -> Self {
         let kinds = [
             (ProblemKind::NotAVideo, Self::NoVideo),
             (ProblemKind::OutsideRoots, Self::NotAllowed),
@@ -89,7 +90,7 @@ impl FileOutcome {
         known.map_or(Self::Failed, |(_, outcome)| outcome)
     }
 
-    /// Whether the command did what it was asked for.
+    /// Whether the file is what the command should leave.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Done | Self::Reused | Self::Started | Self::NoVideo)
     }
@@ -124,6 +125,11 @@ impl FileOutcome {
     }
 }
 
+/// Whether a problem is of this kind.
+pub fn is_kind(problem: &Problem, kind: ProblemKind) -> bool {
+    problem.kind == ProblemType::from(kind)
+}
+
 impl EntryEnd {
     pub fn refused(outcome: FileOutcome, why: impl Into<String>) -> Self {
         Self {
@@ -134,8 +140,8 @@ impl EntryEnd {
         }
     }
 
-    /// By how its pipeline ended.
-    pub fn of(video: Video, processing: Processing) -> Self {
+    /// The end of a file whose pipeline has ended.
+    pub fn from_processing(video: Video, processing: Processing) -> Self {
         let ran = |step: &ProcessingStep| step.status == StepStatus::Completed && step.reuse_hit != Some(true);
         let outcome = match processing.status {
             ProcessingStatus::Completed if processing.tasks.iter().any(ran) => FileOutcome::Done,
@@ -159,15 +165,15 @@ impl EntryEnd {
     pub fn line(&self, file: &FoundFile) -> String {
         let took = self.processing.as_ref().and_then(|processing| {
             let (from, to) = processing.started_at.zip(processing.ended_at)?;
-            Some(figures::short(to.seconds_since(from)))
+            Some(figures::format_short(to.seconds_since(from)))
         });
-        let line = said(
+        let line = format_line(
             self.outcome.glyph(),
             self.outcome.word(),
             &took.unwrap_or_default(),
             file,
         );
-        let mut line = warned::beside(&line, self.warnings());
+        let mut line = warned::join_mark(&line, self.warnings());
         if let Some(why) = &self.why {
             line += &format!("  {}", why.lines().next().unwrap_or_default());
         }
@@ -176,10 +182,10 @@ impl EntryEnd {
 }
 
 impl EntryProgress {
-    /// `● running   43 %  talks/a.mp4  transcribe_audio`; without the figure where that alone is no news.
+    /// `● running   43 %  talks/a.mp4  transcribe_audio`; without the figure if a new one alone is not worth a line.
     pub fn line(&self, file: &FoundFile, with_figures: bool) -> String {
         let Some(processing) = &self.processing else {
-            return said(glyph(StageState::Pending), word(StageState::Pending), "", file);
+            return format_line(glyph(StageState::Pending), word(StageState::Pending), "", file);
         };
         let steps = processing.tasks.iter();
         let running: Vec<_> = steps
@@ -187,27 +193,27 @@ impl EntryProgress {
             .map(|step| step.name.as_str())
             .collect();
         let (state, at) = match running.as_slice() {
-            [] => (StageState::Pending, waiting_step(processing)),
+            [] => (StageState::Pending, describe_waiting_step(processing)),
             _ => (StageState::Running, running.join(", ")),
         };
         let figure = match with_figures {
             true => format!("{:>3} %", processing.progress),
             false => String::new(),
         };
-        let line = said(glyph(state), word(state), &figure, file);
-        format!("{}  {at}", warned::beside(&line, processing.warnings()))
+        let line = format_line(glyph(state), word(state), &figure, file);
+        format!("{}  {at}", warned::join_mark(&line, processing.warnings()))
     }
 }
 
-/// The first step that waits, and for what.
-fn waiting_step(processing: &Processing) -> String {
+/// Names the first step that waits, and what it waits for.
+fn describe_waiting_step(processing: &Processing) -> String {
     let waiting = processing.tasks.iter().find(|step| step.status == StepStatus::Pending);
     waiting.map_or_else(String::new, |step| {
-        let status = pipeline::step_status(processing, step, processing.updated_at);
+        let status = pipeline::describe_step(processing, step, processing.updated_at);
         format!("{}: {}", step.name, status.trim_start_matches("… "))
     })
 }
 
-fn said(glyph: &str, word: &str, figure: &str, file: &FoundFile) -> String {
+fn format_line(glyph: &str, word: &str, figure: &str, file: &FoundFile) -> String {
     format!("{glyph} {word:<11} {figure:>5}  {}", file.name)
 }

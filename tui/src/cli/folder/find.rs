@@ -1,4 +1,5 @@
-//! The files below a folder that may be videos, by their names. Whether one is a video is decided by ffprobe, at the daemon.
+//! Finds the files below a folder that may be videos, by their names. Whether one is a video is decided by ffprobe, at
+//! the daemon.
 
 use std::{
     fs, io,
@@ -9,26 +10,26 @@ use std::{
 use onceover_types::VideoId;
 use onceover_wire::Video;
 
-/// Ends of names that videos have.
+/// The suffixes of video files.
 const SUFFIXES: [&str; 29] = [
     "3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gxf", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpeg",
     "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv",
 ];
-/// Characters of a file's name that its video's id begins with.
+/// Characters of a file's name that its video's id begins with, at most.
 const LONGEST_SLUG: usize = 60;
 
 /// A file that may be a video.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundFile {
-    /// Absolute, links followed, as far as this machine knows.
+    /// The absolute path on this machine, with links followed.
     pub path: PathBuf,
-    /// Below the folder, for people.
+    /// The path below the folder, for people.
     pub name: String,
     size: u64,
     modified_nanos: u128,
 }
 
-/// What a walk came upon.
+/// The files that a walk has found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FolderSearch {
     /// Sorted by path.
@@ -49,12 +50,12 @@ impl FolderSearch {
     }
 }
 
-/// A path as people see it, below the folder.
+/// Shortens a path to what is below the folder, for people.
 fn name_below(folder: &Path, path: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
-/// There are more files than were asked for.
+/// There are more files than are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -73,7 +74,7 @@ impl FoundFile {
         }))
     }
 
-    /// The id that it is registered under: the same for the same path, size and time of change.
+    /// Makes the id that the file is registered under: the same for the same path, size and time of change.
     pub fn video_id(&self) -> Option<VideoId> {
         let seed = format!("{}\0{}\0{}", self.path.display(), self.size, self.modified_nanos);
         let hash = blake3::hash(seed.as_bytes()).to_hex();
@@ -89,7 +90,7 @@ impl FoundFile {
         VideoId::parse(&format!("{slug}-{}", &hash[..12])).ok()
     }
 
-    /// Whether the video was registered from this very file, under whatever id.
+    /// Whether the video was registered from this file as it is now, under any id.
     pub fn is_video(&self, video: &Video) -> bool {
         let changed_ms = i64::try_from(self.modified_nanos / 1_000_000).unwrap_or(i64::MAX);
         Path::new(&video.path) == self.path
@@ -98,9 +99,9 @@ impl FoundFile {
     }
 }
 
-/// Walks the folder. Hidden files and folders are passed over, and what lies below one of `but_not`; links to folders are
-/// not followed.
-pub fn find(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Result<FolderSearch, TooMany>> {
+/// Walks the folder. Skips hidden files and folders and what is below one of `but_not`; does not follow links to
+/// folders.
+pub fn find_videos(folder: &Path, but_not: &[PathBuf], most: usize) -> io::Result<Result<FolderSearch, TooMany>> {
     let mut found = FolderSearch::default();
     let mut folders = vec![folder.to_owned()];
     while let Some(dir) = folders.pop() {

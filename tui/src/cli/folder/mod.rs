@@ -1,5 +1,5 @@
-//! `onceover run --folder`: every video below a folder registered once and run through a pipeline, a few at a time. This
-//! machine lists the folder; the daemon reads the files, by the same paths.
+//! `onceover run --folder`: registers every video below a folder once and runs them through a pipeline, a few at a
+//! time. This machine lists the folder; the daemon reads the files, by the same paths.
 
 mod entry;
 mod find;
@@ -12,53 +12,54 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_types::{Problem, ProblemKind, TaskId, VideoId, problem::ProblemType};
+use onceover_types::{Problem, ProblemKind, TaskId, VideoId};
 use onceover_wire::{
     ProcessingStatus, Video, VideoRequest, VideoStarted,
     client::{Client, ClientError},
 };
 
 use self::{
-    entry::{EntryEnd, EntryProgress, FileOutcome, Stand},
-    find::{FolderSearch, FoundFile, TooMany, find},
+    entry::{EntryEnd, EntryProgress, FileOutcome, Stand, is_kind},
+    find::{FolderSearch, FoundFile, TooMany, find_videos},
     report::Report,
 };
 use super::{
-    Failure, Outcome,
     args::RunArgs,
+    failure::{CommandResult, Failure},
     follow::{About, follow},
     out, videos,
 };
 
-/// Stopped by ctrl-C, as a shell says it.
+/// The exit code after ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// A file, and how it stands.
+/// A file, and how far it is.
 #[derive(Debug)]
 struct Entry {
     file: FoundFile,
     stand: Stand,
 }
 
-pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> Outcome {
-    let found = files_below(client, folder, args.most).await?;
+/// Runs the command.
+pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> CommandResult {
+    let found = list_files(client, folder, args.most).await?;
     let mut batch = Batch::new(client, args, found).await?;
     let changed = RefCell::new(BTreeSet::<TaskId>::new());
     let followed = {
         let batch = &mut batch;
         follow(
             client,
-            About::Told,
+            About::Nothing,
             |event| {
-                let is_told = event.pipeline.is_some();
-                if is_told {
+                let has_pipeline = event.pipeline.is_some();
+                if has_pipeline {
                     changed.borrow_mut().insert(event.task_id.clone());
                 }
-                Ok(is_told.then_some(()))
+                Ok(has_pipeline.then_some(()))
             },
             async || {
-                let told = std::mem::take(&mut *changed.borrow_mut());
-                batch.step(&told).await
+                let changed = std::mem::take(&mut *changed.borrow_mut());
+                batch.step(&changed).await
             },
         )
     };
@@ -70,11 +71,11 @@ pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> Outcome {
         _ = tokio::signal::ctrl_c() => true,
     };
     batch.report.close()?;
-    let entries = batch.let_go();
-    summary::print(client, &entries, args.json).await?;
+    let entries = batch.into_ends();
+    summary::print_summary(client, &entries, args.json).await?;
     if interrupted {
         return Err(Failure {
-            text: summary::what_goes_on(&entries),
+            text: summary::describe_interruption(&entries),
             code: INTERRUPTED,
         });
     }
@@ -83,8 +84,8 @@ pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> Outcome {
     Ok(has_video && outcomes.iter().all(|outcome| outcome.is_good()))
 }
 
-/// Lists the folder without what the daemon itself wrote there.
-async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<FolderSearch, Failure> {
+/// Lists the folder, without the files that the daemon itself has written there.
+async fn list_files(client: &Client, folder: &Path, most: usize) -> Result<FolderSearch, Failure> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot list {}: {error}", folder.display()));
     let folder = std::fs::canonicalize(folder).map_err(cannot)?;
     let system = client.system().await?;
@@ -95,23 +96,23 @@ async fn files_below(client: &Client, folder: &Path, most: usize) -> Result<Fold
         .flatten()
         .filter(|own| !folder.starts_with(own))
         .collect();
-    let found = find(&folder, &own, most).map_err(cannot)?;
+    let found = find_videos(&folder, &own, most).map_err(cannot)?;
     let found = found.map_err(|TooMany| {
         Failure::new(format!(
-            "there are more than {most} videos below {}; name a smaller folder, or allow more with --most",
+            "more than {most} videos are below {}; name a smaller folder, or allow more with --most",
             folder.display()
         ))
     })?;
     if found.files.is_empty() && found.unreadable.is_empty() {
         return Err(Failure::new(format!(
-            "there is no file below {} that is named like a video",
+            "no file below {} has a name like a video's",
             folder.display()
         )));
     }
     Ok(found)
 }
 
-/// What is run, and how far it is.
+/// The files that are run, and how far each is.
 struct Batch<'a> {
     client: &'a Client,
     args: &'a RunArgs,
@@ -121,13 +122,13 @@ struct Batch<'a> {
     /// Registered videos, by the path of their file.
     known: HashMap<String, Vec<Video>>,
     report: Report,
-    has_shown_roots: bool,
+    has_printed_roots: bool,
 }
 
 impl<'a> Batch<'a> {
     async fn new(client: &'a Client, args: &'a RunArgs, found: FolderSearch) -> Result<Self, Failure> {
         let mut known = HashMap::<String, Vec<Video>>::new();
-        for video in videos::all(client).await? {
+        for video in videos::read_videos(client).await? {
             known.entry(video.path.clone()).or_default().push(video);
         }
         let waiting = found.files.into_iter().map(|file| (file, Stand::Waiting));
@@ -150,17 +151,17 @@ impl<'a> Batch<'a> {
             unshown: unshown.collect(),
             entries,
             report: Report::new(args.json),
-            has_shown_roots: false,
+            has_printed_roots: false,
         })
     }
 
-    /// Reads what has changed (everything where nothing is named), begins what there is room for, shows how all stand. There
-    /// is an answer when there is nothing left to wait for.
+    /// Reads what has changed (everything if nothing is named), begins as many files as may run, and shows how far all
+    /// are. Returns `Some` when there is nothing left to wait for.
     async fn step(&mut self, changed: &BTreeSet<TaskId>) -> Result<Option<()>, ClientError> {
         loop {
-            self.read(changed).await?;
-            let has_begun = self.begin().await?;
-            // Where the output cannot be written there is nobody to show it to.
+            self.read_pipelines(changed).await?;
+            let has_begun = self.begin_files().await?;
+            // Where the output cannot be written, there is nowhere to show it.
             let _ = self.show();
             if !has_begun {
                 break;
@@ -175,7 +176,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads the pipelines under way.
-    async fn read(&mut self, changed: &BTreeSet<TaskId>) -> Result<(), ClientError> {
+    async fn read_pipelines(&mut self, changed: &BTreeSet<TaskId>) -> Result<(), ClientError> {
         for Entry { file, stand } in &mut self.entries {
             let Stand::UnderWay(under_way) = stand else { continue };
             let started = &under_way.started;
@@ -185,7 +186,7 @@ impl<'a> Batch<'a> {
             let processing = match self.client.processing(&started.video_id).await {
                 Ok(processing) => processing,
                 Err(error) if error.status() == Some(404) => {
-                    let why = "it was deleted while it was waited for";
+                    let why = "it was deleted during the wait";
                     let end = EntryEnd::refused(FileOutcome::Cancelled, why);
                     self.unshown.push(end.line(file));
                     *stand = Stand::Ended(end);
@@ -199,7 +200,7 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let end = match is_mine {
-                true => EntryEnd::of(under_way.video.clone(), processing),
+                true => EntryEnd::from_processing(under_way.video.clone(), processing),
                 false => EntryEnd::refused(
                     FileOutcome::Cancelled,
                     "it was started again meanwhile, by another request: this run was ended for it",
@@ -211,8 +212,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Begins the next files while fewer than `--jobs` are under way. Says whether it began any.
-    async fn begin(&mut self) -> Result<bool, ClientError> {
+    /// Begins the next files while fewer than `--jobs` are under way. Returns whether it has begun any.
+    async fn begin_files(&mut self) -> Result<bool, ClientError> {
         let under_way = |entry: &&Entry| matches!(entry.stand, Stand::UnderWay(_));
         let count = self.entries.iter().filter(under_way).count();
         let room = usize::from(self.args.jobs).saturating_sub(count);
@@ -227,31 +228,32 @@ impl<'a> Batch<'a> {
             .collect();
         for at in &next {
             let file = self.entries[*at].file.clone();
-            let stand = match self.begin_one(&file).await {
+            let stand = match self.begin_file(&file).await {
                 Ok(under_way) => Stand::UnderWay(under_way),
-                Err(Refusal::Of(end)) => {
+                Err(Refusal::File(end)) => {
                     self.unshown.push(end.line(&file));
                     Stand::Ended(*end)
                 }
-                Err(Refusal::All(error)) => return Err(error),
+                Err(Refusal::Everything(error)) => return Err(error),
             };
             self.entries[*at].stand = stand;
         }
         Ok(!next.is_empty())
     }
 
-    async fn begin_one(&mut self, file: &FoundFile) -> Result<EntryProgress, Refusal> {
-        let video = self.registered(file).await?;
+    /// Registers the file if needed, and starts its pipeline.
+    async fn begin_file(&mut self, file: &FoundFile) -> Result<EntryProgress, Refusal> {
+        let video = self.find_or_register(file).await?;
         let (pipeline, force) = (self.args.pipeline.as_deref(), self.args.force);
         let started = match self.client.run_video(&video.video_id, pipeline, force).await {
             Ok(started) => started,
             Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::AlreadyProcessing) => {
-                self.joined(&video).await?
+                self.join_processing(&video).await?
             }
             Err(error) => {
-                return Err(Refusal::by(error, |problem| EntryEnd {
+                return Err(Refusal::from_error(error, |problem| EntryEnd {
                     video: Some(video.clone()),
-                    ..EntryEnd::refused(FileOutcome::Failed, in_words(problem))
+                    ..EntryEnd::refused(FileOutcome::Failed, describe_problem(problem))
                 }));
             }
         };
@@ -262,12 +264,12 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The pipeline that is under way already, where it is the one asked for.
-    async fn joined(&self, video: &Video) -> Result<VideoStarted, Refusal> {
+    /// Joins the pipeline that is under way already, if it is the one that was asked for.
+    async fn join_processing(&self, video: &Video) -> Result<VideoStarted, Refusal> {
         let processing = self.client.processing(&video.video_id).await;
         let processing = processing.map_err(|error| {
-            Refusal::by(error, |problem| {
-                EntryEnd::refused(FileOutcome::Failed, in_words(problem))
+            Refusal::from_error(error, |problem| {
+                EntryEnd::refused(FileOutcome::Failed, describe_problem(problem))
             })
         })?;
         if self
@@ -280,7 +282,7 @@ impl<'a> Batch<'a> {
                 "pipeline {} is under way for it; wait for its end, or end it with --force",
                 processing.pipeline
             );
-            return Err(Refusal::Of(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
+            return Err(Refusal::File(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
         }
         Ok(VideoStarted {
             message: String::new(),
@@ -292,8 +294,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The file's video, registered where it is not yet.
-    async fn registered(&mut self, file: &FoundFile) -> Result<Video, Refusal> {
+    /// Finds the file's video; registers it if there is none.
+    async fn find_or_register(&mut self, file: &FoundFile) -> Result<Video, Refusal> {
         let known = file.path.to_str().and_then(|path| self.known.get(path));
         if let Some(video) = known.and_then(|known| known.iter().find(|video| file.is_video(video))) {
             return Ok(video.clone());
@@ -301,7 +303,7 @@ impl<'a> Batch<'a> {
         let id = file.video_id();
         let (Some(path), Some(id)) = (file.path.to_str(), id) else {
             let why = "its name is not UTF-8, so it cannot be sent to the daemon; rename it";
-            return Err(Refusal::Of(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
+            return Err(Refusal::File(Box::new(EntryEnd::refused(FileOutcome::Failed, why))));
         };
         let request = VideoRequest {
             video_id: Some(id.to_string()),
@@ -311,34 +313,35 @@ impl<'a> Batch<'a> {
         match self.client.register_video(&request).await {
             Ok(video) => Ok(video),
             Err(ClientError::Refused(problem)) if is_kind(&problem, ProblemKind::VideoExists) => {
-                self.existing(&id).await
+                self.read_video(&id).await
             }
             Err(error) => {
-                let refusal = Refusal::by(error, |problem| {
-                    EntryEnd::refused(FileOutcome::of_refusal(problem), in_words(problem))
+                let refusal = Refusal::from_error(error, |problem| {
+                    EntryEnd::refused(FileOutcome::from_problem(problem), describe_problem(problem))
                 });
-                if let Refusal::Of(end) = &refusal
+                if let Refusal::File(end) = &refusal
                     && matches!(end.outcome, FileOutcome::NotAllowed | FileOutcome::Unreadable)
                 {
-                    self.show_roots().await;
+                    self.print_roots().await;
                 }
                 Err(refusal)
             }
         }
     }
 
-    async fn existing(&self, id: &VideoId) -> Result<Video, Refusal> {
+    /// Reads a video that was registered meanwhile.
+    async fn read_video(&self, id: &VideoId) -> Result<Video, Refusal> {
         let video = self.client.video(id).await;
         video.map_err(|error| {
-            Refusal::by(error, |problem| {
-                EntryEnd::refused(FileOutcome::Failed, in_words(problem))
+            Refusal::from_error(error, |problem| {
+                EntryEnd::refused(FileOutcome::Failed, describe_problem(problem))
             })
         })
     }
 
-    /// Says once where the daemon reads.
-    async fn show_roots(&mut self) {
-        if std::mem::replace(&mut self.has_shown_roots, true) {
+    /// Prints once which folders the daemon reads files from.
+    async fn print_roots(&mut self) {
+        if std::mem::replace(&mut self.has_printed_roots, true) {
             return;
         }
         let roots = match self.client.system().await {
@@ -347,12 +350,13 @@ impl<'a> Batch<'a> {
         };
         // The line above is rewritten.
         let _ = self.report.close();
-        out::tell(&format!(
+        out::print_note(&format!(
             "the daemon at {} reads files on its own machine, by the same paths, below its media roots: {roots}",
             self.client.base()
         ));
     }
 
+    /// Shows what has ended since, and how far the others are.
     fn show(&mut self) -> Result<(), Failure> {
         let with_figures = self.report.has_figures();
         let lines: Vec<_> = self
@@ -367,8 +371,8 @@ impl<'a> Batch<'a> {
         self.report.show(&std::mem::take(&mut self.unshown), &lines)
     }
 
-    /// How the files stand when nothing is waited for any more.
-    fn let_go(self) -> Vec<(FoundFile, EntryEnd)> {
+    /// Ends the wait. Returns how far each file is.
+    fn into_ends(self) -> Vec<(FoundFile, EntryEnd)> {
         let ended = |entry: Entry| {
             let ended = match entry.stand {
                 Stand::Ended(ended) => ended,
@@ -391,29 +395,26 @@ impl<'a> Batch<'a> {
 
 /// Why a file was not begun.
 enum Refusal {
-    /// For a reason of its own.
-    Of(Box<EntryEnd>),
-    /// Nothing can be asked of the daemon now.
-    All(ClientError),
+    /// The file itself was refused.
+    File(Box<EntryEnd>),
+    /// The daemon refuses everything, or cannot be reached.
+    Everything(ClientError),
 }
 
 impl Refusal {
-    fn by(error: ClientError, end: impl FnOnce(&Problem) -> EntryEnd) -> Self {
+    /// Tells by the error whether the file was refused, and then ends it.
+    fn from_error(error: ClientError, end: impl FnOnce(&Problem) -> EntryEnd) -> Self {
         match error {
             ClientError::Refused(problem) if problem.status != 503 && !matches!(problem.status, 401 | 403) => {
-                Self::Of(Box::new(end(&problem)))
+                Self::File(Box::new(end(&problem)))
             }
-            other => Self::All(other),
+            other => Self::Everything(other),
         }
     }
 }
 
-fn is_kind(problem: &Problem, kind: ProblemKind) -> bool {
-    problem.kind == ProblemType::from(kind)
-}
-
-/// What a problem says in a sentence.
-fn in_words(problem: &Problem) -> String {
+/// Puts a problem into a sentence.
+fn describe_problem(problem: &Problem) -> String {
     let errors: Vec<_> = problem.errors.iter().map(|error| error.message.as_str()).collect();
     if !errors.is_empty() {
         return errors.join("; ");

@@ -1,5 +1,5 @@
-//! How a run over a folder goes, as it is shown: in a terminal the lines of the files under way are rewritten in place below
-//! those of the ended ones; elsewhere a line is printed for each change.
+//! Shows how a run over a folder goes: in a terminal the lines of the files under way are rewritten below those of the
+//! files that have ended; elsewhere a line is printed for each change.
 
 use std::{
     collections::BTreeMap,
@@ -13,35 +13,38 @@ use crossterm::{
 };
 
 use crate::{
-    cli::{Failure, out},
+    cli::{failure::Failure, out, terminal::has_cursor},
     glyphs::Glyphs,
     view::text,
 };
 
-/// How the lines go out.
+/// How lines are printed.
 enum Mode {
-    /// Rewritten in place; so many lines stand below the last one that stays.
+    /// Rewritten; this many lines are below the last one that stays.
     InPlace { drawn: u16 },
-    /// One for each change: what was printed last of each file.
-    Plain { said: BTreeMap<usize, String> },
-    /// Not at all.
+    /// One line for each change; the last one printed of each file.
+    Plain { printed: BTreeMap<usize, String> },
+    /// No lines are printed.
     Silent,
 }
 
+/// The lines of a run over a folder.
 pub struct Report(Mode);
 
 impl Report {
-    /// As standard output allows.
+    /// Rewrites lines if standard output allows it.
     pub fn new(is_silent: bool) -> Self {
-        let has_cursor = io::stdout().is_terminal() && crate::cli::has_cursor();
+        let has_cursor = io::stdout().is_terminal() && has_cursor();
         Self(match (is_silent, has_cursor) {
             (true, _) => Mode::Silent,
             (false, true) => Mode::InPlace { drawn: 0 },
-            (false, false) => Mode::Plain { said: BTreeMap::new() },
+            (false, false) => Mode::Plain {
+                printed: BTreeMap::new(),
+            },
         })
     }
 
-    /// Whether how far a run is counts as a change, or only what it is at.
+    /// Whether a new figure counts as a change, or only a new step.
     pub fn has_figures(&self) -> bool {
         matches!(self.0, Mode::InPlace { .. })
     }
@@ -50,14 +53,14 @@ impl Report {
     pub fn show(&mut self, ended: &[String], under_way: &[(usize, String)]) -> Result<(), Failure> {
         match &mut self.0 {
             Mode::Silent => Ok(()),
-            Mode::Plain { said } => {
+            Mode::Plain { printed } => {
                 for line in ended {
                     out::print(&text::harmless(line))?;
                 }
                 for (file, line) in under_way {
-                    if said.get(file) != Some(line) {
+                    if printed.get(file) != Some(line) {
                         out::print(&text::harmless(line))?;
-                        said.insert(*file, line.clone());
+                        printed.insert(*file, line.clone());
                     }
                 }
                 Ok(())
@@ -66,12 +69,13 @@ impl Report {
         }
     }
 
-    /// Takes away what is rewritten in place, so that other text can follow.
+    /// Removes the lines that are rewritten, so that other text can follow.
     pub fn close(&mut self) -> Result<(), Failure> {
         self.show(&[], &[])
     }
 }
 
+/// Prints lines that stay, and those that the next call rewrites.
 fn redraw(drawn: &mut u16, ended: &[String], under_way: &[(usize, String)]) -> io::Result<()> {
     let (columns, rows) = terminal::size().unwrap_or((80, 24));
     let room = usize::from(rows.saturating_sub(1).max(1));
@@ -86,7 +90,7 @@ fn redraw(drawn: &mut u16, ended: &[String], under_way: &[(usize, String)]) -> i
     }
     *drawn = 0;
     for (_, line) in under_way.iter().take(room) {
-        // A line that breaks would not be where it is looked for.
+        // A line that wraps would not be where the next frame expects it.
         let line = text::wrap(line, columns.saturating_sub(1)).into_iter().next();
         writeln!(out, "{}", glyphs.shown(&line.unwrap_or_default()))?;
         *drawn += 1;

@@ -1,4 +1,5 @@
-//! What is said of a folder when its run is over: how many ended how, what failed and why, what to know of the results.
+//! Prints the summary of a run over a folder: how many files ended how, what failed and why, and the warnings of
+//! results.
 
 use onceover_wire::{Processing, client::Client};
 use serde::Serialize;
@@ -8,16 +9,17 @@ use super::{
     find::FoundFile,
 };
 use crate::{
-    cli::{Failure, out},
-    view::{figures, text, warned},
+    cli::{failure::Failure, out},
+    figures,
+    view::{text, warned},
 };
 
-/// Videos whose warnings are printed; of the rest the number.
+/// Videos whose warnings are printed; the rest are counted.
 const MOST_WARNED: usize = 20;
-/// Files that are no videos whose causes are printed; of the rest the number.
+/// Files that are not videos whose causes are printed; the rest are counted.
 const MOST_NO_VIDEOS: usize = 20;
 
-/// As JSON.
+/// One file in the JSON that is printed.
 #[derive(Serialize)]
 struct FileReport<'a> {
     file: &'a str,
@@ -29,13 +31,14 @@ struct FileReport<'a> {
     processing: Option<&'a Processing>,
 }
 
-pub async fn print(client: &Client, entries: &[(FoundFile, EntryEnd)], json: bool) -> Result<(), Failure> {
+/// Prints how each file has ended.
+pub async fn print_summary(client: &Client, entries: &[(FoundFile, EntryEnd)], json: bool) -> Result<(), Failure> {
     if json {
-        let reports: Vec<_> = entries.iter().map(|(file, ended)| report(file, ended)).collect();
+        let reports: Vec<_> = entries.iter().map(|(file, ended)| make_report(file, ended)).collect();
         return out::print_json(&reports);
     }
     out::print("")?;
-    out::print(&counted(entries))?;
+    out::print(&count_outcomes(entries))?;
     for (file, ended) in entries {
         if let (false, Some(why)) = (ended.outcome.is_good(), &ended.why) {
             out::print(&text::harmless(&format!("✖ {}: {why}", file.name)))?;
@@ -47,13 +50,13 @@ pub async fn print(client: &Client, entries: &[(FoundFile, EntryEnd)], json: boo
         print_warnings(client, file, ended).await?;
     }
     if warned.len() > MOST_WARNED {
-        let more = figures::counted(warned.len() - MOST_WARNED, "video");
+        let more = figures::count_noun(warned.len() - MOST_WARNED, "video");
         out::print(&format!("⚠ {more} more with warnings: onceover tree"))?;
     }
     Ok(())
 }
 
-fn report<'a>(file: &'a FoundFile, ended: &'a EntryEnd) -> FileReport<'a> {
+fn make_report<'a>(file: &'a FoundFile, ended: &'a EntryEnd) -> FileReport<'a> {
     FileReport {
         file: &file.name,
         outcome: ended.outcome,
@@ -75,14 +78,14 @@ fn print_no_videos(entries: &[(FoundFile, EntryEnd)]) -> Result<(), Failure> {
         out::print(&text::harmless(&format!("· {}: {why}", file.name)))?;
     }
     if count > MOST_NO_VIDEOS {
-        let more = figures::counted(count - MOST_NO_VIDEOS, "file");
+        let more = figures::count_noun(count - MOST_NO_VIDEOS, "file");
         out::print(&format!("· {more} more: --json prints why each is no video"))?;
     }
     Ok(())
 }
 
 /// `5 videos: 3 done, 1 reused, 1 failed; 2 with warnings; not registered: 1 damaged; 1 file is no video`.
-pub fn counted(entries: &[(FoundFile, EntryEnd)]) -> String {
+pub fn count_outcomes(entries: &[(FoundFile, EntryEnd)]) -> String {
     let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
     let counts = |outcomes: &[FileOutcome]| -> (usize, String) {
         let parts: Vec<_> = outcomes
@@ -94,7 +97,7 @@ pub fn counted(entries: &[(FoundFile, EntryEnd)]) -> String {
         (parts.iter().map(|(count, _)| count).sum(), texts.join(", "))
     };
     let (videos, outcomes) = counts(&FileOutcome::OF_VIDEOS);
-    let mut text = figures::counted(videos, "video");
+    let mut text = figures::count_noun(videos, "video");
     if videos > 0 {
         text += &format!(": {outcomes}");
     }
@@ -113,8 +116,8 @@ pub fn counted(entries: &[(FoundFile, EntryEnd)]) -> String {
     }
 }
 
-/// What ctrl-C leaves to itself.
-pub fn what_goes_on(entries: &[(FoundFile, EntryEnd)]) -> String {
+/// Says what goes on at the daemon after ctrl-C.
+pub fn describe_interruption(entries: &[(FoundFile, EntryEnd)]) -> String {
     let count = |outcome| entries.iter().filter(|(_, ended)| ended.outcome == outcome).count();
     let going_on = match count(FileOutcome::Started) {
         0 => "nothing is under way".to_owned(),
@@ -126,10 +129,10 @@ pub fn what_goes_on(entries: &[(FoundFile, EntryEnd)]) -> String {
         1 => "1 was not started".to_owned(),
         several => format!("{several} were not started"),
     };
-    format!("stopped waiting: {going_on}, {left}; the same command takes up again what is left")
+    format!("stopped waiting: {going_on}, {left}; run the same command again to go on")
 }
 
-/// What the results of a video say of themselves.
+/// Prints the warnings of a video's results.
 async fn print_warnings(client: &Client, file: &FoundFile, ended: &EntryEnd) -> Result<(), Failure> {
     let Some(video) = &ended.video else { return Ok(()) };
     out::print(&text::harmless(&format!("⚠ {}  (task {})", file.name, video.task_id)))?;
@@ -138,7 +141,10 @@ async fn print_warnings(client: &Client, file: &FoundFile, ended: &EntryEnd) -> 
     };
     for (node, stage) in view.stages.iter().filter(|(_, stage)| stage.warnings > 0) {
         for warning in stage.result_warnings() {
-            out::print(&text::harmless(&format!("    {node}  {}", warned::sentence(&warning))))?;
+            out::print(&text::harmless(&format!(
+                "    {node}  {}",
+                warned::describe_warning(&warning)
+            )))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The store's pipelines: moved on by events, replaced by what is read.
+//! The pipelines in the store: events change them, and what is read replaces them.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -10,26 +10,26 @@ use super::{Task, TaskStore};
 use crate::model::pipeline::Pipeline;
 
 impl TaskStore {
-    /// Moves the pipeline of a task on by an event.
+    /// Applies an event to the pipeline of a task.
     pub(super) fn follow_pipeline(&mut self, task: &TaskId, change: &PipelineChange) {
         if let Some(pipeline) = self.tasks.get_mut(task).and_then(|task| task.pipeline.as_mut()) {
             pipeline.follow(change);
         }
     }
 
-    /// Whether the task's pipeline has to be read: there was word of it that did not tell everything.
+    /// Whether the task's pipeline has to be read: an event did not contain everything.
     pub fn is_behind(&self, task: &TaskId) -> bool {
         let pipeline = self.tasks.get(task).and_then(|task| task.pipeline.as_ref());
         pipeline.is_none_or(|pipeline| pipeline.is_behind())
     }
 
-    /// A processing was read. A task that is not there yet comes with it, while it goes on. False where something
-    /// newer is known.
+    /// Takes a processing that was read, and adds its task if that is not known and the processing is in flight.
+    /// Returns `false` if something newer is known.
     pub fn take_processing(&mut self, processing: Processing) -> bool {
         let known = self.tasks.get(&processing.task_id);
         if known
             .and_then(|task| task.pipeline.as_ref())
-            .is_some_and(|pipeline| pipeline.outdates(&processing))
+            .is_some_and(|pipeline| pipeline.is_newer_than(&processing))
         {
             return false;
         }
@@ -54,7 +54,7 @@ impl TaskStore {
         }
         if let Some(task) = self.tasks.get_mut(&id) {
             if let Some(former) = &task.pipeline {
-                pipeline.not_behind(former);
+                pipeline.keep_progress(former);
             }
             task.pipeline = Some(Box::new(pipeline));
         }
@@ -63,7 +63,7 @@ impl TaskStore {
         true
     }
 
-    /// The video was never processed, or is gone.
+    /// Removes the pipeline of a video that was never processed, or was deleted.
     pub fn drop_pipeline(&mut self, video: &VideoId) {
         let id = video.task();
         let Some(task) = self.tasks.get_mut(&id) else {
@@ -77,9 +77,9 @@ impl TaskStore {
         self.content += 1;
     }
 
-    /// Videos whose task is known by its pipeline alone: a snapshot read before the first stage was asked for does not
-    /// have it.
-    pub fn only_planned(&self) -> Vec<VideoId> {
+    /// Lists the videos whose task is known by its pipeline alone: a snapshot that was read before the first stage does
+    /// not have it.
+    pub fn list_planned(&self) -> Vec<VideoId> {
         self.tasks
             .values()
             .filter(|task| task.stages.is_empty() && task.under_way().is_some())

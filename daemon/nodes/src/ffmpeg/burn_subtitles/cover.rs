@@ -1,11 +1,11 @@
-//! Subtitles that are in the picture already: the strip they lie in is painted over or blurred while new ones are shown, so
-//! that no two texts lie on top of each other.
+//! Subtitles that are in the picture already: the strip they lie in is painted over or blurred while new ones are
+//! shown, so that no two texts lie on top of each other.
 
 use super::is_shown;
 use crate::{
     ffmpeg::{area::Area, joined_spans},
     input::Input,
-    subtitles::cues::Cue,
+    spoken::Cue,
 };
 use onceover_run::RunError;
 
@@ -33,14 +33,14 @@ pub(super) struct Cover {
 }
 
 impl Cover {
-    /// The one that a request asks for, in a picture of this size; `None`: the picture stays as it is.
-    pub(super) fn of(input: &Input<'_>, size: (u32, u32)) -> Result<Option<Self>, RunError> {
+    /// Returns the one that a request asks for, in a picture of this size; `None` if the picture stays as it is.
+    pub(super) fn from_input(input: &Input<'_>, size: (u32, u32)) -> Result<Option<Self>, RunError> {
         let kind = match input.text("cover") {
             Some("box") => CoverKind::Box,
             Some("blur") => CoverKind::Blur,
             _ => return Ok(None),
         };
-        let area = Area::of(input, "cover_area", size)?.in_whole_chroma(size);
+        let area = Area::from_input(input, "cover_area", size)?.in_whole_chroma(size);
         Ok(Some(Self { kind, area }))
     }
 
@@ -49,13 +49,13 @@ impl Cover {
         self.area.corners()
     }
 
-    /// Pixels between the lower edge of a picture of that height and that of a text that lies in the strip.
+    /// Returns the pixels between the lower edge of a picture of that height and that of a text that lies in the strip.
     pub(super) fn margin(&self, height: u32) -> u32 {
         let (_, own_height) = self.area.size();
         (height - self.area.bottom + own_height / 10).max(1)
     }
 
-    /// The filters that cover the strip while one of the cues is shown; `None` where none is.
+    /// Returns the filters that cover the strip while one of the cues is shown; `None` where none is.
     pub(super) fn filters(&self, cues: &[Cue]) -> Option<String> {
         let spans = spans(cues);
         if spans.is_empty() {
@@ -78,7 +78,7 @@ impl Cover {
     }
 }
 
-/// When the strip is covered, in order: as exactly as the number of spans allows.
+/// Returns when the strip is covered, in order: as exactly as the number of spans allows.
 fn spans(cues: &[Cue]) -> Vec<(f64, f64)> {
     let mut shown: Vec<_> = cues
         .iter()
@@ -99,12 +99,12 @@ fn spans(cues: &[Cue]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{subtitles::cues, transcript::millis};
+    use crate::spoken::{cue, millis};
 
     fn spans_of(times: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let cues: Vec<_> = times
             .iter()
-            .map(|(start, end)| cues::cue(1, *start, *end, "x"))
+            .map(|(start, end)| cue::cue(1, *start, *end, "x"))
             .collect();
         spans(&cues)
             .into_iter()
@@ -117,7 +117,7 @@ mod tests {
         let times = [(5.0, 6.0), (0.0, 2.0), (2.3, 3.0), (8.0, 8.0)];
         assert_eq!(spans_of(&times), [(0.0, 3.05), (4.95, 6.05)]);
         assert!(spans_of(&[]).is_empty());
-        let blank = [" \n", ""].map(|text| cues::cue(1, 1.0, 2.0, text));
+        let blank = [" \n", ""].map(|text| cue::cue(1, 1.0, 2.0, text));
         assert!(spans(&blank).is_empty());
     }
 

@@ -1,5 +1,5 @@
-//! `ffmpeg.burn_subtitles`: draws subtitles into the picture of a video. The picture is encoded again, the sound is copied,
-//! and every frame keeps its time.
+//! `ffmpeg.burn_subtitles`: draws subtitles into the picture of a video. The picture is encoded again, the sound is
+//! copied, and every frame keeps its time.
 
 mod cover;
 mod style;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     input::{Input, create_folder, path_text, stem, write},
-    subtitles::cues::Cue,
+    spoken::Cue,
     timed_text,
 };
 use onceover_run::{
@@ -40,13 +40,13 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     let size = media
         .picture_of(&track)
         .ok_or_else(|| RunError::failed(format!("{} does not say how large its picture is", video.display())))?;
-    let cover = Cover::of(&input, size)?;
+    let cover = Cover::from_input(&input, size)?;
     let (listed, looks) = timed_text::cues_and_styles_of(context, &subtitles).await?;
     let scratch = create_folder(context, "scratch")?;
-    // What a file of this kind says of its looks is kept.
+    // The styles that a file of this kind has are kept.
     let drawn = match looks {
         Some(text) => text,
-        None => Style::of(&input, cover.as_ref(), size)?.write(&listed, size),
+        None => Style::from_input(&input, cover.as_ref(), size)?.write(&listed, size),
     };
     write(&scratch.join(DRAWN), drawn.as_bytes())?;
     check_glyphs(context, &listed, input.text("font").unwrap_or("sans-serif"), &scratch).await?;
@@ -76,7 +76,7 @@ fn is_shown(cue: &Cue) -> bool {
     cue.end > cue.start && !timed_text::shown_lines(&cue.text).is_empty()
 }
 
-/// What is done to each frame of a picture of this size.
+/// Returns the filters for each frame of a picture of this size.
 fn filters(cover: Option<&str>, (width, height): (u32, u32)) -> String {
     let drawn = format!("subtitles=filename={DRAWN}");
     let is_odd = width % 2 != 0 || height % 2 != 0;
@@ -86,7 +86,7 @@ fn filters(cover: Option<&str>, (width, height): (u32, u32)) -> String {
     all.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
 
-/// The container that the sound can be copied into.
+/// Returns the container that the sound can be copied into.
 fn container(media: &Media, asked: &str, video: &Path) -> Result<&'static str, RunError> {
     let sounds = media.tracks(TrackKind::Audio);
     let misfit = sounds
@@ -103,7 +103,7 @@ fn container(media: &Media, asked: &str, video: &Path) -> Result<&'static str, R
     }
 }
 
-/// Draws every letter there is once, small, to hear what no font has: warns of some, fails where it is all.
+/// Draws every letter once, small, to learn which ones no font has. Warns of some, and fails if no font has any.
 async fn check_glyphs(context: &RunContext, cues: &[Cue], font: &str, scratch: &Path) -> Result<(), RunError> {
     let is_drawn = |sign: &char| !sign.is_whitespace() && !sign.is_control();
     let signs: BTreeSet<char> = cues.iter().flat_map(|cue| cue.text.chars()).filter(is_drawn).collect();
@@ -165,14 +165,14 @@ async fn check_glyphs(context: &RunContext, cues: &[Cue], font: &str, scratch: &
     Ok(())
 }
 
-/// The letters a report of ffmpeg says no font has.
+/// Returns the letters a report of ffmpeg says no font has.
 fn without_glyph(report: &str) -> BTreeSet<char> {
     let hex = |line: &str| {
         let code = line.split("failed to find any fallback with glyph 0x").nth(1)?;
         let code = code.split_whitespace().next()?;
         char::from_u32(u32::from_str_radix(code, 16).ok()?)
     };
-    // What only joins others has no picture of its own.
+    // A character that only joins others has no glyph.
     let is_letter =
         |sign: &char| !matches!(sign, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}');
     report.lines().filter_map(hex).filter(is_letter).collect()
@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn the_text_is_in_the_picture_at_its_time_and_the_sound_is_as_it_was() {
         // A name with everything that is special to ffmpeg's filters.
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             let video = fixture.path("-clip 'a':b,[c]\\.mp4");
             black(&video, &["-c:a", "mp3"]);
             json!({"video_path": video, "subtitle_path": fixture.file("it's [1].srt", srt())})
@@ -307,7 +307,7 @@ mod tests {
     async fn looks_can_be_chosen_and_those_of_an_ass_file_are_kept() {
         let look =
             json!({"position": "top", "box": true, "font_size": 12, "color": "#00ff00", "outline_color": "#0000ff"});
-        let mut fixture = Fixture::of(NODE, |fixture| {
+        let mut fixture = Fixture::with_input(NODE, |fixture| {
             black(&fixture.path("a.mkv"), &["-c:a", "pcm_s16le"]);
             let mut input = json!({"video_path": fixture.path("a.mkv"), "subtitle_path": fixture.file("a.srt", srt())});
             input.as_object_mut().unwrap().extend(look.as_object().unwrap().clone());
@@ -333,7 +333,7 @@ mod tests {
         );
     }
 
-    /// A video whose lines 130 to 170 of 180 hold stripes, as if letters stood there, and what is asked of it.
+    /// Returns a video whose lines 130 to 170 of 180 hold stripes, as if letters stood there, and what is asked of it.
     fn striped(fixture: &Fixture, more: &Value) -> Value {
         let video = fixture.path("a.mp4");
         let stripes = "geq=lum='if(between(X,40,279)*between(Y,130,169),if(lt(mod(X,16),8),235,16),80)':cb=128:cr=128";
@@ -345,7 +345,7 @@ mod tests {
         input
     }
 
-    /// The darkest and the brightest pixel of these lines of the frame shown at a time.
+    /// Returns the darkest and the brightest pixel of these lines of the frame shown at a time.
     fn range(path: &Value, time: f64, lines: std::ops::Range<usize>) -> (u8, u8) {
         let made = Command::new("ffmpeg")
             .args(["-v", "error", "-i", path.as_str().unwrap(), "-ss", &time.to_string()])
@@ -360,7 +360,7 @@ mod tests {
     async fn what_was_in_the_picture_is_covered_while_new_subtitles_are_shown_and_nothing_else_is() {
         for (cover, darkest, brightest) in [("box", 0, 40), ("blur", 70, 160)] {
             let asked = json!({"cover": cover, "cover_area": [0, 129, 320, 170], "position": "top", "font_size": 8});
-            let fixture = Fixture::of(NODE, |fixture| striped(fixture, &asked));
+            let fixture = Fixture::with_input(NODE, |fixture| striped(fixture, &asked));
             let output = run(&fixture.context).await.unwrap();
             assert_eq!(output["covered_area"], json!([0, 128, 320, 170]));
             let path = &output["video_path"];
@@ -378,7 +378,7 @@ mod tests {
     #[tokio::test]
     async fn a_text_can_stand_where_the_covered_one_was() {
         let asked = json!({"cover": "box", "cover_area": [0, 130, 320, 170], "position": "covered", "font_size": 8});
-        let mut fixture = Fixture::of(NODE, |fixture| striped(fixture, &asked));
+        let mut fixture = Fixture::with_input(NODE, |fixture| striped(fixture, &asked));
         let output = run(&fixture.context).await.unwrap();
         let path = &output["video_path"];
         assert!(range(path, 1.52, 134..168).1 > 200);
@@ -402,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_keep_their_times_also_when_they_are_uneven_or_late() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             let video = fixture.path("vfr.mkv");
             let late = [
                 "-f",
@@ -447,7 +447,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hole_in_the_picture_stays_a_hole() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             clip::with_a_hole(&fixture.path("hole.ts"));
             json!({"video_path": fixture.path("hole.ts"), "subtitle_path": fixture.file("a.srt", srt())})
         });
@@ -459,7 +459,7 @@ mod tests {
     async fn letters_that_no_font_has_are_told_before_hours_of_work() {
         // Letters of a private range: nobody's font has them.
         let text = |text: &str| format!("1\n00:00:01,000 --> 00:00:02,000\n{text}\n");
-        let mut fixture = Fixture::of(NODE, |fixture| {
+        let mut fixture = Fixture::with_input(NODE, |fixture| {
             black(&fixture.path("a.mp4"), &[]);
             json!({"video_path": fixture.path("a.mp4"), "subtitle_path": fixture.file("a.srt", text("Hi \u{1fbff}\u{1f8b1}"))})
         });

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::{cover::Cover, is_shown};
-use crate::{input::Input, subtitles::cues::Cue, timed_text::shown_lines};
+use crate::{input::Input, spoken::Cue, timed_text::shown_lines};
 use onceover_run::RunError;
 
-/// The looks a request may choose.
+/// The appearance that a request may choose.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Style {
     font: String,
@@ -31,7 +31,11 @@ enum Position {
 
 impl Style {
     /// `cover` is what is covered of a picture of this size.
-    pub(super) fn of(input: &Input<'_>, cover: Option<&Cover>, (_, height): (u32, u32)) -> Result<Self, RunError> {
+    pub(super) fn from_input(
+        input: &Input<'_>,
+        cover: Option<&Cover>,
+        (_, height): (u32, u32),
+    ) -> Result<Self, RunError> {
         let position = match (input.text("position"), cover) {
             (Some("top"), _) => Position::Top,
             (Some("covered"), Some(cover)) => Position::Above(cover.margin(height)),
@@ -53,7 +57,7 @@ impl Style {
         })
     }
 
-    /// The subtitles for a picture of this size.
+    /// Returns the subtitles for a picture of this size.
     pub(super) fn write(&self, cues: &[Cue], (width, height): (u32, u32)) -> String {
         let side = f64::from(width.min(height));
         let part = |hundredths: f64| (side * hundredths / 100.0).round().max(1.0);
@@ -99,7 +103,7 @@ impl Style {
     }
 }
 
-/// A name of a font, as the format can say it.
+/// Returns a name of a font, as the format can say it.
 fn font(given: &str) -> Result<String, RunError> {
     let name = given.trim();
     if name.is_empty() || name.chars().any(|c| c == ',' || c.is_control()) {
@@ -122,14 +126,14 @@ fn color(input: &Input<'_>, name: &str) -> Result<String, RunError> {
     Ok(format!("{}{}{}", &digits[4..], &digits[2..4], &digits[..2]).to_uppercase())
 }
 
-/// A text whose signs mean themselves: braces would begin an instruction, a backslash a line break.
+/// Returns a text whose signs mean themselves: braces would begin an instruction, a backslash a line break.
 pub(super) fn escaped(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for sign in line.chars() {
         match sign {
             '{' => text.push_str("\\{"),
             '}' => text.push_str("\\}"),
-            // Something without width keeps it from the letter after it.
+            // A character without width separates it from the letter after it.
             '\\' => text.push_str("\\\u{2060}"),
             _ => text.push(sign),
         }
@@ -152,7 +156,7 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subtitles::cues;
+    use crate::spoken::cue;
 
     fn style() -> Style {
         Style {
@@ -167,7 +171,7 @@ mod tests {
     }
 
     fn cue(start: f64, end: f64, text: &str) -> Cue {
-        cues::cue(1, start, end, text)
+        cue::cue(1, start, end, text)
     }
 
     #[test]

@@ -19,7 +19,7 @@ use onceover_run::{ProgressSink, RunError};
 
 /// Of the JPEG files: text is read as well as at higher ones, and they stay.
 const QUALITY: u8 = 80;
-/// Parts of ffmpeg's output that wait to be looked at.
+/// Parts of ffmpeg's output that wait to be read.
 const WAITING: usize = 4;
 
 impl Work<'_> {
@@ -133,7 +133,7 @@ fn encode(path: &Path, size: StripSize, planes: &[u8]) -> Result<(), RunError> {
     write(path, &jpeg)
 }
 
-/// A pixel of ITU-R BT.601 in full range, in 16 bits after the point.
+/// Returns a pixel of ITU-R BT.601 in full range, in 16 bits after the point.
 fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
     let whole = |value: i32| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8;

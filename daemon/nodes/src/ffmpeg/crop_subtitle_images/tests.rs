@@ -6,7 +6,7 @@ use super::*;
 use crate::{ffmpeg::clip, fixture::Fixture};
 
 fn fixture(name: &str, codec: &[&str], input: Value) -> Fixture {
-    Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
+    Fixture::with_input("ffmpeg.crop_subtitle_images", |fixture| {
         // Counted from the left, frame n of 60 has its first n columns of ten pixels in white.
         let source = ["-f", "lavfi", "-i", "color=black:size=600x80:rate=25:duration=2.4"];
         let bars = "geq=lum='if(lt(X,10*N+10),235,16)':cb=128:cr=128";
@@ -107,7 +107,7 @@ async fn without_a_working_gpu_the_processor_decodes_and_asked_for_a_gpu_it_is_a
         threads: 2,
         total: 60,
     };
-    if gpu_is_there() {
+    if has_gpu() {
         return;
     }
     let done = work
@@ -115,7 +115,7 @@ async fn without_a_working_gpu_the_processor_decodes_and_asked_for_a_gpu_it_is_a
         .await
         .unwrap();
     assert_eq!((done.0, done.1.frames_count), (Decoder::Cpu, 60));
-    assert!(fixture.log_text().contains("decoding on cuda did not work"));
+    assert!(fixture.log_text().contains("decoding on cuda failed"));
     let error = work.by_the_first_that_can(&decoders("cuda", false)).await.unwrap_err();
     assert!(error.to_string().contains("decoding"), "{error}");
 }
@@ -149,7 +149,7 @@ async fn an_area_that_is_none_is_refused_by_name_and_with_the_size_of_the_pictur
 /// 12 s at 25 frames a second with the subtitles in the lowest 162 of 1080 lines.
 #[tokio::test]
 async fn the_worked_example_of_300_frames_is_numbered_without_gaps() {
-    let fixture = Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
+    let fixture = Fixture::with_input("ffmpeg.crop_subtitle_images", |fixture| {
         let source = "color=gray:size=1920x1080:rate=25:duration=12";
         let codec = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "50"];
         clip::make(
@@ -177,7 +177,7 @@ async fn the_worked_example_of_300_frames_is_numbered_without_gaps() {
 /// A word that is written over a moving picture from 1 s to 2 s.
 #[tokio::test]
 async fn only_frames_that_changed_are_kept_and_each_stands_for_those_around_it() {
-    let fixture = Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
+    let fixture = Fixture::with_input("ffmpeg.crop_subtitle_images", |fixture| {
         let video = fixture.path("clip.mp4");
         let word = "drawbox=x=100:y=190:w=120:h=20:color=white:t=4:enable='gte(t,1)*lt(t,2)'";
         let source = ["-f", "lavfi", "-i", "mandelbrot=size=320x240:rate=25:end_pts=75"];
@@ -214,7 +214,7 @@ async fn only_frames_that_changed_are_kept_and_each_stands_for_those_around_it()
 async fn half_a_file_is_a_warning_that_says_how_much_there_is() {
     // MP4 tells a length for each track, Matroska in a tag and for the whole.
     for (name, front) in [("half.mp4", &["-movflags", "+faststart"][..]), ("half.mkv", &[])] {
-        let fixture = Fixture::of("ffmpeg.crop_subtitle_images", |fixture| {
+        let fixture = Fixture::with_input("ffmpeg.crop_subtitle_images", |fixture| {
             let whole = fixture.path(&format!("whole-{name}"));
             let source = [
                 "-f",

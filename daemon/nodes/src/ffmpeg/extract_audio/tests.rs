@@ -1,4 +1,4 @@
-//! What the sound of awkward files is, and what is said of it.
+//! The sound of awkward files, and the warnings about it.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use onceover_limits::Limit;
 use onceover_process::marked;
 
 fn fixture(make: impl FnOnce(&Path), name: &str) -> Fixture {
-    Fixture::of("ffmpeg.extract_audio", |fixture| {
+    Fixture::with_input("ffmpeg.extract_audio", |fixture| {
         make(&fixture.path(name));
         json!({"video_path": fixture.path(name)})
     })
@@ -48,7 +48,7 @@ async fn a_video_without_sound_says_so() {
 async fn a_file_that_is_no_video_says_so() {
     let fixture = fixture(|path| fs::write(path, "hello").unwrap(), "text.mp4");
     let error = run(&fixture.context).await.unwrap_err().to_string();
-    assert!(error.contains("text.mp4") && error.contains("it said"), "{error}");
+    assert!(error.contains("text.mp4") && error.contains("it printed"), "{error}");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn extracted(
     make: impl FnOnce(&Path),
     more: serde_json::Value,
 ) -> (Fixture, Result<Object, RunError>) {
-    let fixture = Fixture::of("ffmpeg.extract_audio", |fixture| {
+    let fixture = Fixture::with_input("ffmpeg.extract_audio", |fixture| {
         make(&fixture.path(name));
         let mut input = json!({"video_path": fixture.path(name)});
         input.as_object_mut().unwrap().extend(object(more));

@@ -1,4 +1,5 @@
-//! Loudness by EBU R128: measured, then brought to what was asked for by one gain for the whole, so that quiet stays quiet.
+//! Loudness by EBU R128: it is measured, then brought to the requested value by one gain for the whole, so that quiet
+//! parts stay quiet.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ const SILENCE: f64 = -69.0;
 /// dB of full scale that no sample may exceed, between samples as well.
 const MOST_PEAK: f64 = -1.5;
 
-/// What ffmpeg's filter `ebur128` measured of a whole.
+/// What ffmpeg's filter `ebur128` measured for the whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Loudness {
     /// LUFS.
@@ -38,12 +39,13 @@ impl Loudness {
         self.integrated <= SILENCE
     }
 
-    /// dB to the target.
+    /// Returns the dB to the target.
     pub(super) fn gain(&self, target: f64) -> f64 {
         target - self.integrated
     }
 
-    /// The filters that bring it there. Peaks that would be too high are held, which is the only thing that is not linear.
+    /// Returns the filters that bring it there. Peaks that would be too high are held, which is the only thing that is
+    /// not linear.
     pub(super) fn filters(&self, target: f64) -> String {
         let gain = self.gain(target);
         let mut filters = format!("volume={gain:.2}dB");

@@ -1,5 +1,5 @@
-//! `ffmpeg.mix_dub`: lays clips of speech onto the clock of a video, each at the time of its cue and as fast as it must be to
-//! fit, beside or in place of the original sound, at a loudness by EBU R128.
+//! `ffmpeg.mix_dub`: lays clips of speech onto the clock of a video, each at the time of its cue and as fast as it must
+//! be to fit, beside the original sound or instead of it, at a loudness by EBU R128.
 
 mod loudness;
 mod place;
@@ -25,8 +25,8 @@ use super::{
 use crate::{
     input::{Input, create_folder, path_text, read, stem, write_json},
     speech::clips::{self, Clip},
+    spoken::millis,
     timed_text::parse_json,
-    transcript::millis,
 };
 use onceover_run::{
     Object, RunContext, RunError,
@@ -34,17 +34,17 @@ use onceover_run::{
     warnings::{Code, Warning},
 };
 
-/// Late sound begins late, and holes are silence: a second of it is a second of the video.
+/// The filter after which late sound begins late and holes are silence: a second of it is a second of the video.
 const ON_THE_CLOCK: &str = "aresample=48000:async=1:min_hard_comp=0.03:first_pts=0";
 
-/// What becomes of the sound the video had.
+/// What happens to the sound of the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Original {
     /// Lowered during speech.
     Duck,
-    /// Left out.
+    /// Omitted.
     Replace,
-    /// As it is.
+    /// Kept as it is.
     Keep,
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// The clips in the order of their starts, and the folder that relative paths of theirs begin in.
+/// Returns the clips in the order of their starts, and the folder that relative paths of theirs begin in.
 fn read_clips(context: &RunContext) -> Result<(Vec<Clip>, Option<PathBuf>), RunError> {
     let input = Input(context);
     let (name, folder, parsed) = match input.value("clips").filter(|clips| clips.as_array().is_some()) {
@@ -124,10 +124,10 @@ fn read_clips(context: &RunContext) -> Result<(Vec<Clip>, Option<PathBuf>), RunE
     Ok((clips, folder))
 }
 
-/// The clips of a dub that have sound, with what became of each.
+/// The clips of a dub that have sound, with the placement of each.
 struct Dub {
     clips: Vec<(Clip, Spoken, Placement)>,
-    /// Those without, and why.
+    /// Clips without sound, and why.
     left_out: Vec<(Clip, String)>,
 }
 
@@ -188,7 +188,7 @@ async fn lay_clips(
     Ok(Dub { clips: laid, left_out })
 }
 
-/// The file a clip lies in, or why it has no sound.
+/// Returns the file a clip lies in, or why it has no sound.
 fn file_of(clip: &Clip, folder: Option<&Path>, seconds: f64) -> Result<PathBuf, &'static str> {
     if clip.start >= seconds {
         return Err("it begins behind the end of the video");
@@ -200,7 +200,7 @@ fn file_of(clip: &Clip, folder: Option<&Path>, seconds: f64) -> Result<PathBuf, 
 }
 
 impl Dub {
-    /// When clips are heard.
+    /// Returns when clips are heard.
     fn spans(&self) -> Vec<(f64, f64)> {
         let spans = self.clips.iter();
         spans
@@ -361,7 +361,7 @@ impl<'a> Mix<'a> {
         })
     }
 
-    /// An ffmpeg with all inputs: the video, the voice, then the envelope or the background.
+    /// Returns an ffmpeg with all inputs: the video, the voice, then the envelope or the background.
     fn inputs(&self) -> Ffmpeg {
         let inputs = Ffmpeg::new()
             .on_the_clock()
@@ -374,7 +374,7 @@ impl<'a> Mix<'a> {
         }
     }
 
-    /// The filters that end in the mix, which is named `[mix]`.
+    /// Returns the filters that end in the mix, which is named `[mix]`.
     fn filters(&self) -> String {
         let stereo = "aformat=sample_fmts=fltp:channel_layouts=stereo";
         let both = "pan=stereo|c0=c0|c1=c0";
@@ -414,7 +414,7 @@ impl<'a> Mix<'a> {
             ])
             .run(self.context, |advance| self.report(advance, 50.0))
             .await?;
-        let loudness = Loudness::parse(&exit.stderr).filter(|_| exit.success());
+        let loudness = Loudness::parse(&exit.stderr).filter(|_| exit.is_success());
         loudness.ok_or_else(|| failed("mixing the sound of", self.video, &exit))
     }
 
@@ -456,7 +456,7 @@ impl<'a> Mix<'a> {
 /// The filter whose summary [`Loudness::parse`] reads.
 const MEASURE: &str = "ebur128=peak=true:framelog=verbose";
 
-/// The loudness of a file's sound.
+/// Returns the loudness of a file's sound.
 async fn measure(context: &RunContext, file: &Path, track: &str) -> Result<Loudness, RunError> {
     let exit = Ffmpeg::new()
         .args(["-loglevel", "info"])
@@ -464,7 +464,7 @@ async fn measure(context: &RunContext, file: &Path, track: &str) -> Result<Loudn
         .args(["-map", track, "-af", MEASURE, "-f", "null", "-"])
         .run(context, |_| ())
         .await?;
-    let loudness = Loudness::parse(&exit.stderr).filter(|_| exit.success());
+    let loudness = Loudness::parse(&exit.stderr).filter(|_| exit.is_success());
     loudness.ok_or_else(|| failed("measuring", file, &exit))
 }
 

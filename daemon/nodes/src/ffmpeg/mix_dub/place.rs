@@ -9,7 +9,7 @@ pub(super) struct StretchLimits {
     /// How slow and how fast it may be played; 1 is as it was spoken.
     pub(super) min_speed: f64,
     pub(super) max_speed: f64,
-    /// Seconds a clip may go on behind the end of its cue, while nobody else speaks.
+    /// Seconds that a clip may last beyond the end of its cue, while no other clip is heard.
     pub(super) overrun: f64,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn place(spoken: &[Spoken], total: f64, limits: StretchLimits) -> Vec
             let own = (clip.end - clip.start).max(0.001);
             (clip.length / own).clamp(limits.min_speed, 1.0)
         };
-        // What nobody hears is not worth a loss.
+        // A difference that cannot be heard is not worth a loss.
         let speed = if (speed - 1.0).abs() < 0.005 { 1.0 } else { speed };
         let over_by = clip.length / speed - room;
         Placement {
@@ -59,7 +59,7 @@ pub(super) fn place(spoken: &[Spoken], total: f64, limits: StretchLimits) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::millis;
+    use crate::spoken::millis;
 
     const LIMITS: StretchLimits = StretchLimits {
         min_speed: 1.0,

@@ -1,5 +1,6 @@
-//! The sound of clips. A file is open only while it is decoded and is decoded once, however many clips lie in it and
-//! whatever lies between them; what is heard of the clips waits in one file on the disk until it is known where it goes.
+//! The sound of clips. A file is open only while it is decoded and is decoded once, however many clips it has and
+//! whatever lies between them; the audible parts of the clips wait in one file on the disk until their placement is
+//! known.
 
 use std::{
     collections::HashMap,
@@ -34,7 +35,7 @@ pub(super) struct ClipSounds<'a> {
 struct ClipFile {
     /// Clips of it that were not read yet.
     left: usize,
-    /// What became of it, or why it cannot be used; `None` before the first of its clips is read.
+    /// The decoded file, or why it cannot be used; `None` before the first of its clips is read.
     decoded: Option<Result<DecodedClip, String>>,
 }
 
@@ -112,7 +113,7 @@ impl<'a> ClipSounds<'a> {
         }
     }
 
-    /// The samples of a clip that was read.
+    /// Returns the samples of a clip that was read.
     pub(super) fn samples(&mut self, part: HeardPart) -> Result<Vec<i16>, RunError> {
         let mut bytes = vec![0; (part.samples * 2) as usize];
         let read = self
@@ -177,7 +178,7 @@ async fn decode(context: &RunContext, file: &Path, target: PathBuf) -> Result<De
 }
 
 impl DecodedClip {
-    /// A clip's part of it without the silence around; `None`: there is nothing else.
+    /// Returns a clip's part of it without the silence around; `None` if there is nothing else.
     fn audible(&self, clip: &Clip) -> Result<Option<Vec<i16>>, RunError> {
         let sample = |time: f64| ((time * f64::from(RATE)).round() as u64).min(self.samples);
         let end = clip
@@ -195,7 +196,7 @@ impl DecodedClip {
         Ok(wav::audible(&part, RATE).map(|range| part[range].to_vec()))
     }
 
-    /// Gives its room back; what stays goes with the folder.
+    /// Removes the file to free its space. If that fails, it is removed with the folder.
     fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
     }

@@ -45,7 +45,7 @@ fn clips(file: &str, cues: &[(f64, f64, f64, f64)]) -> Value {
 }
 
 fn fixture(cues: &[(f64, f64, f64, f64)], lengths: &[u32], more: Value) -> Fixture {
-    Fixture::of(NODE, |fixture| {
+    Fixture::with_input(NODE, |fixture| {
         video(&fixture.path("clip.mp4"));
         let file = voices(fixture, lengths);
         let mut input = json!({"video_path": fixture.path("clip.mp4"), "clips": clips(&file, cues)});

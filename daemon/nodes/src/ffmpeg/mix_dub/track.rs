@@ -64,7 +64,8 @@ impl VoiceTrack {
     }
 }
 
-/// Writes how loud the original is: 1 where nobody speaks, `quiet` while a clip is heard. Spans are in order of their starts.
+/// Writes how loud the original is: 1 where no clip is heard, `quiet` while one is. Spans are in order of their
+/// starts.
 pub(super) fn write_envelope(path: &Path, seconds: f64, spans: &[(f64, f64)], quiet: f64) -> Result<(), RunError> {
     let spans = joined_spans(spans, STAYS_QUIET);
     let mut spans = spans.iter().peekable();
@@ -107,7 +108,7 @@ impl<'a> Stretcher<'a> {
         }
     }
 
-    /// The same sound at another speed and the same pitch.
+    /// Returns the same sound at another speed and the same pitch.
     pub(super) async fn played(&mut self, samples: Vec<i16>, speed: f64) -> Result<Vec<i16>, RunError> {
         if speed == 1.0 {
             return Ok(samples);
@@ -134,12 +135,12 @@ impl<'a> Stretcher<'a> {
             .run(self.context, |_| ())
             .await?;
         succeeded("changing the speed of", &from, &exit)?;
-        let played = self.take(&to)?;
+        let played = self.read_samples(&to)?;
         let range = wav::audible(&played, RATE).unwrap_or(0..played.len());
         Ok(played[range].to_vec())
     }
 
-    fn take(&self, path: &Path) -> Result<Vec<i16>, RunError> {
+    fn read_samples(&self, path: &Path) -> Result<Vec<i16>, RunError> {
         let bytes = std::fs::read(path)
             .map_err(|why| RunError::of_file(format_args!("cannot read {}", path.display()), &why))?;
         let parsed = wav::parse(&bytes);
@@ -149,7 +150,7 @@ impl<'a> Stretcher<'a> {
     }
 }
 
-/// The filter that changes speed: the better one, where this ffmpeg has it.
+/// Returns the filter that changes speed: the better one, where this ffmpeg has it.
 async fn stretcher(context: &RunContext) -> Result<&'static str, RunError> {
     let mut found = false;
     let tool = onceover_run::tool::Tool::new("ffmpeg").args(["-hide_banner", "-v", "error", "-filters"]);

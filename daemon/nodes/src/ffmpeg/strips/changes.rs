@@ -1,12 +1,12 @@
-//! Between which strips something appeared or went. Two signs count: strong edges that come and stay, or stood and went, at
-//! once in many pixels, which is what text does over any background; and a block that changes while it was still before
-//! and is after, which is what faint text does over a picture that stands still.
+//! Between which strips something appeared or went. Two signs count: strong edges that come and stay, or stood and
+//! went, at once in many pixels, which is what text does over any background; and a block that changes while it was
+//! still before and is after, which is what faint text does over a picture that stands still.
 
 use std::collections::VecDeque;
 
-use super::look::{Bits, Look};
+use super::features::{Bits, StripFeatures};
 
-/// Strips an edge must stand, or be gone, to count.
+/// Strips for which an edge must stand, or be missing, to count.
 const STANDS: usize = 3;
 /// Strips around one whose edges say what is usual there.
 const AROUND: usize = 12;
@@ -65,14 +65,14 @@ impl Changes {
         }
     }
 
-    pub(super) fn add(&mut self, look: Look) {
+    pub(super) fn add(&mut self, features: StripFeatures) {
         self.entries.push_back(Entry {
             edges: None,
-            blocks: look.blocks,
-            moved: look.moved,
+            blocks: features.blocks,
+            moved: features.moved,
         });
-        self.strong.push_back(look.strong);
-        self.calm.push_back(look.calm);
+        self.strong.push_back(features.strong);
+        self.calm.push_back(features.calm);
         if self.strong.len() == STANDS {
             let edges = self.turned();
             let at = self.entries.len() - STANDS;
@@ -82,7 +82,7 @@ impl Changes {
         }
     }
 
-    /// How many edges stand from the oldest of the last strips on, or are gone from there on.
+    /// Returns how many edges stand from the oldest of the last strips on, or are missing from there on.
     fn turned(&mut self) -> u32 {
         if self.standing.is_empty() {
             self.standing = vec![0; self.strong[0].len()];
@@ -97,12 +97,12 @@ impl Changes {
         count
     }
 
-    /// The next strip, once enough have come after it.
+    /// Returns the next strip, once enough have come after it.
     pub(super) fn next_known(&mut self) -> Option<Known> {
         (self.entries.len() > self.given + AROUND + STANDS).then(|| self.give())
     }
 
-    /// The next strip, where no more come.
+    /// Returns the next strip, where no more come.
     pub(super) fn next_of_rest(&mut self) -> Option<Known> {
         (self.entries.len() > self.given).then(|| self.give())
     }

@@ -1,11 +1,12 @@
-//! Which strips of a video have to be read: those that do not look like the one before. The strips of all frames come one
-//! by one and go at once; what stays of each is its edges and its blocks (`look`), from which `changes` finds when
-//! something appeared or went. Between two changes the text cannot change, so a few strips stand for all (`stretches`).
+//! Chooses the strips of a video that have to be read: those that do not look like the one before. The strips of all
+//! frames pass one by one; only the edges and blocks of each are kept (`features`), from which `changes` finds when
+//! something appeared or disappeared. Between two changes the text cannot change, so a few strips stand for all
+//! (`stretches`).
 //!
-//! Nothing here knows what text is, so that nothing is missed that is read otherwise: a change that is none costs a reading.
+//! No part of it knows what text is, so that no text is missed; a change that is none costs one more reading.
 
 mod changes;
-mod look;
+mod features;
 mod stretches;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use changes::Changes;
-use look::Looker;
+use features::FeatureReader;
 use stretches::Stretches;
 
 /// Width and height of a strip in pixels.
@@ -24,7 +25,7 @@ pub(super) struct StripSize {
 }
 
 impl StripSize {
-    /// Bytes of one plane; a strip has three, of which the first is its brightness.
+    /// Returns the bytes of one plane; a strip has three, of which the first is its brightness.
     pub(super) const fn plane(self) -> usize {
         self.width * self.height
     }
@@ -43,7 +44,7 @@ pub(super) struct KeptStrip {
 /// Chooses among the strips of a video as they come.
 #[derive(Debug)]
 pub(super) struct StripChooser {
-    looker: Looker,
+    reader: FeatureReader,
     changes: Changes,
     stretches: Stretches,
     /// Strips of which it is not known yet whether they begin a stretch.
@@ -53,10 +54,10 @@ pub(super) struct StripChooser {
 impl StripChooser {
     /// `rate` is the frames of a second, about.
     pub(super) fn new(size: StripSize, rate: f64) -> Self {
-        let looker = Looker::new(size);
+        let reader = FeatureReader::new(size);
         Self {
-            changes: Changes::new(looker.width()),
-            looker,
+            changes: Changes::new(reader.width()),
+            reader,
             stretches: Stretches::new(rate),
             waiting: VecDeque::new(),
         }
@@ -68,16 +69,16 @@ impl StripChooser {
         strip: Vec<u8>,
         keep: &mut impl FnMut(KeptStrip, Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let look = self.looker.look(&strip);
+        let features = self.reader.read(&strip);
         self.waiting.push_back(strip);
-        self.changes.add(look);
+        self.changes.add(features);
         while let Some(change) = self.changes.next_known() {
             self.pass_on(change, keep)?;
         }
         Ok(())
     }
 
-    /// Gives the rest.
+    /// Passes on the rest.
     pub(super) fn finish<E>(mut self, keep: &mut impl FnMut(KeptStrip, Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         while let Some(change) = self.changes.next_of_rest() {
             self.pass_on(change, keep)?;

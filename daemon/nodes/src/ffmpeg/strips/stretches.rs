@@ -1,5 +1,5 @@
-//! The strips between two changes, and which of them are read: one where they all look the same or are too few for a text
-//! that stays, else three, so that most of them can agree, and one a second where nothing changes for long.
+//! The strips between two changes, and which of them are read: one where they all look the same or are too few for a
+//! text that stays, else three, so that most of them can agree, and one a second where nothing changes for long.
 
 use super::{KeptStrip, changes::Known};
 
@@ -31,7 +31,7 @@ pub(super) struct Stretches {
     still: Option<(KeptStrip, Vec<u8>)>,
 }
 
-/// A part of a stretch that goes on.
+/// A part of a stretch that continues.
 #[derive(Debug, Default)]
 struct Part {
     first: u64,

@@ -131,7 +131,7 @@ async fn another_number_of_frames_than_packets_is_read_by_decoding() {
 fn a_clock_that_begins_again_goes_on() {
     let mut stamps = Stamps::new(true, 100);
     for time in [5.0, 5.04, 5.08, 0.2, 0.24, 9.0] {
-        stamps.take(Stamp {
+        stamps.add(Stamp {
             shown: Some(time),
             decoded: Some(time),
             duration: Some(0.04),
@@ -149,7 +149,7 @@ fn more_frames_than_are_kept_are_refused() {
     let before = Limit::Frames.times_reached();
     let of = |count: usize| {
         let mut stamps = Stamps::new(false, 2);
-        (0..count).for_each(|_| stamps.take(Stamp::default()));
+        (0..count).for_each(|_| stamps.add(Stamp::default()));
         stamps.within_limit()
     };
     assert!(of(2).is_ok());
@@ -167,7 +167,7 @@ fn holes_are_where_packets_are_missing_whether_or_not_they_tell_their_length() {
         let mut stamps = Stamps::new(false, 100);
         for shown in [10.0, 10.02, 10.04, 11.06, 11.08] {
             let shown = Some(shown);
-            stamps.take(Stamp {
+            stamps.add(Stamp {
                 shown,
                 duration,
                 ..Stamp::default()

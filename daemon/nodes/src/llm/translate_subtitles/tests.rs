@@ -72,7 +72,7 @@ fn each_line_has_its_own_budget_and_one_over_it_costs_no_other() {
             doubt.contains("line 1") && doubt.contains("19") && doubt.contains("18"),
             "{doubt}"
         );
-        // What was too long is told with the next question.
+        // The next question names what was too long.
         let question = translation.question(&[0], false);
         assert!(
             question.contains("line 1 was too long") && question.contains(&long),

@@ -52,7 +52,7 @@ pub(super) struct TextPiece {
 }
 
 impl TextPiece {
-    /// A piece for each run of frames with the same text, or part of one in a stretch.
+    /// Returns a piece for each run of frames with the same text, or part of one in a stretch.
     pub(super) fn of_readings(readings: &BTreeMap<u64, OcrReading>, times: &FrameTimes) -> Vec<Self> {
         let mut pieces: Vec<Self> = Vec::new();
         for (&number, reading) in readings {
@@ -107,7 +107,7 @@ impl TextPiece {
         self.best = self.most_agreed();
     }
 
-    /// The text most readings agree on; of equal ones the longest.
+    /// Returns the text most readings agree on; of equal ones the longest.
     fn most_agreed(&self) -> usize {
         let order = |at: &usize| (self.votes[*at].weight, letters(&self.votes[*at].key).len());
         (0..self.votes.len())
@@ -124,7 +124,7 @@ impl TextPiece {
             .unwrap_or(0)
     }
 
-    /// The text most agree on, without blanks.
+    /// Returns the text most agree on, without blanks.
     pub(super) fn key(&self) -> &str {
         &self.votes[self.best].key
     }
@@ -179,7 +179,7 @@ impl TextPiece {
         }
     }
 
-    /// The whole text of one that came letter by letter or word by word and did not stay: others grew into it.
+    /// Returns the whole text of one that came letter by letter or word by word and did not stay: others grew into it.
     fn as_typed(&self) -> Option<usize> {
         if self.is_firm() {
             return None;
@@ -233,7 +233,8 @@ impl Vote {
         }
     }
 
-    /// The one with most blanks of those that are no exception: a reader leaves out narrow blanks and invents none.
+    /// Returns the one with most blanks of those that are no exception: a reader leaves out narrow blanks and invents
+    /// none.
     fn spelling(&self) -> &Spelling {
         let least = SPELT * self.seconds - CLOSE;
         let order = |spelling: &&Spelling| (blanks(&spelling.text), spelling.seconds);
@@ -282,7 +283,7 @@ fn letters(text: &str) -> Vec<char> {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// How alike two texts are, 0 to 1.
+/// Returns how alike two texts are, 0 to 1.
 pub(super) fn ratio(first: &str, second: &str) -> f64 {
     if first == second {
         return 1.0;

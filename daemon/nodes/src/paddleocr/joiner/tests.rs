@@ -199,7 +199,7 @@ const LINES: [&str; 8] = [
     "Chapter 1",
     "Chapter 2",
     "你好，世界",
-    "Nobody told me about it.\nIt was supposed to be a secret.",
+    "Nobody warned me about it.\nIt was supposed to be a secret.",
     "So we leave now",
     "No",
 ];

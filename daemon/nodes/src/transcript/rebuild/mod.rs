@@ -4,16 +4,16 @@ mod report;
 
 use serde_json::{Value, json};
 
-use super::{
-    align::{LEAST_ALIKE, align},
-    cut::{CutCue, CutLimits, cues, one_speaker, text},
-    millis,
-    read::{TranscriptSegment, Word, words_json},
-    source::{self, TranscriptSource},
-};
+use super::source::{self, TranscriptSource};
 use crate::{
     input::{Input, compute, create_folder, path_text, read, write, write_json},
-    timed_text::{self, in_order},
+    spoken::{
+        TranscriptSegment, Word,
+        align::{LEAST_ALIKE, align},
+        cut::{CutCue, CutLimits, cut_into_cues, one_speaker, trimmed_text},
+        millis, put_in_order, words_json,
+    },
+    timed_text,
 };
 use onceover_run::{Object, RunContext, RunError, paths::Opened};
 
@@ -38,13 +38,13 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     source::with_words(context, &mut segments);
     let (output, note) = compute(move || {
         let wanted = wanted.read()?;
-        let rebuilt = Rebuilt::of(segments, &wanted, &language, &limits)?;
+        let rebuilt = Rebuilt::rebuild(segments, &wanted, &language, &limits)?;
         let path = folder.join(format!("{stem}_optimized_words.json"));
         write_json(&path, &rebuilt.json())?;
         let mut output = Object::from_iter([("optimized_segments_file".into(), json!(path_text(&path)))]);
         if with_report {
             let path = folder.join(format!("{stem}_rebuild_report.txt"));
-            write(&path, report::of(&rebuilt, &wanted).as_bytes())?;
+            write(&path, report::compose_report(&rebuilt, &wanted).as_bytes())?;
             output.insert("report_file".into(), json!(path_text(&path)));
         }
         let note = format!(
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &RunContext) -> Result<Object, RunError> {
     Ok(output)
 }
 
-/// Where the corrected text comes from.
+/// The source of the corrected text.
 enum Wanted {
     Text(String),
     File(Opened),
@@ -107,7 +107,7 @@ struct Rebuilt {
 }
 
 impl Rebuilt {
-    fn of(
+    fn rebuild(
         segments: Vec<TranscriptSegment>,
         wanted: &str,
         language: &str,
@@ -123,7 +123,7 @@ impl Rebuilt {
         }
         let after = aligned.respelled(&before);
         let words: Vec<_> = after.iter().map(|(word, _)| word.clone()).collect();
-        let cues = cues(&words, language, limits);
+        let cues = cut_into_cues(&words, language, limits);
         Ok(Self {
             ratio: aligned.ratio,
             before,
@@ -141,7 +141,7 @@ impl Rebuilt {
                 "start": millis(cue.start),
                 "end": millis(cue.end),
                 "duration": millis(cue.end - cue.start),
-                "text": text(words),
+                "text": trimmed_text(words),
                 "words": words_json(words),
             });
             if let Some(speaker) = one_speaker(words) {
@@ -153,8 +153,8 @@ impl Rebuilt {
     }
 }
 
-/// All words in time order, each with the speaker of its segment unless it has its own. The order inside a segment stays, and
-/// times that go back are put right.
+/// Returns all words in time order, each with the speaker of its segment unless it has its own. The order inside a
+/// segment stays, and times that go back are corrected.
 fn spoken(mut segments: Vec<TranscriptSegment>) -> Vec<Word> {
     segments.sort_by(|a, b| a.start.total_cmp(&b.start));
     let words = segments.iter().flat_map(|segment| {
@@ -163,7 +163,7 @@ fn spoken(mut segments: Vec<TranscriptSegment>) -> Vec<Word> {
             ..word
         })
     });
-    in_order(words.collect())
+    put_in_order(words.collect())
 }
 
 #[cfg(test)]
@@ -194,9 +194,9 @@ mod tests {
         ])
     }
 
-    /// The cues and, if there is one, the report.
+    /// Returns the cues and, if there is one, the report.
     async fn rebuilt(input: Value) -> Result<(Value, Option<String>), String> {
-        let fixture = Fixture::of(NODE, |_| input);
+        let fixture = Fixture::with_input(NODE, |_| input);
         let output = run(&fixture.context).await.map_err(|error| error.to_string())?;
         assert!(fixture.context.node.output_is_reusable(&output));
         let text = |field: &str| Some(fs::read_to_string(output.get(field)?.as_str()?).unwrap());
@@ -281,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn files_and_the_words_older_clients_use_for_yes_are_taken() {
-        let fixture = Fixture::of(NODE, |fixture| {
+        let fixture = Fixture::with_input(NODE, |fixture| {
             json!({
                 "segments_file": fixture.file("talk.json", json!({"segments": segments()}).to_string()),
                 "optimized_text_file": fixture.file("talk.txt", format!("\u{feff}{TEXT}\n")),
@@ -299,7 +299,7 @@ mod tests {
         ] {
             assert_eq!(is_yes(&value), yes, "{value}");
         }
-        let empty = Fixture::of(
+        let empty = Fixture::with_input(
             NODE,
             |fixture| json!({"segments_data": segments(), "optimized_text_file": fixture.file("a.txt", " \n")}),
         );
@@ -334,7 +334,7 @@ mod tests {
                 wanted.insert(at, format!(" {word}"));
             }
             let wanted = wanted.concat();
-            if let Ok(rebuilt) = Rebuilt::of(segments, &wanted, "en", &CutLimits::default()) {
+            if let Ok(rebuilt) = Rebuilt::rebuild(segments, &wanted, "en", &CutLimits::default()) {
                 let json = rebuilt.json();
                 prop_assert_eq!(visible(&texts(&json).concat()), visible(&wanted));
                 let mut reached = 0.0;

@@ -7,11 +7,11 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::Rebuilt;
 use crate::{
     similarity::{EditOp, Popular, opcodes},
-    transcript::read::text_of,
+    spoken::text_of,
 };
 
 /// Both texts, and one line per change with the cues it is in.
-pub(super) fn of(rebuilt: &Rebuilt, wanted: &str) -> String {
+pub(super) fn compose_report(rebuilt: &Rebuilt, wanted: &str) -> String {
     let before = text_of(&rebuilt.before);
     let mut report = format!("Original text:\n{}\n\nNew text:\n{wanted}\n\nChanges:\n", before.trim());
     let changes = changes(rebuilt, &before, wanted);
@@ -55,7 +55,7 @@ fn changes(rebuilt: &Rebuilt, before: &str, wanted: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is inserted belongs to what is before it.
+/// Returns the words that a change belongs to: an insertion belongs to the word before it.
 fn place(range: &Range<usize>, all: usize) -> Range<usize> {
     if range.is_empty() {
         let at = range.start.saturating_sub(1);
@@ -72,7 +72,7 @@ fn parts(text: &str, by_blanks: bool) -> Vec<&str> {
     }
 }
 
-/// The number of the cue each of the original words is in.
+/// Returns the number of the cue each of the original words is in.
 fn cues_of_words(rebuilt: &Rebuilt) -> HashMap<usize, usize> {
     let mut cues = HashMap::new();
     for (cue, number) in rebuilt.cues.iter().zip(1..) {

@@ -45,11 +45,11 @@ const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 /// Who may call, and how many at a time. Cheap to clone.
 #[derive(Clone)]
-pub struct Doors {
+pub struct Admission {
     pub tokens: Arc<Tokens>,
     pub links: Links,
     pub hosts: Arc<Hosts>,
-    pub places: Arc<Semaphore>,
+    pub request_slots: Arc<Semaphore>,
     /// How long the body of a request may keep it waiting.
     pub body_timeout: Duration,
     pub metrics: Metrics,
@@ -68,8 +68,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Gives the request its id, and writes down how it was answered. The outermost door.
-pub async fn identify(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+/// Gives the request its id, and writes down how it was answered. It is the outermost middleware.
+pub async fn identify(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     let given = text(request.headers(), REQUEST_ID).filter(|id| acceptable(id));
     let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
     let method = request.method().clone();
@@ -80,7 +80,7 @@ pub async fn identify(State(doors): State<Doors>, request: Request, next: Next) 
     let took = start.elapsed();
     let status = response.status().as_u16();
     let pattern = route.as_ref().map(MatchedPath::as_str);
-    doors.metrics.answered(pattern, &method, status, took);
+    admission.metrics.answered(pattern, &method, status, took);
     span.in_scope(|| tracing::debug!(status, ?took, "answered"));
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.instance = Some(format!("urn:request:{id}").into());
@@ -99,12 +99,12 @@ fn acceptable(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':'))
 }
 
-/// Holds a place while the handler works. The body of an event stream or a followed log needs none.
-pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+/// Holds a slot while the handler works. The body of an event stream or a followed log needs none.
+pub async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     if PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    let Some(place) = RequestSlot::take(&doors.places) else {
+    let Some(slot) = RequestSlot::take(&admission.request_slots) else {
         Limit::Requests.reached();
         return ApiError(Problem::new(
             ProblemKind::Busy,
@@ -112,30 +112,30 @@ pub async fn admit(State(doors): State<Doors>, request: Request, next: Next) -> 
         ))
         .into_response();
     };
-    let request = awaited(request, &place, &doors.places, doors.body_timeout);
+    let request = awaited(request, &slot, &admission.request_slots, admission.body_timeout);
     next.run(request).await
 }
 
 /// Refuses what a page in a browser was made to send, and what has not the scope it needs.
-pub async fn authorize(State(doors): State<Doors>, mut request: Request, next: Next) -> Response {
-    if let Err(problem) = judge_origin(&doors, &request) {
+pub async fn authorize(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = judge_origin(&admission, &request) {
         return ApiError(problem).into_response();
     }
     let proof = LinkProof::of_uri(request.uri());
-    if !doors.tokens.is_empty() && !is_open(request.uri().path()) {
+    if !admission.tokens.is_empty() && !is_open(request.uri().path()) {
         let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers());
         // A request with a token is judged by that, also at a link.
         let judged = match &proof {
             Some(proof) if !headers.contains_key(header::AUTHORIZATION) => {
-                judge_link(&doors, &method, &uri, proof).await
+                judge_link(&admission, &method, &uri, proof).await
             }
-            _ => judge_token(&doors, &method, headers).map_err(ApiError),
+            _ => judge_token(&admission, &method, headers).map_err(ApiError),
         };
         if let Err(error) = judged {
             return error.into_response();
         }
     }
-    if (doors.tokens.is_empty() || !is_open(request.uri().path()))
+    if (admission.tokens.is_empty() || !is_open(request.uri().path()))
         && let Some(connection) = request.extensions().get::<Arc<Connection>>()
     {
         connection.is_known();
@@ -147,11 +147,11 @@ pub async fn authorize(State(doors): State<Doors>, mut request: Request, next: N
 }
 
 /// Refuses what a page of another site has made a browser send.
-fn judge_origin(doors: &Doors, request: &Request) -> Result<(), Problem> {
+fn judge_origin(admission: &Admission, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let host = host_of(request)?;
     // A request without any comes from no browser.
-    if let Some(host) = host.filter(|host| !doors.hosts.answers_to(host)) {
+    if let Some(host) = host.filter(|host| !admission.hosts.answers_to(host)) {
         let host: String = host.chars().take(100).collect();
         return Err(Problem::new(
             ProblemKind::Host,
@@ -164,7 +164,7 @@ fn judge_origin(doors: &Doors, request: &Request) -> Result<(), Problem> {
     let needed = scope_of(request.method());
     if let Some(origin) = text(headers, header::ORIGIN.as_str())
         && needed == Scope::Admin
-        && !doors.hosts.trusts(origin, host)
+        && !admission.hosts.trusts(origin, host)
     {
         let origin: String = origin.chars().take(100).collect();
         return Err(Problem::new(
@@ -197,19 +197,19 @@ fn host_of(request: &Request) -> Result<Option<&str>, Problem> {
 }
 
 /// Lets a link read what it was made for.
-async fn judge_link(doors: &Doors, method: &Method, uri: &Uri, proof: &LinkProof) -> Result<(), ApiError> {
+async fn judge_link(admission: &Admission, method: &Method, uri: &Uri, proof: &LinkProof) -> Result<(), ApiError> {
     if scope_of(method) != Scope::Read {
         let detail = "a link only reads, by GET and HEAD; anything else needs 'Authorization: Bearer <token>'";
         return Err(Problem::new(ProblemKind::Unauthorized, detail).into());
     }
-    match doors.links.check(uri, proof).await {
+    match admission.links.check(uri, proof).await {
         Ok(()) => Ok(()),
         Err(LinkError::Refused(problem)) => Err(problem.into()),
-        Err(LinkError::Store(error)) => Err(error.into()),
+        Err(LinkError::NoKey(error)) => Err(error.into()),
     }
 }
 
-fn judge_token(doors: &Doors, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn judge_token(admission: &Admission, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let needed = scope_of(method);
     let unauthorized = |detail: &str| Problem::new(ProblemKind::Unauthorized, detail);
     let Some(given) = text(headers, header::AUTHORIZATION.as_str()) else {
@@ -221,7 +221,7 @@ fn judge_token(doors: &Doors, method: &Method, headers: &HeaderMap) -> Result<()
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         _ => return Err(unauthorized("the header Authorization must be 'Bearer <token>'")),
     };
-    match doors.tokens.scope(token) {
+    match admission.tokens.scope(token) {
         Some(scope) if scope >= needed => Ok(()),
         Some(scope) => Err(Problem::new(
             ProblemKind::Scope,

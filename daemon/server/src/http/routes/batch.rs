@@ -1,4 +1,6 @@
-//! Many submits in one request, each with an answer of its own.
+//! Many submits in one request, each with its own answer.
+
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use futures_util::{StreamExt, stream};
@@ -14,7 +16,10 @@ use crate::http::{
     ApiError, AppState,
     body::{Body, submit_draft},
 };
-use crate::{config::UnknownFields, services::EngineError};
+use crate::{
+    config::UnknownFields,
+    services::{Submissions, unread::WarningLog},
+};
 use onceover_limits::Limit;
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -40,13 +45,17 @@ const AT_A_TIME: usize = 64;
 #[utoipa::path(post, path = "/v1/tasks/batch", tag = "tasks", request_body = BatchRequest,
     responses((status = 200, description = "An answer or a problem for each submit, in their order", body = BatchResponse),
         (status = 400), (status = 413), (status = 422), (status = 503)))]
-async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> Result<Json<BatchResponse>, ApiError> {
+async fn submit_batch(
+    State(submissions): State<Arc<Submissions>>,
+    State(warning_log): State<Arc<WarningLog>>,
+    body: Body<BatchTasks>,
+) -> Result<Json<BatchResponse>, ApiError> {
     let Body {
         value: request,
         warnings,
         unknown,
     } = body;
-    state.engine.warning_log.write("batch", "", &warnings);
+    warning_log.write("batch", "", &warnings);
     if !(1..=MOST).contains(&request.tasks.len()) {
         if request.tasks.len() > MOST {
             Limit::BatchItems.reached();
@@ -57,9 +66,7 @@ async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> 
         );
         return Err(Problem::invalid_field("tasks", detail).into());
     }
-    if state.engine.draining.is_cancelled() {
-        return Err(EngineError::Draining.into());
-    }
+    submissions.check_open()?;
     // Tasks side by side, the submits of one in their order: a stage may need what one before it gives.
     let mut by_task = IndexMap::<Result<String, usize>, Vec<(usize, Value)>>::new();
     for (at, task) in request.tasks.into_iter().enumerate() {
@@ -70,7 +77,7 @@ async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> 
         .map(|tasks| async {
             let mut results = Vec::with_capacity(tasks.len());
             for (at, task) in tasks {
-                let result = match one(&state, task, unknown).await {
+                let result = match submit_item(&submissions, task, unknown).await {
                     Ok(response) => BatchResult::accepted(response),
                     Err(ApiError(problem)) => BatchResult::refused(problem),
                 };
@@ -87,7 +94,11 @@ async fn submit_batch(State(state): State<AppState>, body: Body<BatchTasks>) -> 
     Ok(Json(BatchResponse { results, warnings }))
 }
 
-async fn one(state: &AppState, task: Value, unknown: UnknownFields) -> Result<SubmitResponse, ApiError> {
-    let request = state.engine.check(submit_draft(task)?, unknown)?;
-    Ok(state.engine.submit(&request).await?)
+async fn submit_item(
+    submissions: &Submissions,
+    task: Value,
+    unknown: UnknownFields,
+) -> Result<SubmitResponse, ApiError> {
+    let request = submissions.check_request(submit_draft(task)?, unknown)?;
+    Ok(submissions.submit_request(&request).await?)
 }

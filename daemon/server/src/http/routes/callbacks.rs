@@ -1,5 +1,7 @@
 //! Callbacks: what was delivered, what waits, what was given up; and sending one again.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use onceover_types::{CallbackStatus, Problem, TaskId};
 use onceover_wire::{CallbackDelivery, CallbackPage};
@@ -8,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{ApiError, AppState, extract::IdPath, page, query::Params};
-use onceover_store::DeliveryFilter;
+use crate::services::{Callbacks, ListedCallbacks};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -40,18 +42,18 @@ struct ListParams {
 #[utoipa::path(get, path = "/v1/callbacks", tag = "callbacks", params(ListParams),
     responses((status = 200, description = "One page", body = CallbackPage), (status = 422), (status = 503)))]
 async fn list_callbacks(
-    State(state): State<AppState>,
+    State(callbacks): State<Arc<Callbacks>>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<CallbackPage>, ApiError> {
     let limit = page::limit(params.limit)?;
     let wanted = params.state.map(|text| text.parse()).transpose();
     let task = params.task_id.map(|text| TaskId::parse(&text)).transpose();
-    let filter = DeliveryFilter {
+    let listed = ListedCallbacks {
         state: wanted.map_err(|_| Problem::invalid_field("state", "it is one of pending, sent, failed"))?,
         task: task.map_err(|error| Problem::invalid_field("task_id", error.to_string()))?,
     };
-    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
-    let found = state.engine.store.deliveries(&filter, limit, after.as_ref()).await?;
+    let range = page::range(limit, params.cursor.as_deref())?;
+    let found = callbacks.list_callbacks(listed, &range).await?;
     Ok(Json(CallbackPage {
         items: found.items,
         next_cursor: found.next.as_ref().map(page::write_cursor),
@@ -62,8 +64,11 @@ async fn list_callbacks(
 #[utoipa::path(get, path = "/v1/callbacks/{id}", tag = "callbacks", params(("id" = String, Path)),
     responses((status = 200, description = "The callback", body = CallbackDelivery), (status = 404), (status = 422),
         (status = 503)))]
-async fn get_callback(State(state): State<AppState>, IdPath(id): IdPath) -> Result<Json<CallbackDelivery>, ApiError> {
-    Ok(Json(state.engine.callback(&id).await?))
+async fn get_callback(
+    State(callbacks): State<Arc<Callbacks>>,
+    IdPath(id): IdPath,
+) -> Result<Json<CallbackDelivery>, ApiError> {
+    Ok(Json(callbacks.read_callback(&id).await?))
 }
 
 /// Send a callback again
@@ -73,8 +78,8 @@ async fn get_callback(State(state): State<AppState>, IdPath(id): IdPath) -> Resu
     responses((status = 200, description = "The callback, pending again", body = CallbackDelivery), (status = 404),
         (status = 422), (status = 503)))]
 async fn redeliver_callback(
-    State(state): State<AppState>,
+    State(callbacks): State<Arc<Callbacks>>,
     IdPath(id): IdPath,
 ) -> Result<Json<CallbackDelivery>, ApiError> {
-    Ok(Json(state.engine.redeliver(&id).await?))
+    Ok(Json(callbacks.redeliver_callback(&id).await?))
 }

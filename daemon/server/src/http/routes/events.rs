@@ -1,6 +1,6 @@
 //! Every change as server-sent events, resumable by `Last-Event-ID` (S6).
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -11,19 +11,16 @@ use axum::{
         sse::{Event as Sse, KeepAlive},
     },
 };
-use futures_util::Stream;
+use futures_util::StreamExt;
 use onceover_types::Problem;
 use onceover_wire::Event;
 use serde::Deserialize;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::events::Change;
 use crate::http::{ApiError, AppState, UNBUFFERED, connection::Endless, query::Params};
-use onceover_limits::Limit;
-use onceover_store::Store;
+use crate::services::EventStreams;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(follow_events))
@@ -43,14 +40,11 @@ struct EventParams {
 struct EventMessage {
     /// Sequence number.
     id: String,
-    /// `change`, or `reset`: changes after the asked-for one are gone, read everything again.
+    /// `change`, or `reset`: changes after the asked-for one are not kept any more, read everything again.
     event: String,
     /// The change, as JSON.
     data: Event,
 }
-
-/// Events sent on at a time from the store.
-const CATCH_UP: usize = 500;
 
 /// Follow every change
 ///
@@ -62,7 +56,7 @@ const CATCH_UP: usize = 500;
         body = EventMessage, content_type = "text/event-stream"),
         (status = 422)))]
 async fn follow_events(
-    State(state): State<AppState>,
+    State(events): State<Arc<EventStreams>>,
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -74,113 +68,21 @@ async fn follow_events(
         ),
         None => params.last_event_id,
     };
-    // Listen first, then read what was before: nothing falls between.
-    let changes = state.engine.hub.changes();
-    let reader = Reader {
-        store: state.engine.store.clone(),
-        last: last.unwrap_or_else(|| state.engine.hub.seq()),
-        behind: last.is_some(),
-        changes,
-        // A proxy passes on a head whose body has begun.
-        ready: VecDeque::from([Sse::default().comment("follows")]),
-        stop: state.stop.clone(),
-        ending: false,
-    };
+    let changes = futures_util::stream::unfold(events.open_stream(last), |mut events| async move {
+        let change = events.next_change().await?;
+        Some((message(&change), events))
+    });
+    // A proxy passes on a head whose body has begun.
+    let begun = futures_util::stream::iter([Sse::default().comment("follows")]);
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
-    let stream = axum::response::Sse::new(reader.stream()).keep_alive(keep_alive);
+    let stream = axum::response::Sse::new(begun.chain(changes).map(Ok::<_, Infallible>)).keep_alive(keep_alive);
     Ok((UNBUFFERED, Extension(Endless), stream).into_response())
 }
 
-struct Reader {
-    store: Store,
-    /// Sequence number of the last event sent.
-    last: u64,
-    /// There may be events in the store that were not sent.
-    behind: bool,
-    changes: Receiver<Change>,
-    ready: VecDeque<Sse>,
-    stop: CancellationToken,
-    /// The daemon stops: this is the last look at what was missed.
-    ending: bool,
-}
-
-impl Reader {
-    fn stream(self) -> impl Stream<Item = Result<Sse, Infallible>> {
-        futures_util::stream::unfold(self, |mut reader| async move {
-            loop {
-                if let Some(event) = reader.ready.pop_front() {
-                    return Some((Ok(event), reader));
-                }
-                if reader.behind {
-                    reader.catch_up().await;
-                    continue;
-                }
-                if reader.ending {
-                    return None;
-                }
-                let change = tokio::select! {
-                    () = reader.stop.cancelled() => {
-                        // What has happened up to now is still told.
-                        reader.ending = true;
-                        reader.behind = true;
-                        continue;
-                    }
-                    change = reader.changes.recv() => change,
-                };
-                match change {
-                    Ok(Change::Event { seq, json }) if seq > reader.last => {
-                        if seq == reader.last + 1 {
-                            reader.push(seq, &json);
-                        } else {
-                            reader.behind = true;
-                        }
-                    }
-                    Ok(Change::Event { .. }) => {}
-                    Ok(Change::Reset { seq }) => reader.reset(seq),
-                    Err(RecvError::Lagged(_)) => reader.behind = true,
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        })
-    }
-
-    fn push(&mut self, seq: u64, json: &str) {
-        self.last = seq;
-        self.ready
-            .push_back(Sse::default().id(seq.to_string()).event("change").data(json));
-    }
-
-    fn reset(&mut self, seq: u64) {
-        self.last = seq;
-        self.behind = false;
-        self.ready
-            .push_back(Sse::default().id(seq.to_string()).event("reset").data("{}"));
-    }
-
-    async fn catch_up(&mut self) {
-        match self.store.events_after(self.last, CATCH_UP).await {
-            Ok(Some(missed)) => {
-                self.behind = missed.len() == CATCH_UP;
-                for json in missed {
-                    if let Ok(event) = serde_json::from_str::<Event>(&json) {
-                        self.push(event.seq, &json);
-                    }
-                }
-            }
-            Ok(None) => match self.store.totals().await {
-                Ok(totals) => {
-                    Limit::KeptEvents.reached();
-                    self.reset(totals.seq);
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-            },
-            // Redis is away; the client waits with us.
-            Err(_) => {
-                tokio::select! {
-                    () = self.stop.cancelled() => self.behind = false,
-                    () = tokio::time::sleep(Duration::from_millis(500)) => {}
-                }
-            }
-        }
+/// Writes a change as a message of the stream.
+fn message(change: &Change) -> Sse {
+    match change {
+        Change::Event { seq, json } => Sse::default().id(seq.to_string()).event("change").data(json),
+        Change::Reset { seq } => Sse::default().id(seq.to_string()).event("reset").data("{}"),
     }
 }

@@ -1,5 +1,7 @@
 //! Cancel, delete, run again, and whether that would run.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use onceover_types::{NodeName, Problem, TaskId, TaskStatus};
 use onceover_wire::{
@@ -15,7 +17,10 @@ use crate::http::{
     extract::{StagePath, TaskPath},
     query::Params,
 };
-use crate::services::EngineError;
+use crate::{
+    pipelines::Videos,
+    services::{Cancellations, Deletions, Explanations, ServiceError, Submissions, unread::WarningLog},
+};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -42,16 +47,17 @@ struct CancelParams {
         (status = 400, description = "Nothing that was asked for is in flight"),
         (status = 404), (status = 422), (status = 503)))]
 async fn cancel_task(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
+    State(cancellations): State<Arc<Cancellations>>,
     TaskPath(task): TaskPath,
     Params(params): Params<CancelParams>,
 ) -> Result<Json<CancelResponse>, ApiError> {
     let node = params.task_name.as_deref().map(NodeName::parse).transpose();
     let node = node.map_err(|error| Problem::invalid_field("task_name", error.to_string()))?;
     // First the pipeline, so that it submits nothing more.
-    let pipeline_ended = node.is_none() && state.videos.cancel_of(&task).await?;
-    match state.engine.cancel(&task, node.as_ref()).await {
-        Err(EngineError::Refused(_) | EngineError::UnknownTask(_)) if pipeline_ended => Ok(Json(CancelResponse {
+    let pipeline_ended = node.is_none() && videos.cancel_pipeline(&task).await?;
+    match cancellations.cancel_task(&task, node.as_ref()).await {
+        Err(ServiceError::Refused(_) | ServiceError::UnknownTask(_)) if pipeline_ended => Ok(Json(CancelResponse {
             message: "cancelled the pipeline; none of its stages was in flight".into(),
             status: TaskStatus::Cancelled,
             cancelled: Vec::new(),
@@ -70,21 +76,23 @@ async fn cancel_task(
         (status = 400, description = "Stages are in flight and `force` is not set, or the body is not JSON"), (status = 404),
         (status = 422), (status = 503)))]
 async fn delete_task(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
+    State(deletions): State<Arc<Deletions>>,
+    State(warning_log): State<Arc<WarningLog>>,
     TaskPath(task): TaskPath,
     OptionalBody(body): OptionalBody<DeleteRequest>,
 ) -> Result<Json<DeleteReport>, ApiError> {
     let Body { value, warnings, .. } = body;
     if value.force {
-        state.videos.cancel_of(&task).await?;
-    } else if state.videos.is_active(&task).await? {
-        return Err(EngineError::Refused(format!(
+        videos.cancel_pipeline(&task).await?;
+    } else if videos.is_active(&task).await? {
+        return Err(ServiceError::Refused(format!(
             "a pipeline is under way under task '{task}'; cancel it first, or delete with {{\"force\": true}} to end it"
         ))
         .into());
     }
-    let mut report = state.engine.delete(&task, value.force).await?;
-    state.engine.warning_log.write(task.as_str(), "", &warnings);
+    let mut report = deletions.delete_task(&task, value.force).await?;
+    warning_log.write(task.as_str(), "", &warnings);
     if !warnings.is_empty() {
         let texts = warnings.iter().map(ToString::to_string);
         report.warnings.get_or_insert_default().extend(texts);
@@ -98,11 +106,12 @@ async fn delete_task(
     responses((status = 200, description = "The decision, as for a submit", body = SubmitResponse), (status = 400),
         (status = 404), (status = 422), (status = 503)))]
 async fn retry_task(
-    State(state): State<AppState>,
+    State(submissions): State<Arc<Submissions>>,
+    State(warning_log): State<Arc<WarningLog>>,
     TaskPath(task): TaskPath,
     OptionalBody(body): OptionalBody<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    run_again(&state, &task, None, body).await
+    run_again(&submissions, &warning_log, (&task, None), body).await
 }
 
 /// Submit the stored request of a stage again, under the same task
@@ -113,23 +122,24 @@ async fn retry_task(
     responses((status = 200, description = "The decision, as for a submit", body = SubmitResponse), (status = 400),
         (status = 404), (status = 422), (status = 503)))]
 async fn resubmit_stage(
-    State(state): State<AppState>,
+    State(submissions): State<Arc<Submissions>>,
+    State(warning_log): State<Arc<WarningLog>>,
     StagePath(task, node): StagePath,
     OptionalBody(body): OptionalBody<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    run_again(&state, &task, Some(&node), body).await
+    run_again(&submissions, &warning_log, (&task, Some(&node)), body).await
 }
 
 /// The warnings of this request stand before those of the stored one.
 async fn run_again(
-    state: &AppState,
-    task: &TaskId,
-    node: Option<&NodeName>,
+    submissions: &Submissions,
+    warning_log: &WarningLog,
+    (task, node): (&TaskId, Option<&NodeName>),
     body: Body<ResubmitRequest>,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    let mut response = state.engine.resubmit(task, node, body.value.reuse).await?;
+    let mut response = submissions.resubmit_stage(task, node, body.value.reuse).await?;
     let name = &response.reuse_info.task_name;
-    state.engine.warning_log.write(task.as_str(), name, &body.warnings);
+    warning_log.write(task.as_str(), name, &body.warnings);
     response.warnings.splice(0..0, body.warnings);
     Ok(Json(response))
 }
@@ -150,9 +160,9 @@ struct ExplainParams {
     responses((status = 200, description = "What a submit would do now, and why", body = ReuseExplanation),
         (status = 404), (status = 422), (status = 503)))]
 async fn explain_reuse(
-    State(state): State<AppState>,
+    State(explanations): State<Arc<Explanations>>,
     StagePath(task, node): StagePath,
     Params(params): Params<ExplainParams>,
 ) -> Result<Json<ReuseExplanation>, ApiError> {
-    Ok(Json(state.engine.explain(&task, &node, params.reuse).await?))
+    Ok(Json(explanations.explain_reuse(&task, &node, params.reuse).await?))
 }

@@ -1,5 +1,7 @@
 //! Links for what cannot send a token, and URLs of this daemon in answers.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Json,
     extract::State,
@@ -13,7 +15,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::pages::KnownPaths;
-use crate::access::links::has_proof;
+use crate::access::links::{Links, has_proof};
 use crate::http::{ApiError, AppState, query::Params};
 
 const LINKS: &str = "/v1/links";
@@ -40,13 +42,13 @@ struct LinkParams {
         (status = 422, body = Problem, content_type = "application/problem+json",
             description = "The path is none of the API's, cannot be read by GET, or has a signature")))]
 async fn make_link(
-    State(state): State<AppState>,
+    State(links): State<Arc<Links>>,
     Extension(known): Extension<KnownPaths>,
     Params(params): Params<LinkParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     check_target(&params.path, &known).map_err(|why| Problem::invalid_field("path", why))?;
-    let (link, expires_at) = state.links.make(&params.path, state.links.lifetime).await?;
+    let (link, expires_at) = links.make(&params.path, links.lifetime).await?;
     let url = absolute(&headers, &link);
     // It is good for a while and for everybody: nothing in between keeps it.
     let no_store = [(header::CACHE_CONTROL, "no-store")];

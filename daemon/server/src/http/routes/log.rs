@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, SeekFrom},
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
 };
 
 use axum::{
@@ -27,8 +28,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     ApiError, AppState, UNBUFFERED, connection::Endless, extract::StagePath, query::Params, range::byte_range,
 };
-use crate::services::EngineError;
-use onceover_run::paths::{self, Opened};
+use crate::{executor::supervise::Executor, services::StageLogs};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_stage_log))
@@ -59,7 +59,9 @@ const CHUNK: usize = 64 * 1024;
         (status = 206, description = "The range of the log", body = String, content_type = "text/plain"),
         (status = 404), (status = 416), (status = 422), (status = 503)))]
 async fn get_stage_log(
-    State(state): State<AppState>,
+    State(logs): State<Arc<StageLogs>>,
+    State(executor): State<Executor>,
+    State(stop): State<CancellationToken>,
     StagePath(task, node): StagePath,
     Params(params): Params<LogParams>,
     headers: HeaderMap,
@@ -68,9 +70,10 @@ async fn get_stage_log(
         return Err(Problem::invalid_field("from", "no file has that many bytes").into());
     }
     // Before the file: a run that ends between the two is then read to its end.
-    let growing = state.executor.live_log(&task, &node).map(|log| log.length());
-    let path = log_path(&state, &task, &node).await?;
-    let Some(mut file) = open_log(&state, &path).await? else {
+    let growing = executor.live_log(&task, &node).map(|log| log.length());
+    let path = logs.find_log(&task, &node).await?;
+    let opened = logs.open_log(&path).await.map_err(|error| unreadable(&path, &error))?;
+    let Some(mut file) = opened.map(File::from_std) else {
         return Err(Problem::new(
             ProblemKind::NoLog,
             format!("{node} of '{task}' has no log yet, or none any more"),
@@ -83,7 +86,7 @@ async fn get_stage_log(
         file.seek(SeekFrom::Start(params.from.min(length)))
             .await
             .map_err(|error| unreadable(&path, &error))?;
-        let body = Body::from_stream(follow(file, growing, state.stop.clone()));
+        let body = Body::from_stream(follow(file, growing, stop));
         let head = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, "no-cache")];
         return Ok((UNBUFFERED, Extension(Endless), head, body).into_response());
     }
@@ -109,41 +112,9 @@ async fn get_stage_log(
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Opens the log in its place; None where there is none, or something that a program has put there instead.
-async fn open_log(state: &AppState, path: &Path) -> Result<Option<File>, ApiError> {
-    let (root, of) = (state.engine.roots.share().to_owned(), path.to_owned());
-    let opened = tokio::task::spawn_blocking(move || {
-        let opened = Opened::in_root(&root, &of)?;
-        (!opened.is_folder()).then(|| opened.reader()).transpose()
-    });
-    match opened.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-        Ok(file) => Ok(file.map(File::from_std)),
-        Err(error) if paths::leads_nowhere(&error) => Ok(None),
-        Err(error) => Err(unreadable(path, &error)),
-    }
-}
-
 fn unreadable(path: &Path, error: &io::Error) -> ApiError {
     tracing::error!(%error, path = %path.display(), "a log cannot be read");
     Problem::new(ProblemKind::Internal, format!("the log cannot be read: {error}")).into()
-}
-
-async fn log_path(state: &AppState, task: &TaskId, node: &NodeName) -> Result<PathBuf, ApiError> {
-    let (records, _) = state.engine.store.read(task).await?;
-    if records.is_empty() {
-        return Err(EngineError::UnknownTask(task.clone()).into());
-    }
-    let unknown = || EngineError::UnknownStage {
-        task: task.clone(),
-        node: node.clone(),
-    };
-    let folder = match records.stage(node) {
-        Some(record) => record.run_folder(),
-        None if state.engine.held(&records).stages.contains_key(node) => None,
-        None => return Err(unknown().into()),
-    };
-    let folder = folder.unwrap_or_else(|| "runs/none".into());
-    Ok(state.engine.task_folder(task).join(folder).join("run.log"))
 }
 
 /// Reads on as the log grows; ends when the run has ended and all is read, or when the daemon stops.
@@ -166,7 +137,7 @@ fn follow(
             let Some(growth) = &mut growing else { return Ok(None) };
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                // The writer is gone: what is left is read once more, then it is over.
+                // The writer has ended: what is left is read once more, then it is over.
                 changed = growth.changed() => if changed.is_err() { growing = None },
             }
         }

@@ -1,5 +1,7 @@
 //! The catalog: every node with its parameters, outputs and readiness.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -9,10 +11,10 @@ use axum::{
 use onceover_catalog::NodeSpec;
 use onceover_types::{NodeName, Problem, ProblemKind};
 use onceover_wire::{NodeInfo, NodeList};
-use serde_json::Map;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{ApiError, AppState, extract::NodePath};
+use crate::services::NodeCatalog;
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -24,19 +26,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Every node: what it takes and gives, when its results are reused, whether it can run here
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
     responses((status = 200, description = "Every node of the catalog", body = NodeList)))]
-async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
-    let engine = &state.engine;
-    let nodes: Vec<_> = engine
-        .catalog
-        .iter()
-        .map(|node| {
-            NodeInfo::new(
-                node,
-                engine.readiness.missing(node, &Map::new()),
-                engine.readiness.gpu(),
-            )
-        })
-        .collect();
+async fn list_nodes(State(nodes): State<Arc<NodeCatalog>>) -> Json<NodeList> {
+    let nodes: Vec<_> = nodes.specs().iter().map(|node| nodes.describe_node(node)).collect();
     Json(NodeList {
         total_count: nodes.len(),
         nodes,
@@ -46,11 +37,9 @@ async fn list_nodes(State(state): State<AppState>) -> Json<NodeList> {
 /// One node
 #[utoipa::path(get, path = "/v1/nodes/{task_name}", tag = "nodes", params(("task_name" = NodeName, Path)),
     responses((status = 200, description = "The node", body = NodeInfo), (status = 404), (status = 422)))]
-async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
-    let node = known_node(&state, &name)?;
-    let readiness = &state.engine.readiness;
-    let missing = readiness.missing(node, &Map::new());
-    Ok(Json(NodeInfo::new(node, missing, readiness.gpu())))
+async fn get_node(State(nodes): State<Arc<NodeCatalog>>, NodePath(name): NodePath) -> Result<Json<NodeInfo>, ApiError> {
+    let node = known_node(&nodes, &name)?;
+    Ok(Json(nodes.describe_node(node)))
 }
 
 /// The JSON Schema of a node's `input_data`
@@ -62,14 +51,17 @@ async fn get_node(State(state): State<AppState>, NodePath(name): NodePath) -> Re
 #[utoipa::path(get, path = "/v1/nodes/{task_name}/schema", tag = "nodes", params(("task_name" = NodeName, Path)),
     responses((status = 200, description = "The schema", body = Object, content_type = "application/schema+json"),
         (status = 404), (status = 422)))]
-async fn get_node_schema(State(state): State<AppState>, NodePath(name): NodePath) -> Result<Response, ApiError> {
-    let schema = known_node(&state, &name)?.schema_document();
+async fn get_node_schema(
+    State(nodes): State<Arc<NodeCatalog>>,
+    NodePath(name): NodePath,
+) -> Result<Response, ApiError> {
+    let schema = known_node(&nodes, &name)?.schema_document();
     Ok(([(header::CONTENT_TYPE, "application/schema+json")], schema.to_string()).into_response())
 }
 
-fn known_node<'a>(state: &'a AppState, name: &NodeName) -> Result<&'a NodeSpec, Problem> {
-    state.engine.catalog.get(name.as_str()).ok_or_else(|| {
-        let detail = state.engine.catalog.no_such_node(name.as_str(), "GET /v1/nodes");
+fn known_node<'a>(nodes: &'a NodeCatalog, name: &NodeName) -> Result<&'a NodeSpec, Problem> {
+    nodes.specs().get(name.as_str()).ok_or_else(|| {
+        let detail = nodes.specs().no_such_node(name.as_str(), "GET /v1/nodes");
         Problem::new(ProblemKind::UnknownNode, detail)
     })
 }

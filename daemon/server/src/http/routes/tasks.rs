@@ -1,5 +1,7 @@
 //! Submit, read and list tasks.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -13,7 +15,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{ApiError, AppState, body::SubmitBody, extract::TaskPath, page, query::Params};
-use onceover_store::{TaskFilter, TaskListPage};
+use crate::services::{ListedTasks, NodeCatalog, Submissions, TaskViews, TasksPage};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -40,9 +42,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
         (status = 400),
         (status = 409, description = "The stored result is of other input, and the node refuses that; or this machine lacks what a run needs, see `missing`"),
         (status = 413), (status = 422), (status = 503)))]
-async fn submit_task(State(state): State<AppState>, submitted: SubmitBody) -> Result<Json<SubmitResponse>, ApiError> {
-    let request = state.engine.check(submitted.draft, submitted.unknown)?;
-    Ok(Json(state.engine.submit(&request).await?))
+async fn submit_task(
+    State(submissions): State<Arc<Submissions>>,
+    submitted: SubmitBody,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let request = submissions.check_request(submitted.draft, submitted.unknown)?;
+    Ok(Json(submissions.submit_request(&request).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -68,12 +73,15 @@ struct ListParams {
 /// List tasks, newest first
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListParams),
     responses((status = 200, description = "One page", body = TaskPage), (status = 422), (status = 503)))]
-async fn list_tasks(State(state): State<AppState>, Params(params): Params<ListParams>) -> Result<Response, ApiError> {
+async fn list_tasks(
+    State(views): State<Arc<TaskViews>>,
+    Params(params): Params<ListParams>,
+) -> Result<Response, ApiError> {
     fn wrong<E: std::fmt::Display>(field: &'static str) -> impl Fn(E) -> Problem {
         move |error| Problem::invalid_field(field, error.to_string())
     }
     let limit = page::limit(params.limit)?;
-    let filter = TaskFilter {
+    let wanted = ListedTasks {
         status: params
             .status
             .map(|text| text.parse())
@@ -86,18 +94,18 @@ async fn list_tasks(State(state): State<AppState>, Params(params): Params<ListPa
             .map_err(wrong("node"))?,
         search: params.search.filter(|text| !text.is_empty()),
     };
-    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
-    let found = state.engine.store.list(&filter, limit, after.as_ref()).await?;
+    let range = page::range(limit, params.cursor.as_deref())?;
+    let found = views.list_tasks(wanted, &range).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], page_json(&found)).into_response())
 }
 
 /// The items are JSON already, put together where they are stored.
-fn page_json(found: &TaskListPage) -> String {
-    let next = found.next.as_ref().map(page::write_cursor);
+fn page_json(found: &TasksPage) -> String {
+    let next = found.tasks.next.as_ref().map(page::write_cursor);
     let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
     format!(
         r#"{{"items":[{}],"next_cursor":{next},"seq":{}}}"#,
-        found.items.join(","),
+        found.tasks.items.join(","),
         found.seq
     )
 }
@@ -122,11 +130,11 @@ impl ViewParams {
     responses((status = 200, description = "The task with every stage", body = TaskView), (status = 404),
         (status = 422), (status = 503)))]
 async fn get_task(
-    State(state): State<AppState>,
+    State(views): State<Arc<TaskViews>>,
     TaskPath(task): TaskPath,
     Params(params): Params<ViewParams>,
 ) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(state.engine.view(&task, params.node()?.as_ref()).await?))
+    Ok(Json(views.read_task(&task, params.node()?.as_ref()).await?))
 }
 
 /// Read what one node did under a task
@@ -136,11 +144,11 @@ async fn get_task(
     responses((status = 200, description = "What the addressed node did, and the whole task beside it", body = NodeStatus),
         (status = 404), (status = 422), (status = 503)))]
 async fn get_task_status(
-    State(state): State<AppState>,
+    State(views): State<Arc<TaskViews>>,
     TaskPath(task): TaskPath,
     Params(params): Params<ViewParams>,
 ) -> Result<Json<NodeStatus>, ApiError> {
-    Ok(Json(state.engine.status(&task, params.node()?.as_ref()).await?))
+    Ok(Json(views.read_status(&task, params.node()?.as_ref()).await?))
 }
 
 /// The same as `status`
@@ -148,27 +156,16 @@ async fn get_task_status(
     responses((status = 200, description = "What the addressed node did, and the whole task beside it", body = NodeStatus),
         (status = 404), (status = 422), (status = 503)))]
 async fn get_task_result(
-    state: State<AppState>,
+    views: State<Arc<TaskViews>>,
     task: TaskPath,
     params: Params<ViewParams>,
 ) -> Result<Json<NodeStatus>, ApiError> {
-    get_task_status(state, task, params).await
+    get_task_status(views, task, params).await
 }
 
 /// The nodes of the catalog, by service
 #[utoipa::path(get, path = "/v1/tasks/supported-tasks", tag = "tasks",
     responses((status = 200, description = "Node names by service", body = SupportedTasks)))]
-async fn list_supported_tasks(State(state): State<AppState>) -> Json<SupportedTasks> {
-    let mut supported_tasks = indexmap::IndexMap::<String, Vec<String>>::new();
-    for node in state.engine.catalog.iter() {
-        supported_tasks
-            .entry(node.name.service().to_owned())
-            .or_default()
-            .push(node.name.to_string());
-    }
-    Json(SupportedTasks {
-        supported_tasks,
-        total_count: state.engine.catalog.len(),
-        description: "Nodes that POST /v1/tasks takes as task_name".into(),
-    })
+async fn list_supported_tasks(State(nodes): State<Arc<NodeCatalog>>) -> Json<SupportedTasks> {
+    Json(nodes.list_names())
 }

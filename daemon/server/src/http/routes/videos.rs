@@ -1,6 +1,6 @@
 //! Videos: register them, run their pipelines in the background, ask how far they are (V1-V3).
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -11,14 +11,13 @@ use axum::{
         sse::{Event as Sse, KeepAlive},
     },
 };
-use futures_util::{Stream, TryStreamExt};
+use futures_util::TryStreamExt;
 use onceover_types::{Problem, ProblemKind, VideoId};
 use onceover_wire::{
-    Event, EventKind, PipelineList, Processing, ReprocessRequest, Video, VideoDeletion, VideoPage, VideoRegistered,
-    VideoRequest, VideoStarted,
+    PipelineList, Processing, ReprocessRequest, Video, VideoDeletion, VideoPage, VideoRegistered, VideoRequest,
+    VideoStarted,
 };
 use serde::Deserialize;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -33,8 +32,8 @@ use crate::http::{
     query::Params,
 };
 use crate::{
-    events::Change,
-    pipelines::{VideoError, Videos},
+    pipelines::{Registrations, VideoError, VideoFollower, Videos},
+    services::unread::WarningLog,
 };
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -78,19 +77,23 @@ struct VideoUpload {
     responses((status = 201, description = "The video as it is registered", body = VideoRegistered), (status = 400),
         (status = 409, description = "The id is taken by another video"), (status = 413), (status = 415), (status = 422),
         (status = 503), (status = 507)))]
-async fn register_video(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
+async fn register_video(
+    State(registrations): State<Arc<Registrations>>,
+    State(warning_log): State<Arc<WarningLog>>,
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let kind = declared_type(request.headers());
     let mut warnings = Vec::new();
     let video = if kind == "multipart/form-data" {
         let form = Multipart::from_request(paced(request), &())
             .await
             .map_err(|rejection| bad_form(rejection.body_text()))?;
-        upload(&state.videos, form).await?
+        upload(&registrations, form).await?
     } else {
         let body = read_registration(&kind, request, &state).await?;
-        let video = state.videos.register(&body.value).await?;
-        let log = &state.engine.warning_log;
-        log.write(video.task_id.as_str(), "", &body.warnings);
+        let video = registrations.register_video(&body.value).await?;
+        warning_log.write(video.task_id.as_str(), "", &body.warnings);
         warnings = body.warnings;
         video
     };
@@ -131,17 +134,17 @@ fn bad_form(why: impl std::fmt::Display) -> Problem {
     )
 }
 
-async fn upload(videos: &Videos, mut form: Multipart) -> Result<Video, ApiError> {
+async fn upload(registrations: &Registrations, mut form: Multipart) -> Result<Video, ApiError> {
     let (mut id, mut title) = (None, None);
     let unreadable = |error: MultipartError| late_body(&error).unwrap_or_else(|| bad_form(error));
     while let Some(field) = form.next_field().await.map_err(unreadable)? {
         match field.name().unwrap_or_default() {
             "file" => {
-                let names = videos.names(id.as_deref(), title.as_deref())?;
+                let names = registrations.check_names(id.as_deref(), title.as_deref())?;
                 let file_name = field.file_name().unwrap_or_default().to_owned();
                 let mut late = None;
                 let content = field.inspect_err(|error| late = late_body(error));
-                let registered = videos.register_upload(names, &file_name, content).await;
+                let registered = registrations.register_upload(names, &file_name, content).await;
                 return match late {
                     Some(late) => Err(late.into()),
                     None => Ok(registered?),
@@ -173,12 +176,12 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/v1/videos", tag = "videos", params(ListParams),
     responses((status = 200, description = "One page", body = VideoPage), (status = 422)))]
 async fn list_videos(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<VideoPage>, ApiError> {
     let limit = page::limit(params.limit)?;
-    let after = params.cursor.as_deref().map(page::read_cursor).transpose()?;
-    let found = state.engine.store.list_videos(limit, after.as_ref()).await?;
+    let range = page::range(limit, params.cursor.as_deref())?;
+    let found = videos.list_videos(&range).await?;
     Ok(Json(VideoPage {
         items: found.items,
         next_cursor: found.next.as_ref().map(page::write_cursor),
@@ -188,8 +191,8 @@ async fn list_videos(
 /// Read a video, with its newest processing
 #[utoipa::path(get, path = "/api/v1/videos/{video_id}", tag = "videos", params(("video_id" = VideoId, Path)),
     responses((status = 200, description = "The video", body = Video), (status = 404), (status = 422)))]
-async fn get_video(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Json<Video>, ApiError> {
-    Ok(Json(state.videos.get(&video).await?.video))
+async fn get_video(State(videos): State<Arc<Videos>>, VideoPath(video): VideoPath) -> Result<Json<Video>, ApiError> {
+    Ok(Json(videos.read_video(&video).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -212,18 +215,18 @@ struct DeleteParams {
     responses((status = 200, description = "What was removed", body = VideoDeletion), (status = 400), (status = 404),
         (status = 409, description = "The video is being processed already, under the task in `task_id`"), (status = 422)))]
 async fn delete_video(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
     VideoPath(video): VideoPath,
     Params(params): Params<DeleteParams>,
 ) -> Result<Json<VideoDeletion>, ApiError> {
-    let deletion = state.videos.delete(&video, params.with_task, params.force).await?;
+    let deletion = videos.delete_video(&video, params.with_task, params.force).await?;
     Ok(Json(deletion))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct RunParams {
-    /// End what is under way first, and run every step anew.
+    /// End what is under way first, and run every step again.
     #[serde(default)]
     #[param(required = false, nullable = false)]
     force: bool,
@@ -241,18 +244,17 @@ struct RunParams {
     responses((status = 202, description = "The processing has begun", body = VideoStarted), (status = 404),
         (status = 409, description = "The video is being processed already, under the task in `task_id`"), (status = 422)))]
 async fn run_video(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
     VideoPath(video): VideoPath,
     Params(params): Params<RunParams>,
 ) -> Result<(StatusCode, Json<VideoStarted>), ApiError> {
-    let started = state
-        .videos
-        .run(&video, params.pipeline.as_deref(), params.force)
+    let started = videos
+        .run_pipeline(&video, params.pipeline.as_deref(), params.force)
         .await?;
     Ok((StatusCode::ACCEPTED, Json(started)))
 }
 
-/// Run chosen steps and what depends on them anew
+/// Run chosen steps and what depends on them again
 ///
 /// What is before them is kept. Without `steps`: all of them.
 #[utoipa::path(post, path = "/api/v1/videos/{video_id}/reprocess", tag = "videos", params(("video_id" = VideoId, Path)),
@@ -261,11 +263,11 @@ async fn run_video(
         (status = 404), (status = 409, description = "The video is being processed already, under the task in `task_id`"),
         (status = 413), (status = 422)))]
 async fn reprocess_video(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
     VideoPath(video): VideoPath,
     OptionalBody(body): OptionalBody<ReprocessRequest>,
 ) -> Result<(StatusCode, Json<VideoStarted>), ApiError> {
-    let started = state.videos.reprocess(&video, &body.value).await?;
+    let started = videos.reprocess_video(&video, &body.value).await?;
     Ok((StatusCode::ACCEPTED, Json(started)))
 }
 
@@ -275,10 +277,10 @@ async fn reprocess_video(
         (status = 404, description = "There is no such video, or it was never processed"),
         (status = 422)))]
 async fn get_video_status(
-    State(state): State<AppState>,
+    State(videos): State<Arc<Videos>>,
     VideoPath(video): VideoPath,
 ) -> Result<Json<Processing>, ApiError> {
-    Ok(Json(state.videos.processing(&video).await?))
+    Ok(Json(videos.read_processing(&video).await?))
 }
 
 /// The same as `status`
@@ -286,15 +288,15 @@ async fn get_video_status(
     responses((status = 200, description = "The newest processing", body = Processing),
         (status = 404, description = "There is no such video, or it was never processed"),
         (status = 422)))]
-async fn get_reprocess_status(state: State<AppState>, video: VideoPath) -> Result<Json<Processing>, ApiError> {
-    get_video_status(state, video).await
+async fn get_reprocess_status(videos: State<Arc<Videos>>, video: VideoPath) -> Result<Json<Processing>, ApiError> {
+    get_video_status(videos, video).await
 }
 
 /// List pipelines, and what their steps lack on this machine
 #[utoipa::path(get, path = "/api/v1/pipelines", tag = "videos",
     responses((status = 200, description = "Every pipeline of the daemon", body = PipelineList)))]
-async fn list_pipelines(State(state): State<AppState>) -> Json<PipelineList> {
-    Json(state.videos.list_pipelines())
+async fn list_pipelines(State(videos): State<Arc<Videos>>) -> Json<PipelineList> {
+    Json(videos.list_pipelines())
 }
 
 /// One message of the stream.
@@ -316,95 +318,20 @@ struct VideoMessage {
     responses((status = 200, description = "The stream; it ends when the client leaves or the daemon stops",
         body = VideoMessage, content_type = "text/event-stream"),
         (status = 404), (status = 422)))]
-async fn follow_video(State(state): State<AppState>, VideoPath(video): VideoPath) -> Result<Response, ApiError> {
-    // Listen first, then read what is: nothing falls between.
-    let changes = state.engine.hub.changes();
-    state.videos.get(&video).await?;
-    let follower = Follower {
-        videos: state.videos.clone(),
-        // As it stands in an event of the video's task.
-        task: format!("\"task_id\":\"{}\"", video.task()),
-        video,
-        changes,
-        sent: String::new(),
-        ready: VecDeque::new(),
-        look: true,
-        stop: state.stop.clone(),
-    };
+async fn follow_video(
+    State(videos): State<Arc<Videos>>,
+    State(stop): State<CancellationToken>,
+    VideoPath(video): VideoPath,
+) -> Result<Response, ApiError> {
+    let follower = VideoFollower::begin(videos, video, stop).await?;
+    let messages = futures_util::stream::unfold(follower, |mut follower| async move {
+        let (id, processing) = follower.next_progress().await?;
+        let data = serde_json::to_string(&processing).expect("JSON can be written");
+        let message = Sse::default().id(id).event("progress").data(data);
+        Some((Ok::<_, Infallible>(message), follower))
+    });
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(10));
-    Ok(axum::response::Sse::new(follower.stream())
+    Ok(axum::response::Sse::new(messages)
         .keep_alive(keep_alive)
         .into_response())
-}
-
-struct Follower {
-    videos: Videos,
-    video: VideoId,
-    task: String,
-    changes: Receiver<Change>,
-    /// Id of the last message.
-    sent: String,
-    ready: VecDeque<Sse>,
-    /// There may be something new.
-    look: bool,
-    stop: CancellationToken,
-}
-
-impl Follower {
-    fn stream(self) -> impl Stream<Item = Result<Sse, Infallible>> {
-        futures_util::stream::unfold(self, |mut follower| async move {
-            loop {
-                if let Some(message) = follower.ready.pop_front() {
-                    return Some((Ok(message), follower));
-                }
-                if std::mem::take(&mut follower.look) {
-                    if !follower.read().await {
-                        return None;
-                    }
-                    continue;
-                }
-                let change = tokio::select! {
-                    () = follower.stop.cancelled() => return None,
-                    change = follower.changes.recv() => change,
-                };
-                follower.look = match change {
-                    Ok(Change::Event { json, .. }) => follower.is_told_by(&json),
-                    Ok(Change::Reset { .. }) | Err(RecvError::Lagged(_)) => true,
-                    Err(RecvError::Closed) => return None,
-                };
-            }
-        })
-    }
-
-    fn is_told_by(&self, json: &str) -> bool {
-        json.contains(&self.task)
-            && serde_json::from_str::<Event>(json)
-                .is_ok_and(|event| matches!(event.kind, EventKind::Pipeline | EventKind::Video))
-    }
-
-    /// False: there is nothing more to follow.
-    async fn read(&mut self) -> bool {
-        match self.videos.processing(&self.video).await {
-            Ok(processing) => {
-                let id = format!("{}:{}", processing.run_id, processing.revision);
-                if id != self.sent {
-                    let data = serde_json::to_string(&processing).expect("JSON can be written");
-                    self.ready
-                        .push_back(Sse::default().id(&id).event("progress").data(data));
-                    self.sent = id;
-                }
-                true
-            }
-            Err(VideoError::NeverProcessed(_)) => true,
-            Err(VideoError::Unknown(_)) => false,
-            // Redis is away; the client waits with us.
-            Err(_) => {
-                tokio::select! {
-                    () = self.stop.cancelled() => return false,
-                    () = tokio::time::sleep(Duration::from_millis(500)) => self.look = true,
-                }
-                true
-            }
-        }
-    }
 }

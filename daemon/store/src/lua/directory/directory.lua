@@ -1,9 +1,11 @@
--- Takes or renews the lease on a data directory's id. Arguments: directory, place (JSON), owner, beat, ms, instead_of?
--- (whose lease, as `place`, is taken over). Answers nothing when it is held now, else {place, beat} of who has it.
+-- Takes or renews the lease on the id of a data directory.
+-- Arguments: directory, place (JSON), owner, beat (changes with every renewal), ms (how long the lease lasts),
+-- instead_of? (the `place` of a holder whose lease is taken over).
+-- Answers nothing if the caller holds the lease now, else {place, beat} of its holder.
 
-local key = directory_key(A.directory)
+local key = directory_key(args.directory)
 local held = call('HMGET', key, 'place', 'owner', 'beat')
-if held[1] and held[2] ~= A.owner and held[1] ~= A.instead_of then return { held[1], held[3] } end
-call('HSET', key, 'place', A.place, 'owner', A.owner, 'beat', A.beat)
-call('PEXPIRE', key, A.ms)
+if held[1] and held[2] ~= args.owner and held[1] ~= args.instead_of then return { held[1], held[3] } end
+call('HSET', key, 'place', args.place, 'owner', args.owner, 'beat', args.beat)
+call('PEXPIRE', key, args.ms)
 return false

@@ -1,5 +1,6 @@
--- Gives the lease on a data directory's id back. Arguments: directory, owner.
+-- Gives back the lease on the id of a data directory.
+-- Arguments: directory, owner.
 
-local key = directory_key(A.directory)
-if call('HGET', key, 'owner') == A.owner then call('DEL', key) end
+local key = directory_key(args.directory)
+if call('HGET', key, 'owner') == args.owner then call('DEL', key) end
 return true

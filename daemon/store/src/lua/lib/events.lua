@@ -1,16 +1,21 @@
 -- Events: numbered, kept in a stream, published.
 
--- `pipeline`: for events about a video's pipeline, how far it is, as JSON.
-local function emit(t, n, r, kind, pipeline)
-  if n and r and not in_flight(r.state) then r = shown(r, noted(t, n)) end
-  local seq = call('INCR', SEQ)
-  local json = '{"v":1,"seq":' .. int(seq) .. ',"ts":' .. iso(NOW) .. ',"task_id":"' .. t .. '"'
-  if n then json = json .. ',"task_name":"' .. n .. '"' end
+-- Publishes an event of this kind about a task, or one of its stages with `node` and `record`; each may be nil.
+-- `pipeline` is the progress of a video's pipeline as JSON, for events about that. Answers the event's number.
+-- Reads: foreign_key. Writes: EVENT_SEQUENCE, EVENTS; publishes on the channel of the database. Arguments: db,
+-- keep_events.
+local function publish_event(task, node, record, kind, pipeline)
+  if node and record and not is_in_flight(record.state) then
+    record = choose_shown_record(record, read_note(task, node))
+  end
+  local seq = call('INCR', EVENT_SEQUENCE)
+  local json = '{"v":1,"seq":' .. format_integer(seq) .. ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '"'
+  if node then json = json .. ',"task_name":"' .. node .. '"' end
   json = json .. ',"kind":"' .. kind .. '"'
-  if r then json = json .. ',"stage":' .. summary(r) end
+  if record then json = json .. ',"stage":' .. build_summary_json(record) end
   if pipeline then json = json .. ',"pipeline":' .. pipeline end
   json = json .. '}'
-  call('XADD', EVENTS, 'MAXLEN', '~', A.keep_events, int(seq) .. '-0', 'e', json)
-  call('PUBLISH', 'onceover:' .. A.db .. ':events', json)
+  call('XADD', EVENTS, 'MAXLEN', '~', args.keep_events, format_integer(seq) .. '-0', 'e', json)
+  call('PUBLISH', 'onceover:' .. args.db .. ':events', json)
   return seq
 end

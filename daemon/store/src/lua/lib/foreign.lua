@@ -1,19 +1,41 @@
--- Included after the prelude where it matters whether another worker wrote a stage (S5).
+-- Stages that other workers write (S5).
 
--- {key, sha, milliseconds to live, json} of a JSON that is neither ours (`head` is how ours begins) nor known already (`seen`).
-local function foreign_at(key, seen, head)
+-- Answers {key, sha, milliseconds to live, json} of the JSON at `key`; nil where it is ours (`head` is how ours begins;
+-- nil where we have none), known already (`seen` is its hash) or to be ignored.
+-- Reads: `key`. Arguments: ignore.
+local function read_foreign_json(key, seen, head)
   if head then
     local start = redis.pcall('GETRANGE', key, 0, #head - 1)
     if type(start) == 'table' or start == '' or start == head then return nil end
   end
-  local sha, json = sha_at(key)
-  if not sha or sha == seen or (A.ignore and string.find(A.ignore, sha, 1, true)) then return nil end
+  local sha, json = hash_json_at(key)
+  if not sha or sha == seen or (args.ignore and string.find(args.ignore, sha, 1, true)) then return nil end
   return { key, sha, call('PTTL', key), json }
 end
 
--- What another worker wrote for the stage, today's spelling first; nothing while a run of ours is in flight.
-local function foreign_stage(t, n, r)
-  if r and in_flight(r.state) then return nil end
-  return foreign_at(projection_key(t, n), r and r.seen, r and projection_head(t, n, r))
-    or foreign_at(older_key(t, n), r and r.seen_older, nil)
+-- Answers what another worker wrote for the stage, as `read_foreign_json` does, today's spelling first; nil while a run
+-- of ours is in flight.
+-- Reads: public_json_key, older_public_json_key. Arguments: ignore.
+local function find_foreign_stage(task, node, record)
+  if record and is_in_flight(record.state) then return nil end
+  local head = record and build_public_json_head(task, node, record)
+  return read_foreign_json(public_json_key(task, node), record and record.seen, head)
+    or read_foreign_json(older_public_json_key(task, node), record and record.seen_older, nil)
+end
+
+-- Whether the stage is a new one of a node outside the catalog (`queue` is empty), and its task has as many as it may.
+-- Reads: stages_key. Arguments: queue, most_stages.
+local function is_surplus_stage(task, node)
+  return args.queue == '' and not call('ZSCORE', stages_key(task), node)
+    and call('ZCARD', stages_key(task)) >= tonumber(args.most_stages)
+end
+
+-- Puts the stage of another worker into the indexes; a new task is created as of `created`. The index of a node outside
+-- the catalog expires, because no submit can be about that node and nothing else deletes it.
+-- Reads, writes: task_key (`created`), stages_key, ORDER. Writes: TASKS, node_index_key. Arguments: created,
+-- queue, ttl.
+local function index_foreign_stage(task, node)
+  local order = call('ZSCORE', stages_key(task), node) or format_integer(call('INCR', ORDER))
+  index_stage(task, node, order, args.created)
+  if args.queue == '' then call('EXPIRE', node_index_key(node), 2 * tonumber(args.ttl)) end
 end

@@ -1,25 +1,30 @@
--- Times and numbers as JSON.
+-- Times, numbers and texts as JSON.
 
-local function iso(ms)
-  ms = tonumber(ms)
-  if not ms then return 'null' end
-  local s = math.floor(ms / 1000)
-  local days = math.floor(s / 86400)
-  local rest = s - days * 86400
-  local z = days + 719468
-  local era = math.floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local day = doy - math.floor((153 * mp + 2) / 5) + 1
-  local month = mp < 10 and mp + 3 or mp - 9
-  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  return string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', year, month, day, math.floor(rest / 3600),
-    math.floor(rest / 60) % 60, rest % 60, ms - s * 1000)
+-- Writes a time, milliseconds since 1970, as JSON text in ISO 8601; `null` for what is no number. The days are counted
+-- from the 1st of March of the year 0, in eras of 400 years, so that a leap day is the last of its year.
+local function format_time(milliseconds)
+  milliseconds = tonumber(milliseconds)
+  if not milliseconds then return 'null' end
+  local whole_seconds = math.floor(milliseconds / 1000)
+  local days = math.floor(whole_seconds / 86400)
+  local second_of_day = whole_seconds - days * 86400
+  local shifted_days = days + 719468
+  local era = math.floor(shifted_days / 146097)
+  local day_of_era = shifted_days - era * 146097
+  local year_of_era = math.floor((day_of_era - math.floor(day_of_era / 1460) + math.floor(day_of_era / 36524)
+    - math.floor(day_of_era / 146096)) / 365)
+  local day_of_year = day_of_era - (365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100))
+  local shifted_month = math.floor((5 * day_of_year + 2) / 153)
+  local day = day_of_year - math.floor((153 * shifted_month + 2) / 5) + 1
+  local month = shifted_month < 10 and shifted_month + 3 or shifted_month - 9
+  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', year, month, day, math.floor(second_of_day / 3600),
+    math.floor(second_of_day / 60) % 60, second_of_day % 60, milliseconds - whole_seconds * 1000)
 end
 
-local function seconds(ms) return string.format('%.3f', (tonumber(ms) or 0) / 1000) end
+-- Writes a number of milliseconds as seconds.
+local function format_seconds(milliseconds) return string.format('%.3f', (tonumber(milliseconds) or 0) / 1000) end
 
--- Only for text of a harmless alphabet: states, ids, node names, queue names, reasons.
-local function quoted(text) return text and ('"' .. text .. '"') or 'null' end
+-- Writes a text as JSON; `null` for nil. Only for text of a harmless alphabet: states, ids, names of nodes and queues,
+-- reasons.
+local function quote_text(text) return text and ('"' .. text .. '"') or 'null' end

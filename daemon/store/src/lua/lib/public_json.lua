@@ -1,64 +1,85 @@
 -- The public JSON of a stage (S1), which is put together from fragments and never re-encoded.
 
--- The start of a projection. A JSON that starts otherwise was written by somebody else.
-local function projection_head(t, n, r)
-  return '{"workflow_id":"' .. t .. '","stages":{"' .. n .. '":{"revision":' .. (r.projected or '0') .. ',"run_id":'
-    .. quoted(r.run) .. ','
+-- Builds the beginning of the stage's public JSON. A JSON that begins otherwise was written by another worker.
+local function build_public_json_head(task, node, record)
+  return '{"workflow_id":"' .. task .. '","stages":{"' .. node .. '":{"revision":' .. (record.projected or '0')
+    .. ',"run_id":' .. quote_text(record.run) .. ','
 end
 
--- The JSON somebody left at a key, by its hash. A record keeps, as `seen` and `seen_older`, the hashes of what lay
--- under both spellings when it was last taken over or run: only other ones are news.
-local function sha_at(key)
+-- Answers the hash of the JSON at `key`, and the JSON; nil where there is none. A record keeps, as `seen` and
+-- `seen_older`, the hashes of what lay under both spellings when it was last adopted or run: only others are news.
+-- Reads: `key`.
+local function hash_json_at(key)
   local json = redis.pcall('GET', key)
   if not json or type(json) == 'table' then return nil end
   return redis.sha1hex(json), json
 end
 
-local function stage_body(r, state, output, error, duration_ms)
-  return '"status":"' .. state .. '","input_params":' .. public_input(r) .. ',"output":' .. output
-    .. ',"error":' .. (error or 'null') .. ',"duration":' .. seconds(duration_ms) .. ',"attempt":'
-    .. (r.attempt or '1') .. ',"runner":' .. quoted(r.runner) .. ',"progress":' .. (r.progress or 'null')
-    .. ',"started_at":' .. iso(r.started) .. ',"ended_at":' .. iso(r.ended)
+-- Builds what the public JSON says of the stage itself, after its head.
+local function build_stage_json(record, state, output, error, duration_ms)
+  return '"status":"' .. state .. '","input_params":' .. get_public_input(record) .. ',"output":' .. output
+    .. ',"error":' .. (error or 'null') .. ',"duration":' .. format_seconds(duration_ms) .. ',"attempt":'
+    .. (record.attempt or '1') .. ',"runner":' .. quote_text(record.runner) .. ',"progress":' .. (record.progress or 'null')
+    .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":' .. format_time(record.ended)
 end
 
--- The output a reader may use: of the success that stands, also while a forced rerun is under way (R8).
-local function standing_output(r)
-  if r.state == 'SUCCESS' or r.restore == '1' then return r.res_output or '{}' end
+-- Answers the output that a reader may use: of the success that stands, also while a forced rerun is under way (R8).
+local function get_standing_output(record)
+  if record.state == 'SUCCESS' or record.restore == '1' then return record.res_output or '{}' end
   return '{}'
 end
 
 -- Whether the result of this attempt is the one that stands (R7).
-local function result_stands(r, run, attempt)
-  return r and r.res_run == run and r.res_attempt == attempt and (r.state == 'SUCCESS' or r.restore == '1')
+local function is_standing_result(record, run, attempt)
+  return record and record.res_run == run and record.res_attempt == attempt
+    and (record.state == 'SUCCESS' or record.restore == '1')
 end
 
--- Names the result that stands, so that it can be told from the next; empty where there is none.
-local function result_token(run, attempt, ended)
+-- Builds the name of the result that stands, which the next one does not have; empty where there is none.
+local function build_result_token(run, attempt, ended)
   if not ended then return '' end
   return (run or '') .. '/' .. (attempt or '') .. '/' .. ended
 end
 
--- What of it is at the object store, as a JSON array.
-local function standing_files(r)
-  if r.res_files and (r.state == 'SUCCESS' or r.restore == '1') then return '[' .. r.res_files .. ']' end
+-- Answers the files of the result that stands which are at the object store, as a JSON array; `null` where there are
+-- none.
+local function get_standing_files(record)
+  if record.res_files and (record.state == 'SUCCESS' or record.restore == '1') then
+    return '[' .. record.res_files .. ']'
+  end
   return 'null'
 end
 
--- An input of more bytes is in the public JSON once, under the stage.
-local INPUT_SHOWN_TWICE = 65536
+-- Bytes of the largest input that the public JSON has twice; a larger one it has only under the stage.
+local LARGEST_REPEATED_INPUT = 65536
 
--- Writes the public JSON of the stage (S1), with its own expiry.
-local function project(t, n, r)
-  local input = public_input(r)
-  if #input > INPUT_SHOWN_TWICE then input = '{}' end
-  local rev = r.rev
-  call('HSET', stage_key(t, n), 'projected', rev)
-  r.projected = rev
-  local json = projection_head(t, n, r) .. stage_body(r, r.state, standing_output(r), r.error, r.duration_ms)
-    .. '}},"task_id":"' .. t .. '","status":"' .. TASK_STATUS[r.state] .. '","create_at":' .. iso(r.created)
-    .. ',"created_at":' .. iso(r.created) .. ',"updated_at":' .. iso(NOW) .. ',"input_params":{"task_name":"' .. n
-    .. '","input_data":' .. input .. ',"callback_url":' .. (r.callback or 'null')
-    .. '},"shared_storage_path":' .. (r.path or 'null') .. ',"error":' .. (r.error or 'null')
-    .. ',"minio_files":' .. standing_files(r) .. ',"callback_status":' .. quoted(r.run_callback_status) .. '}'
-  call('SET', projection_key(t, n), json, 'EX', A.ttl)
+-- Writes the public JSON of the stage (S1), with an expiry.
+-- Writes: public_json_key; stage_key (`projected`, the revision that it shows). Arguments: ttl.
+local function write_public_json(task, node, record)
+  local input = get_public_input(record)
+  if #input > LARGEST_REPEATED_INPUT then input = '{}' end
+  local rev = record.rev
+  call('HSET', stage_key(task, node), 'projected', rev)
+  record.projected = rev
+  local json = build_public_json_head(task, node, record)
+    .. build_stage_json(record, record.state, get_standing_output(record), record.error, record.duration_ms)
+    .. '}},"task_id":"' .. task .. '","status":"' .. TASK_STATUS[record.state] .. '","create_at":'
+    .. format_time(record.created) .. ',"created_at":' .. format_time(record.created) .. ',"updated_at":'
+    .. format_time(NOW) .. ',"input_params":{"task_name":"' .. node .. '","input_data":' .. input
+    .. ',"callback_url":' .. (record.callback or 'null') .. '},"shared_storage_path":'
+    .. (record.path or 'null') .. ',"error":' .. (record.error or 'null')
+    .. ',"minio_files":' .. get_standing_files(record) .. ',"callback_status":'
+    .. quote_text(record.run_callback_status) .. '}'
+  call('SET', public_json_key(task, node), json, 'EX', args.ttl)
+end
+
+-- Writes the stage's public JSON again with the expiry that it has, if it is still the one that we wrote.
+-- Reads, writes: public_json_key. Writes: stage_key (`projected`). Arguments: ttl.
+local function rewrite_public_json(task, node, record)
+  local head = build_public_json_head(task, node, record)
+  local start = redis.pcall('GETRANGE', public_json_key(task, node), 0, #head - 1)
+  if start ~= head then return end
+  local left = call('PTTL', public_json_key(task, node))
+  write_public_json(task, node, record)
+  if left > 0 then call('PEXPIRE', public_json_key(task, node), left) end
 end

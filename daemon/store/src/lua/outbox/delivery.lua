@@ -1,7 +1,9 @@
--- One delivery. Arguments: id. Answers its fields, or nothing for an unknown one.
+-- Reads one delivery.
+-- Arguments: id.
+-- Answers {field, value, ...}, or nothing for an unknown one.
 
-local flat = call('HGETALL', delivery_key(A.id))
+local flat = call('HGETALL', delivery_key(args.id))
 if #flat == 0 then return false end
-local d = call('HMGET', delivery_key(A.id), 'state', 'host')
-add_breaker(flat, d[1], d[2])
+local delivery = call('HMGET', delivery_key(args.id), 'state', 'host')
+append_breaker_end(flat, delivery[1], delivery[2])
 return flat

@@ -1,17 +1,17 @@
--- Fixes what a delivery sends, so that each try sends the same. Arguments: id, body? (left out: it is too large to be kept,
--- and put together for each try). Answers the body that counts, or '' where there is none; nothing for a delivery that is
--- gone.
+-- Fixes the body of a delivery, so that each try sends the same; the first one that is given counts.
+-- Arguments: id, body? (omitted if it is too large to be kept, and built again for each try).
+-- Answers the body that counts, '' where none is kept; nothing for a delivery that does not exist any more.
 
-local key = delivery_key(A.id)
-local d = call('HMGET', key, 'end', 'body')
+local key = delivery_key(args.id)
+local delivery = call('HMGET', key, 'end', 'body')
 if call('EXISTS', key) == 0 then return false end
-if d[2] then return d[2] end
-if not A.body then
-  if d[1] and call('EXISTS', end_key(d[1])) == 1 then call('HSET', end_key(d[1]), 'kept', '1') end
+if delivery[2] then return delivery[2] end
+if not args.body then
+  if delivery[1] and call('EXISTS', end_key(delivery[1])) == 1 then call('HSET', end_key(delivery[1]), 'kept', '1') end
   return ''
 end
-call('HSET', key, 'body', A.body)
--- What it was made of is in it.
+call('HSET', key, 'body', args.body)
+-- The body contains what it was made of.
 call('HDEL', key, 'stage', 'reuse', 'end')
-if d[1] then count_end(d[1], -1) end
-return A.body
+if delivery[1] then count_end_deliveries(delivery[1], -1) end
+return args.body

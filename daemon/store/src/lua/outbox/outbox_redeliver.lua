@@ -1,20 +1,22 @@
--- Sends a delivery again, whatever became of it: same id and body, the schedule from its beginning. A try that is under
--- way counts no more. Arguments: id. Answers the delivery, or nothing for an unknown one.
+-- Sends a delivery again, in whatever state it is: with the same id and body, and the schedule from its beginning. A
+-- try that is under way does not count any more.
+-- Arguments: id.
+-- Answers {field, value, ...}, or nothing for an unknown one.
 
-local d = call('HMGET', delivery_key(A.id), 'task', 'name', 'host', 'state', 'created', 'end')
-local t, n, host = d[1], d[2], d[3]
-if not t then return false end
-begin()
-call('ZREM', deliveries_key(d[4]), A.id)
-call('ZADD', deliveries_key('pending'), d[5], A.id)
-call('ZREM', DELIVERIES_EXPIRY, t .. '|' .. A.id)
-if d[6] and d[4] ~= 'pending' then count_end(d[6], 1) end
-call('PERSIST', delivery_key(A.id))
-call('HSET', delivery_key(A.id), 'state', 'pending', 'attempts', '0', 'next', int(NOW))
-call('HINCRBY', delivery_key(A.id), 'take', 1)
-call('HDEL', OUTBOX_HELD, A.id)
--- Who asks for it wants a try now.
+local delivery = call('HMGET', delivery_key(args.id), 'task', 'name', 'host', 'state', 'created', 'end')
+local task, node, host = delivery[1], delivery[2], delivery[3]
+if not task then return false end
+require_writable()
+call('ZREM', deliveries_key(delivery[4]), args.id)
+call('ZADD', deliveries_key('pending'), delivery[5], args.id)
+call('ZREM', DELIVERIES_EXPIRY, task .. '|' .. args.id)
+if delivery[6] and delivery[4] ~= 'pending' then count_end_deliveries(delivery[6], 1) end
+call('PERSIST', delivery_key(args.id))
+call('HSET', delivery_key(args.id), 'state', 'pending', 'attempts', '0', 'next', format_integer(NOW))
+call('HINCRBY', delivery_key(args.id), 'take', 1)
+call('HDEL', OUTBOX_HELD, args.id)
+-- The client wants a try now, so an open breaker does not delay it.
 call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
-schedule(A.id, host, int(NOW))
-show_callback(t, n, A.id, 'pending')
-return call('HGETALL', delivery_key(A.id))
+schedule_delivery(args.id, host, format_integer(NOW))
+update_callback_status(task, node, args.id, 'pending')
+return call('HGETALL', delivery_key(args.id))

@@ -1,15 +1,19 @@
--- Gives back what a daemon took that is known to be gone, to be tried now. Arguments: owner. Answers the number.
+-- Makes the deliveries due now that a daemon had taken which has ended.
+-- Arguments: owner.
+-- Answers their number.
 
 local held = call('HGETALL', OUTBOX_HELD)
 local count = 0
-if #held > 0 then begin() end
-for i = 1, #held, 2 do
-  if held[i + 1] == A.owner then
-    call('HDEL', OUTBOX_HELD, held[i])
-    local host = call('HGET', delivery_key(held[i]), 'host')
-    if host and call('HGET', breaker_key(host), 'probe') then call('HDEL', breaker_key(host), 'until', 'wait', 'probe') end
-    if host and call('ZSCORE', OUTBOX, held[i]) then
-      schedule(held[i], host, int(NOW))
+if #held > 0 then require_writable() end
+for position = 1, #held, 2 do
+  if held[position + 1] == args.owner then
+    call('HDEL', OUTBOX_HELD, held[position])
+    local host = call('HGET', delivery_key(held[position]), 'host')
+    if host and call('HGET', breaker_key(host), 'probe') then
+      call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
+    end
+    if host and call('ZSCORE', OUTBOX, held[position]) then
+      schedule_delivery(held[position], host, format_integer(NOW))
       count = count + 1
     end
   end

@@ -1,8 +1,9 @@
--- Puts more callbacks of a run that has ended into the outbox. Arguments: count. Answers 0 where there was none to put,
--- 1 where all are in it now, 2 where there are still more.
+-- Puts more callbacks of an ended run into the outbox.
+-- Arguments: count.
+-- Answers 0 if there were none, 1 if all are in it now, 2 if there are more.
 
-local id = call('ZRANGE', TELLING, 0, 0)[1]
+local id = call('ZRANGE', FAN_OUTS, 0, 0)[1]
 if not id then return 0 end
-begin()
-tell_some(id, tonumber(A.count))
-return 1 + call('EXISTS', TELLING)
+require_writable()
+continue_fan_out(id, tonumber(args.count))
+return 1 + call('EXISTS', FAN_OUTS)

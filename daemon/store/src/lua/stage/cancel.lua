@@ -1,19 +1,20 @@
--- Cancels what is in flight under a task, or one stage of it. Arguments: task, name?. Answers
--- {known, name, ...}: whether the task is known, and the stages cancelled. A running stage keeps its slot until
--- its owner has ended the processes.
+-- Cancels the stages of a task that are in flight, or one of them. A running stage keeps its slot until its owner has
+-- ended the processes.
+-- Arguments: task, name?.
+-- Answers {known, {name, ...}}: whether the task exists, and the stages that were cancelled.
 
-local t = A.task
-local done = {}
-local known = call('EXISTS', task_key(t))
-for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
-  if not A.name or A.name == n then
-    local r = load(t, n)
-    if r and in_flight(r.state) then
-      begin()
-      call('ZREM', queue_key(r.queue), queue_member(t, n))
-      end_run(t, n, r, 'CANCELLED', {})
-      done[#done + 1] = n
+local task = args.task
+local cancelled = {}
+local known = call('EXISTS', task_key(task))
+for _, node in ipairs(call('ZRANGE', stages_key(task), 0, -1)) do
+  if not args.name or args.name == node then
+    local record = load_record(task, node)
+    if record and is_in_flight(record.state) then
+      require_writable()
+      call('ZREM', queue_key(record.queue), stage_member(task, node))
+      end_run(task, node, record, 'CANCELLED', {})
+      cancelled[#cancelled + 1] = node
     end
   end
 end
-return { known, done }
+return { known, cancelled }

@@ -1,24 +1,25 @@
--- Takes the next run of a queue, when a slot is free. Arguments: queue, slots, owner, lease_ms, names.
--- Answers {task, name, view, others}: the view as a reader sees it after that, and whether other runs wait; or nothing.
+-- Takes the next run of a queue, if a slot is free.
+-- Arguments: queue, slots, owner, lease_ms, names.
+-- Answers {task, name, view, others}: the view of the task after that, and whether other runs wait; or nothing.
 
-if call('ZCARD', held_key(A.queue)) >= tonumber(A.slots) then return false end
+if call('ZCARD', slots_key(args.queue)) >= tonumber(args.slots) then return false end
 for _ = 1, 100 do
-  local member = call('ZRANGE', queue_key(A.queue), 0, 0)[1]
+  local member = call('ZRANGE', queue_key(args.queue), 0, 0)[1]
   if not member then return false end
-  local t, n = string.match(member, '^([^|]+)|(.+)$')
-  local r = load(t, n)
-  begin()
-  call('ZREM', queue_key(A.queue), member)
-  if r and not r.damage and r.state == 'PENDING' and r.queue == A.queue then
-    local attempt = int(tonumber(r.attempt or 0) + 1)
-    local lease = int(NOW + tonumber(A.lease_ms))
-    change(t, n, r, { state = 'RUNNING', attempt = attempt, owner = A.owner, lease = lease, started = int(NOW),
-      progress = false, message = false })
-    call('ZADD', held_key(A.queue), lease, held_member(t, n, r.run, attempt, A.owner))
-    project(t, n, r)
-    settle(t)
-    emit(t, n, r, 'started')
-    return { t, n, read_view(t), call('EXISTS', queue_key(A.queue)) }
+  local task, node = string.match(member, '^([^|]+)|(.+)$')
+  local record = load_record(task, node)
+  require_writable()
+  call('ZREM', queue_key(args.queue), member)
+  if record and not record.damage and record.state == 'PENDING' and record.queue == args.queue then
+    local attempt = format_integer(tonumber(record.attempt or 0) + 1)
+    local lease = format_integer(NOW + tonumber(args.lease_ms))
+    update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
+      started = format_integer(NOW), progress = false, message = false })
+    call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
+    write_public_json(task, node, record)
+    update_task_status(task)
+    publish_event(task, node, record, 'started')
+    return { task, node, read_task_view(task), call('EXISTS', queue_key(args.queue)) }
   end
 end
 return false

@@ -1,17 +1,19 @@
--- What can be measured, at a cost that does not depend on how much is stored. Arguments: queues.
--- Answers {waiting callbacks, bytes of tasks' files, running, pending, milliseconds the next one has waited, ...}.
+-- Reads what metrics show, at a cost that does not depend on how much is stored.
+-- Arguments: queues (a list).
+-- Answers {waiting callbacks, bytes of tasks' files, running, pending, milliseconds that the next run has waited, ...},
+-- the last three for each queue.
 
-local out = { call('ZCARD', OUTBOX), math.max(0, tonumber(call('HGET', STATS, 'disk') or 0)) }
-for _, q in each(A.queues) do
+local reply = { call('ZCARD', OUTBOX), math.max(0, tonumber(call('HGET', STATS, 'disk') or 0)) }
+for _, queue in iterate_list(args.queues) do
   local waited = 0
-  local member = call('ZRANGE', queue_key(q), 0, 0)[1]
+  local member = call('ZRANGE', queue_key(queue), 0, 0)[1]
   if member then
-    local t, n = string.match(member, '^([^|]+)|(.+)$')
-    local queued = call('HGET', stage_key(t, n), 'queued')
+    local task, node = string.match(member, '^([^|]+)|(.+)$')
+    local queued = call('HGET', stage_key(task, node), 'queued')
     if queued then waited = math.max(0, NOW - tonumber(queued)) end
   end
-  out[#out + 1] = call('ZCARD', held_key(q))
-  out[#out + 1] = call('ZCARD', queue_key(q))
-  out[#out + 1] = waited
+  reply[#reply + 1] = call('ZCARD', slots_key(queue))
+  reply[#reply + 1] = call('ZCARD', queue_key(queue))
+  reply[#reply + 1] = waited
 end
-return out
+return reply

@@ -1,9 +1,11 @@
--- Runs of a task that still hold a slot, their processes not known to be gone. Arguments: task, queues. Answers the number.
+-- Counts the runs of a task that still hold a slot: their processes may not have ended.
+-- Arguments: task, queues (a list).
+-- Answers the number.
 
 local count = 0
-for _, queue in each(A.queues) do
-  for _, member in ipairs(call('ZRANGE', held_key(queue), 0, -1)) do
-    if string.sub(member, 1, #A.task + 1) == A.task .. '|' then count = count + 1 end
+for _, queue in iterate_list(args.queues) do
+  for _, member in ipairs(call('ZRANGE', slots_key(queue), 0, -1)) do
+    if string.sub(member, 1, #args.task + 1) == args.task .. '|' then count = count + 1 end
   end
 end
 return count

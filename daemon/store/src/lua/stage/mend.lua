@@ -1,80 +1,85 @@
--- Mends what of a task's records is damaged, or sets it aside. Arguments: task, keep_seconds (how long what was set aside is
--- kept), aside_prefix. Answers what was done, in words.
+-- Repairs what is damaged of a task and its stages, or sets it aside.
+-- Arguments: task, keep_seconds (how long a key that was set aside is kept), aside_prefix (what its new name begins
+-- with).
+-- Answers what was done, in words.
 
-local t = A.task
+local task = args.task
 local done = {}
 local function note(text) done[#done + 1] = text end
 
+-- Sets a key aside under a new name.
 local function set_aside(key, why)
-  begin()
-  local aside = A.aside_prefix .. key
+  require_writable()
+  local aside = args.aside_prefix .. key
   call('RENAME', key, aside)
-  call('EXPIRE', aside, A.keep_seconds)
+  call('EXPIRE', aside, args.keep_seconds)
   note(key .. ' (' .. why .. ') is set aside as ' .. aside)
 end
 
-local TEXTS = { 'input', 'input_pub', 'res_input', 'res_input_pub', 'res_output', 'res_artifacts', 'error', 'callback', 'path',
-  'last_attempt' }
--- Without these a stage is none.
+-- Fields of a record that hold JSON.
+local JSON_FIELDS = { 'input', 'input_pub', 'res_input', 'res_input_pub', 'res_output', 'res_artifacts', 'error',
+  'callback', 'path', 'last_attempt' }
+-- Fields without which a record is of no use.
 local NEEDED = { state = true, run = true, queue = true, input = true, res_output = true, res_run = true, it = true }
 
--- The first field of a record that cannot be right, and whether the record can do without it.
-local function find_damage(r)
-  local damage = damage_of(r)
+-- Answers the first field of a record that cannot be right, and whether the record can do without it.
+local function find_damage(record)
+  local damage = drop_damaged_fields(record)
   if damage then return damage, not NEEDED[damage] end
-  for _, field in ipairs(TEXTS) do
-    if r[field] and not pcall(cjson.decode, '[' .. r[field] .. ']') then return field, not NEEDED[field] end
+  for _, field in ipairs(JSON_FIELDS) do
+    if record[field] and not pcall(cjson.decode, '[' .. record[field] .. ']') then return field, not NEEDED[field] end
   end
 end
 
-local function mend_stage(n)
-  local key = stage_key(t, n)
-  local r, wrong = read_hash(key)
+-- Repairs the record of a stage, field by field.
+local function mend_stage(node)
+  local key = stage_key(task, node)
+  local record, wrong = read_hash(key)
   if wrong then return set_aside(key, wrong) end
-  while r do
-    local damage, can_do_without = find_damage(r)
+  while record do
+    local damage, can_do_without = find_damage(record)
     if not damage then return end
     if not can_do_without then return set_aside(key, damage) end
-    begin()
+    require_writable()
     call('HDEL', key, damage)
     note(key .. ': ' .. damage .. ' is removed')
-    r = read_hash(key)
+    record = read_hash(key)
   end
 end
 
-local list = redis.pcall('ZRANGE', stages_key(t), 0, -1)
+local list = redis.pcall('ZRANGE', stages_key(task), 0, -1)
 if list.err then
-  set_aside(stages_key(t), 'it is no list of stages')
+  set_aside(stages_key(task), 'it is no list of stages')
   list = {}
 end
-for _, n in ipairs(list) do
-  if string.find(n, '^[%w_-]+%.[%w_.-]+$') then
-    mend_stage(n)
+for _, node in ipairs(list) do
+  if string.find(node, '^[%w_-]+%.[%w_.-]+$') then
+    mend_stage(node)
   else
-    begin()
-    call('ZREM', stages_key(t), n)
-    note(stages_key(t) .. ': a name that is none is removed')
+    require_writable()
+    call('ZREM', stages_key(task), node)
+    note(stages_key(task) .. ': a name that is none is removed')
   end
 end
-local task, wrong = read_hash(task_key(t))
-if wrong then set_aside(task_key(t), wrong) end
+local task_hash, wrong = read_hash(task_key(task))
+if wrong then set_aside(task_key(task), wrong) end
 for _, field in ipairs({ 'created', 'updated', 'status', 'newest', 'callback_status' }) do
-  local value = task and task[field]
+  local value = task_hash and task_hash[field]
   local is_time = field == 'created' or field == 'updated'
   if value and (is_time and not tonumber(value) or not is_time and not string.find(value, '^[%w_.-]+$')) then
-    begin()
-    call('HDEL', task_key(t), field)
-    note(task_key(t) .. ': ' .. field .. ' is made anew')
-    task[field] = nil
+    require_writable()
+    call('HDEL', task_key(task), field)
+    note(task_key(task) .. ': ' .. field .. ' is set again')
+    task_hash[field] = nil
   end
 end
 if #done > 0 then
-  local since = task and task.created or call('ZSCORE', TASKS, t) or int(NOW)
-  call('HSET', task_key(t), 'created', since)
-  call('ZADD', TASKS, 'NX', since, t)
-  for _, status in pairs(TASK_STATUS) do call('ZREM', status_key(status), t) end
-  call('HDEL', task_key(t), 'status')
-  settle(t)
-  emit(t, nil, nil, call('EXISTS', task_key(t)) == 1 and 'mended' or 'deleted')
+  local since = task_hash and task_hash.created or call('ZSCORE', TASKS, task) or format_integer(NOW)
+  call('HSET', task_key(task), 'created', since)
+  call('ZADD', TASKS, 'NX', since, task)
+  for _, status in pairs(TASK_STATUS) do call('ZREM', status_index_key(status), task) end
+  call('HDEL', task_key(task), 'status')
+  update_task_status(task)
+  publish_event(task, nil, nil, call('EXISTS', task_key(task)) == 1 and 'mended' or 'deleted')
 end
 return done

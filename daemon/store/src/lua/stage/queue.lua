@@ -1,3 +1,6 @@
--- One queue. Arguments: queue. Answers {running, pending, member, ...}: the next 100.
+-- Reads one queue.
+-- Arguments: queue.
+-- Answers {running, pending, {task|name, ...}}, the last of the next 100.
 
-return { call('ZCARD', held_key(A.queue)), call('ZCARD', queue_key(A.queue)), call('ZRANGE', queue_key(A.queue), 0, 99) }
+local key = queue_key(args.queue)
+return { call('ZCARD', slots_key(args.queue)), call('ZCARD', key), call('ZRANGE', key, 0, 99) }

@@ -1,5 +1,8 @@
--- Gives the slot of a run back whose processes are gone. Arguments: task, name, run, attempt, owner, queue, measured?.
+-- Gives back the slot of a run whose processes have ended.
+-- Arguments: task, name, run, attempt, owner, queue, measured? (bytes of files).
+-- Answers 1 if the run held the slot, else 0.
 
-local released = call('ZREM', held_key(A.queue), held_member(A.task, A.name, A.run, A.attempt, A.owner))
-measured(A.task, A.measured)
+local member = slot_member(args.task, args.name, args.run, args.attempt, args.owner)
+local released = call('ZREM', slots_key(args.queue), member)
+count_measured_bytes(args.task, args.measured)
 return released

@@ -1,199 +1,251 @@
--- Decides reuse and claims the stage in one step (R1-R5). Answers one of
---   {'hit', seq, ...view}        the finished stage answers
---   {'join', state, run, seq}    a run is in flight
---   {'run', reason, run, seq}    a run was queued
---   {'verify', token, artifacts} a hit whose files the daemon must look at first; nothing was written
---   {'foreign', key, sha, ttl, json}  somebody else wrote this stage; nothing was written
---   {'refuse', input_changed}    the result came from other input, and the node's policy refuses that
---   {'no_source', groups}        a run would lack what only earlier stages can give; nothing was written
---   {'inputs'}                   a run would start, and the daemon must look first whether the files that the request
---                                names are there; nothing was written
---   {'inputs_missing'}           a run would start without files that the request names; nothing was written
---   {'unable'}                   a run is asked for that this daemon cannot run; nothing was written
---   {'keyed', task}              the request was sent before with this idempotency key, under that task; nothing was written
---   {'key_reused'}               another request was sent with this idempotency key; nothing was written
---   {'superseded'}               the pipeline that asks is no longer the video's; nothing was written
---   {'full'}                     Redis is nearly full, and this would fill it further; nothing was written
---   {'callbacks'}                as many callbacks wait for the run as may; nothing was written
---   {'task_full'}                the inputs of the task's stages would be larger than they may; nothing was written
---   {'damaged', what}            the stage's record is damaged; nothing was written
---   {'known'}                    the pipeline has asked for this very run before; nothing was written
--- Arguments: task, name, mode, run (id for a new run), queue, runner, input, input_pub, fp, path, callback
--- (JSON), url, host, hit_delivery, verified, broken, broken_how (artifact_missing or
--- artifact_changed), ignore (shas of foreign JSONs that count as lost), names, sources (nodes of which the task must
--- have a stage for a run: groups, one of each, counted from 0 in the answer), files (the request names
--- some), inputs (what was found of them: present, missing, or may_come: missing, and where a stage in flight may still
--- put them), unable, key and key_body (hashes of an idempotency key and of the request that it stands for), video and
--- processing (the video's pipeline that asks, and its run).
+-- Decides reuse and claims the stage in one step (R1-R5).
+-- Arguments:
+--   task, name, queue, runner, path (JSON), names
+--   run                      id for a new run
+--   input, input_pub         the request's input as JSON, and the same with secrets hidden
+--   mode, fp, in_files?      the reuse policy, and what the input is compared by
+--   callback (JSON), url?, host?, hit_delivery (id of the delivery after a hit), most_callbacks
+--   verified?                token of the result whose files are complete
+--   broken?, broken_how?     token of the result whose files are not: artifact_missing or artifact_changed
+--   ignore?                  hashes of JSONs of other workers that count as lost
+--   sources                  groups of nodes: for a run the task needs a stage of each group
+--   files?                   the request names files
+--   inputs?                  what was found of them: present, missing, or may_come (missing, and where a stage in flight
+--                            may still put them)
+--   most_input               bytes that the inputs of the task's stages may have
+--   unable?                  this daemon cannot run the node
+--   full?                    Redis is nearly full
+--   key?, key_body?          hashes of an idempotency key and of the request that it stands for
+--   video?, processing?      the video whose pipeline submits the stage, and its processing
+-- Answers one of these; after all but the first three nothing was written:
+--   {'hit', seq, input_changed, view}   the finished stage answers
+--   {'join', state, run, seq}           a run is in flight
+--   {'run', reason, run, seq}           a run was queued
+--   {'verify', token, artifacts}        a hit, if the daemon finds its files complete
+--   {'foreign', key, sha, ttl, json}    another worker wrote this stage
+--   {'refuse', input_changed}           the result came from other input, and the node's policy refuses that
+--   {'no_source', groups}               a run would miss what only earlier stages can give; groups count from 0
+--   {'inputs'}                          a run would start, if the daemon finds the files that the request names
+--   {'inputs_missing'}                  a run would start without files that the request names
+--   {'unable'}                          a run would start that this daemon cannot run
+--   {'keyed', task}                     the request was sent before with this idempotency key, under that task
+--   {'key_reused'}                      another request was sent with this idempotency key
+--   {'superseded'}                      the processing is no longer the video's
+--   {'full'}                            the request would fill a nearly full Redis further
+--   {'callbacks'}                       as many callbacks wait for the run as may
+--   {'task_full'}                       the inputs of the task's stages would be larger than they may
+--   {'damaged', what}                   the record of the stage is damaged
+--   {'known'}                           the pipeline has submitted this very run before
 
-local function task_in_flight(t)
-  local status = call('HGET', task_key(t), 'status')
+local task, node = args.task, args.name
+
+-- Seconds for which an idempotency key stands for its first request.
+local KEY_TTL = 86400
+
+-- Bytes of an input that needs no check of the task's limit: as many of these as a task has stages are below it.
+local SMALL_INPUT = 65536
+
+-- Answers the reply to a request that was sent before with its idempotency key, or whose key belongs to another request.
+local function check_key()
+  if not args.key then return nil end
+  local known = call('GET', idempotency_key(args.key))
+  local body, keyed_task = string.match(known or '', '^(%S+) (%S+)$')
+  if body and body ~= args.key_body then return { 'key_reused' } end
+  if keyed_task and keyed_task ~= task then return { 'keyed', keyed_task } end
+end
+
+-- Whether the processing has submitted this very run before.
+local function is_duplicate_run(record)
+  return record.run == args.run or record.res_run == args.run
+    or string.find(record.last_attempt or '', args.run, 1, true)
+end
+
+-- Answers the positions of the groups of sources of which the task has no stage.
+local function find_missing_sources()
+  local group, missing = 0, {}
+  for _, nodes in iterate_list(args.sources) do
+    local found = false
+    for _, source in ipairs(nodes) do
+      found = found or call('EXISTS', stage_key(task, source), public_json_key(task, source),
+        older_public_json_key(task, source)) > 0
+    end
+    if not found then missing[#missing + 1] = group end
+    group = group + 1
+  end
+  return missing
+end
+
+-- Whether any stage of the task is in flight.
+local function is_task_in_flight()
+  local status = call('HGET', task_key(task), 'status')
   return status == 'running' or status == 'pending'
 end
 
--- How long an idempotency key stands for its first request.
-local KEY_TTL = 86400
-
--- Inputs of so few bytes are counted against the task's limit only with others: as many as a task has stages are small.
-local SMALL_INPUT = 65536
-
--- Bytes of the inputs of a task's other stages.
-local function inputs_of(t, n)
+-- Answers the bytes of the inputs of the task's other stages.
+local function count_other_inputs()
   local bytes = 0
-  for _, other in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
-    if other ~= n then bytes = bytes + call('HSTRLEN', stage_key(t, other), 'input') end
+  for _, other in ipairs(call('ZRANGE', stages_key(task), 0, -1)) do
+    if other ~= node then bytes = bytes + call('HSTRLEN', stage_key(task, other), 'input') end
   end
   return bytes
 end
 
--- Whether a URL is one more than may wait for the run in flight.
-local function is_surplus(t, n, r)
-  local key = callbacks_key(t, n)
-  return call('HEXISTS', key, A.url) == 0 and not r['cb:' .. A.url] and call('HLEN', key) >= tonumber(A.most_callbacks)
-end
-
-local t, n = A.task, A.name
-if A.key then
-  local known = call('GET', idempotency_key(A.key))
-  local body, task = string.match(known or '', '^(%S+) (%S+)$')
-  if body and body ~= A.key_body then return { 'key_reused' } end
-  if task and task ~= t then return { 'keyed', task } end
-end
-if A.video and call('HGET', video_key(A.video), 'active') ~= A.processing then return { 'superseded' } end
-local r = load(t, n)
-if A.video and r and (r.run == A.run or r.res_run == A.run
-  or string.find(r.last_attempt or '', A.run, 1, true)) then return { 'known' } end
-if r and r.damage then return { 'damaged', r.damage } end
-local reason, ask = decide(t, n, r)
-if ask then return ask end
-if reason then
-  local group, lacking = 0, {}
-  for _, nodes in each(A.sources) do
-    local found = false
-    for _, source in ipairs(nodes) do
-      found = found or call('EXISTS', stage_key(t, source), projection_key(t, source), older_key(t, source)) > 0
-    end
-    if not found then lacking[#lacking + 1] = group end
-    group = group + 1
+-- Answers why a run cannot start; nil where it can.
+local function check_run()
+  local missing = find_missing_sources()
+  if #missing > 0 then return { 'no_source', missing } end
+  if args.files and not args.inputs then return { 'inputs' } end
+  if args.inputs == 'missing' or (args.inputs == 'may_come' and not is_task_in_flight()) then
+    return { 'inputs_missing' }
   end
-  if #lacking > 0 then return { 'no_source', lacking } end
-  if A.files and not A.inputs then return { 'inputs' } end
-  if A.inputs == 'missing' or (A.inputs == 'may_come' and not task_in_flight(t)) then return { 'inputs_missing' } end
-  if A.unable then return { 'unable' } end
-  if #A.input > SMALL_INPUT and inputs_of(t, n) + #A.input > tonumber(A.most_input) then return { 'task_full' } end
-elseif A.url and in_flight(r.state) and is_surplus(t, n, r) then
-  return { 'callbacks' }
+  if args.unable then return { 'unable' } end
+  if #args.input > SMALL_INPUT and count_other_inputs() + #args.input > tonumber(args.most_input) then
+    return { 'task_full' }
+  end
 end
-if A.full and (reason or A.url) then return { 'full' } end
 
--- From here on it is written. A request that was refused has not used its key up.
-if A.key then call('SET', idempotency_key(A.key), A.key_body .. ' ' .. t, 'NX', 'EX', KEY_TTL) end
+-- Whether the URL is one more than may wait for the run in flight.
+local function is_surplus_callback(record)
+  local key = callbacks_key(task, node)
+  return call('HEXISTS', key, args.url) == 0 and not record['cb:' .. args.url]
+    and call('HLEN', key) >= tonumber(args.most_callbacks)
+end
 
--- `delivery`: the one that will answer this request, whose state the task shows from now on.
-local function remember_request(delivery)
-  call('HSET', task_key(t), 'newest', n, 'req_callback', A.callback)
-  if A.input_pub == public_input(r) then
-    call('HDEL', task_key(t), 'req_input')
+-- Makes this request the newest of the task. `delivery` is the id of the one that will answer it, whose state the task
+-- shows from now on.
+local function remember_request(record, delivery)
+  call('HSET', task_key(task), 'newest', node, 'req_callback', args.callback)
+  if args.input_pub == get_public_input(record) then
+    call('HDEL', task_key(task), 'req_input')
   else
-    call('HSET', task_key(t), 'req_input', A.input_pub)
+    call('HSET', task_key(task), 'req_input', args.input_pub)
   end
-  if A.url then call('HSET', task_key(t), 'callback_status', 'pending', 'callback_id', delivery) end
+  if args.url then call('HSET', task_key(task), 'callback_status', 'pending', 'callback_id', delivery) end
 end
 
-if r and in_flight(r.state) then
+-- Shows in `fields` of a record that a callback waits for the run, or that none does: `delivery` is then false.
+local function set_callback(fields, delivery)
+  local status = delivery and 'pending'
+  fields.callback_status = status
+  fields.callback_id = delivery
+  fields.run_callback_status = status
+  fields.run_callback_id = delivery
+end
+
+-- Joins the run in flight.
+local function join_run(record)
   local is_first = false
-  local fields = { joins = int(tonumber(r.joins or 0) + 1) }
-  if A.url then
-    fields.callback_status = 'pending'
-    fields.callback_id = delivery_id(r.run, A.url)
-    fields.run_callback_status = 'pending'
-    fields.run_callback_id = fields.callback_id
-    -- The public JSON says no more than that there is one.
-    is_first = r.run_callback_status ~= 'pending'
+  local fields = { joins = format_integer(tonumber(record.joins or 0) + 1) }
+  if args.url then
+    set_callback(fields, build_delivery_id(record.run, args.url))
+    -- The public JSON shows only whether there is a callback.
+    is_first = record.run_callback_status ~= 'pending'
   end
-  change(t, n, r, fields)
-  if A.url and not r['cb:' .. A.url] then call('HSETNX', callbacks_key(t, n), A.url, asked('joined', A.host)) end
-  if is_first then project_again(t, n, r) end
-  remember_request(fields.callback_id)
+  update_record(task, node, record, fields)
+  if args.url and not record['cb:' .. args.url] then
+    call('HSETNX', callbacks_key(task, node), args.url, encode_callback('joined', args.host))
+  end
+  if is_first then rewrite_public_json(task, node, record) end
+  remember_request(record, fields.callback_id)
   call('HINCRBY', STATS, 'joins', 1)
-  return { 'join', r.state, r.run, emit(t, n, r, 'joined') }
+  return { 'join', record.state, record.run, publish_event(task, node, record, 'joined') }
 end
 
-if not reason then
-  local saved = r.res_duration_ms or '0'
-  local changed = r.input_changed
-  change(t, n, r, { hits = int(tonumber(r.hits or 0) + 1), saved_ms = int(tonumber(r.saved_ms or 0) + tonumber(saved)),
-    callback_status = A.url and 'pending' or nil, callback_id = A.url and A.hit_delivery or nil })
+-- Answers with the result that stands.
+local function reuse_result(record)
+  local saved = record.res_duration_ms or '0'
+  local input_changed = record.input_changed
+  update_record(task, node, record, { hits = format_integer(tonumber(record.hits or 0) + 1),
+    saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved)),
+    callback_status = args.url and 'pending' or nil, callback_id = args.url and args.hit_delivery or nil })
   call('HINCRBY', STATS, 'hits', 1)
   call('HINCRBY', STATS, 'saved_ms', saved)
-  if A.url then
-    local ending = open_result_end(t, n, r)
-    put_delivery(A.hit_delivery, A.url, A.host, t, n, r.res_run or '', 'completed',
-      '{"reuse_hit":true,"task_name":"' .. n .. '","source":"redis","cached_at":' .. iso(r.res_ended)
-        .. ',"input_changed":' .. changed .. ',"saved_seconds":' .. seconds(saved) .. warned(r) .. '}',
+  if args.url then
+    local ending = create_result_end(task, node, record)
+    add_delivery(args.hit_delivery, args.url, args.host, task, node, record.res_run or '', 'completed',
+      '{"reuse_hit":true,"task_name":"' .. node .. '","source":"redis","cached_at":' .. format_time(record.res_ended)
+        .. ',"input_changed":' .. input_changed .. ',"saved_seconds":' .. format_seconds(saved)
+        .. build_warnings_json(record) .. '}',
       ending)
-    count_end(ending, 1)
+    count_end_deliveries(ending, 1)
   end
-  remember_request(A.hit_delivery)
-  local seq = emit(t, n, r, 'hit')
-  return { 'hit', seq, changed, read_view(t) }
+  remember_request(record, args.hit_delivery)
+  local sequence = publish_event(task, node, record, 'hit')
+  return { 'hit', sequence, input_changed, read_task_view(task) }
 end
 
--- The result that is told of here is about to be replaced.
-deliver_uploaded(t, n, r)
-local before = r and r.state
-r = r or { rev = '0', created = int(NOW) }
--- What a worker has under this name is lost: it would have been joined.
-follow_noted(r, noted(t, n))
--- The first write is one that a full Redis refuses: after another it would take them all.
-local order = call('INCR', 'onceover:order')
-forget_noted(t, n)
--- A standing success stays readable, and comes back if this run does not succeed.
-local restore = (before == 'SUCCESS' and (reason == 'forced' or reason == 'input_changed'
-  or reason == 'input_unknown' or reason == 'retryable_warnings' or reason == 'policy_off')) and '1' or '0'
-if restore ~= '1' then keep_ends(t, n, r) end
-local fields = { created = r.created, gen = int(tonumber(r.gen or 0) + 1), state = 'PENDING', run = A.run,
-  attempt = '0', queue = A.queue, runner = A.runner, qseq = int(order), reason = reason, restore = restore,
-  fresh = A.mode == 'never' and '1' or false,
-  queued = int(NOW), started = false, ended = false, duration_ms = false, progress = false, message = false,
-  error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false, input = A.input,
-  input_pub = A.input_pub ~= A.input and A.input_pub or false,
-  fp = A.fp, path = A.path, callback = A.callback, seen = false, seen_older = sha_at(older_key(t, n)) or false,
-  res_input = restore == '1' and r.input or false, res_input_pub = restore == '1' and r.input_pub or false,
-  runs = int(tonumber(r.runs or 0) + 1) }
-if A.url then
-  fields.callback_status = 'pending'
-  fields.callback_id = delivery_id(A.run, A.url)
-  fields.run_callback_status = 'pending'
-  fields.run_callback_id = fields.callback_id
-else
-  fields.callback_status = false
-  fields.callback_id = false
-  fields.run_callback_status = false
-  fields.run_callback_id = false
-end
--- Who waited for somebody else's run, which is lost or failed unseen, waits for this one now.
-call('DEL', callbacks_key(t, n))
-local waiting = call('HRANDFIELD', watch_key(t, n))
-if waiting then
-  call('RENAME', watch_key(t, n), callbacks_key(t, n))
-  forget_watched(t, n)
-  -- The stage has to say that somebody waits for a callback, or nobody looks for one when it ends.
-  if not A.url then
-    fields.callback_status = 'pending'
-    fields.callback_id = delivery_id(A.run, waiting)
-    fields.run_callback_status = 'pending'
-    fields.run_callback_id = fields.callback_id
+-- Moves callbacks that waited for another worker's run, which is lost or failed unseen, to the run that starts. Answers
+-- the URL of one, if any.
+local function adopt_external_subscribers()
+  call('DEL', callbacks_key(task, node))
+  local url = call('HRANDFIELD', external_subscribers_key(task, node))
+  if url then
+    call('RENAME', external_subscribers_key(task, node), callbacks_key(task, node))
+    delete_external_subscribers(task, node)
   end
+  return url
 end
-if A.url then call('HSET', callbacks_key(t, n), A.url, asked('started', A.host)) end
-change(t, n, r, fields)
-call('PERSIST', stage_key(t, n))
-index_stage(t, n, int(order))
-remember_request(fields.callback_id)
-if not fields.callback_id then call('HDEL', task_key(t), 'callback_status', 'callback_id') end
-call('ZADD', queue_key(A.queue), int(order), queue_member(t, n))
-project(t, n, r)
-settle(t)
-call('HINCRBY', STATS, 'misses', 1)
-return { 'run', reason, A.run, emit(t, n, r, 'queued') }
+
+-- Reasons for a run that leave a standing success readable, and let it come back if the run does not succeed.
+local RESTORING = { forced = true, input_changed = true, input_unknown = true, retryable_warnings = true,
+  policy_off = true }
+
+-- Queues a new run. `record` is nil where the stage has none.
+local function start_run(record, reason)
+  -- The callbacks that wait report a result that is about to be replaced.
+  deliver_awaiting_callbacks(task, node, record)
+  local before = record and record.state
+  record = record or { rev = '0', created = format_integer(NOW) }
+  -- What another worker has under this name is lost, or it would have been joined.
+  continue_revision(record, read_note(task, node))
+  -- The first write is one that a full Redis refuses: after another it would accept all of them.
+  local order = format_integer(call('INCR', ORDER))
+  delete_note(task, node)
+  local restore = before == 'SUCCESS' and RESTORING[reason] and '1' or '0'
+  if restore ~= '1' then preserve_current_end(task, node, record) end
+  local fields = { created = record.created, gen = format_integer(tonumber(record.gen or 0) + 1), state = 'PENDING',
+    run = args.run, attempt = '0', queue = args.queue, runner = args.runner, qseq = order, reason = reason,
+    restore = restore, fresh = args.mode == 'never' and '1' or false,
+    queued = format_integer(NOW), started = false, ended = false, duration_ms = false, progress = false,
+    message = false, error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false,
+    input = args.input, input_pub = args.input_pub ~= args.input and args.input_pub or false,
+    fp = args.fp, path = args.path, callback = args.callback, seen = false,
+    seen_older = hash_json_at(older_public_json_key(task, node)) or false,
+    res_input = restore == '1' and record.input or false, res_input_pub = restore == '1' and record.input_pub or false,
+    runs = format_integer(tonumber(record.runs or 0) + 1) }
+  -- The stage has to show that a callback waits, or none is looked for when it ends.
+  local waiting_url = adopt_external_subscribers()
+  local url = args.url or waiting_url
+  set_callback(fields, url and build_delivery_id(args.run, url) or false)
+  if args.url then call('HSET', callbacks_key(task, node), args.url, encode_callback('started', args.host)) end
+  update_record(task, node, record, fields)
+  call('PERSIST', stage_key(task, node))
+  index_stage(task, node, order)
+  remember_request(record, fields.callback_id)
+  if not fields.callback_id then call('HDEL', task_key(task), 'callback_status', 'callback_id') end
+  call('ZADD', queue_key(args.queue), order, stage_member(task, node))
+  write_public_json(task, node, record)
+  update_task_status(task)
+  call('HINCRBY', STATS, 'misses', 1)
+  return { 'run', reason, args.run, publish_event(task, node, record, 'queued') }
+end
+
+local repeated = check_key()
+if repeated then return repeated end
+if args.video and call('HGET', video_key(args.video), 'active') ~= args.processing then return { 'superseded' } end
+local record = load_record(task, node)
+if args.video and record and is_duplicate_run(record) then return { 'known' } end
+if record and record.damage then return { 'damaged', record.damage } end
+local reason, answer = decide_reuse(task, node, record)
+if answer then return answer end
+local is_joined = not reason and is_in_flight(record.state)
+local refusal = reason and check_run()
+if refusal then return refusal end
+if is_joined and args.url and is_surplus_callback(record) then return { 'callbacks' } end
+if args.full and (reason or args.url) then return { 'full' } end
+
+-- From here on the script writes. A request that was refused has not used its key.
+if args.key then call('SET', idempotency_key(args.key), args.key_body .. ' ' .. task, 'NX', 'EX', KEY_TTL) end
+if is_joined then return join_run(record) end
+if not reason then return reuse_result(record) end
+return start_run(record, reason)

@@ -1,23 +1,23 @@
--- Files were removed that nobody needs any more. Arguments: task, folder? and bytes (of one attempt; left out, all of the
--- task's).
+-- Stops counting files that were removed.
+-- Arguments: task; folder? and bytes? of one attempt, omitted for all files of the task.
 
-local t = A.task
-if not A.folder then
-  forget_disk(t)
-elseif call('HEXISTS', task_key(t), 'disk:' .. A.folder) == 1 then
-  count_disk(t, A.folder, 0)
+local task = args.task
+if not args.folder then
+  delete_disk_count(task)
+elseif call('HEXISTS', task_key(task), 'disk:' .. args.folder) == 1 then
+  count_disk_bytes(task, args.folder, 0)
 else
-  -- Of an earlier life of the task, whose hash has expired, or never measured because its daemon was lost: at most what is
-  -- counted for no attempt that is known.
-  local rest = tonumber(call('HGET', DISK, t) or 0)
-  local task = call('HGETALL', task_key(t))
-  for i = 1, #task, 2 do
-    if string.sub(task[i], 1, 5) == 'disk:' then rest = rest - tonumber(task[i + 1]) end
+  -- An attempt of a task whose hash has expired since, or that was never measured because its daemon was lost: at most what
+  -- is counted for no known attempt.
+  local rest = tonumber(call('HGET', DISK, task) or 0)
+  local task_hash = call('HGETALL', task_key(task))
+  for position = 1, #task_hash, 2 do
+    if string.sub(task_hash[position], 1, 5) == 'disk:' then rest = rest - tonumber(task_hash[position + 1]) end
   end
-  local gone = math.max(0, math.min(rest, tonumber(A.bytes)))
-  if gone > 0 then
-    if tonumber(call('HINCRBY', DISK, t, int(-gone))) <= 0 then call('HDEL', DISK, t) end
-    call('HINCRBY', STATS, 'disk', int(-gone))
+  local removed = math.max(0, math.min(rest, tonumber(args.bytes)))
+  if removed > 0 then
+    if tonumber(call('HINCRBY', DISK, task, format_integer(-removed))) <= 0 then call('HDEL', DISK, task) end
+    call('HINCRBY', STATS, 'disk', format_integer(-removed))
   end
 end
 return 1

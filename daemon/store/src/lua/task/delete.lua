@@ -1,57 +1,59 @@
--- Removes every key of a task and nothing of any other (S4). Arguments: task, force, names (the catalog).
--- Answers {'in_flight', name, ...}, {'more', deliveries} when it is to be called again, or {'deleted', records, projections,
--- queued, deliveries}.
+-- Deletes every key of a task and nothing of any other (S4).
+-- Arguments: task, force, names (the catalog).
+-- Answers {'in_flight', name, ...} if it is refused, {'more', deliveries} if it has to be called again, or {'deleted',
+-- records, public JSONs, queued, deliveries, known}: how many of each were deleted, and whether the task existed.
 
-local t = A.task
-local names, seen = {}, {}
-for _, n in ipairs(call('ZRANGE', stages_key(t), 0, -1)) do
-  names[#names + 1] = n
-  seen[n] = true
+local task = args.task
+local names, is_listed = {}, {}
+for _, node in ipairs(call('ZRANGE', stages_key(task), 0, -1)) do
+  names[#names + 1] = node
+  is_listed[node] = true
 end
 local own = #names
-for n in string.gmatch(A.names or '', '[^ ]+') do
-  if not seen[n] then names[#names + 1] = n end
+for node in string.gmatch(args.names or '', '[^ ]+') do
+  if not is_listed[node] then names[#names + 1] = node end
 end
-local flying = { 'in_flight' }
-for i = 1, own do
-  if in_flight(call('HGET', stage_key(t, names[i]), 'state')) then flying[#flying + 1] = names[i] end
+local refusal = { 'in_flight' }
+for position = 1, own do
+  local state = call('HGET', stage_key(task, names[position]), 'state')
+  if is_in_flight(state) then refusal[#refusal + 1] = names[position] end
 end
--- Those that other workers have in flight the caller has looked at.
-if #flying > 1 and A.force ~= '1' then return flying end
+-- The caller has checked those that other workers have in flight.
+if #refusal > 1 and args.force ~= '1' then return refusal end
 
--- Deliveries that one step forgets: there may be many thousands.
+-- Deliveries that one call deletes: there may be many thousands.
 local STEP = 1000
-local records, projections, queued, deliveries = 0, 0, 0, 0
-local page = call('ZRANGE', task_deliveries_key(t), 0, STEP - 1)
+local records, public_jsons, queued, deliveries = 0, 0, 0, 0
+local page = call('ZRANGE', task_deliveries_key(task), 0, STEP - 1)
 for _, id in ipairs(page) do
   local ending = call('HGET', delivery_key(id), 'end')
-  deliveries = deliveries + forget_delivery(t, id)
-  -- What is not in the outbox yet is dropped where this is missed.
+  deliveries = deliveries + delete_delivery(task, id)
+  -- Callbacks of it that are not in the outbox yet are dropped where the end is missing.
   if ending then call('DEL', end_key(ending)) end
 end
 if #page == STEP then return { 'more', deliveries } end
-for _, n in ipairs(names) do
-  local queue = call('HGET', stage_key(t, n), 'queue')
-  if queue then queued = queued + call('ZREM', queue_key(queue), queue_member(t, n)) end
-  local u = call('HMGET', stage_key(t, n), 'upload', 'res_run', 'res_attempt')
-  if u[1] then
-    local member = upload_member(t, n, u[2], u[3])
+for _, node in ipairs(names) do
+  local queue = call('HGET', stage_key(task, node), 'queue')
+  if queue then queued = queued + call('ZREM', queue_key(queue), stage_member(task, node)) end
+  local upload = call('HMGET', stage_key(task, node), 'upload', 'res_run', 'res_attempt')
+  if upload[1] then
+    local member = upload_member(task, node, upload[2], upload[3])
     if call('EXISTS', upload_key(member)) == 0 then
-      call('ZREM', uploads_key(u[1]), member)
-    elseif call('ZSCORE', uploads_key(u[1]), member) then
-      -- Begun: whoever takes its files to the store undoes that, also one that was killed in the middle.
-      call('ZADD', uploads_key(u[1]), int(NOW), member)
+      call('ZREM', uploads_key(upload[1]), member)
+    elseif call('ZSCORE', uploads_key(upload[1]), member) then
+      -- It has begun: the daemon that uploads the files undoes that, also after it was killed in the middle.
+      call('ZADD', uploads_key(upload[1]), format_integer(NOW), member)
     end
   end
-  records = records + call('DEL', stage_key(t, n))
-  call('DEL', callbacks_key(t, n))
-  forget_watched(t, n)
-  call('ZREM', AWAITED, queue_member(t, n))
-  projections = projections + call('DEL', projection_key(t, n), older_key(t, n))
+  records = records + call('DEL', stage_key(task, node))
+  call('DEL', callbacks_key(task, node))
+  delete_external_subscribers(task, node)
+  call('ZREM', AWAITED, stage_member(task, node))
+  public_jsons = public_jsons + call('DEL', public_json_key(task, node), older_public_json_key(task, node))
 end
-call('DEL', task_deliveries_key(t))
-forget_disk(t)
-local known = call('EXISTS', task_key(t))
-forget_task(t)
-if known + records + projections > 0 then emit(t, nil, nil, 'deleted') end
-return { 'deleted', records, projections, queued, deliveries, known }
+call('DEL', task_deliveries_key(task))
+delete_disk_count(task)
+local known = call('EXISTS', task_key(task))
+delete_task(task)
+if known + records + public_jsons > 0 then publish_event(task, nil, nil, 'deleted') end
+return { 'deleted', records, public_jsons, queued, deliveries, known }

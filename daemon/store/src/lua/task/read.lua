@@ -1,3 +1,5 @@
--- One task in full. Arguments: task, names. Answers the view and the last sequence number.
+-- Reads one task in full.
+-- Arguments: task, names.
+-- Answers {view, last sequence number}.
 
-return { read_view(A.task), tonumber(call('GET', SEQ) or 0) }
+return { read_task_view(args.task), tonumber(call('GET', EVENT_SEQUENCE) or 0) }

@@ -1,8 +1,11 @@
--- Counts for the header: tasks by status, what reuse did, the last sequence number. Arguments: names. What has expired is
--- forgotten first, so that it counts no more.
+-- Reads the counts for the header. Tasks that have expired are deleted first, so that they do not count.
+-- Arguments: names.
+-- Answers {last sequence number, tasks pending, running, completed, failed, cancelled, {hits, joins, misses,
+-- saved_ms}}.
 
-forget_expired(500)
+delete_expired_tasks(500)
 
-return { tonumber(call('GET', SEQ) or 0), call('ZCARD', status_key('pending')), call('ZCARD', status_key('running')),
-  call('ZCARD', status_key('completed')), call('ZCARD', status_key('failed')), call('ZCARD', status_key('cancelled')),
+return { tonumber(call('GET', EVENT_SEQUENCE) or 0), call('ZCARD', status_index_key('pending')),
+  call('ZCARD', status_index_key('running')), call('ZCARD', status_index_key('completed')),
+  call('ZCARD', status_index_key('failed')), call('ZCARD', status_index_key('cancelled')),
   call('HMGET', STATS, 'hits', 'joins', 'misses', 'saved_ms') }

@@ -1,4 +1,5 @@
--- Forgets an upload that was undone. Arguments: directory, member.
+-- Deletes an upload that was undone.
+-- Arguments: directory, member.
 
-call('ZREM', uploads_key(A.directory), A.member)
-return call('DEL', upload_key(A.member))
+call('ZREM', uploads_key(args.directory), args.member)
+return call('DEL', upload_key(args.member))

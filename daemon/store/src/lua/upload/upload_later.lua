@@ -1,17 +1,19 @@
--- Tries an upload again later. Arguments: directory, task, name, run, attempt, wait_ms, error. Answers 1 when callbacks left
--- that had waited for it, because the store has not taken it for a minute; else 0.
+-- Schedules the next try of an upload. Callbacks that wait for it are delivered once it has failed for a minute.
+-- Arguments: directory, task, name, run, attempt, wait_ms, error.
+-- Answers 1 if callbacks were delivered, else 0.
 
 local PATIENCE_MS = 60000
 
-local member = upload_member(A.task, A.name, A.run, A.attempt)
-call('ZADD', uploads_key(A.directory), 'XX', int(NOW + tonumber(A.wait_ms)), member)
+local member = upload_member(args.task, args.name, args.run, args.attempt)
+call('ZADD', uploads_key(args.directory), 'XX', format_integer(NOW + tonumber(args.wait_ms)), member)
 local key = upload_key(member)
-call('HSETNX', key, 'since', int(NOW))
--- Set back since, the clock would make it wait for as long again.
-if tonumber(call('HGET', key, 'since')) > NOW then call('HSET', key, 'since', int(NOW)) end
+call('HSETNX', key, 'since', format_integer(NOW))
+-- If the clock was set back since, callbacks would wait for as long again.
+if tonumber(call('HGET', key, 'since')) > NOW then call('HSET', key, 'since', format_integer(NOW)) end
 call('HINCRBY', key, 'tries', 1)
-call('HSET', key, 'error', A.error)
-call('EXPIRE', key, int(2 * tonumber(A.ttl)))
-local r = load(A.task, A.name)
-if not result_stands(r, A.run, A.attempt) or NOW - tonumber(call('HGET', key, 'since')) < PATIENCE_MS then return 0 end
-return deliver_uploaded(A.task, A.name, r) and 1 or 0
+call('HSET', key, 'error', args.error)
+call('EXPIRE', key, format_integer(2 * tonumber(args.ttl)))
+local record = load_record(args.task, args.name)
+if not is_standing_result(record, args.run, args.attempt) then return 0 end
+if NOW - tonumber(call('HGET', key, 'since')) < PATIENCE_MS then return 0 end
+return deliver_awaiting_callbacks(args.task, args.name, record) and 1 or 0

@@ -1,13 +1,14 @@
--- Writes down how far an upload is. Arguments: task, name, run, attempt, field?, value?. Answers 1, or 0 when the result does
--- not stand any more: then nothing is written.
+-- Records the progress of an upload. Without `field` it only asks whether the result still stands.
+-- Arguments: task, name, run, attempt, field?, value?.
+-- Answers 1; 0 if the result does not stand any more, then nothing is written.
 
-local r = load(A.task, A.name)
-if not result_stands(r, A.run, A.attempt) then return 0 end
-if A.field then
-  local key = upload_key(upload_member(A.task, A.name, A.run, A.attempt))
-  call('HSET', key, A.field, A.value)
-  if r.awaits_upload == '1' then await_upload(A.task, A.name) end
-  -- As long as there can be an entry that speaks of it.
-  call('EXPIRE', key, int(2 * tonumber(A.ttl)))
+local record = load_record(args.task, args.name)
+if not is_standing_result(record, args.run, args.attempt) then return 0 end
+if args.field then
+  local key = upload_key(upload_member(args.task, args.name, args.run, args.attempt))
+  call('HSET', key, args.field, args.value)
+  if record.awaits_upload == '1' then await_upload(args.task, args.name) end
+  -- It lives longer than any entry in the queue of uploads.
+  call('EXPIRE', key, format_integer(2 * tonumber(args.ttl)))
 end
 return 1

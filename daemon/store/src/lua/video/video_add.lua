@@ -1,7 +1,9 @@
--- Registers a video. Arguments: video (id), task, facts (JSON). Answers 1, or 0 where the id is taken.
+-- Registers a video.
+-- Arguments: video (id), task, facts (JSON).
+-- Answers 1, or 0 if the id exists.
 
-if call('EXISTS', video_key(A.video)) == 1 then return 0 end
-call('HSET', video_key(A.video), 'facts', A.facts, 'created', int(NOW))
-call('ZADD', VIDEOS, int(NOW), A.video)
-emit(A.task, nil, nil, 'video')
+if call('EXISTS', video_key(args.video)) == 1 then return 0 end
+call('HSET', video_key(args.video), 'facts', args.facts, 'created', format_integer(NOW))
+call('ZADD', VIDEOS, format_integer(NOW), args.video)
+publish_event(args.task, nil, nil, 'video')
 return 1

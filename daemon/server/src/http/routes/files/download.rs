@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{BucketParams, blocking, bucket_of, file_error, kind_of, no_file, rest_of};
+use super::{BucketParams, Files, blocking, bucket_of, file_error, kind_of, no_file, rest_of};
 use crate::{
     http::{ApiError, AppState, middleware::representation::names_tag, query::Params, range::byte_range},
     objects::{ObjectStorage, location::Location},
@@ -26,6 +26,13 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
+
+/// A file that is there.
+struct Found {
+    source: Source,
+    length: u64,
+    etag: Option<String>,
+}
 
 /// Where the bytes come from.
 enum Source {
@@ -43,43 +50,15 @@ enum Source {
         (status = 304, description = "It is still what `If-None-Match` names"), (status = 403), (status = 404),
         (status = 416), (status = 422)))]
 async fn download_file(
-    State(state): State<AppState>,
+    State(files): State<Arc<Files>>,
     method: Method,
     path: Result<Path<String>, PathRejection>,
     Params(params): Params<BucketParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bucket = bucket_of(&state, params.bucket.as_deref())?;
-    let key = rest_of(path, &state)?;
-    let (source, length, etag) = match &state.engine.objects {
-        Some(objects) => {
-            let location = Location {
-                bucket,
-                key: key.clone(),
-            };
-            let object = objects.look(&location).await?.ok_or_else(|| no_file(&key))?;
-            let etag = object.etag.map(|etag| format!("\"{}\"", etag.trim_matches('"')));
-            (Source::Store(Arc::clone(objects), location), object.size, etag)
-        }
-        None => {
-            let (root, path) = (state.engine.roots.share().to_owned(), key.clone());
-            let opened = blocking("file_path", &key, move || {
-                let Some(opened) = share::open_file(&root, &path)? else {
-                    return Ok(None);
-                };
-                let file = opened.reader()?;
-                let meta = file.metadata()?;
-                Ok(Some((file, meta)))
-            });
-            let (file, meta) = opened.await?.ok_or_else(|| no_file(&key))?;
-            let changed = meta
-                .modified()
-                .ok()
-                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-            let etag = changed.map(|changed| format!("\"{:x}-{:x}\"", changed.as_nanos(), meta.len()));
-            (Source::Disk(tokio::fs::File::from_std(file)), meta.len(), etag)
-        }
-    };
+    let bucket = bucket_of(&files, params.bucket.as_deref())?;
+    let key = rest_of(path, &files)?;
+    let Found { source, length, etag } = find(&files, bucket, &key).await?;
     let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let known = asked(header::IF_NONE_MATCH).is_some_and(|tags| names_tag(tags, etag.as_deref()));
     let mut answer = Response::builder().header(header::ACCEPT_RANGES, "bytes");
@@ -93,17 +72,8 @@ async fn download_file(
     let range = asked(header::RANGE)
         .filter(|_| asked(header::IF_RANGE).is_none_or(|tag| Some(tag) == etag.as_deref()))
         .filter(|range| range.starts_with("bytes="));
-    let (first, end) = match range.map(|range| byte_range(range, length)) {
-        None => (0, length),
-        Some(Some(range)) => range,
-        Some(None) => {
-            let detail = format!("the file has {length} bytes");
-            let mut refused = ApiError(Problem::new(ProblemKind::Range, detail)).into_response();
-            if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
-                refused.headers_mut().insert(header::CONTENT_RANGE, value);
-            }
-            return Ok(refused);
-        }
+    let Some((first, end)) = range.map_or(Some((0, length)), |range| byte_range(range, length)) else {
+        return Ok(no_such_range(length));
     };
     if range.is_some() {
         answer = answer
@@ -132,6 +102,53 @@ async fn download_file(
         }
     };
     Ok(finished(answer, body))
+}
+
+async fn find(files: &Files, bucket: String, key: &str) -> Result<Found, ApiError> {
+    let Some(objects) = &files.objects else {
+        return find_in_share(files, key).await;
+    };
+    let location = Location {
+        bucket,
+        key: key.to_owned(),
+    };
+    let object = objects.find(&location).await?.ok_or_else(|| no_file(key))?;
+    Ok(Found {
+        source: Source::Store(Arc::clone(objects), location),
+        length: object.size,
+        etag: object.etag.map(|etag| format!("\"{}\"", etag.trim_matches('"'))),
+    })
+}
+
+async fn find_in_share(files: &Files, key: &str) -> Result<Found, ApiError> {
+    let (root, path) = (files.roots.tasks_dir().to_owned(), key.to_owned());
+    let opened = blocking("file_path", key, move || {
+        let Some(opened) = share::open_file(&root, &path)? else {
+            return Ok(None);
+        };
+        let file = opened.reader()?;
+        let meta = file.metadata()?;
+        Ok(Some((file, meta)))
+    });
+    let (file, meta) = opened.await?.ok_or_else(|| no_file(key))?;
+    let changed = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(Found {
+        source: Source::Disk(tokio::fs::File::from_std(file)),
+        length: meta.len(),
+        etag: changed.map(|changed| format!("\"{:x}-{:x}\"", changed.as_nanos(), meta.len())),
+    })
+}
+
+fn no_such_range(length: u64) -> Response {
+    let detail = format!("the file has {length} bytes");
+    let mut refused = ApiError(Problem::new(ProblemKind::Range, detail)).into_response();
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+        refused.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
+    refused
 }
 
 fn finished(answer: axum::http::response::Builder, body: Body) -> Response {

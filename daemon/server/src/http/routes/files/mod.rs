@@ -3,6 +3,8 @@
 mod download;
 pub(crate) mod upload;
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -18,13 +20,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::links::absolute;
 use crate::http::{ApiError, AppState, query::Params};
 use crate::{
+    access::links::Links,
     config::is_bucket,
     objects::{
-        PRESIGNED, StorageError,
+        ObjectStorage, PRESIGNED, StorageError,
         location::{Location, check_key, encoded},
     },
 };
-use onceover_run::paths::share;
+use onceover_run::paths::{Roots, share};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -33,6 +36,19 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(delete_file))
         .merge(upload::routes())
         .merge(download::routes())
+}
+
+/// Where files are, and how large one may be.
+pub struct Files {
+    pub roots: Arc<Roots>,
+    /// The object store, where one is configured.
+    pub objects: Option<Arc<ObjectStorage>>,
+    /// What the bucket is called that files are in, also where there is no object store.
+    pub bucket: Arc<str>,
+    /// Largest file that can be uploaded, in bytes.
+    pub largest_file: u64,
+    /// What makes URLs of files that need no token.
+    pub links: Arc<Links>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -44,20 +60,20 @@ struct BucketParams {
 }
 
 /// The bucket a request means.
-fn bucket_of(state: &AppState, given: Option<&str>) -> Result<String, ApiError> {
+fn bucket_of(files: &Files, given: Option<&str>) -> Result<String, ApiError> {
     let Some(given) = given else {
-        return Ok(state.bucket.to_string());
+        return Ok(files.bucket.to_string());
     };
     if !is_bucket(given) {
         let why = "a bucket's name is 3 to 63 of a-z 0-9 . -, with a letter or digit at both ends";
         return Err(Problem::invalid_field("bucket", why).into());
     }
-    let allowed = match &state.engine.objects {
+    let allowed = match &files.objects {
         Some(objects) => objects.check_bucket(given),
-        None if given == &*state.bucket => Ok(()),
+        None if given == &*files.bucket => Ok(()),
         None => Err(format!(
             "there is no object store here, so files are in '{}' only; leave bucket out, or name that",
-            state.bucket
+            files.bucket
         )),
     };
     allowed.map_err(|why| Problem::invalid_field("bucket", why))?;
@@ -65,31 +81,31 @@ fn bucket_of(state: &AppState, given: Option<&str>) -> Result<String, ApiError> 
 }
 
 /// A checked path of a file.
-fn key_of(field: &str, key: &str, state: &AppState) -> Result<String, ApiError> {
+fn key_of(field: &str, key: &str, files: &Files) -> Result<String, ApiError> {
     let refuse = |why: String| ApiError(Problem::invalid_field(field, why));
     check_key(key).map_err(refuse)?;
     // In the share that is where files are until they are whole.
-    if state.engine.objects.is_none() && key.starts_with('.') {
+    if files.objects.is_none() && key.starts_with('.') {
         return Err(refuse("it begins with '.'; no task's folder does".into()));
     }
     Ok(key.to_owned())
 }
 
 /// The path of a file that is the rest of the request's path.
-fn rest_of(path: Result<Path<String>, PathRejection>, state: &AppState) -> Result<String, ApiError> {
+fn rest_of(path: Result<Path<String>, PathRejection>, files: &Files) -> Result<String, ApiError> {
     let Path(path) = path.map_err(|error| Problem::invalid_field("file_path", error.body_text()))?;
-    key_of("file_path", &path, state)
+    key_of("file_path", &path, files)
 }
 
 /// Where this daemon gives the file out, by the address it was asked at. Where a token is needed it opens the file without
 /// one for [`PRESIGNED`], as the store's own URLs do.
-async fn daemon_url(state: &AppState, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+async fn daemon_url(files: &Files, headers: &HeaderMap, bucket: &str, key: &str) -> String {
     let mut target = format!("/v1/files/download/{}", encoded(key));
-    if bucket != &*state.bucket {
+    if bucket != &*files.bucket {
         target.push_str("?bucket=");
         target.push_str(bucket);
     }
-    match state.links.make(&target, PRESIGNED).await {
+    match files.links.make(&target, PRESIGNED).await {
         Ok((link, _)) => absolute(headers, &link),
         // With a token it opens the file all the same.
         Err(error) => {
@@ -181,15 +197,15 @@ struct ListParams {
 #[utoipa::path(get, path = "/v1/files", tag = "files", params(ListParams),
     responses((status = 200, description = "One page", body = FileList), (status = 422)))]
 async fn list_files(
-    State(state): State<AppState>,
+    State(files): State<Arc<Files>>,
     Params(params): Params<ListParams>,
     headers: HeaderMap,
 ) -> Result<Json<FileList>, ApiError> {
-    let bucket = bucket_of(&state, params.bucket.as_deref())?;
+    let bucket = bucket_of(&files, params.bucket.as_deref())?;
     let folder = params.prefix.unwrap_or_default();
     let folder = folder.trim_end_matches('/').to_owned();
     if !folder.is_empty() {
-        key_of("prefix", &folder, &state)?;
+        key_of("prefix", &folder, &files)?;
     }
     let limit = params.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
@@ -198,7 +214,7 @@ async fn list_files(
     let after = params.cursor.as_deref().map(read_cursor).transpose()?;
     // One more, to know whether there is a next page.
     let wanted = limit as usize + 1;
-    let mut found: Vec<(String, u64, i64)> = match &state.engine.objects {
+    let mut found: Vec<(String, u64, i64)> = match &files.objects {
         Some(objects) => {
             let objects = objects.list(&bucket, &folder, after.as_deref(), wanted).await?;
             objects
@@ -207,7 +223,7 @@ async fn list_files(
                 .collect()
         }
         None => {
-            let root = state.engine.roots.share().to_owned();
+            let root = files.roots.tasks_dir().to_owned();
             let key = folder.clone();
             let entries = blocking("prefix", &key, move || {
                 share::list(&root, &folder, after.as_deref(), wanted)
@@ -222,19 +238,19 @@ async fn list_files(
     let more = found.len() == wanted;
     found.truncate(limit as usize);
     let last = found.last().map(|(key, _, _)| BASE64_URL_SAFE_NO_PAD.encode(key));
-    let mut files = Vec::with_capacity(found.len());
+    let mut items = Vec::with_capacity(found.len());
     for (key, size, changed) in found {
-        files.push(FileItem {
+        items.push(FileItem {
             size,
             modified_at: Timestamp::from_millis(changed),
             content_type: kind_of(&key),
-            download_url: daemon_url(&state, &headers, &bucket, &key).await,
+            download_url: daemon_url(&files, &headers, &bucket, &key).await,
             file_path: key,
         });
     }
     Ok(Json(FileList {
         bucket,
-        files,
+        files: items,
         next_cursor: last.filter(|_| more),
     }))
 }
@@ -252,13 +268,13 @@ fn read_cursor(cursor: &str) -> Result<String, ApiError> {
     responses((status = 200, description = "The file is not there", body = FileDeleted), (status = 403),
         (status = 422)))]
 async fn delete_file(
-    State(state): State<AppState>,
+    State(files): State<Arc<Files>>,
     path: Result<Path<String>, PathRejection>,
     Params(params): Params<BucketParams>,
 ) -> Result<Json<FileDeleted>, ApiError> {
-    let bucket = bucket_of(&state, params.bucket.as_deref())?;
-    let key = rest_of(path, &state)?;
-    let (file_size, message) = match &state.engine.objects {
+    let bucket = bucket_of(&files, params.bucket.as_deref())?;
+    let key = rest_of(path, &files)?;
+    let (file_size, message) = match &files.objects {
         Some(objects) => {
             let location = Location {
                 bucket: bucket.clone(),
@@ -268,7 +284,7 @@ async fn delete_file(
             (None, format!("there is no object {location} any more"))
         }
         None => {
-            let (root, path) = (state.engine.roots.share().to_owned(), key.clone());
+            let (root, path) = (files.roots.tasks_dir().to_owned(), key.clone());
             let removed = blocking("file_path", &key, move || share::remove_file(&root, &path)).await?;
             let message = match removed {
                 Some(bytes) => format!("removed {bytes} bytes"),
@@ -300,12 +316,12 @@ struct FolderParams {
     responses((status = 200, description = "The folder is not there", body = FileDeleted), (status = 403),
         (status = 422)))]
 async fn delete_folder(
-    State(state): State<AppState>,
+    State(files): State<Arc<Files>>,
     Params(params): Params<FolderParams>,
 ) -> Result<Json<FileDeleted>, ApiError> {
     let field = "directory_path";
-    let key = folder_key(&params.directory_path, &state).map_err(|why| Problem::invalid_field(field, why))?;
-    let (root, path) = (state.engine.roots.share().to_owned(), key.clone());
+    let key = folder_key(&params.directory_path, &files).map_err(|why| Problem::invalid_field(field, why))?;
+    let (root, path) = (files.roots.tasks_dir().to_owned(), key.clone());
     let removed = blocking(field, &key, move || share::remove_folder(&root, &path)).await?;
     Ok(Json(FileDeleted {
         success: true,
@@ -319,8 +335,8 @@ async fn delete_folder(
 }
 
 /// The folder's path below the share; the error says why it may not be deleted (D30).
-fn folder_key(given: &str, state: &AppState) -> Result<String, String> {
-    let root = state.engine.roots.share().display().to_string();
+fn folder_key(given: &str, files: &Files) -> Result<String, String> {
+    let root = files.roots.tasks_dir().display().to_string();
     let below = [
         format!("{root}/"),
         "/share/workflows/".into(),

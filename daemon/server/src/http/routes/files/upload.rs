@@ -1,5 +1,7 @@
 //! Taking in one file, as it comes: to the store, or to a draft in the share that is put in its place once it is whole.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{
@@ -15,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
+use super::{Files, blocking, bucket_of, daemon_url, file_error, key_of, kind_of};
 use crate::{
     http::{ApiError, AppState, awaited::late_body, paced::paced, query::Params},
     objects::{Sink, location::Location},
@@ -26,7 +28,7 @@ use onceover_run::paths::share::Draft;
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(upload_file))
-        // There is a limit of its own, `files.max_bytes`.
+        // There is a separate limit, `files.max_bytes`.
         .layer(DefaultBodyLimit::disable())
 }
 
@@ -69,12 +71,12 @@ struct UploadForm {
     responses((status = 200, description = "The file is stored", body = FileUploaded), (status = 400),
         (status = 403), (status = 413), (status = 422), (status = 507)))]
 async fn upload_file(
-    State(state): State<AppState>,
+    State(files): State<Arc<Files>>,
     Params(params): Params<UploadParams>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<FileUploaded>, ApiError> {
-    let form = Multipart::from_request(paced(request), &state)
+    let form = Multipart::from_request(paced(request), &())
         .await
         .map_err(|rejection| {
             let detail = format!(
@@ -83,10 +85,10 @@ async fn upload_file(
             );
             ApiError(Problem::new(ProblemKind::BadBody, detail))
         })?;
-    // On a task of its own, so that what was begun at the store is ended there when the client goes away.
-    let taken = tokio::spawn(take(state, params, headers, form)).await;
+    // On a separate task, so that what was begun at the store is ended there when the client goes away.
+    let taken = tokio::spawn(take(files, params, headers, form)).await;
     taken.unwrap_or_else(|error| {
-        tracing::error!(%error, "an upload broke down");
+        tracing::error!(%error, "an upload panicked");
         Err(Problem::new(ProblemKind::Internal, "a defect of onceoverd; its log tells more").into())
     })
 }
@@ -129,7 +131,7 @@ impl Received {
 }
 
 async fn take(
-    state: AppState,
+    files: Arc<Files>,
     params: UploadParams,
     headers: HeaderMap,
     mut form: Multipart,
@@ -139,10 +141,10 @@ async fn take(
         bucket: params.bucket,
     };
     let mut received = None;
-    let read = given.read(&state, &mut form, &mut received).await;
+    let read = given.read(&files, &mut form, &mut received).await;
     let placed = match (read, received) {
-        (Ok(()), Some(received)) => match given.place(&state).and_then(|place| received.agrees(place)) {
-            Ok(place) => place_it(&state, place, received).await,
+        (Ok(()), Some(received)) => match given.place(&files).and_then(|place| received.agrees(place)) {
+            Ok(place) => place_it(&files, place, received).await,
             Err(error) => {
                 received.abandon().await;
                 Err(error)
@@ -169,9 +171,9 @@ async fn take(
         }
     };
     let (place, size, content_type) = placed?;
-    let download_url = match &state.engine.objects {
+    let download_url = match &files.objects {
         Some(objects) => objects.presigned(&place).await?,
-        None => daemon_url(&state, &headers, &place.bucket, &place.key).await,
+        None => daemon_url(&files, &headers, &place.bucket, &place.key).await,
     };
     Ok(Json(FileUploaded {
         content_type: content_type.unwrap_or_else(|| kind_of(&place.key)),
@@ -192,20 +194,20 @@ struct Given {
 impl Given {
     async fn read(
         &mut self,
-        state: &AppState,
+        files: &Files,
         form: &mut Multipart,
         received: &mut Option<Received>,
     ) -> Result<(), ApiError> {
         // Before anything is taken in.
         if self.path.is_some() {
-            self.place(state)?;
+            self.place(files)?;
         }
         while let Some(mut field) = form.next_field().await.map_err(|error| unreadable(&error))? {
             match field.name().unwrap_or_default() {
                 "file" if received.is_some() => {
                     return Err(Problem::invalid_field("file", "there are two; upload one after the other").into());
                 }
-                "file" => *received = Some(self.receive(state, &mut field).await?),
+                "file" => *received = Some(self.receive(files, &mut field).await?),
                 "file_path" => same("file_path", &mut self.path, text("file_path", &mut field).await?)?,
                 "bucket" => same("bucket", &mut self.bucket, text("bucket", &mut field).await?)?,
                 _ => while field.chunk().await.map_err(|error| unreadable(&error))?.is_some() {},
@@ -214,28 +216,28 @@ impl Given {
         Ok(())
     }
 
-    fn place(&self, state: &AppState) -> Result<Location, ApiError> {
+    fn place(&self, files: &Files) -> Result<Location, ApiError> {
         let Some(path) = &self.path else {
             let why = "it is missing, in the query and in the form";
             return Err(Problem::invalid_field("file_path", why).into());
         };
         Ok(Location {
-            key: key_of("file_path", path, state)?,
-            bucket: bucket_of(state, self.bucket.as_deref())?,
+            key: key_of("file_path", path, files)?,
+            bucket: bucket_of(files, self.bucket.as_deref())?,
         })
     }
 
     /// Takes the file in: straight to the store when its place is known.
-    async fn receive(&self, state: &AppState, field: &mut Field<'_>) -> Result<Received, ApiError> {
-        let limit = state.largest_file;
+    async fn receive(&self, files: &Files, field: &mut Field<'_>) -> Result<Received, ApiError> {
+        let limit = files.largest_file;
         let content_type = field.content_type().filter(|kind| kind.len() <= 200).map(str::to_owned);
-        let (incoming, place) = match &state.engine.objects {
+        let (incoming, place) = match &files.objects {
             Some(objects) if self.path.is_some() => {
-                let place = self.place(state)?;
+                let place = self.place(files)?;
                 (Incoming::Store(objects.write(&place, limit).await?), Some(place))
             }
             _ => {
-                let root = state.engine.roots.share().to_owned();
+                let root = files.roots.tasks_dir().to_owned();
                 let (draft, file) = blocking("file", "the upload", move || Draft::new(&root)).await?;
                 (Incoming::Share(draft, tokio::fs::File::from_std(file)), None)
             }
@@ -283,7 +285,7 @@ impl Received {
 
 /// Puts what came in into its place.
 async fn place_it(
-    state: &AppState,
+    files: &Files,
     place: Location,
     received: Received,
 ) -> Result<(Location, u64, Option<String>), ApiError> {
@@ -293,7 +295,7 @@ async fn place_it(
         content_type,
         place: _,
     } = received;
-    match (incoming, &state.engine.objects) {
+    match (incoming, &files.objects) {
         (Incoming::Store(sink), _) => drop(sink.finish().await?),
         (Incoming::Share(draft, file), Some(objects)) => {
             // The place came after the file.
@@ -317,7 +319,7 @@ async fn place_it(
         }
         (Incoming::Share(draft, file), None) => {
             drop(file);
-            let (root, key) = (state.engine.roots.share().to_owned(), place.key.clone());
+            let (root, key) = (files.roots.tasks_dir().to_owned(), place.key.clone());
             blocking("file_path", &place.key, move || draft.place(&root, &key)).await?;
         }
     }

@@ -1,0 +1,271 @@
+//! The whole catalog: shipped nodes, those of node files and of the configuration, with configured defaults.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use onceover_catalog::{Catalog, NodeSpec, QueueSpec, RunnerSpec, parse_node};
+
+use crate::config::Config;
+use onceover_catalog::shipped::shipped;
+use onceover_nodes as nodes;
+
+/// Every node: the shipped ones, then those of `node_dirs`, then the configuration's, of one name the last; with the
+/// configuration's defaults. An error for people names the file where there is one.
+pub fn load_catalog(config: &Config) -> anyhow::Result<Catalog> {
+    let mut catalog = shipped();
+    for dir in &config.node_dirs {
+        for path in toml_files("node_dirs", dir)? {
+            let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let mut node = parse_node(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            beside(&mut node, &path);
+            check(&node, config).with_context(|| path.display().to_string())?;
+            catalog.insert(node);
+        }
+    }
+    for node in &config.nodes {
+        let mut node = node.clone();
+        if let Some(file) = config.file() {
+            beside(&mut node, file);
+        }
+        check(&node, config)?;
+        catalog.insert(node);
+    }
+    for node in catalog.iter() {
+        check(node, config)?;
+    }
+    set_defaults(&mut catalog, config)?;
+    Ok(catalog)
+}
+
+/// The `*.toml` files of a folder that a key of the configuration names, by name.
+pub fn toml_files(key: &str, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("{key}: {} cannot be read", dir.display()))?;
+    let mut files: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "toml"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// What a node's runner names that lies beside its file becomes that file.
+fn beside(node: &mut NodeSpec, file: &Path) {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let Some(dir) = file.parent() else { return };
+    let place = |word: &mut String| {
+        let path = dir.join(&word);
+        if !word.is_empty() && Path::new(&word).is_relative() && path.is_file() {
+            *word = path.display().to_string();
+        }
+    };
+    let variants = node.variants.iter_mut();
+    for runner in variants
+        .filter_map(|variant| variant.runner.as_mut())
+        .chain([&mut node.runner])
+    {
+        match runner {
+            RunnerSpec::Command(words) => words.iter_mut().for_each(place),
+            RunnerSpec::Python(program) => place(program),
+            RunnerSpec::Builtin(_) => {}
+        }
+    }
+}
+
+fn check(node: &NodeSpec, config: &Config) -> anyhow::Result<()> {
+    let slots = config.slots();
+    let variants = node.variants.iter();
+    let queues = variants
+        .filter_map(|variant| variant.queue.as_ref())
+        .chain([&node.queue]);
+    if let Some(queue) = queues
+        .flat_map(QueueSpec::names)
+        .find(|name| !slots.contains_key(*name))
+    {
+        let known: Vec<_> = slots.keys().map(String::as_str).collect();
+        bail!(
+            "node {}: there is no queue '{queue}'; there are {}, and slots.{queue} = N makes it one",
+            node.name,
+            known.join(", "),
+        );
+    }
+    let variants = node.variants.iter();
+    for runner in variants
+        .filter_map(|variant| variant.runner.as_ref())
+        .chain([&node.runner])
+    {
+        check_runner(node, runner)?;
+    }
+    if let Some(fault) = node.faults().first() {
+        bail!("node {}: {fault}", node.name);
+    }
+    Ok(())
+}
+
+fn check_runner(node: &NodeSpec, runner: &RunnerSpec) -> anyhow::Result<()> {
+    match runner {
+        RunnerSpec::Builtin(name) if nodes::builtin(name).is_none() => {
+            let names = nodes::names();
+            bail!("node {}: there is no builtin '{name}'; there are {names}", node.name);
+        }
+        RunnerSpec::Command(command) if command.is_empty() => {
+            bail!("node {}: runner.command needs a program", node.name);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn set_defaults(catalog: &mut Catalog, config: &Config) -> anyhow::Result<()> {
+    for (name, values) in &config.defaults {
+        let at = config.line(name.span().start);
+        let Some(node) = catalog.get(name.get_ref()) else {
+            bail!(
+                "{at}defaults: {}",
+                catalog.no_such_node(name.get_ref(), "`onceoverd nodes`")
+            );
+        };
+        let mut node = node.clone();
+        for (name, value) in values {
+            let at = config.line(name.span().start);
+            let of = format!("{at}defaults.\"{}\"", node.name);
+            let parameter = node
+                .parameters
+                .iter_mut()
+                .find(|parameter| parameter.name == *name.get_ref());
+            let Some(parameter) = parameter else {
+                let names: Vec<_> = node
+                    .parameters
+                    .iter()
+                    .map(|parameter| parameter.name.as_str())
+                    .collect();
+                bail!(
+                    "{of}: there is no parameter '{}'; there are {}",
+                    name.get_ref(),
+                    names.join(", ")
+                );
+            };
+            if let Some(why) = parameter.refusal(value.get_ref()) {
+                bail!("{of}.{}: {why}", parameter.name);
+            }
+            parameter.default = Some(value.get_ref().clone());
+        }
+        catalog.insert(node);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_catalog::QueueSpec;
+    use serde_json::json;
+
+    use super::*;
+
+    fn load(dir: &Path, text: &str) -> Result<Catalog, String> {
+        let file = dir.join("onceover.toml");
+        fs::write(&file, text).unwrap();
+        let config = Config::load(Some(&file)).map_err(|error| error.to_string())?;
+        load_catalog(&config).map_err(|error| onceover_types::causes(error.as_ref()))
+    }
+
+    #[test]
+    fn defaults_are_replaced_and_their_errors_name_line_and_what_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = load(
+            dir.path(),
+            "[defaults.'ffmpeg.split_audio_segments']\noutput_format = 'flac'\nsample_rate = 48000\n",
+        )
+        .unwrap();
+        let node = catalog.get("ffmpeg.split_audio_segments").unwrap();
+        assert_eq!(node.parameter("output_format").unwrap().default, Some(json!("flac")));
+        assert_eq!(node.parameter("channels").unwrap().default, Some(json!(1)));
+        for (wrong, named) in [
+            (
+                "[defaults.'ffmpeg.extract_adio']\nx = 1",
+                ["line 1", "'ffmpeg.extract_adio'", "did you mean ffmpeg.extract_audio?"],
+            ),
+            (
+                "[defaults.'ffmpeg.split_audio_segments']\noutput_format = 'wav'\nformat = 1",
+                ["line 3", "'format'", "output_format"],
+            ),
+            (
+                "\n[defaults.'ffmpeg.split_audio_segments']\noutput_format = 'ogg'",
+                ["line 3", "output_format", "\"flac\""],
+            ),
+            (
+                "[defaults.'ffmpeg.split_audio_segments']\nsample_rate = 'high'",
+                ["line 2", "sample_rate", "an integer"],
+            ),
+        ] {
+            let error = load(dir.path(), wrong).unwrap_err();
+            assert!(named.iter().all(|named| error.contains(named)), "{error}");
+            assert!(error.contains("onceover.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_a_file_in_a_folder_and_its_program_the_one_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let nodes = dir.path().join("nodes");
+        fs::create_dir(&nodes).unwrap();
+        for program in ["loudness.py", "peak.sh", "model.py"] {
+            fs::write(nodes.join(program), "").unwrap();
+        }
+        let write = |name: &str, text: &str| fs::write(nodes.join(name), text).unwrap();
+        write(
+            "a.toml",
+            "name = 'mine.loudness'\nrunner = { command = ['python3', 'loudness.py', '--x'] }",
+        );
+        write("b.toml", "name = 'mine.peak'\nrunner = { command = ['peak.sh'] }");
+        write("c.toml", "name = 'mine.model'\nrunner = { python = 'model.py' }");
+        write(
+            "d.toml",
+            "name = 'ffmpeg.extract_audio'\nqueue = 'io'\nrunner = { builtin = 'ffmpeg.extract_audio' }",
+        );
+        let config = format!("node_dirs = ['{}']", nodes.display());
+        let catalog = load(dir.path(), &config).unwrap();
+        let at = |program: &str| nodes.join(program).display().to_string();
+        let runner = |name: &str| catalog.get(name).unwrap().runner.clone();
+        assert_eq!(
+            runner("mine.loudness"),
+            RunnerSpec::Command(vec!["python3".into(), at("loudness.py"), "--x".into()])
+        );
+        assert_eq!(runner("mine.peak"), RunnerSpec::Command(vec![at("peak.sh")]));
+        assert_eq!(runner("mine.model"), RunnerSpec::Python(at("model.py")));
+        let audio = catalog.get("ffmpeg.extract_audio").unwrap();
+        assert_eq!(audio.queue, QueueSpec::One("io".into()));
+
+        write(
+            "e.toml",
+            "name = 'mine.odd'\nrunner = { command = ['true'] }\ntitel = 'x'",
+        );
+        let error = load(dir.path(), &config).unwrap_err();
+        assert!(
+            error.contains("e.toml") && error.contains("line 3") && error.contains("title"),
+            "{error}"
+        );
+        write(
+            "e.toml",
+            "name = 'mine.odd'\nqueue = 'fast'\nrunner = { command = ['true'] }",
+        );
+        let error = load(dir.path(), &config).unwrap_err();
+        assert!(error.contains("e.toml") && error.contains("'fast'"), "{error}");
+        fs::remove_file(nodes.join("e.toml")).unwrap();
+        let inline = "[[nodes]]\nname = 'mine.inline'\nqueue = 'fast'\nrunner = { command = ['true'] }";
+        let error = load(dir.path(), inline).unwrap_err();
+        assert!(
+            error.contains("'fast'") && error.contains("cpu, gpu, io, llm"),
+            "{error}"
+        );
+        assert!(load(dir.path(), &format!("[slots]\nfast = 2\n{inline}")).is_ok());
+        let error = load(dir.path(), "node_dirs = ['/no/such/folder']").unwrap_err();
+        assert!(
+            error.contains("node_dirs") && error.contains("/no/such/folder"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Reads tasks: one with all its stages, what one node of it did, and lists of them.
+
+use std::sync::Arc;
+
+use onceover_run::paths::Roots;
+use onceover_store::{Store, TaskFilter, TaskRecords};
+use onceover_types::{NodeName, TaskId, TaskStatus};
+use onceover_wire::{NodeResult, NodeStatus, TaskView};
+use serde_json::{Map, Value};
+
+use super::{
+    ChangedStages, ServiceError,
+    folders::task_folder,
+    foreign::HeldStages,
+    lists::{ListRange, Listed},
+    view,
+};
+
+/// Which tasks a list has.
+#[derive(Debug, Default)]
+pub struct ListedTasks {
+    /// Only tasks that are this.
+    pub status: Option<TaskStatus>,
+    /// Only tasks with a stage of this node.
+    pub node: Option<NodeName>,
+    /// Only tasks with this text in their id, in the name of a node or in an error.
+    pub search: Option<String>,
+}
+
+/// A page of tasks; each is JSON already, put together where it is stored.
+pub struct TasksPage {
+    pub tasks: Listed<String, TaskId>,
+    /// Sequence number of the last event before the list was read.
+    pub seq: u64,
+}
+
+/// `input_data` and callback.
+pub(super) type StoredRequest = (Map<String, Value>, Option<String>);
+
+/// Reads tasks and puts their views together.
+#[derive(Clone)]
+pub struct TaskViews {
+    store: Store,
+    roots: Arc<Roots>,
+    /// Takes what reading a task shows of other workers and lists do not know yet.
+    changed: ChangedStages,
+}
+
+impl TaskViews {
+    pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages) -> Self {
+        Self { store, roots, changed }
+    }
+
+    fn view_of<'a>(&self, task: &'a TaskId, node: Option<&'a NodeName>) -> view::ViewOf<'a> {
+        view::ViewOf {
+            task,
+            node,
+            shared_storage_path: task_folder(&self.roots, task).display().to_string(),
+            ttl_seconds: self.store.options().ttl.as_secs(),
+            now: self.store.now(),
+        }
+    }
+
+    /// Puts the view of a task together that was read already, addressed to `node` where one is named. Returns `None` if
+    /// nothing is known of the task.
+    pub(super) fn build_view(
+        &self,
+        records: &TaskRecords,
+        task: &TaskId,
+        node: Option<&NodeName>,
+    ) -> Result<Option<TaskView>, ServiceError> {
+        Ok(view::task_view(records, &self.view_of(task, node))?)
+    }
+
+    /// Puts the view of a task together that was read already.
+    pub fn view_records(&self, records: &TaskRecords, task: &TaskId) -> Result<TaskView, ServiceError> {
+        let view = self.build_view(records, task, None)?;
+        view.ok_or_else(|| ServiceError::UnknownTask(task.clone()))
+    }
+
+    /// Reads a task; with `node`, addressed to that node, which must be a stage of the task.
+    pub async fn read_task(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, ServiceError> {
+        Ok(self.read_view(task, node).await?.1)
+    }
+
+    /// Reads what one node did under a task: the addressed one, else that of the newest request.
+    pub async fn read_status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, ServiceError> {
+        let (records, view) = self.read_view(task, node).await?;
+        view::node_status(&records, view).ok_or_else(|| ServiceError::UnknownTask(task.clone()))
+    }
+
+    /// Reads the result of a run that ended as `end` says, also when the node has run again since (C1).
+    pub async fn read_result(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        end: view::NodeEnd,
+    ) -> Result<NodeResult, ServiceError> {
+        let (records, mut view) = self.read_view(task, None).await?;
+        if let Some(stage) = view.stages.get_mut(node) {
+            stage.status = end.status;
+            stage.input_params = end.input_params.clone();
+            stage.output = end.output.clone();
+            stage.error = end.error.clone();
+            stage.duration = end.duration;
+        }
+        Ok(view::node_result(&records, view, node, end))
+    }
+
+    /// Lists tasks, newest first.
+    pub async fn list_tasks(&self, wanted: ListedTasks, range: &ListRange<TaskId>) -> Result<TasksPage, ServiceError> {
+        let ListedTasks { status, node, search } = wanted;
+        let filter = TaskFilter { status, node, search };
+        let found = self.store.list(&filter, range.limit, range.after.as_ref()).await?;
+        Ok(TasksPage {
+            tasks: Listed {
+                items: found.items,
+                next: found.next,
+            },
+            seq: found.seq,
+        })
+    }
+
+    async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
+        let records = self.read_records(task).await?;
+        self.note_later(task, &records);
+        let view = self.build_view(&records, task, node)?;
+        let view = view.ok_or_else(|| ServiceError::UnknownTask(task.clone()))?;
+        match node {
+            Some(node) if !view.stages.contains_key(node) => Err(ServiceError::UnknownStage {
+                task: task.clone(),
+                node: node.clone(),
+            }),
+            _ => Ok((records, view)),
+        }
+    }
+
+    pub(super) async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
+        let (records, _) = self.store.read(task).await?;
+        Ok(records)
+    }
+
+    /// Returns what a task holds of other workers.
+    pub fn held(&self, records: &TaskRecords) -> HeldStages {
+        HeldStages::now(&self.store, records)
+    }
+
+    /// Has noted, soon, what was seen of other workers as a task was read.
+    fn note_later(&self, task: &TaskId, records: &TaskRecords) {
+        for node in self.held(records).unnoted {
+            self.changed.add((task.clone(), node));
+        }
+    }
+
+    /// Returns `input_data` and callback of a stage's newest request; `None` if the task has no such stage.
+    pub(super) fn stored_request(
+        &self,
+        task: &TaskId,
+        records: &TaskRecords,
+        node: &NodeName,
+    ) -> Result<Option<StoredRequest>, ServiceError> {
+        if let Some(record) = records.stage(node) {
+            let input = serde_json::from_str(record.input()).map_err(|error| ServiceError::Damaged {
+                task: task.clone(),
+                node: node.clone(),
+                what: format!("input: {error}"),
+            })?;
+            return Ok(Some((input, record.callback())));
+        }
+        let stage = self.held(records).stages.swap_remove(node);
+        Ok(stage.map(|stage| (stage.input, None)))
+    }
+}

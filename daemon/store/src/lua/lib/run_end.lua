@@ -1,0 +1,98 @@
+-- How a run ends.
+
+-- Copies the input of the task's newest request to the task, before the record of the stage gets another input. The
+-- task shows its newest request, and keeps the input of that only where it is not the stage's.
+-- Reads, writes: task_key.
+local function preserve_request(task, node, record)
+  local request = call('HMGET', task_key(task), 'newest', 'req_input')
+  if request[1] == node and not request[2] then call('HSET', task_key(task), 'req_input', get_public_input(record)) end
+end
+
+-- Ends the run of the record. `outcome` is SUCCESS, FAILED or CANCELLED; after the last two a success that a forced
+-- rerun was to replace stands again (R8). `result` holds, after SUCCESS, output, reusable, artifacts, and where there
+-- are any warnings, retryable, in_files, in_sources and upload; after FAILED error and error_short. The caller has
+-- checked that the run owns the stage. Answers the number of the event.
+-- Reads: breaker_key, foreign_key. Reads, writes: stage_key, task_key, stages_key, callbacks_key, end_key, fan_out_key,
+-- delivery_key. Writes: public_json_key, the indexes of tasks, AWAITED, STATS, FAN_OUTS, the outbox and the lists of
+-- deliveries, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl.
+local function end_run(task, node, record, outcome, result)
+  local started = tonumber(record.started or NOW)
+  local duration = format_integer(math.max(0, NOW - started))
+  local fields = { state = outcome, ended = format_integer(NOW), duration_ms = duration, owner = false, lease = false,
+    message = false, restore = false }
+  local kind
+  if outcome == 'SUCCESS' then
+    kind = 'succeeded'
+    fields.progress = '100'
+    fields.error = false
+    fields.error_short = false
+    fields.last_attempt = false
+    fields.res_input = false
+    fields.res_input_pub = false
+    fields.res_run = record.run
+    fields.res_attempt = record.attempt
+    fields.res_started = format_integer(started)
+    fields.res_ended = format_integer(NOW)
+    fields.res_duration_ms = duration
+    fields.res_fp = record.fp or false
+    fields.res_in_files = result.in_files or false
+    fields.res_in_sources = result.in_sources or false
+    fields.res_output = result.output
+    fields.res_reusable = result.reusable
+    fields.res_warnings = result.warnings or false
+    fields.res_retryable = result.retryable or false
+    fields.res_artifacts = result.artifacts
+    fields.res_runner = record.runner or false
+    fields.res_files = false
+    fields.upload = result.upload or false
+    fields.uploaded = false
+  else
+    kind = outcome == 'FAILED' and 'failed' or 'cancelled'
+    fields.error = result.error or false
+    fields.error_short = result.error_short or false
+  end
+  local stands = record.restore == '1' and outcome ~= 'SUCCESS'
+  if fields.upload and record.run_callback_status then
+    fields.awaits_upload = '1'
+    await_upload(task, node)
+  end
+  if outcome == 'SUCCESS' and record.restore == '1' then
+    preserve_end(build_result_end_id(task, node, record))
+  end
+  update_record(task, node, record, fields)
+  if record.awaits_upload == '1' then
+    call('EXPIRE', callbacks_key(task, node), args.ttl)
+  else
+    deliver_run_callbacks(task, node, record, outcome, record.error, duration, stands)
+  end
+  if stands then
+    preserve_request(task, node, record)
+    update_record(task, node, record, { state = 'SUCCESS', run = record.res_run or false,
+      attempt = record.res_attempt or '1', started = record.res_started or false, ended = record.res_ended or false,
+      duration_ms = record.res_duration_ms or '0',
+      input = record.res_input or record.input or false, res_input = false, res_input_pub = false,
+      input_pub = record.res_input_pub or not record.res_input and '{}', fp = record.res_fp or false,
+      runner = record.res_runner or false, progress = '100', error = false, error_short = false,
+      last_attempt = '{"status":"' .. outcome .. '","error":' .. (result.error or 'null') .. ',"run_id":'
+        .. quote_text(record.run) .. ',"ended_at":' .. format_time(NOW) .. '}' })
+  end
+  write_public_json(task, node, record)
+  call('HINCRBY', STATS, 'ended:' .. outcome, 1)
+  update_task_status(task)
+  -- This comes last: an end whose record expires is complete.
+  call('EXPIRE', stage_key(task, node), args.ttl)
+  return publish_event(task, node, record, kind)
+end
+
+-- Completes an end of which only a part was written: the record of a complete end expires.
+-- Reads and writes the keys that `end_run` does. Arguments: db, keep_events, ttl.
+local function complete_end(task, node, record)
+  if record.awaits_upload ~= '1' then
+    deliver_run_callbacks(task, node, record, record.state, record.error, record.duration_ms)
+  end
+  write_public_json(task, node, record)
+  update_task_status(task)
+  call('EXPIRE', stage_key(task, node), args.ttl)
+  local kind = record.state == 'SUCCESS' and 'succeeded' or record.state == 'FAILED' and 'failed' or 'cancelled'
+  publish_event(task, node, record, kind)
+end

@@ -1,0 +1,105 @@
+//! What is known of an action: its name, its keys, its pages, its texts.
+
+use crate::{
+    key::Key,
+    model::{Model, Page},
+};
+
+/// What a key can do. What it does is in `update`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+    Expand,
+    Collapse,
+    ExpandAll,
+    CollapseAll,
+    Open,
+    Back,
+    NextTab,
+    PreviousTab,
+    DetailDown,
+    DetailUp,
+    Mark,
+    MarkRange,
+    MarkAll,
+    Filter,
+    PendingOnly,
+    ActiveOnly,
+    Resubmit,
+    Force,
+    Cancel,
+    Delete,
+    Undo,
+    CopyId,
+    Callbacks,
+    Redeliver,
+    AllCallbacks,
+    Nodes,
+    Submit,
+    OpenForm,
+    NextField,
+    PreviousField,
+    NextValue,
+    PreviousValue,
+    Confirm,
+    Send,
+    Videos,
+    ShowTask,
+    Start,
+    Restart,
+    Reprocess,
+    DeleteVideo,
+    Register,
+    Reread,
+    Redraw,
+    Suspend,
+    Help,
+    Quit,
+}
+
+/// The part of the help that an action is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Move,
+    See,
+    Act,
+    Program,
+}
+
+impl Group {
+    pub const ALL: [Self; 4] = [Self::Move, Self::See, Self::Act, Self::Program];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Move => "Move",
+            Self::See => "See",
+            Self::Act => "Act on the row, or on all marked rows",
+            Self::Program => "Program",
+        }
+    }
+}
+
+/// An action as the registry has it.
+pub struct ActionSpec {
+    pub action: Action,
+    /// The name in documentation.
+    pub name: &'static str,
+    pub keys: &'static [Key],
+    /// The pages where it can be done.
+    pub pages: &'static [Page],
+    pub group: Group,
+    /// A word or two for the footer.
+    pub label: &'static str,
+    pub help: &'static str,
+    /// Whether it changes something in the daemon: refused while disconnected, asks first where it destroys.
+    pub changes: bool,
+    /// Whether it makes sense now; the footer shows only what does.
+    pub applies: fn(&Model) -> bool,
+    /// The order in the footer, lower first; `None`: only the help has it.
+    pub footer: Option<u8>,
+}

@@ -1,0 +1,213 @@
+//! Divides the screen: header, tree, detail and footer for every size from 1x1 up, in three tiers. It is arithmetic on
+//! sizes alone, so that the model can ask how many rows fit, and the view where to draw them.
+
+use ratatui::layout::Rect;
+
+/// How much of the tree and the detail the screen has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Tree and detail side by side.
+    Wide,
+    /// Tree above detail.
+    Medium,
+    /// One of them; Enter switches between them.
+    Small,
+}
+
+/// The parts of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panes {
+    pub tier: Tier,
+    pub header: Rect,
+    /// With its frame, if the tier has one; empty when the detail has the screen.
+    pub tree: Rect,
+    pub detail: Rect,
+    pub footer: Rect,
+}
+
+impl Panes {
+    /// Whether the panes have frames.
+    pub fn is_framed(&self) -> bool {
+        self.tier != Tier::Small
+    }
+
+    /// Returns a pane without its frame.
+    pub fn inner(&self, pane: Rect) -> Rect {
+        if self.is_framed() { shrink_by_frame(pane) } else { pane }
+    }
+
+    /// Counts the rows of the tree that fit; where there is a frame, one is taken by the column titles.
+    pub fn rows(&self) -> usize {
+        let height = usize::from(self.inner(self.tree).height);
+        if self.is_framed() {
+            height.saturating_sub(1)
+        } else {
+            height
+        }
+    }
+
+    /// Counts the lines of the detail that fit below its heading.
+    pub fn detail_rows(&self) -> usize {
+        usize::from(self.inner(self.detail).height).saturating_sub(3)
+    }
+}
+
+/// Returns the area inside a frame.
+fn shrink_by_frame(pane: Rect) -> Rect {
+    if pane.is_empty() {
+        return pane;
+    }
+    Rect {
+        x: pane.x + 1,
+        y: pane.y + 1,
+        width: pane.width.saturating_sub(2),
+        height: pane.height.saturating_sub(2),
+    }
+}
+
+/// Divides a screen of this size; with `zoom` the detail has all of the middle.
+pub fn lay_out_panes(size: (u16, u16), zoom: bool) -> Panes {
+    let (columns, rows) = size;
+    let header = Rect::new(0, 0, columns, rows.min(1));
+    let footer_rows = u16::from(rows > 2);
+    let footer = Rect::new(0, rows - footer_rows, columns, footer_rows);
+    let middle = Rect::new(0, header.height, columns, rows - header.height - footer_rows);
+    let nothing = Rect::new(0, middle.y, 0, 0);
+    let tier = if columns >= 100 && rows >= 12 {
+        Tier::Wide
+    } else if columns >= 70 && rows >= 24 {
+        Tier::Medium
+    } else {
+        Tier::Small
+    };
+    let (tree, detail) = match tier {
+        _ if zoom => (nothing, middle),
+        Tier::Small => (middle, nothing),
+        Tier::Wide => {
+            let left = (u32::from(columns) * 62 / 100) as u16;
+            (
+                Rect { width: left, ..middle },
+                Rect {
+                    x: left,
+                    width: columns - left,
+                    ..middle
+                },
+            )
+        }
+        Tier::Medium => {
+            let upper = middle.height * 55 / 100;
+            (
+                Rect {
+                    height: upper,
+                    ..middle
+                },
+                Rect {
+                    y: middle.y + upper,
+                    height: middle.height - upper,
+                    ..middle
+                },
+            )
+        }
+    };
+    Panes {
+        tier,
+        header,
+        tree,
+        detail,
+        footer,
+    }
+}
+
+/// The parts of a page with one list: the list, and the text about the item at the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPage {
+    pub framed: bool,
+    /// With its frame, if it has one.
+    pub list: Rect,
+    /// Empty where there is no room for it.
+    pub item: Rect,
+}
+
+impl ListPage {
+    /// Returns a pane without its frame.
+    pub fn inner(&self, pane: Rect) -> Rect {
+        if self.framed { shrink_by_frame(pane) } else { pane }
+    }
+
+    /// Returns the area of the text about the item.
+    pub fn item_text(&self) -> Rect {
+        let inner = self.inner(self.item);
+        let rule = u16::from(!self.framed);
+        Rect {
+            x: inner.x + 1,
+            y: inner.y + rule,
+            width: inner.width.saturating_sub(2),
+            height: inner.height.saturating_sub(rule),
+        }
+    }
+
+    /// Counts the rows of the list that fit below its column titles.
+    pub fn rows(&self) -> usize {
+        usize::from(self.inner(self.list).height).saturating_sub(1)
+    }
+}
+
+/// Divides the page of callbacks.
+pub fn lay_out_callbacks(size: (u16, u16)) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    let about = if panes.is_framed() { 9 } else { 7.min(middle.height / 2) };
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, about)
+    }
+}
+
+/// Divides the page of videos: the list above the text about the video at the cursor, its steps included.
+pub fn lay_out_videos(size: (u16, u16)) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, (middle.height / 2).min(24))
+    }
+}
+
+/// Divides the page of nodes: the list beside the node's card if there is room, else above it.
+pub fn lay_out_nodes(size: (u16, u16)) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    if panes.tier == Tier::Wide {
+        let left = middle.width * 52 / 100;
+        return ListPage {
+            framed: true,
+            list: Rect { width: left, ..middle },
+            item: Rect {
+                x: left,
+                width: middle.width - left,
+                ..middle
+            },
+        };
+    }
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, middle.height / 2)
+    }
+}
+
+/// Puts the list above `about` lines of its item, if that leaves rows for the list.
+fn split_above(middle: Rect, about: u16) -> ListPage {
+    let about = if middle.height >= about + 4 { about } else { 0 };
+    ListPage {
+        framed: false,
+        list: Rect {
+            height: middle.height - about,
+            ..middle
+        },
+        item: Rect {
+            y: middle.bottom() - about,
+            height: about,
+            ..middle
+        },
+    }
+}

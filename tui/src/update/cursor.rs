@@ -1,0 +1,81 @@
+//! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
+
+use crate::{
+    layout,
+    model::{Model, Page, detail::Tab},
+    view::card,
+};
+
+/// Lines that the other tabs of the detail are scrolled by at most.
+const MOST_LINES: usize = 60;
+
+/// Returns the number of rows or lines that a page key moves by.
+pub fn count_page_rows(model: &Model) -> isize {
+    let panes = layout::lay_out_panes(model.size, model.zoom);
+    let rows = match model.page {
+        Page::Tasks if model.zoom => panes.detail_rows(),
+        Page::Tasks => panes.rows(),
+        Page::Callbacks => layout::lay_out_callbacks(model.size).rows(),
+        Page::Nodes => layout::lay_out_nodes(model.size).rows(),
+        Page::Videos => layout::lay_out_videos(model.size).rows(),
+        Page::Form | Page::Register => 1,
+    };
+    rows.saturating_sub(1).max(1) as isize
+}
+
+/// Moves the cursor of the page; where the detail has the whole screen, scrolls it.
+pub fn move_cursor(model: &mut Model, by: isize) {
+    match model.page {
+        Page::Tasks if model.zoom => scroll_detail(model, by),
+        Page::Tasks => {
+            let index = model.tree.index.saturating_add_signed(by);
+            model.tree.go(index);
+        }
+        Page::Callbacks => {
+            let list = &mut model.deliveries.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
+        Page::Nodes => {
+            let list = &mut model.nodes.list;
+            list.go(list.index().saturating_add_signed(by));
+            model.nodes.scroll = 0;
+        }
+        Page::Videos => {
+            let list = &mut model.videos.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
+        Page::Form | Page::Register => {}
+    }
+}
+
+/// Scrolls the text about the row at the cursor.
+pub fn scroll_text(model: &mut Model, by: isize) {
+    match model.page {
+        Page::Nodes => {
+            let room = layout::lay_out_nodes(model.size).item_text();
+            let most = model
+                .nodes
+                .at_cursor()
+                .map_or(0, |node| card::count_hidden_lines(node, room));
+            model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
+        }
+        _ => scroll_detail(model, by),
+    }
+}
+
+fn scroll_detail(model: &mut Model, by: isize) {
+    // The log is scrolled from its end: down means towards newer lines, which is less.
+    let by = if model.detail.tab == Tab::Log { -by } else { by };
+    let limit = match (model.detail.tab, &model.detail.text) {
+        (Tab::Log, _) => model.detail.log.len(),
+        (Tab::Input, Some(text)) => text.input.len(),
+        (Tab::Output, Some(text)) => text.output.len(),
+        (Tab::Overview | Tab::Reuse, _) => MOST_LINES,
+        _ => 0,
+    };
+    model.detail.scroll = model
+        .detail
+        .scroll
+        .saturating_add_signed(by)
+        .min(limit.saturating_sub(1));
+}

@@ -1,0 +1,212 @@
+//! The detail of the stage at the cursor: it is fetched when the cursor rests, and answers to older questions are
+//! dropped.
+
+use bytes::Bytes;
+use onceover_types::{StageState, Timestamp};
+use onceover_wire::{CallbackPage, Queues, ReuseExplanation, TaskView};
+
+use super::messages::{Call, CallAnswer, Effect};
+use crate::model::{
+    Model,
+    detail::{Ground, StageText, Tab},
+    log::LogState,
+};
+
+/// The cursor has to rest this long before its row's detail is fetched.
+const REST_MS: i64 = 100;
+
+/// Keeps the detail on the cursor's stage and fetches what it shows.
+pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
+    let target = model.tree.cursor.as_ref().and_then(|row| {
+        let node = row.node.as_ref()?;
+        Some((row.task.clone(), node.clone()))
+    });
+    if target != model.detail.stage {
+        if model.detail.log_request.is_some() {
+            effects.push(Effect::StopLog);
+        }
+        model.detail.retarget(target);
+        model.redraw = true;
+    }
+    let Some(stage) = model.detail_stage() else {
+        return;
+    };
+    let seen = Some((stage.status, stage.attempt, stage.callback_status));
+    let ground = Some(Ground::new(stage));
+    if model.detail.seen != seen {
+        let rest = if model.detail.seen.is_none() { REST_MS } else { 0 };
+        model.detail.seen = seen;
+        model.detail.fetch_at = Some(Timestamp::from_millis(model.now.as_millis() + rest));
+    }
+    if model.is_live() && model.detail.fetch_at.is_some_and(|at| at <= model.now) {
+        fetch_detail(model, effects);
+    }
+    if model.detail.tab == Tab::Reuse && model.detail.reuse_ground != ground && model.is_live() {
+        model.detail.reuse_ground = ground;
+        ask_reuse(model, effects);
+    }
+}
+
+/// Asks what a submit of the stage would do now.
+pub fn ask_reuse(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some((task, node)) = model.detail.stage.clone() else {
+        return;
+    };
+    let id = model.new_id();
+    model.detail.reuse_request = Some(id);
+    let (task, node) = ((*task).clone(), (*node).clone());
+    effects.push(Effect::Call {
+        id,
+        call: Call::Reuse { task, node },
+    });
+}
+
+/// Asks for the queues, in which the stage waits.
+pub fn ask_queues(model: &mut Model, effects: &mut Vec<Effect>) {
+    let id = model.new_id();
+    model.detail.queues_request = Some(id);
+    effects.push(Effect::Call { id, call: Call::Queues });
+}
+
+/// Asks for the callbacks of the stage in the detail, when it has some.
+pub fn ask_deliveries(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.detail_stage().is_none_or(|stage| stage.callback_status.is_none()) {
+        model.detail.deliveries.clear();
+        return;
+    }
+    let Some((task, _)) = model.detail.stage.clone() else {
+        return;
+    };
+    let id = model.new_id();
+    model.detail.deliveries_request = Some(id);
+    effects.push(Effect::Call {
+        id,
+        call: Call::Callbacks {
+            task: Some((*task).clone()),
+        },
+    });
+}
+
+fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.detail.fetch_at = None;
+    let (Some(state), Some((task, node))) = (
+        model.detail_stage().map(|stage| stage.status),
+        model.detail.stage.clone(),
+    ) else {
+        return;
+    };
+    let (task, node) = ((*task).clone(), (*node).clone());
+    let id = model.new_id();
+    model.detail.request = Some(id);
+    effects.push(Effect::Call {
+        id,
+        call: Call::Stage { task: task.clone() },
+    });
+    ask_deliveries(model, effects);
+    match state {
+        StageState::Pending => ask_queues(model, effects),
+        StageState::Running => {
+            let id = model.new_id();
+            model.detail.log.clear();
+            model.detail.log.state = LogState::Following;
+            model.detail.log_request = Some(id);
+            effects.push(Effect::FollowLog { id, task, node });
+        }
+        _ => {
+            let id = model.new_id();
+            if model.detail.log.is_empty() {
+                model.detail.log.state = LogState::Loading;
+            }
+            model.detail.log_request = Some(id);
+            effects.push(Effect::StopLog);
+            effects.push(Effect::Call {
+                id,
+                call: Call::Log { task, node },
+            });
+        }
+    }
+}
+
+/// Takes the stage in full.
+pub fn take_stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
+    if model.detail.request != Some(id) {
+        return;
+    }
+    model.detail.request = None;
+    match answer {
+        Ok(view) => {
+            let stage = model
+                .detail
+                .stage
+                .as_ref()
+                .and_then(|(_, node)| view.stages.get(&**node));
+            model.detail.text = stage.map(|stage| StageText::new(stage, &view.shared_storage_path));
+            model.detail.failed = None;
+        }
+        Err(refusal) => model.detail.failed = Some(refusal.text),
+    }
+}
+
+/// Takes the whole log of a stage that has ended.
+pub fn take_log(model: &mut Model, id: u64, answer: CallAnswer<Bytes>) {
+    if model.detail.log_request != Some(id) {
+        return;
+    }
+    model.detail.log_request = None;
+    match answer {
+        Ok(bytes) => {
+            model.detail.log.clear();
+            model.detail.log.push(&bytes);
+            model.detail.log.state = LogState::Ended;
+        }
+        Err(refusal) => model.detail.log.state = LogState::Failed(refusal.text),
+    }
+}
+
+/// Takes the next piece of the log that is followed.
+pub fn take_log_chunk(model: &mut Model, id: u64, bytes: &[u8]) {
+    if model.detail.log_request == Some(id) {
+        model.detail.log.push(bytes);
+        model.redraw = true;
+    }
+}
+
+/// Takes the end of the log that is followed.
+pub fn take_log_end(model: &mut Model, id: u64, error: Option<String>) {
+    if model.detail.log_request == Some(id) {
+        model.detail.log_request = None;
+        model.detail.log.state = error.map_or(LogState::Ended, LogState::Failed);
+        model.redraw = true;
+    }
+}
+
+/// Takes the queues, in which the stage may wait.
+pub fn take_queues(model: &mut Model, id: u64, answer: CallAnswer<Queues>) {
+    if model.detail.queues_request == Some(id)
+        && let Ok(queues) = answer
+    {
+        model.detail.queues = Some(queues);
+    }
+}
+
+/// Takes what a submit of the stage would do now.
+pub fn take_reuse(model: &mut Model, id: u64, answer: CallAnswer<Box<ReuseExplanation>>) {
+    if model.detail.reuse_request == Some(id) {
+        model.detail.reuse_request = None;
+        model.detail.reuse = Some(answer.map_err(|refusal| refusal.text));
+    }
+}
+
+/// Whether the detail asked this question about callbacks.
+pub fn has_asked_deliveries(model: &Model, id: u64) -> bool {
+    model.detail.deliveries_request == Some(id)
+}
+
+/// Takes the callbacks of the task, of which the stage's are kept.
+pub fn take_deliveries(model: &mut Model, answer: CallAnswer<CallbackPage>) {
+    model.detail.deliveries_request = None;
+    if let (Ok(page), Some((_, node))) = (answer, &model.detail.stage) {
+        let mine = page.items.into_iter().filter(|item| item.task_name == **node);
+        model.detail.deliveries = mine.collect();
+    }
+}

@@ -1,0 +1,213 @@
+//! What passes between the state machine and the rest of the program: events come in, effects go out. Data alone; what
+//! an event does to the model is decided by the modules above.
+
+use bytes::Bytes;
+use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
+use onceover_wire::{
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, NodeList, PipelineList, Processing,
+    Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem,
+    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+};
+
+use crate::{
+    key::Key,
+    model::{MissingPart, Source},
+};
+
+/// Everything that was read at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// It was read first: the items include at least all events up to its `seq`.
+    pub system: SystemInfo,
+    pub items: Vec<TaskItem>,
+    /// Whether there are no other tasks.
+    pub complete: bool,
+}
+
+/// Everything that can happen to the dashboard.
+#[derive(Debug)]
+pub enum UiEvent {
+    Time(Timestamp),
+    Key(Key),
+    Paste(String),
+    Resize(u16, u16),
+    Change(Box<Change>),
+    Snapshot(Box<Snapshot>),
+    /// The answer to the regular check of the daemon.
+    System(Box<SystemInfo>),
+    /// Events were lost: everything has to be read again.
+    Reset,
+    Source(Source),
+    Lost {
+        missing: MissingPart,
+        reason: String,
+        retry_in_ms: i64,
+    },
+    Reply {
+        id: u64,
+        reply: Reply,
+    },
+    LogChunk {
+        id: u64,
+        bytes: Bytes,
+    },
+    LogEnd {
+        id: u64,
+        error: Option<String>,
+    },
+}
+
+/// Why a call had no result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status, if the daemon answered.
+    pub status: Option<u16>,
+    pub text: String,
+    /// The fields that were refused.
+    pub errors: Vec<FieldError>,
+}
+
+pub type CallAnswer<T> = Result<T, Refusal>;
+
+/// The answer to a call.
+#[derive(Debug)]
+pub enum Reply {
+    Stage(CallAnswer<Box<TaskView>>),
+    Task(CallAnswer<Box<TaskView>>),
+    Log(CallAnswer<Bytes>),
+    Queues(CallAnswer<Queues>),
+    Submitted(CallAnswer<Box<SubmitResponse>>),
+    Cancelled(CallAnswer<CancelResponse>),
+    Deleted(CallAnswer<DeleteReport>),
+    Reuse(CallAnswer<Box<ReuseExplanation>>),
+    Callbacks(CallAnswer<CallbackPage>),
+    Redelivered(CallAnswer<Box<CallbackDelivery>>),
+    Nodes(CallAnswer<NodeList>),
+    Videos(CallAnswer<VideoPage>),
+    Pipelines(CallAnswer<PipelineList>),
+    Processing(CallAnswer<Box<Processing>>),
+    /// The answer to a start and to a reprocess.
+    Started(CallAnswer<Box<VideoStarted>>),
+    Registered(CallAnswer<Box<Video>>),
+    VideoDeleted(CallAnswer<Box<VideoDeletion>>),
+}
+
+/// Something that the driver has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Quit,
+    /// Read the snapshot again.
+    Reread,
+    Call {
+        id: u64,
+        call: Call,
+    },
+    /// Follow this log instead of any other.
+    FollowLog {
+        id: u64,
+        task: TaskId,
+        node: NodeName,
+    },
+    StopLog,
+    Copy(String),
+    /// Draw every cell again.
+    Redraw,
+    Suspend,
+}
+
+/// A call to the daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    Stage {
+        task: TaskId,
+    },
+    Task {
+        task: TaskId,
+    },
+    Log {
+        task: TaskId,
+        node: NodeName,
+    },
+    Queues,
+    Resubmit {
+        task: TaskId,
+        node: NodeName,
+        reuse: ReuseMode,
+    },
+    Cancel {
+        task: TaskId,
+        node: Option<NodeName>,
+    },
+    Delete {
+        task: TaskId,
+        force: bool,
+    },
+    /// What a submit of the stored request would do now.
+    Reuse {
+        task: TaskId,
+        node: NodeName,
+    },
+    /// The newest callbacks, of one task or of all.
+    Callbacks {
+        task: Option<TaskId>,
+    },
+    Redeliver {
+        id: String,
+    },
+    Nodes,
+    Submit {
+        request: Box<SubmitRequest>,
+    },
+    /// Registered videos, newest first.
+    Videos,
+    Pipelines,
+    /// How far the video's pipeline is.
+    Processing {
+        video: VideoId,
+    },
+    /// Start a pipeline of a video; the default one if none is named.
+    RunVideo {
+        video: VideoId,
+        pipeline: Option<String>,
+        force: bool,
+    },
+    Reprocess {
+        video: VideoId,
+        request: ReprocessRequest,
+    },
+    RegisterVideo {
+        request: Box<VideoRequest>,
+    },
+    DeleteVideo {
+        video: VideoId,
+        with_task: bool,
+        force: bool,
+    },
+}
+
+impl Call {
+    /// Whether it changes something in the daemon.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Resubmit { .. }
+            | Self::Cancel { .. }
+            | Self::Delete { .. }
+            | Self::Redeliver { .. }
+            | Self::Submit { .. }
+            | Self::RunVideo { .. }
+            | Self::Reprocess { .. }
+            | Self::RegisterVideo { .. }
+            | Self::DeleteVideo { .. } => true,
+            Self::Stage { .. }
+            | Self::Task { .. }
+            | Self::Log { .. }
+            | Self::Queues
+            | Self::Reuse { .. }
+            | Self::Callbacks { .. }
+            | Self::Nodes
+            | Self::Videos
+            | Self::Pipelines
+            | Self::Processing { .. } => false,
+        }
+    }
+}

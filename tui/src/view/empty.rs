@@ -1,0 +1,91 @@
+//! The screen before the first snapshot: what is being tried, and what to do.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{
+    block::{self, Block},
+    text::harmless,
+};
+use crate::{
+    layout::Panes,
+    model::{Link, MissingPart, Model},
+};
+
+/// Columns of the text at most.
+const MOST_COLUMNS: u16 = 80;
+
+/// Draws the text into the upper third of the screen.
+pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
+    let area = Rect {
+        y: panes.header.height,
+        height: panes.footer.y.saturating_sub(panes.header.height),
+        ..panes.header
+    };
+    let mut block = Block::new(area.width.saturating_sub(4).min(MOST_COLUMNS));
+    for (line, style) in list_lines(model) {
+        if line.is_empty() {
+            block.add_gap();
+        } else {
+            block.say(&line, style);
+        }
+    }
+    let lines = block.into_lines();
+    let top = area.height.saturating_sub(lines.len() as u16) / 3;
+    let area = Rect {
+        x: area.x + 2.min(area.width),
+        y: area.y + top,
+        width: area.width.saturating_sub(2),
+        height: area.height - top,
+    };
+    block::draw(&lines, 0, area, buffer);
+}
+
+/// Lists what the screen says; an empty line is a gap.
+fn list_lines(model: &Model) -> Vec<(String, Style)> {
+    let theme = model.theme;
+    let (title, reason, advice, next) = match &model.link {
+        Link::Lost {
+            missing: MissingPart::Daemon,
+            ..
+        } => (
+            format!("No daemon at {} yet.", model.daemon),
+            None,
+            vec![
+                "Start one with:  onceoverd",
+                "or name another: onceover --daemon http://HOST:PORT",
+            ],
+            Some("The dashboard connects to it as soon as it answers."),
+        ),
+        Link::Lost {
+            missing: MissingPart::Access,
+            reason,
+            ..
+        } => (
+            format!("The daemon at {} refuses access.", model.daemon),
+            Some(reason),
+            vec!["Give one of its tokens: ONCEOVER_TOKEN, or ONCEOVER_TOKEN_FILE, and start the dashboard again."],
+            None,
+        ),
+        Link::Lost {
+            missing: MissingPart::Redis,
+            reason,
+            ..
+        } => (
+            format!("The daemon at {} is up, its Redis is not.", model.daemon),
+            Some(reason),
+            Vec::new(),
+            Some("The tasks are read as soon as it answers again."),
+        ),
+        _ => return vec![(format!("Connecting to {} …", model.daemon), theme.plain())],
+    };
+    let gap = || (String::new(), theme.plain());
+    let mut lines = vec![(title, theme.strong())];
+    lines.extend(reason.map(|reason| (harmless(reason), theme.plain())));
+    lines.push(gap());
+    if !advice.is_empty() {
+        lines.extend(advice.iter().map(|line| ((*line).to_owned(), theme.plain())));
+        lines.extend(next.map(|_| gap()));
+    }
+    lines.extend(next.map(|line| (line.to_owned(), theme.faint())));
+    lines
+}

@@ -1,0 +1,34 @@
+//! Frames around the parts of the screen.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::text::{put, within};
+
+/// Draws a frame with a title, which may be text of others.
+pub fn draw_frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, title_style: Style) {
+    let area = within(buffer, area);
+    if area.width < 2 || area.height < 2 {
+        return;
+    }
+    let (left, right, top, bottom) = (area.left(), area.right() - 1, area.top(), area.bottom() - 1);
+    let bar = "─".repeat(usize::from(area.width - 2));
+    for (y, start, end) in [(top, "┌", "┐"), (bottom, "└", "┘")] {
+        put(buffer, left, y, 1, start, style);
+        put(buffer, left + 1, y, area.width - 2, &bar, style);
+        put(buffer, right, y, 1, end, style);
+    }
+    for y in top + 1..bottom {
+        put(buffer, left, y, 1, "│", style);
+        put(buffer, right, y, 1, "│", style);
+    }
+    if !title.is_empty() && area.width > 6 {
+        put(
+            buffer,
+            left + 1,
+            top,
+            area.width - 2,
+            &format!(" {title} "),
+            title_style,
+        );
+    }
+}
