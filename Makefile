@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases contract contract-docs limits-docs reference bench soak deps build install lint doc clean
+.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs reference bench script-costs soak deps build install lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,16 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
 
+script-costs: deps ## Measure how long a call of each script takes in Redis (ONCEOVER_SCRIPT_CALLS=1000: fewer calls)
+	cargo test --locked -p onceover-store --lib -- --ignored --nocapture the_cost_of_a_call_of_each_script
+
 cases: deps ## Try what hostile and unlucky environments do: limits, damaged records, deep folders, terminals that leave
 	cargo build --locked --workspace
 	@assets/cases.sh
+
+simulate: deps ## Play daemons, clients and faults from a SEED for some STEPS; without a seed many of them for SECONDS (60)
+	ONCEOVER_SIMULATE_SEED='$(SEED)' ONCEOVER_SIMULATE_STEPS='$(STEPS)' ONCEOVER_SIMULATE_SECONDS='$(SECONDS)' \
+		cargo test --locked -p onceover-daemon --lib -- simulation::the_invariants --nocapture
 
 soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER_SOAK=0.2: a fifth of an hour)
 	cargo build --locked --workspace --profile soak

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement; then the
-# fuzz targets, a minute each. ONCEOVER_SOAK is the share of a whole soak (1, the default: at most an hour; 0.2: 12 minutes).
+# Runs the long forms of the tests with faults, one after another, and prints N and violations per requirement; then
+# simulations for ten minutes, then the fuzz targets, a minute each. ONCEOVER_SOAK is the share of a whole soak (1, the
+# default: somewhat more than an hour; 0.2: 13 minutes).
 set -eu
 export ONCEOVER_SOAK="${ONCEOVER_SOAK:-1}"
 ONCEOVER_SOAK_REPORT="$PWD/${CARGO_TARGET_DIR:-target}/soak.tsv"
@@ -13,6 +14,10 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
 	cargo test --locked --workspace --profile soak --test it -- --test-threads 1 faults:: || ended=$?
 fi
+
+# Ten minutes of simulations, more seeds than `make test` has time for.
+ONCEOVER_SIMULATE_SECONDS="$(awk "BEGIN { print int(600 * $ONCEOVER_SOAK) + 1 }")" \
+	cargo test --locked --profile soak -p onceover-daemon --lib -- simulation::the_invariants --nocapture || ended=$?
 
 ONCEOVER_FUZZ_SECONDS="${ONCEOVER_FUZZ_SECONDS:-$(awk "BEGIN { print int(60 * $ONCEOVER_SOAK) + 1 }")}"
 export ONCEOVER_FUZZ_SECONDS

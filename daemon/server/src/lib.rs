@@ -28,6 +28,8 @@ pub mod private_redis;
 pub mod python;
 pub mod readiness;
 pub mod services;
+#[cfg(test)]
+mod simulation;
 pub mod ssrf_guard;
 pub mod tenure;
 pub mod uploads;
