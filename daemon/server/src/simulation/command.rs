@@ -65,7 +65,7 @@ impl SentCommand {
     /// The run whose owner was heard of by this call, if it was.
     pub(super) fn heard_run(&self, reply: &Value) -> Option<String> {
         match self.script()? {
-            "BEAT" | "HEARTBEAT" if matches!(reply, Value::Int(1) | Value::Boolean(true)) => {
+            "HEARTBEAT" if matches!(reply, Value::BulkString(text) if text == b"ok") => {
                 self.argument("run").map(ToOwned::to_owned)
             }
             _ => None,

@@ -34,7 +34,7 @@ struct SeenStage {
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     stages: BTreeMap<(String, String), SeenStage>,
-    /// Until when leases tell nothing, because a clock was set or a daemon was killed.
+    /// Until when leases tell nothing, because the clock was set.
     is_lease_unsure_until: Option<Timestamp>,
 }
 
