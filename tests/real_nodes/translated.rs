@@ -1,6 +1,10 @@
 //! The whole pipeline `hard-subtitles-translated`: found and read with RapidOCR, translated by a model of the tests, burnt in.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use onceover_tests::{chat::ChatServer, model::ModelServer};
 use onceover_types::VideoId;
@@ -12,6 +16,8 @@ use super::{daemon, sample};
 /// How long the clip is, and how much longer the pipeline may take.
 const CLIP_SECONDS: f64 = 12.0;
 const PATIENCE: Duration = Duration::from_secs(900);
+/// Bytes that may be left of the whole pipeline.
+const MOST_LEFT: u64 = 10_000_000;
 
 #[tokio::test]
 #[ignore = "make test-nodes runs it: it needs RapidOCR from PyPI"]
@@ -49,6 +55,9 @@ async fn burnt_in_subtitles_are_read_translated_and_burnt_in_again() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     let cost = begun.elapsed().as_secs_f64();
+    let left = bytes_below(&daemon.data.join("share/workflows").join(clip.task().as_str()));
+    println!("{pipeline}: {:.1} MB are left of it", left as f64 / 1e6);
+    assert!(left <= MOST_LEFT, "{left} bytes are left");
     println!(
         "{pipeline}: {cost:.1} s for a clip of {CLIP_SECONDS} s ({:.1} times its length)",
         cost / CLIP_SECONDS
@@ -63,4 +72,15 @@ async fn burnt_in_subtitles_are_read_translated_and_burnt_in_again() {
         burnt["video_path"].as_str().unwrap().ends_with("clip_subtitled.mp4"),
         "{burnt}"
     );
+}
+
+/// Bytes of all files below a folder.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("the folder can be read").flatten();
+    let sizes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |file| file.len()),
+        _ => 0,
+    });
+    sizes.sum()
 }
