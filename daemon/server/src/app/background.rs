@@ -7,7 +7,7 @@ use onceover_types::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::prepare::{reach_redis, take_back, tell_of_server};
+use super::prepare::{OutageReport, take_back, tell_of_server};
 use crate::{
     config::{KeepFiles, RetentionConfig},
     data_dir::DataDir,
@@ -113,11 +113,11 @@ impl Background {
     /// Answers since when this Redis has known the data directory. An outage on the way is waited out: every step can be
     /// repeated.
     async fn prepare(&self, preparing: &Preparing) -> Result<Timestamp, TenureError> {
+        let mut outage = OutageReport::default();
         loop {
             match self.prepare_once(preparing).await {
                 Err(TenureError::Store(error @ StoreError::Unavailable(_))) => {
-                    tracing::warn!(%error, "Redis was lost while the daemon started, waiting for it");
-                    preparing.waits_for(error.to_string());
+                    outage.report(&error, preparing);
                     tokio::time::sleep(PREPARE_AGAIN).await;
                 }
                 prepared => return prepared,
@@ -126,7 +126,7 @@ impl Background {
     }
 
     async fn prepare_once(&self, preparing: &Preparing) -> Result<Timestamp, TenureError> {
-        let server = reach_redis(&self.store, preparing).await?;
+        let server = self.store.prepare().await?;
         tell_of_server(&server);
         preparing.waits_for("asking whether another daemon uses the identity of this data folder");
         tenure::begin(&self.store, &self.data).await?;

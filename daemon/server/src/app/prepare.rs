@@ -6,29 +6,26 @@ use std::time::{Duration, Instant};
 use onceover_store::{Reap, ServerInfo, Store, StoreError};
 
 use super::background::Preparing;
+
 /// How often the log says that Redis is still waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
-/// Waits until Redis can be used, and tells why it cannot when that changes, else once in a while.
-pub(super) async fn reach_redis(store: &Store, preparing: &Preparing) -> Result<ServerInfo, StoreError> {
-    let mut told: Option<(String, Instant)> = None;
-    loop {
-        match store.prepare().await {
-            Ok(server) => return Ok(server),
-            Err(error @ StoreError::Unavailable(_)) => {
-                let why = error.to_string();
-                let known = told
-                    .as_ref()
-                    .is_some_and(|(before, at)| *before == why && at.elapsed() < SAY_AGAIN);
-                if !known {
-                    tracing::warn!(%error, "waiting for Redis");
-                    told = Some((why.clone(), Instant::now()));
-                }
-                preparing.waits_for(why);
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(error) => return Err(error),
+/// Reports why the daemon waits for Redis: when that changes, else once in a while.
+#[derive(Default)]
+pub(super) struct OutageReport(Option<(String, Instant)>);
+
+impl OutageReport {
+    pub(super) fn report(&mut self, error: &StoreError, preparing: &Preparing) {
+        let why = error.to_string();
+        let is_known = self
+            .0
+            .as_ref()
+            .is_some_and(|(before, at)| *before == why && at.elapsed() < SAY_AGAIN);
+        if !is_known {
+            tracing::warn!(%error, "waiting for Redis");
+            self.0 = Some((why.clone(), Instant::now()));
         }
+        preparing.waits_for(why);
     }
 }
 

@@ -231,9 +231,7 @@ impl World {
         let mut lines = std::mem::take(&mut state.fresh);
         lines.sort_unstable();
         for line in lines {
-            for byte in line.bytes() {
-                state.trace_hash = (state.trace_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
+            state.trace_hash = add_to_hash(state.trace_hash, &line);
             if std::env::var_os("ONCEOVER_SIMULATE_TRACE").is_some() {
                 super::print(&line);
             }
@@ -246,10 +244,7 @@ impl World {
 
     /// Returns numbers for what the name stands for: the same ones, whatever happens before.
     pub(super) fn numbers_of(&self, name: &str) -> fastrand::Rng {
-        let hash = name.bytes().fold(self.seed, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        fastrand::Rng::with_seed(hash)
+        fastrand::Rng::with_seed(add_to_hash(self.seed, name))
     }
 
     pub(super) fn trace(&self) -> String {
@@ -463,6 +458,13 @@ impl World {
             owner,
         })
     }
+}
+
+/// Adds a text to a hash that is the same in every process (FNV-1a).
+fn add_to_hash(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What one start of a daemon speaks to Redis over.
