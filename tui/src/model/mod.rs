@@ -34,7 +34,7 @@ use dialog::Dialog;
 use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
-pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UNDO_MS, UnderWay};
+pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
 use register::Register;
 pub use row::{RowId, Subject};
@@ -308,6 +308,14 @@ impl Model {
             .and_then(|task| task.pipeline.as_ref())
             .map(|pipeline| &pipeline.processing);
         pipeline::choose_later(live, video.processing.as_deref())
+    }
+
+    /// Sends a delete after a while, in which it can be undone.
+    pub fn delete_later(&mut self, targets: Vec<dialog::Target>, videos: Option<bool>) {
+        self.quit_asked = false;
+        self.toast = None;
+        let due = Timestamp::from_millis(self.now.as_millis() + outcome::UNDO_MS);
+        self.deletes.push(PendingDelete { targets, videos, due });
     }
 
     /// Returns when the pending delete of the video is sent.

@@ -1,7 +1,6 @@
 //! Takes keys in a dialog, and carries out what a confirmed question asked for.
 
 use crossterm::event::KeyCode;
-use onceover_types::Timestamp;
 
 use super::{
     messages::{Call, Effect},
@@ -10,7 +9,7 @@ use super::{
 use crate::{
     key::Key,
     model::{
-        Model, PendingDelete, Subject, Tone, UNDO_MS,
+        Model, Subject, Tone,
         dialog::{Confirm, Dialog, Question, Target},
     },
 };
@@ -92,16 +91,7 @@ fn carry_out(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     }
     match confirm.question {
-        Question::Delete => {
-            let due = Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
-            model.quit_asked = false;
-            model.toast = None;
-            model.deletes.push(PendingDelete {
-                targets: confirm.targets,
-                videos: None,
-                due,
-            });
-        }
+        Question::Delete => model.delete_later(confirm.targets, None),
         Question::Start { .. } | Question::Reprocess | Question::DeleteVideo => {
             video_actions::carry_out(model, confirm, effects);
         }

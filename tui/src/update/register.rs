@@ -1,6 +1,5 @@
 //! The form that registers a video: takes its keys, and the daemon's answer.
 
-use crossterm::event::KeyCode;
 use onceover_wire::Video;
 
 use super::{
@@ -43,7 +42,7 @@ pub fn type_into_form(model: &mut Model, key: Key) {
 /// Types a pasted text into the field.
 pub fn paste(model: &mut Model, text: &str) {
     for c in line::list_pasted(text) {
-        type_into_form(model, Key::new(KeyCode::Char(c)));
+        type_into_form(model, Key::char(c));
     }
 }
 

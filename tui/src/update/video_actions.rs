@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onceover_types::{Timestamp, VideoId};
+use onceover_types::VideoId;
 use onceover_wire::ReprocessRequest;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     figures::count_noun,
     model::{
-        Model, Page, PendingDelete, RowId, Subject, Tone, UNDO_MS,
+        Model, Page, RowId, Subject, Tone,
         dialog::{Choice, Confirm, Dialog, OfVideo, Question, Target, Way},
     },
 };
@@ -258,14 +258,8 @@ pub fn carry_out(model: &mut Model, confirm: Confirm, effects: &mut Vec<Effect>)
         }
         Question::Reprocess => reprocess(model, confirm.targets, effects),
         _ => {
-            let due = Timestamp::from_millis(model.now.as_millis() + UNDO_MS);
-            model.quit_asked = false;
-            model.toast = None;
-            model.deletes.push(PendingDelete {
-                targets: confirm.targets,
-                videos: Some(confirm.choice.is_some_and(|choice| choice.at == 1)),
-                due,
-            });
+            let videos = confirm.choice.is_some_and(|choice| choice.at == 1);
+            model.delete_later(confirm.targets, Some(videos));
         }
     }
 }

@@ -177,6 +177,15 @@ impl Ffmpeg {
         self.args([file_argument(path)])
     }
 
+    /// The output as a video: the index of an MP4 goes to its beginning.
+    fn output_video(self, path: &Path) -> Self {
+        if path.extension().is_some_and(|suffix| suffix == "mp4") {
+            self.args(["-movflags", "+faststart"]).output(path)
+        } else {
+            self.output(path)
+        }
+    }
+
     fn current_dir(mut self, dir: &Path) -> Self {
         self.tool = self.tool.current_dir(dir);
         self

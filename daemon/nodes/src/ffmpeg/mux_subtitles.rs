@@ -275,12 +275,9 @@ async fn mux(
             ffmpeg = ffmpeg.args([format!("-metadata:s:s:{number}"), format!("{key}={title}")]);
         }
     }
-    if container == Container::Mp4 {
-        ffmpeg = ffmpeg.args(["-movflags", "+faststart"]);
-    }
     let all = media.duration();
     let exit = ffmpeg
-        .output(target)
+        .output_video(target)
         .run(context, |advance| report_seconds(context, advance, all, 0.0..100.0))
         .await?;
     succeeded("adding subtitles to", video, &exit)

@@ -188,7 +188,7 @@ async fn encode(
     target: &Path,
 ) -> Result<(), RunError> {
     let input = Input(context);
-    let mut ffmpeg = Ffmpeg::new()
+    let ffmpeg = Ffmpeg::new()
         .current_dir(scratch)
         .on_the_clock()
         .input(video)
@@ -197,12 +197,9 @@ async fn encode(
         .args(["-fps_mode", "vfr", "-enc_time_base", "-1", "-c:v", "libx264"])
         .args(["-crf", &input.count("crf")?.to_string()])
         .args(["-preset", input.required_text("preset")?]);
-    if target.extension().is_some_and(|suffix| suffix == "mp4") {
-        ffmpeg = ffmpeg.args(["-movflags", "+faststart"]);
-    }
     let all = media.duration();
     let exit = ffmpeg
-        .output(target)
+        .output_video(target)
         .run(context, |advance| report_seconds(context, advance, all, 0.0..100.0))
         .await?;
     succeeded("drawing subtitles into", video, &exit)

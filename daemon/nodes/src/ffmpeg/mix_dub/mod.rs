@@ -437,11 +437,8 @@ impl<'a> Mix<'a> {
         if let Some(language) = &self.language {
             ffmpeg = ffmpeg.args(["-metadata:s:a:0", &format!("language={language}")]);
         }
-        if self.target.extension().is_some_and(|suffix| suffix == "mp4") {
-            ffmpeg = ffmpeg.args(["-movflags", "+faststart"]);
-        }
         let exit = ffmpeg
-            .output(&self.target)
+            .output_video(&self.target)
             .run(self.context, |advance| self.report(advance, 75.0))
             .await?;
         succeeded("writing the dub of", self.video, &exit)
