@@ -8,6 +8,7 @@ use onceover_tests::{
     daemon::task_id,
     events::{Channel, Sse},
     program,
+    redis_server::connect,
 };
 use onceover_types::StageState;
 use onceover_wire::{
@@ -275,11 +276,7 @@ const ACL: &str = "+@all -@dangerous -scan +info";
 #[tokio::test]
 async fn req20_the_redis_user_needs_no_keys_no_scan_and_nothing_dangerous_but_info() {
     let server = RedisServer::start(&[]).await;
-    let mut admin = redis::Client::open(server.url(0))
-        .unwrap()
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
+    let mut admin = server.connect().await;
     let mut user = redis::cmd("ACL");
     user.arg("SETUSER")
         .arg("onceover")
@@ -296,11 +293,7 @@ async fn req20_the_redis_user_needs_no_keys_no_scan_and_nothing_dangerous_but_in
         "ACL SETUSER onceover reset on >PASSWORD ~* &onceover:* &__keyevent@* {ACL}"
     )));
     let url = format!("{}&user=onceover&pass=pw", server.url(0));
-    let mut limited = redis::Client::open(url.as_str())
-        .unwrap()
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
+    let mut limited = connect(&url).await;
     for denied in ["KEYS *", "SCAN 0", "FLUSHALL", "CONFIG GET *", "SAVE"] {
         let mut words = denied.split(' ');
         let mut command = redis::cmd(words.next().unwrap());

@@ -5,7 +5,8 @@ use std::{fs, path::Path, process::Stdio};
 
 use futures_util::future::join_all;
 use onceover_tests::{
-    CERTIFICATE, Daemon, PATIENCE, RedisServer, daemon::request, eventually, free_port, program, screen::Dashboard,
+    CERTIFICATE, Daemon, PATIENCE, RedisServer, daemon::request, eventually, free_port, program, redis_server::connect,
+    screen::Dashboard,
 };
 use onceover_types::StageState;
 use redis::AsyncCommands;
@@ -259,7 +260,6 @@ impl Guarded {
             "redis+unix://{}?pass={PASSWORD}",
             self.server.dir().join("redis.sock").display()
         );
-        let client = redis::Client::open(url).expect("a Redis URL");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        connect(&url).await
     }
 }

@@ -209,8 +209,7 @@ async fn o2_a_redis_that_would_forget_or_is_of_a_newer_layout_is_refused() {
         (&[][..], Some("99"), "onceover:schema"),
     ] {
         let server = RedisServer::start(arguments).await;
-        let client = redis::Client::open(server.url(0)).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = server.connect().await;
         if let Some(version) = version {
             let _: () = redis.set("onceover:schema", version).await.unwrap();
         }

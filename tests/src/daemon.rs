@@ -17,7 +17,7 @@ use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::{eventually, program, until_equal};
+use crate::{eventually, program, redis_server::connect, until_equal};
 
 /// Nodes that do nothing, wait, fork, fail or ignore signals; each a few lines of shell or Python.
 const NODES: &str = include_str!("nodes.toml");
@@ -284,8 +284,7 @@ impl Daemon {
             Some(url) => url.clone(),
             None => self.client.system().await.expect("the daemon answers").redis.url,
         };
-        let client = redis::Client::open(url).expect("a Redis URL");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        connect(&url).await
     }
 
     /// Every key in Redis, sorted.

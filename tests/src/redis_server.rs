@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tempfile::TempDir;
+
+use crate::PATIENCE;
 
 /// Listens on a socket in a separate folder until dropped.
 pub struct RedisServer {
@@ -46,9 +49,8 @@ impl RedisServer {
     }
 
     /// A connection to its first database.
-    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(self.url(0)).expect("a Redis URL");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+    pub async fn connect(&self) -> MultiplexedConnection {
+        connect(&self.url(0)).await
     }
 
     /// Its own folder.
@@ -63,6 +65,17 @@ impl RedisServer {
             self.dir.path().join("redis.sock").display()
         )
     }
+}
+
+/// Returns a connection that waits as long as a test does: Redis answers a write only when its disk has what was written
+/// before, which a busy machine delays.
+pub async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a Redis URL");
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await
+        .expect("Redis answers")
 }
 
 fn launch(dir: &TempDir, arguments: &[String]) -> Child {

@@ -177,11 +177,7 @@ async fn req5_what_ends_while_redis_is_away_is_recorded_later_and_not_run_again(
     let server = RedisServer::start(&[]).await;
     let proxy = Proxy::tcp(&server.url(0)).await;
     let daemon = builder().config("[slots]\ncpu = 10").redis(proxy.url()).start().await;
-    let mut direct = redis::Client::open(server.url(0))
-        .expect("a Redis URL")
-        .get_multiplexed_async_connection()
-        .await
-        .expect("Redis answers");
+    let mut direct = server.connect().await;
     let tally = Tally::new(
         5,
         "stages that ended in an outage of several leases: recorded once",
@@ -237,8 +233,7 @@ async fn req19_after_any_outage_of_redis_the_daemon_resumes_unaided() {
         let proxy = Proxy::unix(&server.url(0)).await;
         let daemon = builder().redis(proxy.url()).start().await;
         while let Some(round) = tally.next_round() {
-            let direct = redis::Client::open(server.url(0)).expect("a Redis URL");
-            let mut direct = direct.get_multiplexed_async_connection().await.expect("Redis answers");
+            let mut direct = server.connect().await;
             let task = format!("t{round}");
             let run = begun(&[&daemon], &task).await;
             let kind = ["restart", "CLIENT KILL", "blackhole", "READONLY", "refusal"][round % 5];

@@ -94,7 +94,7 @@ async fn extract(
             "-vf",
             &format!("select='{}'", selection(sample, total)),
         ])
-        .args(["-fps_mode", "vfr", "-q:v", "5", "-f", "image2", "frame_%04d.jpg"])
+        .args(["-fps_mode", "vfr", "-q:v", "9", "-f", "image2", "frame_%04d.jpg"])
         .current_dir(folder)
         .run(context, |advance| {
             if let Advance::Frames(done) = advance {

@@ -29,7 +29,7 @@ use onceover_run::{
 };
 
 /// Of the stacks.
-const QUALITY: u8 = 75;
+const QUALITY: u8 = 70;
 /// Pixels a JPEG file can be high.
 const HIGHEST: u32 = 65_535;
 /// How many files that could not be read the output names.

@@ -18,7 +18,7 @@ use crate::{
 use onceover_run::{ProgressSink, RunError};
 
 /// Of the JPEG files: text is read as well as at higher ones, and they stay.
-const QUALITY: u8 = 80;
+const QUALITY: u8 = 75;
 /// Parts of ffmpeg's output that wait to be read.
 const WAITING: usize = 4;
 
