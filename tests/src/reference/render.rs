@@ -92,6 +92,14 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
         }
         (None, false) => {}
     }
+    how_it_runs(text, spec);
+    parameters(text, spec);
+    outputs(text, spec);
+    answers(text, recording);
+}
+
+/// Writes where a node runs, what it needs and when its results are reused.
+fn how_it_runs(text: &mut String, spec: &NodeSpec) {
     let runner = match &spec.runner {
         RunnerSpec::Builtin(_) => "built into the daemon".to_owned(),
         RunnerSpec::Command(command) => format!("the program `{}`", command.join(" ")),
@@ -116,7 +124,10 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
         let _ = writeln!(text, "| needs | {needs} |");
     }
     let _ = writeln!(text, "\n{}\n", reuse_rule(spec));
+}
 
+/// Writes the parameters, and which of them earlier stages can give.
+fn parameters(text: &mut String, spec: &NodeSpec) {
     text.push_str("### Parameters\n\n");
     if spec.parameters.is_empty() {
         text.push_str("None.\n");
@@ -145,7 +156,10 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
         );
     }
     fallbacks(text, spec);
+}
 
+/// Writes the outputs that the node declares.
+fn outputs(text: &mut String, spec: &NodeSpec) {
     text.push_str("\n### Outputs\n\n");
     if spec.outputs.is_empty() {
         text.push_str("None declared.\n");
@@ -161,6 +175,10 @@ fn section(text: &mut String, spec: &NodeSpec, recording: Option<&NodeRecording>
             );
         }
     }
+}
+
+/// Writes the answers that were recorded.
+fn answers(text: &mut String, recording: Option<&NodeRecording>) {
     match recording {
         None => text.push_str("\nNothing was recorded of this node yet: `make reference`.\n"),
         Some(recording) => {
