@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Seconds that the test of a requirement may take in a whole soak, by what its rounds cost: at most 50 minutes together.
+/// Seconds that the test of a requirement may take in a whole soak, by what its rounds cost: at most 55 minutes together.
 const LONGEST: [(u32, u64); 19] = [
     (1, 190),
     (2, 240),
@@ -31,7 +31,7 @@ const LONGEST: [(u32, u64); 19] = [
     (19, 100),
     (28, 140),
     (31, 80),
-    (40, 600),
+    (40, 900),
 ];
 const _: () = {
     let (mut sum, mut at) = (0, 0);
@@ -39,7 +39,7 @@ const _: () = {
         sum += LONGEST[at].1;
         at += 1;
     }
-    assert!(sum <= 50 * 60);
+    assert!(sum <= 55 * 60);
 };
 
 /// Counts rounds and violations of one requirement. Tasks side by side may share one.
