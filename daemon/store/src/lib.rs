@@ -25,6 +25,9 @@ mod reply;
 mod runs;
 mod scripts;
 mod subscription;
+mod task_memory;
+mod task_read;
+mod task_snapshot;
 mod tasks;
 mod transport;
 mod uploads;
@@ -37,6 +40,7 @@ use redis::{FromRedisValue, Script};
 
 use args::{CatalogNames, PreparedCall, ScriptArgs};
 use memory::Memory;
+use task_memory::TaskMemory;
 use transport::RedisConnection;
 
 pub use connection::CALL_TIMEOUT;
@@ -149,6 +153,8 @@ pub struct Store {
     calls: Arc<dyn CallTimes>,
     /// Whether Redis is nearly full, as it was last read.
     memory: Arc<Memory>,
+    /// What reads have learned of tasks.
+    tasks: Arc<TaskMemory>,
     #[cfg(test)]
     rehearsal: Option<Arc<trials::Rehearsal>>,
 }
@@ -205,6 +211,7 @@ impl Store {
             names: CatalogNames::new(names),
             calls,
             memory: Arc::default(),
+            tasks: Arc::default(),
             #[cfg(test)]
             rehearsal: None,
         })

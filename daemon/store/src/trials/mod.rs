@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::{Bounds, RedisMode, Store, StoreError, StoreOptions, args::ScriptArgs, scripts};
 
 /// Scripts that only give memory back, or only read: a full Redis lets them go on.
-const GIVES_BACK: [&str; 11] = [
+const GIVES_BACK: [&str; 10] = [
     "DIRECTORY_LEAVE",
     "DELETE",
     "RELEASE",
@@ -29,7 +29,6 @@ const GIVES_BACK: [&str; 11] = [
     "COLLECTED",
     "VIDEO_DELETE",
     "DELIVERIES",
-    "READ",
 ];
 
 /// What a store does with each script before it is run for good.
