@@ -1,7 +1,7 @@
 //! How a task is read: one transaction of plain commands, whose replies become records here. Its list of stages is read in the
 //! same transaction as the stages that were asked for; where it names others, or where something lies under a key that another
 //! worker may have written, the read is repeated with what that takes. So a view is always of one moment, and a task that is
-//! remembered (`task_memory`) costs one round trip, however many nodes the catalog has. A read writes nothing.
+//! remembered (`task_memory`) costs one round trip. A read writes nothing.
 
 use onceover_types::{NodeName, TaskId};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value};
@@ -211,13 +211,22 @@ impl<'a> TaskReading<'a> {
 }
 
 impl Store {
-    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number.
+    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number. The keys of every
+    /// node of the catalog are compared, so something can be decided by it.
     pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
+        let mut reading = TaskReading::begin(self, task);
+        reading.recalled.is_compared = false;
+        reading.complete(reading.first_plan()).await
+    }
+
+    /// Does the same for a view, which may miss what another worker wrote a moment ago: only keys that were written since the
+    /// last comparison are compared, however many nodes the catalog has.
+    pub async fn read_for_view(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
         let reading = TaskReading::begin(self, task);
         reading.complete(reading.first_plan()).await
     }
 
-    /// Calls a script, and reads a task as it is right after that, in one round trip where the task is remembered.
+    /// Calls a script, and reads a task for a view as it is right after that, in one round trip where the task is remembered.
     pub(super) async fn call_and_read<T: FromRedisValue>(
         &self,
         call: PreparedCall<'_>,
@@ -227,7 +236,7 @@ impl Store {
         if reading.recalled.known.is_some() {
             #[cfg(test)]
             if let Some(answer) = self.rehearse(call.script, &call.args).await {
-                return Ok((convert_value(answer)?, self.read(task).await?.0));
+                return Ok((convert_value(answer)?, self.read_for_view(task).await?.0));
             }
             let plan = reading.first_plan();
             if let Some(mut replies) = self.send_call_and_read(&call, &plan, task).await? {
