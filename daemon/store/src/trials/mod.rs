@@ -4,6 +4,7 @@
 mod costs;
 mod life;
 mod machine;
+mod reads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
