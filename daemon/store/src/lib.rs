@@ -132,7 +132,7 @@ pub struct Bounds {
 /// Stages of nodes that are not in the catalog, which other workers may add to a task.
 pub const MOST_FOREIGN_STAGES: usize = 256;
 
-/// Counts how long calls of scripts take.
+/// Counts how long calls of scripts and reads of tasks take.
 pub trait CallTimes: Send + Sync {
     fn observe(&self, time: Duration);
 }

@@ -325,7 +325,7 @@ async fn a_remembered_view_costs_a_few_commands_whatever_the_catalog_has() {
         costs.push(count_calls_since(&bed, &before).await);
     }
     let expected = [
-        ("exec", 100),
+        ("exec", 100_u64),
         ("get", 100),
         ("hget", 100),
         ("hgetall", 500),
