@@ -19,9 +19,9 @@ use tokio::time::Instant;
 /// Bytes that the memory of all tasks takes at most.
 const MOST_BYTES: usize = 512 << 10;
 /// How long a comparison of all keys holds where nothing reports keys that are written.
-const HOLDS_UNTOLD: Duration = Duration::from_millis(500);
+const HOLDS_UNREPORTED: Duration = Duration::from_millis(500);
 /// How long it holds where a subscription does: a server that stops to report does not say so.
-const HOLDS_TOLD: Duration = Duration::from_secs(60);
+const HOLDS_REPORTED: Duration = Duration::from_secs(60);
 /// Changed stages of a task that are remembered by name; with more, all keys of the task are compared again.
 const MOST_CHANGED: usize = 32;
 /// Bytes of an entry beside its names, and of a name beside its text, rounded up.
@@ -157,8 +157,8 @@ impl RememberedTasks {
 
     fn holds(&self, compared: ComparisonTime, now: Instant) -> bool {
         let age = now.saturating_duration_since(compared.at);
-        let is_told = compared.subscription.is_some() && compared.subscription == self.subscription;
-        age < HOLDS_UNTOLD || is_told && age < HOLDS_TOLD
+        let is_reported = compared.subscription.is_some() && compared.subscription == self.subscription;
+        age < HOLDS_UNREPORTED || is_reported && age < HOLDS_REPORTED
     }
 }
 
@@ -274,7 +274,7 @@ impl TaskMemory {
 
     /// Whether every key that is written is reported.
     #[cfg(test)]
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn is_reported(&self) -> bool {
         self.tasks().subscription.is_some()
     }
 
@@ -327,18 +327,18 @@ mod tests {
         assert!(!is_compared(), "before the first read");
         read();
         assert!(is_compared());
-        tokio::time::advance(HOLDS_UNTOLD).await;
+        tokio::time::advance(HOLDS_UNREPORTED).await;
         assert!(!is_compared(), "nothing reports keys");
         assert_eq!(memory.recall(&task("t")).known.unwrap().stages, [node("a.b")]);
 
         let subscription = memory.begin_subscription();
         read();
-        tokio::time::advance(HOLDS_TOLD - Duration::from_millis(1)).await;
+        tokio::time::advance(HOLDS_REPORTED - Duration::from_millis(1)).await;
         assert!(is_compared());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!is_compared(), "a server may have stopped to report");
         read();
-        tokio::time::advance(HOLDS_UNTOLD).await;
+        tokio::time::advance(HOLDS_UNREPORTED).await;
         drop(subscription);
         assert!(!is_compared(), "the subscription is lost");
         let _later = memory.begin_subscription();

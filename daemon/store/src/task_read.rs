@@ -275,7 +275,7 @@ impl Store {
         let mut redis = self.redis.clone();
         self.limited(call.script.load_async(&mut redis)).await?;
         let replies = self.send_atomic(&mut pipe).await?;
-        Ok(replies.map(|replies| ReadReplies::from(replies)))
+        Ok(replies.map(ReadReplies::from))
     }
 
     /// Sends a read as one transaction. A Redis that is full queues no command at all: there the commands are sent one after

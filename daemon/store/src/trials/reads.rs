@@ -153,7 +153,7 @@ async fn subscribe(bed: &Bed, store: &Store) -> KeySubscription {
     let _: () = bed.ask(&["CONFIG", "SET", "notify-keyspace-events", "E$gx"]).await;
     let subscription = store.subscribe_to_keys().unwrap();
     let begun = Instant::now();
-    while !store.tasks.is_told() {
+    while !store.tasks.is_reported() {
         assert!(begun.elapsed() < PATIENCE, "no key was reported");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
