@@ -167,6 +167,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_transaction_is_named_after_the_task_that_it_reads() {
+        let mut list = redis::cmd("ZRANGE");
+        list.arg("onceover:task:t1:stages").arg(0).arg(-1);
+        let mut sequence = redis::cmd("GET");
+        sequence.arg("onceover:seq");
+        let packed = vec![sequence.get_packed_command(), list.get_packed_command()];
+        assert_eq!(
+            SentStep::transaction(packed).in_words(),
+            "MULTI ZRANGE onceover:task:t1:stages"
+        );
+        assert_eq!(
+            SentStep::command(sequence.get_packed_command()).in_words(),
+            "GET onceover:seq"
+        );
+    }
+
+    #[test]
     fn a_packed_command_is_read_into_its_words() {
         let mut command = redis::cmd("HSET");
         command.arg("key").arg("a\r\nb").arg(7);

@@ -281,6 +281,22 @@ async fn a_read_finds_what_a_script_finds_where_redis_reports_nothing() {
     read_everything(&bed).await;
 }
 
+#[tokio::test]
+async fn what_has_expired_leaves_the_lists_as_the_status_of_its_task_is_derived() {
+    let bed = Bed::start(false).await;
+    let task = task("t");
+    run_stage(&bed, &task, &node(NODES[0])).await;
+    run_stage(&bed, &task, &node(NODES[1])).await;
+    let _: u64 = bed.ask(&["DEL", "onceover:stage:t:a.two", "t:node:a.two"]).await;
+    let (records, _) = bed.store.read_for_view(&task).await.unwrap();
+    assert_eq!(records.stages.len(), 1);
+    run_stage(&bed, &task, &node(NODES[2])).await;
+    let listed: Vec<String> = bed.ask(&["ZRANGE", "onceover:task:t:stages", "0", "-1"]).await;
+    assert_eq!(listed, [NODES[0], NODES[2]]);
+    let indexed: u64 = bed.ask(&["ZCARD", "onceover:tasks:node:a.two"]).await;
+    assert_eq!(indexed, 0);
+}
+
 /// Calls of each command so far.
 async fn count_calls(bed: &Bed) -> BTreeMap<String, u64> {
     let info: String = bed.ask(&["INFO", "commandstats"]).await;
