@@ -155,7 +155,7 @@ impl RememberedTasks {
         }
     }
 
-    fn holds(&self, compared: ComparisonTime, now: Instant) -> bool {
+    fn is_fresh(&self, compared: ComparisonTime, now: Instant) -> bool {
         let age = now.saturating_duration_since(compared.at);
         let is_reported = compared.subscription.is_some() && compared.subscription == self.subscription;
         age < HOLDS_UNREPORTED || is_reported && age < HOLDS_REPORTED
@@ -199,7 +199,7 @@ impl TaskMemory {
         }
         let entry = tasks.entries.get(task);
         let compared = entry.and_then(|entry| entry.compared);
-        let is_compared = compared.is_some_and(|compared| tasks.holds(compared, now));
+        let is_compared = compared.is_some_and(|compared| tasks.is_fresh(compared, now));
         let entry = tasks.entries.peek(task);
         Recalled {
             known: entry.and_then(|entry| entry.known.clone()),
