@@ -133,9 +133,18 @@ impl KeyListener {
             let key = std::str::from_utf8(message.get_payload_bytes()).ok();
             if let Some((task, node)) = key.and_then(parse_stage_key) {
                 self.memory.note_changed(&task, &node);
-                if sender.send(KeyNotice::Changed((task, node))).await.is_err() {
-                    return Ok(());
-                }
+                let permit = match sender.try_reserve() {
+                    Ok(permit) => permit,
+                    // Until there is room again, what is reported is not read: nothing may go by that meanwhile.
+                    Err(_) => {
+                        standing = None;
+                        let Ok(permit) = sender.reserve().await else {
+                            return Ok(());
+                        };
+                        permit
+                    }
+                };
+                permit.send(KeyNotice::Changed((task, node)));
             }
         }
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
