@@ -1,9 +1,9 @@
-//! What reads have learned of tasks, so that the next read of one is a single round trip: its list of stages, and what lies
-//! under the keys that other workers may have written. It holds no content and decides nothing: a read asks again for
-//! everything that it shows, and a submit never goes by it.
+//! What reads have learned of tasks, so that the next read of one is a single round trip: its list of stages, and what
+//! lies under the keys that other workers may have written. It holds no content and decides nothing: a read asks again
+//! for everything that it shows, and a submit never goes by it.
 //!
-//! What was found under the keys holds while a subscription reports every key that is written (`keyspace`), and for a moment
-//! where none does. It is a cache of a fixed size: the task that was not read for longest is forgotten first.
+//! What was found under the keys holds while a subscription reports every key that is written (`keyspace`), and for a
+//! moment where none does. It is a cache of a fixed size: the task that was not read for longest is forgotten first.
 
 use std::{
     fmt,
@@ -28,8 +28,8 @@ const MOST_CHANGED: usize = 32;
 const ENTRY_BYTES: usize = 320;
 const NAME_BYTES: usize = 64;
 
-/// What a stage of ours was when its keys were last compared. As long as it is the same, and nobody has written them, the
-/// comparison comes out the same.
+/// What a stage of ours was when its keys were last compared. As long as it is the same, and nobody has written them,
+/// the comparison comes out the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StageMark {
     /// A run of ours is in flight or the record is damaged: its keys were not compared.
@@ -259,8 +259,8 @@ impl TaskMemory {
         self.tasks().forget(task);
     }
 
-    /// Begins a time in which every key that is written is reported by [`TaskMemory::note_changed`]; it ends as the guard is
-    /// dropped.
+    /// Begins a time in which every key that is written is reported by [`TaskMemory::note_changed`]; it ends as the
+    /// guard is dropped.
     pub(super) fn begin_subscription(self: &Arc<Self>) -> StandingSubscription {
         let mut tasks = self.tasks();
         let number = tasks.next_number();

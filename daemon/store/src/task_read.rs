@@ -1,7 +1,7 @@
-//! How a task is read: one transaction of plain commands, whose replies become records here. Its list of stages is read in the
-//! same transaction as the stages that were asked for; where it names others, or where something lies under a key that another
-//! worker may have written, the read is repeated with what that takes. So a view is always of one moment, and a task that is
-//! remembered (`task_memory`) costs one round trip. A read writes nothing.
+//! How a task is read: one transaction of plain commands, whose replies become records here. Its list of stages is read
+//! in the same transaction as the stages that were asked for; where it names others, or where something lies under a
+//! key that another worker may have written, the read is repeated with what that takes. So a view is always of one
+//! moment, and a task that is remembered (`task_memory`) costs one round trip. A read writes nothing.
 
 use onceover_types::{NodeName, TaskId};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value};
@@ -60,8 +60,8 @@ impl<'a> TaskReading<'a> {
         }
     }
 
-    /// Plans to read these stages, and what will probably be needed of the keys that other workers may have written. `held`
-    /// are the stages that may have a record or a note.
+    /// Plans to read these stages, and what will probably be needed of the keys that other workers may have written.
+    /// `held` are the stages that may have a record or a note.
     fn plan_stages(&self, stages: &[NodeName], held: &[&NodeName]) -> ReadPlan {
         let mut plan = ReadPlan {
             stages: stages.to_vec(),
@@ -93,7 +93,8 @@ impl<'a> TaskReading<'a> {
         plan
     }
 
-    /// The nodes whose keys have to be compared, in the order of a view: those of the catalog, then others that are known.
+    /// The nodes whose keys have to be compared, in the order of a view: those of the catalog, then others that are
+    /// known.
     fn nodes_to_compare(&self, snapshot: &TaskSnapshot) -> Vec<NodeName> {
         let names = self.names();
         let is_known = |node: &NodeName| {
@@ -211,22 +212,23 @@ impl<'a> TaskReading<'a> {
 }
 
 impl Store {
-    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number. The keys of every
-    /// node of the catalog are compared, so something can be decided by it.
+    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number. The keys of
+    /// every node of the catalog are compared, so something can be decided by it.
     pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
         let mut reading = TaskReading::begin(self, task);
         reading.recalled.is_compared = false;
         reading.complete(reading.first_plan()).await
     }
 
-    /// Does the same for a view, which may miss what another worker wrote a moment ago: only keys that were written since the
-    /// last comparison are compared, however many nodes the catalog has.
+    /// Does the same for a view, which may miss what another worker wrote a moment ago: only keys that were written
+    /// since the last comparison are compared, however many nodes the catalog has.
     pub async fn read_for_view(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
         let reading = TaskReading::begin(self, task);
         reading.complete(reading.first_plan()).await
     }
 
-    /// Calls a script, and reads a task for a view as it is right after that, in one round trip where the task is remembered.
+    /// Calls a script, and reads a task for a view as it is right after that, in one round trip where the task is
+    /// remembered.
     pub(super) async fn call_and_read<T: FromRedisValue>(
         &self,
         call: PreparedCall<'_>,
@@ -278,8 +280,8 @@ impl Store {
         Ok(replies.map(ReadReplies::from))
     }
 
-    /// Sends a read as one transaction. A Redis that is full queues no command at all: there the commands are sent one after
-    /// the other, which is right as well, since the number of the last event is read first.
+    /// Sends a read as one transaction. A Redis that is full queues no command at all: there the commands are sent one
+    /// after the other, which is right as well, since the number of the last event is read first.
     async fn send_read(&self, plan: &ReadPlan, task: &TaskId) -> Result<Vec<RedisResult<Value>>, StoreError> {
         let mut pipe = redis::pipe();
         plan.add_commands(&mut pipe, task);
@@ -293,8 +295,8 @@ impl Store {
         self.limited(pipe.query_async(&mut redis)).await
     }
 
-    /// Sends commands as one transaction. Returns the reply of each; nothing where Redis has refused to queue one, and so
-    /// carried out none.
+    /// Sends commands as one transaction. Returns the reply of each; nothing where Redis has refused to queue one, and
+    /// so carried out none.
     async fn send_atomic(&self, pipe: &mut Pipeline) -> Result<Option<Vec<RedisResult<Value>>>, StoreError> {
         pipe.atomic().ignore_errors();
         let mut redis = self.redis.clone();

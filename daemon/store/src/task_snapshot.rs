@@ -1,6 +1,6 @@
-//! What one transaction reads of a task, and what its replies say: the records of its stages, the notes of what other workers
-//! have in flight, and the JSONs under the keys that were asked for. Whether that is enough for a view is decided in
-//! `task_read`.
+//! What one transaction reads of a task, and what its replies say: the records of its stages, the notes of what other
+//! workers have in flight, and the JSONs under the keys that were asked for. Whether that is enough for a view is
+//! decided in `task_read`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -76,8 +76,8 @@ pub(super) struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// Adds the commands. The number of the last event comes first: where they are not one transaction, it is not newer than
-    /// the rest.
+    /// Adds the commands. The number of the last event comes first: where they are not one transaction, it is not newer
+    /// than the rest.
     pub(super) fn add_commands(&self, pipe: &mut Pipeline, task: &TaskId) {
         pipe.cmd("GET").arg("onceover:seq");
         pipe.cmd("ZRANGE")
@@ -350,8 +350,8 @@ pub(super) fn is_settled(record: &StageRecord) -> bool {
     state.is_some_and(|state| !state.in_flight())
 }
 
-/// Builds the beginning of the stage's public JSON, as Lua's `build_public_json_head` does. A JSON that begins otherwise was
-/// written by another worker.
+/// Builds the beginning of the stage's public JSON, as Lua's `build_public_json_head` does. A JSON that begins
+/// otherwise was written by another worker.
 fn build_public_json_head(task: &TaskId, node: &NodeName, record: &StageRecord) -> String {
     let revision = record.text("projected").unwrap_or("0");
     let run = record.text("run").map(|run| format!("\"{run}\""));

@@ -1,4 +1,5 @@
-//! How a task is read: the same as a script finds it, whatever the task holds, at the cost of the task and not of the catalog.
+//! How a task is read: the same as a script finds it, whatever the task holds, at the cost of the task and not of the
+//! catalog.
 
 use std::{
     collections::BTreeMap,
@@ -124,7 +125,8 @@ async fn read_by_script(bed: &Bed, task: &TaskId) -> String {
     }
 }
 
-/// Fails unless a read finds what a script finds, and a view does so soon, also when it is read again. Returns the records.
+/// Fails unless a read finds what a script finds, and a view does so soon, also when it is read again. Returns the
+/// records.
 async fn agree(bed: &Bed, task: &TaskId, what: &str) -> TaskRecords {
     let expected = read_by_script(bed, task).await;
     let (records, _) = bed.store.read(task).await.unwrap();
