@@ -26,8 +26,8 @@ pub trait Transport: Send + Sync {
     /// Sends a command, packed in Redis's protocol, and gives its reply.
     fn send(&self, command: Vec<u8>) -> RedisFuture<'_, Value>;
 
-    /// Sends commands, packed in the same way, that Redis carries out as one transaction, and gives the reply of each. An
-    /// error of one is its reply.
+    /// Sends commands, packed in the same way, that Redis carries out as one transaction, and gives the reply of each.
+    /// An error of one is its reply.
     fn send_atomic(&self, commands: Vec<Vec<u8>>) -> RedisFuture<'_, Vec<Value>>;
 
     /// Gives the time that scripts go by.
