@@ -28,8 +28,9 @@ const SUBMIT: &str = script!(
     "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/events" "lib/index" "lib/outbox"
     "lib/ends" "lib/deliveries" "lib/callbacks" "lib/task_view" "lib/foreign" "lib/reuse" "stage/submit"
 );
-const READ: &str = script!(
-    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/task_view" "task/read"
+const READ: &str = concat!(
+    script!("lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/task_view"),
+    "return { read_task_view(args.task), tonumber(call('GET', EVENT_SEQUENCE) or 0) }\n"
 );
 
 /// What the probe does, by route.

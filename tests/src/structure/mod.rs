@@ -118,6 +118,7 @@ const ORDERS: [LayerOrder; 14] = [
         within: "daemon/store",
         modules: &[
             "transport",
+            "task_memory",
             "links",
             "keyspace",
             "subscription",
@@ -125,6 +126,8 @@ const ORDERS: [LayerOrder; 14] = [
             "args",
             "reply",
             "record",
+            "task_snapshot",
+            "task_read",
             "connection",
             "disk",
             "observe",
