@@ -1,13 +1,14 @@
 //! What an operation costs Redis: the microseconds of the calls that a daemon sends for it, by Redis's own count.
 //!
-//! `INFO commandstats` counts a command wherever it is executed: as a client sent it, in an `EXEC` or in a script. `call`
-//! of `server.c` (read in Redis 7.2, tried with 7.0) measures a command from its begin to its end, so the microseconds of
-//! an `EXEC` contain those of the commands it executes, and those of an `EVALSHA` contain those of the script's. The sum
-//! of all lines would count them twice. So a proxy counts what is sent by itself, and only that is added up: of a command
-//! that scripts execute as well the share of its calls. Reading requests and writing replies is in no line.
+//! `INFO commandstats` counts a command wherever it is executed: as a client sent it, in an `EXEC` or in a script.
+//! `call` of `server.c` (read in Redis 7.2, tried with 7.0) measures a command from its begin to its end, so the
+//! microseconds of an `EXEC` contain those of the commands it executes, and those of an `EVALSHA` contain those of
+//! the script's. The sum of all lines would count them twice. So a proxy counts what is sent by itself, and only that
+//! is added up: of a command that scripts execute as well the share of its calls. Reading requests and writing
+//! replies is in no line.
 //!
-//! Which script an `EVALSHA` called is in the slow log alone. It takes all calls above [`SLOW`], so that a script has a
-//! mean of all its calls but the shortest; the log is written after a call was measured.
+//! Which script an `EVALSHA` called is in the slow log alone. It takes all calls above [`SLOW`], so that a script has
+//! a mean of all its calls but the shortest; the log is written after a call was measured.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +18,8 @@ use tokio::runtime::Handle;
 
 use crate::setup::{Bench, ObservedDaemon};
 
-/// Microseconds from which on a call is in the slow log: more than nearly every command takes, less than a script does.
+/// Microseconds from which on a call is in the slow log: more than nearly every command takes, less than a script
+/// does.
 const SLOW: &str = "5";
 /// Settings of a Redis whose costs are measured.
 pub const SLOW_LOG: [&str; 4] = ["--slowlog-log-slower-than", SLOW, "--slowlog-max-len", "1000000"];
@@ -118,8 +120,8 @@ impl<'a> RedisMeter<'a> {
         }
     }
 
-    /// Measures one script of the probe, called so often alone: microseconds a call. As `EVALSHA_RO`, which the daemon does
-    /// not send, so that what it does on its own is not counted.
+    /// Measures one script of the probe, called so often alone: microseconds a call. As `EVALSHA_RO`, which the
+    /// daemon does not send, so that what it does on its own is not counted.
     pub fn cost_of_script(&self, calls: usize, script: &str, key: &str) -> f64 {
         let hash: String = self.query(redis::cmd("SCRIPT").arg("LOAD").arg(script));
         let before = self.stats().remove("evalsha_ro").unwrap_or_default();

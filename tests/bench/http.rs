@@ -84,8 +84,8 @@ impl Connection {
 /// Connections among which requests at a fixed rate are divided.
 const AT_RATE: usize = 32;
 
-/// Sends a request so many times a second for a while. Returns how long each took, sorted: from the moment when it was
-/// due, not from the moment when it was sent, so that a slow answer counts for all the requests that it held up.
+/// Sends a request so many times a second for a while. Returns how long each took, sorted: from the moment when it
+/// was due, not from the moment when it was sent, so that a slow answer counts for all the requests that it held up.
 pub fn send_at_rate(port: u16, request: &[u8], per_second: f64, time: Duration) -> Vec<Duration> {
     let all = (per_second * time.as_secs_f64()) as usize;
     let start = Instant::now() + Duration::from_millis(100);

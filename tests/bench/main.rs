@@ -1,9 +1,9 @@
 //! `make bench`: what Onceover costs beside what the machine can do at all, both measured in turns in one run and put
 //! into ratios, because absolute figures of a machine that others use as well say little.
 //!
-//! Arguments: `--strict` fails when a goal is missed, `--only A,B` measures some parts, `--rounds N` and `--seconds N`
-//! set how many turns there are and how long one is. `ONCEOVER_BENCH_SUBMITS` is the number of submits memory is watched
-//! over.
+//! Arguments: `--strict` fails when a goal is missed, `--only A,B` measures some parts, `--rounds N` sets how many
+//! turns there are and `--seconds N` how long one is. `ONCEOVER_BENCH_SUBMITS` is the number of submits over which
+//! memory is watched.
 
 mod costs;
 mod http;
@@ -30,7 +30,8 @@ use table::Table;
 
 type Part = fn(&mut Bench);
 
-/// All parts, in the order in which they are measured: stages first, since folders cost more after others were removed.
+/// All parts, in the order in which they are measured: stages first, since folders cost more after others were
+/// removed.
 const PARTS: [(&str, Part); 13] = [
     ("stages", stages::measure),
     ("delay", delay::measure),

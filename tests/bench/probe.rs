@@ -1,5 +1,5 @@
-//! What is possible at all here: the smallest server, which takes the same requests on the same Redis and answers as many
-//! bytes. It reads no JSON, decides nothing and makes no JSON. Each request is answered in two ways:
+//! What is possible at all here: the smallest server, which takes the same requests on the same Redis and answers as
+//! many bytes. It reads no JSON, decides nothing and makes no JSON. Each request is answered in two ways:
 //!
 //! - `/bare/<n>`: with what one `EVALSHA` of the smallest script reads.
 //! - `/own/<n>`: with a text it has, after Redis has executed the commands that the daemon was seen to send for this
@@ -89,7 +89,10 @@ pub async fn serve(orders: &str) {
     let mut router = Router::new();
     for (number, request) in orders.requests.into_iter().enumerate() {
         let key: Arc<str> = format!("probe:{number}").into();
-        let () = redis.set(&*key, request.answer.as_str()).await.expect("Redis takes keys");
+        let () = redis
+            .set(&*key, request.answer.as_str())
+            .await
+            .expect("Redis takes keys");
         let trips: Arc<[Pipeline]> = request.sent.into_iter().map(pipeline).collect();
         let answer = Bytes::from(request.answer);
         let (bare, own, script) = (redis.clone(), redis.clone(), Arc::clone(&script));

@@ -1,4 +1,5 @@
-//! Hits of results with one file, with ten and with a thousand, all of which are compared before the result is reused.
+//! Hits of results with one file, with ten and with a thousand, all of which are compared before the result is
+//! reused.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What the daemon holds in memory, idle and after many submits. Pages of files are left out of the goals: Linux drops
-//! them when memory is short.
+//! What the daemon holds in memory, idle and after many submits. Pages of files are left out of the goals: Linux
+//! drops them when memory is short.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Hits and status reads, beside the two ways of the probe: 64 at a time, one at a time, and at a rate that the daemon
-//! and the bare probe both sustain.
+//! Hits and status reads, beside the two ways of the probe: 64 at a time, one at a time, and at a rate that the
+//! daemon and the bare probe both sustain.
 
 use std::time::Duration;
 
@@ -125,8 +125,8 @@ pub fn measure(bench: &mut Bench) {
     assert_still_hits(&observed, &kinds);
 }
 
-/// Finds what the daemon sends to Redis for a request: the fewest commands of some tries, since those that it sends on its
-/// own come in between.
+/// Finds what the daemon sends to Redis for a request: the fewest commands of some tries, since those that it sends
+/// on its own come in between.
 fn observe(observed: &ObservedDaemon, kind: &RequestKind) -> ProbedRequest {
     let mut client = Connection::open(observed.port());
     let request = kind.request(kind.path);

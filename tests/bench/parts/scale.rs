@@ -1,5 +1,5 @@
-//! Several daemons on one Redis, all of which serve hits: what a hit costs Redis must not grow with them. And what the
-//! hits of one cost another that nobody asks for anything.
+//! Several daemons on one Redis, all of which serve hits: what a hit costs Redis must not grow with them. And what
+//! the hits of one cost another that nobody asks for anything.
 
 use std::path::PathBuf;
 

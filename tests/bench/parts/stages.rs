@@ -41,7 +41,8 @@ pub fn measure(bench: &mut Bench) {
     table.goal("stages a second / processes", Goal::AtLeast(0.4), "x", ratio);
 }
 
-/// A turn of `/bin/true` with three pipes, two at a time: nothing is made beside the processes, and nothing is recorded.
+/// A turn of `/bin/true` with three pipes, two at a time: nothing is made beside the processes, and nothing is
+/// recorded.
 async fn spawn_processes() {
     let spawn_half = || async {
         for _ in 0..TURN / 2 {
