@@ -22,17 +22,40 @@ const BETWEEN_WRITES: Duration = Duration::from_millis(2);
 /// Operations of each kind and turn that Redis's time is measured over.
 const CALLS: usize = 400;
 
-const PATHS: [&str; 2] = ["/v1/tasks/none/status", "/v1/tasks/twenty/status"];
-
 /// What is compared.
-const CASES: [&str; 3] = [
-    "no foreign stages",
-    "20 foreign stages",
-    "500 foreign stages of others a second",
+struct ForeignCase {
+    name: &'static str,
+    task: &'static str,
+    status: &'static str,
+    /// Whether another worker writes stages of other tasks.
+    is_written: bool,
+}
+
+/// The first is what the others are compared with.
+const CASES: [ForeignCase; 3] = [
+    ForeignCase {
+        name: "no foreign stages",
+        task: "none",
+        status: "/v1/tasks/none/status",
+        is_written: false,
+    },
+    ForeignCase {
+        name: "20 foreign stages",
+        task: "twenty",
+        status: STATUS_OF_TWENTY,
+        is_written: false,
+    },
+    ForeignCase {
+        name: "500 stages of others a second",
+        task: "none",
+        status: "/v1/tasks/none/status",
+        is_written: true,
+    },
 ];
+const STATUS_OF_TWENTY: &str = "/v1/tasks/twenty/status";
 
 /// Figures by what is compared.
-type ByCase = [Vec<f64>; 3];
+type ByCase = [Vec<f64>; CASES.len()];
 
 /// What is measured of hits, and of status reads.
 #[derive(Default)]
@@ -46,40 +69,49 @@ pub fn measure(bench: &mut Bench) {
     let redis = observed.redis(bench);
     prepare(bench, &observed, &redis);
     let mut figures: [Figures; 2] = Default::default();
-    let meter = RedisMeter::new(bench, &observed);
+    measure_redis(bench, &observed, &redis, &mut figures);
+    observed.connect_directly(bench);
+    measure_throughput(bench, &observed, &redis, &mut figures);
+    print(bench, &figures);
+}
+
+fn measure_redis(bench: &Bench, observed: &ObservedDaemon, redis: &MultiplexedConnection, figures: &mut [Figures; 2]) {
+    let meter = RedisMeter::new(bench, observed);
     let mut client = Connection::open(observed.port());
     for _ in 0..bench.options.rounds() {
-        for case in 0..CASES.len() {
-            let writer = (case == 2).then(|| OtherWriter::start(bench, &redis));
-            let task = if case == 1 { "twenty" } else { "none" };
-            let requests = [submit(task, STAGES[0]), read_status(PATHS[usize::from(case == 1)])];
-            for (request, figures) in requests.iter().zip(&mut figures) {
+        for (at, case) in CASES.iter().enumerate() {
+            let _writer = case.is_written.then(|| OtherWriter::start(bench, redis));
+            let requests = [submit(case.task, STAGES[0]), read_status(case.status)];
+            for (request, figures) in requests.iter().zip(figures.iter_mut()) {
                 let cost = meter.cost(CALLS, || {
                     for _ in 0..CALLS {
                         client.send(request);
                     }
                 });
-                figures.micros[case].push(cost.micros);
+                figures.micros[at].push(cost.micros);
             }
-            drop(writer);
         }
     }
-    drop(meter);
-    observed.connect_directly(bench);
+}
+
+fn measure_throughput(
+    bench: &Bench,
+    observed: &ObservedDaemon,
+    redis: &MultiplexedConnection,
+    figures: &mut [Figures; 2],
+) {
+    let (dir, port, seconds) = (observed.dir(), observed.port(), bench.options.seconds);
     for _ in 0..bench.options.rounds() {
-        for case in 0..CASES.len() {
-            let writer = (case == 2).then(|| OtherWriter::start(bench, &redis));
-            let task = if case == 1 { "twenty" } else { "none" };
-            let hit = body(task, STAGES[0]);
-            let requests = [("/v1/tasks", Some(hit.as_str())), (PATHS[usize::from(case == 1)], None)];
-            for ((path, body), figures) in requests.into_iter().zip(&mut figures) {
-                let load = wrk::load(observed.dir(), observed.port(), path, body, bench.options.seconds);
-                figures.per_second[case].push(load.per_second);
+        for (at, case) in CASES.iter().enumerate() {
+            let _writer = case.is_written.then(|| OtherWriter::start(bench, redis));
+            let hit = body(case.task, STAGES[0]);
+            let requests = [("/v1/tasks", Some(hit.as_str())), (case.status, None)];
+            for ((path, body), figures) in requests.into_iter().zip(figures.iter_mut()) {
+                let load = wrk::load(dir, port, path, body, seconds);
+                figures.per_second[at].push(load.per_second);
             }
-            drop(writer);
         }
     }
-    print(bench, &figures);
 }
 
 /// Makes the tasks `none` and `twenty`, each of one stage that has succeeded, and the foreign stages of the second.
@@ -103,7 +135,8 @@ fn prepare(bench: &Bench, observed: &ObservedDaemon, redis: &MultiplexedConnecti
     // The daemon may learn of them a little later.
     let start = std::time::Instant::now();
     loop {
-        let status: Value = serde_json::from_str(client.send(&read_status(PATHS[1]))).expect("the daemon sends JSON");
+        let status: Value =
+            serde_json::from_str(client.send(&read_status(STATUS_OF_TWENTY))).expect("the daemon sends JSON");
         let shown = status["stages"].as_object().map_or(0, serde_json::Map::len);
         if shown == FOREIGN + 1 {
             return;
@@ -161,17 +194,17 @@ impl Drop for OtherWriter {
 fn print(bench: &mut Bench, figures: &[Figures; 2]) {
     let table = &mut bench.table;
     for (operation, figures) in ["hits", "status reads"].iter().zip(figures) {
-        for (case, name) in CASES.iter().enumerate() {
-            let what = format!("{operation}, {name}");
-            table.say(&what, "/s", spread(figures.per_second[case].iter().copied()));
-            table.say("  Redis time", "us", spread(figures.micros[case].iter().copied()));
+        for (at, case) in CASES.iter().enumerate() {
+            let what = format!("{operation}, {}", case.name);
+            table.say(&what, "/s", spread(figures.per_second[at].iter().copied()));
+            table.say("  Redis time", "us", spread(figures.micros[at].iter().copied()));
         }
-        for (case, name) in CASES.iter().enumerate().skip(1) {
+        for (at, case) in CASES.iter().enumerate().skip(1) {
             let ratio = |figures: &ByCase| {
-                let turns = figures[case].iter().zip(&figures[0]);
+                let turns = figures[at].iter().zip(&figures[0]);
                 spread(turns.map(|(with, without)| with / without))
             };
-            let what = format!("{operation} a second, {name} / without");
+            let what = format!("{operation} a second, {} / none", case.name);
             table.say(&what, "x", ratio(&figures.per_second));
             table.say("  Redis time", "x", ratio(&figures.micros));
         }
