@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use onceover_catalog::{Catalog, NodeSpec, RunnerSpec};
+use onceover_catalog::{Catalog, NodeSpec, RunnerSpec, ValueKind};
 use onceover_types::NodeName;
 use onceover_wire::{ResultWarning, WARNINGS_FIELD};
 use serde_json::Value;
@@ -21,9 +21,9 @@ use crate::{
     config::Verify,
     downloads::Downloads,
     evidence,
-    services::{InputEvidence, TaskViews, artifacts},
+    services::{InputEvidence, ServiceError, TaskViews, artifacts},
 };
-use onceover_catalog::completion::resolve_input;
+use onceover_catalog::completion::{referenced_node, resolve_input};
 use onceover_limits::Limit;
 use onceover_nodes::llm::Providers;
 use onceover_run::{
@@ -41,6 +41,8 @@ pub struct RunSupplies {
     pub roots: Arc<Roots>,
     pub inputs: InputEvidence,
     pub downloads: Arc<Downloads>,
+    /// Reads the task's other stages.
+    pub views: TaskViews,
     /// The language models that nodes may ask.
     pub providers: Providers,
 }
@@ -51,7 +53,8 @@ pub(super) struct Work {
     pub(super) options: Arc<ExecutorOptions>,
     pub(super) fence: Fence,
     pub(super) spec: Arc<NodeSpec>,
-    pub(super) earlier: Earlier,
+    /// As it was when the run was taken from its queue.
+    pub(super) record: Arc<StageRecord>,
     /// The run's folder, which exists.
     pub(super) dir: PathBuf,
     pub(super) log: RunLog,
@@ -61,51 +64,61 @@ pub(super) struct Work {
     pub(super) began: watch::Sender<Instant>,
 }
 
-/// What a run takes from the task's records.
-pub(super) struct Earlier {
-    /// The request's `input_data`, as JSON.
-    input: String,
-    /// Outputs of the task's other successful stages, oldest first.
-    stages: Result<IndexMap<NodeName, Object>, String>,
-    /// What the results of the task's stages are known by.
-    results: IndexMap<NodeName, String>,
-    /// The request said `reuse: never`.
-    fresh: bool,
+/// What was asked of a run.
+struct RunRequest {
+    /// The node, as it is for this input.
+    node: Arc<NodeSpec>,
+    /// The request's `input_data`.
+    input: Object,
 }
 
-impl Earlier {
-    pub(super) fn new(views: &TaskViews, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Self {
-        let results = records.stages.iter();
-        Self {
-            input: record.input().to_owned(),
-            stages: earlier_outputs(views, fence, records),
-            results: results
-                .map(|(name, record)| (name.clone(), record.result_token()))
-                .collect(),
-            fresh: record.reuses_nothing(),
+impl RunRequest {
+    /// Whether the run may take anything from other stages of the task. A program gets the outputs of all; a node of the
+    /// daemon has only what its parameters are filled with, and a list among them may name stages.
+    fn takes_from_stages(&self) -> bool {
+        match self.node.runner {
+            RunnerSpec::Command(_) | RunnerSpec::Python(_) => true,
+            RunnerSpec::Builtin(_) => {
+                let parameters = &self.node.parameters;
+                parameters
+                    .iter()
+                    .any(|parameter| !parameter.fallbacks.is_empty() || parameter.kind == ValueKind::Array)
+                    || self.input.values().any(|value| referenced_node(value).is_some())
+            }
         }
     }
 }
 
-fn earlier_outputs(
-    views: &TaskViews,
-    fence: &Fence,
-    records: &TaskRecords,
-) -> Result<IndexMap<NodeName, Object>, String> {
-    let view = views
-        .view_records(records, &fence.task)
-        .map_err(|error| format!("the task cannot be read: {error}"))?;
-    let mut outputs: Vec<_> = view
-        .stages
-        .iter()
-        .filter(|(name, _)| **name != fence.node)
-        .filter_map(|(name, stage)| {
-            let output: Object = serde_json::from_str(stage.output.get()).ok()?;
-            (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
+/// What a run takes from other stages of the task.
+#[derive(Default)]
+struct EarlierStages {
+    /// Outputs of those that succeeded, oldest first.
+    outputs: IndexMap<NodeName, Object>,
+    /// What the results of the task's stages are known by.
+    results: IndexMap<NodeName, String>,
+}
+
+impl EarlierStages {
+    fn new(views: &TaskViews, fence: &Fence, records: &TaskRecords) -> Result<Self, ServiceError> {
+        let view = views.view_records(records, &fence.task)?;
+        let mut outputs: Vec<_> = view
+            .stages
+            .iter()
+            .filter(|(name, _)| **name != fence.node)
+            .filter_map(|(name, stage)| {
+                let output: Object = serde_json::from_str(stage.output.get()).ok()?;
+                (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
+            })
+            .collect();
+        outputs.sort_by_key(|(ended, _, _)| *ended);
+        let results = records.stages.iter();
+        Ok(Self {
+            outputs: outputs.into_iter().map(|(_, name, output)| (name, output)).collect(),
+            results: results
+                .map(|(name, record)| (name.clone(), record.result_token()))
+                .collect(),
         })
-        .collect();
-    outputs.sort_by_key(|(ended, _, _)| *ended);
-    Ok(outputs.into_iter().map(|(_, name, output)| (name, output)).collect())
+    }
 }
 
 /// What came of a run, and what it left in its folder.
@@ -136,9 +149,11 @@ impl Work {
     }
 
     async fn run_when_possible(&self) -> Result<Outcome, RunError> {
+        let request = self.read_request()?;
+        let earlier = self.read_earlier(&request).await?;
         let mut wait = FIRST_WAIT;
         loop {
-            let (lack, message) = match self.run_once().await {
+            let (lack, message) = match self.run_once(&request, &earlier).await {
                 Err(RunError::Lacking { lack, message }) => (lack, message),
                 ended => return ended,
             };
@@ -149,12 +164,7 @@ impl Work {
             ));
             self.progress
                 .report(0.0, Some(format!("waiting for {lack}: {message}")));
-            self.began.send_replace(Instant::now() + wait);
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Err(RunError::Interrupted),
-                () = tokio::time::sleep(wait) => {}
-            }
+            self.pause(wait).await?;
             wait = (wait * 2).min(LONGEST_WAIT);
             // What it left while it could not go on is not its result.
             if let Err(error) = folder::clear(&self.dir).await {
@@ -165,24 +175,61 @@ impl Work {
         }
     }
 
-    async fn run_once(&self) -> Result<Outcome, RunError> {
-        let fence = &self.fence;
-        let stages = self.earlier.stages.clone().map_err(RunError::Failed)?;
-        let input: Object = serde_json::from_str(&self.earlier.input)
+    fn read_request(&self) -> Result<RunRequest, RunError> {
+        let input: Object = serde_json::from_str(self.record.input())
             .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-        let varied = self.supplies.catalog.for_input(fence.node.as_str(), &input);
-        let node = Arc::clone(varied.unwrap_or(&self.spec));
+        let varied = self.supplies.catalog.for_input(self.fence.node.as_str(), &input);
+        Ok(RunRequest {
+            node: Arc::clone(varied.unwrap_or(&self.spec)),
+            input,
+        })
+    }
+
+    /// Reads the task's other stages if the run takes anything from them, however long Redis is unreachable.
+    async fn read_earlier(&self, request: &RunRequest) -> Result<EarlierStages, RunError> {
+        if !request.takes_from_stages() {
+            return Ok(EarlierStages::default());
+        }
+        let unreadable = |error: ServiceError| RunError::failed(format!("the task cannot be read: {error}"));
+        let views = &self.supplies.views;
+        let mut wait = FIRST_WAIT;
+        loop {
+            match views.read_records(&self.fence.task).await {
+                Ok(records) => return EarlierStages::new(views, &self.fence, &records).map_err(unreadable),
+                Err(ServiceError::Unavailable(error)) => {
+                    tracing::debug!(error, run_id = %self.fence.run, "a run waits for Redis before it begins");
+                }
+                Err(error) => return Err(unreadable(error)),
+            }
+            self.pause(wait).await?;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Waits for what the run cannot do without; that does not count towards its time limit.
+    async fn pause(&self, wait: Duration) -> Result<(), RunError> {
+        self.began.send_replace(Instant::now() + wait);
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(RunError::Interrupted),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    async fn run_once(&self, request: &RunRequest, earlier: &EarlierStages) -> Result<Outcome, RunError> {
+        let fence = &self.fence;
+        let (node, input) = (Arc::clone(&request.node), &request.input);
         let mut context = RunContext {
             task_id: fence.task.clone(),
             run_id: fence.run.clone(),
             attempt: fence.attempt,
-            input: resolve_input(&node, &input, &stages)?,
-            stages,
+            input: resolve_input(&node, input, &earlier.outputs)?,
+            stages: earlier.outputs.clone(),
             dir: self.dir.clone(),
             roots: Arc::clone(&self.supplies.roots),
             opened: OpenedInputs::default(),
             programs: Arc::clone(&self.options.programs),
-            fresh: self.earlier.fresh,
+            fresh: self.record.reuses_nothing(),
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
             warnings: RunWarnings::default(),
@@ -196,20 +243,19 @@ impl Work {
             "{} under task {}, run {} attempt {}",
             fence.node, fence.task, fence.run, fence.attempt
         ));
-        let results = &self.earlier.results;
-        let sources = evidence::sources(&context.node, &input, &context.input, &context.stages, results);
+        let sources = evidence::sources(&context.node, input, &context.input, &context.stages, &earlier.results);
         context.place_paths();
         let mut files = self
             .supplies
             .inputs
-            .local_evidence(&context.task_id, &context.node, &input)
+            .local_evidence(&context.task_id, &context.node, input)
             .await
             .unwrap_or_default();
         let mut downloaded = self.supplies.downloads.fetch(&mut context).await?;
         if let Some(downloaded) = &mut downloaded {
             files.append(&mut downloaded.evidence);
         }
-        let files = evidence::of_request(&context.node, &input, files, self.supplies.inputs.verify());
+        let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
         let output = self.run_node(&context).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {

@@ -135,7 +135,8 @@ impl TaskViews {
         }
     }
 
-    pub(super) async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
+    /// Reads all that is kept of a task.
+    pub async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
         let (records, _) = self.store.read(task).await?;
         Ok(records)
     }

@@ -1,0 +1,84 @@
+-- How a daemon takes runs from a queue.
+
+-- The fields of a record that the owner of its run needs.
+local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh' }
+
+-- Stages of a queue that do not wait any more, of which one call clears as many at most.
+local MOST_OUTDATED = 100
+
+-- Builds what the owner of a run gets: {task, name, {field, value, ...}}.
+local function build_claim(task, node, record)
+  local fields = {}
+  for _, field in ipairs(CLAIMED_FIELDS) do
+    if record[field] then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = record[field]
+    end
+  end
+  return { task, node, fields }
+end
+
+-- Answers up to `most` claims that the owner made and whose answer it never got: runs that hold a slot for it, and that
+-- it does not name as `running`. Writes nothing.
+-- Reads: slots_key, stage_key. Arguments: queue, owner, running (members of slots_key, as a JSON array).
+local function list_unanswered_claims(most)
+  local claims = {}
+  for _, member in ipairs(call('ZRANGE', slots_key(args.queue), 0, -1)) do
+    -- Nothing in a member is written differently in JSON.
+    if #claims < most and not string.find(args.running, '"' .. member .. '"', 1, true) then
+      local task, node, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
+      if owner == args.owner then
+        local record = load_record_fields(task, node, { 'owner', unpack(CLAIMED_FIELDS) })
+        if record and not record.damage and record.state == 'RUNNING' and record.run == run
+          and record.attempt == attempt and record.owner == owner then
+          claims[#claims + 1] = build_claim(task, node, record)
+        end
+      end
+    end
+  end
+  return claims
+end
+
+-- Takes the run of a queue entry for the owner. Answers what the owner gets; nil where the stage does not wait.
+-- Reads: foreign_key. Reads, writes: stage_key, task_key, stages_key. Writes: slots_key, public_json_key, the indexes of
+-- tasks, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl, queue, owner, lease_ms.
+local function start_attempt(task, node)
+  local record = load_record(task, node)
+  if not record or record.damage or record.state ~= 'PENDING' or record.queue ~= args.queue then return nil end
+  local attempt = format_integer(tonumber(record.attempt or 0) + 1)
+  local lease = format_integer(NOW + tonumber(args.lease_ms))
+  update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
+    started = format_integer(NOW), progress = false, message = false })
+  call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
+  write_public_json(task, node, record)
+  update_task_status(task)
+  publish_event(task, node, record, 'started')
+  return build_claim(task, node, record)
+end
+
+-- Takes up to `most` runs of a queue for the owner: first those that it took and was never told of, then the next ones,
+-- as slots are free. Answers {{claim, ...}, whether others wait}.
+-- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, stages_key. Writes: public_json_key,
+-- STATS, the indexes of tasks, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms,
+-- running.
+local function claim_runs(most)
+  local queue = queue_key(args.queue)
+  local claims = list_unanswered_claims(most)
+  local free = math.min(most - #claims, tonumber(args.slots) - call('ZCARD', slots_key(args.queue)))
+  local outdated = 0
+  while free > 0 and outdated < MOST_OUTDATED do
+    local member = call('ZRANGE', queue, 0, 0)[1]
+    if not member then return { claims, 0 } end
+    require_writable()
+    call('ZREM', queue, member)
+    local task, node = string.match(member, '^([^|]+)|(.+)$')
+    local claim = start_attempt(task, node)
+    if claim then
+      claims[#claims + 1] = claim
+      free = free - 1
+    else
+      outdated = outdated + 1
+    end
+  end
+  return { claims, call('EXISTS', queue) }
+end
