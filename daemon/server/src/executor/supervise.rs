@@ -253,8 +253,12 @@ impl Inner {
             if self.takes_no_more() {
                 return;
             }
-            if wanted.names(queue) && self.slots.free(queue) == 0 {
-                Limit::RunsAtOnce.reached();
+            // An end makes room, and takes the next run or has the queue looked at.
+            if self.slots.free(queue) == 0 {
+                if wanted.names(queue) {
+                    Limit::RunsAtOnce.reached();
+                }
+                continue;
             }
             if let Err(error) = self.claim_runs(queue, runs).await {
                 return tracing::debug!(%error, queue, "no run taken");
