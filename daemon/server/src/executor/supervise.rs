@@ -21,7 +21,7 @@ use super::{
     life,
     slots::{ClaimTurn, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
-    work::{self, Work},
+    work::{self, RunRequest, Work},
 };
 use crate::{
     events::{EventBus, WantedQueues},
@@ -298,7 +298,6 @@ impl Inner {
     /// Runs what was taken from a queue to its end. Returns the run that was taken with the end.
     async fn supervise(&self, claim: Claim, slot: &mut SlotGuard) -> Option<Claim> {
         let Claim { fence, record } = claim;
-        let record = Arc::new(record);
         let known = self.parts.supplies.catalog.get(fence.node.as_str());
         life::log_start(&fence, known.map_or("none", |node| node.runner.kind().as_str()));
         let start = Instant::now();
@@ -336,12 +335,22 @@ impl Inner {
     }
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
-    async fn attend(&self, fence: &Fence, record: &Arc<StageRecord>) -> (RunEnd, Left) {
+    async fn attend(&self, fence: &Fence, record: &StageRecord) -> (RunEnd, Left) {
         let Some(spec) = self.parts.supplies.catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (RunEnd::failed(error), Left::default());
         };
-        let (_hold, log) = match self.open_folder(fence).await {
+        let supplies = &self.parts.supplies;
+        let request = RunRequest::read(&supplies.catalog, spec, record);
+        let takes_from_stages = request.as_ref().is_ok_and(RunRequest::takes_from_stages);
+        let read_records = async {
+            match takes_from_stages {
+                true => Some(supplies.views.read_records(&fence.task).await),
+                false => None,
+            }
+        };
+        let (opened, records) = tokio::join!(self.open_folder(fence), read_records);
+        let (_hold, log) = match opened {
             Ok(opened) => opened,
             Err(ended) => return (ended, Left::default()),
         };
@@ -358,12 +367,12 @@ impl Inner {
         let (sink, progress) = ProgressSink::new();
         let (began, counted_from) = watch::channel(Instant::now());
         let work = Work {
-            supplies: Arc::clone(&self.parts.supplies),
+            supplies: Arc::clone(supplies),
             options: Arc::clone(&self.options),
             fence: fence.clone(),
-            spec: Arc::clone(spec),
-            record: Arc::clone(record),
-            dir: task_folder(&self.parts.supplies.roots, &fence.task).join(fence.folder()),
+            request,
+            records,
+            dir: task_folder(&supplies.roots, &fence.task).join(fence.folder()),
             log: log.clone(),
             progress: sink,
             cancel: cancel.clone(),

@@ -52,9 +52,10 @@ pub(super) struct Work {
     pub(super) supplies: Arc<RunSupplies>,
     pub(super) options: Arc<ExecutorOptions>,
     pub(super) fence: Fence,
-    pub(super) spec: Arc<NodeSpec>,
-    /// As it was when the run was taken from its queue.
-    pub(super) record: Arc<StageRecord>,
+    /// What was asked of it, or why that cannot be read.
+    pub(super) request: Result<RunRequest, String>,
+    /// The task's records, as they were read before the work began; `None` where the run takes nothing from other stages.
+    pub(super) records: Option<Result<TaskRecords, ServiceError>>,
     /// The run's folder, which exists.
     pub(super) dir: PathBuf,
     pub(super) log: RunLog,
@@ -65,17 +66,31 @@ pub(super) struct Work {
 }
 
 /// What was asked of a run.
-struct RunRequest {
+pub(super) struct RunRequest {
     /// The node, as it is for this input.
     node: Arc<NodeSpec>,
     /// The request's `input_data`.
     input: Object,
+    /// The request said `reuse: never`.
+    fresh: bool,
 }
 
 impl RunRequest {
+    /// Reads what was asked of a run of the node.
+    pub(super) fn read(catalog: &Catalog, node: &Arc<NodeSpec>, record: &StageRecord) -> Result<Self, String> {
+        let input: Object = serde_json::from_str(record.input())
+            .map_err(|error| format!("the stored request cannot be read: {error}"))?;
+        let varied = catalog.for_input(node.name.as_str(), &input);
+        Ok(Self {
+            node: Arc::clone(varied.unwrap_or(node)),
+            input,
+            fresh: record.reuses_nothing(),
+        })
+    }
+
     /// Whether the run may take anything from other stages of the task. A program gets the outputs of all; a node of the
     /// daemon has only what its parameters are filled with, and a list among them may name stages.
-    fn takes_from_stages(&self) -> bool {
+    pub(super) fn takes_from_stages(&self) -> bool {
         match self.node.runner {
             RunnerSpec::Command(_) | RunnerSpec::Python(_) => true,
             RunnerSpec::Builtin(_) => {
@@ -129,8 +144,9 @@ pub(super) struct Worked {
 
 impl Work {
     /// Runs to the end, then measures what the run left; one that left too much has failed.
-    pub(super) async fn run(self) -> Worked {
-        let mut result = self.run_when_possible().await;
+    pub(super) async fn run(mut self) -> Worked {
+        let records = self.records.take();
+        let mut result = self.run_when_possible(records).await;
         // Before it is measured: the log counts.
         match &result {
             Ok(_) => self.log.line("succeeded"),
@@ -148,12 +164,12 @@ impl Work {
         Worked { result, left }
     }
 
-    async fn run_when_possible(&self) -> Result<Outcome, RunError> {
-        let request = self.read_request()?;
-        let earlier = self.read_earlier(&request).await?;
+    async fn run_when_possible(&self, records: Option<Result<TaskRecords, ServiceError>>) -> Result<Outcome, RunError> {
+        let request = self.request.as_ref().map_err(RunError::failed)?;
+        let earlier = self.find_earlier(records).await?;
         let mut wait = FIRST_WAIT;
         loop {
-            let (lack, message) = match self.run_once(&request, &earlier).await {
+            let (lack, message) = match self.run_once(request, &earlier).await {
                 Err(RunError::Lacking { lack, message }) => (lack, message),
                 ended => return ended,
             };
@@ -175,26 +191,19 @@ impl Work {
         }
     }
 
-    fn read_request(&self) -> Result<RunRequest, RunError> {
-        let input: Object = serde_json::from_str(self.record.input())
-            .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-        let varied = self.supplies.catalog.for_input(self.fence.node.as_str(), &input);
-        Ok(RunRequest {
-            node: Arc::clone(varied.unwrap_or(&self.spec)),
-            input,
-        })
-    }
-
-    /// Reads the task's other stages if the run takes anything from them, however long Redis is unreachable.
-    async fn read_earlier(&self, request: &RunRequest) -> Result<EarlierStages, RunError> {
-        if !request.takes_from_stages() {
+    /// Finds what the run takes from other stages, however long Redis is unreachable.
+    async fn find_earlier(
+        &self,
+        records: Option<Result<TaskRecords, ServiceError>>,
+    ) -> Result<EarlierStages, RunError> {
+        let Some(mut read) = records else {
             return Ok(EarlierStages::default());
-        }
+        };
         let unreadable = |error: ServiceError| RunError::failed(format!("the task cannot be read: {error}"));
         let views = &self.supplies.views;
         let mut wait = FIRST_WAIT;
         loop {
-            match views.read_records(&self.fence.task).await {
+            match read {
                 Ok(records) => return EarlierStages::new(views, &self.fence, &records).map_err(unreadable),
                 Err(ServiceError::Unavailable(error)) => {
                     tracing::debug!(error, run_id = %self.fence.run, "a run waits for Redis before it begins");
@@ -203,6 +212,7 @@ impl Work {
             }
             self.pause(wait).await?;
             wait = (wait * 2).min(LONGEST_WAIT);
+            read = views.read_records(&self.fence.task).await;
         }
     }
 
@@ -229,7 +239,7 @@ impl Work {
             roots: Arc::clone(&self.supplies.roots),
             opened: OpenedInputs::default(),
             programs: Arc::clone(&self.options.programs),
-            fresh: self.record.reuses_nothing(),
+            fresh: request.fresh,
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
             warnings: RunWarnings::default(),
