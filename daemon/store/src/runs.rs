@@ -135,6 +135,7 @@ reply_struct! {
     ClaimReply {
         claims: Vec<ClaimedReply>,
         others_wait: bool,
+        seen: u64,
     }
 }
 
@@ -175,6 +176,8 @@ pub struct Claims {
     pub runs: Vec<Claim>,
     /// Whether the queue holds more.
     pub others_wait: bool,
+    /// The number of the last event at that time: earlier ones tell nothing new about the queue.
+    pub seen: u64,
 }
 
 /// How the report of an end was taken.
@@ -246,6 +249,7 @@ impl ClaimReply {
         Claims {
             runs: self.claims.into_iter().filter_map(read).collect(),
             others_wait: self.others_wait,
+            seen: self.seen,
         }
     }
 }

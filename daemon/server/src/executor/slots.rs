@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use onceover_store::{Fence, QueueShare};
+use onceover_store::{Claims, Fence, QueueShare};
 
 use crate::{events::EventBus, services::Slots};
 
@@ -18,19 +18,33 @@ pub(super) struct HeldSlots {
 
 struct QueueSlots {
     slots: u32,
-    /// The slots that are held, as [`Fence::slot`] names them.
-    held: Mutex<Vec<String>>,
-    /// Locked while runs are taken: until their slots are in `held`, a second call would take them for lost ones.
+    used: Mutex<SlotUse>,
+    /// Locked while runs are taken: until their slots are held, a second call would take them for lost ones.
     turn: tokio::sync::Mutex<()>,
 }
 
+/// How the slots of a queue are used.
+#[derive(Default)]
+struct SlotUse {
+    /// Those that are held, as [`Fence::slot`] names them.
+    held: Vec<String>,
+    /// A run was wanted while none was free.
+    is_wanted: bool,
+    /// The number of the last event when the queue was found empty.
+    seen: u64,
+}
+
 impl QueueSlots {
-    fn held(&self) -> MutexGuard<'_, Vec<String>> {
-        self.held.lock().expect("no thread panics with the slots")
+    fn used(&self) -> MutexGuard<'_, SlotUse> {
+        self.used.lock().expect("no thread panics with the slots")
     }
 
     fn free(&self) -> u32 {
-        let held = u32::try_from(self.held().len()).unwrap_or(u32::MAX);
+        self.free_beside(&self.used())
+    }
+
+    fn free_beside(&self, used: &SlotUse) -> u32 {
+        let held = u32::try_from(used.held.len()).unwrap_or(u32::MAX);
         self.slots.saturating_sub(held)
     }
 }
@@ -40,7 +54,7 @@ impl HeldSlots {
         let of_queue = |(name, slots): (&String, &u32)| {
             let queue = QueueSlots {
                 slots: *slots,
-                held: Mutex::default(),
+                used: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
             };
             (name.clone(), queue)
@@ -51,9 +65,19 @@ impl HeldSlots {
         }
     }
 
-    /// How many more runs of a queue may go on here.
-    pub(super) fn free(&self, queue: &str) -> u32 {
-        self.queues.get(queue).map_or(0, QueueSlots::free)
+    /// Whether another run of a queue may go on here. Where it may not, the next slot that is free is wanted.
+    pub(super) fn is_free_or_wanted(&self, queue: &str) -> bool {
+        self.queues.get(queue).is_some_and(|queue| {
+            let mut used = queue.used();
+            let is_free = queue.free_beside(&used) > 0;
+            used.is_wanted |= !is_free;
+            is_free
+        })
+    }
+
+    /// The number of the last event when a queue was found empty: no event up to it tells anything new about the queue.
+    pub(super) fn seen(&self, queue: &str) -> u64 {
+        self.queues.get(queue).map_or(0, |queue| queue.used().seen)
     }
 
     /// Waits for the turn to take runs of a queue. Returns `None` for a queue that has no slots here.
@@ -97,26 +121,34 @@ impl ClaimTurn<'_> {
     pub(super) fn share(&self) -> QueueShare {
         QueueShare {
             slots: self.queue.slots,
-            running: self.queue.held().clone(),
+            running: self.queue.used().held.clone(),
         }
     }
 
     /// Gives a run that was taken its slot.
     pub(super) fn occupy(&self, fence: &Fence) -> SlotGuard {
         let slot = fence.slot();
-        self.queue.held().push(slot.clone());
+        self.queue.used().held.push(slot.clone());
         SlotGuard {
             all: Arc::clone(self.all),
             queue: self.name.to_owned(),
             slot,
+            is_unused: false,
+        }
+    }
+
+    /// Notes what was found of the queue, where no run waits in it.
+    pub(super) fn note_look(&self, found: &Claims) {
+        if !found.others_wait {
+            self.queue.used().seen = found.seen;
         }
     }
 
     /// Gives the slot of a run that has ended to the run that was taken with its end.
     pub(super) fn hand_over(&self, guard: &mut SlotGuard, next: &Fence) {
         let slot = next.slot();
-        let mut held = self.queue.held();
-        if let Some(former) = held.iter_mut().find(|held| **held == guard.slot) {
+        let mut used = self.queue.used();
+        if let Some(former) = used.held.iter_mut().find(|held| **held == guard.slot) {
             former.clone_from(&slot);
         }
         guard.slot = slot;
@@ -128,19 +160,36 @@ pub(super) struct SlotGuard {
     all: Arc<HeldSlots>,
     queue: String,
     slot: String,
+    /// No run waited for it when the last one had ended.
+    is_unused: bool,
+}
+
+impl SlotGuard {
+    /// Notes that no run waits for the slot.
+    pub(super) fn leave_unused(&mut self) {
+        self.is_unused = true;
+    }
 }
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        if let Some(queue) = self.all.queues.get(&self.queue) {
-            queue.held().retain(|held| *held != self.slot);
+        let is_wanted = self.all.queues.get(&self.queue).is_some_and(|queue| {
+            let mut used = queue.used();
+            used.held.retain(|held| *held != self.slot);
+            std::mem::take(&mut used.is_wanted)
+        });
+        if self.is_unused && !is_wanted {
+            self.all.bus.slot_unused();
+        } else {
+            self.all.bus.slot_released(&self.queue);
         }
-        self.all.bus.slot_released(&self.queue);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use onceover_types::{NodeName, RunId, TaskId};
 
     use super::*;
@@ -161,6 +210,12 @@ mod tests {
         Arc::new(HeldSlots::new(&slots, EventBus::default()))
     }
 
+    /// Whether a run would be looked for by the daemon, now that its slot is given back.
+    async fn is_look_wanted(bus: &EventBus) -> bool {
+        let wanted = tokio::time::timeout(Duration::ZERO, bus.run_wanted()).await;
+        wanted.is_ok_and(|wanted| wanted.names("cpu"))
+    }
+
     #[tokio::test]
     async fn a_slot_that_is_handed_over_is_held_without_a_gap_and_given_back_once() {
         let slots = slots(2);
@@ -178,7 +233,8 @@ mod tests {
             assert_eq!(turn.free(), 1);
         }
         drop(guard);
-        assert_eq!(slots.free("cpu"), 2);
+        assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
+        assert!(is_look_wanted(&slots.bus).await, "a run may wait for it");
     }
 
     #[tokio::test]
@@ -189,5 +245,30 @@ mod tests {
         assert!(slots.try_turn("gpu").is_none(), "it has no slots here");
         drop(turn);
         assert!(slots.try_turn("cpu").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_was_found_empty_is_looked_at_again_when_something_happens() {
+        let slots = slots(1);
+        let turn = slots.wait_for_turn("cpu").await.unwrap();
+        let found = |others_wait, seen| Claims {
+            runs: Vec::new(),
+            others_wait,
+            seen,
+        };
+        turn.note_look(&found(false, 7));
+        turn.note_look(&found(true, 9));
+        assert_eq!(slots.seen("cpu"), 7, "others waited at the second look");
+        let mut guard = turn.occupy(&fence("t1"));
+        guard.leave_unused();
+        drop(guard);
+        assert!(!is_look_wanted(&slots.bus).await);
+        // One came between the look and the end.
+        let mut guard = turn.occupy(&fence("t2"));
+        guard.leave_unused();
+        assert!(!slots.is_free_or_wanted("cpu"));
+        drop(guard);
+        assert!(is_look_wanted(&slots.bus).await);
+        assert!(slots.is_free_or_wanted("cpu"));
     }
 }

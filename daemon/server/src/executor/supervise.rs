@@ -249,12 +249,15 @@ impl Inner {
     }
 
     async fn claim_all(self: &Arc<Self>, wanted: &WantedQueues, runs: &mut JoinSet<()>) {
-        for queue in self.options.slots.keys().filter(|queue| wanted.contains(queue)) {
+        for queue in self.options.slots.keys() {
             if self.takes_no_more() {
                 return;
             }
+            if !wanted.is_news(queue, self.slots.seen(queue)) {
+                continue;
+            }
             // An end makes room, and takes the next run or has the queue looked at.
-            if self.slots.free(queue) == 0 {
+            if !self.slots.is_free_or_wanted(queue) {
                 if wanted.names(queue) {
                     Limit::RunsAtOnce.reached();
                 }
@@ -277,6 +280,7 @@ impl Inner {
         }
         let owner = &self.options.owner;
         let claims = self.parts.store.claim(queue, owner, &turn.share(), free).await?;
+        turn.note_look(&claims);
         for claim in claims.runs {
             let slot = turn.occupy(&claim.fence);
             runs.spawn(Arc::clone(self).work_through(slot, claim));
@@ -461,13 +465,20 @@ impl Inner {
         let turn = self.slots.try_turn(&fence.queue).filter(|_| !self.takes_no_more());
         let share = turn.as_ref().map(ClaimTurn::share);
         let store = &self.parts.store;
-        let finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;
-        let next = finished.next.runs.into_iter().next();
-        if let (Some(turn), Some(next)) = (&turn, &next) {
-            turn.hand_over(slot, &next.fence);
-            if finished.next.others_wait && turn.free() == 0 {
-                Limit::RunsAtOnce.reached();
+        let mut finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;
+        let next = finished.next.runs.pop();
+        match (&turn, &next) {
+            (Some(turn), Some(next)) => {
+                turn.hand_over(slot, &next.fence);
+                if finished.next.others_wait && turn.free() == 0 {
+                    Limit::RunsAtOnce.reached();
+                }
             }
+            (Some(turn), None) if !finished.next.others_wait => {
+                turn.note_look(&finished.next);
+                slot.leave_unused();
+            }
+            _ => {}
         }
         Ok(Committed {
             counts: finished.counts,

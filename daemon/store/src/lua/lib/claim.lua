@@ -57,9 +57,9 @@ local function start_attempt(task, node)
 end
 
 -- Takes up to `most` runs of a queue for the owner: first those that it took and was never told of, then the next ones,
--- as slots are free. Answers {{claim, ...}, whether others wait}.
--- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, stages_key. Writes: public_json_key,
--- STATS, the indexes of tasks, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms,
+-- as slots are free. Answers {{claim, ...}, whether others wait, the number of the last event}.
+-- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, stages_key, EVENT_SEQUENCE. Writes:
+-- public_json_key, STATS, the indexes of tasks, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms,
 -- running.
 local function claim_runs(most)
   local queue = queue_key(args.queue)
@@ -68,7 +68,7 @@ local function claim_runs(most)
   local outdated = 0
   while free > 0 and outdated < MOST_OUTDATED do
     local member = call('ZRANGE', queue, 0, 0)[1]
-    if not member then return { claims, 0 } end
+    if not member then break end
     require_writable()
     call('ZREM', queue, member)
     local task, node = string.match(member, '^([^|]+)|(.+)$')
@@ -80,5 +80,5 @@ local function claim_runs(most)
       outdated = outdated + 1
     end
   end
-  return { claims, call('EXISTS', queue) }
+  return { claims, call('EXISTS', queue), call('GET', EVENT_SEQUENCE) or '0' }
 end

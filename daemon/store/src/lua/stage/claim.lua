@@ -2,7 +2,7 @@
 -- then.
 -- Arguments: queue, slots, most, owner, lease_ms, running (what the owner runs of this queue: members of slots_key, as a
 -- JSON array).
--- Answers {{{task, name, {field, value, ...}}, ...}, others}: the runs with what their owner needs of the records, and
--- whether other runs wait.
+-- Answers {{{task, name, {field, value, ...}}, ...}, others, seq}: the runs with what their owner needs of the records,
+-- whether other runs wait, and the number of the last event.
 
 return claim_runs(tonumber(args.most))

@@ -8,8 +8,7 @@
 --   of a failure: error, error_short (JSON);
 --   to take the next run: slots?, lease_ms?, running? (what the owner runs of this queue, the run that ends included:
 --   members of slots_key, as a JSON array).
--- Answers {'ok' or 'lost', {{{task, name, {field, value, ...}}, ...}, others}}: the second is what `claim` answers; nil
--- where no run was to be taken.
+-- Answers {'ok' or 'lost', next}: the second is what `claim` answers; nil where no run was to be taken.
 
 local task, node = args.task, args.name
 
