@@ -211,12 +211,12 @@ impl EventBus {
 
     /// The processes of a run have ended and its slot is free. A run may wait for it.
     pub fn slot_released(&self, queue: &str) {
-        self.slot_unused();
+        self.processes_ended();
         self.want_runs(Some(queue), NO_EVENT);
     }
 
-    /// The processes of a run have ended and its slot is free. No run waits for it.
-    pub fn slot_unused(&self) {
+    /// The processes of a run have ended. Its slot goes to another one, or no run waits for it.
+    pub fn processes_ended(&self) {
         self.0.released.send_modify(|count| *count += 1);
     }
 

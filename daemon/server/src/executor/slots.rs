@@ -152,6 +152,8 @@ impl ClaimTurn<'_> {
             former.clone_from(&slot);
         }
         guard.slot = slot;
+        drop(used);
+        self.all.bus.processes_ended();
     }
 }
 
@@ -179,7 +181,7 @@ impl Drop for SlotGuard {
             std::mem::take(&mut used.is_wanted)
         });
         if self.is_unused && !is_wanted {
-            self.all.bus.slot_unused();
+            self.all.bus.processes_ended();
         } else {
             self.all.bus.slot_released(&self.queue);
         }
