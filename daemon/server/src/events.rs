@@ -43,11 +43,11 @@ pub enum Recheck {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WantedQueues {
     All,
-    /// By name, with the number of the newest event that says so; [`NO_EVENT`] where something else does.
+    /// By name, with the number of the newest event that says so; where something else does, with one after all events.
     These(HashMap<String, u64>),
 }
 
-/// Follows every event.
+/// A number after those of all events.
 const NO_EVENT: u64 = u64::MAX;
 
 impl Default for WantedQueues {
