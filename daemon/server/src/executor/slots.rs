@@ -1,5 +1,5 @@
-//! The slots that runs of this daemon hold, by queue, and whose turn it is to take more. Other daemons may hold slots too: how
-//! many are free over all is decided in Redis, but with as many as there are nobody need ask.
+//! The slots that runs of this daemon hold, by queue, and whose turn it is to take more runs. Other daemons may hold slots
+//! too: how many are free over all is decided in Redis, but with as many as there are nobody need ask.
 
 use std::{
     collections::HashMap,
@@ -11,13 +11,12 @@ use onceover_store::{Claims, Fence, QueueShare};
 use crate::{events::EventBus, services::Slots};
 
 /// What this daemon holds of each queue.
-pub(super) struct HeldSlots {
-    bus: EventBus,
-    queues: HashMap<String, QueueSlots>,
-}
+pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
 
 struct QueueSlots {
+    name: String,
     slots: u32,
+    bus: EventBus,
     used: Mutex<SlotUse>,
     /// Locked while runs are taken: until their slots are held, a second call would take them for lost ones.
     turn: tokio::sync::Mutex<()>,
@@ -39,10 +38,6 @@ impl QueueSlots {
         self.used.lock().expect("no thread panics with the slots")
     }
 
-    fn free(&self) -> u32 {
-        self.free_beside(&self.used())
-    }
-
     fn free_beside(&self, used: &SlotUse) -> u32 {
         let held = u32::try_from(used.held.len()).unwrap_or(u32::MAX);
         self.slots.saturating_sub(held)
@@ -50,24 +45,23 @@ impl QueueSlots {
 }
 
 impl HeldSlots {
-    pub(super) fn new(slots: &Slots, bus: EventBus) -> Self {
+    pub(super) fn new(slots: &Slots, bus: &EventBus) -> Self {
         let of_queue = |(name, slots): (&String, &u32)| {
             let queue = QueueSlots {
+                name: name.clone(),
                 slots: *slots,
+                bus: bus.clone(),
                 used: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
             };
-            (name.clone(), queue)
+            (name.clone(), Arc::new(queue))
         };
-        Self {
-            bus,
-            queues: slots.iter().map(of_queue).collect(),
-        }
+        Self(slots.iter().map(of_queue).collect())
     }
 
     /// Whether another run of a queue may go on here. Where it may not, the next slot that is free is wanted.
     pub(super) fn is_free_or_wanted(&self, queue: &str) -> bool {
-        self.queues.get(queue).is_some_and(|queue| {
+        self.0.get(queue).is_some_and(|queue| {
             let mut used = queue.used();
             let is_free = queue.free_beside(&used) > 0;
             used.is_wanted |= !is_free;
@@ -77,44 +71,34 @@ impl HeldSlots {
 
     /// The number of the last event when a queue was found empty: no event up to it tells anything new about the queue.
     pub(super) fn seen(&self, queue: &str) -> u64 {
-        self.queues.get(queue).map_or(0, |queue| queue.used().seen)
+        self.0.get(queue).map_or(0, |queue| queue.used().seen)
     }
 
     /// Waits for the turn to take runs of a queue. Returns `None` for a queue that has no slots here.
-    pub(super) async fn wait_for_turn(self: &Arc<Self>, queue: &str) -> Option<ClaimTurn<'_>> {
-        let (name, slots) = self.queues.get_key_value(queue)?;
-        Some(ClaimTurn {
-            all: self,
-            name,
-            queue: slots,
-            _turn: slots.turn.lock().await,
-        })
+    pub(super) async fn wait_for_turn(&self, queue: &str) -> Option<ClaimTurn<'_>> {
+        let queue = self.0.get(queue)?;
+        let turn = queue.turn.lock().await;
+        Some(ClaimTurn { queue, _turn: turn })
     }
 
     /// Takes the turn, unless another call has it: an end waits for nobody.
-    pub(super) fn try_turn(self: &Arc<Self>, queue: &str) -> Option<ClaimTurn<'_>> {
-        let (name, slots) = self.queues.get_key_value(queue)?;
-        Some(ClaimTurn {
-            all: self,
-            name,
-            queue: slots,
-            _turn: slots.turn.try_lock().ok()?,
-        })
+    pub(super) fn try_turn(&self, queue: &str) -> Option<ClaimTurn<'_>> {
+        let queue = self.0.get(queue)?;
+        let turn = queue.turn.try_lock().ok()?;
+        Some(ClaimTurn { queue, _turn: turn })
     }
 }
 
-/// The turn to take runs of a queue, which one call has at a time, from what it sends of the slots that are held until what it
+/// The turn to take runs of a queue. One call has it at a time, from what it sends of the slots that are held until what it
 /// took holds some.
 pub(super) struct ClaimTurn<'a> {
-    all: &'a Arc<HeldSlots>,
-    name: &'a str,
-    queue: &'a QueueSlots,
+    queue: &'a Arc<QueueSlots>,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
 
 impl ClaimTurn<'_> {
     pub(super) fn free(&self) -> u32 {
-        self.queue.free()
+        self.queue.free_beside(&self.queue.used())
     }
 
     /// What is to be sent of the queue.
@@ -130,8 +114,7 @@ impl ClaimTurn<'_> {
         let slot = fence.slot();
         self.queue.used().held.push(slot.clone());
         SlotGuard {
-            all: Arc::clone(self.all),
-            queue: self.name.to_owned(),
+            queue: Arc::clone(self.queue),
             slot,
             is_unused: false,
         }
@@ -147,20 +130,17 @@ impl ClaimTurn<'_> {
     /// Gives the slot of a run that has ended to the run that was taken with its end.
     pub(super) fn hand_over(&self, guard: &mut SlotGuard, next: &Fence) {
         let slot = next.slot();
-        let mut used = self.queue.used();
-        if let Some(former) = used.held.iter_mut().find(|held| **held == guard.slot) {
+        if let Some(former) = self.queue.used().held.iter_mut().find(|held| **held == guard.slot) {
             former.clone_from(&slot);
         }
         guard.slot = slot;
-        drop(used);
-        self.all.bus.processes_ended();
+        self.queue.bus.processes_ended();
     }
 }
 
 /// A slot, which is given back however its run ends.
 pub(super) struct SlotGuard {
-    all: Arc<HeldSlots>,
-    queue: String,
+    queue: Arc<QueueSlots>,
     slot: String,
     /// No run waited for it when the last one had ended.
     is_unused: bool,
@@ -175,15 +155,16 @@ impl SlotGuard {
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        let is_wanted = self.all.queues.get(&self.queue).is_some_and(|queue| {
-            let mut used = queue.used();
+        let QueueSlots { name, bus, .. } = &*self.queue;
+        let is_wanted = {
+            let mut used = self.queue.used();
             used.held.retain(|held| *held != self.slot);
             std::mem::take(&mut used.is_wanted)
-        });
+        };
         if self.is_unused && !is_wanted {
-            self.all.bus.processes_ended();
+            bus.processes_ended();
         } else {
-            self.all.bus.slot_released(&self.queue);
+            bus.slot_released(name);
         }
     }
 }
@@ -207,9 +188,11 @@ mod tests {
         }
     }
 
-    fn slots(count: u32) -> Arc<HeldSlots> {
+    /// So many slots of one queue, and what hears when one is free.
+    fn slots(count: u32) -> (HeldSlots, EventBus) {
         let slots: Slots = Arc::new([("cpu".to_owned(), count)].into_iter().collect());
-        Arc::new(HeldSlots::new(&slots, EventBus::default()))
+        let bus = EventBus::default();
+        (HeldSlots::new(&slots, &bus), bus)
     }
 
     /// Whether a run would be looked for by the daemon, now that its slot is given back.
@@ -220,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_that_is_handed_over_is_held_without_a_gap_and_given_back_once() {
-        let slots = slots(2);
+        let (slots, bus) = slots(2);
         let (first, next) = (fence("t1"), fence("t2"));
         let mut guard = {
             let turn = slots.wait_for_turn("cpu").await.unwrap();
@@ -236,12 +219,12 @@ mod tests {
         }
         drop(guard);
         assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
-        assert!(is_look_wanted(&slots.bus).await, "a run may wait for it");
+        assert!(is_look_wanted(&bus).await, "a run may wait for it");
     }
 
     #[tokio::test]
     async fn one_call_at_a_time_takes_runs_of_a_queue_and_an_end_waits_for_none() {
-        let slots = slots(1);
+        let (slots, _) = slots(1);
         let turn = slots.wait_for_turn("cpu").await.unwrap();
         assert!(slots.try_turn("cpu").is_none());
         assert!(slots.try_turn("gpu").is_none(), "it has no slots here");
@@ -251,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_queue_that_was_found_empty_is_looked_at_again_when_something_happens() {
-        let slots = slots(1);
+        let (slots, bus) = slots(1);
         let turn = slots.wait_for_turn("cpu").await.unwrap();
         let found = |others_wait, seen| Claims {
             runs: Vec::new(),
@@ -264,13 +247,13 @@ mod tests {
         let mut guard = turn.occupy(&fence("t1"));
         guard.leave_unused();
         drop(guard);
-        assert!(!is_look_wanted(&slots.bus).await);
+        assert!(!is_look_wanted(&bus).await);
         // One came between the look and the end.
         let mut guard = turn.occupy(&fence("t2"));
         guard.leave_unused();
         assert!(!slots.is_free_or_wanted("cpu"));
         drop(guard);
-        assert!(is_look_wanted(&slots.bus).await);
+        assert!(is_look_wanted(&bus).await);
         assert!(slots.is_free_or_wanted("cpu"));
     }
 }

@@ -89,7 +89,7 @@ struct Inner {
     parts: ExecutorParts,
     options: Arc<ExecutorOptions>,
     active: Mutex<BTreeMap<(TaskId, NodeName), ActiveRun>>,
-    slots: Arc<HeldSlots>,
+    slots: HeldSlots,
     draining: CancellationToken,
     drained: CancellationToken,
     stop: CancellationToken,
@@ -97,12 +97,12 @@ struct Inner {
 
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
-        let slots = HeldSlots::new(&options.slots, parts.bus.clone());
+        let slots = HeldSlots::new(&options.slots, &parts.bus);
         Self(Arc::new(Inner {
             parts,
             options: Arc::new(options),
             active: Mutex::default(),
-            slots: Arc::new(slots),
+            slots,
             draining: CancellationToken::new(),
             drained: CancellationToken::new(),
             stop: CancellationToken::new(),
