@@ -27,10 +27,20 @@ struct QueueSlots {
 struct SlotUse {
     /// Those that are held, as [`Fence::slot`] names them.
     held: Vec<String>,
+    /// Those of runs that broke off in a panic. They are free here, and named as held, so that such a run is not begun again
+    /// at once for ever: its lease runs out, which counts as a loss.
+    broken: Vec<String>,
     /// A run was wanted while none was free.
     is_wanted: bool,
     /// The number of the last event when the queue was found empty.
     seen: u64,
+}
+
+impl SlotUse {
+    /// The slots that no claim is to take again.
+    fn named(&self) -> Vec<String> {
+        self.held.iter().chain(&self.broken).cloned().collect()
+    }
 }
 
 impl QueueSlots {
@@ -105,7 +115,7 @@ impl ClaimTurn<'_> {
     pub(super) fn share(&self) -> QueueShare {
         QueueShare {
             slots: self.queue.slots,
-            running: self.queue.used().held.clone(),
+            running: self.queue.used().named(),
         }
     }
 
@@ -159,6 +169,9 @@ impl Drop for SlotGuard {
         let is_wanted = {
             let mut used = self.queue.used();
             used.held.retain(|held| *held != self.slot);
+            if std::thread::panicking() {
+                used.broken.push(self.slot.clone());
+            }
             std::mem::take(&mut used.is_wanted)
         };
         if self.is_unused && !is_wanted {
@@ -220,6 +233,20 @@ mod tests {
         drop(guard);
         assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
         assert!(is_look_wanted(&bus).await, "a run may wait for it");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_broke_off_in_a_panic_is_not_taken_again() {
+        let (slots, _) = slots(1);
+        let fence = fence("t1");
+        let guard = slots.try_turn("cpu").unwrap().occupy(&fence);
+        let broken = tokio::spawn(async move {
+            let _guard = guard;
+            panic!("a defect");
+        });
+        assert!(broken.await.is_err());
+        let turn = slots.try_turn("cpu").unwrap();
+        assert_eq!((turn.free(), turn.share().running), (1, vec![fence.slot()]));
     }
 
     #[tokio::test]
