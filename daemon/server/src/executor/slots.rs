@@ -242,7 +242,7 @@ mod tests {
         let guard = slots.try_turn("cpu").unwrap().occupy(&fence);
         let broken = tokio::spawn(async move {
             let _guard = guard;
-            panic!("a defect");
+            assert!(std::hint::black_box(false), "a defect");
         });
         assert!(broken.await.is_err());
         let turn = slots.try_turn("cpu").unwrap();
