@@ -130,8 +130,8 @@ impl ClaimTurn<'_> {
         }
     }
 
-    /// Notes what was found of the queue, where no run waits in it.
-    pub(super) fn note_look(&self, found: &Claims) {
+    /// Notes that the queue was found empty, if it was.
+    pub(super) fn note_empty(&self, found: &Claims) {
         if !found.others_wait {
             self.queue.used().seen = found.seen;
         }
@@ -208,8 +208,8 @@ mod tests {
         (HeldSlots::new(&slots, &bus), bus)
     }
 
-    /// Whether a run would be looked for by the daemon, now that its slot is given back.
-    async fn is_look_wanted(bus: &EventBus) -> bool {
+    /// Whether the daemon would ask the queue for a run, now that its slot is given back.
+    async fn is_queue_wanted(bus: &EventBus) -> bool {
         let wanted = tokio::time::timeout(Duration::ZERO, bus.run_wanted()).await;
         wanted.is_ok_and(|wanted| wanted.names("cpu"))
     }
@@ -232,7 +232,7 @@ mod tests {
         }
         drop(guard);
         assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
-        assert!(is_look_wanted(&bus).await, "a run may wait for it");
+        assert!(is_queue_wanted(&bus).await, "a run may wait for it");
     }
 
     #[tokio::test]
@@ -268,19 +268,19 @@ mod tests {
             others_wait,
             seen,
         };
-        turn.note_look(&found(false, 7));
-        turn.note_look(&found(true, 9));
+        turn.note_empty(&found(false, 7));
+        turn.note_empty(&found(true, 9));
         assert_eq!(slots.seen("cpu"), 7, "others waited at the second look");
         let mut guard = turn.occupy(&fence("t1"));
         guard.leave_unused();
         drop(guard);
-        assert!(!is_look_wanted(&bus).await);
-        // One came between the look and the end.
+        assert!(!is_queue_wanted(&bus).await);
+        // A run came after the queue was found empty, and before the slot was given back.
         let mut guard = turn.occupy(&fence("t2"));
         guard.leave_unused();
         assert!(!slots.is_free_or_wanted("cpu"));
         drop(guard);
-        assert!(is_look_wanted(&bus).await);
+        assert!(is_queue_wanted(&bus).await);
         assert!(slots.is_free_or_wanted("cpu"));
     }
 }

@@ -280,7 +280,7 @@ impl Inner {
         }
         let owner = &self.options.owner;
         let claims = self.parts.store.claim(queue, owner, &turn.share(), free).await?;
-        turn.note_look(&claims);
+        turn.note_empty(&claims);
         for claim in claims.runs {
             let slot = turn.occupy(&claim.fence);
             runs.spawn(Arc::clone(self).work_through(slot, claim));
@@ -475,7 +475,7 @@ impl Inner {
                 }
             }
             (Some(turn), None) if !finished.next.others_wait => {
-                turn.note_look(&finished.next);
+                turn.note_empty(&finished.next);
                 slot.leave_unused();
             }
             _ => {}

@@ -56,8 +56,8 @@ local function start_attempt(task, node)
   return build_claim(task, node, record)
 end
 
--- Takes up to `most` runs of a queue for the owner: first those that it took and was never told of, then the next ones,
--- as slots are free. Answers {{claim, ...}, whether others wait, the number of the last event}.
+-- Takes up to `most` runs of a queue for the owner: first those of claims without an answer, then the next ones, as slots
+-- are free. Answers {{claim, ...}, whether others wait, the number of the last event}.
 -- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, stages_key, EVENT_SEQUENCE. Writes:
 -- public_json_key, STATS, the indexes of tasks, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms,
 -- running.
