@@ -16,10 +16,22 @@ pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, 
     let dir = task_folder.join(fence.folder());
     let opened = crate::blocking::run(move || {
         let hold = TaskLock::acquire(&task_folder)?;
-        fs::create_dir_all(&dir)?;
+        make_empty(&dir)?;
         Ok((hold, RunLog::create(&dir)?))
     });
     opened.await.map_err(io::Error::other)?
+}
+
+/// Makes the folder of an attempt. One that is there already is of an attempt whose end Redis has lost, and which begins
+/// again: its log goes on, and what it left is not a part of the new result.
+fn make_empty(dir: &Path) -> io::Result<()> {
+    if let Some(runs) = dir.parent() {
+        fs::create_dir_all(runs)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => paths::remove_content(dir, log::FILE_NAME),
+        made => made,
+    }
 }
 
 /// Removes all that a run's folder holds but its log.
@@ -113,6 +125,33 @@ mod tests {
         let most = MostLeft { depth: 8, files: 8 };
         let left = measure(share.to_owned(), fence, most).await;
         link_winner(&share.join(fence.task.as_str()), fence, left.has_files).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_begins_again_finds_its_log_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let task = temp.path().join("t1");
+        let fence = Fence {
+            task: TaskId::parse("t1").unwrap(),
+            node: NodeName::parse("demo.node").unwrap(),
+            run: RunId::generate(),
+            attempt: 1,
+            owner: "d1".into(),
+            queue: "cpu".into(),
+        };
+        let dir = task.join(fence.folder());
+        let (_hold, log) = open(task.clone(), &fence).await.unwrap();
+        log.line("begun");
+        fs::create_dir(dir.join("parts")).unwrap();
+        fs::write(dir.join("parts/made"), "one").unwrap();
+        let (_hold, log) = open(task, &fence).await.unwrap();
+        log.line("begun again");
+        let names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [log::FILE_NAME]);
+        assert_eq!(fs::read_to_string(log.path()).unwrap().lines().count(), 2);
     }
 
     #[tokio::test]
