@@ -19,11 +19,12 @@ local function build_claim(task, node, record)
 end
 
 -- Answers up to `most` claims that the owner made and whose answer it never got: runs that hold a slot for it, and that
--- it does not name as `running`. Writes nothing.
+-- it does not name as `running`; and how many slots of the queue are held. Writes nothing.
 -- Reads: slots_key, stage_key. Arguments: queue, owner, running (members of slots_key, as a JSON array).
 local function list_unanswered_claims(most)
   local claims = {}
-  for _, member in ipairs(call('ZRANGE', slots_key(args.queue), 0, -1)) do
+  local members = call('ZRANGE', slots_key(args.queue), 0, -1)
+  for _, member in ipairs(members) do
     -- Nothing in a member is written differently in JSON.
     if #claims < most and not string.find(args.running, '"' .. member .. '"', 1, true) then
       local task, node, run, attempt, owner = string.match(member, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|(.+)$')
@@ -36,12 +37,12 @@ local function list_unanswered_claims(most)
       end
     end
   end
-  return claims
+  return claims, #members
 end
 
 -- Takes the run of a queue entry for the owner. Answers what the owner gets; nil where the stage does not wait.
--- Reads: foreign_key. Reads, writes: stage_key, task_key, stages_key. Writes: slots_key, public_json_key, the indexes of
--- tasks, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl, queue, owner, lease_ms.
+-- Reads: foreign_key. Reads, writes: stage_key, task_key. Writes: slots_key, public_json_key, status_index_key,
+-- EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl, queue, owner, lease_ms.
 local function start_attempt(task, node)
   local record = load_record(task, node)
   if not record or record.damage or record.state ~= 'PENDING' or record.queue ~= args.queue then return nil end
@@ -51,34 +52,38 @@ local function start_attempt(task, node)
     started = format_integer(NOW), progress = false, message = false })
   call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
   write_public_json(task, node, record)
-  update_task_status(task)
+  -- It was in flight before: its task does not expire.
+  set_task_status(task, 'running')
   publish_event(task, node, record, 'started')
   return build_claim(task, node, record)
 end
 
 -- Takes up to `most` runs of a queue for the owner: first those of claims without an answer, then the next ones, as slots
 -- are free. Answers {{claim, ...}, whether others wait, the number of the last event}.
--- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, stages_key, EVENT_SEQUENCE. Writes:
--- public_json_key, STATS, the indexes of tasks, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms,
--- running.
+-- Reads: foreign_key. Reads, writes: queue_key, slots_key, stage_key, task_key, EVENT_SEQUENCE. Writes: public_json_key,
+-- STATS, status_index_key, EVENTS. Arguments: db, keep_events, ttl, queue, slots, owner, lease_ms, running.
 local function claim_runs(most)
   local queue = queue_key(args.queue)
-  local claims = list_unanswered_claims(most)
-  local free = math.min(most - #claims, tonumber(args.slots) - call('ZCARD', slots_key(args.queue)))
+  local claims, held = list_unanswered_claims(most)
+  local free = math.min(most - #claims, tonumber(args.slots) - held)
+  local others = free <= 0 and call('EXISTS', queue) or 0
   local outdated = 0
   while free > 0 and outdated < MOST_OUTDATED do
-    local member = call('ZRANGE', queue, 0, 0)[1]
-    if not member then break end
-    require_writable()
-    call('ZREM', queue, member)
-    local task, node = string.match(member, '^([^|]+)|(.+)$')
-    local claim = start_attempt(task, node)
-    if claim then
-      claims[#claims + 1] = claim
-      free = free - 1
-    else
-      outdated = outdated + 1
+    -- One more than is taken shows whether others wait.
+    local members = call('ZRANGE', queue, 0, free)
+    if #members > 0 then require_writable() end
+    others = #members > free and 1 or 0
+    for position = 1, #members - others do
+      call('ZREM', queue, members[position])
+      local claim = start_attempt(string.match(members[position], '^([^|]+)|(.+)$'))
+      if claim then
+        claims[#claims + 1] = claim
+        free = free - 1
+      else
+        outdated = outdated + 1
+      end
     end
+    if others == 0 then break end
   end
-  return { claims, call('EXISTS', queue), call('GET', EVENT_SEQUENCE) or '0' }
+  return { claims, others, call('GET', EVENT_SEQUENCE) or '0' }
 end
