@@ -49,7 +49,9 @@ local function start_attempt(task, node)
   local attempt = format_integer(tonumber(record.attempt or 0) + 1)
   local lease = format_integer(NOW + tonumber(args.lease_ms))
   update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
-    started = format_integer(NOW), progress = false, message = false })
+    started = format_integer(NOW), progress = false, message = false,
+    -- The revision that is written: the public JSON shows it.
+    projected = format_integer(tonumber(record.rev or 0) + 1) })
   call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
   write_public_json(task, node, record)
   -- It was in flight before: its task does not expire.
