@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{
     super::{
         Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote,
-        LostStage, Outcome, QueueShare, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter,
-        Tried, UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
+        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter, Tried,
+        UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
         runs::Evidence,
     },
     Bed,
@@ -105,8 +105,8 @@ pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
 }
 
 /// What an owner knows that runs nothing.
-fn share() -> QueueShare {
-    QueueShare {
+fn share() -> crate::QueueShare {
+    crate::QueueShare {
         slots: 4,
         running: Vec::new(),
     }
