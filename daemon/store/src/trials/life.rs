@@ -112,7 +112,7 @@ fn share() -> crate::QueueShare {
     }
 }
 
-async fn claim(bed: &Bed) -> Fence {
+pub(super) async fn claim(bed: &Bed) -> Fence {
     let mut claims = bed.store.claim("io", OWNER, &share(), 1).await.unwrap();
     claims.runs.pop().expect("a run waits").fence
 }
