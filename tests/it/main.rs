@@ -7,6 +7,7 @@ mod bounds;
 mod callbacks;
 mod catalog;
 mod chains;
+mod claims;
 mod clients;
 mod clocks;
 mod connections;

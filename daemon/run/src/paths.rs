@@ -21,7 +21,7 @@ use std::{
 use onceover_types::TaskId;
 
 pub use beneath::{DEFAULT_DOCUMENT, Opened, ReadLimit, leads_nowhere, open_regular};
-pub use links::{holds_more_than, set_link};
+pub use links::set_link;
 pub use task_lock::{ClaimedFolder, FolderClaim, TaskLock};
 pub use tree::{FolderContent, files_below, measure_folder, remove_beneath, remove_content, remove_folder};
 

@@ -135,8 +135,8 @@ impl TaskViews {
         }
     }
 
-    /// Reads what something is decided by.
-    pub(super) async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
+    /// Reads all that is kept of a task, for what something is decided by.
+    pub async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
         let (records, _) = self.store.read(task).await?;
         Ok(records)
     }

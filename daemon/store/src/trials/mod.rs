@@ -1,6 +1,7 @@
 //! Every script against a real Redis: at its largest allowed arguments, where Redis is full, and what it costs. A script that
 //! fails after its first write, or that a full Redis lets begin, would leave a record half written.
 
+mod claims;
 mod costs;
 mod life;
 mod machine;

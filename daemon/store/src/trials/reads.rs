@@ -37,7 +37,8 @@ async fn run_stage(bed: &Bed, task: &TaskId, node: &NodeName) {
     start_stage(bed, task, node).await;
     let fence = claim(bed).await;
     let outcome = success(r#"{"ok":1}"#, false);
-    assert!(bed.store.finish(&fence, &outcome, &DiskUsage::default()).await.unwrap());
+    let finished = bed.store.finish(&fence, &outcome, &DiskUsage::default(), None).await.unwrap();
+    assert!(finished.counts);
 }
 
 async fn start_stage(bed: &Bed, task: &TaskId, node: &NodeName) {
