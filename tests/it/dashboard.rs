@@ -211,7 +211,7 @@ async fn the_terminal_is_left_as_it_was_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t24_an_id_is_copied_to_the_clipboard_of_the_terminal() {
+async fn t24_an_id_is_sent_to_the_clipboard_of_the_terminal_and_shown_on_a_line() {
     let daemon = Daemon::start().await;
     done(&daemon, "film").await;
     let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
@@ -219,6 +219,13 @@ async fn t24_an_id_is_copied_to_the_clipboard_of_the_terminal() {
     dashboard.press('y');
     let screen = dashboard.until(|screen| screen.clipboard().is_some());
     assert_eq!(screen.clipboard().and_then(|copied| copied.text()), Some("film"));
+    let screen = dashboard.shows("sent to the terminal (OSC 52)");
+    assert!(!screen.contains("copied"), "{}", screen.text());
+    assert!(
+        screen.text().lines().any(|line| line.trim_end() == "film"),
+        "{}",
+        screen.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,7 +180,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(MARKABLE),
     spec(Action::CopyId, "copy-id", &[c('y')], Act)
         .label("copy id")
-        .help("copy the id to the clipboard (OSC 52)")
+        .help("send the id to the clipboard of the terminal (OSC 52), and show it")
         .on(LISTS)
         .footer(11, has_row),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)

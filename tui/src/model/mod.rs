@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{glyphs::Glyphs, layout, theme::Theme};
+use crate::{clipboard::Multiplexer, glyphs::Glyphs, layout, theme::Theme};
 
 use deliveries::Deliveries;
 use detail::Detail;
@@ -43,6 +43,9 @@ use task::Task;
 use totals::ShownTotals;
 use tree::Tree;
 use videos::VideosPage;
+
+/// How long a text that can be selected stays on the screen.
+const SELECTABLE_MS: i64 = 15_000;
 
 /// What the screen shows between header and footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,6 +144,8 @@ pub struct Model {
     pub size: (u16, u16),
     pub theme: Theme,
     pub glyphs: Glyphs,
+    /// What a copied text has to pass on its way to the terminal.
+    pub multiplexer: Multiplexer,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
@@ -198,6 +203,7 @@ impl Model {
             size,
             theme: Theme::default(),
             glyphs: Glyphs::default(),
+            multiplexer: Multiplexer::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
@@ -351,7 +357,17 @@ impl Model {
             text: text.into(),
             tone,
             until: Timestamp::from_millis(self.now.as_millis() + stay),
+            selectable: None,
         });
+    }
+
+    /// Shows a sentence about a text, and the text itself on separate lines, where the mouse can select it.
+    pub fn say_above(&mut self, tone: Tone, text: impl Into<String>, selectable: String) {
+        self.say(tone, text);
+        if let Some(toast) = &mut self.toast {
+            toast.until = Timestamp::from_millis(self.now.as_millis() + SELECTABLE_MS);
+            toast.selectable = Some(selectable);
+        }
     }
 
     /// Returns the rows on screen.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
+    clipboard, figures,
     key::Key,
     model::{Model, Page, RowId, Tone, dialog::Dialog},
 };
@@ -177,7 +178,7 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Copies the id at the cursor to the clipboard.
+/// Copies the id at the cursor.
 fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = match model.page {
         Page::Tasks => model.tree.cursor.as_ref().map(|row| match &row.node {
@@ -190,9 +191,23 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Form | Page::Register => None,
     };
     if let Some(id) = id {
-        model.say(Tone::Neutral, format!("{id} copied"));
-        effects.push(Effect::Copy(id));
+        copy(model, id, effects);
     }
+}
+
+/// Sends a text to the clipboard of the terminal, and shows it: whether it has arrived is not known.
+fn copy(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
+    if text.len() > clipboard::MOST_BYTES {
+        let sentence = format!(
+            "not sent to the terminal: {}, at most {} fit",
+            figures::format_bytes(text.len() as u64),
+            figures::format_bytes(clipboard::MOST_BYTES as u64)
+        );
+        model.say_above(Tone::Bad, sentence, text);
+        return;
+    }
+    model.say_above(Tone::Neutral, model.multiplexer.describe_copy(), text.clone());
+    effects.push(Effect::Copy(text));
 }
 
 /// Shows the next tab of the detail, or the one before.

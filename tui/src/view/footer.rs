@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     line,
-    text::{put, width},
+    text::{clear, put, width, wrap},
 };
 use crate::{
     actions::{ActionSpec, list_actions, list_keys},
@@ -43,6 +43,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
             &format!(" {sign} {}", toast.text),
             style,
         );
+        if let Some(text) = &toast.selectable {
+            draw_selectable(model, text, area, buffer);
+        }
         return None;
     }
     if let Some(delete) = model.deletes.last() {
@@ -77,6 +80,22 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     }
     draw_keys(model, panes, area, buffer);
     None
+}
+
+/// Draws a text on whole lines above the footer, so that the mouse can select it and nothing beside it.
+fn draw_selectable(model: &Model, text: &str, footer: Rect, buffer: &mut Buffer) {
+    let lines = wrap(text, footer.width);
+    let room = usize::from(footer.y / 2);
+    let height = lines.len().min(room) as u16;
+    let area = Rect {
+        y: footer.y - height,
+        height,
+        ..footer
+    };
+    clear(buffer, area);
+    for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
+        put(buffer, area.x, y, area.width, line, model.theme.strong());
+    }
 }
 
 /// Returns why the last action on what is at the cursor was refused.

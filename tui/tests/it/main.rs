@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod callback_page;
+mod clipboard;
 mod feed;
 mod fixture;
 mod invariants;
