@@ -152,6 +152,8 @@ pub struct Model {
     /// Changing actions are refused: a printed frame must not change anything.
     pub read_only: bool,
     pub link: Link,
+    /// Whether the daemon, to which there is a connection, has given no sign of life for a while.
+    pub slow: bool,
     /// When what is shown was last known to be true.
     pub fresh_at: Timestamp,
     pub source: Source,
@@ -208,6 +210,7 @@ impl Model {
             daemon: daemon.to_owned(),
             read_only: false,
             link: Link::Connecting,
+            slow: false,
             fresh_at: now,
             source: Source::default(),
             system: None,

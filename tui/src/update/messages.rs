@@ -38,6 +38,8 @@ pub enum UiEvent {
     /// Events were lost: everything has to be read again.
     Reset,
     Source(Source),
+    /// Whether the daemon has given no sign of life for a while; the connection is not lost yet.
+    Slow(bool),
     Lost {
         missing: MissingPart,
         reason: String,

@@ -56,6 +56,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             model.redraw |= model.source != source;
             model.source = source;
         }
+        UiEvent::Slow(slow) => {
+            model.redraw |= model.slow != slow;
+            model.slow = slow;
+        }
         UiEvent::Lost {
             missing,
             reason,

@@ -118,7 +118,7 @@ fn a_lost_connection_dims_every_row() {
     update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
- onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
+ ✖ no answer from 127.0.0.1:8788 · trying now · data 3 s old
 ▸ ▾ lecture-07               ● running       02:00   ↺ 2
     ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
 "#);
