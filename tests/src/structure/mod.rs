@@ -233,6 +233,7 @@ const ORDERS: [LayerOrder; 14] = [
             "dialog",
             "outcome",
             "form",
+            "drafts",
             "nodes",
             "register",
             "videos",

@@ -19,6 +19,14 @@ const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
+/// Pages that show what the daemon has; in the submit form the key is the draft's.
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register,
+];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -277,9 +285,14 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Confirm, "confirm", &[k(KeyCode::Enter)], Act)
         .help("go to the next field; on the button: send the request")
         .on(FORMS),
+    spec(Action::RestoreDraft, "restore-draft", &[Key::ctrl('r')], Act)
+        .label("restore draft")
+        .help("take over what was typed before into a form of the same row")
+        .on(&[Page::Form])
+        .footer(0, has_draft),
     spec(Action::Reread, "re-read", &[Key::ctrl('r'), k(KeyCode::F(5))], Program)
         .help("read everything again")
-        .on(EVERYWHERE),
+        .on(READ),
     spec(Action::Redraw, "redraw", &[Key::ctrl('l')], Program)
         .help("draw the whole screen again")
         .on(EVERYWHERE),
@@ -343,6 +356,12 @@ fn has_undo(model: &Model) -> bool {
 /// Whether there are marks, filters or pages to go back from.
 fn has_way_back(model: &Model) -> bool {
     model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.is_narrowed()
+}
+
+/// Whether a draft of the form's row is kept.
+fn has_draft(model: &Model) -> bool {
+    let form = model.form.as_ref();
+    form.is_some_and(|form| model.drafts.find(&form.row).is_some())
 }
 
 /// Whether the focused field of the form has values to choose from.

@@ -42,6 +42,7 @@ pub enum Action {
     Nodes,
     Submit,
     OpenForm,
+    RestoreDraft,
     NextField,
     PreviousField,
     NextValue,

@@ -4,6 +4,7 @@
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
+pub mod drafts;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::{clipboard::Multiplexer, glyphs::Glyphs, layout, theme::Theme};
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
+use drafts::Drafts;
 use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
@@ -167,8 +169,9 @@ pub struct Model {
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
-    /// What was typed, also while another page is open.
+    /// The form that is open.
     pub form: Option<Form>,
+    pub drafts: Drafts,
     pub videos: VideosPage,
     /// What was typed, also while another page is open.
     pub register: Option<Register>,
@@ -223,6 +226,7 @@ impl Model {
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
+            drafts: Drafts::default(),
             videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),

@@ -109,8 +109,12 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
 fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
-        // The form goes back to the page of nodes.
-        Page::Nodes | Page::Form => nodes::fetch(model, effects),
+        Page::Nodes => nodes::fetch(model, effects),
+        Page::Form => {
+            // The form goes back to the page of nodes.
+            nodes::fetch(model, effects);
+            nodes::retry_stored(model, effects);
+        }
         Page::Videos | Page::Register => videos::fetch(model, effects),
         Page::Tasks => {}
     }
@@ -126,6 +130,8 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
     };
     if has_failed {
         reload_page(model, effects);
+    } else if model.page == Page::Form {
+        nodes::retry_stored(model, effects);
     }
 }
 

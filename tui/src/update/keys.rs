@@ -30,7 +30,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
-        nodes::press_in_filter(model, key);
+        nodes::press_in_filter(model, key, effects);
     } else if let Some(spec) = find_action(model.page, key) {
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
@@ -102,7 +102,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
         Action::Nodes => nodes::open_page(model, false, effects),
         Action::Submit => nodes::open_page(model, true, effects),
-        Action::OpenForm => nodes::open_form(model),
+        Action::OpenForm => nodes::open_form(model, effects),
+        Action::RestoreDraft => nodes::restore_draft(model),
         Action::Videos => videos::open_page(model, effects),
         Action::ShowTask => videos::show_task(model),
         Action::Start => video_actions::ask_start(model, false, effects),
@@ -255,7 +256,7 @@ fn collapse(model: &mut Model) {
 /// Takes one step back: from what is marked or narrowed on a page, else from the page.
 fn go_back(model: &mut Model) {
     match model.page {
-        Page::Form => model.page = Page::Nodes,
+        Page::Form => nodes::leave_form(model),
         Page::Register => model.page = Page::Videos,
         Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),

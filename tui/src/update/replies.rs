@@ -16,6 +16,7 @@ use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
+        Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => detail::take_log(model, id, answer),
