@@ -63,11 +63,28 @@ async fn d3_resubmit_reuses_and_force_runs_again_under_the_same_task() {
     done(&daemon, "film").await;
     let mut dashboard = Dashboard::open(&daemon, 120, 36);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("✔ done")));
+    // One key; the daemon says what each way would do before one is taken.
     dashboard.press('r');
+    dashboard.until(|screen| screen.contains("Rerun film") && screen.contains("would be reused"));
+    dashboard.send(Key::Enter);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
     assert_eq!(daemon.traces("film"), 1, "a hit runs nothing");
     let before = daemon.stage("film", ECHO).await.expect("the stage").run_id;
-    dashboard.press('R');
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.shows("enter asks first");
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| !screen.contains("Force 1 stage to run again?"));
+    assert_eq!(daemon.traces("film"), 1, "Enter means Cancel");
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.press('y');
     onceover_tests::eventually("the forced run", || async {
         let stage = daemon.stage("film", ECHO).await?;
         (stage.run_id != before && stage.status == StageState::Success).then_some(())
@@ -149,7 +166,7 @@ async fn d4_a_killed_daemon_is_announced_and_its_return_noticed_without_a_key() 
             screen.contains("no answer") && screen.contains("film")
         });
         // Acting on what may be stale is refused, with the reason.
-        dashboard.press('R');
+        dashboard.press('r');
         dashboard.shows("not while disconnected");
         daemon.launch().await;
         dashboard.within(Duration::from_secs(10), |screen| {
@@ -279,12 +296,19 @@ async fn req27_the_dashboard_sends_its_token_and_says_what_a_wrong_one_lacks() {
     let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN_FILE", file)]);
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
     dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.send(Key::Enter);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
 
     // From the environment; one for reading sees everything and changes nothing.
     let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN", READ)]);
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
-    dashboard.press('R');
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.press('y');
     dashboard.until(|screen| screen.contains("refused") && screen.contains("admin"));
     assert_eq!(daemon.traces("film"), 1, "nothing ran again");
 

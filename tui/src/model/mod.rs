@@ -281,6 +281,15 @@ impl Model {
         }
     }
 
+    /// Whether the cursor is on a task that has stages and does not show them.
+    pub fn has_hidden_stages(&self) -> bool {
+        let Some(row) = self.tree.cursor.as_ref().filter(|row| row.node.is_none()) else {
+            return false;
+        };
+        let task = self.store.get(&row.task);
+        !self.tree.is_expanded(&row.task) && task.is_some_and(|task| task.rows().next().is_some())
+    }
+
     /// Whether anything waits or runs in the row.
     pub fn in_flight(&self, row: &RowId) -> bool {
         self.store.get(&row.task).is_some_and(|task| match &row.node {

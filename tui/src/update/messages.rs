@@ -144,10 +144,11 @@ pub enum Call {
         task: TaskId,
         force: bool,
     },
-    /// What a submit of the stored request would do now.
+    /// What a submit of the stored request would do now; `None`: with the reuse mode of the node.
     Reuse {
         task: TaskId,
         node: NodeName,
+        reuse: Option<ReuseMode>,
     },
     /// The newest callbacks, of one task or of all.
     Callbacks {

@@ -11,7 +11,7 @@ use super::{
     text::{clear, put, width, wrap},
 };
 use crate::{
-    actions::{ActionSpec, list_actions, list_keys},
+    actions::{Action, ActionSpec, list_actions, list_keys},
     figures,
     key::Key,
     layout::{Panes, Tier},
@@ -121,8 +121,10 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut specs: Vec<&ActionSpec> = list_actions(model.page)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
-        // Side by side there is nothing to open, and the columns are needed.
-        .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
+        // Side by side nothing is opened but a task's stages, and the columns are needed.
+        .filter(|spec| {
+            spec.action != Action::Open || panes.tier != Tier::Wide || model.zoom || model.has_hidden_stages()
+        })
         .collect();
     specs.sort_by_key(|spec| spec.footer);
     let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;
