@@ -9,6 +9,7 @@ use onceover_tests::{
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
+use rustix::process::Signal;
 use serde_json::json;
 use termlens::Key;
 
@@ -178,6 +179,26 @@ async fn d4_a_killed_daemon_is_announced_and_its_return_noticed_without_a_key() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_a_daemon_that_hangs_is_slow_at_first_and_lost_soon_after() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    for columns in [120, 40] {
+        let mut dashboard = Dashboard::open(&daemon, columns, 16);
+        dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+        daemon.signal(Signal::STOP);
+        dashboard.within(Duration::from_secs(2), |screen| screen.contains("● slow"));
+        // Its age and the next try are there, however few the columns.
+        dashboard.within(Duration::from_secs(3), |screen| {
+            let banner = screen.text().lines().next().unwrap_or_default().to_owned();
+            let has_age = banner.contains(" old") || banner.contains("what you see is from");
+            banner.contains("no answer") && has_age && banner.contains("try")
+        });
+        daemon.signal(Signal::CONT);
+        dashboard.within(Duration::from_secs(10), |screen| screen.contains("● live"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d4_without_a_daemon_it_says_how_to_start_one_and_connects_when_it_is_there() {
     let mut daemon = Daemon::start().await;
     daemon.stop().await;
@@ -195,7 +216,7 @@ async fn d4_a_stopped_redis_is_survived() {
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
     let pid = std::fs::read_to_string(daemon.data.join("redis/redis.pid")).expect("the private Redis has a pid file");
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().expect("a pid")).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");
+    rustix::process::kill_process(pid, Signal::KILL).expect("it can be killed");
     onceover_tests::eventually("a new Redis", || async {
         daemon
             .try_submit("second", ECHO, json!({}), None, Default::default())
@@ -404,15 +425,19 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
         dashboard.until(|screen| screen.contains("Nodes 1 of"));
         dashboard.send(Key::Enter);
         dashboard.shows("Submit ffmpeg.extract_key");
+        // Where the row has such a stage, the form begins with its request.
+        dashboard.until(|screen| !screen.contains("reading the stored request"));
         // The task: empty, or that of the row the cursor was on.
         dashboard.send(Key::BackTab);
         dashboard.send(Key::Ctrl('u'));
         dashboard.type_text(&task);
         dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
         dashboard.type_text("/nothing/here.mp4");
         // Past the picture track.
         dashboard.send(Key::Tab);
         dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
         dashboard.type_text("0");
         dashboard.send(Key::Ctrl('s'));
         dashboard.until(|screen| screen.contains("refused") && screen.contains("✖"));

@@ -75,7 +75,7 @@ pub struct Tree {
     pub filter: Option<Filter>,
     /// The one-key filter (pending only, active only), beside the typed one.
     pub quick: Option<Filter>,
-    /// Whether a key has moved the cursor: until then it stays on the newest task.
+    /// Whether a key has moved the cursor: until then it stays on the first row.
     pub touched: bool,
     /// Tasks among the rows.
     pub shown: usize,

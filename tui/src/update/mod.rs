@@ -1,9 +1,9 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`, `videos`, `register`,
-//! `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `pipelines`), and never each
-//! other; what a dispatcher has to do after a page they return.
+//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `pipelines`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;

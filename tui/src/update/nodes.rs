@@ -126,6 +126,8 @@ fn read_stored(model: &mut Model, effects: &mut Vec<Effect>) {
             id,
             call: Call::Stage { task },
         });
+    } else if form.stored != StoredRequest::Absent {
+        note_removed(form);
     }
 }
 
