@@ -32,13 +32,14 @@ enum Answer {
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
-        _ => 0,
+        Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
+        Some(Dialog::Rerun(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
-            KeyCode::Down | KeyCode::Char('j') => *scroll += 1,
+            KeyCode::Down | KeyCode::Char('j') => *scroll = (*scroll + 1).min(most_scroll),
             KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
-            KeyCode::PageDown | KeyCode::Char(' ') => *scroll += 10,
+            KeyCode::PageDown | KeyCode::Char(' ') => *scroll = (*scroll + 10).min(most_scroll),
             KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
             _ => model.dialog = None,
         },

@@ -182,6 +182,9 @@ pub fn leave_form(model: &mut Model) {
     if let Some(form) = model.form.take()
         && (form.is_touched() || form.request.is_some())
     {
+        if form.request.is_none() {
+            model.say(Tone::Neutral, "what was typed is kept as a draft of this row");
+        }
         model.drafts.keep(form, model.now);
     }
 }

@@ -42,13 +42,21 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
     }
 }
 
-/// Draws the keys of the page by group, and the legend of the glyphs.
-fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
+/// A line of the help: keys, what they do or a title, and its style.
+type HelpLine = (String, String, Style);
+
+/// Returns the columns of the help's box, and of the keys in it.
+fn find_help_columns(screen_columns: u16) -> (u16, u16) {
+    let columns = screen_columns.min(92);
+    (columns, 14.min(columns.saturating_sub(4) / 3))
+}
+
+/// Lists the keys of the page by group, and the legend of the glyphs.
+fn list_help_lines(model: &Model, screen_columns: u16) -> Vec<HelpLine> {
     let theme = model.theme;
-    let columns = buffer.area.width.min(92);
+    let (columns, keys_room) = find_help_columns(screen_columns);
     let room = columns.saturating_sub(4);
-    let keys_room = 14.min(room / 3);
-    let mut lines: Vec<(String, String, Style)> = Vec::new();
+    let mut lines: Vec<HelpLine> = Vec::new();
     for group in Group::ALL {
         if list_actions(model.page).all(|spec| spec.group != group) {
             continue;
@@ -75,6 +83,21 @@ fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
             .into_iter()
             .map(|line| (String::new(), line, theme.faint())),
     );
+    lines
+}
+
+/// Counts the lines of the help that can be scrolled to.
+pub fn count_hidden_help_lines(model: &Model) -> usize {
+    let (columns, rows) = model.size;
+    let lines = list_help_lines(model, columns).len();
+    lines.saturating_sub(usize::from(rows.saturating_sub(2)))
+}
+
+/// Draws the help.
+fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let (columns, keys_room) = find_help_columns(buffer.area.width);
+    let lines = list_help_lines(model, buffer.area.width);
     let rows = (lines.len() as u16 + 2).min(buffer.area.height);
     let title = "Help · ↑ ↓ scroll, any other key closes";
     let inside = open_box(model, buffer, title, columns, rows);

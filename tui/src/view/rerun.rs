@@ -210,13 +210,9 @@ fn describe_saving(explanation: &ReuseExplanation) -> String {
 
 /// Counts the decisions: `2 reused, 1 run`.
 fn tally_decisions(explanations: &[Result<Box<ReuseExplanation>, String>]) -> String {
-    let count = |decision| {
-        let same = |answer: &&Result<Box<ReuseExplanation>, String>| {
-            answer
-                .as_ref()
-                .is_ok_and(|explanation| explanation.decision == decision)
-        };
-        explanations.iter().filter(same).count()
+    let count = |decision: ReuseDecision| {
+        let decisions = explanations.iter().flatten().map(|explanation| explanation.decision);
+        decisions.filter(|other| *other == decision).count()
     };
     let unknown = explanations.iter().filter(|answer| answer.is_err()).count();
     let parts = [
