@@ -12,7 +12,7 @@ use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
-pub use stored::{StoredRequest, StoredValues};
+pub use stored::{FormerRequest, StoredValues};
 
 /// What a field is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct FormRow {
 pub struct Form {
     pub node: Arc<NodeInfo>,
     pub row: FormRow,
-    pub stored: StoredRequest,
+    pub stored: FormerRequest,
     /// What of the stored request is not in the fields.
     pub notes: Vec<String>,
     pub fields: Vec<Field>,
@@ -96,7 +96,7 @@ impl Form {
                 node: node.name.clone(),
             },
             node,
-            stored: StoredRequest::default(),
+            stored: FormerRequest::default(),
             notes: Vec::new(),
             fields,
             focus,

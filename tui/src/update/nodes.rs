@@ -16,7 +16,7 @@ use crate::{
     model::{
         Model, Page, Tone,
         drafts::FormDraft,
-        form::{Form, FormRow, StoredRequest, StoredValues, What},
+        form::{Form, FormRow, FormerRequest, StoredValues, What},
         nodes::Nodes,
     },
 };
@@ -121,19 +121,19 @@ fn read_stored(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     };
     if model.store.stage(&task, &form.row.node).is_some() {
-        form.stored = StoredRequest::Reading(id);
+        form.stored = FormerRequest::Reading(id);
         effects.push(Effect::Call {
             id,
             call: Call::Stage { task },
         });
-    } else if form.stored != StoredRequest::Absent {
+    } else if form.stored != FormerRequest::Absent {
         note_removed(form);
     }
 }
 
 /// Asks again for a stored request that could not be read.
 pub fn retry_stored(model: &mut Model, effects: &mut Vec<Effect>) {
-    let is_unread = |form: &Form| matches!(form.stored, StoredRequest::Unread(_));
+    let is_unread = |form: &Form| matches!(form.stored, FormerRequest::Unread(_));
     if model.form.as_ref().is_some_and(is_unread) {
         read_stored(model, effects);
     }
@@ -142,7 +142,7 @@ pub fn retry_stored(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Whether the form waits for this answer to begin with its values.
 pub fn has_asked_stored(model: &Model, id: u64) -> bool {
     let form = model.form.as_ref();
-    form.is_some_and(|form| form.stored == StoredRequest::Reading(id))
+    form.is_some_and(|form| form.stored == FormerRequest::Reading(id))
 }
 
 /// Lets the form begin with the stored request that was read.
@@ -153,17 +153,17 @@ pub fn take_stored(model: &mut Model, answer: CallAnswer<Box<TaskView>>) {
     match answer {
         Ok(view) => match find_stored(&view, &form.row.node) {
             Some(Ok(values)) => form.start_from(&values),
-            Some(Err(error)) => form.stored = StoredRequest::Unread(error.to_string()),
+            Some(Err(error)) => form.stored = FormerRequest::Unread(error.to_string()),
             None => note_removed(form),
         },
         Err(refusal) if refusal.status == Some(404) => note_removed(form),
-        Err(refusal) => form.stored = StoredRequest::Unread(refusal.text),
+        Err(refusal) => form.stored = FormerRequest::Unread(refusal.text),
     }
 }
 
 /// Notes that the stage was removed meanwhile.
 fn note_removed(form: &mut Form) {
-    form.stored = StoredRequest::Absent;
+    form.stored = FormerRequest::Absent;
     form.notes = vec!["the stage was removed: the fields are empty, which stands for the node's defaults".to_owned()];
 }
 
@@ -275,9 +275,9 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     };
     let not_yet = match &form.stored {
-        StoredRequest::Absent | StoredRequest::Taken => None,
-        StoredRequest::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
-        StoredRequest::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
+        FormerRequest::Absent | FormerRequest::Taken => None,
+        FormerRequest::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
+        FormerRequest::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
     };
     if let Some(reason) = not_yet {
         model.say(Tone::Bad, reason);

@@ -21,7 +21,7 @@ use crate::{
     figures, layout,
     model::{
         Model, Page,
-        form::{Field, Form, StoredRequest, What, format_value},
+        form::{Field, Form, FormerRequest, What, format_value},
     },
 };
 
@@ -99,10 +99,10 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
         block.say(&format!("draft of {age}: {key} restores it"), theme.warn());
     }
     match &form.stored {
-        StoredRequest::Absent => {}
-        StoredRequest::Reading(_) => block.say("… reading the stored request", theme.warn()),
-        StoredRequest::Taken => block.say("with the values of the stored request", theme.faint()),
-        StoredRequest::Unread(why) => {
+        FormerRequest::Absent => {}
+        FormerRequest::Reading(_) => block.say("… reading the stored request", theme.warn()),
+        FormerRequest::Taken => block.say("with the values of the stored request", theme.faint()),
+        FormerRequest::Unread(why) => {
             block.say(&format!("✖ the stored request could not be read: {why}"), theme.bad());
         }
     }
@@ -288,7 +288,7 @@ fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
     let mut block = Block::new(columns);
     let what = form.focused().what;
     let plain = theme.plain();
-    if form.stored == StoredRequest::Taken && form.focused().is_touched() && what != What::Task {
+    if form.stored == FormerRequest::Taken && form.focused().is_touched() && what != What::Task {
         let former = match form.focused().start.as_str() {
             "" => "The stored request left it out.".to_owned(),
             former => format!("The stored request has {former}."),

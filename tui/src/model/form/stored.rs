@@ -11,7 +11,7 @@ const MASKED: &str = "***";
 
 /// The request of the stage that the form was opened on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum StoredRequest {
+pub enum FormerRequest {
     /// The task has no such stage: an empty field stands for the node's default.
     #[default]
     Absent,
@@ -34,7 +34,7 @@ pub struct StoredValues {
 impl Form {
     /// Lets each field begin with the value of the stored request; what was typed meanwhile stays.
     pub fn start_from(&mut self, values: &StoredValues) {
-        self.stored = StoredRequest::Taken;
+        self.stored = FormerRequest::Taken;
         self.notes.clear();
         let mut hidden = Vec::new();
         for field in &mut self.fields {
