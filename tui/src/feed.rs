@@ -34,13 +34,13 @@ const MOST_PAGES: usize = 200;
 /// The daemon is checked this often, and has this long to answer while its events come in.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
-/// Answers are passed on this often: the model asks the daemon for more with each.
-const PASS_ON_EVERY: Duration = Duration::from_secs(2);
+/// An answer is passed on so long after the one before, about every 2 s: the model asks the daemon for more with each.
+const PASS_ON_EVERY: Duration = Duration::from_millis(1_900);
 /// Without a sign of life for this long the daemon is shown as slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// Without one for this long the connection counts as lost. It is more than the 2 s that the daemon waits for its
-/// Redis, so that it can still say which of the two does not answer.
-const LOST_AFTER: Duration = Duration::from_millis(2_600);
+/// Without one for this much longer the connection counts as lost. Together it is more than the 2 s that the daemon
+/// waits for its Redis, so that it can still say which of the two does not answer.
+const LOST_AFTER_SLOW: Duration = Duration::from_millis(1_600);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(2_500);
 const PING_EVERY: Duration = Duration::from_secs(2);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
@@ -197,7 +197,9 @@ struct Session<'a> {
     check: Option<Aborting>,
     /// When the daemon last gave a sign of life: an event, or the answer to a check.
     heard_at: Instant,
-    slow: bool,
+    /// Since when the daemon is shown as slow. The rest of the time counts from here: where this program itself was
+    /// stopped, the daemon has that long to give a sign.
+    slow_since: Option<Instant>,
     passed_on_at: Option<Instant>,
     /// Checks answered since our Redis connection was lost: they say whether the daemon's still works.
     checks_since_loss: Option<u32>,
@@ -222,7 +224,7 @@ impl<'a> Session<'a> {
             subscribed: false,
             check: None,
             heard_at: Instant::now(),
-            slow: false,
+            slow_since: None,
             passed_on_at: None,
             checks_since_loss: None,
         };
@@ -263,22 +265,25 @@ impl<'a> Session<'a> {
 
     /// Returns when the silence of the daemon has to be shown, or has lasted too long.
     fn silence_due(&self) -> Instant {
-        self.heard_at + if self.slow { LOST_AFTER } else { SLOW_AFTER }
+        match self.slow_since {
+            None => self.heard_at + SLOW_AFTER,
+            Some(since) => since + LOST_AFTER_SLOW,
+        }
     }
 
     /// Takes in that the daemon has given no sign of life for too long.
     async fn take_silence(&mut self) -> Result<Went, SessionEnd> {
-        if self.slow {
+        if self.slow_since.is_some() {
             return Err(SessionEnd::daemon("no answer in time"));
         }
-        self.slow = true;
+        self.slow_since = Some(Instant::now());
         Ok(Went::from_send(self.events.send(UiEvent::Slow(true)).await))
     }
 
     /// Notes that the daemon lives.
     async fn note_life(&mut self) {
         self.heard_at = Instant::now();
-        if std::mem::take(&mut self.slow) {
+        if self.slow_since.take().is_some() {
             let _ = self.events.send(UiEvent::Slow(false)).await;
         }
     }

@@ -1,5 +1,5 @@
-//! Actions on videos: start, restart, reprocess, delete. They are about videos of their page or about tasks of videos in
-//! the tree, one or many.
+//! Actions on videos: start, restart, reprocess, delete. They are about videos of their page, or about tasks of videos
+//! in the tree; one or many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
