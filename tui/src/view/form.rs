@@ -89,14 +89,22 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     draw_fields(model, form, fields, buffer)
 }
 
-/// Lists what is about the whole request: why it was refused, what is missing for the node, what the node is for.
+/// Lists what is about the whole request: why it was refused, where its values come from, what is missing for the node
+/// or what that is for.
 fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
     let mut block = Block::new(columns);
+    // A small screen shows the first of these lines.
+    if let Some(problem) = &form.problem {
+        block.say(&format!("✖ {problem}"), theme.bad());
+    }
     if let Some(draft) = model.drafts.find(&form.row) {
         let age = figures::format_ago(model.now.seconds_since(draft.left_at));
         let key = format_first_key(Action::RestoreDraft, Page::Form);
         block.say(&format!("draft of {age}: {key} restores it"), theme.warn());
+    }
+    for note in &form.notes {
+        block.say(&format!("! {note}"), theme.warn());
     }
     match &form.stored {
         FormerRequest::Absent => {}
@@ -106,12 +114,7 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say(&format!("✖ the stored request could not be read: {why}"), theme.bad());
         }
     }
-    for note in &form.notes {
-        block.say(&format!("! {note}"), theme.warn());
-    }
-    if let Some(problem) = &form.problem {
-        block.say(&format!("✖ {problem}"), theme.bad());
-    } else if form.node.readiness.ready {
+    if form.node.readiness.ready {
         block.say(&form.node.purpose, theme.faint());
     } else {
         card::add_readiness(&mut block, &form.node, theme);
