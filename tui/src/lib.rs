@@ -7,6 +7,7 @@
 
 pub mod actions;
 pub mod cli;
+pub mod clipboard;
 pub mod driver;
 pub mod feed;
 pub mod figures;

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use onceover_types::causes;
 use onceover_wire::command_line::variable;
 
-use crate::{driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
+use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};
@@ -60,6 +60,7 @@ pub async fn run(args: Args) -> ExitCode {
             let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
             model.theme = Theme::from_env();
             model.glyphs = Glyphs::from_env();
+            model.multiplexer = Multiplexer::from_env();
             model.tz = jiff::tz::TimeZone::system();
             model.wanted = args.task;
             driver::run(model, client, args.redis)

@@ -148,9 +148,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             .map_err(Refusal::from),
         ),
         Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(Refusal::from)),
-        Call::Reuse { task, node } => Reply::Reuse(
+        Call::Reuse { task, node, reuse } => Reply::Reuse(
             client
-                .explain(&task, &node, None)
+                .explain(&task, &node, reuse)
                 .await
                 .map(Box::new)
                 .map_err(Refusal::from),

@@ -231,7 +231,7 @@ impl Dashboard {
                 self.job.stop_all(&mut self.terminal).await?;
                 self.measure_terminal();
             }
-            Effect::Copy(text) => self.terminal.copy(&text)?,
+            Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
             effect => self.runner.run(effect).await,
         }
         Ok(ControlFlow::Continue(()))

@@ -4,6 +4,7 @@
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
+pub mod drafts;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
@@ -26,11 +27,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{glyphs::Glyphs, layout, theme::Theme};
+use crate::{clipboard::Multiplexer, glyphs::Glyphs, layout, theme::Theme};
 
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
+use drafts::Drafts;
 use filter::FilterError;
 use form::Form;
 use nodes::Nodes;
@@ -43,6 +45,9 @@ use task::Task;
 use totals::ShownTotals;
 use tree::Tree;
 use videos::VideosPage;
+
+/// How long a text that can be selected stays on the screen.
+const SELECTABLE_MS: i64 = 15_000;
 
 /// What the screen shows between header and footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,12 +146,16 @@ pub struct Model {
     pub size: (u16, u16),
     pub theme: Theme,
     pub glyphs: Glyphs,
+    /// What a copied text has to pass on its way to the terminal.
+    pub multiplexer: Multiplexer,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
     /// Changing actions are refused: a printed frame must not change anything.
     pub read_only: bool,
     pub link: Link,
+    /// Whether the daemon, to which there is a connection, has given no sign of life for a while.
+    pub slow: bool,
     /// When what is shown was last known to be true.
     pub fresh_at: Timestamp,
     pub source: Source,
@@ -160,8 +169,9 @@ pub struct Model {
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
-    /// What was typed, also while another page is open.
+    /// The form that is open.
     pub form: Option<Form>,
+    pub drafts: Drafts,
     pub videos: VideosPage,
     /// What was typed, also while another page is open.
     pub register: Option<Register>,
@@ -198,10 +208,12 @@ impl Model {
             size,
             theme: Theme::default(),
             glyphs: Glyphs::default(),
+            multiplexer: Multiplexer::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
             link: Link::Connecting,
+            slow: false,
             fresh_at: now,
             source: Source::default(),
             system: None,
@@ -214,6 +226,7 @@ impl Model {
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
+            drafts: Drafts::default(),
             videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),
@@ -266,6 +279,15 @@ impl Model {
             Some(node) => task.stages.contains_key(node).then(|| row.clone()),
             None => task.newest_stage().map(|(node, _)| RowId::stage(&task.id, node)),
         }
+    }
+
+    /// Whether the cursor is on a task that has stages and does not show them.
+    pub fn has_hidden_stages(&self) -> bool {
+        let Some(row) = self.tree.cursor.as_ref().filter(|row| row.node.is_none()) else {
+            return false;
+        };
+        let task = self.store.get(&row.task);
+        !self.tree.is_expanded(&row.task) && task.is_some_and(|task| task.rows().next().is_some())
     }
 
     /// Whether anything waits or runs in the row.
@@ -351,7 +373,17 @@ impl Model {
             text: text.into(),
             tone,
             until: Timestamp::from_millis(self.now.as_millis() + stay),
+            selectable: None,
         });
+    }
+
+    /// Shows a sentence about a text, and the text itself on separate lines, where the mouse can select it.
+    pub fn say_above(&mut self, tone: Tone, text: impl Into<String>, selectable: String) {
+        self.say(tone, text);
+        if let Some(toast) = &mut self.toast {
+            toast.until = Timestamp::from_millis(self.now.as_millis() + SELECTABLE_MS);
+            toast.selectable = Some(selectable);
+        }
     }
 
     /// Returns the rows on screen.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
+use onceover_types::{NodeName, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
 
 use super::{pipeline::Pipeline, row::RowId, task::Task};
@@ -46,6 +46,7 @@ pub struct TaskStore {
     pub complete: bool,
     membership: u64,
     content: u64,
+    state_changes: u64,
 }
 
 impl TaskStore {
@@ -89,6 +90,12 @@ impl TaskStore {
     /// Returns a number that changes with every change.
     pub fn content(&self) -> u64 {
         self.content
+    }
+
+    /// Returns a number that changes whenever a task's place in a list ordered by state can have changed, membership
+    /// aside.
+    pub fn state_changes(&self) -> u64 {
+        self.state_changes
     }
 
     /// Returns when early events have waited long enough for what is missing before them.
@@ -228,6 +235,7 @@ impl TaskStore {
 
     fn apply(&mut self, change: Change) -> Applied {
         self.content += 1;
+        let state_before = self.get(&change.task_id).map(Task::state);
         let status_before = self.get(&change.task_id).map(|task| task.status);
         let before = change
             .task_name
@@ -244,6 +252,11 @@ impl TaskStore {
             self.follow_pipeline(&change.task_id, pipeline);
         }
         let status_after = self.get(&change.task_id).map(|task| task.status);
+        let state_after = self.get(&change.task_id).map(Task::state);
+        // Of a failed task it counts also when it was changed last.
+        if state_before != state_after || state_after == Some(StageState::Failed) {
+            self.state_changes += 1;
+        }
         Applied {
             change,
             before,

@@ -57,7 +57,11 @@ pub fn ask_reuse(model: &mut Model, effects: &mut Vec<Effect>) {
     let (task, node) = ((*task).clone(), (*node).clone());
     effects.push(Effect::Call {
         id,
-        call: Call::Reuse { task, node },
+        call: Call::Reuse {
+            task,
+            node,
+            reuse: None,
+        },
     });
 }
 

@@ -38,6 +38,8 @@ pub enum UiEvent {
     /// Events were lost: everything has to be read again.
     Reset,
     Source(Source),
+    /// Whether the daemon has given no sign of life for a while; the connection is not lost yet.
+    Slow(bool),
     Lost {
         missing: MissingPart,
         reason: String,
@@ -142,10 +144,11 @@ pub enum Call {
         task: TaskId,
         force: bool,
     },
-    /// What a submit of the stored request would do now.
+    /// What a submit of the stored request would do now; `None`: with the reuse mode of the node.
     Reuse {
         task: TaskId,
         node: NodeName,
+        reuse: Option<ReuseMode>,
     },
     /// The newest callbacks, of one task or of all.
     Callbacks {

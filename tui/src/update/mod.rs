@@ -1,9 +1,9 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`, `videos`, `register`,
-//! `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `pipelines`), and never each
-//! other; what a dispatcher has to do after a page they return.
+//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `pipelines`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
@@ -19,6 +19,7 @@ mod pipelines;
 mod register;
 mod replies;
 mod requests;
+mod rerun;
 mod reveal;
 mod rows;
 mod sentences;
@@ -55,6 +56,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         UiEvent::Source(source) => {
             model.redraw |= model.source != source;
             model.source = source;
+        }
+        UiEvent::Slow(slow) => {
+            model.redraw |= model.slow != slow;
+            model.slow = slow;
         }
         UiEvent::Lost {
             missing,

@@ -7,7 +7,7 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, detail,
     messages::{CallAnswer, Effect, Reply},
-    nodes, pipelines, register, reveal,
+    nodes, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     video_actions, videos,
 };
@@ -16,10 +16,12 @@ use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
+        Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => detail::take_log(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
+        Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
         Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),
         Reply::Submitted(answer) => take_submitted(model, id, answer),

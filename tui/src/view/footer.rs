@@ -8,10 +8,10 @@ use ratatui::{
 
 use super::{
     line,
-    text::{put, width},
+    text::{clear, put, width, wrap},
 };
 use crate::{
-    actions::{ActionSpec, list_actions, list_keys},
+    actions::{Action, ActionSpec, list_actions, list_keys},
     figures,
     key::Key,
     layout::{Panes, Tier},
@@ -43,6 +43,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
             &format!(" {sign} {}", toast.text),
             style,
         );
+        if let Some(text) = &toast.selectable {
+            draw_selectable(model, text, area, buffer);
+        }
         return None;
     }
     if let Some(delete) = model.deletes.last() {
@@ -79,6 +82,22 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     None
 }
 
+/// Draws a text on whole lines above the footer, so that the mouse can select it and nothing beside it.
+fn draw_selectable(model: &Model, text: &str, footer: Rect, buffer: &mut Buffer) {
+    let lines = wrap(text, footer.width);
+    let room = usize::from(footer.y / 2);
+    let height = lines.len().min(room) as u16;
+    let area = Rect {
+        y: footer.y - height,
+        height,
+        ..footer
+    };
+    clear(buffer, area);
+    for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
+        put(buffer, area.x, y, area.width, line, model.theme.strong());
+    }
+}
+
 /// Returns why the last action on what is at the cursor was refused.
 fn find_refusal(model: &Model) -> Option<&String> {
     match model.page {
@@ -102,8 +121,10 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut specs: Vec<&ActionSpec> = list_actions(model.page)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
-        // Side by side there is nothing to open, and the columns are needed.
-        .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
+        // Side by side nothing is opened but a task's stages, and the columns are needed.
+        .filter(|spec| {
+            spec.action != Action::Open || panes.tier != Tier::Wide || model.zoom || model.has_hidden_stages()
+        })
         .collect();
     specs.sort_by_key(|spec| spec.footer);
     let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;

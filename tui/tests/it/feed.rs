@@ -1,6 +1,12 @@
 //! The feed against a daemon that is killed and comes back: what it says, and how soon.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use onceover_tui::{
     feed,
@@ -24,6 +30,8 @@ struct Daemon {
     address: std::net::SocketAddr,
     events: broadcast::Sender<String>,
     serving: JoinHandle<()>,
+    /// Whether it accepts connections and answers nothing, as one that is stopped.
+    hangs: Arc<AtomicBool>,
 }
 
 impl Daemon {
@@ -35,17 +43,27 @@ impl Daemon {
         let address = listener.local_addr().unwrap();
         let (events, _) = broadcast::channel(64);
         let sender = events.clone();
+        let hangs = Arc::new(AtomicBool::new(false));
+        let is_hung = hangs.clone();
         let serving = tokio::spawn(async move {
             // Dropped with the task: a killed daemon closes its connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, seq, sender.subscribe()));
+                if is_hung.load(Ordering::SeqCst) {
+                    connections.spawn(async move {
+                        let _open = stream;
+                        std::future::pending::<()>().await;
+                    });
+                } else {
+                    connections.spawn(serve(stream, seq, sender.subscribe()));
+                }
             }
         });
         Self {
             address,
             events,
             serving,
+            hangs,
         }
     }
 
@@ -151,6 +169,29 @@ async fn d4_a_killed_daemon_is_noticed_within_a_second_and_a_new_one_is_found() 
         assert_shows(&model, &["no answer from"]);
         daemon = Daemon::start(&address, seq).await;
     }
+}
+
+#[tokio::test]
+async fn d4_a_daemon_that_hangs_is_called_slow_after_a_second_and_lost_after_two_and_a_half() {
+    let daemon = Daemon::start("127.0.0.1:0", 100).await;
+    let base = format!("http://{}", daemon.address);
+    let (events, mut incoming) = mpsc::channel(64);
+    let (_ask, requests) = mpsc::channel(1);
+    tokio::spawn(feed::run(Client::new(&base), None, events, requests));
+    let mut model = Model::new(&base, at(0.0), (80, 24));
+    until(&mut model, &mut incoming, Duration::from_secs(5), Model::is_live).await;
+    let since = Instant::now();
+    daemon.hangs.store(true, Ordering::SeqCst);
+    until(&mut model, &mut incoming, Duration::from_secs(2), |model| model.slow).await;
+    assert!(model.is_live());
+    until(&mut model, &mut incoming, Duration::from_secs(3), |model| {
+        !model.is_live()
+    })
+    .await;
+    let after = since.elapsed();
+    assert!(after >= Duration::from_secs(2), "{after:?}");
+    assert!(after < Duration::from_secs(4), "{after:?}");
+    assert_shows(&model, &["no answer from"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ use crossterm::event::KeyCode;
 use onceover_tui::{
     actions::ACTIONS,
     key::Key,
-    model::{MissingPart, Model, RowId, task::Task},
+    model::{
+        MissingPart, Model, RowId,
+        task::Task,
+        tree::{TaskOrder, TaskSection},
+    },
     update::{Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -89,7 +93,12 @@ fn as_item(task: &Task) -> TaskItem {
 fn naive_rows(model: &Model) -> Vec<RowId> {
     let filters: Vec<_> = model.tree.filter.iter().chain(&model.tree.quick).collect();
     let mut rows = Vec::new();
-    for task in model.store.tasks() {
+    let mut tasks: Vec<_> = model.store.tasks().collect();
+    if model.tree.order == TaskOrder::ActiveFirst {
+        // The newest stay first in each section.
+        tasks.sort_by_key(|task| TaskSection::of_task(task, model.now));
+    }
+    for task in tasks {
         // Steps in the pipeline's order, then the other stages.
         let steps = task
             .pipeline

@@ -3,11 +3,14 @@
 
 mod behaviour;
 mod callback_page;
+mod clipboard;
 mod feed;
 mod fixture;
 mod invariants;
 mod pipelines;
+mod rerun;
 mod row_actions;
+mod row_keys;
 mod screens;
 mod stage_detail;
 mod submit_form;

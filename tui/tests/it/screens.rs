@@ -26,10 +26,10 @@ fn wide_shows_tree_and_detail() {
 │    ├ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
 │▸   ├ faster_whisper.trans… ● run 62 %   ████▉···    01:30  #2          ││                                            │
 │    └ wservice.generate_su… ◌ pending                                   ││ runner    builtin   queue gpu              │
-│  ▾ clip_03                 ✖ failed                 00:30              ││ queued    12:04:21, waited 10 s            │
-│    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││ started   12:04:31                         │
-│  ▾ podcast-112             ◌ pending                                   ││ message   segment 42                       │
-│    └ ffmpeg.extract_audio  ◌ pending                                   ││                                            │
+│  ▾ podcast-112             ◌ pending                                   ││ queued    12:04:21, waited 10 s            │
+│    └ ffmpeg.extract_audio  ◌ pending                                   ││ started   12:04:31                         │
+│  ▾ clip_03                 ✖ failed                 00:30              ││ message   segment 42                       │
+│    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││                                            │
 │  ▾ trailer-v2              ✔ done                   00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
 │    └ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 5    ││ no earlier result under this task.         │
 │  ▾ old                     ⊘ cancelled              00:30              ││                                            │
@@ -54,7 +54,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r resubmit  R force  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
+ / filter  r rerun  a active  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
 "#);
 }
 
@@ -68,17 +68,17 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
 ▸   ├ faster_whisper.transc… ● run 62 %   ████▎··
     └ wservice.generate_sub… ◌ pending
-  ▾ clip_03                  ✖ failed        00:30
-    └ paddleocr.detect_subt… ✖ failed        00:30        →✖
   ▾ podcast-112              ◌ pending
     └ ffmpeg.extract_audio   ◌ pending
+  ▾ clip_03                  ✖ failed        00:30
+    └ paddleocr.detect_subt… ✖ failed        00:30        →✖
   ▾ trailer-v2               ✔ done          00:30   ↺ 5
     └ ffmpeg.extract_audio   ✔ done          00:30   ↺ 5
   ▾ old                      ⊘ cancelled     00:30
     └ ffmpeg.extract_audio   ⊘ cancelled     00:30
 
 
- enter open  / filter  r resubmit  R force  ? help  q quit
+ enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     press(&mut model, "<enter>");
     assert_shows(
@@ -92,7 +92,7 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
 #[test]
 fn delete_says_what_goes() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "C<home>  d");
+    press(&mut model, "C<home> j d");
     insta::assert_snapshot!(screen(&model)[12..24].join("\n"), @r#"
 │                     ┌ Delete 2 tasks? ─────────────────────────────────────────────────────────┐                     │
 │                     │ clip_03     1 stage                                                      │                     │
@@ -118,7 +118,7 @@ fn a_lost_connection_dims_every_row() {
     update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
- onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
+ ✖ no answer from 127.0.0.1:8788 · trying now · data 3 s old
 ▸ ▾ lecture-07               ● running       02:00   ↺ 2
     ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
 "#);
@@ -299,7 +299,7 @@ fn wide_glyphs_keep_the_columns_in_line() {
 
 #[test]
 fn the_page_of_callbacks_at_three_sizes() {
-    let page = |size| lines_after("<home>jjjjcj", size);
+    let page = |size| lines_after("<home>jjjjjjcj", size);
     insta::assert_snapshot!(page((120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Callbacks of clip_03 · 3 ────────────────────────────────────────────────────────────────────────────────────────────┐
