@@ -207,6 +207,7 @@ const ORDERS: [LayerOrder; 14] = [
     LayerOrder {
         within: "tui::model",
         modules: &[
+            "reads",
             "log",
             "list",
             "row",

@@ -13,6 +13,7 @@ pub mod log;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
+pub mod reads;
 pub mod register;
 mod row;
 pub mod store;
@@ -21,7 +22,10 @@ pub mod totals;
 pub mod tree;
 pub mod videos;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
@@ -36,6 +40,7 @@ use form::Form;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
 use store::TaskStore;
@@ -184,6 +189,8 @@ pub struct Model {
     pub reading: bool,
     /// Tasks that are being read, by request.
     pub fetching: BTreeMap<u64, TaskId>,
+    /// Reads that changes may cause.
+    pub budget: ReadBudget,
     /// Quit was asked for while a delete can still be taken back.
     pub quit_asked: bool,
     pub next_id: u64,
@@ -229,6 +236,7 @@ impl Model {
             wanted: None,
             reading: false,
             fetching: BTreeMap::new(),
+            budget: ReadBudget::default(),
             quit_asked: false,
             next_id: 1,
             redraw: true,
@@ -382,6 +390,13 @@ impl Model {
                     .any(|row| self.store.get(&row.task).is_some_and(counts)))
     }
 
+    /// Whether a change has shown something that is not being read yet.
+    fn has_reads_to_send(&self) -> bool {
+        let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
+        let has_tasks = || self.store.partial_tasks().any(|task| !is_asked(task));
+        self.is_live() && (!self.pipelines.waiting.is_empty() || has_tasks())
+    }
+
     /// Returns when the model needs the time next; `None`: not before something happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let second = self
@@ -399,6 +414,7 @@ impl Model {
                 .filter(|_| self.is_live() && self.page == Page::Videos),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
+            self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
         ];
         times.into_iter().flatten().min()
     }

@@ -65,11 +65,16 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
 
 /// Takes a task that was read on its own.
 fn take_task(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
-    if model.fetching.remove(&id).is_some()
-        && let Ok(view) = answer
-    {
-        model.store.merge(summarize_view(&view));
-        reveal::show_wanted(model);
+    let Some(task) = model.fetching.remove(&id) else {
+        return;
+    };
+    match answer {
+        Ok(view) => {
+            model.store.merge(summarize_view(&view));
+            reveal::show_wanted(model);
+        }
+        // It is not asked for again before another event names it.
+        Err(_) => model.store.note_read(&task),
     }
 }
 
