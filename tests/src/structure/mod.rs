@@ -101,6 +101,7 @@ const ORDERS: [LayerOrder; 14] = [
             "warnings",
             "event",
             "files",
+            "logs",
             "clock",
             "results",
             "tasks",
@@ -111,7 +112,7 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "daemon/run",
-        modules: &["error", "log", "paths", "warnings", "tool", "context", "fixture"],
+        modules: &["error", "paths", "log", "warnings", "tool", "context", "fixture"],
         backward: &[],
     },
     LayerOrder {
