@@ -381,22 +381,6 @@ impl Client {
             .await
     }
 
-    /// Reads the last `bytes` bytes of the stage's log; they are empty while there is no log.
-    pub async fn log_tail(&self, task: &TaskId, node: &NodeName, bytes: u64) -> Result<Bytes, ClientError> {
-        let path = format!("/v1/tasks/{task}/stages/{node}/log");
-        let request = self
-            .http
-            .get(self.url(&path))
-            .header(header::RANGE, format!("bytes=-{bytes}"))
-            .timeout(CALL_TIMEOUT);
-        let response = self.send(request).await?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(Bytes::new());
-        }
-        let response = self.accepted(response).await?;
-        response.bytes().await.map_err(|source| self.unreachable(source))
-    }
-
     /// Reads lines of the stage's log.
     pub async fn log_lines(&self, task: &TaskId, node: &NodeName, query: &LogQuery) -> Result<LogPage, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/log");

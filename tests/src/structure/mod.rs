@@ -210,6 +210,7 @@ const ORDERS: [LayerOrder; 14] = [
         modules: &[
             "reads",
             "log",
+            "log_view",
             "list",
             "row",
             "pipeline",
@@ -251,6 +252,7 @@ const ORDERS: [LayerOrder; 14] = [
             "register",
             "reuse",
             "task_detail",
+            "log_pane",
             "detail",
             "tree",
             "video_dialogs",
@@ -263,6 +265,7 @@ const ORDERS: [LayerOrder; 14] = [
         modules: &[
             "messages",
             "line",
+            "stage_log",
             "cursor",
             "requests",
             "sentences",

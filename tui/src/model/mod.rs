@@ -10,6 +10,7 @@ pub mod form;
 mod fuzz;
 pub mod list;
 pub mod log;
+pub mod log_view;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
@@ -30,13 +31,18 @@ use std::{
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{glyphs::Glyphs, layout, theme::Theme};
+use crate::{
+    glyphs::Glyphs,
+    layout::{self, Panes, Split},
+    theme::Theme,
+};
 
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
 use filter::FilterError;
 use form::Form;
+use log_view::LogView;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
@@ -64,16 +70,19 @@ pub enum Page {
     Videos,
     /// The form that registers a video.
     Register,
+    /// The log of the stage in the detail.
+    Log,
 }
 
 impl Page {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
         Self::Form,
         Self::Videos,
         Self::Register,
+        Self::Log,
     ];
 
     /// Whether keys type text on the page.
@@ -162,6 +171,8 @@ pub struct Model {
     pub totals: ShownTotals,
     pub tree: Tree,
     pub detail: Detail,
+    /// How the log of the stage in the detail is looked at.
+    pub log_view: LogView,
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
@@ -175,6 +186,8 @@ pub struct Model {
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
     pub zoom: bool,
+    /// Where the border between tree and detail is.
+    pub split: Split,
     pub under_way: HashMap<Subject, UnderWay>,
     pub batches: BTreeMap<u64, Batch>,
     pub deletes: Vec<PendingDelete>,
@@ -217,6 +230,7 @@ impl Model {
             totals: ShownTotals::default(),
             tree: Tree::default(),
             detail: Detail::default(),
+            log_view: LogView::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
@@ -227,6 +241,7 @@ impl Model {
             dialog: None,
             filter_input: None,
             zoom: false,
+            split: Split::default(),
             under_way: HashMap::new(),
             batches: BTreeMap::new(),
             deletes: Vec::new(),
@@ -362,9 +377,14 @@ impl Model {
         });
     }
 
+    /// Returns the parts of the screen.
+    pub fn panes(&self) -> Panes {
+        layout::lay_out_split(self.size, self.zoom, self.split)
+    }
+
     /// Returns the rows on screen.
     pub fn visible_rows(&self) -> &[RowId] {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         let top = self.tree.top.min(self.tree.rows.len());
         let end = (top + height).min(self.tree.rows.len());
         &self.tree.rows[top..end]
@@ -421,7 +441,7 @@ impl Model {
 
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         self.tree.settle(&self.store, self.now, height);
         if !self.failures.is_empty() {
             let store = &self.store;

@@ -5,13 +5,13 @@ use onceover_types::StageState;
 use onceover_wire::ReuseMode;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rows, video_actions,
-    videos,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rows, stage_log,
+    video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
     key::Key,
-    model::{Model, Page, RowId, Tone, dialog::Dialog},
+    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion},
 };
 
 /// More rows or lines than there are.
@@ -28,6 +28,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         dialog::press(model, key, effects);
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
+    } else if model.log_view.input.is_some() {
+        stage_log::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key);
     } else if let Some(spec) = find_action(model.page, key) {
@@ -47,6 +49,8 @@ pub fn paste(model: &mut Model, text: &str) {
     }
     if model.filter_input.is_some() {
         filter_line::paste(model, text);
+    } else if model.log_view.input.is_some() {
+        stage_log::paste(model, text);
     } else if model.page == Page::Register {
         register::paste(model, text);
     } else {
@@ -85,7 +89,22 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
+        // What is on the screen is searched: the log, where its tab is open.
+        Action::Filter if model.detail.tab == Tab::Log && model.detail.stage.is_some() => {
+            stage_log::open_search(model);
+        }
         Action::Filter => filter_line::open_line(model),
+        Action::OpenLog => stage_log::open_page(model),
+        Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
+        Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
+        Action::NextMatch => stage_log::go_to_match(model, true),
+        Action::PreviousMatch => stage_log::go_to_match(model, false),
+        Action::Wrap => stage_log::toggle_wrap(model),
+        Action::Times => stage_log::turn_times(model),
+        Action::Left => stage_log::scroll_sideways(model, false),
+        Action::Right => stage_log::scroll_sideways(model, true),
+        Action::NarrowTree => move_split(model, -1),
+        Action::WidenTree => move_split(model, 1),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
         Action::ActiveOnly => model
             .tree
@@ -163,8 +182,13 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register => {}
+        Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
+}
+
+/// Gives the tree more or less of the screen.
+fn move_split(model: &mut Model, steps: i16) {
+    model.split = model.split.step(steps);
 }
 
 /// Quits; where a delete is not sent yet, only when asked twice.
@@ -187,7 +211,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register => None,
+        Page::Form | Page::Register | Page::Log => None,
     };
     if let Some(id) = id {
         model.say(Tone::Neutral, format!("{id} copied"));
@@ -199,6 +223,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
 fn turn_tab(model: &mut Model, by: isize) {
     model.detail.tab = model.detail.tab.step(by);
     model.detail.scroll = 0;
+    model.log_view.top = None;
     // Files on disk change without an event: the reuse decision is asked for again.
     model.detail.reuse_ground = None;
 }
@@ -246,6 +271,7 @@ fn go_back(model: &mut Model) {
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
         Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
+        Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

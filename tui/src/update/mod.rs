@@ -2,7 +2,7 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`, `videos`, `register`,
-//! `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `pipelines`), and never each
+//! `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `pipelines`, `stage_log`), and never each
 //! other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
@@ -22,6 +22,7 @@ mod requests;
 mod reveal;
 mod rows;
 mod sentences;
+mod stage_log;
 mod time;
 mod video_actions;
 mod videos;
@@ -67,8 +68,8 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        UiEvent::LogChunk { id, bytes } => detail::take_log_chunk(model, id, &bytes),
-        UiEvent::LogEnd { id, error } => detail::take_log_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
+        UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
     }
     effects
 }

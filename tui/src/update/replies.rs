@@ -9,7 +9,7 @@ use super::{
     messages::{CallAnswer, Effect, Reply},
     nodes, pipelines, register, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
-    video_actions, videos,
+    stage_log, video_actions, videos,
 };
 use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
 
@@ -18,7 +18,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
     match reply {
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
-        Reply::Log(answer) => detail::take_log(model, id, answer),
+        Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
         Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),

@@ -10,6 +10,7 @@ mod pipelines;
 mod row_actions;
 mod screens;
 mod stage_detail;
+mod stage_log;
 mod submit_form;
 mod video_fixture;
 mod video_screens;

@@ -140,6 +140,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Form => "n<enter>",
             Page::Videos => "v",
             Page::Register => "va",
+            Page::Log => "jL",
         },
     );
     assert_eq!(model.page, page);
@@ -149,7 +150,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
 #[test]
 fn help_and_footer_come_from_the_registry() {
     for page in Page::ALL {
-        let mut model = on(page, (100, 70));
+        let mut model = on(page, (100, 90));
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in list_actions(page) {
@@ -241,7 +242,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
         &mut model,
         UiEvent::Reply {
             id,
-            reply: onceover_tui::update::Reply::Log(Ok(nasty.as_bytes().to_vec().into())),
+            reply: onceover_tui::update::Reply::Log(Ok(log_page(&[nasty], 1))),
         },
     );
     let id = model.detail.request.unwrap();
@@ -268,7 +269,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
 
 #[test]
 fn wide_glyphs_keep_the_columns_in_line() {
-    let log = "자막 생성 중 中文字幕 ﾃｽﾄ 👨\u{200d}👩\u{200d}👧 é\n".repeat(50);
+    let line = "자막 생성 중 中文字幕 ﾃｽﾄ 👨\u{200d}👩\u{200d}👧 é";
     let mut model = dashboard((120, 36));
     press(&mut model, "jjG");
     press(&mut model, "k");
@@ -280,7 +281,7 @@ fn wide_glyphs_keep_the_columns_in_line() {
             &mut model,
             UiEvent::Reply {
                 id,
-                reply: onceover_tui::update::Reply::Log(Ok(log.clone().into())),
+                reply: onceover_tui::update::Reply::Log(Ok(log_page(&[line; 50], 1))),
             },
         );
     }
