@@ -7,7 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::{
     block::{self, Block, Lines},
     callbacks,
-    frame::draw_frame,
+    frame::{draw_frame, draw_rule},
     log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
@@ -161,8 +161,7 @@ fn draw_overview(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) 
     let output = text.map_or(&[][..], |text| text.output.as_slice());
     // An empty output is `{}`.
     if rest.height >= TALL && output.len() > 1 {
-        let rule = format!("Output  {}", "─".repeat(usize::from(rest.width)));
-        put(buffer, rest.x, rest.y, rest.width, &rule, model.theme.faint());
+        draw_rule(buffer, rest, "Output", model.theme.faint());
         let room = Rect {
             height: rest.height / 2,
             ..below(rest, 1)

@@ -11,7 +11,7 @@ use ratatui::{
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
-    frame::draw_frame,
+    frame::{draw_frame, draw_rule},
     text::{harmless, put, width, within},
 };
 use crate::{
@@ -246,12 +246,7 @@ fn draw(model: &Model, log: &LogBuffer, top: Option<LogPlace>, area: Rect, buffe
         return;
     }
     let theme = model.theme;
-    let rule = format!(
-        "{} {}",
-        describe_state(model, top.is_some()),
-        "─".repeat(usize::from(area.width))
-    );
-    put(buffer, area.x, area.y, area.width, rule.trim_end(), theme.faint());
+    draw_rule(buffer, area, &describe_state(model, top.is_some()), theme.faint());
     if log.is_empty() || area.height < 2 {
         return;
     }
