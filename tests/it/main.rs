@@ -14,6 +14,7 @@ mod contract;
 mod copies;
 mod daemon_log;
 mod dashboard;
+mod dashboard_logs;
 mod dashboard_videos;
 mod deploy;
 mod documents;
