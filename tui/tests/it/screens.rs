@@ -21,19 +21,19 @@ fn wide_shows_tree_and_detail() {
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_whisper.transcribe_aud…┐
-│  TASK / STAGE              STATE                     TIME TRY REUSE  CB││ ● running   attempt 2                      │
-│  ▾ lecture-07              ● running    ████▉···    02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
-│    ├ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
-│▸   ├ faster_whisper.trans… ● run 62 %   ████▉···    01:30  #2          ││                                            │
-│    └ wservice.generate_su… ◌ pending                                   ││ runner    builtin   queue gpu              │
-│  ▾ clip_03                 ✖ failed                 00:30              ││ queued    12:04:21, waited 10 s            │
-│    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││ started   12:04:31                         │
-│  ▾ podcast-112             ◌ pending                                   ││ message   segment 42                       │
-│    └ ffmpeg.extract_audio  ◌ pending                                   ││                                            │
-│  ▾ trailer-v2              ✔ done                   00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
-│    └ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 5    ││ no earlier result under this task.         │
-│  ▾ old                     ⊘ cancelled              00:30              ││                                            │
-│    └ ffmpeg.extract_audio  ⊘ cancelled              00:30              ││                                            │
+│  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
+│  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
+│    ├ ffmpeg.extract_audio             ✔ done        00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
+│▸   ├ faster_whisper.transcribe_audio  ● run 62 %    01:30  #2          ││                                            │
+│    └ wservice.generate_subtitle_files ◌ pending                        ││ runner    builtin   queue gpu              │
+│  ▾ clip_03                            ✖ failed      00:30              ││ queued    12:04:21, waited 10 s            │
+│    └ paddleocr.detect_subtitle_area   ✖ failed      00:30            →✖││ started   12:04:31                         │
+│  ▾ podcast-112                        ◌ pending                        ││ message   segment 42                       │
+│    └ ffmpeg.extract_audio             ◌ pending                        ││                                            │
+│  ▾ trailer-v2                         ✔ done        00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
+│    └ ffmpeg.extract_audio             ✔ done        00:30       ↺ 5    ││ no earlier result under this task.         │
+│  ▾ old                                ⊘ cancelled   00:30              ││                                            │
+│    └ ffmpeg.extract_audio             ⊘ cancelled   00:30              ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
@@ -64,18 +64,18 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     press(&mut model, "jj");
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-  ▾ lecture-07               ● running       02:00   ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
-▸   ├ faster_whisper.transc… ● run 62 %   ████▎··
-    └ wservice.generate_sub… ◌ pending
-  ▾ clip_03                  ✖ failed        00:30
-    └ paddleocr.detect_subt… ✖ failed        00:30        →✖
-  ▾ podcast-112              ◌ pending
-    └ ffmpeg.extract_audio   ◌ pending
-  ▾ trailer-v2               ✔ done          00:30   ↺ 5
-    └ ffmpeg.extract_audio   ✔ done          00:30   ↺ 5
-  ▾ old                      ⊘ cancelled     00:30
-    └ ffmpeg.extract_audio   ⊘ cancelled     00:30
+  ▾ lecture-07                 ● running     02:00   ↺ 2
+    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
+▸   ├ faster_whisp…cribe_audio ● run 62 %   ███··
+    └ wservice.gen…title_files ◌ pending
+  ▾ clip_03                    ✖ failed      00:30
+    └ paddleocr.de…btitle_area ✖ failed      00:30        →✖
+  ▾ podcast-112                ◌ pending
+    └ ffmpeg.extract_audio     ◌ pending
+  ▾ trailer-v2                 ✔ done        00:30   ↺ 5
+    └ ffmpeg.extract_audio     ✔ done        00:30   ↺ 5
+  ▾ old                        ⊘ cancelled   00:30
+    └ ffmpeg.extract_audio     ⊘ cancelled   00:30
 
 
  enter open  / filter  r resubmit  R force  ? help  q quit
@@ -119,8 +119,8 @@ fn a_lost_connection_dims_every_row() {
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
  onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
-▸ ▾ lecture-07               ● running       02:00   ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
+▸ ▾ lecture-07                 ● running     02:00   ↺ 2
+    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
 "#);
     let buffer = draw(&model);
     for y in 1..13 {
