@@ -39,3 +39,24 @@ async fn a_long_logs_end_is_there_its_beginning_too_and_a_search_finds_lines_in_
     dashboard.send(termlens::Key::Enter);
     dashboard.shows("0 found");
 }
+
+/// The column of the border between tree and detail.
+fn border(screen: &termlens::Screen) -> Option<usize> {
+    let text = screen.text();
+    let frame = text.lines().find(|line| line.contains("┐┌"))?;
+    frame.chars().position(|c| c == '┐')
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_border_that_was_moved_is_there_at_the_next_start() {
+    let daemon = Daemon::start().await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    let first = dashboard.until(|screen| border(screen).is_some());
+    let first = border(&first).unwrap();
+    dashboard.type_text("<<<");
+    let moved = dashboard.until(|screen| border(screen).is_some_and(|column| column + 10 < first));
+    dashboard.press('q');
+    dashboard.ended();
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| border(screen) == border(&moved));
+}

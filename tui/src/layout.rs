@@ -2,6 +2,7 @@
 //! sizes alone, so that the model can ask how many rows fit, and the view where to draw them.
 
 use ratatui::layout::Rect;
+use serde::{Deserialize, Serialize};
 
 /// How much of the tree and the detail the screen has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,8 @@ fn shrink_by_frame(pane: Rect) -> Rect {
 }
 
 /// How much of the screen the tree gets beside the detail, or above it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Split {
     /// Steps from the middle; more is more for the tree.
     steps: i16,
@@ -80,7 +82,7 @@ impl Split {
     /// Moves the border by so many steps.
     pub fn step(self, by: i16) -> Self {
         Self {
-            steps: (self.steps + by).clamp(-Self::MOST, Self::MOST),
+            steps: self.steps.saturating_add(by).clamp(-Self::MOST, Self::MOST),
         }
     }
 

@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use tokio::sync::watch;
 
 pub use kept::{KeptLog, LineQuery, LogResume};
-pub use names::{FILE_NAME, is_log_file};
+pub use names::{FILE_NAME, count_lines, is_log_file};
 
 use names::{HEAD_END, LogPosition};
 

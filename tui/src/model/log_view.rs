@@ -1,9 +1,12 @@
 //! How a log is looked at: where, wrapped or not, with which times, what is searched in it and what it is filtered by.
 
+use serde::{Deserialize, Serialize};
+
 use super::log::{LogBuffer, LogEntry, LogPlace};
 
 /// What stands before a line for the time at which it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogTimes {
     /// The time of day.
     #[default]

@@ -80,6 +80,8 @@ pub struct LogResume {
     pub left: u64,
     /// What is left out between the place that the follower had reached and this one.
     pub gap: Option<String>,
+    /// Lines that stand before that place, if that is known.
+    pub lines: Option<u64>,
 }
 
 impl KeptLog {
@@ -163,6 +165,7 @@ impl KeptLog {
                 file,
                 at: place,
                 left: kept.start.bytes + kept.length - place,
+                lines: if gap.is_some() { Some(kept.start.lines) } else { lines },
                 gap,
             }));
         }

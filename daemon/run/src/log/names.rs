@@ -55,7 +55,7 @@ impl LogPosition {
 }
 
 /// Counts the ends of lines.
-pub(super) fn count_lines(text: &[u8]) -> u64 {
+pub fn count_lines(text: &[u8]) -> u64 {
     text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use onceover_run::{
-    log::{KeptLog, LineQuery, LogResume},
+    log::{KeptLog, LineQuery, LogResume, count_lines},
     paths::Roots,
 };
 use onceover_store::Store;
@@ -44,6 +44,8 @@ pub struct FollowedLog {
     dir: PathBuf,
     /// Bytes of the log that have been read.
     at: u64,
+    /// Lines of it that have been read, where it is read from its beginning.
+    lines: Option<u64>,
     /// The length of the log while its run goes on here.
     growing: Option<watch::Receiver<u64>>,
     stop: CancellationToken,
@@ -105,6 +107,7 @@ impl StageLogs {
             root: self.roots.tasks_dir().to_owned(),
             dir: dir.to_owned(),
             at: from.min(length),
+            lines: (from == 0).then_some(0),
             growing,
             stop,
         }))
@@ -145,24 +148,33 @@ impl FollowedLog {
 
     /// Reads the next bytes there are, after a line for those that are not kept any more.
     async fn read_on(&mut self) -> io::Result<Option<Bytes>> {
-        let (root, dir, at) = (self.root.clone(), self.dir.clone(), self.at);
+        let (root, dir, at, lines) = (self.root.clone(), self.dir.clone(), self.at, self.lines);
         let read = read_elsewhere(move || {
-            let resumed = KeptLog::open(&root, &dir)?.map(|kept| kept.resume(at, None));
-            let Some(LogResume { file, at, left, gap }) = resumed.transpose()?.flatten() else {
+            let resumed = KeptLog::open(&root, &dir)?.map(|kept| kept.resume(at, lines));
+            let Some(resumed) = resumed.transpose()?.flatten() else {
                 return Ok(None);
             };
+            let LogResume {
+                file,
+                at,
+                left,
+                gap,
+                lines,
+            } = resumed;
             let mut chunk = Vec::new();
             let read = file.take(left.min(CHUNK)).read_to_end(&mut chunk)?;
+            let lines = lines.map(|lines| lines + count_lines(&chunk));
             let text = match gap {
                 Some(gap) => [gap.as_bytes(), &chunk].concat(),
                 None => chunk,
             };
-            Ok((read > 0).then(|| (Bytes::from(text), at + read as u64)))
+            Ok((read > 0).then(|| (Bytes::from(text), at + read as u64, lines)))
         });
-        let Some((text, at)) = read.await? else {
+        let Some((text, at, lines)) = read.await? else {
             return Ok(None);
         };
         self.at = at;
+        self.lines = lines;
         Ok(Some(text))
     }
 }
