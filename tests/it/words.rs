@@ -163,7 +163,7 @@ async fn who_waits_is_told_how_far_the_run_is() {
         false
     };
     let has_percent = tokio::time::timeout(Duration::from_secs(60), has_percent).await;
-    assert_eq!(has_percent, Ok(true), "progress is said");
+    assert_eq!(has_percent, Ok(true), "it reports progress");
     daemon.release("go");
     assert!(child.wait().await.unwrap().success());
 }

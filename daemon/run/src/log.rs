@@ -1,6 +1,6 @@
 //! The log of a run: append-only, of bounded size, with a length that followers can wait for. A log that grows over its
-//! limit keeps its beginning and its end: `run.log` then has the beginning, and files beside it have the end, the oldest
-//! of which is removed for each new one. [`KeptLog`] reads them as one text.
+//! limit keeps its beginning and its end: `run.log` then has the beginning, and files beside it have the end, the
+//! oldest of which is removed for each new one. [`KeptLog`] reads them as one text.
 
 mod kept;
 mod names;
@@ -46,7 +46,7 @@ struct Shared {
 enum Sink {
     /// All of the log is in one file.
     Whole(File),
-    /// The end is in files of its own.
+    /// The end is in separate files.
     Split(LogTail),
     /// The disk refused a line.
     Closed,

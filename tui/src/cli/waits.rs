@@ -10,7 +10,7 @@ use onceover_wire::{
 use super::out::print_note;
 use crate::{figures, theme::word};
 
-/// Progress is said in steps of so many percent.
+/// Progress is reported in steps of so many percent.
 const PERCENT_STEP: u8 = 10;
 
 /// Prints each text once, until another one is printed.
