@@ -11,7 +11,7 @@ use super::{
     log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{put, wrap},
+    text::{cut_middle, harmless, put, wrap},
     warned,
 };
 use crate::{
@@ -34,7 +34,10 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let area = panes.inner(panes.detail);
     let title = model.tree.cursor.as_ref().map_or(String::new(), ToString::to_string);
+    // Ids differ at their ends as often as at their beginnings.
+    let title = harmless(&title);
     if panes.is_framed() {
+        let title = cut_middle(&title, panes.detail.width.saturating_sub(4));
         draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
     if area.is_empty() {

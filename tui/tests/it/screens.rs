@@ -20,7 +20,7 @@ fn wide_shows_tree_and_detail() {
     tick(&mut model, 0.2);
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
-┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_whisper.transcribe_aud…┐
+┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_w…per.transcribe_audio ┐
 │  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
 │  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
 │    ├ ffmpeg.extract_audio             ✔ done        00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
