@@ -95,14 +95,14 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         }
         Action::Filter => filter_line::open_line(model),
         Action::OpenLog => stage_log::open_page(model),
-        Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
-        Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
-        Action::NextMatch => stage_log::go_to_match(model, true),
-        Action::PreviousMatch => stage_log::go_to_match(model, false),
-        Action::Wrap => stage_log::toggle_wrap(model),
-        Action::Times => stage_log::turn_times(model),
-        Action::Left => stage_log::scroll_sideways(model, false),
-        Action::Right => stage_log::scroll_sideways(model, true),
+        Action::SearchLog
+        | Action::FilterLog
+        | Action::NextMatch
+        | Action::PreviousMatch
+        | Action::Wrap
+        | Action::Times
+        | Action::Left
+        | Action::Right => act_in_log(model, spec.action),
         Action::NarrowTree => move_split(model, -1),
         Action::WidenTree => move_split(model, 1),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
@@ -139,6 +139,21 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
+    }
+}
+
+/// Searches the log, filters it, or changes how it is shown.
+fn act_in_log(model: &mut Model, action: Action) {
+    match action {
+        Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
+        Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
+        Action::NextMatch => stage_log::go_to_match(model, true),
+        Action::PreviousMatch => stage_log::go_to_match(model, false),
+        Action::Wrap => stage_log::toggle_wrap(model),
+        Action::Times => stage_log::turn_times(model),
+        Action::Left => stage_log::scroll_sideways(model, false),
+        Action::Right => stage_log::scroll_sideways(model, true),
+        _ => {}
     }
 }
 
