@@ -88,12 +88,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::DetailDown => cursor::scroll_text(model, SCROLL_LINES),
         Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
-        Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
-        // What is on the screen is searched: the log, where its tab is open.
-        Action::Filter if model.detail.tab == Tab::Log && model.detail.stage.is_some() => {
-            stage_log::open_search(model);
-        }
-        Action::Filter => filter_line::open_line(model),
+        Action::Filter => open_filter(model),
         Action::OpenLog => stage_log::open_page(model),
         Action::SearchLog
         | Action::FilterLog
@@ -139,6 +134,17 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
+    }
+}
+
+/// Begins to filter what is on the screen; where the tab of the log is open, to search the log.
+fn open_filter(model: &mut Model) {
+    if model.page == Page::Nodes {
+        nodes::open_filter(model);
+    } else if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
+        stage_log::open_search(model);
+    } else {
+        filter_line::open_line(model);
     }
 }
 
