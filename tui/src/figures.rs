@@ -66,6 +66,12 @@ pub fn format_time(time: Timestamp, now: Timestamp, tz: &jiff::tz::TimeZone) -> 
     time.strftime(format).to_string()
 }
 
+/// Writes the time of day: `12:05:58`.
+pub fn format_clock(time: Timestamp, tz: &jiff::tz::TimeZone) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default();
+    time.to_zoned(tz.clone()).strftime("%H:%M:%S").to_string()
+}
+
 /// Rounds progress down to what is shown: 0 to 100, and 100 only at the end.
 pub fn round_percent(progress: f64) -> u8 {
     if progress.is_nan() {

@@ -101,6 +101,7 @@ const ORDERS: [LayerOrder; 14] = [
             "warnings",
             "event",
             "files",
+            "logs",
             "clock",
             "results",
             "tasks",
@@ -111,7 +112,7 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "daemon/run",
-        modules: &["error", "log", "paths", "warnings", "tool", "context", "fixture"],
+        modules: &["error", "paths", "log", "warnings", "tool", "context", "fixture"],
         backward: &[],
     },
     LayerOrder {
@@ -207,6 +208,7 @@ const ORDERS: [LayerOrder; 14] = [
             "log_file",
             "clipboard",
             "model",
+            "kept_view",
             "actions",
             "view",
             "update",
@@ -219,7 +221,9 @@ const ORDERS: [LayerOrder; 14] = [
     LayerOrder {
         within: "tui::model",
         modules: &[
+            "reads",
             "log",
+            "log_view",
             "list",
             "row",
             "pipeline",
@@ -262,6 +266,7 @@ const ORDERS: [LayerOrder; 14] = [
             "register",
             "reuse",
             "task_detail",
+            "log_pane",
             "detail",
             "tree",
             "video_dialogs",
@@ -275,6 +280,7 @@ const ORDERS: [LayerOrder; 14] = [
         modules: &[
             "messages",
             "line",
+            "stage_log",
             "cursor",
             "requests",
             "sentences",

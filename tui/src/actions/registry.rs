@@ -13,6 +13,9 @@ use crate::{
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
+/// These, and the page of a log, whose rows have no cursor.
+const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+const LOG: &[Page] = &[Page::Log];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
@@ -83,14 +86,14 @@ impl ActionSpec {
 pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Up, "up", &[c('k'), k(KeyCode::Up)], Move)
         .help("go one row up")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Down, "down", &[c('j'), k(KeyCode::Down)], Move)
         .help("go one row down")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::PageUp, "page-up", &[k(KeyCode::PageUp), Key::ctrl('b')], Move)
         .label("page up")
         .help("go one page up")
-        .on(LISTS),
+        .on(ROWS),
     spec(
         Action::PageDown,
         "page-down",
@@ -99,13 +102,13 @@ pub static ACTIONS: &[ActionSpec] = &[
     )
     .label("page down")
     .help("go one page down")
-    .on(LISTS),
+    .on(ROWS),
     spec(Action::First, "first", &[c('g'), k(KeyCode::Home)], Move)
         .help("go to the first row")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Last, "last", &[c('G'), k(KeyCode::End)], Move)
         .help("go to the last row")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Expand, "expand", &[c('l'), k(KeyCode::Right)], Move)
         .help("show the task's stages, then go to the first"),
     spec(Action::Collapse, "collapse", &[c('h'), k(KeyCode::Left)], Move).help("go to the task, then hide its stages"),
@@ -136,6 +139,48 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("scroll up")
         .help("scroll the detail or card up (the log: to older lines)")
         .on(SCROLLED),
+    spec(Action::OpenLog, "log", &[c('L')], See)
+        .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
+        .footer(14, has_log),
+    spec(Action::SearchLog, "search", &[c('/')], See)
+        .help("search the log, whatever the case; the lines around a match stay")
+        .on(LOG)
+        .footer(1, always),
+    spec(Action::NextMatch, "next-match", &[c('n')], See)
+        .label("next")
+        .help("go to the next line that was found")
+        .on(LOG)
+        .footer(3, has_search),
+    spec(Action::PreviousMatch, "previous-match", &[c('N')], See)
+        .label("previous")
+        .help("go to the line that was found before")
+        .on(LOG)
+        .footer(4, has_search),
+    spec(Action::FilterLog, "filter-log", &[c('f')], See)
+        .label("only lines with")
+        .help("show only the lines with a text")
+        .on(LOG)
+        .footer(5, always),
+    spec(Action::Wrap, "wrap", &[c('w')], See)
+        .help("wrap long lines, or show each in one row")
+        .on(LOG)
+        .footer(6, always),
+    spec(Action::Times, "times", &[c('t')], See)
+        .help("show the time of day before lines, the time since the run began, or none")
+        .on(LOG)
+        .footer(7, always),
+    spec(Action::Left, "left", &[k(KeyCode::Left), c('h')], Move)
+        .help("scroll to the left, where lines are not wrapped")
+        .on(LOG),
+    spec(Action::Right, "right", &[k(KeyCode::Right), c('l')], Move)
+        .help("scroll to the right, where lines are not wrapped")
+        .on(LOG),
+    spec(Action::NarrowTree, "narrow-tree", &[c('<')], See)
+        .label("more detail")
+        .help("give the detail more of the screen"),
+    spec(Action::WidenTree, "widen-tree", &[c('>')], See)
+        .label("more tree")
+        .help("give the tree more of the screen"),
     spec(Action::Filter, "filter", &[c('/')], See)
         .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; nodes: words")
         .on(SCROLLED)
@@ -301,8 +346,18 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Form | Page::Register => false,
+        Page::Form | Page::Register | Page::Log => false,
     }
+}
+
+/// Whether the cursor is on a stage, which has a log.
+fn has_log(model: &Model) -> bool {
+    model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
+}
+
+/// Whether something is searched in the log.
+fn has_search(model: &Model) -> bool {
+    model.log_view.search.is_some()
 }
 
 /// Whether a row that an action is about has a stage.

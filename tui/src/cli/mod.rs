@@ -36,11 +36,12 @@ pub async fn run(args: Args) -> ExitCode {
     // Kept to the end: what the log still holds is written when the guard is dropped.
     let _log = log_file::start(args.log_dir.as_deref());
     if let Some(Command::Completions(completions)) = &args.command {
-        return finish(completions::print_script(completions.shell.as_str()));
+        return finish(completions::print_script(completions.shell.as_str()), false);
     }
+    let json = args.command.as_ref().is_some_and(Command::wants_json);
     let client = match connect(&args.daemon) {
         Ok(client) => client,
-        Err(failure) => return print_failure(&failure),
+        Err(failure) => return print_failure(&failure, json),
     };
     let outcome = match args.command {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
@@ -85,13 +86,13 @@ pub async fn run(args: Args) -> ExitCode {
             .await
         }
     };
-    finish(outcome)
+    finish(outcome, json)
 }
 
-fn finish(outcome: CommandResult) -> ExitCode {
+fn finish(outcome: CommandResult, json: bool) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),
-        Err(failure) => print_failure(&failure),
+        Err(failure) => print_failure(&failure, json),
     }
 }

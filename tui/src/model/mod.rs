@@ -11,9 +11,11 @@ pub mod form;
 mod fuzz;
 pub mod list;
 pub mod log;
+pub mod log_view;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
+pub mod reads;
 pub mod register;
 mod row;
 pub mod store;
@@ -22,12 +24,20 @@ pub mod totals;
 pub mod tree;
 pub mod videos;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{clipboard::Multiplexer, glyphs::Glyphs, layout, theme::Theme};
+use crate::{
+    clipboard::Multiplexer,
+    glyphs::Glyphs,
+    layout::{self, Panes, Split},
+    theme::Theme,
+};
 
 use deliveries::Deliveries;
 use detail::Detail;
@@ -35,9 +45,11 @@ use dialog::Dialog;
 use drafts::Drafts;
 use filter::FilterError;
 use form::Form;
+use log_view::LogView;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
 use store::TaskStore;
@@ -64,16 +76,19 @@ pub enum Page {
     Videos,
     /// The form that registers a video.
     Register,
+    /// The log of the stage in the detail.
+    Log,
 }
 
 impl Page {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
         Self::Form,
         Self::Videos,
         Self::Register,
+        Self::Log,
     ];
 
     /// Whether keys type text on the page.
@@ -166,6 +181,8 @@ pub struct Model {
     pub totals: ShownTotals,
     pub tree: Tree,
     pub detail: Detail,
+    /// How the log of the stage in the detail is looked at.
+    pub log_view: LogView,
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
@@ -180,6 +197,8 @@ pub struct Model {
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
     pub zoom: bool,
+    /// Where the border between tree and detail is.
+    pub split: Split,
     pub under_way: HashMap<Subject, UnderWay>,
     pub batches: BTreeMap<u64, Batch>,
     pub deletes: Vec<PendingDelete>,
@@ -194,6 +213,8 @@ pub struct Model {
     pub reading: bool,
     /// Tasks that are being read, by request.
     pub fetching: BTreeMap<u64, TaskId>,
+    /// Reads that changes may cause.
+    pub budget: ReadBudget,
     /// Quit was asked for while a delete can still be taken back.
     pub quit_asked: bool,
     pub next_id: u64,
@@ -222,6 +243,7 @@ impl Model {
             totals: ShownTotals::default(),
             tree: Tree::default(),
             detail: Detail::default(),
+            log_view: LogView::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
@@ -233,6 +255,7 @@ impl Model {
             dialog: None,
             filter_input: None,
             zoom: false,
+            split: Split::default(),
             under_way: HashMap::new(),
             batches: BTreeMap::new(),
             deletes: Vec::new(),
@@ -242,6 +265,7 @@ impl Model {
             wanted: None,
             reading: false,
             fetching: BTreeMap::new(),
+            budget: ReadBudget::default(),
             quit_asked: false,
             next_id: 1,
             redraw: true,
@@ -386,9 +410,14 @@ impl Model {
         }
     }
 
+    /// Returns the parts of the screen.
+    pub fn panes(&self) -> Panes {
+        layout::lay_out_split(self.size, self.zoom, self.split)
+    }
+
     /// Returns the rows on screen.
     pub fn visible_rows(&self) -> &[RowId] {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         let top = self.tree.top.min(self.tree.rows.len());
         let end = (top + height).min(self.tree.rows.len());
         &self.tree.rows[top..end]
@@ -414,6 +443,13 @@ impl Model {
                     .any(|row| self.store.get(&row.task).is_some_and(counts)))
     }
 
+    /// Whether a change has shown something that is not being read yet.
+    fn has_reads_to_send(&self) -> bool {
+        let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
+        let has_tasks = || self.store.partial_tasks().any(|task| !is_asked(task));
+        self.is_live() && (!self.pipelines.waiting.is_empty() || has_tasks())
+    }
+
     /// Returns when the model needs the time next; `None`: not before something happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let second = self
@@ -431,13 +467,14 @@ impl Model {
                 .filter(|_| self.is_live() && self.page == Page::Videos),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
+            self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
         ];
         times.into_iter().flatten().min()
     }
 
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         self.tree.settle(&self.store, self.now, height);
         if !self.failures.is_empty() {
             let store = &self.store;

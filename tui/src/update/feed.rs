@@ -53,10 +53,6 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
             pipelines::read(model, video, effects);
         }
     }
-    if applied.status_before.is_none() && !model.store.complete && model.is_live() {
-        // A task beyond the snapshot's limit has begun again: this event has one of its stages only.
-        reveal::fetch_task(model, task.clone(), effects);
-    }
     callbacks::follow(model, applied);
     reveal::show_wanted(model);
 }

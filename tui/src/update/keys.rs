@@ -4,14 +4,14 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
     video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
     clipboard, figures,
     key::Key,
-    model::{Model, Page, RowId, Tone, dialog::Dialog, tree::TaskOrder},
+    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, tree::TaskOrder},
 };
 
 /// More rows or lines than there are.
@@ -28,6 +28,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         dialog::press(model, key, effects);
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
+    } else if model.log_view.input.is_some() {
+        stage_log::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key, effects);
     } else if let Some(spec) = find_action(model.page, key) {
@@ -47,6 +49,8 @@ pub fn paste(model: &mut Model, text: &str) {
     }
     if model.filter_input.is_some() {
         filter_line::paste(model, text);
+    } else if model.log_view.input.is_some() {
+        stage_log::paste(model, text);
     } else if model.page == Page::Register {
         register::paste(model, text);
     } else {
@@ -84,8 +88,18 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::DetailDown => cursor::scroll_text(model, SCROLL_LINES),
         Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
-        Action::Filter if model.page == Page::Nodes => nodes::open_filter(model),
-        Action::Filter => filter_line::open_line(model),
+        Action::Filter => open_filter(model),
+        Action::OpenLog => stage_log::open_page(model),
+        Action::SearchLog
+        | Action::FilterLog
+        | Action::NextMatch
+        | Action::PreviousMatch
+        | Action::Wrap
+        | Action::Times
+        | Action::Left
+        | Action::Right => act_in_log(model, spec.action),
+        Action::NarrowTree => move_split(model, -1),
+        Action::WidenTree => move_split(model, 1),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
         Action::ActiveOnly => model
             .tree
@@ -118,6 +132,32 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
+    }
+}
+
+/// Begins to filter what is on the screen; where the tab of the log is open, to search the log.
+fn open_filter(model: &mut Model) {
+    if model.page == Page::Nodes {
+        nodes::open_filter(model);
+    } else if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
+        stage_log::open_search(model);
+    } else {
+        filter_line::open_line(model);
+    }
+}
+
+/// Searches the log, filters it, or changes how it is shown.
+fn act_in_log(model: &mut Model, action: Action) {
+    match action {
+        Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
+        Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
+        Action::NextMatch => stage_log::go_to_match(model, true),
+        Action::PreviousMatch => stage_log::go_to_match(model, false),
+        Action::Wrap => stage_log::toggle_wrap(model),
+        Action::Times => stage_log::turn_times(model),
+        Action::Left => stage_log::scroll_sideways(model, false),
+        Action::Right => stage_log::scroll_sideways(model, true),
+        _ => {}
     }
 }
 
@@ -161,8 +201,13 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register => {}
+        Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
+}
+
+/// Gives the tree more or less of the screen.
+fn move_split(model: &mut Model, steps: i16) {
+    model.split = model.split.step(steps);
 }
 
 /// Quits; where a delete is not sent yet, only when asked twice.
@@ -185,7 +230,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register => None,
+        Page::Form | Page::Register | Page::Log => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
@@ -256,6 +301,7 @@ fn turn_tab(model: &mut Model, by: isize) {
     }
     model.detail.tab = model.detail.tab.step(by);
     model.detail.scroll = 0;
+    model.log_view.top = None;
     // Files on disk change without an event: the reuse decision is asked for again.
     model.detail.reuse_ground = None;
 }
@@ -303,6 +349,7 @@ fn go_back(model: &mut Model) {
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
         Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
+        Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

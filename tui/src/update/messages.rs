@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, NodeList, PipelineList, Processing,
-    Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem,
-    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, PipelineList,
+    Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo,
+    TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
 };
 
 use crate::{
@@ -76,7 +76,7 @@ pub type CallAnswer<T> = Result<T, Refusal>;
 pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
-    Log(CallAnswer<Bytes>),
+    Log(CallAnswer<LogPage>),
     Queues(CallAnswer<Queues>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
@@ -126,9 +126,11 @@ pub enum Call {
     Task {
         task: TaskId,
     },
+    /// Lines of the stage's log.
     Log {
         task: TaskId,
         node: NodeName,
+        query: LogQuery,
     },
     Queues,
     Resubmit {

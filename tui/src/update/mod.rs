@@ -3,7 +3,7 @@
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `pipelines`), and never each other; what a dispatcher has to do after a page they return.
+//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
@@ -23,6 +23,7 @@ mod rerun;
 mod reveal;
 mod rows;
 mod sentences;
+mod stage_log;
 mod time;
 mod video_actions;
 mod videos;
@@ -72,8 +73,8 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        UiEvent::LogChunk { id, bytes } => detail::take_log_chunk(model, id, &bytes),
-        UiEvent::LogEnd { id, error } => detail::take_log_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
+        UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
     }
     effects
 }

@@ -15,7 +15,10 @@ use crate::{
     figures,
     key::Key,
     layout::{Panes, Tier},
-    model::{Model, Page, RowId, Subject, Tone},
+    model::{
+        Model, Page, RowId, Subject, Tone,
+        log_view::{LogInput, LogQuestion},
+    },
 };
 
 /// Draws the line. Returns where the text cursor is while the filter is typed.
@@ -25,6 +28,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         return None;
     }
     let theme = model.theme;
+    if let Some(typed) = &model.log_view.input {
+        return draw_log_line(model, typed, area, buffer);
+    }
     if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
         return draw_filter_line(model, area, buffer);
     }
@@ -112,7 +118,7 @@ fn find_refusal(model: &Model) -> Option<&String> {
                 .failures
                 .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
         }
-        Page::Nodes | Page::Form | Page::Register => None,
+        Page::Nodes | Page::Form | Page::Register | Page::Log => None,
     }
 }
 
@@ -145,6 +151,22 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
 /// Returns the first key of an action.
 fn first_key(model: &Model, spec: &ActionSpec) -> String {
     list_keys(spec, model.page).next().map_or(String::new(), Key::to_string)
+}
+
+/// Draws what is typed on the page of a log. Returns where the text cursor is.
+fn draw_log_line(model: &Model, typed: &LogInput, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = model.theme;
+    let (label, hint) = match typed.question {
+        LogQuestion::Search => (" / ", "enter search, then n and N · esc drop"),
+        LogQuestion::Filter => (" only ", "enter show only these lines · esc drop"),
+    };
+    let used = put(buffer, area.x, area.y, area.width, label, theme.key());
+    let room = area.width.saturating_sub(used);
+    let drawn = line::draw(&typed.input, area.x + used, area.y, room, theme.plain(), buffer);
+    let x = area.x + used + drawn.used;
+    let room = room.saturating_sub(drawn.used);
+    put(buffer, x, area.y, room, &format!("   {hint}"), theme.faint());
+    drawn.cursor
 }
 
 /// Draws the filter while it is typed. Returns where the text cursor is.

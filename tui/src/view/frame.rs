@@ -5,6 +5,20 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::text::{clear, put, within};
 use crate::model::Model;
 
+/// Draws a title into the first row of an area, and a line behind it.
+pub fn draw_rule(buffer: &mut Buffer, area: Rect, title: &str, style: Style) {
+    let used = put(buffer, area.x, area.y, area.width, title, style);
+    let room = area.width.saturating_sub(used + 1);
+    put(
+        buffer,
+        area.x + used + 1,
+        area.y,
+        room,
+        &"─".repeat(usize::from(room)),
+        style,
+    );
+}
+
 /// Draws a frame with a title, which may be text of others.
 pub fn draw_frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, title_style: Style) {
     let area = within(buffer, area);

@@ -13,6 +13,7 @@ mod row_actions;
 mod row_keys;
 mod screens;
 mod stage_detail;
+mod stage_log;
 mod submit_form;
 mod video_fixture;
 mod video_screens;

@@ -10,7 +10,7 @@ use rustix::{
 
 use super::{
     beneath::{FOLDER, folder_beneath, folder_in},
-    tree::names_in,
+    tree::{is_file_or_tail, names_in},
 };
 
 /// Points the link `name` in the folder `links` of `root` to `target`, in one step; `None` removes the link.
@@ -50,10 +50,10 @@ fn remove_link(folder: &OwnedFd, name: &str) -> io::Result<()> {
     }
 }
 
-/// Whether a folder below a root holds more than one file.
+/// Whether a folder below a root holds more than one file and those that continue it.
 pub fn holds_more_than(root: &Path, folder: &Path, file: &str) -> io::Result<bool> {
     let names = names_in(&folder_beneath(root, folder)?)?;
-    Ok(names.iter().any(|name| name.as_os_str() != file))
+    Ok(names.iter().any(|name| !is_file_or_tail(name.as_os_str(), file)))
 }
 
 #[cfg(test)]
