@@ -15,6 +15,8 @@ mod contract;
 mod copies;
 mod daemon_log;
 mod dashboard;
+mod dashboard_forms;
+mod dashboard_logs;
 mod dashboard_videos;
 mod deploy;
 mod documents;
