@@ -93,9 +93,8 @@ pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
                     left.measured.add(folder, content.bytes);
                     if attempt == newest {
                         left.too_much = most.judge(&content);
-                        let log = share.join(inside).join(log::FILE_NAME);
-                        let logs = u64::from(fs::symlink_metadata(log).is_ok());
-                        left.has_files = content.files + content.folders > logs;
+                        let names = paths::list_names(&share, &inside).unwrap_or_default();
+                        left.has_files = names.iter().any(|name| !log::is_log_file(name.as_os_str()));
                     }
                 }
                 Ok(None) => {}
