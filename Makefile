@@ -39,7 +39,7 @@ reference: deps ## Record the examples of every node and operation and write doc
 	cargo build --locked --workspace
 	ONCEOVER_REFERENCE=write cargo test --locked --workspace --test it -- reference:: examples:: --nocapture
 
-bench: ## Measure beside what this machine can do at all, as docs/performance.md tells; BENCH="--strict" fails when a goal is missed
+bench: ## Measure beside what this machine can do at all, as docs/performance.md says; BENCH="--strict" fails when a goal is missed
 	@assets/install-deps.sh bench
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)

@@ -30,7 +30,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and answers the body; anything but success ends the program.
+    /// Sends a request and returns the body; anything but success ends the program.
     pub fn send(&mut self, request: &[u8]) -> &str {
         self.stream.write_all(request).expect("the server reads");
         let mut filled = 0;
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Sends the request for a while, one at a time; how long each took, sorted.
+    /// Sends the request for a while, one at a time. Returns how long each took, sorted.
     pub fn repeat(&mut self, request: &[u8], time: Duration) -> Vec<Duration> {
         let start = Instant::now();
         let mut took = Vec::new();
@@ -79,4 +79,32 @@ impl Connection {
         took.sort_unstable();
         took
     }
+}
+
+/// Connections among which requests at a fixed rate are divided.
+const AT_RATE: usize = 32;
+
+/// Sends a request so many times a second for a while. Returns how long each took, sorted: from the moment when it
+/// was due, not from the moment when it was sent, so that a slow answer counts for all the requests that it held up.
+pub fn send_at_rate(port: u16, request: &[u8], per_second: f64, time: Duration) -> Vec<Duration> {
+    let all = (per_second * time.as_secs_f64()) as usize;
+    let start = Instant::now() + Duration::from_millis(100);
+    let send = |first: usize| {
+        let mut client = Connection::open(port);
+        let mut took = Vec::new();
+        for number in (first..all).step_by(AT_RATE) {
+            let due = start + Duration::from_secs_f64(number as f64 / per_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            client.send(request);
+            took.push(due.elapsed());
+        }
+        took
+    };
+    let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..AT_RATE).map(|first| scope.spawn(move || send(first))).collect();
+        let took = senders.into_iter().map(|sender| sender.join().expect("it sends"));
+        took.flatten().collect()
+    });
+    took.sort_unstable();
+    took
 }

@@ -1,8 +1,14 @@
-//! What is possible at all here: the smallest server that takes the same requests, runs the same scripts on the same
-//! Redis and answers as many bytes. It reads no JSON, decides nothing and makes no JSON.
+//! What is possible at all here: the smallest server, which takes the same requests on the same Redis and answers as
+//! many bytes. It reads no JSON, decides nothing and makes no JSON. Each request is answered in two ways:
+//!
+//! - `/bare/<n>`: with what one `EVALSHA` of the smallest script reads.
+//! - `/own/<n>`: with a text it has, after Redis has executed the commands that the daemon was seen to send for this
+//!   request, in as many round trips.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -10,88 +16,96 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
     http::header,
-    response::IntoResponse,
-    routing::{get, post},
+    response::{IntoResponse, Response},
+    routing::any,
 };
-use redis::{Script, aio::ConnectionManager};
+use redis::{AsyncCommands, Pipeline, Script, aio::ConnectionManager};
 use serde::{Deserialize, Serialize};
 
-macro_rules! script {
-    ($($file:literal)+) => {
-        concat!($(include_str!(concat!("../../daemon/store/src/lua/", $file, ".lua")), "\n",)+)
-    };
-}
+/// The smallest script that reads a key.
+pub const BARE: &str = "return redis.call('GET', KEYS[1])";
 
-const SUBMIT: &str = script!(
-    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/events" "lib/index" "lib/outbox"
-    "lib/ends" "lib/deliveries" "lib/callbacks" "lib/task_view" "lib/foreign" "lib/reuse" "stage/submit"
-);
-const READ: &str = script!(
-    "lib/base" "lib/keys" "lib/json" "lib/record" "lib/public_json" "lib/notes" "lib/task_view" "task/read"
-);
+/// Commands and their arguments, by round trips.
+pub type SentCommands = Vec<Vec<Vec<String>>>;
 
-/// What the probe does, by route.
+/// One kind of request: what the daemon sent to Redis for it, and its answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Orders {
+pub struct ProbedRequest {
+    pub sent: SentCommands,
+    pub answer: String,
+}
+
+/// What the probe does.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ProbeOrders {
+    /// URL of Redis.
     pub redis: String,
-    /// Arguments of the script and body of the answer.
-    pub hit: (Vec<String>, String),
-    pub status: (Vec<String>, String),
+    /// By their number in the path.
+    pub requests: Vec<ProbedRequest>,
 }
 
-struct Answer {
-    script: Script,
-    arguments: Vec<String>,
-    body: Bytes,
+fn respond(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-#[derive(Clone)]
-struct Shared {
-    redis: ConnectionManager,
-    hit: Arc<Answer>,
-    status: Arc<Answer>,
+async fn answer_bare(mut redis: ConnectionManager, script: Arc<Script>, key: Arc<str>) -> Response {
+    let read: Vec<u8> = script
+        .key(&*key)
+        .invoke_async(&mut redis)
+        .await
+        .expect("the script runs");
+    respond(read.into())
 }
 
-async fn answer(mut redis: ConnectionManager, answer: Arc<Answer>) -> impl IntoResponse {
-    let mut invocation = answer.script.prepare_invoke();
-    for argument in &answer.arguments {
-        invocation.arg(argument);
+async fn answer_own(mut redis: ConnectionManager, trips: Arc<[Pipeline]>, answer: Bytes) -> Response {
+    for trip in trips.iter() {
+        let _: redis::Value = trip.query_async(&mut redis).await.expect("the commands run");
     }
-    let _: redis::Value = invocation.invoke_async(&mut redis).await.expect("the script runs");
-    ([(header::CONTENT_TYPE, "application/json")], answer.body.clone())
+    respond(answer)
 }
 
-async fn hit(State(shared): State<Shared>, _body: Bytes) -> impl IntoResponse {
-    answer(shared.redis, shared.hit).await
+/// The commands of a round trip. A `MULTI` among them is sent as it is.
+fn pipeline(trip: Vec<Vec<String>>) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    for request in trip {
+        let mut words = request.into_iter();
+        let mut command = redis::cmd(&words.next().expect("a command"));
+        for word in words {
+            command.arg(word);
+        }
+        pipeline.add_command(command);
+    }
+    pipeline
 }
 
-async fn status(State(shared): State<Shared>) -> impl IntoResponse {
-    answer(shared.redis, shared.status).await
-}
-
-/// Serves until it is killed; its first line of output is its port.
+/// Serves until it is killed; its first line of output is its port. The orders are the JSON of a file.
 pub async fn serve(orders: &str) {
-    let orders: Orders = serde_json::from_str(orders).expect("the bench writes them");
+    let orders = fs::read_to_string(orders).expect("the bench writes them");
+    let orders: ProbeOrders = serde_json::from_str(&orders).expect("the bench writes JSON");
     let client = redis::Client::open(orders.redis).expect("a Redis URL");
-    let redis = ConnectionManager::new(client).await.expect("Redis answers");
-    let answer = |text: &str, (arguments, body): (Vec<String>, String)| {
-        Arc::new(Answer {
-            script: Script::new(text),
-            arguments,
-            body: body.into(),
-        })
-    };
-    let shared = Shared {
-        redis,
-        hit: answer(SUBMIT, orders.hit),
-        status: answer(READ, orders.status),
-    };
-    let router = Router::new()
-        .route("/hit", post(hit))
-        .route("/status", get(status))
-        .with_state(shared);
+    let mut redis = ConnectionManager::new(client).await.expect("Redis answers");
+    let script = Arc::new(Script::new(BARE));
+    let mut router = Router::new();
+    for (number, request) in orders.requests.into_iter().enumerate() {
+        let key: Arc<str> = format!("probe:{number}").into();
+        let () = redis
+            .set(&*key, request.answer.as_str())
+            .await
+            .expect("Redis takes keys");
+        let trips: Arc<[Pipeline]> = request.sent.into_iter().map(pipeline).collect();
+        let answer = Bytes::from(request.answer);
+        let (bare, own, script) = (redis.clone(), redis.clone(), Arc::clone(&script));
+        router = router
+            .route(
+                &format!("/bare/{number}"),
+                any(move |_: Bytes| answer_bare(bare, script, key)),
+            )
+            .route(
+                &format!("/own/{number}"),
+                any(move |_: Bytes| answer_own(own, trips, answer)),
+            );
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -106,10 +120,14 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub fn start(orders: &Orders) -> Self {
-        let orders = serde_json::to_string(orders).expect("JSON can be written");
+    /// Starts it; its orders lie in a file of the folder.
+    pub fn start(folder: &Path, orders: &ProbeOrders) -> Self {
+        let file = folder.join("probe.json");
+        let text = serde_json::to_string(orders).expect("JSON can be written");
+        fs::write(&file, text).expect("the orders are written");
         let mut child = Command::new(std::env::current_exe().expect("it knows its path"))
-            .args(["probe", &orders])
+            .arg("probe")
+            .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -117,7 +135,7 @@ impl Probe {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped"))
             .read_line(&mut line)
-            .expect("the probe tells its port");
+            .expect("the probe prints its port");
         Self {
             child,
             port: line.trim().parse().expect("a port"),

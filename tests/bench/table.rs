@@ -1,4 +1,4 @@
-//! The figures, and whether they meet their goals.
+//! The figures of a run, and whether they meet their goals.
 
 /// Smallest, median and largest of some figures.
 #[derive(Debug, Clone, Copy)]
@@ -24,18 +24,19 @@ pub enum Goal {
     AtMost(f64),
 }
 
+/// What was measured against a goal so far.
 #[derive(Default)]
 pub struct Table {
     goals: Vec<(String, String, String, bool)>,
 }
 
 impl Table {
-    /// A figure without a goal, said at once.
+    /// Prints a figure without a goal.
     pub fn say(&mut self, what: &str, unit: &str, Spread { min, median, max }: Spread) {
         println!("  {what:<52} {median:>10.2} {unit:<5} ({min:.2} to {max:.2})");
     }
 
-    /// A figure with a goal, which its median has to meet.
+    /// Prints a figure with a goal, which its median has to meet.
     pub fn goal(&mut self, what: &str, goal: Goal, unit: &str, figures: Spread) {
         self.say(what, unit, figures);
         let (met, goal) = match goal {
@@ -51,7 +52,7 @@ impl Table {
         ));
     }
 
-    /// Prints the goals; whether all were met.
+    /// Prints the goals. Returns whether all were met.
     pub fn print(&self) -> bool {
         println!("\n| what | goal | median (min to max) | |\n|---|---|---|---|");
         for (what, goal, figure, met) in &self.goals {

@@ -2,9 +2,11 @@
 
 use std::{path::Path, process::Command};
 
-/// What wrk saw.
+/// What wrk measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
+    /// Requests that were answered.
+    pub requests: u64,
     pub per_second: f64,
     pub p50: f64,
     /// Milliseconds, as `p50`.
@@ -35,8 +37,12 @@ pub fn load(dir: &Path, port: u16, path: &str, body: Option<&str>, seconds: u64)
         "wrk failed:\n{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let find = |what: &str| after(what).unwrap_or_else(|| panic!("wrk did not tell {what}:\n{text}"));
+    let find = |what: &str| after(what).unwrap_or_else(|| panic!("wrk printed no {what}:\n{text}"));
+    let requests = text
+        .lines()
+        .find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok());
     Load {
+        requests: requests.expect("wrk counts its requests"),
         per_second: find("Requests/sec:").parse().expect("a number"),
         p50: milliseconds(find("50%")),
         p99: milliseconds(find("99%")),

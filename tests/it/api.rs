@@ -214,6 +214,14 @@ async fn o4_bad_paths_and_queries_are_refused_with_the_field() {
         ("GET", "/v1/tasks?cursor=x", "cursor"),
         ("GET", "/v1/tasks?cursor=%F0%9F%98%80", "cursor"),
         ("GET", "/v1/tasks/t1/stages/test.echo/log?from=x", "from"),
+        ("GET", "/v1/tasks/t1/stages/test.echo/log?from=0&lines=5", "from"),
+        ("GET", "/v1/tasks/t1/stages/test.echo/log?lines=0", "lines"),
+        ("GET", "/v1/tasks/t1/stages/test.echo/log?lines=5001", "lines"),
+        (
+            "GET",
+            "/v1/tasks/t1/stages/test.echo/log?search=x&follow=true",
+            "follow",
+        ),
         ("GET", "/v1/events?last_event_id=x", "last_event_id"),
     ] {
         let answer = daemon.call(method, path, None).await;

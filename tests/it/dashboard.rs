@@ -9,6 +9,7 @@ use onceover_tests::{
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
+use rustix::process::Signal;
 use serde_json::json;
 use termlens::Key;
 
@@ -63,11 +64,28 @@ async fn d3_resubmit_reuses_and_force_runs_again_under_the_same_task() {
     done(&daemon, "film").await;
     let mut dashboard = Dashboard::open(&daemon, 120, 36);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("✔ done")));
+    // One key; the daemon says what each way would do before one is taken.
     dashboard.press('r');
+    dashboard.until(|screen| screen.contains("Rerun film") && screen.contains("would be reused"));
+    dashboard.send(Key::Enter);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
     assert_eq!(daemon.traces("film"), 1, "a hit runs nothing");
     let before = daemon.stage("film", ECHO).await.expect("the stage").run_id;
-    dashboard.press('R');
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.shows("enter asks first");
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| !screen.contains("Force 1 stage to run again?"));
+    assert_eq!(daemon.traces("film"), 1, "Enter means Cancel");
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.press('y');
     onceover_tests::eventually("the forced run", || async {
         let stage = daemon.stage("film", ECHO).await?;
         (stage.run_id != before && stage.status == StageState::Success).then_some(())
@@ -149,7 +167,7 @@ async fn d4_a_killed_daemon_is_announced_and_its_return_noticed_without_a_key() 
             screen.contains("no answer") && screen.contains("film")
         });
         // Acting on what may be stale is refused, with the reason.
-        dashboard.press('R');
+        dashboard.press('r');
         dashboard.shows("not while disconnected");
         daemon.launch().await;
         dashboard.within(Duration::from_secs(10), |screen| {
@@ -157,6 +175,26 @@ async fn d4_a_killed_daemon_is_announced_and_its_return_noticed_without_a_key() 
         });
         done(&daemon, "second").await;
         dashboard.shows("second");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_a_daemon_that_hangs_is_slow_at_first_and_lost_soon_after() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    for columns in [120, 40] {
+        let mut dashboard = Dashboard::open(&daemon, columns, 16);
+        dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
+        daemon.signal(Signal::STOP);
+        dashboard.within(Duration::from_secs(2), |screen| screen.contains("● slow"));
+        // Its age and the next try are there, however few the columns.
+        dashboard.within(Duration::from_secs(3), |screen| {
+            let banner = screen.text().lines().next().unwrap_or_default().to_owned();
+            let has_age = banner.contains(" old") || banner.contains("what you see is from");
+            banner.contains("no answer") && has_age && banner.contains("try")
+        });
+        daemon.signal(Signal::CONT);
+        dashboard.within(Duration::from_secs(10), |screen| screen.contains("● live"));
     }
 }
 
@@ -178,7 +216,7 @@ async fn d4_a_stopped_redis_is_survived() {
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
     let pid = std::fs::read_to_string(daemon.data.join("redis/redis.pid")).expect("the private Redis has a pid file");
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().expect("a pid")).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it can be killed");
+    rustix::process::kill_process(pid, Signal::KILL).expect("it can be killed");
     onceover_tests::eventually("a new Redis", || async {
         daemon
             .try_submit("second", ECHO, json!({}), None, Default::default())
@@ -211,7 +249,7 @@ async fn the_terminal_is_left_as_it_was_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t24_an_id_is_copied_to_the_clipboard_of_the_terminal() {
+async fn t24_an_id_is_sent_to_the_clipboard_of_the_terminal_and_shown_on_a_line() {
     let daemon = Daemon::start().await;
     done(&daemon, "film").await;
     let mut dashboard = Dashboard::open_with(&daemon, 120, 36, &["--task", "film"]);
@@ -219,6 +257,13 @@ async fn t24_an_id_is_copied_to_the_clipboard_of_the_terminal() {
     dashboard.press('y');
     let screen = dashboard.until(|screen| screen.clipboard().is_some());
     assert_eq!(screen.clipboard().and_then(|copied| copied.text()), Some("film"));
+    let screen = dashboard.shows("sent to the terminal (OSC 52)");
+    assert!(!screen.contains("copied"), "{}", screen.text());
+    assert!(
+        screen.text().lines().any(|line| line.trim_end() == "film"),
+        "{}",
+        screen.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,12 +317,19 @@ async fn req27_the_dashboard_sends_its_token_and_says_what_a_wrong_one_lacks() {
     let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN_FILE", file)]);
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
     dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.send(Key::Enter);
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains('↺')));
 
     // From the environment; one for reading sees everything and changes nothing.
     let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &[("ONCEOVER_TOKEN", READ)]);
     dashboard.until(|screen| screen.contains("● live") && screen.contains("film"));
-    dashboard.press('R');
+    dashboard.press('r');
+    dashboard.shows("Rerun film");
+    dashboard.press('f');
+    dashboard.send(Key::Enter);
+    dashboard.shows("Force 1 stage to run again?");
+    dashboard.press('y');
     dashboard.until(|screen| screen.contains("refused") && screen.contains("admin"));
     assert_eq!(daemon.traces("film"), 1, "nothing ran again");
 
@@ -373,15 +425,19 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
         dashboard.until(|screen| screen.contains("Nodes 1 of"));
         dashboard.send(Key::Enter);
         dashboard.shows("Submit ffmpeg.extract_key");
+        // Where the row has such a stage, the form begins with its request.
+        dashboard.until(|screen| !screen.contains("reading the stored request"));
         // The task: empty, or that of the row the cursor was on.
         dashboard.send(Key::BackTab);
         dashboard.send(Key::Ctrl('u'));
         dashboard.type_text(&task);
         dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
         dashboard.type_text("/nothing/here.mp4");
         // Past the picture track.
         dashboard.send(Key::Tab);
         dashboard.send(Key::Tab);
+        dashboard.send(Key::Ctrl('u'));
         dashboard.type_text("0");
         dashboard.send(Key::Ctrl('s'));
         dashboard.until(|screen| screen.contains("refused") && screen.contains("✖"));

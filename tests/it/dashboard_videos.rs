@@ -99,7 +99,9 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
             dashboard.type_text(bed.clip.to_str().expect("a plain path"));
             dashboard.send(Key::Ctrl('s'));
             dashboard.until(|screen| row_has(screen, "film", "· never run"));
-            dashboard.press('t');
+            dashboard.press('r');
+            dashboard.shows("Rerun video-film");
+            dashboard.send(Key::Enter);
             let dialog = dashboard.shows("Start a pipeline of 1 video?");
             assert!(dialog.contains("never processed"), "{}", dialog.text());
             dashboard.shows("‹ held ›");
@@ -109,7 +111,10 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
             // All of it again.
             dashboard.shows("Videos 1");
             dashboard.until(|screen| row_has(screen, "film", "✔ done"));
-            dashboard.press('T');
+            dashboard.press('r');
+            dashboard.shows("Rerun video-film");
+            dashboard.press('r');
+            dashboard.send(Key::Enter);
             dashboard.until(|screen| screen.contains("‹ held ›") && screen.contains("[ Cancel ]"));
             dashboard.press('y');
         }
@@ -129,7 +134,10 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
         bed.hold_again();
         dashboard.press('j');
         dashboard.press('j');
-        dashboard.press('w');
+        dashboard.press('r');
+        dashboard.shows("Rerun video-film");
+        dashboard.press('d');
+        dashboard.send(Key::Enter);
         let dialog = dashboard.shows("Reprocess 1 video?");
         assert!(dialog.contains("again: hold, last"), "{}", dialog.text());
         dashboard.send(Key::Enter);
@@ -139,7 +147,10 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
             if wide { 1 } else { 3 },
             "Enter means Cancel"
         );
-        dashboard.press('w');
+        dashboard.press('r');
+        dashboard.shows("Rerun video-film");
+        dashboard.press('d');
+        dashboard.send(Key::Enter);
         dashboard.shows("Reprocess 1 video?");
         dashboard.press('y');
         dashboard.until(|screen| {

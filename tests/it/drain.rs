@@ -50,6 +50,8 @@ async fn req30_drain_lets_runs_end_and_takes_nothing_new() {
         start.elapsed() < Duration::from_secs(10),
         "it does not wait longer than its runs"
     );
+    let begun = daemon.logged().matches("run started").count();
+    assert_eq!(begun, 1, "no run is taken with the last end");
     daemon.launch().await;
     assert_eq!(
         daemon.until_ended("t1", WAIT).await.attempt,

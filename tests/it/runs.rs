@@ -10,7 +10,7 @@ use onceover_tests::{
     eventually, until_equal,
 };
 use onceover_types::StageState;
-use onceover_wire::{Event, EventKind, ReuseMode};
+use onceover_wire::{Event, EventKind, ReuseMode, client::LogQuery};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -253,12 +253,6 @@ async fn a_log_can_be_read_in_part_and_followed_until_the_run_ends() {
     assert_eq!(range("bytes=-5").await, (206, Some(span), bytes[total - 5..].to_vec()));
     assert_eq!(range("bytes=10-").await.2, bytes[10..].to_vec());
     assert_eq!(range("bytes=999999-").await.0, 416);
-    let tail = daemon
-        .client
-        .log_tail(&task_id("t1"), &node_name("test.garbage"), 7)
-        .await
-        .unwrap();
-    assert_eq!(tail, &bytes[total - 7..]);
     // Followed when it has ended: all of it, then the end.
     let follow = async |task: &str, node: &str, from: u64| {
         let stream = daemon
@@ -289,6 +283,33 @@ async fn a_log_can_be_read_in_part_and_followed_until_the_run_ends() {
     assert!(text.contains("succeeded"), "{text}");
     assert_eq!(daemon.get("/v1/tasks/t2/stages/test.wait/log").await.text, text);
     assert_eq!(daemon.get("/v1/tasks/t2/stages/test.echo/log").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_logs_lines_are_read_by_number_from_the_end_and_by_search() {
+    let daemon = Daemon::start().await;
+    daemon.done("t1", "test.garbage", json!({})).await;
+    let text = daemon.get("/v1/tasks/t1/stages/test.garbage/log").await.text;
+    let all: Vec<&str> = text.lines().collect();
+    let read = async |from: Option<u64>, lines: u64, search: Option<&str>| {
+        let search = search.map(str::to_owned);
+        let query = LogQuery { from, lines, search };
+        let (task, node) = (task_id("t1"), node_name("test.garbage"));
+        daemon.client.log_lines(&task, &node, &query).await.unwrap()
+    };
+    let total = all.len() as u64;
+    let last = read(None, 2, None).await;
+    assert_eq!((last.total, last.left_out), (total, None));
+    assert_eq!(
+        last.lines.iter().map(|line| line.number).collect::<Vec<_>>(),
+        [total - 1, total]
+    );
+    assert_eq!(last.lines[1].text, all[all.len() - 1]);
+    let second = read(Some(2), 1, None).await;
+    assert_eq!((second.lines.len(), &*second.lines[0].text), (1, all[1]));
+    let found = read(None, 10, Some("PLAIN words")).await;
+    assert_eq!((found.found, found.lines.len()), (Some(1), 1));
+    assert!(found.lines[0].text.ends_with("plain words"));
 }
 
 fn seen(stage: &onceover_wire::StageView) -> Value {

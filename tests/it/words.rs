@@ -135,12 +135,82 @@ async fn who_waits_is_told_what_for() {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await;
         let line = line.expect("it says something").unwrap();
-        assert_eq!(line.as_deref(), Some(format!("onceover: {reason}").as_str()));
+        let line = line.unwrap_or_default();
+        assert!(line.starts_with(&format!("onceover: {reason}")), "{line}");
         waiting.push((child, lines));
     }
     daemon.release("go");
     for (mut child, _lines) in waiting {
         assert!(child.wait().await.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_told_how_far_the_run_is() {
+    let daemon = Daemon::start().await;
+    let mut command = onceover();
+    command.args(["--daemon", &daemon.url()]);
+    command.args(["submit", WAIT, "--task", "film", "--set", "until=go", "--wait"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let has_percent = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            assert!(line.starts_with("onceover: waiting: test.wait is "), "{line}");
+            if line.contains("is running") && line.ends_with(" %") {
+                return true;
+            }
+        }
+        false
+    };
+    let has_percent = tokio::time::timeout(Duration::from_secs(60), has_percent).await;
+    assert_eq!(has_percent, Ok(true), "it reports progress");
+    daemon.release("go");
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_command_that_helps_and_is_a_problem_document_with_json() {
+    let daemon = Daemon::start().await;
+    let run = async |arguments: &[&str]| {
+        let mut command = onceover();
+        command.args(["--daemon", &daemon.url()]).args(arguments);
+        let output = command.output().await.unwrap();
+        assert!(output.stdout.is_empty(), "{output:?}");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&["run", "nope"]).await;
+    assert!(code == Some(2) && said.contains("onceover register"), "{said}");
+    assert!(!said.contains("POST"), "{said}");
+    for (arguments, kind) in [
+        (&["run", "nope", "--json"][..], "/problems/unknown-video"),
+        (&["tree", "nope", "--json"], "/problems/unknown-task"),
+        (&["nodes", "no.such", "--json"], "/problems/unknown-node"),
+        (&["submit", "test.echo", "--input", "7", "--json"], "about:blank"),
+    ] {
+        let (code, said) = run(arguments).await;
+        let document: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{arguments:?}: {said}"));
+        assert_eq!((code, &document["type"]), (Some(2), &json!(kind)), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_help_lists_the_exit_codes() {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["submit", "--help"],
+        &["watch", "--help"],
+    ] {
+        let output = onceover().args(arguments).output().await.unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        for line in [
+            "Exit codes:",
+            "  0    success",
+            "  1    what was waited for did not succeed",
+            "  130  interrupted",
+        ] {
+            assert!(help.contains(line), "{arguments:?}: {help}");
+        }
     }
 }
 

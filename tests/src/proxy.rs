@@ -1,11 +1,13 @@
 //! A proxy before Redis that breaks things on demand: whole connections (stall, delay, cut, refuse) and single requests,
 //! chosen by the daemon's script they call or by their command: not passed on, answered with an error, or applied with
-//! the reply lost.
+//! the reply lost. It counts what passes, and can record it.
+
+mod frames;
 
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,6 +18,11 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
+
+use frames::{script_name, take_frame, words};
+
+/// Bytes of requests that one read takes at least.
+const READ_AT_ONCE: usize = 1 << 16;
 
 /// What happens to all connections.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,11 +62,31 @@ struct Plan {
     faults: Vec<(String, Fault)>,
     struck: usize,
     seen: HashMap<String, usize>,
+    /// Requests that Redis executes by themselves, by command: without what is queued for an `EXEC`.
+    sent: HashMap<String, usize>,
+    /// Filled while something is recorded.
+    recorded: Option<Vec<RoundTrip>>,
+}
+
+/// One request: its command and arguments.
+pub type RequestWords = Vec<Vec<u8>>;
+
+/// The requests of one connection that were sent before any of their replies came.
+pub type RoundTrip = Vec<RequestWords>;
+
+/// Where a request stands among those of its connection.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// No reply is outstanding.
+    begins_trip: bool,
+    /// After a `MULTI`.
+    is_queued: bool,
 }
 
 /// Listens until dropped.
 pub struct Proxy {
     url: String,
+    upstream: String,
     state: watch::Sender<State>,
     plan: Arc<Mutex<Plan>>,
     server: JoinHandle<()>,
@@ -99,9 +126,10 @@ impl Proxy {
         });
         let plan = Arc::new(Mutex::new(Plan::default()));
         let upstream = upstream.split('?').next().unwrap_or_default().to_owned();
-        let server = tokio::spawn(serve(listener, upstream, state.clone(), Arc::clone(&plan)));
+        let server = tokio::spawn(serve(listener, upstream.clone(), state.clone(), Arc::clone(&plan)));
         Self {
             url,
+            upstream,
             state,
             plan,
             server,
@@ -140,6 +168,48 @@ impl Proxy {
     /// Requests of a kind so far.
     pub fn seen(&self, kind: &str) -> usize {
         self.plan().seen.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Requests so far that Redis executed by themselves, by command in lower case: an `EXEC` counts, what it executes
+    /// does not, and neither do the commands of scripts.
+    pub fn sent(&self) -> HashMap<String, usize> {
+        self.plan().sent.clone()
+    }
+
+    /// Calls of scripts so far, by their file names.
+    pub fn scripts_called(&self) -> HashMap<String, usize> {
+        let plan = self.plan();
+        let calls = plan.scripts.values().map(|name| {
+            let calls = plan.seen.get(name).copied().unwrap_or_default();
+            (name.clone(), calls)
+        });
+        calls.collect()
+    }
+
+    /// The file name of a script, if it was loaded through this proxy.
+    pub fn name_of_script(&self, hash: &str) -> Option<String> {
+        self.plan().scripts.get(hash).cloned()
+    }
+
+    /// Records from now on what passes.
+    pub fn record(&self) {
+        self.plan().recorded = Some(Vec::new());
+    }
+
+    /// Ends the recording. Returns what passed, in the order in which it was sent.
+    pub fn recorded(&self) -> Vec<RoundTrip> {
+        self.plan().recorded.take().unwrap_or_default()
+    }
+
+    /// Lets who connects from now on reach the server itself. Both are behind sockets.
+    pub fn step_aside(&self) {
+        let socket = |url: &str| {
+            let path = url.strip_prefix("redis+unix://").and_then(|url| url.split('?').next());
+            PathBuf::from(path.expect("a Redis behind a socket"))
+        };
+        let path = socket(&self.url);
+        fs::remove_file(&path).expect("the socket is there");
+        std::os::unix::fs::symlink(socket(&self.upstream), &path).expect("a link can be made");
     }
 
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
@@ -211,6 +281,8 @@ struct Connection {
     plan: Arc<Mutex<Plan>>,
     due: VecDeque<Due>,
     passed: usize,
+    /// A `MULTI` came, and its `EXEC` did not yet.
+    queues: bool,
 }
 
 /// The connection is over.
@@ -236,6 +308,7 @@ impl Connection {
             plan,
             due: VecDeque::new(),
             passed: 0,
+            queues: false,
         }
     }
 
@@ -263,6 +336,8 @@ impl Connection {
                     self.reply(&reply, mode).await?;
                 }
             }
+            // What was written at once arrives at once.
+            up.reserve(READ_AT_ONCE);
             let read = tokio::select! {
                 changed = self.state.changed() => match changed {
                     Ok(()) => continue,
@@ -284,7 +359,20 @@ impl Connection {
     }
 
     async fn request(&mut self, request: &[u8]) -> Result<(), Closed> {
-        let (kind, fault) = self.plan.lock().expect("no panic while locked").judge(request);
+        let standing = Standing {
+            begins_trip: self.due.is_empty() && !self.queues,
+            is_queued: self.queues,
+        };
+        let (kind, fault) = self
+            .plan
+            .lock()
+            .expect("no panic while locked")
+            .judge(request, standing);
+        self.queues = match kind.as_str() {
+            "multi" => true,
+            "exec" | "discard" => false,
+            _ => self.queues,
+        };
         match fault {
             Some(Fault::LoseRequest) => return Err(Closed),
             Some(Fault::Error(text)) => {
@@ -328,7 +416,7 @@ impl Connection {
 
 impl Plan {
     /// The kind of a request, and the fault that it is to meet.
-    fn judge(&mut self, request: &[u8]) -> (String, Option<Fault>) {
+    fn judge(&mut self, request: &[u8], standing: Standing) -> (String, Option<Fault>) {
         let words = words(request);
         let word = |at: usize| words.get(at).map(|word| String::from_utf8_lossy(word).into_owned());
         let command = word(0).unwrap_or_default().to_lowercase();
@@ -338,6 +426,16 @@ impl Plan {
         {
             let hash = redis::Script::new(&text).get_hash().to_owned();
             self.scripts.insert(hash, name);
+        }
+        if !standing.is_queued || command == "exec" {
+            *self.sent.entry(command.clone()).or_default() += 1;
+        }
+        if let Some(recorded) = &mut self.recorded {
+            let request: RequestWords = words.iter().map(|word| word.to_vec()).collect();
+            match recorded.last_mut() {
+                Some(trip) if !standing.begins_trip => trip.push(request),
+                _ => recorded.push(vec![request]),
+            }
         }
         let script = word(1).filter(|_| command == "evalsha");
         let kind = script
@@ -351,83 +449,12 @@ impl Plan {
     }
 }
 
-/// The file that a script ends with; the store may have put it into a function.
-fn script_name(text: &str) -> Option<String> {
-    let text = text.strip_suffix("\nend)()\n").unwrap_or(text);
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/store/src/lua");
-    let folders = fs::read_dir(folder).ok()?.flatten();
-    let files = folders
-        .filter_map(|folder| fs::read_dir(folder.path()).ok())
-        .flat_map(|folder| folder.flatten().map(|file| file.path()));
-    let named = files.filter_map(|path| {
-        let content = fs::read_to_string(&path).ok()?;
-        let name = path.file_stem()?.to_str()?.to_owned();
-        text.ends_with(&content).then_some((content.len(), name))
-    });
-    named.max().map(|(_, name)| name)
-}
-
-/// The words of a request: an array of bulk strings.
-fn words(request: &[u8]) -> Vec<&[u8]> {
-    let mut words = Vec::new();
-    let Some((_, mut at)) = line(request, 0) else {
-        return words;
-    };
-    while let Some((length, start)) = line(request, at) {
-        let end = start + usize::try_from(length).unwrap_or_default();
-        words.push(&request[start..end.min(request.len())]);
-        at = end + 2;
-    }
-    words
-}
-
-/// Takes the first whole frame (request or reply) from what has arrived.
-fn take_frame(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let end = frame_end(buffer, 0)?;
-    let rest = buffer.split_off(end);
-    Some(std::mem::replace(buffer, rest))
-}
-
-/// Number in the line that begins at `at`, and where the next line begins.
-fn line(buffer: &[u8], at: usize) -> Option<(i64, usize)> {
-    let end = at + buffer.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
-    let number = std::str::from_utf8(buffer.get(at + 1..end)?).ok();
-    Some((number.and_then(|text| text.parse().ok()).unwrap_or(-1), end + 2))
-}
-
-fn frame_end(buffer: &[u8], at: usize) -> Option<usize> {
-    let kind = *buffer.get(at)?;
-    let (number, next) = line(buffer, at)?;
-    let members = match kind {
-        b'$' | b'!' | b'=' if number >= 0 => {
-            let end = next + usize::try_from(number).ok()? + 2;
-            return (end <= buffer.len()).then_some(end);
-        }
-        b'*' | b'~' | b'>' => number.max(0),
-        b'%' => number.max(0) * 2,
-        _ => 0,
-    };
-    (0..members).try_fold(next, |at, _| frame_end(buffer, at))
-}
-
 #[cfg(test)]
 mod tests {
     use redis::AsyncCommands;
 
     use super::*;
     use crate::{RedisServer, until_equal};
-
-    #[test]
-    fn frames_are_taken_whole_and_one_by_one() {
-        let whole = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n%1\r\n+k\r\n*-1\r\n>2\r\n:1\r\n$-1\r\n_\r\n".to_vec();
-        let mut cut = whole[..15].to_vec();
-        assert_eq!(take_frame(&mut cut), None);
-        let mut buffer = whole;
-        let frames: Vec<_> = std::iter::from_fn(|| take_frame(&mut buffer)).collect();
-        let starts: Vec<_> = frames.iter().map(|frame| frame[0]).collect();
-        assert_eq!(starts, b"*%>_");
-        assert_eq!(words(&frames[0]), [b"GET".as_slice(), b"a"]);
-    }
 
     async fn connection(proxy: &Proxy) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(proxy.url()).unwrap();
@@ -455,6 +482,44 @@ mod tests {
                 assert_eq!(direct.get::<_, i64>("n").await.unwrap(), applied, "{fault:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_redis_executes_by_itself_is_counted_and_recorded_by_round_trips() {
+        let server = RedisServer::start(&[]).await;
+        let proxy = Proxy::unix(&server.url(0)).await;
+        let mut redis = connection(&proxy).await;
+        let before = proxy.sent();
+        let of = |command: &str| {
+            let count = |sent: &HashMap<String, usize>| sent.get(command).copied().unwrap_or_default();
+            count(&proxy.sent()) - count(&before)
+        };
+        proxy.record();
+        let _: Option<i64> = redis.get("a").await.unwrap();
+        let _: (i64, Option<i64>) = redis::pipe()
+            .atomic()
+            .incr("a", 1)
+            .get("b")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        let recorded = proxy.recorded();
+        let commands: Vec<Vec<String>> = recorded
+            .iter()
+            .map(|trip| {
+                let words = trip
+                    .iter()
+                    .map(|request| String::from_utf8_lossy(&request[0]).to_lowercase());
+                words.collect()
+            })
+            .collect();
+        assert_eq!(commands, [vec!["get"], vec!["multi", "incrby", "get", "exec"]]);
+        let counted = ["get", "multi", "incrby", "exec"].map(of);
+        assert_eq!(counted, [1, 1, 0, 1], "what an EXEC executes is a part of it");
+        proxy.step_aside();
+        let _: i64 = connection(&proxy).await.incr("a", 1).await.unwrap();
+        assert_eq!(of("incrby"), 0, "who connects now does not pass");
+        assert_eq!(redis.get::<_, i64>("a").await.unwrap(), 2);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use onceover_wire::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -31,10 +31,17 @@ const MOST_TASKS: usize = 2_000;
 const MOST_RUNNING: usize = 1_000;
 /// Pages that are read at most: some may be empty, as the index can have old entries.
 const MOST_PAGES: usize = 200;
-/// The daemon is checked this often, and has this long to answer.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// The daemon is checked this often, and has this long to answer while its events come in.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// An answer is passed on so long after the one before, about every 2 s: the model asks the daemon for more with each.
+const PASS_ON_EVERY: Duration = Duration::from_millis(1_900);
+/// Without a sign of life for this long the daemon is shown as slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Without one for this much longer the connection counts as lost. Together it is more than the 2 s that the daemon
+/// waits for its Redis, so that it can still say which of the two does not answer.
+const LOST_AFTER_SLOW: Duration = Duration::from_millis(1_600);
+const CONNECT_PATIENCE: Duration = Duration::from_millis(2_500);
 const PING_EVERY: Duration = Duration::from_secs(2);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest pause before the next try; with the time a try may take, tries are at most 5 s apart.
@@ -149,6 +156,7 @@ async fn run_session(
             request = requests.recv() => session.take_request(request),
             _ = check.tick() => session.check_daemon(),
             finding = findings.recv() => session.take_finding(finding).await,
+            () = sleep_until(session.silence_due()) => session.take_silence().await,
         };
         *delivered |= session.delivered;
         match went? {
@@ -187,6 +195,12 @@ struct Session<'a> {
     subscribed: bool,
     /// The check under way.
     check: Option<Aborting>,
+    /// When the daemon last gave a sign of life: an event, or the answer to a check.
+    heard_at: Instant,
+    /// Since when the daemon is shown as slow. The rest of the time counts from here: where this program itself was
+    /// stopped, the daemon has that long to give a sign.
+    slow_since: Option<Instant>,
+    passed_on_at: Option<Instant>,
     /// Checks answered since our Redis connection was lost: they say whether the daemon's still works.
     checks_since_loss: Option<u32>,
 }
@@ -209,6 +223,9 @@ impl<'a> Session<'a> {
             subscriber: None,
             subscribed: false,
             check: None,
+            heard_at: Instant::now(),
+            slow_since: None,
+            passed_on_at: None,
             checks_since_loss: None,
         };
         session.read_snapshot();
@@ -222,8 +239,12 @@ impl<'a> Session<'a> {
 
     async fn take_item(&mut self, item: Option<Result<Feed, ClientError>>) -> Result<Went, SessionEnd> {
         match item {
-            Some(Ok(Feed::Event(change))) => Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await)),
+            Some(Ok(Feed::Event(change))) => {
+                self.note_life().await;
+                Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await))
+            }
             Some(Ok(Feed::Reset(_))) => {
+                self.note_life().await;
                 let _ = self.events.send(UiEvent::Reset).await;
                 Ok(Went::On)
             }
@@ -240,6 +261,31 @@ impl<'a> Session<'a> {
             Some(FeedRequest::Reread) => self.read_snapshot(),
         }
         Ok(Went::On)
+    }
+
+    /// Returns when the silence of the daemon has to be shown, or has lasted too long.
+    fn silence_due(&self) -> Instant {
+        match self.slow_since {
+            None => self.heard_at + SLOW_AFTER,
+            Some(since) => since + LOST_AFTER_SLOW,
+        }
+    }
+
+    /// Takes in that the daemon has given no sign of life for too long.
+    async fn take_silence(&mut self) -> Result<Went, SessionEnd> {
+        if self.slow_since.is_some() {
+            return Err(SessionEnd::daemon("no answer in time"));
+        }
+        self.slow_since = Some(Instant::now());
+        Ok(Went::from_send(self.events.send(UiEvent::Slow(true)).await))
+    }
+
+    /// Notes that the daemon lives.
+    async fn note_life(&mut self) {
+        self.heard_at = Instant::now();
+        if self.slow_since.take().is_some() {
+            let _ = self.events.send(UiEvent::Slow(false)).await;
+        }
     }
 
     /// Asks the daemon for its figures, unless that is under way.
@@ -293,6 +339,12 @@ impl<'a> Session<'a> {
         if !system.redis.up {
             return Err(describe_redis_loss(&system.redis));
         }
+        self.note_life().await;
+        let is_due = self.passed_on_at.is_none_or(|at| at.elapsed() >= PASS_ON_EVERY);
+        if !is_due {
+            return Ok(Went::On);
+        }
+        self.passed_on_at = Some(Instant::now());
         if let Some(checks) = &mut self.checks_since_loss {
             *checks += 1;
         }

@@ -39,6 +39,17 @@ pub fn format_whole(seconds: f64) -> String {
     }
 }
 
+/// Writes how long ago something was: `12 s ago`, `2 min ago`, `3 h ago`, `4 d ago`.
+pub fn format_ago(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s ago"),
+        60..3600 => format!("{} min ago", whole / 60),
+        3600..86400 => format!("{} h ago", whole / 3600),
+        _ => format!("{} d ago", whole / 86400),
+    }
+}
+
 /// Writes the time of day, with the date if that is another day than `now`'s.
 pub fn format_time(time: Timestamp, now: Timestamp, tz: &jiff::tz::TimeZone) -> String {
     let at = |time: Timestamp| {
@@ -53,6 +64,12 @@ pub fn format_time(time: Timestamp, now: Timestamp, tz: &jiff::tz::TimeZone) -> 
         "%Y-%m-%d %H:%M:%S"
     };
     time.strftime(format).to_string()
+}
+
+/// Writes the time of day: `12:05:58`.
+pub fn format_clock(time: Timestamp, tz: &jiff::tz::TimeZone) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default();
+    time.to_zoned(tz.clone()).strftime("%H:%M:%S").to_string()
 }
 
 /// Rounds progress down to what is shown: 0 to 100, and 100 only at the end.
@@ -142,6 +159,15 @@ mod tests {
             ["····", "████▉···", "████"]
         );
         assert_eq!([format_bytes(812), format_bytes(12_400_000)], ["812 B", "12.4 MB"]);
+        assert_eq!(
+            [
+                format_ago(12.4),
+                format_ago(125.0),
+                format_ago(7_300.0),
+                format_ago(400_000.0)
+            ],
+            ["12 s ago", "2 min ago", "2 h ago", "4 d ago"]
+        );
         assert_eq!(round_percent(99.9), 99);
         assert_eq!(
             [format_ordinal(1), format_ordinal(12), format_ordinal(23)],

@@ -2,6 +2,7 @@
 //! sizes alone, so that the model can ask how many rows fit, and the view where to draw them.
 
 use ratatui::layout::Rect;
+use serde::{Deserialize, Serialize};
 
 /// How much of the tree and the detail the screen has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +66,40 @@ fn shrink_by_frame(pane: Rect) -> Rect {
     }
 }
 
+/// How much of the screen the tree gets beside the detail, or above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Split {
+    /// Steps from the middle; more is more for the tree.
+    steps: i16,
+}
+
+impl Split {
+    /// Percent of one step, and steps at most.
+    const STEP: i16 = 4;
+    const MOST: i16 = 8;
+
+    /// Moves the border by so many steps.
+    pub fn step(self, by: i16) -> Self {
+        Self {
+            steps: self.steps.saturating_add(by).clamp(-Self::MOST, Self::MOST),
+        }
+    }
+
+    /// Returns the tree's share of `whole`, which is `percent` where the border was not moved.
+    fn share(self, whole: u16, percent: i16) -> u16 {
+        let percent = (percent + self.steps * Self::STEP).clamp(15, 85);
+        (u32::from(whole) * u32::from(percent.unsigned_abs()) / 100) as u16
+    }
+}
+
 /// Divides a screen of this size; with `zoom` the detail has all of the middle.
 pub fn lay_out_panes(size: (u16, u16), zoom: bool) -> Panes {
+    lay_out_split(size, zoom, Split::default())
+}
+
+/// Divides a screen of this size, as [`lay_out_panes`] does, where the border between tree and detail was moved.
+pub fn lay_out_split(size: (u16, u16), zoom: bool, split: Split) -> Panes {
     let (columns, rows) = size;
     let header = Rect::new(0, 0, columns, rows.min(1));
     let footer_rows = u16::from(rows > 2);
@@ -84,7 +117,7 @@ pub fn lay_out_panes(size: (u16, u16), zoom: bool) -> Panes {
         _ if zoom => (nothing, middle),
         Tier::Small => (middle, nothing),
         Tier::Wide => {
-            let left = (u32::from(columns) * 62 / 100) as u16;
+            let left = split.share(columns, 62);
             (
                 Rect { width: left, ..middle },
                 Rect {
@@ -95,7 +128,7 @@ pub fn lay_out_panes(size: (u16, u16), zoom: bool) -> Panes {
             )
         }
         Tier::Medium => {
-            let upper = middle.height * 55 / 100;
+            let upper = split.share(middle.height, 55);
             (
                 Rect {
                     height: upper,

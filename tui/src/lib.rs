@@ -7,10 +7,12 @@
 
 pub mod actions;
 pub mod cli;
+pub mod clipboard;
 pub mod driver;
 pub mod feed;
 pub mod figures;
 pub mod glyphs;
+pub mod kept_view;
 pub mod key;
 pub mod layout;
 pub mod log_file;

@@ -17,7 +17,7 @@ const KEEP: usize = 5;
 /// Starts the log. What it still holds is written when the guard is dropped.
 #[must_use]
 pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
-    let folder = folder.map(Path::to_owned).or_else(find_default_folder)?;
+    let folder = folder.map(Path::to_owned).or_else(find_state_folder)?;
     std::fs::create_dir_all(&folder).ok()?;
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
@@ -38,7 +38,8 @@ pub fn start(folder: Option<&Path>) -> Option<WorkerGuard> {
     Some(guard)
 }
 
-fn find_default_folder() -> Option<PathBuf> {
+/// Finds the program's folder below the user's state folder.
+pub fn find_state_folder() -> Option<PathBuf> {
     let strategy = etcetera::choose_base_strategy().ok()?;
     let state = strategy.state_dir().unwrap_or_else(|| strategy.cache_dir());
     Some(state.join("onceover"))

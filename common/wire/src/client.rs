@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
+    LogPage, NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
     ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion,
     VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable,
 };
@@ -106,6 +106,19 @@ pub struct CallbackQuery {
     pub limit: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// Which lines of a log are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LogQuery {
+    /// The number of the first line, from 1; if omitted the last lines, or with `search` those from the first one on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Lines at most.
+    pub lines: u64,
+    /// Only lines with this text; case does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
 }
 
 /// What `GET /v1/events` sends.
@@ -368,20 +381,11 @@ impl Client {
             .await
     }
 
-    /// Reads the last `bytes` bytes of the stage's log; they are empty while there is no log.
-    pub async fn log_tail(&self, task: &TaskId, node: &NodeName, bytes: u64) -> Result<Bytes, ClientError> {
+    /// Reads lines of the stage's log.
+    pub async fn log_lines(&self, task: &TaskId, node: &NodeName, query: &LogQuery) -> Result<LogPage, ClientError> {
         let path = format!("/v1/tasks/{task}/stages/{node}/log");
-        let request = self
-            .http
-            .get(self.url(&path))
-            .header(header::RANGE, format!("bytes=-{bytes}"))
-            .timeout(CALL_TIMEOUT);
-        let response = self.send(request).await?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(Bytes::new());
-        }
-        let response = self.accepted(response).await?;
-        response.bytes().await.map_err(|source| self.unreachable(source))
+        let request = self.http.get(self.url(&path)).query(query).timeout(CALL_TIMEOUT);
+        self.answer(request).await
     }
 
     /// Follows the stage's log from byte `from` on, as it grows. The stream ends when the run ends.

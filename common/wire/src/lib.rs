@@ -12,6 +12,7 @@ mod deletion;
 pub mod event;
 mod files;
 mod links;
+mod logs;
 mod nodes;
 mod results;
 mod tasks;
@@ -26,6 +27,7 @@ pub use self::{
     event::{Event, EventKind},
     files::{FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
+    logs::{LogGap, LogLine, LogPage},
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},

@@ -103,7 +103,7 @@ limits! {
         "the run is FAILED and says so";
     RunLog "run_log" fixed
         "bytes of a run's log"
-        "its last line says that it is cut there; the run goes on";
+        "its beginning and its end are kept, and a line between them says how much is left out; the run goes on";
     OutputLine "output_line" fixed
         "bytes of one line that a program prints"
         "the line is cut; an output that is cut fails the run";

@@ -59,8 +59,8 @@ impl Mark {
                     .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
         };
         match since.and_then(Since::numbers) {
-            Some(numbers) => kill_where(numbers.inspect(|pid| settle(*pid)), wanted),
-            None => kill_where(pids(), wanted),
+            Some(numbers) => kill_where(numbers, settled_environ, wanted),
+            None => kill_where(pids(), environ, wanted),
         }
     }
 }
@@ -71,7 +71,7 @@ pub fn sweep(mark_prefix: &str) -> usize {
     if mark_prefix.is_empty() {
         return 0;
     }
-    kill_where(pids(), |environ| {
+    kill_where(pids(), environ, |environ| {
         variable(environ, RUN_VARIABLE).is_some_and(|mark| mark.starts_with(mark_prefix.as_bytes()))
     })
 }
@@ -99,8 +99,13 @@ pub fn marked(mark_prefix: &str) -> Vec<i32> {
         .collect()
 }
 
-fn kill_where(pids: impl Iterator<Item = i32>, wanted: impl Fn(&[u8]) -> bool) -> usize {
-    pids.filter(|pid| environ(*pid).is_some_and(|environ| wanted(&environ)))
+/// Kills those of the processes whose environment, as `read` finds it, is wanted. Returns how many there were.
+fn kill_where(
+    pids: impl Iterator<Item = i32>,
+    read: impl Fn(i32) -> Option<Vec<u8>>,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> usize {
+    pids.filter(|pid| read(*pid).is_some_and(|environ| wanted(&environ)))
         .filter(|pid| {
             // The descriptor stands for one process. If another process got the number meanwhile, its environment,
             // which is read again, does not match.
@@ -121,15 +126,19 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter(move |pid| Some(*pid) != own)
 }
 
-/// Waits, but not long, while the process executes a new program: then it has no environment for a moment.
-fn settle(pid: i32) {
+/// Reads a process's environment. Waits, but not long, while the process executes a new program: then it has none for a
+/// moment.
+fn settled_environ(pid: i32) -> Option<Vec<u8>> {
+    let mut found = environ(pid)?;
     for _ in 0..10 {
         let has_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        if !environ(pid).is_some_and(|environ| environ.is_empty()) || !has_program() {
-            return;
+        if !found.is_empty() || !has_program() {
+            break;
         }
         std::thread::sleep(Duration::from_micros(100));
+        found = environ(pid)?;
     }
+    Some(found)
 }
 
 /// Reads a process's environment, which is empty for a process that ended and was not waited for yet.

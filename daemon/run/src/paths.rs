@@ -21,9 +21,12 @@ use std::{
 use onceover_types::TaskId;
 
 pub use beneath::{DEFAULT_DOCUMENT, Opened, ReadLimit, leads_nowhere, open_regular};
-pub use links::{holds_more_than, set_link};
+pub use links::set_link;
 pub use task_lock::{ClaimedFolder, FolderClaim, TaskLock};
-pub use tree::{FolderContent, files_below, measure_folder, remove_beneath, remove_content, remove_folder};
+pub use tree::{
+    FolderContent, TAIL_MARK, files_below, is_file_or_tail, list_names, measure_folder, remove_beneath, remove_content,
+    remove_folder,
+};
 
 use crate::RunError;
 use onceover_limits::lack::Lack;

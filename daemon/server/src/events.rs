@@ -2,7 +2,7 @@
 //! events of Redis, so it also hears what other daemons did; local changes wake directly as well.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -43,35 +43,42 @@ pub enum Recheck {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WantedQueues {
     All,
-    These(HashSet<String>),
+    /// By name, with the number of the newest event that says so; where something else does, with one after all events.
+    These(HashMap<String, u64>),
 }
+
+/// A number after those of all events.
+const NO_EVENT: u64 = u64::MAX;
 
 impl Default for WantedQueues {
     fn default() -> Self {
-        Self::These(HashSet::new())
+        Self::These(HashMap::new())
     }
 }
 
 impl WantedQueues {
-    pub fn contains(&self, queue: &str) -> bool {
+    /// Whether the queue may have changed since it was found empty, when `seen` was the number of the last event.
+    pub fn is_news(&self, queue: &str, seen: u64) -> bool {
         match self {
             Self::All => true,
-            Self::These(names) => names.contains(queue),
+            Self::These(names) => names.get(queue).is_some_and(|event| *event > seen),
         }
     }
 
     /// Whether this queue was named, because a run waits in it.
     pub fn names(&self, queue: &str) -> bool {
-        matches!(self, Self::These(names) if names.contains(queue))
+        matches!(self, Self::These(names) if names.contains_key(queue))
     }
 
-    fn add(&mut self, queue: Option<&str>) {
+    fn add(&mut self, queue: Option<&str>, event: u64) {
         match (&mut *self, queue) {
             (Self::All, _) => {}
             (Self::These(_), None) => *self = Self::All,
             (Self::These(names), Some(queue)) => {
-                if !names.contains(queue) {
-                    names.insert(queue.to_owned());
+                if let Some(newest) = names.get_mut(queue) {
+                    *newest = event.max(*newest);
+                } else {
+                    names.insert(queue.to_owned(), event);
                 }
             }
         }
@@ -155,15 +162,15 @@ impl EventBus {
 
     /// A run waits.
     pub fn run_queued(&self, queue: &str) {
-        self.want_runs(Some(queue));
+        self.want_runs(Some(queue), NO_EVENT);
     }
 
-    fn want_runs(&self, queue: Option<&str>) {
+    fn want_runs(&self, queue: Option<&str>, event: u64) {
         self.0
             .wanted
             .lock()
             .expect("no thread panics with the queues to look at")
-            .add(queue);
+            .add(queue, event);
         self.0.runs.notify_one();
     }
 
@@ -202,10 +209,15 @@ impl EventBus {
         self.0.uploads.notified().await;
     }
 
-    /// The processes of a run have ended and its slot is free.
+    /// The processes of a run have ended and its slot is free. A run may wait for it.
     pub fn slot_released(&self, queue: &str) {
+        self.processes_ended();
+        self.want_runs(Some(queue), NO_EVENT);
+    }
+
+    /// The processes of a run have ended. Its slot goes to another one, or no run waits for it.
+    pub fn processes_ended(&self) {
         self.0.released.send_modify(|count| *count += 1);
-        self.want_runs(Some(queue));
     }
 
     pub fn released(&self) -> watch::Receiver<u64> {
@@ -232,7 +244,7 @@ impl EventBus {
                     self.catch_up(&store).await;
                     self.0.connected.send_replace(Some(Instant::now()));
                     // Whatever happened meanwhile, everybody looks once.
-                    self.want_runs(None);
+                    self.want_runs(None, NO_EVENT);
                     self.callbacks_wanted();
                     self.recheck_videos(Recheck::All);
                     self.0.uploads.notify_one();
@@ -271,7 +283,7 @@ impl EventBus {
         let stage = event.stage.as_ref();
         match event.kind {
             EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
-                self.want_runs(stage.map(|stage| stage.queue.as_str()));
+                self.want_runs(stage.map(|stage| stage.queue.as_str()), event.seq);
             }
             EventKind::Cancelled | EventKind::Deleted => self.recheck_task(&event.task_id),
             _ => {}

@@ -114,6 +114,7 @@ struct Inner {
     queue_oldest: Family<Queue, FloatGauge>,
     outbox: Gauge,
     disk: Gauge,
+    task_memory: Gauge,
     tasks: Family<Status, Gauge>,
     requests: Family<Request, Counter>,
     request_times: Histograms<Route>,
@@ -200,6 +201,7 @@ impl Metrics {
             queue_oldest: Family::default(),
             outbox: Gauge::default(),
             disk: Gauge::default(),
+            task_memory: Gauge::default(),
             tasks: Family::default(),
             requests: Family::default(),
             request_times: Family::new_with_constructor(request_times),
@@ -313,6 +315,7 @@ impl Metrics {
             inner.redis_ping.set(reading.ping.as_secs_f64());
             inner.outbox.set(gauge(reading.gauges.outbox));
             inner.disk.set(gauge(reading.gauges.disk_bytes));
+            inner.task_memory.set(gauge(reading.gauges.task_memory_bytes));
             for queue in &reading.gauges.queues {
                 let labels = Queue {
                     queue: queue.name.clone(),
@@ -404,7 +407,7 @@ impl Inner {
     fn register_redis(&self, own: &mut Registry) {
         own.register(
             "redis_call_duration_seconds",
-            "Calls of scripts in Redis",
+            "Calls of scripts and reads of tasks in Redis",
             self.redis.clone(),
         );
         own.register(
@@ -439,6 +442,11 @@ impl Inner {
             "task_files_bytes",
             "Files that runs left and nobody removed yet, also of expired tasks",
             self.disk.clone(),
+        );
+        own.register(
+            "task_memory_bytes",
+            "What this daemon remembers of tasks that it has read, 512 KiB at most",
+            self.task_memory.clone(),
         );
         own.register("tasks", "Tasks by status", self.tasks.clone());
     }

@@ -25,10 +25,7 @@ use crate::objects::{
     zip::{self, CompressionInfo},
 };
 use onceover_limits::Limit;
-use onceover_run::{
-    log,
-    paths::{Opened, Roots},
-};
+use onceover_run::paths::{Opened, Roots};
 use onceover_store::{DueUpload, LONGEST_UPLOAD_WAIT, Store, StoreError, UploadId, UploadNote};
 
 /// Results on their way at a time.
@@ -353,7 +350,7 @@ async fn place(
     };
     if item.is_folder {
         let (root, folder) = (share.clone(), item.path.clone());
-        let files = blocking(move || zip::content(&root, &folder, &folder.join(log::FILE_NAME))).await?;
+        let files = blocking(move || zip::content(&root, &folder)).await?;
         let files = files.map_err(|error| unreadable(&item.path, &error))?;
         let (count, size) = (files.len() as u64, files.iter().map(|(_, size)| size).sum());
         let sent = match there {

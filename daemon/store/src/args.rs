@@ -215,8 +215,17 @@ impl CatalogNames {
         &self.argument
     }
 
+    pub(super) fn list(&self) -> &[NodeName] {
+        &self.names
+    }
+
     pub(super) fn count(&self) -> usize {
         self.names.len()
+    }
+
+    /// The place of a node in the catalog.
+    pub(super) fn position(&self, node: &NodeName) -> Option<usize> {
+        self.names.iter().position(|name| name == node)
     }
 
     pub(super) fn contains(&self, node: &NodeName) -> bool {

@@ -1,14 +1,18 @@
 //! Keyspace events: Redis reports keys that are written, removed or expire, and so which stages other workers may have changed.
 //! It sends names only; the reader of an event reads the key. A server that sends none is no error.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use onceover_types::{NodeName, TaskId, keys};
-use redis::{AsyncCommands, Client, ConnectionInfo};
+use redis::{AsyncCommands, Client};
 use tokio::sync::mpsc;
 
-use super::{Store, StoreError, transport::RedisConnection};
+use super::{
+    Store, StoreError,
+    task_memory::{StandingSubscription, TaskMemory},
+    transport::RedisConnection,
+};
 
 /// The flags that make a server report keys: by event (`E`), strings that are written (`$`), what is removed (`g`) or expires
 /// (`x`).
@@ -51,15 +55,19 @@ pub struct KeySubscription {
 }
 
 impl KeySubscription {
-    fn start(info: ConnectionInfo) -> Result<Self, StoreError> {
-        let database = info.redis_settings().db();
-        let client = Client::open(info).map_err(|error| StoreError::Url(error.to_string()))?;
-        let channels = EVENTS.map(|event| format!("__keyevent@{database}__:{event}"));
+    fn start(store: &Store) -> Result<Self, StoreError> {
+        let database = store.database();
+        let listener = KeyListener {
+            client: Client::open(store.info.clone()).map_err(|error| StoreError::Url(error.to_string()))?,
+            redis: store.redis.clone(),
+            channels: EVENTS.map(|event| format!("__keyevent@{database}__:{event}")).to_vec(),
+            memory: Arc::clone(&store.tasks),
+        };
         let (sender, notices) = mpsc::channel(1024);
         let task = tokio::spawn(async move {
             let mut is_refused = false;
             loop {
-                match listen(&client, &channels, &sender).await {
+                match listener.listen(&sender).await {
                     Ok(()) => return,
                     // A user that may not subscribe tries again, but is logged only once.
                     Err(error) if !std::mem::replace(&mut is_refused, true) => {
@@ -92,29 +100,68 @@ impl Drop for KeySubscription {
     }
 }
 
-/// Listens until the connection ends, which is an error, or the receiver is dropped.
-async fn listen(client: &Client, channels: &[String], sender: &mpsc::Sender<KeyNotice>) -> redis::RedisResult<()> {
-    let connect = async {
-        let mut pubsub = client.get_async_pubsub().await?;
-        pubsub.subscribe(channels).await?;
-        Ok::<_, redis::RedisError>(pubsub)
-    };
-    let pubsub = tokio::time::timeout(CONNECT_TIMEOUT, connect)
-        .await
-        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-    if sender.send(KeyNotice::Connected).await.is_err() {
-        return Ok(());
-    }
-    let mut messages = pubsub.into_on_message();
-    while let Some(message) = messages.next().await {
-        let key = std::str::from_utf8(message.get_payload_bytes()).ok();
-        if let Some(stage) = key.and_then(parse_stage_key)
-            && sender.send(KeyNotice::Changed(stage)).await.is_err()
-        {
+/// What a subscription listens with.
+struct KeyListener {
+    client: Client,
+    /// What the key is written over that shows whether the server reports any.
+    redis: RedisConnection,
+    channels: Vec<String>,
+    /// Goes by what is reported, while anything is.
+    memory: Arc<TaskMemory>,
+}
+
+impl KeyListener {
+    /// Listens until the connection ends, which is an error, or the receiver is dropped.
+    async fn listen(&self, sender: &mpsc::Sender<KeyNotice>) -> redis::RedisResult<()> {
+        let connect = async {
+            let mut pubsub = self.client.get_async_pubsub().await?;
+            pubsub.subscribe(&self.channels).await?;
+            Ok::<_, redis::RedisError>(pubsub)
+        };
+        let pubsub = within(connect).await?;
+        if sender.send(KeyNotice::Connected).await.is_err() {
             return Ok(());
         }
+        // Whoever may not write it goes without what the report of it would show.
+        let _ = within(write_probe(&mut self.redis.clone())).await;
+        let mut standing: Option<StandingSubscription> = None;
+        let mut messages = pubsub.into_on_message();
+        while let Some(message) = messages.next().await {
+            if standing.is_none() && message.get_channel_name().ends_with(":set") {
+                standing = Some(self.memory.begin_subscription());
+            }
+            let key = std::str::from_utf8(message.get_payload_bytes()).ok();
+            if let Some((task, node)) = key.and_then(parse_stage_key) {
+                self.memory.note_changed(&task, &node);
+                let permit = match sender.try_reserve() {
+                    Ok(permit) => permit,
+                    // Until there is room again, what is reported is not read: nothing may go by that meanwhile.
+                    Err(_) => {
+                        standing = None;
+                        let Ok(permit) = sender.reserve().await else {
+                            return Ok(());
+                        };
+                        permit
+                    }
+                };
+                permit.send(KeyNotice::Changed((task, node)));
+            }
+        }
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
     }
-    Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+}
+
+/// Waits for a step of connecting for as long as that may take.
+async fn within<T>(step: impl Future<Output = redis::RedisResult<T>>) -> redis::RedisResult<T> {
+    let ended = tokio::time::timeout(CONNECT_TIMEOUT, step).await;
+    ended.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+}
+
+/// Writes a key and removes it in the same step: a server that reports keys reports this one.
+async fn write_probe(redis: &mut RedisConnection) -> redis::RedisResult<()> {
+    let mut probe = redis::pipe();
+    probe.atomic().set(PROBE, "").ignore().del(PROBE).ignore();
+    probe.query_async(redis).await
 }
 
 /// Finds the stage that a key is named after, in today's spelling or the older one. Its node need not be in the catalog.
@@ -148,7 +195,7 @@ impl Store {
     /// Subscribes to what any client writes under names of stages.
     pub fn subscribe_to_keys(&self) -> Result<KeySubscription, StoreError> {
         match &self.redis {
-            RedisConnection::Redis(_) => KeySubscription::start(self.info.clone()),
+            RedisConnection::Redis(_) => KeySubscription::start(self),
             RedisConnection::Carried { .. } => Ok(KeySubscription::silent()),
         }
     }
@@ -164,9 +211,7 @@ impl Store {
             Ok(pubsub)
         };
         let mut pubsub = self.limited(listen).await?;
-        let mut probe = redis::pipe();
-        probe.atomic().set(PROBE, "").ignore().del(PROBE).ignore();
-        self.limited(probe.query_async::<()>(&mut redis)).await?;
+        self.limited(write_probe(&mut redis)).await?;
         let mut messages = pubsub.on_message();
         let heard = async {
             while let Some(message) = messages.next().await {

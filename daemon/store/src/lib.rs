@@ -25,6 +25,9 @@ mod reply;
 mod runs;
 mod scripts;
 mod subscription;
+mod task_memory;
+mod task_read;
+mod task_snapshot;
 mod tasks;
 mod transport;
 mod uploads;
@@ -37,6 +40,7 @@ use redis::{FromRedisValue, Script};
 
 use args::{CatalogNames, PreparedCall, ScriptArgs};
 use memory::Memory;
+use task_memory::TaskMemory;
 use transport::RedisConnection;
 
 pub use connection::CALL_TIMEOUT;
@@ -52,7 +56,7 @@ pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProd
 pub use onceover_wire::{RedisMode, ReuseRule};
 pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, DeliveryPatience, EndsTold, Recorded, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords, run_folder};
-pub use runs::{Claim, Evidence, Fence, Outcome, Reap};
+pub use runs::{Claim, Claims, Evidence, Fence, FinishedRun, Outcome, QueueShare, Reap};
 pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};
 pub use transport::{Notice, Transport};
@@ -128,7 +132,7 @@ pub struct Bounds {
 /// Stages of nodes that are not in the catalog, which other workers may add to a task.
 pub const MOST_FOREIGN_STAGES: usize = 256;
 
-/// Counts how long calls of scripts take.
+/// Counts how long calls of scripts and reads of tasks take.
 pub trait CallTimes: Send + Sync {
     fn observe(&self, time: Duration);
 }
@@ -149,6 +153,8 @@ pub struct Store {
     calls: Arc<dyn CallTimes>,
     /// Whether Redis is nearly full, as it was last read.
     memory: Arc<Memory>,
+    /// What reads have learned of tasks.
+    tasks: Arc<TaskMemory>,
     #[cfg(test)]
     rehearsal: Option<Arc<trials::Rehearsal>>,
 }
@@ -205,6 +211,7 @@ impl Store {
             names: CatalogNames::new(names),
             calls,
             memory: Arc::default(),
+            tasks: Arc::default(),
             #[cfg(test)]
             rehearsal: None,
         })

@@ -176,6 +176,8 @@ pub struct Gauges {
     pub outbox: u64,
     /// Bytes of the files that runs left, also of expired tasks.
     pub disk_bytes: u64,
+    /// Bytes of what this daemon remembers of tasks that it has read.
+    pub task_memory_bytes: u64,
     pub queues: Vec<QueueGauge>,
 }
 
@@ -317,6 +319,7 @@ impl Store {
         Ok(Gauges {
             outbox: *outbox,
             disk_bytes: *disk_bytes,
+            task_memory_bytes: self.tasks.bytes() as u64,
             queues: gauges.collect(),
         })
     }

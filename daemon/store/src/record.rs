@@ -17,9 +17,24 @@ use super::{
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    fn get(&self, field: &str) -> Option<&str> {
+    /// The fields of what cannot be read as a hash.
+    pub(super) fn damaged(what: &str) -> Self {
+        Self(vec![("damage".to_owned(), what.to_owned())])
+    }
+
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
         let found = self.0.iter().find(|(name, _)| name == field);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a field. One of that name that is there already counts.
+    pub(super) fn push(&mut self, field: &str, value: String) {
+        self.0.push((field.to_owned(), value));
+    }
+
+    /// The fields with their values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(field, value)| (field.as_str(), value.as_str()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -29,13 +44,22 @@ impl Fields {
 
 impl FromRedisValue for Fields {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
-        let Value::Array(items) = value else {
-            return Ok(Self(Vec::from_redis_value(value)?));
-        };
-        let mut fields = Vec::with_capacity(items.len() / 2);
-        let mut items = items.into_iter();
-        while let (Some(name), Some(value)) = (items.next(), items.next()) {
-            fields.push((String::from_redis_value(name)?, String::from_redis_value(value)?));
+        let mut fields: Vec<(String, String)>;
+        match value {
+            Value::Map(pairs) => {
+                fields = Vec::with_capacity(pairs.len());
+                for (name, value) in pairs {
+                    fields.push((String::from_redis_value(name)?, String::from_redis_value(value)?));
+                }
+            }
+            Value::Array(items) => {
+                fields = Vec::with_capacity(items.len() / 2);
+                let mut items = items.into_iter();
+                while let (Some(name), Some(value)) = (items.next(), items.next()) {
+                    fields.push((String::from_redis_value(name)?, String::from_redis_value(value)?));
+                }
+            }
+            other => fields = Vec::from_redis_value(other)?,
         }
         Ok(Self(fields))
     }
@@ -65,7 +89,7 @@ const NUMBERS: [&str; 8] = [
 /// Everything known of one task.
 #[derive(Debug, Clone, Default)]
 pub struct TaskRecords {
-    task: Fields,
+    pub(super) task: Fields,
     /// In the order of the first requests.
     pub stages: Vec<(NodeName, StageRecord)>,
     /// What other workers wrote and is not adopted. There may be two of a stage, one under each spelling of its key: then the
@@ -129,7 +153,7 @@ impl StageRecord {
         }
     }
 
-    fn text(&self, field: &str) -> Option<&str> {
+    pub(super) fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field)
     }
 

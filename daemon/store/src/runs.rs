@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     args::{CatalogNames, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, script_call},
     disk::DiskUsage,
-    record::{StageRecord, TaskRecords, parse_task_records, run_folder},
+    record::{Fields, StageRecord, run_folder},
     reply::{parse_text, reply_struct, unexpected},
 };
 use onceover_limits::Limit;
@@ -30,9 +30,10 @@ script_call! {
     ClaimCall<'a>: CLAIM {
         queue: &'a str,
         slots: u32,
+        most: u32,
         owner: &'a str,
         lease_ms: Duration,
-        names: &'a CatalogNames,
+        running: Json<'a, [String]>,
     }
 }
 
@@ -70,6 +71,9 @@ script_call! {
         upload: Option<&'a str>,
         error: Option<JsonText<'a>>,
         error_short: Option<ShortJson<'a>>,
+        slots: Option<u32>,
+        lease_ms: Option<Duration>,
+        running: Option<Json<'a, [String]>>,
     }
 }
 
@@ -120,11 +124,25 @@ script_call! {
 }
 
 reply_struct! {
-    ClaimReply {
+    ClaimedReply {
         task: String,
         name: String,
-        view: redis::Value,
+        record: Fields,
+    }
+}
+
+reply_struct! {
+    ClaimReply {
+        claims: Vec<ClaimedReply>,
         others_wait: bool,
+        seen: u64,
+    }
+}
+
+reply_struct! {
+    FinishReply {
+        finished: String,
+        next: Option<ClaimReply>,
     }
 }
 
@@ -135,15 +153,39 @@ reply_struct! {
     }
 }
 
-/// A run taken by [`Store::claim`].
+/// What a daemon knows of a queue from which it takes runs.
+#[derive(Debug, Clone)]
+pub struct QueueShare {
+    /// How many runs of the queue may go on at a time, over all daemons.
+    pub slots: u32,
+    /// The slots that runs of this daemon hold, as [`Fence::slot`] names them. A run that holds another one for it was
+    /// taken by a call whose answer was lost, and is taken again.
+    pub running: Vec<String>,
+}
+
+/// A run that was taken from its queue.
 pub struct Claim {
-    pub task: TaskId,
-    pub node: NodeName,
+    pub fence: Fence,
+    /// As far as the run needs it: its request, and whether that reuses anything.
     pub record: StageRecord,
-    /// The whole task, as it was then.
-    pub records: TaskRecords,
-    /// Whether its queue holds more runs.
+}
+
+/// Runs that were taken from a queue.
+#[derive(Default)]
+pub struct Claims {
+    pub runs: Vec<Claim>,
+    /// Whether the queue holds more.
     pub others_wait: bool,
+    /// The number of the last event at that time: earlier ones tell nothing new about the queue.
+    pub seen: u64,
+}
+
+/// How the report of an end was taken.
+pub struct FinishedRun {
+    /// Whether the end counts: the run had not lost its stage.
+    pub counts: bool,
+    /// What was taken from its queue in the same step; empty where nothing was asked for.
+    pub next: Claims,
 }
 
 /// Which attempt of which run, by which daemon: what every write of a run is fenced by (R7).
@@ -161,6 +203,54 @@ impl Fence {
     /// Folder of the attempt below the task's, as [`run_folder`] names it.
     pub fn folder(&self) -> String {
         run_folder(self.run.as_str(), self.attempt)
+    }
+
+    /// The slot that the attempt holds. Lua's `slot_member` says the same.
+    pub fn slot(&self) -> String {
+        let Self {
+            task,
+            node,
+            run,
+            attempt,
+            owner,
+            queue: _,
+        } = self;
+        format!("{task}|{node}|{run}|{attempt}|{owner}")
+    }
+}
+
+impl ClaimedReply {
+    /// Reads a run that `owner` took from a queue.
+    fn into_claim(self, queue: &str, owner: &str) -> Result<Claim, StoreError> {
+        let record = StageRecord::from_fields(self.record);
+        let run = record.run().ok_or_else(|| unexpected("it has no run"))?;
+        let fence = Fence {
+            task: parse_text(&self.task)?,
+            node: parse_text(&self.name)?,
+            run,
+            attempt: record.attempt(),
+            owner: owner.to_owned(),
+            queue: queue.to_owned(),
+        };
+        Ok(Claim { fence, record })
+    }
+}
+
+impl ClaimReply {
+    /// Reads the runs that `owner` took from a queue. One that cannot be read is left to the end of its lease.
+    fn into_claims(self, queue: &str, owner: &str) -> Claims {
+        let read = |claimed: ClaimedReply| {
+            let (task, name) = (claimed.task.clone(), claimed.name.clone());
+            let claim = claimed.into_claim(queue, owner);
+            claim
+                .inspect_err(|error| tracing::error!(%error, task_id = task, task_name = name, "a run cannot be read"))
+                .ok()
+        };
+        Claims {
+            runs: self.claims.into_iter().filter_map(read).collect(),
+            others_wait: self.others_wait,
+            seen: self.seen,
+        }
     }
 }
 
@@ -209,30 +299,18 @@ pub enum Reap<'a> {
 }
 
 impl Store {
-    /// Takes the next run of a queue, if a slot is free.
-    pub async fn claim(&self, queue: &str, slots: u32, owner: &str) -> Result<Option<Claim>, StoreError> {
+    /// Takes up to `most` runs of a queue, as slots are free.
+    pub async fn claim(&self, queue: &str, owner: &str, share: &QueueShare, most: u32) -> Result<Claims, StoreError> {
         let call = ClaimCall {
             queue,
-            slots,
+            slots: share.slots,
+            most,
             owner,
             lease_ms: self.options.lease,
-            names: &self.names,
+            running: Json(share.running.as_slice()),
         };
-        let reply: Option<ClaimReply> = self.call(call.prepare(self)).await?;
-        reply
-            .map(|reply| {
-                let node: NodeName = parse_text(&reply.name)?;
-                let records = parse_task_records(reply.view)?;
-                let record = records.stage(&node).cloned();
-                Ok(Claim {
-                    task: parse_text(&reply.task)?,
-                    record: record.ok_or_else(|| unexpected("a claimed stage is not one of its task"))?,
-                    node,
-                    records,
-                    others_wait: reply.others_wait,
-                })
-            })
-            .transpose()
+        let reply: ClaimReply = self.call(call.prepare(self)).await?;
+        Ok(reply.into_claims(queue, owner))
     }
 
     /// Renews the lease and records progress. Returns `false` if the run has lost its stage.
@@ -256,9 +334,16 @@ impl Store {
         Ok(self.call::<String>(call.prepare(self)).await? == "ok")
     }
 
-    /// Ends a run as its owner saw it end. Returns `false` if the run had lost its stage; then nothing is changed (R7).
-    /// `measured` are the run's files.
-    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, measured: &DiskUsage) -> Result<bool, StoreError> {
+    /// Ends a run as its owner saw it end. If the run had lost its stage, nothing is changed (R7). `measured` are the run's
+    /// files. With `next` the owner takes another run of the queue in the same step; a call that is repeated because its
+    /// answer was lost answers the same run again.
+    pub async fn finish(
+        &self,
+        fence: &Fence,
+        outcome: &Outcome,
+        measured: &DiskUsage,
+        next: Option<&QueueShare>,
+    ) -> Result<FinishedRun, StoreError> {
         let mut call = FinishCall {
             task: &fence.task,
             name: &fence.node,
@@ -278,6 +363,9 @@ impl Store {
             upload: None,
             error: None,
             error_short: None,
+            slots: next.map(|share| share.slots),
+            lease_ms: next.map(|_| self.options.lease),
+            running: next.map(|share| Json(share.running.as_slice())),
         };
         match outcome {
             Outcome::Success {
@@ -304,7 +392,12 @@ impl Store {
                 call.error_short = Some(ShortJson(error, SHORT_ERROR));
             }
         }
-        Ok(self.call::<String>(call.prepare(self)).await? == "ok")
+        let reply: FinishReply = self.call(call.prepare(self)).await?;
+        let next = reply.next.map(|next| next.into_claims(&fence.queue, &fence.owner));
+        Ok(FinishedRun {
+            counts: reply.finished == "ok",
+            next: next.unwrap_or_default(),
+        })
     }
 
     /// Gives back the slot of a run that lost its stage, once its processes have ended.

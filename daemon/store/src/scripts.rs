@@ -35,7 +35,6 @@ macro_rules! scripts {
 scripts! {
     SUBMIT = "stage/submit";
     EXPLAIN = "stage/explain";
-    READ = "task/read";
     CLAIM = "stage/claim";
     HEARTBEAT = "stage/heartbeat";
     FINISH = "stage/finish";

@@ -1,4 +1,4 @@
-//! Tasks as a whole: read, listed, cancelled, deleted.
+//! Tasks as a whole: listed, cancelled, deleted.
 
 use onceover_types::{NodeName, TaskId, TaskStatus};
 use redis::Value;
@@ -6,19 +6,11 @@ use redis::Value;
 use super::{
     Store, StoreError,
     args::{CatalogNames, OneOrZero, script_call},
-    record::{TaskRecords, parse_task_records},
     reply::{TaggedReply, convert_value, parse_cursor, parse_text, reply_struct, unexpected},
 };
 
 /// How many tasks one page may read: a filter that matches nothing must not walk the whole index.
 const LIST_SCAN: u32 = 2000;
-
-script_call! {
-    ReadCall<'a>: READ {
-        task: &'a TaskId,
-        names: &'a CatalogNames,
-    }
-}
 
 script_call! {
     ListCall<'a>: LIST {
@@ -46,13 +38,6 @@ script_call! {
         task: &'a TaskId,
         force: OneOrZero,
         names: &'a CatalogNames,
-    }
-}
-
-reply_struct! {
-    ReadReply {
-        view: Value,
-        sequence: u64,
     }
 }
 
@@ -103,13 +88,6 @@ pub struct TaskListPage {
 }
 
 impl Store {
-    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number.
-    pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
-        let names = &self.names;
-        let reply: ReadReply = self.call(ReadCall { task, names }.prepare(self)).await?;
-        Ok((parse_task_records(reply.view)?, reply.sequence))
-    }
-
     /// Reads one page of tasks, newest first, from `after` on. It is not empty while there are more.
     pub async fn list(
         &self,
@@ -167,6 +145,7 @@ impl Store {
             match parse_deletion(TaggedReply::new("delete", reply)?)? {
                 DeletionStep::More(deliveries) => before += deliveries,
                 DeletionStep::Ended(Deletion::Removed(removed)) => {
+                    self.tasks.forget(task);
                     return Ok(Deletion::Removed(Removed {
                         deliveries: removed.deliveries + before,
                         ..removed

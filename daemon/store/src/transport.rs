@@ -26,6 +26,10 @@ pub trait Transport: Send + Sync {
     /// Sends a command, packed in Redis's protocol, and gives its reply.
     fn send(&self, command: Vec<u8>) -> RedisFuture<'_, Value>;
 
+    /// Sends commands, packed in the same way, that Redis carries out as one transaction, and gives the reply of each.
+    /// An error of one is its reply.
+    fn send_atomic(&self, commands: Vec<Vec<u8>>) -> RedisFuture<'_, Vec<Value>>;
+
     /// Gives the time that scripts go by.
     fn now(&self) -> Timestamp;
 
@@ -75,6 +79,11 @@ impl ConnectionLike for RedisConnection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Redis(redis) => redis.req_packed_commands(pipeline, offset, count),
+            Self::Carried { by, .. } if pipeline.is_transaction() => Box::pin(async move {
+                let commands = pipeline.cmd_iter().map(Cmd::get_packed_command).collect();
+                // What the caller counts on is the reply of EXEC alone.
+                Ok(vec![Value::Array(by.send_atomic(commands).await?)])
+            }),
             Self::Carried { by, .. } => Box::pin(async move {
                 let mut replies = Vec::new();
                 for command in pipeline.cmd_iter() {

@@ -366,6 +366,11 @@ impl Recorder {
         };
         let log = format!("GET /v1/tasks/{TASK}{stage}/log");
         assert_eq!(self.send("get_stage_log", "its_end", &log, tail).await.status, 206);
+        let log = format!("/v1/tasks/{TASK}{stage}/log");
+        self.get("get_stage_log", "its_last_line", &format!("{log}?lines=1"), 200)
+            .await;
+        self.get("get_stage_log", "a_search", &format!("{log}?search=SUCCEEDED"), 200)
+            .await;
         for (operation, rest) in [
             ("resubmit_stage", &*format!("{stage}/resubmit")),
             ("retry_task", "/retry"),

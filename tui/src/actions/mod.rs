@@ -36,6 +36,13 @@ pub fn format_keys(spec: &ActionSpec, page: Page) -> String {
     keys.join(" ")
 }
 
+/// Writes the first key that an action has on a page; empty if it has none there.
+pub fn format_first_key(action: Action, page: Page) -> String {
+    let spec = list_actions(page).find(|spec| spec.action == action);
+    let first = spec.and_then(|spec| list_keys(spec, page).next());
+    first.map_or(String::new(), Key::to_string)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -13,12 +13,17 @@ use crate::{
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
+/// These, and the page of a log, whose rows have no cursor.
+const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+const LOG: &[Page] = &[Page::Log];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
+/// Pages that show what the daemon has; in the submit form the key is the draft's.
+const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -81,14 +86,14 @@ impl ActionSpec {
 pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Up, "up", &[c('k'), k(KeyCode::Up)], Move)
         .help("go one row up")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Down, "down", &[c('j'), k(KeyCode::Down)], Move)
         .help("go one row down")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::PageUp, "page-up", &[k(KeyCode::PageUp), Key::ctrl('b')], Move)
         .label("page up")
         .help("go one page up")
-        .on(LISTS),
+        .on(ROWS),
     spec(
         Action::PageDown,
         "page-down",
@@ -97,13 +102,13 @@ pub static ACTIONS: &[ActionSpec] = &[
     )
     .label("page down")
     .help("go one page down")
-    .on(LISTS),
+    .on(ROWS),
     spec(Action::First, "first", &[c('g'), k(KeyCode::Home)], Move)
         .help("go to the first row")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Last, "last", &[c('G'), k(KeyCode::End)], Move)
         .help("go to the last row")
-        .on(LISTS),
+        .on(ROWS),
     spec(Action::Expand, "expand", &[c('l'), k(KeyCode::Right)], Move)
         .help("show the task's stages, then go to the first"),
     spec(Action::Collapse, "collapse", &[c('h'), k(KeyCode::Left)], Move).help("go to the task, then hide its stages"),
@@ -114,7 +119,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("collapse all")
         .help("hide the stages of all tasks"),
     spec(Action::Open, "open", &[k(KeyCode::Enter)], See)
-        .help("open the row: give its detail the whole screen, or end that")
+        .help("open the row: show a task's stages; give the detail the whole screen, or end that")
         .footer(1, has_row),
     spec(Action::Back, "back", &[k(KeyCode::Esc), k(KeyCode::Backspace)], See)
         .help("go back: drop marks, close the page or the detail, drop the filter")
@@ -122,10 +127,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(2, has_way_back),
     spec(Action::NextTab, "next-tab", &[k(KeyCode::Tab), c(']')], See)
         .label("next tab")
-        .help("show the next tab of the detail: overview, input, output, reuse, log"),
+        .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages"),
     spec(Action::PreviousTab, "previous-tab", &[k(KeyCode::BackTab), c('[')], See)
         .label("previous tab")
-        .help("show the previous tab of the detail"),
+        .help("show the previous tab; on a task: go to its stages"),
     spec(Action::DetailDown, "detail-down", &[c('J'), Key::ctrl('d')], See)
         .label("scroll down")
         .help("scroll the detail or card down (the log: to newer lines)")
@@ -134,6 +139,48 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("scroll up")
         .help("scroll the detail or card up (the log: to older lines)")
         .on(SCROLLED),
+    spec(Action::OpenLog, "log", &[c('L')], See)
+        .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
+        .footer(14, has_log),
+    spec(Action::SearchLog, "search", &[c('/')], See)
+        .help("search the log, whatever the case; the lines around a match stay")
+        .on(LOG)
+        .footer(1, always),
+    spec(Action::NextMatch, "next-match", &[c('n')], See)
+        .label("next")
+        .help("go to the next line that was found")
+        .on(LOG)
+        .footer(3, has_search),
+    spec(Action::PreviousMatch, "previous-match", &[c('N')], See)
+        .label("previous")
+        .help("go to the line that was found before")
+        .on(LOG)
+        .footer(4, has_search),
+    spec(Action::FilterLog, "filter-log", &[c('f')], See)
+        .label("only lines with")
+        .help("show only the lines with a text")
+        .on(LOG)
+        .footer(5, always),
+    spec(Action::Wrap, "wrap", &[c('w')], See)
+        .help("wrap long lines, or show each in one row")
+        .on(LOG)
+        .footer(6, always),
+    spec(Action::Times, "times", &[c('t')], See)
+        .help("show the time of day before lines, the time since the run began, or none")
+        .on(LOG)
+        .footer(7, always),
+    spec(Action::Left, "left", &[k(KeyCode::Left), c('h')], Move)
+        .help("scroll to the left, where lines are not wrapped")
+        .on(LOG),
+    spec(Action::Right, "right", &[k(KeyCode::Right), c('l')], Move)
+        .help("scroll to the right, where lines are not wrapped")
+        .on(LOG),
+    spec(Action::NarrowTree, "narrow-tree", &[c('<')], See)
+        .label("more detail")
+        .help("give the detail more of the screen"),
+    spec(Action::WidenTree, "widen-tree", &[c('>')], See)
+        .label("more tree")
+        .help("give the tree more of the screen"),
     spec(Action::Filter, "filter", &[c('/')], See)
         .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; nodes: words")
         .on(SCROLLED)
@@ -144,15 +191,16 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(10, always),
     spec(Action::ActiveOnly, "active-only", &[c('a')], See)
         .label("active")
-        .help("show only what waits or runs, or everything again"),
-    spec(Action::Resubmit, "resubmit", &[c('r')], Act)
-        .help("submit the stage again with its stored request; a finished result is reused")
-        .footer(4, has_stage)
-        .changing(),
-    spec(Action::Force, "force-rerun", &[c('R')], Act)
-        .label("force")
-        .help("run the stage again whatever is stored; the former result stands until the new one succeeds")
-        .footer(5, has_stage)
+        .help("show only what waits or runs, or everything again")
+        .footer(5, always),
+    spec(Action::Order, "order", &[c('o')], See)
+        .help("order the tasks: what runs, waits or has failed lately first; or the newest first"),
+    spec(Action::Rerun, "rerun", &[c('r')], Act)
+        .help(
+            "run again: auto, strict, forced, with dependents; start or restart a pipeline (shows what each would do)",
+        )
+        .on(OF_VIDEOS)
+        .footer(4, can_rerun)
         .changing(),
     spec(Action::Cancel, "cancel", &[c('x')], Act)
         .help("cancel what waits or runs (asks first)")
@@ -180,7 +228,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(MARKABLE),
     spec(Action::CopyId, "copy-id", &[c('y')], Act)
         .label("copy id")
-        .help("copy the id to the clipboard (OSC 52)")
+        .help("send the id to the clipboard of the terminal (OSC 52), and show it")
         .on(LISTS)
         .footer(11, has_row),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
@@ -215,21 +263,6 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("go to the video's task in the tree: its steps, their logs and results")
         .on(&[Page::Videos])
         .footer(1, has_row),
-    spec(Action::Start, "start", &[c('t')], Act)
-        .help("start a pipeline of the video in the background: finished steps are reused")
-        .on(OF_VIDEOS)
-        .footer(3, has_video)
-        .changing(),
-    spec(Action::Reprocess, "reprocess", &[c('w')], Act)
-        .help("run this step of the pipeline and what depends on it again; on the video: every step (asks first)")
-        .on(OF_VIDEOS)
-        .footer(3, has_video)
-        .changing(),
-    spec(Action::Restart, "restart", &[c('T')], Act)
-        .help("end what is under way and run every step of a pipeline again (asks first)")
-        .on(OF_VIDEOS)
-        .footer(7, has_video)
-        .changing(),
     spec(Action::DeleteVideo, "delete-video", &[c('D')], Act)
         .label("delete video")
         .help("delete the video, with or without its task's data (asks first, and can be taken back for 5 s)")
@@ -277,9 +310,14 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Confirm, "confirm", &[k(KeyCode::Enter)], Act)
         .help("go to the next field; on the button: send the request")
         .on(FORMS),
+    spec(Action::RestoreDraft, "restore-draft", &[Key::ctrl('r')], Act)
+        .label("restore draft")
+        .help("take over what was typed before into a form of the same row")
+        .on(&[Page::Form])
+        .footer(0, has_draft),
     spec(Action::Reread, "re-read", &[Key::ctrl('r'), k(KeyCode::F(5))], Program)
         .help("read everything again")
-        .on(EVERYWHERE),
+        .on(READ),
     spec(Action::Redraw, "redraw", &[Key::ctrl('l')], Program)
         .help("draw the whole screen again")
         .on(EVERYWHERE),
@@ -308,13 +346,28 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Form | Page::Register => false,
+        Page::Form | Page::Register | Page::Log => false,
     }
+}
+
+/// Whether the cursor is on a stage, which has a log.
+fn has_log(model: &Model) -> bool {
+    model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
+}
+
+/// Whether something is searched in the log.
+fn has_search(model: &Model) -> bool {
+    model.log_view.search.is_some()
 }
 
 /// Whether a row that an action is about has a stage.
 fn has_stage(model: &Model) -> bool {
     has_row(model) && model.subjects().iter().any(|row| model.newest_stage_of(row).is_some())
+}
+
+/// Whether anything can run again, or a pipeline can be started.
+fn can_rerun(model: &Model) -> bool {
+    model.page == Page::Tasks && has_stage(model) || has_video(model)
 }
 
 /// Whether anything waits or runs in the rows that an action is about.
@@ -343,6 +396,12 @@ fn has_undo(model: &Model) -> bool {
 /// Whether there are marks, filters or pages to go back from.
 fn has_way_back(model: &Model) -> bool {
     model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.is_narrowed()
+}
+
+/// Whether a draft of the form's row is kept.
+fn has_draft(model: &Model) -> bool {
+    let form = model.form.as_ref();
+    form.is_some_and(|form| model.drafts.find(&form.row).is_some())
 }
 
 /// Whether the focused field of the form has values to choose from.

@@ -7,12 +7,12 @@ use clap_complete::ArgValueCompleter;
 use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
 
-use super::{complete, connect::DEFAULT_DAEMON};
+use super::{complete, connect::DEFAULT_DAEMON, failure::EXIT_CODES};
 use crate::key::{Key, parse_keys};
 
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
 #[derive(Debug, Parser)]
-#[command(name = "onceover", version)]
+#[command(name = "onceover", version, after_help = EXIT_CODES)]
 pub struct Args {
     /// Connect to the daemon at this address: HOST:PORT or a URL.
     #[arg(
@@ -56,6 +56,7 @@ pub enum Command {
     /// Print the tasks and their stages, or those of one task.
     Tree(TreeArgs),
     /// Submit a node: run it, or get its finished result.
+    #[command(after_help = EXIT_CODES)]
     Submit(SubmitArgs),
     /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),
@@ -64,13 +65,30 @@ pub enum Command {
     /// Register a video with the daemon, which checks it with ffprobe first.
     Register(RegisterArgs),
     /// Start a pipeline of a registered video, or of every video below a folder.
+    #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
     /// Print events as JSON lines, of everything or of one task until it ends.
+    #[command(after_help = EXIT_CODES)]
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(FrameArgs),
     /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
+}
+
+impl Command {
+    /// Whether it prints JSON, its failure included.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Tree(args) => args.json,
+            Self::Submit(args) => args.json,
+            Self::Nodes(args) => args.json,
+            Self::Videos(args) => args.json,
+            Self::Register(args) => args.json,
+            Self::Run(args) => args.json,
+            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

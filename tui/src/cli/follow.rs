@@ -144,6 +144,7 @@ impl Reader<'_> {
                     }
                     self.last = Some(event.seq);
                     must_check = note(&event)?.is_some();
+                    self.say_progress(&event);
                 }
                 Ok(Some(Ok(Feed::Reset(seq)))) => {
                     self.last = Some(seq);
@@ -152,6 +153,25 @@ impl Reader<'_> {
                 Ok(Some(Err(error))) => return Err(Gap::Passing(error.into())),
                 Ok(None) => return Err(Gap::Passing(Failure::new("the daemon closed the event stream"))),
             }
+        }
+    }
+
+    /// Says how far the stage is that an event is about.
+    fn say_progress(&mut self, event: &Event) {
+        let About::One(subject) = self.about else {
+            return;
+        };
+        let is_other = |node: &NodeName| event.task_name.as_ref() != Some(node);
+        if event.task_id != *subject.task || subject.node.is_some_and(is_other) {
+            return;
+        }
+        // The command itself says how the one stage ended that it waits for.
+        let has_ended = event.stage.as_ref().is_some_and(|stage| !stage.status.in_flight());
+        if has_ended && subject.node.is_some() {
+            return;
+        }
+        if let Some(text) = waits::describe_event(event) {
+            self.teller.say(text);
         }
     }
 

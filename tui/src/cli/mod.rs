@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use onceover_types::causes;
 use onceover_wire::command_line::variable;
 
-use crate::{driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
+use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};
@@ -36,11 +36,12 @@ pub async fn run(args: Args) -> ExitCode {
     // Kept to the end: what the log still holds is written when the guard is dropped.
     let _log = log_file::start(args.log_dir.as_deref());
     if let Some(Command::Completions(completions)) = &args.command {
-        return finish(completions::print_script(completions.shell.as_str()));
+        return finish(completions::print_script(completions.shell.as_str()), false);
     }
+    let json = args.command.as_ref().is_some_and(Command::wants_json);
     let client = match connect(&args.daemon) {
         Ok(client) => client,
-        Err(failure) => return print_failure(&failure),
+        Err(failure) => return print_failure(&failure, json),
     };
     let outcome = match args.command {
         Some(Command::Tree(tree)) => tree::run(&client, tree).await,
@@ -60,6 +61,7 @@ pub async fn run(args: Args) -> ExitCode {
             let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
             model.theme = Theme::from_env();
             model.glyphs = Glyphs::from_env();
+            model.multiplexer = Multiplexer::from_env();
             model.tz = jiff::tz::TimeZone::system();
             model.wanted = args.task;
             driver::run(model, client, args.redis)
@@ -84,13 +86,13 @@ pub async fn run(args: Args) -> ExitCode {
             .await
         }
     };
-    finish(outcome)
+    finish(outcome, json)
 }
 
-fn finish(outcome: CommandResult) -> ExitCode {
+fn finish(outcome: CommandResult, json: bool) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SUCCESSFUL),
-        Err(failure) => print_failure(&failure),
+        Err(failure) => print_failure(&failure, json),
     }
 }

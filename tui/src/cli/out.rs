@@ -54,9 +54,15 @@ pub fn print_note(text: &str) {
     write_to_stderr("onceover: ", text);
 }
 
-/// Prints why the command failed. Returns its exit code.
-pub fn print_failure(failure: &Failure) -> ExitCode {
-    print_note(&failure.text);
+/// Prints why the command failed: a line for people, or with `json` a problem document in one line. Returns its exit
+/// code.
+pub fn print_failure(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        // Where stderr cannot be written to, there is nowhere to say so.
+        let _ = writeln!(io::stderr(), "{}", failure.document());
+    } else {
+        print_note(&failure.text);
+    }
     ExitCode::from(failure.code)
 }
 

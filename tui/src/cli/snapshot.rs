@@ -1,14 +1,14 @@
 //! `onceover snapshot`: prints one frame as text. Keys do what they do in the dashboard, but nothing is changed.
 
 use onceover_types::Timestamp;
-use onceover_wire::client::Client;
+use onceover_wire::client::{Client, LogQuery};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{args::FrameArgs, failure::CommandResult, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
-    model::{MissingPart, Model, Source},
+    model::{MissingPart, Model, Source, log::PAGE_LINES},
     theme::Theme,
     update::{Call, Effect, UiEvent, update},
     view::{text, view},
@@ -61,7 +61,13 @@ async fn carry_out_reads(client: &Client, model: &mut Model, effects: Vec<Effect
     for effect in effects {
         let (id, call) = match effect {
             Effect::Call { id, call } if !call.changes() => (id, call),
-            Effect::FollowLog { id, task, node } => (id, Call::Log { task, node }),
+            Effect::FollowLog { id, task, node } => {
+                let query = LogQuery {
+                    lines: PAGE_LINES,
+                    ..LogQuery::default()
+                };
+                (id, Call::Log { task, node, query })
+            }
             _ => continue,
         };
         let reply = driver::send_call(client, call).await;

@@ -30,7 +30,8 @@ pub async fn run(client: &Client, args: SubmitArgs) -> CommandResult {
     };
     let mut response = match client.submit(&request).await {
         Err(ClientError::Refused(problem)) if !problem.errors.is_empty() => {
-            return Err(describe_refusal(&args, &request, &problem));
+            let text = describe_refusal(&args, &request, &problem);
+            return Err(Failure::refused(problem, text));
         }
         other => other?,
     };
@@ -115,7 +116,7 @@ fn describe_answer(response: &SubmitResponse) -> String {
 }
 
 /// Lists the fields that were refused, a line each, and says where to read what the node takes.
-fn describe_refusal(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> Failure {
+fn describe_refusal(args: &SubmitArgs, request: &SubmitRequest, problem: &Problem) -> String {
     let name = |field: &str| field.strip_prefix("input_data.").unwrap_or(field).to_owned();
     let names = problem.errors.iter().map(|error| text::width(&name(&error.field)));
     let column = usize::from(names.max().unwrap_or(0));
@@ -146,7 +147,7 @@ fn describe_refusal(args: &SubmitArgs, request: &SubmitRequest, problem: &Proble
     } else {
         format!("see what it takes: onceover nodes {}", args.node)
     });
-    Failure::new(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn read_input(args: &SubmitArgs) -> Result<Map<String, Value>, Failure> {

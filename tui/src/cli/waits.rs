@@ -3,12 +3,15 @@
 
 use onceover_types::{NodeName, StageState, TaskId};
 use onceover_wire::{
-    Queues, StageView, TaskView,
+    Event, Queues, StageSummary, StageView, TaskView,
     client::{Client, ClientError},
 };
 
 use super::out::print_note;
-use crate::figures;
+use crate::{figures, theme::word};
+
+/// Progress is reported in steps of so many percent.
+const PERCENT_STEP: u8 = 10;
 
 /// Prints each text once, until another one is printed.
 #[derive(Debug, Default)]
@@ -60,13 +63,36 @@ fn stages_in_flight<'a>(
     stages.filter(move |(name, stage)| stage.status.in_flight() && node.is_none_or(|node| node == *name))
 }
 
+/// Says how far a stage is that an event is about; `None` while it waits: then its position is asked for.
+pub fn describe_event(event: &Event) -> Option<String> {
+    let (node, stage) = event.task_name.as_ref().zip(event.stage.as_ref())?;
+    match stage.status {
+        StageState::Pending => None,
+        StageState::Running => Some(format!("waiting: {}", describe_running(node, stage))),
+        ended => Some(format!("waiting: {node} has ended: {}", word(ended))),
+    }
+}
+
+/// Says that a stage runs, and how much of it is done: in steps, so that a log of it stays short.
+fn describe_running(node: &NodeName, stage: &StageSummary) -> String {
+    if stage.runner.as_deref() == Some("foreign") {
+        return format!("{node} is run by another worker");
+    }
+    let attempt = match stage.attempt {
+        0 | 1 => String::new(),
+        attempt => format!(", attempt {attempt}"),
+    };
+    let percent = stage.progress.map_or(0, figures::round_percent) / PERCENT_STEP * PERCENT_STEP;
+    let progress = match percent {
+        0 => String::new(),
+        percent => format!(", {percent} %"),
+    };
+    format!("{node} is running{attempt}{progress}")
+}
+
 fn describe_stage(task: &TaskId, node: &NodeName, stage: &StageView, queues: Option<&Queues>) -> String {
     if stage.status == StageState::Running {
-        return match (stage.runner.as_deref(), stage.attempt) {
-            (Some("foreign"), _) => format!("{node} is run by another worker"),
-            (_, 0 | 1) => format!("{node} is running"),
-            (_, attempt) => format!("{node} is running, attempt {attempt}"),
-        };
+        return describe_running(node, &stage.summary());
     }
     let queue = queues.and_then(|queues| queues.queues.iter().find(|queue| queue.name == stage.queue));
     let Some(queue) = queue else {
@@ -83,5 +109,28 @@ fn describe_stage(task: &TaskId, node: &NodeName, stage: &StageView, queues: Opt
     match queue.slots {
         0 => format!("{wait}, which has no slots on this daemon (slots.{} = 0)", queue.name),
         slots => format!("{wait}; {} of {slots} slots in use", queue.running),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_says_how_far_its_stage_is_in_steps() {
+        let say = |status: &str, progress: Option<f64>| {
+            let event = json!({"v": 1, "seq": 7, "ts": "2026-01-02T12:00:00.000Z", "task_id": "film",
+                "task_name": "a.first", "kind": "progress",
+                "stage": {"status": status, "attempt": 1, "revision": 1, "queue": "cpu", "reuse_hits": 0, "joins": 0,
+                    "saved_seconds": 0.0, "duration": 0.0, "progress": progress}});
+            describe_event(&serde_json::from_value(event).unwrap())
+        };
+        assert_eq!(say("PENDING", None), None);
+        assert_eq!(say("RUNNING", None).unwrap(), "waiting: a.first is running");
+        assert_eq!(say("RUNNING", Some(9.0)), say("RUNNING", None));
+        assert_eq!(say("RUNNING", Some(47.3)).unwrap(), "waiting: a.first is running, 40 %");
+        assert_eq!(say("SUCCESS", None).unwrap(), "waiting: a.first has ended: done");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::{
-    VideoPage,
+    LogPage, VideoPage,
     client::{CallbackQuery, Client, ClientError},
 };
 use tokio::{
@@ -18,9 +18,6 @@ use crate::{
     feed::{FeedRequest, short_reason},
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
-
-/// Bytes of a finished stage's log that are read.
-const LOG_TAIL: u64 = 16 * 1024;
 
 /// Callbacks that are read, newest first.
 const MOST_CALLBACKS: u32 = 500;
@@ -125,10 +122,10 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
     match call {
         Call::Stage { task } => Reply::Stage(client.task(&task).await.map(Box::new).map_err(Refusal::from)),
         Call::Task { task } => Reply::Task(client.task(&task).await.map(Box::new).map_err(Refusal::from)),
-        Call::Log { task, node } => {
-            Reply::Log(match client.log_tail(&task, &node, LOG_TAIL).await {
+        Call::Log { task, node, query } => {
+            Reply::Log(match client.log_lines(&task, &node, &query).await {
                 // A stage written by another worker has no log here.
-                Err(error) if error.status() == Some(404) => Ok(bytes::Bytes::new()),
+                Err(error) if error.status() == Some(404) => Ok(LogPage::default()),
                 other => other.map_err(Refusal::from),
             })
         }
@@ -148,9 +145,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             .map_err(Refusal::from),
         ),
         Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(Refusal::from)),
-        Call::Reuse { task, node } => Reply::Reuse(
+        Call::Reuse { task, node, reuse } => Reply::Reuse(
             client
-                .explain(&task, &node, None)
+                .explain(&task, &node, reuse)
                 .await
                 .map(Box::new)
                 .map_err(Refusal::from),

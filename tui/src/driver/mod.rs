@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     feed,
+    kept_view::KeptView,
     key::Key,
     model::{Model, Tone},
     update::{Effect, UiEvent, update},
@@ -39,14 +40,23 @@ use terminal::Terminal;
 const AT_ONCE: usize = 2_000;
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
-pub async fn run(model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
+pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
+    let kept = KeptView::load();
+    kept.apply(&mut model);
     let (events, incoming) = mpsc::channel::<UiEvent>(4_096);
     let (ask_feed, requests) = mpsc::channel(8);
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let runner = EffectRunner::new(client, events, ask_feed);
     let ended = match Dashboard::open(model, clock, incoming, runner) {
-        Ok(mut dashboard) => dashboard.run().await,
+        Ok(mut dashboard) => {
+            let ended = dashboard.run().await;
+            let view = KeptView::of_model(&dashboard.model);
+            if view != kept {
+                view.save();
+            }
+            ended
+        }
         Err(error) => Err(error),
     };
     feed.abort();
@@ -231,7 +241,7 @@ impl Dashboard {
                 self.job.stop_all(&mut self.terminal).await?;
                 self.measure_terminal();
             }
-            Effect::Copy(text) => self.terminal.copy(&text)?,
+            Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
             effect => self.runner.run(effect).await,
         }
         Ok(ControlFlow::Continue(()))

@@ -7,7 +7,6 @@ use std::{
 };
 
 use crossterm::{
-    clipboard::CopyToClipboard,
     cursor::{Hide, MoveTo, Show},
     event::{DisableBracketedPaste, EnableBracketedPaste},
     execute, queue,
@@ -22,7 +21,11 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use crate::{model::Model, view::view};
+use crate::{
+    clipboard::{self, Multiplexer},
+    model::Model,
+    view::view,
+};
 
 /// Whether the modes are set now; the panic hook and `Drop` must restore them once.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -98,9 +101,11 @@ impl Terminal {
         Ok(())
     }
 
-    /// Copies the text into the clipboard of the terminal, over ssh too (OSC 52).
-    pub fn copy(&self, text: &str) -> io::Result<()> {
-        execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    /// Sends the text to the clipboard of the terminal, over ssh too (OSC 52).
+    pub fn copy(&self, text: &str, multiplexer: Multiplexer) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(clipboard::encode(text, multiplexer).as_bytes())?;
+        out.flush()
     }
 
     /// Gives the terminal back as the shell left it, while this program is stopped.

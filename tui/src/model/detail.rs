@@ -122,7 +122,7 @@ pub struct Detail {
     pub deliveries: Vec<CallbackDelivery>,
     pub deliveries_request: Option<u64>,
     pub tab: Tab,
-    /// Lines that are scrolled from the top, in the log from the end.
+    /// Lines that are scrolled from the top; where the log is scrolled to is in `LogView`.
     pub scroll: usize,
 }
 

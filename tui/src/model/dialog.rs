@@ -1,5 +1,7 @@
-//! Dialogs: the help, and the question before anything that destroys or acts on many rows. A confirmed action is about
-//! exactly the targets that its dialog has listed.
+//! Dialogs: the help, the menu of ways to run again, and the question before anything that destroys or acts on many
+//! rows. A confirmed action is about exactly the targets that its dialog has listed.
+
+mod rerun;
 
 use std::collections::BTreeSet;
 
@@ -8,10 +10,13 @@ use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 
 use super::{pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
+pub use rerun::{Forecast, Rerun, RerunWay};
+
 /// A dialog over the screen.
 #[derive(Debug)]
 pub enum Dialog {
     Help { scroll: usize },
+    Rerun(Rerun),
     Confirm(Confirm),
 }
 

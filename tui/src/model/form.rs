@@ -1,13 +1,18 @@
-//! The submit form: a field for the task, for each parameter of the node, for reuse and callback. It reads typed texts
-//! as JSON, and finds the fields that the daemon's refusals are about.
+//! The submit form: a field for the task, for each parameter of the node, for reuse and callback. It belongs to the row
+//! that it was opened from, and begins with the values of that stage's stored request, if there is one. It reads typed
+//! texts as JSON, and finds the fields that the daemon's refusals are about.
+
+mod stored;
 
 use std::sync::Arc;
 
 use onceover_catalog::{ParameterSpec, ValueKind};
-use onceover_types::{FieldError, TaskId};
+use onceover_types::{FieldError, NodeName, TaskId};
 use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
+
+pub use stored::{FormerRequest, StoredValues};
 
 /// What a field is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +26,40 @@ pub enum What {
     Send,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Field {
     pub what: What,
     /// Empty: left out.
     pub input: Input,
+    /// The text that the field began with.
+    pub start: String,
+    /// The stored value that this text stands for.
+    former: Option<Value>,
     pub error: Option<String>,
 }
 
-#[derive(Debug)]
+impl Field {
+    /// Whether its text is not the one that it began with.
+    pub fn is_touched(&self) -> bool {
+        self.input.value() != self.start
+    }
+}
+
+/// The row that a form was opened from: its task, and the node that was chosen for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormRow {
+    /// `None` where no task was at the cursor.
+    pub task: Option<TaskId>,
+    pub node: NodeName,
+}
+
+#[derive(Debug, Clone)]
 pub struct Form {
     pub node: Arc<NodeInfo>,
+    pub row: FormRow,
+    pub stored: FormerRequest,
+    /// What of the stored request is not in the fields.
+    pub notes: Vec<String>,
     pub fields: Vec<Field>,
     pub focus: usize,
     /// The submit in flight.
@@ -46,6 +74,8 @@ impl Form {
         let field = |what| Field {
             what,
             input: Input::default(),
+            start: String::new(),
+            former: None,
             error: None,
         };
         let parameters = (0..node.parameters.len()).map(What::Parameter);
@@ -56,15 +86,41 @@ impl Form {
             .collect();
         if let Some(task) = task {
             fields[0].input = Input::new(task.to_string());
+            fields[0].start = task.to_string();
         }
         // The task is known or new: the focus is on the field after it.
         let focus = usize::from(fields.len() > 1);
         Self {
+            row: FormRow {
+                task: task.cloned(),
+                node: node.name.clone(),
+            },
             node,
+            stored: FormerRequest::default(),
+            notes: Vec::new(),
             fields,
             focus,
             request: None,
             problem: None,
+        }
+    }
+
+    /// Whether anything was typed or chosen.
+    pub fn is_touched(&self) -> bool {
+        self.fields.iter().any(Field::is_touched)
+    }
+
+    /// Takes over what was typed into a draft. The node may have other parameters by now.
+    pub fn restore(&mut self, draft: &Self) {
+        for typed in draft.fields.iter().filter(|field| field.is_touched()) {
+            let what = match draft.parameter(typed.what) {
+                Some(parameter) => self.find_parameter(&parameter.name),
+                None => Some(typed.what),
+            };
+            if let Some(field) = self.fields.iter_mut().find(|field| Some(field.what) == what) {
+                field.input = typed.input.clone();
+                field.error = None;
+            }
         }
     }
 
@@ -154,10 +210,16 @@ impl Form {
         for field in &mut self.fields {
             field.error = None;
             let text = field.input.value();
-            if let What::Parameter(index) = field.what
-                && let Some(parameter) = node.parameters.get(index)
-                && !text.is_empty()
-            {
+            let What::Parameter(index) = field.what else {
+                continue;
+            };
+            let Some(parameter) = node.parameters.get(index) else {
+                continue;
+            };
+            let unchanged = field.former.as_ref().filter(|_| text == field.start);
+            if let Some(former) = unchanged {
+                input_data.insert(parameter.name.clone(), former.clone());
+            } else if !text.is_empty() {
                 match read_value(parameter, text) {
                     Ok(value) => {
                         input_data.insert(parameter.name.clone(), value);
@@ -219,13 +281,16 @@ impl Form {
             _ => {}
         }
         let name = path.strip_prefix("input_data.")?;
-        let named = |name: &str| {
-            let mut parameters = self.node.parameters.iter();
-            parameters
-                .position(|parameter| parameter.name == name || parameter.aliases.iter().any(|alias| alias == name))
-        };
         let outer = name.split(['.', '[']).next().unwrap_or(name);
-        named(name).or_else(|| named(outer)).map(What::Parameter)
+        self.find_parameter(name).or_else(|| self.find_parameter(outer))
+    }
+
+    /// Finds the field of a parameter, by its name or an alias.
+    fn find_parameter(&self, name: &str) -> Option<What> {
+        let mut parameters = self.node.parameters.iter();
+        let is_called =
+            |parameter: &ParameterSpec| parameter.name == name || parameter.aliases.iter().any(|alias| alias == name);
+        parameters.position(is_called).map(What::Parameter)
     }
 
     /// Moves the focus to the first field with an error. Returns `false` if there is none.

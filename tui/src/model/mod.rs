@@ -4,15 +4,18 @@
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
+pub mod drafts;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
 mod fuzz;
 pub mod list;
 pub mod log;
+pub mod log_view;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
+pub mod reads;
 pub mod register;
 mod row;
 pub mod store;
@@ -21,21 +24,32 @@ pub mod totals;
 pub mod tree;
 pub mod videos;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
-use crate::{glyphs::Glyphs, layout, theme::Theme};
+use crate::{
+    clipboard::Multiplexer,
+    glyphs::Glyphs,
+    layout::{self, Panes, Split},
+    theme::Theme,
+};
 
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
+use drafts::Drafts;
 use filter::FilterError;
 use form::Form;
+use log_view::LogView;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
 use store::TaskStore;
@@ -43,6 +57,9 @@ use task::Task;
 use totals::ShownTotals;
 use tree::Tree;
 use videos::VideosPage;
+
+/// How long a text that can be selected stays on the screen.
+const SELECTABLE_MS: i64 = 15_000;
 
 /// What the screen shows between header and footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,16 +76,19 @@ pub enum Page {
     Videos,
     /// The form that registers a video.
     Register,
+    /// The log of the stage in the detail.
+    Log,
 }
 
 impl Page {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
         Self::Form,
         Self::Videos,
         Self::Register,
+        Self::Log,
     ];
 
     /// Whether keys type text on the page.
@@ -141,12 +161,16 @@ pub struct Model {
     pub size: (u16, u16),
     pub theme: Theme,
     pub glyphs: Glyphs,
+    /// What a copied text has to pass on its way to the terminal.
+    pub multiplexer: Multiplexer,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
     /// Changing actions are refused: a printed frame must not change anything.
     pub read_only: bool,
     pub link: Link,
+    /// Whether the daemon, to which there is a connection, has given no sign of life for a while.
+    pub slow: bool,
     /// When what is shown was last known to be true.
     pub fresh_at: Timestamp,
     pub source: Source,
@@ -157,11 +181,14 @@ pub struct Model {
     pub totals: ShownTotals,
     pub tree: Tree,
     pub detail: Detail,
+    /// How the log of the stage in the detail is looked at.
+    pub log_view: LogView,
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
-    /// What was typed, also while another page is open.
+    /// The form that is open.
     pub form: Option<Form>,
+    pub drafts: Drafts,
     pub videos: VideosPage,
     /// What was typed, also while another page is open.
     pub register: Option<Register>,
@@ -170,6 +197,8 @@ pub struct Model {
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
     pub zoom: bool,
+    /// Where the border between tree and detail is.
+    pub split: Split,
     pub under_way: HashMap<Subject, UnderWay>,
     pub batches: BTreeMap<u64, Batch>,
     pub deletes: Vec<PendingDelete>,
@@ -184,6 +213,8 @@ pub struct Model {
     pub reading: bool,
     /// Tasks that are being read, by request.
     pub fetching: BTreeMap<u64, TaskId>,
+    /// Reads that changes may cause.
+    pub budget: ReadBudget,
     /// Quit was asked for while a delete can still be taken back.
     pub quit_asked: bool,
     pub next_id: u64,
@@ -198,10 +229,12 @@ impl Model {
             size,
             theme: Theme::default(),
             glyphs: Glyphs::default(),
+            multiplexer: Multiplexer::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
             link: Link::Connecting,
+            slow: false,
             fresh_at: now,
             source: Source::default(),
             system: None,
@@ -210,16 +243,19 @@ impl Model {
             totals: ShownTotals::default(),
             tree: Tree::default(),
             detail: Detail::default(),
+            log_view: LogView::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
+            drafts: Drafts::default(),
             videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),
             dialog: None,
             filter_input: None,
             zoom: false,
+            split: Split::default(),
             under_way: HashMap::new(),
             batches: BTreeMap::new(),
             deletes: Vec::new(),
@@ -229,6 +265,7 @@ impl Model {
             wanted: None,
             reading: false,
             fetching: BTreeMap::new(),
+            budget: ReadBudget::default(),
             quit_asked: false,
             next_id: 1,
             redraw: true,
@@ -266,6 +303,15 @@ impl Model {
             Some(node) => task.stages.contains_key(node).then(|| row.clone()),
             None => task.newest_stage().map(|(node, _)| RowId::stage(&task.id, node)),
         }
+    }
+
+    /// Whether the cursor is on a task that has stages and does not show them.
+    pub fn has_hidden_stages(&self) -> bool {
+        let Some(row) = self.tree.cursor.as_ref().filter(|row| row.node.is_none()) else {
+            return false;
+        };
+        let task = self.store.get(&row.task);
+        !self.tree.is_expanded(&row.task) && task.is_some_and(|task| task.rows().next().is_some())
     }
 
     /// Whether anything waits or runs in the row.
@@ -351,12 +397,27 @@ impl Model {
             text: text.into(),
             tone,
             until: Timestamp::from_millis(self.now.as_millis() + stay),
+            selectable: None,
         });
+    }
+
+    /// Shows a sentence about a text, and the text itself on separate lines, where the mouse can select it.
+    pub fn say_above(&mut self, tone: Tone, text: impl Into<String>, selectable: String) {
+        self.say(tone, text);
+        if let Some(toast) = &mut self.toast {
+            toast.until = Timestamp::from_millis(self.now.as_millis() + SELECTABLE_MS);
+            toast.selectable = Some(selectable);
+        }
+    }
+
+    /// Returns the parts of the screen.
+    pub fn panes(&self) -> Panes {
+        layout::lay_out_split(self.size, self.zoom, self.split)
     }
 
     /// Returns the rows on screen.
     pub fn visible_rows(&self) -> &[RowId] {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         let top = self.tree.top.min(self.tree.rows.len());
         let end = (top + height).min(self.tree.rows.len());
         &self.tree.rows[top..end]
@@ -382,6 +443,13 @@ impl Model {
                     .any(|row| self.store.get(&row.task).is_some_and(counts)))
     }
 
+    /// Whether a change has shown something that is not being read yet.
+    fn has_reads_to_send(&self) -> bool {
+        let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
+        let has_tasks = || self.store.partial_tasks().any(|task| !is_asked(task));
+        self.is_live() && (!self.pipelines.waiting.is_empty() || has_tasks())
+    }
+
     /// Returns when the model needs the time next; `None`: not before something happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let second = self
@@ -399,13 +467,14 @@ impl Model {
                 .filter(|_| self.is_live() && self.page == Page::Videos),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
+            self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
         ];
         times.into_iter().flatten().min()
     }
 
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
-        let height = layout::lay_out_panes(self.size, self.zoom).rows();
+        let height = self.panes().rows();
         self.tree.settle(&self.store, self.now, height);
         if !self.failures.is_empty() {
             let store = &self.store;

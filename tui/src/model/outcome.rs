@@ -23,6 +23,8 @@ pub struct Toast {
     pub text: String,
     pub tone: Tone,
     pub until: Timestamp,
+    /// A text to be selected with the mouse; it stands on separate lines above the sentence.
+    pub selectable: Option<String>,
 }
 
 /// What an answer says of an action that has succeeded.

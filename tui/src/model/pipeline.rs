@@ -159,6 +159,8 @@ pub struct PipelineReads {
     pub list_request: Option<u64>,
     /// Reads in flight, one at a time for each video.
     pub reads: HashMap<VideoId, ProcessingRead>,
+    /// Reads that are sent as soon as there may be more.
+    pub waiting: BTreeSet<VideoId>,
     /// Reads that failed: they are tried again after the next check of the daemon.
     pub failed: BTreeSet<VideoId>,
 }

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use indexmap::IndexMap;
-use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
+use indexmap::{IndexMap, IndexSet};
+use onceover_types::{NodeName, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
 
 use super::{pipeline::Pipeline, row::RowId, task::Task};
@@ -44,8 +44,11 @@ pub struct TaskStore {
     pub gaps: u64,
     /// Whether every task of the daemon is known (a snapshot ends at a limit).
     pub complete: bool,
+    /// Tasks of which only events are known: they may have other stages. In the order in which they became known.
+    partial: IndexSet<Arc<TaskId>>,
     membership: u64,
     content: u64,
+    state_changes: u64,
 }
 
 impl TaskStore {
@@ -81,6 +84,21 @@ impl TaskStore {
         self.seq
     }
 
+    /// Whether only events are known of the task.
+    pub fn is_partial(&self, task: &TaskId) -> bool {
+        self.partial.contains(task)
+    }
+
+    /// Returns the tasks of which only events are known, those that became known last first.
+    pub fn partial_tasks(&self) -> impl Iterator<Item = &Arc<TaskId>> {
+        self.partial.iter().rev()
+    }
+
+    /// Notes that there is no more to read of a task than its events said.
+    pub fn note_read(&mut self, task: &TaskId) {
+        self.partial.swap_remove(task);
+    }
+
     /// Returns a number that changes whenever a task or stage is added or removed.
     pub fn membership(&self) -> u64 {
         self.membership
@@ -89,6 +107,12 @@ impl TaskStore {
     /// Returns a number that changes with every change.
     pub fn content(&self) -> u64 {
         self.content
+    }
+
+    /// Returns a number that changes whenever a task's place in a list ordered by state can have changed, membership
+    /// aside.
+    pub fn state_changes(&self) -> u64 {
+        self.state_changes
     }
 
     /// Returns when early events have waited long enough for what is missing before them.
@@ -103,6 +127,7 @@ impl TaskStore {
     pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
         self.tasks.clear();
         self.order.clear();
+        self.partial.clear();
         for item in items {
             let stages = item
                 .stages
@@ -228,6 +253,7 @@ impl TaskStore {
 
     fn apply(&mut self, change: Change) -> Applied {
         self.content += 1;
+        let state_before = self.get(&change.task_id).map(Task::state);
         let status_before = self.get(&change.task_id).map(|task| task.status);
         let before = change
             .task_name
@@ -244,6 +270,11 @@ impl TaskStore {
             self.follow_pipeline(&change.task_id, pipeline);
         }
         let status_after = self.get(&change.task_id).map(|task| task.status);
+        let state_after = self.get(&change.task_id).map(Task::state);
+        // Of a failed task it counts also when it was changed last.
+        if state_before != state_after || state_after == Some(StageState::Failed) {
+            self.state_changes += 1;
+        }
         Applied {
             change,
             before,
@@ -257,6 +288,9 @@ impl TaskStore {
         if !self.tasks.contains_key(id) {
             let id = Arc::new(id.clone());
             self.order.insert((Reverse(ts.as_millis()), id.clone()));
+            if !self.complete {
+                self.partial.insert(id.clone());
+            }
             self.tasks.insert(
                 id.clone(),
                 Task {
@@ -311,6 +345,7 @@ impl TaskStore {
     }
 
     fn remove(&mut self, id: &TaskId) {
+        self.partial.swap_remove(id);
         if let Some(task) = self.tasks.remove(id) {
             self.order.remove(&(Reverse(task.created_at.as_millis()), task.id));
             self.membership += 1;

@@ -1,5 +1,5 @@
-//! What of the store is on the screen: expansion, filter, marks, cursor, scroll, and the flat list of visible rows,
-//! which is built again only when something it depends on has changed.
+//! What of the store is on the screen: order, expansion, filter, marks, cursor, scroll, and the flat list of visible
+//! rows, which is built again only when something it depends on has changed.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -8,7 +8,54 @@ use std::{
 
 use onceover_types::{StageState, TaskId, Timestamp};
 
-use super::{filter::Filter, row::RowId, store::TaskStore};
+use super::{filter::Filter, row::RowId, store::TaskStore, task::Task};
+
+/// A failed task counts as a recent one for so long after its last change.
+const RECENT_MS: i64 = 3_600_000;
+/// How often tasks can stop to be recent.
+const MINUTE_MS: i64 = 60_000;
+
+/// Which tasks come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TaskOrder {
+    /// What runs, what waits, what has failed lately, the rest; the newest first in each.
+    #[default]
+    ActiveFirst,
+    NewestFirst,
+}
+
+/// The part of the list that a task is in, from the top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TaskSection {
+    Running,
+    Waiting,
+    FailedLately,
+    Rest,
+}
+
+impl TaskSection {
+    const ALL: [Self; 4] = [Self::Running, Self::Waiting, Self::FailedLately, Self::Rest];
+
+    /// Returns the section of a task at this time.
+    pub fn of_task(task: &Task, now: Timestamp) -> Self {
+        match task.state() {
+            StageState::Running => Self::Running,
+            StageState::Pending => Self::Waiting,
+            StageState::Failed if now.as_millis() - task.updated_at.as_millis() <= RECENT_MS => Self::FailedLately,
+            _ => Self::Rest,
+        }
+    }
+}
+
+/// What the visible rows were built from.
+#[derive(Debug, PartialEq, Eq)]
+struct BuiltFrom {
+    membership: u64,
+    content: u64,
+    state_changes: u64,
+    minute: i64,
+    changed: u64,
+}
 
 /// The tree as it is shown.
 #[derive(Debug, Default)]
@@ -24,19 +71,20 @@ pub struct Tree {
     /// The row marked last, where a range begins.
     pub mark_anchor: Option<RowId>,
     pub expanded: HashSet<Arc<TaskId>>,
+    pub order: TaskOrder,
     pub filter: Option<Filter>,
     /// The one-key filter (pending only, active only), beside the typed one.
     pub quick: Option<Filter>,
-    /// Whether a key has moved the cursor: until then it stays on the newest task.
+    /// Whether a key has moved the cursor: until then it stays on the first row.
     pub touched: bool,
     /// Tasks among the rows.
     pub shown: usize,
     changed: u64,
-    built: Option<(u64, u64, u64)>,
+    built: Option<BuiltFrom>,
 }
 
 impl Tree {
-    /// Notes that expansion or filter have changed, so that the rows are built again.
+    /// Notes that order, expansion or filter have changed, so that the rows are built again.
     pub fn changed(&mut self) {
         self.changed += 1;
     }
@@ -70,10 +118,20 @@ impl Tree {
     /// Builds the rows again if needed, keeps the cursor on its id or moves it to the nearest row that is left, and
     /// keeps it in view.
     pub fn settle(&mut self, store: &TaskStore, now: Timestamp, height: usize) {
-        let content = if self.is_narrowed() { store.content() } else { 0 };
-        let key = (store.membership(), content, self.changed);
-        if self.built != Some(key) {
-            self.built = Some(key);
+        let is_ordered = self.order == TaskOrder::ActiveFirst;
+        let from = BuiltFrom {
+            membership: store.membership(),
+            content: if self.is_narrowed() { store.content() } else { 0 },
+            state_changes: if is_ordered { store.state_changes() } else { 0 },
+            minute: if is_ordered {
+                now.as_millis().div_euclid(MINUTE_MS)
+            } else {
+                0
+            },
+            changed: self.changed,
+        };
+        if self.built.as_ref() != Some(&from) {
+            self.built = Some(from);
             let before = std::mem::take(&mut self.rows);
             self.shown = self.fill(store, now);
             self.marks.retain(|row| store.contains(row));
@@ -106,7 +164,7 @@ impl Tree {
     fn fill(&mut self, store: &TaskStore, now: Timestamp) -> usize {
         let mut shown = 0;
         let filters: Vec<_> = self.filter.iter().chain(&self.quick).collect();
-        for task in store.tasks() {
+        for task in list_in_order(store, self.order, now) {
             let open = self.expanded.contains(&task.id);
             if filters.is_empty() {
                 shown += 1;
@@ -189,4 +247,16 @@ impl Tree {
         }
         self.top = self.top.min(self.rows.len().saturating_sub(height));
     }
+}
+
+/// Lists the tasks in this order.
+fn list_in_order(store: &TaskStore, order: TaskOrder, now: Timestamp) -> Vec<&Task> {
+    if order == TaskOrder::NewestFirst {
+        return store.tasks().collect();
+    }
+    let mut sections = TaskSection::ALL.map(|_| Vec::new());
+    for task in store.tasks() {
+        sections[TaskSection::of_task(task, now) as usize].push(task);
+    }
+    sections.into_iter().flatten().collect()
 }

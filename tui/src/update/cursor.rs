@@ -1,5 +1,6 @@
 //! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
 
+use super::stage_log;
 use crate::{
     layout,
     model::{Model, Page, detail::Tab},
@@ -11,13 +12,14 @@ const MOST_LINES: usize = 60;
 
 /// Returns the number of rows or lines that a page key moves by.
 pub fn count_page_rows(model: &Model) -> isize {
-    let panes = layout::lay_out_panes(model.size, model.zoom);
+    let panes = model.panes();
     let rows = match model.page {
         Page::Tasks if model.zoom => panes.detail_rows(),
         Page::Tasks => panes.rows(),
         Page::Callbacks => layout::lay_out_callbacks(model.size).rows(),
         Page::Nodes => layout::lay_out_nodes(model.size).rows(),
         Page::Videos => layout::lay_out_videos(model.size).rows(),
+        Page::Log => stage_log::count_rows(model),
         Page::Form | Page::Register => 1,
     };
     rows.saturating_sub(1).max(1) as isize
@@ -44,6 +46,7 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             let list = &mut model.videos.list;
             list.go(list.index().saturating_add_signed(by));
         }
+        Page::Log => stage_log::scroll(model, by),
         Page::Form | Page::Register => {}
     }
 }
@@ -64,10 +67,11 @@ pub fn scroll_text(model: &mut Model, by: isize) {
 }
 
 fn scroll_detail(model: &mut Model, by: isize) {
-    // The log is scrolled from its end: down means towards newer lines, which is less.
-    let by = if model.detail.tab == Tab::Log { -by } else { by };
+    if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
+        stage_log::scroll(model, by);
+        return;
+    }
     let limit = match (model.detail.tab, &model.detail.text) {
-        (Tab::Log, _) => model.detail.log.len(),
         (Tab::Input, Some(text)) => text.input.len(),
         (Tab::Output, Some(text)) => text.output.len(),
         (Tab::Overview | Tab::Reuse, _) => MOST_LINES,

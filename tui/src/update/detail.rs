@@ -1,15 +1,16 @@
 //! The detail of the stage at the cursor: it is fetched when the cursor rests, and answers to older questions are
 //! dropped.
 
-use bytes::Bytes;
 use onceover_types::{StageState, Timestamp};
 use onceover_wire::{CallbackPage, Queues, ReuseExplanation, TaskView};
 
-use super::messages::{Call, CallAnswer, Effect};
+use super::{
+    messages::{Call, CallAnswer, Effect},
+    stage_log,
+};
 use crate::model::{
-    Model,
+    Model, Page,
     detail::{Ground, StageText, Tab},
-    log::LogState,
 };
 
 /// The cursor has to rest this long before its row's detail is fetched.
@@ -25,7 +26,12 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
         if model.detail.log_request.is_some() {
             effects.push(Effect::StopLog);
         }
+        // Its stage is not there any more.
+        if model.page == Page::Log && model.detail.stage.is_some() {
+            model.page = Page::Tasks;
+        }
         model.detail.retarget(target);
+        model.log_view.turn_to_another();
         model.redraw = true;
     }
     let Some(stage) = model.detail_stage() else {
@@ -45,6 +51,7 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
         model.detail.reuse_ground = ground;
         ask_reuse(model, effects);
     }
+    stage_log::ask_missing(model, effects);
 }
 
 /// Asks what a submit of the stage would do now.
@@ -57,7 +64,11 @@ pub fn ask_reuse(model: &mut Model, effects: &mut Vec<Effect>) {
     let (task, node) = ((*task).clone(), (*node).clone());
     effects.push(Effect::Call {
         id,
-        call: Call::Reuse { task, node },
+        call: Call::Reuse {
+            task,
+            node,
+            reuse: None,
+        },
     });
 }
 
@@ -89,42 +100,24 @@ pub fn ask_deliveries(model: &mut Model, effects: &mut Vec<Effect>) {
 
 fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     model.detail.fetch_at = None;
-    let (Some(state), Some((task, node))) = (
+    let (Some(state), Some((task, _))) = (
         model.detail_stage().map(|stage| stage.status),
         model.detail.stage.clone(),
     ) else {
         return;
     };
-    let (task, node) = ((*task).clone(), (*node).clone());
     let id = model.new_id();
     model.detail.request = Some(id);
+    let task = (*task).clone();
     effects.push(Effect::Call {
         id,
-        call: Call::Stage { task: task.clone() },
+        call: Call::Stage { task },
     });
     ask_deliveries(model, effects);
-    match state {
-        StageState::Pending => ask_queues(model, effects),
-        StageState::Running => {
-            let id = model.new_id();
-            model.detail.log.clear();
-            model.detail.log.state = LogState::Following;
-            model.detail.log_request = Some(id);
-            effects.push(Effect::FollowLog { id, task, node });
-        }
-        _ => {
-            let id = model.new_id();
-            if model.detail.log.is_empty() {
-                model.detail.log.state = LogState::Loading;
-            }
-            model.detail.log_request = Some(id);
-            effects.push(Effect::StopLog);
-            effects.push(Effect::Call {
-                id,
-                call: Call::Log { task, node },
-            });
-        }
+    if state == StageState::Pending {
+        ask_queues(model, effects);
     }
+    stage_log::fetch(model, state, effects);
 }
 
 /// Takes the stage in full.
@@ -144,39 +137,6 @@ pub fn take_stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>)
             model.detail.failed = None;
         }
         Err(refusal) => model.detail.failed = Some(refusal.text),
-    }
-}
-
-/// Takes the whole log of a stage that has ended.
-pub fn take_log(model: &mut Model, id: u64, answer: CallAnswer<Bytes>) {
-    if model.detail.log_request != Some(id) {
-        return;
-    }
-    model.detail.log_request = None;
-    match answer {
-        Ok(bytes) => {
-            model.detail.log.clear();
-            model.detail.log.push(&bytes);
-            model.detail.log.state = LogState::Ended;
-        }
-        Err(refusal) => model.detail.log.state = LogState::Failed(refusal.text),
-    }
-}
-
-/// Takes the next piece of the log that is followed.
-pub fn take_log_chunk(model: &mut Model, id: u64, bytes: &[u8]) {
-    if model.detail.log_request == Some(id) {
-        model.detail.log.push(bytes);
-        model.redraw = true;
-    }
-}
-
-/// Takes the end of the log that is followed.
-pub fn take_log_end(model: &mut Model, id: u64, error: Option<String>) {
-    if model.detail.log_request == Some(id) {
-        model.detail.log_request = None;
-        model.detail.log.state = error.map_or(LogState::Ended, LogState::Failed);
-        model.redraw = true;
     }
 }
 

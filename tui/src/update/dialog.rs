@@ -4,7 +4,7 @@ use crossterm::event::KeyCode;
 
 use super::{
     messages::{Call, Effect},
-    requests, rows, video_actions,
+    requests, rerun, rows, video_actions,
 };
 use crate::{
     key::Key,
@@ -12,6 +12,7 @@ use crate::{
         Model, Subject, Tone,
         dialog::{Confirm, Dialog, Question, Target},
     },
+    view::dialogs,
 };
 
 /// Digits that can be typed where the number of targets is asked for.
@@ -29,15 +30,21 @@ enum Answer {
 
 /// Takes a key in the dialog that is open.
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    let most_scroll = match &model.dialog {
+        Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
+        Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
+        Some(Dialog::Rerun(_)) | None => 0,
+    };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
-            KeyCode::Down | KeyCode::Char('j') => *scroll += 1,
+            KeyCode::Down | KeyCode::Char('j') => *scroll = (*scroll + 1).min(most_scroll),
             KeyCode::Up | KeyCode::Char('k') => *scroll = scroll.saturating_sub(1),
-            KeyCode::PageDown | KeyCode::Char(' ') => *scroll += 10,
+            KeyCode::PageDown | KeyCode::Char(' ') => *scroll = (*scroll + 10).min(most_scroll),
             KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
             _ => model.dialog = None,
         },
-        Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code) {
+        Some(Dialog::Rerun(_)) => rerun::press(model, key, effects),
+        Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code, most_scroll) {
             Answer::Open => {}
             Answer::Yes => carry_out(model, effects),
             Answer::No => model.dialog = None,
@@ -51,7 +58,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
 }
 
 /// Moves in a question and types into it.
-fn press_in_question(confirm: &mut Confirm, code: KeyCode) -> Answer {
+fn press_in_question(confirm: &mut Confirm, code: KeyCode, most_scroll: usize) -> Answer {
     if let (KeyCode::Down | KeyCode::Up, Some(choice)) = (code, &mut confirm.choice) {
         choice.step(if code == KeyCode::Down { 1 } else { -1 });
         return Answer::Open;
@@ -59,9 +66,9 @@ fn press_in_question(confirm: &mut Confirm, code: KeyCode) -> Answer {
     let needs_count = confirm.needs_count();
     match code {
         KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => confirm.go = !confirm.go,
-        KeyCode::Down => confirm.scroll += 1,
+        KeyCode::Down => confirm.scroll = (confirm.scroll + 1).min(most_scroll),
         KeyCode::Up => confirm.scroll = confirm.scroll.saturating_sub(1),
-        KeyCode::PageDown => confirm.scroll += 5,
+        KeyCode::PageDown => confirm.scroll = (confirm.scroll + 5).min(most_scroll),
         KeyCode::PageUp => confirm.scroll = confirm.scroll.saturating_sub(5),
         KeyCode::Char(digit @ '0'..='9') if needs_count => {
             if confirm.typed.len() < MOST_DIGITS {

@@ -6,7 +6,7 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 use super::{
     callbacks, detail,
     messages::{Effect, Snapshot},
-    pipelines, reveal, videos,
+    nodes, pipelines, reveal, videos,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
@@ -53,10 +53,6 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
             pipelines::read(model, video, effects);
         }
     }
-    if applied.status_before.is_none() && !model.store.complete && model.is_live() {
-        // A task beyond the snapshot's limit has begun again: this event has one of its stages only.
-        reveal::fetch_task(model, task.clone(), effects);
-    }
     callbacks::follow(model, applied);
     reveal::show_wanted(model);
 }
@@ -102,10 +98,36 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
         reveal::fetch_task(model, task, effects);
     }
     model.settle();
+    reload_page(model, effects);
+}
+
+/// Reads again what the open page shows: it may be old, or the answer was lost with the connection.
+fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
-        Page::Videos => videos::fetch(model, effects),
-        _ => {}
+        Page::Nodes => nodes::fetch(model, effects),
+        Page::Form => {
+            // The form goes back to the page of nodes.
+            nodes::fetch(model, effects);
+            nodes::retry_stored(model, effects);
+        }
+        Page::Videos | Page::Register => videos::fetch(model, effects),
+        Page::Tasks => {}
+    }
+}
+
+/// Reads the open page again where the last try has failed, though the connection holds.
+fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
+    let has_failed = match model.page {
+        Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
+        Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
+        Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
+        Page::Tasks => false,
+    };
+    if has_failed {
+        reload_page(model, effects);
+    } else if model.page == Page::Form {
+        nodes::retry_stored(model, effects);
     }
 }
 
@@ -149,9 +171,7 @@ pub fn take_system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effe
     {
         detail::ask_deliveries(model, effects);
     }
-    if model.page == Page::Callbacks && (model.deliveries.has_pending() || model.deliveries.failed.is_some()) {
-        callbacks::fetch(model, effects);
-    }
+    retry_page(model, effects);
     if model
         .system
         .as_ref()
@@ -203,6 +223,7 @@ pub fn take_loss(model: &mut Model, missing: MissingPart, reason: String, retry_
         }
     };
     model.redraw = true;
+    model.slow = false;
     // The feed reads everything again by itself when the connection is back.
     model.reading = false;
     model.link = Link::Lost {

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, NodeList, PipelineList, Processing,
-    Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskItem,
-    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, PipelineList,
+    Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo,
+    TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
 };
 
 use crate::{
@@ -38,6 +38,8 @@ pub enum UiEvent {
     /// Events were lost: everything has to be read again.
     Reset,
     Source(Source),
+    /// Whether the daemon has given no sign of life for a while; the connection is not lost yet.
+    Slow(bool),
     Lost {
         missing: MissingPart,
         reason: String,
@@ -74,7 +76,7 @@ pub type CallAnswer<T> = Result<T, Refusal>;
 pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
-    Log(CallAnswer<Bytes>),
+    Log(CallAnswer<LogPage>),
     Queues(CallAnswer<Queues>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
@@ -124,9 +126,11 @@ pub enum Call {
     Task {
         task: TaskId,
     },
+    /// Lines of the stage's log.
     Log {
         task: TaskId,
         node: NodeName,
+        query: LogQuery,
     },
     Queues,
     Resubmit {
@@ -142,10 +146,11 @@ pub enum Call {
         task: TaskId,
         force: bool,
     },
-    /// What a submit of the stored request would do now.
+    /// What a submit of the stored request would do now; `None`: with the reuse mode of the node.
     Reuse {
         task: TaskId,
         node: NodeName,
+        reuse: Option<ReuseMode>,
     },
     /// The newest callbacks, of one task or of all.
     Callbacks {

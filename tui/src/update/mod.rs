@@ -1,9 +1,9 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`, `videos`, `register`,
-//! `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `pipelines`), and never each
-//! other; what a dispatcher has to do after a page they return.
+//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
@@ -19,9 +19,11 @@ mod pipelines;
 mod register;
 mod replies;
 mod requests;
+mod rerun;
 mod reveal;
 mod rows;
 mod sentences;
+mod stage_log;
 mod time;
 mod video_actions;
 mod videos;
@@ -56,6 +58,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             model.redraw |= model.source != source;
             model.source = source;
         }
+        UiEvent::Slow(slow) => {
+            model.redraw |= model.slow != slow;
+            model.slow = slow;
+        }
         UiEvent::Lost {
             missing,
             reason,
@@ -67,8 +73,8 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        UiEvent::LogChunk { id, bytes } => detail::take_log_chunk(model, id, &bytes),
-        UiEvent::LogEnd { id, error } => detail::take_log_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
+        UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
     }
     effects
 }

@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 use onceover_types::NodeName;
-use onceover_wire::{NodeList, SubmitResponse};
+use onceover_wire::{NodeList, SubmitResponse, TaskView};
 use tui_input::Input;
 
 use super::{
@@ -15,7 +15,8 @@ use crate::{
     key::Key,
     model::{
         Model, Page, Tone,
-        form::{Form, What},
+        drafts::FormDraft,
+        form::{Form, FormRow, FormerRequest, StoredValues, What},
         nodes::Nodes,
     },
 };
@@ -61,11 +62,11 @@ pub fn take_nodes(model: &mut Model, id: u64, answer: CallAnswer<NodeList>) {
 }
 
 /// Takes a key while the filter is typed.
-pub fn press_in_filter(model: &mut Model, key: Key) {
+pub fn press_in_filter(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     match key.code {
         KeyCode::Enter => {
             model.nodes.input = None;
-            open_form(model);
+            open_form(model, effects);
         }
         KeyCode::Esc => {
             model.nodes.input = None;
@@ -73,14 +74,17 @@ pub fn press_in_filter(model: &mut Model, key: Key) {
         }
         KeyCode::Up | KeyCode::BackTab => cursor::move_cursor(model, -1),
         KeyCode::Down | KeyCode::Tab => cursor::move_cursor(model, 1),
-        _ => {
-            if let (Some(input), Some(request)) = (&mut model.nodes.input, line::find_edit(key)) {
-                input.handle(request);
-                let text = input.value().to_owned();
-                if text != model.nodes.filter {
-                    model.nodes.set_filter(&text);
-                }
-            }
+        _ => type_into_filter(model, key),
+    }
+}
+
+/// Edits the filter.
+fn type_into_filter(model: &mut Model, key: Key) {
+    if let (Some(input), Some(request)) = (&mut model.nodes.input, line::find_edit(key)) {
+        input.handle(request);
+        let text = input.value().to_owned();
+        if text != model.nodes.filter {
+            model.nodes.set_filter(&text);
         }
     }
 }
@@ -90,20 +94,114 @@ pub fn open_filter(model: &mut Model) {
     model.nodes.input = Some(Input::new(model.nodes.filter.clone()));
 }
 
-/// Opens the form of the node at the cursor, with what was typed for the same node before.
-pub fn open_form(model: &mut Model) {
+/// Opens the form of the node at the cursor, for the row that the page was opened from. Where the row is a stage, the
+/// form begins with its stored request. A form of this row that waits for its answer is shown again.
+pub fn open_form(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(node) = model.nodes.at_cursor().cloned() else {
         return;
     };
-    let same = |form: &Form| form.node.name == node.name && form.request.is_none();
-    match model.form.take().filter(same) {
-        Some(mut form) => {
-            form.node = node;
-            model.form = Some(form);
-        }
-        None => model.form = Some(Form::new(node, model.nodes.task.as_ref())),
-    }
     model.page = Page::Form;
+    let form = Form::new(node, model.nodes.task.as_ref());
+    let waits = |draft: &FormDraft| draft.form.request.is_some();
+    if model.drafts.find(&form.row).is_some_and(waits) {
+        model.form = model.drafts.take(&form.row).map(|draft| draft.form);
+        return;
+    }
+    model.form = Some(form);
+    read_stored(model, effects);
+}
+
+/// Asks for the stored request of the stage that the form was opened on, if there is such a stage.
+fn read_stored(model: &mut Model, effects: &mut Vec<Effect>) {
+    let id = model.new_id();
+    let Some(form) = &mut model.form else {
+        return;
+    };
+    let Some(task) = form.row.task.clone() else {
+        return;
+    };
+    if model.store.stage(&task, &form.row.node).is_some() {
+        form.stored = FormerRequest::Reading(id);
+        effects.push(Effect::Call {
+            id,
+            call: Call::Stage { task },
+        });
+    } else if form.stored != FormerRequest::Absent {
+        note_removed(form);
+    }
+}
+
+/// Asks again for a stored request that could not be read.
+pub fn retry_stored(model: &mut Model, effects: &mut Vec<Effect>) {
+    let is_unread = |form: &Form| matches!(form.stored, FormerRequest::Unread(_));
+    if model.form.as_ref().is_some_and(is_unread) {
+        read_stored(model, effects);
+    }
+}
+
+/// Whether the form waits for this answer to begin with its values.
+pub fn has_asked_stored(model: &Model, id: u64) -> bool {
+    let form = model.form.as_ref();
+    form.is_some_and(|form| form.stored == FormerRequest::Reading(id))
+}
+
+/// Lets the form begin with the stored request that was read.
+pub fn take_stored(model: &mut Model, answer: CallAnswer<Box<TaskView>>) {
+    let Some(form) = &mut model.form else {
+        return;
+    };
+    match answer {
+        Ok(view) => match find_stored(&view, &form.row.node) {
+            Some(Ok(values)) => form.start_from(&values),
+            Some(Err(error)) => form.stored = FormerRequest::Unread(error.to_string()),
+            None => note_removed(form),
+        },
+        Err(refusal) if refusal.status == Some(404) => note_removed(form),
+        Err(refusal) => form.stored = FormerRequest::Unread(refusal.text),
+    }
+}
+
+/// Notes that the stage was removed meanwhile.
+fn note_removed(form: &mut Form) {
+    form.stored = FormerRequest::Absent;
+    form.notes = vec!["the stage was removed: the fields are empty, which stands for the node's defaults".to_owned()];
+}
+
+/// Finds the values of a stage's stored request; `None` if the task has no such stage.
+fn find_stored(view: &TaskView, node: &NodeName) -> Option<Result<StoredValues, serde_json::Error>> {
+    let stage = view.stages.get(node)?;
+    let newest = view.input_params.as_ref().filter(|newest| newest.task_name == *node);
+    let callback = newest.and_then(|newest| newest.callback_url.clone());
+    let input = serde_json::from_str(stage.input_params.get());
+    Some(input.map(|input| StoredValues { input, callback }))
+}
+
+/// Leaves the form. What was typed is kept as a draft, and a submit under way is waited for.
+pub fn leave_form(model: &mut Model) {
+    model.page = Page::Nodes;
+    if let Some(form) = model.form.take()
+        && (form.is_touched() || form.request.is_some())
+    {
+        if form.request.is_none() {
+            model.say(Tone::Neutral, "what was typed is kept as a draft of this row");
+        }
+        model.drafts.keep(form, model.now);
+    }
+}
+
+/// Takes over what was typed into the draft of this row. What is typed now becomes the draft.
+pub fn restore_draft(model: &mut Model) {
+    let Some(form) = &mut model.form else {
+        return;
+    };
+    let Some(draft) = model.drafts.take(&form.row) else {
+        model.say(Tone::Neutral, "no draft of this row is kept");
+        return;
+    };
+    if form.is_touched() {
+        model.drafts.keep(form.clone(), model.now);
+    }
+    form.restore(&draft.form);
 }
 
 /// Types a key that is bound to no action into the field.
@@ -143,7 +241,7 @@ pub fn paste(model: &mut Model, text: &str) {
         }
         (Page::Nodes, _) if model.nodes.input.is_some() => {
             for c in line::list_pasted(text) {
-                press_in_filter(model, Key::char(c));
+                type_into_filter(model, Key::char(c));
             }
         }
         _ => {}
@@ -176,6 +274,15 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(form) = model.form.as_mut().filter(|form| form.request.is_none()) else {
         return;
     };
+    let not_yet = match &form.stored {
+        FormerRequest::Absent | FormerRequest::Taken => None,
+        FormerRequest::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
+        FormerRequest::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
+    };
+    if let Some(reason) = not_yet {
+        model.say(Tone::Bad, reason);
+        return;
+    }
     let Some(request) = form.make_request() else {
         return;
     };
@@ -186,15 +293,20 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call });
 }
 
-/// Takes the daemon's answer to the form. Returns `false` if it is the answer to something else.
+/// Takes the daemon's answer to the form, or to a form that was left. Returns `false` if it is the answer to something
+/// else.
 pub fn take_submitted(model: &mut Model, id: u64, answer: &CallAnswer<Box<SubmitResponse>>) -> bool {
+    if let Some(draft) = model.drafts.take_submitted(id) {
+        take_answer_to_draft(model, draft, answer);
+        return true;
+    }
     let Some(form) = model.form.as_mut().filter(|form| form.request == Some(id)) else {
         return false;
     };
     match answer {
         Ok(response) => {
-            let node = form.node.name.clone();
-            close_form(model, &node, response);
+            let row = form.row.clone();
+            close_form(model, &row, response);
         }
         Err(refusal) => {
             form.show_refusal(&refusal.text, &refusal.errors);
@@ -205,15 +317,35 @@ pub fn take_submitted(model: &mut Model, id: u64, answer: &CallAnswer<Box<Submit
     true
 }
 
+/// Takes the answer to a form that was left meanwhile; where it was refused, its draft stays.
+fn take_answer_to_draft(model: &mut Model, mut draft: FormDraft, answer: &CallAnswer<Box<SubmitResponse>>) {
+    match answer {
+        Ok(response) => say_submitted(model, &draft.form.row.node, response),
+        Err(refusal) => {
+            draft.form.show_refusal(&refusal.text, &refusal.errors);
+            let text = format!("{}; its draft is kept", describe_refusal(&draft.form, refusal));
+            model.drafts.keep(draft.form, draft.left_at);
+            model.say(Tone::Bad, text);
+        }
+    }
+}
+
 /// Goes from the form to the task that was submitted to.
-fn close_form(model: &mut Model, node: &NodeName, response: &SubmitResponse) {
+fn close_form(model: &mut Model, row: &FormRow, response: &SubmitResponse) {
     model.form = None;
+    // A draft of before has had its turn.
+    model.drafts.take(row);
     if model.page == Page::Form {
         model.page = Page::Tasks;
         model.zoom = false;
     }
     model.wanted = Some(response.task_id.clone());
     reveal::show_wanted(model);
+    say_submitted(model, &row.node, response);
+}
+
+/// Says what became of a submit.
+fn say_submitted(model: &mut Model, node: &NodeName, response: &SubmitResponse) {
     let text = format!(
         "{} › {node}: {}",
         response.task_id,

@@ -19,13 +19,19 @@ pub fn follow(model: &mut Model, task: &TaskId, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Reads how far the video's pipeline is; if that is being read, reads it once more afterwards.
+/// Reads how far the video's pipeline is, as soon as the budget allows; if that is being read, reads it once more
+/// afterwards.
 pub fn read(model: &mut Model, video: VideoId, effects: &mut Vec<Effect>) {
     model.pipelines.failed.remove(&video);
     if let Some(read) = model.pipelines.reads.get_mut(&video) {
         read.again = true;
         return;
     }
+    if !model.budget.take(model.now) {
+        model.pipelines.waiting.insert(video);
+        return;
+    }
+    model.pipelines.waiting.remove(&video);
     let request = model.new_id();
     model
         .pipelines
@@ -64,6 +70,16 @@ pub fn take_processing(model: &mut Model, id: u64, answer: CallAnswer<Box<Proces
         }
     }
     if again && model.store.is_behind(&video.task()) {
+        read(model, video, effects);
+    }
+}
+
+/// Reads the pipelines that had to wait, as many as may be read now.
+pub fn read_waiting(model: &mut Model, effects: &mut Vec<Effect>) {
+    while model.is_live() && model.budget.next_at(model.now) <= model.now {
+        let Some(video) = model.pipelines.waiting.pop_first() else {
+            return;
+        };
         read(model, video, effects);
     }
 }

@@ -7,19 +7,21 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, detail,
     messages::{CallAnswer, Effect, Reply},
-    nodes, pipelines, register, reveal,
+    nodes, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
-    video_actions, videos,
+    stage_log, video_actions, videos,
 };
 use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
 
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
+        Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
-        Reply::Log(answer) => detail::take_log(model, id, answer),
+        Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
+        Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
         Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),
         Reply::Submitted(answer) => take_submitted(model, id, answer),
@@ -65,11 +67,16 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
 
 /// Takes a task that was read on its own.
 fn take_task(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
-    if model.fetching.remove(&id).is_some()
-        && let Ok(view) = answer
-    {
-        model.store.merge(summarize_view(&view));
-        reveal::show_wanted(model);
+    let Some(task) = model.fetching.remove(&id) else {
+        return;
+    };
+    match answer {
+        Ok(view) => {
+            model.store.merge(summarize_view(&view));
+            reveal::show_wanted(model);
+        }
+        // It is not asked for again before another event names it.
+        Err(_) => model.store.note_read(&task),
     }
 }
 

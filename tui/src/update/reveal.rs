@@ -1,9 +1,12 @@
-//! Brings tasks into view in the tree: the task that is wanted, and those that have just begun.
+//! Brings tasks into view in the tree: the task that is wanted, those that have just begun, and the rest of those that
+//! are known from events alone.
+
+use std::sync::Arc;
 
 use onceover_types::TaskId;
 
 use super::messages::{Call, Effect};
-use crate::model::{Model, RowId};
+use crate::model::{Model, Page, RowId};
 
 /// With this many tasks or fewer a new one comes expanded: its stages are what one wants to see.
 const EXPAND_NEW_UP_TO: usize = 200;
@@ -30,6 +33,32 @@ pub fn show_wanted(model: &mut Model) {
     model.settle();
     model.tree.go_to(&row);
     model.settle();
+}
+
+/// Reads the rest of tasks that are known from events alone, as far as the budget goes: those on the screen first.
+pub fn complete_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
+    while let Some(task) = next_partial(model) {
+        if !model.budget.take(model.now) {
+            return;
+        }
+        fetch_task(model, task, effects);
+    }
+}
+
+/// Returns the task that is to be read next.
+fn next_partial(model: &Model) -> Option<TaskId> {
+    if !model.is_live() {
+        return None;
+    }
+    let on_screen = match model.page {
+        Page::Tasks => model.visible_rows(),
+        _ => &[],
+    };
+    let on_screen = on_screen.iter().map(|row| &row.task);
+    let is_wanted =
+        |task: &&Arc<TaskId>| model.store.is_partial(task) && !model.fetching.values().any(|other| *other == ***task);
+    let mut tasks = on_screen.chain(model.store.partial_tasks());
+    tasks.find(is_wanted).map(|task| (**task).clone())
 }
 
 /// Reads one task, unless it is being read.

@@ -108,22 +108,6 @@ pub fn undo(model: &mut Model) {
     }
 }
 
-/// Resubmits one stage at once; asks first where there are more.
-pub fn resubmit(model: &mut Model, reuse: ReuseMode, effects: &mut Vec<Effect>) {
-    let subjects = model.subjects();
-    let mut rows: Vec<_> = subjects.iter().filter_map(|row| model.newest_stage_of(row)).collect();
-    rows.sort();
-    rows.dedup();
-    rows.retain(|row| !model.under_way.contains_key(&Subject::Row(row.clone())));
-    if rows.is_empty() {
-        model.say(Tone::Neutral, "nothing to resubmit that has not been asked for already");
-    } else if rows.len() > 1 {
-        ask(model, Question::Resubmit(reuse), rows);
-    } else {
-        resubmit_rows(model, rows, reuse, effects);
-    }
-}
-
 /// Resubmits these stages.
 pub fn resubmit_rows(model: &mut Model, rows: Vec<RowId>, reuse: ReuseMode, effects: &mut Vec<Effect>) {
     if requests::refuse_change(model) {

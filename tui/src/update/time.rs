@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, feed,
     messages::{Call, Effect},
-    requests, videos,
+    pipelines, requests, reveal, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -25,6 +25,8 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     send_due_deletes(model, effects);
     model.settle();
     detail::aim_detail(model, effects);
+    pipelines::read_waiting(model, effects);
+    reveal::complete_tasks(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
     if due && model.page == Page::Callbacks && model.is_live() {
         callbacks::fetch(model, effects);

@@ -1,5 +1,5 @@
-//! Actions on videos: start, restart, reprocess, delete. They are called on the page of videos and on the tasks of
-//! videos in the tree; on one or many.
+//! Actions on videos: start, restart, reprocess, delete. They are about videos of their page, or about tasks of videos
+//! in the tree; one or many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,8 +87,13 @@ fn make_targets(model: &Model, videos: Vec<OfVideo>) -> Vec<Target> {
         .collect()
 }
 
+/// Lists the videos that an action is about now; those with a request in flight are left out.
+pub fn list_targets(model: &Model) -> Vec<Target> {
+    make_targets(model, list_subjects(model))
+}
+
 /// Returns the targets to ask about; `None` if there are none, and then says why.
-fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
+pub fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
     let videos = list_subjects(model);
     if videos.is_empty() {
         let text = match model.page {
@@ -108,10 +113,7 @@ fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
 }
 
 /// Starts the only pipeline there is for one video at once; asks which one otherwise.
-pub fn ask_start(model: &mut Model, force: bool, effects: &mut Vec<Effect>) {
-    let Some(targets) = find_targets(model) else {
-        return;
-    };
+pub fn ask_start(model: &mut Model, targets: Vec<Target>, force: bool, effects: &mut Vec<Effect>) {
     let only = model
         .pipelines
         .list
@@ -182,38 +184,6 @@ pub fn offer_pipelines(model: &mut Model) {
     choice.options = list.pipelines.iter().map(way).collect();
     choice.at = at;
     model.redraw = true;
-}
-
-/// Asks before steps are run again.
-pub fn ask_reprocess(model: &mut Model) {
-    let Some(targets) = find_targets(model) else {
-        return;
-    };
-    let (done, never): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| {
-        target
-            .video
-            .as_ref()
-            .is_some_and(|video| !video.steps_to_run().is_empty())
-    });
-    if done.is_empty() {
-        let many = if never.len() > 1 { "these were" } else { "it was" };
-        model.say(Tone::Neutral, format!("{many} never processed: t starts a pipeline"));
-        return;
-    }
-    // The row at the cursor is no step of the pipeline.
-    let stray = model.page == Page::Tasks
-        && model.tree.marks.is_empty()
-        && model.tree.cursor.as_ref().is_some_and(|row| {
-            let task = model.store.get(&row.task);
-            row.node
-                .as_ref()
-                .is_some_and(|node| task.is_none_or(|task| task.step(node).is_none()))
-        });
-    if stray {
-        model.say(Tone::Neutral, "this stage is no step of the pipeline: R runs it again");
-        return;
-    }
-    model.dialog = Some(Dialog::Confirm(Confirm::new(Question::Reprocess, done)));
 }
 
 /// Asks before videos are deleted, and whether the data of their tasks is deleted with them.

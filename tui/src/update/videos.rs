@@ -69,7 +69,7 @@ pub fn show_task(model: &mut Model) {
         return;
     };
     if model.store.get(&task).is_none() {
-        model.say(Tone::Neutral, "this video has no task yet: t starts its pipeline");
+        model.say(Tone::Neutral, "this video has no task yet: r starts its pipeline");
         return;
     }
     model.page = Page::Tasks;

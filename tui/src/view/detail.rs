@@ -2,16 +2,16 @@
 
 use onceover_types::{CallbackStatus, NodeName, StageState};
 use onceover_wire::StageSummary;
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     block::{self, Block, Lines},
     callbacks,
-    frame::draw_frame,
-    pipeline,
+    frame::{draw_frame, draw_rule},
+    log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::put,
+    text::{cut_middle, harmless, put, wrap},
     warned,
 };
 use crate::{
@@ -26,12 +26,18 @@ use crate::{
     theme::{callback_glyph, glyph, word},
 };
 
+/// With so many rows below the overview the output is shown there, too.
+const TALL: u16 = 24;
+
 /// Draws the detail of the row at the cursor.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let area = panes.inner(panes.detail);
     let title = model.tree.cursor.as_ref().map_or(String::new(), ToString::to_string);
+    // Ids differ at their ends as often as at their beginnings.
+    let title = harmless(&title);
     if panes.is_framed() {
+        let title = cut_middle(&title, panes.detail.width.saturating_sub(4));
         draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
     if area.is_empty() {
@@ -92,7 +98,7 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
         Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
         Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
         Tab::Reuse => draw_scrolled(model, &reuse::list_lines(model, stage, area.width), area, buffer),
-        Tab::Log => draw_log(model, model.detail.scroll, area, buffer),
+        Tab::Log => log_pane::draw_scrolled(model, area, buffer),
     }
 }
 
@@ -147,14 +153,45 @@ fn draw_scrolled(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) 
     block::draw(lines, skip, area, buffer);
 }
 
-/// Draws the overview and, where there is room below it, the end of the log.
+/// Draws the overview and, where there is room below it, the output and the end of the log.
 fn draw_overview(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) {
     draw_scrolled(model, lines, area, buffer);
-    let rows = lines.len() as u16;
-    let log_rows = area.height.saturating_sub(rows + 1);
-    if model.detail.scroll == 0 && log_rows >= 2 && model.detail.log.state != LogState::Idle {
-        draw_log(model, 0, below(area, rows + 1), buffer);
+    if model.detail.scroll > 0 {
+        return;
     }
+    let mut rest = below(area, lines.len() as u16 + 1);
+    let text = model.detail.text.as_ref();
+    let output = text.map_or(&[][..], |text| text.output.as_slice());
+    // An empty output is `{}`.
+    if rest.height >= TALL && output.len() > 1 {
+        draw_rule(buffer, rest, "Output", model.theme.faint());
+        let room = Rect {
+            height: rest.height / 2,
+            ..below(rest, 1)
+        };
+        let used = draw_wrapped(output, room, model.theme.plain(), buffer);
+        rest = below(rest, used + 2);
+    }
+    if rest.height >= 2 && model.detail.log.state != LogState::Idle {
+        log_pane::draw_end(model, rest, buffer);
+    }
+}
+
+/// Draws lines one below the other, each in as many rows as it needs. Returns the rows that they take.
+fn draw_wrapped(lines: &[String], area: Rect, style: Style, buffer: &mut Buffer) -> u16 {
+    let mut used = 0;
+    for line in lines {
+        // No more of a long line than there is room for.
+        let most = usize::from(area.width) * usize::from(area.height) * 4;
+        for row in wrap(&line[..line.floor_char_boundary(most)], area.width) {
+            if used >= area.height {
+                return used;
+            }
+            put(buffer, area.x, area.y + used, area.width, &row, style);
+            used += 1;
+        }
+    }
+    used
 }
 
 /// Draws the titles of the tabs.
@@ -287,7 +324,7 @@ fn describe_position(model: &Model, node: &NodeName, task: &Task, stage: &StageS
     })
 }
 
-/// Draws the lines of a JSON text.
+/// Draws the lines of a JSON text, wrapped: a path is read whole.
 fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let Some(lines) = lines else {
@@ -300,42 +337,5 @@ fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut B
         return;
     };
     let skip = model.detail.scroll.min(lines.len().saturating_sub(1));
-    for (index, line) in lines.iter().skip(skip).take(usize::from(area.height)).enumerate() {
-        put(buffer, area.x, area.y + index as u16, area.width, line, theme.plain());
-    }
-}
-
-/// Draws the end of the log, or what is `up` lines above it.
-fn draw_log(model: &Model, up: usize, area: Rect, buffer: &mut Buffer) {
-    if area.is_empty() {
-        return;
-    }
-    let theme = model.theme;
-    let log = &model.detail.log;
-    let state = match &log.state {
-        LogState::Idle => "".to_owned(),
-        LogState::Loading => "…".to_owned(),
-        LogState::Following if up > 0 => format!("{up} lines above the end"),
-        LogState::Following => "following".to_owned(),
-        LogState::Ended if log.is_empty() => "empty".to_owned(),
-        LogState::Ended => "ended".to_owned(),
-        LogState::Failed(why) => why.clone(),
-    };
-    let rule = format!("Log  {state} {}", "─".repeat(usize::from(area.width)));
-    let room = area.width;
-    put(buffer, area.x, area.y, room, rule.trim_end(), theme.faint());
-    let body = below(area, 1);
-    let height = usize::from(body.height);
-    let end = log.len().saturating_sub(up).max(height.min(log.len()));
-    let start = end.saturating_sub(height);
-    for (row, index) in (start..end).enumerate() {
-        put(
-            buffer,
-            body.x,
-            body.y + row as u16,
-            body.width,
-            &log.line(index),
-            theme.plain(),
-        );
-    }
+    draw_wrapped(&lines[skip..], area, theme.plain(), buffer);
 }

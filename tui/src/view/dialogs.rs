@@ -1,4 +1,5 @@
-//! Dialogs over the screen: the help, which is made from the registry, and the question before an action.
+//! Dialogs over the screen: the help, which is made from the registry, the menu of ways to run again, and the question
+//! before an action.
 
 use onceover_wire::ReuseMode;
 use ratatui::{
@@ -9,8 +10,9 @@ use ratatui::{
 
 use super::{
     callbacks,
-    frame::draw_frame,
-    text::{clear, put, width, wrap},
+    frame::open_box,
+    rerun,
+    text::{put, width, wrap},
     video_dialogs,
 };
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     },
 };
 
+/// Rows for targets, with the line that says how many there are, that make it worth to scroll them alone.
+const LEAST_TARGET_ROWS: usize = 3;
+
 /// Draws the dialog. Returns where the terminal's cursor belongs; `None` if it is hidden.
 pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Position> {
     match dialog {
@@ -29,42 +34,29 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
             draw_help(model, *scroll, buffer);
             None
         }
+        Dialog::Rerun(menu) => {
+            rerun::draw(model, menu, buffer);
+            None
+        }
         Dialog::Confirm(confirm) => draw_question(model, confirm, buffer),
     }
 }
 
-/// Returns an area of this size in the middle of the screen.
-fn centre_area(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
-    let area = buffer.area;
-    let (columns, rows) = (columns.min(area.width), rows.min(area.height));
-    Rect::new(
-        area.x + (area.width - columns) / 2,
-        area.y + (area.height - rows) / 2,
-        columns,
-        rows,
-    )
+/// A line of the help: keys, what they do or a title, and its style.
+type HelpLine = (String, String, Style);
+
+/// Returns the columns of the help's box, and of the keys in it.
+fn find_help_columns(screen_columns: u16) -> (u16, u16) {
+    let columns = screen_columns.min(92);
+    (columns, 14.min(columns.saturating_sub(4) / 3))
 }
 
-/// Draws an empty box with a frame. Returns its inside.
-fn open_box(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
-    let area = centre_area(buffer, columns, rows);
-    clear(buffer, area);
-    draw_frame(buffer, area, title, model.theme.accent(), model.theme.strong());
-    Rect {
-        x: area.x + 2.min(area.width),
-        y: area.y + 1.min(area.height),
-        width: area.width.saturating_sub(4),
-        height: area.height.saturating_sub(2),
-    }
-}
-
-/// Draws the keys of the page by group, and the legend of the glyphs.
-fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
+/// Lists the keys of the page by group, and the legend of the glyphs.
+fn list_help_lines(model: &Model, screen_columns: u16) -> Vec<HelpLine> {
     let theme = model.theme;
-    let columns = buffer.area.width.min(92);
+    let (columns, keys_room) = find_help_columns(screen_columns);
     let room = columns.saturating_sub(4);
-    let keys_room = 14.min(room / 3);
-    let mut lines: Vec<(String, String, Style)> = Vec::new();
+    let mut lines: Vec<HelpLine> = Vec::new();
     for group in Group::ALL {
         if list_actions(model.page).all(|spec| spec.group != group) {
             continue;
@@ -91,6 +83,21 @@ fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
             .into_iter()
             .map(|line| (String::new(), line, theme.faint())),
     );
+    lines
+}
+
+/// Counts the lines of the help that can be scrolled to.
+pub fn count_hidden_help_lines(model: &Model) -> usize {
+    let (columns, rows) = model.size;
+    let lines = list_help_lines(model, columns).len();
+    lines.saturating_sub(usize::from(rows.saturating_sub(2)))
+}
+
+/// Draws the help.
+fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let (columns, keys_room) = find_help_columns(buffer.area.width);
+    let lines = list_help_lines(model, buffer.area.width);
     let rows = (lines.len() as u16 + 2).min(buffer.area.height);
     let title = "Help · ↑ ↓ scroll, any other key closes";
     let inside = open_box(model, buffer, title, columns, rows);
@@ -117,69 +124,114 @@ fn draw_help(model: &Model, scroll: usize, buffer: &mut Buffer) {
 /// A line about a target: its name, the columns that the name takes, and what there is to say of it.
 type TargetLine = (String, u16, String);
 
-/// The parts of a question, wrapped to the columns of its box.
+/// A line of a question, wrapped to the columns of its box.
+#[derive(Clone)]
+enum BodyLine {
+    Target(TargetLine),
+    Choice(String),
+    Text(String),
+    /// What of the question is on the screen.
+    Window(String),
+}
+
+/// A question, divided for its box: a part that scrolls where it does not fit, and a part that is always seen.
 struct QuestionText {
-    targets: Vec<TargetLine>,
-    /// Targets that are shown at a time.
-    target_rows: usize,
-    choice: Vec<String>,
-    consequences: Vec<String>,
-    /// Rows of everything but the targets.
-    fixed_rows: usize,
+    scrolled: Vec<BodyLine>,
+    /// Lines of the scrolled part that are on the screen.
+    window: usize,
+    fixed: Vec<BodyLine>,
+    /// Rows of everything within the frame.
+    rows: usize,
 }
 
 impl QuestionText {
-    fn new(model: &Model, confirm: &Confirm, room: u16, screen_rows: u16) -> Self {
+    /// Divides a question for a screen: the targets alone scroll where enough of them are seen beside the
+    /// consequences, else both do.
+    fn new(model: &Model, confirm: &Confirm, screen: (u16, u16)) -> Self {
+        let room = find_question_columns(screen.0).saturating_sub(4);
         let consequences = list_consequences(model, confirm);
-        let consequences: Vec<String> = consequences.iter().flat_map(|line| wrap(line, room)).collect();
+        let consequences = consequences.iter().flat_map(|line| wrap(line, room));
+        let consequences: Vec<_> = consequences.map(BodyLine::Text).collect();
         let choice = confirm.choice.as_ref().map(video_dialogs::describe_choice);
         let choice = choice.map_or(Vec::new(), |choice| wrap(&choice, room));
-        let targets = list_targets(model, confirm, room);
-        let fixed_rows = consequences.len() + choice.len() + 3 + usize::from(confirm.needs_count()) * 2;
-        let rows = usize::from(screen_rows.saturating_sub(2));
-        // What ends for a video is shown before what is true of every deletion.
-        let has_videos = confirm.targets.iter().any(|target| target.video.is_some());
-        let least = if has_videos {
-            rows.saturating_sub(4 + choice.len()).clamp(1, 7)
+        let choice: Vec<_> = choice.into_iter().map(BodyLine::Choice).collect();
+        let targets = list_targets(model, confirm, room).into_iter().map(BodyLine::Target);
+        let targets: Vec<_> = targets.collect();
+        let gap = || vec![BodyLine::Text(String::new())];
+        let inside = usize::from(screen.1.saturating_sub(2));
+        // The buttons, and before them the count that is typed.
+        let below = 1 + usize::from(confirm.needs_count()) * 2;
+        let beside = inside.saturating_sub(below + choice.len() + consequences.len() + 2);
+        let keeps_consequences = targets.len() <= beside || beside >= LEAST_TARGET_ROWS;
+        let (scrolled, fixed) = if keeps_consequences {
+            (targets, [choice, gap(), consequences].concat())
         } else {
-            1
+            ([targets, gap(), consequences].concat(), choice)
+        };
+        let below = below + usize::from(keeps_consequences);
+        let space = inside.saturating_sub(below + fixed.len());
+        let (window, hint) = if scrolled.len() <= space {
+            (scrolled.len(), 0)
+        } else {
+            (space.saturating_sub(1), 1)
         };
         Self {
-            target_rows: targets.len().min(rows.saturating_sub(fixed_rows).max(least)).min(12),
-            targets,
-            choice,
-            consequences,
-            fixed_rows,
+            rows: window + hint + fixed.len() + below,
+            scrolled,
+            window,
+            fixed,
         }
     }
+
+    /// Counts the lines that are not on the screen.
+    fn count_hidden(&self) -> usize {
+        self.scrolled.len() - self.window
+    }
+
+    /// Says what is on the screen of what scrolls, where that is not everything.
+    fn describe_window(&self, confirm: &Confirm, scroll: usize) -> Option<BodyLine> {
+        if self.count_hidden() == 0 {
+            return None;
+        }
+        let is_target = |line: &BodyLine| matches!(line, BodyLine::Target(_));
+        let one_each = self.scrolled.len() == confirm.targets.len() && self.scrolled.iter().all(is_target);
+        let noun = if one_each { "targets" } else { "lines" };
+        let keys = if confirm.choice.is_some() {
+            "pgdn pgup"
+        } else {
+            "↓ ↑"
+        };
+        let (first, last, all) = (scroll + 1, scroll + self.window, self.scrolled.len());
+        Some(BodyLine::Window(format!("{noun} {first} to {last} of {all} · {keys}")))
+    }
+}
+
+/// Returns the columns of a question's box.
+fn find_question_columns(screen_columns: u16) -> u16 {
+    screen_columns.min(76)
+}
+
+/// Counts the lines of a question that can be scrolled to.
+pub fn count_hidden_lines(model: &Model, confirm: &Confirm) -> usize {
+    QuestionText::new(model, confirm, model.size).count_hidden()
 }
 
 /// Draws the question. Returns where the count is typed, if it is asked for.
 fn draw_question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
-    let columns = buffer.area.width.min(76);
-    let room = columns.saturating_sub(4);
-    let text = QuestionText::new(model, confirm, room, buffer.area.height);
-    let rows = (text.fixed_rows + text.target_rows + 2) as u16;
+    let columns = find_question_columns(buffer.area.width);
+    let text = QuestionText::new(model, confirm, (buffer.area.width, buffer.area.height));
+    let rows = text.rows as u16 + 2;
     let inside = open_box(model, buffer, &describe_question(confirm), columns, rows);
     // The buttons must be seen, however small the screen.
     let buttons_y = inside.bottom().saturating_sub(1);
+    let scroll = confirm.scroll.min(text.count_hidden());
+    let window = text.describe_window(confirm, scroll);
+    let shown = text.scrolled.iter().skip(scroll).take(text.window);
     let mut y = inside.y;
-    let scroll = confirm
-        .scroll
-        .min(text.targets.len() - text.target_rows.min(text.targets.len()));
-    for line in text.targets.iter().skip(scroll).take(text.target_rows) {
+    for line in shown.chain(&window).chain(&text.fixed) {
         if y < buttons_y {
-            draw_target(model, line, inside, y, room, buffer);
-        }
-        y += 1;
-    }
-    let choice = text.choice.iter().map(|line| (line.as_str(), theme.key()));
-    let consequences = text.consequences.iter().map(|line| (line.as_str(), theme.plain()));
-    let gap = [("", theme.plain())];
-    for (line, style) in choice.chain(gap).chain(consequences) {
-        if y < buttons_y {
-            put(buffer, inside.x, y, inside.width, line, style);
+            draw_body_line(model, line, inside, y, buffer);
         }
         y += 1;
     }
@@ -199,14 +251,27 @@ fn draw_question(model: &Model, confirm: &Confirm, buffer: &mut Buffer) -> Optio
     cursor
 }
 
+/// Draws a line of a question.
+fn draw_body_line(model: &Model, line: &BodyLine, inside: Rect, y: u16, buffer: &mut Buffer) {
+    let theme = model.theme;
+    let (text, style) = match line {
+        BodyLine::Target(target) => return draw_target(model, target, inside, y, buffer),
+        BodyLine::Choice(text) => (text, theme.key()),
+        BodyLine::Text(text) => (text, theme.plain()),
+        BodyLine::Window(text) => (text, theme.warn()),
+    };
+    put(buffer, inside.x, y, inside.width, text, style);
+}
+
 /// Draws a line about a target.
-fn draw_target(model: &Model, line: &TargetLine, inside: Rect, y: u16, room: u16, buffer: &mut Buffer) {
+fn draw_target(model: &Model, line: &TargetLine, inside: Rect, y: u16, buffer: &mut Buffer) {
     let theme = model.theme;
     let (name, name_room, about) = line;
     let gap = u16::from(!about.is_empty());
     put(buffer, inside.x, y, name_room.saturating_sub(gap), name, theme.strong());
     let x = inside.x + name_room;
-    put(buffer, x, y, room.saturating_sub(*name_room), about, theme.plain());
+    let room = inside.width.saturating_sub(*name_room);
+    put(buffer, x, y, room, about, theme.plain());
 }
 
 /// Draws the two buttons in the middle of the last line.

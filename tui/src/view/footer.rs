@@ -8,14 +8,17 @@ use ratatui::{
 
 use super::{
     line,
-    text::{put, width},
+    text::{clear, put, width, wrap},
 };
 use crate::{
-    actions::{ActionSpec, list_actions, list_keys},
+    actions::{Action, ActionSpec, list_actions, list_keys},
     figures,
     key::Key,
     layout::{Panes, Tier},
-    model::{Model, Page, RowId, Subject, Tone},
+    model::{
+        Model, Page, RowId, Subject, Tone,
+        log_view::{LogInput, LogQuestion},
+    },
 };
 
 /// Draws the line. Returns where the text cursor is while the filter is typed.
@@ -25,6 +28,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         return None;
     }
     let theme = model.theme;
+    if let Some(typed) = &model.log_view.input {
+        return draw_log_line(model, typed, area, buffer);
+    }
     if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
         return draw_filter_line(model, area, buffer);
     }
@@ -43,6 +49,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
             &format!(" {sign} {}", toast.text),
             style,
         );
+        if let Some(text) = &toast.selectable {
+            draw_selectable(model, text, area, buffer);
+        }
         return None;
     }
     if let Some(delete) = model.deletes.last() {
@@ -79,6 +88,22 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     None
 }
 
+/// Draws a text on whole lines above the footer, so that the mouse can select it and nothing beside it.
+fn draw_selectable(model: &Model, text: &str, footer: Rect, buffer: &mut Buffer) {
+    let lines = wrap(text, footer.width);
+    let room = usize::from(footer.y / 2);
+    let height = lines.len().min(room) as u16;
+    let area = Rect {
+        y: footer.y - height,
+        height,
+        ..footer
+    };
+    clear(buffer, area);
+    for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
+        put(buffer, area.x, y, area.width, line, model.theme.strong());
+    }
+}
+
 /// Returns why the last action on what is at the cursor was refused.
 fn find_refusal(model: &Model) -> Option<&String> {
     match model.page {
@@ -93,7 +118,7 @@ fn find_refusal(model: &Model) -> Option<&String> {
                 .failures
                 .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
         }
-        Page::Nodes | Page::Form | Page::Register => None,
+        Page::Nodes | Page::Form | Page::Register | Page::Log => None,
     }
 }
 
@@ -102,8 +127,10 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut specs: Vec<&ActionSpec> = list_actions(model.page)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
-        // Side by side there is nothing to open, and the columns are needed.
-        .filter(|spec| spec.name != "open" || panes.tier != Tier::Wide || model.zoom)
+        // Side by side nothing is opened but a task's stages, and the columns are needed.
+        .filter(|spec| {
+            spec.action != Action::Open || panes.tier != Tier::Wide || model.zoom || model.has_hidden_stages()
+        })
         .collect();
     specs.sort_by_key(|spec| spec.footer);
     let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;
@@ -124,6 +151,22 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
 /// Returns the first key of an action.
 fn first_key(model: &Model, spec: &ActionSpec) -> String {
     list_keys(spec, model.page).next().map_or(String::new(), Key::to_string)
+}
+
+/// Draws what is typed on the page of a log. Returns where the text cursor is.
+fn draw_log_line(model: &Model, typed: &LogInput, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = model.theme;
+    let (label, hint) = match typed.question {
+        LogQuestion::Search => (" / ", "enter search, then n and N · esc drop"),
+        LogQuestion::Filter => (" only ", "enter show only these lines · esc drop"),
+    };
+    let used = put(buffer, area.x, area.y, area.width, label, theme.key());
+    let room = area.width.saturating_sub(used);
+    let drawn = line::draw(&typed.input, area.x + used, area.y, room, theme.plain(), buffer);
+    let x = area.x + used + drawn.used;
+    let room = room.saturating_sub(drawn.used);
+    put(buffer, x, area.y, room, &format!("   {hint}"), theme.faint());
+    drawn.cursor
 }
 
 /// Draws the filter while it is typed. Returns where the text cursor is.

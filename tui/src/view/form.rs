@@ -17,10 +17,11 @@ use super::{
     text::{put, put_right, width, within, wrap},
 };
 use crate::{
-    layout,
+    actions::{Action, format_first_key},
+    figures, layout,
     model::{
-        Model,
-        form::{Field, Form, What, format_value},
+        Model, Page,
+        form::{Field, Form, FormerRequest, What, format_value},
     },
 };
 
@@ -88,13 +89,32 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     draw_fields(model, form, fields, buffer)
 }
 
-/// Lists what is about the whole request: why it was refused, what is missing for the node, what the node is for.
+/// Lists what is about the whole request: why it was refused, where its values come from, what is missing for the node
+/// or what that is for.
 fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
     let mut block = Block::new(columns);
+    // A small screen shows the first of these lines.
     if let Some(problem) = &form.problem {
         block.say(&format!("✖ {problem}"), theme.bad());
-    } else if form.node.readiness.ready {
+    }
+    if let Some(draft) = model.drafts.find(&form.row) {
+        let age = figures::format_ago(model.now.seconds_since(draft.left_at));
+        let key = format_first_key(Action::RestoreDraft, Page::Form);
+        block.say(&format!("draft of {age}: {key} restores it"), theme.warn());
+    }
+    for note in &form.notes {
+        block.say(&format!("! {note}"), theme.warn());
+    }
+    match &form.stored {
+        FormerRequest::Absent => {}
+        FormerRequest::Reading(_) => block.say("… reading the stored request", theme.warn()),
+        FormerRequest::Taken => block.say("with the values of the stored request", theme.faint()),
+        FormerRequest::Unread(why) => {
+            block.say(&format!("✖ the stored request could not be read: {why}"), theme.bad());
+        }
+    }
+    if form.node.readiness.ready {
         block.say(&form.node.purpose, theme.faint());
     } else {
         card::add_readiness(&mut block, &form.node, theme);
@@ -271,6 +291,13 @@ fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
     let mut block = Block::new(columns);
     let what = form.focused().what;
     let plain = theme.plain();
+    if form.stored == FormerRequest::Taken && form.focused().is_touched() && what != What::Task {
+        let former = match form.focused().start.as_str() {
+            "" => "The stored request left it out.".to_owned(),
+            former => format!("The stored request has {former}."),
+        };
+        block.say(&former, theme.warn());
+    }
     match what {
         What::Task => {
             block.say("task  1 to 128 of A-Z a-z 0-9 . _ -", theme.strong());

@@ -1,8 +1,23 @@
-//! Frames around the parts of the screen.
+//! Frames around the parts of the screen, and boxes over it.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::text::{put, within};
+use super::text::{clear, put, within};
+use crate::model::Model;
+
+/// Draws a title into the first row of an area, and a line behind it.
+pub fn draw_rule(buffer: &mut Buffer, area: Rect, title: &str, style: Style) {
+    let used = put(buffer, area.x, area.y, area.width, title, style);
+    let room = area.width.saturating_sub(used + 1);
+    put(
+        buffer,
+        area.x + used + 1,
+        area.y,
+        room,
+        &"─".repeat(usize::from(room)),
+        style,
+    );
+}
 
 /// Draws a frame with a title, which may be text of others.
 pub fn draw_frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, title_style: Style) {
@@ -30,5 +45,30 @@ pub fn draw_frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, ti
             &format!(" {title} "),
             title_style,
         );
+    }
+}
+
+/// Returns an area of this size in the middle of the screen.
+fn centre_area(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
+    let area = buffer.area;
+    let (columns, rows) = (columns.min(area.width), rows.min(area.height));
+    Rect::new(
+        area.x + (area.width - columns) / 2,
+        area.y + (area.height - rows) / 2,
+        columns,
+        rows,
+    )
+}
+
+/// Draws an empty box with a frame. Returns its inside.
+pub fn open_box(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
+    let area = centre_area(buffer, columns, rows);
+    clear(buffer, area);
+    draw_frame(buffer, area, title, model.theme.accent(), model.theme.strong());
+    Rect {
+        x: area.x + 2.min(area.width),
+        y: area.y + 1.min(area.height),
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(2),
     }
 }

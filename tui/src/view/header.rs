@@ -15,47 +15,10 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    if let Link::Lost {
-        missing,
-        reason,
-        since,
-        retry_at,
-        never,
-    } = &model.link
-    {
-        let lost_for = figures::format_whole(model.now.seconds_since(*since));
-        let next = retry_at.seconds_since(model.now).ceil();
-        let next = if next > 0.0 {
-            format!("next try in {next:.0} s")
-        } else {
-            "trying now".into()
-        };
-        let host = strip_scheme(&model.daemon);
-        let what = match (missing, never) {
-            (MissingPart::Daemon, true) => format!("no daemon at {host} yet"),
-            (MissingPart::Daemon, false) => format!("no answer from {host} for {lost_for}"),
-            (MissingPart::Access, _) => format!("{host} refuses access"),
-            (MissingPart::Redis, true) => format!("{host} has no Redis"),
-            (MissingPart::Redis, false) => format!("Redis unavailable for {lost_for}"),
-        };
-        let seen = if model.store.seq().is_some() {
-            format!(
-                " · what you see is from {}",
-                figures::format_time(model.fresh_at, model.now, &model.tz)
-            )
-        } else {
-            String::new()
-        };
+    if let Some(banner) = Banner::of_link(model) {
         let style = model.theme.alarm();
         buffer.set_style(text::within(buffer, area), style);
-        text::put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            &format!(" onceover  ✖ {what} · {next}{seen} · {reason}"),
-            style,
-        );
+        text::put(buffer, area.x, area.y, area.width, &banner.fit(area.width), style);
         return;
     }
     let mut parts = list_parts(model, area.width >= 90);
@@ -82,6 +45,90 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// What the line says of a lost connection. Words give way to a small screen, figures never do.
+struct Banner {
+    /// What does not answer, and for how long.
+    whole: String,
+    /// The same without the time, which the age of the data says, too.
+    named: String,
+    short: &'static str,
+    /// Seconds to the next try; 0: it is under way.
+    next: f64,
+    /// How old what is shown is, and from when it is; `None` if nothing is shown yet.
+    data: Option<(String, String)>,
+    reason: String,
+}
+
+impl Banner {
+    /// Describes the connection of the model; `None` if it is not lost.
+    fn of_link(model: &Model) -> Option<Self> {
+        let Link::Lost {
+            missing,
+            reason,
+            since,
+            retry_at,
+            never,
+        } = &model.link
+        else {
+            return None;
+        };
+        let lost_for = figures::format_whole(model.now.seconds_since(*since));
+        let host = strip_scheme(&model.daemon);
+        let (named, counts, short) = match (missing, never) {
+            (MissingPart::Daemon, true) => (format!("no daemon at {host} yet"), false, "no daemon"),
+            (MissingPart::Daemon, false) => (format!("no answer from {host}"), true, "no answer"),
+            (MissingPart::Access, _) => (format!("{host} refuses access"), false, "no access"),
+            (MissingPart::Redis, true) => (format!("{host} has no Redis"), false, "no Redis"),
+            (MissingPart::Redis, false) => ("Redis unavailable".to_owned(), true, "no Redis"),
+        };
+        let data = model.store.seq().is_some().then(|| {
+            let age = model.now.seconds_since(model.fresh_at).max(0.0);
+            let from = figures::format_time(model.fresh_at, model.now, &model.tz);
+            (figures::format_whole(age), from)
+        });
+        Some(Self {
+            whole: if counts {
+                format!("{named} for {lost_for}")
+            } else {
+                named.clone()
+            },
+            named,
+            short,
+            next: retry_at.seconds_since(model.now).ceil(),
+            data,
+            reason: reason.clone(),
+        })
+    }
+
+    /// Makes the longest line that fits; the reason alone may be cut.
+    fn fit(&self, columns: u16) -> String {
+        let next = |words: &str| match self.next > 0.0 {
+            true => format!("{words} {:.0} s", self.next),
+            false => "trying now".to_owned(),
+        };
+        let data = |write: fn(&str, &str) -> String| match &self.data {
+            Some((age, from)) => format!(" · {}", write(age, from)),
+            None => String::new(),
+        };
+        let from = data(|_, from| format!("what you see is from {from}"));
+        let old = data(|age, _| format!("data {age} old"));
+        let least = data(|age, _| format!("{age} old"));
+        let lines = [
+            format!(" onceover  ✖ {} · {}{from}", self.whole, next("next try in")),
+            format!(" ✖ {} · {}{old}", self.whole, next("next try in")),
+            format!(" ✖ {} · {}{old}", self.named, next("next try in")),
+            format!(" ✖ {} · {}{old}", self.short, next("next try in")),
+            format!(" ✖ {} · {}{least}", self.short, next("try in")),
+        ];
+        let fits = |line: &String| text::width(line) <= columns;
+        match lines.iter().position(fits) {
+            Some(0) => format!("{} · {}", lines[0], self.reason),
+            Some(index) => lines[index].clone(),
+            None => format!(" ✖ {}{least} · {}", self.short, next("try")),
+        }
+    }
+}
+
 /// A piece of the line, and how much it is needed.
 struct Part {
     text: String,
@@ -100,8 +147,12 @@ fn list_parts(model: &Model, wide: bool) -> Vec<Part> {
         say(9, format!("{gap}… connecting"), theme.warn());
         return parts;
     }
-    let state = if model.reading { "re-reading" } else { "live" };
-    say(9, format!("{gap}● {state}"), theme.good());
+    let (state, style) = match (model.slow, model.reading) {
+        (true, _) => ("slow", theme.warn()),
+        (false, true) => ("re-reading", theme.good()),
+        (false, false) => ("live", theme.good()),
+    };
+    say(9, format!("{gap}● {state}"), style);
     if wide {
         say(2, format!("  {}", strip_scheme(&model.daemon)), theme.plain());
         if let Some(system) = &model.system {

@@ -4,7 +4,7 @@ pub mod block;
 mod callbacks;
 pub mod card;
 mod detail;
-mod dialogs;
+pub mod dialogs;
 mod empty;
 mod footer;
 mod form;
@@ -12,10 +12,12 @@ mod frame;
 mod header;
 mod line;
 mod list_page;
+pub mod log_pane;
 mod nodes;
 pub mod pipeline;
 pub mod reasons;
 mod register;
+mod rerun;
 mod reuse;
 mod task_detail;
 pub mod text;
@@ -45,7 +47,8 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     if buffer.area.is_empty() {
         return None;
     }
-    let panes = layout::lay_out_panes((buffer.area.width, buffer.area.height), model.zoom);
+    let size = (buffer.area.width, buffer.area.height);
+    let panes = layout::lay_out_split(size, model.zoom, model.split);
     header::draw(model, panes.header, buffer);
     let mut at_field = None;
     if model.store.seq().is_none() {
@@ -57,6 +60,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Form => at_field = form::draw(model, buffer),
             Page::Videos => videos::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
+            Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

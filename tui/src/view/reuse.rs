@@ -2,6 +2,7 @@
 
 use onceover_types::StageState;
 use onceover_wire::{ReuseDecision, ReuseExplanation, StageSummary};
+use ratatui::style::Style;
 
 use super::{
     block::{Block, Lines},
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     figures,
     model::Model,
-    theme::{glyph, word},
+    theme::{Theme, glyph, word},
 };
 
 /// Lists what the tab shows.
@@ -58,16 +59,21 @@ pub fn list_lines(model: &Model, stage: &StageSummary, columns: u16) -> Lines {
     block.into_lines()
 }
 
-/// Adds the decision, and the reasons for it.
-fn add_explanation(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
-    let theme = model.theme;
-    let clock = |time| figures::format_time(time, model.now, &model.tz);
-    let (sign, style) = match explanation.decision {
+/// Returns the glyph of a decision, and its style.
+pub fn sign_decision(theme: Theme, decision: ReuseDecision) -> (&'static str, Style) {
+    match decision {
         ReuseDecision::Hit => ("↺", theme.reuse()),
         ReuseDecision::Join => ("…", theme.accent()),
         ReuseDecision::Run => ("●", theme.warn()),
         ReuseDecision::Refuse => ("✖", theme.bad()),
-    };
+    }
+}
+
+/// Adds the decision, and the reasons for it.
+fn add_explanation(model: &Model, explanation: &ReuseExplanation, block: &mut Block) {
+    let theme = model.theme;
+    let clock = |time| figures::format_time(time, model.now, &model.tz);
+    let (sign, style) = sign_decision(theme, explanation.decision);
     block.say(&format!("{sign} The same request now {}.", explanation.message), style);
     block.add_fact(
         "reason",

@@ -1,6 +1,8 @@
 //! Writes text onto the buffer: never half a glyph, never a byte that the terminal would obey. All text of others is
 //! written with [`put`].
 
+use std::borrow::Cow;
+
 use ratatui::{
     buffer::{Buffer, CellWidth},
     layout::Rect,
@@ -125,6 +127,28 @@ pub fn cut(text: &str, columns: u16) -> String {
     cut + "…"
 }
 
+/// Cuts a harmless text to so many columns, with `…` in its middle: both ends are kept.
+pub fn cut_middle(text: &str, columns: u16) -> Cow<'_, str> {
+    if width(text) <= columns || columns < 5 {
+        return text.into();
+    }
+    let graphemes: Vec<&str> = text.graphemes(true).collect();
+    let before = count_fitting(graphemes.iter(), columns / 2);
+    let after = count_fitting(graphemes.iter().rev(), columns - 1 - columns / 2);
+    let tail = graphemes[graphemes.len() - after..].concat();
+    format!("{}…{tail}", graphemes[..before].concat()).into()
+}
+
+/// Counts the first glyphs that fit into so many columns.
+fn count_fitting<'a>(graphemes: impl Iterator<Item = &'a &'a str>, columns: u16) -> usize {
+    let mut used = 0;
+    let fits = |grapheme: &&&str| {
+        used += width(grapheme);
+        used <= columns
+    };
+    graphemes.take_while(fits).count()
+}
+
 /// Empties an area, for what is drawn over something else.
 pub fn clear(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
@@ -218,6 +242,13 @@ mod tests {
             1,
             "no room for half a glyph"
         );
+    }
+
+    #[test]
+    fn both_ends_of_a_name_are_kept() {
+        assert_eq!(cut_middle("faster_whisper.transcribe_audio", 15), "faster_…e_audio");
+        assert_eq!(cut_middle("자막파일없음", 7), "자…음");
+        assert_eq!(cut_middle("short", 5), "short");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Draws the tree of tasks and stages, cell by cell and only for the rows on screen.
 
-use onceover_types::StageState;
+use onceover_types::{CallbackStatus, StageState};
 use onceover_wire::StageSummary;
 use ratatui::{
     buffer::Buffer,
@@ -11,7 +11,7 @@ use ratatui::{
 use super::{
     frame::draw_frame,
     pipeline,
-    text::{put, put_right, within},
+    text::{cut_middle, harmless, put, put_right, width, within},
     warned,
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     theme::{callback_glyph, glyph, word},
 };
 
+/// A tree of fewer columns shows a bar instead of the time of what runs.
+const NARROW: u16 = 70;
+
 /// The columns of a row. A column of width 0 is left out.
 struct Columns {
     name: u16,
@@ -35,8 +38,49 @@ struct Columns {
     callback: u16,
 }
 
+/// What the rows on the screen need: columns that would be empty are left out, for longer names.
+#[derive(Default)]
+struct ColumnNeeds {
+    name: u16,
+    time: u16,
+    /// What planned steps wait for.
+    waits: u16,
+    has_bar: bool,
+    has_attempt: bool,
+    has_reuse: bool,
+    has_callback: bool,
+}
+
+impl ColumnNeeds {
+    fn measure(model: &Model) -> Self {
+        let mut needs = Self::default();
+        for row in model.visible_rows() {
+            let Some(task) = model.store.get(&row.task) else {
+                continue;
+            };
+            let Some(facts) = RowFacts::new(task, row, model) else {
+                continue;
+            };
+            // The sign before the name and the blank behind it.
+            let (sign, name) = match &row.node {
+                None => (3, row.task.as_str()),
+                Some(node) => (5, node.as_str()),
+            };
+            needs.name = needs.name.max(width(name).saturating_add(sign));
+            let time = figures::format_short(facts.seconds(task, row, model));
+            needs.time = needs.time.max(width(&time));
+            needs.waits = needs.waits.max(facts.waits.as_ref().map_or(0, |waits| width(waits)));
+            needs.has_bar |= facts.progress.is_some();
+            needs.has_attempt |= facts.stage.is_some_and(|stage| stage.attempt > 1);
+            needs.has_reuse |= facts.reuse_hits(task, row) > 0;
+            needs.has_callback |= facts.callback(task, row).is_some();
+        }
+        needs
+    }
+}
+
 impl Columns {
-    fn for_width(width: u16) -> Self {
+    fn fit(needs: &ColumnNeeds, width: u16) -> Self {
         let mut columns = Self {
             name: 0,
             state: 13,
@@ -49,20 +93,26 @@ impl Columns {
         let mut rest = width.saturating_sub(2);
         columns.state = columns.state.min(rest / 2);
         rest -= columns.state;
-        // The columns that a row can do without, the least needed last.
-        for (column, takes, keep) in [
-            (&mut columns.time, 8, 12),
-            (&mut columns.reuse, 6, 14),
-            (&mut columns.callback, 4, 22),
-            (&mut columns.bar, 9, 26),
-            (&mut columns.attempt, 4, 24),
+        // The columns that a row can do without, the least needed last. The bar repeats what the state says: names come
+        // before it.
+        for (column, is_needed, takes, keep) in [
+            (&mut columns.time, true, needs.time.max(5) + 1, 12),
+            (&mut columns.reuse, needs.has_reuse, 6, 14),
+            (&mut columns.callback, needs.has_callback, 4, 22),
+            (&mut columns.attempt, needs.has_attempt, 4, 26),
+            (&mut columns.bar, needs.has_bar, 9, needs.name.max(24)),
         ] {
-            if rest >= takes + keep {
+            if is_needed && rest >= takes + keep {
                 *column = takes;
                 rest -= takes;
             }
         }
-        columns.name = rest;
+        // What a step waits for is drawn over the columns beside its state, which it has no figures for.
+        let room = columns.state.saturating_sub(1) + columns.bar + columns.time + columns.attempt;
+        let more = needs.waits.saturating_sub(room);
+        let more = more.min(rest.saturating_sub(needs.name.max(24)));
+        columns.state += more;
+        columns.name = rest - more;
         columns
     }
 }
@@ -71,10 +121,11 @@ impl Columns {
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
     let mut area = panes.inner(panes.tree);
+    let columns = Columns::fit(&ColumnNeeds::measure(model), area.width);
     if panes.is_framed() {
         draw_frame(buffer, panes.tree, &describe_rows(model), theme.faint(), theme.strong());
         if area.height > 0 {
-            draw_titles(model, area, buffer);
+            draw_titles(model, &columns, area, buffer);
         }
         draw_position(model, panes.tree, buffer);
         area.y += area.height.min(1);
@@ -96,7 +147,6 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
         );
         return;
     }
-    let columns = Columns::for_width(area.width);
     let shown = model
         .tree
         .rows
@@ -136,9 +186,8 @@ fn describe_rows(model: &Model) -> String {
 }
 
 /// Draws the titles of the columns.
-fn draw_titles(model: &Model, area: Rect, buffer: &mut Buffer) {
+fn draw_titles(model: &Model, columns: &Columns, area: Rect, buffer: &mut Buffer) {
     let style = model.theme.faint();
-    let columns = Columns::for_width(area.width);
     let mut x = area.x + 2;
     put(buffer, x, area.y, columns.name, "TASK / STAGE", style);
     x += columns.name;
@@ -213,6 +262,30 @@ impl<'a> RowFacts<'a> {
             style: theme.plain(),
         })
     }
+
+    /// Returns the seconds that the row has run.
+    fn seconds(&self, task: &Task, row: &RowId, model: &Model) -> f64 {
+        let clock = model.clock();
+        match &row.node {
+            None => task.elapsed(clock),
+            Some(_) => self.stage.map_or(0.0, |stage| elapsed(stage, clock)),
+        }
+    }
+
+    /// Counts the answers that reuse gave.
+    fn reuse_hits(&self, task: &Task, row: &RowId) -> u64 {
+        match &row.node {
+            None => task.reuse_hits(),
+            Some(_) => self.stage.map_or(0, |stage| stage.reuse_hits + stage.joins),
+        }
+    }
+
+    fn callback(&self, task: &Task, row: &RowId) -> Option<CallbackStatus> {
+        match &row.node {
+            None => task.callback_status,
+            Some(_) => self.stage.and_then(|stage| stage.callback_status),
+        }
+    }
 }
 
 /// Draws one row.
@@ -240,18 +313,14 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     x += columns.state;
     // Without room for both, a running stage or pipeline shows its bar and not its time.
     let has_bar = row.node.is_some() || task.under_way().is_some();
-    let instead = columns.bar == 0 && has_bar && progress.is_some();
+    let instead = columns.bar == 0 && has_bar && progress.is_some() && area.width < NARROW;
     let room = if instead { columns.time } else { columns.bar };
     if let Some(progress) = progress.filter(|_| room > 1) {
         let bar = figures::format_bar(progress, room - 1);
         put(buffer, x, area.y, room - 1, &bar, theme.accent());
     }
     x += columns.bar + columns.time;
-    let clock = model.clock();
-    let seconds = match &row.node {
-        None => task.elapsed(clock),
-        Some(_) => stage.map_or(0.0, |stage| elapsed(stage, clock)),
-    };
+    let seconds = facts.seconds(task, row, model);
     if !instead && facts.waits.is_none() && (seconds > 0.0 || facts.state != StageState::Pending) {
         let room = columns.time.saturating_sub(1);
         put_right(buffer, x, area.y, room, &figures::format_short(seconds), facts.style);
@@ -262,10 +331,7 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         put_right(buffer, x, area.y, columns.attempt, &format!("#{attempt}"), theme.warn());
     }
     x += columns.reuse;
-    let hits = match &row.node {
-        None => task.reuse_hits(),
-        Some(_) => stage.map_or(0, |stage| stage.reuse_hits + stage.joins),
-    };
+    let hits = facts.reuse_hits(task, row);
     if hits > 0 {
         put_right(
             buffer,
@@ -277,11 +343,7 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         );
     }
     x += columns.callback;
-    let callback = match &row.node {
-        None => task.callback_status,
-        Some(_) => stage.and_then(|stage| stage.callback_status),
-    };
-    if let Some(callback) = callback.filter(|_| columns.callback > 0) {
+    if let Some(callback) = facts.callback(task, row).filter(|_| columns.callback > 0) {
         let text = format!("→{}", callback_glyph(callback));
         put_right(buffer, x, area.y, columns.callback, &text, theme.callback(callback));
     }
@@ -304,7 +366,16 @@ fn draw_name(model: &Model, task: &Task, row: &RowId, index: usize, room: u16, x
         }
     };
     let mut used = put(buffer, x, y, room, sign, theme.faint());
-    used += put(buffer, x + used, y, room.saturating_sub(used + 1), name, style);
+    let for_name = room.saturating_sub(used + 1);
+    // Names differ at their ends as often as at their beginnings.
+    used += put(
+        buffer,
+        x + used,
+        y,
+        for_name,
+        &cut_middle(&harmless(name), for_name),
+        style,
+    );
     if row.node.is_none()
         && let Some(pipeline) = &task.pipeline
     {

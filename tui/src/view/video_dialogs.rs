@@ -62,7 +62,7 @@ fn describe_last(video: &OfVideo) -> String {
         None => "never processed".into(),
         Some(processing) if video.in_flight() => {
             format!(
-                "under way: {} {}; it will be refused (T ends it first)",
+                "under way: {} {}; it will be refused (restart ends it)",
                 processing.pipeline,
                 pipeline::describe_status(processing)
             )

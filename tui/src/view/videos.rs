@@ -225,7 +225,7 @@ fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let processing = model.processing_of(video);
     match processing {
         Some(processing) => pipeline::add_facts(&mut block, processing, theme),
-        None => block.add_fact("pipeline", "never run: t starts one", theme.faint()),
+        None => block.add_fact("pipeline", "never run: r starts one", theme.faint()),
     }
     block.add_fact("file", &video.path, theme.plain());
     if let Some(url) = &video.url {

@@ -3,7 +3,7 @@
 
 use onceover_tui::{
     model::{Link, MissingPart, Source},
-    update::{Effect, UiEvent, update},
+    update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
 use onceover_wire::{EventKind, StageSummary};
@@ -181,7 +181,7 @@ fn d4_a_lost_connection_stops_clocks_refuses_changes_and_heals() {
             "01:35",
         ],
     );
-    for key in ["r", "R", "x", "d"] {
+    for key in ["r", "x", "d"] {
         assert!(changing(&press(&mut model, key)).is_empty());
         assert!(model.dialog.is_none());
         assert_shows(&model, &["not while disconnected: connection refused"]);
@@ -189,6 +189,100 @@ fn d4_a_lost_connection_stops_clocks_refuses_changes_and_heals() {
     update(&mut model, snapshot(items(), 300));
     assert_eq!(model.link, Link::Live);
     assert_shows(&model, &["● live"]);
+}
+
+#[test]
+fn d4_the_banner_keeps_the_age_of_the_data_and_the_next_try_down_to_forty_columns() {
+    for missing in [MissingPart::Daemon, MissingPart::Redis, MissingPart::Access] {
+        for columns in [40, 50, 60, 80, 100, 120, 200] {
+            let mut model = dashboard((columns, 16));
+            update(&mut model, lost(missing));
+            tick(&mut model, 1.0);
+            let banner = screen(&model).remove(0);
+            let has_age = banner.contains("1 s old") || banner.contains("what you see is from 12:06:01");
+            assert!(has_age && banner.contains("1 s"), "{columns}: {banner}");
+            assert!(banner.contains("try in 1 s"), "{columns}: {banner}");
+            // Over an hour later the figures are longer; the words give way.
+            tick(&mut model, 4_321.0);
+            update(&mut model, lost(missing));
+            let banner = screen(&model).remove(0);
+            let has_age = banner.contains("1 h 12 m old") || banner.contains("what you see is from 12:06:01");
+            assert!(has_age && banner.contains(" 2 s"), "{columns}: {banner}");
+        }
+    }
+}
+
+#[test]
+fn d4_a_daemon_that_is_slow_is_called_so_before_it_counts_as_lost() {
+    for columns in [40, 60, 120] {
+        let mut model = dashboard((columns, 16));
+        model.redraw = false;
+        update(&mut model, UiEvent::Slow(true));
+        assert!(model.redraw && model.is_live());
+        assert_shows(&model, &["● slow"]);
+        update(&mut model, UiEvent::Slow(false));
+        assert_shows(&model, &["● live"]);
+        update(&mut model, UiEvent::Slow(true));
+        update(&mut model, lost(MissingPart::Daemon));
+        update(&mut model, snapshot(items(), 300));
+        assert_shows(&model, &["● live"]);
+    }
+}
+
+/// The calls that read a page, among effects.
+fn page_reads(effects: &[Effect]) -> Vec<Call> {
+    let reads = |call: &Call| matches!(call, Call::Nodes | Call::Callbacks { .. } | Call::Videos);
+    calls(effects).into_iter().filter(reads).collect()
+}
+
+#[test]
+fn d4_a_page_opened_while_the_daemon_is_away_is_read_by_itself_when_it_is_back() {
+    for (keys, wanted) in [
+        ("n", Call::Nodes),
+        (
+            "c",
+            Call::Callbacks {
+                task: Some(task_id("lecture-07")),
+            },
+        ),
+        ("v", Call::Videos),
+    ] {
+        let mut model = dashboard((120, 36));
+        update(&mut model, lost(MissingPart::Daemon));
+        let effects = press(&mut model, keys);
+        // The daemon does not answer.
+        for effect in &effects {
+            if let Effect::Call { id, call: Call::Nodes } = effect {
+                let reply = Reply::Nodes(Err(Refusal {
+                    text: "connection refused".into(),
+                    ..Refusal::default()
+                }));
+                update(&mut model, UiEvent::Reply { id: *id, reply });
+            }
+        }
+        let effects = update(&mut model, snapshot(items(), 300));
+        assert_eq!(page_reads(&effects), [wanted], "{keys}");
+    }
+}
+
+#[test]
+fn d4_a_page_that_could_not_be_read_is_read_again_though_the_connection_holds() {
+    let mut model = dashboard((120, 36));
+    let effects = press(&mut model, "n");
+    let id = id_of(&effects, |call| *call == Call::Nodes);
+    let reply = Reply::Nodes(Err(Refusal {
+        status: Some(503),
+        text: "Redis does not answer".into(),
+        ..Refusal::default()
+    }));
+    update(&mut model, UiEvent::Reply { id, reply });
+    assert_shows(&model, &["Redis does not answer"]);
+    let effects = update(&mut model, UiEvent::System(Box::new(system(100))));
+    assert_eq!(page_reads(&effects), [Call::Nodes]);
+    let again = update(&mut model, UiEvent::System(Box::new(system(100))));
+    assert_eq!(page_reads(&again), [], "one question at a time");
+    answer(&mut model, &effects);
+    assert_shows(&model, &["faster_whisper.transcribe_audio"]);
 }
 
 #[test]
@@ -252,7 +346,7 @@ fn a_confirmed_action_waits_for_the_connection_too() {
 #[test]
 fn the_cursor_stays_on_its_id_while_rows_come_and_go() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "C<home>jj");
+    press(&mut model, "C<home>j");
     assert_eq!(cursor(&model), "podcast-112");
     update(
         &mut model,
@@ -269,7 +363,7 @@ fn the_cursor_stays_on_its_id_while_rows_come_and_go() {
     assert_eq!(cursor(&model), "podcast-112");
     update(&mut model, deleted(103, "podcast-112"));
     tick(&mut model, 0.2);
-    assert_eq!(cursor(&model), "trailer-v2", "the next one takes its place");
+    assert_eq!(cursor(&model), "clip_03", "the next one takes its place");
 }
 
 #[test]
@@ -339,7 +433,7 @@ fn nothing_is_drawn_again_while_nothing_changes() {
 fn a_printed_frame_changes_nothing() {
     let mut model = dashboard((120, 36));
     model.read_only = true;
-    assert!(changing(&press(&mut model, "jrR")).is_empty());
+    assert!(changing(&press(&mut model, "jr<enter>rf<enter>y")).is_empty());
     press(&mut model, "dy");
     assert!(model.deletes.is_empty());
 }

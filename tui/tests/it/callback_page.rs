@@ -19,7 +19,7 @@ fn callbacks_page(size: (u16, u16), keys: &str) -> onceover_tui::model::Model {
 
 #[test]
 fn c4_a_callback_that_waits_for_an_open_breaker_says_so() {
-    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let mut model = callbacks_page((120, 36), "<home>jjjjjjc");
     let waiting = &mut model.deliveries.items[0];
     waiting.breaker_open_until = waiting.next_try_at;
     assert_shows(&model, &["breaker: open until "]);
@@ -32,7 +32,7 @@ fn c4_a_callback_that_waits_for_an_open_breaker_says_so() {
 
 #[test]
 fn d3_callbacks_of_a_row_are_listed_and_one_is_sent_again_after_a_question() {
-    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let mut model = callbacks_page((120, 36), "<home>jjjjjjc");
     assert_shows(
         &model,
         &[
@@ -82,7 +82,7 @@ fn d3_callbacks_of_a_row_are_listed_and_one_is_sent_again_after_a_question() {
 
 #[test]
 fn d3_many_callbacks_are_sent_again_and_those_refused_stay_marked() {
-    let mut model = callbacks_page((120, 36), "C<home>  c");
+    let mut model = callbacks_page((120, 36), "C<home> j c");
     assert_shows(&model, &["Callbacks of 2 rows"]);
     press(&mut model, "*r");
     assert_shows(&model, &["Send 3 callbacks again?", "http://n8n.local/webhook/new"]);
@@ -119,7 +119,7 @@ fn d3_many_callbacks_are_sent_again_and_those_refused_stay_marked() {
 
 #[test]
 fn the_page_of_callbacks_follows_what_happens() {
-    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let mut model = callbacks_page((120, 36), "<home>jjjjjjc");
     let sent = StageSummary {
         revision: 2,
         callback_status: Some(onceover_types::CallbackStatus::Sent),
@@ -157,7 +157,7 @@ fn the_page_of_callbacks_follows_what_happens() {
 
 #[test]
 fn callbacks_are_not_sent_again_while_disconnected() {
-    let mut model = callbacks_page((120, 36), "<home>jjjjc");
+    let mut model = callbacks_page((120, 36), "<home>jjjjjjc");
     update(&mut model, lost(MissingPart::Daemon));
     press(&mut model, "r");
     assert!(model.dialog.is_none());

@@ -10,9 +10,9 @@ use onceover_tui::{
 };
 use onceover_types::{CallbackStatus, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, Event as Change, EventKind, NodeInfo, NodeList, RedisInfo, RedisMode,
-    ReuseDecision, ReuseExplanation, ReuseInfo, ReuseRule, ReuseTotals, StageSummary, StageView, SubmitResponse,
-    SystemInfo, TaskCounts, TaskItem, TaskView,
+    CallbackDelivery, CallbackPage, Event as Change, EventKind, LogLine, LogPage, NodeInfo, NodeList, RedisInfo,
+    RedisMode, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseRule, ReuseTotals, StageSummary, StageView,
+    SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::value::RawValue;
@@ -238,6 +238,23 @@ pub fn submitted(id: &str, info: ReuseInfo) -> SubmitResponse {
         reuse_info: info,
         result: None,
         warnings: Vec::new(),
+    }
+}
+
+/// Lines of a log from a number on, the last of which is its last.
+pub fn log_page(texts: &[&str], first: u64) -> LogPage {
+    let lines: Vec<_> = (first..)
+        .zip(texts)
+        .map(|(number, text)| LogLine {
+            number,
+            text: (*text).to_owned(),
+        })
+        .collect();
+    LogPage {
+        total: first + lines.len() as u64 - 1,
+        lines,
+        left_out: None,
+        found: None,
     }
 }
 

@@ -6,7 +6,11 @@ use crossterm::event::KeyCode;
 use onceover_tui::{
     actions::ACTIONS,
     key::Key,
-    model::{MissingPart, Model, RowId, task::Task},
+    model::{
+        MissingPart, Model, RowId,
+        task::Task,
+        tree::{TaskOrder, TaskSection},
+    },
     update::{Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -89,7 +93,12 @@ fn as_item(task: &Task) -> TaskItem {
 fn naive_rows(model: &Model) -> Vec<RowId> {
     let filters: Vec<_> = model.tree.filter.iter().chain(&model.tree.quick).collect();
     let mut rows = Vec::new();
-    for task in model.store.tasks() {
+    let mut tasks: Vec<_> = model.store.tasks().collect();
+    if model.tree.order == TaskOrder::ActiveFirst {
+        // The newest stay first in each section.
+        tasks.sort_by_key(|task| TaskSection::of_task(task, model.now));
+    }
+    for task in tasks {
         // Steps in the pipeline's order, then the other stages.
         let steps = task
             .pipeline
@@ -242,9 +251,9 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..34) {
+    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..37) {
         let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r", "n", "n<down>", "n<enter><tab><tab>", "sspl<enter><tab><right><c-s>", "s한<enter>",
-            "t", "jjjT", "jw", "D<down>", "v", "vj", "v*t<down>", "v*T", "vjw", "v*D", "vjDy", "va", "va<enter>한<c-s>", "jjj"][keys];
+            "t", "jjjT", "jw", "D<down>", "v", "vj", "v*t<down>", "v*T", "vjw", "v*D", "vjDy", "va", "va<enter>한<c-s>", "jjj", "jL", "jjLwt<right>", "jjL/한<enter>nNfx<enter>"][keys];
         let mut model = of_videos((columns, rows));
         press_videos(&mut model, keys);
         tick(&mut model, 0.2);
@@ -273,6 +282,8 @@ fn every_small_size_draws() {
                 "*t",
                 "<esc>D",
                 "<esc>aT",
+                "<esc><esc><esc>jL",
+                "w<right>t/한<enter>nfx<enter>",
             ] {
                 press_videos(&mut model, keys);
                 draw(&model);

@@ -3,13 +3,17 @@
 
 mod behaviour;
 mod callback_page;
+mod clipboard;
 mod feed;
 mod fixture;
 mod invariants;
 mod pipelines;
+mod rerun;
 mod row_actions;
+mod row_keys;
 mod screens;
 mod stage_detail;
+mod stage_log;
 mod submit_form;
 mod video_fixture;
 mod video_screens;

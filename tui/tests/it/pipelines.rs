@@ -287,7 +287,7 @@ fn a_steps_figure_follows_its_stage() {
         &mut model,
         change(101, "video-talk", name, EventKind::Progress, running),
     );
-    press_videos(&mut model, "T");
+    press_videos(&mut model, "rr<enter>");
     assert_shows(&model, &["running: transcribe_audio (71 %)"]);
     press_videos(&mut model, "<esc>v");
     assert_shows(&model, &["● transcribe_audio  running 71 %"]);

@@ -51,7 +51,7 @@ fn d3_delete_asks_can_be_taken_back_and_is_sent_after_five_seconds() {
 #[test]
 fn a_confirmed_delete_touches_exactly_what_the_dialog_listed() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "C<home> j d");
+    press(&mut model, "C<home>  d");
     // New tasks come in above, the cursor's neighbours go, while the question stands.
     update(
         &mut model,
@@ -103,6 +103,42 @@ fn more_than_ten_targets_need_their_count_typed() {
 }
 
 #[test]
+fn d3_a_question_says_how_many_targets_there_are_and_every_one_can_be_seen() {
+    let names: Vec<String> = (0..13).map(|i| format!("target-{i:02}")).collect();
+    for (columns, rows) in [(80, 16), (60, 16), (40, 12), (120, 36)] {
+        let items = names.iter().enumerate();
+        let items = items.map(|(index, name)| item(name, index as f64, &[("a.b", stage(StageState::Success))]));
+        let mut model = dashboard_of(items.collect(), (columns, rows));
+        press(&mut model, "C*d");
+        assert_shows(&model, &["Delete 13 tasks?"]);
+        let is_whole = |model: &onceover_tui::model::Model| {
+            let text = screen(model).join("\n");
+            names.iter().all(|name| text.contains(name)) && text.contains("Inputs outside")
+        };
+        if !is_whole(&model) {
+            assert_shows(&model, &[" of ", "↓ ↑"]);
+        }
+        let mut seen = screen(&model).join("\n");
+        for _ in 0..30 {
+            press(&mut model, "<down>");
+            seen += &screen(&model).join("\n");
+            assert_shows(&model, &["[ Cancel ]"]);
+        }
+        for name in &names {
+            assert!(seen.contains(name), "{name} at {columns}x{rows}:\n{seen}");
+        }
+        assert!(
+            seen.contains("Inputs outside"),
+            "what goes can be read at {columns}x{rows}"
+        );
+        // The end is not scrolled past: one key goes back.
+        let end = screen(&model);
+        press(&mut model, "<up>");
+        assert!(is_whole(&model) || screen(&model) != end, "{columns}x{rows}");
+    }
+}
+
+#[test]
 fn quitting_with_a_delete_not_sent_yet_takes_two_presses() {
     let mut model = dashboard((120, 36));
     press(&mut model, "dy");
@@ -116,7 +152,7 @@ fn resubmit_of_a_task_means_its_newest_stage_and_twice_means_once() {
     let mut model = dashboard((120, 36));
     press(&mut model, "<end>");
     press(&mut model, "k");
-    let effects = press(&mut model, "rr");
+    let effects = press(&mut model, "r<enter>r<enter>");
     let wanted = Call::Resubmit {
         task: task_id("old"),
         node: node("ffmpeg.extract_audio"),
@@ -139,7 +175,9 @@ fn resubmit_of_a_task_means_its_newest_stage_and_twice_means_once() {
     );
     assert_shows(&model, &["queued: the earlier run was cancelled"]);
     assert_hides(&model, "… requested");
-    let effects = press(&mut model, "R");
+    assert!(changing(&press(&mut model, "rf<enter>")).is_empty(), "forced asks");
+    assert_shows(&model, &["Force 1 stage to run again?", "[ Cancel ]"]);
+    let effects = press(&mut model, "y");
     assert!(matches!(
         changing(&effects)[..],
         [Call::Resubmit {
@@ -179,7 +217,7 @@ fn each_answer_to_a_submit_is_told_apart() {
     ];
     for (info, text) in cases {
         let mut model = dashboard((120, 36));
-        let effects = press(&mut model, "jr");
+        let effects = press(&mut model, "jr<enter>");
         let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
         update(
             &mut model,
@@ -205,7 +243,7 @@ fn a_warning_of_the_daemon_is_shown_with_what_became_of_the_action() {
         Reply::Submitted(Ok(Box::new(response)))
     };
     let mut model = dashboard((160, 36));
-    let effects = press(&mut model, "jr");
+    let effects = press(&mut model, "jr<enter>");
     let id = id_of(&effects, |call| matches!(call, Call::Resubmit { .. }));
     let reply = warned("lecture-07", &["input_data.vlaue", "input_data.zzz"]);
     update(&mut model, UiEvent::Reply { id, reply });
@@ -215,16 +253,16 @@ fn a_warning_of_the_daemon_is_shown_with_what_became_of_the_action() {
     tick(&mut model, 60.0);
     assert_hides(&model, "queued: it has to run");
     assert_shows(&model, &["! input_data.vlaue", "warning"]);
-    press(&mut model, "r");
+    press(&mut model, "r<enter>");
     assert_hides(&model, "input_data.vlaue");
 }
 
 #[test]
 fn bulk_targets_that_were_refused_stay_marked_with_their_error() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "C<home>  ");
+    press(&mut model, "C<home> j ");
     let effects = press(&mut model, "ry");
-    assert_eq!(changing(&effects).len(), 2, "more than one asks first");
+    assert_eq!(changing(&effects).len(), 2);
     let ids: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {

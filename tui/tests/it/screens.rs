@@ -20,20 +20,20 @@ fn wide_shows_tree_and_detail() {
     tick(&mut model, 0.2);
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
-┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_whisper.transcribe_aud…┐
-│  TASK / STAGE              STATE                     TIME TRY REUSE  CB││ ● running   attempt 2                      │
-│  ▾ lecture-07              ● running    ████▉···    02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
-│    ├ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
-│▸   ├ faster_whisper.trans… ● run 62 %   ████▉···    01:30  #2          ││                                            │
-│    └ wservice.generate_su… ◌ pending                                   ││ runner    builtin   queue gpu              │
-│  ▾ clip_03                 ✖ failed                 00:30              ││ queued    12:04:21, waited 10 s            │
-│    └ paddleocr.detect_sub… ✖ failed                 00:30            →✖││ started   12:04:31                         │
-│  ▾ podcast-112             ◌ pending                                   ││ message   segment 42                       │
-│    └ ffmpeg.extract_audio  ◌ pending                                   ││                                            │
-│  ▾ trailer-v2              ✔ done                   00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
-│    └ ffmpeg.extract_audio  ✔ done                   00:30       ↺ 5    ││ no earlier result under this task.         │
-│  ▾ old                     ⊘ cancelled              00:30              ││                                            │
-│    └ ffmpeg.extract_audio  ⊘ cancelled              00:30              ││                                            │
+┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_w…per.transcribe_audio ┐
+│  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
+│  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
+│    ├ ffmpeg.extract_audio             ✔ done        00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
+│▸   ├ faster_whisper.transcribe_audio  ● run 62 %    01:30  #2          ││                                            │
+│    └ wservice.generate_subtitle_files ◌ pending                        ││ runner    builtin   queue gpu              │
+│  ▾ clip_03                            ✖ failed      00:30              ││ queued    12:04:21, waited 10 s            │
+│    └ paddleocr.detect_subtitle_area   ✖ failed      00:30            →✖││ started   12:04:31                         │
+│  ▾ podcast-112                        ◌ pending                        ││ message   segment 42                       │
+│    └ ffmpeg.extract_audio             ◌ pending                        ││                                            │
+│  ▾ trailer-v2                         ✔ done        00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
+│    └ ffmpeg.extract_audio             ✔ done        00:30       ↺ 5    ││ no earlier result under this task.         │
+│  ▾ old                                ⊘ cancelled   00:30              ││                                            │
+│    └ ffmpeg.extract_audio             ⊘ cancelled   00:30              ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
@@ -54,7 +54,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r resubmit  R force  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
+ / filter  r rerun  a active  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
 "#);
 }
 
@@ -64,21 +64,21 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     press(&mut model, "jj");
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-  ▾ lecture-07               ● running       02:00   ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
-▸   ├ faster_whisper.transc… ● run 62 %   ████▎··
-    └ wservice.generate_sub… ◌ pending
-  ▾ clip_03                  ✖ failed        00:30
-    └ paddleocr.detect_subt… ✖ failed        00:30        →✖
-  ▾ podcast-112              ◌ pending
-    └ ffmpeg.extract_audio   ◌ pending
-  ▾ trailer-v2               ✔ done          00:30   ↺ 5
-    └ ffmpeg.extract_audio   ✔ done          00:30   ↺ 5
-  ▾ old                      ⊘ cancelled     00:30
-    └ ffmpeg.extract_audio   ⊘ cancelled     00:30
+  ▾ lecture-07                 ● running     02:00   ↺ 2
+    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
+▸   ├ faster_whisp…cribe_audio ● run 62 %   ███··
+    └ wservice.gen…title_files ◌ pending
+  ▾ clip_03                    ✖ failed      00:30
+    └ paddleocr.de…btitle_area ✖ failed      00:30        →✖
+  ▾ podcast-112                ◌ pending
+    └ ffmpeg.extract_audio     ◌ pending
+  ▾ trailer-v2                 ✔ done        00:30   ↺ 5
+    └ ffmpeg.extract_audio     ✔ done        00:30   ↺ 5
+  ▾ old                        ⊘ cancelled   00:30
+    └ ffmpeg.extract_audio     ⊘ cancelled   00:30
 
 
- enter open  / filter  r resubmit  R force  ? help  q quit
+ enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     press(&mut model, "<enter>");
     assert_shows(
@@ -92,7 +92,7 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
 #[test]
 fn delete_says_what_goes() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "C<home>  d");
+    press(&mut model, "C<home> j d");
     insta::assert_snapshot!(screen(&model)[12..24].join("\n"), @r#"
 │                     ┌ Delete 2 tasks? ─────────────────────────────────────────────────────────┐                     │
 │                     │ clip_03     1 stage                                                      │                     │
@@ -119,8 +119,8 @@ fn a_lost_connection_dims_every_row() {
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
  onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
-▸ ▾ lecture-07               ● running       02:00   ↺ 2
-    ├ ffmpeg.extract_audio   ✔ done          00:30   ↺ 2
+▸ ▾ lecture-07                 ● running     02:00   ↺ 2
+    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
 "#);
     let buffer = draw(&model);
     for y in 1..13 {
@@ -140,6 +140,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Form => "n<enter>",
             Page::Videos => "v",
             Page::Register => "va",
+            Page::Log => "jL",
         },
     );
     assert_eq!(model.page, page);
@@ -149,7 +150,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
 #[test]
 fn help_and_footer_come_from_the_registry() {
     for page in Page::ALL {
-        let mut model = on(page, (100, 70));
+        let mut model = on(page, (100, 90));
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in list_actions(page) {
@@ -241,7 +242,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
         &mut model,
         UiEvent::Reply {
             id,
-            reply: onceover_tui::update::Reply::Log(Ok(nasty.as_bytes().to_vec().into())),
+            reply: onceover_tui::update::Reply::Log(Ok(log_page(&[nasty], 1))),
         },
     );
     let id = model.detail.request.unwrap();
@@ -268,7 +269,7 @@ fn nothing_from_outside_reaches_the_terminal_as_control() {
 
 #[test]
 fn wide_glyphs_keep_the_columns_in_line() {
-    let log = "자막 생성 중 中文字幕 ﾃｽﾄ 👨\u{200d}👩\u{200d}👧 é\n".repeat(50);
+    let line = "자막 생성 중 中文字幕 ﾃｽﾄ 👨\u{200d}👩\u{200d}👧 é";
     let mut model = dashboard((120, 36));
     press(&mut model, "jjG");
     press(&mut model, "k");
@@ -280,7 +281,7 @@ fn wide_glyphs_keep_the_columns_in_line() {
             &mut model,
             UiEvent::Reply {
                 id,
-                reply: onceover_tui::update::Reply::Log(Ok(log.clone().into())),
+                reply: onceover_tui::update::Reply::Log(Ok(log_page(&[line; 50], 1))),
             },
         );
     }
@@ -299,7 +300,7 @@ fn wide_glyphs_keep_the_columns_in_line() {
 
 #[test]
 fn the_page_of_callbacks_at_three_sizes() {
-    let page = |size| lines_after("<home>jjjjcj", size);
+    let page = |size| lines_after("<home>jjjjjjcj", size);
     insta::assert_snapshot!(page((120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Callbacks of clip_03 · 3 ────────────────────────────────────────────────────────────────────────────────────────────┐

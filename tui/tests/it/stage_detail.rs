@@ -157,7 +157,7 @@ fn an_explanation_of_a_row_left_behind_is_dropped_and_a_refusal_is_shown() {
 #[test]
 fn d2_runner_queue_attempt_and_callback_are_in_the_detail() {
     let mut model = dashboard((120, 36));
-    press(&mut model, "<home>jjjjj");
+    press(&mut model, "<home>jjjjjjj");
     let effects = [tick(&mut model, 0.0), tick(&mut model, 0.2)].concat();
     assert_shows(
         &model,

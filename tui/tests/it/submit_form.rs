@@ -4,8 +4,9 @@ use onceover_tui::{
     model::MissingPart,
     update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
-use onceover_types::FieldError;
+use onceover_types::{FieldError, StageState};
 use onceover_wire::{ReuseInfo, ReuseMode, SubmitRequest};
+use serde_json::value::RawValue;
 
 use crate::fixture::*;
 
@@ -140,15 +141,185 @@ fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_is_missing() {
 }
 
 #[test]
-fn what_was_typed_into_a_form_stays_while_another_page_is_open() {
+fn what_was_typed_into_a_form_is_offered_when_it_is_opened_again_and_not_used_by_itself() {
     let mut model = form((120, 36));
     press(&mut model, "/v/강의.wav<esc>");
     assert_shows(&model, &["Nodes"]);
+    tick(&mut model, 125.0);
     press_answered(&mut model, "<enter>");
+    assert_hides(&model, "/v/강의.wav");
+    assert_shows(
+        &model,
+        &["draft of 2 min ago: ctrl-r restores it", "ctrl-r restore draft"],
+    );
+    let effects = press(&mut model, "<c-s>");
+    assert!(!submitted_request(&effects).1.input_data.contains_key("audio_path"));
+    let mut model = form((120, 36));
+    press(&mut model, "/v/강의.wav<esc><enter><c-r>");
     assert_shows(&model, &["/v/강의.wav"]);
+    assert_hides(&model, "draft of");
     // Another node has another form.
     press(&mut model, "<esc><esc><home><down><enter>");
+    assert_eq!(
+        model.form.as_ref().unwrap().node.name,
+        node("faster_whisper.transcribe_audio")
+    );
     assert_hides(&model, "/v/강의.wav");
+    assert_hides(&model, "draft of");
+}
+
+/// Two tasks; the first has a stage of the node, as far as its stored request is given.
+fn two_tasks() -> onceover_tui::model::Model {
+    let done = || [("ffmpeg.split_audio_segments", stage(StageState::Success))];
+    dashboard_of(
+        vec![
+            item("c4", 10.0, &done()),
+            item("c3", 20.0, &[("ffmpeg.extract_audio", stage(StageState::Success))]),
+        ],
+        (120, 36),
+    )
+}
+
+#[test]
+fn a_form_belongs_to_the_row_it_was_opened_from() {
+    let mut model = two_tasks();
+    press(&mut model, "C<home>j");
+    assert_eq!(cursor(&model), "c3");
+    // Left untouched, and left with something typed.
+    for typed in ["", "/v/of-c3.wav"] {
+        press_answered(&mut model, "<end>ssplit<enter>");
+        press(&mut model, typed);
+        press(&mut model, "<esc><esc><esc>");
+        press_answered(&mut model, "<home>s");
+        press(&mut model, "split");
+        let effects = press(&mut model, "<enter>");
+        answer_stored(&mut model, &effects, "{}");
+        assert_shows(&model, &["▸ audio_path", "task", "c4"]);
+        assert_hides(&model, "/v/of-c3.wav");
+        assert_hides(&model, "draft of");
+        let (_, request) = submitted_request(&press(&mut model, "<c-s>"));
+        assert_eq!(request.task_id.as_deref(), Some("c4"));
+        assert!(request.input_data.is_empty(), "{request:?}");
+        model = two_tasks();
+        press(&mut model, "C");
+    }
+}
+
+/// The daemon's answer to the question about the stored request of the stage of `c4`.
+fn stored_reply(input: &str) -> Reply {
+    let mut view = task_view("c4", "ffmpeg.split_audio_segments", StageState::Success);
+    for stage in view.stages.values_mut() {
+        stage.input_params = RawValue::from_string(input.to_owned()).unwrap();
+    }
+    Reply::Stage(Ok(Box::new(view)))
+}
+
+fn answer_stored(model: &mut onceover_tui::model::Model, effects: &[Effect], input: &str) {
+    let id = id_of(
+        effects,
+        |call| matches!(call, Call::Stage { task } if *task == task_id("c4")),
+    );
+    let reply = stored_reply(input);
+    update(model, UiEvent::Reply { id, reply });
+}
+
+/// The form of the stage of `c4`, and what was asked of the daemon for it.
+fn form_on_stage() -> (onceover_tui::model::Model, Vec<Effect>) {
+    let mut model = two_tasks();
+    press_answered(&mut model, "E<home>js");
+    let effects = press(&mut model, "<enter>");
+    (model, effects)
+}
+
+#[test]
+fn a_form_opened_on_a_stage_begins_with_its_stored_request() {
+    let (mut model, effects) = form_on_stage();
+    assert_shows(&model, &["reading the stored request"]);
+    // Nothing is sent that would stand for defaults where there are former values.
+    assert!(changing(&press(&mut model, "<c-s>")).is_empty());
+    assert_shows(&model, &["not yet: the stored request is being read"]);
+    press(&mut model, "<tab><tab>8000");
+    let input = r#"{"audio_path":"/v/강의.wav","output_format":"flac","sample_rate":44100.0,"keep":[1,2]}"#;
+    answer_stored(&mut model, &effects, input);
+    assert_shows(
+        &model,
+        &["with the values of the stored request", "/v/강의.wav", "flac", "[1,2]"],
+    );
+    assert_shows(&model, &["8000", "The stored request has 44100.0."]);
+    let (_, request) = submitted_request(&press(&mut model, "<c-u><c-s>"));
+    assert_eq!(
+        serde_json::Value::Object(request.input_data),
+        serde_json::json!({"audio_path": "/v/강의.wav", "output_format": "flac", "keep": [1, 2]}),
+        "what was emptied is left out, the rest is as it was"
+    );
+}
+
+#[test]
+fn values_that_nobody_changed_go_back_as_they_were_stored() {
+    let (mut model, effects) = form_on_stage();
+    let input = r#"{"audio_path":"7","sample_rate":44100.0,"keep":null,"group_by_speaker":""}"#;
+    answer_stored(&mut model, &effects, input);
+    let (_, request) = submitted_request(&press(&mut model, "<c-s>"));
+    let stored: serde_json::Value = serde_json::from_str(input).unwrap();
+    assert_eq!(serde_json::Value::Object(request.input_data), stored);
+}
+
+#[test]
+fn what_the_daemon_hides_or_the_node_no_longer_has_is_named_in_the_form() {
+    let (mut model, effects) = form_on_stage();
+    answer_stored(&mut model, &effects, r#"{"audio_path":"***","old_name":1}"#);
+    assert_shows(
+        &model,
+        &[
+            "audio_path: the daemon does not show the former value",
+            "no such parameter: old_name",
+        ],
+    );
+    assert_hides(&model, "***");
+}
+
+#[test]
+fn a_stored_request_that_could_not_be_read_is_asked_for_again() {
+    let (mut model, effects) = form_on_stage();
+    let id = id_of(&effects, |call| matches!(call, Call::Stage { .. }));
+    let reply = Reply::Stage(Err(Refusal {
+        text: "connection refused".into(),
+        ..Refusal::default()
+    }));
+    update(&mut model, UiEvent::Reply { id, reply });
+    assert_shows(&model, &["the stored request could not be read: connection refused"]);
+    assert!(changing(&press(&mut model, "<c-s>")).is_empty());
+    update(&mut model, lost(MissingPart::Daemon));
+    let items = vec![item(
+        "c4",
+        10.0,
+        &[("ffmpeg.split_audio_segments", stage(StageState::Success))],
+    )];
+    let effects = update(&mut model, snapshot(items, 300));
+    answer_stored(&mut model, &effects, r#"{"audio_path":"/v/a.wav"}"#);
+    assert_shows(&model, &["/v/a.wav"]);
+}
+
+#[test]
+fn the_answer_to_a_form_that_was_left_is_shown_and_a_refused_one_stays_as_a_draft() {
+    let mut model = form((120, 36));
+    press(&mut model, "/v/a.wav");
+    let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
+    press(&mut model, "<esc>");
+    // Opened again, it is the one that waits: it cannot be sent twice.
+    press(&mut model, "<enter>");
+    assert_shows(&model, &["… requested"]);
+    assert!(changing(&press(&mut model, "<c-s>")).is_empty());
+    press(&mut model, "<esc>");
+    let reply = Reply::Submitted(Err(Refusal {
+        status: Some(409),
+        text: "it lacks ffmpeg".into(),
+        ..Refusal::default()
+    }));
+    update(&mut model, UiEvent::Reply { id, reply });
+    assert_shows(&model, &["was refused: it lacks ffmpeg; its draft is kept"]);
+    press(&mut model, "<enter><c-r>");
+    assert_shows(&model, &["/v/a.wav"]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │                                                                        ││     for transcribe_audio                   │
 │                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
 └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  ? help  q quit
+ / filter  r rerun  a active  x cancel  d delete  D delete video  space mark  c callbacks  s submit  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
@@ -57,7 +57,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │    └ ffmpeg.extract_audio                                                    ✔ done                   00:30              ││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
 │                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
 └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  ? help  q quit
+ / filter  r rerun  a active  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -73,7 +73,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
     └ ffmpeg.extract_keyfra… ✔ done          00:00
   ▾ podcast-112              ✔ done          00:30
     └ ffmpeg.extract_audio   ✔ done          00:30
- enter open  / filter  t start  w reprocess  ? help  q quit
+ enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (40, 12)), @r#"
  ● live 1 run 1 pend 1 fail ↺ 70 %
@@ -113,7 +113,7 @@ fn the_page_of_videos_at_four_sizes() {
 │ … generate_subtitle_files  waits for transcribe_audio                                                                │
 │ … extract_keyframes  waiting                                                                                         │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
- enter task  esc back  t start  w reprocess  a register  T restart  D delete video  space mark  ? help  q quit
+ enter task  esc back  r rerun  a register  D delete video  space mark  y copy id  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("v", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
@@ -135,7 +135,7 @@ fn the_page_of_videos_at_four_sizes() {
 │ … generate_subtitle_files  waits for transcribe_audio                                                                                                                                                │
 │ … extract_keyframes  waiting                                                                                                                                                                         │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
- enter task  esc back  t start  w reprocess  a register  T restart  D delete video  space mark  y copy id  ? help  q quit
+ enter task  esc back  r rerun  a register  D delete video  space mark  y copy id  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("v", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -150,7 +150,7 @@ fn the_page_of_videos_at_four_sizes() {
  progress  ████████▋···············
  file      /srv/videos/talk.mp4
  holds     1 m 2 s, 1280x720, 25 frames/s, h264, aac, mov,
- enter task  esc back  t start  w reprocess  ? help  q quit
+ enter task  esc back  r rerun  a register  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("v", (40, 12)), @r#"
  ● live 1 run 1 pend 1 fail ↺ 70 %
@@ -169,7 +169,7 @@ fn the_page_of_videos_at_four_sizes() {
 
 #[test]
 fn the_questions_about_videos() {
-    insta::assert_snapshot!(lines_after("t", (120, 36)), @r#"
+    insta::assert_snapshot!(lines_after("r<enter>", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
 ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
 │  TASK / STAGE              STATE                     TIME TRY REUSE  CB││ ● running   2 stages, 1 in flight          │
@@ -185,7 +185,7 @@ fn the_questions_about_videos() {
 │    └ ffmpeg.extract_keyfr… ✔ done                   00:00              ││                                            │
 │  ▾ podcast-112      ┌ Start a pipeline of 1 video? ────────────────────────────────────────────┐  done               │
 │    └ ffmpeg.extract_│ talk                                                                     │cribe_audio  running │
-│                     │   under way: sample ● running 36 %; it will be refused (T ends it first) │                     │
+│                     │   under way: sample ● running 36 %; it will be refused (restart ends it) │                     │
 │                     │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                                │btitle_files  waits  │
 │                     │                                                                          │io                   │
 │                     │ It runs in the background under the task video-<id>; a step that is done │ames  waiting        │
@@ -193,9 +193,9 @@ fn the_questions_about_videos() {
 │                     │                            Cancel     [ Start ]                          │                     │
 │                     └──────────────────────────────────────────────────────────────────────────┘                     │
 └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  t start  w reprocess  r resubmit  R force  x cancel  d delete  T restart  D delete video  ? help  q quit
+ / filter  r rerun  a active  x cancel  d delete  D delete video  space mark  c callbacks  s submit  ? help  q quit
 "#);
-    insta::assert_snapshot!(lines_after("T", (60, 16)), @r#"
+    insta::assert_snapshot!(lines_after("rr<enter>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
 ┌ Restart 1 video? ────────────────────────────────────────┐
 │ talk                                                     │
@@ -208,9 +208,9 @@ fn the_questions_about_videos() {
 │ result stands until the new run of its step succeeds.    │
 │                 [ Cancel ]     Restart                   │
 └──────────────────────────────────────────────────────────┘
- enter open  / filter  t start  w reprocess  ? help  q quit
+ enter open  / filter  r rerun  a active  ? help  q quit
 "#);
-    insta::assert_snapshot!(lines_after("jjw", (60, 16)), @r#"
+    insta::assert_snapshot!(lines_after("jjrd<enter>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
 ┌ Reprocess 1 video? ──────────────────────────────────────┐
 │ talk                                                     │
@@ -224,7 +224,7 @@ fn the_questions_about_videos() {
 │ succeeds.                                                │
 │                [ Cancel ]     Reprocess                  │
 └──────────────────────────────────────────────────────────┘
- enter open  / filter  t start  w reprocess  ? help  q quit
+ enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("vD<down>", (60, 16)), @r#"
 ┌ Delete 1 video? ─────────────────────────────────────────┐
@@ -232,27 +232,27 @@ fn the_questions_about_videos() {
 │   ends sample at 36 %; running: transcribe_audio (40 %); │
 │   not begun: generate_subtitle_files, extract_keyframes  │
 │   the file stays: /srv/videos/talk.mp4                   │
-│ results  ‹ delete too › ↑ ↓  task video-talk (2 stages): │
-│ records, files, logs                                     │
 │ What is under way is ended first, its processes too;     │
 │ what it wrote so far is not used.                        │
 │ Removed for good: the record of the video and of its     │
 │ pipeline.                                                │
 │ Also removed: the Redis records of every stage of its    │
-│ task, and all files and logs below /data/share/workflows │
+│ lines 1 to 10 of 12 · pgdn pgup                          │
+│ results  ‹ delete too › ↑ ↓  task video-talk (2 stages): │
+│ records, files, logs                                     │
 │                 [ Cancel ]     Delete                    │
 └──────────────────────────────────────────────────────────┘
 "#);
-    insta::assert_snapshot!(lines_after("T", (40, 12)), @r#"
+    insta::assert_snapshot!(lines_after("rr<enter>", (40, 12)), @r#"
 ┌ Restart 1 video? ────────────────────┐
 │ talk                                 │
 │   ends sample at 36 %; running:      │
 │   transcribe_audio (40 %); not begun │
 │   : generate_subtitle_files,         │
+│   extract_keyframes                  │
+│ lines 1 to 6 of 12 · pgdn pgup       │
 │ pipeline  ‹ sample › ↑ ↓  Sample, 4  │
 │ steps                                │
-│ What is under way is ended first,    │
-│ its processes too; what it wrote so  │
 │       [ Cancel ]     Restart         │
 └──────────────────────────────────────┘
 "#);

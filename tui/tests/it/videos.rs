@@ -49,12 +49,17 @@ fn started(model: &mut Model, id: u64, video: &str) {
 fn d3_a_start_asks_which_pipeline_and_has_one_chosen() {
     let mut model = of_videos((120, 36));
     // A video that was processed before: with the same again.
-    press_videos(&mut model, "t");
+    press_videos(&mut model, "r");
+    assert_shows(
+        &model,
+        &["Rerun video-talk", "▸ s start", "r restart", "enter asks first"],
+    );
+    press_videos(&mut model, "<enter>");
     assert_shows(&model, &["Start a pipeline of 1 video?", "‹ sample ›", "[ Start ]"]);
     press(&mut model, "<esc>");
     // A video that was never processed: with the default, and what is missing is shown.
     press_videos(&mut model, "v<home>");
-    press_videos(&mut model, "t");
+    press_videos(&mut model, "r<enter>");
     assert_shows(&model, &["‹ subtitles ›", "here: transcribe_audio", "never processed"]);
     let effects = press_videos(&mut model, "<up><enter>");
     assert_eq!(only(&effects).1, start("new", Some("sample"), false));
@@ -66,7 +71,7 @@ fn d3_a_start_asks_which_pipeline_and_has_one_chosen() {
 #[test]
 fn d3_a_start_does_not_wait_for_the_list_of_pipelines() {
     let mut model = of_videos((120, 36));
-    press(&mut model, "t");
+    press(&mut model, "r<enter>");
     assert_shows(&model, &["the daemon's default"]);
     let effects = press(&mut model, "<enter>");
     assert_eq!(only(&effects).1, start("talk", None, false));
@@ -79,7 +84,7 @@ fn d3_with_one_pipeline_there_is_nothing_to_ask() {
     let list = model.pipelines.list.as_mut().unwrap();
     list.pipelines.truncate(1);
     list.default = "sample".into();
-    let effects = press(&mut model, "t");
+    let effects = press(&mut model, "r<enter>");
     assert!(model.dialog.is_none());
     assert_eq!(only(&effects).1, start("talk", None, false));
 }
@@ -87,7 +92,7 @@ fn d3_with_one_pipeline_there_is_nothing_to_ask() {
 #[test]
 fn v1_a_refusal_is_said_in_words_where_others_are() {
     let mut model = of_videos((120, 36));
-    let effects = press_videos(&mut model, "t<enter>");
+    let effects = press_videos(&mut model, "r<enter><enter>");
     refuse(&mut model, only(&effects).0, 409, "talk is being processed already");
     assert_shows(&model, &["! refused", "start refused: talk is being processed already"]);
     tick(&mut model, 20.0);
@@ -100,7 +105,7 @@ fn v1_a_refusal_is_said_in_words_where_others_are() {
 #[test]
 fn d3_force_says_exactly_what_it_ends_and_does_nothing_by_default() {
     let mut model = of_videos((120, 36));
-    press_videos(&mut model, "T");
+    press_videos(&mut model, "rr<enter>");
     assert_shows(
         &model,
         &[
@@ -112,7 +117,7 @@ fn d3_force_says_exactly_what_it_ends_and_does_nothing_by_default() {
         ],
     );
     assert_eq!(changes(&press_videos(&mut model, "<enter>")), []);
-    let effects = press_videos(&mut model, "T<tab><enter>");
+    let effects = press_videos(&mut model, "rr<enter><tab><enter>");
     assert_eq!(only(&effects).1, start("talk", Some("sample"), true));
 }
 
@@ -125,7 +130,7 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
     press_videos(&mut model, "<home>jlll");
     press_videos(&mut model, "j");
     assert_eq!(cursor(&model), "video-clip › faster_whisper.transcribe_audio");
-    press_videos(&mut model, "w");
+    press_videos(&mut model, "rd<enter>");
     assert_shows(
         &model,
         &[
@@ -136,7 +141,7 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
         ],
     );
     assert_eq!(changes(&press_videos(&mut model, "<enter>")), [], "Enter means Cancel");
-    let effects = press_videos(&mut model, "wy");
+    let effects = press_videos(&mut model, "rd<enter>y");
     let request = |steps: &[&str], force| ReprocessRequest {
         steps: steps.iter().map(|step| (*step).to_owned()).collect(),
         pipeline: Some("sample".into()),
@@ -147,16 +152,19 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
         request: request(&["transcribe_audio"], false),
     };
     assert_eq!(only(&effects).1, call);
-    // On the video itself it is every step; what is under way is ended, and the question says so.
-    press_videos(&mut model, "<home>w");
-    assert_shows(
-        &model,
-        &["again: extract_audio, transcribe_audio", "ends sample at 36 %"],
-    );
+    // On the video itself it is every step, which is a restart.
+    press_videos(&mut model, "<home>r");
+    assert_shows(&model, &["Rerun video-talk", "runs every step"]);
+    assert_hides(&model, "dependents");
+    // What is under way is ended, and the question says so.
+    press_videos(&mut model, "<esc>llj");
+    assert_eq!(cursor(&model), "video-talk › faster_whisper.transcribe_audio");
+    press_videos(&mut model, "rd<enter>");
+    assert_shows(&model, &["ends sample at 36 %"]);
     let effects = press_videos(&mut model, "y");
     let call = Call::Reprocess {
         video: video_id("talk"),
-        request: request(&[], true),
+        request: request(&["transcribe_audio"], true),
     };
     assert_eq!(only(&effects).1, call);
 }
@@ -164,7 +172,7 @@ fn d3_reprocess_of_a_step_names_it_and_what_depends_on_it() {
 #[test]
 fn d3_many_marked_videos_are_started_and_the_refused_stay_marked() {
     let mut model = of_videos((120, 36));
-    let effects = press_videos(&mut model, "v*t<enter>");
+    let effects = press_videos(&mut model, "v*r<enter><enter>");
     let calls = changes(&effects);
     assert_eq!(calls.len(), 3);
     for (id, call) in calls {
@@ -338,7 +346,7 @@ fn d4_nothing_is_started_while_disconnected() {
     let mut model = of_videos((120, 36));
     press_videos(&mut model, "v");
     update(&mut model, lost(MissingPart::Daemon));
-    for keys in ["t", "T", "w", "D"] {
+    for keys in ["r", "D"] {
         assert_eq!(changes(&press_videos(&mut model, keys)), []);
         assert!(model.dialog.is_none());
         assert_shows(&model, &["not while disconnected"]);
@@ -350,10 +358,10 @@ fn d4_nothing_is_started_while_disconnected() {
 #[test]
 fn keys_for_videos_are_offered_where_there_is_one() {
     let mut model = of_videos((200, 36));
-    assert_shows(&model, &["t start", "w reprocess", "T restart", "D delete video"]);
+    assert_shows(&model, &["r rerun", "D delete video"]);
     press(&mut model, "G");
-    assert_hides(&model, "w reprocess");
-    press(&mut model, "t");
+    assert_hides(&model, "D delete video");
+    press(&mut model, "D");
     assert!(model.dialog.is_none());
     assert_shows(&model, &["no task of a video"]);
 }

@@ -3,7 +3,7 @@
 use onceover_tui::{
     glyphs::Glyphs,
     key::parse_keys,
-    model::Model,
+    model::{Model, tree::TaskOrder},
     update::{Call, Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -51,6 +51,8 @@ fn items() -> Vec<TaskItem> {
 
 fn on_items(size: (u16, u16)) -> Model {
     let mut model = dashboard_of(items(), size);
+    model.tree.order = TaskOrder::NewestFirst;
+    model.tree.changed();
     tick(&mut model, 0.2);
     model
 }

@@ -8,10 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    beneath::{FOLDER, folder_beneath, folder_in},
-    tree::names_in,
-};
+use super::beneath::{FOLDER, folder_in};
 
 /// Points the link `name` in the folder `links` of `root` to `target`, in one step; `None` removes the link.
 pub fn set_link(root: &Path, links: &str, name: &str, target: Option<&Path>) -> io::Result<()> {
@@ -48,12 +45,6 @@ fn remove_link(folder: &OwnedFd, name: &str) -> io::Result<()> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(why) => Err(why.into()),
     }
-}
-
-/// Whether a folder below a root holds more than one file.
-pub fn holds_more_than(root: &Path, folder: &Path, file: &str) -> io::Result<bool> {
-    let names = names_in(&folder_beneath(root, folder)?)?;
-    Ok(names.iter().any(|name| name.as_os_str() != file))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! none needs more descriptors or stack where folders are deep ([`Descent`]). All functions block.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     os::{
         fd::OwnedFd,
@@ -148,11 +148,26 @@ pub fn remove_folder(parent: &Path, name: &str) -> io::Result<Option<(u64, u64)>
     remove_in(open(parent, FOLDER, Mode::empty())?, name.as_ref())
 }
 
-/// Removes everything in a folder except one file.
+/// What follows the name of a file in the names of the files that continue it.
+pub const TAIL_MARK: &str = ".tail-";
+
+/// Whether a name is the file's, or that of a file that continues it.
+pub fn is_file_or_tail(name: &OsStr, file: &str) -> bool {
+    let rest = name.as_bytes().strip_prefix(file.as_bytes());
+    let is_its = |rest: &[u8]| rest.is_empty() || rest.starts_with(TAIL_MARK.as_bytes());
+    !file.is_empty() && rest.is_some_and(is_its)
+}
+
+/// Lists the names of what is in the folder `inside` of `root`.
+pub fn list_names(root: &Path, inside: &Path) -> io::Result<Vec<PathBuf>> {
+    names_in(&folder_beneath(root, inside)?)
+}
+
+/// Removes everything in a folder except one file and those that continue it.
 pub fn remove_content(folder: &Path, except: &str) -> io::Result<()> {
     let folder = open(folder, FOLDER, Mode::empty())?;
     for name in names_in(&folder)? {
-        if name.as_os_str() == except {
+        if is_file_or_tail(name.as_os_str(), except) {
             continue;
         }
         match statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -81,18 +81,19 @@ fn a_folder_with_more_files_than_are_read_at_a_time_is_removed_whole() {
 }
 
 #[test]
-fn a_folder_is_emptied_but_for_one_file() {
+fn a_folder_is_emptied_but_for_one_file_and_those_that_continue_it() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path();
     fs::create_dir_all(root.join("a/b")).unwrap();
-    for file in ["run.log", "a/run.log", "x"] {
+    for file in ["run.log", "a/run.log", "x", "run.log.tail-7-1", "run.log.gz"] {
         fs::write(root.join(file), "").unwrap();
     }
     remove_content(root, "run.log").unwrap();
-    let left: Vec<_> = fs::read_dir(root)
+    let mut left: Vec<_> = fs::read_dir(root)
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
         .collect();
-    assert_eq!(left, ["run.log"]);
+    left.sort();
+    assert_eq!(left, ["run.log", "run.log.tail-7-1"]);
 }

@@ -228,13 +228,13 @@ impl Shared {
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
+            views: services.views.clone(),
             providers: self.providers.clone(),
         };
         let parts = ExecutorParts {
             store: self.store.clone(),
             bus: self.bus.clone(),
             metrics: self.metrics.clone(),
-            views: services.views.clone(),
             foreign: Arc::clone(&services.foreign),
             supplies: Arc::new(supplies),
         };

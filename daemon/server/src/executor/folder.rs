@@ -16,10 +16,22 @@ pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, 
     let dir = task_folder.join(fence.folder());
     let opened = crate::blocking::run(move || {
         let hold = TaskLock::acquire(&task_folder)?;
-        fs::create_dir_all(&dir)?;
+        make_empty(&dir)?;
         Ok((hold, RunLog::create(&dir)?))
     });
     opened.await.map_err(io::Error::other)?
+}
+
+/// Makes the folder of an attempt. One that is there already is of an attempt whose end Redis has lost, and which begins
+/// again: its log goes on, and what it left is not a part of the new result.
+fn make_empty(dir: &Path) -> io::Result<()> {
+    if let Some(runs) = dir.parent() {
+        fs::create_dir_all(runs)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => paths::remove_content(dir, log::FILE_NAME),
+        made => made,
+    }
 }
 
 /// Removes all that a run's folder holds but its log.
@@ -64,6 +76,8 @@ pub struct Left {
     pub measured: DiskUsage,
     /// Why that makes it FAILED.
     pub too_much: Option<String>,
+    /// Whether there is anything beside its log.
+    pub has_files: bool,
 }
 
 /// What the run left, and what earlier attempts of it did that were lost with their daemon.
@@ -73,11 +87,14 @@ pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
         let mut left = Left::default();
         for attempt in 1..=newest {
             let folder = run_folder(run.as_str(), attempt);
-            match paths::measure_folder(&share, &Path::new(task.as_str()).join(&folder)) {
+            let inside = Path::new(task.as_str()).join(&folder);
+            match paths::measure_folder(&share, &inside) {
                 Ok(Some(content)) => {
                     left.measured.add(folder, content.bytes);
                     if attempt == newest {
                         left.too_much = most.judge(&content);
+                        let names = paths::list_names(&share, &inside).unwrap_or_default();
+                        left.has_files = names.iter().any(|name| !log::is_log_file(name.as_os_str()));
                     }
                 }
                 Ok(None) => {}
@@ -90,11 +107,9 @@ pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
 }
 
 /// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step; a winner that left no file has no link.
-pub fn link_winner(task_folder: &Path, fence: &Fence) -> io::Result<()> {
-    let folder = fence.folder();
-    let has_files = paths::holds_more_than(task_folder, Path::new(&folder), log::FILE_NAME)?;
+pub fn link_winner(task_folder: &Path, fence: &Fence, has_files: bool) -> io::Result<()> {
     // What an earlier winner left is not the stage's any more.
-    let target = has_files.then(|| Path::new("..").join(folder));
+    let target = has_files.then(|| Path::new("..").join(fence.folder()));
     paths::set_link(task_folder, "nodes", fence.node.as_str(), target.as_deref())
 }
 
@@ -104,10 +119,45 @@ mod tests {
 
     use super::*;
 
+    /// Measures what the run left below the folder of tasks, and links it if it wins.
+    async fn link(share: &Path, fence: &Fence) {
+        let most = MostLeft { depth: 8, files: 8 };
+        let left = measure(share.to_owned(), fence, most).await;
+        link_winner(&share.join(fence.task.as_str()), fence, left.has_files).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_begins_again_finds_its_log_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let task = temp.path().join("t1");
+        let fence = Fence {
+            task: TaskId::parse("t1").unwrap(),
+            node: NodeName::parse("demo.node").unwrap(),
+            run: RunId::generate(),
+            attempt: 1,
+            owner: "d1".into(),
+            queue: "cpu".into(),
+        };
+        let dir = task.join(fence.folder());
+        let (_hold, log) = open(task.clone(), &fence).await.unwrap();
+        log.line("begun");
+        fs::create_dir(dir.join("parts")).unwrap();
+        fs::write(dir.join("parts/made"), "one").unwrap();
+        let (_hold, log) = open(task, &fence).await.unwrap();
+        log.line("begun again");
+        let names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [log::FILE_NAME]);
+        assert_eq!(fs::read_to_string(log.path()).unwrap().lines().count(), 2);
+    }
+
     #[tokio::test]
     async fn the_link_leads_to_the_winners_files_whatever_the_attempt_and_goes_when_there_are_none() {
         let temp = tempfile::tempdir().unwrap();
-        let link = temp.path().join("nodes/demo.node");
+        let task = temp.path().join("t1");
+        let path = task.join("nodes/demo.node");
         let mut fence = Fence {
             task: TaskId::parse("t1").unwrap(),
             node: NodeName::parse("demo.node").unwrap(),
@@ -118,21 +168,27 @@ mod tests {
         };
         for attempt in [1, 2] {
             fence.attempt = attempt;
-            let dir = temp.path().join(fence.folder());
-            let (_hold, log) = open(temp.path().to_owned(), &fence).await.unwrap();
+            let dir = task.join(fence.folder());
+            let (_hold, log) = open(task.clone(), &fence).await.unwrap();
             log.line("begun");
             assert_eq!(log.path(), dir.join(log::FILE_NAME));
             fs::write(dir.join("made"), attempt.to_string()).unwrap();
-            link_winner(temp.path(), &fence).unwrap();
-            assert_eq!(fs::read_to_string(link.join("made")).unwrap(), attempt.to_string());
+            link(temp.path(), &fence).await;
+            assert_eq!(fs::read_to_string(path.join("made")).unwrap(), attempt.to_string());
         }
         fence.run = RunId::generate();
-        open(temp.path().to_owned(), &fence).await.unwrap().1.line("begun");
-        link_winner(temp.path(), &fence).unwrap();
+        open(task.clone(), &fence).await.unwrap().1.line("begun");
+        link(temp.path(), &fence).await;
         assert!(
-            fs::symlink_metadata(&link).is_err(),
+            fs::symlink_metadata(&path).is_err(),
             "it has no files, so there is no link"
         );
-        link_winner(temp.path(), &fence).unwrap();
+        link(temp.path(), &fence).await;
+        // A program may remove its log: what is there beside it counts.
+        let dir = task.join(fence.folder());
+        fs::remove_file(dir.join(log::FILE_NAME)).unwrap();
+        fs::write(dir.join("made"), "one").unwrap();
+        link(temp.path(), &fence).await;
+        assert_eq!(fs::read_to_string(path.join("made")).unwrap(), "one");
     }
 }

@@ -1,9 +1,10 @@
-//! Running nodes: `supervise` takes runs as slots allow, `watch` watches over one, `work` is what one does.
+//! Running nodes: `supervise` takes runs as `slots` allow, `watch` watches over one, `work` is what one does.
 
 pub mod builtin;
 pub mod command;
 pub mod folder;
 mod life;
+mod slots;
 pub mod supervise;
 mod watch;
 mod work;

@@ -2,7 +2,7 @@
 //! result. What a run does is its runner's business.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,19 +19,20 @@ pub use super::work::RunSupplies;
 use super::{
     folder::{self, Left, MostLeft},
     life,
+    slots::{ClaimTurn, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
-    work::{self, Earlier, Work},
+    work::{self, RunRequest, Work},
 };
 use crate::{
     events::{EventBus, WantedQueues},
     metrics::Metrics,
     python::Python,
-    services::{ForeignStages, ServiceError, Slots, TaskViews, task_folder},
+    services::{ForeignStages, ServiceError, Slots, task_folder},
 };
 use onceover_limits::{Limit, lack::Lack};
 use onceover_run::paths::TaskLock;
 use onceover_run::{Programs, ProgressSink, log::RunLog};
-use onceover_store::{Claim, DiskUsage, Fence, Outcome, Reap, StageRecord, Store, StoreError, TaskRecords};
+use onceover_store::{Claim, Fence, Outcome, Reap, StageRecord, Store, StoreError};
 
 /// How the executor works.
 #[derive(Clone)]
@@ -79,7 +80,6 @@ pub struct ExecutorParts {
     pub store: Store,
     pub bus: EventBus,
     pub metrics: Metrics,
-    pub views: TaskViews,
     pub foreign: Arc<ForeignStages>,
     /// What runs need.
     pub supplies: Arc<RunSupplies>,
@@ -89,8 +89,7 @@ struct Inner {
     parts: ExecutorParts,
     options: Arc<ExecutorOptions>,
     active: Mutex<BTreeMap<(TaskId, NodeName), ActiveRun>>,
-    /// Runs under way here by queue. Other daemons may hold slots too, but with as many as there are nobody need ask.
-    held: Mutex<HashMap<String, u32>>,
+    slots: HeldSlots,
     draining: CancellationToken,
     drained: CancellationToken,
     stop: CancellationToken,
@@ -98,11 +97,12 @@ struct Inner {
 
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
+        let slots = HeldSlots::new(&options.slots, &parts.bus);
         Self(Arc::new(Inner {
             parts,
             options: Arc::new(options),
             active: Mutex::default(),
-            held: Mutex::default(),
+            slots,
             draining: CancellationToken::new(),
             drained: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -243,117 +243,118 @@ impl Inner {
         }
     }
 
+    /// Whether this daemon stops, or ends once its runs have.
+    fn takes_no_more(&self) -> bool {
+        self.stop.is_cancelled() || self.draining.is_cancelled()
+    }
+
     async fn claim_all(self: &Arc<Self>, wanted: &WantedQueues, runs: &mut JoinSet<()>) {
-        for (queue, slots) in self.options.slots.iter() {
-            if wanted.names(queue) && self.held(queue, |held| *held) >= *slots {
-                Limit::RunsAtOnce.reached();
+        for queue in self.options.slots.keys() {
+            if self.takes_no_more() {
+                return;
             }
-            while wanted.contains(queue) && self.held(queue, |held| *held) < *slots {
-                if self.stop.is_cancelled() || self.draining.is_cancelled() {
-                    return;
+            if !wanted.is_news(queue, self.slots.seen(queue)) {
+                continue;
+            }
+            // An end makes room, and takes the next run or has the queue looked at.
+            if !self.slots.is_free_or_wanted(queue) {
+                if wanted.names(queue) {
+                    Limit::RunsAtOnce.reached();
                 }
-                match self.parts.store.claim(queue, *slots, &self.options.owner).await {
-                    Ok(Some(claim)) => self.begin(queue, *slots, claim, runs),
-                    Ok(None) => break,
-                    Err(error) => return tracing::debug!(%error, queue, "no run taken"),
-                }
+                continue;
+            }
+            if let Err(error) = self.claim_runs(queue, runs).await {
+                return tracing::debug!(%error, queue, "no run taken");
             }
         }
     }
 
-    /// Begins a run that was taken from a queue with so many slots.
-    fn begin(self: &Arc<Self>, queue: &str, slots: u32, claim: Claim, runs: &mut JoinSet<()>) {
-        let held = self.held(queue, |held| {
-            *held += 1;
-            *held
-        });
-        if claim.others_wait && held >= slots {
+    /// Takes as many runs of a queue as may go on here, and begins them.
+    async fn claim_runs(self: &Arc<Self>, queue: &str, runs: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let Some(turn) = self.slots.wait_for_turn(queue).await else {
+            return Ok(());
+        };
+        let free = turn.free();
+        if free == 0 {
+            return Ok(());
+        }
+        let owner = &self.options.owner;
+        let claims = self.parts.store.claim(queue, owner, &turn.share(), free).await?;
+        turn.note_empty(&claims);
+        for claim in claims.runs {
+            let slot = turn.occupy(&claim.fence);
+            runs.spawn(Arc::clone(self).work_through(slot, claim));
+        }
+        if claims.others_wait && turn.free() == 0 {
             Limit::RunsAtOnce.reached();
         }
-        runs.spawn(Arc::clone(self).take(queue.to_owned(), claim));
+        Ok(())
     }
 
-    fn held<T>(&self, queue: &str, with: impl FnOnce(&mut u32) -> T) -> T {
-        let mut held = self.held.lock().expect("no thread panics with the counts of runs");
-        match held.get_mut(queue) {
-            Some(held) => with(held),
-            None => with(held.entry(queue.to_owned()).or_default()),
+    /// Runs what was taken from a queue to its end, then what was taken with that end, for as long as there is any.
+    async fn work_through(self: Arc<Self>, mut slot: SlotGuard, claim: Claim) {
+        let mut next = Some(claim);
+        while let Some(claim) = next {
+            next = self.supervise(claim, &mut slot).await;
         }
     }
 
-    /// Runs what was taken from the queue to its end.
-    async fn take(self: Arc<Self>, queue: String, claim: Claim) {
-        /// Gives the slot back however the run ends.
-        struct SlotGuard(Arc<Inner>, String);
-        impl Drop for SlotGuard {
-            fn drop(&mut self) {
-                self.0.held(&self.1, |held| *held -= 1);
-                self.0.parts.bus.slot_released(&self.1);
-            }
-        }
-        let _slot = SlotGuard(Arc::clone(&self), queue);
-        self.supervise(claim).await;
-    }
-
-    async fn supervise(self: Arc<Self>, claim: Claim) {
-        let Claim {
-            task,
-            node,
-            record,
-            records,
-            others_wait: _,
-        } = claim;
-        let Some(run) = record.run() else {
-            tracing::error!(task_id = %task, task_name = %node, "a claimed record has no run id");
-            return;
-        };
-        let fence = Fence {
-            task: task.clone(),
-            node: node.clone(),
-            run,
-            attempt: record.attempt(),
-            owner: self.options.owner.clone(),
-            queue: record.queue().to_owned(),
-        };
-        let known = self.parts.supplies.catalog.get(node.as_str());
+    /// Runs what was taken from a queue to its end. Returns the run that was taken with the end.
+    async fn supervise(&self, claim: Claim, slot: &mut SlotGuard) -> Option<Claim> {
+        let Claim { fence, record } = claim;
+        let known = self.parts.supplies.catalog.get(fence.node.as_str());
         life::log_start(&fence, known.map_or("none", |node| node.runner.kind().as_str()));
         let start = Instant::now();
-        let (ended, left) = self.attend(&fence, &record, &records).await;
+        let (ended, left) = self.attend(&fence, &record).await;
         self.parts
             .metrics
             .ran(known.map(|node| node.name.as_str()), ended.as_str(), start.elapsed());
-        let measured = left.measured;
+        let mut next = None;
         match ended {
             RunEnd::With(outcome) => {
                 let took = start.elapsed();
-                if self.commit(&fence, &outcome, &measured).await {
+                let committed = self.commit(&fence, &outcome, &left, slot).await;
+                if committed.counts {
                     life::log_end(&fence, &outcome, took, &record);
                 }
+                next = committed.next;
             }
             RunEnd::Lost => {
-                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run no longer owns its stage");
-                if let Err(error) = self.parts.store.release(&fence, &measured).await {
+                tracing::info!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
+                    "run no longer owns its stage");
+                if let Err(error) = self.parts.store.release(&fence, &left.measured).await {
                     tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
             // Handed back with all others, when the executor has stopped.
             RunEnd::Stopped => {
-                tracing::info!(task_id = %task, task_name = %node, run_id = %fence.run, "run handed back");
+                tracing::info!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run, "run handed back");
             }
         }
         self.active
             .lock()
             .expect("no thread panics with the list of runs")
-            .remove(&(task, node));
+            .remove(&(fence.task, fence.node));
+        next
     }
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
-    async fn attend(&self, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> (RunEnd, Left) {
+    async fn attend(&self, fence: &Fence, record: &StageRecord) -> (RunEnd, Left) {
         let Some(spec) = self.parts.supplies.catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (RunEnd::failed(error), Left::default());
         };
-        let (_hold, log) = match self.open_folder(fence).await {
+        let supplies = &self.parts.supplies;
+        let request = RunRequest::read(&supplies.catalog, spec, record);
+        let takes_from_stages = request.as_ref().is_ok_and(RunRequest::takes_from_stages);
+        let read_records = async {
+            match takes_from_stages {
+                true => Some(supplies.views.read_records(&fence.task).await),
+                false => None,
+            }
+        };
+        let (opened, records) = tokio::join!(self.open_folder(fence), read_records);
+        let (_hold, log) = match opened {
             Ok(opened) => opened,
             Err(ended) => return (ended, Left::default()),
         };
@@ -370,12 +371,12 @@ impl Inner {
         let (sink, progress) = ProgressSink::new();
         let (began, counted_from) = watch::channel(Instant::now());
         let work = Work {
-            supplies: Arc::clone(&self.parts.supplies),
+            supplies: Arc::clone(supplies),
             options: Arc::clone(&self.options),
             fence: fence.clone(),
-            spec: Arc::clone(spec),
-            earlier: Earlier::new(&self.parts.views, fence, record, records),
-            dir: task_folder(&self.parts.supplies.roots, &fence.task).join(fence.folder()),
+            request,
+            records,
+            dir: task_folder(&supplies.roots, &fence.task).join(fence.folder()),
             log: log.clone(),
             progress: sink,
             cancel: cancel.clone(),
@@ -445,35 +446,55 @@ impl Inner {
     }
 
     /// Links the files of a result that counts.
-    fn link_winner(&self, fence: &Fence) {
+    fn link_winner(&self, fence: &Fence, has_files: bool) {
         let task_folder = task_folder(&self.parts.supplies.roots, &fence.task);
-        if let Err(error) = folder::link_winner(&task_folder, fence) {
+        if let Err(error) = folder::link_winner(&task_folder, fence, has_files) {
             tracing::warn!(%error, task_id = %fence.task, task_name = %fence.node, "the nodes/ link was not set");
         }
     }
 
-    /// Writes how the run ended, however long Redis is unreachable or does not take it; then links the winner's files. Returns
-    /// whether that counts.
-    async fn commit(&self, fence: &Fence, outcome: &Outcome, measured: &DiskUsage) -> bool {
+    /// Reports an end to Redis, and takes the next run of its queue in the same call, unless this daemon takes no more or
+    /// another call takes runs of the queue at this moment.
+    async fn report_end(
+        &self,
+        fence: &Fence,
+        outcome: &Outcome,
+        left: &Left,
+        slot: &mut SlotGuard,
+    ) -> Result<Committed, StoreError> {
+        let turn = self.slots.try_turn(&fence.queue).filter(|_| !self.takes_no_more());
+        let share = turn.as_ref().map(ClaimTurn::share);
+        let store = &self.parts.store;
+        let mut finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;
+        let next = finished.next.runs.pop();
+        match (&turn, &next) {
+            (Some(turn), Some(next)) => {
+                turn.hand_over(slot, &next.fence);
+                if finished.next.others_wait && turn.free() == 0 {
+                    Limit::RunsAtOnce.reached();
+                }
+            }
+            (Some(turn), None) if !finished.next.others_wait => {
+                turn.note_empty(&finished.next);
+                slot.leave_unused();
+            }
+            _ => {}
+        }
+        Ok(Committed {
+            counts: finished.counts,
+            next,
+        })
+    }
+
+    /// Writes how the run ended, however long Redis is unreachable or does not take it; then links the winner's files.
+    async fn commit(&self, fence: &Fence, outcome: &Outcome, left: &Left, slot: &mut SlotGuard) -> Committed {
         let mut wait = Duration::from_millis(100);
         let mut reported = None;
         loop {
-            match self.parts.store.finish(fence, outcome, measured).await {
-                Ok(true) => {
-                    if let Outcome::Success { warnings, .. } = outcome {
-                        self.parts.metrics.warned(fence.node.as_str(), warnings);
-                        self.link_winner(fence);
-                    }
-                    return true;
-                }
-                Ok(false) => {
-                    tracing::info!(
-                        task_id = %fence.task,
-                        task_name = %fence.node,
-                        run_id = %fence.run,
-                        "a late result was dropped"
-                    );
-                    return false;
+            match self.report_end(fence, outcome, left, slot).await {
+                Ok(committed) => {
+                    self.note_commit(fence, outcome, left, &committed);
+                    return committed;
                 }
                 Err(StoreError::Unavailable(error)) => {
                     tracing::warn!(error, run_id = %fence.run, "a result waits for Redis");
@@ -485,7 +506,7 @@ impl Inner {
                     tokio::select! {
                         biased;
                         // Handed back with all others.
-                        () = self.stop.cancelled() => return false,
+                        () = self.stop.cancelled() => return Committed::default(),
                         () = tokio::time::sleep(wait) => {}
                     }
                     wait = (wait * 2).min(COMMIT_WAIT_MAX.min(self.options.heartbeat));
@@ -493,4 +514,30 @@ impl Inner {
             }
         }
     }
+
+    /// Links and counts what a success has left, or logs that the end came too late.
+    fn note_commit(&self, fence: &Fence, outcome: &Outcome, left: &Left, committed: &Committed) {
+        match outcome {
+            _ if !committed.counts => tracing::info!(
+                task_id = %fence.task,
+                task_name = %fence.node,
+                run_id = %fence.run,
+                "a late result was dropped"
+            ),
+            Outcome::Success { warnings, .. } => {
+                self.parts.metrics.warned(fence.node.as_str(), warnings);
+                self.link_winner(fence, left.has_files);
+            }
+            Outcome::Failed { .. } => {}
+        }
+    }
+}
+
+/// What became of a run's end.
+#[derive(Default)]
+struct Committed {
+    /// Whether it counts: the run had not lost its stage.
+    counts: bool,
+    /// The run that was taken with it.
+    next: Option<Claim>,
 }

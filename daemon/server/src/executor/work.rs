@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use onceover_catalog::{Catalog, NodeSpec, RunnerSpec};
+use onceover_catalog::{Catalog, NodeSpec, RunnerSpec, ValueKind};
 use onceover_types::NodeName;
 use onceover_wire::{ResultWarning, WARNINGS_FIELD};
 use serde_json::Value;
@@ -21,9 +21,9 @@ use crate::{
     config::Verify,
     downloads::Downloads,
     evidence,
-    services::{InputEvidence, TaskViews, artifacts},
+    services::{InputEvidence, ServiceError, TaskViews, artifacts},
 };
-use onceover_catalog::completion::resolve_input;
+use onceover_catalog::completion::{referenced_node, resolve_input};
 use onceover_limits::Limit;
 use onceover_nodes::llm::Providers;
 use onceover_run::{
@@ -41,6 +41,8 @@ pub struct RunSupplies {
     pub roots: Arc<Roots>,
     pub inputs: InputEvidence,
     pub downloads: Arc<Downloads>,
+    /// Reads the task's other stages.
+    pub views: TaskViews,
     /// The language models that nodes may ask.
     pub providers: Providers,
 }
@@ -50,8 +52,10 @@ pub(super) struct Work {
     pub(super) supplies: Arc<RunSupplies>,
     pub(super) options: Arc<ExecutorOptions>,
     pub(super) fence: Fence,
-    pub(super) spec: Arc<NodeSpec>,
-    pub(super) earlier: Earlier,
+    /// What was asked of it, or why that cannot be read.
+    pub(super) request: Result<RunRequest, String>,
+    /// The task's records, as they were read before the work began; `None` where the run takes nothing from other stages.
+    pub(super) records: Option<Result<TaskRecords, ServiceError>>,
     /// The run's folder, which exists.
     pub(super) dir: PathBuf,
     pub(super) log: RunLog,
@@ -61,51 +65,75 @@ pub(super) struct Work {
     pub(super) began: watch::Sender<Instant>,
 }
 
-/// What a run takes from the task's records.
-pub(super) struct Earlier {
-    /// The request's `input_data`, as JSON.
-    input: String,
-    /// Outputs of the task's other successful stages, oldest first.
-    stages: Result<IndexMap<NodeName, Object>, String>,
-    /// What the results of the task's stages are known by.
-    results: IndexMap<NodeName, String>,
+/// What was asked of a run.
+pub(super) struct RunRequest {
+    /// The node, as it is for this input.
+    node: Arc<NodeSpec>,
+    /// The request's `input_data`.
+    input: Object,
     /// The request said `reuse: never`.
     fresh: bool,
 }
 
-impl Earlier {
-    pub(super) fn new(views: &TaskViews, fence: &Fence, record: &StageRecord, records: &TaskRecords) -> Self {
-        let results = records.stages.iter();
-        Self {
-            input: record.input().to_owned(),
-            stages: earlier_outputs(views, fence, records),
-            results: results
-                .map(|(name, record)| (name.clone(), record.result_token()))
-                .collect(),
+impl RunRequest {
+    /// Reads what was asked of a run of the node.
+    pub(super) fn read(catalog: &Catalog, node: &Arc<NodeSpec>, record: &StageRecord) -> Result<Self, String> {
+        let input: Object = serde_json::from_str(record.input())
+            .map_err(|error| format!("the stored request cannot be read: {error}"))?;
+        let varied = catalog.for_input(node.name.as_str(), &input);
+        Ok(Self {
+            node: Arc::clone(varied.unwrap_or(node)),
+            input,
             fresh: record.reuses_nothing(),
+        })
+    }
+
+    /// Whether the run may take anything from other stages of the task. A program gets the outputs of all; a node of the
+    /// daemon has only what its parameters are filled with, and a list among them may name stages.
+    pub(super) fn takes_from_stages(&self) -> bool {
+        match self.node.runner {
+            RunnerSpec::Command(_) | RunnerSpec::Python(_) => true,
+            RunnerSpec::Builtin(_) => {
+                let parameters = &self.node.parameters;
+                parameters
+                    .iter()
+                    .any(|parameter| !parameter.fallbacks.is_empty() || parameter.kind == ValueKind::Array)
+                    || self.input.values().any(|value| referenced_node(value).is_some())
+            }
         }
     }
 }
 
-fn earlier_outputs(
-    views: &TaskViews,
-    fence: &Fence,
-    records: &TaskRecords,
-) -> Result<IndexMap<NodeName, Object>, String> {
-    let view = views
-        .view_records(records, &fence.task)
-        .map_err(|error| format!("the task cannot be read: {error}"))?;
-    let mut outputs: Vec<_> = view
-        .stages
-        .iter()
-        .filter(|(name, _)| **name != fence.node)
-        .filter_map(|(name, stage)| {
-            let output: Object = serde_json::from_str(stage.output.get()).ok()?;
-            (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
+/// What a run takes from other stages of the task.
+#[derive(Default)]
+struct EarlierStages {
+    /// Outputs of those that succeeded, oldest first.
+    outputs: IndexMap<NodeName, Object>,
+    /// What the results of the task's stages are known by.
+    results: IndexMap<NodeName, String>,
+}
+
+impl EarlierStages {
+    fn new(views: &TaskViews, fence: &Fence, records: &TaskRecords) -> Result<Self, ServiceError> {
+        let view = views.view_records(records, &fence.task)?;
+        let mut outputs: Vec<_> = view
+            .stages
+            .iter()
+            .filter(|(name, _)| **name != fence.node)
+            .filter_map(|(name, stage)| {
+                let output: Object = serde_json::from_str(stage.output.get()).ok()?;
+                (!output.is_empty()).then(|| (stage.ended_at, name.clone(), output))
+            })
+            .collect();
+        outputs.sort_by_key(|(ended, _, _)| *ended);
+        let results = records.stages.iter();
+        Ok(Self {
+            outputs: outputs.into_iter().map(|(_, name, output)| (name, output)).collect(),
+            results: results
+                .map(|(name, record)| (name.clone(), record.result_token()))
+                .collect(),
         })
-        .collect();
-    outputs.sort_by_key(|(ended, _, _)| *ended);
-    Ok(outputs.into_iter().map(|(_, name, output)| (name, output)).collect())
+    }
 }
 
 /// What came of a run, and what it left in its folder.
@@ -116,8 +144,9 @@ pub(super) struct Worked {
 
 impl Work {
     /// Runs to the end, then measures what the run left; one that left too much has failed.
-    pub(super) async fn run(self) -> Worked {
-        let mut result = self.run_when_possible().await;
+    pub(super) async fn run(mut self) -> Worked {
+        let records = self.records.take();
+        let mut result = self.run_when_possible(records).await;
         // Before it is measured: the log counts.
         match &result {
             Ok(_) => self.log.line("succeeded"),
@@ -135,10 +164,12 @@ impl Work {
         Worked { result, left }
     }
 
-    async fn run_when_possible(&self) -> Result<Outcome, RunError> {
+    async fn run_when_possible(&self, records: Option<Result<TaskRecords, ServiceError>>) -> Result<Outcome, RunError> {
+        let request = self.request.as_ref().map_err(RunError::failed)?;
+        let earlier = self.find_earlier(records).await?;
         let mut wait = FIRST_WAIT;
         loop {
-            let (lack, message) = match self.run_once().await {
+            let (lack, message) = match self.run_once(request, &earlier).await {
                 Err(RunError::Lacking { lack, message }) => (lack, message),
                 ended => return ended,
             };
@@ -149,12 +180,7 @@ impl Work {
             ));
             self.progress
                 .report(0.0, Some(format!("waiting for {lack}: {message}")));
-            self.began.send_replace(Instant::now() + wait);
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Err(RunError::Interrupted),
-                () = tokio::time::sleep(wait) => {}
-            }
+            self.pause(wait).await?;
             wait = (wait * 2).min(LONGEST_WAIT);
             // What it left while it could not go on is not its result.
             if let Err(error) = folder::clear(&self.dir).await {
@@ -165,24 +191,55 @@ impl Work {
         }
     }
 
-    async fn run_once(&self) -> Result<Outcome, RunError> {
+    /// Finds what the run takes from other stages, however long Redis is unreachable.
+    async fn find_earlier(
+        &self,
+        records: Option<Result<TaskRecords, ServiceError>>,
+    ) -> Result<EarlierStages, RunError> {
+        let Some(mut read) = records else {
+            return Ok(EarlierStages::default());
+        };
+        let unreadable = |error: ServiceError| RunError::failed(format!("the task cannot be read: {error}"));
+        let views = &self.supplies.views;
+        let mut wait = FIRST_WAIT;
+        loop {
+            match read {
+                Ok(records) => return EarlierStages::new(views, &self.fence, &records).map_err(unreadable),
+                Err(ServiceError::Unavailable(error)) => {
+                    tracing::debug!(error, run_id = %self.fence.run, "a run waits for Redis before it begins");
+                }
+                Err(error) => return Err(unreadable(error)),
+            }
+            self.pause(wait).await?;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            read = views.read_records(&self.fence.task).await;
+        }
+    }
+
+    /// Waits for what the run cannot do without; that does not count towards its time limit.
+    async fn pause(&self, wait: Duration) -> Result<(), RunError> {
+        self.began.send_replace(Instant::now() + wait);
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(RunError::Interrupted),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    async fn run_once(&self, request: &RunRequest, earlier: &EarlierStages) -> Result<Outcome, RunError> {
         let fence = &self.fence;
-        let stages = self.earlier.stages.clone().map_err(RunError::Failed)?;
-        let input: Object = serde_json::from_str(&self.earlier.input)
-            .map_err(|error| RunError::failed(format!("the stored request cannot be read: {error}")))?;
-        let varied = self.supplies.catalog.for_input(fence.node.as_str(), &input);
-        let node = Arc::clone(varied.unwrap_or(&self.spec));
+        let (node, input) = (Arc::clone(&request.node), &request.input);
         let mut context = RunContext {
             task_id: fence.task.clone(),
             run_id: fence.run.clone(),
             attempt: fence.attempt,
-            input: resolve_input(&node, &input, &stages)?,
-            stages,
+            input: resolve_input(&node, input, &earlier.outputs)?,
+            stages: earlier.outputs.clone(),
             dir: self.dir.clone(),
             roots: Arc::clone(&self.supplies.roots),
             opened: OpenedInputs::default(),
             programs: Arc::clone(&self.options.programs),
-            fresh: self.earlier.fresh,
+            fresh: request.fresh,
             uploads: self.options.upload.is_some(),
             progress: self.progress.clone(),
             warnings: RunWarnings::default(),
@@ -196,20 +253,19 @@ impl Work {
             "{} under task {}, run {} attempt {}",
             fence.node, fence.task, fence.run, fence.attempt
         ));
-        let results = &self.earlier.results;
-        let sources = evidence::sources(&context.node, &input, &context.input, &context.stages, results);
+        let sources = evidence::sources(&context.node, input, &context.input, &context.stages, &earlier.results);
         context.place_paths();
         let mut files = self
             .supplies
             .inputs
-            .local_evidence(&context.task_id, &context.node, &input)
+            .local_evidence(&context.task_id, &context.node, input)
             .await
             .unwrap_or_default();
         let mut downloaded = self.supplies.downloads.fetch(&mut context).await?;
         if let Some(downloaded) = &mut downloaded {
             files.append(&mut downloaded.evidence);
         }
-        let files = evidence::of_request(&context.node, &input, files, self.supplies.inputs.verify());
+        let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
         let output = self.run_node(&context).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {

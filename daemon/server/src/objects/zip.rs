@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use onceover_run::paths::{Opened, files_below};
+use onceover_run::{
+    log,
+    paths::{Opened, files_below},
+};
 
 /// Bytes handed over at a time, and how many of these wait.
 const CHUNK: usize = 64 * 1024;
@@ -45,10 +48,10 @@ impl CompressionInfo {
     }
 }
 
-/// The files of a folder that go into its archive, by their path below it: all but `except`.
-pub fn content(root: &Path, folder: &Path, except: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+/// Lists the files of a folder that go into its archive, by their path below it: all but the run's log.
+pub fn content(root: &Path, folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut files = files_below(root, folder)?;
-    files.retain(|(name, _)| folder.join(name) != except);
+    files.retain(|(name, _)| !log::is_log_file(name.as_os_str()));
     Ok(files)
 }
 

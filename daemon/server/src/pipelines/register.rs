@@ -367,7 +367,7 @@ fn harmless(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     match harmless_name(last, "video").trim_matches(['.', ' ']) {
         // The log of the check itself.
-        onceover_run::log::FILE_NAME => "video".into(),
+        name if onceover_run::log::is_log_file(name.as_ref()) => "video".into(),
         name => name.to_owned(),
     }
 }
@@ -403,6 +403,7 @@ mod tests {
             ("..", "video"),
             ("", "video"),
             ("run.log", "video"),
+            ("run.log.tail-1-1", "video"),
             ("a\nb\0.mp4", "a_b_.mp4"),
             ("字幕.mp4", "字幕.mp4"),
         ] {

@@ -89,7 +89,8 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Reco
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
         // The run's log lies in the run's folder, and goes on growing.
-        if path == dir.join(log::FILE_NAME) || files.contains_key(&path) {
+        let is_log = path.parent() == Some(dir) && path.file_name().is_some_and(log::is_log_file);
+        if is_log || files.contains_key(&path) {
             continue;
         }
         if files.len() >= LIMIT {
@@ -177,6 +178,7 @@ mod tests {
         fs::write(dir.join("run.log"), "a line").unwrap();
         let recorded = record(&json!({"folder": dir}), &dir, false);
         fs::write(dir.join("run.log"), "a line\nanother").unwrap();
+        fs::write(dir.join("run.log.tail-8-2"), "the end").unwrap();
         assert_eq!(check_recorded(&recorded), ArtifactCheck::Whole, "the log is no result");
     }
 

@@ -99,6 +99,9 @@ impl InputEvidence {
 
     /// The local files behind a request, by parameter; None: they could not be looked at.
     pub async fn local_evidence(&self, task: &TaskId, node: &Arc<NodeSpec>, input: &Object) -> Option<ByParameter> {
+        if given_paths(node, input).all(|(_, path, _)| is_url(path)) {
+            return Some(ByParameter::new());
+        }
         let (roots, verify) = (Arc::clone(&self.roots), self.verify);
         let (task, node, input) = (task.clone(), Arc::clone(node), input.clone());
         on_disk(move || of_local_files(&roots, &task, &node, &input, verify)).await

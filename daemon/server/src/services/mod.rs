@@ -39,7 +39,7 @@ pub use explain::Explanations;
 pub use folders::task_folder;
 pub use node_catalog::NodeCatalog;
 pub use request::{CheckedRequest, RequestChecks, SubmitDraft};
-pub use stage_logs::StageLogs;
+pub use stage_logs::{FollowedLog, LogText, StageLogs};
 pub use submissions::{Submissions, SubmitReports};
 pub use system::{HealthChecks, Instance, Measurements, Slots, System};
 pub use takeover::{ChangedStages, ForeignStages, MOST_CHANGED, TakenOver, follow as follow_other_workers};

@@ -122,7 +122,7 @@ impl TaskViews {
     }
 
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
-        let records = self.read_records(task).await?;
+        let (records, _) = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let view = self.build_view(&records, task, node)?;
         let view = view.ok_or_else(|| ServiceError::UnknownTask(task.clone()))?;
@@ -135,7 +135,8 @@ impl TaskViews {
         }
     }
 
-    pub(super) async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
+    /// Reads all that is kept of a task, for what something is decided by.
+    pub async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
         let (records, _) = self.store.read(task).await?;
         Ok(records)
     }

@@ -11,14 +11,19 @@ use std::{
 
 use onceover_store::{Notice, Transport};
 use onceover_types::Timestamp;
-use redis::{ConnectionLike as _, FromRedisValue, RedisError, RedisFuture, RedisResult, Value};
+use redis::{FromRedisValue, RedisError, RedisFuture, RedisResult, Value};
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::{clients::Promise, command::SentCommand, programs::ProgramId, receivers::Received};
+use super::{
+    clients::Promise,
+    command::{SentCommand, SentStep},
+    programs::ProgramId,
+    receivers::Received,
+};
 use crate::tenure::TenureError;
 
 /// Milliseconds since 1970 at which every simulation begins.
@@ -50,8 +55,8 @@ pub(super) enum Fate {
 /// A call that waits for the scheduler.
 struct Call {
     from: DaemonStart,
-    command: SentCommand,
-    reply: oneshot::Sender<RedisResult<Value>>,
+    step: SentStep,
+    reply: oneshot::Sender<RedisResult<Vec<Value>>>,
 }
 
 /// A subscription to the channel of events.
@@ -74,9 +79,9 @@ pub(super) struct State {
     clock_step: i64,
     calls: Vec<Call>,
     /// Calls whose callers have given up, which Redis still carries out.
-    late: Vec<SentCommand>,
+    late: Vec<SentStep>,
     /// Callers that wait for a reply that never comes.
-    unanswered: Vec<oneshot::Sender<RedisResult<Value>>>,
+    unanswered: Vec<oneshot::Sender<RedisResult<Vec<Value>>>>,
     listeners: Vec<Listener>,
     last_event: u64,
     /// Calls of these daemons stay where they are.
@@ -272,19 +277,24 @@ impl World {
             .expect("Redis answers a question of the test")
     }
 
-    fn carry_out(&self, from: Option<DaemonStart>, command: &SentCommand) -> RedisResult<Value> {
-        let reply = {
+    fn carry_out(&self, from: Option<DaemonStart>, step: &SentStep) -> RedisResult<Vec<Value>> {
+        let replies = {
             let mut redis = self.redis.lock().expect("no thread panics with the connection");
-            redis.req_packed_command(&command.packed).and_then(Value::extract_error)
+            step.carry_out(&mut redis)
         };
-        if let (Ok(value), Some(from)) = (&reply, from) {
-            self.take_heartbeat(from, command, value);
-        }
-        if let (Ok(_), Some(task)) = (&reply, command.deleted_task()) {
-            *self.state().deletions.entry(task.to_owned()).or_default() += 1;
+        for (command, reply) in step.commands().iter().zip(replies.iter().flatten()) {
+            if matches!(reply, Value::ServerError(_)) {
+                continue;
+            }
+            if let Some(from) = from {
+                self.take_heartbeat(from, command, reply);
+            }
+            if let Some(task) = command.deleted_task() {
+                *self.state().deletions.entry(task.to_owned()).or_default() += 1;
+            }
         }
         self.spread_events();
-        reply
+        replies
     }
 
     /// Notes that the owner of a run was heard of.
@@ -318,25 +328,23 @@ impl World {
         let mut state = self.state();
         // Their callers have ended: a daemon that was killed, or one that has given up.
         state.calls.retain(|call| !call.reply.is_closed());
-        state
-            .calls
-            .sort_by_cached_key(|call| (call.from, call.command.in_words()));
+        state.calls.sort_by_cached_key(|call| (call.from, call.step.in_words()));
         let free = |call: &Call| !state.cut_off.contains(&call.from.daemon);
         (0..state.calls.len()).filter(|at| free(&state.calls[*at])).collect()
     }
 
     /// Lets a call go.
     pub(super) fn release(&self, at: usize, fate: Fate) {
-        let Call { from, command, reply } = self.state().calls.remove(at);
+        let Call { from, step, reply } = self.state().calls.remove(at);
         let broken = || {
             Err(RedisError::from(std::io::Error::from(
                 std::io::ErrorKind::ConnectionReset,
             )))
         };
-        self.note(format!("daemon {} {}: {fate:?}", from.daemon, command.in_words()));
+        self.note(format!("daemon {} {}: {fate:?}", from.daemon, step.in_words()));
         match fate {
             Fate::Answered => {
-                let answer = self.carry_out(Some(from), &command);
+                let answer = self.carry_out(Some(from), &step);
                 if let Err(error) = &answer {
                     self.note(format!("  Redis refuses: {error}"));
                 }
@@ -346,12 +354,12 @@ impl World {
                 let _ = reply.send(broken());
             }
             Fate::ReplyLost => {
-                let _ = self.carry_out(Some(from), &command);
+                let _ = self.carry_out(Some(from), &step);
                 let _ = reply.send(broken());
             }
             Fate::Late => {
                 let mut state = self.state();
-                state.late.push(command);
+                state.late.push(step);
                 state.unanswered.push(reply);
             }
         }
@@ -359,7 +367,7 @@ impl World {
 
     /// Carries out a call whose caller has given up.
     pub(super) fn release_late(&self) -> bool {
-        let command = {
+        let step = {
             let mut state = self.state();
             state.unanswered.retain(|reply| !reply.is_closed());
             match state.late.is_empty() {
@@ -371,8 +379,8 @@ impl World {
                 }
             }
         };
-        self.note(format!("late: {}", command.in_words()));
-        let _ = self.carry_out(None, &command);
+        self.note(format!("late: {}", step.in_words()));
+        let _ = self.carry_out(None, &step);
         true
     }
 
@@ -473,15 +481,14 @@ struct WorldTransport {
     owner: DaemonStart,
 }
 
-impl Transport for WorldTransport {
-    fn send(&self, packed: Vec<u8>) -> RedisFuture<'_, Value> {
-        let command = SentCommand::new(packed);
+impl WorldTransport {
+    fn send_step(&self, step: SentStep) -> RedisFuture<'_, Vec<Value>> {
         if !self.world.state().is_alive(self.owner) {
             // Nothing of a daemon that was killed goes anywhere.
             return Box::pin(std::future::pending());
         }
-        if self.world.state().is_calm || command.is_of_setup() {
-            let answer = self.world.carry_out(Some(self.owner), &command);
+        if self.world.state().is_calm || step.is_of_setup() {
+            let answer = self.world.carry_out(Some(self.owner), &step);
             return Box::pin(std::future::ready(answer));
         }
         let (reply, answer) = oneshot::channel();
@@ -490,7 +497,7 @@ impl Transport for WorldTransport {
             state.activity += 1;
             state.calls.push(Call {
                 from: self.owner,
-                command,
+                step,
                 reply,
             });
         }
@@ -500,6 +507,20 @@ impl Transport for WorldTransport {
                 Err(error.into())
             })
         })
+    }
+}
+
+impl Transport for WorldTransport {
+    fn send(&self, packed: Vec<u8>) -> RedisFuture<'_, Value> {
+        let sent = self.send_step(SentStep::command(packed));
+        Box::pin(async move {
+            let reply = sent.await?.pop();
+            Ok(reply.expect("a command has one reply"))
+        })
+    }
+
+    fn send_atomic(&self, packed: Vec<Vec<u8>>) -> RedisFuture<'_, Vec<Value>> {
+        self.send_step(SentStep::transaction(packed))
     }
 
     fn now(&self) -> Timestamp {

@@ -33,6 +33,7 @@ const LIBRARY: &[&str] = &[
     include_str!("../lua/lib/deliveries.lua"),
     include_str!("../lua/lib/callbacks.lua"),
     include_str!("../lua/lib/run_end.lua"),
+    include_str!("../lua/lib/claim.lua"),
     include_str!("../lua/lib/task_view.lua"),
     include_str!("../lua/lib/foreign.lua"),
     include_str!("../lua/lib/expiry.lua"),

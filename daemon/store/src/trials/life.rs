@@ -104,16 +104,17 @@ pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
     bed.store.submit(&request, &GatheredEvidence::default()).await.unwrap()
 }
 
-async fn claim(bed: &Bed) -> Fence {
-    let claim = bed.store.claim("io", 4, OWNER).await.unwrap().expect("a run waits");
-    Fence {
-        run: claim.record.run().unwrap(),
-        attempt: claim.record.attempt(),
-        task: claim.task,
-        node: claim.node,
-        owner: OWNER.into(),
-        queue: "io".into(),
+/// What an owner knows that runs nothing.
+fn share() -> crate::QueueShare {
+    crate::QueueShare {
+        slots: 4,
+        running: Vec::new(),
     }
+}
+
+pub(super) async fn claim(bed: &Bed) -> Fence {
+    let mut claims = bed.store.claim("io", OWNER, &share(), 1).await.unwrap();
+    claims.runs.pop().expect("a run waits").fence
 }
 
 pub(super) fn success(output: &str, upload: bool) -> Outcome {
@@ -207,9 +208,10 @@ async fn run_to_success(bed: &Bed, size: Size) {
     measured.add(fence.folder(), 10);
     assert!(
         bed.store
-            .finish(&fence, &success(&text(size), true), &measured)
+            .finish(&fence, &success(&text(size), true), &measured, Some(&share()))
             .await
             .unwrap()
+            .counts
     );
     let (due, _) = bed.store.upload_take(DIRECTORY, 4, std::iter::empty()).await.unwrap();
     let id = due[0].id.clone();
@@ -270,7 +272,8 @@ async fn run_again(bed: &Bed, size: Size) {
                 let failed = Outcome::Failed {
                     error: "no".repeat(2000),
                 };
-                assert!(bed.store.finish(&fence, &failed, &DiskUsage::default()).await.unwrap());
+                let finished = bed.store.finish(&fence, &failed, &DiskUsage::default(), None).await;
+                assert!(finished.unwrap().counts);
             }
             "cancelled" => {
                 assert!(bed.store.cancel(&task, None).await.unwrap().is_some());

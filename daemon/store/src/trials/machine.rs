@@ -7,7 +7,7 @@ use onceover_wire::WarningCount;
 use serde_json::Value;
 
 use super::{
-    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, Reap, ReuseRule},
+    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, QueueShare, Reap, ReuseRule},
     Bed,
     life::{self, Wish, submit, success},
 };
@@ -31,10 +31,11 @@ const STATES: [&str; 10] = [
     "FAILED",
     "CANCELLED",
 ];
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "submit",
     "force",
     "claim",
+    "claim again",
     "heartbeat",
     "succeed",
     "fail",
@@ -147,10 +148,15 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn claim(&self) -> &'static str {
-        match self.bed.store.claim(&self.queue, 4, &self.owner).await.unwrap() {
-            Some(_) => "the run",
-            None => "nothing",
+    /// Takes a run of the queue. `running` are the slots that the owner knows to hold.
+    async fn claim(&self, running: Vec<String>) -> &'static str {
+        let share = QueueShare { slots: 4, running };
+        let claims = self.bed.store.claim(&self.queue, &self.owner, &share, 4).await.unwrap();
+        let newest = self.fence().await;
+        match claims.runs.as_slice() {
+            [] => "nothing",
+            [claim] if claim.fence == newest => "the run",
+            other => panic!("{} runs, or another one", other.len()),
         }
     }
 
@@ -177,9 +183,10 @@ impl<'a> Stage<'a> {
         let counts = self
             .bed
             .store
-            .finish(fence, &outcome, &DiskUsage::default())
+            .finish(fence, &outcome, &DiskUsage::default(), None)
             .await
-            .unwrap();
+            .unwrap()
+            .counts;
         if counts { "ok" } else { "lost" }.into()
     }
 
@@ -281,7 +288,8 @@ impl<'a> Stage<'a> {
         match event {
             "submit" => self.submit(ReuseRule::Auto, url).await,
             "force" => self.submit(ReuseRule::Never, url).await,
-            "claim" => self.claim().await.into(),
+            "claim" => self.claim(vec![self.fence().await.slot()]).await.into(),
+            "claim again" => self.claim(Vec::new()).await.into(),
             "heartbeat" => {
                 let owns = store
                     .heartbeat(&self.fence().await, Some(5.0), Some("half way"))

@@ -76,6 +76,7 @@ pub async fn run(client: &Client, folder: &Path, args: &RunArgs) -> CommandResul
     if interrupted {
         return Err(Failure {
             text: summary::describe_interruption(&entries),
+            problem: None,
             code: INTERRUPTED,
         });
     }

@@ -2,10 +2,9 @@
 -- that an attempt that is reported twice counts once. What is in DISK stays when the task expires, until its files are
 -- removed.
 
--- Sets the bytes of an attempt's folder.
--- Reads, writes: task_key (`disk:<folder>`), DISK. Writes: STATS.
-local function count_disk_bytes(task, folder, bytes)
-  local before = tonumber(call('HGET', task_key(task), 'disk:' .. folder) or 0)
+-- Sets the bytes of an attempt's folder, which are counted as `before` so far.
+-- Reads, writes: DISK. Writes: task_key (`disk:<folder>`), STATS.
+local function count_disk_bytes(task, folder, bytes, before)
   if bytes == before then return end
   if bytes > 0 then
     call('HSET', task_key(task), 'disk:' .. folder, format_integer(bytes))
@@ -20,8 +19,11 @@ end
 -- for a task that does not exist any more.
 -- Reads, writes: task_key (`disk:<folder>`), DISK. Writes: STATS.
 local function count_measured_bytes(task, measured)
-  if not measured or call('EXISTS', task_key(task)) == 0 then return end
-  for _, pair in iterate_list(measured) do count_disk_bytes(task, pair[1], pair[2]) end
+  if not measured then return end
+  for _, pair in iterate_list(measured) do
+    local known = call('HMGET', task_key(task), 'created', 'disk:' .. pair[1])
+    if known[1] then count_disk_bytes(task, pair[1], pair[2], tonumber(known[2] or 0)) end
+  end
 end
 
 -- Stops counting the files of a task, which are removed or are about to be.

@@ -13,6 +13,17 @@ local function delete_task(task)
   call('DEL', task_key(task), stages_key(task), foreign_key(task))
 end
 
+-- Sets the status of a task, and moves it between the indexes.
+-- Reads, writes: task_key. Writes: status_index_key.
+local function set_task_status(task, status)
+  local before = call('HMGET', task_key(task), 'status', 'created')
+  if before[1] ~= status then
+    if before[1] then call('ZREM', status_index_key(before[1]), task) end
+    call('ZADD', status_index_key(status), tonumber(before[2]) and before[2] or format_integer(NOW), task)
+  end
+  call('HSET', task_key(task), 'status', status, 'updated', format_integer(NOW))
+end
+
 -- Derives the status of a task from its stages and notes, and moves the task between the indexes. While a stage is in
 -- flight the task does not expire; after that it does with its newest stage. A task without stages is deleted.
 -- Reads: stage_key, foreign_key. Reads, writes: task_key, stages_key. Writes: TASKS, EXPIRY, FOREIGN, status_index_key,
@@ -38,12 +49,7 @@ local function update_task_status(task)
   end
   local status = running and 'running' or waiting and 'pending' or last and TASK_STATUS[last]
   if not status then return delete_task(task) end
-  local before = call('HMGET', task_key(task), 'status', 'created')
-  if before[1] ~= status then
-    if before[1] then call('ZREM', status_index_key(before[1]), task) end
-    call('ZADD', status_index_key(status), tonumber(before[2]) and before[2] or format_integer(NOW), task)
-  end
-  call('HSET', task_key(task), 'status', status, 'updated', format_integer(NOW))
+  set_task_status(task, status)
   if running or waiting then
     call('PERSIST', task_key(task))
     call('PERSIST', stages_key(task))

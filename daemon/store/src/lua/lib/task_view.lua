@@ -1,22 +1,17 @@
 -- A task as a whole (S2): its own stages, and what other workers wrote under the names of the catalog; nothing is
--- scanned (S5).
+-- scanned (S5). `task_read` of the store reads the same with plain commands; this is for scripts.
 
 -- Answers the records of a task's own stages: by node; as {name, hash, ...}; all names in their order where the task
--- has notes; and whether the list of stages is damaged. A stage that has expired is removed from the lists.
--- Reads: stage_key. Reads, writes: stages_key. Writes: node_index_key.
-local function read_own_stages(task, notes, has_notes)
+-- has notes; and whether the list of stages is damaged. A stage that has expired is left out.
+-- Reads: stage_key, stages_key.
+local function read_own_stages(task, has_notes)
   local own, stages, order = {}, {}, {}
   local list = redis.pcall('ZRANGE', stages_key(task), 0, -1)
   for _, node in ipairs(list.err and {} or list) do
     local flat = redis.pcall('HGETALL', stage_key(task, node))
     if flat.err then flat = { 'damage', 'it is no hash' } end
     if has_notes then order[#order + 1] = node end
-    if #flat == 0 then
-      if not notes[node] then
-        call('ZREM', stages_key(task), node)
-        call('ZREM', node_index_key(node), task)
-      end
-    else
+    if #flat > 0 then
       local record = {}
       for position = 1, #flat, 2 do record[flat[position]] = flat[position + 1] end
       own[node] = record
@@ -106,11 +101,10 @@ end
 -- Answers {task hash, {name, record, ...}, {name, ttl, json, revision, started, ...} of results of other workers (both
 -- spellings where both are news, the last two where the very same JSON was noted), {name, ...} of all stages in their
 -- order where the task has notes, {name, ...} of stages whose note is not right any more}.
--- Reads: task_key, stage_key, foreign_key, DISK, public_json_key, older_public_json_key. Reads, writes: stages_key
--- (what has expired is removed). Writes: node_index_key. Arguments: names.
+-- Reads: task_key, stages_key, stage_key, foreign_key, DISK, public_json_key, older_public_json_key. Arguments: names.
 local function read_task_view(task)
   local notes, has_notes = read_notes(task)
-  local own, stages, order, is_list_damaged = read_own_stages(task, notes, has_notes)
+  local own, stages, order, is_list_damaged = read_own_stages(task, has_notes)
   local nodes, keys = list_foreign_keys(task, own, notes)
   local foreign, found = read_foreign_jsons(task, nodes, keys, own, notes)
   local stale = {}

@@ -1,25 +1,8 @@
--- Takes the next run of a queue, if a slot is free.
--- Arguments: queue, slots, owner, lease_ms, names.
--- Answers {task, name, view, others}: the view of the task after that, and whether other runs wait; or nothing.
+-- Takes runs of a queue, as slots are free. A call that is repeated because its answer was lost answers what was taken
+-- then.
+-- Arguments: queue, slots, most, owner, lease_ms, running (what the owner runs of this queue: members of slots_key, as a
+-- JSON array).
+-- Answers {{{task, name, {field, value, ...}}, ...}, others, seq}: the runs with what their owner needs of the records,
+-- whether other runs wait, and the number of the last event.
 
-if call('ZCARD', slots_key(args.queue)) >= tonumber(args.slots) then return false end
-for _ = 1, 100 do
-  local member = call('ZRANGE', queue_key(args.queue), 0, 0)[1]
-  if not member then return false end
-  local task, node = string.match(member, '^([^|]+)|(.+)$')
-  local record = load_record(task, node)
-  require_writable()
-  call('ZREM', queue_key(args.queue), member)
-  if record and not record.damage and record.state == 'PENDING' and record.queue == args.queue then
-    local attempt = format_integer(tonumber(record.attempt or 0) + 1)
-    local lease = format_integer(NOW + tonumber(args.lease_ms))
-    update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
-      started = format_integer(NOW), progress = false, message = false })
-    call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
-    write_public_json(task, node, record)
-    update_task_status(task)
-    publish_event(task, node, record, 'started')
-    return { task, node, read_task_view(task), call('EXISTS', queue_key(args.queue)) }
-  end
-end
-return false
+return claim_runs(tonumber(args.most))

@@ -2,10 +2,11 @@
 -- Arguments: task; folder? and bytes? of one attempt, omitted for all files of the task.
 
 local task = args.task
+local counted = args.folder and call('HGET', task_key(task), 'disk:' .. args.folder)
 if not args.folder then
   delete_disk_count(task)
-elseif call('HEXISTS', task_key(task), 'disk:' .. args.folder) == 1 then
-  count_disk_bytes(task, args.folder, 0)
+elseif counted then
+  count_disk_bytes(task, args.folder, 0, tonumber(counted))
 else
   -- An attempt of a task whose hash has expired since, or that was never measured because its daemon was lost: at most what
   -- is counted for no known attempt.
