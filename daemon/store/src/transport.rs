@@ -79,18 +79,21 @@ impl ConnectionLike for RedisConnection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Redis(redis) => redis.req_packed_commands(pipeline, offset, count),
-            Self::Carried { by, .. } if pipeline.is_transaction() => Box::pin(async move {
-                let commands = pipeline.cmd_iter().map(Cmd::get_packed_command).collect();
-                // What the caller counts on is the reply of EXEC alone.
-                Ok(vec![Value::Array(by.send_atomic(commands).await?)])
-            }),
-            Self::Carried { by, .. } => Box::pin(async move {
-                let mut replies = Vec::new();
-                for command in pipeline.cmd_iter() {
-                    replies.push(by.send(command.get_packed_command()).await?);
-                }
-                Ok(replies.into_iter().skip(offset).take(count).collect())
-            }),
+            Self::Carried { by, .. } => {
+                let by = Arc::clone(by);
+                Box::pin(async move {
+                    if pipeline.is_transaction() {
+                        let commands = pipeline.cmd_iter().map(Cmd::get_packed_command).collect();
+                        // What the caller counts on is the reply of EXEC alone.
+                        return Ok(vec![Value::Array(by.send_atomic(commands).await?)]);
+                    }
+                    let mut replies = Vec::new();
+                    for command in pipeline.cmd_iter() {
+                        replies.push(by.send(command.get_packed_command()).await?);
+                    }
+                    Ok(replies.into_iter().skip(offset).take(count).collect())
+                })
+            }
         }
     }
 
