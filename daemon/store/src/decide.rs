@@ -6,8 +6,8 @@ use redis::Value;
 
 use super::{
     Store, StoreError,
-    args::{CatalogNames, IgnoredHashes, Json, JsonText, named_argument, script_call},
-    record::{Fields, ForeignJson, StageRecord, TaskRecords, parse_task_records},
+    args::{IgnoredHashes, Json, JsonText, named_argument, script_call},
+    record::{Fields, ForeignJson, StageRecord, TaskRecords},
     reply::TaggedReply,
 };
 
@@ -44,7 +44,23 @@ script_call! {
         unable: bool,
         video: Option<&'a VideoId>,
         processing: Option<&'a RunId>,
-        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    HitCall<'a>: HIT {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        mode: ReuseRule,
+        /// Fingerprint of the input.
+        fp: &'a str,
+        in_files: Option<&'a str>,
+        verified: &'a str,
+        broken: Option<&'a str>,
+        broken_how: Option<ArtifactFault>,
+        ignore: IgnoredHashes<'a>,
+        input_pub: &'a str,
+        callback: JsonText<'a>,
     }
 }
 
@@ -195,13 +211,18 @@ pub struct IdempotencyKey {
     pub body: String,
 }
 
+/// A request that a result answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// None: not known.
+    pub input_changed: Option<bool>,
+    /// Token of the result, as [`StageRecord::result_token`] returns it.
+    pub token: String,
+}
+
 /// The decision of a submit (R2-R4).
 pub enum Decision {
-    Hit {
-        /// None: not known.
-        input_changed: Option<bool>,
-        records: TaskRecords,
-    },
+    Hit(Hit),
     Joined {
         state: StageState,
         run: RunId,
@@ -315,10 +336,51 @@ impl Store {
             unable: submit.unable,
             video: submit.pipeline.map(|pipeline| &pipeline.video),
             processing: submit.pipeline.map(|pipeline| &pipeline.processing),
-            names: &self.names,
         };
         let reply: Vec<Value> = self.call(call.prepare(self)).await?;
         parse_decision(TaggedReply::new("submit", reply)?)
+    }
+
+    /// Answers a request with the standing result whose files were checked, and reads the task in the same step. The request
+    /// has no callback, no idempotency key and no pipeline. Returns `None`, with nothing written, where another result stands
+    /// or more has to be decided: that is for [`Store::submit`].
+    pub async fn hit(
+        &self,
+        question: &ReuseQuery<'_>,
+        input_public: &str,
+        evidence: &GatheredEvidence,
+    ) -> Result<Option<(Hit, TaskRecords)>, StoreError> {
+        let Some(verified) = evidence.verified.as_deref() else {
+            return Ok(None);
+        };
+        let broken = evidence.broken.as_ref();
+        let call = HitCall {
+            task: question.task,
+            name: question.node,
+            mode: question.mode,
+            fp: question.fingerprint,
+            in_files: question.files,
+            verified,
+            broken: broken.map(|broken| broken.token.as_str()),
+            broken_how: broken.map(|broken| broken.fault),
+            ignore: IgnoredHashes(&evidence.ignore),
+            input_pub: input_public,
+            callback: JsonText(None),
+        };
+        let answered = self
+            .call_and_read::<Vec<Value>>(call.prepare(self), question.task)
+            .await;
+        let (reply, records) = match answered {
+            // The record is damaged; `submit` names how.
+            Err(StoreError::Unexpected(_)) => return Ok(None),
+            answered => answered?,
+        };
+        let mut reply = TaggedReply::new("hit", reply)?;
+        match reply.kind.as_str() {
+            "hit" => Ok(Some((parse_hit(&mut reply)?, records))),
+            "other" => Ok(None),
+            _ => Err(reply.unknown_kind()),
+        }
     }
 
     /// Explains how a submit would be decided now, and changes nothing.
@@ -353,16 +415,18 @@ fn parse_input_changed(text: &str) -> Option<bool> {
     }
 }
 
+fn parse_hit(reply: &mut TaggedReply) -> Result<Hit, StoreError> {
+    let _sequence: u64 = reply.next_value()?;
+    let input_changed: String = reply.next_value()?;
+    Ok(Hit {
+        input_changed: parse_input_changed(&input_changed),
+        token: reply.next_value()?,
+    })
+}
+
 fn parse_decision(mut reply: TaggedReply) -> Result<Decision, StoreError> {
     Ok(match reply.kind.as_str() {
-        "hit" => {
-            let _sequence: u64 = reply.next_value()?;
-            let input_changed: String = reply.next_value()?;
-            Decision::Hit {
-                input_changed: parse_input_changed(&input_changed),
-                records: parse_task_records(reply.next_value()?)?,
-            }
-        }
+        "hit" => Decision::Hit(parse_hit(&mut reply)?),
         "join" => Decision::Joined {
             state: reply.next_parsed()?,
             run: reply.next_parsed()?,

@@ -41,7 +41,7 @@ use transport::RedisConnection;
 
 pub use connection::CALL_TIMEOUT;
 pub use decide::{
-    ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, IdempotencyKey, InputsFound, PipelineRun,
+    ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, Hit, IdempotencyKey, InputsFound, PipelineRun,
     ReuseQuery, Submit, SubmitRefusal, VerificationRequest,
 };
 pub use directories::{DirectoryLease, Holder};
@@ -269,7 +269,10 @@ impl Store {
 
     /// The arguments that every script gets.
     fn args(&self) -> ScriptArgs<'_> {
+        let today = self.now();
         ScriptArgs::default()
+            .with("day", today.day())
+            .with("date", today.date())
             .with("db", self.database().to_string())
             .with("ttl", self.options.ttl.as_secs().to_string())
             .with("keep_events", self.options.keep_events.to_string())

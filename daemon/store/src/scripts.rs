@@ -33,6 +33,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    HIT = "stage/hit";
     SUBMIT = "stage/submit";
     EXPLAIN = "stage/explain";
     READ = "task/read";

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     super::{
-        Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote,
+        Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote, Hit,
         LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter, Tried,
         UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
         runs::Evidence,
@@ -234,11 +234,38 @@ async fn run_to_success(bed: &Bed, size: Size) {
     );
     bed.store.upload_forget(DIRECTORY, &id).await.unwrap();
     assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks).await;
-    assert!(matches!(
-        submit(bed, wish("http://host/hit")).await,
-        Decision::Hit { .. }
-    ));
+    let Decision::Hit(hit) = submit(bed, wish("http://host/hit")).await else {
+        panic!("the result stands");
+    };
     assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
+    reuse_again(bed, (&task, &node), &input, hit).await;
+}
+
+/// Hits the same result without asking what to do, and asks so for one that does not stand.
+async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str, before: Hit) {
+    let question = ReuseQuery {
+        task,
+        node,
+        mode: ReuseRule::Auto,
+        fingerprint: "fp",
+        files: None,
+    };
+    let of_result = |token: &str| GatheredEvidence {
+        verified: Some(token.to_owned()),
+        ..GatheredEvidence::default()
+    };
+    let (hit, records) = bed
+        .store
+        .hit(&question, input, &of_result(&before.token))
+        .await
+        .unwrap()
+        .expect("the result stands");
+    assert_eq!(hit, before);
+    let record = records.stage(node).expect("the stage is read in the same step");
+    assert_eq!(record.result_token(), before.token);
+    assert_eq!(record.summary().reuse_hits, 2);
+    let of_another = bed.store.hit(&question, input, &of_result("another/1/2")).await;
+    assert!(of_another.unwrap().is_none());
 }
 
 /// A forced run that fails, one that is cancelled, and one that is lost: what stood stands again each time.

@@ -226,7 +226,7 @@ async fn no_script_fails_at_its_largest_arguments() {
 }
 
 /// What every script is given, whether it reads it or not.
-const FOR_ALL: [&str; 4] = ["db", "ttl", "keep_events", "now"];
+const FOR_ALL: [&str; 6] = ["db", "ttl", "keep_events", "now", "day", "date"];
 
 /// The arguments that a script reads: the fields of `args`.
 fn read_arguments(text: &str) -> BTreeSet<&str> {

@@ -15,21 +15,31 @@ local SHORT_TEXT_FIELDS = { 'message', 'error_short' }
 -- stops a script in the middle. Answers the name of the first one; nil where all are right. A wrong `state` is only
 -- named.
 local function drop_damaged_fields(record)
-  local damage
-  local function drop(field)
-    damage = damage or field
-    record[field] = nil
+  local damage = not TASK_STATUS[record.state or ''] and 'state' or nil
+  local find = string.find
+  for position = 1, #NUMBER_FIELDS do
+    local field = NUMBER_FIELDS[position]
+    local value = record[field]
+    if value and not find(value, '^%d+%.?%d*$') then
+      damage = damage or field
+      record[field] = nil
+    end
   end
-  if not TASK_STATUS[record.state or ''] then damage = 'state' end
-  for _, field in ipairs(NUMBER_FIELDS) do
-    if record[field] and not string.find(record[field], '^%d+%.?%d*$') then drop(field) end
+  for position = 1, #WORD_FIELDS do
+    local field = WORD_FIELDS[position]
+    local value = record[field]
+    if value and not find(value, '^[%w_.-]*$') then
+      damage = damage or field
+      record[field] = nil
+    end
   end
-  for _, field in ipairs(WORD_FIELDS) do
-    if record[field] and not string.find(record[field], '^[%w_.-]*$') then drop(field) end
-  end
-  for _, field in ipairs(SHORT_TEXT_FIELDS) do
+  for position = 1, #SHORT_TEXT_FIELDS do
+    local field = SHORT_TEXT_FIELDS[position]
     local text = record[field]
-    if text and not (string.sub(text, 1, 1) == '"' and pcall(cjson.decode, '[' .. text .. ']')) then drop(field) end
+    if text and not (find(text, '^"') and pcall(cjson.decode, '[' .. text .. ']')) then
+      damage = damage or field
+      record[field] = nil
+    end
   end
   return damage
 end
@@ -59,10 +69,11 @@ end
 local function load_record_fields(task, node, fields)
   local values = call('HMGET', stage_key(task, node), unpack(fields))
   local record
-  for position, field in ipairs(fields) do
-    if values[position] then
+  for position = 1, #fields do
+    local value = values[position]
+    if value then
       record = record or {}
-      record[field] = values[position]
+      record[fields[position]] = value
     end
   end
   if record and record.state then record.damage = drop_damaged_fields(record) end
@@ -72,18 +83,20 @@ end
 -- Whether a run waits or runs in this state of a record.
 local function is_in_flight(state) return state == 'PENDING' or state == 'RUNNING' end
 
--- Writes the changed fields (false removes one) to the stage and to `record`, and counts the revision.
+-- Writes those of the fields (false removes one) that differ from `record` to the stage and to `record`, and counts the
+-- revision. So `record` has nothing that the stage does not have, except the revision and what is no field.
 -- Writes: stage_key.
 local function update_record(task, node, record, fields)
   fields.rev = format_integer(tonumber(record.rev or 0) + 1)
-  local set, removed = {}, {}
+  local set, removed, count = {}, {}, 0
   for field, value in pairs(fields) do
     if value == false then
       if record[field] ~= nil or record.damage then removed[#removed + 1] = field end
       record[field] = nil
-    else
-      set[#set + 1] = field
-      set[#set + 1] = value
+    elseif record[field] ~= value then
+      set[count + 1] = field
+      set[count + 2] = value
+      count = count + 2
       record[field] = value
     end
   end
