@@ -1,5 +1,5 @@
-//! The decision of a submit (R1 to R5), and what surrounds it: looking at a hit's files, taking over foreign results, and
-//! the answer.
+//! The decision of a submit (R1 to R5), and what surrounds it: checking a hit's files, taking over foreign results, and the
+//! answer. A request that finds the result which was reused last is one round trip; the others are decided by `submit`.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use url::Url;
 
 use super::{
     CheckedRequest, ServiceError,
-    artifacts::{self, ArtifactCheck},
+    artifacts::{ArtifactCheck, RecordedFiles},
     evidence::InputEvidence,
     folders::task_folder,
     input,
     input_files::InputFile,
+    known_results::{KnownResult, KnownResults},
     sentences,
     takeover::{ForeignStages, TakenOver},
     task_views::TaskViews,
@@ -24,17 +25,34 @@ use crate::{events::EventBus, readiness::Readiness};
 use onceover_limits::Limit;
 use onceover_run::paths::Roots;
 use onceover_store::{
-    ArtifactFault, Decision, ForeignJson, GatheredEvidence, ReuseQuery, StageRecord, Store, Submit, SubmitRefusal,
-    TaskRecords, VerificationRequest, Watching,
+    ArtifactFault, Decision, ForeignJson, GatheredEvidence, Hit, ReuseQuery, ReuseRule, StageRecord, Store, Submit,
+    SubmitRefusal, TaskRecords, VerificationRequest, Watching,
 };
 
-/// What a request is decided with.
-struct Prepared<'a> {
+/// The input of a request, and what reuse is decided by.
+struct ComparedInput {
     /// The input as it is shown, and whole.
     shown: String,
     whole: String,
     fingerprint: String,
     files_evidence: Option<String>,
+}
+
+impl ComparedInput {
+    fn question<'a>(&'a self, request: &'a CheckedRequest) -> ReuseQuery<'a> {
+        ReuseQuery {
+            task: &request.task,
+            node: &request.node.name,
+            mode: request.mode(),
+            fingerprint: &self.fingerprint,
+            files: self.files_evidence.as_deref(),
+        }
+    }
+}
+
+/// What a request is decided with.
+struct Prepared<'a> {
+    input: ComparedInput,
     folder: String,
     /// Id of the run, should one start.
     run: RunId,
@@ -54,18 +72,12 @@ struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     fn submit(&'a self, request: &'a CheckedRequest) -> Submit<'a> {
         Submit {
-            question: ReuseQuery {
-                task: &request.task,
-                node: &request.node.name,
-                mode: request.mode(),
-                fingerprint: &self.fingerprint,
-                files: self.files_evidence.as_deref(),
-            },
+            question: self.input.question(request),
             run: &self.run,
             queue: self.queue,
             runner: request.node.runner.kind(),
-            input: &self.whole,
-            input_public: &self.shown,
+            input: &self.input.whole,
+            input_public: &self.input.shown,
             path: &self.folder,
             callback: request.callback.as_ref().map(Url::as_str),
             callback_host: request.callback.as_ref().and_then(Url::host_str),
@@ -83,8 +95,23 @@ impl<'a> Prepared<'a> {
 #[derive(Default)]
 struct Findings {
     looked: GatheredEvidence,
+    /// The result whose files were checked last.
+    checked: Option<Arc<KnownResult>>,
     /// Files that the request names and that are not there.
     missing_files: Vec<FieldError>,
+}
+
+impl Findings {
+    /// Returns the result that has answered the request. One that was not checked has no files.
+    fn result(&self, token: &str) -> Arc<KnownResult> {
+        let checked = self.checked.as_ref().filter(|checked| checked.token == token);
+        checked.cloned().unwrap_or_else(|| {
+            Arc::new(KnownResult {
+                token: token.to_owned(),
+                files: RecordedFiles::default(),
+            })
+        })
+    }
 }
 
 /// A stage that changes with every check is a race of other clients, not ours to win.
@@ -99,6 +126,7 @@ pub struct Decisions {
     foreign: Arc<ForeignStages>,
     views: TaskViews,
     bus: EventBus,
+    known: KnownResults,
 }
 
 impl Decisions {
@@ -119,18 +147,25 @@ impl Decisions {
             foreign,
             views,
             bus,
+            known: KnownResults::default(),
         }
     }
 
     /// Decides a request, and claims the stage where a run is to start.
     pub(super) async fn decide(&self, request: &CheckedRequest) -> Result<SubmitResponse, ServiceError> {
-        let mut prepared = self.prepare(request).await?;
+        let input = self.compare_input(request).await?;
         let mut found = Findings::default();
+        if let Some(response) = self.reuse_known(request, &input, &mut found).await? {
+            return Ok(response);
+        }
+        let mut prepared = self.prepare(request, input);
         for _ in 0..ROUNDS {
             let submit = prepared.submit(request);
             match self.store.submit(&submit, &found.looked).await? {
                 Decision::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    check_artifacts(&mut found.looked, token, artifacts).await?;
+                    found.checked = check_artifacts(&mut found.looked, token, artifacts)
+                        .await?
+                        .map(Arc::new);
                 }
                 Decision::Ask(VerificationRequest::Foreign(json)) => {
                     let waits_for = self.join_foreign(request, &submit, &json, &mut found.looked).await?;
@@ -158,11 +193,10 @@ impl Decisions {
                 Decision::Refused(refusal) => {
                     return Err(self.refused(request, refusal, prepared, found.missing_files).await);
                 }
-                Decision::Hit { input_changed, records } => {
-                    if request.callback.is_some() {
-                        self.bus.outbox_grew();
+                Decision::Hit(hit) => {
+                    if let Some(response) = self.read_hit(request, &hit, found.result(&hit.token)).await? {
+                        return Ok(response);
                     }
-                    return self.hit(request, input_changed, &records);
                 }
                 Decision::Joined { state, run } => return Ok(joined(request, state, Some(run))),
                 Decision::Started { reason, run } => {
@@ -177,21 +211,82 @@ impl Decisions {
         )))
     }
 
-    /// What a decision needs beside the request itself, and what stays the same however often it is asked.
-    async fn prepare<'a>(&self, request: &'a CheckedRequest) -> Result<Prepared<'a>, ServiceError> {
-        let node = &request.node;
+    /// Answers a request with the result that was reused last, if that stands, its files are complete and nothing else has to
+    /// be decided. What its files have come to is in `found` from then on.
+    async fn reuse_known(
+        &self,
+        request: &CheckedRequest,
+        input: &ComparedInput,
+        found: &mut Findings,
+    ) -> Result<Option<SubmitResponse>, ServiceError> {
+        let (task, node) = (&request.task, &request.node.name);
+        if matches!(request.mode(), ReuseRule::Never | ReuseRule::Off) {
+            return Ok(None);
+        }
+        let Some(known) = self.known.recall(task, node) else {
+            return Ok(None);
+        };
+        let check = check_known(&known).await?;
+        note_check(&mut found.looked, known.token.clone(), check);
+        if check != ArtifactCheck::Whole {
+            self.known.forget(task, node);
+            return Ok(None);
+        }
+        found.checked = Some(known);
+        if request.callback.is_some() || request.key.is_some() || request.pipeline.is_some() {
+            return Ok(None);
+        }
+        let question = input.question(request);
+        let reused = self.store.hit(&question, &input.shown, &found.looked).await?;
+        let Some((hit, records)) = reused.filter(|(hit, records)| find_result(records, node, hit).is_some()) else {
+            return Ok(None);
+        };
+        self.answer_hit(request, &hit, &records).map(Some)
+    }
+
+    /// Reads the task that a hit is about, and answers it. Returns `None` where the task shows another result by now: the
+    /// request is to be decided again.
+    async fn read_hit(
+        &self,
+        request: &CheckedRequest,
+        hit: &Hit,
+        result: Arc<KnownResult>,
+    ) -> Result<Option<SubmitResponse>, ServiceError> {
+        let (task, node) = (&request.task, &request.node.name);
+        self.known.remember(task, node, result);
+        if request.callback.is_some() {
+            self.bus.outbox_grew();
+        }
+        let (records, _) = self.store.read(task).await?;
+        // A callback already reports the result: if decided again, the request would get a second one.
+        if request.callback.is_none() && find_result(&records, node, hit).is_none() {
+            return Ok(None);
+        }
+        self.answer_hit(request, hit, &records).map(Some)
+    }
+
+    /// Reads from the request what reuse is decided by, and what stays the same however often that is asked.
+    async fn compare_input(&self, request: &CheckedRequest) -> Result<ComparedInput, ServiceError> {
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         self.check_size(&whole)?;
-        let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
-        let left = node.left_to_stages(&request.input);
-        Ok(Prepared {
+        Ok(ComparedInput {
             shown: serde_json::to_string(&input::public(&request.input)).expect("JSON can be written"),
             whole,
             fingerprint: input::fingerprint(&request.input),
             files_evidence: self
                 .inputs
-                .files_evidence(&request.task, node, &request.input, request.mode())
+                .files_evidence(&request.task, &request.node, &request.input, request.mode())
                 .await,
+        })
+    }
+
+    /// Prepares what `submit` needs beside the request itself.
+    fn prepare<'a>(&self, request: &'a CheckedRequest, input: ComparedInput) -> Prepared<'a> {
+        let node = &request.node;
+        let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
+        let left = node.left_to_stages(&request.input);
+        Prepared {
+            input,
             folder: task_folder(&self.roots, &request.task).display().to_string(),
             run: named.unwrap_or_else(RunId::generate),
             delivery: format!("hit-{}", RunId::generate()),
@@ -200,7 +295,7 @@ impl Decisions {
             sources: sources(&left),
             left,
             files: self.inputs.input_files(&request.task, node, &request.input),
-        })
+        }
     }
 
     /// Takes over a stage that another worker has written, or waits for its end; then answers its state.
@@ -309,28 +404,31 @@ impl Decisions {
         }
     }
 
-    /// The answer of a finished stage.
-    fn hit(
+    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more.
+    fn answer_hit(
         &self,
         request: &CheckedRequest,
-        input_changed: Option<bool>,
+        hit: &Hit,
         records: &TaskRecords,
     ) -> Result<SubmitResponse, ServiceError> {
         let node = &request.node;
-        let record = records.stage(&node.name);
+        let record = find_result(records, &node.name, hit);
         let warned = record.map(StageRecord::warned).unwrap_or_default();
         let info = ReuseInfo {
             reuse_hit: true,
             task_name: node.name.to_string(),
             source: Some("redis".into()),
             cached_at: Some(record.and_then(|record| record.result_ended())),
-            input_changed: Some(input_changed),
+            input_changed: Some(hit.input_changed),
             saved_seconds: record.map(|record| record.result_duration()),
             warnings: warned.warnings,
             warnings_retryable: warned.retryable,
             ..ReuseInfo::default()
         };
-        let view = self.views.build_view(records, &request.task, Some(&node.name))?;
+        let view = match record {
+            Some(_) => self.views.build_view(records, &request.task, Some(&node.name))?,
+            None => None,
+        };
         let result = view.and_then(|view| {
             let end = view.stages.get(&node.name)?.into();
             Some(view::node_result(records, view, &node.name, end))
@@ -359,21 +457,52 @@ fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
     left.iter().map(nodes).collect()
 }
 
-/// Looks at the files of a hit and notes what was found.
+/// Finds the stage of a hit, if it shows the result that was hit.
+fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, hit: &Hit) -> Option<&'a StageRecord> {
+    let record = records.stage(node)?;
+    (record.state == StageState::Success && record.result_token() == hit.token).then_some(record)
+}
+
+/// Checks the files of a hit as they were recorded, and notes what was found. Returns the result with its files; `None` if
+/// the record of these cannot be read.
 pub(super) async fn check_artifacts(
     looked: &mut GatheredEvidence,
     token: String,
     artifacts: String,
-) -> Result<(), ServiceError> {
-    let found = crate::blocking::run(move || artifacts::check_recorded(&artifacts))
+) -> Result<Option<KnownResult>, ServiceError> {
+    let (files, check) = off_thread(move || {
+        let files = RecordedFiles::parse(&artifacts);
+        let check = files.as_ref().map_or(ArtifactCheck::Changed, RecordedFiles::check);
+        (files, check)
+    })
+    .await?;
+    note_check(looked, token.clone(), check);
+    Ok(files.map(|files| KnownResult { token, files }))
+}
+
+/// Checks the files of a result that was reused before.
+async fn check_known(known: &Arc<KnownResult>) -> Result<ArtifactCheck, ServiceError> {
+    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for too.
+    if known.files.are_few() {
+        return Ok(known.files.check());
+    }
+    let known = Arc::clone(known);
+    off_thread(move || known.files.check()).await
+}
+
+/// Does what blocks on the files of a result.
+async fn off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
+    crate::blocking::run(check)
         .await
-        .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))?;
-    match found {
+        .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))
+}
+
+fn note_check(looked: &mut GatheredEvidence, token: String, check: ArtifactCheck) {
+    match check {
         ArtifactCheck::Whole => looked.verified = Some(token),
         ArtifactCheck::Missing => looked.set_broken(token, ArtifactFault::Missing),
         ArtifactCheck::Changed => looked.set_broken(token, ArtifactFault::Changed),
     }
-    Ok(())
 }
 
 /// The answer to a request that started a run.
