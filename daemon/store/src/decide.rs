@@ -8,7 +8,7 @@ use super::{
     Store, StoreError,
     args::{IgnoredHashes, Json, JsonText, named_argument, script_call},
     record::{Fields, ForeignJson, StageRecord, TaskRecords},
-    reply::TaggedReply,
+    reply::{TaggedReply, unexpected},
 };
 
 script_call! {
@@ -56,6 +56,12 @@ script_call! {
         fp: &'a str,
         in_files: Option<&'a str>,
         verified: &'a str,
+        generation: &'a str,
+        before_revision: &'a str,
+        before_hits: &'a str,
+        before_saved: &'a str,
+        before_callback: &'a str,
+        after_callback: &'a str,
         broken: Option<&'a str>,
         broken_how: Option<ArtifactFault>,
         ignore: IgnoredHashes<'a>,
@@ -216,8 +222,34 @@ pub struct IdempotencyKey {
 pub struct Hit {
     /// None: not known.
     pub input_changed: Option<bool>,
-    /// Token of the result, as [`StageRecord::result_token`] returns it.
+    pub result: ReusedResult,
+}
+
+/// A result that was reused, with what is the same at its next hit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReusedResult {
+    /// Names the result, as [`StageRecord::result_token`] returns it.
     pub token: String,
+    /// Counts the runs of the stage; empty where it has none.
+    pub generation: String,
+    /// Parts of the stage's summary, as `build_summary_parts` of record.lua answers them.
+    pub summary: [String; 5],
+}
+
+impl ReusedResult {
+    /// Returns the bytes of its texts.
+    pub fn text_size(&self) -> usize {
+        let parts = self.summary.iter().map(String::len).sum::<usize>();
+        self.token.len() + self.generation.len() + parts
+    }
+}
+
+/// A hit of a result that was reused before, with the task as it was in the same step.
+#[derive(Debug)]
+pub struct RepeatedHit {
+    /// None: not known.
+    pub input_changed: Option<bool>,
+    pub records: TaskRecords,
 }
 
 /// The decision of a submit (R2-R4).
@@ -341,29 +373,38 @@ impl Store {
         parse_decision(TaggedReply::new("submit", reply)?)
     }
 
-    /// Answers a request with the standing result whose files were checked, and reads the task in the same step. The request
-    /// has no callback, no idempotency key and no pipeline. Returns `None`, with nothing written, where another result stands
-    /// or more has to be decided: that is for [`Store::submit`].
+    /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the same
+    /// step. The request has no callback, no idempotency key and no pipeline. Returns `None`, with nothing written, where
+    /// another result stands or more has to be decided: that is for [`Store::submit`].
     pub async fn hit(
         &self,
         question: &ReuseQuery<'_>,
         input_public: &str,
-        evidence: &GatheredEvidence,
-    ) -> Result<Option<(Hit, TaskRecords)>, StoreError> {
-        let Some(verified) = evidence.verified.as_deref() else {
-            return Ok(None);
-        };
-        let broken = evidence.broken.as_ref();
+        result: &ReusedResult,
+    ) -> Result<Option<RepeatedHit>, StoreError> {
+        let [
+            before_revision,
+            before_hits,
+            before_saved,
+            before_callback,
+            after_callback,
+        ] = &result.summary;
         let call = HitCall {
             task: question.task,
             name: question.node,
             mode: question.mode,
             fp: question.fingerprint,
             in_files: question.files,
-            verified,
-            broken: broken.map(|broken| broken.token.as_str()),
-            broken_how: broken.map(|broken| broken.fault),
-            ignore: IgnoredHashes(&evidence.ignore),
+            verified: &result.token,
+            generation: &result.generation,
+            before_revision,
+            before_hits,
+            before_saved,
+            before_callback,
+            after_callback,
+            broken: None,
+            broken_how: None,
+            ignore: IgnoredHashes(&[]),
             input_pub: input_public,
             callback: JsonText(None),
         };
@@ -377,7 +418,10 @@ impl Store {
         };
         let mut reply = TaggedReply::new("hit", reply)?;
         match reply.kind.as_str() {
-            "hit" => Ok(Some((parse_hit(&mut reply)?, records))),
+            "hit" => Ok(Some(RepeatedHit {
+                input_changed: parse_counted_hit(&mut reply)?,
+                records,
+            })),
             "other" => Ok(None),
             _ => Err(reply.unknown_kind()),
         }
@@ -415,18 +459,28 @@ fn parse_input_changed(text: &str) -> Option<bool> {
     }
 }
 
-fn parse_hit(reply: &mut TaggedReply) -> Result<Hit, StoreError> {
+/// Reads how the input of a hit compares, behind the number of its event.
+fn parse_counted_hit(reply: &mut TaggedReply) -> Result<Option<bool>, StoreError> {
     let _sequence: u64 = reply.next_value()?;
     let input_changed: String = reply.next_value()?;
+    Ok(parse_input_changed(&input_changed))
+}
+
+fn parse_hit(mut reply: TaggedReply) -> Result<Hit, StoreError> {
     Ok(Hit {
-        input_changed: parse_input_changed(&input_changed),
-        token: reply.next_value()?,
+        input_changed: parse_counted_hit(&mut reply)?,
+        result: ReusedResult {
+            token: reply.next_value()?,
+            generation: reply.next_value()?,
+            summary: <[String; 5]>::try_from(reply.next_value::<Vec<String>>()?)
+                .map_err(|parts| unexpected(format!("a summary has {} parts", parts.len())))?,
+        },
     })
 }
 
 fn parse_decision(mut reply: TaggedReply) -> Result<Decision, StoreError> {
     Ok(match reply.kind.as_str() {
-        "hit" => Decision::Hit(parse_hit(&mut reply)?),
+        "hit" => Decision::Hit(parse_hit(reply)?),
         "join" => Decision::Joined {
             state: reply.next_parsed()?,
             run: reply.next_parsed()?,

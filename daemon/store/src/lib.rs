@@ -42,7 +42,7 @@ use transport::RedisConnection;
 pub use connection::CALL_TIMEOUT;
 pub use decide::{
     ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, Hit, IdempotencyKey, InputsFound, PipelineRun,
-    ReuseQuery, Submit, SubmitRefusal, VerificationRequest,
+    RepeatedHit, ReuseQuery, ReusedResult, Submit, SubmitRefusal, VerificationRequest,
 };
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};

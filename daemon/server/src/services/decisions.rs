@@ -95,22 +95,17 @@ impl<'a> Prepared<'a> {
 #[derive(Default)]
 struct Findings {
     looked: GatheredEvidence,
-    /// The result whose files were checked last.
-    checked: Option<Arc<KnownResult>>,
+    /// The files that were checked last, and the token of their result.
+    checked: Option<(String, Arc<RecordedFiles>)>,
     /// Files that the request names and that are not there.
     missing_files: Vec<FieldError>,
 }
 
 impl Findings {
-    /// Returns the result that has answered the request. One that was not checked has no files.
-    fn result(&self, token: &str) -> Arc<KnownResult> {
-        let checked = self.checked.as_ref().filter(|checked| checked.token == token);
-        checked.cloned().unwrap_or_else(|| {
-            Arc::new(KnownResult {
-                token: token.to_owned(),
-                files: RecordedFiles::default(),
-            })
-        })
+    /// Returns the files of the result that has answered the request. One that was not checked has none.
+    fn files_of(&self, token: &str) -> Arc<RecordedFiles> {
+        let checked = self.checked.as_ref().filter(|(checked, _)| checked == token);
+        checked.map(|(_, files)| Arc::clone(files)).unwrap_or_default()
     }
 }
 
@@ -163,9 +158,8 @@ impl Decisions {
             let submit = prepared.submit(request);
             match self.store.submit(&submit, &found.looked).await? {
                 Decision::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    found.checked = check_artifacts(&mut found.looked, token, artifacts)
-                        .await?
-                        .map(Arc::new);
+                    let files = check_artifacts(&mut found.looked, &token, artifacts).await?;
+                    found.checked = files.map(|files| (token, Arc::new(files)));
                 }
                 Decision::Ask(VerificationRequest::Foreign(json)) => {
                     let waits_for = self.join_foreign(request, &submit, &json, &mut found.looked).await?;
@@ -194,7 +188,7 @@ impl Decisions {
                     return Err(self.refused(request, refusal, prepared, found.missing_files).await);
                 }
                 Decision::Hit(hit) => {
-                    if let Some(response) = self.read_hit(request, &hit, found.result(&hit.token)).await? {
+                    if let Some(response) = self.read_hit(request, hit, &found).await? {
                         return Ok(response);
                     }
                 }
@@ -226,22 +220,26 @@ impl Decisions {
         let Some(known) = self.known.recall(task, node) else {
             return Ok(None);
         };
-        let check = check_known(&known).await?;
-        note_check(&mut found.looked, known.token.clone(), check);
+        let check = check_known(&known.files).await?;
+        note_check(&mut found.looked, known.result.token.clone(), check);
         if check != ArtifactCheck::Whole {
             self.known.forget(task, node);
             return Ok(None);
         }
-        found.checked = Some(known);
+        found.checked = Some((known.result.token.clone(), Arc::clone(&known.files)));
         if request.callback.is_some() || request.key.is_some() || request.pipeline.is_some() {
             return Ok(None);
         }
         let question = input.question(request);
-        let reused = self.store.hit(&question, &input.shown, &found.looked).await?;
-        let Some((hit, records)) = reused.filter(|(hit, records)| find_result(records, node, hit).is_some()) else {
+        let Some(hit) = self.store.hit(&question, &input.shown, &known.result).await? else {
             return Ok(None);
         };
-        self.answer_hit(request, &hit, &records).map(Some)
+        match find_result(&hit.records, node, &known.result.token) {
+            Some(record) => self
+                .answer_hit(request, hit.input_changed, &hit.records, Some(record))
+                .map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the task that a hit is about, and answers it. Returns `None` where the task shows another result by now: the
@@ -249,20 +247,26 @@ impl Decisions {
     async fn read_hit(
         &self,
         request: &CheckedRequest,
-        hit: &Hit,
-        result: Arc<KnownResult>,
+        hit: Hit,
+        found: &Findings,
     ) -> Result<Option<SubmitResponse>, ServiceError> {
         let (task, node) = (&request.task, &request.node.name);
-        self.known.remember(task, node, result);
+        let known = Arc::new(KnownResult {
+            files: found.files_of(&hit.result.token),
+            result: hit.result,
+        });
+        self.known.remember(task, node, Arc::clone(&known));
         if request.callback.is_some() {
             self.bus.outbox_grew();
         }
         let (records, _) = self.store.read(task).await?;
+        let record = find_result(&records, node, &known.result.token);
+        let shows_another = record.is_none() && records.stage(node).is_some();
         // A callback already reports the result: if decided again, the request would get a second one.
-        if request.callback.is_none() && find_result(&records, node, hit).is_none() {
+        if shows_another && request.callback.is_none() {
             return Ok(None);
         }
-        self.answer_hit(request, hit, &records).map(Some)
+        self.answer_hit(request, hit.input_changed, &records, record).map(Some)
     }
 
     /// Reads from the request what reuse is decided by, and what stays the same however often that is asked.
@@ -404,22 +408,23 @@ impl Decisions {
         }
     }
 
-    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more.
+    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more: then there is
+    /// no `record`.
     fn answer_hit(
         &self,
         request: &CheckedRequest,
-        hit: &Hit,
+        input_changed: Option<bool>,
         records: &TaskRecords,
+        record: Option<&StageRecord>,
     ) -> Result<SubmitResponse, ServiceError> {
         let node = &request.node;
-        let record = find_result(records, &node.name, hit);
         let warned = record.map(StageRecord::warned).unwrap_or_default();
         let info = ReuseInfo {
             reuse_hit: true,
             task_name: node.name.to_string(),
             source: Some("redis".into()),
             cached_at: Some(record.and_then(|record| record.result_ended())),
-            input_changed: Some(hit.input_changed),
+            input_changed: Some(input_changed),
             saved_seconds: record.map(|record| record.result_duration()),
             warnings: warned.warnings,
             warnings_retryable: warned.retryable,
@@ -457,37 +462,38 @@ fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
     left.iter().map(nodes).collect()
 }
 
-/// Finds the stage of a hit, if it shows the result that was hit.
-fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, hit: &Hit) -> Option<&'a StageRecord> {
+/// Finds the stage of a hit, if it shows the result that was hit and nothing of it is damaged.
+fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, token: &str) -> Option<&'a StageRecord> {
     let record = records.stage(node)?;
-    (record.state == StageState::Success && record.result_token() == hit.token).then_some(record)
+    let is_whole = record.state == StageState::Success && record.damage.is_none();
+    (is_whole && record.result_token() == token).then_some(record)
 }
 
-/// Checks the files of a hit as they were recorded, and notes what was found. Returns the result with its files; `None` if
-/// the record of these cannot be read.
+/// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded cannot be
+/// read.
 pub(super) async fn check_artifacts(
     looked: &mut GatheredEvidence,
-    token: String,
+    token: &str,
     artifacts: String,
-) -> Result<Option<KnownResult>, ServiceError> {
+) -> Result<Option<RecordedFiles>, ServiceError> {
     let (files, check) = off_thread(move || {
         let files = RecordedFiles::parse(&artifacts);
         let check = files.as_ref().map_or(ArtifactCheck::Changed, RecordedFiles::check);
         (files, check)
     })
     .await?;
-    note_check(looked, token.clone(), check);
-    Ok(files.map(|files| KnownResult { token, files }))
+    note_check(looked, token.to_owned(), check);
+    Ok(files)
 }
 
 /// Checks the files of a result that was reused before.
-async fn check_known(known: &Arc<KnownResult>) -> Result<ArtifactCheck, ServiceError> {
+async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
     // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for too.
-    if known.files.are_few() {
-        return Ok(known.files.check());
+    if files.are_few() {
+        return Ok(files.check());
     }
-    let known = Arc::clone(known);
-    off_thread(move || known.files.check()).await
+    let files = Arc::clone(files);
+    off_thread(move || files.check()).await
 }
 
 /// Does what blocks on the files of a result.

@@ -5,23 +5,23 @@
 use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
+use onceover_store::ReusedResult;
 use onceover_types::{NodeName, TaskId};
 
 use super::artifacts::RecordedFiles;
 
-/// Bytes of all entries together: some thousand results with a file or two.
+/// Bytes of all entries together: more than five hundred results with a file or two.
 const MOST_BYTES: usize = 512 << 10;
 /// Bytes of one entry. To check more files than that takes longer than to ask for them.
 const MOST_BYTES_OF_RESULT: usize = MOST_BYTES / 16;
-/// Bytes that an entry takes beside its texts: the links of the list, the slot of the map, the counts of `Arc`.
-const BYTES_BESIDE: usize = 200;
+/// Bytes that an entry takes beside its texts: the links of the list, the slot of the map, the ends of texts.
+const BYTES_BESIDE: usize = 400;
 
 /// A result that was reused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KnownResult {
-    /// As [`onceover_store::StageRecord::result_token`] returns it.
-    pub(super) token: String,
-    pub(super) files: RecordedFiles,
+    pub(super) result: ReusedResult,
+    pub(super) files: Arc<RecordedFiles>,
 }
 
 /// The results that were reused last, by stage.
@@ -55,7 +55,7 @@ impl KnownResults {
         let key = key(task, node);
         let bytes = bytes_of(&key, &result);
         // A record of before has a result without a name.
-        if bytes > MOST_BYTES_OF_RESULT || result.token.is_empty() {
+        if bytes > MOST_BYTES_OF_RESULT || result.result.token.is_empty() {
             return self.forget(task, node);
         }
         self.entries(|entries| {
@@ -94,7 +94,7 @@ fn key(task: &TaskId, node: &NodeName) -> String {
 }
 
 fn bytes_of(key: &str, result: &KnownResult) -> usize {
-    BYTES_BESIDE + key.len() + result.token.len() + result.files.memory()
+    BYTES_BESIDE + key.len() + result.result.text_size() + result.files.memory()
 }
 
 #[cfg(test)]
@@ -106,8 +106,11 @@ mod tests {
             .map(|number| format!(r#"{{"path":"/share/{number:05}","stamp":[1,2]}}"#))
             .collect();
         Arc::new(KnownResult {
-            token: token.to_owned(),
-            files: RecordedFiles::parse(&format!("[{}]", files.join(","))).unwrap(),
+            result: ReusedResult {
+                token: token.to_owned(),
+                ..ReusedResult::default()
+            },
+            files: Arc::new(RecordedFiles::parse(&format!("[{}]", files.join(","))).unwrap()),
         })
     }
 
@@ -133,7 +136,7 @@ mod tests {
     fn a_result_replaces_the_one_before_also_where_it_is_too_large_to_be_kept() {
         let known = KnownResults::default();
         let (task, node) = (TaskId::parse("t1").unwrap(), NodeName::parse("a.one").unwrap());
-        let token = || known.recall(&task, &node).map(|result| result.token.clone());
+        let token = || known.recall(&task, &node).map(|known| known.result.token.clone());
         known.remember(&task, &node, result("first/1/2", 1));
         known.remember(&task, &node, result("second/1/2", 0));
         assert_eq!(token().as_deref(), Some("second/1/2"));

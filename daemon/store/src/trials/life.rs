@@ -4,15 +4,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use onceover_types::{CallbackStatus, NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
-use onceover_wire::{Processing, ProcessingStatus, Video};
+use onceover_wire::{Event, EventKind, Processing, ProcessingStatus, Video};
 use serde_json::json;
 
 use super::{
     super::{
         Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote, Hit,
-        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter, Tried,
-        UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
-        runs::Evidence,
+        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room, StageRecord, Submit,
+        SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence,
+        outbox::DeliveryFilter, runs::Evidence,
     },
     Bed,
 };
@@ -241,7 +241,17 @@ async fn run_to_success(bed: &Bed, size: Size) {
     reuse_again(bed, (&task, &node), &input, hit).await;
 }
 
-/// Hits the same result without asking what to do, and asks so for one that does not stand.
+/// Fails unless the newest event shows the stage as it is.
+async fn assert_summary_published(bed: &Bed, task: &TaskId, record: &StageRecord) {
+    let last = bed.store.last_event().await.unwrap();
+    let events = bed.store.events_after(last - 1, 1).await.unwrap();
+    let event: Event = serde_json::from_str(&events.expect("none is missing")[0]).unwrap();
+    assert_eq!((event.task_id, event.kind), (task.clone(), EventKind::Hit));
+    let shown = serde_json::to_value(event.stage).unwrap();
+    assert_eq!(shown, serde_json::to_value(record.summary()).unwrap());
+}
+
+/// Hits the same result again as the one that was reused, and not as one that does not stand.
 async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str, before: Hit) {
     let question = ReuseQuery {
         task,
@@ -250,22 +260,24 @@ async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str,
         fingerprint: "fp",
         files: None,
     };
-    let of_result = |token: &str| GatheredEvidence {
-        verified: Some(token.to_owned()),
-        ..GatheredEvidence::default()
-    };
-    let (hit, records) = bed
-        .store
-        .hit(&question, input, &of_result(&before.token))
-        .await
-        .unwrap()
-        .expect("the result stands");
-    assert_eq!(hit, before);
-    let record = records.stage(node).expect("the stage is read in the same step");
-    assert_eq!(record.result_token(), before.token);
+    let hit = bed.store.hit(&question, input, &before.result).await.unwrap();
+    let hit = hit.expect("the result stands");
+    assert_eq!(hit.input_changed, before.input_changed);
+    let record = hit.records.stage(node).expect("the stage is read in the same step");
+    assert_eq!(record.result_token(), before.result.token);
     assert_eq!(record.summary().reuse_hits, 2);
-    let of_another = bed.store.hit(&question, input, &of_result("another/1/2")).await;
-    assert!(of_another.unwrap().is_none());
+    assert_summary_published(bed, task, record).await;
+    let token = ReusedResult {
+        token: "another/1/2".into(),
+        ..before.result.clone()
+    };
+    let generation = ReusedResult {
+        generation: "7".into(),
+        ..before.result
+    };
+    for other in [token, generation] {
+        assert!(bed.store.hit(&question, input, &other).await.unwrap().is_none());
+    }
 }
 
 /// A forced run that fails, one that is cancelled, and one that is lost: what stood stands again each time.

@@ -1,10 +1,5 @@
 -- Hits: requests that are answered with the result that stands.
 
--- The fields of a record that a hit needs, and those of its summary. Input and output, which can be large, and the list
--- of files are not among them.
-local HIT_FIELDS = { 'fp', 'projected', 'seen', 'seen_older', 'res_reusable', 'res_run', 'res_attempt', 'res_ended',
-  'res_duration_ms', 'res_fp', 'res_in_files', 'res_in_sources', unpack(SUMMARY_FIELDS) }
-
 -- Whether the request has the input of the record. Inputs with the same fingerprint are equal; where the record has no
 -- fingerprint, the texts are compared.
 -- Reads: stage_key. Arguments: fp, input_pub.
@@ -29,18 +24,15 @@ local function remember_request(task, node, record)
   end
 end
 
--- Answers a request with the result that stands, as `decide_reuse` has decided: {'hit', number of the event,
--- input_changed, token of the result}. `fields` are those of the record that change beside its counts.
--- Reads: foreign_key. Reads, writes: task_key. Writes: stage_key, STATS, EVENT_SEQUENCE, EVENTS. Arguments: db,
--- keep_events, fp, input_pub, callback.
-local function reuse_result(task, node, record, fields)
+-- Counts a hit of the result that stands in the record and in all, and remembers the request.
+-- Reads, writes: stage_key, task_key. Writes: STATS. Arguments: fp, input_pub, callback.
+local function count_hit(task, node, record)
   local saved = record.res_duration_ms or '0'
-  fields.hits = format_integer(tonumber(record.hits or 0) + 1)
-  fields.saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved))
-  update_record(task, node, record, fields)
+  record.rev = format_integer(tonumber(record.rev or 0) + 1)
+  record.hits = format_integer(tonumber(record.hits or 0) + 1)
+  record.saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved))
+  call('HSET', stage_key(task, node), 'rev', record.rev, 'hits', record.hits, 'saved_ms', record.saved_ms)
   call('HINCRBY', STATS, 'hits', 1)
   if saved ~= '0' then call('HINCRBY', STATS, 'saved_ms', saved) end
   remember_request(task, node, record)
-  return { 'hit', publish_event(task, node, record, 'hit'), record.input_changed,
-    build_result_token(record.res_run, record.res_attempt, record.res_ended) }
 end

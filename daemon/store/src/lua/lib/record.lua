@@ -64,9 +64,9 @@ local function load_record(task, node)
   return record
 end
 
--- Does the same as `load_record` for these fields alone: what a record holds of input and output can be large.
+-- Answers these fields of a record as a table, unchecked; nil where it has none of them.
 -- Reads: stage_key.
-local function load_record_fields(task, node, fields)
+local function read_fields(task, node, fields)
   local values = call('HMGET', stage_key(task, node), unpack(fields))
   local record
   for position = 1, #fields do
@@ -76,6 +76,13 @@ local function load_record_fields(task, node, fields)
       record[fields[position]] = value
     end
   end
+  return record
+end
+
+-- Does the same as `load_record` for these fields alone: what a record holds of input and output can be large.
+-- Reads: stage_key.
+local function load_record_fields(task, node, fields)
+  local record = read_fields(task, node, fields)
   if record and record.state then record.damage = drop_damaged_fields(record) end
   return record
 end
@@ -120,6 +127,28 @@ local function build_warnings_json(record)
   return ',"warnings":' .. record.res_warnings .. (record.res_retryable == '1' and ',"warnings_retryable":true' or '')
 end
 
+-- Builds what a summary says of a stage beside what a hit changes, in five parts: what stands before the revision,
+-- before reuse_hits, before saved_seconds, before callback_status and after that.
+local function build_summary_parts(record)
+  return '{"status":"' .. record.state .. '","run_id":' .. quote_text(record.run) .. ',"attempt":'
+      .. (record.attempt or '1') .. ',"revision":',
+    ',"queue":"' .. (record.queue or '') .. '","runner":' .. quote_text(record.runner) .. ',"progress":'
+      .. (record.progress or 'null') .. ',"message":' .. (record.message or 'null') .. ',"reason":'
+      .. quote_text(record.reason) .. ',"forced":'
+      .. ((record.restore == '1' and is_in_flight(record.state)) and 'true' or 'false') .. ',"reuse_hits":',
+    ',"joins":' .. (record.joins or '0') .. ',"saved_seconds":',
+    ',"queued_at":' .. format_time(record.queued) .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":'
+      .. format_time(record.ended) .. ',"duration":' .. format_seconds(record.duration_ms) .. ',"error":'
+      .. (record.error_short or 'null') .. ',"callback_status":',
+    build_warnings_json(record) .. '}'
+end
+
+-- Joins these parts of a summary with what a hit changes.
+local function join_summary_parts(record, before_revision, before_hits, before_saved, before_callback, after_callback)
+  return before_revision .. (record.rev or '0') .. before_hits .. (record.hits or '0') .. before_saved
+    .. format_seconds(record.saved_ms) .. before_callback .. quote_text(record.callback_status) .. after_callback
+end
+
 -- Builds the summary of a stage in lists and events, as JSON.
 local function build_summary_json(record)
   if record.damage then
@@ -130,14 +159,5 @@ local function build_summary_json(record)
       .. ',"duration":0,"error":'
       .. '"the record is damaged: ' .. record.damage .. '","damaged":"' .. record.damage .. '"}'
   end
-  return '{"status":"' .. record.state .. '","run_id":' .. quote_text(record.run) .. ',"attempt":'
-    .. (record.attempt or '1') .. ',"revision":' .. (record.rev or '0') .. ',"queue":"' .. (record.queue or '')
-    .. '","runner":' .. quote_text(record.runner) .. ',"progress":' .. (record.progress or 'null')
-    .. ',"message":' .. (record.message or 'null') .. ',"reason":' .. quote_text(record.reason)
-    .. ',"forced":' .. ((record.restore == '1' and is_in_flight(record.state)) and 'true' or 'false')
-    .. ',"reuse_hits":' .. (record.hits or '0') .. ',"joins":' .. (record.joins or '0')
-    .. ',"saved_seconds":' .. format_seconds(record.saved_ms) .. ',"queued_at":' .. format_time(record.queued)
-    .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":' .. format_time(record.ended)
-    .. ',"duration":' .. format_seconds(record.duration_ms) .. ',"error":' .. (record.error_short or 'null')
-    .. ',"callback_status":' .. quote_text(record.callback_status) .. build_warnings_json(record) .. '}'
+  return join_summary_parts(record, build_summary_parts(record))
 end

@@ -18,7 +18,8 @@
 --   key?, key_body?          hashes of an idempotency key and of the request that it stands for
 --   video?, processing?      the video whose pipeline submits the stage, and its processing
 -- Answers one of these; after all but the first three nothing was written:
---   {'hit', seq, input_changed, token}  the finished stage answers with the result of this token
+--   {'hit', seq, input_changed, token, gen, parts}   the finished stage answers with the result of this token; with
+--                                       generation and parts of the summary `hit` answers the next request
 --   {'join', state, run, seq}           a run is in flight
 --   {'run', reason, run, seq}           a run was queued
 --   {'verify', token, artifacts}        a hit, if the daemon finds its files complete
@@ -145,8 +146,8 @@ local function join_run(record)
   return { 'join', record.state, record.run, publish_event(task, node, record, 'joined') }
 end
 
--- Answers with the result that stands, and delivers it to the URL of the request.
-local function reuse_result_with_callback(record)
+-- Delivers the result that stands to the URL of the request.
+local function deliver_hit(record)
   local ending = create_result_end(task, node, record)
   add_delivery(args.hit_delivery, args.url, args.host, task, node, record.res_run or '', 'completed',
     '{"reuse_hit":true,"task_name":"' .. node .. '","source":"redis","cached_at":' .. format_time(record.res_ended)
@@ -154,8 +155,18 @@ local function reuse_result_with_callback(record)
       .. build_warnings_json(record) .. '}',
     ending)
   count_end_deliveries(ending, 1)
+  call('HSET', stage_key(task, node), 'callback_status', 'pending', 'callback_id', args.hit_delivery)
+  record.callback_status = 'pending'
   show_callback(args.hit_delivery)
-  return reuse_result(task, node, record, { callback_status = 'pending', callback_id = args.hit_delivery })
+end
+
+-- Answers with the result that stands.
+local function reuse_result(record)
+  if args.url then deliver_hit(record) end
+  count_hit(task, node, record)
+  return { 'hit', publish_event(task, node, record, 'hit'), record.input_changed,
+    build_result_token(record.res_run, record.res_attempt, record.res_ended), record.gen or '',
+    { build_summary_parts(record) } }
 end
 
 -- Moves callbacks that waited for another worker's run, which is lost or failed unseen, to the run that starts. Answers
@@ -233,6 +244,5 @@ if args.full and (reason or args.url) then return { 'full' } end
 -- From here on the script writes. A request that was refused has not used its key.
 if args.key then call('SET', idempotency_key(args.key), args.key_body .. ' ' .. task, 'NX', 'EX', KEY_TTL) end
 if is_joined then return join_run(record) end
-if not reason and args.url then return reuse_result_with_callback(record) end
-if not reason then return reuse_result(task, node, record, {}) end
+if not reason then return reuse_result(record) end
 return start_run(record, reason)
