@@ -91,10 +91,12 @@ end
 local function is_in_flight(state) return state == 'PENDING' or state == 'RUNNING' end
 
 -- Writes those of the fields (false removes one) that differ from `record` to the stage and to `record`, and counts the
--- revision. So `record` has nothing that the stage does not have, except the revision and what is no field.
+-- revision. So `record` has nothing that the stage does not have, except the revision and what is no field. With
+-- `projected` set to true the public JSON, which the caller writes next, shows this revision.
 -- Writes: stage_key.
 local function update_record(task, node, record, fields)
   fields.rev = format_integer(tonumber(record.rev or 0) + 1)
+  if fields.projected then fields.projected = fields.rev end
   local set, removed, count = {}, {}, 0
   for field, value in pairs(fields) do
     if value == false then

@@ -208,14 +208,14 @@ local function start_run(record, reason)
     fp = args.fp, path = args.path, callback = args.callback, seen = false,
     seen_older = hash_json_at(older_public_json_key(task, node)) or false,
     res_input = restore == '1' and record.input or false, res_input_pub = restore == '1' and record.input_pub or false,
-    runs = format_integer(tonumber(record.runs or 0) + 1) }
+    runs = format_integer(tonumber(record.runs or 0) + 1), projected = true }
   -- The stage has to show that a callback waits, or none is looked for when it ends.
   local waiting_url = adopt_external_subscribers()
   local url = args.url or waiting_url
   set_callback(fields, url and build_delivery_id(args.run, url) or false)
   if args.url then call('HSET', callbacks_key(task, node), args.url, encode_callback('started', args.host)) end
   update_record(task, node, record, fields)
-  call('PERSIST', stage_key(task, node))
+  if before then call('PERSIST', stage_key(task, node)) end
   index_stage(task, node, order)
   remember_request(task, node, record)
   show_callback(fields.callback_id)
