@@ -103,10 +103,15 @@ mod tests {
         for (name, text) in &linked {
             println!("{name:<28} {:>3} functions", count_functions(text));
         }
-        let text_of = |name| &linked.iter().find(|(known, _)| **known == name).unwrap().1;
+        let text_of = |name: &str| &linked.iter().find(|(known, _)| **known == name).unwrap().1;
         let hit = text_of("HIT");
         assert!(count_functions(hit) <= FEW, "{}", count_functions(hit));
-        for helper in ["add_delivery", "drop_damaged_fields", "build_summary_parts", "update_record"] {
+        for helper in [
+            "add_delivery",
+            "drop_damaged_fields",
+            "build_summary_parts",
+            "update_record",
+        ] {
             assert!(!hit.contains(&format!("function {helper}(")), "a hit links {helper}");
         }
         assert!(!text_of("SUBMIT").contains("function read_task_view("));
