@@ -104,7 +104,7 @@ pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
     bed.store.submit(&request, &GatheredEvidence::default()).await.unwrap()
 }
 
-async fn claim(bed: &Bed) -> Fence {
+pub(super) async fn claim(bed: &Bed) -> Fence {
     let claim = bed.store.claim("io", 4, OWNER).await.unwrap().expect("a run waits");
     Fence {
         run: claim.record.run().unwrap(),

@@ -2,6 +2,7 @@
 //! fails after its first write, or that a full Redis lets begin, would leave a record half written.
 
 mod costs;
+mod hits;
 mod life;
 mod machine;
 
