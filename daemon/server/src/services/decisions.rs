@@ -6,6 +6,7 @@ use std::sync::Arc;
 use onceover_catalog::ParameterSpec;
 use onceover_types::{FieldError, NodeName, RunId, StageState, TaskId, TaskStatus, humane};
 use onceover_wire::{ReuseInfo, SubmitResponse};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
@@ -486,10 +487,16 @@ pub(super) async fn check_artifacts(
     Ok(files)
 }
 
+/// The check that is made on a thread which answers requests.
+static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
+
 /// Checks the files of a result that was reused before.
 async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
     // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for too.
-    if files.are_few() {
+    // One such check at a time: a file system that does not answer holds no more than one thread that answers requests.
+    if files.are_few()
+        && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
+    {
         return Ok(files.check());
     }
     let files = Arc::clone(files);
