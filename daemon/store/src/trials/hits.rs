@@ -98,7 +98,7 @@ const CHANGES: [Change; 19] = [
     other(
         "its duration is damaged",
         ReuseRule::Auto,
-        &[&["HSET", "<stage>", "res_duration_ms", "1.5"]],
+        &[&["HSET", "<stage>", "res_duration_ms", "?"]],
     ),
     other(
         "its count is damaged",

@@ -27,7 +27,7 @@ end
 -- Counts a hit of the result that stands in the record and in all, and remembers the request.
 -- Reads, writes: stage_key, task_key. Writes: STATS. Arguments: fp, input_pub, callback.
 local function count_hit(task, node, record)
-  local saved = record.res_duration_ms or '0'
+  local saved = format_integer(tonumber(record.res_duration_ms or 0))
   record.rev = format_integer(tonumber(record.rev or 0) + 1)
   record.hits = format_integer(tonumber(record.hits or 0) + 1)
   record.saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved))
