@@ -90,7 +90,7 @@ async fn r8_a_result_that_another_daemon_replaces_is_not_hit_any_more() {
         let is_done = |stage: &StageView| stage.status == StageState::Success && stage.run_id == run;
         let rerun = eventually("the rerun", || async { second.stage(TASK, FILE).await.filter(is_done) }).await;
         if are_removed {
-            fs::remove_file(&before).unwrap();
+            let _ = fs::remove_file(&before);
         }
         let now = file_of(&rerun);
         assert_ne!(now, before);
