@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::{
     Store, StoreError,
-    args::{IgnoredHashes, Json, JsonText, named_argument, script_call},
+    args::{IgnoredHashes, Json, JsonText, PreparedCall, named_argument, script_call},
     record::{Fields, ForeignJson, StageRecord, TaskRecords},
     reply::{TaggedReply, unexpected},
 };
@@ -335,6 +335,22 @@ pub enum Explained {
 impl Store {
     /// Decides reuse and claims the stage in one step (R5).
     pub async fn submit(&self, submit: &Submit<'_>, evidence: &GatheredEvidence) -> Result<Decision, StoreError> {
+        let reply: Vec<Value> = self.call(self.prepare_submit(submit, evidence)).await?;
+        parse_decision(TaggedReply::new("submit", reply)?)
+    }
+
+    /// Does the same, and reads the task as it is right after that, for a request that will probably be a hit.
+    pub async fn submit_and_read(
+        &self,
+        submit: &Submit<'_>,
+        evidence: &GatheredEvidence,
+    ) -> Result<(Decision, TaskRecords), StoreError> {
+        let call = self.prepare_submit(submit, evidence);
+        let (reply, records) = self.call_and_read::<Vec<Value>>(call, submit.question.task).await?;
+        Ok((parse_decision(TaggedReply::new("submit", reply)?)?, records))
+    }
+
+    fn prepare_submit<'a>(&'a self, submit: &'a Submit<'a>, evidence: &'a GatheredEvidence) -> PreparedCall<'a> {
         let question = &submit.question;
         let broken = evidence.broken.as_ref();
         let call = SubmitCall {
@@ -369,8 +385,7 @@ impl Store {
             video: submit.pipeline.map(|pipeline| &pipeline.video),
             processing: submit.pipeline.map(|pipeline| &pipeline.processing),
         };
-        let reply: Vec<Value> = self.call(call.prepare(self)).await?;
-        parse_decision(TaggedReply::new("submit", reply)?)
+        call.prepare(self)
     }
 
     /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the same

@@ -157,7 +157,8 @@ impl Decisions {
         let mut prepared = self.prepare(request, input);
         for _ in 0..ROUNDS {
             let submit = prepared.submit(request);
-            match self.store.submit(&submit, &found.looked).await? {
+            let (decision, read) = self.submit(&submit, &found.looked).await?;
+            match decision {
                 Decision::Ask(VerificationRequest::Verify { token, artifacts }) => {
                     let files = check_artifacts(&mut found.looked, &token, artifacts).await?;
                     found.checked = files.map(|files| (token, Arc::new(files)));
@@ -189,7 +190,7 @@ impl Decisions {
                     return Err(self.refused(request, refusal, prepared, found.missing_files).await);
                 }
                 Decision::Hit(hit) => {
-                    if let Some(response) = self.read_hit(request, hit, &found).await? {
+                    if let Some(response) = self.read_hit(request, hit, &found, read).await? {
                         return Ok(response);
                     }
                 }
@@ -243,13 +244,27 @@ impl Decisions {
         }
     }
 
-    /// Reads the task that a hit is about, and answers it. Returns `None` where the task shows another result by now: the
+    /// Submits a request. Where files were found complete, a hit is likely, and the task is read in the same step.
+    async fn submit(
+        &self,
+        submit: &Submit<'_>,
+        looked: &GatheredEvidence,
+    ) -> Result<(Decision, Option<TaskRecords>), ServiceError> {
+        if looked.verified.is_none() {
+            return Ok((self.store.submit(submit, looked).await?, None));
+        }
+        let (decision, records) = self.store.submit_and_read(submit, looked).await?;
+        Ok((decision, Some(records)))
+    }
+
+    /// Answers a hit with the task as it was read, or is now. Returns `None` where the task shows another result by then: the
     /// request is to be decided again.
     async fn read_hit(
         &self,
         request: &CheckedRequest,
         hit: Hit,
         found: &Findings,
+        read: Option<TaskRecords>,
     ) -> Result<Option<SubmitResponse>, ServiceError> {
         let (task, node) = (&request.task, &request.node.name);
         let known = Arc::new(KnownResult {
@@ -260,7 +275,10 @@ impl Decisions {
         if request.callback.is_some() {
             self.bus.outbox_grew();
         }
-        let (records, _) = self.store.read(task).await?;
+        let records = match read {
+            Some(records) => records,
+            None => self.store.read(task).await?.0,
+        };
         let record = find_result(&records, node, &known.result.token);
         let shows_another = record.is_none() && records.stage(node).is_some();
         // A callback already reports the result: if decided again, the request would get a second one.
