@@ -126,12 +126,12 @@ impl RecordedFiles {
     }
 
     /// Whether a check takes a few system calls alone: no bytes are read.
-    pub fn are_few(&self) -> bool {
+    pub fn is_quick_to_check(&self) -> bool {
         self.0.len() <= FEW && self.0.iter().all(|file| file.hash.is_none())
     }
 
     /// Returns about how many bytes they take in memory.
-    pub fn memory(&self) -> usize {
+    pub fn memory_size(&self) -> usize {
         let texts = |file: &Recorded| file.path.as_os_str().len() + file.hash.as_ref().map_or(0, String::len);
         self.0.iter().map(|file| size_of::<Recorded>() + texts(file)).sum()
     }

@@ -104,7 +104,7 @@ struct Findings {
 
 impl Findings {
     /// Returns the files of the result that has answered the request. One that was not checked has none.
-    fn files_of(&self, token: &str) -> Arc<RecordedFiles> {
+    fn find_files(&self, token: &str) -> Arc<RecordedFiles> {
         let checked = self.checked.as_ref().filter(|(checked, _)| checked == token);
         checked.map(|(_, files)| Arc::clone(files)).unwrap_or_default()
     }
@@ -268,7 +268,7 @@ impl Decisions {
     ) -> Result<Option<SubmitResponse>, ServiceError> {
         let (task, node) = (&request.task, &request.node.name);
         let known = Arc::new(KnownResult {
-            files: found.files_of(&hit.result.token),
+            files: found.find_files(&hit.result.token),
             result: hit.result,
         });
         self.known.remember(task, node, Arc::clone(&known));
@@ -495,7 +495,7 @@ pub(super) async fn check_artifacts(
     token: &str,
     artifacts: String,
 ) -> Result<Option<RecordedFiles>, ServiceError> {
-    let (files, check) = off_thread(move || {
+    let (files, check) = run_off_thread(move || {
         let files = RecordedFiles::parse(&artifacts);
         let check = files.as_ref().map_or(ArtifactCheck::Changed, RecordedFiles::check);
         (files, check)
@@ -512,17 +512,17 @@ static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
 async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
     // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for too.
     // One such check at a time: a file system that does not answer holds no more than one thread that answers requests.
-    if files.are_few()
+    if files.is_quick_to_check()
         && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
     {
         return Ok(files.check());
     }
     let files = Arc::clone(files);
-    off_thread(move || files.check()).await
+    run_off_thread(move || files.check()).await
 }
 
 /// Does what blocks on the files of a result.
-async fn off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
+async fn run_off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
     crate::blocking::run(check)
         .await
         .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))

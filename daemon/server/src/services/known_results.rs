@@ -46,37 +46,37 @@ impl Default for KnownResults {
 impl KnownResults {
     /// Returns the result of a stage that was reused last.
     pub(super) fn recall(&self, task: &TaskId, node: &NodeName) -> Option<Arc<KnownResult>> {
-        let key = key(task, node);
-        self.entries(|entries| entries.results.get(&key).cloned())
+        let key = build_key(task, node);
+        self.with_entries(|entries| entries.results.get(&key).cloned())
     }
 
-    /// Keeps a result in the place of the one before.
+    /// Keeps a result, which replaces the one before.
     pub(super) fn remember(&self, task: &TaskId, node: &NodeName, result: Arc<KnownResult>) {
-        let key = key(task, node);
-        let bytes = bytes_of(&key, &result);
+        let key = build_key(task, node);
+        let bytes = count_bytes(&key, &result);
         // A record of before has a result without a name.
         if bytes > MOST_BYTES_OF_RESULT || result.result.token.is_empty() {
             return self.forget(task, node);
         }
-        self.entries(|entries| {
+        self.with_entries(|entries| {
             entries.remove(&key);
             entries.bytes += bytes;
             entries.results.put(key, result);
             while entries.bytes > MOST_BYTES
                 && let Some((key, result)) = entries.results.pop_lru()
             {
-                entries.bytes -= bytes_of(&key, &result);
+                entries.bytes -= count_bytes(&key, &result);
             }
         });
     }
 
     /// Forgets the result of a stage.
     pub(super) fn forget(&self, task: &TaskId, node: &NodeName) {
-        let key = key(task, node);
-        self.entries(|entries| entries.remove(&key));
+        let key = build_key(task, node);
+        self.with_entries(|entries| entries.remove(&key));
     }
 
-    fn entries<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
+    fn with_entries<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
         work(&mut self.0.lock().expect("no thread panics with the known results"))
     }
 }
@@ -84,17 +84,17 @@ impl KnownResults {
 impl Entries {
     fn remove(&mut self, key: &str) {
         if let Some(result) = self.results.pop(key) {
-            self.bytes -= bytes_of(key, &result);
+            self.bytes -= count_bytes(key, &result);
         }
     }
 }
 
-fn key(task: &TaskId, node: &NodeName) -> String {
+fn build_key(task: &TaskId, node: &NodeName) -> String {
     format!("{task}|{node}")
 }
 
-fn bytes_of(key: &str, result: &KnownResult) -> usize {
-    BYTES_BESIDE + key.len() + result.result.text_size() + result.files.memory()
+fn count_bytes(key: &str, result: &KnownResult) -> usize {
+    BYTES_BESIDE + key.len() + result.result.text_size() + result.files.memory_size()
 }
 
 #[cfg(test)]
@@ -122,14 +122,17 @@ mod tests {
             known.remember(&task(number), &node, result("r/1/2", 3));
             // It is used again and again.
             assert!(known.recall(&task(0), &node).is_some());
-            assert!(known.entries(|entries| entries.bytes) <= MOST_BYTES);
+            assert!(known.with_entries(|entries| entries.bytes) <= MOST_BYTES);
         }
         assert!(known.recall(&task(1), &node).is_none());
         assert!(known.recall(&task(9_999), &node).is_some());
         for number in 0..10_000 {
             known.forget(&task(number), &node);
         }
-        assert_eq!(known.entries(|entries| (entries.bytes, entries.results.len())), (0, 0));
+        assert_eq!(
+            known.with_entries(|entries| (entries.bytes, entries.results.len())),
+            (0, 0)
+        );
     }
 
     #[test]
