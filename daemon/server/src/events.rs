@@ -1,6 +1,6 @@
-//! Who has to know of a change inside this daemon: the executor, the outbox, the pipelines. Fed by the events of Redis, so
-//! it also hears what other daemons did; local changes wake directly as well. Joins, and hits without a callback, are not
-//! among these events: nobody acts upon them, and open event streams, which show them, listen for themselves.
+//! Who has to know of a change inside this daemon: the executor, the outbox, the pipelines. Fed by the events of Redis,
+//! so it also hears what other daemons did; local changes wake directly as well. Joins, and hits without a callback,
+//! are not among these events: nobody acts upon them, and open event streams, which show them, listen for themselves.
 
 use std::{
     collections::HashSet,

@@ -388,9 +388,9 @@ impl Store {
         call.prepare(self)
     }
 
-    /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the same
-    /// step. The request has no callback, no idempotency key and no pipeline. Returns `None`, with nothing written, where
-    /// another result stands or more has to be decided: that is for [`Store::submit`].
+    /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the
+    /// same step. The request has no callback, no idempotency key and no pipeline. Returns `None`, with nothing
+    /// written, where another result stands or more has to be decided: that is for [`Store::submit`].
     pub async fn hit(
         &self,
         question: &ReuseQuery<'_>,

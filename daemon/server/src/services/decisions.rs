@@ -1,5 +1,6 @@
-//! The decision of a submit (R1 to R5), and what surrounds it: checking a hit's files, taking over foreign results, and the
-//! answer. A request that finds the result which was reused last is one round trip; the others are decided by `submit`.
+//! The decision of a submit (R1 to R5), and what surrounds it: checking a hit's files, taking over foreign results, and
+//! the answer. A request that finds the result which was reused last is one round trip; the others are decided by
+//! `submit`.
 
 use std::sync::Arc;
 
@@ -207,8 +208,8 @@ impl Decisions {
         )))
     }
 
-    /// Answers a request with the result that was reused last, if that stands, its files are complete and nothing else has to
-    /// be decided. What its files have come to is in `found` from then on.
+    /// Answers a request with the result that was reused last, if that stands, its files are complete and nothing else
+    /// has to be decided. What its files have come to is in `found` from then on.
     async fn reuse_known(
         &self,
         request: &CheckedRequest,
@@ -257,8 +258,8 @@ impl Decisions {
         Ok((decision, Some(records)))
     }
 
-    /// Answers a hit with the task as it was read, or is now. Returns `None` where the task shows another result by then: the
-    /// request is to be decided again.
+    /// Answers a hit with the task as it was read, or is now. Returns `None` where the task shows another result by
+    /// then: the request is to be decided again.
     async fn read_hit(
         &self,
         request: &CheckedRequest,
@@ -427,8 +428,8 @@ impl Decisions {
         }
     }
 
-    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more: then there is
-    /// no `record`.
+    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more: then
+    /// there is no `record`.
     fn answer_hit(
         &self,
         request: &CheckedRequest,
@@ -488,8 +489,8 @@ fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, token: &str) -> Op
     (is_whole && record.result_token() == token).then_some(record)
 }
 
-/// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded cannot be
-/// read.
+/// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded
+/// cannot be read.
 pub(super) async fn check_artifacts(
     looked: &mut GatheredEvidence,
     token: &str,
@@ -510,8 +511,9 @@ static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
 
 /// Checks the files of a result that was reused before.
 async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
-    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for too.
-    // One such check at a time: a file system that does not answer holds no more than one thread that answers requests.
+    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for
+    // too. One such check at a time: a file system that does not answer holds no more than one thread that answers
+    // requests.
     if files.is_quick_to_check()
         && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
     {

@@ -1,6 +1,6 @@
-//! Every change, in order and without holes: what happened since a number is read from the store, what happens now is heard
-//! from Redis. Where changes are missing and cannot be read any more, the follower has to read everything again. A daemon
-//! listens to all events only while a stream is open.
+//! Every change, in order and without holes: what happened since a number is read from the store, what happens now is
+//! heard from Redis. Where changes are missing and cannot be read any more, the follower has to read everything again.
+//! A daemon listens to all events only while a stream is open.
 
 use std::{
     collections::VecDeque,
@@ -66,8 +66,8 @@ impl EventStreams {
         }
     }
 
-    /// Reads the number of the last event. While Redis does not answer it is that of the last one which this daemon acted
-    /// upon.
+    /// Reads the number of the last event. While Redis does not answer it is that of the last one which this daemon
+    /// acted upon.
     async fn read_last_number(&self) -> u64 {
         let read = self.store.last_event().await;
         read.unwrap_or_else(|_| self.bus.seq())

@@ -1,6 +1,6 @@
-//! Which results were reused last, and their files: the next request checks these before it asks Redis, and is answered in
-//! one round trip. Nothing is decided by this memory. The store refuses a result that does not stand any more, and the files
-//! are checked for each request, so an entry may be wrong or forgotten at any time.
+//! Which results were reused last, and their files: the next request checks these before it asks Redis, and is answered
+//! in one round trip. Nothing is decided by this memory. The store refuses a result that does not stand any more, and
+//! the files are checked for each request, so an entry may be wrong or forgotten at any time.
 
 use std::sync::{Arc, Mutex};
 

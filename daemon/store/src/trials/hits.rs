@@ -1,5 +1,5 @@
-//! What `hit` answers of a result that was reused before is what `submit` would, and it leaves to `submit` whatever is not as
-//! it was then.
+//! What `hit` answers of a result that was reused before is what `submit` would, and it leaves to `submit` whatever is
+//! not as it was then.
 
 use onceover_types::{NodeName, TaskId};
 

@@ -9,8 +9,8 @@ local function has_input_of_record(task, node, record)
   return args.input_pub == get_public_input({ input_pub = input[1] or nil, input = input[2] or nil })
 end
 
--- Makes this request the newest of the task, and writes nothing where it says what the one before said. Its input is
--- kept in the task only where it is not that of the record.
+-- Makes this request the newest of the task, and writes nothing where it asks for the same as the one before. Its input
+-- is kept in the task only where it is not that of the record.
 -- Reads: stage_key. Reads, writes: task_key. Arguments: fp, input_pub, callback.
 local function remember_request(task, node, record)
   local known = call('HMGET', task_key(task), 'newest', 'req_callback', 'req_input')
