@@ -258,6 +258,9 @@ impl EventBus {
 
     fn spread(&self, event: &Event, json: String) {
         self.0.seq.store(event.seq, Ordering::Release);
+        if !is_acted_upon(event) {
+            return;
+        }
         let stage = event.stage.as_ref();
         match event.kind {
             EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
@@ -332,6 +335,19 @@ impl EventBus {
                 }
             }
         }
+    }
+}
+
+/// Whether a daemon acts upon an event. The others are not on its channel, but in the stream, from which it reads what it
+/// has missed. Lua's `publish_event` says the same.
+fn is_acted_upon(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Joined => false,
+        EventKind::Hit => {
+            let stage = event.stage.as_ref();
+            stage.is_some_and(|stage| stage.callback_status == Some(CallbackStatus::Pending))
+        }
+        _ => true,
     }
 }
 

@@ -124,7 +124,7 @@ impl Store {
     fn subscribe(&self, channel: String) -> Result<Subscription, StoreError> {
         match &self.redis {
             RedisConnection::Redis(_) => Subscription::start(self.info.clone(), channel),
-            // A transport knows one channel, of all events: a daemon acts upon some of them.
+            // A transport knows one channel, that of all events.
             RedisConnection::Carried { by, .. } => Ok(Subscription {
                 notices: by.subscribe(),
                 task: None,
