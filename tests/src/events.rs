@@ -62,14 +62,23 @@ impl Sse {
     }
 }
 
-/// A subscription to the channel of a database.
+/// A subscription to a channel of a database.
 pub struct Channel(redis::aio::PubSub);
 
 impl Channel {
+    /// Listens to all events.
     pub async fn open(url: &str, database: i64) -> Self {
+        Self::subscribe(url, &format!("onceover:{database}:events")).await
+    }
+
+    /// Listens to the events that daemons act upon.
+    pub async fn open_wakes(url: &str, database: i64) -> Self {
+        Self::subscribe(url, &format!("onceover:{database}:wake")).await
+    }
+
+    async fn subscribe(url: &str, name: &str) -> Self {
         let client = redis::Client::open(url).expect("a Redis URL");
         let mut channel = client.get_async_pubsub().await.expect("Redis answers");
-        let name = format!("onceover:{database}:events");
         channel.subscribe(name).await.expect("it subscribes");
         Self(channel)
     }

@@ -9,8 +9,13 @@ pub const PREFIX: &str = "onceover:";
 pub const SCHEMA: &str = "onceover:schema";
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Returns the pub/sub channel of one Redis database's events. The number is in the name because pub/sub ignores
-/// database numbers.
+/// Returns the pub/sub channel of one Redis database's events. All are published there. The number is in the name
+/// because pub/sub ignores database numbers.
 pub fn events_channel(database: i64) -> String {
     format!("onceover:{database}:events")
+}
+
+/// Returns the pub/sub channel of those events of a database that daemons act upon.
+pub fn wake_channel(database: i64) -> String {
+    format!("onceover:{database}:wake")
 }

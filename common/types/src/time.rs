@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
 /// Milliseconds since the Unix epoch; `2026-11-22T03:20:26.123Z` in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-11-22T03:20:26.123Z")]
@@ -23,6 +25,18 @@ impl Timestamp {
     /// Returns the milliseconds since the Unix epoch.
     pub fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// Returns the whole days since the Unix epoch.
+    pub fn day(self) -> i64 {
+        self.0.div_euclid(MILLIS_PER_DAY)
+    }
+
+    /// Returns the date, `YYYY-MM-DD`.
+    pub fn date(self) -> String {
+        let mut text = self.to_string();
+        text.truncate("2026-11-22".len());
+        text
     }
 
     /// Returns the time that is this much later.
@@ -77,5 +91,15 @@ mod tests {
         let time = Timestamp::from_millis(1_795_317_626_007);
         assert_eq!(time.to_string(), "2026-11-22T03:20:26.007Z");
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+    }
+
+    #[test]
+    fn a_day_has_one_number_and_one_date_from_its_first_millisecond_to_its_last() {
+        let first = Timestamp::from_millis(20_000 * MILLIS_PER_DAY);
+        let last = Timestamp::from_millis(20_001 * MILLIS_PER_DAY - 1);
+        for time in [first, last] {
+            assert_eq!((time.day(), time.date().as_str()), (20_000, "2024-10-04"));
+        }
+        assert_eq!(Timestamp::from_millis(-1).day(), -1);
     }
 }

@@ -1,5 +1,6 @@
-//! Who has to know of a change inside this daemon: the executor, the outbox, open event streams. Fed by the
-//! events of Redis, so it also hears what other daemons did; local changes wake directly as well.
+//! Who has to know of a change inside this daemon: the executor, the outbox, the pipelines. Fed by the events of Redis,
+//! so it also hears what other daemons did; local changes wake directly as well. Joins, and hits without a callback,
+//! are not among these events: nobody acts upon them, and open event streams, which show them, listen for themselves.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ use tokio::{
 
 use onceover_store::{Notice, Store};
 
-/// What an event stream sends.
+/// What has changed.
 #[derive(Debug, Clone)]
 pub enum Change {
     Event {
@@ -103,7 +104,7 @@ struct Inner {
     seq: AtomicU64,
 }
 
-/// Changes that an event stream may be behind before it has to read again.
+/// Changes that a receiver may be behind before it has to read again.
 const BEHIND: usize = 4096;
 
 impl Default for EventBus {
@@ -125,7 +126,7 @@ impl Default for EventBus {
 }
 
 impl EventBus {
-    /// Changes from now on, in order.
+    /// Changes that a daemon acts upon, from now on and in order.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()
     }
@@ -231,7 +232,7 @@ impl EventBus {
 
     /// Listens for as long as the program runs.
     pub async fn listen(self, store: Store) {
-        let mut subscription = match store.subscribe() {
+        let mut subscription = match store.subscribe_to_wakes() {
             Ok(subscription) => subscription,
             Err(error) => {
                 tracing::error!(%error, "cannot listen to events");
@@ -253,33 +254,25 @@ impl EventBus {
                     tracing::warn!("the connection to Redis is lost");
                     self.0.connected.send_replace(None);
                 }
-                Notice::Event(json) => self.receive_event(&store, json).await,
+                Notice::Event(json) => self.receive_event(json),
             }
         }
     }
 
-    async fn receive_event(&self, store: &Store, json: String) {
-        let event: Event = match serde_json::from_str(&json) {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%error, json, "an event cannot be read");
-                return;
-            }
-        };
-        let last = self.seq();
-        if event.seq <= last {
-            return;
-        }
-        if last != 0 && event.seq > last + 1 {
-            self.catch_up(store).await;
-        }
-        if event.seq > self.seq() {
-            self.spread(&event, json);
+    fn receive_event(&self, json: String) {
+        match serde_json::from_str::<Event>(&json) {
+            Ok(event) if event.seq > self.seq() => self.spread(&event, json),
+            // It was caught up on.
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, json, "an event cannot be read"),
         }
     }
 
     fn spread(&self, event: &Event, json: String) {
         self.0.seq.store(event.seq, Ordering::Release);
+        if !is_acted_upon(event) {
+            return;
+        }
         let stage = event.stage.as_ref();
         match event.kind {
             EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
@@ -354,6 +347,19 @@ impl EventBus {
                 }
             }
         }
+    }
+}
+
+/// Whether a daemon acts upon an event. The others are not on its channel, but in the stream, from which it reads what it
+/// has missed. Lua's `publish_event` says the same.
+fn is_acted_upon(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Joined => false,
+        EventKind::Hit => {
+            let stage = event.stage.as_ref();
+            stage.is_some_and(|stage| stage.callback_status == Some(CallbackStatus::Pending))
+        }
+        _ => true,
     }
 }
 

@@ -6,9 +6,9 @@ use redis::Value;
 
 use super::{
     Store, StoreError,
-    args::{CatalogNames, IgnoredHashes, Json, JsonText, named_argument, script_call},
-    record::{Fields, ForeignJson, StageRecord, TaskRecords, parse_task_records},
-    reply::TaggedReply,
+    args::{IgnoredHashes, Json, JsonText, PreparedCall, named_argument, script_call},
+    record::{Fields, ForeignJson, StageRecord, TaskRecords},
+    reply::{TaggedReply, unexpected},
 };
 
 script_call! {
@@ -44,7 +44,29 @@ script_call! {
         unable: bool,
         video: Option<&'a VideoId>,
         processing: Option<&'a RunId>,
-        names: &'a CatalogNames,
+    }
+}
+
+script_call! {
+    HitCall<'a>: HIT {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        mode: ReuseRule,
+        /// Fingerprint of the input.
+        fp: &'a str,
+        in_files: Option<&'a str>,
+        verified: &'a str,
+        generation: &'a str,
+        before_revision: &'a str,
+        before_hits: &'a str,
+        before_saved: &'a str,
+        before_callback: &'a str,
+        after_callback: &'a str,
+        broken: Option<&'a str>,
+        broken_how: Option<ArtifactFault>,
+        ignore: IgnoredHashes<'a>,
+        input_pub: &'a str,
+        callback: JsonText<'a>,
     }
 }
 
@@ -195,13 +217,44 @@ pub struct IdempotencyKey {
     pub body: String,
 }
 
+/// A request that a result answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// None: not known.
+    pub input_changed: Option<bool>,
+    pub result: ReusedResult,
+}
+
+/// A result that was reused, with what is the same at its next hit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReusedResult {
+    /// Names the result, as [`StageRecord::result_token`] returns it.
+    pub token: String,
+    /// Counts the runs of the stage; empty where it has none.
+    pub generation: String,
+    /// Parts of the stage's summary, as `build_summary_parts` of record.lua answers them.
+    pub summary: [String; 5],
+}
+
+impl ReusedResult {
+    /// Returns the bytes of its texts.
+    pub fn text_size(&self) -> usize {
+        let parts = self.summary.iter().map(String::len).sum::<usize>();
+        self.token.len() + self.generation.len() + parts
+    }
+}
+
+/// A hit of a result that was reused before, with the task as it was in the same step.
+#[derive(Debug)]
+pub struct RepeatedHit {
+    /// None: not known.
+    pub input_changed: Option<bool>,
+    pub records: TaskRecords,
+}
+
 /// The decision of a submit (R2-R4).
 pub enum Decision {
-    Hit {
-        /// None: not known.
-        input_changed: Option<bool>,
-        records: TaskRecords,
-    },
+    Hit(Hit),
     Joined {
         state: StageState,
         run: RunId,
@@ -282,6 +335,22 @@ pub enum Explained {
 impl Store {
     /// Decides reuse and claims the stage in one step (R5).
     pub async fn submit(&self, submit: &Submit<'_>, evidence: &GatheredEvidence) -> Result<Decision, StoreError> {
+        let reply: Vec<Value> = self.call(self.prepare_submit(submit, evidence)).await?;
+        parse_decision(TaggedReply::new("submit", reply)?)
+    }
+
+    /// Does the same, and reads the task as it is right after that, for a request that will probably be a hit.
+    pub async fn submit_and_read(
+        &self,
+        submit: &Submit<'_>,
+        evidence: &GatheredEvidence,
+    ) -> Result<(Decision, TaskRecords), StoreError> {
+        let call = self.prepare_submit(submit, evidence);
+        let (reply, records) = self.call_and_read::<Vec<Value>>(call, submit.question.task).await?;
+        Ok((parse_decision(TaggedReply::new("submit", reply)?)?, records))
+    }
+
+    fn prepare_submit<'a>(&'a self, submit: &'a Submit<'a>, evidence: &'a GatheredEvidence) -> PreparedCall<'a> {
         let question = &submit.question;
         let broken = evidence.broken.as_ref();
         let call = SubmitCall {
@@ -315,10 +384,62 @@ impl Store {
             unable: submit.unable,
             video: submit.pipeline.map(|pipeline| &pipeline.video),
             processing: submit.pipeline.map(|pipeline| &pipeline.processing),
-            names: &self.names,
         };
-        let reply: Vec<Value> = self.call(call.prepare(self)).await?;
-        parse_decision(TaggedReply::new("submit", reply)?)
+        call.prepare(self)
+    }
+
+    /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the
+    /// same step. The request has no callback, no idempotency key and no pipeline. Returns `None`, with nothing
+    /// written, where another result stands or more has to be decided: that is for [`Store::submit`].
+    pub async fn hit(
+        &self,
+        question: &ReuseQuery<'_>,
+        input_public: &str,
+        result: &ReusedResult,
+    ) -> Result<Option<RepeatedHit>, StoreError> {
+        let [
+            before_revision,
+            before_hits,
+            before_saved,
+            before_callback,
+            after_callback,
+        ] = &result.summary;
+        let call = HitCall {
+            task: question.task,
+            name: question.node,
+            mode: question.mode,
+            fp: question.fingerprint,
+            in_files: question.files,
+            verified: &result.token,
+            generation: &result.generation,
+            before_revision,
+            before_hits,
+            before_saved,
+            before_callback,
+            after_callback,
+            broken: None,
+            broken_how: None,
+            ignore: IgnoredHashes(&[]),
+            input_pub: input_public,
+            callback: JsonText(None),
+        };
+        let answered = self
+            .call_and_read::<Vec<Value>>(call.prepare(self), question.task)
+            .await;
+        let (reply, records) = match answered {
+            // The record is damaged; `submit` names how.
+            Err(StoreError::Unexpected(_)) => return Ok(None),
+            answered => answered?,
+        };
+        let mut reply = TaggedReply::new("hit", reply)?;
+        match reply.kind.as_str() {
+            "hit" => Ok(Some(RepeatedHit {
+                input_changed: parse_counted_hit(&mut reply)?,
+                records,
+            })),
+            "other" => Ok(None),
+            _ => Err(reply.unknown_kind()),
+        }
     }
 
     /// Explains how a submit would be decided now, and changes nothing.
@@ -353,16 +474,28 @@ fn parse_input_changed(text: &str) -> Option<bool> {
     }
 }
 
+/// Reads how the input of a hit compares, behind the number of its event.
+fn parse_counted_hit(reply: &mut TaggedReply) -> Result<Option<bool>, StoreError> {
+    let _sequence: u64 = reply.next_value()?;
+    let input_changed: String = reply.next_value()?;
+    Ok(parse_input_changed(&input_changed))
+}
+
+fn parse_hit(mut reply: TaggedReply) -> Result<Hit, StoreError> {
+    Ok(Hit {
+        input_changed: parse_counted_hit(&mut reply)?,
+        result: ReusedResult {
+            token: reply.next_value()?,
+            generation: reply.next_value()?,
+            summary: <[String; 5]>::try_from(reply.next_value::<Vec<String>>()?)
+                .map_err(|parts| unexpected(format!("a summary has {} parts", parts.len())))?,
+        },
+    })
+}
+
 fn parse_decision(mut reply: TaggedReply) -> Result<Decision, StoreError> {
     Ok(match reply.kind.as_str() {
-        "hit" => {
-            let _sequence: u64 = reply.next_value()?;
-            let input_changed: String = reply.next_value()?;
-            Decision::Hit {
-                input_changed: parse_input_changed(&input_changed),
-                records: parse_task_records(reply.next_value()?)?,
-            }
-        }
+        "hit" => Decision::Hit(parse_hit(reply)?),
         "join" => Decision::Joined {
             state: reply.next_parsed()?,
             run: reply.next_parsed()?,

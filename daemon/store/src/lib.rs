@@ -45,8 +45,8 @@ use transport::RedisConnection;
 
 pub use connection::CALL_TIMEOUT;
 pub use decide::{
-    ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, IdempotencyKey, InputsFound, PipelineRun,
-    ReuseQuery, Submit, SubmitRefusal, VerificationRequest,
+    ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, Hit, IdempotencyKey, InputsFound, PipelineRun,
+    RepeatedHit, ReuseQuery, ReusedResult, Submit, SubmitRefusal, VerificationRequest,
 };
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};
@@ -276,7 +276,10 @@ impl Store {
 
     /// The arguments that every script gets.
     fn args(&self) -> ScriptArgs<'_> {
+        let today = self.now();
         ScriptArgs::default()
+            .with("day", today.day())
+            .with("date", today.date())
             .with("db", self.database().to_string())
             .with("ttl", self.options.ttl.as_secs().to_string())
             .with("keep_events", self.options.keep_events.to_string())

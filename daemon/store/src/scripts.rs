@@ -33,6 +33,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    HIT = "stage/hit";
     SUBMIT = "stage/submit";
     EXPLAIN = "stage/explain";
     CLAIM = "stage/claim";
@@ -81,4 +82,37 @@ scripts! {
     VIDEO_SAVE = "video/video_save";
     VIDEO_DELETE = "video/video_delete";
     VIDEO_LIST = "video/video_list";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Functions that a hit may create.
+    const FEW: usize = 30;
+
+    fn count_functions(text: &str) -> usize {
+        text.lines().filter(|line| line.starts_with("local function ")).count()
+    }
+
+    #[expect(clippy::print_stdout, reason = "the figures show which script has become heavier")]
+    #[test]
+    fn a_hit_creates_few_functions_and_none_of_callbacks_or_views() {
+        let linked: Vec<_> = NAMES.iter().zip(link_all()).collect();
+        for (name, text) in &linked {
+            println!("{name:<28} {:>3} functions", count_functions(text));
+        }
+        let text_of = |name: &str| &linked.iter().find(|(known, _)| **known == name).unwrap().1;
+        let hit = text_of("HIT");
+        assert!(count_functions(hit) <= FEW, "{}", count_functions(hit));
+        for helper in [
+            "add_delivery",
+            "drop_damaged_fields",
+            "build_summary_parts",
+            "update_record",
+        ] {
+            assert!(!hit.contains(&format!("function {helper}(")), "a hit links {helper}");
+        }
+        assert!(!text_of("SUBMIT").contains("function read_task_view("));
+    }
 }

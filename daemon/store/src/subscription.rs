@@ -13,7 +13,7 @@ use super::{
     transport::{Notice, RedisConnection},
 };
 
-/// A subscription to the events of all daemons. It receives until it is dropped.
+/// A subscription to events of all daemons. It receives until it is dropped.
 pub struct Subscription {
     notices: mpsc::Receiver<Notice>,
     /// What receives from Redis; none where a transport does.
@@ -74,11 +74,17 @@ impl Drop for Subscription {
 }
 
 impl Store {
-    /// Reads the events after `seq`, oldest first, at most `limit`. None: some of them are not kept any more.
-    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<String>>, StoreError> {
+    /// Reads the sequence number of the last event.
+    pub async fn last_event(&self) -> Result<u64, StoreError> {
         let mut redis = self.redis.clone();
         let last: Option<u64> = self.limited(redis.get("onceover:seq")).await?;
-        let last = last.unwrap_or_default();
+        Ok(last.unwrap_or_default())
+    }
+
+    /// Reads the events after `seq`, oldest first, at most `limit`. None: some of them are not kept any more.
+    pub async fn events_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<String>>, StoreError> {
+        let last = self.last_event().await?;
+        let mut redis = self.redis.clone();
         if seq > last {
             return Ok(None);
         }
@@ -105,10 +111,20 @@ impl Store {
         }
     }
 
-    /// Subscribes to the events of every daemon on this database.
-    pub fn subscribe(&self) -> Result<Subscription, StoreError> {
+    /// Subscribes to every event on this database.
+    pub fn subscribe_to_events(&self) -> Result<Subscription, StoreError> {
+        self.subscribe(keys::events_channel(self.database()))
+    }
+
+    /// Subscribes to the events on this database that a daemon acts upon: all but joins, and hits without a callback.
+    pub fn subscribe_to_wakes(&self) -> Result<Subscription, StoreError> {
+        self.subscribe(keys::wake_channel(self.database()))
+    }
+
+    fn subscribe(&self, channel: String) -> Result<Subscription, StoreError> {
         match &self.redis {
-            RedisConnection::Redis(_) => Subscription::start(self.info.clone(), keys::events_channel(self.database())),
+            RedisConnection::Redis(_) => Subscription::start(self.info.clone(), channel),
+            // A transport knows one channel, that of all events.
             RedisConnection::Carried { by, .. } => Ok(Subscription {
                 notices: by.subscribe(),
                 task: None,

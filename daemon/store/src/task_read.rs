@@ -63,10 +63,8 @@ impl<'a> TaskReading<'a> {
     /// Plans to read these stages, and what will probably be needed of the keys that other workers may have written.
     /// `held` are the stages that may have a record or a note.
     fn plan_stages(&self, stages: &[NodeName], held: &[&NodeName]) -> ReadPlan {
-        let mut plan = ReadPlan {
-            stages: stages.to_vec(),
-            ..ReadPlan::default()
-        };
+        let mut plan = ReadPlan::default();
+        plan.stages = stages.to_vec();
         let nodes: Vec<&NodeName> = match self.compared() {
             Some(known) => {
                 let is_new = |node: &&NodeName| known.mark(node).is_none() && !known.stages.contains(node);

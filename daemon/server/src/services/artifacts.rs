@@ -37,6 +37,13 @@ pub enum ArtifactCheck {
     Changed,
 }
 
+/// The files of a result, as [`record`] has recorded them.
+#[derive(Debug, Default)]
+pub struct RecordedFiles(Vec<Recorded>);
+
+/// Files of a check that is no more than as many system calls.
+const FEW: usize = 2;
+
 fn stamp(meta: &Metadata) -> (u64, i64) {
     let changed = meta
         .modified()
@@ -113,33 +120,52 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Reco
     }
 }
 
-/// Looks whether every recorded file is still there and unchanged: in its bytes where those were recorded, else in size
-/// and time.
-/// Blocks on the file system.
-pub fn check_recorded(recorded: &str) -> ArtifactCheck {
-    let Ok(files) = serde_json::from_str::<Vec<Recorded>>(recorded) else {
-        return ArtifactCheck::Changed;
-    };
-    let of = |file: &Recorded| match (file.path.metadata(), file.stamp) {
-        (Err(_), _) => ArtifactCheck::Missing,
-        (Ok(meta), None) if meta.is_dir() => ArtifactCheck::Whole,
-        // Where bytes were recorded they alone decide: a copy that was put back has other times.
-        (Ok(meta), Some((size, _))) if file.hash.is_some() => {
-            let is_same = !meta.is_dir() && meta.len() == size && hash(&file.path) == file.hash;
-            if is_same {
-                ArtifactCheck::Whole
-            } else {
-                ArtifactCheck::Changed
+impl RecordedFiles {
+    /// Reads what [`record`] answered. Returns `None` if that cannot be read.
+    pub fn parse(recorded: &str) -> Option<Self> {
+        serde_json::from_str(recorded).ok().map(Self)
+    }
+
+    /// Whether a check takes a few system calls alone: no bytes are read.
+    pub fn is_quick_to_check(&self) -> bool {
+        self.0.len() <= FEW && self.0.iter().all(|file| file.hash.is_none())
+    }
+
+    /// Returns about how many bytes they take in memory.
+    pub fn memory_size(&self) -> usize {
+        let texts = |file: &Recorded| file.path.as_os_str().len() + file.hash.as_ref().map_or(0, String::len);
+        self.0.iter().map(|file| size_of::<Recorded>() + texts(file)).sum()
+    }
+
+    /// Checks whether every file is still there and unchanged: in its bytes where those were recorded, else in size and
+    /// time. Blocks on the file system.
+    pub fn check(&self) -> ArtifactCheck {
+        self.0
+            .iter()
+            .map(Recorded::check)
+            .find(|found| *found != ArtifactCheck::Whole)
+            .unwrap_or(ArtifactCheck::Whole)
+    }
+}
+
+impl Recorded {
+    fn check(&self) -> ArtifactCheck {
+        match (self.path.metadata(), self.stamp) {
+            (Err(_), _) => ArtifactCheck::Missing,
+            (Ok(meta), None) if meta.is_dir() => ArtifactCheck::Whole,
+            // Where bytes were recorded they alone decide: a copy that was put back has other times.
+            (Ok(meta), Some((size, _))) if self.hash.is_some() => {
+                let is_same = !meta.is_dir() && meta.len() == size && hash(&self.path) == self.hash;
+                if is_same {
+                    ArtifactCheck::Whole
+                } else {
+                    ArtifactCheck::Changed
+                }
             }
+            (Ok(meta), Some(expected)) if !meta.is_dir() && stamp(&meta) == expected => ArtifactCheck::Whole,
+            _ => ArtifactCheck::Changed,
         }
-        (Ok(meta), Some(expected)) if !meta.is_dir() && stamp(&meta) == expected => ArtifactCheck::Whole,
-        _ => ArtifactCheck::Changed,
-    };
-    files
-        .iter()
-        .map(of)
-        .find(|found| *found != ArtifactCheck::Whole)
-        .unwrap_or(ArtifactCheck::Whole)
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +175,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn check_recorded(recorded: &str) -> ArtifactCheck {
+        RecordedFiles::parse(recorded).unwrap().check()
+    }
 
     #[test]
     fn r8_a_result_is_whole_until_one_of_its_files_is_gone_or_changed() {

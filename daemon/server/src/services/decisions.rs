@@ -1,20 +1,23 @@
-//! The decision of a submit (R1 to R5), and what surrounds it: looking at a hit's files, taking over foreign results, and
-//! the answer.
+//! The decision of a submit (R1 to R5), and what surrounds it: checking a hit's files, taking over foreign results, and
+//! the answer. A request that finds the result which was reused last is one round trip; the others are decided by
+//! `submit`.
 
 use std::sync::Arc;
 
 use onceover_catalog::ParameterSpec;
 use onceover_types::{FieldError, NodeName, RunId, StageState, TaskId, TaskStatus, humane};
 use onceover_wire::{ReuseInfo, SubmitResponse};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
     CheckedRequest, ServiceError,
-    artifacts::{self, ArtifactCheck},
+    artifacts::{ArtifactCheck, RecordedFiles},
     evidence::InputEvidence,
     folders::task_folder,
     input,
     input_files::InputFile,
+    known_results::{KnownResult, KnownResults},
     sentences,
     takeover::{ForeignStages, TakenOver},
     task_views::TaskViews,
@@ -24,17 +27,34 @@ use crate::{events::EventBus, readiness::Readiness};
 use onceover_limits::Limit;
 use onceover_run::paths::Roots;
 use onceover_store::{
-    ArtifactFault, Decision, ForeignJson, GatheredEvidence, ReuseQuery, StageRecord, Store, Submit, SubmitRefusal,
-    TaskRecords, VerificationRequest, Watching,
+    ArtifactFault, Decision, ForeignJson, GatheredEvidence, Hit, ReuseQuery, ReuseRule, StageRecord, Store, Submit,
+    SubmitRefusal, TaskRecords, VerificationRequest, Watching,
 };
 
-/// What a request is decided with.
-struct Prepared<'a> {
+/// The input of a request, and what reuse is decided by.
+struct ComparedInput {
     /// The input as it is shown, and whole.
     shown: String,
     whole: String,
     fingerprint: String,
     files_evidence: Option<String>,
+}
+
+impl ComparedInput {
+    fn question<'a>(&'a self, request: &'a CheckedRequest) -> ReuseQuery<'a> {
+        ReuseQuery {
+            task: &request.task,
+            node: &request.node.name,
+            mode: request.mode(),
+            fingerprint: &self.fingerprint,
+            files: self.files_evidence.as_deref(),
+        }
+    }
+}
+
+/// What a request is decided with.
+struct Prepared<'a> {
+    input: ComparedInput,
     folder: String,
     /// Id of the run, should one start.
     run: RunId,
@@ -54,18 +74,12 @@ struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     fn submit(&'a self, request: &'a CheckedRequest) -> Submit<'a> {
         Submit {
-            question: ReuseQuery {
-                task: &request.task,
-                node: &request.node.name,
-                mode: request.mode(),
-                fingerprint: &self.fingerprint,
-                files: self.files_evidence.as_deref(),
-            },
+            question: self.input.question(request),
             run: &self.run,
             queue: self.queue,
             runner: request.node.runner.kind(),
-            input: &self.whole,
-            input_public: &self.shown,
+            input: &self.input.whole,
+            input_public: &self.input.shown,
             path: &self.folder,
             callback: request.callback.as_ref().map(Url::as_str),
             callback_host: request.callback.as_ref().and_then(Url::host_str),
@@ -83,8 +97,18 @@ impl<'a> Prepared<'a> {
 #[derive(Default)]
 struct Findings {
     looked: GatheredEvidence,
+    /// The files that were checked last, and the token of their result.
+    checked: Option<(String, Arc<RecordedFiles>)>,
     /// Files that the request names and that are not there.
     missing_files: Vec<FieldError>,
+}
+
+impl Findings {
+    /// Returns the files of the result that has answered the request. One that was not checked has none.
+    fn find_files(&self, token: &str) -> Arc<RecordedFiles> {
+        let checked = self.checked.as_ref().filter(|(checked, _)| checked == token);
+        checked.map(|(_, files)| Arc::clone(files)).unwrap_or_default()
+    }
 }
 
 /// A stage that changes with every check is a race of other clients, not ours to win.
@@ -99,6 +123,7 @@ pub struct Decisions {
     foreign: Arc<ForeignStages>,
     views: TaskViews,
     bus: EventBus,
+    known: KnownResults,
 }
 
 impl Decisions {
@@ -119,18 +144,25 @@ impl Decisions {
             foreign,
             views,
             bus,
+            known: KnownResults::default(),
         }
     }
 
     /// Decides a request, and claims the stage where a run is to start.
     pub(super) async fn decide(&self, request: &CheckedRequest) -> Result<SubmitResponse, ServiceError> {
-        let mut prepared = self.prepare(request).await?;
+        let input = self.compare_input(request).await?;
         let mut found = Findings::default();
+        if let Some(response) = self.reuse_known(request, &input, &mut found).await? {
+            return Ok(response);
+        }
+        let mut prepared = self.prepare(request, input);
         for _ in 0..ROUNDS {
             let submit = prepared.submit(request);
-            match self.store.submit(&submit, &found.looked).await? {
+            let (decision, read) = self.submit(&submit, &found.looked).await?;
+            match decision {
                 Decision::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    check_artifacts(&mut found.looked, token, artifacts).await?;
+                    let files = check_artifacts(&mut found.looked, &token, artifacts).await?;
+                    found.checked = files.map(|files| (token, Arc::new(files)));
                 }
                 Decision::Ask(VerificationRequest::Foreign(json)) => {
                     let waits_for = self.join_foreign(request, &submit, &json, &mut found.looked).await?;
@@ -158,11 +190,10 @@ impl Decisions {
                 Decision::Refused(refusal) => {
                     return Err(self.refused(request, refusal, prepared, found.missing_files).await);
                 }
-                Decision::Hit { input_changed, records } => {
-                    if request.callback.is_some() {
-                        self.bus.outbox_grew();
+                Decision::Hit(hit) => {
+                    if let Some(response) = self.read_hit(request, hit, &found, read).await? {
+                        return Ok(response);
                     }
-                    return self.hit(request, input_changed, &records);
                 }
                 Decision::Joined { state, run } => return Ok(joined(request, state, Some(run))),
                 Decision::Started { reason, run } => {
@@ -177,21 +208,109 @@ impl Decisions {
         )))
     }
 
-    /// What a decision needs beside the request itself, and what stays the same however often it is asked.
-    async fn prepare<'a>(&self, request: &'a CheckedRequest) -> Result<Prepared<'a>, ServiceError> {
-        let node = &request.node;
+    /// Answers a request with the result that was reused last, if that stands, its files are complete and nothing else
+    /// has to be decided. What its files have come to is in `found` from then on.
+    async fn reuse_known(
+        &self,
+        request: &CheckedRequest,
+        input: &ComparedInput,
+        found: &mut Findings,
+    ) -> Result<Option<SubmitResponse>, ServiceError> {
+        let (task, node) = (&request.task, &request.node.name);
+        if matches!(request.mode(), ReuseRule::Never | ReuseRule::Off) {
+            return Ok(None);
+        }
+        let Some(known) = self.known.recall(task, node) else {
+            return Ok(None);
+        };
+        let check = check_known(&known.files).await?;
+        note_check(&mut found.looked, known.result.token.clone(), check);
+        if check != ArtifactCheck::Whole {
+            self.known.forget(task, node);
+            return Ok(None);
+        }
+        found.checked = Some((known.result.token.clone(), Arc::clone(&known.files)));
+        if request.callback.is_some() || request.key.is_some() || request.pipeline.is_some() {
+            return Ok(None);
+        }
+        let question = input.question(request);
+        let Some(hit) = self.store.hit(&question, &input.shown, &known.result).await? else {
+            return Ok(None);
+        };
+        match find_result(&hit.records, node, &known.result.token) {
+            Some(record) => self
+                .answer_hit(request, hit.input_changed, &hit.records, Some(record))
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Submits a request. Where files were found complete, a hit is likely, and the task is read in the same step.
+    async fn submit(
+        &self,
+        submit: &Submit<'_>,
+        looked: &GatheredEvidence,
+    ) -> Result<(Decision, Option<TaskRecords>), ServiceError> {
+        if looked.verified.is_none() {
+            return Ok((self.store.submit(submit, looked).await?, None));
+        }
+        let (decision, records) = self.store.submit_and_read(submit, looked).await?;
+        Ok((decision, Some(records)))
+    }
+
+    /// Answers a hit with the task as it was read, or is now. Returns `None` where the task shows another result by
+    /// then: the request is to be decided again.
+    async fn read_hit(
+        &self,
+        request: &CheckedRequest,
+        hit: Hit,
+        found: &Findings,
+        read: Option<TaskRecords>,
+    ) -> Result<Option<SubmitResponse>, ServiceError> {
+        let (task, node) = (&request.task, &request.node.name);
+        let known = Arc::new(KnownResult {
+            files: found.find_files(&hit.result.token),
+            result: hit.result,
+        });
+        self.known.remember(task, node, Arc::clone(&known));
+        if request.callback.is_some() {
+            self.bus.outbox_grew();
+        }
+        let records = match read {
+            Some(records) => records,
+            None => self.store.read_for_view(task).await?.0,
+        };
+        let record = find_result(&records, node, &known.result.token);
+        let shows_another = record.is_none() && records.stage(node).is_some();
+        // A callback already reports the result: if decided again, the request would get a second one.
+        if shows_another && request.callback.is_none() {
+            return Ok(None);
+        }
+        self.answer_hit(request, hit.input_changed, &records, record).map(Some)
+    }
+
+    /// Reads from the request what reuse is decided by, and what stays the same however often that is asked.
+    async fn compare_input(&self, request: &CheckedRequest) -> Result<ComparedInput, ServiceError> {
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         self.check_size(&whole)?;
-        let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
-        let left = node.left_to_stages(&request.input);
-        Ok(Prepared {
+        Ok(ComparedInput {
             shown: serde_json::to_string(&input::public(&request.input)).expect("JSON can be written"),
             whole,
             fingerprint: input::fingerprint(&request.input),
             files_evidence: self
                 .inputs
-                .files_evidence(&request.task, node, &request.input, request.mode())
+                .files_evidence(&request.task, &request.node, &request.input, request.mode())
                 .await,
+        })
+    }
+
+    /// Prepares what `submit` needs beside the request itself.
+    fn prepare<'a>(&self, request: &'a CheckedRequest, input: ComparedInput) -> Prepared<'a> {
+        let node = &request.node;
+        let named = request.pipeline.as_ref().map(|pipeline| pipeline.run.clone());
+        let left = node.left_to_stages(&request.input);
+        Prepared {
+            input,
             folder: task_folder(&self.roots, &request.task).display().to_string(),
             run: named.unwrap_or_else(RunId::generate),
             delivery: format!("hit-{}", RunId::generate()),
@@ -200,7 +319,7 @@ impl Decisions {
             sources: sources(&left),
             left,
             files: self.inputs.input_files(&request.task, node, &request.input),
-        })
+        }
     }
 
     /// Takes over a stage that another worker has written, or waits for its end; then answers its state.
@@ -309,15 +428,16 @@ impl Decisions {
         }
     }
 
-    /// The answer of a finished stage.
-    fn hit(
+    /// Builds the answer of a finished stage. It has no result where the task does not show that one any more: then
+    /// there is no `record`.
+    fn answer_hit(
         &self,
         request: &CheckedRequest,
         input_changed: Option<bool>,
         records: &TaskRecords,
+        record: Option<&StageRecord>,
     ) -> Result<SubmitResponse, ServiceError> {
         let node = &request.node;
-        let record = records.stage(&node.name);
         let warned = record.map(StageRecord::warned).unwrap_or_default();
         let info = ReuseInfo {
             reuse_hit: true,
@@ -330,7 +450,10 @@ impl Decisions {
             warnings_retryable: warned.retryable,
             ..ReuseInfo::default()
         };
-        let view = self.views.build_view(records, &request.task, Some(&node.name))?;
+        let view = match record {
+            Some(_) => self.views.build_view(records, &request.task, Some(&node.name))?,
+            None => None,
+        };
         let result = view.and_then(|view| {
             let end = view.stages.get(&node.name)?.into();
             Some(view::node_result(records, view, &node.name, end))
@@ -359,21 +482,60 @@ fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
     left.iter().map(nodes).collect()
 }
 
-/// Looks at the files of a hit and notes what was found.
+/// Finds the stage of a hit, if it shows the result that was hit and nothing of it is damaged.
+fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, token: &str) -> Option<&'a StageRecord> {
+    let record = records.stage(node)?;
+    let is_whole = record.state == StageState::Success && record.damage.is_none();
+    (is_whole && record.result_token() == token).then_some(record)
+}
+
+/// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded
+/// cannot be read.
 pub(super) async fn check_artifacts(
     looked: &mut GatheredEvidence,
-    token: String,
+    token: &str,
     artifacts: String,
-) -> Result<(), ServiceError> {
-    let found = crate::blocking::run(move || artifacts::check_recorded(&artifacts))
+) -> Result<Option<RecordedFiles>, ServiceError> {
+    let (files, check) = run_off_thread(move || {
+        let files = RecordedFiles::parse(&artifacts);
+        let check = files.as_ref().map_or(ArtifactCheck::Changed, RecordedFiles::check);
+        (files, check)
+    })
+    .await?;
+    note_check(looked, token.to_owned(), check);
+    Ok(files)
+}
+
+/// The check that is made on a thread which answers requests.
+static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
+
+/// Checks the files of a result that was reused before.
+async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
+    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for
+    // too. One such check at a time: a file system that does not answer holds no more than one thread that answers
+    // requests.
+    if files.is_quick_to_check()
+        && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
+    {
+        return Ok(files.check());
+    }
+    let files = Arc::clone(files);
+    run_off_thread(move || files.check()).await
+}
+
+/// Does what blocks on the files of a result.
+async fn run_off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
+    crate::blocking::run(check)
         .await
-        .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))?;
-    match found {
+        .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))
+}
+
+fn note_check(looked: &mut GatheredEvidence, token: String, check: ArtifactCheck) {
+    match check {
         ArtifactCheck::Whole => looked.verified = Some(token),
         ArtifactCheck::Missing => looked.set_broken(token, ArtifactFault::Missing),
         ArtifactCheck::Changed => looked.set_broken(token, ArtifactFault::Changed),
     }
-    Ok(())
 }
 
 /// The answer to a request that started a run.

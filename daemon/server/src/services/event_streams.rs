@@ -1,12 +1,20 @@
-//! Every change, in order and without holes: what happened since a number is read from the store, what happens now comes
-//! from the event bus. Where changes are missing and cannot be read any more, the follower has to read everything again.
+//! Every change, in order and without holes: what happened since a number is read from the store, what happens now is
+//! heard from Redis. Where changes are missing and cannot be read any more, the follower has to read everything again.
+//! A daemon listens to all events only while a stream is open.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
 
 use onceover_limits::Limit;
-use onceover_store::Store;
-use onceover_wire::Event;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use onceover_store::{Notice, Store};
+use serde::Deserialize;
+use tokio::{
+    sync::broadcast::{Receiver, Sender, error::RecvError},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{Change, EventBus};
@@ -15,34 +23,130 @@ use crate::events::{Change, EventBus};
 const CATCH_UP: usize = 500;
 /// Between two tries to read what was missed while Redis does not answer.
 const RETRY: Duration = Duration::from_millis(500);
+/// Events that a stream may be behind before it has to read from the store.
+const BEHIND: usize = 4096;
 
 /// Opens streams of events.
 pub struct EventStreams {
     store: Store,
     bus: EventBus,
+    /// What the open streams have in common, while there is one.
+    feed: Mutex<Weak<PublicFeed>>,
     /// Ends open streams when the daemon stops.
     stop: CancellationToken,
 }
 
 impl EventStreams {
     pub fn new(store: Store, bus: EventBus, stop: CancellationToken) -> Self {
-        Self { store, bus, stop }
+        Self {
+            store,
+            bus,
+            feed: Mutex::default(),
+            stop,
+        }
     }
 
     /// Opens a stream of what happened after the event of number `last`; of what happens from now on without one.
-    pub fn open_stream(&self, last: Option<u64>) -> EventStream {
+    pub async fn open_stream(&self, last: Option<u64>) -> EventStream {
         // Listen first, then read what was before: nothing falls between.
-        let changes = self.bus.changes();
+        let feed = self.join_feed();
+        let heard = feed.heard.subscribe();
         EventStream {
             store: self.store.clone(),
-            last: last.unwrap_or_else(|| self.bus.seq()),
+            last: match last {
+                Some(last) => last,
+                None => self.read_last_number().await,
+            },
             behind: last.is_some(),
-            changes,
+            heard,
+            _feed: feed,
             ready: VecDeque::new(),
             stop: self.stop.clone(),
             ending: false,
         }
     }
+
+    /// Reads the number of the last event. While Redis does not answer it is that of the last one which this daemon
+    /// acted upon.
+    async fn read_last_number(&self) -> u64 {
+        let read = self.store.last_event().await;
+        read.unwrap_or_else(|_| self.bus.seq())
+    }
+
+    fn join_feed(&self) -> Arc<PublicFeed> {
+        let mut shared = self.feed.lock().expect("no thread panics with the feed of events");
+        if let Some(feed) = shared.upgrade() {
+            return feed;
+        }
+        let feed = Arc::new(PublicFeed::open(self.store.clone()));
+        *shared = Arc::downgrade(&feed);
+        feed
+    }
+}
+
+/// Listens to all events for the open streams of this daemon. It ends with the last of them.
+struct PublicFeed {
+    heard: Sender<Heard>,
+    listening: JoinHandle<()>,
+}
+
+/// What the open streams hear.
+#[derive(Debug, Clone)]
+enum Heard {
+    Event {
+        seq: u64,
+        json: Arc<str>,
+    },
+    /// The connection stands (again): events may have been missed before.
+    Connected,
+}
+
+impl PublicFeed {
+    fn open(store: Store) -> Self {
+        let heard = Sender::new(BEHIND);
+        let listening = tokio::spawn(listen(store, heard.clone()));
+        Self { heard, listening }
+    }
+}
+
+impl Drop for PublicFeed {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(store: Store, heard: Sender<Heard>) {
+    let mut subscription = match store.subscribe_to_events() {
+        Ok(subscription) => subscription,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen to events");
+            return;
+        }
+    };
+    while let Some(notice) = subscription.next().await {
+        let news = match notice {
+            Notice::Event(json) => match read_number(&json) {
+                Some(seq) => Heard::Event { seq, json: json.into() },
+                None => continue,
+            },
+            Notice::Connected => Heard::Connected,
+            Notice::Disconnected => continue,
+        };
+        // No receiver: the last stream is closing.
+        let _ = heard.send(news);
+    }
+}
+
+/// Reads the sequence number of an event. Returns `None`, and says so in the log, for what is none.
+fn read_number(json: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u64,
+    }
+    serde_json::from_str::<Numbered>(json)
+        .inspect_err(|error| tracing::warn!(%error, json, "an event cannot be read"))
+        .ok()
+        .map(|event| event.seq)
 }
 
 /// A stream of events, as one reader follows it.
@@ -52,7 +156,8 @@ pub struct EventStream {
     last: u64,
     /// There may be events in the store that were not given out.
     behind: bool,
-    changes: Receiver<Change>,
+    heard: Receiver<Heard>,
+    _feed: Arc<PublicFeed>,
     ready: VecDeque<Change>,
     stop: CancellationToken,
     /// The daemon stops: this is the last look at what was missed.
@@ -80,13 +185,12 @@ impl EventStream {
                     self.behind = true;
                     continue;
                 }
-                heard = self.changes.recv() => heard,
+                heard = self.heard.recv() => heard,
             };
             match heard {
-                Ok(Change::Event { seq, json }) if seq == self.last + 1 => self.push(seq, json),
-                Ok(Change::Event { seq, .. }) => self.behind = seq > self.last,
-                Ok(Change::Reset { seq }) => self.reset(seq),
-                Err(RecvError::Lagged(_)) => self.behind = true,
+                Ok(Heard::Event { seq, json }) if seq == self.last + 1 => self.push(seq, json),
+                Ok(Heard::Event { seq, .. }) => self.behind = seq > self.last,
+                Ok(Heard::Connected) | Err(RecvError::Lagged(_)) => self.behind = true,
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -108,8 +212,8 @@ impl EventStream {
             Ok(Some(missed)) => {
                 self.behind = missed.len() == CATCH_UP;
                 for json in missed {
-                    if let Ok(event) = serde_json::from_str::<Event>(&json) {
-                        self.push(event.seq, json.into());
+                    if let Some(seq) = read_number(&json) {
+                        self.push(seq, json.into());
                     }
                 }
             }

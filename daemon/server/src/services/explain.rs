@@ -130,7 +130,7 @@ impl Explanations {
         for _ in 0..ROUNDS {
             match self.store.explain(&question, &looked).await? {
                 Explained::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    check_artifacts(&mut looked, token, artifacts).await?;
+                    check_artifacts(&mut looked, &token, artifacts).await?;
                 }
                 Explained::Ask(VerificationRequest::Foreign(json)) => {
                     match self.explain_foreign(&question, node, &json) {

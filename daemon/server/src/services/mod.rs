@@ -16,6 +16,7 @@ mod folders;
 pub mod foreign;
 pub mod input;
 mod input_files;
+mod known_results;
 pub mod lists;
 mod node_catalog;
 mod request;

@@ -38,6 +38,7 @@ const LIBRARY: &[&str] = &[
     include_str!("../lua/lib/foreign.lua"),
     include_str!("../lua/lib/expiry.lua"),
     include_str!("../lua/lib/reuse.lua"),
+    include_str!("../lua/lib/hits.lua"),
 ];
 
 /// The files at the beginning of the library whose definitions are outside: arguments, key names, texts. A function may take
@@ -210,8 +211,8 @@ mod tests {
             let name = defined_name(line);
             let text = name.map(|name| linker.link(name)).unwrap_or_default();
             let arguments = text.split("args.").skip(1).filter_map(|rest| words(rest).next());
-            // Only a simulation gives the time.
-            for argument in arguments.filter(|argument| *argument != "now") {
+            // Every call has the date, and that of a simulation the time.
+            for argument in arguments.filter(|argument| !["now", "day", "date"].contains(argument)) {
                 let mut named = comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
                 assert!(
                     named.any(|word| word == argument),

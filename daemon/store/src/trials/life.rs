@@ -4,15 +4,15 @@
 use std::{collections::HashMap, time::Duration};
 
 use onceover_types::{CallbackStatus, NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
-use onceover_wire::{Processing, ProcessingStatus, Video};
+use onceover_wire::{Event, EventKind, Processing, ProcessingStatus, Video};
 use serde_json::json;
 
 use super::{
     super::{
-        Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote,
-        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, Room, Submit, SubmitRefusal, TaskFilter, Tried,
-        UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence, outbox::DeliveryFilter,
-        runs::Evidence,
+        Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote, Hit,
+        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room, StageRecord, Submit,
+        SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence,
+        outbox::DeliveryFilter, runs::Evidence,
     },
     Bed,
 };
@@ -236,11 +236,50 @@ async fn run_to_success(bed: &Bed, size: Size) {
     );
     bed.store.upload_forget(DIRECTORY, &id).await.unwrap();
     assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks).await;
-    assert!(matches!(
-        submit(bed, wish("http://host/hit")).await,
-        Decision::Hit { .. }
-    ));
+    let Decision::Hit(hit) = submit(bed, wish("http://host/hit")).await else {
+        panic!("the result stands");
+    };
     assert_delivered(bed, (&task, &node), "SUCCESS", size.callbacks + 1).await;
+    reuse_again(bed, (&task, &node), &input, hit).await;
+}
+
+/// Fails unless the newest event shows the stage as it is.
+async fn assert_summary_published(bed: &Bed, task: &TaskId, record: &StageRecord) {
+    let last = bed.store.last_event().await.unwrap();
+    let events = bed.store.events_after(last - 1, 1).await.unwrap();
+    let event: Event = serde_json::from_str(&events.expect("none is missing")[0]).unwrap();
+    assert_eq!((event.task_id, event.kind), (task.clone(), EventKind::Hit));
+    let shown = serde_json::to_value(event.stage).unwrap();
+    assert_eq!(shown, serde_json::to_value(record.summary()).unwrap());
+}
+
+/// Hits the same result again as the one that was reused, and not as one that does not stand.
+async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str, before: Hit) {
+    let question = ReuseQuery {
+        task,
+        node,
+        mode: ReuseRule::Auto,
+        fingerprint: "fp",
+        files: None,
+    };
+    let hit = bed.store.hit(&question, input, &before.result).await.unwrap();
+    let hit = hit.expect("the result stands");
+    assert_eq!(hit.input_changed, before.input_changed);
+    let record = hit.records.stage(node).expect("the stage is read in the same step");
+    assert_eq!(record.result_token(), before.result.token);
+    assert_eq!(record.summary().reuse_hits, 2);
+    assert_summary_published(bed, task, record).await;
+    let token = ReusedResult {
+        token: "another/1/2".into(),
+        ..before.result.clone()
+    };
+    let generation = ReusedResult {
+        generation: "7".into(),
+        ..before.result
+    };
+    for other in [token, generation] {
+        assert!(bed.store.hit(&question, input, &other).await.unwrap().is_none());
+    }
 }
 
 /// A forced run that fails, one that is cancelled, and one that is lost: what stood stands again each time.

@@ -3,6 +3,7 @@
 
 mod claims;
 mod costs;
+mod hits;
 mod life;
 mod machine;
 mod reads;
@@ -227,7 +228,7 @@ async fn no_script_fails_at_its_largest_arguments() {
 }
 
 /// What every script is given, whether it reads it or not.
-const FOR_ALL: [&str; 4] = ["db", "ttl", "keep_events", "now"];
+const FOR_ALL: [&str; 6] = ["db", "ttl", "keep_events", "now", "day", "date"];
 
 /// The arguments that a script reads: the fields of `args`.
 fn read_arguments(text: &str) -> BTreeSet<&str> {

@@ -68,7 +68,7 @@ async fn follow_events(
         ),
         None => params.last_event_id,
     };
-    let changes = futures_util::stream::unfold(events.open_stream(last), |mut events| async move {
+    let changes = futures_util::stream::unfold(events.open_stream(last).await, |mut events| async move {
         let change = events.next_change().await?;
         Some((message(&change), events))
     });

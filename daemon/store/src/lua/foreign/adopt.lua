@@ -17,11 +17,11 @@ if record and args.sha == (is_today and record.seen or not is_today and record.s
 deliver_awaiting_callbacks(task, node, record)
 preserve_current_end(task, node, record)
 if record then preserve_request(task, node, record) end
-record = record or { rev = '0', created = args.ended }
+record = record or { rev = '0' }
 continue_revision(record, read_note(task, node))
-local fields = { created = record.created, state = args.state, run = false, attempt = '1', queue = args.queue,
-  runner = 'foreign', reason = false, restore = false, queued = false, started = false, ended = args.ended,
-  duration_ms = args.duration_ms, progress = false, message = false, input = args.input,
+local fields = { created = record.created or args.ended, state = args.state, run = false, attempt = '1',
+  queue = args.queue, runner = 'foreign', reason = false, restore = false, queued = false, started = false,
+  ended = args.ended, duration_ms = args.duration_ms, progress = false, message = false, input = args.input,
   input_pub = args.input_pub ~= args.input and args.input_pub or false, res_input = false, res_input_pub = false,
   fp = false, path = args.path, callback = 'null',
   given_up = false, error = args.error or false, error_short = args.error_short or false, last_attempt = false,

@@ -1,21 +1,30 @@
--- Events: numbered, kept in a stream, published.
+-- Events: numbered, kept in a stream, published. Readers of all events, dashboards among them, listen to one channel,
+-- and daemons to another one on which only what they act upon is published, so that hits cost them nothing.
+
+-- Publishes an event of this kind about a task, or one of its stages with `node` and the summary of that; each may be
+-- nil. `pipeline` is the progress of a video's pipeline as JSON, for events about that. Answers the event's number.
+-- Writes: EVENT_SEQUENCE, EVENTS; publishes on the channels of the database. Arguments: db, keep_events.
+local function publish_summary(task, node, summary, kind, pipeline, wakes_daemons)
+  local seq = call('INCR', EVENT_SEQUENCE)
+  local number = format_integer(seq)
+  local json = '{"v":1,"seq":' .. number .. ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '"'
+    .. (node and ',"task_name":"' .. node .. '"' or '') .. ',"kind":"' .. kind .. '"'
+    .. (summary and ',"stage":' .. summary or '') .. (pipeline and ',"pipeline":' .. pipeline or '') .. '}'
+  call('XADD', EVENTS, 'MAXLEN', '~', args.keep_events, number .. '-0', 'e', json)
+  call('PUBLISH', 'onceover:' .. args.db .. ':events', json)
+  if wakes_daemons then call('PUBLISH', 'onceover:' .. args.db .. ':wake', json) end
+  return seq
+end
 
 -- Publishes an event of this kind about a task, or one of its stages with `node` and `record`; each may be nil.
 -- `pipeline` is the progress of a video's pipeline as JSON, for events about that. Answers the event's number.
--- Reads: foreign_key. Writes: EVENT_SEQUENCE, EVENTS; publishes on the channel of the database. Arguments: db,
+-- Reads: foreign_key. Writes: EVENT_SEQUENCE, EVENTS; publishes on the channels of the database. Arguments: db,
 -- keep_events.
 local function publish_event(task, node, record, kind, pipeline)
+  -- A daemon acts upon a hit only where a callback reports it, and never upon a join.
+  local wakes_daemons = kind ~= 'joined' and (kind ~= 'hit' or record.callback_status == 'pending')
   if node and record and not is_in_flight(record.state) then
     record = choose_shown_record(record, read_note(task, node))
   end
-  local seq = call('INCR', EVENT_SEQUENCE)
-  local json = '{"v":1,"seq":' .. format_integer(seq) .. ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '"'
-  if node then json = json .. ',"task_name":"' .. node .. '"' end
-  json = json .. ',"kind":"' .. kind .. '"'
-  if record then json = json .. ',"stage":' .. build_summary_json(record) end
-  if pipeline then json = json .. ',"pipeline":' .. pipeline end
-  json = json .. '}'
-  call('XADD', EVENTS, 'MAXLEN', '~', args.keep_events, format_integer(seq) .. '-0', 'e', json)
-  call('PUBLISH', 'onceover:' .. args.db .. ':events', json)
-  return seq
+  return publish_summary(task, node, record and build_summary_json(record), kind, pipeline, wakes_daemons)
 end

@@ -65,9 +65,12 @@ end
 -- Puts a stage into the indexes. A new task is created, as of `created` or now; `order` sorts the stages of the task.
 -- Reads, writes: task_key (`created`). Writes: TASKS, stages_key, node_index_key.
 local function index_stage(task, node, order, created)
-  created = created or format_integer(NOW)
-  if call('HSETNX', task_key(task), 'created', created) == 1 then call('ZADD', TASKS, created, task) end
+  local since = created or format_integer(NOW)
+  if call('HSETNX', task_key(task), 'created', since) == 1 then
+    call('ZADD', TASKS, since, task)
+  else
+    since = call('HGET', task_key(task), 'created')
+  end
   call('ZADD', stages_key(task), 'NX', order, node)
-  local since = call('HGET', task_key(task), 'created')
   call('ZADD', node_index_key(node), 'NX', tonumber(since) and since or format_integer(NOW), task)
 end

@@ -1,10 +1,21 @@
 -- Times, numbers and texts as JSON.
 
--- Writes a time, milliseconds since 1970, as JSON text in ISO 8601; `null` for what is no number. The days are counted
--- from the 1st of March of the year 0, in eras of 400 years, so that a leap day is the last of its year.
+-- When today began, in milliseconds since 1970. The daemon gives today as days since 1970 (`day`) and as YYYY-MM-DD
+-- (`date`): most times that scripts write are of today.
+local TODAY = tonumber(args.day) * 86400000
+
+-- Writes a time, milliseconds since 1970, as JSON text in ISO 8601; `null` for what is no number. For another day than
+-- today the days are counted from the 1st of March of the year 0, in eras of 400 years, so that a leap day is the last
+-- of its year.
 local function format_time(milliseconds)
   milliseconds = tonumber(milliseconds)
   if not milliseconds then return 'null' end
+  local of_today = milliseconds - TODAY
+  if of_today >= 0 and of_today < 86400000 then
+    -- `%d` leaves fractions out.
+    return string.format('"%sT%02d:%02d:%02d.%03dZ"', args.date, of_today / 3600000, of_today % 3600000 / 60000,
+      of_today % 60000 / 1000, of_today % 1000)
+  end
   local whole_seconds = math.floor(milliseconds / 1000)
   local days = math.floor(whole_seconds / 86400)
   local second_of_day = whole_seconds - days * 86400

@@ -58,13 +58,15 @@ local LARGEST_REPEATED_INPUT = 65536
 local function write_public_json(task, node, record)
   local input = get_public_input(record)
   if #input > LARGEST_REPEATED_INPUT then input = '{}' end
-  local rev = record.rev
-  call('HSET', stage_key(task, node), 'projected', rev)
-  record.projected = rev
+  if record.projected ~= record.rev then
+    call('HSET', stage_key(task, node), 'projected', record.rev)
+    record.projected = record.rev
+  end
+  local created = format_time(record.created)
   local json = build_public_json_head(task, node, record)
     .. build_stage_json(record, record.state, get_standing_output(record), record.error, record.duration_ms)
     .. '}},"task_id":"' .. task .. '","status":"' .. TASK_STATUS[record.state] .. '","create_at":'
-    .. format_time(record.created) .. ',"created_at":' .. format_time(record.created) .. ',"updated_at":'
+    .. created .. ',"created_at":' .. created .. ',"updated_at":'
     .. format_time(NOW) .. ',"input_params":{"task_name":"' .. node .. '","input_data":' .. input
     .. ',"callback_url":' .. (record.callback or 'null') .. '},"shared_storage_path":'
     .. (record.path or 'null') .. ',"error":' .. (record.error or 'null')

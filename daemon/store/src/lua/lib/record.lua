@@ -15,21 +15,31 @@ local SHORT_TEXT_FIELDS = { 'message', 'error_short' }
 -- stops a script in the middle. Answers the name of the first one; nil where all are right. A wrong `state` is only
 -- named.
 local function drop_damaged_fields(record)
-  local damage
-  local function drop(field)
-    damage = damage or field
-    record[field] = nil
+  local damage = not TASK_STATUS[record.state or ''] and 'state' or nil
+  local find = string.find
+  for position = 1, #NUMBER_FIELDS do
+    local field = NUMBER_FIELDS[position]
+    local value = record[field]
+    if value and not find(value, '^%d+%.?%d*$') then
+      damage = damage or field
+      record[field] = nil
+    end
   end
-  if not TASK_STATUS[record.state or ''] then damage = 'state' end
-  for _, field in ipairs(NUMBER_FIELDS) do
-    if record[field] and not string.find(record[field], '^%d+%.?%d*$') then drop(field) end
+  for position = 1, #WORD_FIELDS do
+    local field = WORD_FIELDS[position]
+    local value = record[field]
+    if value and not find(value, '^[%w_.-]*$') then
+      damage = damage or field
+      record[field] = nil
+    end
   end
-  for _, field in ipairs(WORD_FIELDS) do
-    if record[field] and not string.find(record[field], '^[%w_.-]*$') then drop(field) end
-  end
-  for _, field in ipairs(SHORT_TEXT_FIELDS) do
+  for position = 1, #SHORT_TEXT_FIELDS do
+    local field = SHORT_TEXT_FIELDS[position]
     local text = record[field]
-    if text and not (string.sub(text, 1, 1) == '"' and pcall(cjson.decode, '[' .. text .. ']')) then drop(field) end
+    if text and not (find(text, '^"') and pcall(cjson.decode, '[' .. text .. ']')) then
+      damage = damage or field
+      record[field] = nil
+    end
   end
   return damage
 end
@@ -54,17 +64,25 @@ local function load_record(task, node)
   return record
 end
 
+-- Answers these fields of a record as a table, unchecked; nil where it has none of them.
+-- Reads: stage_key.
+local function read_fields(task, node, fields)
+  local values = call('HMGET', stage_key(task, node), unpack(fields))
+  local record
+  for position = 1, #fields do
+    local value = values[position]
+    if value then
+      record = record or {}
+      record[fields[position]] = value
+    end
+  end
+  return record
+end
+
 -- Does the same as `load_record` for these fields alone: what a record holds of input and output can be large.
 -- Reads: stage_key.
 local function load_record_fields(task, node, fields)
-  local values = call('HMGET', stage_key(task, node), unpack(fields))
-  local record
-  for position, field in ipairs(fields) do
-    if values[position] then
-      record = record or {}
-      record[field] = values[position]
-    end
-  end
+  local record = read_fields(task, node, fields)
   if record and record.state then record.damage = drop_damaged_fields(record) end
   return record
 end
@@ -72,18 +90,22 @@ end
 -- Whether a run waits or runs in this state of a record.
 local function is_in_flight(state) return state == 'PENDING' or state == 'RUNNING' end
 
--- Writes the changed fields (false removes one) to the stage and to `record`, and counts the revision.
+-- Writes those of the fields (false removes one) that differ from `record` to the stage and to `record`, and counts the
+-- revision. So `record` has nothing that the stage does not have, except the revision and what is no field. With
+-- `projected` set to true the public JSON, which the caller writes next, shows this revision.
 -- Writes: stage_key.
 local function update_record(task, node, record, fields)
   fields.rev = format_integer(tonumber(record.rev or 0) + 1)
-  local set, removed = {}, {}
+  if fields.projected then fields.projected = fields.rev end
+  local set, removed, count = {}, {}, 0
   for field, value in pairs(fields) do
     if value == false then
       if record[field] ~= nil or record.damage then removed[#removed + 1] = field end
       record[field] = nil
-    else
-      set[#set + 1] = field
-      set[#set + 1] = value
+    elseif record[field] ~= value then
+      set[count + 1] = field
+      set[count + 2] = value
+      count = count + 2
       record[field] = value
     end
   end
@@ -107,6 +129,28 @@ local function build_warnings_json(record)
   return ',"warnings":' .. record.res_warnings .. (record.res_retryable == '1' and ',"warnings_retryable":true' or '')
 end
 
+-- Builds what a summary says of a stage beside what a hit changes, in five parts: what stands before the revision,
+-- before reuse_hits, before saved_seconds, before callback_status and after that.
+local function build_summary_parts(record)
+  return '{"status":"' .. record.state .. '","run_id":' .. quote_text(record.run) .. ',"attempt":'
+      .. (record.attempt or '1') .. ',"revision":',
+    ',"queue":"' .. (record.queue or '') .. '","runner":' .. quote_text(record.runner) .. ',"progress":'
+      .. (record.progress or 'null') .. ',"message":' .. (record.message or 'null') .. ',"reason":'
+      .. quote_text(record.reason) .. ',"forced":'
+      .. ((record.restore == '1' and is_in_flight(record.state)) and 'true' or 'false') .. ',"reuse_hits":',
+    ',"joins":' .. (record.joins or '0') .. ',"saved_seconds":',
+    ',"queued_at":' .. format_time(record.queued) .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":'
+      .. format_time(record.ended) .. ',"duration":' .. format_seconds(record.duration_ms) .. ',"error":'
+      .. (record.error_short or 'null') .. ',"callback_status":',
+    build_warnings_json(record) .. '}'
+end
+
+-- Joins these parts of a summary with what a hit changes.
+local function join_summary_parts(record, before_revision, before_hits, before_saved, before_callback, after_callback)
+  return before_revision .. (record.rev or '0') .. before_hits .. (record.hits or '0') .. before_saved
+    .. format_seconds(record.saved_ms) .. before_callback .. quote_text(record.callback_status) .. after_callback
+end
+
 -- Builds the summary of a stage in lists and events, as JSON.
 local function build_summary_json(record)
   if record.damage then
@@ -117,14 +161,5 @@ local function build_summary_json(record)
       .. ',"duration":0,"error":'
       .. '"the record is damaged: ' .. record.damage .. '","damaged":"' .. record.damage .. '"}'
   end
-  return '{"status":"' .. record.state .. '","run_id":' .. quote_text(record.run) .. ',"attempt":'
-    .. (record.attempt or '1') .. ',"revision":' .. (record.rev or '0') .. ',"queue":"' .. (record.queue or '')
-    .. '","runner":' .. quote_text(record.runner) .. ',"progress":' .. (record.progress or 'null')
-    .. ',"message":' .. (record.message or 'null') .. ',"reason":' .. quote_text(record.reason)
-    .. ',"forced":' .. ((record.restore == '1' and is_in_flight(record.state)) and 'true' or 'false')
-    .. ',"reuse_hits":' .. (record.hits or '0') .. ',"joins":' .. (record.joins or '0')
-    .. ',"saved_seconds":' .. format_seconds(record.saved_ms) .. ',"queued_at":' .. format_time(record.queued)
-    .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":' .. format_time(record.ended)
-    .. ',"duration":' .. format_seconds(record.duration_ms) .. ',"error":' .. (record.error_short or 'null')
-    .. ',"callback_status":' .. quote_text(record.callback_status) .. build_warnings_json(record) .. '}'
+  return join_summary_parts(record, build_summary_parts(record))
 end

@@ -4,7 +4,9 @@
 -- unknown.
 -- Reads: stage_key.
 local function has_unchanged_sources(task, record)
-  local known, sources = pcall(cjson.decode, record.res_in_sources or '')
+  if not record.res_in_sources then return nil end
+  if record.res_in_sources == '[]' then return true end
+  local known, sources = pcall(cjson.decode, record.res_in_sources)
   if not known or type(sources) ~= 'table' then return nil end
   for _, source in ipairs(sources) do
     local result = call('HMGET', stage_key(task, source[1]), 'res_run', 'res_attempt', 'res_ended')
@@ -52,7 +54,7 @@ local function decide_reuse(task, node, record)
   if args.mode == 'refuse' and record.input_changed ~= 'false' then
     return nil, { 'refuse', record.input_changed }
   end
-  local token = (record.res_run or '') .. '/' .. (record.res_attempt or '')
+  local token = build_result_token(record.res_run, record.res_attempt, record.res_ended)
   if args.broken == token then return args.broken_how end
   if record.res_artifacts and record.res_artifacts ~= '[]' and args.verified ~= token then
     return nil, { 'verify', token, record.res_artifacts }

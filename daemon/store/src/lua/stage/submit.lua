@@ -1,6 +1,6 @@
 -- Decides reuse and claims the stage in one step (R1-R5).
 -- Arguments:
---   task, name, queue, runner, path (JSON), names
+--   task, name, queue, runner, path (JSON)
 --   run                      id for a new run
 --   input, input_pub         the request's input as JSON, and the same with secrets hidden
 --   mode, fp, in_files?      the reuse policy, and what the input is compared by
@@ -18,7 +18,8 @@
 --   key?, key_body?          hashes of an idempotency key and of the request that it stands for
 --   video?, processing?      the video whose pipeline submits the stage, and its processing
 -- Answers one of these; after all but the first three nothing was written:
---   {'hit', seq, input_changed, view}   the finished stage answers
+--   {'hit', seq, input_changed, token, gen, parts}   the finished stage answers with the result of this token; with
+--                                       generation and parts of the summary `hit` answers the next request
 --   {'join', state, run, seq}           a run is in flight
 --   {'run', reason, run, seq}           a run was queued
 --   {'verify', token, artifacts}        a hit, if the daemon finds its files complete
@@ -111,15 +112,8 @@ local function is_surplus_callback(record)
     and call('HLEN', key) >= tonumber(args.most_callbacks)
 end
 
--- Makes this request the newest of the task. `delivery` is the id of the one that will answer it, whose state the task
--- shows from now on.
-local function remember_request(record, delivery)
-  call('HSET', task_key(task), 'newest', node, 'req_callback', args.callback)
-  if args.input_pub == get_public_input(record) then
-    call('HDEL', task_key(task), 'req_input')
-  else
-    call('HSET', task_key(task), 'req_input', args.input_pub)
-  end
+-- Shows in the task the state of the delivery that will answer the request, if it asks for one.
+local function show_callback(delivery)
   if args.url then call('HSET', task_key(task), 'callback_status', 'pending', 'callback_id', delivery) end
 end
 
@@ -146,32 +140,33 @@ local function join_run(record)
     call('HSETNX', callbacks_key(task, node), args.url, encode_callback('joined', args.host))
   end
   if is_first then rewrite_public_json(task, node, record) end
-  remember_request(record, fields.callback_id)
+  remember_request(task, node, record)
+  show_callback(fields.callback_id)
   call('HINCRBY', STATS, 'joins', 1)
   return { 'join', record.state, record.run, publish_event(task, node, record, 'joined') }
 end
 
+-- Delivers the result that stands to the URL of the request.
+local function deliver_hit(record)
+  local ending = create_result_end(task, node, record)
+  add_delivery(args.hit_delivery, args.url, args.host, task, node, record.res_run or '', 'completed',
+    '{"reuse_hit":true,"task_name":"' .. node .. '","source":"redis","cached_at":' .. format_time(record.res_ended)
+      .. ',"input_changed":' .. record.input_changed .. ',"saved_seconds":' .. format_seconds(record.res_duration_ms)
+      .. build_warnings_json(record) .. '}',
+    ending)
+  count_end_deliveries(ending, 1)
+  call('HSET', stage_key(task, node), 'callback_status', 'pending', 'callback_id', args.hit_delivery)
+  record.callback_status = 'pending'
+  show_callback(args.hit_delivery)
+end
+
 -- Answers with the result that stands.
 local function reuse_result(record)
-  local saved = record.res_duration_ms or '0'
-  local input_changed = record.input_changed
-  update_record(task, node, record, { hits = format_integer(tonumber(record.hits or 0) + 1),
-    saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved)),
-    callback_status = args.url and 'pending' or nil, callback_id = args.url and args.hit_delivery or nil })
-  call('HINCRBY', STATS, 'hits', 1)
-  call('HINCRBY', STATS, 'saved_ms', saved)
-  if args.url then
-    local ending = create_result_end(task, node, record)
-    add_delivery(args.hit_delivery, args.url, args.host, task, node, record.res_run or '', 'completed',
-      '{"reuse_hit":true,"task_name":"' .. node .. '","source":"redis","cached_at":' .. format_time(record.res_ended)
-        .. ',"input_changed":' .. input_changed .. ',"saved_seconds":' .. format_seconds(saved)
-        .. build_warnings_json(record) .. '}',
-      ending)
-    count_end_deliveries(ending, 1)
-  end
-  remember_request(record, args.hit_delivery)
-  local sequence = publish_event(task, node, record, 'hit')
-  return { 'hit', sequence, input_changed, read_task_view(task) }
+  if args.url then deliver_hit(record) end
+  count_hit(task, node, record)
+  return { 'hit', publish_event(task, node, record, 'hit'), record.input_changed,
+    build_result_token(record.res_run, record.res_attempt, record.res_ended), record.gen or '',
+    { build_summary_parts(record) } }
 end
 
 -- Moves callbacks that waited for another worker's run, which is lost or failed unseen, to the run that starts. Answers
@@ -195,7 +190,7 @@ local function start_run(record, reason)
   -- The callbacks that wait report a result that is about to be replaced.
   deliver_awaiting_callbacks(task, node, record)
   local before = record and record.state
-  record = record or { rev = '0', created = format_integer(NOW) }
+  record = record or { rev = '0' }
   -- What another worker has under this name is lost, or it would have been joined.
   continue_revision(record, read_note(task, node))
   -- The first write is one that a full Redis refuses: after another it would accept all of them.
@@ -203,25 +198,27 @@ local function start_run(record, reason)
   delete_note(task, node)
   local restore = before == 'SUCCESS' and RESTORING[reason] and '1' or '0'
   if restore ~= '1' then preserve_current_end(task, node, record) end
-  local fields = { created = record.created, gen = format_integer(tonumber(record.gen or 0) + 1), state = 'PENDING',
-    run = args.run, attempt = '0', queue = args.queue, runner = args.runner, qseq = order, reason = reason,
-    restore = restore, fresh = args.mode == 'never' and '1' or false,
-    queued = format_integer(NOW), started = false, ended = false, duration_ms = false, progress = false,
-    message = false, error = false, error_short = false, owner = false, lease = false, lost = false, given_up = false,
+  local fields = { created = record.created or format_integer(NOW),
+    gen = format_integer(tonumber(record.gen or 0) + 1), state = 'PENDING', run = args.run, attempt = '0',
+    queue = args.queue, runner = args.runner, qseq = order, reason = reason, restore = restore,
+    fresh = args.mode == 'never' and '1' or false, queued = format_integer(NOW), started = false, ended = false,
+    duration_ms = false, progress = false, message = false, error = false, error_short = false, owner = false,
+    lease = false, lost = false, given_up = false,
     input = args.input, input_pub = args.input_pub ~= args.input and args.input_pub or false,
     fp = args.fp, path = args.path, callback = args.callback, seen = false,
     seen_older = hash_json_at(older_public_json_key(task, node)) or false,
     res_input = restore == '1' and record.input or false, res_input_pub = restore == '1' and record.input_pub or false,
-    runs = format_integer(tonumber(record.runs or 0) + 1) }
+    runs = format_integer(tonumber(record.runs or 0) + 1), projected = true }
   -- The stage has to show that a callback waits, or none is looked for when it ends.
   local waiting_url = adopt_external_subscribers()
   local url = args.url or waiting_url
   set_callback(fields, url and build_delivery_id(args.run, url) or false)
   if args.url then call('HSET', callbacks_key(task, node), args.url, encode_callback('started', args.host)) end
   update_record(task, node, record, fields)
-  call('PERSIST', stage_key(task, node))
+  if before then call('PERSIST', stage_key(task, node)) end
   index_stage(task, node, order)
-  remember_request(record, fields.callback_id)
+  remember_request(task, node, record)
+  show_callback(fields.callback_id)
   if not fields.callback_id then call('HDEL', task_key(task), 'callback_status', 'callback_id') end
   call('ZADD', queue_key(args.queue), order, stage_member(task, node))
   write_public_json(task, node, record)
