@@ -2,7 +2,7 @@
 
 use std::io;
 
-use onceover_types::{Problem, ProblemKind, ProblemType};
+use onceover_types::{Problem, ProblemKind, problem::ProblemType};
 use onceover_wire::{
     client::{ClientError, TOKEN_FILE_VARIABLE, TOKEN_VARIABLE},
     command_line::unwritten,

@@ -112,7 +112,8 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
             nodes::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
-        Page::Tasks => {}
+        // A log is read with the detail that it belongs to.
+        Page::Tasks | Page::Log => {}
     }
 }
 
@@ -122,7 +123,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
-        Page::Tasks => false,
+        Page::Tasks | Page::Log => false,
     };
     if has_failed {
         reload_page(model, effects);
