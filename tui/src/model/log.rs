@@ -385,7 +385,7 @@ mod tests {
         };
         let mut log = LogBuffer::default();
         log.take_end(page(901..=1_000, 1_000, Some(gap.clone())));
-        assert_eq!(log.line(0), "... 5.0 MiB (600 lines) left out ...");
+        assert_eq!(log.line(0), "... 5 MiB (600 lines) left out ...");
         assert_eq!(log.lines_above(PAGE_LINES), Some((1, 300)));
         log.take_above(page(1..=300, 1_000, Some(gap)));
         assert_eq!((log.loaded(), log.lines_above(PAGE_LINES)), (400, None));

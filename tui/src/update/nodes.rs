@@ -183,7 +183,7 @@ pub fn leave_form(model: &mut Model) {
         && (form.is_touched() || form.request.is_some())
     {
         if form.request.is_none() {
-            model.say(Tone::Neutral, "what was typed is kept as a draft of this row");
+            model.say(Tone::Neutral, "what was typed is kept as a draft");
         }
         model.drafts.keep(form, model.now);
     }

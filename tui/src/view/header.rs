@@ -45,6 +45,9 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// Columns without which the reason of a lost connection is left out.
+const LEAST_REASON: u16 = 16;
+
 /// What the line says of a lost connection. Words give way to a small screen, figures never do.
 struct Banner {
     /// What does not answer, and for how long.
@@ -122,7 +125,8 @@ impl Banner {
         ];
         let fits = |line: &String| text::width(line) <= columns;
         match lines.iter().position(fits) {
-            Some(0) => format!("{} · {}", lines[0], self.reason),
+            // A reason of which only a few characters are seen says nothing.
+            Some(0) if text::width(&lines[0]) + LEAST_REASON <= columns => format!("{} · {}", lines[0], self.reason),
             Some(index) => lines[index].clone(),
             None => format!(" ✖ {}{least} · {}", self.short, next("try")),
         }

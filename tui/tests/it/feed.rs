@@ -345,9 +345,9 @@ async fn changes_of_tasks_that_are_not_loaded_cost_a_few_requests_a_second_whate
             .iter()
             .take_while(|(other, _)| *other - *at < second)
             .count();
-        // The check of the daemon is one more.
+        // The daemon is checked twice a second.
         assert!(
-            within <= READS_PER_SECOND + 1,
+            within <= READS_PER_SECOND + 2,
             "{within} requests in a second: {asked:?}"
         );
     }

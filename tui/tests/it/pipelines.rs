@@ -198,7 +198,7 @@ fn a_pipeline_without_a_stage_is_a_row_all_the_same() {
     let asked = reads(&update(&mut model, pipeline_event(101, first)));
     let accepted = processing("new", 1, 1, ProcessingStatus::Pending, 0, [StepStatus::Pending; 4]);
     read(&mut model, asked[0], accepted.clone());
-    assert_shows(&model, &["▾ video-new", "… waits for transcribe_audio"]);
+    assert_shows(&model, &["▾ video-new", "… waits for transcrib"]);
     // A snapshot that was read without it asks for it again.
     let asked = reads(&update(&mut model, snapshot(items(), 101)));
     assert_hides(&model, "video-new");
@@ -316,7 +316,7 @@ fn a_planned_step_tells_in_its_detail_what_it_is_and_waits_for() {
     assert_shows(
         &model,
         &[
-            "video-talk › wservice.generate_subtitle_",
+            "video-talk › ws",
             "waits     for transcribe_audio",
             "step      generate_subtitle_files of",
             "Planned by the pipeline",

@@ -152,7 +152,7 @@ fn resubmit_of_a_task_means_its_newest_stage_and_twice_means_once() {
     let mut model = dashboard((120, 36));
     press(&mut model, "<end>");
     press(&mut model, "k");
-    let effects = press(&mut model, "r<enter>r<enter>");
+    let effects = press(&mut model, "r<enter>r");
     let wanted = Call::Resubmit {
         task: task_id("old"),
         node: node("ffmpeg.extract_audio"),

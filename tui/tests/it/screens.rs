@@ -26,10 +26,10 @@ fn wide_shows_tree_and_detail() {
 │    ├ ffmpeg.extract_audio             ✔ done        00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
 │▸   ├ faster_whisper.transcribe_audio  ● run 62 %    01:30  #2          ││                                            │
 │    └ wservice.generate_subtitle_files ◌ pending                        ││ runner    builtin   queue gpu              │
-│  ▾ clip_03                            ✖ failed      00:30              ││ queued    12:04:21, waited 10 s            │
-│    └ paddleocr.detect_subtitle_area   ✖ failed      00:30            →✖││ started   12:04:31                         │
-│  ▾ podcast-112                        ◌ pending                        ││ message   segment 42                       │
-│    └ ffmpeg.extract_audio             ◌ pending                        ││                                            │
+│  ▾ podcast-112                        ◌ pending                        ││ queued    12:04:21, waited 10 s            │
+│    └ ffmpeg.extract_audio             ◌ pending                        ││ started   12:04:31                         │
+│  ▾ clip_03                            ✖ failed      00:30              ││ message   segment 42                       │
+│    └ paddleocr.detect_subtitle_area   ✖ failed      00:30            →✖││                                            │
 │  ▾ trailer-v2                         ✔ done        00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
 │    └ ffmpeg.extract_audio             ✔ done        00:30       ↺ 5    ││ no earlier result under this task.         │
 │  ▾ old                                ⊘ cancelled   00:30              ││                                            │
@@ -68,10 +68,10 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
 ▸   ├ faster_whisp…cribe_audio ● run 62 %   ███··
     └ wservice.gen…title_files ◌ pending
-  ▾ clip_03                    ✖ failed      00:30
-    └ paddleocr.de…btitle_area ✖ failed      00:30        →✖
   ▾ podcast-112                ◌ pending
     └ ffmpeg.extract_audio     ◌ pending
+  ▾ clip_03                    ✖ failed      00:30
+    └ paddleocr.de…btitle_area ✖ failed      00:30        →✖
   ▾ trailer-v2                 ✔ done        00:30   ↺ 5
     └ ffmpeg.extract_audio     ✔ done        00:30   ↺ 5
   ▾ old                        ⊘ cancelled   00:30
@@ -118,7 +118,7 @@ fn a_lost_connection_dims_every_row() {
     update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
- onceover  ✖ no answer from 127.0.0.1:8788 for 3 s · trying…
+ ✖ no answer from 127.0.0.1:8788 · trying now · data 3 s old
 ▸ ▾ lecture-07                 ● running     02:00   ↺ 2
     ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
 "#);
@@ -426,6 +426,7 @@ fn the_submit_form_at_three_sizes() {
     insta::assert_snapshot!(lines_after("<home>n<down><enter>/v/강의.wav<tab>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
  Submit faster_whisper.transcribe_audio · 음성을 글로 · Tra…
+ … reading the stored request
  missing   ✖ the Python environment of faster_whisper
  get it    onceoverd nodes install faster_whisper
   task          lecture-07

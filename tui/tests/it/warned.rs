@@ -94,57 +94,57 @@ fn rows(model: &Model) -> String {
 fn every_row_of_the_tree_has_its_mark_at_each_size() {
     insta::assert_snapshot!(rows(&on_items((120, 24))), @r#"
 ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
-│  TASK / STAGE              STATE                     TIME TRY REUSE  CB││ ● running ⚠2   2 stages, 1 in flight       │
-│▸ ▾ video-talk  sample      ● run 36 % ⚠ ██▉·····    02:00              ││                                            │
-│    ├ ffmpeg.extract_audio  ✔ done ⚠2                00:30              ││ pipeline  sample                           │
-│    ├ faster_whisper.trans… ● run 42 %   ███▎····    01:30              ││ state     ● running 36 % ⚠2, 1 of 4 steps  │
-│    ├ wservice.generate_su… … waits for transcribe_audio                ││           ended                            │
-│    └ ffmpeg.extract_keyfr… … waiting                                   ││ progress  ████████▋···············         │
-│  ▾ video-clip  ✖ transcri… ✖ failed ⚠4              01:00              ││ warnings  ⚠ 2 warnings                     │
-│    ├ ffmpeg.extract_audio  ↺ reused ⚠3              00:30              ││ created   12:04:21                         │
-│    ├ faster_whisper.trans… ✖ failed                 00:30              ││ updated   12:04:21                         │
-│    ├ wservice.generate_su… ↷ skipped                                   ││ run time  2 m 0 s                          │
-│    └ ffmpeg.extract_keyfr… ✔ done ⚠1                00:00              ││ files     /data/share/workflows/video-talk │
-│  ▾ podcast-112             ● running ⚠+ ████████    02:30              ││                                            │
-│    ├ ffmpeg.extract_audio  ✔ done ⚠+                00:30              ││ ✔ ffmpeg.extract_audio  done ⚠2            │
-│    ├ faster_whisper.trans… ● run 100% ⚠ ████████    01:30              ││ ● faster_whisper.transcribe_audio  running │
-│    └ wservice.generate_su… ⊘ cancell… ⚠             00:30              ││     42 %                                   │
+│  TASK / STAGE                             STATE                    TIME││ ● running ⚠2   2 stages, 1 in flight       │
+│▸ ▾ video-talk  sample                     ● run 36 % ⚠2 ██▉·····  02:00││                                            │
+│    ├ ffmpeg.extract_audio                 ✔ done ⚠2               00:30││ pipeline  sample                           │
+│    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 % ⚠2, 1 of 4 steps  │
+│    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
+│    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
+│  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed ⚠4             01:00││ warnings  ⚠ 2 warnings                     │
+│    ├ ffmpeg.extract_audio                 ↺ reused ⚠3             00:30││ created   12:04:21                         │
+│    ├ faster_whisper.transcribe_audio      ✖ failed                00:30││ updated   12:04:21                         │
+│    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ run time  2 m 0 s                          │
+│    └ ffmpeg.extract_keyframes             ✔ done ⚠1               00:00││ files     /data/share/workflows/video-talk │
+│  ▾ podcast-112                            ● running ⚠+  ████████  02:30││                                            │
+│    ├ ffmpeg.extract_audio                 ✔ done ⚠+               00:30││ ✔ ffmpeg.extract_audio  done ⚠2            │
+│    ├ faster_whisper.transcribe_audio      ● run 100 % ⚠ ████████  01:30││ ● faster_whisper.transcribe_audio  running │
+│    └ wservice.generate_subtitle_files     ⊘ cancelled ⚠           00:30││     42 %                                   │
 │                                                                        ││ … wservice.generate_subtitle_files  waits  │
 │                                                                        ││     for transcribe_audio                   │
 │                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
 └───────────────────────────────────────────────────────────────── 1/14 ─┘└────────────────────────────────────────────┘
 "#);
     insta::assert_snapshot!(rows(&on_items((60, 16))), @r#"
-▸ ▾ video-talk  sample       ● run 36 % ⚠ ██▌····
-    ├ ffmpeg.extract_audio   ✔ done ⚠2       00:30
-    ├ faster_whisper.transc… ● run 42 %   ██▉····
-    ├ wservice.generate_sub… … waits for transcr…
-    └ ffmpeg.extract_keyfra… … waiting
-  ▾ video-clip  ✖ transcrib… ✖ failed ⚠4     01:00
-    ├ ffmpeg.extract_audio   ↺ reused ⚠3     00:30
-    ├ faster_whisper.transc… ✖ failed        00:30
-    ├ wservice.generate_sub… ↷ skipped
-    └ ffmpeg.extract_keyfra… ✔ done ⚠1       00:00
-  ▾ podcast-112              ● running ⚠+    02:30
-    ├ ffmpeg.extract_audio   ✔ done ⚠+       00:30
-    ├ faster_whisper.transc… ● run 100% ⚠ ███████
-    └ wservice.generate_sub… ⊘ cancell… ⚠    00:30
+▸ ▾ video-talk  sample                 ● run 36 % ⚠2  █▊···
+    ├ ffmpeg.extract_audio             ✔ done ⚠2       00:30
+    ├ faster_whisper.transcribe_audio  ● run 42 %     ██···
+    ├ wservice.generate_subtitle_files … waits for transcr…
+    └ ffmpeg.extract_keyframes         … waiting
+  ▾ video-clip  ✖ transcribe_audio     ✖ failed ⚠4     01:00
+    ├ ffmpeg.extract_audio             ↺ reused ⚠3     00:30
+    ├ faster_whisper.transcribe_audio  ✖ failed        00:30
+    ├ wservice.generate_subtitle_files ↷ skipped
+    └ ffmpeg.extract_keyframes         ✔ done ⚠1       00:00
+  ▾ podcast-112                        ● running ⚠+    02:30
+    ├ ffmpeg.extract_audio             ✔ done ⚠+       00:30
+    ├ faster_whisper.transcribe_audio  ● run 100 % ⚠2 █████
+    └ wservice.generate_subtitle_files ⊘ cancelled ⚠1  00:30
 "#);
     insta::assert_snapshot!(rows(&on_items((40, 16))), @r#"
-▸ ▾ video-talk     ● run 36 % ⚠ ██▌····
-    ├ ffmpeg.extr… ✔ done ⚠2       00:30
-    ├ faster_whis… ● run 42 %   ██▉····
-    ├ wservice.ge… … waits for transcr…
-    └ ffmpeg.extr… … waiting
-  ▾ video-clip     ✖ failed ⚠4     01:00
-    ├ ffmpeg.extr… ↺ reused ⚠3     00:30
-    ├ faster_whis… ✖ failed        00:30
-    ├ wservice.ge… ↷ skipped
-    └ ffmpeg.extr… ✔ done ⚠1       00:00
-  ▾ podcast-112    ● running ⚠+    02:30
-    ├ ffmpeg.extr… ✔ done ⚠+       00:30
-    ├ faster_whis… ● run 100% ⚠ ███████
-    └ wservice.ge… ⊘ cancell… ⚠    00:30
+▸ ▾ video-talk       ● run 36 % ⚠ █▊···
+    ├ ffmpeg.…_audio ✔ done ⚠2     00:30
+    ├ faster_…_audio ● run 42 %   ██···
+    ├ wservic…_files … waits for trans…
+    └ ffmpeg.…frames … waiting
+  ▾ video-clip       ✖ failed ⚠4   01:00
+    ├ ffmpeg.…_audio ↺ reused ⚠3   00:30
+    ├ faster_…_audio ✖ failed      00:30
+    ├ wservic…_files ↷ skipped
+    └ ffmpeg.…frames ✔ done ⚠1     00:00
+  ▾ podcast-112      ● running ⚠+  02:30
+    ├ ffmpeg.…_audio ✔ done ⚠+     00:30
+    ├ faster_…_audio ● run 100% ⚠ █████
+    └ wservic…_files ⊘ cancell… ⚠  00:30
 "#);
 }
 
@@ -153,20 +153,20 @@ fn every_row_of_the_tree_has_its_mark_in_ascii() {
     let mut model = on_items((60, 16));
     model.glyphs = Glyphs::Ascii;
     insta::assert_snapshot!(rows(&model), @r#"
-> v video-talk  sample       * run 36 % ! ##=----
-    + ffmpeg.extract_audio   + done !2       00:30
-    + faster_whisper.transc~ * run 42 %   ##=----
-    + wservice.generate_sub~ ~ waits for transcr~
-    + ffmpeg.extract_keyfra~ ~ waiting
-  v video-clip  x transcrib~ x failed !4     01:00
-    + ffmpeg.extract_audio   = reused !3     00:30
-    + faster_whisper.transc~ x failed        00:30
-    + wservice.generate_sub~ ) skipped
-    + ffmpeg.extract_keyfra~ + done !1       00:00
-  v podcast-112              * running !+    02:30
-    + ffmpeg.extract_audio   + done !+       00:30
-    + faster_whisper.transc~ * run 100% ! #######
-    + wservice.generate_sub~ / cancell~ !    00:30
+> v video-talk  sample                 * run 36 % !2  #=---
+    + ffmpeg.extract_audio             + done !2       00:30
+    + faster_whisper.transcribe_audio  * run 42 %     ##---
+    + wservice.generate_subtitle_files ~ waits for transcr~
+    + ffmpeg.extract_keyframes         ~ waiting
+  v video-clip  x transcribe_audio     x failed !4     01:00
+    + ffmpeg.extract_audio             = reused !3     00:30
+    + faster_whisper.transcribe_audio  x failed        00:30
+    + wservice.generate_subtitle_files ) skipped
+    + ffmpeg.extract_keyframes         + done !1       00:00
+  v podcast-112                        * running !+    02:30
+    + ffmpeg.extract_audio             + done !+       00:30
+    + faster_whisper.transcribe_audio  * run 100 % !2 #####
+    + wservice.generate_subtitle_files / cancelled !1  00:30
 "#);
 }
 
@@ -234,6 +234,6 @@ fn a_filter_for_warnings_finds_steps_without_a_stage() {
     let mut model = on_items((120, 24));
     press(&mut model, "/warned:yes<enter>");
     tick(&mut model, 0.6);
-    assert_shows(&model, &["ffmpeg.extract_keyfr… ✔ done ⚠1"]);
+    assert_shows(&model, &["ffmpeg.extract_keyframes              ✔ done ⚠1"]);
     assert_hides(&model, "waits for");
 }
