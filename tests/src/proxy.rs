@@ -415,7 +415,7 @@ mod tests {
     use redis::AsyncCommands;
 
     use super::*;
-    use crate::{RedisServer, until_equal};
+    use crate::{RedisServer, redis_server::connect, until_equal};
 
     #[test]
     fn frames_are_taken_whole_and_one_by_one() {
@@ -437,8 +437,7 @@ mod tests {
     #[tokio::test]
     async fn single_requests_meet_their_faults() {
         let server = RedisServer::start(&[]).await;
-        let direct = redis::Client::open(server.url(2)).unwrap();
-        let mut direct = direct.get_multiplexed_async_connection().await.unwrap();
+        let mut direct = connect(&server.url(2)).await;
         for proxy in [Proxy::unix(&server.url(2)).await, Proxy::tcp(&server.url(2)).await] {
             let _: () = direct.set("n", 0).await.unwrap();
             for (fault, applied) in [
