@@ -454,7 +454,7 @@ mod tests {
     use redis::AsyncCommands;
 
     use super::*;
-    use crate::{RedisServer, until_equal};
+    use crate::{RedisServer, redis_server::connect, until_equal};
 
     async fn connection(proxy: &Proxy) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(proxy.url()).unwrap();
@@ -464,8 +464,7 @@ mod tests {
     #[tokio::test]
     async fn single_requests_meet_their_faults() {
         let server = RedisServer::start(&[]).await;
-        let direct = redis::Client::open(server.url(2)).unwrap();
-        let mut direct = direct.get_multiplexed_async_connection().await.unwrap();
+        let mut direct = connect(&server.url(2)).await;
         for proxy in [Proxy::unix(&server.url(2)).await, Proxy::tcp(&server.url(2)).await] {
             let _: () = direct.set("n", 0).await.unwrap();
             for (fault, applied) in [
