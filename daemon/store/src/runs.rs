@@ -267,6 +267,8 @@ pub struct Evidence {
     pub files: Option<String>,
     /// The stages that values came from, each with the result it had then; None: unknown.
     pub sources: Option<IndexMap<NodeName, String>>,
+    /// The stages that values came from, also where `sources` is unknown.
+    pub took: Vec<NodeName>,
 }
 
 impl Evidence {
@@ -274,6 +276,11 @@ impl Evidence {
         let sources = self.sources.as_ref()?;
         serde_json::to_string(&sources.iter().collect::<Vec<_>>()).ok()
     }
+}
+
+/// Writes the stages that a run took from; nothing where there are none.
+fn took_as_json(took: &[NodeName]) -> Option<String> {
+    (!took.is_empty()).then(|| json_list(limit_needs(took)))
 }
 
 /// How a run ended.
@@ -396,12 +403,16 @@ impl Store {
                 call.retryable = count.retryable;
                 call.in_files = evidence.files.as_deref();
                 call.in_sources = evidence.sources_as_json();
+                call.took = match evidence.sources {
+                    Some(_) => None,
+                    None => took_as_json(&evidence.took),
+                };
                 call.upload = upload.as_deref();
             }
             Outcome::Failed { error, took } => {
                 call.error = Some(JsonText(Some(error.as_str())));
                 call.error_short = Some(ShortJson(error, SHORT_ERROR));
-                call.took = (!took.is_empty()).then(|| json_list(limit_needs(took)));
+                call.took = took_as_json(took);
             }
         }
         let reply: FinishReply = self.call(call.prepare(self)).await?;
