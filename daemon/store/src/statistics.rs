@@ -14,7 +14,7 @@ impl DurationCounts {
     fn from_fields(fields: &Fields) -> Self {
         let counts = fields
             .iter()
-            .filter_map(|(name, count)| Some((name.parse().ok()?, count.parse().ok()?)));
+            .filter_map(|(name, count)| Some((name.parse::<u32>().ok()?, count.parse::<u64>().ok()?)));
         let mut counts: Vec<(u32, u64)> = counts.collect();
         counts.sort_unstable();
         Self(counts)
@@ -121,8 +121,8 @@ mod tests {
     fn quantiles_are_of_the_runs_that_succeeded() {
         let (fast, slow) = (bucket(1000).to_string(), bucket(60_000).to_string());
         let figures = parse_figures(&fields(&[
-            (&fast, 90),
-            (&slow, 10),
+            (fast.as_str(), 90),
+            (slow.as_str(), 10),
             ("failed", 20),
             ("hits", 40),
             ("saved_ms", 40_000),
