@@ -189,9 +189,9 @@ fn check_place(
 fn check_history(world: &World, (task, node): (&str, &str), record: &Record) -> Result<(), Violation> {
     let key = format!("onceover:history:{task}:{node}");
     let ttl: i64 = world.ask(redis::cmd("PTTL").arg(&key));
-    let state = record.get("state").map_or("gone", String::as_str);
+    let state = record.get("state").map_or("absent", String::as_str);
     let is_right = match state {
-        "gone" => ttl == -2,
+        "absent" => ttl == -2,
         "PENDING" | "RUNNING" => ttl < 0,
         _ => ttl == -2 || ttl > 0,
     };

@@ -1,5 +1,5 @@
 //! What is kept of the runs of a stage, and of the runs of a node: which runs are listed, in which order, with which
-//! attempts, and that nothing of it is left once the stage is gone.
+//! attempts, and that nothing of it is left once the stage is deleted.
 
 use onceover_types::{NodeName, StageState, TaskId};
 use onceover_wire::PastRun;
