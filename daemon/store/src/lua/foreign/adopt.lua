@@ -41,6 +41,7 @@ if args.state == 'SUCCESS' then
   fields.res_fp = false
   fields.res_in_files = false
   fields.res_in_sources = false
+  fields.res_needs = false
   fields.res_output = args.output
   fields.res_reusable = args.reusable
   fields.res_warnings = args.warnings or false

@@ -38,6 +38,7 @@ local function end_run(task, node, record, outcome, result)
     fields.res_fp = record.fp or false
     fields.res_in_files = result.in_files or false
     fields.res_in_sources = result.in_sources or false
+    fields.res_needs = record.needs or false
     fields.res_output = result.output
     fields.res_reusable = result.reusable
     fields.res_warnings = result.warnings or false
@@ -76,7 +77,7 @@ local function end_run(task, node, record, outcome, result)
       input = record.res_input or record.input or false, res_input = false, res_input_pub = false,
       input_pub = record.res_input_pub or not record.res_input and '{}', fp = record.res_fp or false,
       runner = record.res_runner or false, progress = '100', error = false, error_short = false, attempts = false,
-      needs = false, took = false,
+      needs = record.res_needs or false, took = false,
       last_attempt = '{"status":"' .. outcome .. '","error":' .. (result.error or 'null') .. ',"run_id":'
         .. quote_text(record.run) .. ',"ended_at":' .. format_time(NOW) .. '}' })
   end

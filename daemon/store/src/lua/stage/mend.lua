@@ -18,7 +18,7 @@ end
 
 -- Fields of a record that hold JSON.
 local JSON_FIELDS = { 'input', 'input_pub', 'res_input', 'res_input_pub', 'res_output', 'res_artifacts', 'error',
-  'callback', 'path', 'last_attempt', 'attempts', 'needs', 'took' }
+  'callback', 'path', 'last_attempt', 'attempts', 'needs', 'took', 'res_needs' }
 -- Fields without which a record is of no use.
 local NEEDED = { state = true, run = true, queue = true, input = true, res_output = true, res_run = true, it = true }
 
