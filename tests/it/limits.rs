@@ -210,6 +210,15 @@ const OVER: &[(&str, &str)] = &[
         "s6_a_reader_that_is_too_far_behind_is_told_to_read_again",
     ),
     (
+        "runs_per_stage",
+        "the_newest_runs_of_a_stage_are_kept_and_the_number_of_the_others",
+    ),
+    (
+        "history_bytes",
+        "an_input_that_is_too_large_to_keep_is_left_out_and_said_so",
+    ),
+    ("needs", "what_a_stage_needs_is_named_once_and_no_more_than_the_limit"),
+    (
         "foreign_changes",
         "s5_changed_stages_wait_once_each_in_order_and_no_more_than_the_limit",
     ),

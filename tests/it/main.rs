@@ -30,6 +30,7 @@ mod files;
 mod folder;
 mod gc;
 mod hard_subtitles;
+mod history;
 mod hits;
 mod hostile_media;
 mod idempotency;

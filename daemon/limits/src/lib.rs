@@ -116,6 +116,15 @@ limits! {
     KeptEvents "kept_events" "retention.events"
         "events that are kept in Redis for readers who come later"
         "`reset`: the reader reads everything again";
+    RunsPerStage "runs_per_stage" "retention.runs_per_stage"
+        "ended runs of a stage that are kept with their times, inputs and outputs"
+        "the oldest is dropped; the list of runs says how many are not kept";
+    HistoryBytes "history_bytes" fixed
+        "bytes of input and output, as JSON, that are kept of a run once its stage has another one"
+        "what does not fit is left out, and the run says so";
+    Needs "needs" fixed
+        "stages that a run is recorded to have taken from or followed"
+        "the first ones are recorded";
     ForeignChanges "foreign_changes" fixed
         "stages of other workers that wait to be compared"
         "the next read of the task compares it";

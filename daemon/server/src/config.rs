@@ -95,6 +95,8 @@ impl RedisConfig {
 
 /// Less memory does not hold an empty Redis and what is always in it.
 const LEAST_MEMORY: u64 = 8 << 20;
+/// Ended runs of a stage that can be kept.
+const MOST_RUNS_PER_STAGE: u64 = 100;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -144,6 +146,8 @@ pub struct RetentionConfig {
     pub ttl: Duration,
     /// How many events a reader can be behind.
     pub events: u64,
+    /// How many ended runs of a stage are kept; 0: only the newest is shown.
+    pub runs_per_stage: u64,
     /// How long the files of a task are kept.
     pub files: KeepFiles,
     /// What was changed within this time is never collected.
@@ -297,6 +301,7 @@ impl Default for RetentionConfig {
         Self {
             ttl: Duration::from_secs(86_400),
             events: 10_000,
+            runs_per_stage: 5,
             files: KeepFiles::Keep,
             grace: Duration::from_secs(3600),
         }
@@ -434,6 +439,11 @@ impl Config {
         }
         if self.runs.heartbeat.is_zero() || self.retention.ttl.as_secs() == 0 {
             return refuse("runs.heartbeat must be above zero, and retention.ttl at least 1s".into());
+        }
+        if self.retention.runs_per_stage > MOST_RUNS_PER_STAGE {
+            return refuse(format!(
+                "retention.runs_per_stage must be at most {MOST_RUNS_PER_STAGE}"
+            ));
         }
         if self.runs.max_lost == 0 {
             return refuse("runs.max_lost must be at least 1".into());

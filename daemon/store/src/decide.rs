@@ -7,6 +7,7 @@ use redis::Value;
 use super::{
     Store, StoreError,
     args::{IgnoredHashes, Json, JsonText, PreparedCall, named_argument, script_call},
+    history::{MOST_RUN_BYTES, limit_needs},
     record::{Fields, ForeignJson, StageRecord, TaskRecords},
     reply::{TaggedReply, unexpected},
 };
@@ -44,6 +45,9 @@ script_call! {
         unable: bool,
         video: Option<&'a VideoId>,
         processing: Option<&'a RunId>,
+        needs: Option<Json<'a, [NodeName]>>,
+        keep_runs: u64,
+        run_bytes: u64,
     }
 }
 
@@ -189,6 +193,8 @@ pub struct Submit<'a> {
     pub sources: &'a [Vec<&'a str>],
     /// The request names files: a run starts only once it is known whether they exist ([`GatheredEvidence::inputs`]).
     pub has_files: bool,
+    /// The stages that a run takes from or follows, as far as the request says it.
+    pub needs: &'a [NodeName],
     /// This daemon cannot run the node: a run is refused.
     pub unable: bool,
     /// What makes repeats of the request one task.
@@ -206,6 +212,8 @@ pub struct PipelineRun {
     pub processing: RunId,
     /// The run of the stage.
     pub run: RunId,
+    /// The stages that the step follows.
+    pub needs: Vec<NodeName>,
 }
 
 /// An idempotency key and the request that it was sent with, by their hashes.
@@ -384,6 +392,9 @@ impl Store {
             unable: submit.unable,
             video: submit.pipeline.map(|pipeline| &pipeline.video),
             processing: submit.pipeline.map(|pipeline| &pipeline.processing),
+            needs: (!submit.needs.is_empty()).then(|| Json(limit_needs(submit.needs))),
+            keep_runs: self.options.keep_runs,
+            run_bytes: MOST_RUN_BYTES,
         };
         call.prepare(self)
     }

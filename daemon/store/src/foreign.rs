@@ -9,6 +9,7 @@ use onceover_wire::WarningCount;
 use super::{
     MOST_FOREIGN_STAGES, Store, StoreError,
     args::{IgnoredHashes, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, script_call},
+    history::MOST_RUN_BYTES,
     keyspace::{StageKey, split_stage_key},
     record::ForeignJson,
     reply::{convert_value, parse_text, reply_struct, unexpected},
@@ -70,6 +71,8 @@ script_call! {
         created: i64,
         path: JsonText<'a>,
         most_stages: usize,
+        keep_runs: u64,
+        run_bytes: u64,
     }
 }
 
@@ -310,6 +313,8 @@ impl Store {
             created: adoption.created_ms,
             path: JsonText(Some(adoption.path)),
             most_stages: self.most_stages(),
+            keep_runs: self.options.keep_runs,
+            run_bytes: MOST_RUN_BYTES,
         };
         let adopted = self.call(call.prepare(self)).await?;
         Ok(is_accepted(adopted))

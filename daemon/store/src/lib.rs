@@ -13,6 +13,7 @@ mod decide;
 mod directories;
 mod disk;
 mod foreign;
+mod history;
 mod keyspace;
 mod links;
 mod memory;
@@ -24,6 +25,7 @@ mod record;
 mod reply;
 mod runs;
 mod scripts;
+mod statistics;
 mod subscription;
 mod task_memory;
 mod task_read;
@@ -51,6 +53,7 @@ pub use decide::{
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, FoundForeign, LostStage, Watching};
+pub use history::{MOST_NEEDS, MOST_RUN_BYTES, StageHistory};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
 pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProduct, Totals};
 pub use onceover_wire::{RedisMode, ReuseRule};
@@ -109,6 +112,8 @@ pub struct StoreOptions {
     pub ttl: Duration,
     /// How many events a reader can be behind.
     pub keep_events: u64,
+    /// How many runs of a stage are kept once they have ended, that of its record included.
+    pub keep_runs: u64,
     /// How long a run is held for an owner without a heartbeat.
     pub lease: Duration,
     /// How often one run may be lost before it is FAILED.

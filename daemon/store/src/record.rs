@@ -157,11 +157,11 @@ impl StageRecord {
         self.fields.get(field)
     }
 
-    fn number<T: FromStr + Default>(&self, field: &str) -> T {
+    pub(super) fn number<T: FromStr + Default>(&self, field: &str) -> T {
         self.text(field).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
-    fn time(&self, field: &str) -> Option<Timestamp> {
+    pub(super) fn time(&self, field: &str) -> Option<Timestamp> {
         self.text(field)?.parse().ok().map(Timestamp::from_millis)
     }
 

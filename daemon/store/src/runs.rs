@@ -10,8 +10,9 @@ use onceover_wire::{ResultWarning, WarningCount};
 
 use super::{
     Store, StoreError,
-    args::{CatalogNames, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, script_call},
+    args::{CatalogNames, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, json_list, script_call},
     disk::DiskUsage,
+    history::{MOST_RUN_BYTES, limit_needs},
     record::{Fields, StageRecord, run_folder},
     reply::{parse_text, reply_struct, unexpected},
 };
@@ -71,6 +72,9 @@ script_call! {
         upload: Option<&'a str>,
         error: Option<JsonText<'a>>,
         error_short: Option<ShortJson<'a>>,
+        took: Option<String>,
+        keep_runs: u64,
+        run_bytes: u64,
         slots: Option<u32>,
         lease_ms: Option<Duration>,
         running: Option<Json<'a, [String]>>,
@@ -98,6 +102,8 @@ script_call! {
         max_lost: u32,
         error: JsonText<'a>,
         error_short: ShortJson<'a>,
+        keep_runs: u64,
+        run_bytes: u64,
     }
 }
 
@@ -261,6 +267,8 @@ pub struct Evidence {
     pub files: Option<String>,
     /// The stages that values came from, each with the result it had then; None: unknown.
     pub sources: Option<IndexMap<NodeName, String>>,
+    /// The stages that values came from, also where `sources` is unknown.
+    pub took: Vec<NodeName>,
 }
 
 impl Evidence {
@@ -268,6 +276,11 @@ impl Evidence {
         let sources = self.sources.as_ref()?;
         serde_json::to_string(&sources.iter().collect::<Vec<_>>()).ok()
     }
+}
+
+/// Writes the stages that a run took from; nothing where there are none.
+fn took_as_json(took: &[NodeName]) -> Option<String> {
+    (!took.is_empty()).then(|| json_list(limit_needs(took)))
 }
 
 /// How a run ended.
@@ -284,6 +297,8 @@ pub enum Outcome {
     },
     Failed {
         error: String,
+        /// The stages whose outputs it took.
+        took: Vec<NodeName>,
     },
 }
 
@@ -363,6 +378,9 @@ impl Store {
             upload: None,
             error: None,
             error_short: None,
+            took: None,
+            keep_runs: self.options.keep_runs,
+            run_bytes: MOST_RUN_BYTES,
             slots: next.map(|share| share.slots),
             lease_ms: next.map(|_| self.options.lease),
             running: next.map(|share| Json(share.running.as_slice())),
@@ -385,11 +403,16 @@ impl Store {
                 call.retryable = count.retryable;
                 call.in_files = evidence.files.as_deref();
                 call.in_sources = evidence.sources_as_json();
+                call.took = match evidence.sources {
+                    Some(_) => None,
+                    None => took_as_json(&evidence.took),
+                };
                 call.upload = upload.as_deref();
             }
-            Outcome::Failed { error } => {
+            Outcome::Failed { error, took } => {
                 call.error = Some(JsonText(Some(error.as_str())));
                 call.error_short = Some(ShortJson(error, SHORT_ERROR));
+                call.took = took_as_json(took);
             }
         }
         let reply: FinishReply = self.call(call.prepare(self)).await?;
@@ -434,6 +457,8 @@ impl Store {
             max_lost: self.options.max_lost,
             error: JsonText(Some(error.as_str())),
             error_short: ShortJson(&error, SHORT_ERROR),
+            keep_runs: self.options.keep_runs,
+            run_bytes: MOST_RUN_BYTES,
         };
         let reply: ReapReply = self.call(call.prepare(self)).await?;
         Limit::LostRuns.reached_times(reply.given_up);

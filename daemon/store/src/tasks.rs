@@ -6,6 +6,7 @@ use redis::Value;
 use super::{
     Store, StoreError,
     args::{CatalogNames, OneOrZero, script_call},
+    history::MOST_RUN_BYTES,
     reply::{TaggedReply, convert_value, parse_cursor, parse_text, reply_struct, unexpected},
 };
 
@@ -30,6 +31,8 @@ script_call! {
     CancelCall<'a>: CANCEL {
         task: &'a TaskId,
         name: Option<&'a NodeName>,
+        keep_runs: u64,
+        run_bytes: u64,
     }
 }
 
@@ -125,7 +128,12 @@ impl Store {
 
     /// Cancels what is in flight, and returns these stages; None for an unknown task.
     pub async fn cancel(&self, task: &TaskId, node: Option<&NodeName>) -> Result<Option<Vec<NodeName>>, StoreError> {
-        let call = CancelCall { task, name: node };
+        let call = CancelCall {
+            task,
+            name: node,
+            keep_runs: self.options.keep_runs,
+            run_bytes: MOST_RUN_BYTES,
+        };
         let reply: CancelReply = self.call(call.prepare(self)).await?;
         let names = reply.cancelled.iter().map(|name| parse_text(name));
         let cancelled = names.collect::<Result<_, _>>()?;

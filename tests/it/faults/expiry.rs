@@ -17,8 +17,8 @@ const HOLD: &str =
 
 /// Requests side by side.
 const AT_A_TIME: usize = 32;
-/// Keys that there may be more at the end.
-const MORE_KEYS: usize = 12;
+/// Keys that there may be more at the end, figures of the nodes included.
+const MORE_KEYS: usize = 16;
 /// Bytes that Redis may take more at the end.
 const MORE_MEMORY: u64 = 8 << 20;
 

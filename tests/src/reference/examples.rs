@@ -345,12 +345,16 @@ impl Recorder {
             ("get_task_status", "/status"),
             ("get_task_result", "/result"),
             ("get_stage_log", &format!("{stage}/log")),
+            ("list_stage_runs", &format!("{stage}/runs")),
         ] {
             self.get(operation, "answer", &format!("/v1/tasks/{TASK}{rest}"), 200)
                 .await;
             self.get(operation, "unknown_task", &format!("/v1/tasks/lecture-99{rest}"), 404)
                 .await;
         }
+        let statistics = "/v1/nodes/statistics";
+        self.get("get_node_statistics", "answer", statistics, 200).await;
+        self.with_strange_host("get_node_statistics", statistics).await;
         let explain = format!("/v1/tasks/{TASK}{stage}/reuse");
         self.get("explain_reuse", "answer", &explain, 200).await;
         self.get(

@@ -29,6 +29,8 @@ const DAY: &str = "2026-01-15";
 /// Numbers that are another each time: seconds of a stage, and those a node itself measures.
 const SECONDS: [&str; 2] = ["duration", "saved_seconds"];
 const MEASURED: &str = "processing_time";
+/// Milliseconds of the runs of a node.
+const MILLISECONDS: [&str; 4] = ["p50_ms", "p95_ms", "last_ms", "saved_ms"];
 
 impl Redaction {
     /// `text` stands for `real`.
@@ -51,6 +53,7 @@ impl Redaction {
             {
                 *value = 1.5.into();
             }
+            Value::Number(number) if MILLISECONDS.contains(&name) && number.as_u64() != Some(0) => *value = 1500.into(),
             // How often the record was written depends on how long the run took.
             Value::Number(_) if name == "revision" => *value = 6.into(),
             // Folders have names of other lengths, and so has what the log says of them.

@@ -302,7 +302,11 @@ impl Shared {
             instance,
         );
         let measurements = Measurements::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.slots));
-        let nodes = NodeCatalog::new(Arc::clone(&self.catalog), Arc::clone(&self.readiness));
+        let nodes = NodeCatalog::new(
+            self.store.clone(),
+            Arc::clone(&self.catalog),
+            Arc::clone(&self.readiness),
+        );
         let files = Files {
             roots: Arc::clone(&self.roots),
             objects: self.objects.clone(),

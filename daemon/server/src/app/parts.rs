@@ -67,6 +67,7 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
         url: private.or_else(|| config.redis.url.clone()).unwrap_or_default(),
         ttl: config.retention.ttl,
         keep_events: config.retention.events,
+        keep_runs: config.retention.runs_per_stage,
         lease: config.runs.lease,
         max_lost: config.runs.max_lost,
         keep_callbacks: config.callbacks.keep,

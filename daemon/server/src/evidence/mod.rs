@@ -204,17 +204,14 @@ fn hash(file: &File, meta: &Metadata) -> Option<String> {
     Some(hash)
 }
 
-/// The stages that a run takes values from, each with the result it found: of each parameter that the request leaves to
-/// earlier stages those that were asked until one had it, of references the stage they name, and the stages that a value
-/// names. `results` names the result of each stage that has a record. None: one of them was written by another worker and
-/// not taken over, so that it cannot be distinguished from its next result.
-pub fn sources(
+/// The stages that a run asks for values: of each parameter that the request leaves to earlier stages those that were
+/// asked until one had it, of references the stage they name, and the stages that a value names.
+pub fn asked_stages(
     node: &NodeSpec,
     input: &Map<String, Value>,
     resolved: &Map<String, Value>,
     stages: &IndexMap<NodeName, Map<String, Value>>,
-    results: &IndexMap<NodeName, String>,
-) -> Option<IndexMap<NodeName, String>> {
+) -> IndexSet<NodeName> {
     let mut asked: IndexSet<NodeName> = IndexSet::new();
     for value in input.values() {
         asked.extend(referenced_node(value));
@@ -236,6 +233,19 @@ pub fn sources(
         asked.extend(name.filter(|name| stages.contains_key(name)));
     }
     asked
+}
+
+/// The stages that a run asks for values, each with the result it found. `results` names the result of each stage that
+/// has a record. None: one of them was written by another worker and not taken over, so that it cannot be distinguished
+/// from its next result.
+pub fn sources(
+    node: &NodeSpec,
+    input: &Map<String, Value>,
+    resolved: &Map<String, Value>,
+    stages: &IndexMap<NodeName, Map<String, Value>>,
+    results: &IndexMap<NodeName, String>,
+) -> Option<IndexMap<NodeName, String>> {
+    asked_stages(node, input, resolved, stages)
         .into_iter()
         .map(|name| {
             let result = match results.get(&name) {

@@ -55,7 +55,7 @@ pub fn log_end(fence: &Fence, outcome: &Outcome, took: Duration, record: &StageR
             let warnings = Some(WarningCount::count(warnings).warnings).filter(|count| *count > 0);
             tracing::info!(task_id = %task, task_name = %node, run_id = %run, seconds, warnings, "run succeeded");
         }
-        Outcome::Failed { error } => {
+        Outcome::Failed { error, .. } => {
             let error = redacted(error, &secrets_of(record));
             tracing::warn!(task_id = %task, task_name = %node, run_id = %run, seconds, error, "run failed");
         }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -381,6 +381,7 @@ impl Inner {
             progress: sink,
             cancel: cancel.clone(),
             began,
+            took: OnceLock::new(),
         };
         let watch = RunWatch::begin(WatchedRun {
             store: &self.parts.store,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use onceover_run::{Progress, RunError, log::RunLog};
 use onceover_store::{Fence, Outcome, Store};
-use onceover_types::humane;
+use onceover_types::{NodeName, humane};
 use tokio::{
     sync::{Notify, watch},
     task::{JoinError, JoinHandle},
@@ -33,7 +33,16 @@ pub(super) enum RunEnd {
 
 impl RunEnd {
     pub(super) fn failed(error: String) -> Self {
-        Self::With(Outcome::Failed { error })
+        let took = Vec::new();
+        Self::With(Outcome::Failed { error, took })
+    }
+
+    /// Adds the stages that a run took from to its failure: the result of a success names them itself.
+    fn with_sources(mut self, sources: Vec<NodeName>) -> Self {
+        if let Self::With(Outcome::Failed { took, .. }) = &mut self {
+            *took = sources;
+        }
+        self
     }
 
     pub(super) fn as_str(&self) -> &'static str {
@@ -196,8 +205,9 @@ impl<'a> RunWatch<'a> {
     }
 
     fn conclude(&self, worked: Result<Worked, JoinError>) -> (RunEnd, Left) {
-        let Worked { result, left } = worked.unwrap_or_else(|error| Worked {
+        let Worked { result, took, left } = worked.unwrap_or_else(|error| Worked {
             result: Err(RunError::failed(format!("the node's task ended unexpectedly: {error}"))),
+            took: Vec::new(),
             left: Left::default(),
         });
         let ended = match (self.interrupted, result) {
@@ -213,6 +223,6 @@ impl<'a> RunWatch<'a> {
             }
             (_, Err(RunError::Failed(message) | RunError::Lacking { message, .. })) => RunEnd::failed(message),
         };
-        (ended, left)
+        (ended.with_sources(took), left)
     }
 }

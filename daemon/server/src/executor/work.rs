@@ -1,7 +1,11 @@
 //! What one run does, from reading its request to its outcome. It begins again for as long as the machine lacks something
 //! that it needs.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, NodeSpec, RunnerSpec, ValueKind};
@@ -63,6 +67,8 @@ pub(super) struct Work {
     pub(super) cancel: CancellationToken,
     /// When what counts towards the time limit began; in the future while the run waits.
     pub(super) began: watch::Sender<Instant>,
+    /// The stages that the run takes values from, once that is known.
+    pub(super) took: OnceLock<Vec<NodeName>>,
 }
 
 /// What was asked of a run.
@@ -139,6 +145,8 @@ impl EarlierStages {
 /// What came of a run, and what it left in its folder.
 pub(super) struct Worked {
     pub(super) result: Result<Outcome, RunError>,
+    /// The stages that it took values from.
+    pub(super) took: Vec<NodeName>,
     pub(super) left: Left,
 }
 
@@ -161,7 +169,8 @@ impl Work {
             self.log.line(&format!("failed: {why}"));
             result = Err(RunError::failed(why));
         }
-        Worked { result, left }
+        let took = self.took.take().unwrap_or_default();
+        Worked { result, took, left }
     }
 
     async fn run_when_possible(&self, records: Option<Result<TaskRecords, ServiceError>>) -> Result<Outcome, RunError> {
@@ -254,6 +263,11 @@ impl Work {
             fence.node, fence.task, fence.run, fence.attempt
         ));
         let sources = evidence::sources(&context.node, input, &context.input, &context.stages, &earlier.results);
+        let took = self.took.get_or_init(|| {
+            let asked = evidence::asked_stages(&context.node, input, &context.input, &context.stages);
+            let found = asked.into_iter().filter(|node| context.stages.contains_key(node));
+            found.collect()
+        });
         context.place_paths();
         let mut files = self
             .supplies
@@ -271,7 +285,12 @@ impl Work {
         if let Some(downloaded) = &mut downloaded {
             downloaded.keep_if_named_in(&text);
         }
-        self.success(&context, output, text, Evidence { files, sources }).await
+        let evidence = Evidence {
+            files,
+            sources,
+            took: took.clone(),
+        };
+        self.success(&context, output, text, evidence).await
     }
 
     async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {

@@ -281,6 +281,12 @@ impl Reconciler {
             video: processing.video_id.clone(),
             processing: processing.run_id.clone(),
             run: run.clone(),
+            needs: processing
+                .tasks
+                .iter()
+                .filter(|other| step.needs.contains(&other.name))
+                .map(|other| other.task_name.clone())
+                .collect(),
         });
         match self.submissions.submit_request(&request).await {
             Ok(response) => Ok(Submitted::Answered(Box::new(response))),

@@ -67,6 +67,8 @@ struct Prepared<'a> {
     left: Vec<Vec<&'a ParameterSpec>>,
     /// The nodes that could give them.
     sources: Vec<Vec<&'a str>>,
+    /// The stages that a run takes from or follows.
+    needs: Vec<NodeName>,
     /// Files that the request names.
     files: Vec<InputFile>,
 }
@@ -86,6 +88,7 @@ impl<'a> Prepared<'a> {
             delivery: &self.delivery,
             sources: &self.sources,
             has_files: !self.files.is_empty(),
+            needs: &self.needs,
             unable: !self.is_ready,
             key: request.key.as_ref(),
             pipeline: request.pipeline.as_ref(),
@@ -318,6 +321,7 @@ impl Decisions {
             queue: node.queue_for(&request.input, self.readiness.gpu()),
             sources: sources(&left),
             left,
+            needs: request.needs(),
             files: self.inputs.input_files(&request.task, node, &request.input),
         }
     }

@@ -1,23 +1,30 @@
-//! The nodes that can be asked for, and what is missing for them on this machine.
+//! The nodes that can be asked for, what is missing for them on this machine, and how their runs went.
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, NodeSpec};
-use onceover_wire::{NodeInfo, SupportedTasks};
+use onceover_store::Store;
+use onceover_wire::{NodeInfo, NodeStatistics, SupportedTasks};
 use serde_json::Map;
 
+use super::ServiceError;
 use crate::readiness::Readiness;
 
 /// Tells of nodes.
 pub struct NodeCatalog {
+    store: Store,
     catalog: Arc<Catalog>,
     readiness: Arc<Readiness>,
 }
 
 impl NodeCatalog {
-    pub fn new(catalog: Arc<Catalog>, readiness: Arc<Readiness>) -> Self {
-        Self { catalog, readiness }
+    pub fn new(store: Store, catalog: Arc<Catalog>, readiness: Arc<Readiness>) -> Self {
+        Self {
+            store,
+            catalog,
+            readiness,
+        }
     }
 
     /// Returns the nodes themselves.
@@ -29,6 +36,11 @@ impl NodeCatalog {
     pub fn describe_node(&self, node: &NodeSpec) -> NodeInfo {
         let missing = self.readiness.missing(node, &Map::new());
         NodeInfo::new(node, missing, self.readiness.gpu())
+    }
+
+    /// Reads how long the runs of each node take, and how often they fail or are saved.
+    pub async fn read_statistics(&self) -> Result<NodeStatistics, ServiceError> {
+        Ok(self.store.node_statistics().await?)
     }
 
     /// Lists the names of nodes by service.

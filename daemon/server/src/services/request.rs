@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use onceover_catalog::{Catalog, NodeSpec, ReusePolicy, RunnerSpec, ValueKind};
-use onceover_types::{FieldError, TaskId, suggest::did_you_mean};
+use indexmap::IndexSet;
+use onceover_catalog::{Catalog, NodeSpec, ReusePolicy, RunnerSpec, ValueKind, completion::referenced_node};
+use onceover_types::{FieldError, NodeName, TaskId, suggest::did_you_mean};
 use onceover_wire::{ReuseMode, SubmitRequest, Warning, Warnings};
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -81,6 +82,14 @@ impl CheckedRequest {
     /// How a stored result is to be treated, as the store takes it.
     pub fn mode(&self) -> ReuseRule {
         reuse_rule(self.reuse, self.node.reuse)
+    }
+
+    /// The stages that a run takes from or follows, as far as the request says it.
+    pub fn needs(&self) -> Vec<NodeName> {
+        let followed = self.pipeline.iter().flat_map(|pipeline| pipeline.needs.iter().cloned());
+        let named = self.input.values().filter_map(referenced_node);
+        let all: IndexSet<NodeName> = followed.chain(named).collect();
+        all.into_iter().collect()
     }
 
     /// The same request, as it was sent before with its key. That it forces a run has been heeded then.

@@ -1,11 +1,11 @@
-//! Reads tasks: one with all its stages, what one node of it did, and lists of them.
+//! Reads tasks: one with all its stages, what one node of it did, the runs of a stage, and lists of tasks.
 
 use std::sync::Arc;
 
 use onceover_run::paths::Roots;
-use onceover_store::{Store, TaskFilter, TaskRecords};
+use onceover_store::{StageHistory, Store, TaskFilter, TaskRecords};
 use onceover_types::{NodeName, TaskId, TaskStatus};
-use onceover_wire::{NodeResult, NodeStatus, TaskView};
+use onceover_wire::{NodeResult, NodeStatus, StageRuns, TaskView};
 use serde_json::{Map, Value};
 
 use super::{
@@ -105,6 +105,21 @@ impl TaskViews {
             stage.duration = end.duration;
         }
         Ok(view::node_result(&records, view, node, end))
+    }
+
+    /// Reads the runs of a stage, the newest first. There are none of a stage that another worker ran.
+    pub async fn read_runs(&self, task: &TaskId, node: &NodeName) -> Result<StageRuns, ServiceError> {
+        let (records, _) = self.read_view(task, Some(node)).await?;
+        let history = match records.stage(node) {
+            Some(record) => self.store.read_runs(task, node, record).await?,
+            None => StageHistory::default(),
+        };
+        Ok(StageRuns {
+            task_id: task.clone(),
+            task_name: node.clone(),
+            runs: history.runs,
+            not_kept: history.not_kept,
+        })
     }
 
     /// Lists tasks, newest first.

@@ -33,13 +33,15 @@ fn own_stage(record: &StageRecord) -> StageView {
         )),
         None => record.error(),
     };
-    StageView::from_summary(
+    let mut view = StageView::from_summary(
         summary,
         input.unwrap_or_else(|_| nothing()),
         output.unwrap_or_else(|_| nothing()),
         error,
         record.last_attempt(),
-    )
+    );
+    view.needs = record.needs();
+    view
 }
 
 /// A result that another worker wrote; what was counted for an earlier one of ours stays counted.

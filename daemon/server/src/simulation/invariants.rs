@@ -63,6 +63,7 @@ impl Observer {
         let name = (task.to_owned(), node.to_owned());
         let key = format!("onceover:stage:{task}:{node}");
         let record: Record = world.ask(redis::cmd("HGETALL").arg(&key));
+        check_history(world, (task, node), &record)?;
         if record.is_empty() {
             self.stages.remove(&name);
             return Ok(());
@@ -181,6 +182,22 @@ fn check_place(
         -1 if is_in_flight => Ok(()),
         1.. if !is_in_flight && ttl <= most => Ok(()),
         _ => violation(format!("{key} is {} and has a TTL of {ttl} ms", now.state)),
+    }
+}
+
+/// What is kept of a stage's earlier runs is there with its record alone, and expires as that does.
+fn check_history(world: &World, (task, node): (&str, &str), record: &Record) -> Result<(), Violation> {
+    let key = format!("onceover:history:{task}:{node}");
+    let ttl: i64 = world.ask(redis::cmd("PTTL").arg(&key));
+    let state = record.get("state").map_or("absent", String::as_str);
+    let is_right = match state {
+        "absent" => ttl == -2,
+        "PENDING" | "RUNNING" => ttl < 0,
+        _ => ttl == -2 || ttl > 0,
+    };
+    match is_right {
+        true => Ok(()),
+        false => violation(format!("{key} has a TTL of {ttl} ms, and its stage is {state}")),
     }
 }
 

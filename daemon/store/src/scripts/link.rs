@@ -30,6 +30,8 @@ const LIBRARY: &[&str] = &[
     include_str!("../lua/lib/index.lua"),
     include_str!("../lua/lib/outbox.lua"),
     include_str!("../lua/lib/ends.lua"),
+    include_str!("../lua/lib/history.lua"),
+    include_str!("../lua/lib/statistics.lua"),
     include_str!("../lua/lib/deliveries.lua"),
     include_str!("../lua/lib/callbacks.lua"),
     include_str!("../lua/lib/run_end.lua"),

@@ -5,7 +5,7 @@ use onceover_types::{NodeName, TaskId};
 use super::{
     super::{Claims, DiskUsage, Fence, Outcome, QueueShare, ReuseRule},
     Bed,
-    life::{self, Wish, submit, success},
+    life::{self, Wish, failure, submit, success},
 };
 
 const QUEUE: &str = "io";
@@ -96,7 +96,7 @@ async fn a_claim_that_is_repeated_answers_the_runs_that_it_took() {
 #[tokio::test]
 async fn an_end_that_is_reported_again_answers_the_run_that_it_took() {
     let bed = Bed::start(false).await;
-    for outcome in [success("{}", false), Outcome::Failed { error: "no".into() }] {
+    for outcome in [success("{}", false), failure("no")] {
         queue_runs(&bed, 3).await;
         let first = fences(&claim(&bed, 1, &[], 1).await).remove(0);
         let known = share(1, &[&first]);

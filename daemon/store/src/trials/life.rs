@@ -97,6 +97,7 @@ pub(super) async fn submit(bed: &Bed, wish: Wish<'_>) -> Decision {
         delivery: &delivery,
         sources: &[],
         has_files: false,
+        needs: &[],
         unable: false,
         key: None,
         pipeline: None,
@@ -125,6 +126,13 @@ pub(super) fn success(output: &str, upload: bool) -> Outcome {
         upload: upload.then(|| DIRECTORY.into()),
         evidence: Evidence::default(),
         warnings: Vec::new(),
+    }
+}
+
+pub(super) fn failure(error: &str) -> Outcome {
+    Outcome::Failed {
+        error: error.into(),
+        took: Vec::new(),
     }
 }
 
@@ -310,6 +318,7 @@ async fn run_again(bed: &Bed, size: Size) {
             "failed" => {
                 let failed = Outcome::Failed {
                     error: "no".repeat(2000),
+                    took: vec![NodeName::parse(NODES[2]).unwrap()],
                 };
                 let finished = bed.store.finish(&fence, &failed, &DiskUsage::default(), None).await;
                 assert!(finished.unwrap().counts);
@@ -540,6 +549,7 @@ async fn end(bed: &Bed) {
                 "DEL",
                 &format!("onceover:stage:{name}:{}", NODES[1]),
                 &format!("{name}:node:{}", NODES[1]),
+                &format!("onceover:history:{name}:{}", NODES[1]),
             ])
             .await;
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, QueueShare, Reap, ReuseRule},
     Bed,
-    life::{self, Wish, submit, success},
+    life::{self, Wish, failure, submit, success},
 };
 
 const PAGE: &str = include_str!("../../../../docs/design/stage-machine.md");
@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
         let outcome = if is_success {
             success(OUTPUT, false)
         } else {
-            Outcome::Failed { error: "no".into() }
+            failure("no")
         };
         let counts = self
             .bed

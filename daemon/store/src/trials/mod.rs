@@ -3,6 +3,7 @@
 
 mod claims;
 mod costs;
+mod history;
 mod hits;
 mod life;
 mod machine;
@@ -76,6 +77,7 @@ impl Bed {
             mode: RedisMode::External,
             ttl: Duration::from_secs(600),
             keep_events: 1000,
+            keep_runs: 3,
             lease: Duration::from_secs(7),
             max_lost: 1,
             keep_callbacks: 5,

@@ -1,4 +1,4 @@
-//! The catalog: every node with its parameters, outputs and readiness.
+//! The catalog: every node with its parameters, outputs and readiness, and how its runs went.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
 };
 use onceover_catalog::NodeSpec;
 use onceover_types::{NodeName, Problem, ProblemKind};
-use onceover_wire::{NodeInfo, NodeList};
+use onceover_wire::{NodeInfo, NodeList, NodeStatistics};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{ApiError, AppState, extract::NodePath};
@@ -19,6 +19,7 @@ use crate::services::NodeCatalog;
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_nodes))
+        .routes(routes!(get_node_statistics))
         .routes(routes!(get_node))
         .routes(routes!(get_node_schema))
 }
@@ -32,6 +33,16 @@ async fn list_nodes(State(nodes): State<Arc<NodeCatalog>>) -> Json<NodeList> {
         total_count: nodes.len(),
         nodes,
     })
+}
+
+/// How long the runs of each node take, and how often they fail or are saved
+///
+/// Of the nodes of the catalog that have run or were reused, under all tasks, since this Redis database was created.
+/// `p50_ms` and `p95_ms` are of runs that succeeded and at most 10 % off; runs that were cancelled do not count.
+#[utoipa::path(get, path = "/v1/nodes/statistics", tag = "nodes",
+    responses((status = 200, description = "The figures by node", body = NodeStatistics), (status = 503)))]
+async fn get_node_statistics(State(nodes): State<Arc<NodeCatalog>>) -> Result<Json<NodeStatistics>, ApiError> {
+    Ok(Json(nodes.read_statistics().await?))
 }
 
 /// One node

@@ -1,4 +1,4 @@
-//! Submit, read and list tasks.
+//! Submit, read and list tasks, and the runs of a stage.
 
 use std::sync::Arc;
 
@@ -9,12 +9,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use onceover_types::{NodeName, Problem, TaskId, TaskStatus};
-use onceover_wire::{NodeStatus, SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView};
+use onceover_wire::{NodeStatus, StageRuns, SubmitRequest, SubmitResponse, SupportedTasks, TaskPage, TaskView};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::http::{ApiError, AppState, body::SubmitBody, extract::TaskPath, page, query::Params};
+use crate::http::{
+    ApiError, AppState,
+    body::SubmitBody,
+    extract::{StagePath, TaskPath},
+    page,
+    query::Params,
+};
 use crate::services::{ListedTasks, NodeCatalog, Submissions, TaskViews, TasksPage};
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -24,6 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(get_task_status))
         .routes(routes!(get_task_result))
         .routes(routes!(get_task))
+        .routes(routes!(list_stage_runs))
 }
 
 /// Ask for a node to be run under a task
@@ -161,6 +168,20 @@ async fn get_task_result(
     params: Params<ViewParams>,
 ) -> Result<Json<NodeStatus>, ApiError> {
     get_task_status(views, task, params).await
+}
+
+/// List the runs of a stage, with the times of their attempts
+///
+/// First the run in flight, or the one that the stage shows, then those that ended before, newest first. As many ended
+/// runs are kept as `retention.runs_per_stage` says, for as long as the stage; `not_kept` is the number of the others.
+#[utoipa::path(get, path = "/v1/tasks/{task_id}/stages/{task_name}/runs", tag = "tasks",
+    params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path)),
+    responses((status = 200, description = "The runs", body = StageRuns), (status = 404), (status = 422), (status = 503)))]
+async fn list_stage_runs(
+    State(views): State<Arc<TaskViews>>,
+    StagePath(task, node): StagePath,
+) -> Result<Json<StageRuns>, ApiError> {
+    Ok(Json(views.read_runs(&task, &node).await?))
 }
 
 /// The nodes of the catalog, by service

@@ -13,7 +13,7 @@ local function delete_stage(task, node, record)
   local keys = { public_json_key(task, node), older_public_json_key(task, node) }
   if record and record.runner == 'foreign' and call('EXISTS', unpack(keys)) == 0 then
     preserve_current_end(task, node, load_record(task, node))
-    call('DEL', stage_key(task, node))
+    call('DEL', stage_key(task, node), history_key(task, node))
     record = nil
   elseif record and note then
     continue_revision(record, note)

@@ -24,8 +24,8 @@ local function remember_request(task, node, record)
   end
 end
 
--- Counts a hit of the result that stands in the record and in all, and remembers the request.
--- Reads, writes: stage_key, task_key. Writes: STATS. Arguments: fp, input_pub, callback.
+-- Counts a hit of the result that stands in the record, of the node and in all, and remembers the request.
+-- Reads, writes: stage_key, task_key. Writes: STATS, durations_key. Arguments: fp, input_pub, callback.
 local function count_hit(task, node, record)
   local saved = format_integer(tonumber(record.res_duration_ms or 0))
   record.rev = format_integer(tonumber(record.rev or 0) + 1)
@@ -34,5 +34,6 @@ local function count_hit(task, node, record)
   call('HSET', stage_key(task, node), 'rev', record.rev, 'hits', record.hits, 'saved_ms', record.saved_ms)
   call('HINCRBY', STATS, 'hits', 1)
   if saved ~= '0' then call('HINCRBY', STATS, 'saved_ms', saved) end
+  count_node_hit(node, saved)
   remember_request(task, node, record)
 end

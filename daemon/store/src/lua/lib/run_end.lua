@@ -10,16 +10,17 @@ end
 
 -- Ends the run of the record. `outcome` is SUCCESS, FAILED or CANCELLED; after the last two a success that a forced
 -- rerun was to replace stands again (R8). `result` holds, after SUCCESS, output, reusable, artifacts, and where there
--- are any warnings, retryable, in_files, in_sources and upload; after FAILED error and error_short. The caller has
--- checked that the run owns the stage. Answers the number of the event.
+-- are any warnings, retryable, in_files, in_sources and upload; after FAILED error and error_short; after both took,
+-- where in_sources does not say it. The caller has checked that the run owns the stage. Answers the number of the
+-- event.
 -- Reads: breaker_key, foreign_key. Reads, writes: stage_key, task_key, stages_key, callbacks_key, end_key, fan_out_key,
--- delivery_key. Writes: public_json_key, the indexes of tasks, AWAITED, STATS, FAN_OUTS, the outbox and the lists of
--- deliveries, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, ttl.
+-- delivery_key. Writes: public_json_key, history_key, durations_key, the indexes of tasks, AWAITED, STATS, FAN_OUTS,
+-- the outbox and the lists of deliveries, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, keep_runs, run_bytes, ttl.
 local function end_run(task, node, record, outcome, result)
   local started = tonumber(record.started or NOW)
   local duration = format_integer(math.max(0, NOW - started))
   local fields = { state = outcome, ended = format_integer(NOW), duration_ms = duration, owner = false, lease = false,
-    message = false, restore = false }
+    message = false, restore = false, took = result.took or false }
   local kind
   if outcome == 'SUCCESS' then
     kind = 'succeeded'
@@ -37,6 +38,7 @@ local function end_run(task, node, record, outcome, result)
     fields.res_fp = record.fp or false
     fields.res_in_files = result.in_files or false
     fields.res_in_sources = result.in_sources or false
+    fields.res_needs = record.needs or false
     fields.res_output = result.output
     fields.res_reusable = result.reusable
     fields.res_warnings = result.warnings or false
@@ -60,6 +62,7 @@ local function end_run(task, node, record, outcome, result)
     preserve_end(build_result_end_id(task, node, record))
   end
   update_record(task, node, record, fields)
+  if record.started then count_ended_run(node, outcome, duration) end
   if record.awaits_upload == '1' then
     call('EXPIRE', callbacks_key(task, node), args.ttl)
   else
@@ -67,18 +70,21 @@ local function end_run(task, node, record, outcome, result)
   end
   if stands then
     preserve_request(task, node, record)
+    keep_ended_run(task, node, record)
     update_record(task, node, record, { state = 'SUCCESS', run = record.res_run or false,
       attempt = record.res_attempt or '1', started = record.res_started or false, ended = record.res_ended or false,
       duration_ms = record.res_duration_ms or '0',
       input = record.res_input or record.input or false, res_input = false, res_input_pub = false,
       input_pub = record.res_input_pub or not record.res_input and '{}', fp = record.res_fp or false,
-      runner = record.res_runner or false, progress = '100', error = false, error_short = false,
+      runner = record.res_runner or false, progress = '100', error = false, error_short = false, attempts = false,
+      needs = record.res_needs or false, took = false,
       last_attempt = '{"status":"' .. outcome .. '","error":' .. (result.error or 'null') .. ',"run_id":'
         .. quote_text(record.run) .. ',"ended_at":' .. format_time(NOW) .. '}' })
   end
   write_public_json(task, node, record)
   call('HINCRBY', STATS, 'ended:' .. outcome, 1)
   update_task_status(task)
+  expire_history(task, node, record)
   -- This comes last: an end whose record expires is complete.
   call('EXPIRE', stage_key(task, node), args.ttl)
   return publish_event(task, node, record, kind)
@@ -92,6 +98,7 @@ local function complete_end(task, node, record)
   end
   write_public_json(task, node, record)
   update_task_status(task)
+  expire_history(task, node, record)
   call('EXPIRE', stage_key(task, node), args.ttl)
   local kind = record.state == 'SUCCESS' and 'succeeded' or record.state == 'FAILED' and 'failed' or 'cancelled'
   publish_event(task, node, record, kind)

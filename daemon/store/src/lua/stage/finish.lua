@@ -6,6 +6,8 @@
 --   running again could give a better result), in_files?, in_sources? (what the result was made from), upload? (id of the
 --   data directory whose daemon takes its files to the object store);
 --   of a failure: error, error_short (JSON);
+--   of both: took? (the stages that it took from, as a JSON array, where in_sources does not have them), keep_runs (how
+--   many earlier runs of a stage are kept), run_bytes (bytes of input and output that are kept of one);
 --   to take the next run: slots?, lease_ms?, running? (what the owner runs of this queue, the run that ends included:
 --   members of slots_key, as a JSON array).
 -- Answers {'ok' or 'lost', next}: the second is what `claim` answers; nil where no run was to be taken.
@@ -30,7 +32,7 @@ local function finish_run()
   end_run(task, node, record, args.outcome, { output = args.output, reusable = args.reusable, warnings = args.warnings,
     retryable = args.retryable, artifacts = args.artifacts, in_files = args.in_files,
     in_sources = args.in_sources, error = args.error,
-    error_short = args.error_short, upload = args.upload })
+    error_short = args.error_short, upload = args.upload, took = args.took })
   if args.outcome == 'SUCCESS' and args.upload then
     call('ZADD', uploads_key(args.upload), format_integer(NOW), upload_member(task, node, args.run, args.attempt))
     -- Nothing is uploaded that is older than any result.

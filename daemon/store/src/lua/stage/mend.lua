@@ -18,7 +18,7 @@ end
 
 -- Fields of a record that hold JSON.
 local JSON_FIELDS = { 'input', 'input_pub', 'res_input', 'res_input_pub', 'res_output', 'res_artifacts', 'error',
-  'callback', 'path', 'last_attempt' }
+  'callback', 'path', 'last_attempt', 'attempts', 'needs', 'took', 'res_needs' }
 -- Fields without which a record is of no use.
 local NEEDED = { state = true, run = true, queue = true, input = true, res_output = true, res_run = true, it = true }
 
@@ -31,15 +31,21 @@ local function find_damage(record)
   end
 end
 
+-- Sets the record of a stage aside. What is kept of its earlier runs goes as soon as that does.
+local function set_aside_stage(node, why)
+  set_aside(stage_key(task, node), why)
+  call('EXPIRE', history_key(task, node), args.keep_seconds)
+end
+
 -- Repairs the record of a stage, field by field.
 local function mend_stage(node)
   local key = stage_key(task, node)
   local record, wrong = read_hash(key)
-  if wrong then return set_aside(key, wrong) end
+  if wrong then return set_aside_stage(node, wrong) end
   while record do
     local damage, can_do_without = find_damage(record)
     if not damage then return end
-    if not can_do_without then return set_aside(key, damage) end
+    if not can_do_without then return set_aside_stage(node, damage) end
     require_writable()
     call('HDEL', key, damage)
     note(key .. ': ' .. damage .. ' is removed')

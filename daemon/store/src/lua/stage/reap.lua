@@ -1,7 +1,12 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that has ended. A run
 -- that is handed back by its own daemon does not count as lost.
--- Arguments: queue, owner?, handed_back?, lease_ms, max_lost, error, error_short (JSON).
+-- Arguments: queue, owner?, handed_back?, lease_ms, max_lost, error, error_short (JSON), keep_runs, run_bytes (as for
+-- `finish`).
 -- Answers {taken, given_up}: how many were taken back, and how many of these were lost once too often and are FAILED.
+
+-- How an attempt that is taken back ended.
+local HOW_LOST = args.handed_back and 'its daemon stopped and handed it back' or args.owner and 'its daemon ended'
+  or 'its daemon was not heard of for a whole lease'
 
 local members
 if args.owner then
@@ -39,7 +44,8 @@ for _, member in ipairs(members) do
         end_run(task, node, record, 'FAILED', { error = args.error, error_short = args.error_short })
       else
         update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, started = false,
-          progress = false, message = false, lost = format_integer(lost) })
+          progress = false, message = false, lost = format_integer(lost),
+          attempts = append_lost_attempt(record, HOW_LOST) })
         call('ZADD', queue_key(record.queue), record.qseq, stage_member(task, node))
         write_public_json(task, node, record)
         update_task_status(task)

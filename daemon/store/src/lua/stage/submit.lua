@@ -17,6 +17,8 @@
 --   full?                    Redis is nearly full
 --   key?, key_body?          hashes of an idempotency key and of the request that it stands for
 --   video?, processing?      the video whose pipeline submits the stage, and its processing
+--   needs?                   the stages that a run is known to take from or to follow, as a JSON array
+--   keep_runs, run_bytes     how many earlier runs of the stage are kept, and bytes of input and output of one
 -- Answers one of these; after all but the first three nothing was written:
 --   {'hit', seq, input_changed, token, gen, parts}   the finished stage answers with the result of this token; with
 --                                       generation and parts of the summary `hit` answers the next request
@@ -198,12 +200,15 @@ local function start_run(record, reason)
   delete_note(task, node)
   local restore = before == 'SUCCESS' and RESTORING[reason] and '1' or '0'
   if restore ~= '1' then preserve_current_end(task, node, record) end
+  if before then keep_ended_run(task, node, record) end
   local fields = { created = record.created or format_integer(NOW),
     gen = format_integer(tonumber(record.gen or 0) + 1), state = 'PENDING', run = args.run, attempt = '0',
     queue = args.queue, runner = args.runner, qseq = order, reason = reason, restore = restore,
     fresh = args.mode == 'never' and '1' or false, queued = format_integer(NOW), started = false, ended = false,
     duration_ms = false, progress = false, message = false, error = false, error_short = false, owner = false,
-    lease = false, lost = false, given_up = false,
+    lease = false, lost = false, given_up = false, attempts = false, needs = args.needs or false, took = false,
+    -- The record may hold that run again.
+    kept = restore == '1' and record.run or false,
     input = args.input, input_pub = args.input_pub ~= args.input and args.input_pub or false,
     fp = args.fp, path = args.path, callback = args.callback, seen = false,
     seen_older = hash_json_at(older_public_json_key(task, node)) or false,
@@ -215,7 +220,10 @@ local function start_run(record, reason)
   set_callback(fields, url and build_delivery_id(args.run, url) or false)
   if args.url then call('HSET', callbacks_key(task, node), args.url, encode_callback('started', args.host)) end
   update_record(task, node, record, fields)
-  if before then call('PERSIST', stage_key(task, node)) end
+  if before then
+    call('PERSIST', stage_key(task, node))
+    call('PERSIST', history_key(task, node))
+  end
   index_stage(task, node, order)
   remember_request(task, node, record)
   show_callback(fields.callback_id)

@@ -46,7 +46,7 @@ for _, node in ipairs(names) do
     end
   end
   records = records + call('DEL', stage_key(task, node))
-  call('DEL', callbacks_key(task, node))
+  call('DEL', callbacks_key(task, node), history_key(task, node))
   delete_external_subscribers(task, node)
   call('ZREM', AWAITED, stage_member(task, node))
   public_jsons = public_jsons + call('DEL', public_json_key(task, node), older_public_json_key(task, node))
