@@ -9,7 +9,6 @@ use onceover_tui::{
     model::{
         MissingPart, Model, RowId,
         task::Task,
-        tree::{TaskOrder, TaskSection},
     },
     update::{Effect, Reply, UiEvent, update},
 };
@@ -79,7 +78,7 @@ fn as_item(task: &Task) -> TaskItem {
         stages: task
             .stages
             .iter()
-            .map(|(node, stage)| ((**node).clone(), stage.clone()))
+            .map(|(node, stage)| ((**node).clone(), stage.summary()))
             .collect(),
         pipeline: task
             .pipeline
@@ -94,10 +93,8 @@ fn naive_rows(model: &Model) -> Vec<RowId> {
     let filters: Vec<_> = model.tree.filter.iter().chain(&model.tree.quick).collect();
     let mut rows = Vec::new();
     let mut tasks: Vec<_> = model.store.tasks().collect();
-    if model.tree.order == TaskOrder::ActiveFirst {
-        // The newest stay first in each section.
-        tasks.sort_by_key(|task| TaskSection::of_task(task, model.now));
-    }
+    // The newest stay first among equals.
+    tasks.sort_by_cached_key(|task| model.tree.sort.key_of(task, model.now));
     for task in tasks {
         // Steps in the pipeline's order, then the other stages.
         let steps = task
@@ -308,6 +305,7 @@ fn a_hundred_thousand_tasks_are_no_burden() {
         })
         .collect();
     let mut model = dashboard_of(items, (200, 60));
+    assert!(model.store.complete);
     let begun = std::time::Instant::now();
     // Frames, moves and progress do not cost with the number of tasks.
     for i in 0..100u64 {
