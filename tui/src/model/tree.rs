@@ -33,7 +33,7 @@ struct BuiltFrom {
 }
 
 /// The rows of one task, where the task is to stand.
-type Block = (SortKey, Vec<RowId>);
+type PlacedRows = (SortKey, Vec<RowId>);
 
 /// The tree as it is shown.
 #[derive(Debug, Default)]
@@ -167,7 +167,7 @@ impl Tree {
     fn rebuild(&mut self, store: &TaskStore, now: Timestamp) {
         let before = std::mem::take(&mut self.rows);
         let blocks = store.tasks_unordered().filter_map(|task| self.build_block(task, now));
-        let mut blocks: Vec<Block> = blocks.collect();
+        let mut blocks: Vec<PlacedRows> = blocks.collect();
         blocks.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         self.placed.clear();
         for (key, rows) in blocks {
@@ -247,7 +247,7 @@ impl Tree {
     }
 
     /// Builds the rows that expansion and filters leave of a task; `None` if that is nothing.
-    fn build_block(&self, task: &Task, now: Timestamp) -> Option<Block> {
+    fn build_block(&self, task: &Task, now: Timestamp) -> Option<PlacedRows> {
         let rows = self.list_rows(task, now)?;
         Some((self.sort.key_of(task, now), rows))
     }
@@ -301,7 +301,7 @@ impl Tree {
     }
 
     /// Whether the rows of the task are these already.
-    fn is_in_place(&self, id: &Arc<TaskId>, block: Option<&Block>) -> bool {
+    fn is_in_place(&self, id: &Arc<TaskId>, block: Option<&PlacedRows>) -> bool {
         match (self.placed.get(id), block) {
             (None, None) => true,
             (Some(former), Some((key, rows))) if former == key => {
