@@ -12,7 +12,6 @@ use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, StageSummary, TaskItem};
 
 use super::{
-    pipeline::Pipeline,
     row::RowId,
     stage::{StageList, StageNames},
     task::Task,

@@ -163,7 +163,7 @@ impl Tree {
         self.filter.iter().chain(&self.quick)
     }
 
-    /// Lists all rows anew.
+    /// Lists all rows again.
     fn rebuild(&mut self, store: &TaskStore, now: Timestamp) {
         let before = std::mem::take(&mut self.rows);
         let blocks = store.tasks_unordered().filter_map(|task| self.build_block(task, now));
@@ -334,7 +334,7 @@ impl Tree {
         Some(at + of_task.position(|other| other == row)?)
     }
 
-    /// Finds the cursor among the new rows; if its row is gone, `nearest` finds another one.
+    /// Finds the cursor among the new rows; if its row was removed, `nearest` finds another one.
     fn find_cursor(&mut self, nearest: impl FnOnce(&Self) -> Option<usize>) {
         if !self.touched {
             self.index = 0;

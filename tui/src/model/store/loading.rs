@@ -11,7 +11,7 @@ use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{Event as Change, EventKind, TaskItem};
 
 use super::{Applied, Task, TaskStore};
-use crate::model::stage::StageList;
+use crate::model::{pipeline::Pipeline, stage::StageList};
 
 /// What follows a part of all tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub(super) fn keep_newer(task: &mut Task, known: &Task) {
         }
     }
     if let Some(mine) = &known.pipeline {
-        let is_older = |read: &super::Pipeline| mine.is_newer_than(&read.processing);
+        let is_older = |read: &Pipeline| mine.is_newer_than(&read.processing);
         if task.pipeline.as_deref().is_none_or(is_older) {
             task.pipeline = Some(mine.clone());
         }
