@@ -193,7 +193,7 @@ fn sign_title(sort: TaskSort, column: SortColumn, title: &str) -> String {
     let sign = if sort.is_reversed { "↑" } else { "↓" };
     match sort.column {
         sorted if sorted == column => format!("{title}{sign}"),
-        // What is no column of its own is named beside the first one.
+        // What has no column is named beside the first one.
         SortColumn::Created | SortColumn::Updated | SortColumn::Progress if column == SortColumn::Id => {
             format!("{title}  {}{sign}", sort.column.name().to_uppercase())
         }
