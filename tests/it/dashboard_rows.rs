@@ -7,11 +7,12 @@ use std::{
 };
 
 use onceover_tests::{
-    Daemon,
+    Daemon, RedisServer,
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
 use onceover_wire::{TaskItem, TaskRow, client::TaskQuery};
+use redis::AsyncCommands;
 use serde_json::json;
 use termlens::Key;
 
@@ -78,6 +79,43 @@ async fn tui05_rows_are_every_task_with_what_runs_and_waits_first() {
         assert_eq!(row.into_item(), expected);
     }
     daemon.release("go");
+}
+
+#[tokio::test]
+async fn tui05_what_other_workers_do_is_in_the_rows_as_in_the_list() {
+    let server = RedisServer::start(&[]).await;
+    let daemon = Daemon::builder().redis(&server.url(0)).start().await;
+    daemon.done("own", ECHO, json!({})).await;
+    let mut redis = daemon.redis().await;
+    for (task, status) in [("runs", "IN_PROGRESS"), ("ended", "SUCCESS"), ("own", "IN_PROGRESS")] {
+        let stage =
+            json!({"status": status, "input_params": {}, "output": {"value": 7}, "error": null, "duration": 2.0});
+        let body = json!({"workflow_id": task, "input_params": {"task_name": "test.file", "input_data": {},
+            "callback_url": null}, "stages": {"test.file": stage}});
+        let key = format!("{task}:node:test.file");
+        let _: () = redis
+            .set_ex(key, body.to_string(), 86_400)
+            .await
+            .expect("Redis answers");
+    }
+    let output = daemon.command().arg("import").output().expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+    let listed = daemon.client.tasks(&TaskQuery::default()).await.expect("a list").items;
+    assert_eq!(listed.len(), 3);
+    let rows = read_rows(&daemon, 500).await;
+    for item in listed {
+        let row = rows
+            .iter()
+            .rev()
+            .find(|row| row.task_id == item.task_id)
+            .expect("its row");
+        let expected = TaskItem {
+            task_name: None,
+            disk_bytes: 0,
+            ..item
+        };
+        assert_eq!(row.clone().into_item(), expected);
+    }
 }
 
 #[tokio::test]

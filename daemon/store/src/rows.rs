@@ -199,14 +199,14 @@ impl Store {
                 .arg("LIMIT")
                 .arg(offset)
                 .arg(most);
-            let flat: Vec<String> = self.limited(command.query_async(&mut redis)).await?;
-            if flat.is_empty() {
+            let members: Vec<(String, f64)> = self.limited(command.query_async(&mut redis)).await?;
+            if members.is_empty() {
                 return Ok(Vec::new());
             }
-            let found: Vec<_> = flat
-                .chunks_exact(2)
-                .filter_map(|pair| parse_member(pair, place))
-                .collect();
+            let found = members
+                .iter()
+                .filter_map(|(task, score)| parse_member(task, *score, place));
+            let found: Vec<_> = found.collect();
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -261,13 +261,12 @@ impl Store {
 
 /// Reads a member with its score; `None` where it stands at the place or before it. Members of equal score come in
 /// descending order of their names.
-fn parse_member(pair: &[String], place: &(i64, RowMark)) -> Option<(TaskId, i64)> {
-    let [task, score] = pair else { return None };
-    let score = score.parse::<f64>().ok()? as i64;
+fn parse_member(task: &str, score: f64, place: &(i64, RowMark)) -> Option<(TaskId, i64)> {
+    let score = score as i64;
     let (last_score, mark) = place;
     if let Some(last) = &mark.task
         && score == *last_score
-        && task.as_str() >= last.as_str()
+        && task >= last.as_str()
     {
         return None;
     }
@@ -389,6 +388,8 @@ fn parse_record(reply: RedisResult<Value>) -> Option<StageSummary> {
         return None;
     }
     let mut summary = StageRecord::from_fields(fields).summary();
+    // What another worker has finished has no attempts that are known.
+    summary.attempt = summary.attempt.max(1);
     if let Some(damage) = &summary.damaged {
         summary.error = Some(format!("the record is damaged: {damage}"));
     }
@@ -422,11 +423,11 @@ mod tests {
             task: Some(TaskId::parse("m").unwrap()),
         };
         let place = (5, mark);
-        let read = |task: &str, score: &str| parse_member(&[task.to_owned(), score.to_owned()], &place);
-        assert_eq!(read("z", "5"), None);
-        assert_eq!(read("m", "5"), None);
-        assert!(read("a", "5").is_some());
-        assert!(read("z", "4").is_some());
+        let read = |task: &str, score: f64| parse_member(task, score, &place);
+        assert_eq!(read("z", 5.0), None);
+        assert_eq!(read("m", 5.0), None);
+        assert!(read("a", 5.0).is_some());
+        assert!(read("z", 4.0).is_some());
     }
 
     #[test]

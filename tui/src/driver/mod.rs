@@ -39,7 +39,7 @@ use terminal::Terminal;
 /// Events taken in before the keyboard is read again.
 const AT_ONCE: usize = 2_000;
 /// Events are taken in this far apart at least: those that come one by one meanwhile are taken in together.
-const EVENTS_PAUSE: Duration = Duration::from_millis(5);
+const EVENTS_PAUSE: Duration = Duration::from_millis(8);
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
 pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {

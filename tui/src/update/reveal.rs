@@ -13,7 +13,9 @@ const EXPAND_NEW_UP_TO: usize = 200;
 
 /// Expands a task that has just appeared.
 pub fn expand_new_task(model: &mut Model, task: &TaskId) {
+    // A task that is not read yet is not new.
     if model.store.len() <= EXPAND_NEW_UP_TO
+        && !model.store.is_loading()
         && let Some(task) = model.store.get(task)
     {
         model.tree.expand(&task.id);

@@ -311,6 +311,8 @@ fn every_small_size_draws() {
                 "<esc>d",
                 "<esc><enter>",
                 "<enter>/한국",
+                "<esc>Sjj",
+                "<esc>/한 (",
                 "<esc>*d",
                 "<esc>ca",
                 "*r",
