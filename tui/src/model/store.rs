@@ -17,7 +17,7 @@ use super::{
     task::Task,
 };
 use changes::ChangeLog;
-use loading::{Loading, keep_newer};
+use loading::{Loading, RecentEvents, keep_newer};
 
 mod changes;
 mod loading;
@@ -60,6 +60,7 @@ pub struct TaskStore {
     load: u32,
     /// Everything is being read, in parts.
     loading: Option<Loading>,
+    recent: RecentEvents,
     changes: ChangeLog,
 }
 
@@ -224,9 +225,11 @@ impl TaskStore {
             self.follow_pipeline(&id, pipeline);
         }
         self.changes.note(&id);
+        let node = change.task_name.as_ref().map(|node| self.names.keep_node(node));
         if let Some(loading) = &mut self.loading {
-            loading.follow(&id, &change);
+            loading.follow(&id, change.kind, node.as_deref());
         }
+        self.recent.note(change.seq, &id, change.kind, node);
         let status_after = self.get(&change.task_id).map(|task| task.status);
         Applied {
             change,
@@ -440,6 +443,41 @@ mod tests {
         );
         assert_eq!(store.get(&TaskId::parse("late").unwrap()).unwrap().stages.len(), 2);
         assert!(store.partial_tasks().next().is_none(), "everything is known of each");
+    }
+
+    #[test]
+    fn what_has_come_since_the_number_was_read_is_not_undone_by_the_first_part() {
+        let now = Timestamp::from_millis(0);
+        let mut store = TaskStore::default();
+        let old = || vec![item("film", 2, vec![(NODES[0], stage(StageState::Success, 5))])];
+        store.begin_load(10, true, now);
+        store.take_rows(old());
+        store.end_load(true);
+        let running = stage(StageState::Running, 6);
+        assert_eq!(
+            store
+                .offer(event(11, "film", EventKind::Started, Some(running)), now)
+                .len(),
+            1
+        );
+        let pending = stage(StageState::Pending, 1);
+        assert_eq!(
+            store
+                .offer(event(12, "new", EventKind::Queued, Some(pending)), now)
+                .len(),
+            1
+        );
+        // The number was read before these events, and so was the part.
+        store.begin_load(10, true, now);
+        store.take_rows(old());
+        store.end_load(true);
+        assert_eq!(state_of(&store, "film"), Some(StageState::Running));
+        assert_eq!(
+            state_of(&store, "new"),
+            Some(StageState::Pending),
+            "no part can have it"
+        );
+        assert_eq!(store.seq(), Some(12), "nothing is waited for again");
     }
 
     #[test]

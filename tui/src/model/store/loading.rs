@@ -3,12 +3,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use onceover_types::{NodeName, TaskId, Timestamp};
-use onceover_wire::{Event as Change, EventKind, TaskItem};
+use onceover_wire::{EventKind, TaskItem};
 
 use super::{Applied, Task, TaskStore};
 use crate::model::{pipeline::Pipeline, stage::StageList};
@@ -24,6 +24,38 @@ pub enum RowsEnd {
     LimitReached,
 }
 
+/// Events that are remembered: those between the number that a load begins with and its first part are among them.
+const MOST_RECENT: usize = 8_192;
+
+/// An event that was applied, as far as a load has to know of it.
+#[derive(Debug)]
+pub(super) struct AppliedEvent {
+    seq: u64,
+    task: Arc<TaskId>,
+    kind: EventKind,
+    node: Option<Arc<NodeName>>,
+}
+
+/// The last events that were applied, in order.
+#[derive(Debug, Default)]
+pub(super) struct RecentEvents(VecDeque<AppliedEvent>);
+
+impl RecentEvents {
+    pub(super) fn note(&mut self, seq: u64, task: &Arc<TaskId>, kind: EventKind, node: Option<Arc<NodeName>>) {
+        if self.0.len() == MOST_RECENT {
+            self.0.pop_front();
+        }
+        let task = task.clone();
+        self.0.push_back(AppliedEvent { seq, task, kind, node });
+    }
+
+    /// Returns the events after the number; `None` if not all of them are remembered.
+    fn after(&self, seq: u64) -> Option<impl Iterator<Item = &AppliedEvent>> {
+        let is_whole = self.0.front().is_some_and(|first| first.seq <= seq + 1);
+        is_whole.then(|| self.0.iter().filter(move |event| event.seq > seq))
+    }
+}
+
 /// What events have done since a load has begun.
 #[derive(Debug, Default)]
 pub(super) struct Loading {
@@ -35,9 +67,20 @@ pub(super) struct Loading {
 }
 
 impl Loading {
+    /// Notes the events after the number. Returns `false` if not all of them are remembered.
+    fn follow_all(&mut self, recent: &RecentEvents, seq: u64) -> bool {
+        let Some(events) = recent.after(seq) else {
+            return false;
+        };
+        for event in events {
+            self.follow(&event.task, event.kind, event.node.as_deref());
+        }
+        true
+    }
+
     /// Notes an event that was applied to the task.
-    pub(super) fn follow(&mut self, task: &Arc<TaskId>, change: &Change) {
-        match (change.kind, &change.task_name) {
+    pub(super) fn follow(&mut self, task: &Arc<TaskId>, kind: EventKind, node: Option<&NodeName>) {
+        match (kind, node) {
             (EventKind::Deleted, _) => {
                 self.touched.remove(task);
                 self.deleted.insert((**task).clone());
@@ -65,11 +108,20 @@ impl TaskStore {
             self.tasks.clear();
             self.order.clear();
             self.partial.clear();
+            self.recent = RecentEvents::default();
             self.changes.forget();
         }
-        let seq = known.map_or(seq, |known| known.max(seq));
+        let mut loading = Loading::default();
+        // Events that have come since the number was read are newer than the first parts may be.
+        let has_followed = known.is_some_and(|known| known > seq && loading.follow_all(&self.recent, seq));
+        let seq = known.filter(|_| has_followed).unwrap_or(seq);
         self.load = self.load.wrapping_add(1);
-        self.loading = Some(Loading::default());
+        for id in &loading.touched {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.load = self.load;
+            }
+        }
+        self.loading = Some(loading);
         self.complete = false;
         self.seq = Some(seq);
         self.held = self.held.split_off(&(seq + 1));
