@@ -192,7 +192,9 @@ impl Task {
         // What other requests did to its stages after the pipeline had ended is newer.
         let after = |(node, stage): (&Arc<NodeName>, &KeptStage)| {
             let ended = stage.ended_at().zip(processing.ended_at);
-            let own = pipeline.step(node).is_some_and(|step| stage.is_run(step.run_id.as_ref()));
+            let own = pipeline
+                .step(node)
+                .is_some_and(|step| stage.is_run(step.run_id.as_ref()));
             !own && ended.is_some_and(|(stage, pipeline)| stage > pipeline)
         };
         let touched = self.status.in_flight() || self.stages.iter().any(after);

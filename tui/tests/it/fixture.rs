@@ -87,7 +87,9 @@ pub fn row_of(item: TaskItem) -> TaskRow {
         created_ms: item.created_at.as_millis(),
         updated_ms: item.updated_at.as_millis(),
         callback_status: item.callback_status,
-        stages: stages.map(|(node, stage)| StageRow::from_summary(node, stage)).collect(),
+        stages: stages
+            .map(|(node, stage)| StageRow::from_summary(node, stage))
+            .collect(),
         pipeline: item.pipeline,
         damaged: item.damaged,
     }
