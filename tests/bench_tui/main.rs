@@ -1,7 +1,7 @@
 //! `make bench-tui`: the dashboard beside a daemon with 100,000 tasks of eight stages, in a terminal whose bytes are
 //! counted, and a bare loop of its drawing library that draws as many cells.
 //!
-//! Arguments: `--only bare,first,load,idle,open` measures some parts (`open` only where it is named), `--tasks N` and
+//! Arguments: `--only rows,bare,first,load,idle,open` measures some parts (`open` only where it is named), `--tasks N` and
 //! `--rate N` set how many tasks there are and how many changes a second are wanted, `--seconds N` how long the load
 //! lasts, `--minutes N` how long the dashboard is left open, and `--strict` fails when a goal is missed.
 
@@ -69,6 +69,7 @@ impl LoadOptions {
 pub struct BenchTui {
     pub options: LoadOptions,
     pub table: Table,
+    pub runtime: Runtime,
     // Ends first: it needs the server until then.
     pub daemon: Daemon,
     _server: RedisServer,
@@ -87,10 +88,12 @@ fn main() -> ExitCode {
     let mut bench = BenchTui {
         options,
         table: Table::default(),
+        runtime,
         daemon,
         _server: server,
     };
-    let parts: [(&str, bool, Part); 5] = [
+    let parts: [(&str, bool, Part); 6] = [
+        ("rows", false, parts::measure_rows),
         ("bare", false, parts::measure_bare),
         ("first", false, parts::measure_first),
         ("load", false, parts::measure_load),

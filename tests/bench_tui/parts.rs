@@ -10,6 +10,7 @@ use onceover_tests::program;
 use crate::{
     BenchTui,
     changes::ChangeLoad,
+    process::Memory,
     pty::Pty,
     table::{Goal, spread},
 };
@@ -37,6 +38,60 @@ fn open_loaded(bench: &BenchTui) -> Pty {
 /// Returns the share of one processor that was used, in percent.
 fn percent(used: Duration, time: Duration) -> f64 {
     100.0 * used.as_secs_f64() / time.as_secs_f64()
+}
+
+/// Measures a read of all rows: how long it takes, how long Redis and the daemon keep others waiting meanwhile, and what
+/// the daemon needs for it.
+pub fn measure_rows(bench: &mut BenchTui) {
+    let (client, pid) = (bench.daemon.client.clone(), bench.daemon.pid());
+    let before = Memory::of_process(pid).anonymous;
+    let (took, mut redis_waits, mut daemon_waits) = bench.runtime.block_on(async {
+        let mut redis = bench.daemon.redis().await;
+        let reader = client.clone();
+        let read = tokio::spawn(async move {
+            let begun = Instant::now();
+            let mut cursor: Option<String> = None;
+            loop {
+                let page = reader.rows(500, cursor.as_deref()).await.expect("a page");
+                match page.next_cursor {
+                    Some(next) => cursor = Some(next),
+                    None => return begun.elapsed(),
+                }
+            }
+        });
+        let (mut redis_waits, mut daemon_waits) = (Vec::new(), Vec::new());
+        while !read.is_finished() {
+            let asked = Instant::now();
+            let _: String = redis::cmd("PING").query_async(&mut redis).await.expect("Redis answers");
+            redis_waits.push(asked.elapsed());
+            let asked = Instant::now();
+            client.system().await.expect("the daemon answers");
+            daemon_waits.push(asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        (read.await.expect("it reads"), redis_waits, daemon_waits)
+    });
+    let grown = Memory::of_process(pid).anonymous - before;
+    let p99 = |waits: &mut Vec<Duration>| {
+        waits.sort_unstable();
+        waits[(waits.len() * 99 / 100).min(waits.len() - 1)].as_secs_f64() * 1_000.0
+    };
+    let (redis, daemon) = (p99(&mut redis_waits), p99(&mut daemon_waits));
+    let table = &mut bench.table;
+    table.say("all rows read over HTTP", "s", spread([took.as_secs_f64()]));
+    table.goal(
+        "a PING of Redis meanwhile, p99",
+        Goal::AtMost(10.0),
+        "ms",
+        spread([redis]),
+    );
+    table.goal(
+        "the daemon's figures meanwhile, p99",
+        Goal::AtMost(10.0),
+        "ms",
+        spread([daemon]),
+    );
+    table.say("memory that the daemon has more after it", "MB", spread([grown]));
 }
 
 /// Measures a loop that draws as many cells, 30 times a second.
