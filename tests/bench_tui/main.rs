@@ -69,10 +69,10 @@ impl LoadOptions {
 pub struct BenchTui {
     pub options: LoadOptions,
     pub table: Table,
-    pub runtime: Runtime,
     // Ends first: it needs the server until then.
     pub daemon: Daemon,
     _server: RedisServer,
+    pub runtime: Runtime,
 }
 
 type Part = fn(&mut BenchTui);
