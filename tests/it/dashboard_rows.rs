@@ -48,8 +48,12 @@ async fn submit_waiting(daemon: &Daemon, count: usize) {
 #[tokio::test]
 async fn tui05_rows_are_every_task_with_what_runs_and_waits_first() {
     let daemon = Daemon::start().await;
-    submit_waiting(&daemon, 3).await;
-    daemon.until("wait-0000", WAIT, StageState::Running).await;
+    for task in ["wait-0000", "wait-0001", "wait-0002"] {
+        daemon.submit(task, WAIT, json!({"until": "go"})).await;
+        if task == "wait-0000" {
+            daemon.until(task, WAIT, StageState::Running).await;
+        }
+    }
     for n in 0..4 {
         daemon.done(&format!("done-{n}"), ECHO, json!({"value": n})).await;
     }
