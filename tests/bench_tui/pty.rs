@@ -90,7 +90,10 @@ impl Pty {
             .expect("the other end");
         let stream = || Stdio::from(slave.try_clone().expect("the other end"));
         let started = Instant::now();
-        let child = Command::new(program)
+        // The terminal is the one that the program controls, whatever this one was started in. `setsid` becomes it.
+        let child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(program)
             .args(arguments)
             .env("TERM", "xterm-256color")
             .env("LANG", "C.UTF-8")
