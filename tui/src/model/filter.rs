@@ -174,13 +174,18 @@ fn contains(hay: &str, needle: &str) -> bool {
     hay.to_lowercase().contains(needle)
 }
 
-/// Finds a text in another, whatever the case of its letters is.
+/// Finds a text, which is lower case, in another, whatever the case of its letters is.
 fn find_ascii(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
+    let Some((first, rest)) = needle.split_first() else {
         return Some(0);
-    }
-    hay.windows(needle.len())
-        .position(|part| part.eq_ignore_ascii_case(needle))
+    };
+    let upper = first.to_ascii_uppercase();
+    // Most places differ in their first character already.
+    let is_here = |part: &[u8]| match part.split_first() {
+        Some((head, tail)) => (head == first || *head == upper) && tail.eq_ignore_ascii_case(rest),
+        None => false,
+    };
+    hay.windows(needle.len()).position(is_here)
 }
 
 /// Whether a text matches a pattern, where `*` stands for any text. Without one, the pattern matches anywhere in the

@@ -417,7 +417,7 @@ fn tui18_a_filter_over_a_hundred_thousand_tasks_answers_at_once() {
         model.tree.shown
     );
     // 50 ms are asked of a real build; an unoptimised one takes many times longer.
-    let most = if cfg!(debug_assertions) { 50 * 20 } else { 50 };
+    let most = if cfg!(debug_assertions) { 50 * 40 } else { 50 };
     assert!(took.as_millis() <= most, "{took:?}");
     // A wrong one keeps the result.
     let shown = model.tree.shown;
