@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs reference bench script-costs soak deps build install lint doc clean
+.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs reference bench bench-tui script-costs soak deps build install lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ bench: ## Measure beside what this machine can do at all, as docs/performance.md
 	@assets/install-deps.sh bench
 	cargo build --locked --profile bench -p onceover-daemon -p onceover-tests --bins --bench limits
 	cargo bench --locked -p onceover-daemon -p onceover-tests --bench limits -- $(BENCH)
+
+bench-tui: ## Measure the dashboard beside 100,000 tasks, as docs/performance.md says; BENCH_TUI="--only load,idle,open"
+	@assets/install-deps.sh bench
+	cargo build --locked --profile bench -p onceover-daemon -p onceover-tui -p onceover-tests --bins --bench dashboard
+	cargo build --locked --profile bench -p onceover-tui --example bare_frames
+	cargo bench --locked -p onceover-tests --bench dashboard -- $(BENCH_TUI)
 
 script-costs: deps ## Measure how long a call of each script takes in Redis (ONCEOVER_SCRIPT_CALLS=1000: fewer calls)
 	cargo test --locked -p onceover-store --lib -- --ignored --nocapture the_cost_of_a_call_of_each_script

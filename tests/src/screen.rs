@@ -93,6 +93,12 @@ impl Dashboard {
         self.until(|screen| screen.contains(text))
     }
 
+    /// Returns the number of the process.
+    pub fn pid(&self) -> i32 {
+        let pid = self.terminal.pid().expect("it runs");
+        i32::try_from(pid).expect("a number of a process")
+    }
+
     pub fn screen(&self) -> Screen {
         self.terminal.screen()
     }

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use onceover_types::{TaskStatus, causes};
+use onceover_types::causes;
 use onceover_wire::{
-    RedisInfo, SystemInfo, TaskItem,
-    client::{Client, ClientError, Feed, TaskQuery},
+    RedisInfo, SystemInfo,
+    client::{Client, ClientError, Feed},
 };
 use tokio::{
     sync::mpsc,
@@ -20,17 +20,18 @@ use tokio::{
 };
 
 use crate::{
-    model::{MissingPart, Source},
+    model::{MissingPart, Source, store::RowsEnd},
     update::{Snapshot, UiEvent},
 };
 
-/// Tasks that are read at once, and at most.
-const PAGE: u32 = 200;
-const MOST_TASKS: usize = 2_000;
-/// Running tasks that are read beside them, where there are more.
-const MOST_RUNNING: usize = 1_000;
-/// Pages that are read at most: some may be empty, as the index can have old entries.
-const MOST_PAGES: usize = 200;
+mod parts;
+
+use parts::{ReadPart, read_all_into};
+
+pub use parts::read_snapshot;
+
+/// Parts that were read and wait to be taken in.
+const WAITING_PARTS: usize = 2;
 /// The daemon is checked this often, and has this long to answer while its events come in.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
@@ -147,7 +148,8 @@ async fn run_session(
         .map_err(|error| SessionEnd::from_error(&error))?;
     let mut stream = std::pin::pin!(stream);
     let (found, mut findings) = mpsc::channel::<Finding>(256);
-    let mut session = Session::begin(client, redis, events, found);
+    let (part_read, mut parts) = mpsc::channel::<ReadPart>(WAITING_PARTS);
+    let mut session = Session::begin(client, redis, events, found, part_read);
     let mut check = interval(CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -156,6 +158,7 @@ async fn run_session(
             request = requests.recv() => session.take_request(request),
             _ = check.tick() => session.check_daemon(),
             finding = findings.recv() => session.take_finding(finding).await,
+            part = parts.recv() => session.take_part(part).await,
             () = sleep_until(session.silence_due()) => session.take_silence().await,
         };
         *delivered |= session.delivered;
@@ -187,8 +190,10 @@ struct Session<'a> {
     redis: Option<&'a str>,
     events: &'a mpsc::Sender<UiEvent>,
     found: mpsc::Sender<Finding>,
-    snapshot: Option<Aborting>,
-    /// Another snapshot follows the one under way.
+    part_read: mpsc::Sender<ReadPart>,
+    /// The read of all tasks under way.
+    reading: Option<Aborting>,
+    /// Another one follows it.
     again: bool,
     delivered: bool,
     subscriber: Option<Aborting>,
@@ -211,13 +216,15 @@ impl<'a> Session<'a> {
         redis: Option<&'a str>,
         events: &'a mpsc::Sender<UiEvent>,
         found: mpsc::Sender<Finding>,
+        part_read: mpsc::Sender<ReadPart>,
     ) -> Self {
         let mut session = Self {
             client,
             redis,
             events,
             found,
-            snapshot: None,
+            part_read,
+            reading: None,
             again: false,
             delivered: false,
             subscriber: None,
@@ -228,13 +235,13 @@ impl<'a> Session<'a> {
             passed_on_at: None,
             checks_since_loss: None,
         };
-        session.read_snapshot();
+        session.read_all();
         session
     }
 
-    fn read_snapshot(&mut self) {
-        let read = read_snapshot_into(self.client.clone(), self.found.clone());
-        self.snapshot = Some(spawn(read));
+    fn read_all(&mut self) {
+        let read = read_all_into(self.client.clone(), self.part_read.clone());
+        self.reading = Some(spawn(read));
     }
 
     async fn take_item(&mut self, item: Option<Result<Feed, ClientError>>) -> Result<Went, SessionEnd> {
@@ -256,9 +263,9 @@ impl<'a> Session<'a> {
     fn take_request(&mut self, request: Option<FeedRequest>) -> Result<Went, SessionEnd> {
         match request {
             None => return Ok(Went::DashboardEnded),
-            // A snapshot under way may have been read before what is missing now.
-            Some(FeedRequest::Reread) if self.snapshot.is_some() => self.again = true,
-            Some(FeedRequest::Reread) => self.read_snapshot(),
+            // What is being read may have been read before what is missing now.
+            Some(FeedRequest::Reread) if self.reading.is_some() => self.again = true,
+            Some(FeedRequest::Reread) => self.read_all(),
         }
         Ok(Went::On)
     }
@@ -299,8 +306,6 @@ impl<'a> Session<'a> {
     async fn take_finding(&mut self, finding: Option<Finding>) -> Result<Went, SessionEnd> {
         match finding {
             None => Ok(Went::DashboardEnded),
-            Some(Finding::Snapshot(Err(error))) => Err(SessionEnd::from_error(&error)),
-            Some(Finding::Snapshot(Ok(read))) => self.take_snapshot(read).await,
             Some(Finding::Check(answer)) => self.take_check(answer).await,
             Some(Finding::Change(change)) => Ok(Went::from_send(self.events.send(UiEvent::Change(change)).await)),
             Some(Finding::Subscribed) => {
@@ -313,21 +318,45 @@ impl<'a> Session<'a> {
         }
     }
 
+    async fn take_part(&mut self, part: Option<ReadPart>) -> Result<Went, SessionEnd> {
+        match part {
+            None => Ok(Went::DashboardEnded),
+            Some(ReadPart::Failed(error)) => Err(SessionEnd::from_error(&error)),
+            Some(ReadPart::First(read)) => self.take_snapshot(read).await,
+            Some(ReadPart::Later(rows)) => {
+                let end = rows.end;
+                let sent = self.events.send(UiEvent::Rows(rows)).await;
+                self.note_part(end);
+                Ok(Went::from_send(sent))
+            }
+        }
+    }
+
+    /// Notes the end of a read, and begins the next one if that was asked for meanwhile.
+    fn note_part(&mut self, end: RowsEnd) {
+        if end == RowsEnd::More {
+            return;
+        }
+        self.reading = None;
+        if std::mem::take(&mut self.again) {
+            self.read_all();
+        }
+    }
+
     async fn take_snapshot(&mut self, read: Box<Snapshot>) -> Result<Went, SessionEnd> {
         if self.subscriber.is_none() {
             let url = self.redis.map_or_else(|| read.system.redis.url.clone(), str::to_owned);
             let channel = read.system.events_channel.clone();
             self.subscriber = Some(spawn(subscribe(url, channel, self.found.clone())));
         }
-        self.snapshot = None;
-        if std::mem::take(&mut self.again) {
-            self.read_snapshot();
-        }
         if !read.system.redis.up {
             return Err(describe_redis_loss(&read.system.redis));
         }
         self.delivered = true;
-        Ok(Went::from_send(self.events.send(UiEvent::Snapshot(read)).await))
+        let end = read.end;
+        let sent = self.events.send(UiEvent::Snapshot(read)).await;
+        self.note_part(end);
+        Ok(Went::from_send(sent))
     }
 
     async fn take_check(&mut self, answer: Result<Box<SystemInfo>, Option<ClientError>>) -> Result<Went, SessionEnd> {
@@ -375,7 +404,6 @@ fn describe_redis_loss(redis: &RedisInfo) -> SessionEnd {
 
 /// What a task of the session has found.
 enum Finding {
-    Snapshot(Result<Box<Snapshot>, ClientError>),
     /// The error is `None` when there was no answer in time.
     Check(Result<Box<SystemInfo>, Option<ClientError>>),
     Change(Box<onceover_wire::Event>),
@@ -400,57 +428,12 @@ fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Aborting {
     Aborting(tokio::spawn(work))
 }
 
-async fn read_snapshot_into(client: Client, found: mpsc::Sender<Finding>) {
-    let read = read_snapshot(&client).await.map(Box::new);
-    let _ = found.send(Finding::Snapshot(read)).await;
-}
-
 async fn check_into(client: Client, found: mpsc::Sender<Finding>) {
     let answer = match timeout(CHECK_PATIENCE, client.system()).await {
         Ok(answer) => answer.map(Box::new).map_err(Some),
         Err(_) => Err(None),
     };
     let _ = found.send(Finding::Check(answer)).await;
-}
-
-/// Reads the daemon's figures first, then page after page of its tasks: the pages are then at least as new as the
-/// sequence number in the figures.
-pub async fn read_snapshot(client: &Client) -> Result<Snapshot, ClientError> {
-    let system = client.system().await?;
-    let (mut items, complete) = read_tasks(client, None, MOST_TASKS).await?;
-    if !complete {
-        // Tasks that run are always included, however old they are.
-        let running = TaskStatus::Running.as_str().to_owned();
-        items.extend(read_tasks(client, Some(running), MOST_RUNNING).await?.0);
-    }
-    Ok(Snapshot {
-        system,
-        items,
-        complete,
-    })
-}
-
-/// Reads the newest tasks, all or those of a status. Returns whether there are no others, too.
-async fn read_tasks(
-    client: &Client,
-    status: Option<String>,
-    most: usize,
-) -> Result<(Vec<TaskItem>, bool), ClientError> {
-    let mut items = Vec::new();
-    let mut query = TaskQuery {
-        limit: Some(PAGE),
-        status,
-        ..TaskQuery::default()
-    };
-    for _ in 0..MOST_PAGES {
-        let page = client.tasks(&query).await?;
-        items.extend(page.items);
-        query.cursor = page.next_cursor;
-        if query.cursor.is_none() || items.len() >= most {
-            break;
-        }
-    }
-    Ok((items, query.cursor.is_none()))
 }
 
 /// Follows the channel until the dashboard ends, and connects again after each loss.

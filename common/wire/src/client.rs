@@ -10,9 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest,
-    ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage,
-    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable,
+    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable, RowPage,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
 
@@ -209,6 +207,15 @@ impl Client {
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
         let request = self.http.get(self.url("/v1/tasks")).query(query).timeout(CALL_TIMEOUT);
         self.answer(request).await
+    }
+
+    /// Reads a page of all tasks in short: the first one, or that of the cursor of the page before.
+    pub async fn rows(&self, limit: u32, cursor: Option<&str>) -> Result<RowPage, ClientError> {
+        let mut request = self.http.get(self.url("/v1/rows")).query(&[("limit", limit)]);
+        if let Some(cursor) = cursor {
+            request = request.query(&[("cursor", cursor)]);
+        }
+        self.answer(request.timeout(CALL_TIMEOUT)).await
     }
 
     /// Reads a task with all its stages.

@@ -16,6 +16,7 @@ mod logs;
 mod nodes;
 mod results;
 mod runs;
+mod rows;
 mod tasks;
 mod videos;
 mod warnings;
@@ -32,6 +33,7 @@ pub use self::{
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
+    rows::{RowPage, StageRow, TaskRow},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

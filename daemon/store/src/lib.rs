@@ -23,6 +23,7 @@ mod outbox;
 mod reach;
 mod record;
 mod reply;
+mod rows;
 mod runs;
 mod scripts;
 mod statistics;
@@ -59,6 +60,7 @@ pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProd
 pub use onceover_wire::{RedisMode, ReuseRule};
 pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, DeliveryPatience, EndsTold, Recorded, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords, run_folder};
+pub use rows::{RowMark, RowSection, RowsRead};
 pub use runs::{Claim, Claims, Evidence, Fence, FinishedRun, Outcome, QueueShare, Reap};
 pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use indexmap::IndexMap;
 use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_wire::StageSummary;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::{
@@ -171,7 +172,7 @@ pub(super) struct NotedStage {
 
 impl NotedStage {
     /// Reads a note, as `parse_note` of notes.lua does; none of what is none.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split('|').collect();
         let &[state, revision, sha, started, progress, duration] = parts.as_slice() else {
             return None;
@@ -193,6 +194,48 @@ impl NotedStage {
                 started: started.parse().ok().map(Timestamp::from_millis),
             },
         })
+    }
+
+    /// Returns what lists show of the stage, as `choose_shown_record` of notes.lua does: ours while it is in flight,
+    /// else what was noted.
+    pub(super) fn show_over(&self, ours: Option<StageSummary>) -> StageSummary {
+        let ours = match ours {
+            Some(ours) if ours.status.in_flight() => return ours,
+            ours => ours,
+        };
+        let mut parts = self.text.split('|');
+        let state = parts.next().and_then(|state| state.parse::<StageState>().ok());
+        // Behind it are revision, hash and start.
+        let progress = parts.nth(3).and_then(|progress| progress.parse().ok());
+        let duration_ms: f64 = parts
+            .next()
+            .and_then(|duration| duration.parse().ok())
+            .unwrap_or_default();
+        let ours = ours.as_ref();
+        StageSummary {
+            status: state.unwrap_or(StageState::Failed),
+            run_id: None,
+            attempt: 1,
+            revision: ours.map_or(0, |ours| ours.revision).max(self.noted.revision),
+            queue: ours.map_or_else(String::new, |ours| ours.queue.clone()),
+            runner: Some("foreign".to_owned()),
+            progress,
+            message: Some("written by another worker".to_owned()),
+            reason: None,
+            forced: false,
+            reuse_hits: ours.map_or(0, |ours| ours.reuse_hits),
+            joins: ours.map_or(0, |ours| ours.joins),
+            saved_seconds: ours.map_or(0.0, |ours| ours.saved_seconds),
+            queued_at: None,
+            started_at: self.noted.started,
+            ended_at: None,
+            duration: duration_ms / 1000.0,
+            error: None,
+            callback_status: None,
+            warnings: 0,
+            warnings_retryable: false,
+            damaged: None,
+        }
     }
 }
 

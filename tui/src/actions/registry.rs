@@ -195,6 +195,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(5, always),
     spec(Action::Order, "order", &[c('o')], See)
         .help("order the tasks: what runs, waits or has failed lately first; or the newest first"),
+    spec(Action::Sort, "sort", &[c('S')], See).help("choose the column to sort by; the same column again reverses"),
     spec(Action::Rerun, "rerun", &[c('r')], Act)
         .help(
             "run again: auto, strict, forced, with dependents; start or restart a pipeline (shows what each would do)",

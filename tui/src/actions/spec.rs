@@ -42,6 +42,7 @@ pub enum Action {
     PendingOnly,
     ActiveOnly,
     Order,
+    Sort,
     Rerun,
     Cancel,
     Delete,

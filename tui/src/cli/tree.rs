@@ -153,7 +153,7 @@ pub fn render(tasks: &[PrintedTask], now: Timestamp) -> String {
                 None => continue,
             };
             let facts = match stage.filter(|_| !planned) {
-                Some(stage) => list_stage_facts(stage, now),
+                Some(stage) => list_stage_facts(&stage.summary(), now),
                 None => warned::format_mark(task.row_warnings(node).warnings),
             };
             push_line(&mut out, &format!("{branch} {node}"), column, &state, &facts);

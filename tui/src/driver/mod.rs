@@ -38,6 +38,8 @@ use terminal::Terminal;
 
 /// Events taken in before the keyboard is read again.
 const AT_ONCE: usize = 2_000;
+/// Events are taken in this far apart at least: those that come one by one meanwhile are taken in together.
+const EVENTS_PAUSE: Duration = Duration::from_millis(8);
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
 pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
@@ -88,6 +90,8 @@ struct Dashboard {
     resized: Signal,
     input: EventStream,
     scheduler: Scheduler,
+    /// When the next events are taken in.
+    events_due: Instant,
     /// By how much the daemon's clock was ahead when the screen last said so.
     shown_ahead_ms: i64,
 }
@@ -116,6 +120,7 @@ impl Dashboard {
             resized,
             input: EventStream::new(),
             scheduler: Scheduler::new(),
+            events_due: Instant::now(),
             shown_ahead_ms: 0,
         })
     }
@@ -155,7 +160,7 @@ impl Dashboard {
                 // The terminal has hung up.
                 Some(Err(_)) | None => Wakeup::End,
             },
-            event = self.incoming.recv() => event.map_or(Wakeup::End, Wakeup::Event),
+            event = receive_after(self.events_due, &mut self.incoming) => event.map_or(Wakeup::End, Wakeup::Event),
             () = wait_until(wake) => Wakeup::Due,
         }
     }
@@ -213,6 +218,7 @@ impl Dashboard {
             let Ok(event) = self.incoming.try_recv() else { break };
             effects.extend(update(&mut self.model, event));
         }
+        self.events_due = Instant::now() + EVENTS_PAUSE;
     }
 
     /// Says when this machine's clock has turned out not to be the daemon's, or to be so again.
@@ -268,6 +274,12 @@ fn describe_clock(ahead_ms: i64) -> String {
         1.. => format!("this machine's clock is {off} behind the daemon's, by which times are shown"),
         _ => format!("this machine's clock is {off} ahead of the daemon's, by which times are shown"),
     }
+}
+
+/// Receives an event, not before it is due.
+async fn receive_after(due: Instant, incoming: &mut mpsc::Receiver<UiEvent>) -> Option<UiEvent> {
+    sleep_until(due).await;
+    incoming.recv().await
 }
 
 async fn wait_until(wake: Option<Instant>) {

@@ -2,6 +2,7 @@
 //! rows. A confirmed action is about exactly the targets that its dialog has listed.
 
 mod rerun;
+mod sort_menu;
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,14 @@ use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 use super::{pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
 pub use rerun::{Forecast, Rerun, RerunWay};
+pub use sort_menu::SortMenu;
 
 /// A dialog over the screen.
 #[derive(Debug)]
 pub enum Dialog {
     Help { scroll: usize },
     Rerun(Rerun),
+    Sort(SortMenu),
     Confirm(Confirm),
 }
 

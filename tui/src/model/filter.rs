@@ -1,10 +1,13 @@
-//! The language of filters: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes warned:yes`. Parses
+//! The language of filters: `state:failed node:whisper* age>10m "text" not id:demo or reused:yes error:"no text"`. Parses
 //! and matches; the tree decides what is hidden.
 
 use onceover_types::{NodeName, StageState, Timestamp};
-use onceover_wire::{StageSummary, WarningCount};
+use onceover_wire::WarningCount;
 
-use super::task::{Standing, Task};
+use super::{
+    stage::KeptStage,
+    task::{Standing, Task},
+};
 
 /// A filter as typed, and as understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +44,12 @@ enum Expr {
     Queue(String),
     Reused(bool),
     Warned(Warned),
+    Pipeline(String),
+    Error(String),
     OlderThan(f64),
     YoungerThan(f64),
+    LongerThan(f64),
+    ShorterThan(f64),
     Text(String),
 }
 
@@ -78,8 +85,13 @@ impl Filter {
     }
 
     /// Whether this row of the task is shown: a stage, or a planned step without one.
-    pub fn matches(&self, task: &Task, node: &NodeName, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+    pub fn matches(&self, task: &Task, node: &NodeName, stage: Option<&KeptStage>, now: Timestamp) -> bool {
         self.expr.matches(task, Some(node), stage, now)
+    }
+
+    /// Whether what matches can change without a change of a task, because time goes on.
+    pub fn depends_on_time(&self) -> bool {
+        self.expr.depends_on_time()
     }
 
     /// Whether a task without stages is shown.
@@ -89,9 +101,23 @@ impl Filter {
 }
 
 impl Expr {
-    fn matches(&self, task: &Task, node: Option<&NodeName>, stage: Option<&StageSummary>, now: Timestamp) -> bool {
+    fn depends_on_time(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::depends_on_time),
+            Self::Not(part) => part.depends_on_time(),
+            Self::OlderThan(_) | Self::YoungerThan(_) | Self::LongerThan(_) | Self::ShorterThan(_) => true,
+            _ => false,
+        }
+    }
+
+    fn matches(&self, task: &Task, node: Option<&NodeName>, stage: Option<&KeptStage>, now: Timestamp) -> bool {
         let name = node.map_or("", NodeName::as_str);
         let age = || now.seconds_since(task.created_at);
+        let duration = || match (stage, node) {
+            (Some(stage), _) => stage.elapsed(now),
+            (None, Some(_)) => 0.0,
+            (None, None) => task.elapsed(now),
+        };
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(task, node, stage, now)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(task, node, stage, now)),
@@ -106,8 +132,8 @@ impl Expr {
             },
             Self::Node(pattern) => matches_glob(pattern, name),
             Self::Id(pattern) => matches_glob(pattern, task.id.as_str()),
-            Self::Queue(pattern) => stage.is_some_and(|stage| matches_glob(pattern, &stage.queue)),
-            Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuse_hits + stage.joins > 0) == *wanted,
+            Self::Queue(pattern) => stage.is_some_and(|stage| matches_glob(pattern, stage.queue())),
+            Self::Reused(wanted) => stage.is_some_and(|stage| stage.reuses() > 0) == *wanted,
             Self::Warned(wanted) => {
                 let row = node.map_or_else(WarningCount::default, |node| task.row_warnings(node));
                 match wanted {
@@ -116,13 +142,24 @@ impl Expr {
                     Warned::Retryable => row.retryable,
                 }
             }
+            Self::Pipeline(pattern) => {
+                let pipeline = task.pipeline.as_ref();
+                pipeline.is_some_and(|pipeline| matches_glob(pattern, &pipeline.processing.pipeline))
+            }
+            Self::Error(pattern) => {
+                let of_step = || node.and_then(|node| task.step(node)?.error.as_deref());
+                let error = stage.and_then(KeptStage::error).or_else(of_step);
+                error.is_some_and(|error| matches_glob(pattern, error))
+            }
             Self::OlderThan(seconds) => age() > *seconds,
             Self::YoungerThan(seconds) => age() < *seconds,
+            Self::LongerThan(seconds) => duration() > *seconds,
+            Self::ShorterThan(seconds) => duration() < *seconds,
             Self::Text(text) => {
                 contains(task.id.as_str(), text)
                     || contains(name, text)
                     || stage
-                        .and_then(|stage| stage.error.as_deref())
+                        .and_then(KeptStage::error)
                         .is_some_and(|error| contains(error, text))
             }
         }
@@ -132,10 +169,23 @@ impl Expr {
 /// Whether a text contains another, which is lower case already.
 fn contains(hay: &str, needle: &str) -> bool {
     if needle.is_ascii() && hay.is_ascii() {
-        let (hay, needle) = (hay.as_bytes(), needle.as_bytes());
-        return needle.is_empty() || hay.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle));
+        return find_ascii(hay.as_bytes(), needle.as_bytes()).is_some();
     }
     hay.to_lowercase().contains(needle)
+}
+
+/// Finds a text, which is lower case, in another, whatever the case of its letters is.
+fn find_ascii(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let Some((first, rest)) = needle.split_first() else {
+        return Some(0);
+    };
+    let upper = first.to_ascii_uppercase();
+    // Most places differ in their first character already.
+    let is_here = |part: &[u8]| match part.split_first() {
+        Some((head, tail)) => (head == first || *head == upper) && tail.eq_ignore_ascii_case(rest),
+        None => false,
+    };
+    hay.windows(needle.len()).position(is_here)
 }
 
 /// Whether a text matches a pattern, where `*` stands for any text. Without one, the pattern matches anywhere in the
@@ -144,22 +194,37 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
     if !pattern.contains('*') {
         return contains(text, pattern);
     }
-    let text = text.to_lowercase();
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
+    // Ids and names are ASCII, and there are many: they are compared as they are.
+    if text.is_ascii() {
+        return matches_stars(pattern, text.as_bytes());
     }
-    rest.ends_with(last)
+    matches_stars(pattern, text.to_lowercase().as_bytes())
+}
+
+/// Does the same for a pattern with stars.
+fn matches_stars(pattern: &str, text: &[u8]) -> bool {
+    let has_at = |text: &[u8], at: usize, part: &str| {
+        let found = text.get(at..at + part.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(part.as_bytes()))
+    };
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    if !has_at(text, 0, first) {
+        return false;
+    }
+    let mut rest = &text[first.len()..];
+    let mut last = "";
+    for (index, part) in parts.enumerate() {
+        // Each but the last one is found as early as it is.
+        if index > 0 {
+            match find_ascii(rest, last.as_bytes()) {
+                Some(at) => rest = &rest[at + last.len()..],
+                None => return false,
+            }
+        }
+        last = part;
+    }
+    rest.len() >= last.len() && has_at(rest, rest.len() - last.len(), last)
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -312,12 +377,8 @@ fn join_parts(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
 /// Parses one condition.
 fn parse_term(text: &str, position: usize) -> Result<Expr, FilterError> {
     let lower = text.to_lowercase();
-    for (sign, make) in [('>', Expr::OlderThan as fn(f64) -> Expr), ('<', Expr::YoungerThan)] {
-        if let Some(("age", value)) = lower.split_once(sign) {
-            return parse_seconds(value)
-                .map(make)
-                .ok_or_else(|| error(position + 4, "an age is a number and s, m, h or d, such as age>10m"));
-        }
+    if let Some(compared) = parse_comparison(&lower, position) {
+        return compared;
     }
     let Some((field, value)) = lower.split_once(':') else {
         return Ok(Expr::Text(lower));
@@ -334,6 +395,8 @@ fn parse_term(text: &str, position: usize) -> Result<Expr, FilterError> {
         "node" => Ok(Expr::Node(value_owned)),
         "id" | "task" => Ok(Expr::Id(value_owned)),
         "queue" => Ok(Expr::Queue(value_owned)),
+        "pipeline" => Ok(Expr::Pipeline(value_owned)),
+        "error" => Ok(Expr::Error(value_owned)),
         "reused" => match value {
             "yes" => Ok(Expr::Reused(true)),
             "no" => Ok(Expr::Reused(false)),
@@ -347,9 +410,26 @@ fn parse_term(text: &str, position: usize) -> Result<Expr, FilterError> {
         },
         _ => Err(error(
             position,
-            "a field is state, node, id, queue, reused, warned or age; quote text that holds ':'",
+            "a field is state, node, id, queue, pipeline, error, reused, warned, age or duration; quote text that holds ':'",
         )),
     }
+}
+
+/// Parses a comparison of a time; `None` for what is none.
+fn parse_comparison(text: &str, position: usize) -> Option<Result<Expr, FilterError>> {
+    type Make = fn(f64) -> Expr;
+    let comparisons: [(&str, Make); 4] = [
+        ("age>", Expr::OlderThan),
+        ("age<", Expr::YoungerThan),
+        ("duration>", Expr::LongerThan),
+        ("duration<", Expr::ShorterThan),
+    ];
+    comparisons.into_iter().find_map(|(sign, make)| {
+        let value = text.strip_prefix(sign)?;
+        let example = "a time is a number and s, m, h or d, such as age>10m";
+        let seconds = parse_seconds(value).ok_or_else(|| error(position + sign.len(), example));
+        Some(seconds.map(make))
+    })
 }
 
 /// Parses the name of one or more states.
@@ -393,6 +473,7 @@ mod tests {
         for (text, position) in [
             ("state:nope", 7),
             ("a age>10x", 7),
+            ("duration<", 10),
             ("a (b", 3),
             ("a b)", 4),
             ("a \"b", 3),
@@ -420,6 +501,15 @@ mod tests {
     }
 
     #[test]
+    fn tui18_fields_take_quoted_text_and_times() {
+        assert_eq!(parsed("error:\"No text\""), Expr::Error("no text".into()));
+        assert_eq!(parsed("pipeline:sub*"), Expr::Pipeline("sub*".into()));
+        assert_eq!(parsed("duration>2m"), Expr::LongerThan(120.0));
+        assert!(Filter::parse("a or not age<1h").unwrap().unwrap().depends_on_time());
+        assert!(!Filter::parse("state:failed").unwrap().unwrap().depends_on_time());
+    }
+
+    #[test]
     fn stars_stand_for_any_text() {
         assert!(matches_glob("whisper", "faster_whisper.x"));
         assert!(!matches_glob("whisper*", "faster_whisper.x"));
@@ -427,5 +517,8 @@ mod tests {
         assert!(matches_glob("f*.x", "Faster_whisper.x"));
         assert!(!matches_glob("f*.y", "faster_whisper.x"));
         assert!(matches_glob("*", ""));
+        assert!(matches_glob("a*b*c", "aXbbYc"));
+        assert!(!matches_glob("ab*bc", "abc"), "a character counts once");
+        assert!(matches_glob("*한*", "clip_한국어"));
     }
 }

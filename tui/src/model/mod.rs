@@ -18,6 +18,8 @@ pub mod pipeline;
 pub mod reads;
 pub mod register;
 mod row;
+pub mod sort;
+pub mod stage;
 pub mod store;
 pub mod task;
 pub mod totals;
@@ -382,7 +384,7 @@ impl Model {
     }
 
     /// Returns the stage in the detail pane.
-    pub fn detail_stage(&self) -> Option<&StageSummary> {
+    pub fn detail_stage(&self) -> Option<StageSummary> {
         let (task, node) = self.detail.stage.as_ref()?;
         self.store.stage(task, node)
     }
@@ -446,7 +448,7 @@ impl Model {
     /// Whether a change has shown something that is not being read yet.
     fn has_reads_to_send(&self) -> bool {
         let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
-        let has_tasks = || self.store.partial_tasks().any(|task| !is_asked(task));
+        let has_tasks = || !self.store.is_loading() && self.store.partial_tasks().any(|task| !is_asked(task));
         self.is_live() && (!self.pipelines.waiting.is_empty() || has_tasks())
     }
 

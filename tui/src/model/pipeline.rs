@@ -6,10 +6,9 @@ use std::{
 };
 
 use onceover_types::{NodeName, RunId, StageState, VideoId};
-use onceover_wire::{
-    PipelineChange, PipelineList, Processing, ProcessingStatus, ProcessingStep, StageSummary, StepStatus,
-};
+use onceover_wire::{PipelineChange, PipelineList, Processing, ProcessingStatus, ProcessingStep, StepStatus};
 
+use super::stage::KeptStage;
 use crate::figures::round_percent;
 
 /// The newest processing of a task's video.
@@ -88,12 +87,15 @@ impl Pipeline {
     }
 
     /// Takes over the progress of a step's stage, which is known earlier than the step's own.
-    pub fn follow_stage(&mut self, node: &NodeName, stage: &StageSummary) {
+    pub fn follow_stage(&mut self, node: &NodeName, stage: &KeptStage) {
         let steps = self.processing.tasks.iter_mut();
-        let mine = steps.filter(|step| step.task_name == *node && step.run_id.is_some() && step.run_id == stage.run_id);
+        let is_of_run = |step: &&mut ProcessingStep| step.run_id.is_some() && stage.is_run(step.run_id.as_ref());
+        let mine = steps.filter(|step| step.task_name == *node).filter(is_of_run);
         if stage.status == StageState::Running {
             for step in mine.filter(|step| !step.status.has_ended()) {
-                step.progress = step.progress.max(round_percent(stage.progress.unwrap_or(0.0)).min(99));
+                step.progress = step
+                    .progress
+                    .max(round_percent(stage.progress().unwrap_or(0.0)).min(99));
             }
         }
     }

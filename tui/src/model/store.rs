@@ -3,17 +3,27 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use indexmap::{IndexMap, IndexSet};
-use onceover_types::{NodeName, StageState, TaskId, TaskStatus, Timestamp};
-use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
+use indexmap::IndexSet;
+use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
+use onceover_wire::{Event as Change, EventKind, StageSummary, TaskItem};
 
-use super::{pipeline::Pipeline, row::RowId, task::Task};
+use super::{
+    row::RowId,
+    stage::{StageList, StageNames},
+    task::Task,
+};
+use changes::ChangeLog;
+use loading::{Loading, RecentEvents, keep_newer};
 
+mod changes;
+mod loading;
 mod pipelines;
+
+pub use loading::RowsEnd;
 
 /// Events that come before their predecessors wait at most this long for them.
 const GAP_PATIENCE_MS: i64 = 150;
@@ -35,20 +45,23 @@ pub struct Applied {
 pub struct TaskStore {
     tasks: HashMap<Arc<TaskId>, Task>,
     order: BTreeSet<(Reverse<i64>, Arc<TaskId>)>,
-    nodes: HashSet<Arc<NodeName>>,
+    names: StageNames,
     /// The last event in the state; `None` before the first snapshot.
     seq: Option<u64>,
     held: BTreeMap<u64, Change>,
     held_since: Option<Timestamp>,
     /// How often messages were missing and everything was read again.
     pub gaps: u64,
-    /// Whether every task of the daemon is known (a snapshot ends at a limit).
+    /// Whether every task of the daemon is known: a load has ended, and not at a limit.
     pub complete: bool,
     /// Tasks of which only events are known: they may have other stages. In the order in which they became known.
     partial: IndexSet<Arc<TaskId>>,
-    membership: u64,
-    content: u64,
-    state_changes: u64,
+    /// The number of the last load.
+    load: u32,
+    /// Everything is being read, in parts.
+    loading: Option<Loading>,
+    recent: RecentEvents,
+    changes: ChangeLog,
 }
 
 impl TaskStore {
@@ -56,8 +69,9 @@ impl TaskStore {
         self.tasks.get(task)
     }
 
-    pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<&StageSummary> {
-        self.tasks.get(task)?.stages.get(node)
+    /// Returns what is known of a stage, in full.
+    pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<StageSummary> {
+        Some(self.tasks.get(task)?.stages.get(node)?.summary())
     }
 
     pub fn contains(&self, row: &RowId) -> bool {
@@ -70,6 +84,11 @@ impl TaskStore {
     /// Returns the tasks, newest first.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.order.iter().filter_map(|(_, id)| self.tasks.get(id))
+    }
+
+    /// Returns the tasks in no order, which takes less time.
+    pub fn tasks_unordered(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values()
     }
 
     pub fn len(&self) -> usize {
@@ -99,20 +118,15 @@ impl TaskStore {
         self.partial.swap_remove(task);
     }
 
-    /// Returns a number that changes whenever a task or stage is added or removed.
-    pub fn membership(&self) -> u64 {
-        self.membership
+    /// Returns the number after the last change of a task.
+    pub fn changes_end(&self) -> u64 {
+        self.changes.end()
     }
 
-    /// Returns a number that changes with every change.
-    pub fn content(&self) -> u64 {
-        self.content
-    }
-
-    /// Returns a number that changes whenever a task's place in a list ordered by state can have changed, membership
-    /// aside.
-    pub fn state_changes(&self) -> u64 {
-        self.state_changes
+    /// Returns the tasks that were changed, added or removed since [`TaskStore::changes_end`] was that number; `None` if
+    /// that is too long ago, so that every task counts as changed.
+    pub fn changes_since(&self, seen: u64) -> Option<impl Iterator<Item = &Arc<TaskId>>> {
+        self.changes.since(seen)
     }
 
     /// Returns when early events have waited long enough for what is missing before them.
@@ -122,76 +136,18 @@ impl TaskStore {
         Some(Timestamp::from_millis(since.as_millis() + GAP_PATIENCE_MS))
     }
 
-    /// Replaces everything; `seq` is the last event that the items surely include. Applies the held events that follow
-    /// it, and returns them.
-    pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
-        self.tasks.clear();
-        self.order.clear();
-        self.partial.clear();
-        for item in items {
-            let stages = item
-                .stages
-                .into_iter()
-                .map(|(node, stage)| (self.intern(node), stage))
-                .collect();
-            let id = Arc::new(item.task_id);
-            let pipeline = item.pipeline.map(|processing| self.make_pipeline(*processing));
-            let task = Task {
-                id: id.clone(),
-                created_at: item.created_at,
-                updated_at: item.updated_at,
-                status: item.status,
-                callback_status: item.callback_status,
-                stages,
-                pipeline,
-            };
-            // A task can move between two pages while they are read; the later page is the newer one.
-            self.remove(&id);
-            self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
-            self.tasks.insert(id, task);
-        }
-        self.seq = Some(seq);
-        self.complete = complete;
-        self.membership += 1;
-        self.content += 1;
-        self.held = self.held.split_off(&(seq + 1));
-        self.held_since = None;
-        self.release(now)
-    }
-
     /// Adds a task that was read on its own, because an event named a task that was not known.
     pub fn merge(&mut self, item: TaskItem) {
-        let known = self.tasks.get(&item.task_id);
-        let id = known.map_or_else(|| Arc::new(item.task_id), |task| task.id.clone());
-        let mut stages: IndexMap<Arc<NodeName>, StageSummary> = IndexMap::new();
-        for (node, stage) in item.stages {
-            let stage = match known.and_then(|task| task.stages.get(&node)) {
-                Some(mine) if mine.revision > stage.revision => mine.clone(),
-                _ => stage,
-            };
-            stages.insert(Arc::new(node), stage);
+        let mut task = Task::keep(item, &mut self.names);
+        task.load = self.load;
+        if let Some(known) = self.tasks.get(&task.id) {
+            task.id = known.id.clone();
+            keep_newer(&mut task, known);
+        } else {
+            task.derive_status();
         }
-        if let Some(task) = known {
-            for (node, stage) in &task.stages {
-                stages.entry(node.clone()).or_insert_with(|| stage.clone());
-            }
-        }
-        let pipeline = known.and_then(|task| task.pipeline.clone());
-        let mut task = Task {
-            id: id.clone(),
-            created_at: item.created_at,
-            updated_at: item.updated_at,
-            status: item.status,
-            callback_status: item.callback_status,
-            stages,
-            pipeline,
-        };
-        task.derive_status();
-        self.remove(&id);
-        self.order.insert((Reverse(task.created_at.as_millis()), id.clone()));
-        self.tasks.insert(id, task);
-        self.membership += 1;
-        self.content += 1;
+        self.partial.swap_remove(&task.id);
+        self.insert(task);
     }
 
     /// Takes one event in. Returns what was applied, in order: nothing for an old or early event.
@@ -214,7 +170,7 @@ impl TaskStore {
         applied
     }
 
-    /// Notes that messages are missing: what is here may be wrong until the next [`TaskStore::load`].
+    /// Notes that messages are missing: what is here may be wrong until the end of the next load.
     pub fn note_gap(&mut self) {
         self.gaps += 1;
         self.held_since = None;
@@ -252,29 +208,29 @@ impl TaskStore {
     }
 
     fn apply(&mut self, change: Change) -> Applied {
-        self.content += 1;
-        let state_before = self.get(&change.task_id).map(Task::state);
         let status_before = self.get(&change.task_id).map(|task| task.status);
-        let before = change
-            .task_name
-            .as_ref()
-            .and_then(|node| self.stage(&change.task_id, node))
-            .cloned();
+        let before = change.task_name.as_ref();
+        let before = before.and_then(|node| self.stage(&change.task_id, node));
+        let id = match self.tasks.get_key_value(&change.task_id) {
+            Some((id, _)) => id.clone(),
+            None => Arc::new(change.task_id.clone()),
+        };
         if change.kind == EventKind::Deleted {
-            self.remove(&change.task_id);
+            self.remove(&id);
         } else if let (EventKind::Removed, Some(node)) = (change.kind, &change.task_name) {
-            self.remove_stage(&change.task_id, node, change.ts);
+            self.remove_stage(&id, node, change.ts);
         } else if let (Some(node), Some(stage)) = (&change.task_name, &change.stage) {
-            self.put_stage(&change.task_id, node, stage.clone(), change.ts);
+            self.put_stage(&id, node, stage.clone(), change.ts);
         } else if let Some(pipeline) = &change.pipeline {
-            self.follow_pipeline(&change.task_id, pipeline);
+            self.follow_pipeline(&id, pipeline);
         }
+        self.changes.note(&id);
+        let node = change.task_name.as_ref().map(|node| self.names.keep_node(node));
+        if let Some(loading) = &mut self.loading {
+            loading.follow(&id, change.kind, node.as_deref());
+        }
+        self.recent.note(change.seq, &id, change.kind, node);
         let status_after = self.get(&change.task_id).map(|task| task.status);
-        let state_after = self.get(&change.task_id).map(Task::state);
-        // Of a failed task it counts also when it was changed last.
-        if state_before != state_after || state_after == Some(StageState::Failed) {
-            self.state_changes += 1;
-        }
         Applied {
             change,
             before,
@@ -283,52 +239,50 @@ impl TaskStore {
         }
     }
 
-    fn put_stage(&mut self, id: &TaskId, node: &NodeName, mut stage: StageSummary, ts: Timestamp) {
-        let node = self.intern(node.clone());
+    /// Makes a task of which nothing is known but when it was first heard of.
+    fn make_task(&self, id: &Arc<TaskId>, at: Timestamp) -> Task {
+        Task {
+            id: id.clone(),
+            created_at: at,
+            updated_at: at,
+            status: TaskStatus::Pending,
+            callback_status: None,
+            stages: StageList::default(),
+            pipeline: None,
+            load: self.load,
+        }
+    }
+
+    fn put_stage(&mut self, id: &Arc<TaskId>, node: &NodeName, stage: StageSummary, ts: Timestamp) {
+        let mut stage = self.names.keep(node, stage);
         if !self.tasks.contains_key(id) {
-            let id = Arc::new(id.clone());
-            self.order.insert((Reverse(ts.as_millis()), id.clone()));
             if !self.complete {
                 self.partial.insert(id.clone());
             }
-            self.tasks.insert(
-                id.clone(),
-                Task {
-                    id,
-                    created_at: ts,
-                    updated_at: ts,
-                    status: stage.status.into(),
-                    callback_status: None,
-                    stages: IndexMap::new(),
-                    pipeline: None,
-                },
-            );
-            self.membership += 1;
+            let task = self.make_task(id, ts);
+            self.insert(task);
         }
+        let load = self.load;
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        if let Some(mine) = task.stages.get(&node) {
+        task.load = load;
+        if let Some(mine) = task.stages.get(node) {
             if mine.revision > stage.revision {
                 return;
             }
             // Progress never moves back within one attempt of a run. Of another worker's stage the run is not known.
-            if mine.run_id.is_some() && mine.run_id == stage.run_id && mine.attempt == stage.attempt {
-                stage.progress = match (mine.progress, stage.progress) {
-                    (Some(mine), Some(new)) => Some(new.max(mine)),
-                    (mine, new) => new.or(mine),
-                };
+            if mine.is_same_run(&stage) && mine.attempt == stage.attempt {
+                stage.raise_progress(mine.progress());
             }
-        } else {
-            self.membership += 1;
         }
         if stage.callback_status.is_some() {
             task.callback_status = stage.callback_status;
         }
         if let Some(pipeline) = &mut task.pipeline {
-            pipeline.follow_stage(&node, &stage);
+            pipeline.follow_stage(node, &stage);
         }
-        task.stages.insert(node, stage);
+        task.stages.put(stage);
         task.updated_at = task.updated_at.max(ts);
         task.derive_status();
     }
@@ -337,9 +291,7 @@ impl TaskStore {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        if task.stages.shift_remove(node).is_some() {
-            self.membership += 1;
-        }
+        task.stages.remove(node);
         task.updated_at = task.updated_at.max(ts);
         task.derive_status();
     }
@@ -347,22 +299,209 @@ impl TaskStore {
     fn remove(&mut self, id: &TaskId) {
         self.partial.swap_remove(id);
         if let Some(task) = self.tasks.remove(id) {
+            self.changes.note(&task.id);
             self.order.remove(&(Reverse(task.created_at.as_millis()), task.id));
-            self.membership += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onceover_types::{RunId, StageState};
+
+    use super::*;
+
+    const NODES: [&str; 8] = ["a.a", "a.b", "a.c", "a.d", "a.e", "a.f", "a.g", "a.h"];
+
+    fn stage(status: StageState, revision: u64) -> StageSummary {
+        StageSummary {
+            status,
+            run_id: Some(RunId::generate()),
+            attempt: 1,
+            revision,
+            queue: "cpu".into(),
+            runner: Some("builtin".into()),
+            progress: None,
+            message: None,
+            reason: Some("absent".into()),
+            forced: false,
+            reuse_hits: 0,
+            joins: 0,
+            saved_seconds: 0.0,
+            queued_at: Some(Timestamp::from_millis(1)),
+            started_at: Some(Timestamp::from_millis(2)),
+            ended_at: Some(Timestamp::from_millis(3)),
+            duration: 1.0,
+            error: None,
+            callback_status: None,
+            warnings: 0,
+            warnings_retryable: false,
+            damaged: None,
         }
     }
 
-    fn make_pipeline(&mut self, processing: Processing) -> Box<Pipeline> {
-        Box::new(Pipeline::new(processing, |node| self.intern(node.clone())))
+    fn item(id: &str, created: i64, stages: Vec<(&str, StageSummary)>) -> TaskItem {
+        let stages = stages
+            .into_iter()
+            .map(|(node, stage)| (NodeName::parse(node).unwrap(), stage));
+        TaskItem {
+            task_id: TaskId::parse(id).unwrap(),
+            status: TaskStatus::Completed,
+            created_at: Timestamp::from_millis(created),
+            updated_at: Timestamp::from_millis(created),
+            task_name: None,
+            callback_status: None,
+            disk_bytes: 0,
+            stages: stages.collect(),
+            pipeline: None,
+            damaged: None,
+        }
     }
 
-    /// Keeps each node name once, since there are few.
-    fn intern(&mut self, node: NodeName) -> Arc<NodeName> {
-        if let Some(known) = self.nodes.get(&node) {
-            return known.clone();
+    fn event(seq: u64, id: &str, kind: EventKind, stage: Option<StageSummary>) -> Change {
+        Change {
+            v: 1,
+            seq,
+            ts: Timestamp::from_millis(9),
+            task_id: TaskId::parse(id).unwrap(),
+            task_name: stage.as_ref().map(|_| NodeName::parse(NODES[0]).unwrap()),
+            kind,
+            stage,
+            pipeline: None,
         }
-        let node = Arc::new(node);
-        self.nodes.insert(node.clone());
-        node
+    }
+
+    fn names(store: &TaskStore) -> Vec<String> {
+        store.tasks().map(|task| task.id.to_string()).collect()
+    }
+
+    fn state_of(store: &TaskStore, id: &str) -> Option<StageState> {
+        let (task, node) = (TaskId::parse(id).unwrap(), NodeName::parse(NODES[0]).unwrap());
+        Some(store.get(&task)?.stages.get(&node)?.status)
+    }
+
+    /// What the tasks of a store take: the tables with their free room, ids, stages and the order.
+    fn count_bytes(store: &TaskStore) -> usize {
+        // A counted text: two counters and the text's head, and the text itself.
+        let ids: usize = store.tasks.keys().map(|id| 40 + id.as_str().len()).sum();
+        let stages: usize = store.tasks.values().map(|task| task.stages.count_bytes()).sum();
+        let table = store.tasks.capacity() * 8 / 7 * (size_of::<(Arc<TaskId>, Task)>() + 1);
+        let order = store.order.len() * size_of::<(Reverse<i64>, Arc<TaskId>)>() * 4 / 3;
+        ids + stages + table + order
+    }
+
+    #[test]
+    fn tui05_a_stage_of_many_tasks_takes_at_most_150_bytes() {
+        const TASKS: usize = 10_000;
+        let mut store = TaskStore::default();
+        let now = Timestamp::from_millis(0);
+        store.begin_load(1, true, now);
+        for page in 0..TASKS / 500 {
+            let items = (0..500).map(|n| {
+                let stages = NODES.map(|node| (node, stage(StageState::Success, 3)));
+                item(&format!("task-{page:03}-{n:03}"), n, stages.into())
+            });
+            store.take_rows(items.collect());
+        }
+        store.end_load(true);
+        let each = count_bytes(&store) / (TASKS * NODES.len());
+        assert_eq!(store.len(), TASKS);
+        assert!(each <= 150, "{each} bytes");
+    }
+
+    #[test]
+    fn what_events_have_done_during_a_load_is_not_undone_by_older_parts() {
+        let now = Timestamp::from_millis(0);
+        let mut store = TaskStore::default();
+        store.begin_load(10, true, now);
+        store.take_rows(vec![item("first", 30, vec![(NODES[0], stage(StageState::Success, 5))])]);
+        assert!(!store.complete && store.is_loading());
+        for (seq, id, kind, stage) in [
+            (11, "late", EventKind::Started, Some(stage(StageState::Running, 8))),
+            (12, "gone", EventKind::Deleted, None),
+            (13, "new", EventKind::Queued, Some(stage(StageState::Pending, 1))),
+        ] {
+            assert_eq!(store.offer(event(seq, id, kind, stage), now).len(), 1);
+        }
+        let old = |id| {
+            item(
+                id,
+                20,
+                vec![
+                    (NODES[0], stage(StageState::Success, 7)),
+                    (NODES[1], stage(StageState::Success, 1)),
+                ],
+            )
+        };
+        store.take_rows(vec![old("late"), old("gone")]);
+        store.end_load(true);
+        assert_eq!(names(&store), ["first", "late", "new"]);
+        assert_eq!(
+            state_of(&store, "late"),
+            Some(StageState::Running),
+            "the event is newer"
+        );
+        assert_eq!(store.get(&TaskId::parse("late").unwrap()).unwrap().stages.len(), 2);
+        assert!(store.partial_tasks().next().is_none(), "everything is known of each");
+    }
+
+    #[test]
+    fn what_has_come_since_the_number_was_read_is_not_undone_by_the_first_part() {
+        let now = Timestamp::from_millis(0);
+        let mut store = TaskStore::default();
+        let old = || vec![item("film", 2, vec![(NODES[0], stage(StageState::Success, 5))])];
+        store.begin_load(10, true, now);
+        store.take_rows(old());
+        store.end_load(true);
+        let running = stage(StageState::Running, 6);
+        assert_eq!(
+            store
+                .offer(event(11, "film", EventKind::Started, Some(running)), now)
+                .len(),
+            1
+        );
+        let pending = stage(StageState::Pending, 1);
+        assert_eq!(
+            store
+                .offer(event(12, "new", EventKind::Queued, Some(pending)), now)
+                .len(),
+            1
+        );
+        // The number was read before these events, and so was the part.
+        store.begin_load(10, true, now);
+        store.take_rows(old());
+        store.end_load(true);
+        assert_eq!(state_of(&store, "film"), Some(StageState::Running));
+        assert_eq!(
+            state_of(&store, "new"),
+            Some(StageState::Pending),
+            "no part can have it"
+        );
+        assert_eq!(store.seq(), Some(12), "nothing is waited for again");
+    }
+
+    #[test]
+    fn a_second_load_removes_what_no_part_has_and_shows_the_rest_meanwhile() {
+        let now = Timestamp::from_millis(0);
+        let mut store = TaskStore::default();
+        let both = || {
+            vec![
+                item("kept", 2, vec![(NODES[0], stage(StageState::Success, 9))]),
+                item("gone", 1, vec![(NODES[0], stage(StageState::Success, 9))]),
+            ]
+        };
+        store.begin_load(10, true, now);
+        store.take_rows(both());
+        store.end_load(true);
+        store.begin_load(20, true, now);
+        assert_eq!(store.len(), 2, "nothing disappears before it is known");
+        // It was deleted and made again, and both messages were lost: its revision is lower than the known one.
+        store.take_rows(vec![item("kept", 2, vec![(NODES[0], stage(StageState::Failed, 2))])]);
+        store.end_load(true);
+        assert_eq!(names(&store), ["kept"]);
+        assert_eq!(state_of(&store, "kept"), Some(StageState::Failed));
+        store.begin_load(3, false, now);
+        assert!(store.is_empty(), "another database has other tasks");
+        assert_eq!(store.seq(), Some(3));
     }
 }

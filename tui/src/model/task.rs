@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use onceover_types::{CallbackStatus, NodeName, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Processing, ProcessingStep, StageSummary, StepStatus, TaskItem, TaskView, WarningCount};
 
-use super::pipeline::Pipeline;
+use super::{
+    pipeline::Pipeline,
+    stage::{KeptStage, StageList, StageNames, count_elapsed},
+};
 use crate::theme::{processing_state, task_state};
 
 /// One task as the dashboard knows it.
@@ -18,9 +20,11 @@ pub struct Task {
     pub status: TaskStatus,
     pub callback_status: Option<CallbackStatus>,
     /// In the order in which they were first asked for.
-    pub stages: IndexMap<Arc<NodeName>, StageSummary>,
+    pub stages: StageList,
     /// Present for the task of a video that was processed.
     pub pipeline: Option<Box<Pipeline>>,
+    /// The load in which the task was last seen to exist.
+    pub(super) load: u32,
 }
 
 /// The state of a row of a task.
@@ -49,7 +53,7 @@ impl Standing {
 }
 
 /// Whether the stage belongs to this processing, and not to an earlier one.
-fn is_stage_of(processing: &Processing, step: &ProcessingStep, stage: &StageSummary) -> bool {
+fn is_stage_of(processing: &Processing, step: &ProcessingStep, stage: &KeptStage) -> bool {
     if stage.status.in_flight() {
         return true;
     }
@@ -59,34 +63,41 @@ fn is_stage_of(processing: &Processing, step: &ProcessingStep, stage: &StageSumm
     if stands || tried_again {
         return false;
     }
-    let same_run = step.run_id.is_some() && step.run_id == stage.run_id;
+    let same_run = step.run_id.is_some() && stage.is_run(step.run_id.as_ref());
     let done = step.status == StepStatus::Completed && stage.status == StageState::Success;
     // The stage ended after the pipeline was read: its next revision includes this end.
-    let newer = stage.ended_at.is_some_and(|ended| ended > processing.updated_at);
+    let newer = stage.ended_at().is_some_and(|ended| ended > processing.updated_at);
     same_run || done || newer
 }
 
 impl Task {
     /// Makes a task from an item of a list.
     pub fn from_item(item: TaskItem) -> Self {
-        let stages = item.stages.into_iter();
+        Self::keep(item, &mut StageNames::default())
+    }
+
+    /// Does the same; what many stages have is kept once, in `names`.
+    pub(super) fn keep(item: TaskItem, names: &mut StageNames) -> Self {
+        let stages = item.stages.into_iter().map(|(node, stage)| names.keep(&node, stage));
+        let stages = stages.collect();
         let pipeline = item
             .pipeline
-            .map(|processing| Pipeline::new(*processing, |node| Arc::new(node.clone())));
+            .map(|processing| Pipeline::new(*processing, |node| names.keep_node(node)));
         Self {
             id: Arc::new(item.task_id),
             created_at: item.created_at,
             updated_at: item.updated_at,
             status: item.status,
             callback_status: item.callback_status,
-            stages: stages.map(|(node, stage)| (Arc::new(node), stage)).collect(),
+            stages,
             pipeline: pipeline.map(Box::new),
+            load: 0,
         }
     }
 
     /// Returns its rows, each with its stage: planned steps in the pipeline's order, then the stages that are no steps.
     /// A stage of an earlier processing is not the step's.
-    pub fn rows(&self) -> impl Iterator<Item = (&Arc<NodeName>, Option<&StageSummary>)> {
+    pub fn rows(&self) -> impl Iterator<Item = (&Arc<NodeName>, Option<&KeptStage>)> {
         let planned = self.pipeline.as_ref().map_or(&[][..], |pipeline| pipeline.nodes());
         let others = self.stages.iter().filter(move |(node, _)| !planned.contains(node));
         let steps = planned.iter().map(|node| (node, self.current_stage(node)));
@@ -104,7 +115,7 @@ impl Task {
     }
 
     /// Returns the stage of a row, unless it is an earlier processing's.
-    pub fn current_stage(&self, node: &NodeName) -> Option<&StageSummary> {
+    pub fn current_stage(&self, node: &NodeName) -> Option<&KeptStage> {
         let stage = self.stages.get(node)?;
         let Some((pipeline, step)) = self
             .pipeline
@@ -120,7 +131,7 @@ impl Task {
     pub fn row_warnings(&self, node: &NodeName) -> WarningCount {
         let of_stage = self
             .current_stage(node)
-            .map(|stage| (stage.warnings, stage.warnings_retryable));
+            .map(|stage| (stage.warnings(), stage.has_retryable_warnings()));
         let of_step = || self.step(node).map(|step| (step.warnings, step.warnings_retryable));
         let (warnings, retryable) = of_stage.or_else(of_step).unwrap_or_default();
         WarningCount { warnings, retryable }
@@ -153,7 +164,7 @@ impl Task {
             return None;
         }
         match self.current_stage(node) {
-            Some(stage) => stage.progress,
+            Some(stage) => stage.progress(),
             None => self.step(node).map(|step| f64::from(step.progress)),
         }
     }
@@ -179,9 +190,11 @@ impl Task {
         };
         let processing = &pipeline.processing;
         // What other requests did to its stages after the pipeline had ended is newer.
-        let after = |(node, stage): (&Arc<NodeName>, &StageSummary)| {
-            let ended = stage.ended_at.zip(processing.ended_at);
-            let own = pipeline.step(node).is_some_and(|step| step.run_id == stage.run_id);
+        let after = |(node, stage): (&Arc<NodeName>, &KeptStage)| {
+            let ended = stage.ended_at().zip(processing.ended_at);
+            let own = pipeline
+                .step(node)
+                .is_some_and(|step| stage.is_run(step.run_id.as_ref()));
             !own && ended.is_some_and(|(stage, pipeline)| stage > pipeline)
         };
         let touched = self.status.in_flight() || self.stages.iter().any(after);
@@ -193,10 +206,10 @@ impl Task {
     }
 
     /// Returns the stage that was asked for last, which a resubmit of the task is about.
-    pub fn newest_stage(&self) -> Option<(&Arc<NodeName>, &StageSummary)> {
+    pub fn newest_stage(&self) -> Option<(&Arc<NodeName>, &KeptStage)> {
         self.stages
             .iter()
-            .max_by_key(|(_, stage)| stage.queued_at.or(stage.started_at).or(stage.ended_at))
+            .max_by_key(|(_, stage)| stage.queued_at().or(stage.started_at()).or(stage.ended_at()))
     }
 
     /// Counts the stages that wait or run.
@@ -206,7 +219,7 @@ impl Task {
 
     /// Counts the answers that reuse gave without a run.
     pub fn reuse_hits(&self) -> u64 {
-        self.stages.values().map(|stage| stage.reuse_hits + stage.joins).sum()
+        self.stages.values().map(KeptStage::reuses).sum()
     }
 
     /// Counts the warnings of its results, of the rows it shows.
@@ -217,12 +230,12 @@ impl Task {
 
     /// Sums up the seconds that the stages have run; a running one counts up to `clock`.
     pub fn elapsed(&self, clock: Timestamp) -> f64 {
-        self.stages.values().map(|stage| elapsed(stage, clock)).sum()
+        self.stages.values().map(|stage| stage.elapsed(clock)).sum()
     }
 
     /// Derives the status from the stages.
     pub(super) fn derive_status(&mut self) {
-        let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at));
+        let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at()));
         if let Some(status) = TaskStatus::derive(stages) {
             self.status = status;
         }
@@ -231,11 +244,7 @@ impl Task {
 
 /// Returns the seconds that a stage has run by `clock`, never negative; 0 while it waits.
 pub fn elapsed(stage: &StageSummary, clock: Timestamp) -> f64 {
-    match (stage.status, stage.started_at) {
-        (StageState::Pending, _) => 0.0,
-        (StageState::Running, Some(started)) => clock.seconds_since(started),
-        _ => stage.duration,
-    }
+    count_elapsed(stage.status, stage.started_at, stage.duration, clock)
 }
 
 /// Shortens the view of a task to what lists carry.

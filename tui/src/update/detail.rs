@@ -38,7 +38,7 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     };
     let seen = Some((stage.status, stage.attempt, stage.callback_status));
-    let ground = Some(Ground::new(stage));
+    let ground = Some(Ground::new(&stage));
     if model.detail.seen != seen {
         let rest = if model.detail.seen.is_none() { REST_MS } else { 0 };
         model.detail.seen = seen;

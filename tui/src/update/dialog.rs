@@ -4,7 +4,7 @@ use crossterm::event::KeyCode;
 
 use super::{
     messages::{Call, Effect},
-    requests, rerun, rows, video_actions,
+    requests, rerun, rows, sort, video_actions,
 };
 use crate::{
     key::Key,
@@ -33,7 +33,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
         Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
-        Some(Dialog::Rerun(_)) | None => 0,
+        Some(Dialog::Rerun(_) | Dialog::Sort(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -44,6 +44,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             _ => model.dialog = None,
         },
         Some(Dialog::Rerun(_)) => rerun::press(model, key, effects),
+        Some(Dialog::Sort(_)) => sort::press(model, key),
         Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code, most_scroll) {
             Answer::Open => {}
             Answer::Yes => carry_out(model, effects),

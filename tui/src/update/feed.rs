@@ -5,11 +5,15 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
     callbacks, detail,
-    messages::{Effect, Snapshot},
+    messages::{Effect, MoreRows, Snapshot},
     nodes, pipelines, reveal, videos,
 };
 use crate::model::{
-    Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
+    Link, MissingPart, Model, Page, Subject,
+    detail::Tab,
+    log::LogState,
+    store::{Applied, RowsEnd},
+    totals::ShownTotals,
 };
 
 /// With this many tasks or fewer everything is expanded at the start.
@@ -57,7 +61,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
     reveal::show_wanted(model);
 }
 
-/// Takes in everything that was read at one time.
+/// Takes in the first part of everything that is read.
 pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Effect>) {
     let first = model.store.seq().is_none();
     let was_lost = matches!(model.link, Link::Lost { .. });
@@ -67,11 +71,13 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     model.fresh_at = model.now;
     model.totals = ShownTotals::from_system(&snapshot.system);
     let seq = snapshot.system.seq;
+    // A number below one that was seen before is another database's.
+    let is_same_database = seq >= model.checked_seq;
     model.checked_seq = seq;
     model.system = Some(snapshot.system);
     let now = model.now;
-    let planned = model.store.list_planned();
-    let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
+    let applied = model.store.begin_load(seq, is_same_database, now);
+    model.store.take_rows(snapshot.items);
     for applied in &applied {
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
@@ -79,13 +85,8 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
             pipelines::follow(model, &applied.change.task_id, effects);
         }
     }
-    // A task that was accepted and has no stage yet is not in the daemon's list.
-    for video in planned {
-        if model.store.get(&video.task()).is_none() {
-            pipelines::read(model, video, effects);
-        }
-    }
-    if first && model.store.len() <= EXPAND_ALL_UP_TO {
+    end_part(model, snapshot.end, effects);
+    if first && model.store.complete && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
         model.tree.changed();
     }
@@ -99,6 +100,29 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     }
     model.settle();
     reload_page(model, effects);
+}
+
+/// Takes in a later part of everything that is read.
+pub fn take_rows(model: &mut Model, rows: MoreRows, effects: &mut Vec<Effect>) {
+    model.redraw = true;
+    model.store.take_rows(rows.items);
+    end_part(model, rows.end, effects);
+    reveal::show_wanted(model);
+}
+
+/// Ends what is read with its last part.
+fn end_part(model: &mut Model, end: RowsEnd, effects: &mut Vec<Effect>) {
+    if end == RowsEnd::More {
+        return;
+    }
+    let planned = model.store.list_planned();
+    model.store.end_load(end == RowsEnd::Complete);
+    // A task that was accepted and has no stage yet is not in the daemon's list.
+    for video in planned {
+        if model.store.get(&video.task()).is_none() {
+            pipelines::read(model, video, effects);
+        }
+    }
 }
 
 /// Reads again what the open page shows: it may be old, or the answer was lost with the connection.

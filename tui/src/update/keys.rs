@@ -4,14 +4,14 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort,
+    stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
     clipboard, figures,
     key::Key,
-    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, tree::TaskOrder},
+    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion},
 };
 
 /// More rows or lines than there are.
@@ -104,7 +104,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::ActiveOnly => model
             .tree
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
-        Action::Order => turn_order(model),
+        Action::Order => sort::toggle_active(model),
+        Action::Sort => sort::open_menu(model),
         Action::Rerun => rerun::open(model, effects),
         Action::Cancel => rows::ask_cancel(model),
         Action::Delete => rows::ask_delete(model),
@@ -261,28 +262,13 @@ fn open_row(model: &mut Model) {
     }
 }
 
-/// Changes which tasks come first.
-fn turn_order(model: &mut Model) {
-    let (order, text) = match model.tree.order {
-        TaskOrder::ActiveFirst => (TaskOrder::NewestFirst, "ordered: the newest first"),
-        TaskOrder::NewestFirst => (
-            TaskOrder::ActiveFirst,
-            "ordered: what runs, waits or has failed lately first",
-        ),
-    };
-    model.tree.order = order;
-    model.tree.changed();
-    model.say(Tone::Neutral, text);
-}
-
 /// Goes to the first stage of the task at the cursor.
 fn enter_stages(model: &mut Model) {
     let Some(row) = model.tree.cursor.clone() else {
         return;
     };
     model.tree.touched = true;
-    if model.tree.expanded.insert(row.task.clone()) {
-        model.tree.changed();
+    if model.tree.expand(&row.task) {
         model.settle();
     }
     let next = model.tree.index + 1;
@@ -315,14 +301,9 @@ fn expand(model: &mut Model) {
     if row.node.is_some() {
         return;
     }
-    if model.tree.expanded.insert(row.task.clone()) {
-        model.tree.changed();
-    } else if model
-        .tree
-        .rows
-        .get(model.tree.index + 1)
-        .is_some_and(|next| next.task == row.task)
-    {
+    let is_new = model.tree.expand(&row.task);
+    let next = model.tree.rows.get(model.tree.index + 1);
+    if !is_new && next.is_some_and(|next| next.task == row.task) {
         cursor::move_cursor(model, 1);
     }
 }
@@ -335,8 +316,8 @@ fn collapse(model: &mut Model) {
     model.tree.touched = true;
     if row.node.is_some() {
         model.tree.go_to(&RowId::task(&row.task));
-    } else if model.tree.expanded.remove(&row.task) {
-        model.tree.changed();
+    } else {
+        model.tree.collapse(&row.task);
     }
 }
 

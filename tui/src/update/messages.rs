@@ -11,17 +11,23 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source},
+    model::{MissingPart, Source, store::RowsEnd},
 };
 
-/// Everything that was read at one time.
+/// The first part of everything that is read.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// It was read first: the items include at least all events up to its `seq`.
+    /// It was read first: all parts include at least all events up to its `seq`.
     pub system: SystemInfo,
     pub items: Vec<TaskItem>,
-    /// Whether there are no other tasks.
-    pub complete: bool,
+    pub end: RowsEnd,
+}
+
+/// A later part of it.
+#[derive(Debug, Clone)]
+pub struct MoreRows {
+    pub items: Vec<TaskItem>,
+    pub end: RowsEnd,
 }
 
 /// Everything that can happen to the dashboard.
@@ -33,6 +39,7 @@ pub enum UiEvent {
     Resize(u16, u16),
     Change(Box<Change>),
     Snapshot(Box<Snapshot>),
+    Rows(Box<MoreRows>),
     /// The answer to the regular check of the daemon.
     System(Box<SystemInfo>),
     /// Events were lost: everything has to be read again.

@@ -3,7 +3,7 @@
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `sort`, `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
@@ -23,6 +23,7 @@ mod rerun;
 mod reveal;
 mod rows;
 mod sentences;
+mod sort;
 mod stage_log;
 mod time;
 mod video_actions;
@@ -30,7 +31,7 @@ mod videos;
 
 use crate::model::Model;
 
-pub use messages::{Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
+pub use messages::{Call, CallAnswer, Effect, MoreRows, Refusal, Reply, Snapshot, UiEvent};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
@@ -52,6 +53,7 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::Change(change) => feed::take_change(model, *change, &mut effects),
         UiEvent::Snapshot(snapshot) => feed::take_snapshot(model, *snapshot, &mut effects),
+        UiEvent::Rows(rows) => feed::take_rows(model, *rows, &mut effects),
         UiEvent::System(system) => feed::take_system(model, *system, &mut effects),
         UiEvent::Reset => feed::reread(model, &mut effects),
         UiEvent::Source(source) => {

@@ -13,11 +13,12 @@ const EXPAND_NEW_UP_TO: usize = 200;
 
 /// Expands a task that has just appeared.
 pub fn expand_new_task(model: &mut Model, task: &TaskId) {
+    // A task that is not read yet is not new.
     if model.store.len() <= EXPAND_NEW_UP_TO
+        && !model.store.is_loading()
         && let Some(task) = model.store.get(task)
     {
-        model.tree.expanded.insert(task.id.clone());
-        model.tree.changed();
+        model.tree.expand(&task.id);
     }
 }
 
@@ -27,8 +28,7 @@ pub fn show_wanted(model: &mut Model) {
         return;
     };
     let row = RowId::task(&task.id);
-    model.tree.expanded.insert(task.id.clone());
-    model.tree.changed();
+    model.tree.expand(&task.id);
     model.wanted = None;
     model.settle();
     model.tree.go_to(&row);
@@ -47,7 +47,8 @@ pub fn complete_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Returns the task that is to be read next.
 fn next_partial(model: &Model) -> Option<TaskId> {
-    if !model.is_live() {
+    // What is being read has most of them.
+    if !model.is_live() || model.store.is_loading() {
         return None;
     }
     let on_screen = match model.page {

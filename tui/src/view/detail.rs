@@ -61,7 +61,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     }
     match &row.node {
         Some(node) => match task.stages.get(node) {
-            Some(stage) => draw_stage(model, node, task, stage, area, buffer),
+            Some(stage) => draw_stage(model, node, task, &stage.summary(), area, buffer),
             None => task_detail::draw_planned(model, node, task, area, buffer),
         },
         None => task_detail::draw_task(model, task, area, buffer),

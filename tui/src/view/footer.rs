@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     line,
-    text::{clear, put, width, wrap},
+    text::{clear, harmless, put, put_right, width, wrap},
 };
 use crate::{
     actions::{Action, ActionSpec, list_actions, list_keys},
@@ -17,6 +17,7 @@ use crate::{
     layout::{Panes, Tier},
     model::{
         Model, Page, RowId, Subject, Tone,
+        filter::FilterError,
         log_view::{LogInput, LogQuestion},
     },
 };
@@ -169,9 +170,49 @@ fn draw_log_line(model: &Model, typed: &LogInput, area: Rect, buffer: &mut Buffe
     drawn.cursor
 }
 
+/// Draws a filter that was not understood on the line above, and below it a caret under the character that does not fit,
+/// and why. Returns where the text cursor is.
+fn draw_wrong_filter(
+    model: &Model,
+    input: &tui_input::Input,
+    error: &FilterError,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    let theme = model.theme;
+    let above = Rect {
+        y: area.y - 1,
+        height: 1,
+        ..area
+    };
+    clear(buffer, above);
+    let label = put(buffer, above.x, above.y, above.width, " / ", theme.key());
+    let room = area.width.saturating_sub(label);
+    let drawn = line::draw(input, above.x + label, above.y, room, theme.plain(), buffer);
+    let before: String = input.value().chars().take(error.position.saturating_sub(1)).collect();
+    let caret = label + width(&harmless(&before)).saturating_sub(drawn.hidden);
+    let caret = caret.min(area.width.saturating_sub(1));
+    let why = format!("column {}: {}", error.position, error.message);
+    put(buffer, area.x + caret, area.y, area.width - caret, "^", theme.bad());
+    // The reason stands on the side of the caret that has room for it.
+    let right = area.width.saturating_sub(caret + 2);
+    if width(&why) <= right || right >= caret {
+        put(buffer, area.x + caret + 2, area.y, right, &why, theme.bad());
+    } else {
+        put_right(buffer, area.x + caret - 1, area.y, caret - 1, &why, theme.bad());
+    }
+    drawn.cursor
+}
+
 /// Draws the filter while it is typed. Returns where the text cursor is.
 fn draw_filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
+    if let Some(line) = &model.filter_input
+        && let Some(error) = &line.error
+        && area.y > 0
+    {
+        return draw_wrong_filter(model, &line.input, error, area, buffer);
+    }
     let (input, wrong, hint) = match (&model.filter_input, &model.nodes.input) {
         (Some(line), _) => match &line.error {
             Some(error) => (

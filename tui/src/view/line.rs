@@ -8,6 +8,8 @@ use super::text::{harmless, put, width};
 pub struct DrawnLine {
     /// The columns that it used.
     pub used: u16,
+    /// The columns of the text before them, which do not fit.
+    pub hidden: u16,
     /// Where the text cursor belongs.
     pub cursor: Option<Position>,
 }
@@ -25,6 +27,7 @@ pub fn draw(input: &tui_input::Input, x: u16, y: u16, room: u16, style: Style, b
     let at = x + width(&before[start..]);
     DrawnLine {
         used,
+        hidden: width(&before[..start]),
         cursor: (at < x + room).then_some(Position { x: at, y }),
     }
 }

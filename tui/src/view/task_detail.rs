@@ -72,7 +72,7 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
             theme.plain(),
         ),
     ]);
-    let saved: f64 = task.stages.values().map(|stage| stage.saved_seconds).sum();
+    let saved: f64 = task.stages.values().map(|stage| stage.saved_seconds()).sum();
     if task.reuse_hits() > 0 {
         lines.push((
             format!(
@@ -135,7 +135,7 @@ fn list_stages(model: &Model, task: &Task, width: u16) -> Lines {
         let rest = parts.collect::<Vec<_>>().join(" ");
         let rest = wrap(&rest, width.saturating_sub(4));
         lines.extend(rest.into_iter().map(|line| (format!("    {line}"), style)));
-        if let Some(error) = stage.and_then(|stage| stage.error.as_ref()) {
+        if let Some(error) = stage.and_then(|stage| stage.error()) {
             lines.extend(
                 wrap(error, width.saturating_sub(4))
                     .into_iter()

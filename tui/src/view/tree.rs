@@ -1,7 +1,6 @@
 //! Draws the tree of tasks and stages, cell by cell and only for the rows on screen.
 
 use onceover_types::{CallbackStatus, StageState};
-use onceover_wire::StageSummary;
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -19,7 +18,9 @@ use crate::{
     layout::Panes,
     model::{
         Model, RowId,
-        task::{Standing, Task, elapsed},
+        sort::{SortColumn, TaskSort},
+        stage::KeptStage,
+        task::{Standing, Task},
     },
     theme::{callback_glyph, glyph, word},
 };
@@ -170,8 +171,10 @@ fn describe_rows(model: &Model) -> String {
     if model.tree.is_narrowed() {
         title += &format!(" of {}", model.store.len());
     }
-    if !model.store.complete {
-        title += " (newest, and what runs; others are not loaded)";
+    if model.store.is_loading() {
+        title += " (more are being read)";
+    } else if !model.store.complete {
+        title += " (others are not loaded)";
     }
     if let Some(quick) = &model.tree.quick {
         title += &format!(" · {}", quick.text);
@@ -185,19 +188,38 @@ fn describe_rows(model: &Model) -> String {
     title
 }
 
+/// Returns the title of a column, with a sign if it is sorted by.
+fn sign_title(sort: TaskSort, column: SortColumn, title: &str) -> String {
+    let sign = if sort.is_reversed { "↑" } else { "↓" };
+    match sort.column {
+        sorted if sorted == column => format!("{title}{sign}"),
+        // What has no column is named beside the first one.
+        SortColumn::Created | SortColumn::Updated | SortColumn::Progress if column == SortColumn::Id => {
+            format!("{title}  {}{sign}", sort.column.name().to_uppercase())
+        }
+        SortColumn::Active if sort.is_reversed && column == SortColumn::Id => format!("{title}  ACTIVE{sign}"),
+        _ => title.to_owned(),
+    }
+}
+
 /// Draws the titles of the columns.
 fn draw_titles(model: &Model, columns: &Columns, area: Rect, buffer: &mut Buffer) {
     let style = model.theme.faint();
+    let sort = model.tree.sort;
     let mut x = area.x + 2;
-    put(buffer, x, area.y, columns.name, "TASK / STAGE", style);
+    let title = sign_title(sort, SortColumn::Id, "TASK / STAGE");
+    put(buffer, x, area.y, columns.name, &title, style);
     x += columns.name;
-    put(buffer, x, area.y, columns.state, "STATE", style);
+    let title = sign_title(sort, SortColumn::State, "STATE");
+    put(buffer, x, area.y, columns.state, &title, style);
     x += columns.state + columns.bar;
-    put_right(buffer, x + columns.time, area.y, columns.time, "TIME", style);
+    let title = sign_title(sort, SortColumn::Duration, "TIME");
+    put_right(buffer, x + columns.time, area.y, columns.time, &title, style);
     x += columns.time;
     put_right(buffer, x + columns.attempt, area.y, columns.attempt, "TRY", style);
     x += columns.attempt;
-    put_right(buffer, x + columns.reuse, area.y, columns.reuse, "REUSE", style);
+    let title = sign_title(sort, SortColumn::Reuse, "REUSE");
+    put_right(buffer, x + columns.reuse, area.y, columns.reuse, &title, style);
     x += columns.reuse;
     put_right(buffer, x + columns.callback, area.y, columns.callback, "CB", style);
 }
@@ -221,7 +243,7 @@ fn draw_position(model: &Model, pane: Rect, buffer: &mut Buffer) {
 /// What a row shows beside its name.
 struct RowFacts<'a> {
     state: StageState,
-    stage: Option<&'a StageSummary>,
+    stage: Option<&'a KeptStage>,
     progress: Option<f64>,
     /// What a planned step waits for, instead of state and bar.
     waits: Option<String>,
@@ -242,7 +264,7 @@ impl<'a> RowFacts<'a> {
                 stage: None,
                 progress: match task.under_way() {
                     Some(pipeline) => Some(f64::from(pipeline.processing.progress)),
-                    None => running.and_then(|stage| stage.progress),
+                    None => running.and_then(KeptStage::progress),
                 },
                 waits: None,
                 reused: false,
@@ -268,7 +290,7 @@ impl<'a> RowFacts<'a> {
         let clock = model.clock();
         match &row.node {
             None => task.elapsed(clock),
-            Some(_) => self.stage.map_or(0.0, |stage| elapsed(stage, clock)),
+            Some(_) => self.stage.map_or(0.0, |stage| stage.elapsed(clock)),
         }
     }
 
@@ -276,7 +298,7 @@ impl<'a> RowFacts<'a> {
     fn reuse_hits(&self, task: &Task, row: &RowId) -> u64 {
         match &row.node {
             None => task.reuse_hits(),
-            Some(_) => self.stage.map_or(0, |stage| stage.reuse_hits + stage.joins),
+            Some(_) => self.stage.map_or(0, KeptStage::reuses),
         }
     }
 

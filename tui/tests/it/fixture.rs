@@ -4,15 +4,15 @@ use indexmap::IndexMap;
 use onceover_catalog::{Gpu, parse_node};
 use onceover_tui::{
     key::parse_keys,
-    model::Model,
+    model::{Model, store::RowsEnd},
     update::{Call, Effect, Reply, Snapshot, UiEvent, update},
     view::{text::lines_of, view},
 };
 use onceover_types::{CallbackStatus, Missing, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{
     CallbackDelivery, CallbackPage, Event as Change, EventKind, LogLine, LogPage, NodeInfo, NodeList, RedisInfo,
-    RedisMode, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseRule, ReuseTotals, StageSummary, StageView,
-    SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskView,
+    RedisMode, ReuseDecision, ReuseExplanation, ReuseInfo, ReuseRule, ReuseTotals, StageRow, StageSummary, StageView,
+    SubmitResponse, SystemInfo, TaskCounts, TaskItem, TaskRow, TaskView,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::value::RawValue;
@@ -75,6 +75,23 @@ pub fn item(id: &str, age: f64, stages: &[(&str, StageSummary)]) -> TaskItem {
         stages,
         pipeline: None,
         damaged: None,
+    }
+}
+
+/// The row of a task, as the daemon sends it.
+pub fn row_of(item: TaskItem) -> TaskRow {
+    let stages = item.stages.into_iter();
+    TaskRow {
+        task_id: item.task_id,
+        status: item.status,
+        created_ms: item.created_at.as_millis(),
+        updated_ms: item.updated_at.as_millis(),
+        callback_status: item.callback_status,
+        stages: stages
+            .map(|(node, stage)| StageRow::from_summary(node, stage))
+            .collect(),
+        pipeline: item.pipeline,
+        damaged: item.damaged,
     }
 }
 
@@ -161,7 +178,7 @@ pub fn snapshot(items: Vec<TaskItem>, seq: u64) -> UiEvent {
     UiEvent::Snapshot(Box::new(Snapshot {
         system: system(seq),
         items,
-        complete: true,
+        end: RowsEnd::Complete,
     }))
 }
 

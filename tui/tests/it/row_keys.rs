@@ -1,7 +1,7 @@
 //! What Enter and Tab do on the rows of the tree, and which tasks come first.
 
 use onceover_tui::{
-    model::{detail::Tab, tree::TaskOrder},
+    model::{detail::Tab, sort::SortColumn},
     update::update,
 };
 use onceover_types::StageState;
@@ -101,9 +101,9 @@ fn one_key_orders_the_tasks_by_creation_and_back() {
     let mut model = dashboard((120, 36));
     assert_eq!(tasks(&model)[1], "podcast-112");
     press(&mut model, "o");
-    assert_eq!(model.tree.order, TaskOrder::NewestFirst);
+    assert_eq!(model.tree.sort.column, SortColumn::Created);
     assert_eq!(tasks(&model)[1], "clip_03");
-    assert_shows(&model, &["ordered: the newest first"]);
+    assert_shows(&model, &["sorted by created: the newest first"]);
     press(&mut model, "o");
     assert_eq!(tasks(&model)[1], "podcast-112");
 }

@@ -3,7 +3,10 @@
 use onceover_tui::{
     glyphs::Glyphs,
     key::parse_keys,
-    model::{Model, tree::TaskOrder},
+    model::{
+        Model,
+        sort::{SortColumn, TaskSort},
+    },
     update::{Call, Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -51,7 +54,7 @@ fn items() -> Vec<TaskItem> {
 
 fn on_items(size: (u16, u16)) -> Model {
     let mut model = dashboard_of(items(), size);
-    model.tree.order = TaskOrder::NewestFirst;
+    model.tree.sort = TaskSort::by(SortColumn::Created);
     model.tree.changed();
     tick(&mut model, 0.2);
     model

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onceover_run::paths::Roots;
-use onceover_store::{StageHistory, Store, TaskFilter, TaskRecords};
+use onceover_store::{StageHistory, Store, TaskFilter, TaskRecords, RowMark, RowsRead};
 use onceover_types::{NodeName, TaskId, TaskStatus};
 use onceover_wire::{NodeResult, NodeStatus, StageRuns, TaskView};
 use serde_json::{Map, Value};
@@ -134,6 +134,11 @@ impl TaskViews {
             },
             seq: found.seq,
         })
+    }
+
+    /// Lists all tasks in short: what is in flight or has failed, then everything.
+    pub async fn list_rows(&self, range: &ListRange<RowMark>) -> Result<RowsRead, ServiceError> {
+        Ok(self.store.read_rows(range.limit, range.after.as_ref()).await?)
     }
 
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {

@@ -1,12 +1,11 @@
 //! The pipelines in the store: events change them, and what is read replaces them.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
-use indexmap::IndexMap;
-use onceover_types::{TaskId, TaskStatus, VideoId};
+use onceover_types::{TaskId, VideoId};
 use onceover_wire::{PipelineChange, Processing};
 
-use super::{Task, TaskStore};
+use super::TaskStore;
 use crate::model::pipeline::Pipeline;
 
 impl TaskStore {
@@ -38,19 +37,10 @@ impl TaskStore {
         }
         let id = known.map_or_else(|| Arc::new(processing.task_id.clone()), |task| task.id.clone());
         let at = processing.started_at.unwrap_or(processing.updated_at);
-        let mut pipeline = Pipeline::new(processing, |node| self.intern(node.clone()));
+        let mut pipeline = Pipeline::new(processing, |node| self.names.keep_node(node));
         if !self.tasks.contains_key(&id) {
-            self.order.insert((Reverse(at.as_millis()), id.clone()));
-            let task = Task {
-                id: id.clone(),
-                created_at: at,
-                updated_at: at,
-                status: TaskStatus::Pending,
-                callback_status: None,
-                stages: IndexMap::new(),
-                pipeline: None,
-            };
-            self.tasks.insert(id.clone(), task);
+            let task = self.make_task(&id, at);
+            self.insert(task);
         }
         if let Some(task) = self.tasks.get_mut(&id) {
             if let Some(former) = &task.pipeline {
@@ -58,8 +48,7 @@ impl TaskStore {
             }
             task.pipeline = Some(Box::new(pipeline));
         }
-        self.membership += 1;
-        self.content += 1;
+        self.changes.note(&id);
         true
     }
 
@@ -70,11 +59,11 @@ impl TaskStore {
             return;
         };
         task.pipeline = None;
+        let id = task.id.clone();
         if task.stages.is_empty() {
             self.remove(&id);
         }
-        self.membership += 1;
-        self.content += 1;
+        self.changes.note(&id);
     }
 
     /// Lists the videos whose task is known by its pipeline alone: a snapshot that was read before the first stage does

@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 mod nodes;
 pub(super) mod pages;
+mod rows;
 mod system;
 mod tasks;
 mod videos;
@@ -22,6 +23,7 @@ use super::{AppState, document};
 pub(super) fn all() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(document::head())
         .merge(tasks::routes())
+        .merge(rows::routes())
         .merge(batch::routes())
         .merge(nodes::routes())
         .merge(lifecycle::routes())

@@ -1,0 +1,68 @@
+//! The choice of the column by which tasks are sorted.
+
+use crossterm::event::KeyCode;
+
+use crate::{
+    key::Key,
+    model::{
+        Model, Tone,
+        dialog::{Dialog, SortMenu},
+        sort::{SortColumn, TaskSort},
+    },
+};
+
+/// Opens the choice, on the column that is sorted by.
+pub fn open_menu(model: &mut Model) {
+    let chosen = model.tree.sort.column;
+    model.dialog = Some(Dialog::Sort(SortMenu { chosen }));
+}
+
+/// Changes between what is active first and what is newest first.
+pub fn toggle_active(model: &mut Model) {
+    let column = match model.tree.sort.column {
+        SortColumn::Active => SortColumn::Created,
+        _ => SortColumn::Active,
+    };
+    model.tree.sort = TaskSort::by(column);
+    model.tree.changed();
+    say_order(model);
+}
+
+/// Takes a key in the choice.
+pub fn press(model: &mut Model, key: Key) {
+    let Some(Dialog::Sort(menu)) = &mut model.dialog else {
+        return;
+    };
+    match key.code {
+        KeyCode::Down | KeyCode::Char('j') | KeyCode::Tab => menu.step(1),
+        KeyCode::Up | KeyCode::Char('k') | KeyCode::BackTab => menu.step(-1),
+        KeyCode::Enter => {
+            let column = menu.chosen;
+            choose(model, column);
+        }
+        // The column that is sorted by already is reversed with the key that opened the choice, too.
+        KeyCode::Char('S') => {
+            let column = model.tree.sort.column;
+            choose(model, column);
+        }
+        KeyCode::Char(c) => match SortColumn::ALL.into_iter().find(|column| column.key() == c) {
+            Some(column) => choose(model, column),
+            None => model.dialog = None,
+        },
+        _ => model.dialog = None,
+    }
+}
+
+fn choose(model: &mut Model, column: SortColumn) {
+    model.dialog = None;
+    model.tree.sort_by(column);
+    say_order(model);
+}
+
+fn say_order(model: &mut Model) {
+    let sort = model.tree.sort;
+    model.say(
+        Tone::Neutral,
+        format!("sorted by {}: {}", sort.column.name(), sort.describe()),
+    );
+}
