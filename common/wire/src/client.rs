@@ -10,9 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, NodeInfo, NodeList, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest,
-    ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion,
-    VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable,
+    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest,
+    ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage,
+    TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
 
@@ -272,6 +272,11 @@ impl Client {
         self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
     }
 
+    /// Reads the runs of the stage, the newest first.
+    pub async fn stage_runs(&self, task: &TaskId, node: &NodeName) -> Result<StageRuns, ClientError> {
+        self.get(&format!("/v1/tasks/{task}/stages/{node}/runs")).await
+    }
+
     /// Reads the state of the daemon and its Redis.
     pub async fn system(&self) -> Result<SystemInfo, ClientError> {
         self.get("/v1/system").await
@@ -285,6 +290,11 @@ impl Client {
     /// Reads one node of the catalog.
     pub async fn node(&self, node: &NodeName) -> Result<NodeInfo, ClientError> {
         self.get(&format!("/v1/nodes/{node}")).await
+    }
+
+    /// Reads how long the runs of each node take, and how often they fail or are saved.
+    pub async fn node_statistics(&self) -> Result<NodeStatistics, ClientError> {
+        self.get("/v1/nodes/statistics").await
     }
 
     /// Reads every queue.

@@ -15,6 +15,7 @@ mod links;
 mod logs;
 mod nodes;
 mod results;
+mod runs;
 mod tasks;
 mod videos;
 mod warnings;
@@ -30,6 +31,7 @@ pub use self::{
     logs::{LogGap, LogLine, LogPage},
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
+    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

@@ -32,6 +32,9 @@ pub struct StageView {
     /// The last attempt to replace a standing result, when it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<LastAttempt>,
+    /// The stages of the task that its newest run took from or had to follow. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<NodeName>,
     /// The run that the state is about; absent for a result that a foreign worker wrote.
     #[serde(default)]
     pub run_id: Option<RunId>,
@@ -82,7 +85,7 @@ pub struct StageView {
 }
 
 impl StageView {
-    /// Makes the full view of a stage: its summary with its input, output and whole error.
+    /// Makes the full view of a stage: its summary with its input, output and whole error. It needs no other stage.
     pub fn from_summary(
         summary: StageSummary,
         input_params: Box<RawValue>,
@@ -97,6 +100,7 @@ impl StageView {
             error,
             duration: summary.duration,
             last_attempt,
+            needs: Vec::new(),
             run_id: summary.run_id,
             attempt: summary.attempt,
             revision: summary.revision,

@@ -104,6 +104,7 @@ const ORDERS: [LayerOrder; 14] = [
             "logs",
             "clock",
             "results",
+            "runs",
             "tasks",
             "command_line",
             "client",
