@@ -232,7 +232,9 @@ const ORDERS: [LayerOrder; 14] = [
             "row",
             "pipeline",
             "task",
+            "estimate",
             "store",
+            "timeline",
             "filter",
             "tree",
             "totals",
@@ -270,6 +272,7 @@ const ORDERS: [LayerOrder; 14] = [
             "register",
             "reuse",
             "task_detail",
+            "timeline",
             "log_pane",
             "detail",
             "tree",
@@ -283,12 +286,14 @@ const ORDERS: [LayerOrder; 14] = [
         within: "tui::update",
         modules: &[
             "messages",
+            "estimates",
             "line",
             "stage_log",
             "cursor",
             "requests",
             "sentences",
             "reveal",
+            "timeline",
             "filter_line",
             "detail",
             "pipelines",
@@ -359,7 +364,15 @@ const DASHBOARD_MODEL: Border = Border {
 /// Pages of the dashboard call what pages share, never each other.
 const PAGES: Siblings = Siblings {
     within: "tui::update",
-    modules: &["rows", "callbacks", "nodes", "videos", "register", "video_actions"],
+    modules: &[
+        "rows",
+        "callbacks",
+        "nodes",
+        "videos",
+        "register",
+        "video_actions",
+        "timeline",
+    ],
     crossed: &[],
 };
 

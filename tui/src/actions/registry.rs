@@ -13,9 +13,19 @@ use crate::{
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
-/// These, and the page of a log, whose rows have no cursor.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+/// These, the page of a log, whose rows have no cursor, and the timeline.
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Timeline,
+];
 const LOG: &[Page] = &[Page::Log];
+const TIMELINE: &[Page] = &[Page::Timeline];
+/// Pages that are wider than the screen.
+const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
@@ -23,7 +33,14 @@ const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register];
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register,
+    Page::Timeline,
+];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -142,6 +159,29 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::OpenLog, "log", &[c('L')], See)
         .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
         .footer(14, has_log),
+    spec(Action::Timeline, "timeline", &[c('t')], See)
+        .help("show the runs of the task's stages in time: waiting, running, attempts, reuse, the critical path")
+        .footer(15, has_row),
+    spec(Action::OpenStage, "open-stage", &[k(KeyCode::Enter)], See)
+        .label("stage")
+        .help("go to the stage at the cursor: its detail on the whole screen")
+        .on(TIMELINE)
+        .footer(1, always),
+    spec(Action::ZoomIn, "zoom-in", &[c('+')], See)
+        .label("zoom in")
+        .help("show less time, in more detail")
+        .on(TIMELINE)
+        .footer(3, always),
+    spec(Action::ZoomOut, "zoom-out", &[c('-')], See)
+        .label("zoom out")
+        .help("show more time, earlier runs too")
+        .on(TIMELINE)
+        .footer(4, always),
+    spec(Action::ZoomFit, "zoom-fit", &[c('0')], See)
+        .label("fit")
+        .help("fit the newest runs onto the screen")
+        .on(TIMELINE)
+        .footer(5, always),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -170,11 +210,11 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(LOG)
         .footer(7, always),
     spec(Action::Left, "left", &[k(KeyCode::Left), c('h')], Move)
-        .help("scroll to the left, where lines are not wrapped")
-        .on(LOG),
+        .help("scroll to the left, where lines are not wrapped; on the timeline: to earlier times")
+        .on(SIDEWAYS),
     spec(Action::Right, "right", &[k(KeyCode::Right), c('l')], Move)
-        .help("scroll to the right, where lines are not wrapped")
-        .on(LOG),
+        .help("scroll to the right, where lines are not wrapped; on the timeline: to later times")
+        .on(SIDEWAYS),
     spec(Action::NarrowTree, "narrow-tree", &[c('<')], See)
         .label("more detail")
         .help("give the detail more of the screen"),
@@ -346,6 +386,7 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
+        Page::Timeline => model.timeline.list.cursor().is_some(),
         Page::Form | Page::Register | Page::Log => false,
     }
 }

@@ -130,6 +130,14 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             })
         }
         Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
+        Call::Statistics => Reply::Statistics(client.node_statistics().await.map_err(Refusal::from)),
+        Call::StageRuns { task, node } => Reply::StageRuns(
+            client
+                .stage_runs(&task, &node)
+                .await
+                .map(Box::new)
+                .map_err(Refusal::from),
+        ),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client
                 .resubmit(&task, &node, reuse)

@@ -5,7 +5,7 @@ use onceover_types::StageState;
 
 use super::{
     callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    timeline, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -95,9 +95,11 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         | Action::NextMatch
         | Action::PreviousMatch
         | Action::Wrap
-        | Action::Times
-        | Action::Left
-        | Action::Right => act_in_log(model, spec.action),
+        | Action::Times => act_in_log(model, spec.action),
+        Action::Left | Action::Right => move_sideways(model, spec.action),
+        Action::Timeline => timeline::open_page(model, effects),
+        Action::ZoomIn | Action::ZoomOut | Action::ZoomFit => timeline::act(model, spec.action),
+        Action::OpenStage => timeline::open_stage(model),
         Action::NarrowTree => move_split(model, -1),
         Action::WidenTree => move_split(model, 1),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
@@ -155,9 +157,15 @@ fn act_in_log(model: &mut Model, action: Action) {
         Action::PreviousMatch => stage_log::go_to_match(model, false),
         Action::Wrap => stage_log::toggle_wrap(model),
         Action::Times => stage_log::turn_times(model),
-        Action::Left => stage_log::scroll_sideways(model, false),
-        Action::Right => stage_log::scroll_sideways(model, true),
         _ => {}
+    }
+}
+
+/// Moves sideways: in lines that are not wrapped, in time.
+fn move_sideways(model: &mut Model, action: Action) {
+    match model.page {
+        Page::Timeline => timeline::act(model, action),
+        _ => stage_log::scroll_sideways(model, action == Action::Right),
     }
 }
 
@@ -201,6 +209,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
+        Page::Timeline => timeline::fetch(model),
         Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
 }
@@ -230,6 +239,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
+        Page::Timeline => model.timeline.list.cursor().map(ToString::to_string),
         Page::Form | Page::Register | Page::Log => None,
     };
     if let Some(id) = id {
@@ -348,7 +358,7 @@ fn go_back(model: &mut Model) {
         Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
-        Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
+        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline => model.page = Page::Tasks,
         Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }

@@ -2,13 +2,14 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `videos`, `register`, `video_actions`, `timeline`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
 //! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
 mod detail;
 mod dialog;
+mod estimates;
 mod feed;
 mod filter_line;
 mod keys;
@@ -25,6 +26,7 @@ mod rows;
 mod sentences;
 mod stage_log;
 mod time;
+mod timeline;
 mod video_actions;
 mod videos;
 

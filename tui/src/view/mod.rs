@@ -21,6 +21,7 @@ mod rerun;
 mod reuse;
 mod task_detail;
 pub mod text;
+mod timeline;
 mod tree;
 mod video_dialogs;
 mod videos;
@@ -61,6 +62,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Videos => videos::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
+            Page::Timeline => timeline::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

@@ -15,6 +15,7 @@ mod screens;
 mod stage_detail;
 mod stage_log;
 mod submit_form;
+mod timeline;
 mod video_fixture;
 mod video_screens;
 mod videos;
