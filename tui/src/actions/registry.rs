@@ -13,7 +13,7 @@ use crate::{
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
-/// These, the page of a log, whose rows have no cursor, and the timeline.
+/// These, pages of lines, which have no cursor, and the timeline.
 const ROWS: &[Page] = &[
     Page::Tasks,
     Page::Callbacks,
@@ -21,11 +21,13 @@ const ROWS: &[Page] = &[
     Page::Videos,
     Page::Log,
     Page::Timeline,
+    Page::Compare,
 ];
 const LOG: &[Page] = &[Page::Log];
 const TIMELINE: &[Page] = &[Page::Timeline];
-/// Pages that are wider than the screen.
-const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline];
+/// Pages where one can go to the left and to the right.
+const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
+const COMPARE: &[Page] = &[Page::Compare];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
@@ -40,6 +42,7 @@ const READ: &[Page] = &[
     Page::Videos,
     Page::Register,
     Page::Timeline,
+    Page::Compare,
 ];
 
 const fn c(c: char) -> Key {
@@ -182,6 +185,13 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("fit the newest runs onto the screen")
         .on(TIMELINE)
         .footer(5, always),
+    spec(Action::Compare, "compare", &[c('=')], See)
+        .help("compare the stage's newest two runs, or two marked stages of one node: input, output, time, log"),
+    spec(Action::OtherSide, "other-side", &[k(KeyCode::Tab)], See)
+        .label("other side")
+        .help("choose the runs of the other side with the arrows")
+        .on(COMPARE)
+        .footer(2, always),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -210,10 +220,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(LOG)
         .footer(7, always),
     spec(Action::Left, "left", &[k(KeyCode::Left), c('h')], Move)
-        .help("scroll to the left, where lines are not wrapped; on the timeline: to earlier times")
+        .help("scroll to the left, where lines are not wrapped; in time: to what was earlier")
         .on(SIDEWAYS),
     spec(Action::Right, "right", &[k(KeyCode::Right), c('l')], Move)
-        .help("scroll to the right, where lines are not wrapped; on the timeline: to later times")
+        .help("scroll to the right, where lines are not wrapped; in time: to what was later")
         .on(SIDEWAYS),
     spec(Action::NarrowTree, "narrow-tree", &[c('<')], See)
         .label("more detail")
@@ -387,7 +397,7 @@ fn has_row(model: &Model) -> bool {
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
         Page::Timeline => model.timeline.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log => false,
+        Page::Form | Page::Register | Page::Log | Page::Compare => false,
     }
 }
 

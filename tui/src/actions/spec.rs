@@ -34,6 +34,8 @@ pub enum Action {
     ZoomOut,
     ZoomFit,
     OpenStage,
+    Compare,
+    OtherSide,
     SearchLog,
     FilterLog,
     NextMatch,

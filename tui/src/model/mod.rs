@@ -1,6 +1,7 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod compare;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
@@ -41,6 +42,7 @@ use crate::{
     theme::Theme,
 };
 
+use compare::ComparePage;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
@@ -84,10 +86,12 @@ pub enum Page {
     Log,
     /// The runs of a task's stages in time.
     Timeline,
+    /// Two runs side by side.
+    Compare,
 }
 
 impl Page {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -96,6 +100,7 @@ impl Page {
         Self::Register,
         Self::Log,
         Self::Timeline,
+        Self::Compare,
     ];
 
     /// Whether keys type text on the page.
@@ -191,6 +196,7 @@ pub struct Model {
     /// How the log of the stage in the detail is looked at.
     pub log_view: LogView,
     pub timeline: TimelinePage,
+    pub compare: ComparePage,
     pub estimates: NodeEstimates,
     pub page: Page,
     pub deliveries: Deliveries,
@@ -254,6 +260,7 @@ impl Model {
             detail: Detail::default(),
             log_view: LogView::default(),
             timeline: TimelinePage::default(),
+            compare: ComparePage::default(),
             estimates: NodeEstimates::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),

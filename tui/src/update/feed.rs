@@ -4,7 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail,
+    callbacks, compare, detail,
     messages::{Effect, Snapshot},
     nodes, pipelines, reveal, timeline, videos,
 };
@@ -115,6 +115,7 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
+        Page::Compare => compare::fetch(model, effects),
         // A log is read with the detail that it belongs to.
         Page::Tasks | Page::Log => {}
     }
@@ -127,7 +128,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
         // What failed is read again with the next change.
-        Page::Tasks | Page::Log | Page::Timeline => false,
+        Page::Tasks | Page::Log | Page::Timeline | Page::Compare => false,
     };
     if has_failed {
         reload_page(model, effects);

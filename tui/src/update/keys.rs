@@ -4,8 +4,8 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    timeline, video_actions, videos,
+    callbacks, compare, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows,
+    stage_log, timeline, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -98,6 +98,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         | Action::Times => act_in_log(model, spec.action),
         Action::Left | Action::Right => move_sideways(model, spec.action),
         Action::Timeline => timeline::open_page(model, effects),
+        Action::Compare => compare::open_page(model, effects),
+        Action::OtherSide => model.compare.turn_side(),
         Action::ZoomIn | Action::ZoomOut | Action::ZoomFit => timeline::act(model, spec.action),
         Action::OpenStage => timeline::open_stage(model),
         Action::NarrowTree => move_split(model, -1),
@@ -165,6 +167,7 @@ fn act_in_log(model: &mut Model, action: Action) {
 fn move_sideways(model: &mut Model, action: Action) {
     match model.page {
         Page::Timeline => timeline::act(model, action),
+        Page::Compare => compare::choose_run(model, action == Action::Left),
         _ => stage_log::scroll_sideways(model, action == Action::Right),
     }
 }
@@ -210,6 +213,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
+        Page::Compare => compare::fetch(model, effects),
         Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
 }
@@ -240,7 +244,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
         Page::Timeline => model.timeline.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register | Page::Log => None,
+        Page::Form | Page::Register | Page::Log | Page::Compare => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
@@ -358,7 +362,7 @@ fn go_back(model: &mut Model) {
         Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
-        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline => model.page = Page::Tasks,
+        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline | Page::Compare => model.page = Page::Tasks,
         Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }

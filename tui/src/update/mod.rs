@@ -2,10 +2,12 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`, `timeline`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `videos`, `register`, `video_actions`, `timeline`,
+//! `compare`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
 //! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
+mod compare;
 mod cursor;
 mod detail;
 mod dialog;

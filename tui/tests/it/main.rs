@@ -4,6 +4,7 @@
 mod behaviour;
 mod callback_page;
 mod clipboard;
+mod compare;
 mod feed;
 mod fixture;
 mod invariants;

@@ -227,7 +227,7 @@ fn without_a_history_the_times_of_the_stages_make_the_bars() {
 fn one_zooms_and_moves_and_goes_to_a_stage_and_back() {
     let mut model = open((120, 20));
     let whole = bar(&model, EXTRACT);
-    press(&mut model, "++hh");
+    press(&mut model, "+hhh");
     let zoomed = bar(&model, EXTRACT);
     let (first, end) = columns_of(&zoomed, '▓');
     let (before, after) = columns_of(&whole, '▓');
@@ -252,7 +252,7 @@ fn the_timeline_draws_at_every_size() {
 
 #[test]
 fn a_running_stage_without_progress_says_how_long_its_node_takes() {
-    let mut model = lecture((120, 30));
+    let mut model = lecture((140, 30));
     let effects = {
         let mut fresh = Model::new("http://127.0.0.1:8788", at(0.0), (120, 30));
         update(&mut fresh, snapshot(Vec::new(), 100));
