@@ -160,8 +160,15 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("scroll the detail or card up (the log: to older lines)")
         .on(SCROLLED),
     spec(Action::OpenLog, "log", &[c('L')], See)
-        .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
-        .footer(14, has_log),
+        .help(
+            "show the stage's log on the whole screen, or those of all stages of a task; to scroll, search and filter",
+        )
+        .footer(14, has_row),
+    spec(Action::WholeTask, "whole-task", &[c('A')], See)
+        .label("whole task")
+        .help("show the logs of all stages of the task as one, or the log of the stage again")
+        .on(LOG)
+        .footer(8, always),
     spec(Action::Timeline, "timeline", &[c('t')], See)
         .help("show the runs of the task's stages in time: waiting, running, attempts, reuse, the critical path")
         .footer(15, has_row),
@@ -399,11 +406,6 @@ fn has_row(model: &Model) -> bool {
         Page::Timeline => model.timeline.list.cursor().is_some(),
         Page::Form | Page::Register | Page::Log | Page::Compare => false,
     }
-}
-
-/// Whether the cursor is on a stage, which has a log.
-fn has_log(model: &Model) -> bool {
-    model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
 }
 
 /// Whether something is searched in the log.

@@ -29,6 +29,7 @@ pub enum Action {
     MarkAll,
     Filter,
     OpenLog,
+    WholeTask,
     Timeline,
     ZoomIn,
     ZoomOut,

@@ -22,6 +22,7 @@ pub mod register;
 mod row;
 pub mod store;
 pub mod task;
+pub mod task_log;
 pub mod timeline;
 pub mod totals;
 pub mod tree;
@@ -59,6 +60,7 @@ use register::Register;
 pub use row::{RowId, Subject};
 use store::TaskStore;
 use task::Task;
+use task_log::TaskLog;
 use timeline::TimelinePage;
 use totals::ShownTotals;
 use tree::Tree;
@@ -195,6 +197,8 @@ pub struct Model {
     pub detail: Detail,
     /// How the log of the stage in the detail is looked at.
     pub log_view: LogView,
+    /// The logs of a whole task, while the page of a log shows them.
+    pub task_log: Option<TaskLog>,
     pub timeline: TimelinePage,
     pub compare: ComparePage,
     pub estimates: NodeEstimates,
@@ -259,6 +263,7 @@ impl Model {
             tree: Tree::default(),
             detail: Detail::default(),
             log_view: LogView::default(),
+            task_log: None,
             timeline: TimelinePage::default(),
             compare: ComparePage::default(),
             estimates: NodeEstimates::default(),
@@ -428,6 +433,11 @@ impl Model {
         }
     }
 
+    /// Returns the logs of the whole task, if these are shown.
+    pub fn shown_task_log(&self) -> Option<&TaskLog> {
+        self.task_log.as_ref().filter(|_| self.page == Page::Log)
+    }
+
     /// Returns the task whose timeline is shown.
     pub fn timeline_task(&self) -> Option<&Task> {
         self.store.get(self.timeline.task.as_ref()?)
@@ -508,6 +518,10 @@ impl Model {
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
             self.estimates_due_at(),
+            self.task_log
+                .as_ref()
+                .filter(|_| self.is_live())
+                .and_then(TaskLog::poll_at),
         ];
         times.into_iter().flatten().min()
     }

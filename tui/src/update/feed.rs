@@ -6,7 +6,7 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 use super::{
     callbacks, compare, detail,
     messages::{Effect, Snapshot},
-    nodes, pipelines, reveal, timeline, videos,
+    nodes, pipelines, reveal, task_log, timeline, videos,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
@@ -94,6 +94,7 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
         // What was fetched while the connection was lost may be old or missing.
         model.detail.retarget(None);
         model.estimates.request = None;
+        task_log::restart(model, effects);
     }
     reveal::show_wanted(model);
     if let Some(task) = model.wanted.clone().filter(|_| !model.store.complete) {

@@ -5,7 +5,7 @@ use onceover_types::StageState;
 
 use super::{
     callbacks, compare, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows,
-    stage_log, timeline, video_actions, videos,
+    stage_log, task_log, timeline, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -89,7 +89,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter => open_filter(model),
-        Action::OpenLog => stage_log::open_page(model),
+        Action::OpenLog => open_log(model, effects),
+        Action::WholeTask => task_log::toggle(model, effects),
         Action::SearchLog
         | Action::FilterLog
         | Action::NextMatch
@@ -136,6 +137,14 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
+    }
+}
+
+/// Opens the log of the stage at the cursor, or those of a task's stages.
+fn open_log(model: &mut Model, effects: &mut Vec<Effect>) {
+    match &model.tree.cursor {
+        Some(row) if row.node.is_none() => task_log::open_page(model, effects),
+        _ => stage_log::open_page(model),
     }
 }
 

@@ -114,6 +114,14 @@ pub enum Effect {
         node: NodeName,
     },
     StopLog,
+    /// Follow this log beside others.
+    FollowTaskLog {
+        id: u64,
+        task: TaskId,
+        node: NodeName,
+    },
+    /// Follow no log beside others any more.
+    StopTaskLog,
     Copy(String),
     /// Draw every cell again.
     Redraw,

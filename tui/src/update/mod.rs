@@ -4,7 +4,7 @@
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`, `timeline`,
 //! `compare`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `pipelines`, `stage_log`, `task_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod compare;
@@ -27,6 +27,7 @@ mod reveal;
 mod rows;
 mod sentences;
 mod stage_log;
+mod task_log;
 mod time;
 mod timeline;
 mod video_actions;
@@ -77,8 +78,16 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
-        UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => {
+            if !task_log::take_chunk(model, id, &bytes) {
+                stage_log::take_chunk(model, id, &bytes);
+            }
+        }
+        UiEvent::LogEnd { id, error } => {
+            if !task_log::take_end(model, id, error.as_ref()) {
+                stage_log::take_end(model, id, error);
+            }
+        }
     }
     effects
 }

@@ -9,7 +9,7 @@ use super::{
     messages::{CallAnswer, Effect, Reply},
     nodes, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
-    stage_log, timeline, video_actions, videos,
+    stage_log, task_log, timeline, video_actions, videos,
 };
 use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
 
@@ -20,6 +20,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) if compare::has_asked(model, id) => compare::take_log(model, id, answer),
+        Reply::Log(answer) if task_log::has_asked(model, id) => task_log::take_page(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),

@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, estimates, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, timeline, videos,
+    pipelines, requests, reveal, task_log, timeline, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -26,6 +26,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     model.settle();
     detail::aim_detail(model, effects);
     pipelines::read_waiting(model, effects);
+    task_log::advance(model, effects);
     timeline::ask_waiting(model, effects);
     reveal::complete_tasks(model, effects);
     estimates::ask_due(model, effects);

@@ -16,6 +16,7 @@ mod screens;
 mod stage_detail;
 mod stage_log;
 mod submit_form;
+mod task_log;
 mod timeline;
 mod video_fixture;
 mod video_screens;
