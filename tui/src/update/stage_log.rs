@@ -354,7 +354,7 @@ fn list_found(model: &Model) -> Vec<u64> {
 }
 
 /// Goes to the line that was found nearest: the first one from the top of the screen on, at the end the last one.
-fn go_to_nearest(model: &mut Model) {
+pub fn go_to_nearest(model: &mut Model) {
     let numbers = list_found(model);
     let from = model.log_view.top.map(|top| top.number);
     let next = numbers.iter().find(|number| from.is_some_and(|from| **number >= from));

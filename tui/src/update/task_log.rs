@@ -5,7 +5,7 @@ use onceover_wire::{LogPage, client::LogQuery};
 
 use super::{
     messages::{Call, CallAnswer, Effect},
-    requests,
+    requests, stage_log,
 };
 use crate::model::{
     Model, Page, Tone,
@@ -152,6 +152,9 @@ pub fn take_page(model: &mut Model, id: u64, answer: CallAnswer<LogPage>) {
         }
     }
     note_whole(model);
+    if model.log_view.search.is_some() && model.log_view.at_match.is_none() {
+        stage_log::go_to_nearest(model);
+    }
 }
 
 /// Takes the next piece of a log that is followed. Returns `false` if it is not one of the task's.
