@@ -8,6 +8,9 @@ use onceover_wire::{LogGap, LogLine, LogPage};
 /// The daemon keeps 8 MiB of a log: all of it fits in.
 const MAX_LINES: usize = 350_000;
 const MAX_BYTES: usize = 10 << 20;
+/// Room that a page needs.
+const PAGE_ROOM_LINES: usize = 5_000;
+const PAGE_ROOM_BYTES: usize = 1 << 20;
 /// A longer line is kept in pieces of this size.
 const MAX_LINE: usize = 4_096;
 /// Lines that are read at once.
@@ -202,9 +205,9 @@ impl LogBuffer {
         self.loaded = 0;
     }
 
-    /// Whether older lines would be dropped at once.
+    /// Whether there is no room for another page: its lines would be dropped at once.
     pub fn is_full(&self) -> bool {
-        self.entries.len() >= MAX_LINES || self.bytes >= MAX_BYTES
+        self.entries.len() + PAGE_ROOM_LINES >= MAX_LINES || self.bytes + PAGE_ROOM_BYTES >= MAX_BYTES
     }
 
     fn drop_oldest(&mut self) {

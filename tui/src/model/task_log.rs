@@ -103,6 +103,37 @@ impl StageLog {
         Some((above - lines + 1, lines))
     }
 
+    /// Takes over what the stage does now. Returns whether its log begins again.
+    fn follow_stage(&mut self, stage: &StageSummary) -> bool {
+        let was_running = self.is_running;
+        self.is_running = stage.status == StageState::Running;
+        if stage.status == StageState::Pending {
+            return false;
+        }
+        let seen = Some((stage.run_id.clone(), stage.attempt));
+        if self.seen == seen {
+            if was_running && !self.is_running && self.state == StageLogState::Read {
+                // What was written since it was read last.
+                self.polled_at = None;
+            }
+            return false;
+        }
+        self.seen = seen;
+        let begins = self.state != StageLogState::Unread;
+        self.restart();
+        begins
+    }
+
+    /// Whether lines may have been written that are not here.
+    fn has_news(&self) -> bool {
+        self.is_running || self.polled_at.is_none()
+    }
+
+    /// Keeps the totals in step with what is here.
+    fn settle_end(&mut self) {
+        self.total = self.total.max(self.last);
+    }
+
     /// Returns the name that stands before its lines: what is behind the last dot.
     pub fn short_name(&self) -> &str {
         let name = self.node.as_str();
@@ -264,6 +295,10 @@ impl TaskLog {
         let entries: Vec<_> = entries.into_iter().filter(is_new).collect();
         log.last = log.last.max(to);
         log.settle_end();
+        if log.last < log.total {
+            // A page has no room for all that was written since: the next one is read at once.
+            log.polled_at = None;
+        }
         let entries = self.place_entries(index, entries);
         self.lines.insert_sorted(entries.clone());
         entries
@@ -334,39 +369,6 @@ impl TaskLog {
     /// Returns the place so many entries above another one.
     pub fn place_above(&self, place: LogPlace, entries: usize) -> LogPlace {
         self.lines.place(self.lines.find(place).saturating_sub(entries))
-    }
-}
-
-impl StageLog {
-    /// Takes over what the stage does now. Returns whether its log begins again.
-    fn follow_stage(&mut self, stage: &StageSummary) -> bool {
-        let was_running = self.is_running;
-        self.is_running = stage.status == StageState::Running;
-        if stage.status == StageState::Pending {
-            return false;
-        }
-        let seen = Some((stage.run_id.clone(), stage.attempt));
-        if self.seen == seen {
-            if was_running && !self.is_running && self.state == StageLogState::Read {
-                // What was written since it was read last.
-                self.polled_at = None;
-            }
-            return false;
-        }
-        self.seen = seen;
-        let begins = self.state != StageLogState::Unread;
-        self.restart();
-        begins
-    }
-
-    /// Whether lines may have been written that are not here.
-    fn has_news(&self) -> bool {
-        self.is_running || self.polled_at.is_none()
-    }
-
-    /// Keeps the totals in step with what is here.
-    fn settle_end(&mut self) {
-        self.total = self.total.max(self.last);
     }
 }
 

@@ -82,7 +82,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
 }
 
 /// Says how long the task took, and the stages that it waited for.
-fn describe_task(chart: &Chart, span: Option<(i64, i64)>) -> String {
+fn describe_task(chart: &Chart<'_>, span: Option<(i64, i64)>) -> String {
     let id = harmless(chart.task.id.as_str());
     let Some((from, to)) = span else {
         return format!("{id} › timeline");
