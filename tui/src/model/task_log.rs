@@ -13,6 +13,8 @@ use super::{
 
 /// Logs that are followed at once; of others that grow pages are read.
 pub const MOST_FOLLOWED: usize = 4;
+/// Pages that are read at once.
+const MOST_READ: usize = 8;
 /// Stages whose logs are shown.
 const MOST_STAGES: usize = 256;
 /// How often new lines are read of a log that is not followed.
@@ -194,6 +196,7 @@ impl TaskLog {
     /// With `above` it is known from which entry on all lines are wanted.
     pub fn list_reads(&self, now: Timestamp, above: Option<u64>, most: u64) -> Vec<(usize, LogRead)> {
         let mut followed = self.count_followed();
+        let mut room = MOST_READ.saturating_sub(self.count_read());
         let mut reads = Vec::new();
         for (index, log) in self.stages.iter().enumerate() {
             if log.request.is_some() || log.seen.is_none() {
@@ -215,7 +218,14 @@ impl TaskLog {
                 StageLogState::Read => self.find_above(log, above, most),
                 StageLogState::Following | StageLogState::Failed => None,
             };
-            reads.extend(read.map(|read| (index, read)));
+            match read {
+                Some(LogRead::Follow) => reads.push((index, LogRead::Follow)),
+                Some(read) if room > 0 => {
+                    room -= 1;
+                    reads.push((index, read));
+                }
+                _ => {}
+            }
         }
         reads
     }
@@ -234,8 +244,18 @@ impl TaskLog {
         self.stages.iter().filter(is_followed).count()
     }
 
-    /// Returns when new lines of logs that are not followed are to be read next.
+    /// Counts the pages that are being read.
+    fn count_read(&self) -> usize {
+        let is_read = |log: &&StageLog| log.request.is_some() && log.state != StageLogState::Following;
+        self.stages.iter().filter(is_read).count()
+    }
+
+    /// Returns when new lines of logs that are not followed are to be read next; `None` while there is no room for
+    /// another page.
     pub fn poll_at(&self) -> Option<Timestamp> {
+        if self.count_read() >= MOST_READ {
+            return None;
+        }
         let polled = self
             .stages
             .iter()
