@@ -18,6 +18,7 @@ mod dashboard;
 mod dashboard_forms;
 mod dashboard_logs;
 mod dashboard_rows;
+mod dashboard_time;
 mod dashboard_videos;
 mod deploy;
 mod documents;

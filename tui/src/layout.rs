@@ -228,6 +228,61 @@ pub fn lay_out_nodes(size: (u16, u16)) -> ListPage {
     }
 }
 
+/// The parts of the page of a task's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimelineRoom {
+    pub framed: bool,
+    /// With its frame, if it has one.
+    pub pane: Rect,
+    /// The row of the times.
+    pub axis: Rect,
+    /// The rows of stages: their names and their bars.
+    pub rows: Rect,
+    /// What the glyphs stand for; empty where there is no room.
+    pub legend: Rect,
+    /// Columns of the names.
+    pub names: u16,
+}
+
+impl TimelineRoom {
+    /// Counts the columns of the bars.
+    pub fn columns(&self) -> u16 {
+        self.rows.width.saturating_sub(self.names)
+    }
+}
+
+/// Divides the page of a task's timeline.
+pub fn lay_out_timeline(size: (u16, u16)) -> TimelineRoom {
+    let panes = lay_out_panes(size, true);
+    let inner = panes.inner(panes.detail);
+    let axis_rows = inner.height.min(1);
+    let legend_rows = u16::from(inner.height >= 4);
+    let names = match inner.width {
+        0..30 => inner.width / 3,
+        30..110 => inner.width * 3 / 10,
+        _ => 40,
+    };
+    TimelineRoom {
+        framed: panes.is_framed(),
+        pane: panes.detail,
+        axis: Rect {
+            height: axis_rows,
+            ..inner
+        },
+        rows: Rect {
+            y: inner.y + axis_rows,
+            height: inner.height - axis_rows - legend_rows,
+            ..inner
+        },
+        legend: Rect {
+            y: inner.bottom() - legend_rows,
+            height: legend_rows,
+            ..inner
+        },
+        names,
+    }
+}
+
 /// Puts the list above `about` lines of its item, if that leaves rows for the list.
 fn split_above(middle: Rect, about: u16) -> ListPage {
     let about = if middle.height >= about + 4 { about } else { 0 };

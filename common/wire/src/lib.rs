@@ -17,6 +17,7 @@ mod nodes;
 mod results;
 mod runs;
 mod rows;
+mod runs;
 mod tasks;
 mod videos;
 mod warnings;
@@ -34,6 +35,7 @@ pub use self::{
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     rows::{RowPage, StageRow, TaskRow},
+    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

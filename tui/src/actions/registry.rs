@@ -13,9 +13,21 @@ use crate::{
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
-/// These, and the page of a log, whose rows have no cursor.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+/// These, pages of lines, which have no cursor, and the timeline.
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Timeline,
+    Page::Compare,
+];
 const LOG: &[Page] = &[Page::Log];
+const TIMELINE: &[Page] = &[Page::Timeline];
+/// Pages where one can go to the left and to the right.
+const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
+const COMPARE: &[Page] = &[Page::Compare];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
@@ -23,7 +35,15 @@ const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register];
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register,
+    Page::Timeline,
+    Page::Compare,
+];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -140,8 +160,45 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("scroll the detail or card up (the log: to older lines)")
         .on(SCROLLED),
     spec(Action::OpenLog, "log", &[c('L')], See)
-        .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
-        .footer(14, has_log),
+        .help(
+            "show the stage's log on the whole screen, or those of all stages of a task; to scroll, search and filter",
+        )
+        .footer(14, has_row),
+    spec(Action::WholeTask, "whole-task", &[c('A')], See)
+        .label("whole task")
+        .help("show the logs of all stages of the task as one, or the log of the stage again")
+        .on(LOG)
+        .footer(8, always),
+    spec(Action::Timeline, "timeline", &[c('t')], See)
+        .help("show the runs of the task's stages in time: waiting, running, attempts, reuse, the critical path")
+        .footer(15, has_row),
+    spec(Action::OpenStage, "open-stage", &[k(KeyCode::Enter)], See)
+        .label("stage")
+        .help("go to the stage at the cursor: its detail on the whole screen")
+        .on(TIMELINE)
+        .footer(1, always),
+    spec(Action::ZoomIn, "zoom-in", &[c('+')], See)
+        .label("zoom in")
+        .help("show less time, in more detail")
+        .on(TIMELINE)
+        .footer(3, always),
+    spec(Action::ZoomOut, "zoom-out", &[c('-')], See)
+        .label("zoom out")
+        .help("show more time, earlier runs too")
+        .on(TIMELINE)
+        .footer(4, always),
+    spec(Action::ZoomFit, "zoom-fit", &[c('0')], See)
+        .label("fit")
+        .help("fit the newest runs onto the screen")
+        .on(TIMELINE)
+        .footer(5, always),
+    spec(Action::Compare, "compare", &[c('=')], See)
+        .help("compare the stage's newest two runs, or two marked stages of one node: input, output, time, log"),
+    spec(Action::OtherSide, "other-side", &[k(KeyCode::Tab)], See)
+        .label("other side")
+        .help("choose the runs of the other side with the arrows")
+        .on(COMPARE)
+        .footer(2, always),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -170,11 +227,11 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(LOG)
         .footer(7, always),
     spec(Action::Left, "left", &[k(KeyCode::Left), c('h')], Move)
-        .help("scroll to the left, where lines are not wrapped")
-        .on(LOG),
+        .help("scroll to the left, where lines are not wrapped; in time: to what was earlier")
+        .on(SIDEWAYS),
     spec(Action::Right, "right", &[k(KeyCode::Right), c('l')], Move)
-        .help("scroll to the right, where lines are not wrapped")
-        .on(LOG),
+        .help("scroll to the right, where lines are not wrapped; in time: to what was later")
+        .on(SIDEWAYS),
     spec(Action::NarrowTree, "narrow-tree", &[c('<')], See)
         .label("more detail")
         .help("give the detail more of the screen"),
@@ -347,13 +404,9 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log => false,
+        Page::Timeline => model.timeline.list.cursor().is_some(),
+        Page::Form | Page::Register | Page::Log | Page::Compare => false,
     }
-}
-
-/// Whether the cursor is on a stage, which has a log.
-fn has_log(model: &Model) -> bool {
-    model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
 }
 
 /// Whether something is searched in the log.

@@ -61,7 +61,7 @@ async fn carry_out_reads(client: &Client, model: &mut Model, effects: Vec<Effect
     for effect in effects {
         let (id, call) = match effect {
             Effect::Call { id, call } if !call.changes() => (id, call),
-            Effect::FollowLog { id, task, node } => {
+            Effect::FollowLog { id, task, node } | Effect::FollowTaskLog { id, task, node } => {
                 let query = LogQuery {
                     lines: PAGE_LINES,
                     ..LogQuery::default()

@@ -29,12 +29,14 @@ const MOST_VIDEOS: usize = 2_000;
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
 
-/// Starts effects. Dropping it stops the log that is followed; calls that were started go on.
+/// Starts effects. Dropping it stops the logs that are followed; calls that were started go on.
 pub struct EffectRunner {
     client: Client,
     events: mpsc::Sender<UiEvent>,
     feed: mpsc::Sender<FeedRequest>,
     log: Option<JoinHandle<()>>,
+    /// The logs of one task that are followed beside each other.
+    task_logs: Vec<JoinHandle<()>>,
     changes: Arc<Semaphore>,
 }
 
@@ -45,6 +47,7 @@ impl EffectRunner {
             events,
             feed,
             log: None,
+            task_logs: Vec::new(),
             changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
         }
     }
@@ -74,6 +77,13 @@ impl EffectRunner {
                 self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
+            Effect::FollowTaskLog { id, task, node } => {
+                let (client, events) = (self.client.clone(), self.events.clone());
+                self.task_logs.retain(|log| !log.is_finished());
+                self.task_logs
+                    .push(tokio::spawn(follow_log(client, events, id, task, node)));
+            }
+            Effect::StopTaskLog => self.stop_task_logs(),
             Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
         }
     }
@@ -84,11 +94,19 @@ impl EffectRunner {
             log.abort();
         }
     }
+
+    /// Stops following the logs of a task.
+    fn stop_task_logs(&mut self) {
+        for log in self.task_logs.drain(..) {
+            log.abort();
+        }
+    }
 }
 
 impl Drop for EffectRunner {
     fn drop(&mut self) {
         self.stop_log();
+        self.stop_task_logs();
     }
 }
 
@@ -130,6 +148,14 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             })
         }
         Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
+        Call::Statistics => Reply::Statistics(client.node_statistics().await.map_err(Refusal::from)),
+        Call::StageRuns { task, node } => Reply::StageRuns(
+            client
+                .stage_runs(&task, &node)
+                .await
+                .map(Box::new)
+                .map_err(Refusal::from),
+        ),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client
                 .resubmit(&task, &node, reuse)

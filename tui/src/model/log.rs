@@ -8,6 +8,9 @@ use onceover_wire::{LogGap, LogLine, LogPage};
 /// The daemon keeps 8 MiB of a log: all of it fits in.
 const MAX_LINES: usize = 350_000;
 const MAX_BYTES: usize = 10 << 20;
+/// Room that a page needs.
+const PAGE_ROOM_LINES: usize = 5_000;
+const PAGE_ROOM_BYTES: usize = 1 << 20;
 /// A longer line is kept in pieces of this size.
 const MAX_LINE: usize = 4_096;
 /// Lines that are read at once.
@@ -35,11 +38,18 @@ pub struct LogEntry {
     /// 0 for the beginning of the line.
     pub piece: u32,
     /// Lines that it stands for.
-    lines: u64,
+    pub(super) lines: u64,
+    /// The stage whose log it is from, where logs are merged.
+    pub source: u16,
     pub text: String,
 }
 
 impl LogEntry {
+    /// Returns what entries are ordered by.
+    fn key(&self) -> (u64, u32) {
+        (self.number, self.piece)
+    }
+
     /// Counts the line that begins here, unless it is left out.
     fn counts(&self) -> u64 {
         u64::from(self.piece == 0 && self.lines == 1)
@@ -154,6 +164,53 @@ impl LogBuffer {
         self.bytes += entry.text.len();
         self.loaded += entry.counts();
         self.entries.push_back(entry);
+        self.drop_oldest();
+    }
+
+    /// Puts entries, which are in order, between those that are here. Costs no more than what is on the shorter side of
+    /// them.
+    pub fn insert_sorted(&mut self, entries: Vec<LogEntry>) {
+        let (Some(first), Some(last)) = (entries.first().map(LogEntry::key), entries.last().map(LogEntry::key)) else {
+            return;
+        };
+        for entry in &entries {
+            self.bytes += entry.text.len();
+            self.loaded += entry.counts();
+        }
+        let start = self.entries.partition_point(|entry| entry.key() < first);
+        let end = self.entries.partition_point(|entry| entry.key() <= last);
+        if end < self.entries.len() - start {
+            let before: Vec<_> = self.entries.drain(..end).collect();
+            for entry in merge_entries(before, entries).into_iter().rev() {
+                self.entries.push_front(entry);
+            }
+        } else {
+            let after: Vec<_> = self.entries.drain(start..).collect();
+            self.entries.extend(merge_entries(after, entries));
+        }
+        self.drop_oldest();
+    }
+
+    /// Removes the entries of one stage.
+    pub fn remove_source(&mut self, source: u16) {
+        self.entries.retain(|entry| entry.source != source);
+        self.bytes = self.entries.iter().map(|entry| entry.text.len()).sum();
+        self.loaded = self.entries.iter().map(LogEntry::counts).sum();
+    }
+
+    /// Forgets the entries that have ended: another buffer has them. Their numbers go on.
+    pub fn forget_entries(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.loaded = 0;
+    }
+
+    /// Whether there is no room for another page: its lines would be dropped at once.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() + PAGE_ROOM_LINES >= MAX_LINES || self.bytes + PAGE_ROOM_BYTES >= MAX_BYTES
+    }
+
+    fn drop_oldest(&mut self) {
         while self.entries.len() > MAX_LINES || self.bytes > MAX_BYTES {
             let Some(dropped) = self.entries.pop_front() else {
                 break;
@@ -191,6 +248,11 @@ impl LogBuffer {
         }
     }
 
+    /// Returns the stage whose log an entry is from.
+    pub fn source(&self, index: usize) -> Option<usize> {
+        self.entries.get(index).map(|entry| usize::from(entry.source))
+    }
+
     /// Returns the place of an entry's first row.
     pub fn place(&self, index: usize) -> LogPlace {
         let (number, piece) = match self.entries.get(index) {
@@ -218,12 +280,7 @@ impl LogBuffer {
     /// `None` if there are none, or no more are kept.
     pub fn lines_above(&self, most: u64) -> Option<(u64, u64)> {
         let above = self.first_number().saturating_sub(1);
-        if above == 0
-            || self.step == 0
-            || self.state != LogState::Ended
-            || self.entries.len() >= MAX_LINES
-            || self.bytes >= MAX_BYTES
-        {
+        if above == 0 || self.step == 0 || self.state != LogState::Ended || self.is_full() {
             return None;
         }
         // After a page that was too large, the step counts.
@@ -244,6 +301,7 @@ impl LogBuffer {
             number: self.total + 1,
             piece: self.open_piece,
             lines: 1,
+            source: 0,
             text: String::from_utf8_lossy(&piece).into_owned(),
         };
         self.open_piece += 1;
@@ -259,6 +317,7 @@ impl LogBuffer {
             number: self.total + 1,
             piece: std::mem::take(&mut self.open_piece),
             lines,
+            source: 0,
             text,
         };
         self.total += lines;
@@ -267,8 +326,24 @@ impl LogBuffer {
     }
 }
 
+/// Merges two lists that are in order; of two entries with one key the first list's comes first.
+fn merge_entries(left: Vec<LogEntry>, right: Vec<LogEntry>) -> Vec<LogEntry> {
+    let mut merged = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    while let (Some(before), Some(after)) = (left.peek(), right.peek()) {
+        let next = match before.key() <= after.key() {
+            true => left.next(),
+            false => right.next(),
+        };
+        merged.extend(next);
+    }
+    merged.extend(left);
+    merged.extend(right);
+    merged
+}
+
 /// Makes entries of a page, with one for lines that are left out.
-fn list_entries(page: LogPage) -> Vec<LogEntry> {
+pub(super) fn list_entries(page: LogPage) -> Vec<LogEntry> {
     let mut entries = Vec::new();
     let gap_end = page.left_out.as_ref().map(|gap| gap.first + gap.lines);
     for LogLine { number, text } in page.lines {
@@ -283,6 +358,7 @@ fn list_entries(page: LogPage) -> Vec<LogEntry> {
                 number,
                 piece,
                 lines: 1,
+                source: 0,
                 text: now.to_owned(),
             });
             rest = later;
@@ -292,6 +368,7 @@ fn list_entries(page: LogPage) -> Vec<LogEntry> {
             number,
             piece,
             lines: 1,
+            source: 0,
             text: rest.to_owned(),
         });
     }
@@ -305,6 +382,7 @@ fn describe_gap(gap: &LogGap) -> LogEntry {
         number: gap.first,
         piece: 0,
         lines: gap.lines,
+        source: 0,
         text: format!("... {size} ({} lines) left out ...", gap.lines),
     }
 }

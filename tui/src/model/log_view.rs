@@ -70,6 +70,21 @@ impl LogMatches {
         }
     }
 
+    /// Takes those of the entries, which are in order, that have the text; they may belong between others.
+    pub fn offer_between(&mut self, entries: &[LogEntry]) {
+        let wanted = self.text.to_lowercase();
+        let has_text = |entry: &&LogEntry| entry.text.to_lowercase().contains(&wanted);
+        let found: Vec<_> = entries.iter().filter(has_text).cloned().collect();
+        self.found += found.len() as u64;
+        self.lines.insert_sorted(found);
+    }
+
+    /// Forgets the lines of one stage.
+    pub fn remove_source(&mut self, source: u16) {
+        self.lines.remove_source(source);
+        self.found = self.lines.loaded();
+    }
+
     /// Returns the number of the last line that was found.
     pub fn last_number(&self) -> u64 {
         self.lines.entries().last().map_or(0, |entry| entry.number)

@@ -1,10 +1,12 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod compare;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
 pub mod drafts;
+pub mod estimate;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
@@ -22,6 +24,8 @@ pub mod sort;
 pub mod stage;
 pub mod store;
 pub mod task;
+pub mod task_log;
+pub mod timeline;
 pub mod totals;
 pub mod tree;
 pub mod videos;
@@ -31,7 +35,7 @@ use std::{
     sync::Arc,
 };
 
-use onceover_types::{StageState, TaskId, Timestamp};
+use onceover_types::{NodeName, StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 
 use crate::{
@@ -41,10 +45,12 @@ use crate::{
     theme::Theme,
 };
 
+use compare::ComparePage;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
 use drafts::Drafts;
+use estimate::{NodeEstimates, RestTime, estimate_rest};
 use filter::FilterError;
 use form::Form;
 use log_view::LogView;
@@ -56,6 +62,8 @@ use register::Register;
 pub use row::{RowId, Subject};
 use store::TaskStore;
 use task::Task;
+use task_log::TaskLog;
+use timeline::TimelinePage;
 use totals::ShownTotals;
 use tree::Tree;
 use videos::VideosPage;
@@ -78,12 +86,16 @@ pub enum Page {
     Videos,
     /// The form that registers a video.
     Register,
-    /// The log of the stage in the detail.
+    /// The log of the stage in the detail, or of all stages of a task.
     Log,
+    /// The runs of a task's stages in time.
+    Timeline,
+    /// Two runs side by side.
+    Compare,
 }
 
 impl Page {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -91,6 +103,8 @@ impl Page {
         Self::Videos,
         Self::Register,
         Self::Log,
+        Self::Timeline,
+        Self::Compare,
     ];
 
     /// Whether keys type text on the page.
@@ -185,6 +199,11 @@ pub struct Model {
     pub detail: Detail,
     /// How the log of the stage in the detail is looked at.
     pub log_view: LogView,
+    /// The logs of a whole task, while the page of a log shows them.
+    pub task_log: Option<TaskLog>,
+    pub timeline: TimelinePage,
+    pub compare: ComparePage,
+    pub estimates: NodeEstimates,
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
@@ -246,6 +265,10 @@ impl Model {
             tree: Tree::default(),
             detail: Detail::default(),
             log_view: LogView::default(),
+            task_log: None,
+            timeline: TimelinePage::default(),
+            compare: ComparePage::default(),
+            estimates: NodeEstimates::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
@@ -412,6 +435,28 @@ impl Model {
         }
     }
 
+    /// Returns the logs of the whole task, if these are shown.
+    pub fn shown_task_log(&self) -> Option<&TaskLog> {
+        self.task_log.as_ref().filter(|_| self.page == Page::Log)
+    }
+
+    /// Returns the task whose timeline is shown.
+    pub fn timeline_task(&self) -> Option<&Task> {
+        self.store.get(self.timeline.task.as_ref()?)
+    }
+
+    /// Estimates how long the rest of a stage takes; `None` while what is shown may be old.
+    pub fn estimate_rest(&self, node: &NodeName, stage: &StageSummary) -> Option<RestTime> {
+        let figures = self.estimates.find(node);
+        estimate_rest(stage, figures, self.clock()).filter(|_| self.is_live())
+    }
+
+    /// Returns when the figures of nodes are to be read next.
+    pub fn estimates_due_at(&self) -> Option<Timestamp> {
+        let runs = self.totals.tasks.running > 0;
+        self.estimates.due_at(self.now, runs).filter(|_| self.is_live())
+    }
+
     /// Returns the parts of the screen.
     pub fn panes(&self) -> Panes {
         layout::lay_out_split(self.size, self.zoom, self.split)
@@ -434,6 +479,9 @@ impl Model {
             let running = task.stages.values().any(|stage| stage.status == StageState::Running);
             running || task.retries_at().is_some_and(|at| at > self.now)
         };
+        if self.is_live() && self.page == Page::Timeline {
+            return self.timeline_task().is_some_and(counts);
+        }
         self.is_live()
             && self.page == Page::Tasks
             && (self
@@ -449,7 +497,8 @@ impl Model {
     fn has_reads_to_send(&self) -> bool {
         let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
         let has_tasks = || !self.store.is_loading() && self.store.partial_tasks().any(|task| !is_asked(task));
-        self.is_live() && (!self.pipelines.waiting.is_empty() || has_tasks())
+        let has_runs = self.page == Page::Timeline && !self.timeline.waiting.is_empty();
+        self.is_live() && (has_runs || !self.pipelines.waiting.is_empty() || has_tasks())
     }
 
     /// Returns when the model needs the time next; `None`: not before something happens.
@@ -470,6 +519,11 @@ impl Model {
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
+            self.estimates_due_at(),
+            self.task_log
+                .as_ref()
+                .filter(|_| self.is_live())
+                .and_then(TaskLog::poll_at),
         ];
         times.into_iter().flatten().min()
     }
@@ -495,5 +549,9 @@ impl Model {
         self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
         self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
         self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
+        if self.page == Page::Timeline {
+            let rows = usize::from(layout::lay_out_timeline(self.size).rows.height);
+            self.timeline.settle(&self.store, rows);
+        }
     }
 }

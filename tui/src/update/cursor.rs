@@ -20,6 +20,8 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Nodes => layout::lay_out_nodes(model.size).rows(),
         Page::Videos => layout::lay_out_videos(model.size).rows(),
         Page::Log => stage_log::count_rows(model),
+        Page::Compare => panes.detail_rows(),
+        Page::Timeline => usize::from(layout::lay_out_timeline(model.size).rows.height),
         Page::Form | Page::Register => 1,
     };
     rows.saturating_sub(1).max(1) as isize
@@ -47,6 +49,11 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             list.go(list.index().saturating_add_signed(by));
         }
         Page::Log => stage_log::scroll(model, by),
+        Page::Compare => model.compare.scroll_by(by),
+        Page::Timeline => {
+            let list = &mut model.timeline.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
         Page::Form | Page::Register => {}
     }
 }

@@ -4,9 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail,
-    messages::{Effect, MoreRows, Snapshot},
-    nodes, pipelines, reveal, videos,
+    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,
@@ -58,6 +56,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
         }
     }
     callbacks::follow(model, applied);
+    timeline::follow(model, applied);
     reveal::show_wanted(model);
 }
 
@@ -93,6 +92,8 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     if was_lost {
         // What was fetched while the connection was lost may be old or missing.
         model.detail.retarget(None);
+        model.estimates.request = None;
+        task_log::restart(model, effects);
     }
     reveal::show_wanted(model);
     if let Some(task) = model.wanted.clone().filter(|_| !model.store.complete) {
@@ -136,6 +137,8 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
             nodes::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
+        Page::Timeline => timeline::fetch(model),
+        Page::Compare => compare::fetch(model, effects),
         // A log is read with the detail that it belongs to.
         Page::Tasks | Page::Log => {}
     }
@@ -147,7 +150,8 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
-        Page::Tasks | Page::Log => false,
+        // What failed is read again with the next change.
+        Page::Tasks | Page::Log | Page::Timeline | Page::Compare => false,
     };
     if has_failed {
         reload_page(model, effects);

@@ -4,8 +4,7 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort,
-    stage_log, video_actions, videos,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -89,15 +88,20 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::DetailUp => cursor::scroll_text(model, -SCROLL_LINES),
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter => open_filter(model),
-        Action::OpenLog => stage_log::open_page(model),
+        Action::OpenLog => open_log(model, effects),
+        Action::WholeTask => task_log::toggle(model, effects),
         Action::SearchLog
         | Action::FilterLog
         | Action::NextMatch
         | Action::PreviousMatch
         | Action::Wrap
-        | Action::Times
-        | Action::Left
-        | Action::Right => act_in_log(model, spec.action),
+        | Action::Times => act_in_log(model, spec.action),
+        Action::Left | Action::Right => move_sideways(model, spec.action),
+        Action::Timeline => timeline::open_page(model, effects),
+        Action::Compare => compare::open_page(model, effects),
+        Action::OtherSide => model.compare.turn_side(),
+        Action::ZoomIn | Action::ZoomOut | Action::ZoomFit => timeline::act(model, spec.action),
+        Action::OpenStage => timeline::open_stage(model),
         Action::NarrowTree => move_split(model, -1),
         Action::WidenTree => move_split(model, 1),
         Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
@@ -136,6 +140,14 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
     }
 }
 
+/// Opens the log of the stage at the cursor, or those of a task's stages.
+fn open_log(model: &mut Model, effects: &mut Vec<Effect>) {
+    match &model.tree.cursor {
+        Some(row) if row.node.is_none() => task_log::open_page(model, effects),
+        _ => stage_log::open_page(model),
+    }
+}
+
 /// Begins to filter what is on the screen; where the tab of the log is open, to search the log.
 fn open_filter(model: &mut Model) {
     if model.page == Page::Nodes {
@@ -156,9 +168,16 @@ fn act_in_log(model: &mut Model, action: Action) {
         Action::PreviousMatch => stage_log::go_to_match(model, false),
         Action::Wrap => stage_log::toggle_wrap(model),
         Action::Times => stage_log::turn_times(model),
-        Action::Left => stage_log::scroll_sideways(model, false),
-        Action::Right => stage_log::scroll_sideways(model, true),
         _ => {}
+    }
+}
+
+/// Moves sideways: in lines that are not wrapped, in time.
+fn move_sideways(model: &mut Model, action: Action) {
+    match model.page {
+        Page::Timeline => timeline::act(model, action),
+        Page::Compare => compare::choose_run(model, action == Action::Left),
+        _ => stage_log::scroll_sideways(model, action == Action::Right),
     }
 }
 
@@ -202,6 +221,8 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
+        Page::Timeline => timeline::fetch(model),
+        Page::Compare => compare::fetch(model, effects),
         Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
 }
@@ -231,7 +252,8 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register | Page::Log => None,
+        Page::Timeline => model.timeline.list.cursor().map(ToString::to_string),
+        Page::Form | Page::Register | Page::Log | Page::Compare => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
@@ -329,7 +351,7 @@ fn go_back(model: &mut Model) {
         Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
-        Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
+        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline | Page::Compare => model.page = Page::Tasks,
         Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }

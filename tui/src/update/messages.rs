@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, PipelineList,
-    Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo,
-    TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, NodeStatistics,
+    PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest,
+    SubmitResponse, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+    client::LogQuery,
 };
 
 use crate::{
@@ -85,6 +86,8 @@ pub enum Reply {
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
     Queues(CallAnswer<Queues>),
+    Statistics(CallAnswer<NodeStatistics>),
+    StageRuns(CallAnswer<Box<StageRuns>>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
     Deleted(CallAnswer<DeleteReport>),
@@ -118,6 +121,14 @@ pub enum Effect {
         node: NodeName,
     },
     StopLog,
+    /// Follow this log beside others.
+    FollowTaskLog {
+        id: u64,
+        task: TaskId,
+        node: NodeName,
+    },
+    /// Follow no log beside others any more.
+    StopTaskLog,
     Copy(String),
     /// Draw every cell again.
     Redraw,
@@ -140,6 +151,13 @@ pub enum Call {
         query: LogQuery,
     },
     Queues,
+    /// How long the runs of each node take.
+    Statistics,
+    /// The runs of a stage, the newest first.
+    StageRuns {
+        task: TaskId,
+        node: NodeName,
+    },
     Resubmit {
         task: TaskId,
         node: NodeName,
@@ -214,6 +232,8 @@ impl Call {
             | Self::Task { .. }
             | Self::Log { .. }
             | Self::Queues
+            | Self::Statistics
+            | Self::StageRuns { .. }
             | Self::Reuse { .. }
             | Self::Callbacks { .. }
             | Self::Nodes

@@ -2,13 +2,16 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `sort`, `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `videos`, `register`, `video_actions`, `timeline`,
+//! `compare`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `sort`, `pipelines`, `stage_log`, `task_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
+mod compare;
 mod cursor;
 mod detail;
 mod dialog;
+mod estimates;
 mod feed;
 mod filter_line;
 mod keys;
@@ -25,7 +28,9 @@ mod rows;
 mod sentences;
 mod sort;
 mod stage_log;
+mod task_log;
 mod time;
+mod timeline;
 mod video_actions;
 mod videos;
 
@@ -75,8 +80,16 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
-        UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
-        UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
+        UiEvent::LogChunk { id, bytes } => {
+            if !task_log::take_chunk(model, id, &bytes) {
+                stage_log::take_chunk(model, id, &bytes);
+            }
+        }
+        UiEvent::LogEnd { id, error } => {
+            if !task_log::take_end(model, id, error.as_ref()) {
+                stage_log::take_end(model, id, error);
+            }
+        }
     }
     effects
 }

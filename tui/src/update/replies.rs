@@ -5,11 +5,11 @@ use onceover_types::VideoId;
 use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 
 use super::{
-    callbacks, detail,
+    callbacks, compare, detail, estimates,
     messages::{CallAnswer, Effect, Reply},
     nodes, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
-    stage_log, video_actions, videos,
+    stage_log, task_log, timeline, video_actions, videos,
 };
 use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
 
@@ -19,8 +19,15 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
+        Reply::Log(answer) if compare::has_asked(model, id) => compare::take_log(model, id, answer),
+        Reply::Log(answer) if task_log::has_asked(model, id) => task_log::take_page(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
+        Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),
+        // It was asked before the connection was lost.
+        Reply::Statistics(_) => {}
+        Reply::StageRuns(answer) if compare::has_asked(model, id) => compare::take_runs(model, id, answer),
+        Reply::StageRuns(answer) => timeline::take_runs(model, id, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
         Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),

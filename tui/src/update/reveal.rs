@@ -35,6 +35,25 @@ pub fn show_wanted(model: &mut Model) {
     model.settle();
 }
 
+/// Goes to the page of tasks, with the cursor on the row. Returns `false` if there is no such row.
+pub fn show_row(model: &mut Model, row: &RowId) -> bool {
+    if !model.store.contains(row) {
+        return false;
+    }
+    model.page = Page::Tasks;
+    model.tree.expanded.insert(row.task.clone());
+    model.tree.changed();
+    model.settle();
+    if !model.tree.go_to(row) {
+        // A filter must not hide the row.
+        model.tree.show_all();
+        model.settle();
+        model.tree.go_to(row);
+    }
+    model.settle();
+    true
+}
+
 /// Reads the rest of tasks that are known from events alone, as far as the budget goes: those on the screen first.
 pub fn complete_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
     while let Some(task) = next_partial(model) {

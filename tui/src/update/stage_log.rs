@@ -41,7 +41,9 @@ pub fn fetch(model: &mut Model, state: StageState, effects: &mut Vec<Effect>) {
         StageState::Running => {
             let id = model.new_id();
             model.detail.log.clear();
-            model.log_view.turn_to_another();
+            if model.task_log.is_none() {
+                model.log_view.turn_to_another();
+            }
             model.detail.log.state = LogState::Following;
             model.detail.log_request = Some(id);
             effects.push(Effect::FollowLog { id, task, node });
@@ -77,6 +79,9 @@ fn ask(model: &mut Model, query: LogQuery, effects: &mut Vec<Effect>) -> u64 {
 
 /// Asks for what the screen needs of the log and is not there: lines above, and those that a search finds.
 pub fn ask_missing(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.task_log.is_some() {
+        return;
+    }
     if !model.is_live() || model.detail.stage.is_none() || model.detail.log.state != LogState::Ended {
         return;
     }
@@ -193,6 +198,9 @@ pub fn take_chunk(model: &mut Model, id: u64, bytes: &Bytes) {
         return;
     }
     let ended = model.detail.log.push(bytes);
+    if model.task_log.is_some() {
+        return;
+    }
     for matches in model.log_view.matches_mut() {
         for entry in &ended {
             matches.offer(entry);
@@ -314,8 +322,14 @@ pub fn paste(model: &mut Model, text: &str) {
 /// Begins a search or a filter; an empty text ends it.
 fn begin(model: &mut Model, question: LogQuestion, text: &str) {
     let mut matches = (!text.is_empty()).then(|| LogMatches::new(text.to_owned()));
-    // A log that is followed is here from its first line on; of another one the daemon has all lines.
-    if let Some(matches) = matches.as_mut().filter(|_| model.detail.log.state != LogState::Ended) {
+    if let (Some(matches), Some(log)) = (&mut matches, &model.task_log) {
+        // What is not here of the logs of a task is read, and offered as it comes.
+        for entry in log.lines.entries() {
+            matches.offer(entry);
+        }
+        matches.is_complete = log.is_whole();
+    } else if let Some(matches) = matches.as_mut().filter(|_| model.detail.log.state != LogState::Ended) {
+        // A log that is followed is here from its first line on; of another one the daemon has all lines.
         for entry in model.detail.log.entries() {
             matches.offer(entry);
         }
@@ -340,7 +354,7 @@ fn list_found(model: &Model) -> Vec<u64> {
 }
 
 /// Goes to the line that was found nearest: the first one from the top of the screen on, at the end the last one.
-fn go_to_nearest(model: &mut Model) {
+pub fn go_to_nearest(model: &mut Model) {
     let numbers = list_found(model);
     let from = model.log_view.top.map(|top| top.number);
     let next = numbers.iter().find(|number| from.is_some_and(|from| **number >= from));
@@ -371,10 +385,14 @@ pub fn go_to_match(model: &mut Model, forward: bool) {
 /// Shows a line that was found, with some lines above it.
 fn show_match(model: &mut Model, number: u64) {
     model.log_view.at_match = Some(number);
-    model.log_view.top = Some(LogPlace {
-        number: number.saturating_sub(CONTEXT).max(1),
+    let place = |number| LogPlace {
+        number,
         piece: 0,
         row: 0,
+    };
+    model.log_view.top = Some(match model.shown_task_log() {
+        Some(log) => log.place_above(place(number), CONTEXT as usize),
+        None => place(number.saturating_sub(CONTEXT).max(1)),
     });
 }
 

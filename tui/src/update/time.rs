@@ -4,9 +4,9 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, feed,
+    callbacks, detail, estimates, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, videos,
+    pipelines, requests, reveal, task_log, timeline, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -26,7 +26,10 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     model.settle();
     detail::aim_detail(model, effects);
     pipelines::read_waiting(model, effects);
+    task_log::advance(model, effects);
+    timeline::ask_waiting(model, effects);
     reveal::complete_tasks(model, effects);
+    estimates::ask_due(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
     if due && model.page == Page::Callbacks && model.is_live() {
         callbacks::fetch(model, effects);

@@ -11,18 +11,13 @@ use super::{
     log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{cut_middle, harmless, put, wrap},
+    text::{cut_middle, harmless, put, width, wrap},
     warned,
 };
 use crate::{
     figures,
     layout::Panes,
-    model::{
-        Model,
-        detail::Tab,
-        log::LogState,
-        task::{Task, elapsed},
-    },
+    model::{Model, detail::Tab, log::LogState, task::Task},
     theme::{callback_glyph, glyph, word},
 };
 
@@ -82,7 +77,7 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
     draw_head(model, node, task, stage, area, buffer);
     let mut area = below(area, 1);
     if stage.status == StageState::Running {
-        draw_progress(model, stage, area, buffer);
+        draw_progress(model, node, stage, area, buffer);
         area = below(area, 1);
     }
     draw_tabs(model, area, buffer);
@@ -125,23 +120,18 @@ fn draw_head(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, 
 }
 
 /// Draws the bar of a stage that runs, its figure and how long the rest may take.
-fn draw_progress(model: &Model, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+fn draw_progress(model: &Model, node: &NodeName, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let progress = stage.progress.unwrap_or(0.0);
-    let seconds = elapsed(stage, model.clock());
-    let eta = if (1.0..100.0).contains(&progress) && model.is_live() {
-        format!(
-            "   eta {}",
-            figures::format_long(seconds * (100.0 - progress) / progress)
-        )
-    } else {
-        String::new()
-    };
+    let rest = model.estimate_rest(node, stage);
+    let eta = rest.map_or_else(String::new, |rest| format!("   {}", rest.describe()));
     let text = match stage.progress {
         Some(progress) => format!(" {} %{eta}", figures::round_percent(progress)),
-        None => " no figure yet".into(),
+        None if eta.is_empty() => " no figure yet".into(),
+        None => eta[2..].to_owned(),
     };
-    let bar = figures::format_bar(progress, area.width.saturating_sub(24).min(40));
+    let needs = (width(&text) + 1).max(24);
+    let bar = figures::format_bar(progress, area.width.saturating_sub(needs).min(40));
     let used = put(buffer, area.x, area.y, area.width, &bar, theme.accent());
     let room = area.width.saturating_sub(used);
     put(buffer, area.x + used, area.y, room, &text, theme.plain());

@@ -10,6 +10,8 @@ use ratatui::{
 };
 use unicode_segmentation::UnicodeSegmentation;
 
+mod level;
+
 use super::{
     frame::{draw_frame, draw_rule},
     text::{harmless, put, width, within},
@@ -21,11 +23,19 @@ use crate::{
         Model, Page,
         log::{LogBuffer, LogPlace, LogState},
         log_view::{LogMatches, LogTimes},
+        task_log::{StageLogState, TaskLog},
     },
+    theme::Theme,
 };
+
+use level::{LogLevel, find_level};
 
 /// Columns of the time before a line, with the blank after it.
 const TIME: u16 = 9;
+/// Columns of the stage before a line, with the blank after it, where the logs of a task are shown.
+const STAGE: u16 = 16;
+/// The same on a narrow screen.
+const NARROW_STAGE: u16 = 8;
 /// Rows above the log in the detail: the stage's state, the tabs, a blank line.
 const ABOVE_TAB: u16 = 3;
 
@@ -41,6 +51,8 @@ struct LogSpot {
 pub struct LogShape {
     /// Columns of the text of lines.
     columns: u16,
+    /// Columns of the stage before it.
+    stage: u16,
     pub rows: usize,
     wrap: bool,
 }
@@ -61,8 +73,14 @@ impl LogShape {
             LogTimes::Off => 0,
             LogTimes::Absolute | LogTimes::Relative => TIME.min(area.width / 2),
         };
+        let stage = match model.shown_task_log() {
+            None => 0,
+            Some(_) if area.width < 60 => NARROW_STAGE.min(area.width / 3),
+            Some(_) => STAGE,
+        };
         Self {
-            columns: area.width.saturating_sub(time).max(2),
+            columns: area.width.saturating_sub(time + stage).max(2),
+            stage,
             rows: usize::from(area.height).saturating_sub(1),
             wrap: model.log_view.wrap,
         }
@@ -189,7 +207,7 @@ fn inset(area: Rect) -> Rect {
 pub fn choose_shown(model: &Model) -> &LogBuffer {
     match &model.log_view.filter {
         Some(filter) => &filter.lines,
-        None => &model.detail.log,
+        None => model.shown_task_log().map_or(&model.detail.log, |log| &log.lines),
     }
 }
 
@@ -222,10 +240,12 @@ fn break_rows(text: &str, columns: u16) -> Vec<Range<usize>> {
 /// Draws the page of a log.
 pub fn draw_page(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let theme = model.theme;
-    if panes.is_framed()
-        && let Some((task, node)) = &model.detail.stage
-    {
-        let title = format!("{task} › {node} › log");
+    let title = match (model.shown_task_log(), &model.detail.stage) {
+        (Some(log), _) => Some(format!("{} › logs of all stages", log.task)),
+        (None, Some((task, node))) => Some(format!("{task} › {node} › log")),
+        (None, None) => None,
+    };
+    if let Some(title) = title.filter(|_| panes.is_framed()) {
         draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
     draw_scrolled(model, page_text(model.size), buffer);
@@ -287,16 +307,29 @@ fn draw_entry(
     let (time, text) = split_time(&line, place.piece);
     let text = harmless(text);
     let x = area.right().saturating_sub(shape.columns).max(area.x);
-    if let Some(time) = time.filter(|_| skip == 0 && x > area.x) {
+    let name = x.saturating_sub(shape.stage).max(area.x);
+    if let Some(time) = time.filter(|_| skip == 0 && name > area.x) {
         let time = format_line_time(model, time);
-        put(buffer, area.x, area.y, x - area.x, &time, theme.faint());
+        put(buffer, area.x, area.y, name - area.x, &time, theme.faint());
+    }
+    if let Some(stage) = log
+        .source(index)
+        .and_then(|source| model.shown_task_log()?.stages.get(source))
+    {
+        let room = (x - name).saturating_sub(1);
+        let style = choose_stage_style(log.source(index).unwrap_or_default(), theme);
+        put(buffer, name, area.y, room, stage.short_name(), style);
     }
     let rows = match shape.wrap {
         true => break_rows(&text, shape.columns),
         false => std::iter::once(skip_columns(&text, model.log_view.column)..text.len()).collect(),
     };
     let is_at = model.log_view.at_match == Some(place.number);
-    let style = if is_at { theme.strong() } else { theme.plain() };
+    let style = if is_at {
+        theme.strong()
+    } else {
+        choose_level_style(&text, place.piece, theme)
+    };
     let mut y = area.y;
     for row in rows.into_iter().skip(skip) {
         if y >= bottom {
@@ -314,6 +347,26 @@ fn draw_entry(
         y += 1;
     }
     y
+}
+
+/// Chooses the colour of a stage's name: those of neighbours differ.
+fn choose_stage_style(source: usize, theme: Theme) -> Style {
+    match source % 5 {
+        0 => theme.accent(),
+        1 => theme.reuse(),
+        2 => theme.good(),
+        3 => theme.warn(),
+        _ => theme.plain(),
+    }
+}
+
+/// Chooses the colour of a line by the word that it begins with, after its time.
+fn choose_level_style(text: &str, piece: u32, theme: Theme) -> Style {
+    match find_level(text).filter(|_| piece == 0) {
+        Some(LogLevel::Error) => theme.bad(),
+        Some(LogLevel::Warning) => theme.warn(),
+        None => theme.plain(),
+    }
 }
 
 /// Shows where the row has the text that is searched.
@@ -375,7 +428,10 @@ fn skip_columns(text: &str, columns: u16) -> usize {
 
 /// Writes when a line was written: the time of day, or the time since the run began.
 fn format_line_time(model: &Model, time: Timestamp) -> String {
-    let begun = model.detail_stage().and_then(|stage| stage.started_at);
+    let begun = match model.shown_task_log() {
+        Some(log) => model.store.get(&log.task).map(|task| task.created_at),
+        None => model.detail_stage().and_then(|stage| stage.started_at),
+    };
     match (model.log_view.times, begun) {
         (LogTimes::Relative, Some(begun)) => format!("+{}", figures::format_short(time.seconds_since(begun))),
         _ => figures::format_clock(time, &model.tz),
@@ -384,24 +440,10 @@ fn format_line_time(model: &Model, time: Timestamp) -> String {
 
 /// Says how far the log is, how much of it is here, and what is searched in it.
 fn describe_state(model: &Model, is_scrolled: bool) -> String {
-    let log = &model.detail.log;
-    let state: Cow<'_, str> = match &log.state {
-        LogState::Idle => "".into(),
-        LogState::Loading => "…".into(),
-        LogState::Following if is_scrolled => "goes on below".into(),
-        LogState::Following => "following".into(),
-        LogState::Ended if log.is_empty() => "empty".into(),
-        LogState::Ended => "ended".into(),
-        LogState::Failed(why) => why.as_str().into(),
+    let mut text = match model.shown_task_log() {
+        Some(log) => describe_task_log(log),
+        None => describe_stage_log(model, is_scrolled),
     };
-    let mut text = format!("Log  {state}");
-    if !log.is_empty() {
-        let loaded = log.loaded();
-        text += &match loaded < log.total {
-            true => format!("  {loaded} of {} lines", log.total),
-            false => format!("  {} lines", log.total),
-        };
-    }
     if let Some(filter) = &model.log_view.filter {
         text += &format!("  only \"{}\": {}", filter.text, describe_found(filter, None));
     }
@@ -413,6 +455,48 @@ fn describe_state(model: &Model, is_scrolled: bool) -> String {
         );
     }
     text
+}
+
+/// Says how far the log of a stage is, and how much of it is here.
+fn describe_stage_log(model: &Model, is_scrolled: bool) -> String {
+    let log = &model.detail.log;
+    let state: Cow<'_, str> = match &log.state {
+        LogState::Idle => "".into(),
+        LogState::Loading => "…".into(),
+        LogState::Following if is_scrolled => "goes on below".into(),
+        LogState::Following => "following".into(),
+        LogState::Ended if log.is_empty() => "empty".into(),
+        LogState::Ended => "ended".into(),
+        LogState::Failed(why) => why.as_str().into(),
+    };
+    format!("Log  {state}{}", describe_lines(log.loaded(), log.total))
+}
+
+/// Says how many logs of a task are here and how many are followed.
+fn describe_task_log(log: &TaskLog) -> String {
+    let stages = figures::count_noun(log.stages.len(), "stage");
+    let failed = log
+        .stages
+        .iter()
+        .filter(|stage| stage.state == StageLogState::Failed)
+        .count();
+    let mut text = format!("Logs of {stages}");
+    for (count, word) in [(log.count_followed(), "following"), (failed, "not readable")] {
+        if count > 0 {
+            text += &format!("  {word} {count}");
+        }
+    }
+    let total: u64 = log.stages.iter().map(|stage| stage.total).sum();
+    text + &describe_lines(log.lines.loaded(), total)
+}
+
+/// Says how many of the lines are here.
+fn describe_lines(loaded: u64, total: u64) -> String {
+    match loaded {
+        0 => String::new(),
+        _ if loaded < total => format!("  {loaded} of {total} lines"),
+        _ => format!("  {} lines", total.max(loaded)),
+    }
 }
 
 /// Says how many lines were found, and which of them one is at.
@@ -463,6 +547,7 @@ mod tests {
         }
         let shape = LogShape {
             columns: 20,
+            stage: 0,
             rows: 10,
             wrap: true,
         };

@@ -3,6 +3,7 @@
 pub mod block;
 mod callbacks;
 pub mod card;
+mod compare;
 mod detail;
 pub mod dialogs;
 mod empty;
@@ -22,6 +23,7 @@ mod reuse;
 mod sort;
 mod task_detail;
 pub mod text;
+mod timeline;
 mod tree;
 mod video_dialogs;
 mod videos;
@@ -62,6 +64,8 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Videos => videos::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
+            Page::Compare => compare::draw(model, buffer),
+            Page::Timeline => timeline::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

@@ -18,9 +18,7 @@ use crate::{
     layout::Panes,
     model::{
         Model, RowId,
-        sort::{SortColumn, TaskSort},
-        stage::KeptStage,
-        task::{Standing, Task},
+        sort::{SortColumn, TaskSort}, stage::KeptStage, task::{Standing, Task}, estimate::RestTime,
     },
     theme::{callback_glyph, glyph, word},
 };
@@ -71,7 +69,7 @@ impl ColumnNeeds {
             let time = figures::format_short(facts.seconds(task, row, model));
             needs.time = needs.time.max(width(&time));
             needs.waits = needs.waits.max(facts.waits.as_ref().map_or(0, |waits| width(waits)));
-            needs.has_bar |= facts.progress.is_some();
+            needs.has_bar |= facts.progress.is_some() || facts.rest(row, model).is_some();
             needs.has_attempt |= facts.stage.is_some_and(|stage| stage.attempt > 1);
             needs.has_reuse |= facts.reuse_hits(task, row) > 0;
             needs.has_callback |= facts.callback(task, row).is_some();
@@ -294,6 +292,12 @@ impl<'a> RowFacts<'a> {
         }
     }
 
+    /// Estimates the rest of a running stage that reports no progress.
+    fn rest(&self, row: &RowId, model: &Model) -> Option<RestTime> {
+        let node = row.node.as_ref().filter(|_| self.progress.is_none())?;
+        model.estimate_rest(node, self.stage?)
+    }
+
     /// Counts the answers that reuse gave.
     fn reuse_hits(&self, task: &Task, row: &RowId) -> u64 {
         match &row.node {
@@ -340,6 +344,9 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     if let Some(progress) = progress.filter(|_| room > 1) {
         let bar = figures::format_bar(progress, room - 1);
         put(buffer, x, area.y, room - 1, &bar, theme.accent());
+    } else if let Some(rest) = facts.rest(row, model).filter(|_| columns.bar > 1) {
+        let room = columns.bar - 1;
+        put(buffer, x, area.y, room, &rest.describe_short(), theme.faint());
     }
     x += columns.bar + columns.time;
     let seconds = facts.seconds(task, row, model);

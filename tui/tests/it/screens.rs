@@ -141,6 +141,8 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Videos => "v",
             Page::Register => "va",
             Page::Log => "jL",
+            Page::Timeline => "t",
+            Page::Compare => "j=",
         },
     );
     assert_eq!(model.page, page);
