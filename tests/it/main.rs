@@ -41,6 +41,7 @@ mod limits;
 mod links;
 mod llm;
 mod llm_replies;
+mod machine;
 mod model;
 mod n8n;
 mod node_programs;

@@ -13,8 +13,10 @@ pub mod event;
 mod files;
 mod links;
 mod logs;
+mod machine;
 mod nodes;
 mod results;
+mod runs;
 mod tasks;
 mod videos;
 mod warnings;
@@ -28,8 +30,13 @@ pub use self::{
     files::{FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
     logs::{LogGap, LogLine, LogPage},
+    machine::{
+        CapacityUse, GpuLoad, HistoryMinute, MachineLoad, MachineSample, ProcessLoad, QueueMinute, SampledStage,
+        SystemHistory,
+    },
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
+    runs::{NodeFigures, NodeStatistics},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,
