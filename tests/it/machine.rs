@@ -38,8 +38,8 @@ async fn samples_tell_how_busy_the_machine_is_and_which_stages_ran() {
 #[tokio::test]
 async fn the_figures_of_daemons_on_one_redis_add_up() {
     let redis = RedisServer::start(&[]).await;
-    let first = Daemon::builder().redis(&redis.url()).start().await;
-    let second = Daemon::builder().redis(&redis.url()).start().await;
+    let first = Daemon::builder().redis(&redis.url(0)).start().await;
+    let second = Daemon::builder().redis(&redis.url(0)).start().await;
     first.done("a", ECHO, json!({})).await;
     first.submit("a", ECHO, json!({})).await;
     second.done("b", ECHO, json!({})).await;

@@ -12,18 +12,59 @@ use crate::{
 };
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
+const LISTS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+    Page::Commands,
+];
 /// These, and the page of a log, whose rows have no cursor.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+    Page::Commands,
+    Page::Log,
+];
 const LOG: &[Page] = &[Page::Log];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
+/// Pages whose rows can be filtered.
+const FILTERED: &[Page] = &[Page::Tasks, Page::Nodes, Page::Events];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register];
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register,
+    Page::Queues,
+    Page::Machine,
+];
+/// Pages on which no text is typed: another page can be opened from them.
+const UNTYPED: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Queues,
+    Page::Machine,
+    Page::Events,
+    Page::Commands,
+];
+/// The number keys.
+const DIGITS: &[Key] = &[c('1'), c('2'), c('3'), c('4'), c('5'), c('6'), c('7'), c('8'), c('9')];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -125,6 +166,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("go back: drop marks, close the page or the detail, drop the filter")
         .on(EVERYWHERE)
         .footer(2, has_way_back),
+    spec(Action::ShowTab, "show-tab", DIGITS, See)
+        .label("page")
+        .help("show the page with this number in the second line")
+        .on(UNTYPED),
     spec(Action::NextTab, "next-tab", &[k(KeyCode::Tab), c(']')], See)
         .label("next tab")
         .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages"),
@@ -182,8 +227,8 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("more tree")
         .help("give the tree more of the screen"),
     spec(Action::Filter, "filter", &[c('/')], See)
-        .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; nodes: words")
-        .on(SCROLLED)
+        .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; others: words")
+        .on(FILTERED)
         .footer(3, always),
     spec(Action::PendingOnly, "pending-only", &[c('p')], See)
         .label("pending")
@@ -258,6 +303,47 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Videos, "videos", &[c('v')], See)
         .help("show the registered videos and how far their pipelines are; to register one")
         .footer(13, always),
+    spec(Action::Queues, "queues", &[c('Q')], See)
+        .help("show what waits in each queue and why, what was counted in the last hour, how long nodes take")
+        .on(UNTYPED),
+    spec(Action::Machine, "machine", &[c('M')], See)
+        .help("show how busy the daemon's machine was in the last ten minutes, and which stages ran then")
+        .on(UNTYPED),
+    spec(
+        Action::EarlierSample,
+        "earlier",
+        &[k(KeyCode::Left), c('h'), k(KeyCode::Up), c('k')],
+        Move,
+    )
+    .help("go to the time before")
+    .on(&[Page::Machine])
+    .footer(3, has_samples),
+    spec(
+        Action::LaterSample,
+        "later",
+        &[k(KeyCode::Right), c('l'), k(KeyCode::Down), c('j')],
+        Move,
+    )
+    .help("go to the time after; the newest one is followed")
+    .on(&[Page::Machine])
+    .footer(4, has_samples),
+    spec(Action::Events, "events", &[c('X')], See)
+        .help("show the newest events as they come")
+        .on(UNTYPED),
+    spec(Action::CommandLog, "command-log", &[c('H')], See)
+        .label("commands")
+        .help("show what was done in this session, as the commands that do the same")
+        .on(UNTYPED),
+    spec(Action::ShowStage, "show-stage", &[k(KeyCode::Enter)], See)
+        .label("stage")
+        .help("go to the row's stage or task in the tree")
+        .on(&[Page::Queues, Page::Events])
+        .footer(1, has_row),
+    spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
+        .label("copy")
+        .help("send the onceover command to the clipboard of the terminal, and show it; y: the one with curl")
+        .on(&[Page::Commands])
+        .footer(1, has_row),
     spec(Action::ShowTask, "show-task", &[k(KeyCode::Enter)], See)
         .label("task")
         .help("go to the video's task in the tree: its steps, their logs and results")
@@ -346,8 +432,16 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log => false,
+        Page::Queues => model.observed.rows.cursor().is_some(),
+        Page::Events => model.events.list.cursor().is_some(),
+        Page::Commands => model.commands.list.cursor().is_some(),
+        Page::Form | Page::Register | Page::Log | Page::Machine => false,
     }
+}
+
+/// Whether the machine has samples to go through.
+fn has_samples(model: &Model) -> bool {
+    model.observed.samples().len() > 1
 }
 
 /// Whether the cursor is on a stage, which has a log.
@@ -395,7 +489,11 @@ fn has_undo(model: &Model) -> bool {
 
 /// Whether there are marks, filters or pages to go back from.
 fn has_way_back(model: &Model) -> bool {
-    model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.is_narrowed()
+    model.page != Page::Tasks
+        || !model.trail.is_empty()
+        || model.zoom
+        || !model.tree.marks.is_empty()
+        || model.tree.is_narrowed()
 }
 
 /// Whether a draft of the form's row is kept.

@@ -1,10 +1,12 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod commands;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
 pub mod drafts;
+pub mod events;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
@@ -13,6 +15,7 @@ pub mod list;
 pub mod log;
 pub mod log_view;
 pub mod nodes;
+pub mod observed;
 mod outcome;
 pub mod pipeline;
 pub mod reads;
@@ -21,6 +24,7 @@ mod row;
 pub mod store;
 pub mod task;
 pub mod totals;
+pub mod trail;
 pub mod tree;
 pub mod videos;
 
@@ -39,14 +43,17 @@ use crate::{
     theme::Theme,
 };
 
+use commands::CommandLog;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
 use drafts::Drafts;
+use events::EventLog;
 use filter::FilterError;
 use form::Form;
 use log_view::LogView;
 use nodes::Nodes;
+use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
 use reads::ReadBudget;
@@ -55,6 +62,7 @@ pub use row::{RowId, Subject};
 use store::TaskStore;
 use task::Task;
 use totals::ShownTotals;
+use trail::Trail;
 use tree::Tree;
 use videos::VideosPage;
 
@@ -78,10 +86,18 @@ pub enum Page {
     Register,
     /// The log of the stage in the detail.
     Log,
+    /// What waits in each queue, what was counted, how long nodes take.
+    Queues,
+    /// How busy the daemon's machine was.
+    Machine,
+    /// The newest events.
+    Events,
+    /// What was done in this session, as commands.
+    Commands,
 }
 
 impl Page {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -89,6 +105,10 @@ impl Page {
         Self::Videos,
         Self::Register,
         Self::Log,
+        Self::Queues,
+        Self::Machine,
+        Self::Events,
+        Self::Commands,
     ];
 
     /// Whether keys type text on the page.
@@ -184,6 +204,8 @@ pub struct Model {
     /// How the log of the stage in the detail is looked at.
     pub log_view: LogView,
     pub page: Page,
+    /// The pages that were open before.
+    pub trail: Trail,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
     /// The form that is open.
@@ -193,6 +215,10 @@ pub struct Model {
     /// What was typed, also while another page is open.
     pub register: Option<Register>,
     pub pipelines: PipelineReads,
+    /// What the pages of the machine and of the queues show.
+    pub observed: Observed,
+    pub events: EventLog,
+    pub commands: CommandLog,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
@@ -245,6 +271,7 @@ impl Model {
             detail: Detail::default(),
             log_view: LogView::default(),
             page: Page::default(),
+            trail: Trail::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
@@ -252,6 +279,9 @@ impl Model {
             videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),
+            observed: Observed::default(),
+            events: EventLog::default(),
+            commands: CommandLog::default(),
             dialog: None,
             filter_input: None,
             zoom: false,
@@ -465,6 +495,9 @@ impl Model {
             self.videos
                 .fetch_at
                 .filter(|_| self.is_live() && self.page == Page::Videos),
+            self.observed
+                .fetch_at
+                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
@@ -493,5 +526,11 @@ impl Model {
         self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
         self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
         self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
+        self.observed.rows.scroll(layout::lay_out_queues(self.size).rows());
+        if self.page == Page::Events {
+            self.events.settle();
+            self.events.list.scroll(layout::lay_out_events(self.size).rows());
+        }
+        self.commands.list.scroll(layout::lay_out_commands(self.size).rows());
     }
 }

@@ -6,7 +6,7 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 use super::{
     callbacks, detail,
     messages::{Effect, Snapshot},
-    nodes, pipelines, reveal, videos,
+    nodes, observed, pipelines, reveal, videos,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
@@ -25,6 +25,7 @@ pub fn take_change(model: &mut Model, change: Change, effects: &mut Vec<Effect>)
 
 fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     model.redraw = true;
+    model.events.add(&applied.change);
     // Whether a task that is not loaded was counted before is not known: the next check corrects it.
     if applied.status_before.is_some() || model.store.complete {
         model.totals.follow_tasks(applied);
@@ -112,8 +113,9 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
             nodes::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
+        Page::Queues | Page::Machine => observed::fetch(model, effects),
         // A log is read with the detail that it belongs to.
-        Page::Tasks | Page::Log => {}
+        Page::Tasks | Page::Log | Page::Events | Page::Commands => {}
     }
 }
 
@@ -123,7 +125,9 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
-        Page::Tasks | Page::Log => false,
+        // These are read again by the time.
+        Page::Queues | Page::Machine => false,
+        Page::Tasks | Page::Log | Page::Events | Page::Commands => false,
     };
     if has_failed {
         reload_page(model, effects);

@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, PipelineList,
-    Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest, SubmitResponse, SystemInfo,
-    TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, MachineLoad, NodeList,
+    NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, SubmitRequest,
+    SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest,
+    VideoStarted, client::LogQuery,
 };
 
 use crate::{
@@ -78,6 +79,9 @@ pub enum Reply {
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
     Queues(CallAnswer<Queues>),
+    Machine(CallAnswer<MachineLoad>),
+    History(CallAnswer<SystemHistory>),
+    Statistics(CallAnswer<NodeStatistics>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
     Deleted(CallAnswer<DeleteReport>),
@@ -133,6 +137,12 @@ pub enum Call {
         query: LogQuery,
     },
     Queues,
+    /// How busy the daemon's machine was in the last minutes.
+    Machine,
+    /// What was counted in each minute of the last hour.
+    History,
+    /// How often each node ran and how long that took.
+    Statistics,
     Resubmit {
         task: TaskId,
         node: NodeName,
@@ -207,6 +217,9 @@ impl Call {
             | Self::Task { .. }
             | Self::Log { .. }
             | Self::Queues
+            | Self::Machine
+            | Self::History
+            | Self::Statistics
             | Self::Reuse { .. }
             | Self::Callbacks { .. }
             | Self::Nodes

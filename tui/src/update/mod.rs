@@ -2,20 +2,26 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `videos`, `register`, `video_actions`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
+//! `reveal`, `sentences`, `pipelines`, `stage_log`, `observed`), and never each other; what a dispatcher has to do after a
+//! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
+mod commands;
 mod cursor;
 mod detail;
 mod dialog;
+mod events;
 mod feed;
 mod filter_line;
 mod keys;
 mod line;
+mod machine;
 mod messages;
 mod nodes;
+mod observed;
 mod pipelines;
+mod queues;
 mod register;
 mod replies;
 mod requests;
@@ -24,6 +30,7 @@ mod reveal;
 mod rows;
 mod sentences;
 mod stage_log;
+mod tabs;
 mod time;
 mod video_actions;
 mod videos;
@@ -70,11 +77,17 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             feed::take_loss(model, missing, reason, retry_in_ms, &mut effects);
         }
         UiEvent::Reply { id, reply } => {
+            let before = model.page;
             replies::take_reply(model, id, reply, &mut effects);
+            if model.page != before {
+                // The program went there, not the user: there is no way back to a form that is done.
+                model.trail.clear();
+            }
             model.redraw = true;
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
         UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
     }
+    commands::note_actions(model, &effects);
     effects
 }

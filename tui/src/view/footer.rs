@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    line,
+    events, line,
     text::{clear, put, width, wrap},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     model::{
         Model, Page, RowId, Subject, Tone,
         log_view::{LogInput, LogQuestion},
+        observed::QueueRow,
     },
 };
 
@@ -30,6 +31,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     let theme = model.theme;
     if let Some(typed) = &model.log_view.input {
         return draw_log_line(model, typed, area, buffer);
+    }
+    if let Some(input) = model.events.input.as_ref().filter(|_| model.page == Page::Events) {
+        return events::draw_filter_line(model, input, area, buffer);
     }
     if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
         return draw_filter_line(model, area, buffer);
@@ -118,7 +122,11 @@ fn find_refusal(model: &Model) -> Option<&String> {
                 .failures
                 .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
         }
-        Page::Nodes | Page::Form | Page::Register | Page::Log => None,
+        Page::Queues => match model.observed.rows.cursor()? {
+            QueueRow::Run { row, .. } => model.failure_of(row),
+            QueueRow::Class(_) => None,
+        },
+        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Machine | Page::Events | Page::Commands => None,
     }
 }
 
