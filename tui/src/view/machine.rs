@@ -14,7 +14,7 @@ use crate::{figures, layout, model::Model, theme::Theme};
 
 /// Columns of a name, and of the figures behind the bars.
 const NAME: u16 = 14;
-const FIGURES: u16 = 28;
+const FIGURES: u16 = 34;
 /// Columns of bars that still say something.
 const LEAST_BARS: u16 = 8;
 /// Rows of bars at most.

@@ -83,7 +83,7 @@ struct Columns {
 impl Columns {
     fn for_width(width: u16) -> Self {
         let mut rest = width.saturating_sub(2);
-        let name = (rest * 45 / 100).max(12.min(rest));
+        let name = (rest * 40 / 100).max(12.min(rest));
         rest -= name;
         let mut take = |columns: u16| {
             let taken = if rest >= columns { columns } else { 0 };

@@ -50,16 +50,17 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
 fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) -> u16 {
     let theme = model.theme;
     let open = owner_of(model.page);
-    let names: u16 = TABS.iter().map(|tab| width(tab.title) + 4).sum();
+    // A blank, the number, a blank and the name; two brackets for the open one.
+    let names: u16 = 2 + TABS.iter().map(|tab| width(tab.title) + 3).sum::<u16>();
     let mut x = area.x;
     for (index, tab) in TABS.iter().enumerate() {
         let is_open = tab.page == open;
         // Where not all names fit, the number is enough for those that are not open.
         let title = if names <= area.width || is_open { tab.title } else { "" };
         let text = match (is_open, title) {
-            (true, title) => format!("[{} {title}]", index + 1),
-            (false, "") => format!(" {} ", index + 1),
-            (false, title) => format!(" {} {title} ", index + 1),
+            (true, title) => format!(" [{} {title}]", index + 1),
+            (false, "") => format!(" {}", index + 1),
+            (false, title) => format!(" {} {title}", index + 1),
         };
         let style = if is_open { theme.key() } else { theme.faint() };
         x += put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);

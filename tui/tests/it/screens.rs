@@ -141,6 +141,10 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Videos => "v",
             Page::Register => "va",
             Page::Log => "jL",
+            Page::Queues => "Q",
+            Page::Machine => "M",
+            Page::Events => "X",
+            Page::Commands => "H",
         },
     );
     assert_eq!(model.page, page);
@@ -150,7 +154,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
 #[test]
 fn help_and_footer_come_from_the_registry() {
     for page in Page::ALL {
-        let mut model = on(page, (100, 90));
+        let mut model = on(page, (100, 140));
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in list_actions(page) {
