@@ -64,7 +64,7 @@ async fn the_figures_of_daemons_on_one_redis_add_up() {
 
 #[tokio::test]
 async fn a_queue_in_which_a_run_waits_is_in_the_history() {
-    let daemon = Daemon::builder().config("[slots]\nio = 1").start().await;
+    let daemon = Daemon::builder().config("[slots]\ngpu = 1").start().await;
     daemon.submit("one", WAIT, json!({"until": "go"})).await;
     daemon.until("one", WAIT, StageState::Running).await;
     let class = daemon.client.queues().await.unwrap().queues;
