@@ -21,6 +21,15 @@ const LISTS: &[Page] = &[
     Page::Events,
     Page::Commands,
 ];
+/// These, but the page of commands, whose rows have no id.
+const IDS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+];
 /// These, and the page of a log, whose rows have no cursor.
 const ROWS: &[Page] = &[
     Page::Tasks,
@@ -274,7 +283,7 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::CopyId, "copy-id", &[c('y')], Act)
         .label("copy id")
         .help("send the id to the clipboard of the terminal (OSC 52), and show it")
-        .on(LISTS)
+        .on(IDS)
         .footer(11, has_row),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
         .help("show the callbacks of the row, or of all marked rows: where, state, tries, last answer")
@@ -341,9 +350,14 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(1, has_row),
     spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
         .label("copy")
-        .help("send the onceover command to the clipboard of the terminal, and show it; y: the one with curl")
+        .help("send the onceover command to the clipboard of the terminal, and show it")
         .on(&[Page::Commands])
         .footer(1, has_row),
+    spec(Action::CopyCurl, "copy-curl", &[c('y')], Act)
+        .label("copy curl")
+        .help("send the command with curl to the clipboard of the terminal, and show it")
+        .on(&[Page::Commands])
+        .footer(3, has_row),
     spec(Action::ShowTask, "show-task", &[k(KeyCode::Enter)], See)
         .label("task")
         .help("go to the video's task in the tree: its steps, their logs and results")

@@ -29,6 +29,7 @@ pub enum Action {
     EarlierSample,
     LaterSample,
     CopyCommand,
+    CopyCurl,
     NextTab,
     PreviousTab,
     DetailDown,

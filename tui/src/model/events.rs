@@ -25,7 +25,7 @@ pub struct SeenEvent {
 }
 
 impl SeenEvent {
-    fn of(event: &Event) -> Self {
+    fn from_event(event: &Event) -> Self {
         let task = Arc::new(event.task_id.clone());
         let row = match &event.task_name {
             Some(node) => RowId::stage(&task, &Arc::new(node.clone())),
@@ -87,7 +87,7 @@ impl EventLog {
         if self.events.len() >= MOST_EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(SeenEvent::of(event));
+        self.events.push_back(SeenEvent::from_event(event));
         self.seen += 1;
         self.has_changed = true;
     }
@@ -98,8 +98,8 @@ impl EventLog {
         self.has_changed = true;
     }
 
-    /// Lists the events that match, where they have changed. The cursor stays on its event; on the newest one it goes on
-    /// to the next.
+    /// Lists the events that match, where they have changed. The cursor stays on its event; from the newest one it goes
+    /// on to the next.
     pub fn settle(&mut self) {
         if !std::mem::take(&mut self.has_changed) {
             return;

@@ -99,7 +99,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
             tabs::open_by(model, spec.action, key, effects);
         }
         Action::EarlierSample | Action::LaterSample => machine::act(model, spec.action),
-        Action::ShowStage | Action::CopyCommand => open_listed(model, effects),
+        Action::ShowStage => show_stage(model, effects),
+        Action::CopyCommand | Action::CopyCurl => copy_command(model, spec.action, effects),
         Action::NextTab => turn_tab(model, 1),
         Action::PreviousTab => turn_tab(model, -1),
         Action::DetailDown => cursor::scroll_text(model, SCROLL_LINES),
@@ -256,29 +257,29 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             None => None,
         },
         Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
-        Page::Commands => model.commands.at_cursor().map(|done| done.curl.clone()),
-        Page::Form | Page::Register | Page::Log | Page::Machine => None,
+        Page::Form | Page::Register | Page::Log | Page::Machine | Page::Commands => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
     }
 }
 
-/// Goes from a row of the page to its stage in the tree; copies a command.
-fn open_listed(model: &mut Model, effects: &mut Vec<Effect>) {
+/// Goes from a row of the page to its stage in the tree.
+fn show_stage(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Queues => queues::show_stage(model, effects),
-        Page::Commands => copy_command(model, effects),
         _ => events::show_row(model, effects),
     }
 }
 
-/// Copies the command at the cursor: the one with curl where there is no other.
-fn copy_command(model: &mut Model, effects: &mut Vec<Effect>) {
-    let done = model.commands.at_cursor();
-    if let Some(text) = done.map(|done| done.command.as_ref().unwrap_or(&done.curl).clone()) {
-        copy(model, text, effects);
-    }
+/// Copies the command at the cursor; the one with curl where that is asked for, or where there is no other.
+fn copy_command(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    let Some(done) = model.commands.at_cursor() else {
+        return;
+    };
+    let command = done.command.as_ref().filter(|_| action == Action::CopyCommand);
+    let text = command.unwrap_or(&done.curl).clone();
+    copy(model, text, effects);
 }
 
 /// Sends a text to the clipboard of the terminal, and shows it: whether it has arrived is not known.
