@@ -303,7 +303,7 @@ impl Client {
         self.get("/v1/system/history").await
     }
 
-    /// Reads how often each node ran, how long that took, and what reuse saved.
+    /// Reads how long the runs of each node take, and how often they fail or are saved.
     pub async fn node_statistics(&self) -> Result<NodeStatistics, ClientError> {
         self.get("/v1/nodes/statistics").await
     }

@@ -36,7 +36,7 @@ pub use self::{
     },
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
-    runs::{NodeFigures, NodeStatistics},
+    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{
         PipelineChange, PipelineInfo, PipelineList, PipelineStepInfo, Processing, ProcessingKind, ProcessingStatus,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use onceover_types::{StageState, Timestamp};
+use onceover_types::Timestamp;
 use onceover_wire::{Event, EventKind};
 
 use super::{list::List, row::RowId};
@@ -19,7 +19,6 @@ pub struct SeenEvent {
     pub at: Timestamp,
     pub kind: EventKind,
     pub row: RowId,
-    pub state: Option<StageState>,
     /// The error, the progress or the message of the stage.
     pub text: String,
 }
@@ -46,7 +45,6 @@ impl SeenEvent {
             at: event.ts,
             kind: event.kind,
             row,
-            state: stage.map(|stage| stage.status),
             text: text.map_or(String::new(), |text| text.chars().take(MOST_CHARS).collect()),
         }
     }

@@ -1,6 +1,7 @@
 //! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the line
 //! with curl that do the same. The token is in neither.
 
+use onceover_types::{NodeName, TaskId};
 use onceover_wire::ReuseMode;
 use serde::Serialize;
 
@@ -29,54 +30,70 @@ pub fn note_actions(model: &mut Model, effects: &[Effect]) {
 
 /// Writes the `onceover` command that does the same; `None` where there is none.
 fn write_command(call: &Call, daemon: &str) -> Option<String> {
-    let mut words: Vec<String> = vec!["onceover".into()];
+    let mut words = vec!["onceover".to_owned()];
     if daemon != DEFAULT_DAEMON {
-        words.extend(["--daemon".into(), daemon.to_owned()]);
+        words.extend(["--daemon".to_owned(), daemon.to_owned()]);
     }
-    let mut say = |text: &str| words.push(text.to_owned());
-    match call {
-        Call::Cancel { task, node } => {
-            say("cancel");
-            say(task.as_str());
-            if let Some(node) = node {
-                say(node.as_str());
-            }
-        }
-        Call::Delete { task, force } => {
-            say("delete");
-            say(task.as_str());
-            if *force {
-                say("--force");
-            }
-        }
-        Call::Resubmit { task, node, reuse } => {
-            say("resubmit");
-            say(task.as_str());
-            say(node.as_str());
-            if *reuse != ReuseMode::Auto {
-                say("--reuse");
-                say(reuse.as_str());
-            }
-        }
-        Call::Redeliver { id } => {
-            say("redeliver");
-            say(id);
-        }
-        Call::RunVideo { video, pipeline, force } => {
-            say("run");
-            say(video.as_str());
-            if let Some(pipeline) = pipeline {
-                say("--pipeline");
-                say(pipeline);
-            }
-            if *force {
-                say("--force");
-            }
-        }
-        _ => return None,
-    }
+    words.extend(list_words(call)?);
     let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
     Some(quoted.join(" "))
+}
+
+/// Lists the words of the command, from its name on.
+fn list_words(call: &Call) -> Option<Vec<String>> {
+    let (name, target) = match call {
+        Call::Cancel { task, node } => ("cancel", name_target(task, node.as_ref())),
+        Call::Delete { task, .. } => ("delete", task.to_string()),
+        Call::Resubmit { task, node, .. } => ("resubmit", name_target(task, Some(node))),
+        Call::Redeliver { id } => ("redeliver", id.clone()),
+        Call::RunVideo { video, .. } => ("run", video.to_string()),
+        Call::Submit { request } => ("submit", request.task_name.clone()),
+        Call::RegisterVideo { request } => ("register", request.path.clone().or_else(|| request.url.clone())?),
+        _ => return None,
+    };
+    let mut words = vec![name.to_owned(), target];
+    let mut add = |option: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value.to_owned()]);
+        }
+    };
+    let is_forced = match call {
+        Call::Delete { force, .. } => *force,
+        Call::RunVideo { pipeline, force, .. } => {
+            add("--pipeline", pipeline.as_deref());
+            *force
+        }
+        Call::Resubmit { reuse, .. } => {
+            add("--reuse", Some(reuse.as_str()).filter(|_| *reuse != ReuseMode::Auto));
+            false
+        }
+        Call::Submit { request } => {
+            let input = serde_json::to_string(&request.input_data).ok()?;
+            add("--task", request.task_id.as_deref());
+            add("--input", Some(&input));
+            add("--callback", request.callback.as_deref());
+            add("--reuse", request.reuse.map(ReuseMode::as_str));
+            false
+        }
+        Call::RegisterVideo { request } => {
+            add("--id", request.video_id.as_deref());
+            add("--title", request.title.as_deref());
+            false
+        }
+        _ => false,
+    };
+    if is_forced {
+        words.push("--force".to_owned());
+    }
+    Some(words)
+}
+
+/// Names a task, or a stage of it, as commands take it: `film/ffmpeg.extract_audio`.
+fn name_target(task: &TaskId, node: Option<&NodeName>) -> String {
+    match node {
+        Some(node) => format!("{task}/{node}"),
+        None => task.to_string(),
+    }
 }
 
 /// Writes the line with curl that does the same.
@@ -158,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             write_command(&call, DEFAULT_DAEMON).as_deref(),
-            Some("onceover resubmit lecture-07 ffmpeg.extract_audio --reuse never")
+            Some("onceover resubmit lecture-07/ffmpeg.extract_audio --reuse never")
         );
         assert_eq!(
             write_curl(&call, DEFAULT_DAEMON),
@@ -170,7 +187,7 @@ mod tests {
         };
         assert_eq!(
             write_command(&call, "http://gpu-box:8788").as_deref(),
-            Some("onceover --daemon http://gpu-box:8788 cancel t1 ffmpeg.extract_audio")
+            Some("onceover --daemon http://gpu-box:8788 cancel t1/ffmpeg.extract_audio")
         );
         assert_eq!(
             write_curl(&call, "http://gpu-box:8788"),

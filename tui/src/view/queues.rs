@@ -296,7 +296,7 @@ fn draw_minutes(name: &str, values: &[u64], text: &str, style: Style, area: Rect
 
 /// Whether so many runs of a node fail that it stands out.
 fn is_failing(figures: &NodeFigures) -> bool {
-    figures.failed > 0 && figures.failed * FAILING >= figures.runs + figures.failed
+    figures.failed > 0 && figures.failed * FAILING >= figures.runs
 }
 
 /// Draws how long nodes take, those that fail first, then the slowest.
@@ -327,7 +327,11 @@ fn draw_nodes(model: &Model, area: Rect, buffer: &mut Buffer) {
     for (y, (node, figures)) in (area.top() + 1..area.bottom()).zip(nodes) {
         let is_failing = is_failing(figures);
         let sign = if is_failing { "✖ " } else { "  " };
-        let time = |ms: Option<u64>| ms.map_or("?".to_owned(), |ms| figures::format_long(ms as f64 / 1000.0));
+        // Where none has succeeded, nothing is known of how long it takes.
+        let time = |ms: u64| match figures.runs > figures.failed {
+            true => figures::format_long(ms as f64 / 1000.0),
+            false => "?".to_owned(),
+        };
         let texts = [
             format!("{sign}{node}"),
             figures.runs.to_string(),
