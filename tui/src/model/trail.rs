@@ -34,7 +34,7 @@ impl Trail {
         }
     }
 
-    /// Forgets the way, where the program itself has gone to another page.
+    /// Forgets the way: the program itself has gone to another page.
     pub fn clear(&mut self) {
         self.0.clear();
     }

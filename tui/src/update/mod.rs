@@ -42,6 +42,7 @@ pub use messages::{Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let (before, is_key) = (model.page, matches!(event, UiEvent::Key(_)));
     match event {
         UiEvent::Time(now) => time::advance(model, now, &mut effects),
         UiEvent::Key(key) => {
@@ -77,16 +78,15 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             feed::take_loss(model, missing, reason, retry_in_ms, &mut effects);
         }
         UiEvent::Reply { id, reply } => {
-            let before = model.page;
             replies::take_reply(model, id, reply, &mut effects);
-            if model.page != before {
-                // The program went there, not the user: there is no way back to a form that is done.
-                model.trail.clear();
-            }
             model.redraw = true;
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
         UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
+    }
+    if !is_key && model.page != before {
+        // The program went there, not the user: there is no way back to what is done or gone.
+        model.trail.clear();
     }
     commands::note_actions(model, &effects);
     effects
