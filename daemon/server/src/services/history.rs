@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use onceover_store::Store;
 use onceover_wire::SystemHistory;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::ServiceError;
@@ -48,7 +48,7 @@ impl History {
 
 /// Notes what was counted, again and again, until `stop`.
 pub async fn note_minutes(history: Arc<History>, stop: CancellationToken) {
-    let mut ticks = interval(INTERVAL);
+    let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
