@@ -353,7 +353,9 @@ impl Metrics {
                 inner.tasks.get_or_create(&Status { status }).set(gauge(count));
             }
         }
-        inner.memory.set(gauge(machine_load::read_resident_memory().unwrap_or_default()));
+        inner
+            .memory
+            .set(gauge(machine_load::read_resident_memory().unwrap_or_default()));
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &inner.registry) {
             let _ = writeln!(text, "# {error}");
