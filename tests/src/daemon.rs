@@ -417,6 +417,8 @@ impl Daemon {
     /// What the daemon has logged to files.
     pub fn logged(&self) -> String {
         let files = fs::read_dir(self.data.join("logs")).into_iter().flatten().flatten();
+        // A link beside them has the name of the newest.
+        let files = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()));
         files
             .map(|file| fs::read_to_string(file.path()).unwrap_or_default())
             .collect()

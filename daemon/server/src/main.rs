@@ -10,7 +10,6 @@ use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use mimalloc::MiMalloc;
 use onceover_daemon::{
     app,
     commands::{check, gc, import, nodes},
@@ -20,10 +19,6 @@ use onceover_daemon::{
 use onceover_process::{environment, init, reaper};
 use onceover_types::causes;
 use onceover_wire::command_line::{explain, unwritten, without_empty_variables};
-
-/// Serves small requests of many threads faster than the C library does.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PROGRAM: &str = "onceoverd";
 /// Variable that holds the URL of Redis, which the daemon does not keep in its environment.

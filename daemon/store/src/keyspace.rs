@@ -122,7 +122,7 @@ impl KeyListener {
         if sender.send(KeyNotice::Connected).await.is_err() {
             return Ok(());
         }
-        // Whoever may not write it goes without what the report of it would show.
+        // A user of Redis who may not write it goes without what the report of it would show.
         let _ = within(write_probe(&mut self.redis.clone())).await;
         let mut standing: Option<StandingSubscription> = None;
         let mut messages = pubsub.into_on_message();

@@ -23,6 +23,8 @@ use crate::events::{Change, EventBus};
 const CATCH_UP: usize = 500;
 /// Between two tries to read what was missed while Redis does not answer.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a stream that opens waits for the number of the last event.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// Events that a stream may be behind before it has to read from the store.
 const BEHIND: usize = 4096;
 
@@ -67,10 +69,15 @@ impl EventStreams {
     }
 
     /// Reads the number of the last event. While Redis does not answer it is that of the last one which this daemon
-    /// acted upon.
+    /// acted upon, so that a stream opens at once and tells what was missed when Redis is back.
     async fn read_last_number(&self) -> u64 {
-        let read = self.store.last_event().await;
-        read.unwrap_or_else(|_| self.bus.seq())
+        if self.bus.connected().borrow().is_none() {
+            return self.bus.seq();
+        }
+        match tokio::time::timeout(READ_PATIENCE, self.store.last_event()).await {
+            Ok(Ok(last)) => last,
+            Ok(Err(_)) | Err(_) => self.bus.seq(),
+        }
     }
 
     fn join_feed(&self) -> Arc<PublicFeed> {

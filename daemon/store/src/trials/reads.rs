@@ -37,7 +37,11 @@ async fn run_stage(bed: &Bed, task: &TaskId, node: &NodeName) {
     start_stage(bed, task, node).await;
     let fence = claim(bed).await;
     let outcome = success(r#"{"ok":1}"#, false);
-    let finished = bed.store.finish(&fence, &outcome, &DiskUsage::default(), None).await.unwrap();
+    let finished = bed
+        .store
+        .finish(&fence, &outcome, &DiskUsage::default(), None)
+        .await
+        .unwrap();
     assert!(finished.counts);
 }
 
@@ -220,7 +224,10 @@ async fn read_noted_and_adopted_stages(bed: &Bed) {
         assert!(noted.is_some_and(|(_, json)| json.noted.is_some()), "{name}");
         assert!(records.order.contains(&node), "{name}");
         write(bed, key, &foreign_json(name, "SUCCESS")).await;
-        assert_eq!(agree(bed, &task, "not as it was noted").await.stale, [node.clone()]);
+        assert_eq!(
+            agree(bed, &task, "not as it was noted").await.stale,
+            std::slice::from_ref(&node)
+        );
         adopt(bed, &task, &node, queue).await;
         let records = agree(bed, &task, "adopted").await;
         assert!(records.foreign.is_empty() && records.stage(&node).is_some(), "{name}");
