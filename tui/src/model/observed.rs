@@ -76,7 +76,7 @@ pub struct Observed {
     pub statistics: LatestAnswer<NodeStatistics>,
     /// Rows of the page of queues.
     pub rows: List<QueueRow>,
-    /// The time whose sample is told; `None`: the newest one.
+    /// The time whose sample is described; `None`: the newest one.
     pub cursor: Option<Timestamp>,
     /// When the open page is read again.
     pub fetch_at: Option<Timestamp>,
@@ -113,7 +113,7 @@ impl Observed {
         self.machine.value.as_ref().map_or(&[], |load| load.samples.as_slice())
     }
 
-    /// Returns the index of the sample that is told: the one at the cursor's time, or the next one.
+    /// Returns the index of the sample that is described: the one at the cursor's time, or the next one.
     pub fn sample_index(&self) -> Option<usize> {
         let samples = self.samples();
         let last = samples.len().checked_sub(1)?;

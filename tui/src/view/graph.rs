@@ -19,7 +19,7 @@ pub struct Bars<'a> {
     pub values: &'a [u64],
     /// The value that fills the height.
     pub most: u64,
-    /// The index of the value that is told beside them.
+    /// The index of the value whose figures stand beside them.
     pub cursor: Option<usize>,
     pub style: Style,
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServiceError;
 use crate::metrics::Metrics;
 
-/// Minutes that are told.
+/// Minutes that an answer has.
 const MINUTES: u32 = 60;
 /// Between two notes: a run counts for the minute that its end was noted in.
 const INTERVAL: Duration = Duration::from_secs(15);

@@ -1,5 +1,5 @@
 //! How busy this machine was in the last minutes, with the stages that ran then. Samples are taken while runs are under way
-//! or somebody has asked in the last minutes: a daemon that is left alone reads nothing.
+//! or a client has asked in the last minutes: a daemon that is left alone reads nothing.
 
 use std::{
     collections::VecDeque,
@@ -90,7 +90,7 @@ impl MachineMonitor {
         age.is_some_and(|age| age < 2.0 * INTERVAL.as_secs_f64())
     }
 
-    /// Whether runs are under way or somebody has asked lately.
+    /// Whether runs are under way or a client has asked lately.
     fn is_wanted(&self) -> bool {
         let is_asked = lock(&self.asked_at).is_some_and(|at| at.elapsed() < KEPT);
         is_asked || (self.active)(0).total > 0
