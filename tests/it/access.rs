@@ -358,6 +358,7 @@ async fn req20_the_redis_user_needs_no_keys_no_scan_and_nothing_dangerous_but_in
         "/v1/tasks/t1/status",
         "/v1/queues",
         "/v1/system",
+        "/v1/system/history",
         "/metrics",
         "/readyz",
     ] {

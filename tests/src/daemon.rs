@@ -287,10 +287,11 @@ impl Daemon {
         connect(&url).await
     }
 
-    /// Every key in Redis, sorted.
+    /// Every key in Redis, sorted; without the figures of minutes, which the daemon notes by its clock.
     pub async fn keys(&self) -> Vec<String> {
         let mut redis = self.redis().await;
         let mut keys: Vec<String> = redis.keys("*").await.expect("Redis answers");
+        keys.retain(|key| !key.starts_with("onceover:minutes:"));
         keys.sort();
         keys
     }

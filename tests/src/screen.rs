@@ -113,11 +113,11 @@ impl Dashboard {
     }
 }
 
-/// The row that holds a text.
+/// The row that holds a text; the line that names the pages, and what the cursor is on, is none.
 pub fn row_with(screen: &Screen, text: &str) -> Option<String> {
     screen
         .text()
         .lines()
-        .find(|line| line.contains(text))
+        .find(|line| line.contains(text) && !line.contains("1 Tasks"))
         .map(str::to_owned)
 }

@@ -12,7 +12,7 @@ use ratatui::buffer::{Buffer, CellWidth};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Every character beyond ASCII that is drawn, each a column wide, and its replacement.
-const STAND_INS: [(char, char); 46] = [
+const STAND_INS: [(char, char); 53] = [
     // States.
     ('◌', 'o'),
     ('●', '*'),
@@ -62,6 +62,14 @@ const STAND_INS: [(char, char); 46] = [
     ('░', '.'),
     ('▓', '='),
     ('▶', '>'),
+    // Bars over time.
+    ('▁', '_'),
+    ('▂', '_'),
+    ('▃', '-'),
+    ('▄', '-'),
+    ('▅', '='),
+    ('▆', '='),
+    ('▇', '#'),
     // Control characters are shown as these.
     ('␛', '^'),
     ('␊', '^'),

@@ -4,6 +4,9 @@
 use ratatui::layout::Rect;
 use serde::{Deserialize, Serialize};
 
+/// Rows from which on the header has a second line, with the pages or the way to the one that is open.
+const LEAST_FOR_TABS: u16 = 20;
+
 /// How much of the tree and the detail the screen has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
@@ -27,6 +30,24 @@ pub struct Panes {
 }
 
 impl Panes {
+    /// Returns the first line: the state of everything.
+    pub fn status_line(&self) -> Rect {
+        Rect {
+            height: self.header.height.min(1),
+            ..self.header
+        }
+    }
+
+    /// Returns the second line: the pages, or the way to the one that is open; empty on a low screen.
+    pub fn tab_line(&self) -> Rect {
+        let status = self.status_line();
+        Rect {
+            y: status.bottom(),
+            height: self.header.height - status.height,
+            ..self.header
+        }
+    }
+
     /// Whether the panes have frames.
     pub fn is_framed(&self) -> bool {
         self.tier != Tier::Small
@@ -101,7 +122,8 @@ pub fn lay_out_panes(size: (u16, u16), zoom: bool) -> Panes {
 /// Divides a screen of this size, as [`lay_out_panes`] does, where the border between tree and detail was moved.
 pub fn lay_out_split(size: (u16, u16), zoom: bool, split: Split) -> Panes {
     let (columns, rows) = size;
-    let header = Rect::new(0, 0, columns, rows.min(1));
+    let header_rows = if rows >= LEAST_FOR_TABS { 2 } else { rows.min(1) };
+    let header = Rect::new(0, 0, columns, header_rows);
     let footer_rows = u16::from(rows > 2);
     let footer = Rect::new(0, rows - footer_rows, columns, footer_rows);
     let middle = Rect::new(0, header.height, columns, rows - header.height - footer_rows);
@@ -203,6 +225,36 @@ pub fn lay_out_videos(size: (u16, u16)) -> ListPage {
     ListPage {
         framed: panes.is_framed(),
         ..split_above(middle, (middle.height / 2).min(24))
+    }
+}
+
+/// Divides the page of queues: the list above what was counted and how long nodes take.
+pub fn lay_out_queues(size: (u16, u16)) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, (middle.height / 2).min(18))
+    }
+}
+
+/// Divides the page of events: the list above all of the event at the cursor.
+pub fn lay_out_events(size: (u16, u16)) -> ListPage {
+    lay_out_above(size, 6)
+}
+
+/// Divides the page of commands: the list above the whole command at the cursor.
+pub fn lay_out_commands(size: (u16, u16)) -> ListPage {
+    lay_out_above(size, 9)
+}
+
+/// Puts a list above so many lines about the item at the cursor.
+fn lay_out_above(size: (u16, u16), about: u16) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, about.min(middle.height / 2))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable, RowPage,
+    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable, RowPage, MachineLoad, SystemHistory,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
 
@@ -307,6 +307,21 @@ impl Client {
     /// Reads every queue.
     pub async fn queues(&self) -> Result<Queues, ClientError> {
         self.get("/v1/queues").await
+    }
+
+    /// Reads how busy the daemon's machine was in the last minutes.
+    pub async fn machine(&self) -> Result<MachineLoad, ClientError> {
+        self.get("/v1/system/machine").await
+    }
+
+    /// Reads what was counted in each minute of the last hour.
+    pub async fn history(&self) -> Result<SystemHistory, ClientError> {
+        self.get("/v1/system/history").await
+    }
+
+    /// Reads how long the runs of each node take, and how often they fail or are saved.
+    pub async fn node_statistics(&self) -> Result<NodeStatistics, ClientError> {
+        self.get("/v1/nodes/statistics").await
     }
 
     /// Lists registered videos, newest first.

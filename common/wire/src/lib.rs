@@ -13,10 +13,12 @@ pub mod event;
 mod files;
 mod links;
 mod logs;
+mod machine;
 mod nodes;
 mod results;
 mod runs;
 mod rows;
+mod runs;
 mod runs;
 mod tasks;
 mod videos;
@@ -31,10 +33,15 @@ pub use self::{
     files::{FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
     logs::{LogGap, LogLine, LogPage},
+    machine::{
+        CapacityUse, GpuLoad, HistoryMinute, MachineLoad, MachineSample, ProcessLoad, QueueMinute, SampledStage,
+        SystemHistory,
+    },
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     rows::{RowPage, StageRow, TaskRow},
+    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{

@@ -21,6 +21,7 @@ mod fuzz;
 pub mod gc;
 pub mod http;
 pub mod logging;
+pub mod machine_load;
 pub mod metrics;
 pub mod objects;
 pub mod pipelines;

@@ -1,6 +1,8 @@
 //! What the daemon counts about itself, for `GET /metrics`. Every label comes from a closed set (nodes of the catalog,
 //! queues, route patterns), so no client can make the series grow.
 
+mod recent;
+
 use std::{
     collections::BTreeSet,
     fmt::Write,
@@ -26,6 +28,9 @@ use prometheus_client::{
 
 use onceover_limits::Limit;
 use onceover_store::{CallTimes, Gauges};
+
+use crate::machine_load;
+use recent::RecentCounts;
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -119,6 +124,7 @@ struct Inner {
     requests: Family<Request, Counter>,
     request_times: Histograms<Route>,
     memory: Gauge,
+    recent: RecentCounts,
 }
 
 /// From half a millisecond to five seconds.
@@ -206,6 +212,7 @@ impl Metrics {
             requests: Family::default(),
             request_times: Family::new_with_constructor(request_times),
             memory: Gauge::default(),
+            recent: RecentCounts::default(),
         };
         inner.register(started);
         Self(Arc::new(inner))
@@ -219,6 +226,7 @@ impl Metrics {
             (false, _) => "miss",
         };
         self.submit(&info.task_name, outcome, info.reason.as_deref().unwrap_or_default());
+        self.0.recent.count_submit(outcome, info.saved_seconds);
         if let Some(seconds) = info.saved_seconds.filter(|seconds| *seconds > 0.0) {
             let node = Node {
                 node: info.task_name.clone(),
@@ -249,10 +257,16 @@ impl Metrics {
     /// A run ended here; `node` is None for one that the catalog no longer has.
     pub fn ran(&self, node: Option<&str>, outcome: &'static str, took: Duration) {
         let node = node.unwrap_or("other").to_owned();
+        self.0.recent.count_run(outcome);
         self.0
             .runs
             .get_or_create(&Run { node, outcome })
             .observe(took.as_secs_f64());
+    }
+
+    /// What was counted since the figures of a minute were noted last.
+    pub fn recent(&self) -> &RecentCounts {
+        &self.0.recent
     }
 
     /// A result was recorded that says what makes it partial or doubtful: counted once for each kind of reason.
@@ -339,7 +353,9 @@ impl Metrics {
                 inner.tasks.get_or_create(&Status { status }).set(gauge(count));
             }
         }
-        inner.memory.set(gauge(resident_memory().unwrap_or_default()));
+        inner
+            .memory
+            .set(gauge(machine_load::read_resident_memory().unwrap_or_default()));
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &inner.registry) {
             let _ = writeln!(text, "# {error}");
@@ -454,14 +470,6 @@ impl Inner {
 
 fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Bytes of memory this process has in use.
-fn resident_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]

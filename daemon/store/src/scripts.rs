@@ -57,6 +57,8 @@ scripts! {
     QUEUE = "stage/queue";
     GAUGES = "stage/gauges";
     HOLDING = "stage/holding";
+    NOTE_MINUTE = "system/note_minute";
+    READ_MINUTES = "system/read_minutes";
     OUTBOX_TAKE = "outbox/outbox_take";
     OUTBOX_TELL = "outbox/outbox_tell";
     OUTBOX_BODY = "outbox/outbox_body";

@@ -277,6 +277,8 @@ impl Recorder {
             ("get_metrics", "/metrics"),
             ("list_queues", "/v1/queues"),
             ("get_system", "/v1/system"),
+            ("get_machine", "/v1/system/machine"),
+            ("get_history", "/v1/system/history"),
         ] {
             self.get(operation, "answer", path, 200).await;
             self.with_strange_host(operation, path).await;

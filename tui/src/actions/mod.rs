@@ -3,6 +3,7 @@
 
 mod registry;
 mod spec;
+mod tabs;
 
 use crossterm::event::KeyCode;
 
@@ -10,6 +11,7 @@ use crate::{key::Key, model::Page};
 
 pub use registry::ACTIONS;
 pub use spec::{Action, ActionSpec, Group};
+pub use tabs::{PageTab, TABS, owner_of, page_of_digit, title_of};
 
 /// Lists what can be done on a page.
 pub fn list_actions(page: Page) -> impl Iterator<Item = &'static ActionSpec> {

@@ -12,38 +12,30 @@ use crate::{
 };
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands];
 /// These, pages of lines, which have no cursor, and the timeline.
-const ROWS: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Log,
-    Page::Timeline,
-    Page::Compare,
-];
+const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Timeline, Page::Compare, Page::Queues, Page::Events, Page::Commands];
+/// These, but the page of commands, whose rows have no id.
+const IDS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events];
 const LOG: &[Page] = &[Page::Log];
 const TIMELINE: &[Page] = &[Page::Timeline];
 /// Pages where one can go to the left and to the right.
 const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
 const COMPARE: &[Page] = &[Page::Compare];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
+/// Pages whose rows can be filtered.
+const FILTERED: &[Page] = &[Page::Tasks, Page::Nodes, Page::Events];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Register,
-    Page::Timeline,
-    Page::Compare,
-];
+const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register, Page::Timeline, Page::Compare, Page::Queues, Page::Machine];
+/// Pages on which no text is typed: another page can be opened from them.
+const UNTYPED: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Queues, Page::Machine, Page::Events, Page::Commands];
+/// The number keys.
+const DIGITS: &[Key] = &[c('1'), c('2'), c('3'), c('4'), c('5'), c('6'), c('7'), c('8'), c('9')];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -145,6 +137,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("go back: drop marks, close the page or the detail, drop the filter")
         .on(EVERYWHERE)
         .footer(2, has_way_back),
+    spec(Action::ShowTab, "show-tab", DIGITS, See)
+        .label("page")
+        .help("show the page with this number in the second line")
+        .on(UNTYPED),
     spec(Action::NextTab, "next-tab", &[k(KeyCode::Tab), c(']')], See)
         .label("next tab")
         .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages"),
@@ -239,8 +235,8 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("more tree")
         .help("give the tree more of the screen"),
     spec(Action::Filter, "filter", &[c('/')], See)
-        .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; nodes: words")
-        .on(SCROLLED)
+        .help("filter tasks: state:failed node:*whisper* warned:yes age>10m id:demo \"text\" and or not; others: words")
+        .on(FILTERED)
         .footer(3, always),
     spec(Action::PendingOnly, "pending-only", &[c('p')], See)
         .label("pending")
@@ -287,7 +283,7 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::CopyId, "copy-id", &[c('y')], Act)
         .label("copy id")
         .help("send the id to the clipboard of the terminal (OSC 52), and show it")
-        .on(LISTS)
+        .on(IDS)
         .footer(11, has_row),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
         .help("show the callbacks of the row, or of all marked rows: where, state, tries, last answer")
@@ -316,6 +312,52 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Videos, "videos", &[c('v')], See)
         .help("show the registered videos and how far their pipelines are; to register one")
         .footer(13, always),
+    spec(Action::Queues, "queues", &[c('Q')], See)
+        .help("show what waits in each queue and why, what was counted in the last hour, how long nodes take")
+        .on(UNTYPED),
+    spec(Action::Machine, "machine", &[c('M')], See)
+        .help("show how busy the daemon's machine was in the last ten minutes, and which stages ran then")
+        .on(UNTYPED),
+    spec(
+        Action::EarlierSample,
+        "earlier",
+        &[k(KeyCode::Left), c('h'), k(KeyCode::Up), c('k')],
+        Move,
+    )
+    .help("go to the time before")
+    .on(&[Page::Machine])
+    .footer(3, has_samples),
+    spec(
+        Action::LaterSample,
+        "later",
+        &[k(KeyCode::Right), c('l'), k(KeyCode::Down), c('j')],
+        Move,
+    )
+    .help("go to the time after; the newest one is followed")
+    .on(&[Page::Machine])
+    .footer(4, has_samples),
+    spec(Action::Events, "events", &[c('X')], See)
+        .help("show the newest events as they come")
+        .on(UNTYPED),
+    spec(Action::CommandLog, "command-log", &[c('H')], See)
+        .label("commands")
+        .help("show what was done in this session, as the commands that do the same")
+        .on(UNTYPED),
+    spec(Action::ShowStage, "show-stage", &[k(KeyCode::Enter)], See)
+        .label("stage")
+        .help("go to the row's stage or task in the tree")
+        .on(&[Page::Queues, Page::Events])
+        .footer(1, has_row),
+    spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
+        .label("copy")
+        .help("send the onceover command to the clipboard of the terminal, and show it")
+        .on(&[Page::Commands])
+        .footer(1, has_row),
+    spec(Action::CopyCurl, "copy-curl", &[c('y')], Act)
+        .label("copy curl")
+        .help("send the command with curl to the clipboard of the terminal, and show it")
+        .on(&[Page::Commands])
+        .footer(3, has_row),
     spec(Action::ShowTask, "show-task", &[k(KeyCode::Enter)], See)
         .label("task")
         .help("go to the video's task in the tree: its steps, their logs and results")
@@ -405,8 +447,16 @@ fn has_row(model: &Model) -> bool {
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
         Page::Timeline => model.timeline.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log | Page::Compare => false,
+        Page::Queues => model.observed.rows.cursor().is_some(),
+        Page::Events => model.events.list.cursor().is_some(),
+        Page::Commands => model.commands.list.cursor().is_some(),
+        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine => false,
     }
+}
+
+/// Whether the machine has samples to go through.
+fn has_samples(model: &Model) -> bool {
+    model.observed.samples().len() > 1
 }
 
 /// Whether something is searched in the log.
@@ -449,7 +499,11 @@ fn has_undo(model: &Model) -> bool {
 
 /// Whether there are marks, filters or pages to go back from.
 fn has_way_back(model: &Model) -> bool {
-    model.page != Page::Tasks || model.zoom || !model.tree.marks.is_empty() || model.tree.is_narrowed()
+    model.page != Page::Tasks
+        || !model.trail.is_empty()
+        || model.zoom
+        || !model.tree.marks.is_empty()
+        || model.tree.is_narrowed()
 }
 
 /// Whether a draft of the form's row is kept.

@@ -2,11 +2,13 @@
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
 pub mod compare;
+pub mod commands;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
 pub mod drafts;
 pub mod estimate;
+pub mod events;
 pub mod filter;
 pub mod form;
 #[cfg(test)]
@@ -15,6 +17,7 @@ pub mod list;
 pub mod log;
 pub mod log_view;
 pub mod nodes;
+pub mod observed;
 mod outcome;
 pub mod pipeline;
 pub mod reads;
@@ -27,6 +30,7 @@ pub mod task;
 pub mod task_log;
 pub mod timeline;
 pub mod totals;
+pub mod trail;
 pub mod tree;
 pub mod videos;
 
@@ -46,15 +50,18 @@ use crate::{
 };
 
 use compare::ComparePage;
+use commands::CommandLog;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
 use drafts::Drafts;
 use estimate::{NodeEstimates, RestTime, estimate_rest};
+use events::EventLog;
 use filter::FilterError;
 use form::Form;
 use log_view::LogView;
 use nodes::Nodes;
+use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
 use reads::ReadBudget;
@@ -65,6 +72,7 @@ use task::Task;
 use task_log::TaskLog;
 use timeline::TimelinePage;
 use totals::ShownTotals;
+use trail::Trail;
 use tree::Tree;
 use videos::VideosPage;
 
@@ -92,10 +100,18 @@ pub enum Page {
     Timeline,
     /// Two runs side by side.
     Compare,
+    /// What waits in each queue, what was counted, how long nodes take.
+    Queues,
+    /// How busy the daemon's machine was.
+    Machine,
+    /// The newest events.
+    Events,
+    /// What was done in this session, as commands.
+    Commands,
 }
 
 impl Page {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -105,6 +121,10 @@ impl Page {
         Self::Log,
         Self::Timeline,
         Self::Compare,
+        Self::Queues,
+        Self::Machine,
+        Self::Events,
+        Self::Commands,
     ];
 
     /// Whether keys type text on the page.
@@ -205,6 +225,8 @@ pub struct Model {
     pub compare: ComparePage,
     pub estimates: NodeEstimates,
     pub page: Page,
+    /// The pages that were open before.
+    pub trail: Trail,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
     /// The form that is open.
@@ -214,6 +236,10 @@ pub struct Model {
     /// What was typed, also while another page is open.
     pub register: Option<Register>,
     pub pipelines: PipelineReads,
+    /// What the pages of the machine and of the queues show.
+    pub observed: Observed,
+    pub events: EventLog,
+    pub commands: CommandLog,
     pub dialog: Option<Dialog>,
     pub filter_input: Option<FilterInput>,
     /// The detail has the whole screen.
@@ -270,6 +296,7 @@ impl Model {
             compare: ComparePage::default(),
             estimates: NodeEstimates::default(),
             page: Page::default(),
+            trail: Trail::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
             form: None,
@@ -277,6 +304,9 @@ impl Model {
             videos: VideosPage::default(),
             register: None,
             pipelines: PipelineReads::default(),
+            observed: Observed::default(),
+            events: EventLog::default(),
+            commands: CommandLog::default(),
             dialog: None,
             filter_input: None,
             zoom: false,
@@ -516,6 +546,9 @@ impl Model {
             self.videos
                 .fetch_at
                 .filter(|_| self.is_live() && self.page == Page::Videos),
+            self.observed
+                .fetch_at
+                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
@@ -553,5 +586,11 @@ impl Model {
             let rows = usize::from(layout::lay_out_timeline(self.size).rows.height);
             self.timeline.settle(&self.store, rows);
         }
+        self.observed.rows.scroll(layout::lay_out_queues(self.size).rows());
+        if self.page == Page::Events {
+            self.events.settle();
+            self.events.list.scroll(layout::lay_out_events(self.size).rows());
+        }
+        self.commands.list.scroll(layout::lay_out_commands(self.size).rows());
     }
 }

@@ -31,6 +31,22 @@ pub fn open_page(model: &mut Model, effects: &mut Vec<Effect>) {
     fetch(model, effects);
 }
 
+/// Opens the page with the callbacks of the row at the cursor, or of all tasks where there is none.
+pub fn open_any(model: &mut Model, effects: &mut Vec<Effect>) {
+    if !model.subjects().is_empty() {
+        return open_page(model, effects);
+    }
+    if requests::refuse_page(model) {
+        return;
+    }
+    model.deliveries = Deliveries {
+        shows_all: true,
+        ..Deliveries::default()
+    };
+    model.page = Page::Callbacks;
+    fetch(model, effects);
+}
+
 /// Shows the callbacks of all tasks, or again those of the rows that the page was opened on.
 pub fn toggle_all_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
     model.deliveries.shows_all = !model.deliveries.shows_all;

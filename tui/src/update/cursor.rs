@@ -19,10 +19,13 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Callbacks => layout::lay_out_callbacks(model.size).rows(),
         Page::Nodes => layout::lay_out_nodes(model.size).rows(),
         Page::Videos => layout::lay_out_videos(model.size).rows(),
+        Page::Queues => layout::lay_out_queues(model.size).rows(),
+        Page::Events => layout::lay_out_events(model.size).rows(),
+        Page::Commands => layout::lay_out_commands(model.size).rows(),
         Page::Log => stage_log::count_rows(model),
         Page::Compare => panes.detail_rows(),
         Page::Timeline => usize::from(layout::lay_out_timeline(model.size).rows.height),
-        Page::Form | Page::Register => 1,
+        Page::Form | Page::Register | Page::Machine => 1,
     };
     rows.saturating_sub(1).max(1) as isize
 }
@@ -48,13 +51,25 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             let list = &mut model.videos.list;
             list.go(list.index().saturating_add_signed(by));
         }
+        Page::Queues => {
+            let list = &mut model.observed.rows;
+            list.go(list.index().saturating_add_signed(by));
+        }
+        Page::Events => {
+            let list = &mut model.events.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
+        Page::Commands => {
+            let list = &mut model.commands.list;
+            list.go(list.index().saturating_add_signed(by));
+        }
         Page::Log => stage_log::scroll(model, by),
         Page::Compare => model.compare.scroll_by(by),
         Page::Timeline => {
             let list = &mut model.timeline.list;
             list.go(list.index().saturating_add_signed(by));
         }
-        Page::Form | Page::Register => {}
+        Page::Form | Page::Register | Page::Machine => {}
     }
 }
 

@@ -4,7 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline,
+    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,
@@ -27,6 +27,7 @@ pub fn take_change(model: &mut Model, change: Change, effects: &mut Vec<Effect>)
 
 fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect>) {
     model.redraw = true;
+    model.events.add(&applied.change);
     // Whether a task that is not loaded was counted before is not known: the next check corrects it.
     if applied.status_before.is_some() || model.store.complete {
         model.totals.follow_tasks(applied);
@@ -139,8 +140,9 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Videos | Page::Register => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
+        Page::Queues | Page::Machine => observed::fetch(model, effects),
         // A log is read with the detail that it belongs to.
-        Page::Tasks | Page::Log => {}
+        Page::Tasks | Page::Log | Page::Events | Page::Commands => {}
     }
 }
 
@@ -151,7 +153,9 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
         // What failed is read again with the next change.
-        Page::Tasks | Page::Log | Page::Timeline | Page::Compare => false,
+        // These are read again by the time.
+        Page::Queues | Page::Machine => false,
+        Page::Tasks | Page::Log | Page::Timeline | Page::Compare | Page::Events | Page::Commands => false,
     };
     if has_failed {
         reload_page(model, effects);

@@ -1,16 +1,20 @@
 //! Takes keys and pasted texts: in a dialog, in a line that is typed, else as the action that the registry has for the
 //! page.
 
+use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
     clipboard, figures,
     key::Key,
-    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion},
+    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion}, model::{
+        Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, observed::QueueRow,
+        tree::TaskOrder,
+    },
 };
 
 /// More rows or lines than there are.
@@ -20,6 +24,8 @@ const SCROLL_LINES: isize = 5;
 
 /// Takes a key.
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    let before = model.page;
+    let mut is_back = key.code == KeyCode::Esc;
     // Leaving must work from everywhere.
     if key == Key::ctrl('c') {
         quit(model, effects);
@@ -31,13 +37,17 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         stage_log::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key, effects);
+    } else if model.page == Page::Events && model.events.input.is_some() {
+        events::type_text(model, key);
     } else if let Some(spec) = find_action(model.page, key) {
+        is_back |= spec.action == Action::Back;
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
         nodes::type_into_form(model, key);
     } else if model.page == Page::Register {
         register::type_into_form(model, key);
     }
+    tabs::follow_page(model, before, is_back, effects);
     model.settle();
 }
 
@@ -52,6 +62,8 @@ pub fn paste(model: &mut Model, text: &str) {
         stage_log::paste(model, text);
     } else if model.page == Page::Register {
         register::paste(model, text);
+    } else if model.page == Page::Events {
+        events::paste(model, text);
     } else {
         nodes::paste(model, text);
     }
@@ -82,6 +94,12 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::CollapseAll => set_all_expanded(model, false),
         Action::Open => open_row(model),
         Action::Back => go_back(model),
+        Action::ShowTab | Action::Queues | Action::Machine | Action::Events | Action::CommandLog => {
+            tabs::open_by(model, spec.action, key, effects);
+        }
+        Action::EarlierSample | Action::LaterSample => machine::act(model, spec.action),
+        Action::ShowStage => show_stage(model, effects),
+        Action::CopyCommand | Action::CopyCurl => copy_command(model, spec.action, effects),
         Action::NextTab => turn_tab(model, 1),
         Action::PreviousTab => turn_tab(model, -1),
         Action::DetailDown => cursor::scroll_text(model, SCROLL_LINES),
@@ -152,6 +170,8 @@ fn open_log(model: &mut Model, effects: &mut Vec<Effect>) {
 fn open_filter(model: &mut Model) {
     if model.page == Page::Nodes {
         nodes::open_filter(model);
+    } else if model.page == Page::Events {
+        events::open_filter(model);
     } else if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
         stage_log::open_search(model);
     } else {
@@ -223,7 +243,8 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Videos => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register | Page::Log => {}
+        Page::Queues | Page::Machine => observed::fetch(model, effects),
+        Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Events | Page::Commands => {}
     }
 }
 
@@ -253,11 +274,35 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
         Page::Timeline => model.timeline.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register | Page::Log | Page::Compare => None,
+        Page::Queues => match model.observed.rows.cursor() {
+            Some(QueueRow::Run { row, .. }) => Some(row.task.to_string()),
+            Some(QueueRow::Class(name)) => Some(name.clone()),
+            None => None,
+        },
+        Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
+        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Commands => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
     }
+}
+
+/// Goes from a row of the page to its stage in the tree.
+fn show_stage(model: &mut Model, effects: &mut Vec<Effect>) {
+    match model.page {
+        Page::Queues => queues::show_stage(model, effects),
+        _ => events::show_row(model, effects),
+    }
+}
+
+/// Copies the command at the cursor; the one with curl where that is asked for, or where there is no other.
+fn copy_command(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    let Some(done) = model.commands.at_cursor() else {
+        return;
+    };
+    let command = done.command.as_ref().filter(|_| action == Action::CopyCommand);
+    let text = command.unwrap_or(&done.curl).clone();
+    copy(model, text, effects);
 }
 
 /// Sends a text to the clipboard of the terminal, and shows it: whether it has arrived is not known.
@@ -351,7 +396,10 @@ fn go_back(model: &mut Model) {
         Page::Videos if !model.videos.marks.is_empty() => model.videos.marks.clear(),
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
-        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline | Page::Compare => model.page = Page::Tasks,
+        Page::Events if !model.events.filter.is_empty() => model.events.set_filter(""),
+        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline | Page::Compare | Page::Queues | Page::Machine | Page::Events | Page::Commands => {
+            model.page = model.trail.last()
+        }
         Page::Log => stage_log::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
@@ -364,6 +412,8 @@ fn go_back_in_tree(model: &mut Model) {
         model.tree.marks.clear();
     } else if model.tree.is_narrowed() {
         model.tree.show_all();
+    } else if !model.trail.is_empty() {
+        model.page = model.trail.last();
     } else {
         model.toast = None;
     }

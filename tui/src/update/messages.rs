@@ -4,10 +4,7 @@
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, NodeStatistics,
-    PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest,
-    SubmitResponse, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    client::LogQuery,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery, MachineLoad, SystemHistory,
 };
 
 use crate::{
@@ -88,6 +85,9 @@ pub enum Reply {
     Queues(CallAnswer<Queues>),
     Statistics(CallAnswer<NodeStatistics>),
     StageRuns(CallAnswer<Box<StageRuns>>),
+    Machine(CallAnswer<MachineLoad>),
+    History(CallAnswer<SystemHistory>),
+    Statistics(CallAnswer<NodeStatistics>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
     Deleted(CallAnswer<DeleteReport>),
@@ -158,6 +158,12 @@ pub enum Call {
         task: TaskId,
         node: NodeName,
     },
+    /// How busy the daemon's machine was in the last minutes.
+    Machine,
+    /// What was counted in each minute of the last hour.
+    History,
+    /// How often each node ran and how long that took.
+    Statistics,
     Resubmit {
         task: TaskId,
         node: NodeName,
@@ -234,6 +240,9 @@ impl Call {
             | Self::Queues
             | Self::Statistics
             | Self::StageRuns { .. }
+            | Self::Machine
+            | Self::History
+            | Self::Statistics
             | Self::Reuse { .. }
             | Self::Callbacks { .. }
             | Self::Nodes

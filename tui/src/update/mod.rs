@@ -3,22 +3,28 @@
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`, `timeline`,
-//! `compare`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `sort`, `pipelines`, `stage_log`, `task_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `compare`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
+//! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`), and never each other; what a dispatcher has to do after a
+//! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
 mod compare;
+mod commands;
 mod cursor;
 mod detail;
 mod dialog;
 mod estimates;
+mod events;
 mod feed;
 mod filter_line;
 mod keys;
 mod line;
+mod machine;
 mod messages;
 mod nodes;
+mod observed;
 mod pipelines;
+mod queues;
 mod register;
 mod replies;
 mod requests;
@@ -29,6 +35,7 @@ mod sentences;
 mod sort;
 mod stage_log;
 mod task_log;
+mod tabs;
 mod time;
 mod timeline;
 mod video_actions;
@@ -41,6 +48,7 @@ pub use messages::{Call, CallAnswer, Effect, MoreRows, Refusal, Reply, Snapshot,
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let (before, is_key) = (model.page, matches!(event, UiEvent::Key(_)));
     match event {
         UiEvent::Time(now) => time::advance(model, now, &mut effects),
         UiEvent::Key(key) => {
@@ -91,5 +99,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             }
         }
     }
+    if !is_key && model.page != before {
+        // The program went there, not the user: there is no way back to what is done or gone.
+        model.trail.clear();
+    }
+    commands::note_actions(model, &effects);
     effects
 }

@@ -7,7 +7,7 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, compare, detail, estimates,
     messages::{CallAnswer, Effect, Reply},
-    nodes, pipelines, register, rerun, reveal,
+    nodes, observed, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, task_log, timeline, video_actions, videos,
 };
@@ -22,12 +22,16 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Log(answer) if compare::has_asked(model, id) => compare::take_log(model, id, answer),
         Reply::Log(answer) if task_log::has_asked(model, id) => task_log::take_page(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
+        Reply::Queues(answer) if observed::has_asked_queues(model, id) => observed::take_queues(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),
         // It was asked before the connection was lost.
         Reply::Statistics(_) => {}
         Reply::StageRuns(answer) if compare::has_asked(model, id) => compare::take_runs(model, id, answer),
         Reply::StageRuns(answer) => timeline::take_runs(model, id, answer),
+        Reply::Machine(answer) => observed::take_machine(model, id, answer),
+        Reply::History(answer) => observed::take_history(model, id, answer),
+        Reply::Statistics(answer) => observed::take_statistics(model, id, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
         Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),

@@ -54,6 +54,25 @@ pub fn show_row(model: &mut Model, row: &RowId) -> bool {
     true
 }
 
+/// Goes to a row in the tree, whatever page is open and whatever hides the row. A task that is not loaded is read first.
+pub fn go_to_row(model: &mut Model, row: &RowId, effects: &mut Vec<Effect>) {
+    model.page = Page::Tasks;
+    model.zoom = false;
+    if model.tree.is_narrowed() {
+        model.tree.show_all();
+    }
+    model.wanted = Some((*row.task).clone());
+    if model.store.get(&row.task).is_none() {
+        fetch_task(model, (*row.task).clone(), effects);
+        return;
+    }
+    show_wanted(model);
+    if row.node.is_some() && model.store.contains(row) {
+        model.tree.go_to(row);
+        model.settle();
+    }
+}
+
 /// Reads the rest of tasks that are known from events alone, as far as the budget goes: those on the screen first.
 pub fn complete_tasks(model: &mut Model, effects: &mut Vec<Effect>) {
     while let Some(task) = next_partial(model) {

@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, estimates, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, task_log, timeline, videos,
+    pipelines, requests, reveal, task_log, timeline, videos, observed,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -37,6 +37,10 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     let due = model.videos.fetch_at.is_some_and(|at| at <= now);
     if due && model.page == Page::Videos && model.is_live() {
         videos::fetch(model, effects);
+    }
+    let due = model.observed.fetch_at.is_some_and(|at| at <= now);
+    if due && matches!(model.page, Page::Machine | Page::Queues) {
+        observed::fetch(model, effects);
     }
 }
 

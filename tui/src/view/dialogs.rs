@@ -52,7 +52,7 @@ type HelpLine = (String, String, Style);
 /// Returns the columns of the help's box, and of the keys in it.
 fn find_help_columns(screen_columns: u16) -> (u16, u16) {
     let columns = screen_columns.min(92);
-    (columns, 14.min(columns.saturating_sub(4) / 3))
+    (columns, 18.min(columns.saturating_sub(4) / 3))
 }
 
 /// Lists the keys of the page by group, and the legend of the glyphs.

@@ -7,8 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    line,
-    text::{clear, harmless, put, put_right, width, wrap},
+    line, text::{clear, harmless, put, put_right, width, wrap}, events,
 };
 use crate::{
     actions::{Action, ActionSpec, list_actions, list_keys},
@@ -19,6 +18,7 @@ use crate::{
         Model, Page, RowId, Subject, Tone,
         filter::FilterError,
         log_view::{LogInput, LogQuestion},
+        observed::QueueRow,
     },
 };
 
@@ -31,6 +31,9 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
     let theme = model.theme;
     if let Some(typed) = &model.log_view.input {
         return draw_log_line(model, typed, area, buffer);
+    }
+    if let Some(input) = model.events.input.as_ref().filter(|_| model.page == Page::Events) {
+        return events::draw_filter_line(model, input, area, buffer);
     }
     if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
         return draw_filter_line(model, area, buffer);
@@ -119,7 +122,11 @@ fn find_refusal(model: &Model) -> Option<&String> {
                 .failures
                 .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
         }
-        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Timeline | Page::Compare => None,
+        Page::Queues => match model.observed.rows.cursor()? {
+            QueueRow::Run { row, .. } => model.failure_of(row),
+            QueueRow::Class(_) => None,
+        },
+        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Timeline | Page::Compare | Page::Machine | Page::Events | Page::Commands => None,
     }
 }
 

@@ -4,23 +4,29 @@ pub mod block;
 mod callbacks;
 pub mod card;
 mod compare;
+mod commands;
 mod detail;
 pub mod dialogs;
 mod empty;
+mod events;
 mod footer;
 mod form;
 mod frame;
+mod graph;
 mod header;
 mod line;
 mod list_page;
 pub mod log_pane;
+mod machine;
 mod nodes;
 pub mod pipeline;
+mod queues;
 pub mod reasons;
 mod register;
 mod rerun;
 mod reuse;
 mod sort;
+mod tabs;
 mod task_detail;
 pub mod text;
 mod timeline;
@@ -52,7 +58,8 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     }
     let size = (buffer.area.width, buffer.area.height);
     let panes = layout::lay_out_split(size, model.zoom, model.split);
-    header::draw(model, panes.header, buffer);
+    header::draw(model, panes.status_line(), buffer);
+    tabs::draw(model, panes.tab_line(), buffer);
     let mut at_field = None;
     if model.store.seq().is_none() {
         empty::draw(model, &panes, buffer);
@@ -62,6 +69,10 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Nodes => nodes::draw(model, buffer),
             Page::Form => at_field = form::draw(model, buffer),
             Page::Videos => videos::draw(model, buffer),
+            Page::Queues => queues::draw(model, buffer),
+            Page::Machine => machine::draw(model, buffer),
+            Page::Events => events::draw(model, buffer),
+            Page::Commands => commands::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
             Page::Compare => compare::draw(model, buffer),
@@ -78,9 +89,9 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         if !model.is_live() {
             let stale = Rect {
                 x: 0,
-                y: 1,
+                y: panes.header.height,
                 width: buffer.area.width,
-                height: panes.tree.height.max(panes.footer.y.saturating_sub(1)),
+                height: panes.footer.y.saturating_sub(panes.header.height),
             };
             buffer.set_style(text::within(buffer, stale), model.theme.stale());
         }

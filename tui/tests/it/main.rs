@@ -8,6 +8,7 @@ mod compare;
 mod feed;
 mod fixture;
 mod invariants;
+mod observed_pages;
 mod pipelines;
 mod rerun;
 mod row_actions;

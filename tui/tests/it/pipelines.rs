@@ -11,7 +11,8 @@ use crate::{fixture::*, video_fixture::*};
 
 fn row(model: &Model, text: &str) -> String {
     let lines = screen(model);
-    let found = lines.iter().find(|line| line.contains(text));
+    // Below the two lines of the header, which name what the cursor is on.
+    let found = lines.iter().skip(2).find(|line| line.contains(text));
     found
         .unwrap_or_else(|| panic!("no {text:?} in\n{}", lines.join("\n")))
         .clone()

@@ -143,6 +143,10 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Log => "jL",
             Page::Timeline => "t",
             Page::Compare => "j=",
+            Page::Queues => "Q",
+            Page::Machine => "M",
+            Page::Events => "X",
+            Page::Commands => "H",
         },
     );
     assert_eq!(model.page, page);
@@ -152,7 +156,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
 #[test]
 fn help_and_footer_come_from_the_registry() {
     for page in Page::ALL {
-        let mut model = on(page, (100, 90));
+        let mut model = on(page, (100, 140));
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in list_actions(page) {

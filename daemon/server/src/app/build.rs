@@ -29,7 +29,7 @@ use crate::{
     },
     logging::Logging,
     metrics::RedisCalls,
-    services::HealthChecks,
+    services::{HealthChecks, History, MachineMonitor, note_minutes, sample_machine},
     webhooks::send::HttpCourier,
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Assembly {
     router: Router,
     executor: Executor,
     background: Background,
+    /// What samples the machine, and what notes the figures of minutes.
+    observers: Observers,
     preparing: Preparing,
     /// What hears of changes, and from where.
     bus: EventBus,
@@ -48,6 +50,20 @@ pub(super) struct Assembly {
     draining: CancellationToken,
     /// Ends everything.
     stop: CancellationToken,
+}
+
+/// What looks at the daemon from outside its work.
+struct Observers {
+    machine: Arc<MachineMonitor>,
+    history: Arc<History>,
+}
+
+impl Observers {
+    /// Starts both; they end with `stop`.
+    fn start(self, stop: &CancellationToken) {
+        tokio::spawn(sample_machine(self.machine, stop.clone()));
+        tokio::spawn(note_minutes(self.history, stop.clone()));
+    }
 }
 
 impl Assembly {
@@ -92,11 +108,16 @@ impl Assembly {
             executor: executor.clone(),
         };
         let http = shared.build_http(&config, home, &services, parts);
+        let observers = Observers {
+            machine: Arc::clone(&http.machine),
+            history: Arc::clone(&http.history),
+        };
         let deliveries = shared.build_deliveries(&config, home, &services);
         Ok(Self {
             router: http::router(http, admission),
             background: shared.build_background(&config, home, &services, executor.clone(), (deliveries, uploads)),
             executor,
+            observers,
             preparing: Preparing(preparing),
             bus: shared.bus,
             store: shared.store,
@@ -128,6 +149,7 @@ impl Assembly {
         }
         let signals = StopSignals::listen()?;
         let listening = tokio::spawn(self.bus.listen(self.store));
+        self.observers.start(&stop);
         let work = tokio::spawn(self.background.run(self.preparing, stop.clone()));
         Ok(Running {
             runs: self.config.runs,

@@ -30,8 +30,8 @@ use crate::{
     readiness::Readiness,
     services::{
         Callbacks, Cancellations, ChangedStages, Decisions, Deletions, EventStreams, Explanations, ForeignStages,
-        HealthChecks, InputEvidence, Instance, Measurements, NodeCatalog, RequestChecks, Slots, StageLogs, Submissions,
-        SubmitReports, System, TaskViews, unread::WarningLog,
+        HealthChecks, History, InputEvidence, Instance, MachineMonitor, Measurements, NodeCatalog, RequestChecks,
+        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, unread::WarningLog,
     },
     ssrf_guard::SsrfGuard,
     uploads::{UploadOptions, UploadParts},
@@ -302,6 +302,7 @@ impl Shared {
             instance,
         );
         let measurements = Measurements::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.slots));
+        let history = History::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.queues));
         let nodes = NodeCatalog::new(
             self.store.clone(),
             Arc::clone(&self.catalog),
@@ -329,6 +330,8 @@ impl Shared {
                 self.stop.clone(),
             )),
             system: Arc::new(system),
+            machine: Arc::new(watch_machine(home, &parts.executor)),
+            history: Arc::new(history),
             health: Arc::new(parts.health),
             measurements: Arc::new(measurements),
             nodes: Arc::new(nodes),
@@ -403,4 +406,14 @@ impl Shared {
             draining: self.draining.clone(),
         }
     }
+}
+
+/// Makes what samples the machine, and the stages that run on it.
+fn watch_machine(home: &Home, executor: &Executor) -> MachineMonitor {
+    let executor = executor.clone();
+    let active = move |most: usize| {
+        let (stages, total) = executor.list_active(most);
+        StagesNow { stages, total }
+    };
+    MachineMonitor::new(home.data.root().to_owned(), Box::new(active))
 }

@@ -115,6 +115,12 @@ impl Executor {
         active.get(&(task.clone(), node.clone())).map(|run| run.log.clone())
     }
 
+    /// Lists the runs under way here, at most so many. Returns with them how many there are in all.
+    pub fn list_active(&self, most: usize) -> (Vec<(TaskId, NodeName)>, usize) {
+        let active = self.0.active.lock().expect("no thread panics with the list of runs");
+        (active.keys().take(most).cloned().collect(), active.len())
+    }
+
     /// Takes no more runs; `run` returns once those under way have ended.
     pub fn drain(&self) {
         self.0.draining.cancel();

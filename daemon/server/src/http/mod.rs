@@ -44,8 +44,8 @@ use crate::{
     executor::supervise::Executor,
     pipelines::{Registrations, Videos},
     services::{
-        Callbacks, Cancellations, Deletions, EventStreams, Explanations, HealthChecks, Measurements, NodeCatalog,
-        StageLogs, Submissions, System, TaskViews, unread::WarningLog,
+        Callbacks, Cancellations, Deletions, EventStreams, Explanations, HealthChecks, History, MachineMonitor,
+        Measurements, NodeCatalog, StageLogs, Submissions, System, TaskViews, unread::WarningLog,
     },
 };
 
@@ -63,6 +63,8 @@ pub struct HttpServices {
     pub logs: Arc<StageLogs>,
     pub events: Arc<EventStreams>,
     pub system: Arc<System>,
+    pub machine: Arc<MachineMonitor>,
+    pub history: Arc<History>,
     pub health: Arc<HealthChecks>,
     pub measurements: Arc<Measurements>,
     pub nodes: Arc<NodeCatalog>,
@@ -104,6 +106,8 @@ hand_out!(
     logs: Arc<StageLogs>,
     events: Arc<EventStreams>,
     system: Arc<System>,
+    machine: Arc<MachineMonitor>,
+    history: Arc<History>,
     health: Arc<HealthChecks>,
     measurements: Arc<Measurements>,
     nodes: Arc<NodeCatalog>,

@@ -41,6 +41,7 @@ const LIBRARY: &[&str] = &[
     include_str!("../lua/lib/expiry.lua"),
     include_str!("../lua/lib/reuse.lua"),
     include_str!("../lua/lib/hits.lua"),
+    include_str!("../lua/lib/minutes.lua"),
 ];
 
 /// The files at the beginning of the library whose definitions are outside: arguments, key names, texts. A function may take

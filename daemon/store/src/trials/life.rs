@@ -10,9 +10,9 @@ use serde_json::json;
 use super::{
     super::{
         Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote, Hit,
-        LostStage, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room, StageRecord, Submit,
-        SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching, decide::GatheredEvidence,
-        outbox::DeliveryFilter, runs::Evidence,
+        LostStage, MinuteCounts, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room, StageRecord,
+        Submit, SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching,
+        decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence,
     },
     Bed,
 };
@@ -415,6 +415,17 @@ async fn read(bed: &Bed) {
     bed.store.queue("io", 4).await.unwrap();
     let slots = HashMap::from([("io".to_owned(), 4u32)]);
     bed.store.gauges(slots.iter()).await.unwrap();
+    let counts = MinuteCounts {
+        ended: 2,
+        failed: 1,
+        hits: 1,
+        joins: 1,
+        misses: 2,
+        saved_ms: 1_500,
+    };
+    bed.store.note_minute(&counts, &["io"]).await.unwrap();
+    let minutes = bed.store.minutes(2).await.unwrap();
+    assert_eq!(minutes.iter().map(|minute| minute.ended).sum::<u64>(), 2);
     bed.store.holding(&task, &["io".into()]).await.unwrap();
     bed.store.collectable(&task, &["io".into()]).await.unwrap();
     bed.store.collected(&task, Some(("runs/x", 1))).await.unwrap();

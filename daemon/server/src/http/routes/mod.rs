@@ -7,6 +7,7 @@ pub(crate) mod files;
 mod lifecycle;
 mod links;
 mod log;
+mod machine;
 mod metrics;
 mod nodes;
 pub(super) mod pages;
@@ -33,6 +34,7 @@ pub(super) fn all() -> OpenApiRouter<AppState> {
         .merge(callbacks::routes())
         .merge(videos::routes())
         .merge(system::routes())
+        .merge(machine::routes())
         .merge(metrics::routes())
         .merge(pages::routes())
         .merge(links::routes())

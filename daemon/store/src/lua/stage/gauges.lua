@@ -5,15 +5,8 @@
 
 local reply = { call('ZCARD', OUTBOX), math.max(0, tonumber(call('HGET', STATS, 'disk') or 0)) }
 for _, queue in iterate_list(args.queues) do
-  local waited = 0
-  local member = call('ZRANGE', queue_key(queue), 0, 0)[1]
-  if member then
-    local task, node = string.match(member, '^([^|]+)|(.+)$')
-    local queued = call('HGET', stage_key(task, node), 'queued')
-    if queued then waited = math.max(0, NOW - tonumber(queued)) end
-  end
   reply[#reply + 1] = call('ZCARD', slots_key(queue))
   reply[#reply + 1] = call('ZCARD', queue_key(queue))
-  reply[#reply + 1] = waited
+  reply[#reply + 1] = read_wait_of_next(queue)
 end
 return reply
