@@ -202,6 +202,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(OF_VIDEOS)
         .footer(4, can_rerun)
         .changing(),
+    spec(Action::EditRequest, "edit", &[c('e')], Act)
+        .help("run again with changes: opens the stored request as a form, and shows what differs before it is sent")
+        .footer(5, has_stage)
+        .changing(),
     spec(Action::Cancel, "cancel", &[c('x')], Act)
         .help("cancel what waits or runs (asks first)")
         .footer(6, has_run)
@@ -279,6 +283,11 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(FORMS)
         .footer(1, always)
         .changing(),
+    spec(Action::EditText, "edit-text", &[Key::ctrl('e')], Act)
+        .label("$EDITOR")
+        .help("open the request as JSON in $VISUAL or $EDITOR")
+        .on(&[Page::Form])
+        .footer(3, always),
     spec(
         Action::NextField,
         "next-field",

@@ -1,12 +1,12 @@
 //! Carries out what the state machine asks for: calls the daemon and follows logs. Each call is a separate task, so
 //! that none waits for another, and each answer comes back as an event.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::StreamExt;
-use onceover_types::{NodeName, TaskId};
+use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{
-    LogPage, VideoPage,
+    LogPage, SubmitRequest, VideoPage,
     client::{CallbackQuery, Client, ClientError},
 };
 use tokio::{
@@ -161,8 +161,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             Reply::Callbacks(client.callbacks(&query).await.map_err(Refusal::from))
         }
         Call::Nodes => Reply::Nodes(client.nodes().await.map_err(Refusal::from)),
-        Call::Submit { request } => {
-            Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(Refusal::from))
+        Call::Submit { request, form } => {
+            let sent = client.submit_once(&request, &make_key(form, &request)).await;
+            Reply::Submitted(sent.map(Box::new).map_err(Refusal::from))
         }
         Call::Videos => Reply::Videos(read_videos(client).await.map_err(Refusal::from)),
         Call::Pipelines => Reply::Pipelines(client.pipelines().await.map_err(Refusal::from)),
@@ -194,6 +195,17 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
         }
         Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(Refusal::from)),
     }
+}
+
+/// Makes the idempotency key of a form's request: the same for the same request, and no other program's.
+fn make_key(form: u64, request: &SubmitRequest) -> String {
+    static PROGRAM: LazyLock<String> =
+        LazyLock::new(|| format!("{}-{}", std::process::id(), Timestamp::now().as_millis()));
+    // A request can always be written.
+    let request = serde_json::to_string(request).unwrap_or_default();
+    blake3::hash(format!("{} {form} {request}", *PROGRAM).as_bytes())
+        .to_hex()
+        .to_string()
 }
 
 /// Reads the newest videos, page after page.

@@ -3,6 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::{
+    edit,
     messages::{Call, Effect},
     requests, rerun, rows, video_actions,
 };
@@ -33,7 +34,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
         Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
-        Some(Dialog::Rerun(_)) | None => 0,
+        Some(Dialog::Rerun(_) | Dialog::Review(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -44,6 +45,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             _ => model.dialog = None,
         },
         Some(Dialog::Rerun(_)) => rerun::press(model, key, effects),
+        Some(Dialog::Review(_)) => edit::press_in_review(model, key, effects),
         Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code, most_scroll) {
             Answer::Open => {}
             Answer::Yes => carry_out(model, effects),

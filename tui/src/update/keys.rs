@@ -4,7 +4,7 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
+    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
     video_actions, videos,
 };
 use crate::{
@@ -106,6 +106,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
         Action::Order => turn_order(model),
         Action::Rerun => rerun::open(model, effects),
+        Action::EditRequest => edit::open(model, effects),
+        Action::EditText => edit::open_editor(model, effects),
         Action::Cancel => rows::ask_cancel(model),
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
@@ -190,6 +192,7 @@ fn mark(model: &mut Model, action: Action) {
 fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Register => register::act_in_form(model, action, key, effects),
+        _ if edit::is_sending(model, action) => edit::open_review(model),
         _ => nodes::act_in_form(model, action, key, effects),
     }
 }

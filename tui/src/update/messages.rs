@@ -49,6 +49,11 @@ pub enum UiEvent {
         id: u64,
         reply: Reply,
     },
+    /// The text editor has ended: the text as it was left, or why there is none.
+    Edited {
+        id: u64,
+        result: Result<String, String>,
+    },
     LogChunk {
         id: u64,
         bytes: Bytes,
@@ -112,6 +117,11 @@ pub enum Effect {
     },
     StopLog,
     Copy(String),
+    /// Open a text in the user's editor, which has the terminal meanwhile.
+    EditText {
+        id: u64,
+        text: String,
+    },
     /// Draw every cell again.
     Redraw,
     Suspend,
@@ -162,6 +172,9 @@ pub enum Call {
     Nodes,
     Submit {
         request: Box<SubmitRequest>,
+        /// The form that it was typed into: the same request from the same form is one request, however often it is
+        /// sent.
+        form: u64,
     },
     /// Registered videos, newest first.
     Videos,

@@ -1,7 +1,7 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `keys`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
 //! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
@@ -9,6 +9,7 @@ mod callbacks;
 mod cursor;
 mod detail;
 mod dialog;
+mod edit;
 mod feed;
 mod filter_line;
 mod keys;
@@ -71,6 +72,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::Reply { id, reply } => {
             replies::take_reply(model, id, reply, &mut effects);
+            model.redraw = true;
+        }
+        UiEvent::Edited { id, result } => {
+            edit::take_edited(model, id, result, &mut effects);
             model.redraw = true;
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),

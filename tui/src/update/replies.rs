@@ -5,7 +5,7 @@ use onceover_types::VideoId;
 use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 
 use super::{
-    callbacks, detail,
+    callbacks, detail, edit,
     messages::{CallAnswer, Effect, Reply},
     nodes, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
@@ -16,14 +16,19 @@ use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
+        Reply::Stage(answer) if edit::has_asked_target(model, id) => edit::take_target(model, id, answer),
         Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
+        Reply::Reuse(answer) if edit::has_asked_forecast(model, id) => edit::take_forecast(model, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
-        Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),
+        Reply::Nodes(answer) => {
+            nodes::take_nodes(model, id, answer);
+            edit::open_wanted(model, effects);
+        }
         Reply::Submitted(answer) => take_submitted(model, id, answer),
         Reply::Cancelled(answer) => take_outcome(model, id, answer.map(|response| response.message)),
         Reply::Deleted(answer) => take_outcome(model, id, answer.and_then(|report| describe_deletion(&report))),

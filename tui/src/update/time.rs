@@ -4,7 +4,7 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, feed,
+    callbacks, detail, edit, feed,
     messages::{Call, Effect},
     pipelines, requests, reveal, videos,
 };
@@ -27,6 +27,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     detail::aim_detail(model, effects);
     pipelines::read_waiting(model, effects);
     reveal::complete_tasks(model, effects);
+    edit::ask_forecast(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
     if due && model.page == Page::Callbacks && model.is_live() {
         callbacks::fetch(model, effects);

@@ -11,7 +11,7 @@ use ratatui::{
 use super::{
     callbacks,
     frame::open_box,
-    rerun,
+    rerun, review,
     text::{put, width, wrap},
     video_dialogs,
 };
@@ -36,6 +36,10 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
         }
         Dialog::Rerun(menu) => {
             rerun::draw(model, menu, buffer);
+            None
+        }
+        Dialog::Review(changes) => {
+            review::draw(model, changes, buffer);
             None
         }
         Dialog::Confirm(confirm) => draw_question(model, confirm, buffer),

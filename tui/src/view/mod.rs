@@ -19,6 +19,7 @@ pub mod reasons;
 mod register;
 mod rerun;
 mod reuse;
+mod review;
 mod task_detail;
 pub mod text;
 mod tree;
