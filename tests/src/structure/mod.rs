@@ -311,7 +311,9 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "tui::driver",
-        modules: &["hang_up", "ends", "terminal", "job", "scheduler", "effects"],
+        modules: &[
+            "hang_up", "ends", "terminal", "job", "scheduler", "editor", "effects",
+        ],
         backward: &[],
     },
     LayerOrder {

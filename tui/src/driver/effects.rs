@@ -74,7 +74,12 @@ impl EffectRunner {
                 self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
-            Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
+            Effect::Quit
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Copy(_)
+            | Effect::EditText { .. }
+            | Effect::ShowText(_) => {}
         }
     }
 

@@ -4,8 +4,8 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows,
+    stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},

@@ -49,6 +49,8 @@ pub enum UiEvent {
         id: u64,
         reply: Reply,
     },
+    /// The pager has ended, and why it has failed.
+    Paged(Result<(), String>),
     /// The text editor has ended: the text as it was left, or why there is none.
     Edited {
         id: u64,
@@ -122,6 +124,8 @@ pub enum Effect {
         id: u64,
         text: String,
     },
+    /// Show a text in the user's pager, which has the terminal meanwhile.
+    ShowText(String),
     /// Draw every cell again.
     Redraw,
     Suspend,

@@ -29,7 +29,7 @@ mod time;
 mod video_actions;
 mod videos;
 
-use crate::model::Model;
+use crate::model::{Model, Tone};
 
 pub use messages::{Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
 
@@ -76,6 +76,12 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::Edited { id, result } => {
             edit::take_edited(model, id, result, &mut effects);
+            model.redraw = true;
+        }
+        UiEvent::Paged(result) => {
+            if let Err(why) = result {
+                model.say(Tone::Bad, why);
+            }
             model.redraw = true;
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
