@@ -333,6 +333,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Suspend, "suspend", &[Key::ctrl('z')], Program)
         .help("stop and go back to the shell; fg continues")
         .on(EVERYWHERE),
+    spec(Action::Palette, "palette", &[c(':'), Key::ctrl('p')], Program)
+        .help("find by its name what can be done here, a page, a task or a node")
+        .on(EVERYWHERE),
     spec(Action::Help, "help", &[c('?'), k(KeyCode::F(1))], Program)
         .help("show this page")
         .on(EVERYWHERE)

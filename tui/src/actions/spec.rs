@@ -69,6 +69,7 @@ pub enum Action {
     Reread,
     Redraw,
     Suspend,
+    Palette,
     Help,
     Quit,
 }

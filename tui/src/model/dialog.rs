@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use onceover_types::{StageState, VideoId};
 use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 
-use super::{pipeline::list_with_dependents, row::RowId, store::TaskStore};
+use super::{palette::Palette, pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
 pub use rerun::{Forecast, Rerun, RerunWay};
 pub use review::{Review, ReviewTarget, ReviewedChange};
@@ -19,6 +19,7 @@ pub use review::{Review, ReviewTarget, ReviewedChange};
 pub enum Dialog {
     Help { scroll: usize },
     Rerun(Rerun),
+    Palette(Palette),
     /// What a rerun with changes would change.
     Review(Review),
     Confirm(Confirm),

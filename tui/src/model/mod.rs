@@ -15,6 +15,7 @@ pub mod log;
 pub mod log_view;
 pub mod nodes;
 mod outcome;
+pub mod palette;
 pub mod pipeline;
 pub mod reads;
 pub mod register;

@@ -34,7 +34,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
         Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
-        Some(Dialog::Rerun(_) | Dialog::Review(_)) | None => 0,
+        Some(Dialog::Rerun(_) | Dialog::Review(_) | Dialog::Palette(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -55,7 +55,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
                 model.say(Tone::Bad, text);
             }
         },
-        None => {}
+        // What is chosen there is carried out by the dispatcher of keys.
+        Some(Dialog::Palette(_)) | None => {}
     }
 }
 

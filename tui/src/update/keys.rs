@@ -4,14 +4,17 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows,
-    stage_log, video_actions, videos,
+    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, palette, register, requests, rerun,
+    reveal, rows, stage_log, video_actions, videos,
 };
 use crate::{
-    actions::{Action, ActionSpec, find_action},
+    actions::{Action, ActionSpec, find_action, list_actions, list_keys},
     clipboard, figures,
     key::Key,
-    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, tree::TaskOrder},
+    model::{
+        Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, palette::PaletteTarget,
+        tree::TaskOrder,
+    },
 };
 
 /// More rows or lines than there are.
@@ -24,6 +27,10 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     // Leaving must work from everywhere.
     if key == Key::ctrl('c') {
         quit(model, effects);
+    } else if matches!(model.dialog, Some(Dialog::Palette(_))) {
+        if let Some(target) = palette::press(model, key) {
+            carry_out_choice(model, target, effects);
+        }
     } else if model.dialog.is_some() {
         dialog::press(model, key, effects);
     } else if model.filter_input.is_some() {
@@ -44,6 +51,9 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
 
 /// Takes a pasted text, where text can be typed.
 pub fn paste(model: &mut Model, text: &str) {
+    if matches!(model.dialog, Some(Dialog::Palette(_))) {
+        palette::paste(model, text);
+    }
     if model.dialog.is_some() {
         return;
     }
@@ -55,6 +65,40 @@ pub fn paste(model: &mut Model, text: &str) {
         register::paste(model, text);
     } else {
         nodes::paste(model, text);
+    }
+}
+
+/// Does what was chosen in the palette.
+fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<Effect>) {
+    let page = match &target {
+        PaletteTarget::Action(_) => model.page,
+        PaletteTarget::Page(_) | PaletteTarget::Task(_) | PaletteTarget::Node(_) => Page::Tasks,
+    };
+    if page != model.page {
+        if model.page == Page::Form {
+            nodes::leave_form(model);
+        }
+        model.page = page;
+    }
+    match target {
+        PaletteTarget::Task(task) => {
+            model.zoom = false;
+            model.tree.show_all();
+            model.wanted = Some(task);
+            reveal::show_wanted(model);
+        }
+        PaletteTarget::Node(node) => {
+            nodes::open_page(model, false, effects);
+            model.nodes.list.go_to(&node);
+            model.nodes.wanted = Some(node);
+        }
+        PaletteTarget::Action(name) | PaletteTarget::Page(name) => {
+            let spec = list_actions(page).find(|spec| spec.name == name);
+            let key = spec.and_then(|spec| list_keys(spec, page).next().copied());
+            if let (Some(spec), Some(key)) = (spec, key) {
+                act(model, spec, key, effects);
+            }
+        }
     }
 }
 
@@ -132,6 +176,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
+        Action::Palette => palette::open(model),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
     }

@@ -16,6 +16,7 @@ mod keys;
 mod line;
 mod messages;
 mod nodes;
+mod palette;
 mod pipelines;
 mod register;
 mod replies;

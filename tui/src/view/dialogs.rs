@@ -11,7 +11,7 @@ use ratatui::{
 use super::{
     callbacks,
     frame::open_box,
-    rerun, review,
+    palette, rerun, review,
     text::{put, width, wrap},
     video_dialogs,
 };
@@ -38,6 +38,7 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
             rerun::draw(model, menu, buffer);
             None
         }
+        Dialog::Palette(commands) => palette::draw(model, commands, buffer),
         Dialog::Review(changes) => {
             review::draw(model, changes, buffer);
             None
