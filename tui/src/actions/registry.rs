@@ -14,7 +14,17 @@ use crate::{
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
 /// These, and the page of a log, whose rows have no cursor.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Json,
+];
+const JSON: &[Page] = &[Page::Json];
+const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
+const SEARCHED: &[Page] = &[Page::Log, Page::Json];
 const LOG: &[Page] = &[Page::Log];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
@@ -127,10 +137,12 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(2, has_way_back),
     spec(Action::NextTab, "next-tab", &[k(KeyCode::Tab), c(']')], See)
         .label("next tab")
-        .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages"),
+        .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages")
+        .on(JSON_OR_TASKS),
     spec(Action::PreviousTab, "previous-tab", &[k(KeyCode::BackTab), c('[')], See)
         .label("previous tab")
-        .help("show the previous tab; on a task: go to its stages"),
+        .help("show the previous tab; on a task: go to its stages")
+        .on(JSON_OR_TASKS),
     spec(Action::DetailDown, "detail-down", &[c('J'), Key::ctrl('d')], See)
         .label("scroll down")
         .help("scroll the detail or card down (the log: to newer lines)")
@@ -142,6 +154,34 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::OpenLog, "log", &[c('L')], See)
         .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
         .footer(14, has_log),
+    spec(Action::SearchJson, "search-json", &[c('/')], See)
+        .label("search")
+        .help("search names and values of the tree, whatever the case; what they are in unfolds")
+        .on(JSON)
+        .footer(1, always),
+    spec(Action::Fold, "fold", &[c('z')], See)
+        .help("fold the list or object at the cursor of the input or output, or unfold it")
+        .on(JSON_OR_TASKS)
+        .footer(6, is_json_page),
+    spec(Action::FoldAll, "fold-all", &[c('Z')], See)
+        .label("fold all")
+        .help("fold the whole tree, or unfold it")
+        .on(JSON)
+        .footer(7, always),
+    spec(
+        Action::OpenValue,
+        "open-value",
+        &[k(KeyCode::Enter), c('l'), k(KeyCode::Right)],
+        See,
+    )
+    .label("open")
+    .help("unfold what is folded, go into it, or show a long text whole")
+    .on(JSON)
+    .footer(5, always),
+    spec(Action::CloseValue, "close-value", &[c('h'), k(KeyCode::Left)], See)
+        .label("close")
+        .help("fold what is unfolded, or go to what it is in")
+        .on(JSON),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -149,12 +189,12 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::NextMatch, "next-match", &[c('n')], See)
         .label("next")
         .help("go to the next line that was found")
-        .on(LOG)
+        .on(SEARCHED)
         .footer(3, has_search),
     spec(Action::PreviousMatch, "previous-match", &[c('N')], See)
         .label("previous")
         .help("go to the line that was found before")
-        .on(LOG)
+        .on(SEARCHED)
         .footer(4, has_search),
     spec(Action::FilterLog, "filter-log", &[c('f')], See)
         .label("only lines with")
@@ -358,7 +398,7 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log => false,
+        Page::Form | Page::Register | Page::Log | Page::Json => false,
     }
 }
 
@@ -367,9 +407,17 @@ fn has_log(model: &Model) -> bool {
     model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
 }
 
-/// Whether something is searched in the log.
+/// Whether something is searched in the log, or in the tree.
 fn has_search(model: &Model) -> bool {
+    if model.page == Page::Json {
+        return model.detail.shown_json().is_some_and(|tree| tree.search.is_some());
+    }
     model.log_view.search.is_some()
+}
+
+/// Whether the tree has the whole screen.
+fn is_json_page(model: &Model) -> bool {
+    model.page == Page::Json
 }
 
 /// Whether a row that an action is about has a stage.

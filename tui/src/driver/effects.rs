@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     feed::{FeedRequest, short_reason},
+    model::json_tree::JsonTree,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -74,6 +75,14 @@ impl EffectRunner {
                 self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
+            Effect::ParseJson { id, json } => {
+                let events = self.events.clone();
+                tokio::task::spawn_blocking(move || {
+                    let tree = Box::new(JsonTree::parse(&json));
+                    // The dashboard may have ended.
+                    let _ = events.blocking_send(UiEvent::JsonParsed { id, tree });
+                });
+            }
             Effect::Quit
             | Effect::Redraw
             | Effect::Suspend

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod form;
 #[cfg(test)]
 mod fuzz;
+pub mod json_tree;
 pub mod list;
 pub mod log;
 pub mod log_view;
@@ -80,10 +81,12 @@ pub enum Page {
     Register,
     /// The log of the stage in the detail.
     Log,
+    /// The input or output of the stage in the detail.
+    Json,
 }
 
 impl Page {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -91,6 +94,7 @@ impl Page {
         Self::Videos,
         Self::Register,
         Self::Log,
+        Self::Json,
     ];
 
     /// Whether keys type text on the page.

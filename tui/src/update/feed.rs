@@ -113,7 +113,7 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
         // A log is read with the detail that it belongs to.
-        Page::Tasks | Page::Log => {}
+        Page::Tasks | Page::Log | Page::Json => {}
     }
 }
 
@@ -123,7 +123,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
-        Page::Tasks | Page::Log => false,
+        Page::Tasks | Page::Log | Page::Json => false,
     };
     if has_failed {
         reload_page(model, effects);

@@ -4,8 +4,8 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, edit, feed, filter_line, messages::Effect, nodes, palette, register, requests, rerun,
-    reveal, rows, stage_log, video_actions, videos,
+    callbacks, cursor, dialog, edit, feed, filter_line, json, messages::Effect, nodes, palette, register, requests,
+    rerun, reveal, rows, stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -37,6 +37,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         filter_line::press(model, key);
     } else if model.log_view.input.is_some() {
         stage_log::type_text(model, key);
+    } else if model.detail.json_input.is_some() {
+        json::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key, effects);
     } else if let Some(spec) = find_action(model.page, key) {
@@ -61,6 +63,8 @@ pub fn paste(model: &mut Model, text: &str) {
         filter_line::paste(model, text);
     } else if model.log_view.input.is_some() {
         stage_log::paste(model, text);
+    } else if model.detail.json_input.is_some() {
+        json::paste(model, text);
     } else if model.page == Page::Register {
         register::paste(model, text);
     } else {
@@ -176,6 +180,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
+        Action::SearchJson => json::open_search(model),
+        Action::Fold | Action::FoldAll | Action::OpenValue | Action::CloseValue => json::act(model, spec.action),
         Action::Palette => palette::open(model),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
@@ -186,6 +192,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
 fn open_filter(model: &mut Model) {
     if model.page == Page::Nodes {
         nodes::open_filter(model);
+    } else if json::is_shown(model) {
+        json::open_search(model);
     } else if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
         stage_log::open_search(model);
     } else {
@@ -195,6 +203,10 @@ fn open_filter(model: &mut Model) {
 
 /// Searches the log, filters it, or changes how it is shown.
 fn act_in_log(model: &mut Model, action: Action) {
+    if model.page == Page::Json {
+        json::act(model, action);
+        return;
+    }
     match action {
         Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
         Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
@@ -249,7 +261,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register | Page::Log => {}
+        Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Json => {}
     }
 }
 
@@ -278,7 +290,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
-        Page::Form | Page::Register | Page::Log => None,
+        Page::Form | Page::Register | Page::Log | Page::Json => None,
     };
     if let Some(id) = id {
         copy(model, id, effects);
@@ -304,6 +316,8 @@ fn copy(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
 fn open_row(model: &mut Model) {
     if !model.zoom && model.has_hidden_stages() {
         expand(model);
+    } else if json::is_shown(model) && !model.panes().detail.is_empty() {
+        json::open_page(model);
     } else {
         model.zoom = !model.zoom && model.tree.cursor.is_some();
     }
@@ -343,6 +357,10 @@ fn enter_stages(model: &mut Model) {
 
 /// Shows the next tab of the detail, or the one before. A task has no tabs: its stages do.
 fn turn_tab(model: &mut Model, by: isize) {
+    if model.page == Page::Json {
+        json::turn_part(model);
+        return;
+    }
     if model.tree.cursor.as_ref().is_some_and(|row| row.node.is_none()) {
         enter_stages(model);
         return;
@@ -398,6 +416,7 @@ fn go_back(model: &mut Model) {
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
         Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
         Page::Log => stage_log::go_back(model),
+        Page::Json => json::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

@@ -1,6 +1,8 @@
 //! What passes between the state machine and the rest of the program: events come in, effects go out. Data alone; what
 //! an event does to the model is decided by the modules above.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
@@ -11,7 +13,7 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source},
+    model::{MissingPart, Source, json_tree::JsonTree},
 };
 
 /// Everything that was read at one time.
@@ -48,6 +50,11 @@ pub enum UiEvent {
     Reply {
         id: u64,
         reply: Reply,
+    },
+    /// A JSON text was read.
+    JsonParsed {
+        id: u64,
+        tree: Box<JsonTree>,
     },
     /// The pager has ended, and why it has failed.
     Paged(Result<(), String>),
@@ -123,6 +130,11 @@ pub enum Effect {
     EditText {
         id: u64,
         text: String,
+    },
+    /// Read a long JSON text beside the loop.
+    ParseJson {
+        id: u64,
+        json: Arc<str>,
     },
     /// Show a text in the user's pager, which has the terminal meanwhile.
     ShowText(String),

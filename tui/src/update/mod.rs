@@ -13,6 +13,7 @@ mod edit;
 mod feed;
 mod filter_line;
 mod keys;
+mod json;
 mod line;
 mod messages;
 mod nodes;
@@ -85,6 +86,7 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             }
             model.redraw = true;
         }
+        UiEvent::JsonParsed { id, tree } => json::take_parsed(model, id, *tree),
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
         UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
     }

@@ -18,7 +18,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
     match reply {
         Reply::Stage(answer) if edit::has_asked_target(model, id) => edit::take_target(model, id, answer),
         Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
-        Reply::Stage(answer) => detail::take_stage(model, id, answer),
+        Reply::Stage(answer) => detail::take_stage(model, id, answer, effects),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),

@@ -10,6 +10,7 @@ mod footer;
 mod form;
 mod frame;
 mod header;
+mod json_tree;
 mod line;
 mod list_page;
 pub mod log_pane;
@@ -63,6 +64,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Videos => videos::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
+            Page::Json => at_field = json_tree::draw_page(model, &layout::lay_out_panes(size, true), buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);
