@@ -24,6 +24,8 @@ const ROWS: &[Page] = &[
 ];
 const JSON: &[Page] = &[Page::Json];
 const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
+/// Where the stage at the cursor is shown.
+const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Json];
 const SEARCHED: &[Page] = &[Page::Log, Page::Json];
 const LOG: &[Page] = &[Page::Log];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
@@ -275,6 +277,15 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("send the id to the clipboard of the terminal (OSC 52), and show it")
         .on(LISTS)
         .footer(11, has_row),
+    spec(Action::CopyMenu, "copy-menu", &[c('Y')], Act)
+        .label("copy")
+        .help("choose what to copy: id, error, file, JSON, a value, a curl or onceover command")
+        .on(OF_STAGES)
+        .footer(15, is_json_page),
+    spec(Action::OpenPager, "pager", &[c('O')], See)
+        .help("open the text of the tab in $PAGER: the whole log, JSON with a line for each value")
+        .on(OF_STAGES)
+        .footer(16, is_json_page),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
         .help("show the callbacks of the row, or of all marked rows: where, state, tries, last answer")
         .footer(9, has_row),

@@ -53,6 +53,8 @@ pub enum Action {
     Delete,
     Undo,
     CopyId,
+    CopyMenu,
+    OpenPager,
     Callbacks,
     Redeliver,
     AllCallbacks,

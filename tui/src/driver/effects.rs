@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{
     LogPage, SubmitRequest, VideoPage,
-    client::{CallbackQuery, Client, ClientError},
+    client::{CallbackQuery, Client, ClientError, LogQuery},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -26,6 +26,10 @@ const MOST_CALLBACKS: u32 = 500;
 /// Videos that are read at once, and at most.
 const PAGE: u32 = 200;
 const MOST_VIDEOS: usize = 2_000;
+
+/// Lines of a log that are read at once, and bytes of a whole log at most.
+const LOG_LINES: u64 = 5_000;
+const MOST_LOG_BYTES: usize = 64 * 1024 * 1024;
 
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
@@ -143,6 +147,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
                 other => other.map_err(Refusal::from),
             })
         }
+        Call::WholeLog { task, node } => {
+            Reply::WholeLog(read_whole_log(client, &task, &node).await.map_err(Refusal::from))
+        }
         Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client
@@ -220,6 +227,39 @@ fn make_key(form: u64, request: &SubmitRequest) -> String {
     blake3::hash(format!("{} {form} {request}", *PROGRAM).as_bytes())
         .to_hex()
         .to_string()
+}
+
+/// Reads every line of a log that is kept, with a line where some are not.
+async fn read_whole_log(client: &Client, task: &TaskId, node: &NodeName) -> Result<String, ClientError> {
+    let mut text = String::new();
+    let mut from = 1;
+    loop {
+        let query = LogQuery {
+            from: Some(from),
+            lines: LOG_LINES,
+            search: None,
+        };
+        let page = match client.log_lines(task, node, &query).await {
+            // A stage written by another worker has no log here.
+            Err(error) if error.status() == Some(404) => return Ok(text),
+            other => other?,
+        };
+        for line in &page.lines {
+            if line.number > from {
+                text += &format!("… {} lines are not kept\n", line.number - from);
+            }
+            text += &line.text;
+            text.push('\n');
+            from = line.number + 1;
+        }
+        if page.lines.is_empty() || from > page.total {
+            return Ok(text);
+        }
+        if text.len() > MOST_LOG_BYTES {
+            text += "… the rest is left out: it is too much\n";
+            return Ok(text);
+        }
+    }
 }
 
 /// Reads the newest videos, page after page.

@@ -262,6 +262,7 @@ impl Dashboard {
                 self.follow_up.extend(effects);
             }
             Effect::ShowText(text) => {
+                let text = tokio::task::spawn_blocking(move || text.into_text()).await?;
                 let ended = self.show_text(&TextProgram::pager(), text, ".txt").await?;
                 let ControlFlow::Continue(result) = ended else {
                     return Ok(ControlFlow::Break(()));

@@ -40,12 +40,12 @@ impl Tab {
 
 /// A text of a stage that is JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JsonPart {
+pub enum StagePart {
     Input,
     Output,
 }
 
-impl JsonPart {
+impl StagePart {
     pub const ALL: [Self; 2] = [Self::Input, Self::Output];
 
     /// Returns what a tab shows; `None` if that is no JSON.
@@ -67,7 +67,7 @@ impl JsonPart {
 
 /// A JSON text, and the tree that was read from it.
 #[derive(Debug)]
-pub struct JsonText {
+pub struct ParsedText {
     pub raw: Arc<str>,
     /// `None` while it is read.
     pub tree: Option<JsonTree>,
@@ -75,7 +75,7 @@ pub struct JsonText {
     pub request: Option<u64>,
 }
 
-impl JsonText {
+impl ParsedText {
     fn new(raw: &str) -> Self {
         Self {
             raw: raw.into(),
@@ -88,8 +88,8 @@ impl JsonText {
 /// A stage in full.
 #[derive(Debug)]
 pub struct StageText {
-    pub input: JsonText,
-    pub output: JsonText,
+    pub input: ParsedText,
+    pub output: ParsedText,
     pub error: Option<String>,
     pub last_attempt: Option<LastAttempt>,
     /// What makes the result partial or doubtful.
@@ -101,8 +101,8 @@ impl StageText {
     /// Takes the texts of a stage; their trees are read later.
     pub fn new(stage: &StageView, folder: &str) -> Self {
         Self {
-            input: JsonText::new(stage.input_params.get()),
-            output: JsonText::new(stage.output.get()),
+            input: ParsedText::new(stage.input_params.get()),
+            output: ParsedText::new(stage.output.get()),
             error: stage.error.clone(),
             last_attempt: stage.last_attempt.clone(),
             warnings: stage.result_warnings(),
@@ -110,17 +110,17 @@ impl StageText {
         }
     }
 
-    pub fn part(&self, part: JsonPart) -> &JsonText {
+    pub fn part(&self, part: StagePart) -> &ParsedText {
         match part {
-            JsonPart::Input => &self.input,
-            JsonPart::Output => &self.output,
+            StagePart::Input => &self.input,
+            StagePart::Output => &self.output,
         }
     }
 
-    pub fn part_mut(&mut self, part: JsonPart) -> &mut JsonText {
+    pub fn part_mut(&mut self, part: StagePart) -> &mut ParsedText {
         match part {
-            JsonPart::Input => &mut self.input,
-            JsonPart::Output => &mut self.output,
+            StagePart::Input => &mut self.input,
+            StagePart::Output => &mut self.output,
         }
     }
 
@@ -181,6 +181,8 @@ pub struct Detail {
     pub tab: Tab,
     /// What is searched in the tree of a JSON text, while it is typed.
     pub json_input: Option<tui_input::Input>,
+    /// The request for the whole log, which the pager waits for.
+    pub pager_request: Option<u64>,
     /// Lines that are scrolled from the top; where the log is scrolled to is in `LogView`.
     pub scroll: usize,
 }
@@ -188,12 +190,12 @@ pub struct Detail {
 impl Detail {
     /// Returns the tree that the tab shows; `None` if there is none, or none yet.
     pub fn shown_json(&self) -> Option<&JsonTree> {
-        let part = JsonPart::of_tab(self.tab)?;
+        let part = StagePart::of_tab(self.tab)?;
         self.text.as_ref()?.part(part).tree.as_ref()
     }
 
     pub fn shown_json_mut(&mut self) -> Option<&mut JsonTree> {
-        let part = JsonPart::of_tab(self.tab)?;
+        let part = StagePart::of_tab(self.tab)?;
         self.text.as_mut()?.part_mut(part).tree.as_mut()
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use onceover_types::{StageState, VideoId};
 use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 
-use super::{palette::Palette, pipeline::list_with_dependents, row::RowId, store::TaskStore};
+use super::{copy_menu::CopyMenu, palette::Palette, pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
 pub use rerun::{Forecast, Rerun, RerunWay};
 pub use review::{Review, ReviewTarget, ReviewedChange};
@@ -20,6 +20,8 @@ pub enum Dialog {
     Help { scroll: usize },
     Rerun(Rerun),
     Palette(Palette),
+    /// What can be copied.
+    Copy(CopyMenu),
     /// What a rerun with changes would change.
     Review(Review),
     Confirm(Confirm),

@@ -7,13 +7,13 @@ const MOST_CHARS: usize = 80;
 
 /// One parameter that differs.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Difference {
+pub enum InputDifference {
     Added { name: String, value: Value },
     Removed { name: String, value: Value },
     Changed { name: String, from: Value, to: Value },
 }
 
-impl Difference {
+impl InputDifference {
     /// Lists the parameters that differ, in the order of the new input; those that it leaves out come last.
     pub fn list(former: &Map<String, Value>, now: &Map<String, Value>) -> Vec<Self> {
         let mut differences = Vec::new();
@@ -69,9 +69,9 @@ mod tests {
         let (Value::Object(former), Value::Object(now)) = (former, now) else {
             panic!("inputs are objects");
         };
-        Difference::list(&former, &now)
+        InputDifference::list(&former, &now)
             .iter()
-            .map(Difference::describe)
+            .map(InputDifference::describe)
             .collect()
     }
 

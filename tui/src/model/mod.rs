@@ -1,6 +1,7 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod copy_menu;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;

@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::{
-    edit,
+    copy, edit,
     messages::{Call, Effect},
     requests, rerun, rows, video_actions,
 };
@@ -34,7 +34,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
         Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
-        Some(Dialog::Rerun(_) | Dialog::Review(_) | Dialog::Palette(_)) | None => 0,
+        Some(Dialog::Rerun(_) | Dialog::Review(_) | Dialog::Palette(_) | Dialog::Copy(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -45,6 +45,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             _ => model.dialog = None,
         },
         Some(Dialog::Rerun(_)) => rerun::press(model, key, effects),
+        Some(Dialog::Copy(_)) => copy::press_in_menu(model, key, effects),
         Some(Dialog::Review(_)) => edit::press_in_review(model, key, effects),
         Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code, most_scroll) {
             Answer::Open => {}

@@ -12,7 +12,7 @@ use crate::{
     layout,
     model::{
         Model, Page, Tone,
-        detail::{JsonPart, Tab},
+        detail::{StagePart, Tab},
         json_tree::JsonTree,
     },
 };
@@ -24,7 +24,7 @@ const LINES_AROUND: usize = 2;
 
 /// Reads the texts of the detail that have not been read yet.
 pub fn read_missing(model: &mut Model, effects: &mut Vec<Effect>) {
-    for part in JsonPart::ALL {
+    for part in StagePart::ALL {
         let id = model.new_id();
         let Some(text) = &mut model.detail.text else {
             return;
@@ -48,7 +48,7 @@ pub fn take_parsed(model: &mut Model, id: u64, tree: JsonTree) {
     let Some(text) = &mut model.detail.text else {
         return;
     };
-    let asked = JsonPart::ALL
+    let asked = StagePart::ALL
         .into_iter()
         .find(|part| text.part(*part).request == Some(id));
     if let Some(part) = asked {
@@ -62,7 +62,7 @@ pub fn take_parsed(model: &mut Model, id: u64, tree: JsonTree) {
 /// Whether the tab that is open shows such a text of a stage.
 pub fn is_shown(model: &Model) -> bool {
     let is_stage = model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some());
-    is_stage && JsonPart::of_tab(model.detail.tab).is_some()
+    is_stage && StagePart::of_tab(model.detail.tab).is_some()
 }
 
 /// Counts the rows of the tree that the screen has room for.

@@ -4,12 +4,11 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, edit, feed, filter_line, json, messages::Effect, nodes, palette, register, requests,
-    rerun, reveal, rows, stage_log, video_actions, videos,
+    callbacks, copy, cursor, dialog, edit, feed, filter_line, json, messages::Effect, nodes, pager, palette, register,
+    requests, rerun, reveal, rows, stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
-    clipboard, figures,
     key::Key,
     model::{
         Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, palette::PaletteTarget,
@@ -160,6 +159,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
         Action::CopyId => copy_id(model, effects),
+        Action::CopyMenu => copy::open_menu(model),
+        Action::OpenPager => pager::open(model, effects),
         Action::Callbacks => callbacks::open_page(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
         Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
@@ -293,23 +294,8 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Form | Page::Register | Page::Log | Page::Json => None,
     };
     if let Some(id) = id {
-        copy(model, id, effects);
+        copy::send_text(model, id, effects);
     }
-}
-
-/// Sends a text to the clipboard of the terminal, and shows it: whether it has arrived is not known.
-fn copy(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
-    if text.len() > clipboard::MOST_BYTES {
-        let sentence = format!(
-            "not sent to the terminal: {}, at most {} fit",
-            figures::format_bytes(text.len() as u64),
-            figures::format_bytes(clipboard::MOST_BYTES as u64)
-        );
-        model.say_above(Tone::Bad, sentence, text);
-        return;
-    }
-    model.say_above(Tone::Neutral, model.multiplexer.describe_copy(), text.clone());
-    effects.push(Effect::Copy(text));
 }
 
 /// Shows the stages of a task that hides them; else gives the detail the whole screen, or ends that.

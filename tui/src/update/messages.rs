@@ -91,6 +91,7 @@ pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
+    WholeLog(CallAnswer<String>),
     Queues(CallAnswer<Queues>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
@@ -137,10 +138,31 @@ pub enum Effect {
         json: Arc<str>,
     },
     /// Show a text in the user's pager, which has the terminal meanwhile.
-    ShowText(String),
+    ShowText(PagerText),
     /// Draw every cell again.
     Redraw,
     Suspend,
+}
+
+/// A text for the pager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PagerText {
+    Plain(String),
+    /// JSON, which gets a line for each value.
+    Json(Arc<str>),
+}
+
+impl PagerText {
+    /// Writes the text out. Takes a while where it is long.
+    pub fn into_text(self) -> String {
+        let json = match self {
+            Self::Plain(text) => return text,
+            Self::Json(json) => json,
+        };
+        let pretty =
+            serde_json::from_str::<serde_json::Value>(&json).and_then(|value| serde_json::to_string_pretty(&value));
+        pretty.map_or_else(|_| json.to_string(), |text| text + "\n")
+    }
 }
 
 /// A call to the daemon.
@@ -157,6 +179,11 @@ pub enum Call {
         task: TaskId,
         node: NodeName,
         query: LogQuery,
+    },
+    /// Every line of the stage's log that is kept.
+    WholeLog {
+        task: TaskId,
+        node: NodeName,
     },
     Queues,
     Resubmit {
@@ -235,6 +262,7 @@ impl Call {
             Self::Stage { .. }
             | Self::Task { .. }
             | Self::Log { .. }
+            | Self::WholeLog { .. }
             | Self::Queues
             | Self::Reuse { .. }
             | Self::Callbacks { .. }

@@ -6,6 +6,7 @@
 //! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
+mod copy;
 mod cursor;
 mod detail;
 mod dialog;
@@ -17,6 +18,7 @@ mod json;
 mod line;
 mod messages;
 mod nodes;
+mod pager;
 mod palette;
 mod pipelines;
 mod register;
@@ -33,7 +35,7 @@ mod videos;
 
 use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
+pub use messages::{Call, CallAnswer, Effect, PagerText, Refusal, Reply, Snapshot, UiEvent};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {

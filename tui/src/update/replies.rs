@@ -7,7 +7,7 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, detail, edit,
     messages::{CallAnswer, Effect, Reply},
-    nodes, pipelines, register, rerun, reveal,
+    nodes, pager, pipelines, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, video_actions, videos,
 };
@@ -21,6 +21,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Stage(answer) => detail::take_stage(model, id, answer, effects),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
+        Reply::WholeLog(answer) => pager::take_log(model, id, answer, effects),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Reuse(answer) if edit::has_asked_forecast(model, id) => edit::take_forecast(model, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),

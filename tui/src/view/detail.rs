@@ -28,6 +28,8 @@ use crate::{
 
 /// With so many rows below the overview the output is shown there, too.
 const TALL: u16 = 24;
+/// Columns of a text that another program shows.
+const TEXT_COLUMNS: u16 = 120;
 
 /// Draws the detail of the row at the cursor.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
@@ -98,6 +100,18 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
         Tab::Reuse => draw_scrolled(model, &reuse::list_lines(model, stage, area.width), area, buffer),
         Tab::Log => log_pane::draw_scrolled(model, area, buffer),
     }
+}
+
+/// Writes what the overview or the reuse tab shows, a line each; `None` where no stage is at the cursor.
+pub fn list_tab_text(model: &Model) -> Option<String> {
+    let row = model.tree.cursor.as_ref()?;
+    let (task, node) = (model.store.get(&row.task)?, row.node.as_ref()?);
+    let stage = task.stages.get(node)?;
+    let lines = match model.detail.tab {
+        Tab::Reuse => reuse::list_lines(model, stage, TEXT_COLUMNS),
+        _ => list_overview(model, node, task, stage, TEXT_COLUMNS),
+    };
+    Some(lines.into_iter().map(|(line, _)| harmless(&line) + "\n").collect())
 }
 
 /// Draws the stage's state and attempt.

@@ -9,7 +9,7 @@ use ratatui::{
 };
 
 use super::{
-    callbacks,
+    callbacks, copy_menu,
     frame::open_box,
     palette, rerun, review,
     text::{put, width, wrap},
@@ -36,6 +36,10 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
         }
         Dialog::Rerun(menu) => {
             rerun::draw(model, menu, buffer);
+            None
+        }
+        Dialog::Copy(menu) => {
+            copy_menu::draw(model, menu, buffer);
             None
         }
         Dialog::Palette(commands) => palette::draw(model, commands, buffer),

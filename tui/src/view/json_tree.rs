@@ -17,7 +17,7 @@ use crate::{
     layout::Panes,
     model::{
         Model,
-        detail::{JsonPart, Tab},
+        detail::{StagePart, Tab},
         json_tree::{JsonKind, JsonNode, JsonTree},
     },
     theme::Theme,
@@ -210,8 +210,8 @@ pub fn draw_page(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Po
     if area.height < 3 {
         return None;
     }
-    let part = match JsonPart::of_tab(model.detail.tab) {
-        Some(JsonPart::Input) => Tab::Input,
+    let part = match StagePart::of_tab(model.detail.tab) {
+        Some(StagePart::Input) => Tab::Input,
         _ => Tab::Output,
     };
     draw_rule(buffer, Rect { height: 1, ..area }, part.title(), theme.key());
@@ -250,7 +250,7 @@ fn draw_status(model: &Model, tree: Option<&JsonTree>, area: Rect, buffer: &mut 
     let columns = width(&harmless(&found)).min(area.width / 2);
     put_right(buffer, area.right(), y, columns, &found, theme.warn());
     let room = area.width.saturating_sub(columns + 1);
-    let part = JsonPart::of_tab(model.detail.tab).unwrap_or(JsonPart::Output).as_str();
+    let part = StagePart::of_tab(model.detail.tab).unwrap_or(StagePart::Output).as_str();
     let path = tree.path();
     let gap = if path.is_empty() || path.starts_with('[') {
         ""

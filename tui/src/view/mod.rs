@@ -3,7 +3,8 @@
 pub mod block;
 mod callbacks;
 pub mod card;
-mod detail;
+mod copy_menu;
+pub mod detail;
 pub mod dialogs;
 mod empty;
 mod footer;

@@ -1,12 +1,12 @@
 //! The review before a rerun with changes: each target with what differs.
 
-use crate::model::{difference::Difference, row::RowId};
+use crate::model::{difference::InputDifference, row::RowId};
 
 /// What becomes of one target.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReviewedChange {
     /// It runs again with these differences; none: with the input that it had.
-    Differs(Vec<Difference>),
+    Differs(Vec<InputDifference>),
     /// It is left out, for this reason.
     LeftOut(String),
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tui_input::Input;
 
 use super::{Form, What, read_value, stored::names_of};
-use crate::model::difference::Difference;
+use crate::model::difference::InputDifference;
 
 /// What a form is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,9 +52,9 @@ impl Form {
     }
 
     /// Lists what differs from the former run. Where there was none, everything is new.
-    pub fn list_differences(&self) -> Vec<Difference> {
+    pub fn list_differences(&self) -> Vec<InputDifference> {
         let former = self.former.as_ref().map(|former| self.with_own_names(&former.input));
-        Difference::list(&former.unwrap_or_default(), &self.read_input())
+        InputDifference::list(&former.unwrap_or_default(), &self.read_input())
     }
 
     /// Returns an input in which each parameter has the name that the node has for it.

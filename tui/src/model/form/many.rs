@@ -5,7 +5,7 @@ use onceover_types::TaskId;
 use onceover_wire::SubmitRequest;
 
 use super::{Form, FormerRequest, StoredValues, What, stored::has_masked};
-use crate::model::{difference::Difference, row::RowId};
+use crate::model::{difference::InputDifference, row::RowId};
 
 /// Stages that change together at most.
 pub const MOST_TARGETS: usize = 50;
@@ -35,12 +35,12 @@ impl FormTarget {
 
 impl Form {
     /// Lists what would differ in a stage.
-    pub fn list_differences_of(&self, target: &FormTarget) -> Vec<Difference> {
+    pub fn list_differences_of(&self, target: &FormTarget) -> Vec<InputDifference> {
         let mut former = self.with_own_names(&target.former.input);
         let changes = self.read_input();
         // What is not changed does not differ.
         former.retain(|name, _| changes.contains_key(name));
-        Difference::list(&former, &changes)
+        InputDifference::list(&former, &changes)
     }
 
     /// Makes the request of a stage with the changes, or says why there is none.
