@@ -338,7 +338,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("$EDITOR")
         .help("open the request as JSON in $VISUAL or $EDITOR")
         .on(&[Page::Form])
-        .footer(3, always),
+        .footer(6, always),
     spec(
         Action::NextField,
         "next-field",

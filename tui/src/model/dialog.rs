@@ -17,7 +17,9 @@ pub use review::{Review, ReviewTarget, ReviewedChange};
 /// A dialog over the screen.
 #[derive(Debug)]
 pub enum Dialog {
-    Help { scroll: usize },
+    Help {
+        scroll: usize,
+    },
     Rerun(Rerun),
     Palette(Palette),
     /// What can be copied.

@@ -472,7 +472,10 @@ impl Model {
             self.videos
                 .fetch_at
                 .filter(|_| self.is_live() && self.page == Page::Videos),
-            self.form.as_ref().and_then(|form| form.forecast.ask_at).filter(|_| self.is_live()),
+            self.form
+                .as_ref()
+                .and_then(|form| form.forecast.ask_at)
+                .filter(|_| self.is_live() && self.page == Page::Form),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),

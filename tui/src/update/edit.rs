@@ -153,10 +153,11 @@ pub fn ask_forecast(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     }
     let (now, id) = (model.now, model.next_id + 1);
-    let Some(form) = model.form.as_mut().filter(|form| form.has_question()) else {
+    let Some(form) = &mut model.form else {
         return;
     };
-    let Some(task) = form.row.task.clone() else {
+    let Some(task) = form.row.task.clone().filter(|_| form.has_question()) else {
+        form.forecast.ask_at = None;
         return;
     };
     let reuse = form.reuse_mode();

@@ -159,8 +159,6 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
         Action::CopyId => copy_id(model, effects),
-        Action::CopyMenu => copy::open_menu(model),
-        Action::OpenPager => pager::open(model, effects),
         Action::Callbacks => callbacks::open_page(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
         Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
@@ -181,8 +179,13 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
-        Action::SearchJson => json::open_search(model),
-        Action::Fold | Action::FoldAll | Action::OpenValue | Action::CloseValue => json::act(model, spec.action),
+        Action::SearchJson
+        | Action::Fold
+        | Action::FoldAll
+        | Action::OpenValue
+        | Action::CloseValue
+        | Action::CopyMenu
+        | Action::OpenPager => act_on_text(model, spec.action, effects),
         Action::Palette => palette::open(model),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
@@ -199,6 +202,16 @@ fn open_filter(model: &mut Model) {
         stage_log::open_search(model);
     } else {
         filter_line::open_line(model);
+    }
+}
+
+/// Folds or searches the input or output of a stage, copies of it, or opens it in the pager.
+fn act_on_text(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    match action {
+        Action::CopyMenu => copy::open_menu(model),
+        Action::OpenPager => pager::open(model, effects),
+        Action::SearchJson => json::open_search(model),
+        _ => json::act(model, action),
     }
 }
 
