@@ -4,6 +4,7 @@
 mod behaviour;
 mod callback_page;
 mod clipboard;
+mod edit;
 mod feed;
 mod fixture;
 mod invariants;
@@ -15,6 +16,7 @@ mod screens;
 mod stage_detail;
 mod stage_log;
 mod submit_form;
+mod texts;
 mod video_fixture;
 mod video_screens;
 mod videos;
