@@ -73,7 +73,7 @@ pub fn open_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.page != Page::Tasks {
         return;
     }
-    if let Some(why) = model.nodes.failed.clone() {
+    if let Some(why) = model.nodes.failed.clone().filter(|_| !model.nodes.read) {
         model.say(Tone::Bad, format!("the catalog could not be read: {why}"));
         return;
     }
@@ -107,6 +107,26 @@ fn ask_targets(model: &mut Model, rows: Vec<RowId>, effects: &mut Vec<Effect>) -
         targets.push(FormTarget::await_stored(row, id));
     }
     targets
+}
+
+/// Asks again for stored requests that could not be read.
+pub fn retry_stored(model: &mut Model, effects: &mut Vec<Effect>) {
+    nodes::retry_stored(model, effects);
+    let mut next = model.next_id;
+    let Some(form) = &mut model.form else {
+        return;
+    };
+    let is_unread = |target: &&mut FormTarget| matches!(target.stored, FormerRequest::Unread(_));
+    for target in form.targets.iter_mut().filter(is_unread) {
+        next += 1;
+        target.stored = FormerRequest::Reading(next);
+        let task = target.task().clone();
+        effects.push(Effect::Call {
+            id: next,
+            call: Call::Stage { task },
+        });
+    }
+    model.next_id = next;
 }
 
 fn find_target(model: &mut Model, id: u64) -> Option<&mut FormTarget> {

@@ -4,7 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail,
+    callbacks, detail, edit,
     messages::{Effect, Snapshot},
     nodes, pipelines, reveal, videos,
 };
@@ -109,7 +109,7 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Form => {
             // The form goes back to the page of nodes.
             nodes::fetch(model, effects);
-            nodes::retry_stored(model, effects);
+            edit::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
         // A log is read with the detail that it belongs to.
@@ -128,7 +128,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
     if has_failed {
         reload_page(model, effects);
     } else if model.page == Page::Form {
-        nodes::retry_stored(model, effects);
+        edit::retry_stored(model, effects);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use onceover_types::TaskId;
 use onceover_wire::SubmitRequest;
+use serde_json::Value;
 
 use super::{Form, FormerRequest, StoredValues, What, stored::has_masked};
 use crate::model::{difference::InputDifference, row::RowId};
@@ -30,6 +31,12 @@ impl FormTarget {
 
     pub fn task(&self) -> &TaskId {
         &self.row.task
+    }
+
+    /// Returns the callback of the stored request, unless the daemon hides it.
+    fn shown_callback(&self) -> Option<String> {
+        let callback = self.former.callback.clone();
+        callback.filter(|callback| !has_masked(&Value::from(callback.as_str())))
     }
 }
 
@@ -65,7 +72,7 @@ impl Form {
         let request = self.make_request_of(input);
         Ok(SubmitRequest {
             task_id: Some(target.task().to_string()),
-            callback: request.callback.or_else(|| target.former.callback.clone()),
+            callback: request.callback.or_else(|| target.shown_callback()),
             ..request
         })
     }
