@@ -66,6 +66,9 @@ pub fn open(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Opens the form that waits for the catalog, unless another page is open by now.
 pub fn open_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.nodes.request.is_some() {
+        return;
+    }
     let rows = std::mem::take(&mut model.nodes.edited);
     let Some(name) = rows.first().and_then(|row| row.node.clone()) else {
         return;
