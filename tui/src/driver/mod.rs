@@ -258,6 +258,8 @@ impl Dashboard {
                 let ControlFlow::Continue(result) = ended else {
                     return Ok(ControlFlow::Break(()));
                 };
+                let read = |file: TextFile| file.read().map_err(|error| format!("cannot read the text: {error}"));
+                let result = result.and_then(read);
                 let effects = update(&mut self.model, UiEvent::Edited { id, result });
                 self.follow_up.extend(effects);
             }
@@ -276,14 +278,14 @@ impl Dashboard {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Shows a text in a program of the user. Returns the text as the program left it, or why there is none; breaks if
+    /// Shows a text in a program of the user. Returns the file as the program left it, or why there is none; breaks if
     /// the dashboard is to end.
     async fn show_text(
         &mut self,
         program: &TextProgram,
         text: String,
         ending: &'static str,
-    ) -> anyhow::Result<ControlFlow<(), Result<String, String>>> {
+    ) -> anyhow::Result<ControlFlow<(), Result<TextFile, String>>> {
         let written = tokio::task::spawn_blocking(move || TextFile::write(&text, ending)).await?;
         let file = match written {
             Ok(file) => file,
@@ -295,8 +297,7 @@ impl Dashboard {
         let ControlFlow::Continue(ended) = self.lend_terminal(program, file.path()).await? else {
             return Ok(ControlFlow::Break(()));
         };
-        let read = |()| file.read().map_err(|error| format!("cannot read the text: {error}"));
-        Ok(ControlFlow::Continue(ended.and_then(read)))
+        Ok(ControlFlow::Continue(ended.map(|()| file)))
     }
 
     /// Gives the terminal to a program until that ends, and takes it back. Breaks if the dashboard is to end.
