@@ -311,11 +311,12 @@ fn scroll_step(code: KeyCode) -> usize {
     }
 }
 
-/// Counts the lines of the targets: each, and what differs in it.
+/// Counts the lines of the targets: each of several, and what differs in it.
 fn count_lines(review: &Review) -> usize {
+    let heads = usize::from(review.targets.len() > 1);
     let lines = |target: &ReviewTarget| match &target.change {
-        ReviewedChange::Differs(differences) => 1 + differences.len().max(1),
-        ReviewedChange::LeftOut(_) => 2,
+        ReviewedChange::Differs(differences) => heads + differences.len().max(1),
+        ReviewedChange::LeftOut(_) => heads + 1,
     };
     review.targets.iter().map(lines).sum()
 }

@@ -32,22 +32,26 @@ pub fn draw(model: &Model, review: &Review, buffer: &mut Buffer) {
     let screen_rows = usize::from(buffer.area.height.saturating_sub(2));
     // What is chosen and the keys come first; what is left is for the differences.
     let spare = screen_rows.saturating_sub(below.len() + 1);
-    let lines = list_lines(review, room, review.scroll + spare, theme);
-    let shown = lines.len().saturating_sub(review.scroll).min(spare);
-    let rows = (shown + below.len() + 1) as u16 + 2;
+    let lines = list_lines(review, room, theme);
+    let visible = lines.len().saturating_sub(review.scroll).min(spare);
+    let rows = (visible + below.len() + 1) as u16 + 2;
     let inside = open_box(model, buffer, &describe_title(review), columns, rows);
     let keys_y = inside.bottom().saturating_sub(1);
     let area = Rect {
         height: inside.height.saturating_sub(1),
         ..inside
     };
-    let shown = lines.iter().skip(review.scroll).take(shown);
+    let shown = lines.iter().skip(review.scroll).take(visible);
     for ((text, style), y) in shown.chain(&below).zip(area.top()..area.bottom()) {
         put(buffer, area.x, y, area.width, text, *style);
     }
     if inside.height > 0 {
-        let keys = "enter sends it · a auto · s strict · f forced · esc back to the form";
-        put(buffer, inside.x, keys_y, inside.width, keys, theme.faint());
+        let hidden = match lines.len() - visible {
+            0 => String::new(),
+            hidden => format!("↓ ↑ {hidden} more lines · "),
+        };
+        let keys = format!("{hidden}enter sends it · a auto · s strict · f forced · esc back to the form");
+        put(buffer, inside.x, keys_y, inside.width, &keys, theme.faint());
     }
 }
 
@@ -65,14 +69,11 @@ fn describe_title(review: &Review) -> String {
     }
 }
 
-/// Lists the targets with what differs, `most` lines at most.
-fn list_lines(review: &Review, room: u16, most: usize, theme: Theme) -> Lines {
+/// Lists the targets with what differs.
+fn list_lines(review: &Review, room: u16, theme: Theme) -> Lines {
     let mut lines = Lines::new();
     let is_only = review.targets.len() == 1;
     for target in &review.targets {
-        if lines.len() >= most {
-            break;
-        }
         if !is_only {
             lines.push((target.row.to_string(), theme.strong()));
         }
