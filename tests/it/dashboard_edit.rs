@@ -124,6 +124,7 @@ async fn the_pager_has_the_terminal_until_it_ends_and_a_missing_one_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_palette_goes_where_its_entry_says() {
     let daemon = Daemon::start().await;
+    daemon.done("zq-other", NODE, json!({"value": 4})).await;
     daemon.done("film", NODE, json!({"value": 44})).await;
     let mut dashboard = open_on_stage(&daemon, &[]);
     dashboard.type_text(":nodes");
@@ -132,8 +133,8 @@ async fn the_palette_goes_where_its_entry_says() {
     dashboard.shows("WHAT IT DOES");
     dashboard.send(Key::Ctrl('p'));
     dashboard.shows("Do or go to");
-    dashboard.type_text("film");
-    dashboard.shows("task film");
+    dashboard.type_text("zq-o");
+    dashboard.shows("task zq-other");
     dashboard.send(Key::Enter);
-    dashboard.shows("TASK / STAGE");
+    dashboard.shows("┌ zq-other ─");
 }

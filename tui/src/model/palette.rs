@@ -54,7 +54,7 @@ impl Palette {
         self.at = (self.at as isize + by).rem_euclid(count) as usize;
     }
 
-    /// Shows the entries that match what is typed, best first, and after them `more`.
+    /// Shows the entries that match what is typed, best first; `more` come before those in whose names it is not.
     pub fn narrow(&mut self, more: Vec<PaletteEntry>) {
         let typed = self.input.value().trim().to_lowercase();
         let mut ranked: Vec<(u32, usize)> = Vec::new();
@@ -67,14 +67,18 @@ impl Palette {
             }
         }
         ranked.sort();
-        let best = ranked.iter().map(|(_, index)| self.all[*index].clone());
-        self.shown = best.chain(more).collect();
+        let near = ranked.partition_point(|(rank, _)| *rank < FAR);
+        let (near, far) = ranked.split_at(near);
+        let entry = |(_, index): &(u32, usize)| self.all[*index].clone();
+        let near = near.iter().map(entry);
+        self.shown = near.chain(more).chain(far.iter().map(entry)).collect();
         self.at = 0;
     }
 }
 
-/// By how much a match in the description counts less.
+/// By how much a match in the description counts less, and by how much one with gaps.
 const LESS: u32 = 1_000;
+const FAR: u32 = 200;
 
 /// Returns how far a text is from what is typed, 0 for the nearest; `None` where its letters are not in this order.
 fn rank(typed: &str, text: &str) -> Option<u32> {
@@ -91,7 +95,7 @@ fn rank(typed: &str, text: &str) -> Option<u32> {
     }
     // Letters with gaps between them: the fewer and shorter the gaps, the nearer.
     let mut letters = text.char_indices();
-    let mut gaps = 200;
+    let mut gaps = 0;
     let mut last: Option<usize> = None;
     for wanted in typed.chars().filter(|letter| *letter != ' ') {
         let (at, _) = letters.find(|(_, letter)| *letter == wanted)?;
@@ -99,7 +103,7 @@ fn rank(typed: &str, text: &str) -> Option<u32> {
         last = Some(at);
     }
     // Letters that are far apart are in every long text.
-    (gaps - 200 <= 3 * typed.len() + 8).then_some(gaps as u32)
+    (gaps <= 3 * typed.len() + 8).then_some(FAR + gaps as u32)
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn draw_node(node: &JsonNode, area: Rect, theme: Theme, buffer: &mut Buffer) -> 
     rows.len().min(usize::from(area.height)) as u16
 }
 
-/// Lists the rows of a node: no more than the area has.
+/// Lists the rows of a node: of a long text as many as are shown.
 fn list_rows(node: &JsonNode, area: Rect, theme: Theme) -> Vec<Row> {
     let indent = node.depth.min(MOST_LEVELS) * INDENT;
     let marker = match (node.has_items(), node.is_folded) {
@@ -145,8 +145,8 @@ fn list_rows(node: &JsonNode, area: Rect, theme: Theme) -> Vec<Row> {
             last.push('…');
         }
     }
-    if lines.is_empty() {
-        lines.push(String::new());
+    if lines.is_empty() || room < 8 {
+        lines.insert(0, String::new());
     }
     let next_indent = if room < 8 { indent } else { indent + width(&label) };
     lines
@@ -250,7 +250,9 @@ fn draw_status(model: &Model, tree: Option<&JsonTree>, area: Rect, buffer: &mut 
     let columns = width(&harmless(&found)).min(area.width / 2);
     put_right(buffer, area.right(), y, columns, &found, theme.warn());
     let room = area.width.saturating_sub(columns + 1);
-    let part = StagePart::of_tab(model.detail.tab).unwrap_or(StagePart::Output).as_str();
+    let part = StagePart::of_tab(model.detail.tab)
+        .unwrap_or(StagePart::Output)
+        .as_str();
     let path = tree.path();
     let gap = if path.is_empty() || path.starts_with('[') {
         ""
