@@ -101,7 +101,11 @@ fn list_entries(model: &Model) -> Vec<CopyEntry> {
         entries.push(entry('e', "error", error));
     }
     add_values(model, &mut entries);
-    entries.push(entry('c', "curl: read it", make_read_command(model, task, Some(node))));
+    entries.push(entry(
+        'c',
+        "curl: read it",
+        make_read_command(model, task, Some(&**node)),
+    ));
     if let Some(text) = text {
         add_submits(model, text, task, node, &mut entries);
     }
