@@ -1,7 +1,9 @@
 //! Sends texts to the clipboard of the terminal: the menu of what can be copied of the row at the cursor.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyCode;
-use onceover_types::NodeName;
+use onceover_types::{NodeName, TaskId};
 
 use super::messages::Effect;
 use crate::{
@@ -94,13 +96,18 @@ fn list_entries(model: &Model) -> Vec<CopyEntry> {
         return entries;
     };
     entries.push(entry('n', "node", node.as_str()));
-    let text = model.detail.text.as_ref();
-    let stage = model.detail_stage();
+    // The detail follows the cursor, and may be of the row before.
+    let is_of_row = |(of_task, of_node): &(Arc<TaskId>, Arc<NodeName>)| *of_task == row.task && of_node == node;
+    let has_detail = model.detail.stage.as_ref().is_some_and(is_of_row);
+    let text = model.detail.text.as_ref().filter(|_| has_detail);
+    let stage = model.store.stage(&row.task, node);
     let error = text.and_then(|text| text.error.as_ref());
     if let Some(error) = error.or_else(|| stage.and_then(|stage| stage.error.as_ref())) {
         entries.push(entry('e', "error", error));
     }
-    add_values(model, &mut entries);
+    if has_detail {
+        add_values(model, &mut entries);
+    }
     entries.push(entry(
         'c',
         "curl: read it",
