@@ -321,9 +321,7 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "tui::driver",
-        modules: &[
-            "hang_up", "ends", "terminal", "job", "scheduler", "editor", "effects",
-        ],
+        modules: &["hang_up", "ends", "terminal", "job", "scheduler", "editor", "effects"],
         backward: &[],
     },
     LayerOrder {
