@@ -15,6 +15,7 @@ mod contract;
 mod copies;
 mod daemon_log;
 mod dashboard;
+mod dashboard_edit;
 mod dashboard_forms;
 mod dashboard_logs;
 mod dashboard_rows;

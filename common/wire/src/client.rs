@@ -198,6 +198,14 @@ impl Client {
         self.call(Method::POST, "/v1/tasks", Some(request)).await
     }
 
+    /// Asks for a stage under an idempotency key: without a task, the same request with the same key within a day is the
+    /// same task.
+    pub async fn submit_once(&self, request: &SubmitRequest, key: &str) -> Result<SubmitResponse, ClientError> {
+        let post = self.http.post(self.url("/v1/tasks")).timeout(CALL_TIMEOUT);
+        let post = post.header("idempotency-key", key);
+        self.answer(self.with_body(post, request)).await
+    }
+
     /// Sends many submits at once; each gets its own result.
     pub async fn submit_batch(&self, request: &BatchRequest) -> Result<BatchResponse, ClientError> {
         self.call(Method::POST, "/v1/tasks/batch", Some(request)).await

@@ -14,9 +14,21 @@ use crate::{
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
 const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands];
 /// These, pages of lines, which have no cursor, and the timeline.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Timeline, Page::Compare, Page::Queues, Page::Events, Page::Commands];
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Json,
+];
+const JSON: &[Page] = &[Page::Json];
+const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
+/// Where the stage at the cursor is shown.
+const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Timeline, Page::Compare, Page::Queues, Page::Events, Page::Commands, Page::Json];
 /// These, but the page of commands, whose rows have no id.
 const IDS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events];
+const SEARCHED: &[Page] = &[Page::Log, Page::Json];
 const LOG: &[Page] = &[Page::Log];
 const TIMELINE: &[Page] = &[Page::Timeline];
 /// Pages where one can go to the left and to the right.
@@ -143,10 +155,12 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(UNTYPED),
     spec(Action::NextTab, "next-tab", &[k(KeyCode::Tab), c(']')], See)
         .label("next tab")
-        .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages"),
+        .help("show the next tab: overview, input, output, reuse, log; on a task: go to its stages")
+        .on(JSON_OR_TASKS),
     spec(Action::PreviousTab, "previous-tab", &[k(KeyCode::BackTab), c('[')], See)
         .label("previous tab")
-        .help("show the previous tab; on a task: go to its stages"),
+        .help("show the previous tab; on a task: go to its stages")
+        .on(JSON_OR_TASKS),
     spec(Action::DetailDown, "detail-down", &[c('J'), Key::ctrl('d')], See)
         .label("scroll down")
         .help("scroll the detail or card down (the log: to newer lines)")
@@ -195,6 +209,34 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("choose the runs of the other side with the arrows")
         .on(COMPARE)
         .footer(2, always),
+    spec(Action::SearchJson, "search-json", &[c('/')], See)
+        .label("search")
+        .help("search names and values of the tree, whatever the case; what they are in unfolds")
+        .on(JSON)
+        .footer(1, always),
+    spec(Action::Fold, "fold", &[c('z')], See)
+        .help("fold the list or object at the cursor of the input or output, or unfold it")
+        .on(JSON_OR_TASKS)
+        .footer(6, is_json_page),
+    spec(Action::FoldAll, "fold-all", &[c('Z')], See)
+        .label("fold all")
+        .help("fold the whole tree, or unfold it")
+        .on(JSON)
+        .footer(7, always),
+    spec(
+        Action::OpenValue,
+        "open-value",
+        &[k(KeyCode::Enter), c('l'), k(KeyCode::Right)],
+        See,
+    )
+    .label("open")
+    .help("unfold what is folded, go into it, or show a long text whole")
+    .on(JSON)
+    .footer(5, always),
+    spec(Action::CloseValue, "close-value", &[c('h'), k(KeyCode::Left)], See)
+        .label("close")
+        .help("fold what is unfolded, or go to what it is in")
+        .on(JSON),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -202,12 +244,12 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::NextMatch, "next-match", &[c('n')], See)
         .label("next")
         .help("go to the next line that was found")
-        .on(LOG)
+        .on(SEARCHED)
         .footer(3, has_search),
     spec(Action::PreviousMatch, "previous-match", &[c('N')], See)
         .label("previous")
         .help("go to the line that was found before")
-        .on(LOG)
+        .on(SEARCHED)
         .footer(4, has_search),
     spec(Action::FilterLog, "filter-log", &[c('f')], See)
         .label("only lines with")
@@ -256,6 +298,10 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(OF_VIDEOS)
         .footer(4, can_rerun)
         .changing(),
+    spec(Action::EditRequest, "edit", &[c('e')], Act)
+        .help("run again with changes: opens the stored request as a form, and shows what differs before it is sent")
+        .footer(5, has_stage)
+        .changing(),
     spec(Action::Cancel, "cancel", &[c('x')], Act)
         .help("cancel what waits or runs (asks first)")
         .footer(6, has_run)
@@ -285,6 +331,15 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("send the id to the clipboard of the terminal (OSC 52), and show it")
         .on(IDS)
         .footer(11, has_row),
+    spec(Action::CopyMenu, "copy-menu", &[c('Y')], Act)
+        .label("copy")
+        .help("choose what to copy: id, error, file, JSON, a value, a curl or onceover command")
+        .on(OF_STAGES)
+        .footer(15, is_json_page),
+    spec(Action::OpenPager, "pager", &[c('O')], See)
+        .help("open the text of the tab in $PAGER: the whole log, JSON with a line for each value")
+        .on(OF_STAGES)
+        .footer(16, is_json_page),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
         .help("show the callbacks of the row, or of all marked rows: where, state, tries, last answer")
         .footer(9, has_row),
@@ -379,6 +434,11 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(FORMS)
         .footer(1, always)
         .changing(),
+    spec(Action::EditText, "edit-text", &[Key::ctrl('e')], Act)
+        .label("$EDITOR")
+        .help("open the request as JSON in $VISUAL or $EDITOR")
+        .on(&[Page::Form])
+        .footer(6, always),
     spec(
         Action::NextField,
         "next-field",
@@ -424,6 +484,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Suspend, "suspend", &[Key::ctrl('z')], Program)
         .help("stop and go back to the shell; fg continues")
         .on(EVERYWHERE),
+    spec(Action::Palette, "palette", &[c(':'), Key::ctrl('p')], Program)
+        .help("find by its name what can be done here, a page, a task or a node")
+        .on(EVERYWHERE),
     spec(Action::Help, "help", &[c('?'), k(KeyCode::F(1))], Program)
         .help("show this page")
         .on(EVERYWHERE)
@@ -450,7 +513,7 @@ fn has_row(model: &Model) -> bool {
         Page::Queues => model.observed.rows.cursor().is_some(),
         Page::Events => model.events.list.cursor().is_some(),
         Page::Commands => model.commands.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine => false,
+        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Json => false,
     }
 }
 
@@ -459,9 +522,17 @@ fn has_samples(model: &Model) -> bool {
     model.observed.samples().len() > 1
 }
 
-/// Whether something is searched in the log.
+/// Whether something is searched in the log, or in the tree.
 fn has_search(model: &Model) -> bool {
+    if model.page == Page::Json {
+        return model.detail.shown_json().is_some_and(|tree| tree.search.is_some());
+    }
     model.log_view.search.is_some()
+}
+
+/// Whether the tree has the whole screen.
+fn is_json_page(model: &Model) -> bool {
+    model.page == Page::Json
 }
 
 /// Whether a row that an action is about has a stage.

@@ -8,7 +8,7 @@ use super::{args::FrameArgs, failure::CommandResult, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
-    model::{MissingPart, Model, Source, log::PAGE_LINES},
+    model::{MissingPart, Model, Source, json_tree::JsonTree, log::PAGE_LINES},
     theme::Theme,
     update::{Call, Effect, UiEvent, update},
     view::{text, view},
@@ -67,6 +67,11 @@ async fn carry_out_reads(client: &Client, model: &mut Model, effects: Vec<Effect
                     ..LogQuery::default()
                 };
                 (id, Call::Log { task, node, query })
+            }
+            Effect::ParseJson { id, json } => {
+                let tree = Box::new(JsonTree::parse(&json));
+                update(model, UiEvent::JsonParsed { id, tree });
+                continue;
             }
             _ => continue,
         };

@@ -1,13 +1,13 @@
 //! Carries out what the state machine asks for: calls the daemon and follows logs. Each call is a separate task, so
 //! that none waits for another, and each answer comes back as an event.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::StreamExt;
-use onceover_types::{NodeName, TaskId};
+use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{
-    LogPage, VideoPage,
-    client::{CallbackQuery, Client, ClientError},
+    LogPage, SubmitRequest, VideoPage,
+    client::{CallbackQuery, Client, ClientError, LogQuery},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     feed::{FeedRequest, short_reason},
+    model::json_tree::JsonTree,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -25,6 +26,10 @@ const MOST_CALLBACKS: u32 = 500;
 /// Videos that are read at once, and at most.
 const PAGE: u32 = 200;
 const MOST_VIDEOS: usize = 2_000;
+
+/// Lines of a log that are read at once, and bytes of a whole log at most.
+const LOG_LINES: u64 = 5_000;
+const MOST_LOG_BYTES: usize = 64 * 1024 * 1024;
 
 /// Changes asked of the daemon at once; a bulk action of a thousand rows queues here.
 const CHANGES_AT_ONCE: usize = 8;
@@ -84,7 +89,20 @@ impl EffectRunner {
                     .push(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopTaskLog => self.stop_task_logs(),
-            Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
+            Effect::ParseJson { id, json } => {
+                let events = self.events.clone();
+                tokio::task::spawn_blocking(move || {
+                    let tree = Box::new(JsonTree::parse(&json));
+                    // The dashboard may have ended.
+                    let _ = events.blocking_send(UiEvent::JsonParsed { id, tree });
+                });
+            }
+            Effect::Quit
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Copy(_)
+            | Effect::EditText { .. }
+            | Effect::ShowText(_) => {}
         }
     }
 
@@ -147,6 +165,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
                 other => other.map_err(Refusal::from),
             })
         }
+        Call::WholeLog { task, node } => {
+            Reply::WholeLog(read_whole_log(client, &task, &node).await.map_err(Refusal::from))
+        }
         Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
         Call::Statistics => Reply::Statistics(client.node_statistics().await.map_err(Refusal::from)),
         Call::StageRuns { task, node } => Reply::StageRuns(
@@ -190,8 +211,9 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             Reply::Callbacks(client.callbacks(&query).await.map_err(Refusal::from))
         }
         Call::Nodes => Reply::Nodes(client.nodes().await.map_err(Refusal::from)),
-        Call::Submit { request } => {
-            Reply::Submitted(client.submit(&request).await.map(Box::new).map_err(Refusal::from))
+        Call::Submit { request, form } => {
+            let sent = client.submit_once(&request, &make_key(form, &request)).await;
+            Reply::Submitted(sent.map(Box::new).map_err(Refusal::from))
         }
         Call::Videos => Reply::Videos(read_videos(client).await.map_err(Refusal::from)),
         Call::Pipelines => Reply::Pipelines(client.pipelines().await.map_err(Refusal::from)),
@@ -222,6 +244,50 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             Reply::VideoDeleted(deleted.map(Box::new).map_err(Refusal::from))
         }
         Call::Redeliver { id } => Reply::Redelivered(client.redeliver(&id).await.map(Box::new).map_err(Refusal::from)),
+    }
+}
+
+/// Makes the idempotency key of a form's request: the same for the same request, and no other program's.
+fn make_key(form: u64, request: &SubmitRequest) -> String {
+    static PROGRAM: LazyLock<String> =
+        LazyLock::new(|| format!("{}-{}", std::process::id(), Timestamp::now().as_millis()));
+    // A request can always be written.
+    let request = serde_json::to_string(request).unwrap_or_default();
+    blake3::hash(format!("{} {form} {request}", *PROGRAM).as_bytes())
+        .to_hex()
+        .to_string()
+}
+
+/// Reads every line of a log that is kept, with a line where some are not.
+async fn read_whole_log(client: &Client, task: &TaskId, node: &NodeName) -> Result<String, ClientError> {
+    let mut text = String::new();
+    let mut from = 1;
+    loop {
+        let query = LogQuery {
+            from: Some(from),
+            lines: LOG_LINES,
+            search: None,
+        };
+        let page = match client.log_lines(task, node, &query).await {
+            // A stage written by another worker has no log here.
+            Err(error) if error.status() == Some(404) => return Ok(text),
+            other => other?,
+        };
+        for line in &page.lines {
+            if line.number > from {
+                text += &format!("… {} lines are not kept\n", line.number - from);
+            }
+            text += &line.text;
+            text.push('\n');
+            from = line.number + 1;
+        }
+        if page.lines.is_empty() || from > page.total {
+            return Ok(text);
+        }
+        if text.len() > MOST_LOG_BYTES {
+            text += "… the rest is left out: it is too much\n";
+            return Ok(text);
+        }
     }
 }
 

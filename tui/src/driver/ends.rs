@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -30,6 +31,21 @@ impl Ends {
             hang_up: catch(SignalKind::hangup(), "SIGHUP")?,
             terminal: hang_up::watch_terminal(),
         })
+    }
+
+    /// Waits until one has come that does not come from the keyboard: another program has that.
+    pub async fn come_from_outside(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+            () = self.terminal.notified() => {}
+        }
+    }
+
+    /// Forgets what came from the keyboard while another program had it.
+    pub fn forget_keyboard(&mut self) {
+        let _ = self.interrupt.recv().now_or_never();
+        let _ = self.quit.recv().now_or_never();
     }
 
     /// Waits until one of them has come.

@@ -107,6 +107,12 @@ impl Job {
         self.stand_still(terminal).await
     }
 
+    /// Stops this process, which was asked to by a signal while another program of the job has the terminal.
+    pub fn stop_beside(&self) -> io::Result<()> {
+        kill_process(getpid(), Number::STOP)?;
+        Ok(())
+    }
+
     async fn stand_still(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         kill_process(getpid(), Number::STOP)?;
         // The stop may reach another thread first, and this one may wake before the signal to continue is taken in.

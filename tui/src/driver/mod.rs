@@ -1,6 +1,7 @@
 //! The dashboard as a running program: terminal, input, effects, feed, and the loop that connects them to the state
 //! machine. It does all the IO and reads the clock, which `update` and `view` never do.
 
+mod editor;
 mod effects;
 mod ends;
 mod hang_up;
@@ -8,7 +9,7 @@ mod job;
 mod scheduler;
 mod terminal;
 
-use std::ops::ControlFlow;
+use std::{collections::VecDeque, io, ops::ControlFlow, path::Path};
 
 use anyhow::Context;
 use crossterm::event::{Event as Input, EventStream};
@@ -16,9 +17,10 @@ use futures_util::StreamExt;
 use onceover_types::humane;
 use onceover_wire::{client::Client, clock::Clock};
 use tokio::{
+    process::Child,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{Duration, Instant, sleep_until},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     update::{Effect, UiEvent, update},
 };
 
+use editor::{TextFile, TextProgram, end_child};
 use effects::EffectRunner;
 pub use effects::send_call;
 use ends::Ends;
@@ -40,6 +43,9 @@ use terminal::Terminal;
 const AT_ONCE: usize = 2_000;
 /// Events are taken in this far apart at least: those that come one by one meanwhile are taken in together.
 const EVENTS_PAUSE: Duration = Duration::from_millis(8);
+
+/// How long a program that has the terminal may take to end when the dashboard has to.
+const PROGRAM_ENDS: Duration = Duration::from_millis(300);
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
 pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
@@ -88,7 +94,10 @@ struct Dashboard {
     ends: Ends,
     job: Job,
     resized: Signal,
-    input: EventStream,
+    /// `None` while another program has the keyboard.
+    input: Option<EventStream>,
+    /// What follows from an effect that was carried out.
+    follow_up: Vec<Effect>,
     scheduler: Scheduler,
     /// When the next events are taken in.
     events_due: Instant,
@@ -118,7 +127,8 @@ impl Dashboard {
             ends,
             job,
             resized,
-            input: EventStream::new(),
+            input: Some(EventStream::new()),
+            follow_up: Vec::new(),
             scheduler: Scheduler::new(),
             events_due: Instant::now(),
             shown_ahead_ms: 0,
@@ -135,10 +145,12 @@ impl Dashboard {
             }
             effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
             self.note_clock();
-            for effect in effects {
+            let mut effects = VecDeque::from(effects);
+            while let Some(effect) = effects.pop_front() {
                 if self.carry_out(effect).await?.is_break() {
                     return Ok(());
                 }
+                effects.extend(self.follow_up.drain(..));
             }
             if self.draw_if_due().is_break() {
                 return Ok(());
@@ -155,7 +167,7 @@ impl Dashboard {
             signal = self.job.next() => Wakeup::Job(signal),
             // Not from crossterm: it can lose the signal when a key comes at the same moment.
             _ = self.resized.recv() => Wakeup::Resized,
-            input = self.input.next() => match input {
+            input = read_input(&mut self.input) => match input {
                 Some(Ok(input)) => Wakeup::Input(input),
                 // The terminal has hung up.
                 Some(Err(_)) | None => Wakeup::End,
@@ -247,10 +259,111 @@ impl Dashboard {
                 self.job.stop_all(&mut self.terminal).await?;
                 self.measure_terminal();
             }
+            Effect::EditText { id, text } => {
+                let ended = self.show_text(&TextProgram::editor(), text, ".json").await?;
+                let ControlFlow::Continue(result) = ended else {
+                    return Ok(ControlFlow::Break(()));
+                };
+                let read = |file: TextFile| file.read().map_err(|error| format!("cannot read the text: {error}"));
+                let result = result.and_then(read);
+                let effects = update(&mut self.model, UiEvent::Edited { id, result });
+                self.follow_up.extend(effects);
+            }
+            Effect::ShowText(text) => {
+                let text = tokio::task::spawn_blocking(move || text.into_text()).await?;
+                let ended = self.show_text(&TextProgram::pager(), text, ".txt").await?;
+                let ControlFlow::Continue(result) = ended else {
+                    return Ok(ControlFlow::Break(()));
+                };
+                let effects = update(&mut self.model, UiEvent::Paged(result.map(drop)));
+                self.follow_up.extend(effects);
+            }
             Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
             effect => self.runner.run(effect).await,
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Shows a text in a program of the user. Returns the file as the program left it, or why there is none; breaks if
+    /// the dashboard is to end.
+    async fn show_text(
+        &mut self,
+        program: &TextProgram,
+        text: String,
+        ending: &'static str,
+    ) -> anyhow::Result<ControlFlow<(), Result<TextFile, String>>> {
+        let written = tokio::task::spawn_blocking(move || TextFile::write(&text, ending)).await?;
+        let file = match written {
+            Ok(file) => file,
+            Err(error) => {
+                let why = format!("cannot write a temporary file: {error}");
+                return Ok(ControlFlow::Continue(Err(why)));
+            }
+        };
+        let ControlFlow::Continue(ended) = self.lend_terminal(program, file.path()).await? else {
+            return Ok(ControlFlow::Break(()));
+        };
+        Ok(ControlFlow::Continue(ended.map(|()| file)))
+    }
+
+    /// Gives the terminal to a program until that ends, and takes it back. Breaks if the dashboard is to end.
+    async fn lend_terminal(
+        &mut self,
+        program: &TextProgram,
+        file: &Path,
+    ) -> anyhow::Result<ControlFlow<(), Result<(), String>>> {
+        // Nothing else may read the keyboard.
+        self.input = None;
+        self.terminal.leave();
+        let ended = match program.start(file) {
+            Ok(child) => self.await_program(program, child).await?,
+            Err(error) => ControlFlow::Continue(Err(program.describe_error(&error))),
+        };
+        if ended.is_continue() {
+            self.ends.forget_keyboard();
+            self.terminal.enter()?;
+            self.input = Some(EventStream::new());
+            self.measure_terminal();
+        }
+        Ok(ended)
+    }
+
+    /// Waits for a program that has the terminal. Events are taken in meanwhile, so that nothing waits for this one.
+    async fn await_program(
+        &mut self,
+        program: &TextProgram,
+        mut child: Child,
+    ) -> anyhow::Result<ControlFlow<(), Result<(), String>>> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.ends.come_from_outside() => {
+                    end_child(&child);
+                    let _ = timeout(PROGRAM_ENDS, child.wait()).await;
+                    return Ok(ControlFlow::Break(()));
+                }
+                signal = self.job.next() => {
+                    if signal == JobSignal::Stop {
+                        self.job.stop_beside()?;
+                    }
+                    continue;
+                }
+                status = child.wait() => {
+                    let failure = program.describe_failure(status?);
+                    return Ok(ControlFlow::Continue(failure.map_or(Ok(()), Err)));
+                }
+                event = self.incoming.recv() => event,
+            };
+            let Some(event) = event else {
+                return Ok(ControlFlow::Break(()));
+            };
+            let mut effects = Vec::new();
+            self.take_events(event, &mut effects);
+            for effect in effects {
+                // Those that need the terminal follow a key, and there is none.
+                self.runner.run(effect).await;
+            }
+        }
     }
 
     /// Draws a frame if one is due. Breaks if the terminal has hung up: there is nowhere to say so.
@@ -280,6 +393,14 @@ fn describe_clock(ahead_ms: i64) -> String {
 async fn receive_after(due: Instant, incoming: &mut mpsc::Receiver<UiEvent>) -> Option<UiEvent> {
     sleep_until(due).await;
     incoming.recv().await
+}
+
+/// Waits for the next event of the terminal; for ever while another program has it.
+async fn read_input(input: &mut Option<EventStream>) -> Option<io::Result<Input>> {
+    match input {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn wait_until(wake: Option<Instant>) {

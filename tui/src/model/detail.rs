@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, Timestamp};
 use onceover_wire::{CallbackDelivery, LastAttempt, Queues, ResultWarning, ReuseExplanation, StageSummary, StageView};
 
-use super::log::LogBuffer;
+use super::{json_tree::JsonTree, log::LogBuffer};
 
 /// The tabs of the detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,11 +38,58 @@ impl Tab {
     }
 }
 
-/// A stage in full, ready to be drawn line by line.
-#[derive(Debug, Clone, Default)]
+/// A text of a stage that is JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StagePart {
+    Input,
+    Output,
+}
+
+impl StagePart {
+    pub const ALL: [Self; 2] = [Self::Input, Self::Output];
+
+    /// Returns what a tab shows; `None` if that is no JSON.
+    pub fn of_tab(tab: Tab) -> Option<Self> {
+        match tab {
+            Tab::Input => Some(Self::Input),
+            Tab::Output => Some(Self::Output),
+            Tab::Overview | Tab::Reuse | Tab::Log => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
+/// A JSON text, and the tree that was read from it.
+#[derive(Debug)]
+pub struct ParsedText {
+    pub raw: Arc<str>,
+    /// `None` while it is read.
+    pub tree: Option<JsonTree>,
+    /// The reading of it beside the loop.
+    pub request: Option<u64>,
+}
+
+impl ParsedText {
+    fn new(raw: &str) -> Self {
+        Self {
+            raw: raw.into(),
+            tree: None,
+            request: None,
+        }
+    }
+}
+
+/// A stage in full.
+#[derive(Debug)]
 pub struct StageText {
-    pub input: Vec<String>,
-    pub output: Vec<String>,
+    pub input: ParsedText,
+    pub output: ParsedText,
     pub error: Option<String>,
     pub last_attempt: Option<LastAttempt>,
     /// What makes the result partial or doubtful.
@@ -51,31 +98,41 @@ pub struct StageText {
 }
 
 impl StageText {
-    /// Formats a stage.
+    /// Takes the texts of a stage; their trees are read later.
     pub fn new(stage: &StageView, folder: &str) -> Self {
         Self {
-            input: format_json(stage.input_params.get()),
-            output: format_json(stage.output.get()),
+            input: ParsedText::new(stage.input_params.get()),
+            output: ParsedText::new(stage.output.get()),
             error: stage.error.clone(),
             last_attempt: stage.last_attempt.clone(),
             warnings: stage.result_warnings(),
             folder: folder.to_owned(),
         }
     }
-}
 
-/// Lines of a JSON text that are shown; the API has the rest.
-const MAX_JSON_LINES: usize = 5_000;
-
-fn format_json(json: &str) -> Vec<String> {
-    let text = serde_json::from_str::<serde_json::Value>(json)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or_else(|_| json.to_owned());
-    let mut lines: Vec<String> = text.lines().take(MAX_JSON_LINES).map(str::to_owned).collect();
-    if lines.len() == MAX_JSON_LINES {
-        lines.push("… the rest is not shown".into());
+    pub fn part(&self, part: StagePart) -> &ParsedText {
+        match part {
+            StagePart::Input => &self.input,
+            StagePart::Output => &self.output,
+        }
     }
-    lines
+
+    pub fn part_mut(&mut self, part: StagePart) -> &mut ParsedText {
+        match part {
+            StagePart::Input => &mut self.input,
+            StagePart::Output => &mut self.output,
+        }
+    }
+
+    /// Takes over the trees of a former text, with cursor and folds, where nothing has changed.
+    pub fn keep_trees(&mut self, former: Self) {
+        if self.input.raw == former.input.raw {
+            self.input = former.input;
+        }
+        if self.output.raw == former.output.raw {
+            self.output = former.output;
+        }
+    }
 }
 
 /// What an explanation of the reuse decision depends on, as far as the dashboard sees it.
@@ -122,11 +179,26 @@ pub struct Detail {
     pub deliveries: Vec<CallbackDelivery>,
     pub deliveries_request: Option<u64>,
     pub tab: Tab,
+    /// What is searched in the tree of a JSON text, while it is typed.
+    pub json_input: Option<tui_input::Input>,
+    /// The request for the whole log, which the pager waits for.
+    pub pager_request: Option<u64>,
     /// Lines that are scrolled from the top; where the log is scrolled to is in `LogView`.
     pub scroll: usize,
 }
 
 impl Detail {
+    /// Returns the tree that the tab shows; `None` if there is none, or none yet.
+    pub fn shown_json(&self) -> Option<&JsonTree> {
+        let part = StagePart::of_tab(self.tab)?;
+        self.text.as_ref()?.part(part).tree.as_ref()
+    }
+
+    pub fn shown_json_mut(&mut self) -> Option<&mut JsonTree> {
+        let part = StagePart::of_tab(self.tab)?;
+        self.text.as_mut()?.part_mut(part).tree.as_mut()
+    }
+
     /// Points the detail at another stage, and keeps nothing but the tab.
     pub fn retarget(&mut self, stage: Option<(Arc<TaskId>, Arc<NodeName>)>) {
         *self = Self {

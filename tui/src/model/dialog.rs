@@ -1,25 +1,34 @@
-//! Dialogs: the help, the menu of ways to run again, and the question before anything that destroys or acts on many
+//! Dialogs: the help, the menu of ways to run again, the review of changes, and the question before anything that destroys or acts on many
 //! rows. A confirmed action is about exactly the targets that its dialog has listed.
 
 mod rerun;
 mod sort_menu;
+mod review;
 
 use std::collections::BTreeSet;
 
 use onceover_types::{StageState, VideoId};
 use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 
-use super::{pipeline::list_with_dependents, row::RowId, store::TaskStore};
+use super::{copy_menu::CopyMenu, palette::Palette, pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
 pub use rerun::{Forecast, Rerun, RerunWay};
 pub use sort_menu::SortMenu;
+pub use review::{Review, ReviewTarget, ReviewedChange};
 
 /// A dialog over the screen.
 #[derive(Debug)]
 pub enum Dialog {
-    Help { scroll: usize },
+    Help {
+        scroll: usize,
+    },
     Rerun(Rerun),
     Sort(SortMenu),
+    Palette(Palette),
+    /// What can be copied.
+    Copy(CopyMenu),
+    /// What a rerun with changes would change.
+    Review(Review),
     Confirm(Confirm),
 }
 

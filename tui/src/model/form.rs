@@ -2,6 +2,9 @@
 //! that it was opened from, and begins with the values of that stage's stored request, if there is one. It reads typed
 //! texts as JSON, and finds the fields that the daemon's refusals are about.
 
+mod document;
+mod edit;
+mod many;
 mod stored;
 
 use std::sync::Arc;
@@ -12,6 +15,9 @@ use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
+pub use document::DocumentError;
+pub use edit::{FormForecast, FormPurpose};
+pub use many::{FormTarget, MOST_TARGETS};
 pub use stored::{FormerRequest, StoredValues};
 
 /// What a field is for.
@@ -35,6 +41,8 @@ pub struct Field {
     pub start: String,
     /// The stored value that this text stands for.
     former: Option<Value>,
+    /// The text that an edited document has given it, and the value that this text stands for.
+    edited: Option<(String, Value)>,
     pub error: Option<String>,
 }
 
@@ -42,6 +50,17 @@ impl Field {
     /// Whether its text is not the one that it began with.
     pub fn is_touched(&self) -> bool {
         self.input.value() != self.start
+    }
+
+    /// Returns the value that its text stands for exactly: an edited one, or the stored one that nobody changed.
+    fn exact_value(&self) -> Option<&Value> {
+        let text = self.input.value();
+        let edited = self
+            .edited
+            .as_ref()
+            .filter(|(of, _)| of == text)
+            .map(|(_, value)| value);
+        edited.or_else(|| self.former.as_ref().filter(|_| text == self.start))
     }
 }
 
@@ -57,7 +76,20 @@ pub struct FormRow {
 pub struct Form {
     pub node: Arc<NodeInfo>,
     pub row: FormRow,
+    pub purpose: FormPurpose,
+    /// A number that no other form has: a request that is sent twice from one form is one request.
+    pub number: u64,
     pub stored: FormerRequest,
+    /// The values that the fields have begun with.
+    pub former: Option<StoredValues>,
+    /// The stages that change together; empty: the form is of one row.
+    pub targets: Vec<FormTarget>,
+    /// What the daemon says of the former request.
+    pub forecast: FormForecast,
+    /// The text editor that is open, by its effect.
+    pub editor: Option<u64>,
+    /// The edited text that could not be read.
+    pub broken: Option<String>,
     /// What of the stored request is not in the fields.
     pub notes: Vec<String>,
     pub fields: Vec<Field>,
@@ -76,6 +108,7 @@ impl Form {
             input: Input::default(),
             start: String::new(),
             former: None,
+            edited: None,
             error: None,
         };
         let parameters = (0..node.parameters.len()).map(What::Parameter);
@@ -96,7 +129,14 @@ impl Form {
                 node: node.name.clone(),
             },
             node,
+            purpose: FormPurpose::default(),
+            number: 0,
             stored: FormerRequest::default(),
+            former: None,
+            targets: Vec::new(),
+            forecast: FormForecast::default(),
+            editor: None,
+            broken: None,
             notes: Vec::new(),
             fields,
             focus,
@@ -119,6 +159,7 @@ impl Form {
             };
             if let Some(field) = self.fields.iter_mut().find(|field| Some(field.what) == what) {
                 field.input = typed.input.clone();
+                field.edited = typed.edited.clone();
                 field.error = None;
             }
         }
@@ -216,9 +257,8 @@ impl Form {
             let Some(parameter) = node.parameters.get(index) else {
                 continue;
             };
-            let unchanged = field.former.as_ref().filter(|_| text == field.start);
-            if let Some(former) = unchanged {
-                input_data.insert(parameter.name.clone(), former.clone());
+            if let Some(exact) = field.exact_value() {
+                input_data.insert(parameter.name.clone(), exact.clone());
             } else if !text.is_empty() {
                 match read_value(parameter, text) {
                     Ok(value) => {
@@ -231,24 +271,32 @@ impl Form {
         if self.focus_first_error() {
             return None;
         }
-        let text = |what| {
-            let field = self.fields.iter().find(|field| field.what == what);
-            field
-                .map(|field| field.input.value().trim().to_owned())
-                .filter(|text| !text.is_empty())
-        };
-        Some(SubmitRequest {
+        Some(self.make_request_of(input_data))
+    }
+
+    /// Makes the request with this input, and with the task, reuse and callback that are typed.
+    fn make_request_of(&self, input_data: Map<String, Value>) -> SubmitRequest {
+        SubmitRequest {
             task_name: self.node.name.to_string(),
-            task_id: text(What::Task),
-            callback: text(What::Callback),
+            task_id: self.find_text(What::Task),
+            callback: self.find_text(What::Callback),
             input_data,
-            reuse: match text(What::Reuse).as_deref() {
-                Some("auto") => Some(ReuseMode::Auto),
-                Some("never") => Some(ReuseMode::Never),
-                Some("strict") => Some(ReuseMode::Strict),
-                _ => None,
-            },
-        })
+            reuse: self.reuse_mode(),
+        }
+    }
+
+    /// Returns what is typed into a field, without blanks around it; `None` if that is nothing.
+    fn find_text(&self, what: What) -> Option<String> {
+        let field = self.fields.iter().find(|field| field.what == what)?;
+        let text = field.input.value().trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Returns the reuse mode that is chosen; `None`: as the node has it.
+    pub fn reuse_mode(&self) -> Option<ReuseMode> {
+        let text = self.find_text(What::Reuse)?;
+        let modes = [ReuseMode::Auto, ReuseMode::Never, ReuseMode::Strict];
+        modes.into_iter().find(|mode| mode.as_str() == text)
     }
 
     /// Shows the errors of a refusal at their fields, and the rest above them.

@@ -3,9 +3,11 @@
 
 pub mod compare;
 pub mod commands;
+pub mod copy_menu;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
+pub mod difference;
 pub mod drafts;
 pub mod estimate;
 pub mod events;
@@ -13,12 +15,14 @@ pub mod filter;
 pub mod form;
 #[cfg(test)]
 mod fuzz;
+pub mod json_tree;
 pub mod list;
 pub mod log;
 pub mod log_view;
 pub mod nodes;
 pub mod observed;
 mod outcome;
+pub mod palette;
 pub mod pipeline;
 pub mod reads;
 pub mod register;
@@ -108,10 +112,12 @@ pub enum Page {
     Events,
     /// What was done in this session, as commands.
     Commands,
+    /// The input or output of the stage in the detail.
+    Json,
 }
 
 impl Page {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -125,6 +131,7 @@ impl Page {
         Self::Machine,
         Self::Events,
         Self::Commands,
+        Self::Json,
     ];
 
     /// Whether keys type text on the page.
@@ -549,6 +556,10 @@ impl Model {
             self.observed
                 .fetch_at
                 .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
+            self.form
+                .as_ref()
+                .and_then(|form| form.forecast.ask_at)
+                .filter(|_| self.is_live() && self.page == Page::Form),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),

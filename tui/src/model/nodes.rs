@@ -6,7 +6,7 @@ use onceover_types::{NodeName, TaskId};
 use onceover_wire::NodeInfo;
 use tui_input::Input;
 
-use super::list::List;
+use super::{list::List, row::RowId};
 
 /// What the page knows.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Nodes {
     pub input: Option<Input>,
     /// The node that the cursor goes to once the catalog is read.
     pub wanted: Option<NodeName>,
+    /// The stages that a form is opened on once the catalog is read, to run them again with changes.
+    pub edited: Vec<RowId>,
     /// The task that a form which is opened from here submits to.
     pub task: Option<TaskId>,
     /// Lines that the node's card is scrolled by.

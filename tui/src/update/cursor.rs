@@ -1,6 +1,6 @@
 //! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
 
-use super::stage_log;
+use super::{json, stage_log};
 use crate::{
     layout,
     model::{Model, Page, detail::Tab},
@@ -25,6 +25,7 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Log => stage_log::count_rows(model),
         Page::Compare => panes.detail_rows(),
         Page::Timeline => usize::from(layout::lay_out_timeline(model.size).rows.height),
+        Page::Json => json::count_rows(model),
         Page::Form | Page::Register | Page::Machine => 1,
     };
     rows.saturating_sub(1).max(1) as isize
@@ -69,6 +70,7 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             let list = &mut model.timeline.list;
             list.go(list.index().saturating_add_signed(by));
         }
+        Page::Json => json::move_cursor(model, by),
         Page::Form | Page::Register | Page::Machine => {}
     }
 }
@@ -93,10 +95,12 @@ fn scroll_detail(model: &mut Model, by: isize) {
         stage_log::scroll(model, by);
         return;
     }
-    let limit = match (model.detail.tab, &model.detail.text) {
-        (Tab::Input, Some(text)) => text.input.len(),
-        (Tab::Output, Some(text)) => text.output.len(),
-        (Tab::Overview | Tab::Reuse, _) => MOST_LINES,
+    if json::is_shown(model) {
+        json::move_cursor(model, by);
+        return;
+    }
+    let limit = match model.detail.tab {
+        Tab::Overview | Tab::Reuse => MOST_LINES,
         _ => 0,
     };
     model.detail.scroll = model

@@ -5,6 +5,7 @@ use onceover_types::{StageState, Timestamp};
 use onceover_wire::{CallbackPage, Queues, ReuseExplanation, TaskView};
 
 use super::{
+    json,
     messages::{Call, CallAnswer, Effect},
     stage_log,
 };
@@ -27,7 +28,7 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
             effects.push(Effect::StopLog);
         }
         // Its stage is not there any more.
-        if model.page == Page::Log && model.detail.stage.is_some() {
+        if matches!(model.page, Page::Log | Page::Json) && model.detail.stage.is_some() {
             model.page = Page::Tasks;
         }
         model.detail.retarget(target);
@@ -121,7 +122,7 @@ fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 /// Takes the stage in full.
-pub fn take_stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
+pub fn take_stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>, effects: &mut Vec<Effect>) {
     if model.detail.request != Some(id) {
         return;
     }
@@ -133,8 +134,13 @@ pub fn take_stage(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>)
                 .stage
                 .as_ref()
                 .and_then(|(_, node)| view.stages.get(&**node));
-            model.detail.text = stage.map(|stage| StageText::new(stage, &view.shared_storage_path));
+            let mut text = stage.map(|stage| StageText::new(stage, &view.shared_storage_path));
+            if let (Some(text), Some(former)) = (&mut text, model.detail.text.take()) {
+                text.keep_trees(former);
+            }
+            model.detail.text = text;
             model.detail.failed = None;
+            json::read_missing(model, effects);
         }
         Err(refusal) => model.detail.failed = Some(refusal.text),
     }

@@ -3,6 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::{
+    copy, edit,
     messages::{Call, Effect},
     requests, rerun, rows, sort, video_actions,
 };
@@ -33,7 +34,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let most_scroll = match &model.dialog {
         Some(Dialog::Confirm(confirm)) => dialogs::count_hidden_lines(model, confirm),
         Some(Dialog::Help { .. }) => dialogs::count_hidden_help_lines(model),
-        Some(Dialog::Rerun(_) | Dialog::Sort(_)) | None => 0,
+        Some(Dialog::Rerun(_) | Dialog::Sort(_) | Dialog::Review(_) | Dialog::Palette(_) | Dialog::Copy(_)) | None => 0,
     };
     match &mut model.dialog {
         Some(Dialog::Help { scroll }) => match key.code {
@@ -45,6 +46,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         },
         Some(Dialog::Rerun(_)) => rerun::press(model, key, effects),
         Some(Dialog::Sort(_)) => sort::press(model, key),
+        Some(Dialog::Copy(_)) => copy::press_in_menu(model, key, effects),
+        Some(Dialog::Review(_)) => edit::press_in_review(model, key, effects),
         Some(Dialog::Confirm(confirm)) => match press_in_question(confirm, key.code, most_scroll) {
             Answer::Open => {}
             Answer::Yes => carry_out(model, effects),
@@ -54,7 +57,8 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
                 model.say(Tone::Bad, text);
             }
         },
-        None => {}
+        // What is chosen there is carried out by the dispatcher of keys.
+        Some(Dialog::Palette(_)) | None => {}
     }
 }
 

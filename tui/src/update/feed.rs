@@ -4,7 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed,
+    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed, edit,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,
@@ -135,14 +135,14 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Form => {
             // The form goes back to the page of nodes.
             nodes::fetch(model, effects);
-            nodes::retry_stored(model, effects);
+            edit::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
         Page::Queues | Page::Machine => observed::fetch(model, effects),
         // A log is read with the detail that it belongs to.
-        Page::Tasks | Page::Log | Page::Events | Page::Commands => {}
+        Page::Tasks | Page::Log | Page::Events | Page::Commands | Page::Json => {}
     }
 }
 
@@ -155,12 +155,12 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         // What failed is read again with the next change.
         // These are read again by the time.
         Page::Queues | Page::Machine => false,
-        Page::Tasks | Page::Log | Page::Timeline | Page::Compare | Page::Events | Page::Commands => false,
+        Page::Tasks | Page::Log | Page::Timeline | Page::Compare | Page::Events | Page::Commands | Page::Json => false,
     };
     if has_failed {
         reload_page(model, effects);
     } else if model.page == Page::Form {
-        nodes::retry_stored(model, effects);
+        edit::retry_stored(model, effects);
     }
 }
 

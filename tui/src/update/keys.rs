@@ -5,14 +5,16 @@ use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs, copy, edit, json, pager, palette, reveal,
 };
 use crate::{
-    actions::{Action, ActionSpec, find_action},
-    clipboard, figures,
+    actions::{Action, ActionSpec, find_action, list_actions, list_keys},
     key::Key,
     model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion}, model::{
         Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, observed::QueueRow,
+        tree::TaskOrder,
+    }, model::{
+        Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, palette::PaletteTarget,
         tree::TaskOrder,
     },
 };
@@ -29,12 +31,18 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     // Leaving must work from everywhere.
     if key == Key::ctrl('c') {
         quit(model, effects);
+    } else if matches!(model.dialog, Some(Dialog::Palette(_))) {
+        if let Some(target) = palette::press(model, key) {
+            carry_out_choice(model, target, effects);
+        }
     } else if model.dialog.is_some() {
         dialog::press(model, key, effects);
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
     } else if model.log_view.input.is_some() {
         stage_log::type_text(model, key);
+    } else if model.detail.json_input.is_some() {
+        json::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key, effects);
     } else if model.page == Page::Events && model.events.input.is_some() {
@@ -53,6 +61,9 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
 
 /// Takes a pasted text, where text can be typed.
 pub fn paste(model: &mut Model, text: &str) {
+    if matches!(model.dialog, Some(Dialog::Palette(_))) {
+        palette::paste(model, text);
+    }
     if model.dialog.is_some() {
         return;
     }
@@ -60,12 +71,48 @@ pub fn paste(model: &mut Model, text: &str) {
         filter_line::paste(model, text);
     } else if model.log_view.input.is_some() {
         stage_log::paste(model, text);
+    } else if model.detail.json_input.is_some() {
+        json::paste(model, text);
     } else if model.page == Page::Register {
         register::paste(model, text);
     } else if model.page == Page::Events {
         events::paste(model, text);
     } else {
         nodes::paste(model, text);
+    }
+}
+
+/// Does what was chosen in the palette.
+fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<Effect>) {
+    let page = match &target {
+        PaletteTarget::Action(_) => model.page,
+        PaletteTarget::Page(_) | PaletteTarget::Task(_) | PaletteTarget::Node(_) => Page::Tasks,
+    };
+    if page != model.page {
+        if model.page == Page::Form {
+            nodes::leave_form(model);
+        }
+        model.page = page;
+    }
+    match target {
+        PaletteTarget::Task(task) => {
+            model.zoom = false;
+            model.tree.show_all();
+            model.wanted = Some(task);
+            reveal::show_wanted(model);
+        }
+        PaletteTarget::Node(node) => {
+            nodes::open_page(model, false, effects);
+            model.nodes.list.go_to(&node);
+            model.nodes.wanted = Some(node);
+        }
+        PaletteTarget::Action(name) | PaletteTarget::Page(name) => {
+            let spec = list_actions(page).find(|spec| spec.name == name);
+            let key = spec.and_then(|spec| list_keys(spec, page).next().copied());
+            if let (Some(spec), Some(key)) = (spec, key) {
+                act(model, spec, key, effects);
+            }
+        }
     }
 }
 
@@ -129,6 +176,8 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Order => sort::toggle_active(model),
         Action::Sort => sort::open_menu(model),
         Action::Rerun => rerun::open(model, effects),
+        Action::EditRequest => edit::open(model, effects),
+        Action::EditText => edit::open_editor(model, effects),
         Action::Cancel => rows::ask_cancel(model),
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
@@ -153,6 +202,14 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Suspend => effects.push(Effect::Suspend),
+        Action::SearchJson
+        | Action::Fold
+        | Action::FoldAll
+        | Action::OpenValue
+        | Action::CloseValue
+        | Action::CopyMenu
+        | Action::OpenPager => act_on_text(model, spec.action, effects),
+        Action::Palette => palette::open(model),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
     }
@@ -172,6 +229,8 @@ fn open_filter(model: &mut Model) {
         nodes::open_filter(model);
     } else if model.page == Page::Events {
         events::open_filter(model);
+    } else if json::is_shown(model) {
+        json::open_search(model);
     } else if model.detail.tab == Tab::Log && model.detail.stage.is_some() {
         stage_log::open_search(model);
     } else {
@@ -179,8 +238,22 @@ fn open_filter(model: &mut Model) {
     }
 }
 
+/// Folds or searches the input or output of a stage, copies of it, or opens it in the pager.
+fn act_on_text(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    match action {
+        Action::CopyMenu => copy::open_menu(model),
+        Action::OpenPager => pager::open(model, effects),
+        Action::SearchJson => json::open_search(model),
+        _ => json::act(model, action),
+    }
+}
+
 /// Searches the log, filters it, or changes how it is shown.
 fn act_in_log(model: &mut Model, action: Action) {
+    if model.page == Page::Json {
+        json::act(model, action);
+        return;
+    }
     match action {
         Action::SearchLog => stage_log::ask_text(model, LogQuestion::Search),
         Action::FilterLog => stage_log::ask_text(model, LogQuestion::Filter),
@@ -230,6 +303,7 @@ fn mark(model: &mut Model, action: Action) {
 fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Register => register::act_in_form(model, action, key, effects),
+        _ if edit::is_sending(model, action) => edit::open_review(model),
         _ => nodes::act_in_form(model, action, key, effects),
     }
 }
@@ -244,7 +318,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
         Page::Queues | Page::Machine => observed::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Events | Page::Commands => {}
+        Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Events | Page::Commands | Page::Json => {}
     }
 }
 
@@ -280,10 +354,10 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             None => None,
         },
         Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
-        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Commands => None,
+        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Commands | Page::Json => None,
     };
     if let Some(id) = id {
-        copy(model, id, effects);
+        copy::send_text(model, id, effects);
     }
 }
 
@@ -305,25 +379,12 @@ fn copy_command(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     copy(model, text, effects);
 }
 
-/// Sends a text to the clipboard of the terminal, and shows it: whether it has arrived is not known.
-fn copy(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
-    if text.len() > clipboard::MOST_BYTES {
-        let sentence = format!(
-            "not sent to the terminal: {}, at most {} fit",
-            figures::format_bytes(text.len() as u64),
-            figures::format_bytes(clipboard::MOST_BYTES as u64)
-        );
-        model.say_above(Tone::Bad, sentence, text);
-        return;
-    }
-    model.say_above(Tone::Neutral, model.multiplexer.describe_copy(), text.clone());
-    effects.push(Effect::Copy(text));
-}
-
 /// Shows the stages of a task that hides them; else gives the detail the whole screen, or ends that.
 fn open_row(model: &mut Model) {
     if !model.zoom && model.has_hidden_stages() {
         expand(model);
+    } else if json::is_shown(model) && !model.panes().detail.is_empty() {
+        json::open_page(model);
     } else {
         model.zoom = !model.zoom && model.tree.cursor.is_some();
     }
@@ -348,6 +409,10 @@ fn enter_stages(model: &mut Model) {
 
 /// Shows the next tab of the detail, or the one before. A task has no tabs: its stages do.
 fn turn_tab(model: &mut Model, by: isize) {
+    if model.page == Page::Json {
+        json::turn_part(model);
+        return;
+    }
     if model.tree.cursor.as_ref().is_some_and(|row| row.node.is_none()) {
         enter_stages(model);
         return;
@@ -401,6 +466,7 @@ fn go_back(model: &mut Model) {
             model.page = model.trail.last()
         }
         Page::Log => stage_log::go_back(model),
+        Page::Json => json::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

@@ -1,6 +1,8 @@
 //! What passes between the state machine and the rest of the program: events come in, effects go out. Data alone; what
 //! an event does to the model is decided by the modules above.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
@@ -9,7 +11,7 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source, store::RowsEnd},
+    model::{MissingPart, Source, store::RowsEnd}, model::{MissingPart, Source, json_tree::JsonTree},
 };
 
 /// The first part of everything that is read.
@@ -54,6 +56,18 @@ pub enum UiEvent {
         id: u64,
         reply: Reply,
     },
+    /// A JSON text was read.
+    JsonParsed {
+        id: u64,
+        tree: Box<JsonTree>,
+    },
+    /// The pager has ended, and why it has failed.
+    Paged(Result<(), String>),
+    /// The text editor has ended: the text as it was left, or why there is none.
+    Edited {
+        id: u64,
+        result: Result<String, String>,
+    },
     LogChunk {
         id: u64,
         bytes: Bytes,
@@ -82,6 +96,7 @@ pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
+    WholeLog(CallAnswer<String>),
     Queues(CallAnswer<Queues>),
     Statistics(CallAnswer<NodeStatistics>),
     StageRuns(CallAnswer<Box<StageRuns>>),
@@ -130,9 +145,42 @@ pub enum Effect {
     /// Follow no log beside others any more.
     StopTaskLog,
     Copy(String),
+    /// Open a text in the user's editor, which has the terminal meanwhile.
+    EditText {
+        id: u64,
+        text: String,
+    },
+    /// Read a long JSON text beside the loop.
+    ParseJson {
+        id: u64,
+        json: Arc<str>,
+    },
+    /// Show a text in the user's pager, which has the terminal meanwhile.
+    ShowText(PagerText),
     /// Draw every cell again.
     Redraw,
     Suspend,
+}
+
+/// A text for the pager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PagerText {
+    Plain(String),
+    /// JSON, which gets a line for each value.
+    Json(Arc<str>),
+}
+
+impl PagerText {
+    /// Writes the text out. Takes a while where it is long.
+    pub fn into_text(self) -> String {
+        let json = match self {
+            Self::Plain(text) => return text,
+            Self::Json(json) => json,
+        };
+        let pretty =
+            serde_json::from_str::<serde_json::Value>(&json).and_then(|value| serde_json::to_string_pretty(&value));
+        pretty.map_or_else(|_| json.to_string(), |text| text + "\n")
+    }
 }
 
 /// A call to the daemon.
@@ -149,6 +197,11 @@ pub enum Call {
         task: TaskId,
         node: NodeName,
         query: LogQuery,
+    },
+    /// Every line of the stage's log that is kept.
+    WholeLog {
+        task: TaskId,
+        node: NodeName,
     },
     Queues,
     /// How long the runs of each node take.
@@ -193,6 +246,9 @@ pub enum Call {
     Nodes,
     Submit {
         request: Box<SubmitRequest>,
+        /// The form that it was typed into: the same request from the same form is one request, however often it is
+        /// sent.
+        form: u64,
     },
     /// Registered videos, newest first.
     Videos,
@@ -237,6 +293,7 @@ impl Call {
             Self::Stage { .. }
             | Self::Task { .. }
             | Self::Log { .. }
+            | Self::WholeLog { .. }
             | Self::Queues
             | Self::Statistics
             | Self::StageRuns { .. }

@@ -1,7 +1,7 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `keys`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`, `timeline`,
 //! `compare`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
 //! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`), and never each other; what a dispatcher has to do after a
@@ -10,19 +10,24 @@
 mod callbacks;
 mod compare;
 mod commands;
+mod copy;
 mod cursor;
 mod detail;
 mod dialog;
 mod estimates;
 mod events;
+mod edit;
 mod feed;
 mod filter_line;
+mod json;
 mod keys;
 mod line;
 mod machine;
 mod messages;
 mod nodes;
 mod observed;
+mod pager;
+mod palette;
 mod pipelines;
 mod queues;
 mod register;
@@ -41,9 +46,9 @@ mod timeline;
 mod video_actions;
 mod videos;
 
-use crate::model::Model;
+use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, MoreRows, Refusal, Reply, Snapshot, UiEvent};
+pub use messages::{Call, CallAnswer, Effect, MoreRows, Refusal, Reply, Snapshot, UiEvent, PagerText};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
@@ -88,6 +93,17 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             replies::take_reply(model, id, reply, &mut effects);
             model.redraw = true;
         }
+        UiEvent::Edited { id, result } => {
+            edit::take_edited(model, id, result, &mut effects);
+            model.redraw = true;
+        }
+        UiEvent::Paged(result) => {
+            if let Err(why) = result {
+                model.say(Tone::Bad, why);
+            }
+            model.redraw = true;
+        }
+        UiEvent::JsonParsed { id, tree } => json::take_parsed(model, id, *tree),
         UiEvent::LogChunk { id, bytes } => {
             if !task_log::take_chunk(model, id, &bytes) {
                 stage_log::take_chunk(model, id, &bytes);

@@ -16,7 +16,7 @@ use crate::{
     model::{
         Model, Page, Tone,
         drafts::FormDraft,
-        form::{Form, FormRow, FormerRequest, StoredValues, What},
+        form::{Form, FormPurpose, FormRow, FormerRequest, StoredValues, What},
         nodes::Nodes,
     },
 };
@@ -95,18 +95,25 @@ pub fn open_filter(model: &mut Model) {
 }
 
 /// Opens the form of the node at the cursor, for the row that the page was opened from. Where the row is a stage, the
-/// form begins with its stored request. A form of this row that waits for its answer is shown again.
+/// form begins with its stored request.
 pub fn open_form(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(node) = model.nodes.at_cursor().cloned() else {
         return;
     };
-    model.page = Page::Form;
     let form = Form::new(node, model.nodes.task.as_ref());
+    show_form(model, form, effects);
+}
+
+/// Opens a form of a row, and asks for the row's stored request. A form of this row that waits for its answer is shown
+/// again.
+pub fn show_form(model: &mut Model, mut form: Form, effects: &mut Vec<Effect>) {
+    model.page = Page::Form;
     let waits = |draft: &FormDraft| draft.form.request.is_some();
     if model.drafts.find(&form.row).is_some_and(waits) {
         model.form = model.drafts.take(&form.row).map(|draft| draft.form);
         return;
     }
+    form.number = model.new_id();
     model.form = Some(form);
     read_stored(model, effects);
 }
@@ -168,7 +175,7 @@ fn note_removed(form: &mut Form) {
 }
 
 /// Finds the values of a stage's stored request; `None` if the task has no such stage.
-fn find_stored(view: &TaskView, node: &NodeName) -> Option<Result<StoredValues, serde_json::Error>> {
+pub fn find_stored(view: &TaskView, node: &NodeName) -> Option<Result<StoredValues, serde_json::Error>> {
     let stage = view.stages.get(node)?;
     let newest = view.input_params.as_ref().filter(|newest| newest.task_name == *node);
     let callback = newest.and_then(|newest| newest.callback_url.clone());
@@ -179,6 +186,13 @@ fn find_stored(view: &TaskView, node: &NodeName) -> Option<Result<StoredValues, 
 /// Leaves the form. What was typed is kept as a draft, and a submit under way is waited for.
 pub fn leave_form(model: &mut Model) {
     model.page = Page::Nodes;
+    if model
+        .form
+        .as_ref()
+        .is_some_and(|form| form.purpose == FormPurpose::Edit)
+    {
+        model.page = Page::Tasks;
+    }
     if let Some(form) = model.form.take()
         && (form.is_touched() || form.request.is_some())
     {
@@ -226,7 +240,7 @@ pub fn type_into_form(model: &mut Model, key: Key) {
         let before = field.input.value().to_owned();
         field.input.handle(request);
         if field.input.value() != before {
-            field.error = None;
+            form.check_focused();
         }
     }
 }
@@ -266,7 +280,8 @@ pub fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Ve
     }
 }
 
-fn send(model: &mut Model, effects: &mut Vec<Effect>) {
+/// Sends the request that is typed, once.
+pub fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     if requests::refuse_change(model) {
         return;
     }
@@ -289,6 +304,7 @@ fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     form.request = Some(id);
     let call = Call::Submit {
         request: Box::new(request),
+        form: form.number,
     };
     effects.push(Effect::Call { id, call });
 }

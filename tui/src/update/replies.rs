@@ -5,9 +5,9 @@ use onceover_types::VideoId;
 use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 
 use super::{
-    callbacks, compare, detail, estimates,
+    callbacks, compare, detail, estimates, edit,
     messages::{CallAnswer, Effect, Reply},
-    nodes, observed, pipelines, register, rerun, reveal,
+    nodes, observed, pipelines, register, rerun, reveal, pager,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, task_log, timeline, video_actions, videos,
 };
@@ -16,13 +16,15 @@ use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
     match reply {
+        Reply::Stage(answer) if edit::has_asked_target(model, id) => edit::take_target(model, id, answer),
         Reply::Stage(answer) if nodes::has_asked_stored(model, id) => nodes::take_stored(model, answer),
-        Reply::Stage(answer) => detail::take_stage(model, id, answer),
+        Reply::Stage(answer) => detail::take_stage(model, id, answer, effects),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) if compare::has_asked(model, id) => compare::take_log(model, id, answer),
         Reply::Log(answer) if task_log::has_asked(model, id) => task_log::take_page(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) if observed::has_asked_queues(model, id) => observed::take_queues(model, id, answer),
+        Reply::WholeLog(answer) => pager::take_log(model, id, answer, effects),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),
         // It was asked before the connection was lost.
@@ -32,9 +34,13 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Machine(answer) => observed::take_machine(model, id, answer),
         Reply::History(answer) => observed::take_history(model, id, answer),
         Reply::Statistics(answer) => observed::take_statistics(model, id, answer),
+        Reply::Reuse(answer) if edit::has_asked_forecast(model, id) => edit::take_forecast(model, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),
-        Reply::Nodes(answer) => nodes::take_nodes(model, id, answer),
+        Reply::Nodes(answer) => {
+            nodes::take_nodes(model, id, answer);
+            edit::open_wanted(model, effects);
+        }
         Reply::Submitted(answer) => take_submitted(model, id, answer),
         Reply::Cancelled(answer) => take_outcome(model, id, answer.map(|response| response.message)),
         Reply::Deleted(answer) => take_outcome(model, id, answer.and_then(|report| describe_deletion(&report))),

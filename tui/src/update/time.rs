@@ -4,7 +4,7 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, estimates, feed,
+    callbacks, detail, estimates, feed, edit,
     messages::{Call, Effect},
     pipelines, requests, reveal, task_log, timeline, videos, observed,
 };
@@ -30,6 +30,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     timeline::ask_waiting(model, effects);
     reveal::complete_tasks(model, effects);
     estimates::ask_due(model, effects);
+    edit::ask_forecast(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
     if due && model.page == Page::Callbacks && model.is_live() {
         callbacks::fetch(model, effects);

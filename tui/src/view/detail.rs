@@ -2,16 +2,16 @@
 
 use onceover_types::{CallbackStatus, NodeName, StageState};
 use onceover_wire::StageSummary;
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     block::{self, Block, Lines},
     callbacks,
     frame::{draw_frame, draw_rule},
-    log_pane, pipeline,
+    json_tree, log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{cut_middle, harmless, put, width, wrap},
+    text::{cut_middle, harmless, put, width, wrap}, text::{cut_middle, harmless, put},
     warned,
 };
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// With so many rows below the overview the output is shown there, too.
 const TALL: u16 = 24;
+/// Columns of a text that another program shows.
+const TEXT_COLUMNS: u16 = 120;
 
 /// Draws the detail of the row at the cursor.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
@@ -82,7 +84,6 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
     }
     draw_tabs(model, area, buffer);
     area = below(area, 2);
-    let text = model.detail.text.as_ref();
     match model.detail.tab {
         Tab::Overview => draw_overview(
             model,
@@ -90,11 +91,22 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
             area,
             buffer,
         ),
-        Tab::Input => draw_json(model, text.map(|text| text.input.as_slice()), area, buffer),
-        Tab::Output => draw_json(model, text.map(|text| text.output.as_slice()), area, buffer),
+        Tab::Input | Tab::Output => draw_json(model, area, buffer),
         Tab::Reuse => draw_scrolled(model, &reuse::list_lines(model, stage, area.width), area, buffer),
         Tab::Log => log_pane::draw_scrolled(model, area, buffer),
     }
+}
+
+/// Writes what the overview or the reuse tab shows, a line each; `None` where no stage is at the cursor.
+pub fn list_tab_text(model: &Model) -> Option<String> {
+    let row = model.tree.cursor.as_ref()?;
+    let (task, node) = (model.store.get(&row.task)?, row.node.as_ref()?);
+    let stage = task.stages.get(node)?;
+    let lines = match model.detail.tab {
+        Tab::Reuse => reuse::list_lines(model, stage, TEXT_COLUMNS),
+        _ => list_overview(model, node, task, stage, TEXT_COLUMNS),
+    };
+    Some(lines.into_iter().map(|(line, _)| harmless(&line) + "\n").collect())
 }
 
 /// Draws the stage's state and attempt.
@@ -151,37 +163,21 @@ fn draw_overview(model: &Model, lines: &Lines, area: Rect, buffer: &mut Buffer) 
     }
     let mut rest = below(area, lines.len() as u16 + 1);
     let text = model.detail.text.as_ref();
-    let output = text.map_or(&[][..], |text| text.output.as_slice());
-    // An empty output is `{}`.
-    if rest.height >= TALL && output.len() > 1 {
+    let output = text
+        .and_then(|text| text.output.tree.as_ref())
+        .filter(|tree| !tree.is_empty());
+    if let Some(output) = output.filter(|_| rest.height >= TALL) {
         draw_rule(buffer, rest, "Output", model.theme.faint());
         let room = Rect {
             height: rest.height / 2,
             ..below(rest, 1)
         };
-        let used = draw_wrapped(output, room, model.theme.plain(), buffer);
+        let used = json_tree::draw_plain(output, room, model.theme, buffer);
         rest = below(rest, used + 2);
     }
     if rest.height >= 2 && model.detail.log.state != LogState::Idle {
         log_pane::draw_end(model, rest, buffer);
     }
-}
-
-/// Draws lines one below the other, each in as many rows as it needs. Returns the rows that they take.
-fn draw_wrapped(lines: &[String], area: Rect, style: Style, buffer: &mut Buffer) -> u16 {
-    let mut used = 0;
-    for line in lines {
-        // No more of a long line than there is room for.
-        let most = usize::from(area.width) * usize::from(area.height) * 4;
-        for row in wrap(&line[..line.floor_char_boundary(most)], area.width) {
-            if used >= area.height {
-                return used;
-            }
-            put(buffer, area.x, area.y + used, area.width, &row, style);
-            used += 1;
-        }
-    }
-    used
 }
 
 /// Draws the titles of the tabs.
@@ -314,18 +310,14 @@ fn describe_position(model: &Model, node: &NodeName, task: &Task, stage: &StageS
     })
 }
 
-/// Draws the lines of a JSON text, wrapped: a path is read whole.
-fn draw_json(model: &Model, lines: Option<&[String]>, area: Rect, buffer: &mut Buffer) {
+/// Draws a JSON text as a tree; why not, where there is none.
+fn draw_json(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
-    let Some(lines) = lines else {
-        let text = match &model.detail.failed {
-            Some(why) => why.as_str(),
-            None if !model.is_live() => "not read before the connection was lost",
-            None => "…",
-        };
-        put(buffer, area.x, area.y, area.width, text, theme.faint());
-        return;
+    let text = match (model.detail.shown_json(), &model.detail.failed) {
+        (Some(tree), _) => return json_tree::draw(tree, area, theme, buffer),
+        (None, Some(why)) => why.as_str(),
+        (None, None) if !model.is_live() => "not read before the connection was lost",
+        (None, None) => "…",
     };
-    let skip = model.detail.scroll.min(lines.len().saturating_sub(1));
-    draw_wrapped(&lines[skip..], area, theme.plain(), buffer);
+    put(buffer, area.x, area.y, area.width, text, theme.faint());
 }

@@ -9,9 +9,9 @@ use ratatui::{
 };
 
 use super::{
-    callbacks,
+    callbacks, copy_menu,
     frame::open_box,
-    rerun, sort,
+    rerun, sort, palette, review,
     text::{put, width, wrap},
     video_dialogs,
 };
@@ -40,6 +40,15 @@ pub fn draw(model: &Model, dialog: &Dialog, buffer: &mut Buffer) -> Option<Posit
         }
         Dialog::Sort(menu) => {
             sort::draw(model, menu, buffer);
+            None
+        }
+        Dialog::Copy(menu) => {
+            copy_menu::draw(model, menu, buffer);
+            None
+        }
+        Dialog::Palette(commands) => palette::draw(model, commands, buffer),
+        Dialog::Review(changes) => {
+            review::draw(model, changes, buffer);
             None
         }
         Dialog::Confirm(confirm) => draw_question(model, confirm, buffer),

@@ -2,7 +2,7 @@
 
 use onceover_catalog::ParameterSpec;
 use onceover_types::StageState;
-use onceover_wire::ReuseMode;
+use onceover_wire::{ReuseDecision, ReuseMode, ReuseRule};
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -14,6 +14,7 @@ use super::{
     card,
     frame::draw_frame,
     line,
+    reuse::sign_decision,
     text::{put, put_right, width, within, wrap},
 };
 use crate::{
@@ -21,8 +22,9 @@ use crate::{
     figures, layout,
     model::{
         Model, Page,
-        form::{Field, Form, FormerRequest, What, format_value},
+        form::{Field, Form, FormPurpose, FormerRequest, What, format_value},
     },
+    theme::Theme,
 };
 
 /// Lines above the fields, and lines of a field's description, at most.
@@ -36,7 +38,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     let form = model.form.as_ref()?;
     let theme = model.theme;
     let panes = layout::lay_out_panes((buffer.area.width, buffer.area.height), true);
-    let title = format!("Submit {} · {}", form.node.name, form.node.title);
+    let title = describe_title(form);
     let mut area = panes.detail;
     if panes.is_framed() {
         draw_frame(buffer, area, &title, theme.faint(), theme.strong());
@@ -89,6 +91,52 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
     draw_fields(model, form, fields, buffer)
 }
 
+/// Says what the form is for.
+fn describe_title(form: &Form) -> String {
+    let node = &form.node;
+    match (form.purpose, &form.row.task) {
+        (FormPurpose::Submit, _) => format!("Submit {} · {}", node.name, node.title),
+        (FormPurpose::Edit, Some(task)) => format!("Rerun {task} › {} with changes", node.name),
+        (FormPurpose::Edit, None) => {
+            let stages = figures::count_noun(form.targets.len(), "stage");
+            format!("Rerun {stages} of {} with changes", node.name)
+        }
+    }
+}
+
+/// Says what the daemon would do with the request that is typed, as far as its answer about the former one says it.
+/// `None` where it was not asked.
+pub fn describe_outlook(form: &Form, theme: Theme) -> Option<(String, Style)> {
+    if form.forecast.request.is_some() {
+        return Some(("now: …".to_owned(), theme.faint()));
+    }
+    let explanation = match form.forecast.answer.as_ref()? {
+        Ok(explanation) => explanation,
+        Err(why) => return Some((format!("the daemon does not say what it would do: {why}"), theme.bad())),
+    };
+    let differs = !form.list_differences().is_empty();
+    let (sign, style) = sign_decision(theme, explanation.decision);
+    Some(match (explanation.decision, differs, explanation.mode) {
+        (ReuseDecision::Hit, true, ReuseRule::Strict) => (
+            "now: ● would run: the input differs from the stored result's".to_owned(),
+            theme.warn(),
+        ),
+        (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
+            let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
+            (text.to_owned(), theme.bad())
+        }
+        (ReuseDecision::Hit, true, _) => {
+            let text = "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
+            (text.to_owned(), theme.warn())
+        }
+        (ReuseDecision::Join, true, _) => {
+            let text = "now: … would join the run in flight, though the input differs: never runs it";
+            (text.to_owned(), theme.warn())
+        }
+        _ => (format!("now: {sign} {}", explanation.message), style),
+    })
+}
+
 /// Lists what is about the whole request: why it was refused, where its values come from, what is missing for the node
 /// or what that is for.
 fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
@@ -114,12 +162,46 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say(&format!("✖ the stored request could not be read: {why}"), theme.bad());
         }
     }
+    if let Some((text, style)) = describe_outlook(form, theme) {
+        block.say(&text, style);
+    }
+    if form.broken.is_some() {
+        let key = format_first_key(Action::EditText, Page::Form);
+        block.say(
+            &format!("✖ the edited text is not JSON, and kept: {key} opens it again"),
+            theme.bad(),
+        );
+    }
+    add_changes(form, theme, &mut block);
     if form.node.readiness.ready {
         block.say(&form.node.purpose, theme.faint());
     } else {
         card::add_readiness(&mut block, &form.node, theme);
     }
     block.into_lines()
+}
+
+/// Adds what differs from the former run: of one stage what, of several in how many.
+fn add_changes(form: &Form, theme: Theme, block: &mut Block) {
+    if form.purpose != FormPurpose::Edit {
+        return;
+    }
+    if form.targets.is_empty() {
+        for difference in form.list_differences() {
+            block.say(&difference.describe(), theme.accent());
+        }
+        return;
+    }
+    let read = form
+        .targets
+        .iter()
+        .filter(|target| target.stored == FormerRequest::Taken)
+        .count();
+    let text = format!(
+        "what is typed changes in all {}, the rest stays as each has it; {read} stored requests are read",
+        form.targets.len()
+    );
+    block.say(&text, theme.warn());
 }
 
 /// One line of the fields: a field, or the error of the one above.
@@ -195,10 +277,12 @@ fn draw_field(
         put(buffer, area.x, area.y, area.width.min(1), "▸", theme.key());
     }
     if field.what == What::Send {
-        let text = match (form.request.is_some(), focused) {
-            (true, _) => "… requested",
-            (false, true) => "[ Submit ]",
-            (false, false) => "  Submit  ",
+        let text = match (form.request.is_some(), form.purpose, focused) {
+            (true, _, _) => "… requested",
+            (false, FormPurpose::Submit, true) => "[ Submit ]",
+            (false, FormPurpose::Submit, false) => "  Submit  ",
+            (false, FormPurpose::Edit, true) => "[ Review ]",
+            (false, FormPurpose::Edit, false) => "  Review  ",
         };
         let style = if focused { theme.cursor() } else { theme.strong() };
         put(buffer, area.x + 2, area.y, area.width.saturating_sub(2), text, style);
@@ -254,11 +338,15 @@ fn describe_empty(model: &Model, form: &Form, field: &Field) -> (String, Style) 
     let faint = |text: String| (text, theme.faint());
     let Some(parameter) = form.parameter(field.what) else {
         return faint(match field.what {
+            what if form.is_of_each(what) => "each has its own".into(),
             What::Task => "a new one".into(),
             What::Reuse => format!("as the node has it: {}", form.node.reuse.as_str()),
             _ => "no callback".into(),
         });
     };
+    if !form.targets.is_empty() {
+        return faint("as each has it".into());
+    }
     if let Some(source) = find_source(model, form, parameter) {
         return faint(format!("from {source}"));
     }

@@ -5,7 +5,8 @@ mod callbacks;
 pub mod card;
 mod compare;
 mod commands;
-mod detail;
+mod copy_menu;
+pub mod detail;
 pub mod dialogs;
 mod empty;
 mod events;
@@ -14,11 +15,13 @@ mod form;
 mod frame;
 mod graph;
 mod header;
+mod json_tree;
 mod line;
 mod list_page;
 pub mod log_pane;
 mod machine;
 mod nodes;
+mod palette;
 pub mod pipeline;
 mod queues;
 pub mod reasons;
@@ -27,6 +30,7 @@ mod rerun;
 mod reuse;
 mod sort;
 mod tabs;
+mod review;
 mod task_detail;
 pub mod text;
 mod timeline;
@@ -77,6 +81,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
             Page::Compare => compare::draw(model, buffer),
             Page::Timeline => timeline::draw(model, buffer),
+            Page::Json => at_field = json_tree::draw_page(model, &layout::lay_out_panes(size, true), buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

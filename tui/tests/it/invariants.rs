@@ -251,9 +251,10 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..37) {
+    fn no_size_and_no_dialog_panics(columns in 1u16..=200, rows in 1u16..=60, keys in 0usize..43) {
         let keys = ["", "?", "d", "*d", "x", "jj<enter>", "/state:x", "jR", "dy", "j<tab><tab><tab><tab>", "*r", "p", "*c", "*ca", "*ca*r", "n", "n<down>", "n<enter><tab><tab>", "sspl<enter><tab><right><c-s>", "s한<enter>",
-            "t", "jjjT", "jw", "D<down>", "v", "vj", "v*t<down>", "v*T", "vjw", "v*D", "vjDy", "va", "va<enter>한<c-s>", "jjj", "jL", "jjLwt<right>", "jjL/한<enter>nNfx<enter>"][keys];
+            "t", "jjjT", "jw", "D<down>", "v", "vj", "v*t<down>", "v*T", "vjw", "v*D", "vjDy", "va", "va<enter>한<c-s>", "jjj", "jL", "jjLwt<right>", "jjL/한<enter>nNfx<enter>",
+            ":한", ":callb<enter>", "jjY", "jj<tab><tab><enter>/한<enter>nz", "jje", "jje<c-s><down>"][keys];
         let mut model = of_videos((columns, rows));
         press_videos(&mut model, keys);
         tick(&mut model, 0.2);
@@ -322,6 +323,10 @@ fn every_small_size_draws() {
                 "<esc>aT",
                 "<esc><esc><esc>jL",
                 "w<right>t/한<enter>nfx<enter>",
+                "<esc><esc><esc>Y",
+                "<esc>:한",
+                "<esc><tab><enter><enter>zZ/x<enter>n",
+                "<esc><esc><esc>e<c-s>",
             ] {
                 press_videos(&mut model, keys);
                 draw(&model);

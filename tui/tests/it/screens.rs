@@ -54,7 +54,7 @@ fn wide_shows_tree_and_detail() {
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r rerun  a active  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
+ / filter  r rerun  a active  e edit  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
 "#);
 }
 
@@ -147,6 +147,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Machine => "M",
             Page::Events => "X",
             Page::Commands => "H",
+            Page::Json => "j<tab><enter><enter>",
         },
     );
     assert_eq!(model.page, page);
@@ -427,7 +428,7 @@ fn the_submit_form_at_three_sizes() {
 │ Format of the pieces.                                                                                                │
 │ One of wav, flac, mp3.                                                                                               │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
- ctrl-s submit  esc back  ↓ next  → value  f1 help  ctrl-c quit
+ ctrl-s submit  esc back  ↓ next  → value  ctrl-e $EDITOR  f1 help  ctrl-c quit
 "#);
     insta::assert_snapshot!(lines_after("<home>n<down><enter>/v/강의.wav<tab>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -445,12 +446,12 @@ fn the_submit_form_at_three_sizes() {
  Whether a finished result of this task is reused.
  ctrl-s submit  esc back  ↓ next  f1 help  ctrl-c quit
 "#);
-    insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><tab>44<tab>", (40, 12)), @r#"
+    insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><tab>44100<tab>", (40, 12)), @r#"
  ● live 1 run 1 pend 1 fail ↺ 70 %
  Submit ffmpeg.split_audio_segments · S…
  Cuts one sound file per subtitle cue.
   output_format     wav (default)
-  sample_rate       44
+  sample_rate       44100
 ▸ group_by_speaker  ‹ false (default) ›
   keep              left out
 ───────────────────────────────── 5/9 ──

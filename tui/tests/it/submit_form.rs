@@ -23,7 +23,7 @@ fn submitted_request(effects: &[Effect]) -> (u64, SubmitRequest) {
         .find_map(|effect| match effect {
             Effect::Call {
                 id,
-                call: Call::Submit { request },
+                call: Call::Submit { request, .. },
             } => Some((*id, (**request).clone())),
             _ => None,
         })

@@ -35,6 +35,7 @@ impl Form {
     /// Lets each field begin with the value of the stored request; what was typed meanwhile stays.
     pub fn start_from(&mut self, values: &StoredValues) {
         self.stored = FormerRequest::Taken;
+        self.former = Some(values.clone());
         self.notes.clear();
         let mut hidden = Vec::new();
         for field in &mut self.fields {
@@ -63,15 +64,7 @@ impl Form {
             );
             self.notes.push(text);
         }
-        let unknown = values.input.keys().filter(|name| {
-            let mut parameters = self.node.parameters.iter();
-            !parameters.any(|parameter| names_of(parameter).any(|other| other == name.as_str()))
-        });
-        let unknown: Vec<_> = unknown.map(String::as_str).collect();
-        if !unknown.is_empty() {
-            let text = format!("left out, as the node has no such parameter: {}", unknown.join(", "));
-            self.notes.push(text);
-        }
+        self.note_unknown(&values.input);
     }
 }
 
@@ -91,13 +84,13 @@ impl Field {
 }
 
 /// Lists the names that a request may have for a parameter.
-fn names_of(parameter: &ParameterSpec) -> impl Iterator<Item = &str> {
+pub(super) fn names_of(parameter: &ParameterSpec) -> impl Iterator<Item = &str> {
     let aliases = parameter.aliases.iter().map(String::as_str);
     std::iter::once(parameter.name.as_str()).chain(aliases)
 }
 
 /// Whether the daemon hides a value, or a part of it.
-fn has_masked(value: &Value) -> bool {
+pub(super) fn has_masked(value: &Value) -> bool {
     match value {
         Value::String(text) => text == MASKED,
         Value::Array(items) => items.iter().any(has_masked),
