@@ -578,3 +578,67 @@ async fn a_result_whose_file_was_deleted_runs_again() {
     let again = place.daemon.submit("t1", "test.file", json!({})).await;
     assert_eq!(again.reuse_info.reason.as_deref(), Some("artifact_missing"));
 }
+
+const OVERLAPPING: &str = "1\n00:00:01,000 --> 00:00:03,000\nA <i>good</i> line.\n\n\
+    2\n00:00:02,500 --> 00:00:03,500\n\u{d55c}\u{ad6d}\u{c5b4}\n\n\
+    3\n00:00:05,000 --> 00:00:06,000\nSo many letters that nobody reads it\n";
+
+async fn are_answered_as_cues(place: &Place) {
+    place.put("t1/in/film.srt", OVERLAPPING.as_bytes()).await;
+    let get = async |path: &str| place.daemon.get(&format!("/v1/files/download/{path}")).await;
+    let list = get("t1/in/film.srt?as=cues").await.json();
+    assert_eq!(list["cues"].as_array().unwrap().len(), 3);
+    assert_eq!((&list["overlaps"], &list["too_fast"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        list["cues"][1],
+        json!({"start": 2.5, "end": 3.5, "text": "\u{d55c}\u{ad6d}\u{c5b4}", "characters_per_second": 6.0, "gap": -0.5})
+    );
+
+    place.put("t1/in/picture.bin", &pattern(100)).await;
+    for query in ["t1/in/picture.bin?as=cues", "t1/in/film.srt?as=words"] {
+        let answer = get(query).await;
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (422, vec!["as".to_owned()]),
+            "{query}"
+        );
+    }
+    assert_eq!(get("t1/in/none.srt?as=cues").await.status, 404);
+    let before = place.daemon.times_reached("cue_file").await;
+    place.put("t1/in/long.srt", &pattern((8 << 20) + 1)).await;
+    let answer = get("t1/in/long.srt?as=cues").await;
+    assert_eq!((answer.status, answer.problem()), (413, "too-large".to_owned()));
+    assert_eq!(place.daemon.times_reached("cue_file").await, before + 1);
+}
+
+#[tokio::test]
+async fn a_file_is_answered_as_cues_and_one_that_is_none_or_too_large_says_so() {
+    let places = [share().await, store().await];
+    for place in &places {
+        are_answered_as_cues(place).await;
+    }
+    let counters = async |place: &Place| place.daemon.times_reached("cue_file").await;
+    assert_eq!(counters(&places[0]).await, 1, "one file over the limit is one refusal");
+}
+
+#[tokio::test]
+async fn files_of_the_disk_are_read_also_where_there_is_an_object_store() {
+    let place = store().await;
+    let folder = place.daemon.data.join("share/workflows/t9/runs/r1/frames");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("1.jpg"), "a frame").unwrap();
+    assert!(
+        place.listed("?prefix=t9").await.0.is_empty(),
+        "the store has none of it"
+    );
+    let page = place.daemon.get("/v1/files?prefix=t9&disk=true").await.json();
+    assert_eq!(page["files"][0]["file_path"], "t9/runs/r1/frames/1.jpg");
+    let url = page["files"][0]["download_url"].as_str().unwrap();
+    let answer = place.http.get(url).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.text().await.unwrap().as_str()),
+        (200, "a frame")
+    );
+    let hidden = place.daemon.get("/v1/files/download/.incoming/x?disk=true").await;
+    assert_eq!(hidden.status, 422, "what is being received is nobody's");
+}

@@ -155,6 +155,7 @@ const ORDERS: [LayerOrder; 14] = [
             "timed_text",
             "transcript",
             "subtitles",
+            "cue_list",
             "diarization",
             "speech",
             "ffmpeg",
