@@ -179,6 +179,17 @@ impl ListPage {
         }
     }
 
+    /// Returns the area of what a file says, below the line about it.
+    pub fn preview_text(&self) -> Rect {
+        let text = self.item_text();
+        let head = text.height.min(1);
+        Rect {
+            y: text.y + head,
+            height: text.height - head,
+            ..text
+        }
+    }
+
     /// Counts the rows of the list that fit below its column titles.
     pub fn rows(&self) -> usize {
         usize::from(self.inner(self.list).height).saturating_sub(1)
@@ -226,6 +237,38 @@ pub fn lay_out_nodes(size: (u16, u16)) -> ListPage {
         framed: panes.is_framed(),
         ..split_above(middle, middle.height / 2)
     }
+}
+
+/// Divides the page of a result's files: the list beside what the file says if there is room, else above it; or the file
+/// alone.
+pub fn lay_out_preview(size: (u16, u16), is_whole: bool) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    if is_whole {
+        let list = Rect {
+            width: 0,
+            height: 0,
+            ..middle
+        };
+        return ListPage {
+            framed: panes.is_framed(),
+            list,
+            item: middle,
+        };
+    }
+    if panes.tier == Tier::Wide {
+        let left = middle.width * 38 / 100;
+        return ListPage {
+            framed: true,
+            list: Rect { width: left, ..middle },
+            item: Rect {
+                x: left,
+                width: middle.width - left,
+                ..middle
+            },
+        };
+    }
+    split_above(middle, middle.height * 2 / 3)
 }
 
 /// Puts the list above `about` lines of its item, if that leaves rows for the list.

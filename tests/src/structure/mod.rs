@@ -211,6 +211,7 @@ const ORDERS: [LayerOrder; 14] = [
             "theme",
             "log_file",
             "clipboard",
+            "images",
             "model",
             "kept_view",
             "actions",
@@ -229,6 +230,7 @@ const ORDERS: [LayerOrder; 14] = [
             "log",
             "log_view",
             "list",
+            "preview",
             "row",
             "pipeline",
             "task",
@@ -271,6 +273,7 @@ const ORDERS: [LayerOrder; 14] = [
             "reuse",
             "task_detail",
             "log_pane",
+            "preview",
             "detail",
             "tree",
             "video_dialogs",
@@ -285,8 +288,9 @@ const ORDERS: [LayerOrder; 14] = [
             "messages",
             "line",
             "stage_log",
-            "cursor",
             "requests",
+            "preview",
+            "cursor",
             "sentences",
             "reveal",
             "filter_line",
@@ -309,7 +313,16 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "tui::driver",
-        modules: &["hang_up", "ends", "terminal", "job", "scheduler", "effects"],
+        modules: &[
+            "hang_up",
+            "ends",
+            "pictures",
+            "terminal",
+            "job",
+            "scheduler",
+            "result_files",
+            "effects",
+        ],
         backward: &[],
     },
     LayerOrder {
@@ -328,6 +341,7 @@ const ORDERS: [LayerOrder; 14] = [
             "tree",
             "nodes",
             "videos",
+            "files",
             "register",
             "submit",
             "folder",
@@ -359,7 +373,15 @@ const DASHBOARD_MODEL: Border = Border {
 /// Pages of the dashboard call what pages share, never each other.
 const PAGES: Siblings = Siblings {
     within: "tui::update",
-    modules: &["rows", "callbacks", "nodes", "videos", "register", "video_actions"],
+    modules: &[
+        "rows",
+        "callbacks",
+        "nodes",
+        "videos",
+        "register",
+        "video_actions",
+        "preview",
+    ],
     crossed: &[],
 };
 

@@ -1,6 +1,7 @@
 //! The table of all actions, and when each makes sense.
 
 use crossterm::event::KeyCode;
+use onceover_types::StageState;
 
 use super::spec::{
     Action, ActionSpec,
@@ -12,10 +13,20 @@ use crate::{
 };
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos];
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Preview];
 /// These, and the page of a log, whose rows have no cursor.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Preview,
+];
 const LOG: &[Page] = &[Page::Log];
+/// Pages with a text to scroll, and of these the ones that are filtered.
+const TEXTS: &[Page] = &[Page::Tasks, Page::Nodes, Page::Preview];
+const PREVIEW: &[Page] = &[Page::Preview];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 /// Where videos are, and where forms are filled in.
@@ -23,7 +34,14 @@ const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register];
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register,
+    Page::Preview,
+];
 
 const fn c(c: char) -> Key {
     Key::char(c)
@@ -134,14 +152,31 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::DetailDown, "detail-down", &[c('J'), Key::ctrl('d')], See)
         .label("scroll down")
         .help("scroll the detail or card down (the log: to newer lines)")
-        .on(SCROLLED),
+        .on(TEXTS),
     spec(Action::DetailUp, "detail-up", &[c('K'), Key::ctrl('u')], See)
         .label("scroll up")
         .help("scroll the detail or card up (the log: to older lines)")
-        .on(SCROLLED),
+        .on(TEXTS),
     spec(Action::OpenLog, "log", &[c('L')], See)
         .help("show the stage's log on the whole screen: all of it, to scroll, search and filter")
         .footer(14, has_log),
+    spec(Action::ShowResult, "result", &[c('i')], See)
+        .help("show the files of the stage's result: pictures, subtitles, texts")
+        .footer(7, has_result),
+    spec(Action::PreviousFile, "previous-file", &[k(KeyCode::Left), c('h')], Move)
+        .label("previous")
+        .help("go to the file before")
+        .on(PREVIEW),
+    spec(Action::NextFile, "next-file", &[k(KeyCode::Right), c('l')], Move)
+        .label("next")
+        .help("go to the next file")
+        .on(PREVIEW)
+        .footer(3, has_row),
+    spec(Action::WholePage, "whole-page", &[c('+'), k(KeyCode::Enter)], See)
+        .label("whole page")
+        .help("give the file the whole page, or end that")
+        .on(PREVIEW)
+        .footer(1, has_row),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -346,6 +381,7 @@ fn has_row(model: &Model) -> bool {
         Page::Callbacks => model.deliveries.list.cursor().is_some(),
         Page::Nodes => model.nodes.list.cursor().is_some(),
         Page::Videos => model.videos.list.cursor().is_some(),
+        Page::Preview => model.preview.list.cursor().is_some(),
         Page::Form | Page::Register | Page::Log => false,
     }
 }
@@ -353,6 +389,13 @@ fn has_row(model: &Model) -> bool {
 /// Whether the cursor is on a stage, which has a log.
 fn has_log(model: &Model) -> bool {
     model.tree.cursor.as_ref().is_some_and(|row| row.node.is_some())
+}
+
+/// Whether the cursor is on a stage that has a result.
+fn has_result(model: &Model) -> bool {
+    let stage = model.tree.cursor.as_ref().and_then(|row| model.newest_stage_of(row));
+    let stage = stage.and_then(|row| model.store.stage(&row.task, row.node.as_deref()?));
+    stage.is_some_and(|stage| stage.status == StageState::Success)
 }
 
 /// Whether something is searched in the log.

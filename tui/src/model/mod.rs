@@ -15,6 +15,7 @@ pub mod log_view;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
+pub mod preview;
 pub mod reads;
 pub mod register;
 mod row;
@@ -35,6 +36,7 @@ use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 use crate::{
     clipboard::Multiplexer,
     glyphs::Glyphs,
+    images::Images,
     layout::{self, Panes, Split},
     theme::Theme,
 };
@@ -49,6 +51,7 @@ use log_view::LogView;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use preview::Preview;
 use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
@@ -78,10 +81,12 @@ pub enum Page {
     Register,
     /// The log of the stage in the detail.
     Log,
+    /// The files of a stage's result.
+    Preview,
 }
 
 impl Page {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -89,6 +94,7 @@ impl Page {
         Self::Videos,
         Self::Register,
         Self::Log,
+        Self::Preview,
     ];
 
     /// Whether keys type text on the page.
@@ -163,6 +169,8 @@ pub struct Model {
     pub glyphs: Glyphs,
     /// What a copied text has to pass on its way to the terminal.
     pub multiplexer: Multiplexer,
+    /// How the terminal shows pictures.
+    pub images: Images,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
@@ -183,6 +191,8 @@ pub struct Model {
     pub detail: Detail,
     /// How the log of the stage in the detail is looked at.
     pub log_view: LogView,
+    /// The files of a stage's result, while their page is open.
+    pub preview: Preview,
     pub page: Page,
     pub deliveries: Deliveries,
     pub nodes: Nodes,
@@ -230,6 +240,7 @@ impl Model {
             theme: Theme::default(),
             glyphs: Glyphs::default(),
             multiplexer: Multiplexer::default(),
+            images: Images::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
@@ -244,6 +255,7 @@ impl Model {
             tree: Tree::default(),
             detail: Detail::default(),
             log_view: LogView::default(),
+            preview: Preview::default(),
             page: Page::default(),
             deliveries: Deliveries::default(),
             nodes: Nodes::default(),
@@ -465,6 +477,9 @@ impl Model {
             self.videos
                 .fetch_at
                 .filter(|_| self.is_live() && self.page == Page::Videos),
+            self.preview
+                .fetch_at
+                .filter(|_| self.is_live() && self.page == Page::Preview),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
@@ -492,6 +507,8 @@ impl Model {
         }
         self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
         self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
+        let preview_page = layout::lay_out_preview(self.size, self.preview.is_whole);
+        self.preview.list.scroll(preview_page.rows());
         self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
     }
 }

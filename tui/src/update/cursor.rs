@@ -1,6 +1,6 @@
 //! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
 
-use super::stage_log;
+use super::{preview, stage_log};
 use crate::{
     layout,
     model::{Model, Page, detail::Tab},
@@ -20,6 +20,7 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Nodes => layout::lay_out_nodes(model.size).rows(),
         Page::Videos => layout::lay_out_videos(model.size).rows(),
         Page::Log => stage_log::count_rows(model),
+        Page::Preview => preview::count_page_rows(model),
         Page::Form | Page::Register => 1,
     };
     rows.saturating_sub(1).max(1) as isize
@@ -47,6 +48,7 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             list.go(list.index().saturating_add_signed(by));
         }
         Page::Log => stage_log::scroll(model, by),
+        Page::Preview => preview::move_cursor(model, by),
         Page::Form | Page::Register => {}
     }
 }
@@ -62,6 +64,7 @@ pub fn scroll_text(model: &mut Model, by: isize) {
                 .map_or(0, |node| card::count_hidden_lines(node, room));
             model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
         }
+        Page::Preview => preview::scroll(model, by),
         _ => scroll_detail(model, by),
     }
 }

@@ -6,7 +6,7 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 use super::{
     callbacks, detail,
     messages::{Effect, Snapshot},
-    nodes, pipelines, reveal, videos,
+    nodes, pipelines, preview, reveal, videos,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
@@ -112,6 +112,7 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
             nodes::retry_stored(model, effects);
         }
         Page::Videos | Page::Register => videos::fetch(model, effects),
+        Page::Preview => preview::fetch(model, effects),
         // A log is read with the detail that it belongs to.
         Page::Tasks | Page::Log => {}
     }
@@ -123,6 +124,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.has_pending() || model.deliveries.failed.is_some(),
         Page::Nodes | Page::Form => model.nodes.failed.is_some() && model.nodes.request.is_none(),
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
+        Page::Preview => preview::has_failed(model),
         Page::Tasks | Page::Log => false,
     };
     if has_failed {

@@ -4,8 +4,8 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, preview, register, requests, rerun, rows,
+    stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -90,6 +90,10 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Mark | Action::MarkRange | Action::MarkAll => mark(model, spec.action),
         Action::Filter => open_filter(model),
         Action::OpenLog => stage_log::open_page(model),
+        Action::ShowResult => preview::open_page(model, effects),
+        Action::PreviousFile => preview::step(model, -1),
+        Action::NextFile => preview::step(model, 1),
+        Action::WholePage => preview::toggle_whole(model),
         Action::SearchLog
         | Action::FilterLog
         | Action::NextMatch
@@ -201,6 +205,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
         Page::Videos => videos::fetch(model, effects),
+        Page::Preview => preview::fetch(model, effects),
         Page::Tasks | Page::Form | Page::Register | Page::Log => {}
     }
 }
@@ -220,7 +225,7 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Copies the id at the cursor.
+/// Copies the id at the cursor; of a file its path.
 fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = match model.page {
         Page::Tasks => model.tree.cursor.as_ref().map(|row| match &row.node {
@@ -230,6 +235,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Callbacks => model.deliveries.list.cursor().cloned(),
         Page::Nodes => model.nodes.list.cursor().map(ToString::to_string),
         Page::Videos => model.videos.list.cursor().map(ToString::to_string),
+        Page::Preview => model.preview.at_cursor().map(|file| file.path.clone()),
         Page::Form | Page::Register | Page::Log => None,
     };
     if let Some(id) = id {
@@ -350,6 +356,7 @@ fn go_back(model: &mut Model) {
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
         Page::Videos | Page::Callbacks | Page::Nodes => model.page = Page::Tasks,
         Page::Log => stage_log::go_back(model),
+        Page::Preview => preview::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

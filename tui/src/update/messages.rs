@@ -11,7 +11,10 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source},
+    model::{
+        MissingPart, Source,
+        preview::{FileContent, ResultFile, ResultFiles},
+    },
 };
 
 /// Everything that was read at one time.
@@ -77,6 +80,8 @@ pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
+    ResultFiles(CallAnswer<Box<ResultFiles>>),
+    Preview(CallAnswer<Box<FileContent>>),
     Queues(CallAnswer<Queues>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
@@ -131,6 +136,16 @@ pub enum Call {
         task: TaskId,
         node: NodeName,
         query: LogQuery,
+    },
+    /// The files that the output of the stage names.
+    ResultFiles {
+        task: TaskId,
+        node: NodeName,
+    },
+    /// What a file of a result says; a picture is scaled to a room of so many columns and rows.
+    Preview {
+        file: ResultFile,
+        room: (u16, u16),
     },
     Queues,
     Resubmit {
@@ -206,6 +221,8 @@ impl Call {
             Self::Stage { .. }
             | Self::Task { .. }
             | Self::Log { .. }
+            | Self::ResultFiles { .. }
+            | Self::Preview { .. }
             | Self::Queues
             | Self::Reuse { .. }
             | Self::Callbacks { .. }

@@ -7,7 +7,7 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, detail,
     messages::{CallAnswer, Effect, Reply},
-    nodes, pipelines, register, rerun, reveal,
+    nodes, pipelines, preview, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, video_actions, videos,
 };
@@ -20,6 +20,8 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Stage(answer) => detail::take_stage(model, id, answer),
         Reply::Task(answer) => take_task(model, id, answer),
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
+        Reply::ResultFiles(answer) => preview::take_files(model, id, answer),
+        Reply::Preview(answer) => preview::take_content(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),
         Reply::Reuse(answer) => detail::take_reuse(model, id, answer),

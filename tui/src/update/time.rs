@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, videos,
+    pipelines, preview, requests, reveal, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -25,6 +25,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     send_due_deletes(model, effects);
     model.settle();
     detail::aim_detail(model, effects);
+    preview::aim_preview(model, effects);
     pipelines::read_waiting(model, effects);
     reveal::complete_tasks(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);

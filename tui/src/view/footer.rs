@@ -118,7 +118,7 @@ fn find_refusal(model: &Model) -> Option<&String> {
                 .failures
                 .get(&Subject::Row(RowId::task(&video.task_id.clone().into())))
         }
-        Page::Nodes | Page::Form | Page::Register | Page::Log => None,
+        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Preview => None,
     }
 }
 

@@ -15,6 +15,7 @@ mod list_page;
 pub mod log_pane;
 mod nodes;
 pub mod pipeline;
+pub mod preview;
 pub mod reasons;
 mod register;
 mod rerun;
@@ -61,6 +62,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Videos => videos::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),
             Page::Log => log_pane::draw_page(model, &layout::lay_out_panes(size, true), buffer),
+            Page::Preview => preview::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

@@ -141,6 +141,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Videos => "v",
             Page::Register => "va",
             Page::Log => "jL",
+            Page::Preview => "i",
         },
     );
     assert_eq!(model.page, page);
