@@ -101,7 +101,7 @@ impl Images {
     }
 }
 
-/// Finds a protocol that the terminal has for certain. A multiplexer passes none on unless it is told to: there only
+/// Finds a protocol that the terminal has for certain. A multiplexer passes none on by itself: there only
 /// `--images` chooses one.
 fn detect_protocol(hints: &TerminalHints) -> ImageProtocol {
     if hints.has_multiplexer || hints.term.starts_with("tmux") || hints.term.starts_with("screen") {

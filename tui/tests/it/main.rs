@@ -8,6 +8,7 @@ mod feed;
 mod fixture;
 mod invariants;
 mod pipelines;
+mod preview;
 mod rerun;
 mod row_actions;
 mod row_keys;
