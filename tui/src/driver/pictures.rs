@@ -56,7 +56,7 @@ pub fn decode(bytes: &[u8], room: (u16, u16)) -> Result<(PicturePreview, Dynamic
         id: 0,
         width,
         height,
-        format: format.extensions_str().first().map_or("picture", |end| *end).to_owned(),
+        format: format.extensions_str().first().copied().unwrap_or("picture").to_owned(),
         room,
         columns: small.width() as u16,
         pixels: small.pixels().map(|pixel| pixel.0).collect(),

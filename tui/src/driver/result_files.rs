@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::{
-    FileItem, StageView, TaskView,
+    FileItem, TaskView,
     client::{Client, ClientError, FileQuery},
 };
 use serde_json::Value;
@@ -48,7 +48,7 @@ pub async fn read_result_files(client: &Client, task: &TaskId, node: &NodeName) 
         ..ResultFiles::default()
     };
     for folder in named.list_folders() {
-        found.complete &= list_folder(client, &view, stage, &named, folder, &mut found.files).await?;
+        found.complete &= list_folder(client, &view, &output, folder, &mut found.files).await?;
     }
     Ok(found)
 }
@@ -57,11 +57,11 @@ pub async fn read_result_files(client: &Client, task: &TaskId, node: &NodeName) 
 async fn list_folder(
     client: &Client,
     view: &TaskView,
-    stage: &StageView,
-    named: &NamedPaths,
+    output: &Value,
     folder: String,
     files: &mut Vec<ResultFile>,
 ) -> Result<bool, ClientError> {
+    let named = NamedPaths::collect(output, &view.shared_storage_path);
     let mut query = FileQuery {
         prefix: Some(folder),
         limit: Some(PAGE),
@@ -77,7 +77,7 @@ async fn list_folder(
             if files.len() >= MOST_FILES {
                 return Ok(false);
             }
-            files.push(describe_file(view, stage, item));
+            files.push(describe_file(view, output, item));
         }
         query.cursor = page.next_cursor;
         if query.cursor.is_none() {
@@ -88,7 +88,7 @@ async fn list_folder(
 }
 
 /// Describes a file of the daemon's list.
-fn describe_file(view: &TaskView, stage: &StageView, item: FileItem) -> ResultFile {
+fn describe_file(view: &TaskView, output: &Value, item: FileItem) -> ResultFile {
     let folder = folder_of(&item.file_path);
     let name = item.file_path.strip_prefix(&folder).unwrap_or(&item.file_path);
     let name = name.trim_start_matches('/').to_owned();
@@ -96,7 +96,7 @@ fn describe_file(view: &TaskView, stage: &StageView, item: FileItem) -> ResultFi
         kind: FileKind::of_name(&name),
         size: item.size,
         path: format!("{}/{}", share_of(&view.shared_storage_path), item.file_path),
-        object_url: find_object_url(stage, &name),
+        object_url: find_object_url(output, &name),
         name,
         content_type: item.content_type,
         download_url: item.download_url,
@@ -105,8 +105,7 @@ fn describe_file(view: &TaskView, stage: &StageView, item: FileItem) -> ResultFi
 }
 
 /// Finds where the object store has a file: the output names a URL that ends as the file's name does.
-fn find_object_url(stage: &StageView, name: &str) -> Option<String> {
-    let output: Value = serde_json::from_str(stage.output.get()).ok()?;
+fn find_object_url(output: &Value, name: &str) -> Option<String> {
     let fields = output.as_object()?.iter();
     let mut urls = fields
         .filter(|(field, _)| field.ends_with("_minio_url"))
@@ -220,7 +219,17 @@ fn refuse(why: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_was_uploaded_has_the_url_of_its_object() {
+        let url = "http://s3/bucket/t1/runs/r1/a.wav?X-Amz-Expires=86400";
+        let output = json!({"audio_path": "/d/t1/runs/r1/a.wav", "audio_path_minio_url": url});
+        assert_eq!(find_object_url(&output, "a.wav").as_deref(), Some(url));
+        assert_eq!(find_object_url(&output, "b.wav"), None);
+    }
 
     #[test]
     fn json_is_shown_by_lines_and_a_long_line_in_pieces() {
