@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_speed_that_can_be_read_is_that_of_the_node() {
-        let fixture = Fixture::with_input("wservice.check_subtitles", |_| serde_json::json!({}));
+        let fixture = Fixture::of_node("wservice.check_subtitles");
         let parameters = &fixture.context.node.parameters;
         let speed = parameters
             .iter()

@@ -106,15 +106,23 @@ fn describe_file(view: &TaskView, output: &Value, item: FileItem) -> ResultFile 
 
 /// Finds where the object store has a file: the output names a URL that ends as the file's name does.
 fn find_object_url(output: &Value, name: &str) -> Option<String> {
+    let end = format!("/{name}");
+    let is_of_file = |url: &&str| url.split(['?', '#']).next().is_some_and(|path| path.ends_with(&end));
     let fields = output.as_object()?.iter();
     let mut urls = fields
-        .filter(|(field, _)| field.ends_with("_minio_url"))
-        .filter_map(|(_, value)| value.as_str());
-    let ends_with_name = |url: &&str| {
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        path.ends_with(&format!("/{name}"))
-    };
-    urls.find(ends_with_name).map(ToOwned::to_owned)
+        .filter(|(field, _)| field.ends_with("_minio_url") || field.ends_with("_minio_urls"))
+        .flat_map(|(_, value)| list_texts(value));
+    urls.find(is_of_file).map(ToOwned::to_owned)
+}
+
+/// Lists the texts of a value: itself, or those of a list or of fields.
+fn list_texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::Object(fields) => fields.values().filter_map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
 }
 
 /// Reads what a file says; a picture is scaled to `room`, and encoded for the terminal where it has a protocol.
