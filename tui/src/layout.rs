@@ -268,7 +268,10 @@ pub fn lay_out_preview(size: (u16, u16), is_whole: bool) -> ListPage {
             },
         };
     }
-    split_above(middle, middle.height * 2 / 3)
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, middle.height * 2 / 3)
+    }
 }
 
 /// Puts the list above `about` lines of its item, if that leaves rows for the list.

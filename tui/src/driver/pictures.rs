@@ -24,8 +24,8 @@ use crate::{clipboard::Multiplexer, images::ImageProtocol, model::preview::Pictu
 const MOST_PIXELS: u64 = 16_000_000;
 const MOST_MEMORY: u64 = 128 * 1024 * 1024;
 /// Pixels of what is sent to the terminal, and the bytes of all that is kept.
-const MOST_SENT: (u32, u32) = (1_920, 1_440);
-const MOST_KEPT: usize = 48 * 1024 * 1024;
+const MOST_SENT: (u32, u32) = (1_280, 960);
+const MOST_KEPT: usize = 32 * 1024 * 1024;
 /// Pixels of a cell where the terminal does not say.
 const USUAL_CELL: (u32, u32) = (8, 16);
 
@@ -64,23 +64,40 @@ pub fn decode(bytes: &[u8], room: (u16, u16)) -> Result<(PicturePreview, Dynamic
     Ok((preview, picture))
 }
 
+/// What a picture is kept by: its file, and the room that it was scaled for. Files of a run do not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PictureKey {
+    pub file_path: String,
+    pub size: u64,
+    pub room: (u16, u16),
+}
+
 /// A picture as a terminal takes it.
 struct EncodedPicture {
-    id: u64,
     protocol: Protocol,
     /// What kitty gets again once the screen was cleared: it keeps no picture then.
     pixels: Option<DynamicImage>,
     size: Size,
+}
+
+/// A picture that was read.
+struct KeptPicture {
+    key: PictureKey,
+    /// The request that read it, or asked for it last.
+    id: u64,
+    preview: PicturePreview,
+    /// `None` where half blocks are all.
+    encoded: Option<EncodedPicture>,
     /// Bytes that it takes, about.
     bytes: usize,
 }
 
-/// The pictures that were encoded last. It is cheap to clone, and all clones share them.
+/// The pictures that were read last. It is cheap to clone, and all clones share them.
 #[derive(Clone)]
 pub struct Pictures {
     protocol: ImageProtocol,
     is_tmux: bool,
-    encoded: Arc<Mutex<VecDeque<EncodedPicture>>>,
+    kept: Arc<Mutex<VecDeque<KeptPicture>>>,
 }
 
 impl Pictures {
@@ -88,33 +105,63 @@ impl Pictures {
         Self {
             protocol,
             is_tmux: multiplexer == Multiplexer::Tmux,
-            encoded: Arc::default(),
+            kept: Arc::default(),
         }
     }
 
-    /// Encodes a picture for a room of so many columns and rows, and keeps it under the id of the request that read it.
-    /// Does nothing where half blocks are all. Blocks.
-    pub fn encode(&self, id: u64, picture: &DynamicImage, room: (u16, u16)) -> Result<(), String> {
+    /// Returns a picture that is kept, from now on under the id of this request.
+    pub fn recall(&self, id: u64, key: &PictureKey) -> Option<PicturePreview> {
+        let mut kept = self.lock();
+        let at = kept.iter().position(|picture| picture.key == *key)?;
+        let mut picture = kept.remove(at)?;
+        picture.id = id;
+        let preview = picture.preview.clone();
+        kept.push_front(picture);
+        Some(preview)
+    }
+
+    /// Encodes a picture if the terminal has a protocol for it, and keeps it under the id of the request that read it.
+    /// Blocks.
+    pub fn keep(
+        &self,
+        id: u64,
+        key: PictureKey,
+        preview: &PicturePreview,
+        picture: &DynamicImage,
+    ) -> Result<(), String> {
+        let encoded = self.encode(id, picture, key.room)?;
+        let sent = encoded.as_ref().map_or(0, |encoded| {
+            let cell = measure_cell();
+            usize::from(encoded.size.width) * usize::from(encoded.size.height) * (cell.0 * cell.1) as usize
+        });
+        let kept = KeptPicture {
+            key,
+            id,
+            preview: preview.clone(),
+            encoded,
+            // Four bytes a pixel, and more than once as much for what they are encoded to.
+            bytes: preview.pixels.len() * 3 + sent * 10,
+        };
+        let mut all = self.lock();
+        all.push_front(kept);
+        while all.len() > 1 && all.iter().map(|picture| picture.bytes).sum::<usize>() > MOST_KEPT {
+            all.pop_back();
+        }
+        Ok(())
+    }
+
+    fn encode(&self, id: u64, picture: &DynamicImage, room: (u16, u16)) -> Result<Option<EncodedPicture>, String> {
         if self.protocol == ImageProtocol::HalfBlocks || room.0 == 0 || room.1 == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let (pixels, size) = fit(picture, room, measure_cell());
-        let bytes = pixels.as_bytes().len() * 2;
         let failed = |error: ratatui_image::errors::Errors| format!("the picture cannot be sent: {error}");
         let protocol = self.make_protocol(id, &pixels, size).map_err(failed)?;
-        let encoded = EncodedPicture {
-            id,
+        Ok(Some(EncodedPicture {
             protocol,
             pixels: (self.protocol == ImageProtocol::Kitty).then_some(pixels),
             size,
-            bytes,
-        };
-        let mut kept = self.lock();
-        kept.push_front(encoded);
-        while kept.len() > 1 && kept.iter().map(|picture| picture.bytes).sum::<usize>() > MOST_KEPT {
-            kept.pop_back();
-        }
-        Ok(())
+        }))
     }
 
     fn make_protocol(
@@ -134,32 +181,35 @@ impl Pictures {
         }
     }
 
-    /// Whether a picture is kept.
+    /// Whether a picture is kept as the terminal takes it.
     pub fn has(&self, id: u64) -> bool {
-        self.lock().iter().any(|picture| picture.id == id)
+        self.lock()
+            .iter()
+            .any(|picture| picture.id == id && picture.encoded.is_some())
     }
 
     /// Draws a picture into a frame, over what is in the area. `fresh`: the screen is cleared before.
     pub fn draw(&self, id: u64, area: Rect, fresh: bool, buffer: &mut Buffer) {
         let mut kept = self.lock();
-        let Some(picture) = kept.iter_mut().find(|picture| picture.id == id) else {
+        let picture = kept.iter_mut().find(|picture| picture.id == id);
+        let Some(encoded) = picture.and_then(|picture| picture.encoded.as_mut()) else {
             return;
         };
-        if area.width < picture.size.width || area.height < picture.size.height {
+        if area.width < encoded.size.width || area.height < encoded.size.height {
             return;
         }
-        if let Some(pixels) = picture.pixels.as_ref().filter(|_| fresh)
-            && let Ok(protocol) = self.make_protocol(id, pixels, picture.size)
+        if let Some(pixels) = encoded.pixels.as_ref().filter(|_| fresh)
+            && let Ok(protocol) = self.make_protocol(id, pixels, encoded.size)
         {
-            picture.protocol = protocol;
+            encoded.protocol = protocol;
         }
         text::clear(buffer, area);
-        Image::new(&picture.protocol).render(area, buffer);
+        Image::new(&encoded.protocol).render(area, buffer);
     }
 
     /// Nothing panics while it has the lock; if it did, the pictures are as good as before.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<EncodedPicture>> {
-        self.encoded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<KeptPicture>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,10 +293,19 @@ mod tests {
         assert!(decode(&bomb, (10, 10)).is_err());
     }
 
+    fn key(file_path: &str) -> PictureKey {
+        PictureKey {
+            file_path: file_path.into(),
+            size: 10,
+            room: (40, 20),
+        }
+    }
+
     #[test]
-    fn the_last_pictures_are_kept_and_drawn_over_their_area() {
+    fn a_picture_that_is_kept_is_drawn_over_its_area() {
         let pictures = Pictures::new(ImageProtocol::Kitty, Multiplexer::Absent);
-        pictures.encode(7, &picture(640, 360), (40, 20)).unwrap();
+        let (preview, _) = decode(&png(640, 360), (40, 20)).unwrap();
+        pictures.keep(7, key("a"), &preview, &picture(640, 360)).unwrap();
         assert!(pictures.has(7) && !pictures.has(8));
         let mut buffer = Buffer::filled(Rect::new(0, 0, 40, 20), ratatui::buffer::Cell::new("x"));
         pictures.draw(7, Rect::new(0, 0, 40, 20), true, &mut buffer);
@@ -255,9 +314,29 @@ mod tests {
             "it is transmitted with the first cell"
         );
         assert!(!buffer.content().iter().any(|cell| cell.symbol() == "x"));
-        let none = Pictures::new(ImageProtocol::HalfBlocks, Multiplexer::Absent);
-        none.encode(7, &picture(64, 36), (40, 20)).unwrap();
-        assert!(!none.has(7), "view draws half blocks itself");
+    }
+
+    #[test]
+    fn the_last_pictures_are_kept_within_their_bytes() {
+        for protocol in [ImageProtocol::HalfBlocks, ImageProtocol::Kitty] {
+            let pictures = Pictures::new(protocol, Multiplexer::Absent);
+            let (preview, _) = decode(&png(640, 360), (40, 20)).unwrap();
+            pictures.keep(1, key("a"), &preview, &picture(640, 360)).unwrap();
+            pictures.keep(2, key("b"), &preview, &picture(640, 360)).unwrap();
+            assert_eq!(pictures.recall(3, &key("a")), Some(preview.clone()));
+            assert_eq!(pictures.recall(4, &key("c")), None);
+            assert_eq!(
+                pictures.has(3),
+                protocol == ImageProtocol::Kitty,
+                "view draws half blocks itself"
+            );
+            for id in 10..60 {
+                let name = id.to_string();
+                pictures.keep(id, key(&name), &preview, &picture(320, 320)).unwrap();
+            }
+            let bytes: usize = pictures.lock().iter().map(|picture| picture.bytes).sum();
+            assert!(bytes <= MOST_KEPT, "{bytes}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use onceover_wire::{
 };
 use serde_json::Value;
 
-use super::pictures::{self, Pictures};
+use super::pictures::{self, PictureKey, Pictures};
 use crate::{
     figures,
     model::preview::{
@@ -154,12 +154,21 @@ async fn read_picture(
         );
         return Err(refuse(why));
     }
+    let key = PictureKey {
+        file_path: file.file_path.clone(),
+        size: file.size,
+        room,
+    };
+    let kept = terminal.as_ref().and_then(|(id, pictures)| pictures.recall(*id, &key));
+    if let Some(preview) = kept {
+        return Ok(FileContent::Picture(preview));
+    }
     let bytes = client.file_start(&file.file_path, LARGEST_PICTURE as usize).await;
     let bytes = bytes.map_err(Refusal::from)?;
     let decoded = tokio::task::spawn_blocking(move || {
         let (preview, picture) = pictures::decode(&bytes, room)?;
         if let Some((id, pictures)) = terminal {
-            pictures.encode(id, &picture, room)?;
+            pictures.keep(id, key, &preview, &picture)?;
         }
         Ok::<_, String>(preview)
     });

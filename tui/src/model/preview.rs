@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use onceover_types::{NodeName, TaskId, Timestamp};
+use onceover_types::{NodeName, RunId, StageState, TaskId, Timestamp};
 use onceover_wire::CueList;
 use serde::Serialize;
 use serde_json::Value;
@@ -270,6 +270,10 @@ pub struct Preview {
     pub read: bool,
     pub failed: Option<String>,
     pub aim: Option<PreviewAim>,
+    /// What is aimed at has to be read again.
+    pub is_outdated: bool,
+    /// What the stage was when its files were read: a change reads them again.
+    pub seen: Option<(StageState, Option<RunId>)>,
     /// When what is aimed at is read.
     pub fetch_at: Option<Timestamp>,
     /// The newest request for a file.
@@ -290,7 +294,7 @@ impl Preview {
         self.read = true;
         self.failed = None;
         // The run may have been replaced.
-        self.aim = None;
+        self.is_outdated = true;
     }
 
     pub fn get(&self, file_path: &str) -> Option<&ResultFile> {

@@ -76,6 +76,7 @@ pub fn aim_preview(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.page != Page::Preview {
         return;
     }
+    follow_stage(model, effects);
     let Some(file) = model.preview.at_cursor().cloned() else {
         return;
     };
@@ -97,6 +98,22 @@ pub fn aim_preview(model: &mut Model, effects: &mut Vec<Effect>) {
     });
 }
 
+/// Reads the files again when the stage has ended with another run.
+fn follow_stage(model: &mut Model, effects: &mut Vec<Effect>) {
+    let stage = model.preview.stage.as_ref();
+    let stage = stage.and_then(|(task, node)| model.store.stage(task, node));
+    let seen = stage.map(|stage| (stage.status, stage.run_id.clone()));
+    if model.preview.seen == seen {
+        return;
+    }
+    let is_first = model.preview.seen.is_none();
+    let has_ended = seen.as_ref().is_none_or(|(state, _)| !state.in_flight());
+    model.preview.seen = seen;
+    if !is_first && has_ended {
+        fetch(model, effects);
+    }
+}
+
 /// Turns the preview to a file, in the room that it has on the screen now.
 fn aim_at(model: &mut Model, file: &ResultFile) {
     let room = match file.kind {
@@ -111,7 +128,8 @@ fn aim_at(model: &mut Model, file: &ResultFile) {
         room,
     };
     let preview = &mut model.preview;
-    if preview.aim.as_ref() == Some(&aim) {
+    let is_outdated = std::mem::take(&mut preview.is_outdated);
+    if !is_outdated && preview.aim.as_ref() == Some(&aim) {
         return;
     }
     if preview
@@ -276,6 +294,19 @@ mod tests {
         let (second, _) = wait(&mut model, 60).unwrap();
         take_content(&mut model, second, Ok(picture()));
         assert_eq!(model.preview.picture().map(|picture| picture.id), Some(second));
+    }
+
+    #[test]
+    fn files_that_are_read_again_keep_the_place_in_a_text() {
+        let mut model = page(&["a.txt"]);
+        wait(&mut model, 0);
+        assert!(wait(&mut model, 60).is_some());
+        model.preview.scroll = 7;
+        let result = model.preview.result.clone();
+        model.preview.set_files(result);
+        wait(&mut model, 0);
+        assert!(wait(&mut model, 60).is_some(), "the run may be another one");
+        assert_eq!(model.preview.scroll, 7);
     }
 
     #[test]
