@@ -27,6 +27,7 @@ mod dub;
 mod examples;
 mod exposure;
 mod faults;
+mod file_cues;
 mod files;
 mod folder;
 mod gc;

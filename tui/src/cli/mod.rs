@@ -25,9 +25,7 @@ use std::process::ExitCode;
 use onceover_types::causes;
 use onceover_wire::command_line::variable;
 
-use crate::{
-    clipboard::Multiplexer, driver, glyphs::Glyphs, images::Images, log_file, model::Model, theme::Theme,
-};
+use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, images::Images, log_file, model::Model, theme::Theme};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};

@@ -33,10 +33,10 @@ use crate::{
 
 use effects::EffectRunner;
 pub use effects::send_call;
-pub use result_files::read_result_files;
 use ends::Ends;
 use job::{Job, JobSignal};
 use pictures::Pictures;
+pub use result_files::read_result_files;
 use scheduler::Scheduler;
 use terminal::Terminal;
 
