@@ -167,8 +167,9 @@ fn draw_sentence(text: &str, style: Style, area: Rect, buffer: &mut Buffer) {
 
 /// Whether pictures are drawn, and not described.
 fn shows_pictures(model: &Model) -> bool {
-    let has_blocks = model.images.has_blocks() && model.glyphs == Glyphs::Unicode && !model.theme.mono;
-    has_blocks || model.images.is_graphical()
+    // Half blocks are no ASCII, and neither is what kitty gets for the cells of a picture.
+    let is_able = model.glyphs == Glyphs::Unicode && !model.theme.mono;
+    is_able && (model.images.has_blocks() || model.images.is_graphical())
 }
 
 /// Draws a picture as half blocks, or says what it is where that cannot be.
@@ -217,7 +218,8 @@ fn choose_colour(colours: CellColours, [red, green, blue]: [u8; 3]) -> Color {
 /// terminal has a protocol for them. `None` where something is drawn over it.
 pub fn find_picture(model: &Model) -> Option<(u64, Rect)> {
     let is_covered = model.dialog.is_some() || model.toast.as_ref().is_some_and(|toast| toast.selectable.is_some());
-    if model.page != Page::Preview || is_covered || !model.images.is_graphical() || model.store.seq().is_none() {
+    let is_sent = model.images.is_graphical() && shows_pictures(model);
+    if model.page != Page::Preview || is_covered || !is_sent || model.store.seq().is_none() {
         return None;
     }
     let picture = model.preview.picture()?;
