@@ -265,6 +265,10 @@ const OVER: &[(&str, &str)] = &[
     ("archive", "an_archive_that_holds_more_than_it_may_is_refused"),
     ("uploaded_file", "bad_requests_are_named_and_leave_nothing"),
     (
+        "cue_file",
+        "a_file_is_answered_as_cues_and_one_that_is_none_or_too_large_says_so",
+    ),
+    (
         "downloaded_input",
         "req25_an_input_is_downloaded_only_from_where_it_may_come_and_within_its_limits",
     ),

@@ -201,6 +201,17 @@ impl ListPage {
         }
     }
 
+    /// Returns the area of what a file says, below the line about it.
+    pub fn preview_text(&self) -> Rect {
+        let text = self.item_text();
+        let head = text.height.min(1);
+        Rect {
+            y: text.y + head,
+            height: text.height - head,
+            ..text
+        }
+    }
+
     /// Counts the rows of the list that fit below its column titles.
     pub fn rows(&self) -> usize {
         usize::from(self.inner(self.list).height).saturating_sub(1)
@@ -332,6 +343,41 @@ pub fn lay_out_timeline(size: (u16, u16)) -> TimelineRoom {
             ..inner
         },
         names,
+    }
+}
+
+/// Divides the page of a result's files: the list beside what the file says if there is room, else above it; or the file
+/// alone.
+pub fn lay_out_preview(size: (u16, u16), is_whole: bool) -> ListPage {
+    let panes = lay_out_panes(size, true);
+    let middle = panes.detail;
+    if is_whole {
+        let list = Rect {
+            width: 0,
+            height: 0,
+            ..middle
+        };
+        return ListPage {
+            framed: panes.is_framed(),
+            list,
+            item: middle,
+        };
+    }
+    if panes.tier == Tier::Wide {
+        let left = middle.width * 38 / 100;
+        return ListPage {
+            framed: true,
+            list: Rect { width: left, ..middle },
+            item: Rect {
+                x: left,
+                width: middle.width - left,
+                ..middle
+            },
+        };
+    }
+    ListPage {
+        framed: panes.is_framed(),
+        ..split_above(middle, middle.height * 2 / 3)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod feed;
 pub mod figures;
 pub mod glyphs;
+pub mod images;
 pub mod kept_view;
 pub mod key;
 pub mod layout;

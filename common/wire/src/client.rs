@@ -1,5 +1,7 @@
 //! Typed client of the daemon's HTTP API, used by the dashboard, the command line and the tests.
 
+mod files;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use crate::{
     LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable, RowPage, MachineLoad, SystemHistory,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
+
+pub use files::FileQuery;
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]

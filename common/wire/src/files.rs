@@ -1,4 +1,4 @@
-//! Files: uploaded, listed and removed by clients.
+//! Files: uploaded, listed, read and removed by clients.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,4 +50,34 @@ pub struct FileList {
     pub files: Vec<FileItem>,
     /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
+}
+
+/// Subtitles or a transcript, as `GET /v1/files/download/{path}?as=cues` answers: the cues in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CueList {
+    pub cues: Vec<CueItem>,
+    /// Cues that begin before the one above has ended.
+    pub overlaps: u64,
+    /// Cues that are faster than `max_characters_per_second`.
+    pub too_fast: u64,
+    /// Records that cannot be read.
+    pub left_out: u64,
+    /// Letters that a viewer reads in a second, as `wservice.check_subtitles` has it.
+    pub max_characters_per_second: f64,
+}
+
+/// One cue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CueItem {
+    /// When it is shown first, in seconds.
+    pub start: f64,
+    /// When it is shown no more; where the file has no end, an estimate.
+    pub end: f64,
+    /// Its lines, without markup.
+    pub text: String,
+    /// Letters that a viewer has to read in a second; wide ones (Chinese, Japanese, Korean) count as two. Null where
+    /// the cue takes no time.
+    pub characters_per_second: Option<f64>,
+    /// Seconds since the end of the cue above, negative where the two overlap; null for the first.
+    pub gap: Option<f64>,
 }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::{
     deletion::{DeleteReport, DeleteRequest, DeletedResource, DeletionStatus, ResourceOutcome, TaskResource},
     event::{Event, EventKind},
-    files::{FileDeleted, FileItem, FileList, FileUploaded},
+    files::{CueItem, CueList, FileDeleted, FileItem, FileList, FileUploaded},
     links::SignedLink,
     logs::{LogGap, LogLine, LogPage},
     machine::{

@@ -173,6 +173,9 @@ limits! {
     UploadedFile "uploaded_file" "files.max_bytes"
         "bytes of one file that is uploaded"
         "413 `too-large`, and what had arrived is removed";
+    CueFile "cue_file" fixed
+        "bytes of a file that is answered as cues (`?as=cues`)"
+        "413 `too-large`, which names the file";
     DownloadedInput "downloaded_input" "inputs.max_bytes"
         "bytes of one input that a run downloads"
         "the run fails and names the URL, the limit and the setting";

@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines, clippy::excessive_nesting))]
 
+mod cue_list;
 mod diarization;
 mod ffmpeg;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 use self::llm::Providers;
 
+pub use cue_list::read_cues;
 pub use ffmpeg::{FRAMES_LIMIT, SOUND_LIMIT, Undescribed, describe};
 
 /// What a builtin node gives: its output, or why there is none.

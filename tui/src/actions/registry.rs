@@ -1,6 +1,7 @@
 //! The table of all actions, and when each makes sense.
 
 use crossterm::event::KeyCode;
+use onceover_types::StageState;
 
 use super::spec::{
     Action, ActionSpec,
@@ -12,28 +13,24 @@ use crate::{
 };
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands];
+const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands, Page::Preview];
 /// These, pages of lines, which have no cursor, and the timeline.
-const ROWS: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Log,
-    Page::Json,
-];
+const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands, Page::Log, Page::Timeline, Page::Compare, Page::Json, Page::Preview];
 const JSON: &[Page] = &[Page::Json];
 const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
 /// Where the stage at the cursor is shown.
-const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Timeline, Page::Compare, Page::Queues, Page::Events, Page::Commands, Page::Json];
+const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Json];
 /// These, but the page of commands, whose rows have no id.
-const IDS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events];
+const IDS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Preview];
 const SEARCHED: &[Page] = &[Page::Log, Page::Json];
 const LOG: &[Page] = &[Page::Log];
 const TIMELINE: &[Page] = &[Page::Timeline];
 /// Pages where one can go to the left and to the right.
 const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
 const COMPARE: &[Page] = &[Page::Compare];
+/// Pages with a text to scroll, and of these the ones that are filtered.
+const TEXTS: &[Page] = &[Page::Tasks, Page::Nodes, Page::Preview];
+const PREVIEW: &[Page] = &[Page::Preview];
 const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 /// Pages whose rows can be filtered.
 const FILTERED: &[Page] = &[Page::Tasks, Page::Nodes, Page::Events];
@@ -43,9 +40,16 @@ const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Register, Page::Timeline, Page::Compare, Page::Queues, Page::Machine];
+const READ: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Register, Page::Timeline, Page::Compare, Page::Queues, Page::Machine,
+    Page::Preview,
+];
 /// Pages on which no text is typed: another page can be opened from them.
-const UNTYPED: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Queues, Page::Machine, Page::Events, Page::Commands];
+const UNTYPED: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Queues, Page::Machine, Page::Events, Page::Commands, Page::Timeline, Page::Compare, Page::Json, Page::Preview];
 /// The number keys.
 const DIGITS: &[Key] = &[c('1'), c('2'), c('3'), c('4'), c('5'), c('6'), c('7'), c('8'), c('9')];
 
@@ -164,11 +168,11 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::DetailDown, "detail-down", &[c('J'), Key::ctrl('d')], See)
         .label("scroll down")
         .help("scroll the detail or card down (the log: to newer lines)")
-        .on(SCROLLED),
+        .on(TEXTS),
     spec(Action::DetailUp, "detail-up", &[c('K'), Key::ctrl('u')], See)
         .label("scroll up")
         .help("scroll the detail or card up (the log: to older lines)")
-        .on(SCROLLED),
+        .on(TEXTS),
     spec(Action::OpenLog, "log", &[c('L')], See)
         .help(
             "show the stage's log on the whole screen, or those of all stages of a task; to scroll, search and filter",
@@ -237,6 +241,23 @@ pub static ACTIONS: &[ActionSpec] = &[
         .label("close")
         .help("fold what is unfolded, or go to what it is in")
         .on(JSON),
+    spec(Action::ShowResult, "result", &[c('i')], See)
+        .help("show the files of the stage's result: pictures, subtitles, texts")
+        .footer(7, has_result),
+    spec(Action::PreviousFile, "previous-file", &[k(KeyCode::Left), c('h')], Move)
+        .label("previous")
+        .help("go to the file before")
+        .on(PREVIEW),
+    spec(Action::NextFile, "next-file", &[k(KeyCode::Right), c('l')], Move)
+        .label("next")
+        .help("go to the next file")
+        .on(PREVIEW)
+        .footer(3, has_row),
+    spec(Action::WholePage, "whole-page", &[c('+'), k(KeyCode::Enter)], See)
+        .label("whole page")
+        .help("give the file the whole page, or end that")
+        .on(PREVIEW)
+        .footer(1, has_row),
     spec(Action::SearchLog, "search", &[c('/')], See)
         .help("search the log, whatever the case; the lines around a match stay")
         .on(LOG)
@@ -513,6 +534,7 @@ fn has_row(model: &Model) -> bool {
         Page::Queues => model.observed.rows.cursor().is_some(),
         Page::Events => model.events.list.cursor().is_some(),
         Page::Commands => model.commands.list.cursor().is_some(),
+        Page::Preview => model.preview.list.cursor().is_some(),
         Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Json => false,
     }
 }
@@ -520,6 +542,13 @@ fn has_row(model: &Model) -> bool {
 /// Whether the machine has samples to go through.
 fn has_samples(model: &Model) -> bool {
     model.observed.samples().len() > 1
+}
+
+/// Whether the cursor is on a stage that has a result.
+fn has_result(model: &Model) -> bool {
+    let stage = model.tree.cursor.as_ref().and_then(|row| model.newest_stage_of(row));
+    let stage = stage.and_then(|row| model.store.stage(&row.task, row.node.as_deref()?));
+    stage.is_some_and(|stage| stage.status == StageState::Success)
 }
 
 /// Whether something is searched in the log, or in the tree.

@@ -8,7 +8,10 @@ use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
 
 use super::{complete, connect::DEFAULT_DAEMON, failure::EXIT_CODES};
-use crate::key::{Key, parse_keys};
+use crate::{
+    images::ImageMode,
+    key::{Key, parse_keys},
+};
 
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
 #[derive(Debug, Parser)]
@@ -39,6 +42,9 @@ pub struct Args {
     /// Open with the cursor on this task.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskId>,
+    /// Show pictures of results in this way; by what the terminal can if omitted.
+    #[arg(long, value_enum, env = "ONCEOVER_IMAGES", value_name = "HOW", default_value_t = ImageMode::Auto)]
+    pub images: ImageMode,
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -62,6 +68,9 @@ pub enum Command {
     Nodes(NodesArgs),
     /// Print the registered videos and how far their pipelines are.
     Videos(VideosArgs),
+    /// Print the files of results and where they are, or download one.
+    #[command(after_help = EXIT_CODES)]
+    Files(FilesArgs),
     /// Register a video with the daemon, which checks it with ffprobe first.
     Register(RegisterArgs),
     /// Start a pipeline of a registered video, or of every video below a folder.
@@ -84,6 +93,7 @@ impl Command {
             Self::Submit(args) => args.json,
             Self::Nodes(args) => args.json,
             Self::Videos(args) => args.json,
+            Self::Files(args) => args.json,
             Self::Register(args) => args.json,
             Self::Run(args) => args.json,
             Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
@@ -144,6 +154,45 @@ pub struct VideosArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct FilesArgs {
+    /// Print the files of this task's results.
+    #[arg(required = true)]
+    pub task: Option<TaskId>,
+    /// Print only those of this node's result.
+    #[arg(add = ArgValueCompleter::new(complete::complete_node))]
+    pub node: Option<NodeName>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub action: Option<FilesAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FilesAction {
+    /// Download one file of a result.
+    Get(GetFileArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct GetFileArgs {
+    /// Download from a result of this task.
+    pub task: TaskId,
+    /// Download from the result of this node.
+    #[arg(add = ArgValueCompleter::new(complete::complete_node))]
+    pub node: NodeName,
+    /// Download the file with this name, as `onceover files` prints it.
+    pub name: String,
+    /// Write to this file, - for standard output; in the current folder under its name if omitted.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Refuse a file of more bytes than this.
+    #[arg(long, value_name = "BYTES", default_value_t = 20 << 30)]
+    pub max_bytes: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -300,5 +349,9 @@ mod tests {
         let args = Args::parse_from(["onceover", "submit", "a.b", "--set", "x=1", "y=two", "--set", "z=3"]);
         assert!(matches!(args.command, Some(Command::Submit(submit)) if submit.set.len() == 3));
         assert!(Args::try_parse_from(["onceover", "snapshot", "--size", "0x5"]).is_err());
+        let files = |args: &[&str]| Args::try_parse_from([&["onceover", "files"], args].concat());
+        assert!(files(&["film"]).is_ok() && files(&["film", "a.b", "--json"]).is_ok());
+        assert!(files(&["get", "film", "a.b", "a.wav", "-o", "-"]).is_ok());
+        assert!(files(&[]).is_err() && files(&["get", "film"]).is_err());
     }
 }

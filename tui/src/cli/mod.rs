@@ -5,6 +5,7 @@ mod complete;
 pub mod completions;
 mod connect;
 mod failure;
+mod files;
 mod folder;
 mod follow;
 mod nodes;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use onceover_types::causes;
 use onceover_wire::command_line::variable;
 
-use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, log_file, model::Model, theme::Theme};
+use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, images::Images, log_file, model::Model, theme::Theme};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};
@@ -48,6 +49,7 @@ pub async fn run(args: Args) -> ExitCode {
         Some(Command::Submit(submit)) => submit::run(&client, submit).await,
         Some(Command::Nodes(nodes)) => nodes::run(&client, nodes).await,
         Some(Command::Videos(videos)) => videos::run(&client, videos).await,
+        Some(Command::Files(files)) => files::run(&client, files).await,
         Some(Command::Register(register)) => register::run(&client, register).await,
         Some(Command::Run(run)) => run::run(&client, run).await,
         Some(Command::Watch(watch)) => watch::run(&client, watch).await,
@@ -62,6 +64,7 @@ pub async fn run(args: Args) -> ExitCode {
             model.theme = Theme::from_env();
             model.glyphs = Glyphs::from_env();
             model.multiplexer = Multiplexer::from_env();
+            model.images = Images::from_env(args.images);
             model.tz = jiff::tz::TimeZone::system();
             model.wanted = args.task;
             driver::run(model, client, args.redis)

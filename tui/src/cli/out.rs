@@ -39,6 +39,12 @@ fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Shows how far a command is, in place of what was shown last; an empty text removes it.
+pub fn show_progress(text: &str) {
+    // Where stderr cannot be written to, there is nowhere to say so.
+    let _ = write!(io::stderr(), "\r\u{1b}[K{}", Glyphs::from_env().shown(&harmless(text)));
+}
+
 /// Prints a script to stdout.
 pub fn print_script(script: &[u8]) -> Result<(), Failure> {
     write(String::from_utf8_lossy(script).trim_end())

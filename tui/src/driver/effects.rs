@@ -14,9 +14,14 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::{
+    pictures::Pictures,
+    result_files::{read_content, read_result_files},
+};
 use crate::{
     feed::{FeedRequest, short_reason},
     model::json_tree::JsonTree,
+    model::preview::ResultFile,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -42,19 +47,34 @@ pub struct EffectRunner {
     log: Option<JoinHandle<()>>,
     /// The logs of one task that are followed beside each other.
     task_logs: Vec<JoinHandle<()>>,
+    /// Reads the file that is previewed.
+    preview: Option<JoinHandle<()>>,
+    pictures: Pictures,
     changes: Arc<Semaphore>,
 }
 
 impl EffectRunner {
-    pub fn new(client: Client, events: mpsc::Sender<UiEvent>, feed: mpsc::Sender<FeedRequest>) -> Self {
+    pub fn new(
+        client: Client,
+        events: mpsc::Sender<UiEvent>,
+        feed: mpsc::Sender<FeedRequest>,
+        pictures: Pictures,
+    ) -> Self {
         Self {
             client,
             events,
             feed,
             log: None,
             task_logs: Vec::new(),
+            preview: None,
+            pictures,
             changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
         }
+    }
+
+    /// Returns the pictures that were read, as the terminal takes them.
+    pub fn pictures(&self) -> &Pictures {
+        &self.pictures
     }
 
     /// Starts an effect, unless it is one for the terminal.
@@ -64,6 +84,10 @@ impl EffectRunner {
                 // A full queue holds the same request already.
                 let _ = self.feed.try_send(FeedRequest::Reread);
             }
+            Effect::Call {
+                id,
+                call: Call::Preview { file, room },
+            } => self.read_preview(id, file, room),
             Effect::Call { id, call } => {
                 let (client, events) = (self.client.clone(), self.events.clone());
                 let changes = self.changes.clone();
@@ -104,6 +128,20 @@ impl EffectRunner {
             | Effect::EditText { .. }
             | Effect::ShowText(_) => {}
         }
+    }
+
+    /// Reads a file instead of the one that is being read.
+    fn read_preview(&mut self, id: u64, file: ResultFile, room: (u16, u16)) {
+        if let Some(preview) = self.preview.take() {
+            preview.abort();
+        }
+        let (client, events) = (self.client.clone(), self.events.clone());
+        let pictures = self.pictures.clone();
+        self.preview = Some(tokio::spawn(async move {
+            let content = read_content(&client, &file, room, Some((id, pictures))).await;
+            let reply = Reply::Preview(content.map(Box::new));
+            let _ = events.send(UiEvent::Reply { id, reply }).await;
+        }));
     }
 
     /// Stops following a log.
@@ -168,6 +206,13 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
         Call::WholeLog { task, node } => {
             Reply::WholeLog(read_whole_log(client, &task, &node).await.map_err(Refusal::from))
         }
+        Call::ResultFiles { task, node } => Reply::ResultFiles(
+            read_result_files(client, &task, &node)
+                .await
+                .map(Box::new)
+                .map_err(Refusal::from),
+        ),
+        Call::Preview { file, room } => Reply::Preview(read_content(client, &file, room, None).await.map(Box::new)),
         Call::Queues => Reply::Queues(client.queues().await.map_err(Refusal::from)),
         Call::Statistics => Reply::Statistics(client.node_statistics().await.map_err(Refusal::from)),
         Call::StageRuns { task, node } => Reply::StageRuns(

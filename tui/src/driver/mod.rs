@@ -6,6 +6,8 @@ mod effects;
 mod ends;
 mod hang_up;
 mod job;
+mod pictures;
+mod result_files;
 mod scheduler;
 mod terminal;
 
@@ -36,6 +38,8 @@ use effects::EffectRunner;
 pub use effects::send_call;
 use ends::Ends;
 use job::{Job, JobSignal};
+use pictures::Pictures;
+pub use result_files::read_result_files;
 use scheduler::Scheduler;
 use terminal::Terminal;
 
@@ -55,7 +59,8 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let (ask_feed, requests) = mpsc::channel(8);
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
-    let runner = EffectRunner::new(client, events, ask_feed);
+    let pictures = Pictures::new(model.images.protocol, model.multiplexer);
+    let runner = EffectRunner::new(client, events, ask_feed, pictures);
     let ended = match Dashboard::open(model, clock, incoming, runner) {
         Ok(mut dashboard) => {
             let ended = dashboard.run().await;
@@ -369,7 +374,7 @@ impl Dashboard {
     /// Draws a frame if one is due. Breaks if the terminal has hung up: there is nowhere to say so.
     fn draw_if_due(&mut self) -> ControlFlow<()> {
         if self.scheduler.is_due(&self.model) {
-            if self.terminal.draw(&self.model).is_err() {
+            if self.terminal.draw(&self.model, self.runner.pictures()).is_err() {
                 return ControlFlow::Break(());
             }
             self.model.redraw = false;

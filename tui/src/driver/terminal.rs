@@ -21,10 +21,11 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
+use super::pictures::Pictures;
 use crate::{
     clipboard::{self, Multiplexer},
     model::Model,
-    view::view,
+    view::{preview::find_picture, view},
 };
 
 /// Whether the modes are set now; the panic hook and `Drop` must restore them once.
@@ -33,6 +34,8 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 pub struct Terminal {
     /// What is on the screen; `None`: it is not known, and every cell has to be written.
     shown: Option<(Buffer, Option<Position>)>,
+    /// The picture that the terminal shows by its own protocol, and where.
+    picture: Option<(u64, Rect)>,
 }
 
 impl Terminal {
@@ -49,7 +52,10 @@ impl Terminal {
             std::process::exit(101);
         }));
         set_modes()?;
-        Ok(Self { shown: None })
+        Ok(Self {
+            shown: None,
+            picture: None,
+        })
     }
 
     /// Returns columns and rows. A terminal that reports none (`docker exec`, serial lines) is taken to have 80 x 24.
@@ -65,12 +71,17 @@ impl Terminal {
     }
 
     /// Draws the model, and writes what has changed since the last frame.
-    pub fn draw(&mut self, model: &Model) -> io::Result<()> {
+    pub fn draw(&mut self, model: &Model, pictures: &Pictures) -> io::Result<()> {
         let (columns, rows) = model.size;
         let area = Rect::new(0, 0, columns, rows);
         let mut next = Buffer::empty(area);
         let cursor = view(model, &mut next);
-        let fresh = self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
+        let picture = find_picture(model).filter(|(id, _)| pictures.has(*id));
+        // Terminals differ in what a cell that is written does to a picture: all of them remove it with the screen.
+        let fresh = self.picture != picture || self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
+        if let Some((id, room)) = picture {
+            pictures.draw(id, room, fresh, &mut next);
+        }
         let blank;
         let (before, cursor_before) = match &self.shown {
             Some((shown, cursor)) if !fresh => (shown, *cursor),
@@ -98,6 +109,7 @@ impl Terminal {
         out.write_all(&bytes)?;
         out.flush()?;
         self.shown = Some((next, cursor));
+        self.picture = picture;
         Ok(())
     }
 

@@ -24,6 +24,7 @@ pub mod observed;
 mod outcome;
 pub mod palette;
 pub mod pipeline;
+pub mod preview;
 pub mod reads;
 pub mod register;
 mod row;
@@ -49,6 +50,7 @@ use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 use crate::{
     clipboard::Multiplexer,
     glyphs::Glyphs,
+    images::Images,
     layout::{self, Panes, Split},
     theme::Theme,
 };
@@ -68,6 +70,7 @@ use nodes::Nodes;
 use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use preview::Preview;
 use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
@@ -114,10 +117,12 @@ pub enum Page {
     Commands,
     /// The input or output of the stage in the detail.
     Json,
+    /// The files of a stage's result.
+    Preview,
 }
 
 impl Page {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -132,6 +137,7 @@ impl Page {
         Self::Events,
         Self::Commands,
         Self::Json,
+        Self::Preview,
     ];
 
     /// Whether keys type text on the page.
@@ -206,6 +212,8 @@ pub struct Model {
     pub glyphs: Glyphs,
     /// What a copied text has to pass on its way to the terminal.
     pub multiplexer: Multiplexer,
+    /// How the terminal shows pictures.
+    pub images: Images,
     pub tz: jiff::tz::TimeZone,
     /// Base URL of the daemon.
     pub daemon: String,
@@ -231,6 +239,8 @@ pub struct Model {
     pub timeline: TimelinePage,
     pub compare: ComparePage,
     pub estimates: NodeEstimates,
+    /// The files of a stage's result, while their page is open.
+    pub preview: Preview,
     pub page: Page,
     /// The pages that were open before.
     pub trail: Trail,
@@ -284,6 +294,7 @@ impl Model {
             theme: Theme::default(),
             glyphs: Glyphs::default(),
             multiplexer: Multiplexer::default(),
+            images: Images::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
@@ -302,6 +313,7 @@ impl Model {
             timeline: TimelinePage::default(),
             compare: ComparePage::default(),
             estimates: NodeEstimates::default(),
+            preview: Preview::default(),
             page: Page::default(),
             trail: Trail::default(),
             deliveries: Deliveries::default(),
@@ -560,6 +572,9 @@ impl Model {
                 .as_ref()
                 .and_then(|form| form.forecast.ask_at)
                 .filter(|_| self.is_live() && self.page == Page::Form),
+            self.preview
+                .fetch_at
+                .filter(|_| self.is_live() && self.page == Page::Preview),
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
@@ -592,6 +607,8 @@ impl Model {
         }
         self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
         self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
+        let preview_page = layout::lay_out_preview(self.size, self.preview.is_whole);
+        self.preview.list.scroll(preview_page.rows());
         self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
         if self.page == Page::Timeline {
             let rows = usize::from(layout::lay_out_timeline(self.size).rows.height);

@@ -1,6 +1,6 @@
 //! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
 
-use super::{json, stage_log};
+use super::{json, stage_log, preview};
 use crate::{
     layout,
     model::{Model, Page, detail::Tab},
@@ -26,6 +26,7 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Compare => panes.detail_rows(),
         Page::Timeline => usize::from(layout::lay_out_timeline(model.size).rows.height),
         Page::Json => json::count_rows(model),
+        Page::Preview => preview::count_page_rows(model),
         Page::Form | Page::Register | Page::Machine => 1,
     };
     rows.saturating_sub(1).max(1) as isize
@@ -71,6 +72,7 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             list.go(list.index().saturating_add_signed(by));
         }
         Page::Json => json::move_cursor(model, by),
+        Page::Preview => preview::move_cursor(model, by),
         Page::Form | Page::Register | Page::Machine => {}
     }
 }
@@ -86,6 +88,7 @@ pub fn scroll_text(model: &mut Model, by: isize) {
                 .map_or(0, |node| card::count_hidden_lines(node, room));
             model.nodes.scroll = model.nodes.scroll.saturating_add_signed(by).min(most);
         }
+        Page::Preview => preview::scroll(model, by),
         _ => scroll_detail(model, by),
     }
 }

@@ -4,7 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed, edit,
+    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed, edit, preview,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,
@@ -141,6 +141,7 @@ fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
         Page::Queues | Page::Machine => observed::fetch(model, effects),
+        Page::Preview => preview::fetch(model, effects),
         // A log is read with the detail that it belongs to.
         Page::Tasks | Page::Log | Page::Events | Page::Commands | Page::Json => {}
     }
@@ -155,6 +156,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         // What failed is read again with the next change.
         // These are read again by the time.
         Page::Queues | Page::Machine => false,
+        Page::Preview => preview::has_failed(model),
         Page::Tasks | Page::Log | Page::Timeline | Page::Compare | Page::Events | Page::Commands | Page::Json => false,
     };
     if has_failed {

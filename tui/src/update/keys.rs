@@ -5,7 +5,7 @@ use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs, copy, edit, json, pager, palette, reveal,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs, copy, edit, json, pager, palette, reveal, preview,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -155,6 +155,10 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Filter => open_filter(model),
         Action::OpenLog => open_log(model, effects),
         Action::WholeTask => task_log::toggle(model, effects),
+        Action::ShowResult => preview::open_page(model, effects),
+        Action::PreviousFile => preview::step(model, -1),
+        Action::NextFile => preview::step(model, 1),
+        Action::WholePage => preview::toggle_whole(model),
         Action::SearchLog
         | Action::FilterLog
         | Action::NextMatch
@@ -318,6 +322,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
         Page::Queues | Page::Machine => observed::fetch(model, effects),
+        Page::Preview => preview::fetch(model, effects),
         Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Events | Page::Commands | Page::Json => {}
     }
 }
@@ -337,7 +342,7 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Copies the id at the cursor.
+/// Copies the id at the cursor; of a file its path.
 fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
     let id = match model.page {
         Page::Tasks => model.tree.cursor.as_ref().map(|row| match &row.node {
@@ -354,6 +359,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             None => None,
         },
         Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
+        Page::Preview => model.preview.at_cursor().map(|file| file.path.clone()),
         Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Commands | Page::Json => None,
     };
     if let Some(id) = id {
@@ -467,6 +473,7 @@ fn go_back(model: &mut Model) {
         }
         Page::Log => stage_log::go_back(model),
         Page::Json => json::go_back(model),
+        Page::Preview => preview::go_back(model),
         Page::Tasks => go_back_in_tree(model),
     }
 }

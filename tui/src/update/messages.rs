@@ -11,7 +11,10 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source, store::RowsEnd}, model::{MissingPart, Source, json_tree::JsonTree},
+    model::{MissingPart, Source, store::RowsEnd}, model::{MissingPart, Source, json_tree::JsonTree}, model::{
+        MissingPart, Source,
+        preview::{FileContent, ResultFile, ResultFiles},
+    },
 };
 
 /// The first part of everything that is read.
@@ -97,6 +100,8 @@ pub enum Reply {
     Task(CallAnswer<Box<TaskView>>),
     Log(CallAnswer<LogPage>),
     WholeLog(CallAnswer<String>),
+    ResultFiles(CallAnswer<Box<ResultFiles>>),
+    Preview(CallAnswer<Box<FileContent>>),
     Queues(CallAnswer<Queues>),
     Statistics(CallAnswer<NodeStatistics>),
     StageRuns(CallAnswer<Box<StageRuns>>),
@@ -203,6 +208,16 @@ pub enum Call {
         task: TaskId,
         node: NodeName,
     },
+    /// The files that the output of the stage names.
+    ResultFiles {
+        task: TaskId,
+        node: NodeName,
+    },
+    /// What a file of a result says; a picture is scaled to a room of so many columns and rows.
+    Preview {
+        file: ResultFile,
+        room: (u16, u16),
+    },
     Queues,
     /// How long the runs of each node take.
     Statistics,
@@ -294,6 +309,8 @@ impl Call {
             | Self::Task { .. }
             | Self::Log { .. }
             | Self::WholeLog { .. }
+            | Self::ResultFiles { .. }
+            | Self::Preview { .. }
             | Self::Queues
             | Self::Statistics
             | Self::StageRuns { .. }

@@ -2,7 +2,7 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`, `timeline`,
+//! `videos`, `register`, `video_actions`, `preview`, `timeline`,
 //! `compare`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
 //! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`), and never each other; what a dispatcher has to do after a
 //! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
@@ -30,6 +30,7 @@ mod pager;
 mod palette;
 mod pipelines;
 mod queues;
+mod preview;
 mod register;
 mod replies;
 mod requests;

@@ -7,7 +7,7 @@ use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 use super::{
     callbacks, compare, detail, estimates, edit,
     messages::{CallAnswer, Effect, Reply},
-    nodes, observed, pipelines, register, rerun, reveal, pager,
+    nodes, observed, pipelines, register, rerun, reveal, pager, preview,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, task_log, timeline, video_actions, videos,
 };
@@ -25,6 +25,8 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Log(answer) => stage_log::take_page(model, id, answer),
         Reply::Queues(answer) if observed::has_asked_queues(model, id) => observed::take_queues(model, id, answer),
         Reply::WholeLog(answer) => pager::take_log(model, id, answer, effects),
+        Reply::ResultFiles(answer) => preview::take_files(model, id, answer),
+        Reply::Preview(answer) => preview::take_content(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),
         // It was asked before the connection was lost.

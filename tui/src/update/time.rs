@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, estimates, feed, edit,
     messages::{Call, Effect},
-    pipelines, requests, reveal, task_log, timeline, videos, observed,
+    pipelines, requests, reveal, task_log, timeline, videos, observed, preview,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -25,6 +25,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     send_due_deletes(model, effects);
     model.settle();
     detail::aim_detail(model, effects);
+    preview::aim_preview(model, effects);
     pipelines::read_waiting(model, effects);
     task_log::advance(model, effects);
     timeline::ask_waiting(model, effects);

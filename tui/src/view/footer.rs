@@ -126,7 +126,7 @@ fn find_refusal(model: &Model) -> Option<&String> {
             QueueRow::Run { row, .. } => model.failure_of(row),
             QueueRow::Class(_) => None,
         },
-        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Timeline | Page::Compare | Page::Machine | Page::Events | Page::Commands | Page::Json => None,
+        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Timeline | Page::Compare | Page::Machine | Page::Events | Page::Commands | Page::Json | Page::Preview => None,
     }
 }
 

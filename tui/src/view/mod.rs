@@ -24,6 +24,7 @@ mod nodes;
 mod palette;
 pub mod pipeline;
 mod queues;
+pub mod preview;
 pub mod reasons;
 mod register;
 mod rerun;
@@ -82,6 +83,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Compare => compare::draw(model, buffer),
             Page::Timeline => timeline::draw(model, buffer),
             Page::Json => at_field = json_tree::draw_page(model, &layout::lay_out_panes(size, true), buffer),
+            Page::Preview => preview::draw(model, buffer),
             Page::Tasks => {
                 if !panes.tree.is_empty() {
                     tree::draw(model, &panes, buffer);

@@ -11,6 +11,7 @@ mod fixture;
 mod invariants;
 mod observed_pages;
 mod pipelines;
+mod preview;
 mod rerun;
 mod row_actions;
 mod row_keys;

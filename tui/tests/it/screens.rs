@@ -148,6 +148,7 @@ fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Events => "X",
             Page::Commands => "H",
             Page::Json => "j<tab><enter><enter>",
+            Page::Preview => "i",
         },
     );
     assert_eq!(model.page, page);

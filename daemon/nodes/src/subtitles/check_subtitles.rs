@@ -214,8 +214,7 @@ fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kin
     if seconds > limits.longest {
         find(Severity::Warning, Kind::TooLong, seconds, limits.longest);
     }
-    let letters: usize = lines.iter().map(|line| line.width()).sum();
-    let speed = letters as f64 / seconds;
+    let speed = reading_speed(&lines, seconds);
     if speed > limits.characters_per_second {
         let is_unreadable = speed > 1.5 * limits.characters_per_second;
         let severity = if is_unreadable {
@@ -225,6 +224,12 @@ fn check_alone(cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kin
         };
         find(severity, Kind::TooFast, speed, limits.characters_per_second);
     }
+}
+
+/// Returns the letters that a viewer has to read in a second; wide ones count as two.
+pub(crate) fn reading_speed(lines: &[&str], seconds: f64) -> f64 {
+    let letters: usize = lines.iter().map(|line| line.width()).sum();
+    letters as f64 / seconds
 }
 
 fn check_after(before: &RawCue, cue: &RawCue, limits: Limits, find: &mut impl FnMut(Severity, Kind, f64, f64)) {

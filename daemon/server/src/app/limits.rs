@@ -45,6 +45,7 @@ pub fn value_of(limit: Limit, config: &Config) -> String {
         Limit::ManifestFrames => onceover_nodes::FRAMES_LIMIT.to_string(),
         Limit::Frames => onceover_nodes::FRAMES_LIMIT.to_string(),
         Limit::UploadedFile => humane::bytes(config.files.max_bytes),
+        Limit::CueFile => humane::bytes(crate::http::routes::files::cues::LARGEST_FILE),
         Limit::DownloadedInput => humane::bytes(config.inputs.max_bytes),
         Limit::Callbacks => config.callbacks.max_at_once.to_string(),
         Limit::CallbacksOfHost => config.callbacks.max_per_host.to_string(),

@@ -3,17 +3,20 @@
 use std::{io::SeekFrom, sync::Arc};
 
 use axum::{
+    Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use onceover_types::{Problem, ProblemKind};
+use onceover_types::{Problem, ProblemKind, shortened};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{BucketParams, Files, blocking, bucket_of, file_error, kind_of, no_file, rest_of};
+use super::{Files, blocking, bucket_of, cues::read_cues, file_error, kind_of, no_file, rest_of};
 use crate::{
     http::{ApiError, AppState, middleware::representation::names_tag, query::Params, range::byte_range},
     objects::{ObjectStorage, location::Location},
@@ -27,38 +30,71 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DownloadParams {
+    /// Bucket of the object store: `storage.bucket`, which it is if left out, or one of `storage.buckets`.
+    #[param(nullable = false, pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    bucket: Option<String>,
+    /// Read the file on the daemon's disk, also where an object store is configured.
+    #[serde(default)]
+    disk: bool,
+    /// Answer with what the file says, as JSON, and not with its bytes. `cues`: subtitles of any format, or a
+    /// transcript, as `{cues: [{start, end, text, characters_per_second, gap}], overlaps, too_fast, left_out,
+    /// max_characters_per_second}`.
+    #[serde(rename = "as")]
+    #[param(nullable = false, pattern = "^cues$")]
+    form: Option<String>,
+}
+
 /// A file that is there.
-struct Found {
-    source: Source,
-    length: u64,
+pub(super) struct Found {
+    pub(super) source: Source,
+    pub(super) length: u64,
     etag: Option<String>,
 }
 
 /// Where the bytes come from.
-enum Source {
+pub(super) enum Source {
     Disk(tokio::fs::File),
     Store(Arc<ObjectStorage>, Location),
 }
 
 /// Download a file
 ///
-/// Takes `Range: bytes=...` of one range, `If-Range` and `If-None-Match`; `HEAD` gives the headers alone.
+/// Takes `Range: bytes=...` of one range, `If-Range` and `If-None-Match`; `HEAD` gives the headers alone. With
+/// `as=cues` it answers with the cues of subtitles or of a transcript of at most 8 MiB, as nodes read them.
 #[utoipa::path(get, path = "/v1/files/download/{*file_path}", tag = "files",
-    params(("file_path" = String, Path), BucketParams),
-    responses((status = 200, description = "The file; its type is guessed by its suffix", content_type = "*/*"),
+    params(("file_path" = String, Path), DownloadParams),
+    responses((status = 200, description = "The file, its type guessed by its suffix; with `as` what it says, as JSON",
+            content_type = "*/*"),
         (status = 206, description = "The range of it", content_type = "*/*"),
         (status = 304, description = "It is still what `If-None-Match` names"), (status = 403), (status = 404),
-        (status = 416), (status = 422)))]
+        (status = 413), (status = 416), (status = 422)))]
 async fn download_file(
     State(files): State<Arc<Files>>,
     method: Method,
     path: Result<Path<String>, PathRejection>,
-    Params(params): Params<BucketParams>,
+    Params(params): Params<DownloadParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let bucket = bucket_of(&files, params.bucket.as_deref())?;
-    let key = rest_of(path, &files)?;
-    let Found { source, length, etag } = find(&files, bucket, &key).await?;
+    let store = files.store(params.disk);
+    let key = rest_of(path, store)?;
+    if let Some(other) = params.form.as_deref().filter(|form| *form != "cues") {
+        let why = format!("'{}' is no form of a file; there is cues", shortened(other));
+        return Err(Problem::invalid_field("as", why).into());
+    }
+    let found = find(&files, store, bucket, &key).await?;
+    if params.form.is_some() {
+        return Ok(Json(read_cues(found, &key).await?).into_response());
+    }
+    send_file(found, &key, &method, &headers).await
+}
+
+/// Answers with the bytes of a file, or with those that the request asks for.
+async fn send_file(found: Found, key: &str, method: &Method, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let Found { source, length, etag } = found;
     let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let known = asked(header::IF_NONE_MATCH).is_some_and(|tags| names_tag(tags, etag.as_deref()));
     let mut answer = Response::builder().header(header::ACCEPT_RANGES, "bytes");
@@ -81,12 +117,12 @@ async fn download_file(
             .header(header::CONTENT_RANGE, format!("bytes {first}-{}/{length}", end - 1));
     }
     let answer = answer
-        .header(header::CONTENT_TYPE, kind_of(&key))
+        .header(header::CONTENT_TYPE, kind_of(key))
         .header(header::CONTENT_LENGTH, end - first)
-        .header(header::CONTENT_DISPOSITION, attachment(&key))
+        .header(header::CONTENT_DISPOSITION, attachment(key))
         // What a task wrote is not for a browser to run as a page of this daemon's.
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    if method == Method::HEAD || first == end {
+    if *method == Method::HEAD || first == end {
         return Ok(finished(answer, Body::empty()));
     }
     let body = match source {
@@ -96,7 +132,7 @@ async fn download_file(
         }
         Source::Disk(mut file) => {
             let sought = file.seek(SeekFrom::Start(first)).await;
-            sought.map_err(|error| file_error(&error, "file_path", &key))?;
+            sought.map_err(|error| file_error(&error, "file_path", key))?;
             let part = file.take(end - first);
             Body::from_stream(tokio_util::io::ReaderStream::with_capacity(part, CHUNK))
         }
@@ -104,8 +140,8 @@ async fn download_file(
     Ok(finished(answer, body))
 }
 
-async fn find(files: &Files, bucket: String, key: &str) -> Result<Found, ApiError> {
-    let Some(objects) = &files.objects else {
+async fn find(files: &Files, store: Option<&Arc<ObjectStorage>>, bucket: String, key: &str) -> Result<Found, ApiError> {
+    let Some(objects) = store else {
         return find_in_share(files, key).await;
     };
     let location = Location {

@@ -1,5 +1,6 @@
 //! `/v1/files`: files of the object store where one is configured, else of the share.
 
+pub(crate) mod cues;
 mod download;
 pub(crate) mod upload;
 
@@ -59,6 +60,13 @@ struct BucketParams {
     bucket: Option<String>,
 }
 
+impl Files {
+    /// Returns the object store that a request is about: none where it asks for the disk.
+    fn store(&self, wants_disk: bool) -> Option<&Arc<ObjectStorage>> {
+        self.objects.as_ref().filter(|_| !wants_disk)
+    }
+}
+
 /// The bucket a request means.
 fn bucket_of(files: &Files, given: Option<&str>) -> Result<String, ApiError> {
     let Some(given) = given else {
@@ -80,28 +88,30 @@ fn bucket_of(files: &Files, given: Option<&str>) -> Result<String, ApiError> {
     Ok(given.to_owned())
 }
 
-/// A checked path of a file.
-fn key_of(field: &str, key: &str, files: &Files) -> Result<String, ApiError> {
+/// Checks the path of a file in the share, or at a store.
+fn key_of(field: &str, key: &str, store: Option<&Arc<ObjectStorage>>) -> Result<String, ApiError> {
     let refuse = |why: String| ApiError(Problem::invalid_field(field, why));
     check_key(key).map_err(refuse)?;
     // In the share that is where files are until they are whole.
-    if files.objects.is_none() && key.starts_with('.') {
+    if store.is_none() && key.starts_with('.') {
         return Err(refuse("it begins with '.'; no task's folder does".into()));
     }
     Ok(key.to_owned())
 }
 
-/// The path of a file that is the rest of the request's path.
-fn rest_of(path: Result<Path<String>, PathRejection>, files: &Files) -> Result<String, ApiError> {
+/// Reads the path of a file that is the rest of the request's path.
+fn rest_of(path: Result<Path<String>, PathRejection>, store: Option<&Arc<ObjectStorage>>) -> Result<String, ApiError> {
     let Path(path) = path.map_err(|error| Problem::invalid_field("file_path", error.body_text()))?;
-    key_of("file_path", &path, files)
+    key_of("file_path", &path, store)
 }
 
 /// Where this daemon gives the file out, by the address it was asked at. Where a token is needed it opens the file without
 /// one for [`PRESIGNED`], as the store's own URLs do.
-async fn daemon_url(files: &Files, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+async fn daemon_url(files: &Files, headers: &HeaderMap, bucket: &str, key: &str, wants_disk: bool) -> String {
     let mut target = format!("/v1/files/download/{}", encoded(key));
-    if bucket != &*files.bucket {
+    if wants_disk {
+        target.push_str("?disk=true");
+    } else if bucket != &*files.bucket {
         target.push_str("?bucket=");
         target.push_str(bucket);
     }
@@ -189,11 +199,15 @@ struct ListParams {
     /// Bucket of the object store: `storage.bucket`, which it is if left out, or one of `storage.buckets`.
     #[param(nullable = false, pattern = "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     bucket: Option<String>,
+    /// List the files on the daemon's disk, also where an object store is configured.
+    #[serde(default)]
+    disk: bool,
 }
 
 /// List files, in the order of their paths
 ///
-/// Of the object store where one is configured, else of `share/workflows`. Links are not listed.
+/// Of the object store where one is configured, else of `share/workflows`; with `disk=true` of that in any case. Links
+/// are not listed.
 #[utoipa::path(get, path = "/v1/files", tag = "files", params(ListParams),
     responses((status = 200, description = "One page", body = FileList), (status = 422)))]
 async fn list_files(
@@ -204,8 +218,9 @@ async fn list_files(
     let bucket = bucket_of(&files, params.bucket.as_deref())?;
     let folder = params.prefix.unwrap_or_default();
     let folder = folder.trim_end_matches('/').to_owned();
+    let store = files.store(params.disk);
     if !folder.is_empty() {
-        key_of("prefix", &folder, &files)?;
+        key_of("prefix", &folder, store)?;
     }
     let limit = params.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
@@ -214,7 +229,7 @@ async fn list_files(
     let after = params.cursor.as_deref().map(read_cursor).transpose()?;
     // One more, to know whether there is a next page.
     let wanted = limit as usize + 1;
-    let mut found: Vec<(String, u64, i64)> = match &files.objects {
+    let mut found: Vec<(String, u64, i64)> = match store {
         Some(objects) => {
             let objects = objects.list(&bucket, &folder, after.as_deref(), wanted).await?;
             objects
@@ -244,7 +259,7 @@ async fn list_files(
             size,
             modified_at: Timestamp::from_millis(changed),
             content_type: kind_of(&key),
-            download_url: daemon_url(&files, &headers, &bucket, &key).await,
+            download_url: daemon_url(&files, &headers, &bucket, &key, params.disk).await,
             file_path: key,
         });
     }
@@ -273,7 +288,7 @@ async fn delete_file(
     Params(params): Params<BucketParams>,
 ) -> Result<Json<FileDeleted>, ApiError> {
     let bucket = bucket_of(&files, params.bucket.as_deref())?;
-    let key = rest_of(path, &files)?;
+    let key = rest_of(path, files.objects.as_ref())?;
     let (file_size, message) = match &files.objects {
         Some(objects) => {
             let location = Location {

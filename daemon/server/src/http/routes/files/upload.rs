@@ -173,7 +173,7 @@ async fn take(
     let (place, size, content_type) = placed?;
     let download_url = match &files.objects {
         Some(objects) => objects.presigned(&place).await?,
-        None => daemon_url(&files, &headers, &place.bucket, &place.key).await,
+        None => daemon_url(&files, &headers, &place.bucket, &place.key, false).await,
     };
     Ok(Json(FileUploaded {
         content_type: content_type.unwrap_or_else(|| kind_of(&place.key)),
@@ -222,7 +222,7 @@ impl Given {
             return Err(Problem::invalid_field("file_path", why).into());
         };
         Ok(Location {
-            key: key_of("file_path", path, files)?,
+            key: key_of("file_path", path, files.objects.as_ref())?,
             bucket: bucket_of(files, self.bucket.as_deref())?,
         })
     }
