@@ -331,11 +331,6 @@ impl Client {
         self.get("/v1/system/history").await
     }
 
-    /// Reads how long the runs of each node take, and how often they fail or are saved.
-    pub async fn node_statistics(&self) -> Result<NodeStatistics, ClientError> {
-        self.get("/v1/nodes/statistics").await
-    }
-
     /// Lists registered videos, newest first.
     pub async fn videos(&self, limit: u32, cursor: Option<&str>) -> Result<VideoPage, ClientError> {
         let request = self.http.get(self.url("/api/v1/videos")).query(&[("limit", limit)]);

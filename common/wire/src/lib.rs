@@ -16,9 +16,7 @@ mod logs;
 mod machine;
 mod nodes;
 mod results;
-mod runs;
 mod rows;
-mod runs;
 mod runs;
 mod tasks;
 mod videos;
@@ -39,9 +37,7 @@ pub use self::{
     },
     nodes::{NodeInfo, NodeList, NodeReadiness},
     results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
-    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     rows::{RowPage, StageRow, TaskRow},
-    runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},
     videos::{

@@ -31,7 +31,6 @@ const COMPARE: &[Page] = &[Page::Compare];
 /// Pages with a text to scroll, and of these the ones that are filtered.
 const TEXTS: &[Page] = &[Page::Tasks, Page::Nodes, Page::Preview];
 const PREVIEW: &[Page] = &[Page::Preview];
-const SCROLLED: &[Page] = &[Page::Tasks, Page::Nodes];
 /// Pages whose rows can be filtered.
 const FILTERED: &[Page] = &[Page::Tasks, Page::Nodes, Page::Events];
 const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];

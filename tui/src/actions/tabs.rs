@@ -28,7 +28,7 @@ pub const TABS: [PageTab; 8] = [
 /// Returns the page of the second line that a page belongs to.
 pub fn owner_of(page: Page) -> Page {
     match page {
-        Page::Log => Page::Tasks,
+        Page::Log | Page::Timeline | Page::Compare | Page::Json | Page::Preview => Page::Tasks,
         Page::Form => Page::Nodes,
         Page::Register => Page::Videos,
         other => other,

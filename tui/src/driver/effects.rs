@@ -224,7 +224,6 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
         ),
         Call::Machine => Reply::Machine(client.machine().await.map_err(Refusal::from)),
         Call::History => Reply::History(client.history().await.map_err(Refusal::from)),
-        Call::Statistics => Reply::Statistics(client.node_statistics().await.map_err(Refusal::from)),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client
                 .resubmit(&task, &node, reuse)

@@ -1,9 +1,9 @@
 //! How long a stage that runs may still take: by its progress, else by what runs of its node took before.
 
 use onceover_types::{NodeName, StageState, Timestamp};
-use onceover_wire::{NodeFigures, NodeStatistics, StageSummary};
+use onceover_wire::{NodeFigures, NodeStatistics};
 
-use super::task::elapsed;
+use super::stage::KeptStage;
 use crate::figures::{format_long, format_short};
 
 /// While something runs the figures of nodes are read this often.
@@ -40,12 +40,12 @@ impl RestTime {
 }
 
 /// Estimates the rest of a run; `None` where nothing is known, or nothing runs.
-pub fn estimate_rest(stage: &StageSummary, figures: Option<&NodeFigures>, clock: Timestamp) -> Option<RestTime> {
+pub fn estimate_rest(stage: &KeptStage, figures: Option<&NodeFigures>, clock: Timestamp) -> Option<RestTime> {
     if stage.status != StageState::Running {
         return None;
     }
-    let seconds = elapsed(stage, clock);
-    if let Some(progress) = stage.progress.filter(|progress| (1.0..100.0).contains(progress)) {
+    let seconds = stage.elapsed(clock);
+    if let Some(progress) = stage.progress().filter(|progress| (1.0..100.0).contains(progress)) {
         return Some(RestTime::About(seconds * (100.0 - progress) / progress));
     }
     let figures = figures.filter(|figures| figures.p50_ms > 0)?;

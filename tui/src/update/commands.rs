@@ -47,7 +47,7 @@ fn list_words(call: &Call) -> Option<Vec<String>> {
         Call::Resubmit { task, node, .. } => ("resubmit", name_target(task, Some(node))),
         Call::Redeliver { id } => ("redeliver", id.clone()),
         Call::RunVideo { video, .. } => ("run", video.to_string()),
-        Call::Submit { request } => ("submit", request.task_name.clone()),
+        Call::Submit { request, .. } => ("submit", request.task_name.clone()),
         Call::RegisterVideo { request } => ("register", request.path.clone().or_else(|| request.url.clone())?),
         _ => return None,
     };
@@ -67,7 +67,7 @@ fn list_words(call: &Call) -> Option<Vec<String>> {
             add("--reuse", Some(reuse.as_str()).filter(|_| *reuse != ReuseMode::Auto));
             false
         }
-        Call::Submit { request } => {
+        Call::Submit { request, .. } => {
             let input = serde_json::to_string(&request.input_data).ok()?;
             add("--task", request.task_id.as_deref());
             add("--input", Some(&input));
@@ -114,7 +114,7 @@ fn write_curl(call: &Call, daemon: &str) -> String {
             write_request(daemon, "POST", &path, Some(&body))
         }
         Call::Redeliver { id } => post(format!("/v1/callbacks/{id}/redeliver")),
-        Call::Submit { request } => write_with(daemon, "/v1/tasks", request),
+        Call::Submit { request, .. } => write_with(daemon, "/v1/tasks", request),
         Call::RunVideo { video, pipeline, force } => {
             let named = pipeline
                 .as_ref()

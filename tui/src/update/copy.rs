@@ -102,7 +102,7 @@ fn list_entries(model: &Model) -> Vec<CopyEntry> {
     let text = model.detail.text.as_ref().filter(|_| has_detail);
     let stage = model.store.stage(&row.task, node);
     let error = text.and_then(|text| text.error.as_ref());
-    if let Some(error) = error.or_else(|| stage.and_then(|stage| stage.error.as_ref())) {
+    if let Some(error) = error.or_else(|| stage.as_ref().and_then(|stage| stage.error.as_ref())) {
         entries.push(entry('e', "error", error));
     }
     if has_detail {

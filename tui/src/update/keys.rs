@@ -10,12 +10,9 @@ use super::{
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
     key::Key,
-    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion}, model::{
+    model::{
         Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, observed::QueueRow,
-        tree::TaskOrder,
-    }, model::{
-        Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, palette::PaletteTarget,
-        tree::TaskOrder,
+        palette::PaletteTarget,
     },
 };
 
@@ -382,7 +379,7 @@ fn copy_command(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     };
     let command = done.command.as_ref().filter(|_| action == Action::CopyCommand);
     let text = command.unwrap_or(&done.curl).clone();
-    copy(model, text, effects);
+    copy::copy_text(model, text, effects);
 }
 
 /// Shows the stages of a task that hides them; else gives the detail the whole screen, or ends that.

@@ -11,8 +11,10 @@ use onceover_wire::{
 
 use crate::{
     key::Key,
-    model::{MissingPart, Source, store::RowsEnd}, model::{MissingPart, Source, json_tree::JsonTree}, model::{
+    model::{
         MissingPart, Source,
+        json_tree::JsonTree,
+        store::RowsEnd,
         preview::{FileContent, ResultFile, ResultFiles},
     },
 };
@@ -107,7 +109,6 @@ pub enum Reply {
     StageRuns(CallAnswer<Box<StageRuns>>),
     Machine(CallAnswer<MachineLoad>),
     History(CallAnswer<SystemHistory>),
-    Statistics(CallAnswer<NodeStatistics>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
     Deleted(CallAnswer<DeleteReport>),
@@ -230,8 +231,6 @@ pub enum Call {
     Machine,
     /// What was counted in each minute of the last hour.
     History,
-    /// How often each node ran and how long that took.
-    Statistics,
     Resubmit {
         task: TaskId,
         node: NodeName,
@@ -316,7 +315,6 @@ impl Call {
             | Self::StageRuns { .. }
             | Self::Machine
             | Self::History
-            | Self::Statistics
             | Self::Reuse { .. }
             | Self::Callbacks { .. }
             | Self::Nodes

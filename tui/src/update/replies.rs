@@ -29,8 +29,6 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::Preview(answer) => preview::take_content(model, id, answer),
         Reply::Queues(answer) => detail::take_queues(model, id, answer),
         Reply::Statistics(answer) if estimates::has_asked(model, id) => estimates::take_statistics(model, answer),
-        // It was asked before the connection was lost.
-        Reply::Statistics(_) => {}
         Reply::StageRuns(answer) if compare::has_asked(model, id) => compare::take_runs(model, id, answer),
         Reply::StageRuns(answer) => timeline::take_runs(model, id, answer),
         Reply::Machine(answer) => observed::take_machine(model, id, answer),

@@ -75,6 +75,11 @@ fn describe_way(model: &Model) -> String {
         Page::Tasks if model.zoom => list_row(row, Some(model.detail.tab)),
         Page::Tasks => list_row(row, None),
         Page::Log => list_row(row, Some(Tab::Log)),
+        Page::Timeline | Page::Compare | Page::Json | Page::Preview => {
+            let mut parts = list_row(row, None);
+            parts.push(Some(name_part(model.page).to_owned()));
+            parts
+        }
         Page::Nodes => vec![model.nodes.list.cursor().map(ToString::to_string)],
         Page::Form => match &model.form {
             Some(form) => vec![Some(form.row.node.to_string()), Some("submit".to_owned())],
@@ -89,11 +94,21 @@ fn describe_way(model: &Model) -> String {
         },
         Page::Callbacks | Page::Machine | Page::Events | Page::Commands => Vec::new(),
     };
-    let title = Some(title_of(model.page).to_owned()).filter(|_| !matches!(model.page, Page::Tasks | Page::Log));
+    let title = Some(title_of(model.page).to_owned()).filter(|_| title_of(model.page) != title_of(Page::Tasks));
     let all: Vec<_> = std::iter::once(title).chain(parts).flatten().collect();
     match all.is_empty() {
         true => title_of(model.page).to_owned(),
         false => harmless(&all.join(" › ")),
+    }
+}
+
+/// Names a page that shows more of the row at the cursor of the tree.
+fn name_part(page: Page) -> &'static str {
+    match page {
+        Page::Timeline => "timeline",
+        Page::Compare => "compare",
+        Page::Json => "json",
+        _ => "files",
     }
 }
 

@@ -205,7 +205,7 @@ impl Chart<'_> {
         if let Some(rest) = self.model.estimate_rest(node, stage) {
             return rest.describe();
         }
-        match stage.reuse_hits + stage.joins {
+        match stage.reuses() {
             0 => String::new(),
             hits => format!("↺ {hits}"),
         }
