@@ -4,7 +4,7 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, estimates, feed,
+    callbacks, compare, detail, estimates, feed,
     messages::{Call, Effect},
     pipelines, requests, reveal, task_log, timeline, videos,
 };
@@ -28,6 +28,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     pipelines::read_waiting(model, effects);
     task_log::advance(model, effects);
     timeline::ask_waiting(model, effects);
+    compare::ask_stale(model, effects);
     reveal::complete_tasks(model, effects);
     estimates::ask_due(model, effects);
     let due = model.deliveries.fetch_at.is_some_and(|at| at <= now);
