@@ -96,9 +96,11 @@ impl CompareSide {
         self.runs.get(self.index)
     }
 
-    /// Takes the runs to choose from.
+    /// Takes the runs to choose from. The chosen one stays, if it is still kept.
     pub fn set_runs(&mut self, runs: Vec<PastRun>) {
-        self.index = self.index.min(runs.len().saturating_sub(1));
+        let chosen = self.run().map(|run| run.run_id.as_str());
+        let kept = chosen.and_then(|id| runs.iter().position(|run| run.run_id == id));
+        self.index = kept.unwrap_or_else(|| self.index.min(runs.len().saturating_sub(1)));
         self.runs = runs;
     }
 
@@ -138,6 +140,8 @@ pub struct ComparePage {
     /// Lines that are scrolled from the top.
     pub scroll: usize,
     pub lines: Vec<CompareLine>,
+    /// Whether a run has begun or ended since the runs were read.
+    pub is_stale: bool,
 }
 
 impl ComparePage {
@@ -147,6 +151,12 @@ impl ComparePage {
             sides: Some([left, right]),
             ..Self::default()
         }
+    }
+
+    /// Whether the runs are to be read again, and are not being read.
+    pub fn wants_read(&self) -> bool {
+        let mut sides = self.sides.iter().flatten();
+        self.is_stale && sides.all(|side| side.request.is_none())
     }
 
     /// Whether both runs are of one stage.

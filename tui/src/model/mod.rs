@@ -546,7 +546,11 @@ impl Model {
     fn has_reads_to_send(&self) -> bool {
         let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
         let has_tasks = || !self.store.is_loading() && self.store.partial_tasks().any(|task| !is_asked(task));
-        let has_runs = self.page == Page::Timeline && !self.timeline.waiting.is_empty();
+        let has_runs = match self.page {
+            Page::Timeline => !self.timeline.waiting.is_empty(),
+            Page::Compare => self.compare.wants_read(),
+            _ => false,
+        };
         self.is_live() && (has_runs || !self.pipelines.waiting.is_empty() || has_tasks())
     }
 

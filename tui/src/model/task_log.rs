@@ -177,8 +177,12 @@ impl TaskLog {
     /// Takes over what the stages do now. Returns the stages whose logs begin again.
     pub fn follow_stages(&mut self, task: &Task) -> Vec<u16> {
         let mut begun = Vec::new();
-        for (node, stage) in task.stages.iter().take(MOST_STAGES) {
-            let known = self.stages.iter().position(|log| log.node == *node);
+        for (at, (node, stage)) in task.stages.iter().take(MOST_STAGES).enumerate() {
+            // Nearly always a stage has the place that it had.
+            let known = match self.stages.get(at) {
+                Some(log) if log.node == *node => Some(at),
+                _ => self.stages.iter().position(|log| log.node == *node),
+            };
             let index = known.unwrap_or_else(|| {
                 self.stages.push(StageLog::new(node));
                 self.stages.len() - 1

@@ -78,6 +78,13 @@ pub struct TimeSegment {
     pub is_open: bool,
 }
 
+impl TimeSegment {
+    /// Whether its end is not beyond the right edge of a window.
+    pub fn ends_in(&self, window: &TimeWindow) -> bool {
+        self.to as f64 <= window.from + window.per_cell * f64::from(window.columns) + window.per_cell / 2.0
+    }
+}
+
 /// A run of a stage, in milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSpan {

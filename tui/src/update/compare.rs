@@ -1,6 +1,6 @@
 //! The page that compares two runs: chooses which, reads them and the ends of their logs.
 
-use onceover_wire::{LogPage, StageRuns, client::LogQuery};
+use onceover_wire::{EventKind, LogPage, StageRuns, client::LogQuery};
 
 use super::{
     messages::{Call, CallAnswer, Effect},
@@ -11,6 +11,7 @@ use crate::{
     model::{
         Link, Model, Page, RowId, Tone,
         compare::{ComparePage, CompareSide, LOG_LINES},
+        store::Applied,
     },
 };
 
@@ -77,6 +78,27 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Notes that a run of a side has begun or ended. Progress changes no run.
+pub fn follow(model: &mut Model, applied: &Applied) {
+    let change = &applied.change;
+    if model.page != Page::Compare || change.kind == EventKind::Progress {
+        return;
+    }
+    let is_of_side = |side: &CompareSide| {
+        *side.task == change.task_id && change.task_name.as_ref().is_some_and(|name| *name == *side.node)
+    };
+    model.compare.is_stale |= model.compare.sides.iter().flatten().any(is_of_side);
+}
+
+/// Reads the runs again after a change, as the budget allows.
+pub fn ask_stale(model: &mut Model, effects: &mut Vec<Effect>) {
+    let is_due = model.page == Page::Compare && model.is_live() && model.compare.wants_read();
+    if is_due && model.budget.take(model.now) {
+        model.compare.is_stale = false;
+        fetch(model, effects);
+    }
+}
+
 /// Whether the page has asked for these runs, or for this log.
 pub fn has_asked(model: &Model, id: u64) -> bool {
     let mut sides = model.compare.sides.iter().flatten();
@@ -107,7 +129,8 @@ pub fn take_runs(model: &mut Model, id: u64, answer: CallAnswer<Box<StageRuns>>)
 
 /// Takes the end of a stage's log.
 pub fn take_log(model: &mut Model, id: u64, answer: CallAnswer<LogPage>) {
-    let Ok(page) = answer else { return };
+    // Without its log a run is compared all the same.
+    let page = answer.unwrap_or_default();
     for side in sides_of(model, |side| side.log_request == Some(id)) {
         side.log_request = None;
         side.set_log(page.clone());

@@ -58,6 +58,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
     }
     callbacks::follow(model, applied);
     timeline::follow(model, applied);
+    compare::follow(model, applied);
     reveal::show_wanted(model);
 }
 

@@ -4,7 +4,7 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, estimates, feed, edit,
+    callbacks, detail, estimates, feed, edit, compare,
     messages::{Call, Effect},
     pipelines, requests, reveal, task_log, timeline, videos, observed, preview,
 };
@@ -29,6 +29,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     pipelines::read_waiting(model, effects);
     task_log::advance(model, effects);
     timeline::ask_waiting(model, effects);
+    compare::ask_stale(model, effects);
     reveal::complete_tasks(model, effects);
     estimates::ask_due(model, effects);
     edit::ask_forecast(model, effects);

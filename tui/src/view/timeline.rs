@@ -173,24 +173,25 @@ impl Chart<'_> {
 
     fn draw_bar(&self, bar: &StageBar, window: TimeWindow, is_critical: bool, area: Rect, buffer: &mut Buffer) {
         let theme = self.model.theme;
-        for segment in &bar.segments {
-            let Some((first, end)) = window.cells(segment) else {
-                continue;
-            };
+        let shown = || {
+            let segments = bar.segments.iter();
+            segments.filter_map(|segment| Some((segment, window.cells(segment)?)))
+        };
+        for (segment, (first, end)) in shown() {
             let (fill, style) = choose_fill(segment, theme);
-            let style = emphasize(style, is_critical);
             let cells = fill.repeat(usize::from(end - first));
+            let style = emphasize(style, is_critical);
             put(buffer, area.x + first, area.y, end - first, &cells, style);
-            if let Some(sign) = choose_end_sign(segment).filter(|_| end < window.columns || segment.is_open) {
+        }
+        // How an attempt has ended is seen also where the next segment begins in the same column.
+        for (segment, (_, end)) in shown() {
+            let sign = choose_end_sign(segment).filter(|_| end < window.columns || segment.ends_in(&window));
+            if let Some(sign) = sign {
+                let style = emphasize(choose_fill(segment, theme).1, is_critical);
                 put(buffer, area.x + end - 1, area.y, 1, sign, style);
             }
         }
-        let last = bar
-            .segments
-            .iter()
-            .filter_map(|segment| window.cells(segment))
-            .next_back();
-        let after = last.map_or(0, |(_, end)| end) + 1;
+        let after = shown().next_back().map_or(0, |(_, (_, end))| end) + 1;
         let text = self.describe_stage(&bar.node);
         if !text.is_empty() && after + width(&text) <= area.width {
             put(buffer, area.x + after, area.y, area.width - after, &text, theme.faint());

@@ -5,7 +5,7 @@ use onceover_tui::{
     update::{Call, Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
-use onceover_wire::{PastRun, StageRuns};
+use onceover_wire::{EventKind, PastRun, StageRuns};
 use serde_json::json;
 
 use crate::fixture::*;
@@ -92,6 +92,21 @@ fn the_newest_two_runs_are_compared_and_the_arrows_choose_others() {
     assert_shows(&model, &["run 1 of 3", "run 2 of 3", "16000"]);
     press(&mut model, "<esc>");
     assert_eq!(model.page, Page::Tasks);
+}
+
+#[test]
+fn a_run_that_begins_is_read_and_the_chosen_ones_stay() {
+    let mut model = open((140, 30));
+    let summary = onceover_wire::StageSummary {
+        revision: 2,
+        ..stage(StageState::Running)
+    };
+    update(&mut model, change(101, "lecture-07", NODE, EventKind::Started, summary));
+    let effects = tick(&mut model, 1.0);
+    assert_eq!(answer_all(&mut model, effects), 1);
+    assert_shows(&model, &["run 2 of 3", "run 3 of 3"]);
+    let effects = tick(&mut model, 2.0);
+    assert_eq!(answer_all(&mut model, effects), 0, "it is not polled");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │    └ ffmpeg.extract_audio                                                                   ✔ done                  00:30││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
 │                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
 └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  ? help  q quit
+ / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  L log  t timeline  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
