@@ -12,7 +12,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock, command_line::variable, RowPage, MachineLoad, SystemHistory,
+    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
+    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
+    SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+    clock::Clock, command_line::variable,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
 

@@ -13,15 +13,45 @@ use crate::{
 };
 
 /// Pages with a list, pages whose rows can be marked, pages with text to scroll.
-const LISTS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands, Page::Preview];
+const LISTS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+    Page::Commands,
+    Page::Preview,
+];
 /// These, pages of lines, which have no cursor, and the timeline.
-const ROWS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Commands, Page::Log, Page::Timeline, Page::Compare, Page::Json, Page::Preview];
+const ROWS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+    Page::Commands,
+    Page::Log,
+    Page::Timeline,
+    Page::Compare,
+    Page::Json,
+    Page::Preview,
+];
 const JSON: &[Page] = &[Page::Json];
 const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
 /// Where the stage at the cursor is shown.
 const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Json];
 /// These, but the page of commands, whose rows have no id.
-const IDS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Queues, Page::Events, Page::Preview];
+const IDS: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Queues,
+    Page::Events,
+    Page::Preview,
+];
 const SEARCHED: &[Page] = &[Page::Log, Page::Json];
 const LOG: &[Page] = &[Page::Log];
 const TIMELINE: &[Page] = &[Page::Timeline];
@@ -44,11 +74,29 @@ const READ: &[Page] = &[
     Page::Callbacks,
     Page::Nodes,
     Page::Videos,
-    Page::Register, Page::Timeline, Page::Compare, Page::Queues, Page::Machine,
+    Page::Register,
+    Page::Timeline,
+    Page::Compare,
+    Page::Queues,
+    Page::Machine,
     Page::Preview,
 ];
 /// Pages on which no text is typed: another page can be opened from them.
-const UNTYPED: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log, Page::Queues, Page::Machine, Page::Events, Page::Commands, Page::Timeline, Page::Compare, Page::Json, Page::Preview];
+const UNTYPED: &[Page] = &[
+    Page::Tasks,
+    Page::Callbacks,
+    Page::Nodes,
+    Page::Videos,
+    Page::Log,
+    Page::Queues,
+    Page::Machine,
+    Page::Events,
+    Page::Commands,
+    Page::Timeline,
+    Page::Compare,
+    Page::Json,
+    Page::Preview,
+];
 /// The number keys.
 const DIGITS: &[Key] = &[c('1'), c('2'), c('3'), c('4'), c('5'), c('6'), c('7'), c('8'), c('9')];
 

@@ -2,8 +2,8 @@
 //! rows. A confirmed action is about exactly the targets that its dialog has listed.
 
 mod rerun;
-mod sort_menu;
 mod review;
+mod sort_menu;
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use onceover_wire::{CallbackDelivery, Processing, ReuseMode, VideoSource};
 use super::{copy_menu::CopyMenu, palette::Palette, pipeline::list_with_dependents, row::RowId, store::TaskStore};
 
 pub use rerun::{Forecast, Rerun, RerunWay};
-pub use sort_menu::SortMenu;
 pub use review::{Review, ReviewTarget, ReviewedChange};
+pub use sort_menu::SortMenu;
 
 /// A dialog over the screen.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use onceover_types::{NodeName, StageState, Timestamp};
 use onceover_wire::{NodeFigures, NodeStatistics};
 
-use super::stage::KeptStage;
 use crate::figures::{format_long, format_short};
 
 /// While something runs the figures of nodes are read this often.
@@ -40,12 +39,18 @@ impl RestTime {
 }
 
 /// Estimates the rest of a run; `None` where nothing is known, or nothing runs.
-pub fn estimate_rest(stage: &KeptStage, figures: Option<&NodeFigures>, clock: Timestamp) -> Option<RestTime> {
-    if stage.status != StageState::Running {
+///
+/// `progress` is in percent, `seconds` is how long it has run.
+pub fn estimate_rest(
+    state: StageState,
+    progress: Option<f64>,
+    seconds: f64,
+    figures: Option<&NodeFigures>,
+) -> Option<RestTime> {
+    if state != StageState::Running {
         return None;
     }
-    let seconds = stage.elapsed(clock);
-    if let Some(progress) = stage.progress().filter(|progress| (1.0..100.0).contains(progress)) {
+    if let Some(progress) = progress.filter(|progress| (1.0..100.0).contains(progress)) {
         return Some(RestTime::About(seconds * (100.0 - progress) / progress));
     }
     let figures = figures.filter(|figures| figures.p50_ms > 0)?;
@@ -90,14 +95,6 @@ impl NodeEstimates {
 mod tests {
     use super::*;
 
-    fn running(progress: Option<f64>) -> StageSummary {
-        let json = serde_json::json!({
-            "status": "RUNNING", "attempt": 1, "revision": 1, "queue": "cpu", "reuse_hits": 0, "joins": 0,
-            "saved_seconds": 0.0, "duration": 0.0, "progress": progress, "started_at": "1970-01-01T00:00:00.000Z",
-        });
-        serde_json::from_value(json).unwrap()
-    }
-
     #[test]
     fn progress_wins_over_what_other_runs_took_and_nothing_is_below_zero() {
         let figures = NodeFigures {
@@ -106,8 +103,7 @@ mod tests {
             ..NodeFigures::default()
         };
         let words = |progress, seconds: i64| {
-            let clock = Timestamp::from_millis(seconds * 1_000);
-            estimate_rest(&running(progress), Some(&figures), clock).map(RestTime::describe)
+            estimate_rest(StageState::Running, progress, seconds as f64, Some(&figures)).map(RestTime::describe)
         };
         let words = [
             words(Some(50.0), 110),
@@ -126,12 +122,9 @@ mod tests {
                 "longer than usual: p95 3 m 0 s"
             ]
         );
-        let clock = Timestamp::from_millis(1_000);
-        assert_eq!(estimate_rest(&running(None), None, clock), None);
-        assert_eq!(
-            estimate_rest(&running(None), Some(&NodeFigures::default()), clock),
-            None
-        );
+        assert_eq!(estimate_rest(StageState::Running, None, 1.0, None), None);
+        let none = NodeFigures::default();
+        assert_eq!(estimate_rest(StageState::Running, None, 1.0, Some(&none)), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
-pub mod compare;
 pub mod commands;
+pub mod compare;
 pub mod copy_menu;
 pub mod deliveries;
 pub mod detail;
@@ -55,8 +55,8 @@ use crate::{
     theme::Theme,
 };
 
-use compare::ComparePage;
 use commands::CommandLog;
+use compare::ComparePage;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
@@ -74,6 +74,7 @@ use preview::Preview;
 use reads::ReadBudget;
 use register::Register;
 pub use row::{RowId, Subject};
+use stage::KeptStage;
 use store::TaskStore;
 use task::Task;
 use task_log::TaskLog;
@@ -495,9 +496,9 @@ impl Model {
     }
 
     /// Estimates how long the rest of a stage takes; `None` while what is shown may be old.
-    pub fn estimate_rest(&self, node: &NodeName, stage: &StageSummary) -> Option<RestTime> {
+    pub fn estimate_rest(&self, node: &NodeName, stage: &KeptStage) -> Option<RestTime> {
         let figures = self.estimates.find(node);
-        estimate_rest(stage, figures, self.clock()).filter(|_| self.is_live())
+        estimate_rest(stage.status, stage.progress(), stage.elapsed(self.clock()), figures).filter(|_| self.is_live())
     }
 
     /// Returns when the figures of nodes are to be read next.

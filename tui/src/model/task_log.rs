@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use onceover_types::{NodeName, RunId, StageState, TaskId, Timestamp};
-use onceover_wire::{LogPage, StageSummary};
+use onceover_wire::LogPage;
 
 use super::{
     log::{LogBuffer, LogEntry, LogPlace, PAGE_LINES, list_entries},
+    stage::KeptStage,
     task::Task,
 };
 
@@ -106,13 +107,13 @@ impl StageLog {
     }
 
     /// Takes over what the stage does now. Returns whether its log begins again.
-    fn follow_stage(&mut self, stage: &StageSummary) -> bool {
+    fn follow_stage(&mut self, stage: &KeptStage) -> bool {
         let was_running = self.is_running;
         self.is_running = stage.status == StageState::Running;
         if stage.status == StageState::Pending {
             return false;
         }
-        let seen = Some((stage.run_id.clone(), stage.attempt));
+        let seen = Some((stage.run_id(), stage.attempt));
         if self.seen == seen {
             if was_running && !self.is_running && self.state == StageLogState::Read {
                 // What was written since it was read last.

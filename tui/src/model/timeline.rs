@@ -7,10 +7,11 @@ use std::{
 };
 
 use onceover_types::{NodeName, StageState, TaskId, Timestamp};
-use onceover_wire::{PastRun, StageRuns, StageSummary};
+use onceover_wire::{PastRun, StageRuns};
 
 use super::{
     list::List,
+    stage::KeptStage,
     store::TaskStore,
     task::{Standing, Task},
 };
@@ -156,9 +157,9 @@ impl RunParts {
     }
 
     /// Reads the newest run: the summary knows its state, the history its attempts.
-    fn from_summary(stage: &StageSummary, known: Option<&PastRun>, is_reused: bool) -> Option<Self> {
-        let started = stage.started_at.filter(|_| stage.status != StageState::Pending);
-        let queued = stage.queued_at.or(started).or(stage.ended_at)?;
+    fn from_summary(stage: &KeptStage, known: Option<&PastRun>, is_reused: bool) -> Option<Self> {
+        let started = stage.started_at().filter(|_| stage.status != StageState::Pending);
+        let queued = stage.queued_at().or(started).or(stage.ended_at())?;
         let mut parts = match known {
             Some(run) => Self::from_history(run),
             None => Self {
@@ -181,7 +182,7 @@ impl RunParts {
         parts.is_reused = is_reused;
         parts.ended = match stage.status.in_flight() {
             true => None,
-            false => stage.ended_at.map(Timestamp::as_millis),
+            false => stage.ended_at().map(Timestamp::as_millis),
         };
         Some(parts)
     }
@@ -253,7 +254,7 @@ pub fn list_bars(task: &Task, known: &HashMap<Arc<NodeName>, StageRuns>, now: Ti
 fn make_bar(
     task: &Task,
     node: &Arc<NodeName>,
-    stage: Option<&StageSummary>,
+    stage: Option<&KeptStage>,
     known: Option<&StageRuns>,
     now: Timestamp,
 ) -> StageBar {
@@ -264,8 +265,8 @@ fn make_bar(
         needs: Vec::new(),
     };
     let runs = known.map_or(&[][..], |known| known.runs.as_slice());
-    let run_id = stage.and_then(|stage| stage.run_id.as_ref());
-    let is_newest = |run: &&PastRun| run_id.is_some_and(|id| id.as_str() == run.run_id);
+    let run_id = stage.and_then(KeptStage::run_id);
+    let is_newest = |run: &&PastRun| run_id.as_ref().is_some_and(|id| id.as_str() == run.run_id);
     let newest = runs.iter().find(is_newest);
     let mut earlier: Vec<_> = runs
         .iter()
@@ -277,7 +278,7 @@ fn make_bar(
         RunParts::from_history(run).add_to(&mut bar, now.as_millis());
     }
     let is_reused = task.standing(node) == Some(Standing::Reused)
-        || stage.is_some_and(|stage| stage.status == StageState::Success && stage.reuse_hits + stage.joins > 0);
+        || stage.is_some_and(|stage| stage.status == StageState::Success && stage.reuses() > 0);
     if let Some(parts) = stage.and_then(|stage| RunParts::from_summary(stage, newest, is_reused)) {
         parts.add_to(&mut bar, now.as_millis());
     }

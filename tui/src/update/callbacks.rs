@@ -39,10 +39,8 @@ pub fn open_any(model: &mut Model, effects: &mut Vec<Effect>) {
     if requests::refuse_page(model) {
         return;
     }
-    model.deliveries = Deliveries {
-        shows_all: true,
-        ..Deliveries::default()
-    };
+    model.deliveries = Deliveries::default();
+    model.deliveries.shows_all = true;
     model.page = Page::Callbacks;
     fetch(model, effects);
 }

@@ -1,6 +1,6 @@
 //! Moves the cursor of the page that is open and scrolls what it shows, by as much as the screen has room for.
 
-use super::{json, stage_log, preview};
+use super::{json, preview, stage_log};
 use crate::{
     layout,
     model::{Model, Page, detail::Tab},

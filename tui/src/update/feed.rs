@@ -4,7 +4,9 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, detail, messages::{Effect, MoreRows, Snapshot}, nodes, pipelines, reveal, videos, compare, task_log, timeline, observed, edit, preview,
+    callbacks, compare, detail, edit,
+    messages::{Effect, MoreRows, Snapshot},
+    nodes, observed, pipelines, preview, reveal, task_log, timeline, videos,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,

@@ -5,7 +5,9 @@ use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, sort, stage_log, video_actions, videos, compare, task_log, timeline, events, machine, observed, queues, tabs, copy, edit, json, pager, palette, reveal, preview,
+    callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
+    observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
+    task_log, timeline, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -379,7 +381,7 @@ fn copy_command(model: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     };
     let command = done.command.as_ref().filter(|_| action == Action::CopyCommand);
     let text = command.unwrap_or(&done.curl).clone();
-    copy::copy_text(model, text, effects);
+    copy::send_text(model, text, effects);
 }
 
 /// Shows the stages of a task that hides them; else gives the detail the whole screen, or ends that.
@@ -465,9 +467,15 @@ fn go_back(model: &mut Model) {
         Page::Callbacks if !model.deliveries.marks.is_empty() => model.deliveries.marks.clear(),
         Page::Nodes if !model.nodes.filter.is_empty() => model.nodes.set_filter(""),
         Page::Events if !model.events.filter.is_empty() => model.events.set_filter(""),
-        Page::Videos | Page::Callbacks | Page::Nodes | Page::Timeline | Page::Compare | Page::Queues | Page::Machine | Page::Events | Page::Commands => {
-            model.page = model.trail.last()
-        }
+        Page::Videos
+        | Page::Callbacks
+        | Page::Nodes
+        | Page::Timeline
+        | Page::Compare
+        | Page::Queues
+        | Page::Machine
+        | Page::Events
+        | Page::Commands => model.page = model.trail.last(),
         Page::Log => stage_log::go_back(model),
         Page::Json => json::go_back(model),
         Page::Preview => preview::go_back(model),

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, NodeList, NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery, MachineLoad, SystemHistory,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, MachineLoad, NodeList,
+    NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns,
+    SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage,
+    VideoRequest, VideoStarted, client::LogQuery,
 };
 
 use crate::{
@@ -14,8 +17,8 @@ use crate::{
     model::{
         MissingPart, Source,
         json_tree::JsonTree,
-        store::RowsEnd,
         preview::{FileContent, ResultFile, ResultFiles},
+        store::RowsEnd,
     },
 };
 

@@ -8,15 +8,15 @@
 //! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
-mod compare;
 mod commands;
+mod compare;
 mod copy;
 mod cursor;
 mod detail;
 mod dialog;
+mod edit;
 mod estimates;
 mod events;
-mod edit;
 mod feed;
 mod filter_line;
 mod json;
@@ -29,8 +29,8 @@ mod observed;
 mod pager;
 mod palette;
 mod pipelines;
-mod queues;
 mod preview;
+mod queues;
 mod register;
 mod replies;
 mod requests;
@@ -40,8 +40,8 @@ mod rows;
 mod sentences;
 mod sort;
 mod stage_log;
-mod task_log;
 mod tabs;
+mod task_log;
 mod time;
 mod timeline;
 mod video_actions;
@@ -49,7 +49,7 @@ mod videos;
 
 use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, MoreRows, Refusal, Reply, Snapshot, UiEvent, PagerText};
+pub use messages::{Call, CallAnswer, Effect, MoreRows, PagerText, Refusal, Reply, Snapshot, UiEvent};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {

@@ -5,9 +5,9 @@ use onceover_types::VideoId;
 use onceover_wire::{CallbackPage, SubmitResponse, TaskView};
 
 use super::{
-    callbacks, compare, detail, estimates, edit,
+    callbacks, compare, detail, edit, estimates,
     messages::{CallAnswer, Effect, Reply},
-    nodes, observed, pipelines, register, rerun, reveal, pager, preview,
+    nodes, observed, pager, pipelines, preview, register, rerun, reveal,
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, task_log, timeline, video_actions, videos,
 };

@@ -4,9 +4,9 @@
 use onceover_types::Timestamp;
 
 use super::{
-    callbacks, detail, estimates, feed, edit, compare,
+    callbacks, compare, detail, edit, estimates, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, task_log, timeline, videos, observed, preview,
+    observed, pipelines, preview, requests, reveal, task_log, timeline, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 

@@ -80,11 +80,6 @@ fn ask_next(model: &mut Model, effects: &mut Vec<Effect>) {
     effects.push(Effect::Call { id, call });
 }
 
-/// Whether the page has asked this.
-pub fn has_asked(model: &Model, id: u64) -> bool {
-    model.timeline.requests.contains_key(&id)
-}
-
 /// Takes the runs of a stage.
 pub fn take_runs(model: &mut Model, id: u64, answer: CallAnswer<Box<StageRuns>>) {
     let Some(node) = model.timeline.requests.remove(&id) else {

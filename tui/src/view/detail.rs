@@ -11,7 +11,7 @@ use super::{
     json_tree, log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{cut_middle, harmless, put, width, wrap},
+    text::{cut_middle, harmless, put, width},
     warned,
 };
 use crate::{
@@ -79,7 +79,7 @@ fn draw_stage(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary,
     draw_head(model, node, task, stage, area, buffer);
     let mut area = below(area, 1);
     if stage.status == StageState::Running {
-        draw_progress(model, node, stage, area, buffer);
+        draw_progress(model, node, task, stage, area, buffer);
         area = below(area, 1);
     }
     draw_tabs(model, area, buffer);
@@ -103,8 +103,8 @@ pub fn list_tab_text(model: &Model) -> Option<String> {
     let (task, node) = (model.store.get(&row.task)?, row.node.as_ref()?);
     let stage = task.stages.get(node)?;
     let lines = match model.detail.tab {
-        Tab::Reuse => reuse::list_lines(model, stage, TEXT_COLUMNS),
-        _ => list_overview(model, node, task, stage, TEXT_COLUMNS),
+        Tab::Reuse => reuse::list_lines(model, &stage.summary(), TEXT_COLUMNS),
+        _ => list_overview(model, node, task, &stage.summary(), TEXT_COLUMNS),
     };
     Some(lines.into_iter().map(|(line, _)| harmless(&line) + "\n").collect())
 }
@@ -132,10 +132,10 @@ fn draw_head(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, 
 }
 
 /// Draws the bar of a stage that runs, its figure and how long the rest may take.
-fn draw_progress(model: &Model, node: &NodeName, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
+fn draw_progress(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let progress = stage.progress.unwrap_or(0.0);
-    let rest = model.estimate_rest(node, stage);
+    let rest = task.stages.get(node).and_then(|kept| model.estimate_rest(node, kept));
     let eta = rest.map_or_else(String::new, |rest| format!("   {}", rest.describe()));
     let text = match stage.progress {
         Some(progress) => format!(" {} %{eta}", figures::round_percent(progress)),

@@ -11,7 +11,7 @@ use ratatui::{
 use super::{
     callbacks, copy_menu,
     frame::open_box,
-    rerun, sort, palette, review,
+    palette, rerun, review, sort,
     text::{put, width, wrap},
     video_dialogs,
 };

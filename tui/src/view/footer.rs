@@ -7,7 +7,8 @@ use ratatui::{
 };
 
 use super::{
-    line, text::{clear, harmless, put, put_right, width, wrap}, events,
+    events, line,
+    text::{clear, harmless, put, put_right, width, wrap},
 };
 use crate::{
     actions::{Action, ActionSpec, list_actions, list_keys},
@@ -126,7 +127,17 @@ fn find_refusal(model: &Model) -> Option<&String> {
             QueueRow::Run { row, .. } => model.failure_of(row),
             QueueRow::Class(_) => None,
         },
-        Page::Nodes | Page::Form | Page::Register | Page::Log | Page::Timeline | Page::Compare | Page::Machine | Page::Events | Page::Commands | Page::Json | Page::Preview => None,
+        Page::Nodes
+        | Page::Form
+        | Page::Register
+        | Page::Log
+        | Page::Timeline
+        | Page::Compare
+        | Page::Machine
+        | Page::Events
+        | Page::Commands
+        | Page::Json
+        | Page::Preview => None,
     }
 }
 

@@ -18,7 +18,10 @@ use crate::{
     layout::Panes,
     model::{
         Model, RowId,
-        sort::{SortColumn, TaskSort}, stage::KeptStage, task::{Standing, Task}, estimate::RestTime,
+        estimate::RestTime,
+        sort::{SortColumn, TaskSort},
+        stage::KeptStage,
+        task::{Standing, Task},
     },
     theme::{callback_glyph, glyph, word},
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onceover_run::paths::Roots;
-use onceover_store::{StageHistory, Store, TaskFilter, TaskRecords, RowMark, RowsRead};
+use onceover_store::{RowMark, RowsRead, StageHistory, Store, TaskFilter, TaskRecords};
 use onceover_types::{NodeName, TaskId, TaskStatus};
 use onceover_wire::{NodeResult, NodeStatus, StageRuns, TaskView};
 use serde_json::{Map, Value};
