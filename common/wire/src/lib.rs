@@ -16,6 +16,7 @@ mod logs;
 mod nodes;
 mod results;
 mod tasks;
+mod token;
 mod videos;
 mod warnings;
 
