@@ -114,6 +114,9 @@ pub async fn run(
             return;
         };
         tracing::warn!(reason = %ended.reason, "connection lost");
+        if ended.missing == MissingPart::Access {
+            renew_token(&client);
+        }
         if delivered {
             pause = FIRST_PAUSE;
         }
@@ -125,10 +128,21 @@ pub async fn run(
         if events.send(lost).await.is_err() {
             return;
         }
-        sleep(pause).await;
+        // A key that asks to read again is a try at once.
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = requests.recv() => renew_token(&client),
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
         // The next session reads everything anyway.
         while requests.try_recv().is_ok() {}
+    }
+}
+
+/// Reads the token again: the user may have put another one into its file.
+fn renew_token(client: &Client) {
+    if let Err(error) = client.renew_token() {
+        tracing::warn!(%error, "the token cannot be read");
     }
 }
 
@@ -258,7 +272,10 @@ impl<'a> Session<'a> {
             None => return Ok(Went::DashboardEnded),
             // A snapshot under way may have been read before what is missing now.
             Some(FeedRequest::Reread) if self.snapshot.is_some() => self.again = true,
-            Some(FeedRequest::Reread) => self.read_snapshot(),
+            Some(FeedRequest::Reread) => {
+                renew_token(self.client);
+                self.read_snapshot();
+            }
         }
         Ok(Went::On)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
 use clap_complete::ArgValueCompleter;
 use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
@@ -24,6 +24,12 @@ pub struct Args {
         value_parser = base_url
     )]
     pub daemon: String,
+    /// Read this configuration file; onceover/onceover.toml in the user's configuration folder if omitted.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Refuse everything that would change something in the daemon.
+    #[arg(long, global = true)]
+    pub read_only: bool,
     /// Follow this Redis instead of the one that the daemon names.
     #[arg(
         long,
@@ -39,15 +45,27 @@ pub struct Args {
     /// Open with the cursor on this task.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskId>,
+    /// Leave the mouse to the terminal, which selects text with it.
+    #[arg(long)]
+    pub no_mouse: bool,
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Whether the daemon's address was given, as an argument or in the environment.
+    #[arg(skip)]
+    pub has_daemon: bool,
 }
 
 impl Args {
     /// Reads the arguments and the environment.
     pub fn read() -> Result<Self, clap::Error> {
         let matches = without_empty_variables(Self::command()).try_get_matches()?;
-        Self::from_arg_matches(&matches)
+        let has_daemon = matches
+            .value_source("daemon")
+            .is_some_and(|source| source != ValueSource::DefaultValue);
+        Ok(Self {
+            has_daemon,
+            ..Self::from_arg_matches(&matches)?
+        })
     }
 }
 
@@ -72,11 +90,33 @@ pub enum Command {
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(FrameArgs),
+    /// Print every action of the dashboard with its keys.
+    Keys(KeysArgs),
     /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
+    /// Write the manual pages to a folder.
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 impl Command {
+    /// Returns its name where it changes something in the daemon.
+    pub fn find_change(&self) -> Option<&'static str> {
+        match self {
+            Self::Submit(_) => Some("submit"),
+            Self::Register(_) => Some("register"),
+            Self::Run(_) => Some("run"),
+            Self::Tree(_)
+            | Self::Nodes(_)
+            | Self::Videos(_)
+            | Self::Watch(_)
+            | Self::Snapshot(_)
+            | Self::Keys(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
+
     /// Whether it prints JSON, its failure included.
     pub fn wants_json(&self) -> bool {
         match self {
@@ -86,7 +126,8 @@ impl Command {
             Self::Videos(args) => args.json,
             Self::Register(args) => args.json,
             Self::Run(args) => args.json,
-            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
+            Self::Keys(args) => args.json,
+            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -230,6 +271,23 @@ pub struct FrameArgs {
     /// Put the cursor on this task first.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct KeysArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the tables of a Markdown document.
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// Write onceover.1 and a page for each command to this folder.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,15 +1,15 @@
 //! Candidates for command lines that are completed in a shell: names of nodes, their parameters and the values of these
 //! are read from the daemon. Without an answer there are no candidates.
 
-use std::{env, ffi::OsStr, time::Duration};
+use std::{env, ffi::OsStr, path::Path, time::Duration};
 
 use clap_complete::CompletionCandidate;
 use onceover_catalog::ParameterSpec;
 use onceover_types::NodeName;
-use onceover_wire::{NodeInfo, NodeList, address::base_url, command_line::variable};
+use onceover_wire::{NodeInfo, NodeList, address::base_url, client::TokenSource, command_line::variable};
 
 use super::connect::{DEFAULT_DAEMON, connect};
-use crate::model::form::format_value;
+use crate::{model::form::format_value, settings::DashboardSettings};
 
 /// How long a key press may wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -70,6 +70,7 @@ fn complete_value(parameter: &ParameterSpec, typed: &str, prefix: &str) -> Vec<C
 struct Line {
     /// The words before the one that is completed.
     before: Vec<String>,
+    settings: DashboardSettings,
 }
 
 impl Line {
@@ -82,7 +83,16 @@ impl Line {
             .ok()
             .and_then(|index| index.parse().ok());
         words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
-        Self { before: words }
+        // What is wrong in the file is reported when the line is run.
+        let named = words
+            .iter()
+            .position(|word| word == "--config")
+            .and_then(|at| words.get(at + 1));
+        let settings = DashboardSettings::load(named.map(Path::new)).unwrap_or_default();
+        Self {
+            before: words,
+            settings,
+        }
     }
 
     /// Finds the node that the line submits.
@@ -101,7 +111,12 @@ impl Line {
         let given = apart.or(joined).filter(|url| url.contains(':')).map(str::to_owned);
         let written = given.or_else(|| variable("ONCEOVER_DAEMON"));
         let base = written.and_then(|written| base_url(&written).ok());
-        base.unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+        base.or_else(|| self.settings.url.clone())
+            .unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+    }
+
+    fn find_tokens(&self) -> TokenSource {
+        TokenSource::new(self.settings.token_file.clone())
     }
 
     fn ask_nodes(&self) -> Option<Vec<NodeInfo>> {
@@ -119,7 +134,7 @@ impl Line {
             .enable_all()
             .build()
             .ok()?;
-        let client = connect(&self.find_daemon()).ok()?;
+        let client = connect(&self.find_daemon(), self.find_tokens()).ok()?;
         runtime.block_on(async { tokio::time::timeout(PATIENCE, question(client)).await.ok()? })
     }
 }

@@ -8,6 +8,7 @@ use super::{args::FrameArgs, failure::CommandResult, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
+    key::KeyBindings,
     model::{MissingPart, Model, Source, log::PAGE_LINES},
     theme::Theme,
     update::{Call, Effect, UiEvent, update},
@@ -15,12 +16,13 @@ use crate::{
 };
 
 /// Runs the command.
-pub async fn run(client: &Client, args: FrameArgs) -> CommandResult {
+pub async fn run(client: &Client, args: FrameArgs, bindings: KeyBindings) -> CommandResult {
     let read = feed::read_snapshot(client).await;
     // After the first answer: where this machine's clock is wrong, only an answer has the daemon's time.
     let now = client.clock().now();
     let mut model = Model::new(client.base(), now, args.size);
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
+    model.bindings = bindings;
     model.glyphs = Glyphs::from_env();
     model.tz = jiff::tz::TimeZone::system();
     model.read_only = true;

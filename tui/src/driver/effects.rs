@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use onceover_types::{NodeName, TaskId};
+use onceover_types::{NodeName, ProblemKind, TaskId, problem::ProblemType};
 use onceover_wire::{
     LogPage, VideoPage,
     client::{CallbackQuery, Client, ClientError},
@@ -14,8 +14,10 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::announce::run_command;
 use crate::{
     feed::{FeedRequest, short_reason},
+    notify::NotifySettings,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -36,16 +38,23 @@ pub struct EffectRunner {
     feed: mpsc::Sender<FeedRequest>,
     log: Option<JoinHandle<()>>,
     changes: Arc<Semaphore>,
+    notify: NotifySettings,
 }
 
 impl EffectRunner {
-    pub fn new(client: Client, events: mpsc::Sender<UiEvent>, feed: mpsc::Sender<FeedRequest>) -> Self {
+    pub fn new(
+        client: Client,
+        events: mpsc::Sender<UiEvent>,
+        feed: mpsc::Sender<FeedRequest>,
+        notify: NotifySettings,
+    ) -> Self {
         Self {
             client,
             events,
             feed,
             log: None,
             changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            notify,
         }
     }
 
@@ -74,7 +83,15 @@ impl EffectRunner {
                 self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
-            Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) => {}
+            Effect::Announce(announcement) => {
+                let (command, events) = (self.notify.command.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    if let Err(reason) = run_command(&command, &announcement).await {
+                        let _ = events.send(UiEvent::AnnouncementFailed(reason)).await;
+                    }
+                });
+            }
+            Effect::Quit | Effect::Redraw | Effect::Suspend | Effect::Copy(_) | Effect::UseMouse(_) => {}
         }
     }
 
@@ -217,6 +234,7 @@ impl From<ClientError> for Refusal {
         Self {
             status: error.status(),
             text: short_reason(&error),
+            lacks_scope: matches!(&error, ClientError::Refused(problem) if problem.kind == ProblemType::from(ProblemKind::Scope)),
             errors: match error {
                 ClientError::Refused(problem) => problem.errors,
                 _ => Vec::new(),

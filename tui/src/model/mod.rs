@@ -1,6 +1,7 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod access;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
@@ -15,14 +16,17 @@ pub mod log_view;
 pub mod nodes;
 mod outcome;
 pub mod pipeline;
+pub mod pointer;
 pub mod reads;
 pub mod register;
+pub mod return_point;
 mod row;
 pub mod store;
 pub mod task;
 pub mod totals;
 pub mod tree;
 pub mod videos;
+pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,10 +39,12 @@ use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
 use crate::{
     clipboard::Multiplexer,
     glyphs::Glyphs,
+    key::KeyBindings,
     layout::{self, Panes, Split},
     theme::Theme,
 };
 
+use access::Access;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
@@ -49,14 +55,17 @@ use log_view::LogView;
 use nodes::Nodes;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
+use pointer::Pointer;
 use reads::ReadBudget;
 use register::Register;
+use return_point::ReturnPoint;
 pub use row::{RowId, Subject};
 use store::TaskStore;
 use task::Task;
 use totals::ShownTotals;
 use tree::Tree;
 use videos::VideosPage;
+use watch::WatchList;
 
 /// How long a text that can be selected stays on the screen.
 const SELECTABLE_MS: i64 = 15_000;
@@ -90,6 +99,11 @@ impl Page {
         Self::Register,
         Self::Log,
     ];
+
+    /// Returns its name, as documents and files have it.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 
     /// Whether keys type text on the page.
     pub fn is_typed(self) -> bool {
@@ -161,6 +175,9 @@ pub struct Model {
     pub size: (u16, u16),
     pub theme: Theme,
     pub glyphs: Glyphs,
+    /// Keys that the configuration file has changed.
+    pub bindings: KeyBindings,
+    pub pointer: Pointer,
     /// What a copied text has to pass on its way to the terminal.
     pub multiplexer: Multiplexer,
     pub tz: jiff::tz::TimeZone,
@@ -168,6 +185,8 @@ pub struct Model {
     pub daemon: String,
     /// Changing actions are refused: a printed frame must not change anything.
     pub read_only: bool,
+    /// Whether the user may change anything.
+    pub access: Access,
     pub link: Link,
     /// Whether the daemon, to which there is a connection, has given no sign of life for a while.
     pub slow: bool,
@@ -207,8 +226,12 @@ pub struct Model {
     /// What the daemon warned of when it accepted the last action on it.
     pub warned: HashMap<Subject, String>,
     pub toast: Option<Toast>,
+    /// What the user wants to hear of.
+    pub watched: WatchList,
     /// The task to open with (`--task`), until it is known.
     pub wanted: Option<TaskId>,
+    /// Where the last start ended, until it is restored.
+    pub return_to: Option<ReturnPoint>,
     /// Everything is being read again.
     pub reading: bool,
     /// Tasks that are being read, by request.
@@ -229,10 +252,13 @@ impl Model {
             size,
             theme: Theme::default(),
             glyphs: Glyphs::default(),
+            bindings: KeyBindings::default(),
+            pointer: Pointer::default(),
             multiplexer: Multiplexer::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
+            access: Access::default(),
             link: Link::Connecting,
             slow: false,
             fresh_at: now,
@@ -262,7 +288,9 @@ impl Model {
             failures: HashMap::new(),
             warned: HashMap::new(),
             toast: None,
+            watched: WatchList::default(),
             wanted: None,
+            return_to: None,
             reading: false,
             fetching: BTreeMap::new(),
             budget: ReadBudget::default(),
@@ -468,6 +496,7 @@ impl Model {
             self.deletes.iter().map(|delete| delete.due).min(),
             self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
             self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
+            self.watched.due_at(self.now),
         ];
         times.into_iter().flatten().min()
     }

@@ -6,7 +6,7 @@ use onceover_wire::{Event as Change, EventKind, SystemInfo};
 use super::{
     callbacks, detail,
     messages::{Effect, Snapshot},
-    nodes, pipelines, reveal, videos,
+    nodes, pipelines, restore, reveal, videos, watch,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject, detail::Tab, log::LogState, store::Applied, totals::ShownTotals,
@@ -30,6 +30,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
         model.totals.follow_tasks(applied);
     }
     model.totals.follow_reuse(applied);
+    watch::follow(model, applied);
     let task = &applied.change.task_id;
     if applied.change.kind == EventKind::Deleted {
         let is_kept = |subject: &Subject| !matches!(subject, Subject::Row(row) if *row.task == *task);
@@ -72,9 +73,11 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     let now = model.now;
     let planned = model.store.list_planned();
     let applied = model.store.load(snapshot.items, seq, snapshot.complete, now);
+    watch::check_all(model);
     for applied in &applied {
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
+        watch::follow(model, applied);
         if applied.change.pipeline.is_some() {
             pipelines::follow(model, &applied.change.task_id, effects);
         }
@@ -88,6 +91,9 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     if first && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
         model.tree.changed();
+    }
+    if first {
+        restore::restore_view(model, effects);
     }
     if was_lost {
         // What was fetched while the connection was lost may be old or missing.

@@ -5,13 +5,16 @@ use onceover_types::StageState;
 
 use super::{
     callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    video_actions, videos, watch,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
     clipboard, figures,
     key::Key,
-    model::{Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, tree::TaskOrder},
+    model::{
+        Model, Page, RowId, Tone, access::Access, detail::Tab, dialog::Dialog, log_view::LogQuestion, pointer::Pointer,
+        tree::TaskOrder,
+    },
 };
 
 /// More rows or lines than there are.
@@ -32,7 +35,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         stage_log::type_text(model, key);
     } else if model.page == Page::Nodes && model.nodes.input.is_some() {
         nodes::press_in_filter(model, key, effects);
-    } else if let Some(spec) = find_action(model.page, key) {
+    } else if let Some(spec) = find_action(model.page, key, &model.bindings) {
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
         nodes::type_into_form(model, key);
@@ -59,9 +62,15 @@ pub fn paste(model: &mut Model, text: &str) {
 }
 
 /// Carries out an action.
-fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
+pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
+    }
+    if spec.needs_change()
+        && let Some(reason) = model.access.describe_denial()
+    {
+        model.say(Tone::Bad, reason);
+        return;
     }
     if spec.changes
         && spec.action != Action::Undo
@@ -110,6 +119,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
         Action::CopyId => copy_id(model, effects),
+        Action::Watch => watch::toggle(model),
         Action::Callbacks => callbacks::open_page(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
         Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
@@ -129,6 +139,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         | Action::Send => act_in_form(model, spec.action, key, effects),
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
+        Action::Mouse => toggle_mouse(model, effects),
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Help => model.dialog = Some(Dialog::Help { scroll: 0 }),
         Action::Quit => quit(model, effects),
@@ -196,6 +207,10 @@ fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Ef
 
 /// Reads everything on the page again.
 fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.access == Access::ReadToken {
+        // Another token may be there by now.
+        model.access = Access::Full;
+    }
     feed::reread(model, effects);
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
@@ -208,6 +223,22 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Gives the tree more or less of the screen.
 fn move_split(model: &mut Model, steps: i16) {
     model.split = model.split.step(steps);
+}
+
+/// Takes the mouse, or leaves it to the terminal.
+fn toggle_mouse(model: &mut Model, effects: &mut Vec<Effect>) {
+    let is_used = !model.pointer.is_used;
+    model.pointer = Pointer {
+        is_used,
+        ..Pointer::default()
+    };
+    effects.push(Effect::UseMouse(is_used));
+    let text = if is_used {
+        "mouse on: click selects, double click opens, the wheel scrolls; shift and drag selects text in most terminals"
+    } else {
+        "mouse off: the terminal selects text with it"
+    };
+    model.say(Tone::Neutral, text);
 }
 
 /// Quits; where a delete is not sent yet, only when asked twice.

@@ -12,6 +12,7 @@ use onceover_wire::{
 use crate::{
     key::Key,
     model::{MissingPart, Source},
+    pointer::PointerEvent,
 };
 
 /// Everything that was read at one time.
@@ -29,6 +30,7 @@ pub struct Snapshot {
 pub enum UiEvent {
     Time(Timestamp),
     Key(Key),
+    Pointer(PointerEvent),
     Paste(String),
     Resize(u16, u16),
     Change(Box<Change>),
@@ -57,6 +59,8 @@ pub enum UiEvent {
         id: u64,
         error: Option<String>,
     },
+    /// An announcement could not be made.
+    AnnouncementFailed(String),
 }
 
 /// Why a call had no result.
@@ -65,6 +69,8 @@ pub struct Refusal {
     /// The HTTP status, if the daemon answered.
     pub status: Option<u16>,
     pub text: String,
+    /// Whether the daemon's token is not one for changes.
+    pub lacks_scope: bool,
     /// The fields that were refused.
     pub errors: Vec<FieldError>,
 }
@@ -112,9 +118,20 @@ pub enum Effect {
     },
     StopLog,
     Copy(String),
+    /// Use the mouse, or leave it to the terminal.
+    UseMouse(bool),
+    /// Announce in the way that is configured.
+    Announce(Announcement),
     /// Draw every cell again.
     Redraw,
     Suspend,
+}
+
+/// What the user is to hear of, though the terminal is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    pub title: String,
+    pub body: String,
 }
 
 /// A call to the daemon.

@@ -1,9 +1,9 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `keys`, `mouse`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
-//! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
+//! `pipelines`, `stage_log`, `watch`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
 mod cursor;
@@ -14,12 +14,14 @@ mod filter_line;
 mod keys;
 mod line;
 mod messages;
+mod mouse;
 mod nodes;
 mod pipelines;
 mod register;
 mod replies;
 mod requests;
 mod rerun;
+mod restore;
 mod reveal;
 mod rows;
 mod sentences;
@@ -27,10 +29,11 @@ mod stage_log;
 mod time;
 mod video_actions;
 mod videos;
+mod watch;
 
-use crate::model::Model;
+use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
+pub use messages::{Announcement, Call, CallAnswer, Effect, Refusal, Reply, Snapshot, UiEvent};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
@@ -40,6 +43,11 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         UiEvent::Key(key) => {
             model.settle();
             keys::press(model, key, &mut effects);
+            model.redraw = true;
+        }
+        UiEvent::Pointer(event) => {
+            model.settle();
+            mouse::take(model, event, &mut effects);
             model.redraw = true;
         }
         UiEvent::Paste(text) => {
@@ -75,6 +83,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
         UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
+        UiEvent::AnnouncementFailed(reason) => {
+            model.say(Tone::Bad, reason);
+            model.redraw = true;
+        }
     }
     effects
 }

@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, videos,
+    pipelines, requests, reveal, videos, watch,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -23,6 +23,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
         feed::reread_missed(model, effects);
     }
     send_due_deletes(model, effects);
+    watch::send_due(model, effects);
     model.settle();
     detail::aim_detail(model, effects);
     pipelines::read_waiting(model, effects);
