@@ -307,7 +307,7 @@ async fn tui25_a_command_announces_what_fails_and_its_own_failure_is_shown() {
     daemon.until_ended("film", "test.fail").await;
     eventually("the announcement", || async {
         let text = std::fs::read_to_string(&heard).ok()?;
-        text.contains("film › test.fail is failed").then_some(())
+        text.contains("film › test.fail failed: it failed").then_some(())
     })
     .await;
     dashboard.press('q');
@@ -403,7 +403,7 @@ async fn tui16_every_kind_of_terminal_shows_the_dashboard_and_gets_it_back() {
             "{environment:?}: {}",
             screen.text()
         );
-        for key in ['n', '?', 'j'] {
+        for key in ['n', '?', '?'] {
             dashboard.press(key);
         }
         dashboard.resize(10, 3);

@@ -108,7 +108,7 @@ fn describe(notices: &[EndNotice]) -> Announcement {
             .map_or(String::new(), |error| format!(": {error}"));
         return Announcement {
             title: format!("{} {}", notice.row, word(notice.state)),
-            body: format!("{} is {}{why}", notice.row, word(notice.state)),
+            body: format!("{} {}{why}", notice.row, word(notice.state)),
         };
     }
     let tasks = notices.iter().filter(|notice| notice.row.node.is_none()).count();

@@ -129,7 +129,7 @@ fn a_lost_connection_dims_every_row() {
 }
 
 /// The page, with something on it.
-fn on(page: Page, size: (u16, u16)) -> Model {
+pub fn on(page: Page, size: (u16, u16)) -> Model {
     let mut model = dashboard(size);
     press_videos(
         &mut model,
