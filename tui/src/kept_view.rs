@@ -260,7 +260,7 @@ mod tests {
         for text in [
             "{\"split\": \"wide\"}",
             "{",
-            "[]",
+            "7",
             "{\"cursor\": {\"task\": \"a b\\n\"}}",
         ] {
             fs::write(&path, text).unwrap();

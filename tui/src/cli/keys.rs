@@ -31,7 +31,7 @@ fn format_table(rows: &[KeyRow]) -> String {
         false => row.keys.join(" "),
     };
     let measure = |write: &dyn Fn(&KeyRow) -> String| rows.iter().map(|row| text::width(&write(row))).max();
-    let names = measure(&|row| row.action.to_owned()).unwrap_or(0);
+    let names = measure(&|row: &KeyRow| row.action.to_owned()).unwrap_or(0);
     let columns = measure(&keys).unwrap_or(0);
     let pad = |shown: &str, columns: u16| " ".repeat(usize::from(columns - text::width(shown)));
     let lines = rows.iter().map(|row| {

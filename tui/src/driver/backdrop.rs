@@ -119,7 +119,7 @@ fn read_some(bytes: &mut Vec<u8>, deadline: Instant) -> bool {
     match poll(&mut polled, Some(&timeout)) {
         Err(rustix::io::Errno::INTR) => true,
         Ok(1..) => {
-            let mut some = [0; 256];
+            let mut some = [0_u8; 256];
             match rustix::io::read(&input, &mut some) {
                 Ok(count @ 1..) => {
                     bytes.extend_from_slice(&some[..count]);

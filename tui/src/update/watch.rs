@@ -74,10 +74,12 @@ fn find_changed_row(model: &Model, applied: &Applied) -> Option<RowId> {
 fn check_rows(model: &mut Model, task: Option<&TaskId>) {
     for row in model.watched.list(task) {
         let is_in_flight = model.in_flight(&row);
-        if model.watched.note(&row, is_in_flight)
-            && let Some((state, error)) = find_end(model, &row)
-        {
-            model.watched.announce(EndNotice { row, state, error });
+        if !model.watched.note(&row, is_in_flight) {
+            continue;
+        }
+        match find_end(model, &row) {
+            Some((state, error)) => model.watched.announce(EndNotice { row, state, error }),
+            None => model.watched.remove(&row),
         }
     }
 }
