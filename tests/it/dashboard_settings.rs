@@ -65,8 +65,8 @@ async fn tui17_what_is_wrong_in_the_configuration_is_reported_with_file_and_line
     for (text, report) in [
         ("[keys]\ncancel = 'd'\n", ":2: keys: 'd' would be both"),
         (
-            "\n[keys]\ncancle = 'x'\n",
-            ":3: keys: there is no action 'cancle'; did you mean cancel?",
+            "\n[keys]\ncancelx = 'x'\n",
+            ":3: keys: there is no action 'cancelx'; did you mean cancel?",
         ),
         ("mouze = true\n", ":1: unknown field `mouze`"),
         ("[theme]\naccent = 'purplish'\n", ":2: 'purplish' is not a colour"),

@@ -306,8 +306,8 @@ mod tests {
         for (text, report) in [
             ("mouse = true\nmouze = true", "/etc/o.toml:2: unknown field `mouze`"),
             (
-                "\n[keys]\ncancle = 'x'",
-                "/etc/o.toml:3: keys: there is no action 'cancle'",
+                "\n[keys]\ncancelx = 'x'",
+                "/etc/o.toml:3: keys: there is no action 'cancelx'",
             ),
             (
                 "[keys]\ncancel = 'X'\ndelete = 'X'",

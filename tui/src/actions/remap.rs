@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn tui17_what_cannot_be_is_said_of_the_change_that_asks_for_it() {
         for (changes, at, words) in [
-            (vec![change("cancle", &["x"])], 0, "did you mean cancel?"),
+            (vec![change("cancelx", &["x"])], 0, "did you mean cancel?"),
             (vec![change("cancel", &["xx"])], 0, "'xx' is not a key"),
             (vec![change("cancel", &["d"])], 0, "'d' would be both"),
             (

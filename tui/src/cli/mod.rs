@@ -34,7 +34,7 @@ use crate::{
     driver::{self, DashboardOptions},
     glyphs::Glyphs,
     log_file,
-    model::{Model, access::Access},
+    model::{Model, access::Access, pointer::Pointer},
     settings::DashboardSettings,
 };
 use args::{Args, Command};
@@ -121,7 +121,7 @@ async fn open_dashboard(args: Args, client: &Client, settings: DashboardSettings
     model.tz = jiff::tz::TimeZone::system();
     model.wanted = args.task;
     model.bindings = settings.bindings;
-    model.pointer.is_used = settings.mouse && !args.no_mouse;
+    model.pointer = Pointer::new(settings.mouse && !args.no_mouse);
     model.watched.failures = settings.notify.failures;
     if args.read_only {
         model.access = Access::ReadFlag;

@@ -231,10 +231,14 @@ async fn read_videos(client: &Client) -> Result<VideoPage, ClientError> {
 
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
+        let lacks_scope = match &error {
+            ClientError::Refused(problem) => problem.kind == ProblemType::from(ProblemKind::Scope),
+            _ => false,
+        };
         Self {
             status: error.status(),
             text: short_reason(&error),
-            lacks_scope: matches!(&error, ClientError::Refused(problem) if problem.kind == ProblemType::from(ProblemKind::Scope)),
+            lacks_scope,
             errors: match error {
                 ClientError::Refused(problem) => problem.errors,
                 _ => Vec::new(),

@@ -1,5 +1,5 @@
-//! Holds the terminal: sets its modes, the mouse's among them, and restores them on every way out. It writes only cells that have changed, each
-//! frame as one synchronized update.
+//! Holds the terminal: sets its modes, the mouse's among them, and restores them on every way out. It writes only cells
+//! that have changed, each frame as one synchronized update.
 
 use std::{
     io::{self, Write},

@@ -17,6 +17,13 @@ pub struct Pointer {
 }
 
 impl Pointer {
+    pub fn new(is_used: bool) -> Self {
+        Self {
+            is_used,
+            ..Self::default()
+        }
+    }
+
     /// Notes a click. Returns whether it is the second one of a double click.
     pub fn click(&mut self, column: u16, row: u16, now: Timestamp) -> bool {
         let is_double = self.last_click.is_some_and(|(last_column, last_row, at)| {

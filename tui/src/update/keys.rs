@@ -228,10 +228,7 @@ fn move_split(model: &mut Model, steps: i16) {
 /// Takes the mouse, or leaves it to the terminal.
 fn toggle_mouse(model: &mut Model, effects: &mut Vec<Effect>) {
     let is_used = !model.pointer.is_used;
-    model.pointer = Pointer {
-        is_used,
-        ..Pointer::default()
-    };
+    model.pointer = Pointer::new(is_used);
     effects.push(Effect::UseMouse(is_used));
     let text = if is_used {
         "mouse on: click selects, double click opens, the wheel scrolls; shift and drag selects text in most terminals"

@@ -37,7 +37,7 @@ enum FooterLine<'a> {
 }
 
 impl<'a> FooterLine<'a> {
-    /// Chooses what is said now.
+    /// Chooses what the line says now.
     fn choose(model: &'a Model) -> Self {
         if let Some(typed) = &model.log_view.input {
             return Self::LogInput(typed);
