@@ -39,6 +39,7 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
     model.pointer.drags_border = false;
     match find_target(model, event.column, event.row) {
         ScreenTarget::Button { acts } => press_button(model, acts, effects),
+        ScreenTarget::Way(way) => choose_way(model, way, is_double, effects),
         ScreenTarget::Dialog if matches!(model.dialog, Some(Dialog::Help { .. })) => model.dialog = None,
         ScreenTarget::TreeRow(index) => {
             model.tree.go(index);
@@ -79,6 +80,16 @@ fn press_button(model: &mut Model, acts: bool, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Chooses a way to run again; the second click takes it, as Enter does.
+fn choose_way(model: &mut Model, way: usize, is_double: bool, effects: &mut Vec<Effect>) {
+    if let Some(Dialog::Rerun(menu)) = &mut model.dialog {
+        menu.at = way;
+        if is_double {
+            dialog::press(model, Key::new(KeyCode::Enter), effects);
+        }
+    }
+}
+
 /// Moves the border between tree and detail to the pointer.
 fn drag(model: &mut Model, event: PointerEvent) {
     if model.pointer.drags_border
@@ -91,7 +102,7 @@ fn drag(model: &mut Model, event: PointerEvent) {
 /// Scrolls what is under the pointer.
 fn turn_wheel(model: &mut Model, event: PointerEvent, by: isize, effects: &mut Vec<Effect>) {
     match find_target(model, event.column, event.row) {
-        ScreenTarget::Button { .. } | ScreenTarget::Dialog => {
+        ScreenTarget::Button { .. } | ScreenTarget::Way(_) | ScreenTarget::Dialog => {
             let code = if by > 0 { KeyCode::Down } else { KeyCode::Up };
             dialog::press(model, Key::new(code), effects);
         }

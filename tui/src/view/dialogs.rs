@@ -321,10 +321,7 @@ fn draw_buttons(model: &Model, confirm: &Confirm, inside: Rect, y: u16, buffer: 
 }
 
 /// Finds the button that is drawn in a cell. Returns whether it is the one that acts.
-pub fn find_button(model: &Model, dialog: &Dialog, at: Position) -> Option<bool> {
-    let Dialog::Confirm(confirm) = dialog else {
-        return None;
-    };
+pub fn find_button(model: &Model, confirm: &Confirm, at: Position) -> Option<bool> {
     let text = QuestionText::new(model, confirm, model.size);
     let screen = Rect::new(0, 0, model.size.0, model.size.1);
     let rows = text.rows as u16 + 2;

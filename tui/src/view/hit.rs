@@ -5,10 +5,11 @@ use ratatui::layout::{Position, Rect};
 use super::{
     detail, dialogs,
     footer::{self, FooterTarget},
+    rerun,
 };
 use crate::{
     layout::{self, ListPage, Tier},
-    model::{Model, Page, detail::Tab},
+    model::{Model, Page, detail::Tab, dialog::Dialog},
 };
 
 /// What a cell belongs to.
@@ -18,7 +19,9 @@ pub enum ScreenTarget {
     Button {
         acts: bool,
     },
-    /// What is not a button in a dialog, and everything while one is open.
+    /// A way of the menu of ways to run again, by its index.
+    Way(usize),
+    /// What is neither in a dialog, and everything while one is open.
     Dialog,
     /// A row of the tree, by its index.
     TreeRow(usize),
@@ -43,8 +46,7 @@ pub enum ScreenTarget {
 pub fn find_target(model: &Model, column: u16, row: u16) -> ScreenTarget {
     let at = Position { x: column, y: row };
     if let Some(dialog) = &model.dialog {
-        let acts = dialogs::find_button(model, dialog, at);
-        return acts.map_or(ScreenTarget::Dialog, |acts| ScreenTarget::Button { acts });
+        return find_in_dialog(model, dialog, at);
     }
     let panes = model.panes();
     if panes.footer.contains(at) {
@@ -68,6 +70,15 @@ pub fn find_target(model: &Model, column: u16, row: u16) -> ScreenTarget {
         Page::Log if row > 0 => ScreenTarget::Log,
         _ => ScreenTarget::Nothing,
     }
+}
+
+fn find_in_dialog(model: &Model, dialog: &Dialog, at: Position) -> ScreenTarget {
+    let found = match dialog {
+        Dialog::Confirm(confirm) => dialogs::find_button(model, confirm, at).map(|acts| ScreenTarget::Button { acts }),
+        Dialog::Rerun(menu) => rerun::find_way(model, menu, at).map(ScreenTarget::Way),
+        _ => None,
+    };
+    found.unwrap_or(ScreenTarget::Dialog)
 }
 
 fn find_in_tasks(model: &Model, at: Position) -> ScreenTarget {

@@ -232,6 +232,22 @@ fn tui24_footer_and_buttons_do_what_they_say_and_an_unused_mouse_nothing() {
 }
 
 #[test]
+fn tui24_a_click_chooses_a_way_to_run_again_and_the_second_one_takes_it() {
+    let mut model = with_mouse((120, 36));
+    press(&mut model, "Gr");
+    assert_shows(&model, &["enter runs it"]);
+    let lines = screen(&model);
+    let row = lines.iter().position(|line| line.contains("force")).unwrap();
+    let at = lines[row].find("force").unwrap();
+    let column = lines[row][..at].chars().count() as u16;
+    click(&mut model, column, row as u16);
+    assert_shows(&model, &["enter asks first"]);
+    let effects = click(&mut model, column, row as u16);
+    assert!(changing(&effects).is_empty());
+    assert_shows(&model, &["Force 1 stage to run again?"]);
+}
+
+#[test]
 fn tui24_m_takes_the_mouse_and_leaves_it() {
     let mut model = dashboard((80, 24));
     assert_eq!(press(&mut model, "m"), [Effect::UseMouse(true)]);
