@@ -128,14 +128,14 @@ pub async fn run(
         if events.send(lost).await.is_err() {
             return;
         }
+        // The next session reads everything anyway.
+        while requests.try_recv().is_ok() {}
         // A key that asks to read again is a try at once.
         tokio::select! {
             () = sleep(pause) => {}
-            _ = requests.recv() => renew_token(&client),
+            Some(FeedRequest::Reread) = requests.recv() => renew_token(&client),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-        // The next session reads everything anyway.
-        while requests.try_recv().is_ok() {}
     }
 }
 
