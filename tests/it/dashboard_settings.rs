@@ -208,13 +208,9 @@ async fn tui24_the_background_is_asked_of_a_terminal_that_answers_and_no_key_is_
     let answers = [("VTE_VERSION", "7600"), ("COLORTERM", "truecolor")];
     let mut dashboard = Dashboard::open_in(&daemon, 120, 36, &[], &answers);
     dashboard.until(Screen::alternate_screen);
-    for key in ['?', '?', 'n'] {
-        dashboard.press(key);
-    }
-    // The page of nodes needs the first snapshot; the key may have come before it.
-    dashboard.until(|screen| screen.contains("● live"));
-    dashboard.press('n');
-    dashboard.shows("ready");
+    // The terminal is asked at this moment: the key comes before its answer, or right after it.
+    dashboard.press('?');
+    dashboard.shows("┌ Help");
     dashboard.send(Key::Esc);
     // Without an answer the terminal's own colours would be used.
     dashboard.until(|screen| colour_of_done(screen).is_some_and(|colour| matches!(colour, Color::Rgb(..))));
