@@ -411,6 +411,23 @@ async fn tui16_every_kind_of_terminal_shows_the_dashboard_and_gets_it_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_completes_tasks_and_pipelines_from_the_daemon() {
+    let daemon = Daemon::start().await;
+    daemon.done("film-1", ECHO, json!({})).await;
+    daemon.done("other", ECHO, json!({})).await;
+    let complete = async |words: &[&str]| {
+        let mut command = onceover();
+        command.env("COMPLETE", "fish").env("ONCEOVER_DAEMON", daemon.url());
+        let output = command.args(["--", "onceover"]).args(words).output();
+        String::from_utf8(output.await.expect("onceover runs").stdout).expect("text")
+    };
+    let tasks = complete(&["tree", "fi"]).await;
+    assert!(tasks.contains("film-1") && !tasks.contains("other"), "{tasks}");
+    let pipelines = complete(&["run", "video", "--pipeline", "samp"]).await;
+    assert!(pipelines.contains("sample"), "{pipelines}");
+}
+
 /// Names of the files in a folder.
 fn list_files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");

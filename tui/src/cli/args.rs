@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, parser::ValueSource};
 use clap_complete::ArgValueCompleter;
 use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
@@ -25,7 +25,7 @@ pub struct Args {
     )]
     pub daemon: String,
     /// Read this configuration file; onceover/onceover.toml in the user's configuration folder if omitted.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Refuse everything that would change something in the daemon.
     #[arg(long, global = true)]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, global = true, env = "ONCEOVER_LOG_DIR", value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// Open with the cursor on this task.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Leave the mouse to the terminal, which selects text with it.
     #[arg(long)]
@@ -135,6 +135,7 @@ impl Command {
 #[derive(Debug, clap::Args)]
 pub struct TreeArgs {
     /// Print only this task.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Print JSON: the list of tasks, or the view of the one task.
     #[arg(long)]
@@ -157,7 +158,7 @@ pub struct SubmitArgs {
     #[arg(add = ArgValueCompleter::new(complete::complete_node))]
     pub node: NodeName,
     /// Submit to this task; to a new one if omitted.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Pass the whole input as a JSON object.
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
@@ -208,7 +209,8 @@ pub struct RunArgs {
     /// Process the video with this id.
     #[arg(
         required_unless_present = "folder",
-        value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string())
+        value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string()),
+        add = ArgValueCompleter::new(complete::complete_video)
     )]
     pub video: Option<VideoId>,
     /// Process every video below this folder; register each once.
@@ -221,7 +223,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 10_000)]
     pub most: usize,
     /// Run this pipeline; the daemon's default if omitted.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::complete_pipeline))]
     pub pipeline: Option<String>,
     /// End what is under way first, and run every step again.
     #[arg(long)]
@@ -257,6 +259,7 @@ impl From<Reuse> for ReuseMode {
 #[derive(Debug, clap::Args)]
 pub struct Watch {
     /// Print only this task, until it has ended; exit 1 unless it is a success.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
 }
 
@@ -269,7 +272,7 @@ pub struct FrameArgs {
     #[arg(long, value_name = "KEYS", default_value = "", value_parser = read_keys)]
     pub keys: Keys,
     /// Put the cursor on this task first.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
 }
 
