@@ -47,7 +47,7 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::Pointer(event) => {
             model.settle();
-            mouse::take(model, event, &mut effects);
+            mouse::take_event(model, event, &mut effects);
             model.redraw = true;
         }
         UiEvent::Paste(text) => {

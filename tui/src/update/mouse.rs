@@ -19,7 +19,7 @@ use crate::{
 const WHEEL_LINES: isize = 3;
 
 /// Takes one event of the mouse.
-pub fn take(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
+pub fn take_event(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
     if !model.pointer.is_used {
         return;
     }
