@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs reference bench bench-tui script-costs soak deps build install lint doc clean
+.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ contract-docs: ## Write the tables of docs/migrating.md from tests/contract/diff
 
 limits-docs: ## Write docs/limits.md from the daemon's table of limits
 	ONCEOVER_LIMITS=write cargo test --locked -p onceover-daemon --lib limits::
+
+keys-docs: ## Write the table of keys in docs/dashboard.md from the dashboard's registry of actions
+	ONCEOVER_KEYS=write cargo test --locked -p onceover-tui --lib actions::
 
 reference: deps ## Record the examples of every node and operation and write docs/technical/reference from them
 	cargo build --locked --workspace
@@ -71,9 +74,14 @@ deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get
 build: ## Build both programs into target/debug
 	cargo build --locked --workspace
 
-install: ## Build both programs for use and put them into ~/.cargo/bin
+install: ## Build both programs for use, put them into ~/.cargo/bin, manual pages and completion into ~/.local/share
 	cargo install --locked --path daemon/server
 	cargo install --locked --path tui
+	@assets/install-manual.sh
+
+uninstall: ## Remove what make install has put there
+	@assets/install-manual.sh --remove
+	cargo uninstall onceover-daemon onceover-tui
 
 lint: ## Check formatting, code, words, spelling, Lua, licences and API documentation, as CI does
 	@assets/install-deps.sh lint

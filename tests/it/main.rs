@@ -22,6 +22,7 @@ mod dashboard_machine;
 mod dashboard_preview;
 mod dashboard_rows;
 mod dashboard_time;
+mod dashboard_settings;
 mod dashboard_videos;
 mod deploy;
 mod documents;

@@ -229,6 +229,7 @@ async fn without_a_utf8_locale_and_on_the_console_only_ascii_is_drawn() {
         &["nodes"],
         &["nodes", "ffmpeg.extract_audio"],
         &["snapshot"],
+        &["keys"],
         &["tree", "nix"],
     ] {
         let output = Command::new(program("onceover"))
@@ -260,6 +261,7 @@ async fn what_prints_ends_quietly_where_nobody_reads_and_tells_of_a_full_disk() 
     let of_daemon = [
         &["nodes"][..],
         &["nodes", "ffmpeg.extract_audio"],
+        &["completions", "bash"],
         &["--help"],
         &["check", "--help"],
         &["--version"],
@@ -271,6 +273,8 @@ async fn what_prints_ends_quietly_where_nobody_reads_and_tells_of_a_full_disk() 
         &["videos"],
         &["snapshot"],
         &["completions", "bash"],
+        &["keys"],
+        &["keys", "--json"],
         &["--help"],
         &["submit", "test.echo", "--task", "film"],
     ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use termlens::{ExitStatus, Input, Screen, Terminal, TerminalBuilder};
+use termlens::{ExitStatus, Input, MouseButton, Screen, Terminal, TerminalBuilder};
 
 use crate::{Daemon, PATIENCE, program};
 
@@ -33,6 +33,15 @@ impl Dashboard {
             .spawn(program("onceover"))
             .expect("onceover starts in a terminal");
         Self { terminal }
+    }
+
+    /// Opens it without the daemon's address, which it has to find by itself.
+    pub fn open_bare(daemon: &Daemon, columns: u16, rows: u16, args: &[&str]) -> Self {
+        let terminal = Self::builder(daemon, columns, rows).args(args);
+        let terminal = terminal.spawn(program("onceover"));
+        Self {
+            terminal: terminal.expect("onceover starts in a terminal"),
+        }
     }
 
     /// Opens a shell, to start it from.
@@ -71,6 +80,25 @@ impl Dashboard {
 
     pub fn send(&mut self, key: impl Input + std::fmt::Debug) {
         tokio::task::block_in_place(|| self.terminal.send(key)).expect("it takes the key");
+    }
+
+    /// Clicks on the cell where a text begins.
+    pub fn click_on(&mut self, text: &str) {
+        let (row, column) = self
+            .screen()
+            .find(text)
+            .unwrap_or_else(|| panic!("no {text:?} on the screen"));
+        self.click(column, row);
+    }
+
+    pub fn click(&mut self, column: u16, row: u16) {
+        tokio::task::block_in_place(|| self.terminal.click(column, row)).expect("it takes the click");
+    }
+
+    /// Drags the mouse from one cell to another; both are column and row.
+    pub fn drag(&mut self, from: (u16, u16), to: (u16, u16)) {
+        let drag = || self.terminal.drag(MouseButton::Left, from.0, from.1, to.0, to.1);
+        tokio::task::block_in_place(drag).expect("it takes the drag");
     }
 
     pub fn resize(&mut self, columns: u16, rows: u16) {

@@ -54,21 +54,33 @@ pub fn encode(text: &str, multiplexer: Multiplexer) -> String {
     // Writing to a string does not fail.
     let _ = CopyToClipboard::to_clipboard_from(text).write_ansi(&mut bare);
     match multiplexer {
-        Multiplexer::Absent => bare,
+        Multiplexer::Tmux => bare.clone() + &pass_through(&bare, multiplexer),
+        other => pass_through(&bare, other),
+    }
+}
+
+/// Wraps a sequence, so that what runs between this program and the terminal passes it on.
+pub fn pass_through(sequence: &str, multiplexer: Multiplexer) -> String {
+    match multiplexer {
+        Multiplexer::Absent => sequence.to_owned(),
         Multiplexer::Tmux => {
-            let wrapped = bare.replace('\x1b', "\x1b\x1b");
-            format!("{bare}\x1bPtmux;{wrapped}\x1b\\")
+            let wrapped = sequence.replace('\x1b', "\x1b\x1b");
+            format!("\x1bPtmux;{wrapped}\x1b\\")
         }
         Multiplexer::Screen => {
             // The long end of the sequence would end the piece that it is in.
-            let short = bare.replace("\x1b\\", "\x07");
+            let short = sequence.replace("\x1b\\", "\x07");
             let mut pieces = String::new();
-            let mut rest = short.as_str();
-            while !rest.is_empty() {
-                // Everything encoded is ASCII.
-                let (piece, after) = rest.split_at(rest.len().min(SCREEN_PIECE));
+            let mut piece = String::new();
+            for c in short.chars() {
+                if piece.len() + c.len_utf8() > SCREEN_PIECE {
+                    pieces += &format!("\x1bP{piece}\x1b\\");
+                    piece.clear();
+                }
+                piece.push(c);
+            }
+            if !piece.is_empty() {
                 pieces += &format!("\x1bP{piece}\x1b\\");
-                rest = after;
             }
             pieces
         }

@@ -115,6 +115,9 @@ pub async fn run(
             return;
         };
         tracing::warn!(reason = %ended.reason, "connection lost");
+        if ended.missing == MissingPart::Access {
+            renew_token(&client);
+        }
         if delivered {
             pause = FIRST_PAUSE;
         }
@@ -126,10 +129,21 @@ pub async fn run(
         if events.send(lost).await.is_err() {
             return;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
         // The next session reads everything anyway.
         while requests.try_recv().is_ok() {}
+        // A key that asks to read again is a try at once.
+        tokio::select! {
+            () = sleep(pause) => {}
+            Some(FeedRequest::Reread) = requests.recv() => renew_token(&client),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Reads the token again: the user may have put another one into its file.
+fn renew_token(client: &Client) {
+    if let Err(error) = client.renew_token() {
+        tracing::warn!(%error, "the token cannot be read");
     }
 }
 
@@ -265,7 +279,10 @@ impl<'a> Session<'a> {
             None => return Ok(Went::DashboardEnded),
             // What is being read may have been read before what is missing now.
             Some(FeedRequest::Reread) if self.reading.is_some() => self.again = true,
-            Some(FeedRequest::Reread) => self.read_all(),
+            Some(FeedRequest::Reread) => {
+                renew_token(self.client);
+                self.read_all();
+            }
         }
         Ok(Went::On)
     }

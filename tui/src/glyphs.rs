@@ -12,7 +12,7 @@ use ratatui::buffer::{Buffer, CellWidth};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Every character beyond ASCII that is drawn, each a column wide, and its replacement.
-const STAND_INS: [(char, char); 53] = [
+const STAND_INS: [(char, char); 54] = [
     // States.
     ('◌', 'o'),
     ('●', '*'),
@@ -27,6 +27,7 @@ const STAND_INS: [(char, char); 53] = [
     ('▾', 'v'),
     ('◆', '#'),
     ('⚠', '!'),
+    ('⚑', 'w'),
     // Text.
     ('…', '~'),
     ('·', '-'),

@@ -1,6 +1,6 @@
 //! Keys as actions are bound to them, and how they are written and read.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -91,20 +91,58 @@ pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-fn find_named_key(name: &str) -> Option<Key> {
-    let name = name.to_lowercase();
-    if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
-        let mut letters = letter.chars();
-        return match (letters.next(), letters.next()) {
-            (Some(letter), None) => Some(Key::ctrl(letter)),
-            _ => None,
-        };
+/// Reads a key as a configuration file names it: `x`, `R`, `space`, `up`, `ctrl-d`, `shift-tab`, `f5`.
+pub fn parse_key(text: &str) -> Result<Key, String> {
+    let mut chars = text.chars();
+    let key = match (chars.next(), chars.next()) {
+        (Some(c), None) if !c.is_control() && !c.is_whitespace() => find_arrow(c).unwrap_or(Key::char(c)),
+        _ => find_named_key(text).ok_or_else(|| {
+            format!(
+                "'{text}' is not a key; a key is a character, space, enter, esc, tab, shift-tab, up, down, left, \
+                 right, pgup, pgdn, home, end, insert, delete, backspace, f1 to f12, or one of them after ctrl-"
+            )
+        })?,
+    };
+    match key.code {
+        KeyCode::Char('i' | 'm' | '[') if key.ctrl => {
+            Err(format!("a terminal cannot tell {key} from tab, enter or esc"))
+        }
+        _ => Ok(key),
     }
-    Some(Key::new(match name.as_str() {
+}
+
+/// Finds the key of an arrow as keys are shown.
+fn find_arrow(c: char) -> Option<Key> {
+    let code = match c {
+        '↑' => KeyCode::Up,
+        '↓' => KeyCode::Down,
+        '←' => KeyCode::Left,
+        '→' => KeyCode::Right,
+        _ => return None,
+    };
+    Some(Key::new(code))
+}
+
+fn find_named_key(name: &str) -> Option<Key> {
+    let lower = name.to_lowercase();
+    if let Some(rest) = lower.strip_prefix("c-").or_else(|| lower.strip_prefix("ctrl-")) {
+        let mut letters = rest.chars();
+        let code = match (letters.next(), letters.next()) {
+            (Some(letter), None) => KeyCode::Char(letter),
+            _ => find_code(rest)?,
+        };
+        return Some(Key { code, ctrl: true });
+    }
+    find_code(&lower).map(Key::new)
+}
+
+/// Finds the key with this name, which is in lower case.
+fn find_code(name: &str) -> Option<KeyCode> {
+    Some(match name {
         "enter" | "cr" => KeyCode::Enter,
         "esc" => KeyCode::Esc,
         "tab" => KeyCode::Tab,
-        "s-tab" => KeyCode::BackTab,
+        "s-tab" | "shift-tab" => KeyCode::BackTab,
         "space" => KeyCode::Char(' '),
         "up" => KeyCode::Up,
         "down" => KeyCode::Down,
@@ -114,13 +152,39 @@ fn find_named_key(name: &str) -> Option<Key> {
         "pgdn" => KeyCode::PageDown,
         "home" => KeyCode::Home,
         "end" => KeyCode::End,
-        "del" => KeyCode::Delete,
-        "bs" => KeyCode::Backspace,
-        "f1" => KeyCode::F(1),
-        "f5" => KeyCode::F(5),
+        "insert" => KeyCode::Insert,
+        "del" | "delete" => KeyCode::Delete,
+        "bs" | "backspace" => KeyCode::Backspace,
         "lt" => KeyCode::Char('<'),
-        _ => return None,
-    }))
+        _ => {
+            let number = name.strip_prefix('f')?.parse().ok()?;
+            return (1..=12).contains(&number).then_some(KeyCode::F(number));
+        }
+    })
+}
+
+/// The keys that the configuration file gives to actions, by the action's name. All other actions have those of the
+/// registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyBindings {
+    changed: BTreeMap<&'static str, Vec<Key>>,
+}
+
+impl KeyBindings {
+    /// Gives an action these keys and no others.
+    pub fn bind(&mut self, action: &'static str, keys: Vec<Key>) {
+        self.changed.insert(action, keys);
+    }
+
+    /// Returns the keys of an action, which has `usual` where nothing was changed.
+    pub fn keys_of<'a>(&'a self, action: &str, usual: &'a [Key]) -> &'a [Key] {
+        self.changed.get(action).map_or(usual, Vec::as_slice)
+    }
+
+    /// Whether the action has other keys than those of the registry.
+    pub fn is_changed(&self, action: &str) -> bool {
+        self.changed.contains_key(action)
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +205,29 @@ mod tests {
         );
         assert!(parse_keys("<nope>").unwrap_err().contains("<nope>"));
         assert!(parse_keys("<enter").is_err());
+    }
+
+    #[test]
+    fn tui17_a_key_reads_as_it_is_shown() {
+        for text in [
+            "x",
+            "R",
+            "?",
+            "<",
+            "space",
+            "ctrl-d",
+            "shift-tab",
+            "pgup",
+            "f5",
+            "enter",
+            "esc",
+            "backspace",
+            "↑",
+        ] {
+            assert_eq!(parse_key(text).unwrap().to_string(), text);
+        }
+        for text in ["", " ", "xx", "f13", "ctrl-i", "hyper-x", "\u{7}"] {
+            assert!(parse_key(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -99,12 +99,32 @@ impl Split {
     /// Percent of one step, and steps at most.
     const STEP: i16 = 4;
     const MOST: i16 = 8;
+    /// Percent of the tree in the middle: beside the detail, above it.
+    const WIDE: i16 = 62;
+    const MEDIUM: i16 = 55;
 
     /// Moves the border by so many steps.
     pub fn step(self, by: i16) -> Self {
         Self {
             steps: self.steps.saturating_add(by).clamp(-Self::MOST, Self::MOST),
         }
+    }
+
+    /// Returns the steps that put the border of a screen of this size nearest to a cell; `None` where it has no border.
+    pub fn nearest_to(size: (u16, u16), column: u16, row: u16) -> Option<Self> {
+        let panes = lay_out_split(size, false, Self::default());
+        let (whole, at, percent) = match panes.tier {
+            Tier::Wide => (size.0, column, Self::WIDE),
+            Tier::Medium => {
+                let middle = panes.tree.height + panes.detail.height;
+                (middle, row.saturating_sub(panes.tree.y), Self::MEDIUM)
+            }
+            Tier::Small => return None,
+        };
+        let off = i32::from(at) * 100 / i32::from(whole.max(1)) - i32::from(percent);
+        let step = i32::from(Self::STEP);
+        let steps = (off + off.signum() * step / 2) / step;
+        Some(Self::default().step(steps as i16))
     }
 
     /// Returns the tree's share of `whole`, which is `percent` where the border was not moved.
@@ -139,7 +159,7 @@ pub fn lay_out_split(size: (u16, u16), zoom: bool, split: Split) -> Panes {
         _ if zoom => (nothing, middle),
         Tier::Small => (middle, nothing),
         Tier::Wide => {
-            let left = split.share(columns, 62);
+            let left = split.share(columns, Split::WIDE);
             (
                 Rect { width: left, ..middle },
                 Rect {
@@ -150,7 +170,7 @@ pub fn lay_out_split(size: (u16, u16), zoom: bool, split: Split) -> Panes {
             )
         }
         Tier::Medium => {
-            let upper = split.share(middle.height, 55);
+            let upper = split.share(middle.height, Split::MEDIUM);
             (
                 Rect {
                     height: upper,

@@ -2,7 +2,10 @@
 
 mod files;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eventsource_stream::Eventsource;
@@ -12,12 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
-    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
-    SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    clock::Clock, command_line::variable,
+    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock,
 };
-use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId, text_file::without_mark};
+use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId};
+
+use crate::token::make_header;
+pub use crate::token::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, TokenError, TokenSource};
 
 pub use files::FileQuery;
 
@@ -45,40 +48,6 @@ impl ClientError {
             Self::Unexpected { status, .. } => Some(status.as_u16()),
             Self::Unreachable { .. } => None,
         }
-    }
-}
-
-/// The variable with a token for the daemon.
-pub const TOKEN_VARIABLE: &str = "ONCEOVER_TOKEN";
-/// The variable that names a file with such a token.
-pub const TOKEN_FILE_VARIABLE: &str = "ONCEOVER_TOKEN_FILE";
-
-/// Why there is no token to send.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    #[error("{TOKEN_FILE_VARIABLE}={path}: {source}")]
-    File { path: String, source: std::io::Error },
-    #[error("{TOKEN_FILE_VARIABLE}={path}: the file is empty")]
-    Empty { path: String },
-    #[error("a token is one word of visible ASCII characters")]
-    NotAWord,
-}
-
-/// Reads the token of `ONCEOVER_TOKEN`, else the first word of the file `ONCEOVER_TOKEN_FILE`. Returns `None` where
-/// neither is set.
-pub fn token_from_environment() -> Result<Option<String>, TokenError> {
-    if let Some(token) = variable(TOKEN_VARIABLE) {
-        return Ok(Some(token.trim().to_owned()));
-    }
-    let Some(path) = variable(TOKEN_FILE_VARIABLE) else {
-        return Ok(None);
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => match without_mark(&text).split_whitespace().next() {
-            Some(token) => Ok(Some(token.to_owned())),
-            None => Err(TokenError::Empty { path }),
-        },
-        Err(source) => Err(TokenError::File { path, source }),
     }
 }
 
@@ -142,30 +111,17 @@ pub struct Client {
     http: reqwest::Client,
     strict: bool,
     clock: Clock,
+    /// Sent with each request; shared by all clones, so that another one reaches all of them.
+    token: Arc<RwLock<Option<header::HeaderValue>>>,
+    /// Where another token can come from.
+    tokens: TokenSource,
 }
 
 impl Client {
     /// Makes a client; `base` is a URL such as `http://127.0.0.1:8788`.
     pub fn new(base: &str) -> Self {
-        Self::build(base, header::HeaderMap::new())
-    }
-
-    /// Makes a client with a token of the daemon, as [`token_from_environment`] reads it.
-    pub fn with_token(base: &str, token: Option<&str>) -> Result<Self, TokenError> {
-        let mut headers = header::HeaderMap::new();
-        if let Some(token) = token {
-            let value = header::HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| TokenError::NotAWord)?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        Ok(Self::build(base, headers))
-    }
-
-    fn build(base: &str, headers: header::HeaderMap) -> Self {
         let builder = || {
             reqwest::Client::builder()
-                .default_headers(headers.clone())
                 .connect_timeout(Duration::from_secs(3))
                 // Less than the daemon's access.idle_timeout, so that no request is sent on a connection that is being
                 // closed.
@@ -180,7 +136,36 @@ impl Client {
             http,
             strict: false,
             clock: Clock::default(),
+            token: Arc::default(),
+            tokens: TokenSource::default(),
         }
+    }
+
+    /// Makes a client with this token of the daemon.
+    pub fn with_token(base: &str, token: Option<&str>) -> Result<Self, TokenError> {
+        let client = Self::new(base);
+        client.set_token(token)?;
+        Ok(client)
+    }
+
+    /// Makes a client with the token of this source.
+    pub fn with_tokens_of(base: &str, tokens: TokenSource) -> Result<Self, TokenError> {
+        let client = Self::with_token(base, tokens.read()?.as_deref())?;
+        Ok(Self { tokens, ..client })
+    }
+
+    /// Reads the token again: its file may have changed. Where it cannot be read, the token stays as it is.
+    pub fn renew_token(&self) -> Result<(), TokenError> {
+        match self.tokens.read()? {
+            Some(token) => self.set_token(Some(&token)),
+            None => Ok(()),
+        }
+    }
+
+    fn set_token(&self, token: Option<&str>) -> Result<(), TokenError> {
+        let header = token.map(make_header).transpose()?;
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = header;
+        Ok(())
     }
 
     /// Makes the daemon refuse a request with a field that nothing reads, where it would answer with a warning
@@ -500,6 +485,11 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, ClientError> {
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let request = match token {
+            Some(token) => request.header(header::AUTHORIZATION, token),
+            None => request,
+        };
         let asked = Timestamp::now();
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
         if let Some(date) = response.headers().get(header::DATE)

@@ -19,6 +19,7 @@ mod results;
 mod rows;
 mod runs;
 mod tasks;
+mod token;
 mod videos;
 mod warnings;
 

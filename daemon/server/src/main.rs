@@ -10,9 +10,10 @@ use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
+use clap_complete::Shell;
 use onceover_daemon::{
     app,
-    commands::{check, gc, import, nodes},
+    commands::{check, gc, import, manual, nodes},
     config::{Config, ConfigError, LogFormat, LogToStderr},
     console, logging,
 };
@@ -114,6 +115,17 @@ enum Command {
         /// Also what was last changed before this Redis was first used with the data directory
         #[arg(long)]
         all: bool,
+    },
+    /// Print the script that completes arguments in a shell
+    Completions {
+        /// Print it for this shell; for bash: `source <(onceoverd completions bash)`
+        shell: Shell,
+    },
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -288,6 +300,11 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
             ) => nodes::install(config, &service, &python, reinstall),
             (Some(NodesCommand::Fetch { node, model }), _) => nodes::fetch(config, &node, model.as_deref()),
         },
+        Command::Completions { shell } => {
+            manual::print_completions(Args::command(), shell);
+            Ok(())
+        }
+        Command::Man { folder } => manual::write_pages(Args::command(), &folder),
         Command::Gc { dry_run, all } => runtime.block_on(gc::gc(config, dry_run, all)),
         Command::Import { prefix, dry_run } => runtime.block_on(import::import(config, &prefix, dry_run)),
     }

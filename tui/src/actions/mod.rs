@@ -1,78 +1,16 @@
 //! The one registry of actions: names, keys, pages, conditions, help texts. Footer and help are made from it. What an
-//! action does is in `update`.
+//! action does is in `update`. Which keys an action has, the configuration file may change (`remap`).
 
+mod find;
 mod registry;
+mod remap;
 mod spec;
 mod tabs;
+mod table;
 
-use crossterm::event::KeyCode;
-
-use crate::{key::Key, model::Page};
-
+pub use find::{find_action, format_first_key, format_keys, list_actions, list_keys, list_offered};
 pub use registry::ACTIONS;
+pub use remap::{KeyChange, WrongChange, remap_keys};
 pub use spec::{Action, ActionSpec, Group};
 pub use tabs::{PageTab, TABS, owner_of, page_of_digit, title_of};
-
-/// Lists what can be done on a page.
-pub fn list_actions(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
-    ACTIONS.iter().filter(move |spec| spec.pages.contains(&page))
-}
-
-/// Lists the keys that an action has on a page: where text is typed, none that is text or edits it.
-pub fn list_keys(spec: &ActionSpec, page: Page) -> impl Iterator<Item = &Key> {
-    let free = move |key: &&Key| {
-        let types = matches!(key.code, KeyCode::Char(_) | KeyCode::Backspace | KeyCode::Delete) && !key.ctrl;
-        !page.is_typed() || !types
-    };
-    spec.keys.iter().filter(free)
-}
-
-/// Finds the action that a key is bound to on a page.
-pub fn find_action(page: Page, key: Key) -> Option<&'static ActionSpec> {
-    list_actions(page).find(|spec| list_keys(spec, page).any(|other| *other == key))
-}
-
-/// Writes the keys of an action: `r` or `k ↑`.
-pub fn format_keys(spec: &ActionSpec, page: Page) -> String {
-    let keys: Vec<_> = list_keys(spec, page).map(Key::to_string).collect();
-    keys.join(" ")
-}
-
-/// Writes the first key that an action has on a page; empty if it has none there.
-pub fn format_first_key(action: Action, page: Page) -> String {
-    let spec = list_actions(page).find(|spec| spec.action == action);
-    let first = spec.and_then(|spec| list_keys(spec, page).next());
-    first.map_or(String::new(), Key::to_string)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn no_key_means_two_things_on_a_page_and_no_action_is_without_one() {
-        let (mut names, mut actions) = (HashSet::new(), HashSet::new());
-        for spec in ACTIONS {
-            assert!(!spec.keys.is_empty(), "{} has no key", spec.name);
-            assert!(!spec.pages.is_empty(), "{} can be done nowhere", spec.name);
-            assert!(names.insert(spec.name), "{} is there twice", spec.name);
-            assert!(actions.insert(spec.action), "{} is another's action", spec.name);
-        }
-        for page in Page::ALL {
-            let mut keys = HashSet::new();
-            for spec in list_actions(page) {
-                assert!(
-                    list_keys(spec, page).next().is_some(),
-                    "{} has no key on {page:?}",
-                    spec.name
-                );
-                for key in list_keys(spec, page) {
-                    assert!(keys.insert(*key), "{key} is bound twice on {page:?}");
-                    assert_eq!(find_action(page, *key).unwrap().action, spec.action);
-                }
-            }
-        }
-    }
-}
+pub use table::{KeyRow, format_markdown, list_key_rows};

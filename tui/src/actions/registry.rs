@@ -68,6 +68,8 @@ const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
+/// Pages where a key of a character types none.
+const EVERYWHERE_BUT_FORMS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
 const READ: &[Page] = &[
     Page::Tasks,
@@ -119,6 +121,7 @@ const fn spec(action: Action, name: &'static str, keys: &'static [Key], group: G
         label: name,
         help: "",
         changes: false,
+        prepares: false,
         applies: always,
         footer: None,
     }
@@ -153,6 +156,12 @@ impl ActionSpec {
     /// Marks the action as one that changes something in the daemon.
     const fn changing(mut self) -> Self {
         self.changes = true;
+        self
+    }
+
+    /// Marks the action as one that only leads to a change.
+    const fn preparing(mut self) -> Self {
+        self.prepares = true;
         self
     }
 }
@@ -408,6 +417,9 @@ pub static ACTIONS: &[ActionSpec] = &[
         .help("open the text of the tab in $PAGER: the whole log, JSON with a line for each value")
         .on(OF_STAGES)
         .footer(16, is_json_page),
+    spec(Action::Watch, "watch", &[c('W')], Act)
+        .help("watch the task or stage, or stop: its end is announced as the configuration says (a bell if omitted)")
+        .footer(15, has_row),
     spec(Action::Callbacks, "callbacks", &[c('c')], See)
         .help("show the callbacks of the row, or of all marked rows: where, state, tries, last answer")
         .footer(9, has_row),
@@ -426,12 +438,14 @@ pub static ACTIONS: &[ActionSpec] = &[
         .footer(12, always),
     spec(Action::Submit, "submit", &[c('s')], Act)
         .help("submit a stage to this task or a new one: choose a node, fill in its form")
-        .footer(9, always),
+        .footer(9, always)
+        .preparing(),
     spec(Action::OpenForm, "open-form", &[k(KeyCode::Enter), c('s')], Act)
         .label("submit")
         .help("fill in the node's form")
         .on(&[Page::Nodes])
-        .footer(1, has_row),
+        .footer(1, has_row)
+        .preparing(),
     spec(Action::Videos, "videos", &[c('v')], See)
         .help("show the registered videos and how far their pipelines are; to register one")
         .footer(13, always),
@@ -495,7 +509,8 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Register, "register", &[c('a')], Act)
         .help("register a video: a file on the daemon's machine, or a URL")
         .on(&[Page::Videos])
-        .footer(4, always),
+        .footer(4, always)
+        .preparing(),
     spec(Action::Send, "send", &[Key::ctrl('s')], Act)
         .label("submit")
         .help("send the request")
@@ -549,6 +564,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Redraw, "redraw", &[Key::ctrl('l')], Program)
         .help("draw the whole screen again")
         .on(EVERYWHERE),
+    spec(Action::Mouse, "mouse", &[c('m')], Program)
+        .help("use the mouse here, or leave it to the terminal, which selects text with it")
+        .on(EVERYWHERE_BUT_FORMS),
     spec(Action::Suspend, "suspend", &[Key::ctrl('z')], Program)
         .help("stop and go back to the shell; fg continues")
         .on(EVERYWHERE),

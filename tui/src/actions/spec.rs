@@ -98,6 +98,8 @@ pub enum Action {
     Register,
     Reread,
     Redraw,
+    Watch,
+    Mouse,
     Suspend,
     Palette,
     Help,
@@ -140,8 +142,18 @@ pub struct ActionSpec {
     pub help: &'static str,
     /// Whether it changes something in the daemon: refused while disconnected, asks first where it destroys.
     pub changes: bool,
+    /// Whether it only leads to a change: it opens a form, or takes a delete back. Without the right to change anything
+    /// it is not offered.
+    pub prepares: bool,
     /// Whether it makes sense now; the footer shows only what does.
     pub applies: fn(&Model) -> bool,
     /// The order in the footer, lower first; `None`: only the help has it.
     pub footer: Option<u8>,
+}
+
+impl ActionSpec {
+    /// Whether it is of no use without the right to change something.
+    pub fn needs_change(&self) -> bool {
+        self.changes || self.prepares
+    }
 }

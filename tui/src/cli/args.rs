@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, parser::ValueSource};
 use clap_complete::ArgValueCompleter;
 use onceover_types::{NodeName, TaskId, VideoId};
 use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_variables};
@@ -27,6 +27,12 @@ pub struct Args {
         value_parser = base_url
     )]
     pub daemon: String,
+    /// Read this configuration file; onceover/onceover.toml in the user's configuration folder if omitted.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Refuse everything that would change something in the daemon.
+    #[arg(long, global = true)]
+    pub read_only: bool,
     /// Follow this Redis instead of the one that the daemon names.
     #[arg(
         long,
@@ -40,20 +46,32 @@ pub struct Args {
     #[arg(long, global = true, env = "ONCEOVER_LOG_DIR", value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// Open with the cursor on this task.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Show pictures of results in this way; by what the terminal can if omitted.
     #[arg(long, value_enum, env = "ONCEOVER_IMAGES", value_name = "HOW", default_value_t = ImageMode::Auto)]
     pub images: ImageMode,
+    /// Leave the mouse to the terminal, which selects text with it.
+    #[arg(long)]
+    pub no_mouse: bool,
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Whether the daemon's address was given, as an argument or in the environment.
+    #[arg(skip)]
+    pub has_daemon: bool,
 }
 
 impl Args {
     /// Reads the arguments and the environment.
     pub fn read() -> Result<Self, clap::Error> {
         let matches = without_empty_variables(Self::command()).try_get_matches()?;
-        Self::from_arg_matches(&matches)
+        let has_daemon = matches
+            .value_source("daemon")
+            .is_some_and(|source| source != ValueSource::DefaultValue);
+        Ok(Self {
+            has_daemon,
+            ..Self::from_arg_matches(&matches)?
+        })
     }
 }
 
@@ -81,11 +99,33 @@ pub enum Command {
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(FrameArgs),
+    /// Print every action of the dashboard with its keys.
+    Keys(KeysArgs),
     /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
+    /// Write the manual pages to a folder.
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 impl Command {
+    /// Returns its name where it changes something in the daemon.
+    pub fn find_change(&self) -> Option<&'static str> {
+        match self {
+            Self::Submit(_) => Some("submit"),
+            Self::Register(_) => Some("register"),
+            Self::Run(_) => Some("run"),
+            Self::Tree(_)
+            | Self::Nodes(_)
+            | Self::Videos(_)
+            | Self::Watch(_)
+            | Self::Snapshot(_)
+            | Self::Keys(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
+
     /// Whether it prints JSON, its failure included.
     pub fn wants_json(&self) -> bool {
         match self {
@@ -96,7 +136,8 @@ impl Command {
             Self::Files(args) => args.json,
             Self::Register(args) => args.json,
             Self::Run(args) => args.json,
-            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
+            Self::Keys(args) => args.json,
+            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -104,6 +145,7 @@ impl Command {
 #[derive(Debug, clap::Args)]
 pub struct TreeArgs {
     /// Print only this task.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Print JSON: the list of tasks, or the view of the one task.
     #[arg(long)]
@@ -126,7 +168,7 @@ pub struct SubmitArgs {
     #[arg(add = ArgValueCompleter::new(complete::complete_node))]
     pub node: NodeName,
     /// Submit to this task; to a new one if omitted.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Pass the whole input as a JSON object.
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
@@ -216,7 +258,8 @@ pub struct RunArgs {
     /// Process the video with this id.
     #[arg(
         required_unless_present = "folder",
-        value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string())
+        value_parser = |text: &str| VideoId::parse(text).map_err(|error| error.to_string()),
+        add = ArgValueCompleter::new(complete::complete_video)
     )]
     pub video: Option<VideoId>,
     /// Process every video below this folder; register each once.
@@ -229,7 +272,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "video", default_value_t = 10_000)]
     pub most: usize,
     /// Run this pipeline; the daemon's default if omitted.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::complete_pipeline))]
     pub pipeline: Option<String>,
     /// End what is under way first, and run every step again.
     #[arg(long)]
@@ -265,6 +308,7 @@ impl From<Reuse> for ReuseMode {
 #[derive(Debug, clap::Args)]
 pub struct Watch {
     /// Print only this task, until it has ended; exit 1 unless it is a success.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
 }
 
@@ -277,8 +321,25 @@ pub struct FrameArgs {
     #[arg(long, value_name = "KEYS", default_value = "", value_parser = read_keys)]
     pub keys: Keys,
     /// Put the cursor on this task first.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct KeysArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the tables of a Markdown document.
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ManArgs {
+    /// Write onceover.1 and a page for each command to this folder.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,16 +1,24 @@
-//! Candidates for command lines that are completed in a shell: names of nodes, their parameters and the values of these
-//! are read from the daemon. Without an answer there are no candidates.
+//! Candidates for command lines that are completed in a shell: nodes, their parameters and the values of these, tasks,
+//! videos and pipelines are read from the daemon. Without an answer there are no candidates.
 
-use std::{env, ffi::OsStr, time::Duration};
+use std::{env, ffi::OsStr, path::Path, time::Duration};
 
 use clap_complete::CompletionCandidate;
 use onceover_catalog::ParameterSpec;
 use onceover_types::NodeName;
-use onceover_wire::{NodeInfo, NodeList, address::base_url, command_line::variable};
+use onceover_wire::{
+    NodeInfo, NodeList,
+    address::base_url,
+    client::{TaskQuery, TokenSource},
+    command_line::variable,
+};
 
 use super::connect::{DEFAULT_DAEMON, connect};
-use crate::model::form::format_value;
+use crate::{model::form::format_value, settings::DashboardSettings};
 
+/// Tasks and videos that are read.
+const MOST_TASKS: u32 = 100;
+const MOST_VIDEOS: u32 = 200;
 /// How long a key press may wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -23,6 +31,45 @@ pub fn complete_node(current: &OsStr) -> Vec<CompletionCandidate> {
         .filter(|node| node.name.as_str().starts_with(&*current));
     nodes
         .map(|node| CompletionCandidate::new(node.name.as_str()).help(Some(node.title.into())))
+        .collect()
+}
+
+/// Completes the id of a task: the newest ones that begin as it does.
+pub fn complete_task(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let query = TaskQuery {
+        search: (!current.is_empty()).then(|| current.to_string()),
+        limit: Some(MOST_TASKS),
+        ..TaskQuery::default()
+    };
+    let page = Line::read().ask(async |client| client.tasks(&query).await.ok());
+    let tasks = page.map(|page| page.items).unwrap_or_default().into_iter();
+    let tasks = tasks.map(|task| task.task_id.to_string());
+    tasks
+        .filter(|task| task.starts_with(&*current))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+/// Completes the id of a registered video.
+pub fn complete_video(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let page = Line::read().ask(async |client| client.videos(MOST_VIDEOS, None).await.ok());
+    let videos = page.map(|page| page.items).unwrap_or_default().into_iter();
+    videos
+        .filter(|video| video.video_id.as_str().starts_with(&*current))
+        .map(|video| CompletionCandidate::new(video.video_id.to_string()).help(Some(video.title.into())))
+        .collect()
+}
+
+/// Completes the name of a pipeline.
+pub fn complete_pipeline(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let list = Line::read().ask(async |client| client.pipelines().await.ok());
+    let pipelines = list.map(|list| list.pipelines).unwrap_or_default().into_iter();
+    pipelines
+        .filter(|pipeline| pipeline.name.starts_with(&*current))
+        .map(|pipeline| CompletionCandidate::new(pipeline.name).help(Some(pipeline.title.into())))
         .collect()
 }
 
@@ -70,6 +117,7 @@ fn complete_value(parameter: &ParameterSpec, typed: &str, prefix: &str) -> Vec<C
 struct Line {
     /// The words before the one that is completed.
     before: Vec<String>,
+    settings: DashboardSettings,
 }
 
 impl Line {
@@ -82,7 +130,16 @@ impl Line {
             .ok()
             .and_then(|index| index.parse().ok());
         words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
-        Self { before: words }
+        // What is wrong in the file is reported when the line is run.
+        let named = words
+            .iter()
+            .position(|word| word == "--config")
+            .and_then(|at| words.get(at + 1));
+        let settings = DashboardSettings::load(named.map(Path::new)).unwrap_or_default();
+        Self {
+            before: words,
+            settings,
+        }
     }
 
     /// Finds the node that the line submits.
@@ -101,7 +158,12 @@ impl Line {
         let given = apart.or(joined).filter(|url| url.contains(':')).map(str::to_owned);
         let written = given.or_else(|| variable("ONCEOVER_DAEMON"));
         let base = written.and_then(|written| base_url(&written).ok());
-        base.unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+        base.or_else(|| self.settings.url.clone())
+            .unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
+    }
+
+    fn find_tokens(&self) -> TokenSource {
+        TokenSource::new(self.settings.token_file.clone())
     }
 
     fn ask_nodes(&self) -> Option<Vec<NodeInfo>> {
@@ -119,7 +181,7 @@ impl Line {
             .enable_all()
             .build()
             .ok()?;
-        let client = connect(&self.find_daemon()).ok()?;
+        let client = connect(&self.find_daemon(), self.find_tokens()).ok()?;
         runtime.block_on(async { tokio::time::timeout(PATIENCE, question(client)).await.ok()? })
     }
 }

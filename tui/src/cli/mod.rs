@@ -8,6 +8,8 @@ mod failure;
 mod files;
 mod folder;
 mod follow;
+mod keys;
+mod man;
 mod nodes;
 mod out;
 mod register;
@@ -23,9 +25,12 @@ mod watch;
 use std::process::ExitCode;
 
 use onceover_types::causes;
-use onceover_wire::command_line::variable;
+use onceover_wire::{
+    client::{Client, TokenSource},
+    command_line::variable,
+};
 
-use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, images::Images, log_file, model::Model, theme::Theme};
+use crate::{clipboard::Multiplexer, glyphs::Glyphs, images::Images, log_file, driver::{self, DashboardOptions}, model::{Model, access::Access, pointer::Pointer}, settings::DashboardSettings};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};
@@ -36,42 +41,54 @@ use terminal::{has_screen, is_at_terminal};
 pub async fn run(args: Args) -> ExitCode {
     // Kept to the end: what the log still holds is written when the guard is dropped.
     let _log = log_file::start(args.log_dir.as_deref());
-    if let Some(Command::Completions(completions)) = &args.command {
-        return finish(completions::print_script(completions.shell.as_str()), false);
-    }
     let json = args.command.as_ref().is_some_and(Command::wants_json);
-    let client = match connect(&args.daemon) {
+    match &args.command {
+        Some(Command::Completions(completions)) => {
+            return finish(completions::print_script(completions.shell.as_str()), false);
+        }
+        Some(Command::Man(man)) => return finish(man::run(&man.folder), false),
+        _ => {}
+    }
+    let settings = match DashboardSettings::load(args.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) => return print_failure(&Failure::new(error.to_string()), json),
+    };
+    if let Some(Command::Keys(keys)) = &args.command {
+        return finish(keys::run(keys, &settings.bindings), json);
+    }
+    if args.read_only
+        && let Some(command) = args.command.as_ref().and_then(Command::find_change)
+    {
+        let text = format!("--read-only: '{command}' changes something in the daemon; leave --read-only out to run it");
+        return print_failure(&Failure::new(text), json);
+    }
+    let daemon = settings.url.clone().filter(|_| !args.has_daemon);
+    let daemon = daemon.unwrap_or_else(|| args.daemon.clone());
+    let client = match connect(&daemon, TokenSource::new(settings.token_file.clone())) {
         Ok(client) => client,
         Err(failure) => return print_failure(&failure, json),
     };
-    let outcome = match args.command {
-        Some(Command::Tree(tree)) => tree::run(&client, tree).await,
-        Some(Command::Submit(submit)) => submit::run(&client, submit).await,
-        Some(Command::Nodes(nodes)) => nodes::run(&client, nodes).await,
-        Some(Command::Videos(videos)) => videos::run(&client, videos).await,
-        Some(Command::Files(files)) => files::run(&client, files).await,
-        Some(Command::Register(register)) => register::run(&client, register).await,
-        Some(Command::Run(run)) => run::run(&client, run).await,
-        Some(Command::Watch(watch)) => watch::run(&client, watch).await,
-        // Printed before there is a client.
-        Some(Command::Completions(_)) => Ok(true),
+    finish(run_command(args, &client, settings).await, json)
+}
+
+/// Runs a command that asks the daemon, or the dashboard.
+async fn run_command(mut args: Args, client: &Client, settings: DashboardSettings) -> CommandResult {
+    match args.command.take() {
+        Some(Command::Tree(tree)) => tree::run(client, tree).await,
+        Some(Command::Submit(submit)) => submit::run(client, submit).await,
+        Some(Command::Nodes(nodes)) => nodes::run(client, nodes).await,
+        Some(Command::Videos(videos)) => videos::run(client, videos).await,
+        Some(Command::Files(files)) => files::run(client, files).await,
+        Some(Command::Register(register)) => register::run(client, register).await,
+        Some(Command::Run(run)) => run::run(client, run).await,
+        Some(Command::Watch(watch)) => watch::run(client, watch).await,
+        // Done before there is a client.
+        Some(Command::Completions(_) | Command::Keys(_) | Command::Man(_)) => Ok(true),
         Some(Command::Snapshot(mut frame)) => {
             frame.task = frame.task.or(args.task);
-            snapshot::run(&client, frame).await
+            snapshot::run(client, frame, settings.bindings).await
         }
-        None if has_screen() => {
-            let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
-            model.theme = Theme::from_env();
-            model.glyphs = Glyphs::from_env();
-            model.multiplexer = Multiplexer::from_env();
-            model.images = Images::from_env(args.images);
-            model.tz = jiff::tz::TimeZone::system();
-            model.wanted = args.task;
-            driver::run(model, client, args.redis)
-                .await
-                .map(|()| true)
-                .map_err(|error| Failure::new(causes(error.as_ref())))
-        }
+        None if has_screen() => open_dashboard(args, client, settings).await,
         None => {
             if is_at_terminal() {
                 let term = variable("TERM").map_or("is not set".to_owned(), |term| format!("is {term}"));
@@ -80,7 +97,7 @@ pub async fn run(args: Args) -> ExitCode {
                 ));
             }
             tree::run(
-                &client,
+                client,
                 args::TreeArgs {
                     task: args.task,
                     json: false,
@@ -88,8 +105,32 @@ pub async fn run(args: Args) -> ExitCode {
             )
             .await
         }
+    }
+}
+
+/// Runs the dashboard.
+async fn open_dashboard(args: Args, client: &Client, settings: DashboardSettings) -> CommandResult {
+    let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
+    model.glyphs = Glyphs::from_env();
+    model.multiplexer = Multiplexer::from_env();
+    model.images = Images::from_env(args.images.or(settings.images));
+    model.tz = jiff::tz::TimeZone::system();
+    model.wanted = args.task;
+    model.bindings = settings.bindings;
+    model.pointer = Pointer::new(settings.mouse && !args.no_mouse);
+    model.watched.failures = settings.notify.failures;
+    if args.read_only {
+        model.access = Access::ReadFlag;
+    }
+    let options = DashboardOptions {
+        redis: args.redis,
+        notify: settings.notify,
+        theme: settings.theme,
     };
-    finish(outcome, json)
+    driver::run(model, client.clone(), options)
+        .await
+        .map(|()| true)
+        .map_err(|error| Failure::new(causes(error.as_ref())))
 }
 
 fn finish(outcome: CommandResult, json: bool) -> ExitCode {

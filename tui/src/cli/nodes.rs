@@ -24,7 +24,7 @@ pub async fn run(client: &onceover_wire::client::Client, args: NodesArgs) -> Com
             print_json(&node)?;
         } else {
             print(&format!("{}\n", node.name))?;
-            print(&join_lines(&card::list_lines(&node, Theme { mono: true }, COLUMNS)))?;
+            print(&join_lines(&card::list_lines(&node, Theme::mono(), COLUMNS)))?;
         }
         return Ok(true);
     }

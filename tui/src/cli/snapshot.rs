@@ -8,19 +8,20 @@ use super::{args::FrameArgs, failure::CommandResult, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
-    model::{MissingPart, Model, Source, json_tree::JsonTree, log::PAGE_LINES},
+    model::{MissingPart, Model, Source, json_tree::JsonTree, log::PAGE_LINES}, key::KeyBindings,
     theme::Theme,
     update::{Call, Effect, UiEvent, update},
     view::{text, view},
 };
 
 /// Runs the command.
-pub async fn run(client: &Client, args: FrameArgs) -> CommandResult {
+pub async fn run(client: &Client, args: FrameArgs, bindings: KeyBindings) -> CommandResult {
     let read = feed::read_snapshot(client).await;
     // After the first answer: where this machine's clock is wrong, only an answer has the daemon's time.
     let now = client.clock().now();
     let mut model = Model::new(client.base(), now, args.size);
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
+    model.bindings = bindings;
     model.glyphs = Glyphs::from_env();
     model.tz = jiff::tz::TimeZone::system();
     model.read_only = true;

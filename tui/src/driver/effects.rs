@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use futures_util::StreamExt;
-use onceover_types::{NodeName, TaskId, Timestamp};
+use onceover_types::{NodeName, TaskId, Timestamp, ProblemKind, problem::ProblemType};
 use onceover_wire::{
     LogPage, SubmitRequest, VideoPage,
     client::{CallbackQuery, Client, ClientError, LogQuery},
@@ -18,10 +18,12 @@ use super::{
     pictures::Pictures,
     result_files::{read_content, read_result_files},
 };
+use super::announce::run_command;
 use crate::{
     feed::{FeedRequest, short_reason},
     model::json_tree::JsonTree,
     model::preview::ResultFile,
+    notify::NotifySettings,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -51,6 +53,7 @@ pub struct EffectRunner {
     preview: Option<JoinHandle<()>>,
     pictures: Pictures,
     changes: Arc<Semaphore>,
+    notify: NotifySettings,
 }
 
 impl EffectRunner {
@@ -59,6 +62,7 @@ impl EffectRunner {
         events: mpsc::Sender<UiEvent>,
         feed: mpsc::Sender<FeedRequest>,
         pictures: Pictures,
+        notify: NotifySettings,
     ) -> Self {
         Self {
             client,
@@ -69,6 +73,7 @@ impl EffectRunner {
             preview: None,
             pictures,
             changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            notify,
         }
     }
 
@@ -106,6 +111,14 @@ impl EffectRunner {
                 self.log = Some(tokio::spawn(follow_log(client, events, id, task, node)));
             }
             Effect::StopLog => self.stop_log(),
+            Effect::Announce(announcement) => {
+                let (command, events) = (self.notify.command.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    if let Err(reason) = run_command(&command, &announcement).await {
+                        let _ = events.send(UiEvent::AnnouncementFailed(reason)).await;
+                    }
+                });
+            }
             Effect::FollowTaskLog { id, task, node } => {
                 let (client, events) = (self.client.clone(), self.events.clone());
                 self.task_logs.retain(|log| !log.is_finished());
@@ -126,7 +139,7 @@ impl EffectRunner {
             | Effect::Suspend
             | Effect::Copy(_)
             | Effect::EditText { .. }
-            | Effect::ShowText(_) => {}
+            | Effect::ShowText(_) | Effect::UseMouse(_) => {}
         }
     }
 
@@ -353,9 +366,14 @@ async fn read_videos(client: &Client) -> Result<VideoPage, ClientError> {
 
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
+        let lacks_scope = match &error {
+            ClientError::Refused(problem) => problem.kind == ProblemType::from(ProblemKind::Scope),
+            _ => false,
+        };
         Self {
             status: error.status(),
             text: short_reason(&error),
+            lacks_scope,
             errors: match error {
                 ClientError::Refused(problem) => problem.errors,
                 _ => Vec::new(),

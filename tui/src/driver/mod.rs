@@ -2,6 +2,8 @@
 //! machine. It does all the IO and reads the clock, which `update` and `view` never do.
 
 mod editor;
+mod announce;
+mod backdrop;
 mod effects;
 mod ends;
 mod hang_up;
@@ -11,7 +13,7 @@ mod result_files;
 mod scheduler;
 mod terminal;
 
-use std::{collections::VecDeque, io, ops::ControlFlow, path::Path};
+use std::{collections::VecDeque, ops::ControlFlow, path::Path};
 
 use anyhow::Context;
 use crossterm::event::{Event as Input, EventStream};
@@ -30,10 +32,14 @@ use crate::{
     kept_view::KeptView,
     key::Key,
     model::{Model, Tone},
+    notify::{NotifyBy, NotifySettings},
+    pointer::PointerEvent,
+    theme::{Backdrop, ColourLevel, Theme, ThemeChoice, ThemeName},
     update::{Effect, UiEvent, update},
 };
 
 use editor::{TextFile, TextProgram, end_child};
+use backdrop::LateAnswer;
 use effects::EffectRunner;
 pub use effects::send_call;
 use ends::Ends;
@@ -51,19 +57,39 @@ const EVENTS_PAUSE: Duration = Duration::from_millis(8);
 /// How long a program that has the terminal may take to end when the dashboard has to.
 const PROGRAM_ENDS: Duration = Duration::from_millis(300);
 
+/// What the dashboard is started with, beside its model.
+pub struct DashboardOptions {
+    /// The Redis to follow instead of the one that the daemon names.
+    pub redis: Option<String>,
+    pub notify: NotifySettings,
+    pub theme: ThemeChoice,
+}
+
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
-pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
-    let kept = KeptView::load();
-    kept.apply(&mut model);
+pub async fn run(mut model: Model, client: Client, options: DashboardOptions) -> anyhow::Result<()> {
+    let DashboardOptions { redis, notify, theme } = options;
+    let kept = match KeptView::load() {
+        Ok(kept) => kept,
+        Err(damaged) => {
+            model.say(Tone::Warned, damaged);
+            KeptView::default()
+        }
+    };
+    kept.clone().apply(&mut model);
     let (events, incoming) = mpsc::channel::<UiEvent>(4_096);
     let (ask_feed, requests) = mpsc::channel(8);
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let pictures = Pictures::new(model.images.protocol, model.multiplexer);
-    let runner = EffectRunner::new(client, events, ask_feed, pictures);
-    let ended = match Dashboard::open(model, clock, incoming, runner) {
+    let runner = EffectRunner::new(client, events, ask_feed, pictures, notify.clone());
+    let ended = match Dashboard::open(model, clock, incoming, runner, notify) {
         Ok(mut dashboard) => {
-            let ended = dashboard.run().await;
+            let quits = dashboard.choose_theme(&theme).await;
+            let ended = match quits {
+                Ok(ControlFlow::Continue(())) => dashboard.run().await,
+                Ok(ControlFlow::Break(())) => Ok(()),
+                Err(error) => Err(error),
+            };
             let view = KeptView::of_model(&dashboard.model);
             if view != kept {
                 view.save();
@@ -99,10 +125,13 @@ struct Dashboard {
     ends: Ends,
     job: Job,
     resized: Signal,
-    /// `None` while another program has the keyboard.
+    /// Made with the first wait: nothing else may read the terminal then. `None` while another program has the keyboard.
     input: Option<EventStream>,
     /// What follows from an effect that was carried out.
     follow_up: Vec<Effect>,
+    notify: NotifySettings,
+    /// What may still come of the terminal's answer at the start.
+    late: LateAnswer,
     scheduler: Scheduler,
     /// When the next events are taken in.
     events_due: Instant,
@@ -117,11 +146,15 @@ impl Dashboard {
         clock: Clock,
         incoming: mpsc::Receiver<UiEvent>,
         runner: EffectRunner,
+        notify: NotifySettings,
     ) -> anyhow::Result<Self> {
         let ends = Ends::listen()?;
         let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
         let job = Job::listen().context("cannot catch SIGTSTP and SIGCONT")?;
         let terminal = Terminal::open().context("cannot use the terminal")?;
+        terminal
+            .use_mouse(model.pointer.is_used)
+            .context("cannot use the terminal")?;
         model.size = terminal.size();
         Ok(Self {
             terminal,
@@ -132,12 +165,40 @@ impl Dashboard {
             ends,
             job,
             resized,
-            input: Some(EventStream::new()),
+            input: None,
+            notify,
+            late: LateAnswer::default(),
             follow_up: Vec::new(),
             scheduler: Scheduler::new(),
             events_due: Instant::now(),
             shown_ahead_ms: 0,
         })
+    }
+
+    /// Chooses the colours by what the terminal has, and takes in the keys that came while it was asked. Breaks if the
+    /// dashboard is to end.
+    async fn choose_theme(&mut self, choice: &ThemeChoice) -> anyhow::Result<ControlFlow<()>> {
+        let level = ColourLevel::from_env();
+        let mut backdrop = Backdrop::from_env();
+        let mut keys = Vec::new();
+        let depends = matches!(choice.name, ThemeName::Auto | ThemeName::HighContrast) && level != ColourLevel::Mono;
+        if depends && backdrop::is_known_to_answer(self.model.multiplexer) {
+            let answer = tokio::task::block_in_place(backdrop::ask_terminal);
+            self.late = answer.late_part();
+            keys = answer.keys;
+            if answer.backdrop != Backdrop::Unknown {
+                backdrop = answer.backdrop;
+            }
+        }
+        self.model.theme = Theme::new(choice, level, backdrop);
+        for key in keys {
+            for effect in update(&mut self.model, UiEvent::Key(key)) {
+                if self.carry_out(effect).await?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Takes events, carries out effects and draws, until the dashboard ends.
@@ -166,13 +227,14 @@ impl Dashboard {
     /// Waits for the next thing that happens; of several, for the one that is listed first.
     async fn wait(&mut self) -> Wakeup {
         let wake = self.scheduler.wake(&self.model, &self.clock);
+        let input = self.input.get_or_insert_with(EventStream::new);
         tokio::select! {
             biased;
             () = self.ends.come() => Wakeup::End,
             signal = self.job.next() => Wakeup::Job(signal),
             // Not from crossterm: it can lose the signal when a key comes at the same moment.
             _ = self.resized.recv() => Wakeup::Resized,
-            input = read_input(&mut self.input) => match input {
+            input = input.next() => match input {
                 Some(Ok(input)) => Wakeup::Input(input),
                 // The terminal has hung up.
                 Some(Err(_)) | None => Wakeup::End,
@@ -216,8 +278,13 @@ impl Dashboard {
     /// Takes in one event of the terminal.
     fn take_input(&mut self, input: Input, effects: &mut Vec<Effect>) {
         let event = match input {
+            Input::Key(key) if self.late.swallow(&key) => return,
             Input::Key(key) => match Key::from_event(&key) {
                 Some(key) => UiEvent::Key(key),
+                None => return,
+            },
+            Input::Mouse(mouse) => match PointerEvent::from_event(&mouse) {
+                Some(event) => UiEvent::Pointer(event),
                 None => return,
             },
             Input::Paste(text) => UiEvent::Paste(text),
@@ -284,6 +351,12 @@ impl Dashboard {
                 self.follow_up.extend(effects);
             }
             Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
+            Effect::UseMouse(is_used) => self.terminal.use_mouse(is_used)?,
+            Effect::Announce(announcement) if self.notify.by != NotifyBy::Command => {
+                if let Some(sequence) = self.notify.encode(&announcement, self.model.multiplexer) {
+                    self.terminal.send(&sequence)?;
+                }
+            }
             effect => self.runner.run(effect).await,
         }
         Ok(ControlFlow::Continue(()))
@@ -398,14 +471,6 @@ fn describe_clock(ahead_ms: i64) -> String {
 async fn receive_after(due: Instant, incoming: &mut mpsc::Receiver<UiEvent>) -> Option<UiEvent> {
     sleep_until(due).await;
     incoming.recv().await
-}
-
-/// Waits for the next event of the terminal; for ever while another program has it.
-async fn read_input(input: &mut Option<EventStream>) -> Option<io::Result<Input>> {
-    match input {
-        Some(stream) => stream.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn wait_until(wake: Option<Instant>) {

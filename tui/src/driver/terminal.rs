@@ -1,5 +1,5 @@
-//! Holds the terminal: sets its modes and restores them on every way out. It writes only cells that have changed, each
-//! frame as one synchronized update.
+//! Holds the terminal: sets its modes, the mouse's among them, and restores them on every way out. It writes only cells
+//! that have changed, each frame as one synchronized update.
 
 use std::{
     io::{self, Write},
@@ -10,6 +10,7 @@ use crossterm::{
     cursor::{Hide, MoveTo, Show},
     event::{DisableBracketedPaste, EnableBracketedPaste},
     execute, queue,
+    style::Print,
     terminal::{
         BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
         disable_raw_mode, enable_raw_mode,
@@ -30,6 +31,13 @@ use crate::{
 
 /// Whether the modes are set now; the panic hook and `Drop` must restore them once.
 static OPEN: AtomicBool = AtomicBool::new(false);
+/// Whether the mouse is to be used while they are.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+
+/// Buttons, moves with a button down, and columns beyond 223. What crossterm sets reports every move, too, and each
+/// would wake the program.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
 pub struct Terminal {
     /// What is on the screen; `None`: it is not known, and every cell has to be written.
@@ -115,9 +123,22 @@ impl Terminal {
 
     /// Sends the text to the clipboard of the terminal, over ssh too (OSC 52).
     pub fn copy(&self, text: &str, multiplexer: Multiplexer) -> io::Result<()> {
+        self.send(&clipboard::encode(text, multiplexer))
+    }
+
+    /// Sends a sequence that draws nothing.
+    pub fn send(&self, sequence: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(clipboard::encode(text, multiplexer).as_bytes())?;
+        out.write_all(sequence.as_bytes())?;
         out.flush()
+    }
+
+    /// Takes the mouse, or leaves it to the terminal.
+    pub fn use_mouse(&self, is_used: bool) -> io::Result<()> {
+        if MOUSE.swap(is_used, Ordering::SeqCst) == is_used {
+            return Ok(());
+        }
+        self.send(if is_used { MOUSE_ON } else { MOUSE_OFF })
     }
 
     /// Gives the terminal back as the shell left it, while this program is stopped.
@@ -142,12 +163,19 @@ impl Drop for Terminal {
 fn set_modes() -> io::Result<()> {
     enable_raw_mode()?;
     OPEN.store(true, Ordering::SeqCst);
-    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)?;
+    if MOUSE.load(Ordering::SeqCst) {
+        execute!(io::stdout(), Print(MOUSE_ON))?;
+    }
+    Ok(())
 }
 
 /// Restores the terminal, once. Nothing more can be done where that fails.
 fn restore() {
     if OPEN.swap(false, Ordering::SeqCst) {
+        if MOUSE.load(Ordering::SeqCst) {
+            let _ = execute!(io::stdout(), Print(MOUSE_OFF));
+        }
         let _ = execute!(
             io::stdout(),
             EndSynchronizedUpdate,

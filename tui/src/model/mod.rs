@@ -4,6 +4,7 @@
 pub mod commands;
 pub mod compare;
 pub mod copy_menu;
+pub mod access;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
@@ -25,8 +26,10 @@ mod outcome;
 pub mod palette;
 pub mod pipeline;
 pub mod preview;
+pub mod pointer;
 pub mod reads;
 pub mod register;
+pub mod return_point;
 mod row;
 pub mod sort;
 pub mod stage;
@@ -38,6 +41,7 @@ pub mod totals;
 pub mod trail;
 pub mod tree;
 pub mod videos;
+pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -51,12 +55,14 @@ use crate::{
     clipboard::Multiplexer,
     glyphs::Glyphs,
     images::Images,
+    key::KeyBindings,
     layout::{self, Panes, Split},
     theme::Theme,
 };
 
 use commands::CommandLog;
 use compare::ComparePage;
+use access::Access;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
@@ -71,8 +77,10 @@ use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
 use preview::Preview;
+use pointer::Pointer;
 use reads::ReadBudget;
 use register::Register;
+use return_point::ReturnPoint;
 pub use row::{RowId, Subject};
 use stage::KeptStage;
 use store::TaskStore;
@@ -83,6 +91,7 @@ use totals::ShownTotals;
 use trail::Trail;
 use tree::Tree;
 use videos::VideosPage;
+use watch::WatchList;
 
 /// How long a text that can be selected stays on the screen.
 const SELECTABLE_MS: i64 = 15_000;
@@ -140,6 +149,11 @@ impl Page {
         Self::Json,
         Self::Preview,
     ];
+
+    /// Returns its name, as documents and files have it.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 
     /// Whether keys type text on the page.
     pub fn is_typed(self) -> bool {
@@ -211,6 +225,9 @@ pub struct Model {
     pub size: (u16, u16),
     pub theme: Theme,
     pub glyphs: Glyphs,
+    /// Keys that the configuration file has changed.
+    pub bindings: KeyBindings,
+    pub pointer: Pointer,
     /// What a copied text has to pass on its way to the terminal.
     pub multiplexer: Multiplexer,
     /// How the terminal shows pictures.
@@ -220,6 +237,8 @@ pub struct Model {
     pub daemon: String,
     /// Changing actions are refused: a printed frame must not change anything.
     pub read_only: bool,
+    /// Whether the user may change anything.
+    pub access: Access,
     pub link: Link,
     /// Whether the daemon, to which there is a connection, has given no sign of life for a while.
     pub slow: bool,
@@ -272,8 +291,12 @@ pub struct Model {
     /// What the daemon warned of when it accepted the last action on it.
     pub warned: HashMap<Subject, String>,
     pub toast: Option<Toast>,
+    /// What the user wants to hear of.
+    pub watched: WatchList,
     /// The task to open with (`--task`), until it is known.
     pub wanted: Option<TaskId>,
+    /// Where the last start ended, until it is restored.
+    pub return_to: Option<ReturnPoint>,
     /// Everything is being read again.
     pub reading: bool,
     /// Tasks that are being read, by request.
@@ -294,11 +317,14 @@ impl Model {
             size,
             theme: Theme::default(),
             glyphs: Glyphs::default(),
+            bindings: KeyBindings::default(),
+            pointer: Pointer::default(),
             multiplexer: Multiplexer::default(),
             images: Images::default(),
             tz: jiff::tz::TimeZone::UTC,
             daemon: daemon.to_owned(),
             read_only: false,
+            access: Access::default(),
             link: Link::Connecting,
             slow: false,
             fresh_at: now,
@@ -337,7 +363,9 @@ impl Model {
             failures: HashMap::new(),
             warned: HashMap::new(),
             toast: None,
+            watched: WatchList::default(),
             wanted: None,
+            return_to: None,
             reading: false,
             fetching: BTreeMap::new(),
             budget: ReadBudget::default(),
@@ -588,6 +616,7 @@ impl Model {
                 .as_ref()
                 .filter(|_| self.is_live())
                 .and_then(TaskLog::poll_at),
+            self.watched.due_at(self.now),
         ];
         times.into_iter().flatten().min()
     }

@@ -4,9 +4,7 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, compare, detail, edit,
-    messages::{Effect, MoreRows, Snapshot},
-    nodes, observed, pipelines, preview, reveal, task_log, timeline, videos,
+    callbacks, compare, detail, edit, messages::{Effect, MoreRows, Snapshot}, nodes, observed, pipelines, preview, reveal, task_log, timeline, videos, restore, watch,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,
@@ -35,6 +33,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
         model.totals.follow_tasks(applied);
     }
     model.totals.follow_reuse(applied);
+    watch::follow(model, applied);
     let task = &applied.change.task_id;
     if applied.change.kind == EventKind::Deleted {
         let is_kept = |subject: &Subject| !matches!(subject, Subject::Row(row) if *row.task == *task);
@@ -81,9 +80,11 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     let now = model.now;
     let applied = model.store.begin_load(seq, is_same_database, now);
     model.store.take_rows(snapshot.items);
+    watch::check_all(model);
     for applied in &applied {
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
+        watch::follow(model, applied);
         if applied.change.pipeline.is_some() {
             pipelines::follow(model, &applied.change.task_id, effects);
         }
@@ -92,6 +93,9 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     if first && model.store.complete && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
         model.tree.changed();
+    }
+    if first {
+        restore::restore_view(model, effects);
     }
     if was_lost {
         // What was fetched while the connection was lost may be old or missing.

@@ -5,9 +5,7 @@ use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
-    observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
-    task_log, timeline, video_actions, videos,
+    callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes, observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs, task_log, timeline, video_actions, videos, watch,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -15,6 +13,9 @@ use crate::{
     model::{
         Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, observed::QueueRow,
         palette::PaletteTarget,
+    }, model::{
+        Model, Page, RowId, Tone, access::Access, detail::Tab, dialog::Dialog, log_view::LogQuestion, pointer::Pointer,
+        tree::TaskOrder,
     },
 };
 
@@ -46,7 +47,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         nodes::press_in_filter(model, key, effects);
     } else if model.page == Page::Events && model.events.input.is_some() {
         events::type_text(model, key);
-    } else if let Some(spec) = find_action(model.page, key) {
+    } else if let Some(spec) = find_action(model.page, key, &model.bindings) {
         is_back |= spec.action == Action::Back;
         act(model, spec, key, effects);
     } else if model.page == Page::Form {
@@ -116,9 +117,15 @@ fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<
 }
 
 /// Carries out an action.
-fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
+pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
+    }
+    if spec.needs_change()
+        && let Some(reason) = model.access.describe_denial()
+    {
+        model.say(Tone::Bad, reason);
+        return;
     }
     if spec.changes
         && spec.action != Action::Undo
@@ -185,6 +192,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         Action::Delete => rows::ask_delete(model),
         Action::Undo => rows::undo(model),
         Action::CopyId => copy_id(model, effects),
+        Action::Watch => watch::toggle(model),
         Action::Callbacks => callbacks::open_page(model, effects),
         Action::Redeliver => callbacks::ask_redeliver(model),
         Action::AllCallbacks => callbacks::toggle_all_tasks(model, effects),
@@ -204,6 +212,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         | Action::Send => act_in_form(model, spec.action, key, effects),
         Action::Reread => reread(model, effects),
         Action::Redraw => effects.push(Effect::Redraw),
+        Action::Mouse => toggle_mouse(model, effects),
         Action::Suspend => effects.push(Effect::Suspend),
         Action::SearchJson
         | Action::Fold
@@ -313,6 +322,10 @@ fn act_in_form(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Ef
 
 /// Reads everything on the page again.
 fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.access == Access::ReadToken {
+        // Another token may be there by now.
+        model.access = Access::Full;
+    }
     feed::reread(model, effects);
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
@@ -329,6 +342,19 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Gives the tree more or less of the screen.
 fn move_split(model: &mut Model, steps: i16) {
     model.split = model.split.step(steps);
+}
+
+/// Takes the mouse, or leaves it to the terminal.
+fn toggle_mouse(model: &mut Model, effects: &mut Vec<Effect>) {
+    let is_used = !model.pointer.is_used;
+    model.pointer = Pointer::new(is_used);
+    effects.push(Effect::UseMouse(is_used));
+    let text = if is_used {
+        "mouse on: click selects, double click opens, the wheel scrolls; shift and drag selects text in most terminals"
+    } else {
+        "mouse off: the terminal selects text with it"
+    };
+    model.say(Tone::Neutral, text);
 }
 
 /// Quits; where a delete is not sent yet, only when asked twice.

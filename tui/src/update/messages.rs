@@ -19,7 +19,7 @@ use crate::{
         json_tree::JsonTree,
         preview::{FileContent, ResultFile, ResultFiles},
         store::RowsEnd,
-    },
+    }, pointer::PointerEvent,
 };
 
 /// The first part of everything that is read.
@@ -43,6 +43,7 @@ pub struct MoreRows {
 pub enum UiEvent {
     Time(Timestamp),
     Key(Key),
+    Pointer(PointerEvent),
     Paste(String),
     Resize(u16, u16),
     Change(Box<Change>),
@@ -84,6 +85,8 @@ pub enum UiEvent {
         id: u64,
         error: Option<String>,
     },
+    /// An announcement could not be made.
+    AnnouncementFailed(String),
 }
 
 /// Why a call had no result.
@@ -92,6 +95,8 @@ pub struct Refusal {
     /// The HTTP status, if the daemon answered.
     pub status: Option<u16>,
     pub text: String,
+    /// Whether the daemon's token is not one for changes.
+    pub lacks_scope: bool,
     /// The fields that were refused.
     pub errors: Vec<FieldError>,
 }
@@ -166,6 +171,10 @@ pub enum Effect {
     },
     /// Show a text in the user's pager, which has the terminal meanwhile.
     ShowText(PagerText),
+    /// Use the mouse, or leave it to the terminal.
+    UseMouse(bool),
+    /// Announce in the way that is configured.
+    Announce(Announcement),
     /// Draw every cell again.
     Redraw,
     Suspend,
@@ -190,6 +199,13 @@ impl PagerText {
             serde_json::from_str::<serde_json::Value>(&json).and_then(|value| serde_json::to_string_pretty(&value));
         pretty.map_or_else(|_| json.to_string(), |text| text + "\n")
     }
+}
+
+/// What the user is to hear of, though the terminal is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    pub title: String,
+    pub body: String,
 }
 
 /// A call to the daemon.

@@ -1,10 +1,10 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
+//! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
 //! `videos`, `register`, `video_actions`, `preview`, `timeline`,
 //! `compare`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
-//! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`), and never each other; what a dispatcher has to do after a
+//! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a
 //! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
@@ -24,6 +24,7 @@ mod keys;
 mod line;
 mod machine;
 mod messages;
+mod mouse;
 mod nodes;
 mod observed;
 mod pager;
@@ -35,6 +36,7 @@ mod register;
 mod replies;
 mod requests;
 mod rerun;
+mod restore;
 mod reveal;
 mod rows;
 mod sentences;
@@ -46,10 +48,11 @@ mod time;
 mod timeline;
 mod video_actions;
 mod videos;
+mod watch;
 
 use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, MoreRows, PagerText, Refusal, Reply, Snapshot, UiEvent};
+pub use messages::{Call, CallAnswer, Effect, MoreRows, PagerText, Refusal, Reply, Snapshot, UiEvent, Announcement};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
@@ -60,6 +63,11 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         UiEvent::Key(key) => {
             model.settle();
             keys::press(model, key, &mut effects);
+            model.redraw = true;
+        }
+        UiEvent::Pointer(event) => {
+            model.settle();
+            mouse::take_event(model, event, &mut effects);
             model.redraw = true;
         }
         UiEvent::Paste(text) => {
@@ -114,6 +122,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             if !task_log::take_end(model, id, error.as_ref()) {
                 stage_log::take_end(model, id, error);
             }
+        }
+        UiEvent::AnnouncementFailed(reason) => {
+            model.say(Tone::Bad, reason);
+            model.redraw = true;
         }
     }
     if !is_key && model.page != before {

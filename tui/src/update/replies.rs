@@ -11,7 +11,7 @@ use super::{
     sentences::{describe_deletion, describe_submit, describe_video_deletion, join_warnings, tally_notes},
     stage_log, task_log, timeline, video_actions, videos,
 };
-use crate::model::{Batch, Model, Note, Page, Subject, Tone, task::summarize_view};
+use crate::model::{Batch, Model, Note, Page, Subject, Tone, access::Access, task::summarize_view};
 
 /// Takes an answer to a call.
 pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Effect>) {
@@ -52,6 +52,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         }
         Reply::Processing(answer) => pipelines::take_processing(model, id, answer, effects),
         Reply::Registered(answer) => {
+            note_access(model, &answer);
             if register::take_registered(model, id, answer) {
                 videos::fetch(model, effects);
             }
@@ -82,6 +83,13 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
     }
 }
 
+/// Notes that the token is one for reading, where the daemon has refused a change for that.
+fn note_access<T>(model: &mut Model, answer: &CallAnswer<T>) {
+    if answer.as_ref().is_err_and(|refusal| refusal.lacks_scope) {
+        model.access = Access::ReadToken;
+    }
+}
+
 /// Takes a task that was read on its own.
 fn take_task(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
     let Some(task) = model.fetching.remove(&id) else {
@@ -99,6 +107,7 @@ fn take_task(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>) {
 
 /// Takes the answer to a submit: of the form, or of an action on rows.
 fn take_submitted(model: &mut Model, id: u64, answer: CallAnswer<Box<SubmitResponse>>) {
+    note_access(model, &answer);
     if nodes::take_submitted(model, id, &answer) {
         return;
     }
@@ -124,6 +133,7 @@ fn take_callbacks(model: &mut Model, id: u64, answer: CallAnswer<CallbackPage>) 
 
 /// Takes what became of one subject of an action; the last one of a batch ends it with a sentence.
 fn take_outcome(model: &mut Model, id: u64, answer: CallAnswer<impl Into<Note>>) {
+    note_access(model, &answer);
     let Some((subject, batch_id)) = model
         .under_way
         .iter()

@@ -8,6 +8,14 @@ pub fn find_refusal(model: &Model) -> Option<String> {
     if model.read_only {
         return Some("not in a printed frame: it changes nothing".into());
     }
+    match model.access.describe_denial() {
+        Some(reason) => Some(reason.into()),
+        None => find_lost_link(model),
+    }
+}
+
+/// Returns what of the connection is missing.
+fn find_lost_link(model: &Model) -> Option<String> {
     match &model.link {
         Link::Live => None,
         Link::Connecting => Some("not yet: still connecting".into()),
@@ -40,7 +48,14 @@ pub fn refuse_change(model: &mut Model) -> bool {
 
 /// Says why a page cannot be opened that has nothing to show before the first snapshot. Returns `false` if it can.
 pub fn refuse_page(model: &mut Model) -> bool {
-    model.store.seq().is_none() && refuse_change(model)
+    if model.store.seq().is_some() {
+        return false;
+    }
+    let Some(reason) = find_lost_link(model) else {
+        return false;
+    };
+    model.say(Tone::Bad, reason);
+    true
 }
 
 /// Sends one call for each subject; these show "requested" until the answers are in.

@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, compare, detail, edit, estimates, feed,
     messages::{Call, Effect},
-    observed, pipelines, preview, requests, reveal, task_log, timeline, videos,
+    observed, pipelines, preview, requests, reveal, task_log, timeline, videos, watch,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -23,6 +23,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
         feed::reread_missed(model, effects);
     }
     send_due_deletes(model, effects);
+    watch::send_due(model, effects);
     model.settle();
     detail::aim_detail(model, effects);
     preview::aim_preview(model, effects);

@@ -2,7 +2,7 @@
 
 use onceover_types::{CallbackStatus, NodeName, StageState};
 use onceover_wire::StageSummary;
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{buffer::Buffer, layout::{Position, Rect}};
 
 use super::{
     block::{self, Block, Lines},
@@ -11,7 +11,7 @@ use super::{
     json_tree, log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{cut_middle, harmless, put, width},
+    text::{cut_middle, harmless, put, width}, text::{cut_middle, harmless, put, width, wrap},
     warned,
 };
 use crate::{
@@ -47,11 +47,7 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
     let Some(task) = model.store.get(&row.task) else {
         return;
     };
-    let mut area = Rect {
-        x: area.x + 1.min(area.width),
-        width: area.width.saturating_sub(2),
-        ..area
-    };
+    let mut area = find_text_area(panes);
     if !panes.is_framed() {
         put(buffer, area.x, area.y, area.width, &title, theme.strong());
         area = below(area, 1);
@@ -185,16 +181,57 @@ fn draw_tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let mut x = area.x;
+    for (tab, x, text) in place_tabs(model, area.x) {
+        let is_open = tab == model.detail.tab;
+        let style = if is_open {
+            model.theme.key()
+        } else {
+            model.theme.faint()
+        };
+        put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);
+    }
+}
+
+/// Lists the tabs with their texts, and the columns where these begin.
+fn place_tabs(model: &Model, left: u16) -> Vec<(Tab, u16, String)> {
+    let mut x = left;
+    let mut places = Vec::new();
     for tab in Tab::ALL {
-        let here = tab == model.detail.tab;
-        let text = if here {
+        let text = if tab == model.detail.tab {
             format!("[{}]", tab.title())
         } else {
             format!(" {} ", tab.title())
         };
-        let style = if here { model.theme.key() } else { model.theme.faint() };
-        x += put(buffer, x, area.y, area.right().saturating_sub(x), &text, style);
+        let columns = width(&text);
+        places.push((tab, x, text));
+        x += columns;
+    }
+    places
+}
+
+/// Finds the tab that is drawn in a cell.
+pub fn find_tab(model: &Model, panes: &Panes, at: Position) -> Option<Tab> {
+    let stage = model.detail_stage()?;
+    let area = find_text_area(panes);
+    let title = u16::from(!panes.is_framed());
+    let progress = u16::from(stage.status == StageState::Running);
+    if at.y != area.y + title + 1 + progress || !area.contains(at) {
+        return None;
+    }
+    let places = place_tabs(model, area.x);
+    let found = places.iter().rev().find(|(_, x, _)| *x <= at.x);
+    found
+        .filter(|(_, x, text)| at.x < x + width(text))
+        .map(|(tab, _, _)| *tab)
+}
+
+/// Returns the area of the texts in the pane.
+fn find_text_area(panes: &Panes) -> Rect {
+    let area = panes.inner(panes.detail);
+    Rect {
+        x: area.x + 1.min(area.width),
+        width: area.width.saturating_sub(2),
+        ..area
     }
 }
 

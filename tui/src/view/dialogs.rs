@@ -9,14 +9,12 @@ use ratatui::{
 };
 
 use super::{
-    callbacks, copy_menu,
-    frame::open_box,
-    palette, rerun, review, sort,
+    callbacks, copy_menu, palette, rerun, review, sort, frame::{centre_area, find_inside, open_box},
     text::{put, width, wrap},
     video_dialogs,
 };
 use crate::{
-    actions::{Group, format_keys, list_actions},
+    actions::{Group, format_keys, list_offered},
     figures,
     model::{
         Model,
@@ -71,17 +69,17 @@ fn list_help_lines(model: &Model, screen_columns: u16) -> Vec<HelpLine> {
     let room = columns.saturating_sub(4);
     let mut lines: Vec<HelpLine> = Vec::new();
     for group in Group::ALL {
-        if list_actions(model.page).all(|spec| spec.group != group) {
+        if list_offered(model).all(|spec| spec.group != group) {
             continue;
         }
         if !lines.is_empty() {
             lines.push(Default::default());
         }
         lines.push((String::new(), group.title().to_owned(), theme.strong()));
-        for spec in list_actions(model.page).filter(|spec| spec.group == group) {
+        for spec in list_offered(model).filter(|spec| spec.group == group) {
             for (index, line) in wrap(spec.help, room.saturating_sub(keys_room)).into_iter().enumerate() {
                 let keys = if index == 0 {
-                    format_keys(spec, model.page)
+                    format_keys(spec, model.page, &model.bindings)
                 } else {
                     String::new()
                 };
@@ -89,7 +87,7 @@ fn list_help_lines(model: &Model, screen_columns: u16) -> Vec<HelpLine> {
             }
         }
     }
-    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  … waits for a step  ↷ skipped  ↺ n answered by reuse  #n attempt  →✔ callback sent  →◌ to be sent  →✖ given up";
+    let legend = "● running  ◌ pending  ✔ done  ✖ failed  ⊘ cancelled  … waits for a step  ↷ skipped  ↺ n answered by reuse  #n attempt  ⚑ watched  →✔ callback sent  →◌ to be sent  →✖ given up";
     lines.push(Default::default());
     lines.extend(
         wrap(legend, room)
@@ -287,9 +285,15 @@ fn draw_target(model: &Model, line: &TargetLine, inside: Rect, y: u16, buffer: &
     put(buffer, x, y, room, about, theme.plain());
 }
 
-/// Draws the two buttons in the middle of the last line.
-fn draw_buttons(model: &Model, confirm: &Confirm, inside: Rect, y: u16, buffer: &mut Buffer) {
-    let theme = model.theme;
+/// A button: its column, its text, and whether it is the one that acts.
+struct Button {
+    x: u16,
+    text: String,
+    acts: bool,
+}
+
+/// Puts the two buttons into the middle of the last line.
+fn place_buttons(confirm: &Confirm, inside: Rect) -> [Button; 2] {
     let button = |text: &str, has_focus: bool| {
         if has_focus {
             format!("[ {text} ]")
@@ -297,14 +301,50 @@ fn draw_buttons(model: &Model, confirm: &Confirm, inside: Rect, y: u16, buffer: 
             format!("  {text}  ")
         }
     };
-    let style = |has_focus: bool| if has_focus { theme.cursor() } else { theme.plain() };
     let leave = button(confirm.leave(), !confirm.go);
     let verb = button(confirm.verb(), confirm.go);
     let total = width(&leave) + 3 + width(&verb);
-    let mut x = inside.x + inside.width.saturating_sub(total) / 2;
-    x += put(buffer, x, y, inside.width, &leave, style(!confirm.go)) + 3;
-    let room = inside.right().saturating_sub(x);
-    put(buffer, x, y, room, &verb, style(confirm.go));
+    let x = inside.x + inside.width.saturating_sub(total) / 2;
+    let next = x + width(&leave).min(inside.width) + 3;
+    [
+        Button {
+            x,
+            text: leave,
+            acts: false,
+        },
+        Button {
+            x: next,
+            text: verb,
+            acts: true,
+        },
+    ]
+}
+
+/// Draws the two buttons.
+fn draw_buttons(model: &Model, confirm: &Confirm, inside: Rect, y: u16, buffer: &mut Buffer) {
+    let theme = model.theme;
+    for button in place_buttons(confirm, inside) {
+        let has_focus = button.acts == confirm.go;
+        let style = if has_focus { theme.cursor() } else { theme.plain() };
+        let room = inside.right().saturating_sub(button.x);
+        put(buffer, button.x, y, room, &button.text, style);
+    }
+}
+
+/// Finds the button that is drawn in a cell. Returns whether it is the one that acts.
+pub fn find_button(model: &Model, confirm: &Confirm, at: Position) -> Option<bool> {
+    let text = QuestionText::new(model, confirm, model.size);
+    let screen = Rect::new(0, 0, model.size.0, model.size.1);
+    let rows = text.rows as u16 + 2;
+    let inside = find_inside(centre_area(screen, find_question_columns(screen.width), rows));
+    if inside.is_empty() || at.y != inside.bottom() - 1 {
+        return None;
+    }
+    let buttons = place_buttons(confirm, inside);
+    let mut found = buttons
+        .iter()
+        .filter(|button| (button.x..button.x + width(&button.text)).contains(&at.x));
+    found.next().map(|button| button.acts)
 }
 
 /// Lists what is acted on.

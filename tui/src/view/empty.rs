@@ -63,8 +63,11 @@ fn list_lines(model: &Model) -> Vec<(String, Style)> {
         } => (
             format!("The daemon at {} refuses access.", model.daemon),
             Some(reason),
-            vec!["Give one of its tokens: ONCEOVER_TOKEN, or ONCEOVER_TOKEN_FILE, and start the dashboard again."],
-            None,
+            vec![
+                "Put one of its tokens into the file that ONCEOVER_TOKEN_FILE or token_file names,",
+                "or start again with ONCEOVER_TOKEN.",
+            ],
+            Some("The file is read again with each try; ctrl-r tries at once."),
         ),
         Link::Lost {
             missing: MissingPart::Redis,

@@ -1,9 +1,12 @@
 //! Draws the last line: the filter while it is typed, a pending delete, the outcome of an action, or the keys that make
 //! sense now.
 
+use std::ops::Range;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
+    style::Style,
 };
 
 use super::{
@@ -11,17 +14,80 @@ use super::{
     text::{clear, harmless, put, put_right, width, wrap},
 };
 use crate::{
-    actions::{Action, ActionSpec, list_actions, list_keys},
+    actions::{Action, ActionSpec, format_first_key, list_keys, list_offered},
     figures,
-    key::Key,
     layout::{Panes, Tier},
     model::{
-        Model, Page, RowId, Subject, Tone,
-        filter::FilterError,
+        Model, Page, RowId, Subject, Tone, filter::FilterError, PendingDelete, Toast,
         log_view::{LogInput, LogQuestion},
         observed::QueueRow,
     },
 };
+
+/// What the line says.
+enum FooterLine<'a> {
+    /// What is typed on the page of a log.
+    LogInput(&'a LogInput),
+    /// The filter of the events while it is typed.
+    EventsFilter(&'a str),
+    /// The filter while it is typed.
+    Filter,
+    Toast(&'a Toast),
+    Delete(&'a PendingDelete),
+    Refusal(&'a str),
+    Warning(&'a str),
+    Keys,
+}
+
+impl<'a> FooterLine<'a> {
+    /// Chooses what the line says now.
+    fn choose(model: &'a Model) -> Self {
+        if let Some(typed) = &model.log_view.input {
+            return Self::LogInput(typed);
+        }
+        if let Some(input) = model.events.input.as_ref().filter(|_| model.page == Page::Events) {
+            return Self::EventsFilter(input);
+        }
+        if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
+            return Self::Filter;
+        }
+        if let Some(toast) = &model.toast {
+            return Self::Toast(toast);
+        }
+        if let Some(delete) = model.deletes.last() {
+            return Self::Delete(delete);
+        }
+        if let Some(why) = find_refusal(model) {
+            return Self::Refusal(why);
+        }
+        let warning = model.tree.cursor.as_ref().and_then(|row| model.warning_of(row));
+        match warning.filter(|_| model.page == Page::Tasks) {
+            Some(warning) => Self::Warning(warning),
+            None => Self::Keys,
+        }
+    }
+}
+
+/// What a click on the line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FooterTarget {
+    Action(Action),
+    /// The sentence, which can go.
+    Sentence,
+}
+
+/// Finds what is drawn in a column of the line.
+pub fn find_target(model: &Model, panes: &Panes, column: u16) -> Option<FooterTarget> {
+    match FooterLine::choose(model) {
+        FooterLine::Toast(_) => Some(FooterTarget::Sentence),
+        FooterLine::Delete(_) => Some(FooterTarget::Action(Action::Undo)),
+        FooterLine::Keys => list_places(model, panes, panes.footer)
+            .into_iter()
+            .find(|place| place.columns.contains(&column))
+            .map(|place| FooterTarget::Action(place.spec.action)),
+        _ => None,
+    }
+}
 
 /// Draws the line. Returns where the text cursor is while the filter is typed.
 pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Position> {
@@ -30,66 +96,39 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Positio
         return None;
     }
     let theme = model.theme;
-    if let Some(typed) = &model.log_view.input {
-        return draw_log_line(model, typed, area, buffer);
-    }
-    if let Some(input) = model.events.input.as_ref().filter(|_| model.page == Page::Events) {
-        return events::draw_filter_line(model, input, area, buffer);
-    }
-    if model.filter_input.is_some() || model.page == Page::Nodes && model.nodes.input.is_some() {
-        return draw_filter_line(model, area, buffer);
-    }
-    if let Some(toast) = &model.toast {
-        let (sign, style) = match toast.tone {
-            Tone::Good => ("✔", theme.good()),
-            Tone::Bad => ("✖", theme.bad()),
-            Tone::Warned => ("!", theme.warn()),
-            Tone::Neutral => ("·", theme.plain()),
-        };
-        put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            &format!(" {sign} {}", toast.text),
-            style,
-        );
-        if let Some(text) = &toast.selectable {
-            draw_selectable(model, text, area, buffer);
+    let say = |buffer: &mut Buffer, text: &str, style: Style| {
+        put(buffer, area.x, area.y, area.width, text, style);
+    };
+    match FooterLine::choose(model) {
+        FooterLine::LogInput(typed) => return draw_log_line(model, typed, area, buffer),
+        FooterLine::EventsFilter(input) => return events::draw_filter_line(model, input, area, buffer),
+        FooterLine::Filter => return draw_filter_line(model, area, buffer),
+        FooterLine::Toast(toast) => {
+            let (sign, style) = match toast.tone {
+                Tone::Good => ("✔", theme.good()),
+                Tone::Bad => ("✖", theme.bad()),
+                Tone::Warned => ("!", theme.warn()),
+                Tone::Neutral => ("·", theme.plain()),
+            };
+            say(buffer, &format!(" {sign} {}", toast.text), style);
+            if let Some(text) = &toast.selectable {
+                draw_selectable(model, text, area, buffer);
+            }
         }
-        return None;
+        FooterLine::Delete(delete) => {
+            let left = delete.due.seconds_since(model.now).ceil();
+            let tasks = figures::count_noun(delete.targets.len(), delete.noun());
+            let undo = format_first_key(Action::Undo, model.page, &model.bindings);
+            say(
+                buffer,
+                &format!(" ✂ {tasks} will be deleted in {left:.0} s — {undo} undo"),
+                theme.bad(),
+            );
+        }
+        FooterLine::Refusal(why) => say(buffer, &format!(" ✖ refused: {why}"), theme.bad()),
+        FooterLine::Warning(warning) => say(buffer, &format!(" ! {warning}"), theme.warn()),
+        FooterLine::Keys => draw_keys(model, panes, area, buffer),
     }
-    if let Some(delete) = model.deletes.last() {
-        let left = delete.due.seconds_since(model.now).ceil();
-        let tasks = figures::count_noun(delete.targets.len(), delete.noun());
-        put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            &format!(" ✂ {tasks} will be deleted in {left:.0} s — u undo"),
-            theme.bad(),
-        );
-        return None;
-    }
-    if let Some(why) = find_refusal(model) {
-        put(
-            buffer,
-            area.x,
-            area.y,
-            area.width,
-            &format!(" ✖ refused: {why}"),
-            theme.bad(),
-        );
-        return None;
-    }
-    let warning = model.tree.cursor.as_ref().and_then(|row| model.warning_of(row));
-    if let Some(warning) = warning.filter(|_| model.page == Page::Tasks) {
-        let text = format!(" ! {warning}");
-        put(buffer, area.x, area.y, area.width, &text, theme.warn());
-        return None;
-    }
-    draw_keys(model, panes, area, buffer);
     None
 }
 
@@ -141,35 +180,63 @@ fn find_refusal(model: &Model) -> Option<&String> {
     }
 }
 
-/// Draws the keys, most needed first; help and quit always fit in.
-fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
-    let theme = model.theme;
-    let mut specs: Vec<&ActionSpec> = list_actions(model.page)
+/// An action in the line, and the columns where it stands.
+struct KeyPlace {
+    spec: &'static ActionSpec,
+    key: String,
+    columns: Range<u16>,
+}
+
+/// Lists the keys that fit, most needed first; help and quit always do.
+fn list_places(model: &Model, panes: &Panes, area: Rect) -> Vec<KeyPlace> {
+    let mut specs: Vec<(&'static ActionSpec, String)> = list_offered(model)
         .filter(|spec| spec.footer.is_some() && (spec.applies)(model))
         // Side by side nothing is opened but a task's stages, and the columns are needed.
         .filter(|spec| {
             spec.action != Action::Open || panes.tier != Tier::Wide || model.zoom || model.has_hidden_stages()
         })
+        .filter_map(|spec| {
+            let key = list_keys(spec, model.page, &model.bindings).next()?;
+            Some((spec, key.to_string()))
+        })
         .collect();
-    specs.sort_by_key(|spec| spec.footer);
-    let needs = |spec: &ActionSpec| width(&first_key(model, spec)) + 1 + width(spec.label) + 2;
-    let total = |specs: &[&ActionSpec]| specs.iter().map(|spec| needs(spec)).sum::<u16>();
+    specs.sort_by_key(|(spec, _)| spec.footer);
+    let needs = |(spec, key): &(&'static ActionSpec, String)| width(key) + 1 + width(spec.label) + 2;
+    let total = |specs: &[(&'static ActionSpec, String)]| specs.iter().map(needs).sum::<u16>();
     // The least needed one is dropped first: the last one before help and quit.
     while specs.len() > 2 && total(&specs) > area.width {
         specs.remove(specs.len() - 3);
     }
     let mut x = area.x + 1;
-    for spec in specs {
-        let room = area.right().saturating_sub(x);
-        x += put(buffer, x, area.y, room, &first_key(model, spec), theme.key()) + 1;
-        let room = area.right().saturating_sub(x);
-        x += put(buffer, x, area.y, room, spec.label, theme.faint()) + 2;
+    let mut places = Vec::new();
+    for (spec, key) in specs {
+        let columns = needs(&(spec, key.clone()));
+        places.push(KeyPlace {
+            spec,
+            key,
+            columns: x..x + columns.saturating_sub(2),
+        });
+        x += columns;
     }
+    places
 }
 
-/// Returns the first key of an action.
-fn first_key(model: &Model, spec: &ActionSpec) -> String {
-    list_keys(spec, model.page).next().map_or(String::new(), Key::to_string)
+/// Draws the keys.
+fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
+    for place in list_places(model, panes, area) {
+        let x = place.columns.start;
+        let room = area.right().saturating_sub(x);
+        let used = put(buffer, x, area.y, room, &place.key, theme.key()) + 1;
+        put(
+            buffer,
+            x + used,
+            area.y,
+            room.saturating_sub(used),
+            place.spec.label,
+            theme.faint(),
+        );
+    }
 }
 
 /// Draws what is typed on the page of a log. Returns where the text cursor is.

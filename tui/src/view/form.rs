@@ -148,7 +148,7 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
     }
     if let Some(draft) = model.drafts.find(&form.row) {
         let age = figures::format_ago(model.now.seconds_since(draft.left_at));
-        let key = format_first_key(Action::RestoreDraft, Page::Form);
+        let key = format_first_key(Action::RestoreDraft, Page::Form, &model.bindings);
         block.say(&format!("draft of {age}: {key} restores it"), theme.warn());
     }
     for note in &form.notes {

@@ -49,8 +49,8 @@ pub fn draw_frame(buffer: &mut Buffer, area: Rect, title: &str, style: Style, ti
 }
 
 /// Returns an area of this size in the middle of the screen.
-fn centre_area(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
-    let area = buffer.area;
+pub fn centre_area(screen: Rect, columns: u16, rows: u16) -> Rect {
+    let area = screen;
     let (columns, rows) = (columns.min(area.width), rows.min(area.height));
     Rect::new(
         area.x + (area.width - columns) / 2,
@@ -62,9 +62,14 @@ fn centre_area(buffer: &Buffer, columns: u16, rows: u16) -> Rect {
 
 /// Draws an empty box with a frame. Returns its inside.
 pub fn open_box(model: &Model, buffer: &mut Buffer, title: &str, columns: u16, rows: u16) -> Rect {
-    let area = centre_area(buffer, columns, rows);
+    let area = centre_area(buffer.area, columns, rows);
     clear(buffer, area);
     draw_frame(buffer, area, title, model.theme.accent(), model.theme.strong());
+    find_inside(area)
+}
+
+/// Returns the inside of a box.
+pub fn find_inside(area: Rect) -> Rect {
     Rect {
         x: area.x + 2.min(area.width),
         y: area.y + 1.min(area.height),

@@ -1,10 +1,14 @@
 //! Draws the menu of ways to run again: what it is about, and for each way what it would do.
 
 use onceover_wire::{ReuseDecision, ReuseExplanation, ReuseMode};
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Style,
+};
 
 use super::{
-    frame::open_box,
+    frame::{centre_area, find_inside, open_box},
     reuse::sign_decision,
     text::{put, wrap},
     video_dialogs,
@@ -32,34 +36,75 @@ struct WayLine {
     style: Style,
 }
 
+/// What of the menu is on the screen, and where.
+struct MenuLayout {
+    columns: u16,
+    rows: u16,
+    about: Vec<String>,
+    ways: Vec<WayLine>,
+    /// Where the lines of the ways are.
+    area: Rect,
+    /// The first of these lines.
+    top: usize,
+}
+
+impl MenuLayout {
+    fn new(model: &Model, rerun: &Rerun, screen: Rect) -> Self {
+        let columns = screen.width.min(MOST_COLUMNS);
+        let room = columns.saturating_sub(4);
+        let ways = list_way_lines(model, rerun, room.saturating_sub(NAME_COLUMNS));
+        let screen_rows = usize::from(screen.height.saturating_sub(2));
+        // The ways and the keys come first; what is left is for the targets.
+        let spare = screen_rows.saturating_sub(ways.len() + 3);
+        let about = list_about(rerun, room, spare.min(MOST_TARGETS));
+        let gap = usize::from(!about.is_empty());
+        let rows = (about.len() + gap + ways.len() + 2).min(screen_rows) as u16 + 2;
+        let inside = find_inside(centre_area(screen, columns, rows));
+        let y = inside.y + (about.len() + gap) as u16;
+        let area = Rect {
+            y,
+            height: inside.bottom().saturating_sub(1).saturating_sub(y),
+            ..inside
+        };
+        let end = ways.iter().rposition(|line| line.way == rerun.at);
+        let end = end.map_or(0, |last| last + 1);
+        Self {
+            columns,
+            rows,
+            about,
+            top: end.saturating_sub(usize::from(area.height)),
+            ways,
+            area,
+        }
+    }
+}
+
+/// Finds the way that is drawn in a cell, by its index.
+pub fn find_way(model: &Model, rerun: &Rerun, at: Position) -> Option<usize> {
+    let screen = Rect::new(0, 0, model.size.0, model.size.1);
+    let menu = MenuLayout::new(model, rerun, screen);
+    if !menu.area.contains(at) {
+        return None;
+    }
+    let line = menu.ways.get(menu.top + usize::from(at.y - menu.area.y))?;
+    Some(line.way)
+}
+
 /// Draws the menu.
 pub fn draw(model: &Model, rerun: &Rerun, buffer: &mut Buffer) {
     let theme = model.theme;
-    let columns = buffer.area.width.min(MOST_COLUMNS);
-    let room = columns.saturating_sub(4);
-    let ways = list_way_lines(model, rerun, room.saturating_sub(NAME_COLUMNS));
-    let screen_rows = usize::from(buffer.area.height.saturating_sub(2));
-    // The ways and the keys come first; what is left is for the targets.
-    let spare = screen_rows.saturating_sub(ways.len() + 3);
-    let about = list_about(rerun, room, spare.min(MOST_TARGETS));
-    let gap = usize::from(!about.is_empty());
-    let rows = (about.len() + gap + ways.len() + 2).min(screen_rows) as u16 + 2;
-    let inside = open_box(model, buffer, &describe_title(rerun), columns, rows);
-    let keys_y = inside.bottom().saturating_sub(1);
-    let mut y = inside.y;
-    for line in &about {
+    let menu = MenuLayout::new(model, rerun, buffer.area);
+    let inside = open_box(model, buffer, &describe_title(rerun), menu.columns, menu.rows);
+    for (line, y) in menu.about.iter().zip(inside.y..) {
         put(buffer, inside.x, y, inside.width, line, theme.plain());
-        y += 1;
     }
-    y += gap as u16;
-    let height = keys_y.saturating_sub(y);
-    let area = Rect { y, height, ..inside };
-    draw_ways(model, rerun, &ways, area, buffer);
+    draw_ways(model, rerun, &menu, buffer);
     if inside.height > 0 {
         let asks = rerun.chosen().is_some_and(RerunWay::asks);
         let enter = if asks { "enter asks first" } else { "enter runs it" };
         let keys = format!("{enter} · ↑ ↓ choose · esc leaves it");
-        put(buffer, inside.x, keys_y, inside.width, &keys, theme.faint());
+        let y = inside.bottom().saturating_sub(1);
+        put(buffer, inside.x, y, inside.width, &keys, theme.faint());
     }
 }
 
@@ -115,15 +160,11 @@ fn list_way_lines(model: &Model, rerun: &Rerun, room: u16) -> Vec<WayLine> {
 }
 
 /// Draws the lines around the way at the cursor.
-fn draw_ways(model: &Model, rerun: &Rerun, lines: &[WayLine], area: Rect, buffer: &mut Buffer) {
+fn draw_ways(model: &Model, rerun: &Rerun, menu: &MenuLayout, buffer: &mut Buffer) {
     let theme = model.theme;
-    let height = usize::from(area.height);
-    let end = lines
-        .iter()
-        .rposition(|line| line.way == rerun.at)
-        .map_or(0, |last| last + 1);
-    let top = end.saturating_sub(height);
-    for (line, y) in lines.iter().skip(top).take(height).zip(area.y..) {
+    let area = menu.area;
+    let lines = menu.ways.iter().skip(menu.top).take(usize::from(area.height));
+    for (line, y) in lines.zip(area.y..) {
         let is_chosen = line.way == rerun.at;
         if let Some(way) = rerun.ways.get(line.way).filter(|_| line.is_first) {
             let marker = if is_chosen { "▸" } else { " " };

@@ -331,6 +331,16 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
         _ => " ",
     };
     put(buffer, area.x, area.y, 1.min(area.width), marker, theme.key());
+    if model.watched.has(row) {
+        put(
+            buffer,
+            area.x + 1,
+            area.y,
+            area.width.saturating_sub(1).min(1),
+            "⚑",
+            theme.warn(),
+        );
+    }
     let x = area.x + 2;
     draw_name(model, task, row, index, columns.name, x, area.y, buffer);
     let Some(facts) = RowFacts::new(task, row, model) else {

@@ -16,6 +16,7 @@ mod rerun;
 mod row_actions;
 mod row_keys;
 mod screens;
+mod settings;
 mod stage_detail;
 mod stage_log;
 mod submit_form;

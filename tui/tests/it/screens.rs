@@ -129,7 +129,7 @@ fn a_lost_connection_dims_every_row() {
 }
 
 /// The page, with something on it.
-fn on(page: Page, size: (u16, u16)) -> Model {
+pub fn on(page: Page, size: (u16, u16)) -> Model {
     let mut model = dashboard(size);
     press_videos(
         &mut model,
@@ -162,7 +162,7 @@ fn help_and_footer_come_from_the_registry() {
         press(&mut model, "<f1>");
         let lines = screen(&model);
         for spec in list_actions(page) {
-            let keys = format_keys(spec, page);
+            let keys = format_keys(spec, page, &model.bindings);
             let words: String = spec.help.chars().take(30).collect();
             assert!(
                 lines
@@ -178,7 +178,11 @@ fn help_and_footer_come_from_the_registry() {
             list_actions(page).filter(|spec| spec.footer.is_some() && (spec.applies)(&model) && spec.name != "open")
         {
             assert!(
-                footer.contains(&format!("{} {}", list_keys(spec, page).next().unwrap(), spec.label)),
+                footer.contains(&format!(
+                    "{} {}",
+                    list_keys(spec, page, &model.bindings).next().unwrap(),
+                    spec.label
+                )),
                 "{} on {page:?}: {footer}",
                 spec.name
             );
@@ -205,7 +209,7 @@ fn help_and_quit_are_on_every_footer() {
 #[test]
 fn states_can_be_told_apart_without_colour() {
     let mut model = dashboard((120, 36));
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
     press(&mut model, "E");
     assert_shows(
         &model,

@@ -3,4 +3,5 @@
 pub mod check;
 pub mod gc;
 pub mod import;
+pub mod manual;
 pub mod nodes;

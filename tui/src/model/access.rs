@@ -1,0 +1,28 @@
+//! Whether this dashboard may change anything.
+
+/// What the user of this dashboard may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    #[default]
+    Full,
+    /// It was started with `--read-only`.
+    ReadFlag,
+    /// The daemon has refused a change: the token is one for reading.
+    ReadToken,
+}
+
+impl Access {
+    /// Whether nothing may be changed.
+    pub fn is_denied(self) -> bool {
+        self != Self::Full
+    }
+
+    /// Says why nothing may be changed; `None` if it may.
+    pub fn describe_denial(self) -> Option<&'static str> {
+        match self {
+            Self::Full => None,
+            Self::ReadFlag => Some("read-only: start without --read-only to change something"),
+            Self::ReadToken => Some("read-only: the token is one for reading; ctrl-r tries again with another one"),
+        }
+    }
+}
