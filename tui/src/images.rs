@@ -3,9 +3,11 @@
 
 use clap::ValueEnum;
 use onceover_wire::command_line::variable;
+use serde::Deserialize;
 
-/// What `--images` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+/// What `--images` or the configuration file asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ImageMode {
     /// Choose by the environment what the terminal can.
     #[default]

@@ -19,7 +19,8 @@ use crate::{
         filter::Filter,
         log_view::LogTimes,
         return_point::{KeptExpansion, ReturnPoint},
-        tree::{TaskOrder, Tree},
+        sort::TaskSort,
+        tree::Tree,
     },
 };
 
@@ -38,7 +39,7 @@ pub struct KeptView {
     split: Split,
     wrap: bool,
     times: LogTimes,
-    newest_first: bool,
+    sort: TaskSort,
     filter: Option<String>,
     /// The one-key filter, by its name.
     quick: Option<String>,
@@ -62,7 +63,7 @@ impl Default for KeptView {
             split: Split::default(),
             wrap: true,
             times: LogTimes::default(),
-            newest_first: false,
+            sort: TaskSort::default(),
             filter: None,
             quick: None,
             page: Page::default().name(),
@@ -103,7 +104,7 @@ impl KeptView {
             split: model.split,
             wrap: model.log_view.wrap,
             times: model.log_view.times,
-            newest_first: tree.order == TaskOrder::NewestFirst,
+            sort: tree.sort,
             filter: tree
                 .filter
                 .as_ref()
@@ -130,9 +131,7 @@ impl KeptView {
         model.split = self.split.step(0);
         model.log_view.wrap = self.wrap;
         model.log_view.times = self.times;
-        if self.newest_first {
-            model.tree.order = TaskOrder::NewestFirst;
-        }
+        model.tree.sort = self.sort;
         // The task that is asked for must not be hidden.
         if model.wanted.is_none() {
             // A query of another version may not be understood any more.
@@ -229,7 +228,7 @@ mod tests {
             split: Split::default().step(-3),
             wrap: false,
             times: LogTimes::Relative,
-            newest_first: true,
+            sort: TaskSort::by(SortColumn::Created),
             filter: Some("state:failed node:whisper*".to_owned()),
             quick: Some("active only".to_owned()),
             page: Page::Videos.name(),

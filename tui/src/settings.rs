@@ -16,6 +16,7 @@ use toml::Spanned;
 
 use crate::{
     actions::{KeyChange, remap_keys},
+    images::ImageMode,
     key::KeyBindings,
     notify::{NotifyBy, NotifySettings},
     theme::{Role, ThemeChoice, ThemeName},
@@ -23,21 +24,6 @@ use crate::{
 
 /// Where the file is below the user's configuration folder.
 const FILE_NAME: &str = "onceover/onceover.toml";
-
-/// How pictures are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageChoice {
-    /// In the best way that the terminal can.
-    #[default]
-    Auto,
-    Kitty,
-    Sixel,
-    Iterm2,
-    /// As halves of cells, which every terminal can.
-    Blocks,
-    Never,
-}
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +33,7 @@ pub struct DashboardSettings {
     /// The file with the daemon's token.
     pub token_file: Option<PathBuf>,
     pub mouse: bool,
-    pub images: ImageChoice,
+    pub images: ImageMode,
     pub theme: ThemeChoice,
     pub bindings: KeyBindings,
     pub notify: NotifySettings,
@@ -59,7 +45,7 @@ impl Default for DashboardSettings {
             url: None,
             token_file: None,
             mouse: true,
-            images: ImageChoice::default(),
+            images: ImageMode::default(),
             theme: ThemeChoice::default(),
             bindings: KeyBindings::default(),
             notify: NotifySettings::default(),
@@ -153,7 +139,7 @@ struct SettingsFile {
     url: Option<Spanned<String>>,
     token_file: Option<PathBuf>,
     mouse: Option<bool>,
-    images: ImageChoice,
+    images: ImageMode,
     theme: ThemeTable,
     notify: Option<Spanned<NotifyTable>>,
     keys: IndexMap<String, Spanned<KeyWords>>,
@@ -285,7 +271,7 @@ mod tests {
     #[test]
     fn tui17_the_whole_file_is_read() {
         let settings = read(
-            "url = 'gpu-box:8788'\ntoken_file = 'token'\nmouse = false\nimages = 'never'\n\
+            "url = 'gpu-box:8788'\ntoken_file = 'token'\nmouse = false\nimages = 'off'\n\
              [theme]\nname = 'high-contrast'\naccent = '#5fafff'\n\
              [notify]\nby = 'command'\ncommand = ['notify-send', '-u', 'low']\nfailures = true\n\
              [keys]\ncancel = ['X', 'ctrl-x']\ndelete = 'none'\n",
@@ -293,7 +279,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.url.as_deref(), Some("http://gpu-box:8788"));
         assert_eq!(settings.token_file.as_deref(), Some(Path::new("/etc/token")));
-        assert!(!settings.mouse && settings.images == ImageChoice::Never);
+        assert!(!settings.mouse && settings.images == ImageMode::Off);
         assert_eq!(settings.theme.name, ThemeName::HighContrast);
         assert_eq!(settings.theme.colours, [(Role::Accent, Color::Rgb(0x5f, 0xaf, 0xff))]);
         assert_eq!(settings.notify.command.len(), 3);

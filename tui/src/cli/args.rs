@@ -49,8 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Show pictures of results in this way; by what the terminal can if omitted.
-    #[arg(long, value_enum, env = "ONCEOVER_IMAGES", value_name = "HOW", default_value_t = ImageMode::Auto)]
-    pub images: ImageMode,
+    #[arg(long, value_enum, env = "ONCEOVER_IMAGES", value_name = "HOW")]
+    pub images: Option<ImageMode>,
     /// Leave the mouse to the terminal, which selects text with it.
     #[arg(long)]
     pub no_mouse: bool,
@@ -118,6 +118,7 @@ impl Command {
             Self::Tree(_)
             | Self::Nodes(_)
             | Self::Videos(_)
+            | Self::Files(_)
             | Self::Watch(_)
             | Self::Snapshot(_)
             | Self::Keys(_)

@@ -113,7 +113,7 @@ async fn open_dashboard(args: Args, client: &Client, settings: DashboardSettings
     let mut model = Model::new(client.base(), client.clock().now(), (80, 24));
     model.glyphs = Glyphs::from_env();
     model.multiplexer = Multiplexer::from_env();
-    model.images = Images::from_env(args.images.or(settings.images));
+    model.images = Images::from_env(args.images.unwrap_or(settings.images));
     model.tz = jiff::tz::TimeZone::system();
     model.wanted = args.task;
     model.bindings = settings.bindings;

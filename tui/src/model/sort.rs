@@ -7,6 +7,7 @@ use std::{
 };
 
 use onceover_types::{StageState, TaskId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::task::Task;
 
@@ -37,7 +38,8 @@ impl TaskSection {
 }
 
 /// What tasks are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SortColumn {
     /// What runs, what waits, what has failed lately, the rest.
     #[default]
@@ -120,7 +122,8 @@ impl SortColumn {
 }
 
 /// The order of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TaskSort {
     pub column: SortColumn,
     pub is_reversed: bool,

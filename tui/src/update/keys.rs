@@ -11,11 +11,8 @@ use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
     key::Key,
     model::{
-        Model, Page, RowId, Tone, detail::Tab, dialog::Dialog, log_view::LogQuestion, observed::QueueRow,
-        palette::PaletteTarget,
-    }, model::{
-        Model, Page, RowId, Tone, access::Access, detail::Tab, dialog::Dialog, log_view::LogQuestion, pointer::Pointer,
-        tree::TaskOrder,
+        Model, Page, RowId, Tone, access::Access, detail::Tab, dialog::Dialog, log_view::LogQuestion,
+        observed::QueueRow, palette::PaletteTarget, pointer::Pointer,
     },
 };
 
@@ -108,7 +105,9 @@ fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<
         }
         PaletteTarget::Action(name) | PaletteTarget::Page(name) => {
             let spec = list_actions(page).find(|spec| spec.name == name);
-            let key = spec.and_then(|spec| list_keys(spec, page).next().copied());
+            // An action whose keys were taken away can still be chosen.
+            let bound = spec.and_then(|spec| list_keys(spec, page, &model.bindings).next().copied());
+            let key = bound.or_else(|| spec?.keys.first().copied());
             if let (Some(spec), Some(key)) = (spec, key) {
                 act(model, spec, key, effects);
             }

@@ -6,7 +6,7 @@ use onceover_types::TaskId;
 
 use super::line;
 use crate::{
-    actions::{Action, ActionSpec, Group, format_keys, list_actions},
+    actions::{Action, ActionSpec, Group, format_keys, list_actions, list_offered, list_offered},
     key::Key,
     model::{
         Model, Page,
@@ -27,9 +27,9 @@ const PAGE_STEP: usize = 8;
 
 /// Opens the palette on everything that applies now.
 pub fn open(model: &mut Model) {
-    let mut all: Vec<_> = list_actions(model.page)
+    let mut all: Vec<_> = list_offered(model)
         .filter(|spec| spec.group != Group::Move && spec.action != Action::Palette && (spec.applies)(model))
-        .map(|spec| make_entry(spec, model.page, PaletteTarget::Action(spec.name)))
+        .map(|spec| make_entry(model, spec, model.page, PaletteTarget::Action(spec.name)))
         .collect();
     if model.page != Page::Tasks {
         all.push(PaletteEntry {
@@ -41,7 +41,7 @@ pub fn open(model: &mut Model) {
         let pages = list_actions(Page::Tasks).filter(|spec| PAGES.contains(&spec.action));
         all.extend(pages.map(|spec| PaletteEntry {
             keys: String::new(),
-            ..make_entry(spec, Page::Tasks, PaletteTarget::Page(spec.name))
+            ..make_entry(model, spec, Page::Tasks, PaletteTarget::Page(spec.name))
         }));
     }
     all.extend(model.nodes.all.iter().map(|node| PaletteEntry {
@@ -53,12 +53,12 @@ pub fn open(model: &mut Model) {
     model.dialog = Some(Dialog::Palette(Palette::new(all)));
 }
 
-fn make_entry(spec: &ActionSpec, page: Page, target: PaletteTarget) -> PaletteEntry {
+fn make_entry(model: &Model, spec: &ActionSpec, page: Page, target: PaletteTarget) -> PaletteEntry {
     PaletteEntry {
         target,
         name: spec.name.replace('-', " "),
         about: spec.help.to_owned(),
-        keys: format_keys(spec, page),
+        keys: format_keys(spec, page, &model.bindings),
     }
 }
 

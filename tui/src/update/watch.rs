@@ -66,8 +66,8 @@ pub fn check_all(model: &mut Model) {
 
 fn find_changed_row(model: &Model, applied: &Applied) -> Option<RowId> {
     let task = model.store.get(&applied.change.task_id)?;
-    let (node, _) = task.stages.get_key_value(applied.change.task_name.as_ref()?)?;
-    Some(RowId::stage(&task.id, node))
+    let stage = task.stages.get(applied.change.task_name.as_ref()?)?;
+    Some(RowId::stage(&task.id, stage.node()))
 }
 
 /// Compares the watched rows, of one task or all, with what they were.
@@ -89,7 +89,7 @@ fn find_end(model: &Model, row: &RowId) -> Option<(StageState, Option<String>)> 
     let task = model.store.get(&row.task)?;
     match &row.node {
         None => Some((task.state(), None)),
-        Some(node) => task.stages.get(node).map(|stage| (stage.status, stage.error.clone())),
+        Some(node) => task.stages.get(node).map(|stage| (stage.status, stage.error().map(str::to_owned))),
     }
 }
 

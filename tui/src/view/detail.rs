@@ -11,7 +11,7 @@ use super::{
     json_tree, log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
-    text::{cut_middle, harmless, put, width}, text::{cut_middle, harmless, put, width, wrap},
+    text::{cut_middle, harmless, put, width},
     warned,
 };
 use crate::{

@@ -29,7 +29,7 @@ enum FooterLine<'a> {
     /// What is typed on the page of a log.
     LogInput(&'a LogInput),
     /// The filter of the events while it is typed.
-    EventsFilter(&'a str),
+    EventsFilter(&'a tui_input::Input),
     /// The filter while it is typed.
     Filter,
     Toast(&'a Toast),

@@ -166,7 +166,7 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
         block.say(&text, style);
     }
     if form.broken.is_some() {
-        let key = format_first_key(Action::EditText, Page::Form);
+        let key = format_first_key(Action::EditText, Page::Form, &model.bindings);
         block.say(
             &format!("✖ the edited text is not JSON, and kept: {key} opens it again"),
             theme.bad(),

@@ -168,7 +168,7 @@ fn draw_sentence(text: &str, style: Style, area: Rect, buffer: &mut Buffer) {
 /// Whether pictures are drawn, and not described.
 fn shows_pictures(model: &Model) -> bool {
     // Half blocks are no ASCII, and neither is what kitty gets for the cells of a picture.
-    let is_able = model.glyphs == Glyphs::Unicode && !model.theme.mono;
+    let is_able = model.glyphs == Glyphs::Unicode && !model.theme.is_mono();
     is_able && (model.images.has_blocks() || model.images.is_graphical())
 }
 
