@@ -15,7 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted, clock::Clock,
+    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
+    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
+    SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
+    clock::Clock,
 };
 use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId};
 

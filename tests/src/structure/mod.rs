@@ -376,7 +376,19 @@ const ORDERS: [LayerOrder; 14] = [
     },
     LayerOrder {
         within: "tui::driver",
-        modules: &["hang_up", "ends", "pictures", "terminal", "job", "scheduler", "result_files", "editor", "effects", "backdrop", "announce"],
+        modules: &[
+            "hang_up",
+            "ends",
+            "pictures",
+            "terminal",
+            "job",
+            "scheduler",
+            "result_files",
+            "editor",
+            "effects",
+            "backdrop",
+            "announce",
+        ],
         backward: &[],
     },
     LayerOrder {

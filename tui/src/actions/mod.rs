@@ -5,12 +5,12 @@ mod find;
 mod registry;
 mod remap;
 mod spec;
-mod tabs;
 mod table;
+mod tabs;
 
 pub use find::{find_action, format_first_key, format_keys, list_actions, list_keys, list_offered};
 pub use registry::ACTIONS;
 pub use remap::{KeyChange, WrongChange, remap_keys};
 pub use spec::{Action, ActionSpec, Group};
-pub use tabs::{PageTab, TABS, owner_of, page_of_digit, title_of};
 pub use table::{KeyRow, format_markdown, list_key_rows};
+pub use tabs::{PageTab, TABS, owner_of, page_of_digit, title_of};

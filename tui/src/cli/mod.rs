@@ -30,7 +30,15 @@ use onceover_wire::{
     command_line::variable,
 };
 
-use crate::{clipboard::Multiplexer, glyphs::Glyphs, images::Images, log_file, driver::{self, DashboardOptions}, model::{Model, access::Access, pointer::Pointer}, settings::DashboardSettings};
+use crate::{
+    clipboard::Multiplexer,
+    driver::{self, DashboardOptions},
+    glyphs::Glyphs,
+    images::Images,
+    log_file,
+    model::{Model, access::Access, pointer::Pointer},
+    settings::DashboardSettings,
+};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};

@@ -8,7 +8,8 @@ use super::{args::FrameArgs, failure::CommandResult, out::print};
 use crate::{
     driver, feed,
     glyphs::Glyphs,
-    model::{MissingPart, Model, Source, json_tree::JsonTree, log::PAGE_LINES}, key::KeyBindings,
+    key::KeyBindings,
+    model::{MissingPart, Model, Source, json_tree::JsonTree, log::PAGE_LINES},
     theme::Theme,
     update::{Call, Effect, UiEvent, update},
     view::{text, view},

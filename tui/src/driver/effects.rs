@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use futures_util::StreamExt;
-use onceover_types::{NodeName, TaskId, Timestamp, ProblemKind, problem::ProblemType};
+use onceover_types::{NodeName, ProblemKind, TaskId, Timestamp, problem::ProblemType};
 use onceover_wire::{
     LogPage, SubmitRequest, VideoPage,
     client::{CallbackQuery, Client, ClientError, LogQuery},
@@ -14,11 +14,11 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::announce::run_command;
 use super::{
     pictures::Pictures,
     result_files::{read_content, read_result_files},
 };
-use super::announce::run_command;
 use crate::{
     feed::{FeedRequest, short_reason},
     model::json_tree::JsonTree,
@@ -139,7 +139,8 @@ impl EffectRunner {
             | Effect::Suspend
             | Effect::Copy(_)
             | Effect::EditText { .. }
-            | Effect::ShowText(_) | Effect::UseMouse(_) => {}
+            | Effect::ShowText(_)
+            | Effect::UseMouse(_) => {}
         }
     }
 

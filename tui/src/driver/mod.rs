@@ -1,9 +1,9 @@
 //! The dashboard as a running program: terminal, input, effects, feed, and the loop that connects them to the state
 //! machine. It does all the IO and reads the clock, which `update` and `view` never do.
 
-mod editor;
 mod announce;
 mod backdrop;
+mod editor;
 mod effects;
 mod ends;
 mod hang_up;
@@ -38,8 +38,8 @@ use crate::{
     update::{Effect, UiEvent, update},
 };
 
-use editor::{TextFile, TextProgram, end_child};
 use backdrop::LateAnswer;
+use editor::{TextFile, TextProgram, end_child};
 use effects::EffectRunner;
 pub use effects::send_call;
 use ends::Ends;

@@ -1,10 +1,10 @@
 //! Everything the dashboard knows. It is plain data, without IO, clock and terminal: `update` alone changes it, and
 //! `view` draws it. How many rows the screen has room for it takes from `layout`.
 
+pub mod access;
 pub mod commands;
 pub mod compare;
 pub mod copy_menu;
-pub mod access;
 pub mod deliveries;
 pub mod detail;
 pub mod dialog;
@@ -25,8 +25,8 @@ pub mod observed;
 mod outcome;
 pub mod palette;
 pub mod pipeline;
-pub mod preview;
 pub mod pointer;
+pub mod preview;
 pub mod reads;
 pub mod register;
 pub mod return_point;
@@ -60,9 +60,9 @@ use crate::{
     theme::Theme,
 };
 
+use access::Access;
 use commands::CommandLog;
 use compare::ComparePage;
-use access::Access;
 use deliveries::Deliveries;
 use detail::Detail;
 use dialog::Dialog;
@@ -76,8 +76,8 @@ use nodes::Nodes;
 use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
 use pipeline::PipelineReads;
-use preview::Preview;
 use pointer::Pointer;
+use preview::Preview;
 use reads::ReadBudget;
 use register::Register;
 use return_point::ReturnPoint;

@@ -4,7 +4,9 @@ use onceover_types::{CallbackStatus, StageState, Timestamp, VideoId};
 use onceover_wire::{Event as Change, EventKind, SystemInfo};
 
 use super::{
-    callbacks, compare, detail, edit, messages::{Effect, MoreRows, Snapshot}, nodes, observed, pipelines, preview, reveal, task_log, timeline, videos, restore, watch,
+    callbacks, compare, detail, edit,
+    messages::{Effect, MoreRows, Snapshot},
+    nodes, observed, pipelines, preview, restore, reveal, task_log, timeline, videos, watch,
 };
 use crate::model::{
     Link, MissingPart, Model, Page, Subject,

@@ -5,7 +5,9 @@ use crossterm::event::KeyCode;
 use onceover_types::StageState;
 
 use super::{
-    callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes, observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs, task_log, timeline, video_actions, videos, watch,
+    callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
+    observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
+    task_log, timeline, video_actions, videos, watch,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},

@@ -19,7 +19,8 @@ use crate::{
         json_tree::JsonTree,
         preview::{FileContent, ResultFile, ResultFiles},
         store::RowsEnd,
-    }, pointer::PointerEvent,
+    },
+    pointer::PointerEvent,
 };
 
 /// The first part of everything that is read.

@@ -52,7 +52,7 @@ mod watch;
 
 use crate::model::{Model, Tone};
 
-pub use messages::{Call, CallAnswer, Effect, MoreRows, PagerText, Refusal, Reply, Snapshot, UiEvent, Announcement};
+pub use messages::{Announcement, Call, CallAnswer, Effect, MoreRows, PagerText, Refusal, Reply, Snapshot, UiEvent};
 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {

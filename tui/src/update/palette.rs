@@ -6,7 +6,7 @@ use onceover_types::TaskId;
 
 use super::line;
 use crate::{
-    actions::{Action, ActionSpec, Group, format_keys, list_actions, list_offered, list_offered},
+    actions::{Action, ActionSpec, Group, format_keys, list_actions, list_offered},
     key::Key,
     model::{
         Model, Page,

@@ -29,7 +29,9 @@ pub fn restore_view(model: &mut Model, effects: &mut Vec<Effect>) {
         && let Some(task) = model.store.get(task)
     {
         let at_task = RowId::task(&task.id);
-        let stage = node.as_ref().and_then(|node| task.stages.get(node).map(|stage| (stage.node(), stage)));
+        let stage = node
+            .as_ref()
+            .and_then(|node| task.stages.get(node).map(|stage| (stage.node(), stage)));
         let at_stage = stage.map(|(node, _)| RowId::stage(&task.id, node));
         let is_found = at_stage.is_some_and(|row| model.tree.go_to(&row)) || model.tree.go_to(&at_task);
         model.zoom = kept.zoom && is_found;

@@ -89,7 +89,10 @@ fn find_end(model: &Model, row: &RowId) -> Option<(StageState, Option<String>)> 
     let task = model.store.get(&row.task)?;
     match &row.node {
         None => Some((task.state(), None)),
-        Some(node) => task.stages.get(node).map(|stage| (stage.status, stage.error().map(str::to_owned))),
+        Some(node) => task
+            .stages
+            .get(node)
+            .map(|stage| (stage.status, stage.error().map(str::to_owned))),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use onceover_types::{CallbackStatus, NodeName, StageState};
 use onceover_wire::StageSummary;
-use ratatui::{buffer::Buffer, layout::{Position, Rect}};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
 
 use super::{
     block::{self, Block, Lines},

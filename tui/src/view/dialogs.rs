@@ -9,7 +9,9 @@ use ratatui::{
 };
 
 use super::{
-    callbacks, copy_menu, palette, rerun, review, sort, frame::{centre_area, find_inside, open_box},
+    callbacks, copy_menu,
+    frame::{centre_area, find_inside, open_box},
+    palette, rerun, review, sort,
     text::{put, width, wrap},
     video_dialogs,
 };

@@ -18,7 +18,8 @@ use crate::{
     figures,
     layout::{Panes, Tier},
     model::{
-        Model, Page, RowId, Subject, Tone, filter::FilterError, PendingDelete, Toast,
+        Model, Page, PendingDelete, RowId, Subject, Toast, Tone,
+        filter::FilterError,
         log_view::{LogInput, LogQuestion},
         observed::QueueRow,
     },
