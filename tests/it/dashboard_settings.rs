@@ -280,7 +280,7 @@ async fn tui25_the_end_of_a_watched_task_rings_once_and_that_of_others_not_at_al
     dashboard.until(|screen| row_with(screen, ECHO).is_some_and(|row| row.contains("✔ done")));
     assert_eq!(dashboard.screen().bells(), 0);
     dashboard.press('W');
-    dashboard.until(|screen| screen.contains("1 row watched") && screen.contains('⚑'));
+    dashboard.until(|screen| screen.contains("1 row watched") && screen.contains("⚑"));
     daemon.release("go");
     dashboard.until(|screen| screen.bells() == 1);
     dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));

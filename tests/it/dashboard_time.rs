@@ -98,7 +98,7 @@ async fn tui21_the_bars_of_a_real_task_are_where_its_stages_ran_and_the_running_
     let mut dashboard = Dashboard::open(&daemon, 120, 20);
     dashboard.shows("time.second");
     dashboard.press('t');
-    let screen = dashboard.until(|screen| screen.contains("film › timeline") && screen.contains('✖'));
+    let screen = dashboard.until(|screen| screen.contains("film › timeline") && screen.contains("✖"));
     let span = (first.queued_at.expect("a time"), second.ended_at.expect("a time"));
     assert_bar(&screen, "time.first", ['█', '█'], &first, span);
     assert_bar(&screen, "time.second", ['█', '✖'], &second, span);

@@ -214,6 +214,7 @@ mod tests {
     use onceover_types::Timestamp;
 
     use super::*;
+    use crate::model::sort::SortColumn;
 
     fn empty_model() -> Model {
         Model::new("http://127.0.0.1:8788", Timestamp::from_millis(0), (80, 24))

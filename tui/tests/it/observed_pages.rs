@@ -371,7 +371,7 @@ fn esc_goes_back_the_way_that_the_user_came_from_every_page() {
 #[test]
 fn the_second_line_names_the_pages_and_the_way_to_what_is_open() {
     let mut model = dashboard((120, 36));
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
     press_read(&mut model, "Q");
     let line = &screen(&model)[1];
     assert!(line.contains(" 1 Tasks [2 Queues] 3 Machine "), "{line}");
@@ -403,7 +403,7 @@ fn these_pages_are_drawn_at_any_size_in_mono_and_in_ascii() {
             (300, 100),
         ] {
             let mut model = dashboard((columns, rows));
-            model.theme = Theme { mono: true };
+            model.theme = Theme::mono();
             model.glyphs = onceover_tui::glyphs::Glyphs::Ascii;
             press_read(&mut model, key);
             update(

@@ -156,7 +156,7 @@ fn a_picture_is_half_blocks_in_the_colours_that_there_are_or_words() {
     model.images.colours = CellColours::Few;
     assert!(blocks(&model).is_empty() && words(&model));
     model.images = Images::default();
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
     assert!(blocks(&model).is_empty() && words(&model));
     model.theme = Theme::default();
     model.glyphs = Glyphs::Ascii;

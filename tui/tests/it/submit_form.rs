@@ -82,6 +82,7 @@ fn o4_the_daemons_refusals_are_at_their_fields_and_what_was_typed_stays() {
     let error = |field: &str, message: &str| FieldError::new(field, message);
     let refusal = Refusal {
         status: Some(422),
+        lacks_scope: false,
         text: "two fields".into(),
         errors: vec![
             error("input_data.sample_rate", "it must be at least 8000"),
@@ -123,6 +124,7 @@ fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_is_missing() {
     let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
     let refusal = Refusal {
         status: Some(409),
+        lacks_scope: false,
         text: "it lacks ffmpeg: apt-get install ffmpeg".into(),
         ..Refusal::default()
     };
@@ -313,6 +315,7 @@ fn the_answer_to_a_form_that_was_left_is_shown_and_a_refused_one_stays_as_a_draf
     press(&mut model, "<esc>");
     let reply = Reply::Submitted(Err(Refusal {
         status: Some(409),
+        lacks_scope: false,
         text: "it lacks ffmpeg".into(),
         ..Refusal::default()
     }));

@@ -161,7 +161,7 @@ fn tui21_waiting_running_retry_and_reuse_are_where_they_were_to_one_column() {
 #[test]
 fn tui21_the_critical_path_is_bold_and_has_an_arrow_without_colours_too() {
     let mut model = open((120, 20));
-    model.theme = Theme { mono: true };
+    model.theme = Theme::mono();
     let lines = screen(&model);
     let buffer = draw(&model);
     for name in [EXTRACT, SEPARATE, TRANSCRIBE] {

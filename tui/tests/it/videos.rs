@@ -269,6 +269,7 @@ fn o4_the_form_registers_and_puts_refusals_at_their_fields() {
     assert_eq!(changes(&press_videos(&mut model, "<c-s>")), [], "once");
     let reply = Reply::Registered(Err(Refusal {
         status: Some(409),
+        lacks_scope: false,
         text: "refused".into(),
         errors: vec![FieldError::new("video_id", "talk is registered already")],
     }));
@@ -328,6 +329,7 @@ fn the_page_of_videos_lives() {
     assert_eq!((asked.len(), asks(&tick(&mut model, 0.6))), (1, 1));
     let reply = Reply::Processing(Err(Refusal {
         status: Some(404),
+        lacks_scope: false,
         ..Refusal::default()
     }));
     update(&mut model, UiEvent::Reply { id: asked[0], reply });

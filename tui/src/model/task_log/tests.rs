@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use onceover_types::TaskStatus;
-use onceover_wire::{LogLine, TaskItem};
+use onceover_wire::{LogLine, StageSummary, TaskItem};
 
 use super::*;
 
@@ -123,7 +123,9 @@ fn another_attempt_begins_its_log_again_and_leaves_the_others() {
         log.take_page(index, page(1..=2, 2, index as i64));
     }
     let mut again = task_of(&[("a.one", "SUCCESS"), ("a.two", "RUNNING")]);
-    again.stages[1].attempt = 2;
+    let mut second = again.stages.get(&NodeName::parse("a.two").unwrap()).unwrap().clone();
+    second.attempt = 2;
+    again.stages.put(second);
     assert_eq!(log.follow_stages(&again), [1]);
     assert_eq!(texts(&log), ["0:line 1", "0:line 2"]);
     let reads = log.list_reads(Timestamp::from_millis(0), None, PAGE_LINES);
