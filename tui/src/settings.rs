@@ -274,7 +274,7 @@ mod tests {
             "url = 'gpu-box:8788'\ntoken_file = 'token'\nmouse = false\nimages = 'off'\n\
              [theme]\nname = 'high-contrast'\naccent = '#5fafff'\n\
              [notify]\nby = 'command'\ncommand = ['notify-send', '-u', 'low']\nfailures = true\n\
-             [keys]\ncancel = ['X', 'ctrl-x']\ndelete = 'none'\n",
+             [keys]\ncancel = ['f6', 'ctrl-x']\ndelete = 'none'\n",
         )
         .unwrap();
         assert_eq!(settings.url.as_deref(), Some("http://gpu-box:8788"));

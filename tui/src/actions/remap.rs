@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn tui17_none_leaves_an_action_without_a_key_and_ctrl_c_quits_all_the_same() {
-        let bindings = remap_keys(&[change("delete", &["none"]), change("quit", &["Q"])]).unwrap();
+        let bindings = remap_keys(&[change("delete", &["none"]), change("quit", &["f10"])]).unwrap();
         assert!(find_action(Page::Tasks, Key::char('d'), &bindings).is_none());
         let quit = ACTIONS.iter().find(|spec| spec.action == Action::Quit).unwrap();
-        assert_eq!(format_keys(quit, Page::Tasks, &bindings), "Q ctrl-c");
+        assert_eq!(format_keys(quit, Page::Tasks, &bindings), "f10 ctrl-c");
     }
 }

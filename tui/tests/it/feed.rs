@@ -333,6 +333,11 @@ async fn changes_of_tasks_that_are_not_loaded_cost_a_few_requests_a_second_whate
         model.store.len()
     );
     let asked: Vec<_> = daemon.asked.lock().unwrap().split_off(loaded);
+    // How long nodes take is read once, at the start.
+    let asked: Vec<_> = asked
+        .into_iter()
+        .filter(|(_, path)| path != "/v1/nodes/statistics")
+        .collect();
     assert!(
         asked.iter().any(|(_, path)| path.starts_with("/v1/tasks/far-")),
         "{asked:?}"

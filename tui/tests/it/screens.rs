@@ -20,6 +20,7 @@ fn wide_shows_tree_and_detail() {
     tick(&mut model, 0.2);
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands  lecture-07 › faster…er.transcribe_audio
 ┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_w…per.transcribe_audio ┐
 │  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
 │  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
@@ -34,7 +35,6 @@ fn wide_shows_tree_and_detail() {
 │    └ ffmpeg.extract_audio             ✔ done        00:30       ↺ 5    ││ no earlier result under this task.         │
 │  ▾ old                                ⊘ cancelled   00:30              ││                                            │
 │    └ ffmpeg.extract_audio             ⊘ cancelled   00:30              ││                                            │
-│                                                                        ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
 │                                                                        ││                                            │
@@ -151,7 +151,9 @@ pub fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Preview => "i",
         },
     );
-    assert_eq!(model.page, page);
+    // On a screen without room for the detail there is no tree of JSON to open.
+    let has_room = page != Page::Json || size != (1, 1);
+    assert!(model.page == page || !has_room, "{:?} and not {page:?}", model.page);
     model
 }
 
@@ -230,7 +232,7 @@ fn states_can_be_told_apart_without_colour() {
             assert_eq!(colour, ratatui::style::Color::Reset);
         }
     }
-    let y = 3 + model.tree.index as u16;
+    let y = 4 + model.tree.index as u16;
     assert!(
         buffer[(5, y)].style().add_modifier.contains(Modifier::REVERSED),
         "the cursor's row"
@@ -315,6 +317,7 @@ fn the_page_of_callbacks_at_three_sizes() {
     let page = |size| lines_after("<home>jjjjjjcj", size);
     insta::assert_snapshot!(page((120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine [4 Callbacks] 5 Nodes 6 Videos 7 Events 8 Commands
 ┌ Callbacks of clip_03 · 3 ────────────────────────────────────────────────────────────────────────────────────────────┐
 │  STATE       TRIES WHERE                                            STAGE                        LAST ANSWER         │
 │  ◌ retrying  2     http://n8n.local/webhook/new                     paddleocr.detect_subtitle_a… HTTP 503            │
@@ -373,6 +376,7 @@ fn lines_after(keys: &str, size: (u16, u16)) -> String {
 fn the_page_of_nodes_at_three_sizes() {
     insta::assert_snapshot!(lines_after("n<down>", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks [5 Nodes] 6 Videos 7 Events 8 Commands  Nodes › faster_whisper.transcribe_audio
 ┌ Nodes 2 · 1 ready ─────────────────────────────────────────┐┌ faster_whisper.transcribe_audio ───────────────────────┐
 │  READY             NODE                                    ││ 음성을 글로 · Transcribe                               │
 │  ✔ ready           ffmpeg.split_audio_segments             ││ Writes down what is said.                              │
@@ -417,6 +421,7 @@ fn the_page_of_nodes_at_three_sizes() {
 fn the_submit_form_at_three_sizes() {
     insta::assert_snapshot!(lines_after("<home>ssplit<enter><tab><right>", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks [5 Nodes] 6 Videos 7 Events 8 Commands  Nodes › ffmpeg.spli…o_segments › submit
 ┌ Submit ffmpeg.split_audio_segments · Split audio by subtitle ────────────────────────────────────────────────────────┐
 │ Cuts one sound file per subtitle cue.                                                                                │
 │  task              lecture-07                                                                                        │

@@ -138,7 +138,7 @@ fn with_mouse(size: (u16, u16)) -> Model {
 
 #[test]
 fn tui24_a_click_selects_the_row_under_the_pointer_and_the_second_one_opens_it() {
-    for (size, first_row) in [((120, 36), 3), ((60, 16), 1)] {
+    for (size, first_row) in [((120, 36), 4), ((60, 16), 1)] {
         let mut model = with_mouse(size);
         for line in 0..4 {
             click(&mut model, 5, first_row + line);
@@ -257,7 +257,7 @@ fn tui24_m_takes_the_mouse_and_leaves_it() {
 
 #[test]
 fn tui17_keys_of_the_configuration_take_the_place_of_the_usual_ones() {
-    let mut model = dashboard((160, 40));
+    let mut model = dashboard((160, 160));
     model.bindings = remap_keys(&[
         KeyChange {
             action: "cancel".to_owned(),

@@ -18,6 +18,7 @@ fn lines_after(keys: &str, size: (u16, u16)) -> String {
 fn the_tree_with_pipelines_at_four_sizes() {
     insta::assert_snapshot!(lines_after("", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
 ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
 │  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
 │▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
@@ -41,6 +42,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 "#);
     insta::assert_snapshot!(lines_after("", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
+ [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
 ┌ Tasks 3 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐┌ video-talk ──────────────────────────────────────────────────────────────┐
 │  TASK / STAGE                                                                               STATE                    TIME││ ● running   2 stages, 1 in flight                                        │
 │▸ ▾ video-talk  sample                                                                       ● run 36 %    ██▉·····  02:00││                                                                          │
@@ -57,7 +59,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 │    └ ffmpeg.extract_audio                                                                   ✔ done                  00:30││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
 │                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
 └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  L log  t timeline  ? help  q quit
+ / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  L log  t timeline  W watch  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -95,6 +97,7 @@ fn the_tree_with_pipelines_at_four_sizes() {
 fn the_page_of_videos_at_four_sizes() {
     insta::assert_snapshot!(lines_after("v", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks 5 Nodes [6 Videos] 7 Events 8 Commands                            Videos › talk
 ┌ Videos 3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
 │  STATE                   VIDEO                      TITLE                           LENGTH   FROM    PIPELINE        │
 │  · never run             new                        아직 아무것도                   01:01    upload                  │
@@ -117,6 +120,7 @@ fn the_page_of_videos_at_four_sizes() {
 "#);
     insta::assert_snapshot!(lines_after("v", (200, 60)), @r#"
  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks 5 Nodes [6 Videos] 7 Events 8 Commands                                                                                                            Videos › talk
 ┌ Videos 3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
 │  STATE                   VIDEO                                                          TITLE                                                                       LENGTH   FROM    PIPELINE        │
 │  · never run             new                                                            아직 아무것도                                                               01:01    upload                  │
@@ -171,6 +175,7 @@ fn the_page_of_videos_at_four_sizes() {
 fn the_questions_about_videos() {
     insta::assert_snapshot!(lines_after("r<enter>", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
 ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
 │  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
 │▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
@@ -182,14 +187,13 @@ fn the_questions_about_videos() {
 │    ├ ffmpeg.extract_audio                 ↺ reused                00:30││ updated   12:04:21                         │
 │    ├ faster_whisper.transcribe_audio      ✖ failed                00:30││ run time  2 m 0 s                          │
 │    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ files     /data/share/workflows/video-talk │
-│    └ ffmpeg.extract_keyframes             ✔ done                  00:00││                                            │
-│  ▾ podcast-112      ┌ Start a pipeline of 1 video? ────────────────────────────────────────────┐  done               │
-│    └ ffmpeg.extract_│ talk                                                                     │cribe_audio  running │
-│                     │   under way: sample ● running 36 %; it will be refused (restart ends it) │                     │
-│                     │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                                │btitle_files  waits  │
-│                     │                                                                          │io                   │
-│                     │ It runs in the background under the task video-<id>; a step that is done │ames  waiting        │
-│                     │ already is reused.                                                       │                     │
+│    └ ffmpeg.extract_┌ Start a pipeline of 1 video? ────────────────────────────────────────────┐                     │
+│  ▾ podcast-112      │ talk                                                                     │  done               │
+│    └ ffmpeg.extract_│   under way: sample ● running 36 %; it will be refused (restart ends it) │cribe_audio  running │
+│                     │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                                │                     │
+│                     │                                                                          │btitle_files  waits  │
+│                     │ It runs in the background under the task video-<id>; a step that is done │io                   │
+│                     │ already is reused.                                                       │ames  waiting        │
 │                     │                            Cancel     [ Start ]                          │                     │
 │                     └──────────────────────────────────────────────────────────────────────────┘                     │
 └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
@@ -262,6 +266,7 @@ fn the_questions_about_videos() {
 fn the_form_that_registers_at_three_sizes() {
     insta::assert_snapshot!(lines_after("va/srv/videos/강의.mp4<tab>", (120, 36)), @r#"
  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks 5 Nodes [6 Videos] 7 Events 8 Commands                        Videos › register
 ┌ Register a video ────────────────────────────────────────────────────────────────────────────────────────────────────┐
 │  path or URL *   /srv/videos/강의.mp4                                                                                │
 │▸ video id        a new one                                                                                           │

@@ -96,8 +96,9 @@ fn rows(model: &Model) -> String {
 #[test]
 fn every_row_of_the_tree_has_its_mark_at_each_size() {
     insta::assert_snapshot!(rows(&on_items((120, 24))), @r#"
+ [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
 ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
-│  TASK / STAGE                             STATE                    TIME││ ● running ⚠2   2 stages, 1 in flight       │
+│  TASK / STAGE  CREATED↓                   STATE                    TIME││ ● running ⚠2   2 stages, 1 in flight       │
 │▸ ▾ video-talk  sample                     ● run 36 % ⚠2 ██▉·····  02:00││                                            │
 │    ├ ffmpeg.extract_audio                 ✔ done ⚠2               00:30││ pipeline  sample                           │
 │    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 % ⚠2, 1 of 4 steps  │
@@ -176,6 +177,7 @@ fn every_row_of_the_tree_has_its_mark_in_ascii() {
 #[test]
 fn the_page_of_videos_has_the_mark_on_rows_state_and_steps() {
     insta::assert_snapshot!(rows(&on_videos((120, 30))), @r#"
+ 1 Tasks 2 Queues 3 Machine 4 Callbacks 5 Nodes [6 Videos] 7 Events 8 Commands                            Videos › talk
 ┌ Videos 3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
 │  STATE                   VIDEO                      TITLE                           LENGTH   FROM    PIPELINE        │
 │  · never run             new                        아직 아무것도                   01:01    upload                  │
@@ -193,10 +195,10 @@ fn the_page_of_videos_has_the_mark_on_rows_state_and_steps() {
 │ ✔ extract_audio  done ⚠2                                                                                             │
 │ ● transcribe_audio  running 40 %                                                                                     │
 │ … generate_subtitle_files  waits for transcribe_audio                                                                │
-│ … extract_keyframes  waiting                                                                                         │
 └──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 "#);
     insta::assert_snapshot!(rows(&on_videos((60, 24))), @r#"
+ Videos › talk
  Videos 3
   · never run             new                      01:01
 ▸ ● run 36 % ⚠ ███▌······ talk                     01:01

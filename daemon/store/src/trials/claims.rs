@@ -3,7 +3,7 @@
 use onceover_types::{NodeName, TaskId};
 
 use super::{
-    super::{Claims, DiskUsage, Fence, Outcome, QueueShare, ReuseRule},
+    super::{Claims, DiskUsage, Fence, QueueShare, ReuseRule},
     Bed,
     life::{self, Wish, failure, submit, success},
 };

@@ -7,7 +7,7 @@ use onceover_wire::WarningCount;
 use serde_json::Value;
 
 use super::{
-    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, Outcome, QueueShare, Reap, ReuseRule},
+    super::{Adoption, Decision, Deletion, DiskUsage, Fence, ForeignJson, QueueShare, Reap, ReuseRule},
     Bed,
     life::{self, Wish, failure, submit, success},
 };
