@@ -130,7 +130,7 @@ async fn the_palette_goes_where_its_entry_says() {
     dashboard.type_text(":nodes");
     dashboard.shows("Do or go to");
     dashboard.send(Key::Enter);
-    dashboard.shows("WHAT IT DOES");
+    dashboard.shows("[5 Nodes]");
     dashboard.send(Key::Ctrl('p'));
     dashboard.shows("Do or go to");
     dashboard.type_text("zq-o");

@@ -74,7 +74,7 @@ async fn events_come_as_they_happen_and_an_action_is_kept_as_a_command_that_does
     dashboard.send(Key::Enter);
     dashboard.shows("[1 Tasks]");
     dashboard.press('x');
-    dashboard.shows("[ Cancel ]");
+    dashboard.shows("[ Keep ]");
     dashboard.send(Key::Tab);
     dashboard.send(Key::Enter);
     daemon.until("film", WAIT, StageState::Cancelled).await;

@@ -172,8 +172,8 @@ async fn tui18_a_filter_and_a_sorted_column_of_the_running_program() {
     dashboard.type_text("node:*echo* and not (id:beta or duration>1h)");
     dashboard.until(|screen| screen.contains("Tasks 2 of 3"));
     // What is wrong has a caret under it, and the former result stays.
-    dashboard.type_text(" (");
-    let wrong = dashboard.until(|screen| screen.contains("is not closed"));
+    dashboard.type_text(" and state:nope");
+    let wrong = dashboard.until(|screen| screen.contains("state:nope") && screen.contains("a state is"));
     assert!(wrong.contains("Tasks 2 of 3"), "{}", wrong.text());
     let text = wrong.text();
     let lines: Vec<_> = text.lines().collect();

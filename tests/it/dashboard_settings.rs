@@ -227,7 +227,10 @@ async fn tui24_the_mouse_selects_opens_drags_and_does_what_the_footer_offers() {
     dashboard.click_on("▾ film");
     dashboard.until(|screen| row_with(screen, "▾ film").is_some_and(|row| row.contains("▸ ▾ film")));
 
-    let border = |screen: &Screen| screen.row_text(1).chars().position(|c| c == '┐').map(|at| at as u16);
+    let border = |screen: &Screen| {
+        let row = row_with(screen, "┐┌")?;
+        row.chars().position(|c| c == '┐').map(|at| at as u16)
+    };
     let before = border(&dashboard.screen()).expect("the border");
     dashboard.drag((before, 10), (before - 20, 10));
     dashboard.until(|screen| border(screen).is_some_and(|now| now.abs_diff(before - 20) <= 4));

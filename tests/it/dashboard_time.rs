@@ -19,6 +19,7 @@ sys.stdin.read()
 print('alpha begins', flush=True)
 time.sleep(2)
 print('alpha ends', flush=True)
+print('{"type": "output", "output": {"value": 1}}', flush=True)
 """] }
 
 [[nodes]]

@@ -8,7 +8,7 @@ use onceover_types::{CallbackStatus, StageState, TaskStatus};
 use onceover_wire::ProcessingStatus;
 use ratatui::style::{Color, Modifier, Style};
 
-use palettes::{Palette, choose_palette};
+use palettes::{ColourPalette, choose_palette};
 
 pub use colour::{Backdrop, ColourLevel};
 pub use palettes::{Role, ThemeName};
@@ -26,7 +26,7 @@ pub struct Theme {
     /// Whether only modifiers are used: with NO_COLOR, on a dumb terminal, or on request.
     mono: bool,
     /// The colour of each role; `None`: the terminal's own.
-    colours: Palette,
+    colours: ColourPalette,
 }
 
 impl Default for Theme {

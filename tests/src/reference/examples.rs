@@ -354,6 +354,9 @@ impl Recorder {
             self.get(operation, "unknown_task", &format!("/v1/tasks/lecture-99{rest}"), 404)
                 .await;
         }
+        let rows = "/v1/rows?limit=1";
+        self.get("list_rows", "answer", rows, 200).await;
+        self.get("list_rows", "wrong_limit", "/v1/rows?limit=0", 422).await;
         let statistics = "/v1/nodes/statistics";
         self.get("get_node_statistics", "answer", statistics, 200).await;
         self.with_strange_host("get_node_statistics", statistics).await;

@@ -4,7 +4,7 @@ use onceover_wire::command_line::variable;
 use ratatui::style::Color;
 
 /// A colour by its parts.
-pub type Parts = (u8, u8, u8);
+pub type ColourParts = (u8, u8, u8);
 
 /// How many colours the terminal shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ impl ColourLevel {
 }
 
 /// The 16 colours, and what they are in most terminals.
-const NAMED: [(Color, Parts); 16] = [
+const NAMED: [(Color, ColourParts); 16] = [
     (Color::Black, (0, 0, 0)),
     (Color::Red, (205, 0, 0)),
     (Color::Green, (0, 205, 0)),
@@ -86,20 +86,20 @@ const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
 const FIRST_GREY: u8 = 232;
 
 /// Finds the nearest of the 16; never colour 8, which many terminals make as dark as their background.
-fn find_named(wanted: Parts) -> Color {
+fn find_named(wanted: ColourParts) -> Color {
     let candidates = NAMED.iter().filter(|(colour, _)| *colour != Color::DarkGray);
     let nearest = candidates.min_by_key(|(_, parts)| measure_distance(*parts, wanted));
     nearest.map_or(Color::Gray, |(colour, _)| *colour)
 }
 
 /// Finds the nearest of the 256 beyond the first 16, which users change.
-fn find_indexed(wanted: Parts) -> u8 {
+fn find_indexed(wanted: ColourParts) -> u8 {
     let nearest = (16..=255).min_by_key(|index| measure_distance(parts_of_index(*index), wanted));
     nearest.unwrap_or(FIRST_GREY)
 }
 
 /// Returns what a colour of the 256 is.
-fn parts_of_index(index: u8) -> Parts {
+fn parts_of_index(index: u8) -> ColourParts {
     match index {
         0..=15 => NAMED[usize::from(index)].1,
         16..FIRST_GREY => {
@@ -113,13 +113,13 @@ fn parts_of_index(index: u8) -> Parts {
     }
 }
 
-fn measure_distance(one: Parts, other: Parts) -> u32 {
+fn measure_distance(one: ColourParts, other: ColourParts) -> u32 {
     let part = |one: u8, other: u8| u32::from(one.abs_diff(other)).pow(2);
     part(one.0, other.0) + part(one.1, other.1) + part(one.2, other.2)
 }
 
 /// Returns how light a colour is, from 0 to 1, as WCAG measures it.
-fn measure_luminance(colour: Parts) -> f64 {
+fn measure_luminance(colour: ColourParts) -> f64 {
     let part = |part: u8| {
         let share = f64::from(part) / 255.0;
         if share <= 0.04045 {
@@ -133,7 +133,7 @@ fn measure_luminance(colour: Parts) -> f64 {
 
 /// Returns the contrast of two colours, from 1 to 21.
 #[cfg(test)]
-pub fn measure_contrast(one: Parts, other: Parts) -> f64 {
+pub fn measure_contrast(one: ColourParts, other: ColourParts) -> f64 {
     let (one, other) = (measure_luminance(one), measure_luminance(other));
     (one.max(other) + 0.05) / (one.min(other) + 0.05)
 }
@@ -163,7 +163,7 @@ impl Backdrop {
     }
 
     /// Judges a background by its lightness.
-    pub fn of_colour(colour: Parts) -> Self {
+    pub fn of_colour(colour: ColourParts) -> Self {
         match measure_luminance(colour) > 0.18 {
             true => Self::Light,
             false => Self::Dark,

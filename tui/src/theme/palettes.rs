@@ -39,14 +39,14 @@ pub enum ThemeName {
 }
 
 /// The colours of a theme, in the order of the roles; `None`: the terminal's own.
-pub type Palette = [Option<Color>; Role::COUNT];
+pub type ColourPalette = [Option<Color>; Role::COUNT];
 
 const fn rgb(colour: u32) -> Option<Color> {
     Some(Color::from_u32(colour))
 }
 
 /// Pastel colours for a dark background.
-const DARK: Palette = [
+const DARK: ColourPalette = [
     rgb(0x9e_9e_9e),
     rgb(0x5f_d7_ff),
     rgb(0x87_d7_87),
@@ -58,7 +58,7 @@ const DARK: Palette = [
 ];
 
 /// Deep colours for a light background.
-const LIGHT: Palette = [
+const LIGHT: ColourPalette = [
     rgb(0x5f_5f_5f),
     rgb(0x00_5f_af),
     rgb(0x00_5f_00),
@@ -69,7 +69,7 @@ const LIGHT: Palette = [
     rgb(0xaf_00_00),
 ];
 
-const CONTRAST_ON_DARK: Palette = [
+const CONTRAST_ON_DARK: ColourPalette = [
     rgb(0xd7_d7_d7),
     rgb(0x00_ff_ff),
     rgb(0x00_ff_00),
@@ -80,7 +80,7 @@ const CONTRAST_ON_DARK: Palette = [
     rgb(0xaf_00_00),
 ];
 
-const CONTRAST_ON_LIGHT: Palette = [
+const CONTRAST_ON_LIGHT: ColourPalette = [
     rgb(0x30_30_30),
     rgb(0x00_00_af),
     rgb(0x00_5f_00),
@@ -92,7 +92,7 @@ const CONTRAST_ON_LIGHT: Palette = [
 ];
 
 /// The terminal's own colours, which its user has made readable; faint is its dimmed text.
-const OWN: Palette = [
+const OWN: ColourPalette = [
     None,
     Some(Color::Cyan),
     Some(Color::Green),
@@ -104,7 +104,7 @@ const OWN: Palette = [
 ];
 
 /// The same on a light background, where cyan is hard to read.
-const OWN_ON_LIGHT: Palette = [
+const OWN_ON_LIGHT: ColourPalette = [
     None,
     Some(Color::Blue),
     Some(Color::Green),
@@ -116,7 +116,7 @@ const OWN_ON_LIGHT: Palette = [
 ];
 
 /// The bright half of the terminal's own colours.
-const OWN_CONTRAST: Palette = [
+const OWN_CONTRAST: ColourPalette = [
     Some(Color::Gray),
     Some(Color::LightCyan),
     Some(Color::LightGreen),
@@ -128,7 +128,7 @@ const OWN_CONTRAST: Palette = [
 ];
 
 /// Chooses the colours of a theme for a terminal.
-pub fn choose_palette(name: ThemeName, level: ColourLevel, backdrop: Backdrop) -> Palette {
+pub fn choose_palette(name: ThemeName, level: ColourLevel, backdrop: Backdrop) -> ColourPalette {
     let is_light = match name {
         ThemeName::Light => true,
         ThemeName::Dark => false,

@@ -124,6 +124,10 @@ pub fn take_runs(model: &mut Model, id: u64, answer: CallAnswer<Box<StageRuns>>)
             Err(refusal) => side.failed = Some(refusal.text.clone()),
         }
     }
+    if model.compare.has_one_stage() && answer.is_ok_and(|answer| answer.runs.len() == 1) {
+        let text = "one run of this stage is kept: there is no other to compare it with";
+        model.say(Tone::Neutral, text);
+    }
     compare(model);
 }
 

@@ -8,7 +8,7 @@ use onceover_wire::CueList;
 use tokio::io::AsyncReadExt;
 
 use super::{
-    download::{Found, Source},
+    download::{FileSource, Found},
     file_error,
 };
 use crate::http::ApiError;
@@ -34,15 +34,15 @@ pub(super) async fn read_cues(found: Found, key: &str) -> Result<CueList, ApiErr
 }
 
 /// Reads a file that is no larger than it may be. What is added to it meanwhile is left out.
-async fn read_whole(source: Source, key: &str) -> Result<Vec<u8>, ApiError> {
+async fn read_whole(source: FileSource, key: &str) -> Result<Vec<u8>, ApiError> {
     match source {
-        Source::Disk(file) => {
+        FileSource::Disk(file) => {
             let mut bytes = Vec::new();
             let read = file.take(LARGEST_FILE).read_to_end(&mut bytes).await;
             read.map_err(|error| file_error(&error, "file_path", key))?;
             Ok(bytes)
         }
-        Source::Store(objects, location) => {
+        FileSource::Store(objects, location) => {
             let (_, stream) = objects.read(&location, None).await?;
             let chunks: Vec<Bytes> = stream.try_collect().await?;
             Ok(chunks.concat())

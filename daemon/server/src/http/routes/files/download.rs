@@ -49,13 +49,13 @@ struct DownloadParams {
 
 /// A file that is there.
 pub(super) struct Found {
-    pub(super) source: Source,
+    pub(super) source: FileSource,
     pub(super) length: u64,
     etag: Option<String>,
 }
 
 /// Where the bytes come from.
-pub(super) enum Source {
+pub(super) enum FileSource {
     Disk(tokio::fs::File),
     Store(Arc<ObjectStorage>, Location),
 }
@@ -126,11 +126,11 @@ async fn send_file(found: Found, key: &str, method: &Method, headers: &HeaderMap
         return Ok(finished(answer, Body::empty()));
     }
     let body = match source {
-        Source::Store(objects, location) => {
+        FileSource::Store(objects, location) => {
             let (_, stream) = objects.read(&location, range.map(|_| first..end)).await?;
             Body::from_stream(stream)
         }
-        Source::Disk(mut file) => {
+        FileSource::Disk(mut file) => {
             let sought = file.seek(SeekFrom::Start(first)).await;
             sought.map_err(|error| file_error(&error, "file_path", key))?;
             let part = file.take(end - first);
@@ -150,7 +150,7 @@ async fn find(files: &Files, store: Option<&Arc<ObjectStorage>>, bucket: String,
     };
     let object = objects.find(&location).await?.ok_or_else(|| no_file(key))?;
     Ok(Found {
-        source: Source::Store(Arc::clone(objects), location),
+        source: FileSource::Store(Arc::clone(objects), location),
         length: object.size,
         etag: object.etag.map(|etag| format!("\"{}\"", etag.trim_matches('"'))),
     })
@@ -172,7 +172,7 @@ async fn find_in_share(files: &Files, key: &str) -> Result<Found, ApiError> {
         .ok()
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(Found {
-        source: Source::Disk(tokio::fs::File::from_std(file)),
+        source: FileSource::Disk(tokio::fs::File::from_std(file)),
         length: meta.len(),
         etag: changed.map(|changed| format!("\"{:x}-{:x}\"", changed.as_nanos(), meta.len())),
     })
