@@ -50,7 +50,12 @@ for number in range(1, 2000):
 /// The columns of a row that have the glyph: the first one, and the one after the last.
 fn columns_of(screen: &Screen, text: &str, glyphs: [char; 2]) -> Option<(i64, i64)> {
     let row = row_with(screen, text)?;
-    let found: Vec<_> = row.chars().enumerate().filter(|(_, c)| glyphs.contains(c)).collect();
+    // Before the bars stand the state and the name.
+    let found: Vec<_> = row
+        .chars()
+        .enumerate()
+        .filter(|(at, c)| *at > 30 && glyphs.contains(c))
+        .collect();
     Some((found.first()?.0 as i64, found.last()?.0 as i64 + 1))
 }
 

@@ -297,29 +297,28 @@ fn later(value: &mut Value, seconds: i64) {
     }
 }
 
-/// The pages of a daemon that has more tasks than a dashboard reads: all new, and one old one that runs.
-fn crowded(system: Value, old: Value, view: Value) -> Router {
-    let tasks = move |Query(asked): Query<HashMap<String, String>>| async move {
-        let mut page = old.clone();
-        if asked.get("status").is_none_or(|status| status != "running") {
-            let start: u64 = asked
-                .get("cursor")
-                .map_or(0, |cursor| cursor.parse().expect("a cursor"));
-            let new = |number: u64| {
-                let mut item = old["items"][0].clone();
-                item["task_id"] = json!(format!("new-{number}"));
-                item["status"] = json!("pending");
-                item["stages"] = json!({});
-                later(&mut item, 3600);
-                item
-            };
-            page["items"] = (start..start + 200).map(new).collect();
-            page["next_cursor"] = json!((start + 200).to_string());
+/// The rows of a daemon that has more tasks than a dashboard reads: what is in flight, then new ones without an end.
+fn crowded(system: Value, first: Value, view: Value) -> Router {
+    let rows = move |Query(asked): Query<HashMap<String, String>>| async move {
+        let mut page = first.clone();
+        let number: u64 = asked
+            .get("cursor")
+            .map_or(0, |cursor| cursor.parse().expect("a cursor"));
+        if number > 0 {
+            let mut row = first["rows"][0].clone();
+            row["task_id"] = json!(format!("new-{number}"));
+            row["status"] = json!("pending");
+            row["stages"] = json!([]);
+            let later = row["created_ms"].as_i64().expect("a time") + 3_600_000;
+            row["created_ms"] = json!(later);
+            row["updated_ms"] = json!(later);
+            page["rows"] = json!([row]);
         }
+        page["next_cursor"] = json!((number + 1).to_string());
         axum::Json(page)
     };
     Router::new()
-        .route("/v1/tasks", get(tasks))
+        .route("/v1/rows", get(rows))
         .route("/v1/system", get(async move || axum::Json(system)))
         .route("/v1/tasks/wanted", get(async move || axum::Json(view)))
 }
@@ -330,10 +329,10 @@ async fn what_runs_and_what_is_asked_for_is_shown_however_many_tasks_are_newer()
     daemon.submit("film", WAIT, json!({"until": "go"})).await;
     daemon.until("film", WAIT, StageState::Running).await;
     let system = daemon.get("/v1/system").await.json();
-    let old = daemon.get("/v1/tasks").await.json();
+    let first = daemon.get("/v1/rows").await.json();
     let mut view = daemon.get("/v1/tasks/film").await.json();
     view["task_id"] = json!("wanted");
-    let address = serve(crowded(system, old, view)).await;
+    let address = serve(crowded(system, first, view)).await;
     let snapshot = async |more: &[&str]| {
         let output = onceover()
             .args(["snapshot", "--daemon", &address])

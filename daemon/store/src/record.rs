@@ -211,7 +211,12 @@ impl StageRecord {
 
     /// The output of the success that stands, as JSON; None where none stands.
     pub fn standing_output(&self) -> Option<&str> {
-        (self.state == StageState::Success || self.text("restore") == Some("1")).then(|| self.text("res_output"))?
+        self.has_standing_success().then(|| self.text("res_output"))?
+    }
+
+    /// Whether a success stands, whose output a reader may use. Its output may not have been read.
+    fn has_standing_success(&self) -> bool {
+        self.state == StageState::Success || self.text("restore") == Some("1")
     }
 
     /// What of that is at the object store, as `minio_files` shows it.
@@ -301,7 +306,7 @@ impl StageRecord {
 
     /// The warnings of the output that a reader may use. Lua's `build_warnings_json` says the same.
     pub fn warned(&self) -> WarningCount {
-        if self.standing_output().is_none() {
+        if !self.has_standing_success() {
             return WarningCount::default();
         }
         WarningCount {

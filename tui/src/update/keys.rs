@@ -25,6 +25,10 @@ const SCROLL_LINES: isize = 5;
 
 /// Takes a key.
 pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    // The user has gone on: what is read only now does not move the cursor.
+    if model.store.seq().is_some() {
+        model.wanted = None;
+    }
     let before = model.page;
     let mut is_back = key.code == KeyCode::Esc;
     // Leaving must work from everywhere.
