@@ -17,6 +17,7 @@ mod daemon_log;
 mod dashboard;
 mod dashboard_forms;
 mod dashboard_logs;
+mod dashboard_past;
 mod dashboard_videos;
 mod deploy;
 mod documents;

@@ -14,6 +14,7 @@ pub mod log;
 pub mod log_view;
 pub mod nodes;
 mod outcome;
+pub mod past;
 pub mod pipeline;
 pub mod reads;
 pub mod register;
@@ -276,9 +277,11 @@ impl Model {
         self.link == Link::Live
     }
 
-    /// Returns the time up to which elapsed figures count: it stands still while disconnected.
+    /// Returns the time up to which elapsed figures count: it stands still while disconnected, and is the time shown
+    /// while the view is frozen.
     pub fn clock(&self) -> Timestamp {
-        if self.is_live() { self.now } else { self.fresh_at }
+        let now = if self.is_live() { self.now } else { self.fresh_at };
+        self.store.shown_at().unwrap_or(now)
     }
 
     /// Returns the id of the next request.
@@ -433,6 +436,7 @@ impl Model {
             running || task.retries_at().is_some_and(|at| at > self.now)
         };
         self.is_live()
+            && !self.store.is_frozen()
             && self.page == Page::Tasks
             && (self
                 .detail_stage()
@@ -475,8 +479,11 @@ impl Model {
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
         let height = self.panes().rows();
-        self.tree.settle(&self.store, self.now, height);
-        if !self.failures.is_empty() {
+        let shown_at = self.store.shown_at().unwrap_or(self.now);
+        self.tree.settle(&self.store, shown_at, height);
+        // A row that is not there in the past is not gone.
+        let is_present = !self.store.is_frozen();
+        if is_present && !self.failures.is_empty() {
             let store = &self.store;
             let deliveries = &self.deliveries;
             let videos = &self.videos.items;
@@ -485,7 +492,7 @@ impl Model {
                 Subject::Delivery(id) => deliveries.get(id).is_some(),
             });
         }
-        if !self.warned.is_empty() {
+        if is_present && !self.warned.is_empty() {
             let store = &self.store;
             let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
             self.warned.retain(|subject, _| is_known(subject));

@@ -11,8 +11,9 @@ use indexmap::{IndexMap, IndexSet};
 use onceover_types::{NodeName, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, Processing, StageSummary, TaskItem};
 
-use super::{pipeline::Pipeline, row::RowId, task::Task};
+use super::{past::Past, pipeline::Pipeline, row::RowId, task::Task};
 
+mod history;
 mod pipelines;
 
 /// Events that come before their predecessors wait at most this long for them.
@@ -49,35 +50,43 @@ pub struct TaskStore {
     membership: u64,
     content: u64,
     state_changes: u64,
+    past: Past,
 }
 
 impl TaskStore {
+    /// Returns the task as it is shown.
     pub fn get(&self, task: &TaskId) -> Option<&Task> {
-        self.tasks.get(task)
+        self.past.shown(task).unwrap_or_else(|| self.tasks.get(task))
     }
 
     pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<&StageSummary> {
-        self.tasks.get(task)?.stages.get(node)
+        self.get(task)?.stages.get(node)
     }
 
     pub fn contains(&self, row: &RowId) -> bool {
         match &row.node {
-            None => self.tasks.contains_key(&row.task),
+            None => self.get(&row.task).is_some(),
             Some(node) => self.get(&row.task).is_some_and(|task| task.has_row(node)),
         }
     }
 
     /// Returns the tasks, newest first.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.order.iter().filter_map(|(_, id)| self.tasks.get(id))
+        let frozen = self.is_frozen().then(|| self.list_frozen());
+        let present = self.order.iter().filter_map(|(_, id)| self.tasks.get(id));
+        let present = frozen.is_none().then_some(present);
+        frozen.into_iter().flatten().chain(present.into_iter().flatten())
     }
 
     pub fn len(&self) -> usize {
-        self.tasks.len()
+        match self.is_frozen() {
+            true => self.count_frozen(),
+            false => self.tasks.len(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.len() == 0
     }
 
     pub fn seq(&self) -> Option<u64> {
@@ -101,18 +110,18 @@ impl TaskStore {
 
     /// Returns a number that changes whenever a task or stage is added or removed.
     pub fn membership(&self) -> u64 {
-        self.membership
+        self.past.version().unwrap_or(self.membership)
     }
 
     /// Returns a number that changes with every change.
     pub fn content(&self) -> u64 {
-        self.content
+        self.past.version().unwrap_or(self.content)
     }
 
     /// Returns a number that changes whenever a task's place in a list ordered by state can have changed, membership
     /// aside.
     pub fn state_changes(&self) -> u64 {
-        self.state_changes
+        self.past.version().unwrap_or(self.state_changes)
     }
 
     /// Returns when early events have waited long enough for what is missing before them.
@@ -125,7 +134,7 @@ impl TaskStore {
     /// Replaces everything; `seq` is the last event that the items surely include. Applies the held events that follow
     /// it, and returns them.
     pub fn load(&mut self, items: Vec<TaskItem>, seq: u64, complete: bool, now: Timestamp) -> Vec<Applied> {
-        self.tasks.clear();
+        self.past.note_load(std::mem::take(&mut self.tasks));
         self.order.clear();
         self.partial.clear();
         for item in items {
@@ -161,6 +170,7 @@ impl TaskStore {
 
     /// Adds a task that was read on its own, because an event named a task that was not known.
     pub fn merge(&mut self, item: TaskItem) {
+        self.past.note(&item.task_id, self.tasks.get(&item.task_id), None);
         let known = self.tasks.get(&item.task_id);
         let id = known.map_or_else(|| Arc::new(item.task_id), |task| task.id.clone());
         let mut stages: IndexMap<Arc<NodeName>, StageSummary> = IndexMap::new();
@@ -253,13 +263,12 @@ impl TaskStore {
 
     fn apply(&mut self, change: Change) -> Applied {
         self.content += 1;
-        let state_before = self.get(&change.task_id).map(Task::state);
-        let status_before = self.get(&change.task_id).map(|task| task.status);
-        let before = change
-            .task_name
-            .as_ref()
-            .and_then(|node| self.stage(&change.task_id, node))
-            .cloned();
+        let task = self.tasks.get(&change.task_id);
+        self.past.note(&change.task_id, task, Some(change.ts));
+        let state_before = task.map(Task::state);
+        let status_before = task.map(|task| task.status);
+        let before = task.zip(change.task_name.as_ref());
+        let before = before.and_then(|(task, node)| task.stages.get(node)).cloned();
         if change.kind == EventKind::Deleted {
             self.remove(&change.task_id);
         } else if let (EventKind::Removed, Some(node)) = (change.kind, &change.task_name) {
@@ -269,8 +278,8 @@ impl TaskStore {
         } else if let Some(pipeline) = &change.pipeline {
             self.follow_pipeline(&change.task_id, pipeline);
         }
-        let status_after = self.get(&change.task_id).map(|task| task.status);
-        let state_after = self.get(&change.task_id).map(Task::state);
+        let status_after = self.present(&change.task_id).map(|task| task.status);
+        let state_after = self.present(&change.task_id).map(Task::state);
         // Of a failed task it counts also when it was changed last.
         if state_before != state_after || state_after == Some(StageState::Failed) {
             self.state_changes += 1;

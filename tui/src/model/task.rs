@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use onceover_types::{CallbackStatus, NodeName, StageState, TaskId, TaskStatus, Timestamp};
+use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Processing, ProcessingStep, StageSummary, StepStatus, TaskItem, TaskView, WarningCount};
 
-use super::pipeline::Pipeline;
+use super::{pipeline::Pipeline, row::RowId};
 use crate::theme::{processing_state, task_state};
 
 /// One task as the dashboard knows it.
@@ -226,6 +226,33 @@ impl Task {
         if let Some(status) = TaskStatus::derive(stages) {
             self.status = status;
         }
+    }
+}
+
+/// The state of a row, and the run that the state is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRun {
+    pub state: StageState,
+    run_id: Option<RunId>,
+    attempt: u32,
+}
+
+impl StageRun {
+    /// Reads it of a task; `None` if the task has no such row.
+    pub fn of_row(task: &Task, row: &RowId) -> Option<Self> {
+        let Some(node) = &row.node else {
+            return Some(Self {
+                state: task.state(),
+                run_id: None,
+                attempt: 0,
+            });
+        };
+        let stage = task.stages.get(node)?;
+        Some(Self {
+            state: stage.status,
+            run_id: stage.run_id.clone(),
+            attempt: stage.attempt,
+        })
     }
 }
 

@@ -4,8 +4,8 @@
 use onceover_types::StageState;
 
 use super::{
-    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, register, requests, rerun, rows, stage_log,
-    video_actions, videos,
+    callbacks, cursor, dialog, feed, filter_line, messages::Effect, nodes, past, register, requests, rerun, rows,
+    stage_log, video_actions, videos,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action},
@@ -25,7 +25,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     if key == Key::ctrl('c') {
         quit(model, effects);
     } else if model.dialog.is_some() {
-        dialog::press(model, key, effects);
+        past::act_on_present(model, |model| dialog::press(model, key, effects));
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
     } else if model.log_view.input.is_some() {
@@ -70,6 +70,10 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
         model.say(Tone::Bad, reason);
         return;
     }
+    if spec.changes && spec.action != Action::Undo && model.store.is_frozen() {
+        past::act_on_present(model, |model| act(model, spec, key, effects));
+        return;
+    }
     match spec.action {
         Action::Up => cursor::move_cursor(model, -1),
         Action::Down => cursor::move_cursor(model, 1),
@@ -105,6 +109,9 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
             .tree
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
         Action::Order => turn_order(model),
+        Action::Freeze => past::toggle(model),
+        Action::StepBack => past::step_back(model),
+        Action::StepForward => past::step_forward(model),
         Action::Rerun => rerun::open(model, effects),
         Action::Cancel => rows::ask_cancel(model),
         Action::Delete => rows::ask_delete(model),
@@ -357,6 +364,8 @@ fn go_back(model: &mut Model) {
 fn go_back_in_tree(model: &mut Model) {
     if model.zoom {
         model.zoom = false;
+    } else if past::go_to_present(model) {
+        model.toast = None;
     } else if !model.tree.marks.is_empty() {
         model.tree.marks.clear();
     } else if model.tree.is_narrowed() {

@@ -2,7 +2,7 @@
 //! as an event, and everything to be done goes out as data.
 //!
 //! `keys`, `dialog`, `rerun`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`,
+//! `videos`, `register`, `video_actions`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`,
 //! `pipelines`, `stage_log`), and never each other; what a dispatcher has to do after a page they return.
 
 mod callbacks;
@@ -15,6 +15,7 @@ mod keys;
 mod line;
 mod messages;
 mod nodes;
+mod past;
 mod pipelines;
 mod register;
 mod replies;

@@ -14,7 +14,7 @@ const EXPAND_NEW_UP_TO: usize = 200;
 /// Expands a task that has just appeared.
 pub fn expand_new_task(model: &mut Model, task: &TaskId) {
     if model.store.len() <= EXPAND_NEW_UP_TO
-        && let Some(task) = model.store.get(task)
+        && let Some(task) = model.store.present(task)
     {
         model.tree.expanded.insert(task.id.clone());
         model.tree.changed();

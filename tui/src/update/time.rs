@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, detail, feed,
     messages::{Call, Effect},
-    pipelines, requests, reveal, videos,
+    past, pipelines, requests, reveal, videos,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -50,8 +50,10 @@ fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
             model.say(Tone::Bad, "nothing was deleted: the connection was lost first");
             continue;
         }
-        let calls = make_delete_calls(model, &delete);
-        requests::send_batch(model, "delete", calls, effects);
+        past::act_on_present(model, |model| {
+            let calls = make_delete_calls(model, &delete);
+            requests::send_batch(model, "delete", calls, effects);
+        });
     }
 }
 

@@ -14,6 +14,7 @@ mod line;
 mod list_page;
 pub mod log_pane;
 mod nodes;
+mod past;
 pub mod pipeline;
 pub mod reasons;
 mod register;

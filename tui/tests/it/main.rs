@@ -7,6 +7,7 @@ mod clipboard;
 mod feed;
 mod fixture;
 mod invariants;
+mod past;
 mod pipelines;
 mod rerun;
 mod row_actions;

@@ -36,6 +36,7 @@ impl TaskStore {
         if known.is_none() && !processing.status.in_flight() {
             return true;
         }
+        self.past.note(&processing.task_id, known, None);
         let id = known.map_or_else(|| Arc::new(processing.task_id.clone()), |task| task.id.clone());
         let at = processing.started_at.unwrap_or(processing.updated_at);
         let mut pipeline = Pipeline::new(processing, |node| self.intern(node.clone()));
@@ -66,6 +67,7 @@ impl TaskStore {
     /// Removes the pipeline of a video that was never processed, or was deleted.
     pub fn drop_pipeline(&mut self, video: &VideoId) {
         let id = video.task();
+        self.past.note(&id, self.tasks.get(&id), None);
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };

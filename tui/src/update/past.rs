@@ -1,0 +1,133 @@
+//! Freezes the view and steps through what it has shown. What is shown stands still; actions look at the present.
+
+use onceover_types::StageState;
+
+use crate::{
+    figures,
+    model::{Model, RowId, Tone, dialog::Dialog, past::PastPosition, task::StageRun},
+    theme::word,
+};
+
+/// Changed rows that a sentence names; of more, it says how many there are.
+const MOST_NAMED: usize = 3;
+
+/// Freezes the view, or shows the present again.
+pub fn toggle(model: &mut Model) {
+    if go_to_present(model) {
+        return;
+    }
+    if model.store.seq().is_none() {
+        model.say(Tone::Neutral, "nothing to freeze: nothing is read yet");
+        return;
+    }
+    let now = model.clock();
+    model.store.freeze(now);
+    // From now on the cursor stays on its row, also where that is the first.
+    model.tree.touched = true;
+}
+
+/// Shows the present again. Returns `false` if it is shown already.
+pub fn go_to_present(model: &mut Model) -> bool {
+    let is_frozen = model.store.is_frozen();
+    model.store.unfreeze();
+    is_frozen
+}
+
+/// Shows the state before the last change that is shown.
+pub fn step_back(model: &mut Model) {
+    if !model.store.is_frozen() {
+        toggle(model);
+    }
+    if model.store.is_frozen() && !model.store.step_back() {
+        model.say(Tone::Neutral, "no earlier change is kept");
+    }
+}
+
+/// Shows the state after the next change.
+pub fn step_forward(model: &mut Model) {
+    let Some(position) = model.store.past_position() else {
+        model.say(Tone::Neutral, "this is the present");
+        return;
+    };
+    if !model.store.step_forward() {
+        let text = match position.arrived {
+            0 => "nothing has changed since",
+            _ => "what came next is not kept: F shows the present",
+        };
+        model.say(Tone::Neutral, text);
+    }
+}
+
+/// Lets an action see the present; what it asks then says what has changed since what is shown.
+pub fn act_on_present(model: &mut Model, act: impl FnOnce(&mut Model)) {
+    let Some(position) = model.store.past_position() else {
+        act(model);
+        return;
+    };
+    let had_dialog = model.dialog.is_some();
+    let frozen = model.store.set_shown_aside();
+    act(model);
+    model.store.put_shown_back(frozen);
+    let changes = list_changes(model);
+    let is_opened = !had_dialog && model.dialog.is_some();
+    if is_opened && let Some(text) = join_changes(&changes) {
+        let since = figures::format_clock(position.at, &model.tz);
+        model.say(Tone::Warned, format!("since {since}: {text}"));
+    }
+    if let Some(Dialog::Confirm(confirm)) = &mut model.dialog {
+        confirm.since = describe_since(position, &changes, &model.tz);
+    }
+}
+
+/// Says in the dialog what has changed since the time that is shown.
+fn describe_since(position: PastPosition, changes: &[String], tz: &jiff::tz::TimeZone) -> Option<String> {
+    let at = figures::format_clock(position.at, tz);
+    Some(match join_changes(changes) {
+        Some(text) => format!("You see {at}. Since then: {text}."),
+        None => format!("You see {at}. Nothing of this has changed since."),
+    })
+}
+
+/// Joins the first sentences, and how many there are beside them.
+fn join_changes(changes: &[String]) -> Option<String> {
+    let (named, others) = changes.split_at(changes.len().min(MOST_NAMED));
+    if named.is_empty() {
+        return None;
+    }
+    let text = named.join("; ");
+    Some(match others.len() {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    })
+}
+
+/// Lists what is different in the present about the rows of the dialog, or those that an action is about.
+fn list_changes(model: &Model) -> Vec<String> {
+    let rows: Vec<RowId> = match &model.dialog {
+        Some(Dialog::Confirm(confirm)) => confirm.targets.iter().map(|target| target.row.clone()).collect(),
+        Some(Dialog::Rerun(rerun)) => rerun.targets().iter().map(|target| target.row.clone()).collect(),
+        _ => model.subjects().into_iter().collect(),
+    };
+    rows.iter().filter_map(|row| describe_change(model, row)).collect()
+}
+
+/// Says how a row differs now from what is shown; `None` if it does not.
+fn describe_change(model: &Model, row: &RowId) -> Option<String> {
+    let shown = model.store.get(&row.task).and_then(|task| StageRun::of_row(task, row));
+    let present = model
+        .store
+        .present(&row.task)
+        .and_then(|task| StageRun::of_row(task, row));
+    let now = |state: StageState| word(state);
+    match (shown, present) {
+        (Some(shown), Some(present)) if shown.state != present.state => Some(format!(
+            "{row} is {} now, it was {}",
+            now(present.state),
+            now(shown.state)
+        )),
+        (Some(shown), Some(present)) if shown != present => Some(format!("{row} has run again")),
+        (Some(_), None) => Some(format!("{row} was deleted")),
+        (None, Some(present)) => Some(format!("{row} is new, and {}", now(present.state))),
+        _ => None,
+    }
+}
