@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// A key as actions are bound to it. Shift is part of the character (`R`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +71,63 @@ impl fmt::Display for Key {
     }
 }
 
+/// Writes a key as [`parse_keys`] reads it. A key that has no name there, which no action uses, is `<null>`.
+pub fn write_key(key: Key) -> String {
+    let name = match key.code {
+        KeyCode::Char('<') => "lt".to_owned(),
+        KeyCode::Char('>') => "gt".to_owned(),
+        KeyCode::Char(c) if !key.ctrl => return c.to_string(),
+        KeyCode::Char(c) => c.to_string(),
+        KeyCode::F(number) => format!("f{number}"),
+        code => NAMED_KEYS
+            .iter()
+            .find(|(_, named)| *named == code)
+            .map_or("null", |(name, _)| *name)
+            .to_owned(),
+    };
+    let ctrl = if key.ctrl { "c-" } else { "" };
+    format!("<{ctrl}{name}>")
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write_key(*self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match parse_keys(&text).map_err(D::Error::custom)?[..] {
+            [key] => Ok(key),
+            _ => Err(D::Error::custom(format!("'{text}' is not one key"))),
+        }
+    }
+}
+
+/// Keys that are written by name; of two names the first is written.
+const NAMED_KEYS: [(&str, KeyCode); 19] = [
+    ("enter", KeyCode::Enter),
+    ("cr", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", KeyCode::Tab),
+    ("s-tab", KeyCode::BackTab),
+    ("space", KeyCode::Char(' ')),
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("pgup", KeyCode::PageUp),
+    ("pgdn", KeyCode::PageDown),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("ins", KeyCode::Insert),
+    ("del", KeyCode::Delete),
+    ("bs", KeyCode::Backspace),
+    ("lt", KeyCode::Char('<')),
+    ("gt", KeyCode::Char('>')),
+];
+
 /// Reads `jj<enter>/abc<esc>`: characters stand for themselves, names stand in angle brackets, `<lt>` is `<`.
 pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
     let mut keys = Vec::new();
@@ -92,35 +150,22 @@ pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
 }
 
 fn find_named_key(name: &str) -> Option<Key> {
-    let name = name.to_lowercase();
-    if let Some(letter) = name.strip_prefix("c-").or_else(|| name.strip_prefix("ctrl-")) {
-        let mut letters = letter.chars();
+    let lower = name.to_lowercase();
+    if let Some(rest) = lower.strip_prefix("c-").or_else(|| lower.strip_prefix("ctrl-")) {
+        let mut letters = rest.chars();
         return match (letters.next(), letters.next()) {
             (Some(letter), None) => Some(Key::ctrl(letter)),
-            _ => None,
+            _ => find_named_key(rest).map(|key| Key { ctrl: true, ..key }),
         };
     }
-    Some(Key::new(match name.as_str() {
-        "enter" | "cr" => KeyCode::Enter,
-        "esc" => KeyCode::Esc,
-        "tab" => KeyCode::Tab,
-        "s-tab" => KeyCode::BackTab,
-        "space" => KeyCode::Char(' '),
-        "up" => KeyCode::Up,
-        "down" => KeyCode::Down,
-        "left" => KeyCode::Left,
-        "right" => KeyCode::Right,
-        "pgup" => KeyCode::PageUp,
-        "pgdn" => KeyCode::PageDown,
-        "home" => KeyCode::Home,
-        "end" => KeyCode::End,
-        "del" => KeyCode::Delete,
-        "bs" => KeyCode::Backspace,
-        "f1" => KeyCode::F(1),
-        "f5" => KeyCode::F(5),
-        "lt" => KeyCode::Char('<'),
-        _ => return None,
-    }))
+    if lower == "null" {
+        return Some(Key::new(KeyCode::Null));
+    }
+    if let Some(number) = lower.strip_prefix('f').and_then(|number| number.parse().ok()) {
+        return Some(Key::new(KeyCode::F(number)));
+    }
+    let named = NAMED_KEYS.iter().find(|(name, _)| *name == lower);
+    named.map(|(_, code)| Key::new(*code))
 }
 
 #[cfg(test)]
@@ -139,6 +184,12 @@ mod tests {
                 Key::char('R')
             ]
         );
+        for key in [
+            "<enter>", " ", "<lt>", "<gt>", "<c-<>", "<c-gt>", "<c-left>", "<f12>", "<ins>", "강",
+        ] {
+            let read = parse_keys(key).unwrap();
+            assert_eq!(parse_keys(&write_key(read[0])).unwrap(), read, "{key}");
+        }
         assert!(parse_keys("<nope>").unwrap_err().contains("<nope>"));
         assert!(parse_keys("<enter").is_err());
     }

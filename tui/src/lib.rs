@@ -17,6 +17,8 @@ pub mod key;
 pub mod layout;
 pub mod log_file;
 pub mod model;
+pub mod paint;
+pub mod record;
 pub mod theme;
 pub mod update;
 pub mod view;

@@ -4,9 +4,10 @@
 use onceover_types::{CallbackStatus, StageState, TaskStatus};
 use onceover_wire::ProcessingStatus;
 use ratatui::style::{Color, Modifier, Style};
+use serde::{Deserialize, Serialize};
 
 /// The styles of the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Theme {
     /// Whether only modifiers are used: with NO_COLOR, on a dumb terminal, or on request.
     pub mono: bool,

@@ -10,6 +10,13 @@ use onceover_wire::{ReuseMode, address::base_url, command_line::without_empty_va
 use super::{complete, connect::DEFAULT_DAEMON, failure::EXIT_CODES};
 use crate::key::{Key, parse_keys};
 
+mod rows;
+
+pub use rows::{
+    CallbacksArgs, CancelArgs, CheckArgs, DeleteArgs, ExplainArgs, LogArgs, QueuesArgs, RedeliverArgs, ReplayArgs,
+    ResubmitArgs, Selection, ShowArgs, StageSelection, TargetId, TasksArgs,
+};
+
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "onceover", version, after_help = EXIT_CODES)]
@@ -39,6 +46,9 @@ pub struct Args {
     /// Open with the cursor on this task.
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskId>,
+    /// Write the session to this file, which 'onceover replay FILE' plays; secrets are left out.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -53,11 +63,35 @@ impl Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print the tasks, a line each.
+    Tasks(TasksArgs),
     /// Print the tasks and their stages, or those of one task.
     Tree(TreeArgs),
+    /// Print all about one task or stage.
+    Show(ShowArgs),
+    /// Print the log of a stage, or follow it.
+    Log(LogArgs),
     /// Submit a node: run it, or get its finished result.
     #[command(after_help = EXIT_CODES)]
     Submit(SubmitArgs),
+    /// Run stages again with their stored requests.
+    #[command(after_help = EXIT_CODES)]
+    Resubmit(ResubmitArgs),
+    /// Cancel what waits or runs, after asking.
+    #[command(after_help = EXIT_CODES)]
+    Cancel(CancelArgs),
+    /// Delete tasks with their records and files, after asking.
+    #[command(after_help = EXIT_CODES)]
+    Delete(DeleteArgs),
+    /// Print callbacks: where they go, and what became of them.
+    Callbacks(CallbacksArgs),
+    /// Send callbacks again.
+    #[command(after_help = EXIT_CODES)]
+    Redeliver(RedeliverArgs),
+    /// Print what a submit of a stored request would do now, and why.
+    Explain(ExplainArgs),
+    /// Print the queues: what runs, what waits, what is next.
+    Queues(QueuesArgs),
     /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),
     /// Print the registered videos and how far their pipelines are.
@@ -72,6 +106,12 @@ pub enum Command {
     Watch(Watch),
     /// Print one frame of the dashboard as text.
     Snapshot(FrameArgs),
+    /// Play a recorded session, and compare its frames with those that were drawn.
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArgs),
+    /// Check whether everything that this program needs is all right.
+    #[command(after_help = EXIT_CODES)]
+    Check(CheckArgs),
     /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
 }
@@ -80,12 +120,24 @@ impl Command {
     /// Whether it prints JSON, its failure included.
     pub fn wants_json(&self) -> bool {
         match self {
+            Self::Tasks(args) => args.json,
             Self::Tree(args) => args.json,
+            Self::Show(args) => args.json,
+            Self::Log(args) => args.json,
             Self::Submit(args) => args.json,
+            Self::Resubmit(args) => args.json,
+            Self::Cancel(args) => args.json,
+            Self::Delete(args) => args.json,
+            Self::Callbacks(args) => args.json,
+            Self::Redeliver(args) => args.json,
+            Self::Explain(args) => args.json,
+            Self::Queues(args) => args.json,
             Self::Nodes(args) => args.json,
             Self::Videos(args) => args.json,
             Self::Register(args) => args.json,
             Self::Run(args) => args.json,
+            Self::Replay(args) => args.json,
+            Self::Check(args) => args.json,
             Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
         }
     }
@@ -118,7 +170,7 @@ pub struct SubmitArgs {
     /// Submit to this task; to a new one if omitted.
     #[arg(long, value_name = "ID")]
     pub task: Option<TaskId>,
-    /// Pass the whole input as a JSON object.
+    /// Pass the whole input as a JSON object; '-' reads it from standard input.
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
     pub input: Option<String>,
     /// Pass one field; its value is JSON if it can be read as JSON, else text.

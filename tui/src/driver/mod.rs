@@ -5,6 +5,7 @@ mod effects;
 mod ends;
 mod hang_up;
 mod job;
+mod play;
 mod scheduler;
 mod terminal;
 
@@ -26,6 +27,7 @@ use crate::{
     kept_view::KeptView,
     key::Key,
     model::{Model, Tone},
+    record::Recorder,
     update::{Effect, UiEvent, update},
 };
 
@@ -33,14 +35,21 @@ use effects::EffectRunner;
 pub use effects::send_call;
 use ends::Ends;
 use job::{Job, JobSignal};
+pub use play::play;
 use scheduler::Scheduler;
 use terminal::Terminal;
 
 /// Events taken in before the keyboard is read again.
 const AT_ONCE: usize = 2_000;
 
-/// Runs the dashboard until it is quit. The terminal is as before when this returns.
-pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> anyhow::Result<()> {
+/// Runs the dashboard until it is quit, and writes the session to the recorder. The terminal is as before when this
+/// returns.
+pub async fn run(
+    mut model: Model,
+    client: Client,
+    redis: Option<String>,
+    recorder: Option<Recorder>,
+) -> anyhow::Result<()> {
     let kept = KeptView::load();
     kept.apply(&mut model);
     let (events, incoming) = mpsc::channel::<UiEvent>(4_096);
@@ -48,7 +57,7 @@ pub async fn run(mut model: Model, client: Client, redis: Option<String>) -> any
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let runner = EffectRunner::new(client, events, ask_feed);
-    let ended = match Dashboard::open(model, clock, incoming, runner) {
+    let ended = match Dashboard::open(model, clock, incoming, runner, recorder) {
         Ok(mut dashboard) => {
             let ended = dashboard.run().await;
             let view = KeptView::of_model(&dashboard.model);
@@ -88,6 +97,7 @@ struct Dashboard {
     resized: Signal,
     input: EventStream,
     scheduler: Scheduler,
+    recorder: Option<Recorder>,
     /// By how much the daemon's clock was ahead when the screen last said so.
     shown_ahead_ms: i64,
 }
@@ -99,12 +109,16 @@ impl Dashboard {
         clock: Clock,
         incoming: mpsc::Receiver<UiEvent>,
         runner: EffectRunner,
+        mut recorder: Option<Recorder>,
     ) -> anyhow::Result<Self> {
         let ends = Ends::listen()?;
         let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
         let job = Job::listen().context("cannot catch SIGTSTP and SIGCONT")?;
         let terminal = Terminal::open().context("cannot use the terminal")?;
         model.size = terminal.size();
+        if let Some(recorder) = &mut recorder {
+            recorder.begin(&model);
+        }
         Ok(Self {
             terminal,
             model,
@@ -116,6 +130,7 @@ impl Dashboard {
             resized,
             input: EventStream::new(),
             scheduler: Scheduler::new(),
+            recorder,
             shown_ahead_ms: 0,
         })
     }
@@ -128,8 +143,9 @@ impl Dashboard {
             if self.take_wakeup(wakeup, &mut effects).await?.is_break() {
                 return Ok(());
             }
-            effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
+            effects.extend(self.take(UiEvent::Time(self.clock.now())));
             self.note_clock();
+            self.report_recorder();
             for effect in effects {
                 if self.carry_out(effect).await?.is_break() {
                     return Ok(());
@@ -138,6 +154,30 @@ impl Dashboard {
             if self.draw_if_due().is_break() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes in one event, and records it.
+    fn take(&mut self, event: UiEvent) -> Vec<Effect> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note_event(&self.model, &event);
+        }
+        update(&mut self.model, event)
+    }
+
+    /// Says something in the footer.
+    fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        self.take(UiEvent::Say {
+            tone,
+            text: text.into(),
+        });
+    }
+
+    /// Says that the recording has ended before the dashboard.
+    fn report_recorder(&mut self) {
+        let reason = self.recorder.as_mut().and_then(Recorder::take_reason);
+        if let Some(reason) = reason {
+            self.say(Tone::Bad, format!("the recording has ended: {reason}"));
         }
     }
 
@@ -174,9 +214,7 @@ impl Dashboard {
             }
             Wakeup::Resized => {
                 // The size may be what it was: it may have been smaller in between, and cells are lost then.
-                self.terminal.forget();
-                let (columns, rows) = self.terminal.size();
-                effects.extend(update(&mut self.model, UiEvent::Resize(columns, rows)));
+                self.measure_terminal();
             }
             Wakeup::Input(input) => self.take_input(input, effects),
             Wakeup::Event(event) => self.take_events(event, effects),
@@ -187,8 +225,18 @@ impl Dashboard {
 
     /// Takes in the size of the terminal, and draws everything again.
     fn measure_terminal(&mut self) {
-        self.model.size = self.terminal.size();
+        self.forget_screen();
+        let (columns, rows) = self.terminal.size();
+        self.take(UiEvent::Resize(columns, rows));
+    }
+
+    /// Makes the next frame write every cell.
+    fn forget_screen(&mut self) {
+        self.terminal.forget();
         self.model.redraw = true;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note_forget();
+        }
     }
 
     /// Takes in one event of the terminal.
@@ -201,17 +249,17 @@ impl Dashboard {
             Input::Paste(text) => UiEvent::Paste(text),
             _ => return,
         };
-        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
-        effects.extend(update(&mut self.model, event));
+        effects.extend(self.take(UiEvent::Time(self.clock.now())));
+        effects.extend(self.take(event));
     }
 
     /// Takes in an event of the daemon, and those that have come with it.
     fn take_events(&mut self, first: UiEvent, effects: &mut Vec<Effect>) {
-        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
-        effects.extend(update(&mut self.model, first));
+        effects.extend(self.take(UiEvent::Time(self.clock.now())));
+        effects.extend(self.take(first));
         for _ in 0..AT_ONCE {
             let Ok(event) = self.incoming.try_recv() else { break };
-            effects.extend(update(&mut self.model, event));
+            effects.extend(self.take(event));
         }
     }
 
@@ -219,8 +267,7 @@ impl Dashboard {
     fn note_clock(&mut self) {
         let ahead_ms = self.clock.ahead_ms();
         if std::mem::replace(&mut self.shown_ahead_ms, ahead_ms) != ahead_ms {
-            self.model.say(Tone::Warned, describe_clock(ahead_ms));
-            self.model.redraw = true;
+            self.say(Tone::Warned, describe_clock(ahead_ms));
         }
     }
 
@@ -228,14 +275,9 @@ impl Dashboard {
     async fn carry_out(&mut self, effect: Effect) -> anyhow::Result<ControlFlow<()>> {
         match effect {
             Effect::Quit => return Ok(ControlFlow::Break(())),
-            Effect::Redraw => {
-                self.terminal.forget();
-                self.model.redraw = true;
-            }
+            Effect::Redraw => self.forget_screen(),
             Effect::Suspend if !job::has_shell() => {
-                self.model
-                    .say(Tone::Neutral, "there is no shell to go back to: q quits");
-                self.model.redraw = true;
+                self.say(Tone::Neutral, "there is no shell to go back to: q quits");
             }
             Effect::Suspend => {
                 self.job.stop_all(&mut self.terminal).await?;
@@ -250,8 +292,11 @@ impl Dashboard {
     /// Draws a frame if one is due. Breaks if the terminal has hung up: there is nowhere to say so.
     fn draw_if_due(&mut self) -> ControlFlow<()> {
         if self.scheduler.is_due(&self.model) {
-            if self.terminal.draw(&self.model).is_err() {
+            let Ok(drawn) = self.terminal.draw(&self.model) else {
                 return ControlFlow::Break(());
+            };
+            if let (Some(recorder), Some(bytes)) = (&mut self.recorder, drawn) {
+                recorder.note_frame(&bytes);
             }
             self.model.redraw = false;
             self.scheduler.note_frame();

@@ -1,5 +1,4 @@
-//! Holds the terminal: sets its modes and restores them on every way out. It writes only cells that have changed, each
-//! frame as one synchronized update.
+//! Holds the terminal: sets its modes and restores them on every way out, and writes frames as they are painted.
 
 use std::{
     io::{self, Write},
@@ -7,40 +6,28 @@ use std::{
 };
 
 use crossterm::{
-    cursor::{Hide, MoveTo, Show},
+    cursor::{Hide, Show},
     event::{DisableBracketedPaste, EnableBracketedPaste},
-    execute, queue,
-    terminal::{
-        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-        disable_raw_mode, enable_raw_mode,
-    },
-};
-use ratatui::{
-    backend::{Backend, CrosstermBackend},
-    buffer::Buffer,
-    layout::{Position, Rect},
+    execute,
+    terminal::{EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 
 use crate::{
     clipboard::{self, Multiplexer},
     model::Model,
-    view::view,
+    paint::Painter,
 };
 
 /// Whether the modes are set now; the panic hook and `Drop` must restore them once.
 static OPEN: AtomicBool = AtomicBool::new(false);
 
 pub struct Terminal {
-    /// What is on the screen; `None`: it is not known, and every cell has to be written.
-    shown: Option<(Buffer, Option<Position>)>,
+    painter: Painter,
 }
 
 impl Terminal {
     /// Sets the modes, and restores them when the program panics.
     pub fn open() -> io::Result<Self> {
-        // With NO_COLOR crossterm writes a bare reset that would remove bold and reverse, and the selection with them.
-        // The theme leaves colours out itself.
-        crossterm::style::force_color_output(true);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
@@ -49,7 +36,9 @@ impl Terminal {
             std::process::exit(101);
         }));
         set_modes()?;
-        Ok(Self { shown: None })
+        Ok(Self {
+            painter: Painter::new(),
+        })
     }
 
     /// Returns columns and rows. A terminal that reports none (`docker exec`, serial lines) is taken to have 80 x 24.
@@ -61,44 +50,23 @@ impl Terminal {
 
     /// Makes the next frame write every cell.
     pub fn forget(&mut self) {
-        self.shown = None;
+        self.painter.forget();
     }
 
-    /// Draws the model, and writes what has changed since the last frame.
-    pub fn draw(&mut self, model: &Model) -> io::Result<()> {
-        let (columns, rows) = model.size;
-        let area = Rect::new(0, 0, columns, rows);
-        let mut next = Buffer::empty(area);
-        let cursor = view(model, &mut next);
-        let fresh = self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
-        let blank;
-        let (before, cursor_before) = match &self.shown {
-            Some((shown, cursor)) if !fresh => (shown, *cursor),
-            _ => {
-                blank = Buffer::empty(area);
-                (&blank, None)
-            }
+    /// Draws the model, and writes what has changed since the last frame. Returns the bytes; `None` if nothing has.
+    pub fn draw(&mut self, model: &Model) -> io::Result<Option<Vec<u8>>> {
+        let Some(bytes) = self.painter.paint(model)? else {
+            return Ok(None);
         };
-        let changes = before.diff(&next);
-        if !fresh && changes.is_empty() && cursor == cursor_before {
-            return Ok(());
-        }
-        // One write a frame: a terminal never sees half of it.
-        let mut bytes = Vec::with_capacity(16 * 1024);
-        queue!(bytes, BeginSynchronizedUpdate, Hide)?;
-        if fresh {
-            queue!(bytes, Clear(ClearType::All))?;
-        }
-        CrosstermBackend::new(&mut bytes).draw(changes.into_iter())?;
-        if let Some(cursor) = cursor {
-            queue!(bytes, MoveTo(cursor.x, cursor.y), Show)?;
-        }
-        queue!(bytes, EndSynchronizedUpdate)?;
+        self.show(&bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a frame. One write: a terminal never sees half of it.
+    pub fn show(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(&bytes)?;
-        out.flush()?;
-        self.shown = Some((next, cursor));
-        Ok(())
+        out.write_all(bytes)?;
+        out.flush()
     }
 
     /// Sends the text to the clipboard of the terminal, over ssh too (OSC 52).

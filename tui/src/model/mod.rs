@@ -32,6 +32,7 @@ use std::{
 
 use onceover_types::{StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clipboard::Multiplexer,
@@ -99,7 +100,8 @@ impl Page {
 }
 
 /// What the dashboard cannot reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MissingPart {
     Daemon,
     Redis,
@@ -136,7 +138,8 @@ pub enum Link {
 }
 
 /// How events come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The daemon's event stream; its Redis cannot be reached from here.
     #[default]

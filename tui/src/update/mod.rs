@@ -76,6 +76,10 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
         }
         UiEvent::LogChunk { id, bytes } => stage_log::take_chunk(model, id, &bytes),
         UiEvent::LogEnd { id, error } => stage_log::take_end(model, id, error),
+        UiEvent::Say { tone, text } => {
+            model.say(tone, text);
+            model.redraw = true;
+        }
     }
     effects
 }

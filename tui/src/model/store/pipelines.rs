@@ -82,10 +82,11 @@ impl TaskStore {
     /// Lists the videos whose task is known by its pipeline alone: a snapshot that was read before the first stage does
     /// not have it.
     pub fn list_planned(&self) -> Vec<VideoId> {
-        self.tasks
-            .values()
-            .filter(|task| task.stages.is_empty() && task.under_way().is_some())
-            .filter_map(|task| VideoId::of_task(&task.id))
-            .collect()
+        let tasks = self.tasks.values();
+        let planned = tasks.filter(|task| task.stages.is_empty() && task.under_way().is_some());
+        let mut videos: Vec<_> = planned.filter_map(|task| VideoId::of_task(&task.id)).collect();
+        // A replay must ask in the same order.
+        videos.sort();
+        videos
     }
 }
