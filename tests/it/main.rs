@@ -8,6 +8,7 @@ mod callbacks;
 mod catalog;
 mod chains;
 mod claims;
+mod cli;
 mod clients;
 mod clocks;
 mod connections;

@@ -143,7 +143,7 @@ impl Dashboard {
             if self.take_wakeup(wakeup, &mut effects).await?.is_break() {
                 return Ok(());
             }
-            effects.extend(self.take(UiEvent::Time(self.clock.now())));
+            effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
             self.note_clock();
             self.report_recorder();
             for effect in effects {
@@ -158,7 +158,7 @@ impl Dashboard {
     }
 
     /// Takes in one event, and records it.
-    fn take(&mut self, event: UiEvent) -> Vec<Effect> {
+    fn apply_event(&mut self, event: UiEvent) -> Vec<Effect> {
         if let Some(recorder) = &mut self.recorder {
             recorder.note_event(&self.model, &event);
         }
@@ -167,7 +167,7 @@ impl Dashboard {
 
     /// Says something in the footer.
     fn say(&mut self, tone: Tone, text: impl Into<String>) {
-        self.take(UiEvent::Say {
+        self.apply_event(UiEvent::Say {
             tone,
             text: text.into(),
         });
@@ -227,7 +227,7 @@ impl Dashboard {
     fn measure_terminal(&mut self) {
         self.forget_screen();
         let (columns, rows) = self.terminal.size();
-        self.take(UiEvent::Resize(columns, rows));
+        self.apply_event(UiEvent::Resize(columns, rows));
     }
 
     /// Makes the next frame write every cell.
@@ -249,17 +249,17 @@ impl Dashboard {
             Input::Paste(text) => UiEvent::Paste(text),
             _ => return,
         };
-        effects.extend(self.take(UiEvent::Time(self.clock.now())));
-        effects.extend(self.take(event));
+        effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
+        effects.extend(self.apply_event(event));
     }
 
     /// Takes in an event of the daemon, and those that have come with it.
     fn take_events(&mut self, first: UiEvent, effects: &mut Vec<Effect>) {
-        effects.extend(self.take(UiEvent::Time(self.clock.now())));
-        effects.extend(self.take(first));
+        effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
+        effects.extend(self.apply_event(first));
         for _ in 0..AT_ONCE {
             let Ok(event) = self.incoming.try_recv() else { break };
-            effects.extend(self.take(event));
+            effects.extend(self.apply_event(event));
         }
     }
 

@@ -12,7 +12,7 @@ use super::{filter::Filter, row::RowId, store::TaskStore, task::Task};
 
 /// A failed task counts as a recent one for so long after its last change.
 const RECENT_MS: i64 = 3_600_000;
-/// Tasks that are gone and still count as expanded, at most.
+/// Tasks that were removed and still count as expanded, at most.
 const MOST_GONE: usize = 1_000;
 /// How often tasks can stop to be recent.
 const MINUTE_MS: i64 = 60_000;
@@ -140,7 +140,7 @@ impl Tree {
             if self.mark_anchor.as_ref().is_some_and(|row| !store.contains(row)) {
                 self.mark_anchor = None;
             }
-            // Those that are gone may be stepped back to: they are dropped once they are many.
+            // Those that were removed may be stepped back to: they are dropped once they are many.
             if self.expanded.len() > store.len() + MOST_GONE && !store.is_frozen() {
                 self.expanded.retain(|task| store.get(task).is_some());
             }

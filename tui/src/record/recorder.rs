@@ -205,7 +205,7 @@ mod tests {
         }
         let reason = recorder.take_reason().unwrap();
         assert!(reason.contains("2.0 kB"), "{reason}");
-        assert_eq!(recorder.take_reason(), None, "it is said once");
+        assert_eq!(recorder.take_reason(), None, "it is reported once");
         drop(recorder);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.len() < 2_100);

@@ -9,6 +9,7 @@ mod fixture;
 mod invariants;
 mod past;
 mod pipelines;
+mod record;
 mod rerun;
 mod row_actions;
 mod row_keys;
