@@ -105,7 +105,11 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
         let key = line.strip_prefix(r#"{"event":{"key":""#)?;
         key.strip_suffix(r#""}}"#)
     });
-    assert!(typed.collect::<String>().contains(&"*".repeat(KEY.len())));
+    let typed: String = typed.collect();
+    assert!(
+        typed.contains(&"*".repeat(KEY.len())) && !typed.contains(KEY),
+        "{typed}"
+    );
     let output = onceover_tests::onceover()
         .args(["replay", path, "--log-dir"])
         .arg(daemon.dir())

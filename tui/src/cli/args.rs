@@ -14,7 +14,7 @@ mod rows;
 
 pub use rows::{
     CallbacksArgs, CancelArgs, CheckArgs, DeleteArgs, ExplainArgs, LogArgs, QueuesArgs, RedeliverArgs, ReplayArgs,
-    ResubmitArgs, Selection, ShowArgs, StageSelection, TargetId, TasksArgs,
+    ResubmitArgs, ShowArgs, StageSelection, TargetId, TargetSelection, TasksArgs,
 };
 
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
@@ -138,7 +138,8 @@ impl Command {
             Self::Run(args) => args.json,
             Self::Replay(args) => args.json,
             Self::Check(args) => args.json,
-            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) => false,
+            Self::Watch(args) => args.json,
+            Self::Snapshot(_) | Self::Completions(_) => false,
         }
     }
 }
@@ -269,6 +270,9 @@ impl From<Reuse> for ReuseMode {
 pub struct Watch {
     /// Print only this task, until it has ended; exit 1 unless it is a success.
     pub task: Option<TaskId>,
+    /// Print a failure as JSON, too.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -38,7 +38,9 @@ use std::process::ExitCode;
 use onceover_types::causes;
 use onceover_wire::{client::Client, command_line::variable};
 
-use crate::{clipboard::Multiplexer, driver, glyphs::Glyphs, log_file, model::Model, record::Recorder, theme::Theme};
+use crate::{
+    clipboard::Multiplexer, driver, glyphs::Glyphs, log_file, model::Model, record::SessionRecorder, theme::Theme,
+};
 use args::{Args, Command};
 use connect::connect;
 use failure::{CommandResult, Failure, NOT_SUCCESSFUL};
@@ -110,7 +112,7 @@ async fn show_dashboard(client: Client, args: Args) -> CommandResult {
     model.wanted = args.task;
     let recorder = match &args.record {
         Some(path) => Some(
-            Recorder::create(path)
+            SessionRecorder::create(path)
                 .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?,
         ),
         None => None,

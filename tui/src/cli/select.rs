@@ -4,7 +4,7 @@ use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::client::{Client, ClientError, TaskQuery};
 
 use super::{
-    args::{Selection, StageSelection, TargetId},
+    args::{StageSelection, TargetId, TargetSelection},
     failure::Failure,
     out::print_warning,
 };
@@ -40,7 +40,11 @@ pub enum SelectedPart {
 }
 
 /// Finds what to act on; `part` is what a query selects.
-pub async fn select(client: &Client, selection: &Selection, part: SelectedPart) -> Result<Vec<Selected>, Failure> {
+pub async fn select(
+    client: &Client,
+    selection: &TargetSelection,
+    part: SelectedPart,
+) -> Result<Vec<Selected>, Failure> {
     let mut selected = match &selection.filter {
         Some(filter) => select_filtered(client, filter, part).await?,
         None => select_named(client, &selection.targets).await?,
@@ -103,8 +107,8 @@ fn list_matches(task: &Task, filter: &Filter, part: SelectedPart, now: Timestamp
     }
     let stages = task.stages.iter();
     stages
-        .filter(|(_, stage)| part == SelectedPart::Stage || stage.status.in_flight())
-        .filter(|(node, stage)| filter.matches(task, node, Some(stage), now))
+        .filter(|&(_, stage)| part == SelectedPart::Stage || stage.status.in_flight())
+        .filter(|&(node, stage)| filter.matches(task, node, Some(stage), now))
         .map(|(node, _)| Some((**node).clone()))
         .collect()
 }

@@ -27,7 +27,7 @@ use crate::{
     kept_view::KeptView,
     key::Key,
     model::{Model, Tone},
-    record::Recorder,
+    record::SessionRecorder,
     update::{Effect, UiEvent, update},
 };
 
@@ -48,7 +48,7 @@ pub async fn run(
     mut model: Model,
     client: Client,
     redis: Option<String>,
-    recorder: Option<Recorder>,
+    recorder: Option<SessionRecorder>,
 ) -> anyhow::Result<()> {
     let kept = KeptView::load();
     kept.apply(&mut model);
@@ -97,7 +97,7 @@ struct Dashboard {
     resized: Signal,
     input: EventStream,
     scheduler: Scheduler,
-    recorder: Option<Recorder>,
+    recorder: Option<SessionRecorder>,
     /// By how much the daemon's clock was ahead when the screen last said so.
     shown_ahead_ms: i64,
 }
@@ -109,7 +109,7 @@ impl Dashboard {
         clock: Clock,
         incoming: mpsc::Receiver<UiEvent>,
         runner: EffectRunner,
-        mut recorder: Option<Recorder>,
+        mut recorder: Option<SessionRecorder>,
     ) -> anyhow::Result<Self> {
         let ends = Ends::listen()?;
         let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
@@ -175,7 +175,7 @@ impl Dashboard {
 
     /// Says that the recording has ended before the dashboard.
     fn report_recorder(&mut self) {
-        let reason = self.recorder.as_mut().and_then(Recorder::take_reason);
+        let reason = self.recorder.as_mut().and_then(SessionRecorder::take_reason);
         if let Some(reason) = reason {
             self.say(Tone::Bad, format!("the recording has ended: {reason}"));
         }

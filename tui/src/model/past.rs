@@ -460,9 +460,7 @@ mod tests {
         assert_eq!(present.shown(), shown);
         assert_eq!(present.past.position().unwrap().arrived, 3 * MOST_STEPS);
         present.past.unfreeze();
-        assert_eq!(
-            present.past.bytes,
-            present.past.steps.iter().map(|step| step.bytes).sum()
-        );
+        let bytes: usize = present.past.steps.iter().map(|step| step.bytes).sum();
+        assert_eq!(present.past.bytes, bytes);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{clipboard::Multiplexer, glyphs::Glyphs, kept_view::KeptView, model::Model, theme::Theme, update::UiEvent};
 
 pub use player::{PlayedFrame, Player, ReplayError, ReplayStep};
-pub use recorder::{MOST_BYTES, Recorder};
+pub use recorder::{MOST_BYTES, SessionRecorder};
 
 /// One line of a recording, as it is read.
 #[derive(Debug, Deserialize)]

@@ -103,7 +103,8 @@ impl Player {
             };
             self.line += 1;
             let line = self.line;
-            let entry = serde_json::from_str(&text?).map_err(|source| ReplayError::Line { line, source })?;
+            let entry: RecordedEntry =
+                serde_json::from_str(&text?).map_err(|source| ReplayError::Line { line, source })?;
             return Ok(Some(match entry {
                 RecordedEntry::Begin(_) => return Err(ReplayError::NoBeginning),
                 RecordedEntry::Event(event) => self.take_event(event),

@@ -36,7 +36,7 @@ const QUIT: &str = "the dashboard was quit";
 
 /// A recording under way.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct SessionRecorder {
     /// `None`: it has ended.
     lines: Option<SyncSender<String>>,
     writer: Option<JoinHandle<()>>,
@@ -47,7 +47,7 @@ pub struct Recorder {
     most: u64,
 }
 
-impl Recorder {
+impl SessionRecorder {
     /// Makes the file, which only its owner can read, and begins to write.
     pub fn create(path: &Path) -> io::Result<Self> {
         Self::create_bounded(path, MOST_BYTES)
@@ -137,7 +137,7 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for SessionRecorder {
     /// Waits until everything is written.
     fn drop(&mut self) {
         self.lines = None;
@@ -198,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.jsonl");
         let model = Model::new("http://localhost:8788", Timestamp::from_millis(0), (80, 24));
-        let mut recorder = Recorder::create_bounded(&path, 2_000).unwrap();
+        let mut recorder = SessionRecorder::create_bounded(&path, 2_000).unwrap();
         recorder.begin(&model);
         for _ in 0..1_000 {
             recorder.note_event(&model, &UiEvent::Key(Key::char('j')));
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn tui19_a_disk_that_cannot_be_written_to_ends_the_recording_and_not_the_dashboard() {
         let model = Model::new("http://localhost:8788", Timestamp::from_millis(0), (80, 24));
-        let mut recorder = Recorder::create(Path::new("/dev/full")).unwrap();
+        let mut recorder = SessionRecorder::create(Path::new("/dev/full")).unwrap();
         recorder.begin(&model);
         // The thread reports it in its own time.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

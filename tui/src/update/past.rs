@@ -1,7 +1,5 @@
 //! Freezes the view and steps through what it has shown. What is shown stands still; actions look at the present.
 
-use onceover_types::StageState;
-
 use crate::{
     figures,
     model::{Model, RowId, Tone, dialog::Dialog, past::PastPosition, task::StageRun},
@@ -75,17 +73,17 @@ pub fn act_on_present(model: &mut Model, act: impl FnOnce(&mut Model)) {
         model.say(Tone::Warned, format!("since {since}: {text}"));
     }
     if let Some(Dialog::Confirm(confirm)) = &mut model.dialog {
-        confirm.since = describe_since(position, &changes, &model.tz);
+        confirm.since = Some(describe_since(position, &changes, &model.tz));
     }
 }
 
 /// Says in the dialog what has changed since the time that is shown.
-fn describe_since(position: PastPosition, changes: &[String], tz: &jiff::tz::TimeZone) -> Option<String> {
+fn describe_since(position: PastPosition, changes: &[String], tz: &jiff::tz::TimeZone) -> String {
     let at = figures::format_clock(position.at, tz);
-    Some(match join_changes(changes) {
+    match join_changes(changes) {
         Some(text) => format!("You see {at}. Since then: {text}."),
         None => format!("You see {at}. Nothing of this has changed since."),
-    })
+    }
 }
 
 /// Joins the first sentences, and how many there are beside them.
@@ -118,16 +116,15 @@ fn describe_change(model: &Model, row: &RowId) -> Option<String> {
         .store
         .present(&row.task)
         .and_then(|task| StageRun::of_row(task, row));
-    let now = |state: StageState| word(state);
     match (shown, present) {
         (Some(shown), Some(present)) if shown.state != present.state => Some(format!(
             "{row} is {} now, it was {}",
-            now(present.state),
-            now(shown.state)
+            word(present.state),
+            word(shown.state)
         )),
         (Some(shown), Some(present)) if shown != present => Some(format!("{row} has run again")),
         (Some(_), None) => Some(format!("{row} was deleted")),
-        (None, Some(present)) => Some(format!("{row} is new, and {}", now(present.state))),
+        (None, Some(present)) => Some(format!("{row} is new, and {}", word(present.state))),
         _ => None,
     }
 }

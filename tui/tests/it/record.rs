@@ -7,7 +7,7 @@ use onceover_tui::{
     key::parse_keys,
     model::Model,
     paint::Painter,
-    record::{Player, Recorder, ReplayStep},
+    record::{Player, ReplayStep, SessionRecorder},
     update::{Call, Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -21,7 +21,7 @@ const SECRET: &str = "sk-9Quite-Secret";
 /// The driver's part in a recorded session, without its terminal.
 struct Session {
     model: Model,
-    recorder: Recorder,
+    recorder: SessionRecorder,
     painter: Painter,
     frames: Vec<Vec<u8>>,
 }
@@ -29,7 +29,7 @@ struct Session {
 impl Session {
     fn begin(path: &Path, size: (u16, u16)) -> Self {
         let model = Model::new("http://127.0.0.1:8788", at(0.0), size);
-        let mut recorder = Recorder::create(path).unwrap();
+        let mut recorder = SessionRecorder::create(path).unwrap();
         recorder.begin(&model);
         Self {
             model,

@@ -48,7 +48,7 @@ pub struct StageSelection {
 
 /// What a command acts on.
 #[derive(Debug, clap::Args)]
-pub struct Selection {
+pub struct TargetSelection {
     /// Name tasks, or stages such as film/ffmpeg.extract_audio.
     #[arg(value_name = "TASK[/NODE]", required_unless_present = "filter")]
     pub targets: Vec<TargetId>,
@@ -113,7 +113,7 @@ pub struct LogArgs {
 #[derive(Debug, clap::Args)]
 pub struct ResubmitArgs {
     #[command(flatten)]
-    pub selection: Selection,
+    pub selection: TargetSelection,
     /// Decide whether a finished result may be reused.
     #[arg(long, value_enum, default_value = "auto")]
     pub reuse: Reuse,
@@ -128,7 +128,7 @@ pub struct ResubmitArgs {
 #[derive(Debug, clap::Args)]
 pub struct CancelArgs {
     #[command(flatten)]
-    pub selection: Selection,
+    pub selection: TargetSelection,
     /// Do it without being asked; needed where there is no terminal.
     #[arg(short, long)]
     pub yes: bool,
@@ -140,7 +140,7 @@ pub struct CancelArgs {
 #[derive(Debug, clap::Args)]
 pub struct DeleteArgs {
     #[command(flatten)]
-    pub selection: Selection,
+    pub selection: TargetSelection,
     /// End runs that are under way first; without it such a task is refused.
     #[arg(long)]
     pub force: bool,
