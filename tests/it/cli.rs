@@ -3,9 +3,10 @@
 
 use std::process::Stdio;
 
-use onceover_tests::Daemon;
+use onceover_tests::{Daemon, screen::Dashboard};
 use onceover_types::StageState;
 use serde_json::{Value, json};
+use termlens::Key;
 use tokio::io::AsyncWriteExt;
 
 const ECHO: &str = "test.echo";
@@ -257,4 +258,25 @@ async fn tui20_check_says_what_a_token_for_reading_cannot_do() {
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && printed.contains("! access"), "{printed}");
     assert!(printed.contains("read only"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tui20_a_terminal_is_asked_before_a_delete_and_shows_a_wait_as_a_bar() {
+    let daemon = Daemon::start().await;
+    done(&daemon, "film").await;
+    for (answer, stays) in [('n', true), ('y', false)] {
+        let mut terminal = Dashboard::open_with(&daemon, 80, 24, &["delete", "film"]);
+        let asked = terminal.shows("Type y to go on");
+        assert!(asked.contains("film  1 stage"), "{}", asked.text());
+        terminal.press(answer);
+        terminal.send(Key::Enter);
+        terminal.ended();
+        assert_eq!(daemon.stage("film", ECHO).await.is_some(), stays, "{answer}");
+    }
+    let args = ["submit", WAIT, "--task", "long", "--set", "until=go", "--wait"];
+    let mut terminal = Dashboard::open_with(&daemon, 80, 24, &args);
+    terminal.until(|screen| screen.contains("test.wait  █") && screen.contains(" %"));
+    std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+    terminal.shows("✔ done after");
+    terminal.ended();
 }

@@ -54,6 +54,7 @@ fn tui22_a_frozen_view_stands_still_and_counts_what_comes() {
 fn tui22_stepping_shows_the_exact_earlier_trees_with_the_cursor_on_its_row() {
     let mut model = dashboard((120, 36));
     press(&mut model, "jjj");
+    tick(&mut model, 0.0);
     let on = cursor(&model);
     let mut screens = Vec::new();
     let events = [
