@@ -38,7 +38,7 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// A stage: `TASK/NODE`, or the newest one of `TASK`.
+// A stage: `TASK/NODE`, or the newest one of `TASK`. No doc comment: clap would take it for the command's help.
 #[derive(Debug, clap::Args)]
 pub struct StageSelection {
     /// Name the stage, such as film/ffmpeg.extract_audio; of a task its newest stage.
@@ -46,7 +46,7 @@ pub struct StageSelection {
     pub target: TargetId,
 }
 
-/// What a command acts on.
+// What a command acts on. No doc comment, as above.
 #[derive(Debug, clap::Args)]
 pub struct TargetSelection {
     /// Name tasks, or stages such as film/ffmpeg.extract_audio.
