@@ -97,7 +97,7 @@ async fn tui20_what_the_dashboard_shows_is_printed_for_people_and_as_the_apis_js
         (&["queues", "--json"], "/v1/queues"),
         (&["callbacks", "--json"], "/v1/callbacks"),
     ] {
-        let answer: Value = serde_json::from_str(&daemon.get(path).await.text).expect("JSON");
+        let answer = daemon.get(path).await.json();
         assert_eq!(run(&daemon, args).await.json(), answer, "{args:?}");
     }
     let tasks = run(&daemon, &["tasks", "--json"]).await.json();
