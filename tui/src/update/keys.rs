@@ -109,9 +109,7 @@ fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>
             .tree
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
         Action::Order => turn_order(model),
-        Action::Freeze => past::toggle(model),
-        Action::StepBack => past::step_back(model),
-        Action::StepForward => past::step_forward(model),
+        Action::Freeze | Action::StepBack | Action::StepForward => past::act(model, spec.action),
         Action::Rerun => rerun::open(model, effects),
         Action::Cancel => rows::ask_cancel(model),
         Action::Delete => rows::ask_delete(model),

@@ -1,16 +1,26 @@
 //! Freezes the view and steps through what it has shown. What is shown stands still; actions look at the present.
 
 use crate::{
+    actions::{Action, format_first_key},
     figures,
-    model::{Model, RowId, Tone, dialog::Dialog, past::PastPosition, task::StageRun},
+    model::{Model, Page, RowId, Tone, dialog::Dialog, past::PastPosition, task::StageRun},
     theme::word,
 };
 
 /// Changed rows that a sentence names; of more, it says how many there are.
 const MOST_NAMED: usize = 3;
 
+/// Freezes the view, shows the present again, or steps.
+pub fn act(model: &mut Model, action: Action) {
+    match action {
+        Action::StepBack => step_back(model),
+        Action::StepForward => step_forward(model),
+        _ => toggle(model),
+    }
+}
+
 /// Freezes the view, or shows the present again.
-pub fn toggle(model: &mut Model) {
+fn toggle(model: &mut Model) {
     if go_to_present(model) {
         return;
     }
@@ -32,7 +42,7 @@ pub fn go_to_present(model: &mut Model) -> bool {
 }
 
 /// Shows the state before the last change that is shown.
-pub fn step_back(model: &mut Model) {
+fn step_back(model: &mut Model) {
     if !model.store.is_frozen() {
         toggle(model);
     }
@@ -42,15 +52,18 @@ pub fn step_back(model: &mut Model) {
 }
 
 /// Shows the state after the next change.
-pub fn step_forward(model: &mut Model) {
+fn step_forward(model: &mut Model) {
     let Some(position) = model.store.past_position() else {
         model.say(Tone::Neutral, "this is the present");
         return;
     };
     if !model.store.step_forward() {
         let text = match position.arrived {
-            0 => "nothing has changed since",
-            _ => "what came next is not kept: F shows the present",
+            0 => "nothing has changed since".to_owned(),
+            _ => {
+                let key = format_first_key(Action::Freeze, Page::Tasks);
+                format!("what came next is not kept: {key} shows the present")
+            }
         };
         model.say(Tone::Neutral, text);
     }

@@ -2,6 +2,7 @@
 
 use super::text;
 use crate::{
+    actions::{Action, format_first_key},
     figures,
     model::{Model, Page},
 };
@@ -14,16 +15,18 @@ pub fn describe_frozen(model: &Model, columns: u16) -> Option<String> {
     let position = model.store.past_position().filter(|_| model.page == Page::Tasks)?;
     let time = |time| figures::format_time(time, model.now, &model.tz);
     let (at, since, arrived) = (time(position.at), time(position.since), position.arrived);
+    let [freeze, back, forward] =
+        [Action::Freeze, Action::StepBack, Action::StepForward].map(|action| format_first_key(action, Page::Tasks));
     let place = match position.back {
         0 => format!("{} kept", figures::count_noun(position.kept, "earlier change")),
-        back => format!("{} back, {} kept", figures::count_noun(back, "change"), position.kept),
+        steps => format!("{} back, {} kept", figures::count_noun(steps, "change"), position.kept),
     };
     let lines = [
         format!(
-            " onceover  ◆ frozen: you see {at} · {place} · +{arrived} since {since} · , . step · F shows the present"
+            " onceover  ◆ frozen: you see {at} · {place} · +{arrived} since {since} · {back} {forward} step · {freeze} shows the present"
         ),
-        format!(" ◆ frozen: you see {at} · {place} · +{arrived} since {since} · , . step · F ends"),
-        format!(" ◆ frozen: you see {at} · +{arrived} since {since} · F ends"),
+        format!(" ◆ frozen: you see {at} · {place} · +{arrived} since {since} · {back} {forward} step · {freeze} ends"),
+        format!(" ◆ frozen: you see {at} · +{arrived} since {since} · {freeze} ends"),
         format!(" ◆ frozen {at} · +{arrived} since {since}"),
         format!(" ◆ {at} +{arrived}"),
     ];
