@@ -21,11 +21,10 @@ pub fn describe_frozen(model: &Model, columns: u16) -> Option<String> {
         0 => format!("{} kept", figures::count_noun(position.kept, "earlier change")),
         steps => format!("{} back, {} kept", figures::count_noun(steps, "change"), position.kept),
     };
+    let whole = format!("◆ frozen: you see {at} · {place} · +{arrived} since {since} · {back} {forward} step");
     let lines = [
-        format!(
-            " onceover  ◆ frozen: you see {at} · {place} · +{arrived} since {since} · {back} {forward} step · {freeze} shows the present"
-        ),
-        format!(" ◆ frozen: you see {at} · {place} · +{arrived} since {since} · {back} {forward} step · {freeze} ends"),
+        format!(" onceover  {whole} · {freeze} shows the present"),
+        format!(" {whole} · {freeze} ends"),
         format!(" ◆ frozen: you see {at} · +{arrived} since {since} · {freeze} ends"),
         format!(" ◆ frozen {at} · +{arrived} since {since}"),
         format!(" ◆ {at} +{arrived}"),
