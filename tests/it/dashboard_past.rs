@@ -121,6 +121,12 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
         output.status.success() && said.contains("all as recorded"),
         "{output:?}"
     );
+    // In a terminal it is shown, until a key is pressed after its end.
+    let mut shown = Dashboard::open_with(&daemon, 120, 40, &["replay", path, "--speed", "1000"]);
+    shown.shows("Submit test.secret");
+    shown.press('q');
+    shown.shows("all as recorded");
+    shown.ended();
     // `ONCEOVER_RECORDING=FILE` keeps one, to look at it or to send it with an issue.
     if let Some(kept) = std::env::var_os("ONCEOVER_RECORDING") {
         std::fs::copy(&file, kept).expect("it can be written");

@@ -74,6 +74,14 @@ impl Failure {
         }
     }
 
+    /// The same where everything was done, and what was waited for did not succeed.
+    pub fn not_successful(self) -> Self {
+        Self {
+            code: NOT_SUCCESSFUL,
+            ..self
+        }
+    }
+
     /// Returns it as a problem document: the daemon's where it refused.
     pub fn document(&self) -> Value {
         let of_daemon = self
