@@ -15,6 +15,8 @@ use super::task::Task;
 /// Changes that can be stepped back at most, and what their former states may take together.
 pub const MOST_STEPS: usize = 10_000;
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a frozen view may keep beside the present; one that needs more has to end.
+pub const MOST_SHOWN_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the texts of a stage, and a step of a pipeline, are taken to need.
 const BYTES_OF_TEXTS: usize = 192;
@@ -40,6 +42,8 @@ pub struct FrozenView {
     at: Timestamp,
     /// Tasks that are shown in another state than the present one.
     shown: HashMap<Arc<TaskId>, Option<Task>>,
+    /// What these need.
+    shown_bytes: usize,
     /// Whether `shown` has every task: everything was read again meanwhile.
     is_whole: bool,
     /// Changes that were stepped back, the one that comes next last; each holds the states after it.
@@ -88,6 +92,7 @@ impl Past {
         if let Some(frozen) = &mut self.frozen {
             if !frozen.is_whole && !frozen.shown.contains_key(id) {
                 frozen.shown.insert(key.clone(), former.cloned());
+                frozen.shown_bytes += weigh(former);
             }
             frozen.arrived += usize::from(at.is_some());
             is_lost = frozen.has_hole;
@@ -126,6 +131,7 @@ impl Past {
         };
         if !frozen.is_whole {
             for (id, task) in former {
+                frozen.shown_bytes += weigh(Some(&task));
                 frozen.shown.entry(id).or_insert(Some(task));
             }
             frozen.is_whole = true;
@@ -137,6 +143,12 @@ impl Past {
         self.frozen.is_some()
     }
 
+    /// Whether the frozen view needs more memory than it may have.
+    pub fn is_too_large(&self) -> bool {
+        let frozen = self.frozen.as_ref();
+        frozen.is_some_and(|frozen| frozen.shown_bytes > MOST_SHOWN_BYTES)
+    }
+
     /// Stops the view.
     pub fn freeze(&mut self, now: Timestamp) {
         self.version += 1;
@@ -144,6 +156,7 @@ impl Past {
             since: now,
             at: now,
             shown: HashMap::new(),
+            shown_bytes: 0,
             is_whole: false,
             undone: Vec::new(),
             fresh: VecDeque::new(),
@@ -462,5 +475,20 @@ mod tests {
         present.past.unfreeze();
         let bytes: usize = present.past.steps.iter().map(|step| step.bytes).sum();
         assert_eq!(present.past.bytes, bytes);
+    }
+
+    #[test]
+    fn tui22_a_frozen_view_that_keeps_too_much_says_so() {
+        let mut past = Past::default();
+        past.freeze(at(0));
+        let mut former = task("film", 0);
+        for number in 0..MOST_SHOWN_BYTES / weigh(Some(&former)) + 1 {
+            assert!(!past.is_too_large());
+            former.id = Arc::new(TaskId::parse(&format!("film-{number}")).unwrap());
+            past.note(&former.id.clone(), Some(&former), Some(at(1)));
+        }
+        assert!(past.is_too_large());
+        past.unfreeze();
+        assert!(!past.is_too_large());
     }
 }

@@ -3,7 +3,12 @@
 use crate::{
     actions::{Action, format_first_key},
     figures,
-    model::{Model, Page, RowId, Tone, dialog::Dialog, past::PastPosition, task::StageRun},
+    model::{
+        Model, Page, RowId, Tone,
+        dialog::Dialog,
+        past::{MOST_SHOWN_BYTES, PastPosition},
+        task::StageRun,
+    },
     theme::word,
 };
 
@@ -39,6 +44,17 @@ pub fn go_to_present(model: &mut Model) -> bool {
     let is_frozen = model.store.is_frozen();
     model.store.unfreeze();
     is_frozen
+}
+
+/// Ends a frozen view that needs too much memory.
+pub fn end_large(model: &mut Model) {
+    if model.store.is_past_too_large() {
+        model.store.unfreeze();
+        model.redraw = true;
+        let most = figures::format_bytes(MOST_SHOWN_BYTES as u64);
+        let text = format!("this is the present again: what has changed since needs more than {most}");
+        model.say(Tone::Warned, text);
+    }
 }
 
 /// Shows the state before the last change that is shown.

@@ -23,6 +23,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
         feed::reread_missed(model, effects);
     }
     send_due_deletes(model, effects);
+    past::end_large(model);
     model.settle();
     detail::aim_detail(model, effects);
     pipelines::read_waiting(model, effects);

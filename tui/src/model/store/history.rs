@@ -25,6 +25,11 @@ impl TaskStore {
         Some(self.past.position()?.at)
     }
 
+    /// Whether the frozen view has to end, because it needs more memory than it may have.
+    pub fn is_past_too_large(&self) -> bool {
+        self.past.is_too_large()
+    }
+
     /// Stops what is shown, while changes are still taken in.
     pub fn freeze(&mut self, now: Timestamp) {
         self.past.freeze(now);
