@@ -59,7 +59,7 @@ async fn run_command(mut args: Args) -> CommandResult {
     // These need no daemon.
     let command = match args.command.take() {
         Some(Command::Completions(completions)) => {
-            return completions::print_script(completions.shell.as_str()).map(|()| true);
+            return completions::print_script(completions.shell.as_str());
         }
         Some(Command::Replay(replay)) => return replay::run(replay).await,
         command => command,

@@ -53,16 +53,21 @@ impl Teller {
 
     /// Notes that the last text is no longer true: it is printed again when it is.
     pub fn forget(&mut self) {
+        self.remove_line();
         self.last = None;
+    }
+
+    /// Removes the line that would be rewritten.
+    fn remove_line(&self) {
+        if self.is_bar && self.last.is_some() {
+            rewrite_note("");
+        }
     }
 }
 
 impl Drop for Teller {
-    /// Removes the line that would have been rewritten.
     fn drop(&mut self) {
-        if self.is_bar && self.last.is_some() {
-            rewrite_note("");
-        }
+        self.remove_line();
     }
 }
 
