@@ -15,6 +15,15 @@ pub fn format_table<const N: usize>(rows: &[[String; N]]) -> String {
     lay_out(rows, room)
 }
 
+/// Cuts a line to the terminal, if standard output is one.
+pub fn fit_line(line: &str) -> String {
+    let line = text::harmless(line);
+    match io::stdout().is_terminal() {
+        true => text::cut(&line, count_columns()),
+        false => line,
+    }
+}
+
 /// Formats a line for each row; where there is not room for all, the widest columns are cut.
 fn lay_out<const N: usize>(rows: &[[String; N]], room: Option<u16>) -> String {
     let rows: Vec<_> = rows
