@@ -118,7 +118,10 @@ async fn tui20_a_log_is_printed_whole_in_part_by_search_and_as_it_grows() {
 [[nodes]]
 name = "test.lines"
 queue = "io"
-runner = { command = ["sh", "-c", "for i in $(seq 1 6000); do echo \"line $i\" >&2; done; echo '{\"type\":\"output\",\"output\":{\"value\":1}}'"] }
+runner = { command = ["sh", "-c", '''
+for i in $(seq 1 6000); do echo "line $i" >&2; done
+echo '{"type": "output", "output": {"value": 1}}'
+'''] }
 "#,
         )
         .start()

@@ -58,7 +58,8 @@ async fn show(player: &mut Player, speed: f64) -> CommandResult {
     let (has_columns, has_rows) = crossterm::terminal::size().unwrap_or((columns, rows));
     if has_columns < columns || has_rows < rows {
         return Err(Failure::new(format!(
-            "the session has {columns}x{rows}, this terminal {has_columns}x{has_rows}; make it larger, or pass --to-frames"
+            "the session has {columns}x{rows}, this terminal {has_columns}x{has_rows}; make it larger, or pass \
+             --to-frames"
         )));
     }
     let played = driver::play(player, speed).await;

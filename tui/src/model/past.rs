@@ -1,6 +1,5 @@
-//! The states that tasks were in before the last changes, and which of them is shown. The store notes a task here before
-//! it changes it, and reads from here what differs from the present while the view is frozen. Without that the store
-//! never asks.
+//! The states that tasks were in before the last changes, and which of them is shown. The store notes a task here
+//! before it changes it, and reads from here what differs from the present while the view is frozen.
 
 use std::{
     collections::{HashMap, VecDeque},
