@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use onceover_catalog::{ParameterSpec, ValueKind};
 use onceover_types::{FieldError, NodeName, TaskId};
-use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
+use onceover_wire::{NodeInfo, ReuseMode, SECRET_INPUTS, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
@@ -171,6 +171,12 @@ impl Form {
 
     pub fn focused_mut(&mut self) -> &mut Field {
         &mut self.fields[self.focus]
+    }
+
+    /// Whether what is typed into a field is not to be seen.
+    pub fn is_secret(&self, what: What) -> bool {
+        let parameter = self.parameter(what);
+        parameter.is_some_and(|parameter| SECRET_INPUTS.contains(&parameter.name.as_str()))
     }
 
     pub fn parameter(&self, what: What) -> Option<&ParameterSpec> {

@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod observed;
 mod outcome;
 pub mod palette;
+pub mod past;
 pub mod pipeline;
 pub mod pointer;
 pub mod preview;
@@ -50,6 +51,7 @@ use std::{
 
 use onceover_types::{NodeName, StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clipboard::Multiplexer,
@@ -162,7 +164,8 @@ impl Page {
 }
 
 /// What the dashboard cannot reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MissingPart {
     Daemon,
     Redis,
@@ -199,7 +202,8 @@ pub enum Link {
 }
 
 /// How events come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The daemon's event stream; its Redis cannot be reached from here.
     #[default]
@@ -379,9 +383,11 @@ impl Model {
         self.link == Link::Live
     }
 
-    /// Returns the time up to which elapsed figures count: it stands still while disconnected.
+    /// Returns the time up to which elapsed figures count: it stands still while disconnected, and is the time shown
+    /// while the view is frozen.
     pub fn clock(&self) -> Timestamp {
-        if self.is_live() { self.now } else { self.fresh_at }
+        let now = if self.is_live() { self.now } else { self.fresh_at };
+        self.store.shown_at().unwrap_or(now)
     }
 
     /// Returns the id of the next request.
@@ -532,7 +538,8 @@ impl Model {
     /// Returns when the figures of nodes are to be read next.
     pub fn estimates_due_at(&self) -> Option<Timestamp> {
         let runs = self.totals.tasks.running > 0;
-        self.estimates.due_at(self.now, runs).filter(|_| self.is_live())
+        let is_present = self.is_live() && !self.store.is_frozen();
+        self.estimates.due_at(self.now, runs).filter(|_| is_present)
     }
 
     /// Returns the parts of the screen.
@@ -557,10 +564,11 @@ impl Model {
             let running = task.stages.values().any(|stage| stage.status == StageState::Running);
             running || task.retries_at().is_some_and(|at| at > self.now)
         };
-        if self.is_live() && self.page == Page::Timeline {
+        if self.is_live() && self.page == Page::Timeline && !self.store.is_frozen() {
             return self.timeline_task().is_some_and(counts);
         }
         self.is_live()
+            && !self.store.is_frozen()
             && self.page == Page::Tasks
             && (self
                 .detail_stage()
@@ -624,8 +632,11 @@ impl Model {
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
         let height = self.panes().rows();
-        self.tree.settle(&self.store, self.now, height);
-        if !self.failures.is_empty() {
+        let shown_at = self.store.shown_at().unwrap_or(self.now);
+        self.tree.settle(&self.store, shown_at, height);
+        // A row that is not there in the past is not gone.
+        let is_present = !self.store.is_frozen();
+        if is_present && !self.failures.is_empty() {
             let store = &self.store;
             let deliveries = &self.deliveries;
             let videos = &self.videos.items;
@@ -634,7 +645,7 @@ impl Model {
                 Subject::Delivery(id) => deliveries.get(id).is_some(),
             });
         }
-        if !self.warned.is_empty() {
+        if is_present && !self.warned.is_empty() {
             let store = &self.store;
             let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
             self.warned.retain(|subject, _| is_known(subject));

@@ -16,7 +16,7 @@ pub fn expand_new_task(model: &mut Model, task: &TaskId) {
     // A task that is not read yet is not new.
     if model.store.len() <= EXPAND_NEW_UP_TO
         && !model.store.is_loading()
-        && let Some(task) = model.store.get(task)
+        && let Some(task) = model.store.present(task)
     {
         model.tree.expand(&task.id);
     }
