@@ -267,6 +267,7 @@ const ORDERS: [LayerOrder; 14] = [
             "json_tree",
             "detail",
             "deliveries",
+            "secrets",
             "difference",
             "palette",
             "copy_menu",

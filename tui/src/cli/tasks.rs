@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     figures,
-    model::task::Task,
+    model::{stage::KeptStage, task::Task},
     theme::{glyph, word},
     view::warned,
 };
@@ -82,7 +82,7 @@ async fn read_page(client: &Client, args: &TasksArgs) -> Result<TaskPage, Client
 fn make_row(task: &Task, now: Timestamp) -> [String; 5] {
     let state = task.state();
     let done = task.stages.values().filter(|stage| stage.status == StageState::Success);
-    let error = task.stages.values().find_map(|stage| stage.error.as_ref());
+    let error = task.stages.values().find_map(KeptStage::error);
     let error = error.and_then(|error| error.lines().next());
     let warnings = match task.warnings() {
         0 => None,

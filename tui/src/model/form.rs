@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use onceover_catalog::{ParameterSpec, ValueKind};
 use onceover_types::{FieldError, NodeName, TaskId};
-use onceover_wire::{NodeInfo, ReuseMode, SECRET_INPUTS, SubmitRequest};
+use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
+
+use super::secrets::is_secret_name;
 
 pub use document::DocumentError;
 pub use edit::{FormForecast, FormPurpose};
@@ -176,7 +178,7 @@ impl Form {
     /// Whether what is typed into a field is not to be seen.
     pub fn is_secret(&self, what: What) -> bool {
         let parameter = self.parameter(what);
-        parameter.is_some_and(|parameter| SECRET_INPUTS.contains(&parameter.name.as_str()))
+        parameter.is_some_and(|parameter| is_secret_name(&parameter.name))
     }
 
     pub fn parameter(&self, what: What) -> Option<&ParameterSpec> {

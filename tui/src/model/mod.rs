@@ -32,6 +32,7 @@ pub mod reads;
 pub mod register;
 pub mod return_point;
 mod row;
+pub mod secrets;
 pub mod sort;
 pub mod stage;
 pub mod store;
@@ -386,8 +387,12 @@ impl Model {
     /// Returns the time up to which elapsed figures count: it stands still while disconnected, and is the time shown
     /// while the view is frozen.
     pub fn clock(&self) -> Timestamp {
-        let now = if self.is_live() { self.now } else { self.fresh_at };
-        self.store.shown_at().unwrap_or(now)
+        self.store.shown_at().unwrap_or_else(|| self.present_clock())
+    }
+
+    /// Returns the time of the present; it stands still while disconnected.
+    pub fn present_clock(&self) -> Timestamp {
+        if self.is_live() { self.now } else { self.fresh_at }
     }
 
     /// Returns the id of the next request.
@@ -458,7 +463,7 @@ impl Model {
 
     /// Returns how far the video's pipeline is: the newer one of what the list and the store know.
     pub fn processing_of<'a>(&'a self, video: &'a Video) -> Option<&'a Processing> {
-        let task = self.store.get(&video.task_id);
+        let task = self.store.present(&video.task_id);
         let live = task
             .and_then(|task| task.pipeline.as_ref())
             .map(|pipeline| &pipeline.processing);

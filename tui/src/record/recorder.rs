@@ -2,7 +2,7 @@
 //! keep up, or the file is as large as may be, the recording ends and says why. Nothing is left out of its middle.
 //!
 //! What is secret is not written: the token never comes into the model, and what is typed into a secret field is
-//! replaced by as many stars, which is how the screen shows it.
+//! replaced by as many stars, which is how the screen shows it, and so is what an edited document has of it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,7 +22,7 @@ use super::{SessionStart, WrittenEntry, hash_frame};
 use crate::{
     figures,
     key::Key,
-    model::{Model, Page},
+    model::{Model, Page, secrets::hide_in_document},
     update::UiEvent,
 };
 
@@ -168,8 +168,13 @@ fn write_lines(file: File, lines: &Receiver<String>, reason: &OnceLock<String>) 
     }
 }
 
-/// Replaces what is typed into a secret field; `None` if the event holds nothing secret.
+/// Replaces what is typed into a secret field, and what an edited document has of it; `None` if the event holds nothing
+/// secret.
 fn hide_secret(model: &Model, event: &UiEvent) -> Option<UiEvent> {
+    if let UiEvent::Edited { id, result: Ok(text) } = event {
+        let result = Ok(hide_in_document(text));
+        return Some(UiEvent::Edited { id: *id, result });
+    }
     let form = model
         .form
         .as_ref()

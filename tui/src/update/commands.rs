@@ -1,12 +1,12 @@
 //! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the line
-//! with curl that do the same. The token is in neither.
+//! with curl that do the same. Neither the token nor a secret input is in them.
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::ReuseMode;
 use serde::Serialize;
 
 use super::messages::{Call, Effect};
-use crate::model::{Model, commands::DoneCommand};
+use crate::model::{Model, commands::DoneCommand, secrets::hide_input};
 
 /// The daemon that commands ask where none is named.
 const DEFAULT_DAEMON: &str = "http://127.0.0.1:8788";
@@ -68,7 +68,7 @@ fn list_words(call: &Call) -> Option<Vec<String>> {
             false
         }
         Call::Submit { request, .. } => {
-            let input = serde_json::to_string(&request.input_data).ok()?;
+            let input = serde_json::to_string(&hide_input(&request.input_data)).ok()?;
             add("--task", request.task_id.as_deref());
             add("--input", Some(&input));
             add("--callback", request.callback.as_deref());
@@ -114,7 +114,11 @@ fn write_curl(call: &Call, daemon: &str) -> String {
             write_request(daemon, "POST", &path, Some(&body))
         }
         Call::Redeliver { id } => post(format!("/v1/callbacks/{id}/redeliver")),
-        Call::Submit { request, .. } => write_with(daemon, "/v1/tasks", request),
+        Call::Submit { request, .. } => {
+            let mut request = request.clone();
+            request.input_data = hide_input(&request.input_data);
+            write_with(daemon, "/v1/tasks", &request)
+        }
         Call::RunVideo { video, pipeline, force } => {
             let named = pipeline
                 .as_ref()

@@ -77,7 +77,7 @@ fn step_forward(model: &mut Model) {
         let text = match position.arrived {
             0 => "nothing has changed since".to_owned(),
             _ => {
-                let key = format_first_key(Action::Freeze, Page::Tasks);
+                let key = format_first_key(Action::Freeze, Page::Tasks, &model.bindings);
                 format!("what came next is not kept: {key} shows the present")
             }
         };

@@ -12,11 +12,16 @@ const LEAST_COLUMNS: u16 = 60;
 
 /// Makes the longest line that fits; `None` where the present is shown.
 pub fn describe_frozen(model: &Model, columns: u16) -> Option<String> {
-    let position = model.store.past_position().filter(|_| model.page == Page::Tasks)?;
+    let position = model.store.past_position()?;
     let time = |time| figures::format_time(time, model.now, &model.tz);
+    match model.page {
+        Page::Tasks => {}
+        Page::Timeline => return Some(format!(" ◆ frozen: you see {}", time(position.at))),
+        _ => return None,
+    }
     let (at, since, arrived) = (time(position.at), time(position.since), position.arrived);
-    let [freeze, back, forward] =
-        [Action::Freeze, Action::StepBack, Action::StepForward].map(|action| format_first_key(action, Page::Tasks));
+    let [freeze, back, forward] = [Action::Freeze, Action::StepBack, Action::StepForward]
+        .map(|action| format_first_key(action, Page::Tasks, &model.bindings));
     let place = match position.back {
         0 => format!("{} kept", figures::count_noun(position.kept, "earlier change")),
         steps => format!("{} back, {} kept", figures::count_noun(steps, "change"), position.kept),
