@@ -197,6 +197,22 @@ mod tests {
             write_curl(&call, "http://gpu-box:8788"),
             "curl -X DELETE 'http://gpu-box:8788/v1/tasks/t1?task_name=ffmpeg.extract_audio'"
         );
+        let request = onceover_wire::SubmitRequest {
+            task_name: "translate.ask".into(),
+            task_id: None,
+            callback: None,
+            input_data: serde_json::Map::from_iter([("api_key".to_owned(), "sk-1".into())]),
+            reuse: None,
+        };
+        let call = Call::Submit {
+            request: Box::new(request),
+            form: 1,
+        };
+        assert_eq!(
+            write_command(&call, DEFAULT_DAEMON).as_deref(),
+            Some(r#"onceover submit translate.ask --input '{"api_key":"****"}'"#)
+        );
+        assert!(!write_curl(&call, DEFAULT_DAEMON).contains("sk-1"));
         assert_eq!([quote("it's"), quote(""), quote("a b")], [r"'it'\''s'", "''", "'a b'"]);
     }
 }

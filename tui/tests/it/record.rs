@@ -4,10 +4,13 @@ use std::path::Path;
 
 use onceover_catalog::{Gpu, parse_node};
 use onceover_tui::{
-    key::parse_keys,
-    model::Model,
+    images::{CellColours, Images},
+    key::{Key, parse_keys},
+    model::{Model, access::Access, pointer::Pointer},
     paint::{NoPictures, Painter},
+    pointer::{Gesture, PointerEvent},
     record::{Player, ReplayStep, SessionRecorder},
+    theme::{Backdrop, ColourLevel, Theme, ThemeChoice, ThemeName},
     update::{Call, Effect, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
@@ -28,7 +31,10 @@ struct Session {
 
 impl Session {
     fn begin(path: &Path, size: (u16, u16)) -> Self {
-        let model = Model::new("http://127.0.0.1:8788", at(0.0), size);
+        Self::begin_with(path, Model::new("http://127.0.0.1:8788", at(0.0), size))
+    }
+
+    fn begin_with(path: &Path, model: Model) -> Self {
         let mut recorder = SessionRecorder::create(path).unwrap();
         recorder.begin(&model);
         Self {
@@ -151,6 +157,69 @@ fn tui19_what_is_typed_into_a_secret_field_is_not_in_the_recording() {
         .filter_map(|line| line.strip_prefix(r#"{"event":{"key":""#)?.strip_suffix(r#""}}"#))
         .collect();
     assert!(!typed.contains(SECRET), "{typed}");
+    let (frames, different, _) = replay(&path);
+    assert_eq!((frames, different), (drawn, 0));
+}
+
+#[test]
+fn tui19_an_edited_document_is_recorded_without_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session.jsonl");
+    let mut session = Session::begin(&path, (100, 30));
+    session.take(snapshot(items(), 100));
+    session.press("s<enter><c-e>");
+    // One that cannot be read goes back to the editor.
+    for document in [
+        format!("{{\"input_data\": {{\"api_key\": \"{SECRET}\"}}"),
+        format!("// \"api_key\": \"{SECRET}\"\n{{\"input_data\": {{\"api_key\": \"{SECRET}\"}}}}"),
+    ] {
+        let id = session.model.form.as_ref().unwrap().editor.unwrap();
+        session.take(UiEvent::Edited {
+            id,
+            result: Ok(document),
+        });
+    }
+    let form = session.model.form.as_ref().unwrap();
+    assert_eq!(form.focused().input.value(), SECRET);
+    assert_hides(&session.model, SECRET);
+    session.press("<c-s>");
+    session.press("<esc><esc>H");
+    assert_hides(&session.model, SECRET);
+    let drawn = std::mem::take(&mut session.frames);
+    drop(session);
+    assert!(!std::fs::read_to_string(&path).unwrap().contains(SECRET));
+    let (frames, different, _) = replay(&path);
+    assert_eq!((frames, different), (drawn, 0));
+}
+
+#[test]
+fn tui19_what_the_configuration_says_is_part_of_the_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session.jsonl");
+    let mut model = Model::new("http://127.0.0.1:8788", at(0.0), (100, 30));
+    let choice = ThemeChoice {
+        name: ThemeName::Light,
+        colours: Vec::new(),
+    };
+    model.theme = Theme::new(&choice, ColourLevel::Full, Backdrop::Light);
+    model.images = Images {
+        colours: CellColours::Indexed,
+        ..Images::default()
+    };
+    model.access = Access::ReadFlag;
+    model.pointer = Pointer::new(true);
+    model.bindings.bind("freeze", vec![Key::char('U')]);
+    let mut session = Session::begin_with(&path, model);
+    session.take(snapshot(items(), 100));
+    session.take(UiEvent::Pointer(PointerEvent {
+        gesture: Gesture::Press,
+        column: 5,
+        row: 5,
+    }));
+    session.press("Ux?<esc>");
+    assert!(session.model.store.is_frozen());
+    let drawn = std::mem::take(&mut session.frames);
+    drop(session);
     let (frames, different, _) = replay(&path);
     assert_eq!((frames, different), (drawn, 0));
 }
