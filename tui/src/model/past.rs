@@ -132,7 +132,8 @@ impl Past {
         }
     }
 
-    /// Notes that all tasks go, and others are read; `former` are all until then. What is shown stays while it is frozen.
+    /// Notes that all tasks go, and others are read; `former` are all until then. What is shown stays while it is
+    /// frozen.
     pub fn note_load(&mut self, former: HashMap<Arc<TaskId>, Task>) {
         if let Some(frozen) = self.frozen.as_mut().filter(|frozen| !frozen.is_whole) {
             for (id, task) in former {

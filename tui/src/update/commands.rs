@@ -1,5 +1,5 @@
-//! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the line
-//! with curl that do the same. Neither the token nor a secret input is in them.
+//! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the
+//! line with curl that do the same. Neither the token nor a secret input is in them.
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::ReuseMode;

@@ -89,8 +89,6 @@ pub enum UiEvent {
         id: u64,
         error: Option<String>,
     },
-    /// An announcement could not be made.
-    AnnouncementFailed(String),
     /// The driver has something to say.
     Say {
         tone: Tone,

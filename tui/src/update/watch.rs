@@ -36,7 +36,7 @@ pub fn toggle(model: &mut Model) {
     }
     let mut runs = false;
     for row in rows {
-        let is_in_flight = model.in_flight(&row);
+        let is_in_flight = see_present(model, |model| model.in_flight(&row));
         runs |= is_in_flight;
         if !model.watched.add(row, is_in_flight) {
             let text = format!("not all are watched: at most {MOST_WATCHED} can be");
