@@ -85,7 +85,7 @@ fn step_forward(model: &mut Model) {
     }
 }
 
-/// Lets something see the present, whatever is shown.
+/// Lets something see the present, whatever is shown. It must not bring the tree up to date.
 pub fn see_present<T>(model: &mut Model, see: impl FnOnce(&mut Model) -> T) -> T {
     let frozen = model.store.set_shown_aside();
     let seen = see(model);
@@ -101,6 +101,8 @@ pub fn act_on_present(model: &mut Model, act: impl FnOnce(&mut Model)) {
     };
     let had_dialog = model.dialog.is_some();
     see_present(model, act);
+    // The action may have brought the tree up to date with the present.
+    model.store.note_all_shown();
     let changes = list_changes(model);
     let is_opened = !had_dialog && model.dialog.is_some();
     if is_opened && let Some(text) = join_changes(&changes) {

@@ -39,14 +39,19 @@ impl TaskStore {
 
     /// Shows the present again.
     pub fn unfreeze(&mut self) {
-        // What is derived from the tasks takes up what is shown now.
+        self.note_all_shown();
+        self.past.unfreeze();
+    }
+
+    /// Notes all tasks that are shown in another state than the present one: what is derived from tasks takes them up.
+    pub fn note_all_shown(&mut self) {
         if self.past.is_whole() {
             self.changes.forget();
+            return;
         }
         for (id, _) in self.past.shown_states() {
             self.changes.note(id);
         }
-        self.past.unfreeze();
     }
 
     /// Shows the state before the change that is shown last. Returns `false` if no earlier one is kept.
