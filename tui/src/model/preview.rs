@@ -227,8 +227,7 @@ pub struct TextPreview {
 #[serde(rename_all = "snake_case")]
 pub enum FileContent {
     Picture(PicturePreview),
-    #[serde(with = "shared_cues")]
-    Cues(Arc<CueList>),
+    Cues(#[serde(with = "shared_cues")] Arc<CueList>),
     Text(TextPreview),
     /// It is not read.
     Unread,
