@@ -1,8 +1,8 @@
 //! The frozen view: what it shows, what it counts, and that actions look at the present.
 
 use onceover_tui::{
-    model::dialog::Dialog,
-    update::{Call, update},
+    model::{dialog::Dialog, store::RowsEnd},
+    update::{Call, Effect, MoreRows, UiEvent, update},
 };
 use onceover_types::StageState;
 use onceover_wire::{EventKind, StageSummary};
@@ -146,6 +146,54 @@ fn tui22_a_frozen_view_stays_while_everything_is_read_again() {
     tick(&mut model, 1.0);
     assert_shows(&model, &["other"]);
     assert_hides(&model, "lecture-07");
+}
+
+#[test]
+fn tui22_a_frozen_view_stays_while_everything_is_read_in_parts() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "F");
+    tick(&mut model, 0.0);
+    let (rows, lines) = (model.tree.rows.clone(), screen(&model)[1..].to_vec());
+    let UiEvent::Snapshot(mut first) = snapshot(items(), 200) else {
+        panic!("it is a snapshot");
+    };
+    let mut items = first.items.split_off(2);
+    first.end = RowsEnd::More;
+    update(&mut model, UiEvent::Snapshot(first));
+    tick(&mut model, 1.0);
+    assert_eq!(model.tree.rows, rows);
+    // `old` was deleted, and the message of that was lost.
+    items.pop();
+    let end = RowsEnd::Complete;
+    update(&mut model, UiEvent::Rows(Box::new(MoreRows { items, end })));
+    tick(&mut model, 1.0);
+    assert_eq!(screen(&model)[1..], lines);
+    assert_eq!(model.store.len(), 5);
+    press(&mut model, "F");
+    tick(&mut model, 1.0);
+    assert_hides(&model, "▾ old");
+    assert_eq!(model.store.len(), 4);
+}
+
+#[test]
+fn tui22_an_end_is_announced_while_the_view_stands_still() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "W");
+    press(&mut model, "F");
+    let ended = later(9, StageState::Success);
+    for (seq, node) in [
+        (101, "faster_whisper.transcribe_audio"),
+        (102, "wservice.generate_subtitle_files"),
+    ] {
+        update(
+            &mut model,
+            change(seq, "lecture-07", node, EventKind::Succeeded, ended.clone()),
+        );
+    }
+    let effects = tick(&mut model, 1.0);
+    let announces = |effect: &Effect| matches!(effect, Effect::Announce(notice) if notice.title == "lecture-07 done");
+    assert!(effects.iter().any(announces), "{effects:?}");
+    assert_shows(&model, &["frozen: you see 12:06:01"]);
 }
 
 #[test]
