@@ -117,7 +117,7 @@ fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<
     }
 }
 
-/// Carries out an action.
+/// Carries out an action, unless it changes something and that is refused now.
 pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
@@ -128,17 +128,17 @@ pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Eff
         model.say(Tone::Bad, reason);
         return;
     }
-    if spec.changes
-        && spec.action != Action::Undo
-        && let Some(reason) = requests::find_refusal(model).filter(|_| !model.read_only)
-    {
-        model.say(Tone::Bad, reason);
-        return;
+    if !spec.changes || spec.action == Action::Undo {
+        return carry_out(model, spec, key, effects);
     }
-    if spec.changes && spec.action != Action::Undo && model.store.is_frozen() {
-        past::act_on_present(model, |model| act(model, spec, key, effects));
-        return;
+    let refusal = requests::find_refusal(model).filter(|_| !model.read_only);
+    match refusal {
+        Some(reason) => model.say(Tone::Bad, reason),
+        None => past::act_on_present(model, |model| carry_out(model, spec, key, effects)),
     }
+}
+
+fn carry_out(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     match spec.action {
         Action::Up => cursor::move_cursor(model, -1),
         Action::Down => cursor::move_cursor(model, 1),
