@@ -99,12 +99,13 @@ pub fn act_on_present(model: &mut Model, act: impl FnOnce(&mut Model)) {
         act(model);
         return;
     };
-    let had_dialog = model.dialog.is_some();
+    let (had_dialog, before) = (model.dialog.is_some(), model.page);
     see_present(model, act);
     // The action may have brought the tree up to date with the present.
     model.store.note_all_shown();
     let changes = list_changes(model);
-    let is_opened = !had_dialog && model.dialog.is_some();
+    let has_form = model.page == Page::Form && before != Page::Form;
+    let is_opened = !had_dialog && model.dialog.is_some() || has_form;
     if is_opened && let Some(text) = join_changes(&changes) {
         let since = figures::format_clock(position.at, &model.tz);
         model.say(Tone::Warned, format!("since {since}: {text}"));
