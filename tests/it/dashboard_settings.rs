@@ -137,6 +137,10 @@ async fn tui23_read_only_offers_no_change_and_says_why_on_its_key() {
         &["submit", ECHO, "--task", "film"][..],
         &["register", "/nothing.mp4"],
         &["run", "film"],
+        &["resubmit", "film"],
+        &["cancel", "film", "--yes"],
+        &["delete", "film", "--yes"],
+        &["redeliver", "--failed"],
     ] {
         let refused = run(&daemon, &[&["--read-only"], command].concat()).await;
         let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();

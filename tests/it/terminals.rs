@@ -230,6 +230,9 @@ async fn without_a_utf8_locale_and_on_the_console_only_ascii_is_drawn() {
         &["nodes", "ffmpeg.extract_audio"],
         &["snapshot"],
         &["keys"],
+        &["tasks"],
+        &["queues"],
+        &["check"],
         &["tree", "nix"],
     ] {
         let output = Command::new(program("onceover"))
@@ -272,6 +275,11 @@ async fn what_prints_ends_quietly_where_nobody_reads_and_tells_of_a_full_disk() 
         &["nodes"],
         &["videos"],
         &["snapshot"],
+        &["tasks"],
+        &["show", "film"],
+        &["log", "film"],
+        &["queues"],
+        &["check"],
         &["completions", "bash"],
         &["keys"],
         &["keys", "--json"],

@@ -88,7 +88,8 @@ fn a_variable_that_is_empty_counts_as_not_set() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no answer from http://127.0.0.1:1 "), "{said}");
+    let expected = "no daemon at http://127.0.0.1:1: connection refused; start one with 'onceoverd'";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use crossterm::{Command, clipboard::CopyToClipboard};
 use onceover_wire::command_line::variable;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a text that are sent at most: terminals drop more than 100,000 characters once they are encoded.
 pub const MOST_BYTES: usize = 74_994;
@@ -10,7 +11,8 @@ pub const MOST_BYTES: usize = 74_994;
 const SCREEN_PIECE: usize = 512;
 
 /// The program between this one and the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Multiplexer {
     #[default]
     Absent,

@@ -5,7 +5,12 @@
 //! Where Redis can be reached, events come twice, over pub/sub and over the daemon's stream; the sequence number shows
 //! which one is the second. The stream is kept open as the sign that the daemon lives.
 
-use std::time::Duration;
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    iter,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use onceover_types::causes;
@@ -91,9 +96,20 @@ impl SessionEnd {
 pub fn short_reason(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable { source, .. } if source.is_timeout() => "no answer in time".into(),
-        ClientError::Unreachable { source, .. } if source.is_connect() => "connection refused or no route".into(),
+        ClientError::Unreachable { source, .. } if source.is_connect() => describe_connect(source),
         ClientError::Unreachable { source, .. } => format!("the connection was lost: {}", causes(source)),
         other => other.to_string(),
+    }
+}
+
+/// Says why there is no connection: what the system reports, without what led to it.
+fn describe_connect(error: &(dyn Error + 'static)) -> String {
+    let chain = iter::successors(Some(error), |error| (*error).source());
+    let of_system = chain.filter_map(|error| error.downcast_ref::<io::Error>()).last();
+    match of_system.map(io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => "connection refused".into(),
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "no route".into(),
+        _ => format!("no connection: {}", causes(error)),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use onceover_wire::command_line::variable;
 use ratatui::buffer::{Buffer, CellWidth};
+use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Every character beyond ASCII that is drawn, each a column wide, and its replacement.
@@ -81,7 +82,8 @@ const STAND_INS: [(char, char); 54] = [
 const UNKNOWN: char = '?';
 
 /// The characters that may be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Glyphs {
     #[default]
     Unicode,

@@ -3,7 +3,7 @@
 
 use clap::ValueEnum;
 use onceover_wire::command_line::variable;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What `--images` or the configuration file asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
@@ -25,7 +25,8 @@ pub enum ImageMode {
 }
 
 /// How the pixels of a picture are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ImageProtocol {
     /// Two pixels a cell, as its two colours.
     #[default]
@@ -36,7 +37,8 @@ pub enum ImageProtocol {
 }
 
 /// The colours that a cell can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CellColours {
     #[default]
     True,
@@ -47,7 +49,7 @@ pub enum CellColours {
 }
 
 /// How this terminal shows pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Images {
     pub protocol: ImageProtocol,
     pub colours: CellColours,

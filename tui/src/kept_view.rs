@@ -185,7 +185,9 @@ fn read_expansion(model: &Model) -> KeptExpansion {
     if all == 0 {
         return KeptExpansion::default();
     }
-    let mostly_shown = shown.len() * 2 > all;
+    // Tasks that were removed can be among the expanded ones.
+    let count = model.store.tasks().filter(|task| shown.contains(&task.id)).count();
+    let mostly_shown = count * 2 > all;
     let unusual = model
         .store
         .tasks()

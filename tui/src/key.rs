@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// A key as actions are bound to it. Shift is part of the character (`R`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +71,67 @@ impl fmt::Display for Key {
     }
 }
 
+/// Writes a key as [`parse_keys`] reads it. A key that has no name there, which no action uses, is `<null>`.
+pub fn write_key(key: Key) -> String {
+    let name = match key.code {
+        KeyCode::Char('<') => "lt".to_owned(),
+        KeyCode::Char('>') => "gt".to_owned(),
+        KeyCode::Char(c) if !key.ctrl => return c.to_string(),
+        KeyCode::Char(c) => c.to_string(),
+        KeyCode::F(number) => format!("f{number}"),
+        code => NAMED_KEYS
+            .iter()
+            .find(|(_, named)| *named == code)
+            .map_or("null", |(name, _)| *name)
+            .to_owned(),
+    };
+    let ctrl = if key.ctrl { "c-" } else { "" };
+    format!("<{ctrl}{name}>")
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write_key(*self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match parse_keys(&text).map_err(D::Error::custom)?[..] {
+            [key] => Ok(key),
+            _ => Err(D::Error::custom(format!("'{text}' is not one key"))),
+        }
+    }
+}
+
+/// Keys that are written by name; of two names the first is written.
+const NAMED_KEYS: [(&str, KeyCode); 23] = [
+    ("enter", KeyCode::Enter),
+    ("cr", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", KeyCode::Tab),
+    ("s-tab", KeyCode::BackTab),
+    ("shift-tab", KeyCode::BackTab),
+    ("space", KeyCode::Char(' ')),
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("pgup", KeyCode::PageUp),
+    ("pgdn", KeyCode::PageDown),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("ins", KeyCode::Insert),
+    ("insert", KeyCode::Insert),
+    ("del", KeyCode::Delete),
+    ("delete", KeyCode::Delete),
+    ("bs", KeyCode::Backspace),
+    ("backspace", KeyCode::Backspace),
+    ("lt", KeyCode::Char('<')),
+    ("gt", KeyCode::Char('>')),
+];
+
 /// Reads `jj<enter>/abc<esc>`: characters stand for themselves, names stand in angle brackets, `<lt>` is `<`.
 pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
     let mut keys = Vec::new();
@@ -95,14 +157,15 @@ pub fn parse_keys(text: &str) -> Result<Vec<Key>, String> {
 pub fn parse_key(text: &str) -> Result<Key, String> {
     let mut chars = text.chars();
     let key = match (chars.next(), chars.next()) {
-        (Some(c), None) if !c.is_control() && !c.is_whitespace() => find_arrow(c).unwrap_or(Key::char(c)),
-        _ => find_named_key(text).ok_or_else(|| {
-            format!(
-                "'{text}' is not a key; a key is a character, space, enter, esc, tab, shift-tab, up, down, left, \
-                 right, pgup, pgdn, home, end, insert, delete, backspace, f1 to f12, or one of them after ctrl-"
-            )
-        })?,
+        (Some(c), None) if !c.is_control() && !c.is_whitespace() => Some(find_arrow(c).unwrap_or(Key::char(c))),
+        _ => find_named_key(text).filter(|key| !matches!(key.code, KeyCode::Null | KeyCode::F(0 | 13..))),
     };
+    let key = key.ok_or_else(|| {
+        format!(
+            "'{text}' is not a key; a key is a character, space, enter, esc, tab, shift-tab, up, down, left, right, \
+             pgup, pgdn, home, end, insert, delete, backspace, f1 to f12, or one of them after ctrl-"
+        )
+    })?;
     match key.code {
         KeyCode::Char('i' | 'm' | '[') if key.ctrl => {
             Err(format!("a terminal cannot tell {key} from tab, enter or esc"))
@@ -138,29 +201,14 @@ fn find_named_key(name: &str) -> Option<Key> {
 
 /// Finds the key with this name, which is in lower case.
 fn find_code(name: &str) -> Option<KeyCode> {
-    Some(match name {
-        "enter" | "cr" => KeyCode::Enter,
-        "esc" => KeyCode::Esc,
-        "tab" => KeyCode::Tab,
-        "s-tab" | "shift-tab" => KeyCode::BackTab,
-        "space" => KeyCode::Char(' '),
-        "up" => KeyCode::Up,
-        "down" => KeyCode::Down,
-        "left" => KeyCode::Left,
-        "right" => KeyCode::Right,
-        "pgup" => KeyCode::PageUp,
-        "pgdn" => KeyCode::PageDown,
-        "home" => KeyCode::Home,
-        "end" => KeyCode::End,
-        "insert" => KeyCode::Insert,
-        "del" | "delete" => KeyCode::Delete,
-        "bs" | "backspace" => KeyCode::Backspace,
-        "lt" => KeyCode::Char('<'),
-        _ => {
-            let number = name.strip_prefix('f')?.parse().ok()?;
-            return (1..=12).contains(&number).then_some(KeyCode::F(number));
-        }
-    })
+    if name == "null" {
+        return Some(KeyCode::Null);
+    }
+    if let Some(number) = name.strip_prefix('f').and_then(|number| number.parse().ok()) {
+        return Some(KeyCode::F(number));
+    }
+    let named = NAMED_KEYS.iter().find(|(named, _)| *named == name);
+    named.map(|(_, code)| *code)
 }
 
 /// The keys that the configuration file gives to actions, by the action's name. All other actions have those of the
@@ -185,6 +233,11 @@ impl KeyBindings {
     pub fn is_changed(&self, action: &str) -> bool {
         self.changed.contains_key(action)
     }
+
+    /// Lists the actions that have other keys, with these.
+    pub fn changed(&self) -> impl Iterator<Item = (&'static str, &[Key])> {
+        self.changed.iter().map(|(action, keys)| (*action, keys.as_slice()))
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +256,12 @@ mod tests {
                 Key::char('R')
             ]
         );
+        for key in [
+            "<enter>", " ", "<lt>", "<gt>", "<c-<>", "<c-gt>", "<c-left>", "<f12>", "<ins>", "강",
+        ] {
+            let read = parse_keys(key).unwrap();
+            assert_eq!(parse_keys(&write_key(read[0])).unwrap(), read, "{key}");
+        }
         assert!(parse_keys("<nope>").unwrap_err().contains("<nope>"));
         assert!(parse_keys("<enter").is_err());
     }

@@ -1,9 +1,11 @@
 //! What a mouse does, as far as the dashboard goes by it.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use serde::{Deserialize, Serialize};
 
 /// What was done with the mouse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Gesture {
     Press,
     /// The mouse was moved with the button down.
@@ -14,7 +16,7 @@ pub enum Gesture {
 }
 
 /// What was done, and on which cell of the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointerEvent {
     pub gesture: Gesture,
     pub column: u16,

@@ -7,8 +7,9 @@ mod palettes;
 use onceover_types::{CallbackStatus, StageState, TaskStatus};
 use onceover_wire::ProcessingStatus;
 use ratatui::style::{Color, Modifier, Style};
+use serde::{Deserialize, Serialize};
 
-use palettes::{ColourPalette, choose_palette};
+use palettes::{ColourPalette, choose_palette, colour_names};
 
 pub use colour::{Backdrop, ColourLevel};
 pub use palettes::{Role, ThemeName};
@@ -21,11 +22,12 @@ pub struct ThemeChoice {
 }
 
 /// The styles of the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Theme {
     /// Whether only modifiers are used: with NO_COLOR, on a dumb terminal, or on request.
     mono: bool,
     /// The colour of each role; `None`: the terminal's own.
+    #[serde(with = "colour_names")]
     colours: ColourPalette,
 }
 

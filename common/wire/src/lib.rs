@@ -50,6 +50,9 @@ pub use self::{
 };
 use onceover_types::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
+/// Names of inputs whose values are never shown.
+pub const SECRET_INPUTS: [&str; 4] = ["api_key", "token", "password", "secret"];
+
 /// How a request treats an earlier result (R8).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

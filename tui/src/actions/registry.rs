@@ -368,6 +368,16 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Order, "order", &[c('o')], See)
         .help("order the tasks: what runs, waits or has failed lately first; or the newest first"),
     spec(Action::Sort, "sort", &[c('S')], See).help("choose the column to sort by; the same column again reverses"),
+    spec(Action::Freeze, "freeze", &[c('F')], See)
+        .help("freeze the view: changes are counted and not shown, until the same key or esc"),
+    spec(Action::StepBack, "step-back", &[c(',')], See)
+        .label("step back")
+        .help("show the state before the last change; freezes the view")
+        .footer(1, is_frozen),
+    spec(Action::StepForward, "step-forward", &[c('.')], See)
+        .label("forward")
+        .help("show the state after the next change, in a frozen view")
+        .footer(2, is_frozen),
     spec(Action::Rerun, "rerun", &[c('r')], Act)
         .help(
             "run again: auto, strict, forced, with dependents; start or restart a pipeline (shows what each would do)",
@@ -662,11 +672,17 @@ fn has_undo(model: &Model) -> bool {
     !model.deletes.is_empty()
 }
 
+/// Whether the view stands still.
+fn is_frozen(model: &Model) -> bool {
+    model.store.is_frozen()
+}
+
 /// Whether there are marks, filters or pages to go back from.
 fn has_way_back(model: &Model) -> bool {
     model.page != Page::Tasks
         || !model.trail.is_empty()
         || model.zoom
+        || model.store.is_frozen()
         || !model.tree.marks.is_empty()
         || model.tree.is_narrowed()
 }

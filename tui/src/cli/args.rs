@@ -13,6 +13,13 @@ use crate::{
     key::{Key, parse_keys},
 };
 
+mod rows;
+
+pub use rows::{
+    CallbacksArgs, CancelArgs, CheckArgs, DeleteArgs, ExplainArgs, LogArgs, QueuesArgs, RedeliverArgs, ReplayArgs,
+    ResubmitArgs, ShowArgs, StageSelection, TargetId, TargetSelection, TasksArgs,
+};
+
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "onceover", version, after_help = EXIT_CODES)]
@@ -54,6 +61,9 @@ pub struct Args {
     /// Leave the mouse to the terminal, which selects text with it.
     #[arg(long)]
     pub no_mouse: bool,
+    /// Write the session to this file, which 'onceover replay FILE' plays; secrets are left out.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Whether the daemon's address was given, as an argument or in the environment.
@@ -77,11 +87,35 @@ impl Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print the tasks, a line each.
+    Tasks(TasksArgs),
     /// Print the tasks and their stages, or those of one task.
     Tree(TreeArgs),
+    /// Print all about one task or stage.
+    Show(ShowArgs),
+    /// Print the log of a stage, or follow it.
+    Log(LogArgs),
     /// Submit a node: run it, or get its finished result.
     #[command(after_help = EXIT_CODES)]
     Submit(SubmitArgs),
+    /// Run stages again with their stored requests.
+    #[command(after_help = EXIT_CODES)]
+    Resubmit(ResubmitArgs),
+    /// Cancel what waits or runs, after asking.
+    #[command(after_help = EXIT_CODES)]
+    Cancel(CancelArgs),
+    /// Delete tasks with their records and files, after asking.
+    #[command(after_help = EXIT_CODES)]
+    Delete(DeleteArgs),
+    /// Print callbacks: where they go, and what became of them.
+    Callbacks(CallbacksArgs),
+    /// Send callbacks again.
+    #[command(after_help = EXIT_CODES)]
+    Redeliver(RedeliverArgs),
+    /// Print what a submit of a stored request would do now, and why.
+    Explain(ExplainArgs),
+    /// Print the queues: what runs, what waits, what is next.
+    Queues(QueuesArgs),
     /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),
     /// Print the registered videos and how far their pipelines are.
@@ -101,6 +135,12 @@ pub enum Command {
     Snapshot(FrameArgs),
     /// Print every action of the dashboard with its keys.
     Keys(KeysArgs),
+    /// Play a recorded session, and compare its frames with those that were drawn.
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArgs),
+    /// Check whether everything that this program needs is all right.
+    #[command(after_help = EXIT_CODES)]
+    Check(CheckArgs),
     /// Print the script that completes commands, nodes and parameters in a shell.
     Completions(Completions),
     /// Write the manual pages to a folder.
@@ -113,15 +153,27 @@ impl Command {
     pub fn find_change(&self) -> Option<&'static str> {
         match self {
             Self::Submit(_) => Some("submit"),
+            Self::Resubmit(_) => Some("resubmit"),
+            Self::Cancel(_) => Some("cancel"),
+            Self::Delete(_) => Some("delete"),
+            Self::Redeliver(_) => Some("redeliver"),
             Self::Register(_) => Some("register"),
             Self::Run(_) => Some("run"),
-            Self::Tree(_)
+            Self::Tasks(_)
+            | Self::Tree(_)
+            | Self::Show(_)
+            | Self::Log(_)
+            | Self::Callbacks(_)
+            | Self::Explain(_)
+            | Self::Queues(_)
             | Self::Nodes(_)
             | Self::Videos(_)
             | Self::Files(_)
             | Self::Watch(_)
             | Self::Snapshot(_)
             | Self::Keys(_)
+            | Self::Replay(_)
+            | Self::Check(_)
             | Self::Completions(_)
             | Self::Man(_) => None,
         }
@@ -130,15 +182,28 @@ impl Command {
     /// Whether it prints JSON, its failure included.
     pub fn wants_json(&self) -> bool {
         match self {
+            Self::Tasks(args) => args.json,
             Self::Tree(args) => args.json,
+            Self::Show(args) => args.json,
+            Self::Log(args) => args.json,
             Self::Submit(args) => args.json,
+            Self::Resubmit(args) => args.json,
+            Self::Cancel(args) => args.json,
+            Self::Delete(args) => args.json,
+            Self::Callbacks(args) => args.json,
+            Self::Redeliver(args) => args.json,
+            Self::Explain(args) => args.json,
+            Self::Queues(args) => args.json,
             Self::Nodes(args) => args.json,
             Self::Videos(args) => args.json,
             Self::Files(args) => args.json,
             Self::Register(args) => args.json,
             Self::Run(args) => args.json,
             Self::Keys(args) => args.json,
-            Self::Watch(_) | Self::Snapshot(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Replay(args) => args.json,
+            Self::Check(args) => args.json,
+            Self::Watch(args) => args.json,
+            Self::Snapshot(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }
@@ -171,7 +236,7 @@ pub struct SubmitArgs {
     /// Submit to this task; to a new one if omitted.
     #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
-    /// Pass the whole input as a JSON object.
+    /// Pass the whole input as a JSON object; '-' reads it from standard input.
     #[arg(long, value_name = "JSON", conflicts_with = "set")]
     pub input: Option<String>,
     /// Pass one field; its value is JSON if it can be read as JSON, else text.
@@ -311,6 +376,9 @@ pub struct Watch {
     /// Print only this task, until it has ended; exit 1 unless it is a success.
     #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
+    /// Print a failure as JSON, too.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -20,7 +20,8 @@ const FAILED: u8 = 2;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    what was waited for did not succeed, or output could not be written
+  1    what was waited for did not succeed, one of several targets was refused,
+       a check failed, or output could not be written
   2    the arguments are wrong, or the command could not be done
   130  interrupted (run --folder)";
 
@@ -73,6 +74,14 @@ impl Failure {
         }
     }
 
+    /// The same where everything was done, and what was waited for did not succeed.
+    pub fn not_successful(self) -> Self {
+        Self {
+            code: NOT_SUCCESSFUL,
+            ..self
+        }
+    }
+
     /// Returns it as a problem document: the daemon's where it refused.
     pub fn document(&self) -> Value {
         let of_daemon = self
@@ -87,7 +96,7 @@ impl Failure {
     /// Says that nothing answers, and what to do.
     pub fn no_answer(base: &str, why: &str) -> Self {
         Self::new(format!(
-            "no answer from {base} ({why}); start the daemon with 'onceoverd', or name it with --daemon"
+            "no daemon at {base}: {why}; start one with 'onceoverd', or name another with --daemon"
         ))
     }
 

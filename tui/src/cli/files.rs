@@ -14,7 +14,7 @@ use tokio::{fs, io::AsyncWriteExt};
 use super::{
     args::{FilesAction, FilesArgs, GetFileArgs},
     failure::{CommandResult, Failure},
-    out::{print, print_json, print_note, print_warning, show_progress},
+    out::{print, print_json, print_note, print_warning, rewrite_note},
     terminal::has_cursor,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl DownloadProgress {
             self.next = Some(self.done + REPORT_STEP);
             let percent = self.done.saturating_mul(100).checked_div(self.whole).unwrap_or(100);
             let (done, whole) = (figures::format_bytes(self.done), figures::format_bytes(self.whole));
-            show_progress(&format!("{:>3} %  {done} of {whole}", percent.min(100)));
+            rewrite_note(&format!("{:>3} %  {done} of {whole}", percent.min(100)));
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl DownloadProgress {
 impl Drop for DownloadProgress {
     fn drop(&mut self) {
         if self.next.is_some() {
-            show_progress("");
+            rewrite_note("");
         }
     }
 }

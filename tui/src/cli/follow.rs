@@ -33,13 +33,22 @@ pub struct FollowedSubject<'a> {
     pub node: Option<&'a NodeName>,
 }
 
+/// How a wait for one end is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitStyle {
+    /// A line for each change: what is printed beside it stays whole.
+    Lines,
+    /// In a terminal one line with a bar; elsewhere as lines.
+    Bar,
+}
+
 /// What is printed while no event comes.
 #[derive(Debug, Clone, Copy)]
 pub enum About<'a> {
     /// That any event is waited for.
     Everything,
     /// What keeps its end from coming.
-    One(FollowedSubject<'a>),
+    One(FollowedSubject<'a>, WaitStyle),
     /// Nothing: the caller shows how far everything is.
     Nothing,
 }
@@ -75,11 +84,15 @@ pub async fn follow<T>(
     mut note: impl FnMut(&Event) -> Result<Option<()>, Failure>,
     mut check: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
 ) -> Result<T, Failure> {
+    let style = match about {
+        About::One(_, style) => style,
+        About::Everything | About::Nothing => WaitStyle::Lines,
+    };
     let mut reader = Reader {
         client,
         about,
         last: None,
-        teller: Teller::default(),
+        teller: Teller::new(style == WaitStyle::Bar),
     };
     let mut lost_since: Option<Instant> = None;
     let mut connected_once = false;
@@ -158,7 +171,7 @@ impl Reader<'_> {
 
     /// Says how far the stage is that an event is about.
     fn say_progress(&mut self, event: &Event) {
-        let About::One(subject) = self.about else {
+        let About::One(subject, _) = self.about else {
             return;
         };
         let is_other = |node: &NodeName| event.task_name.as_ref() != Some(node);
@@ -170,7 +183,11 @@ impl Reader<'_> {
         if has_ended && subject.node.is_some() {
             return;
         }
-        if let Some(text) = waits::describe_event(event) {
+        let text = match self.teller.is_bar() {
+            true => waits::draw_bar(event, subject.node.is_none()),
+            false => waits::describe_event(event),
+        };
+        if let Some(text) = text {
             self.teller.say(text);
         }
     }
@@ -180,7 +197,7 @@ impl Reader<'_> {
         let reason = match self.about {
             About::Nothing => None,
             About::Everything => Some(format!("waiting for events of {}", self.client.base())),
-            About::One(subject) => waits::explain_wait(self.client, subject.task, subject.node).await?,
+            About::One(subject, _) => waits::explain_wait(self.client, subject.task, subject.node).await?,
         };
         match reason {
             Some(reason) => self.teller.say(reason),

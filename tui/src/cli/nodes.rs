@@ -6,6 +6,7 @@ use super::{
     args::NodesArgs,
     failure::CommandResult,
     out::{print, print_json},
+    table::fit_line,
 };
 use crate::{
     figures,
@@ -53,7 +54,7 @@ fn format_table(nodes: &[NodeInfo]) -> String {
     for node in nodes {
         let glyph = if node.readiness.ready { "✔" } else { "✖" };
         let pad = " ".repeat(usize::from(column - text::width(node.name.as_str())));
-        lines.push(text::harmless(&format!("{glyph} {}{pad}  {}", node.name, node.title)));
+        lines.push(fit_line(&format!("{glyph} {}{pad}  {}", node.name, node.title)));
         for missing in &node.readiness.missing {
             lines.push(text::harmless(&format!("    missing: {}", missing.what)));
             lines.push(text::harmless(&format!("    get it: {}", missing.how)));

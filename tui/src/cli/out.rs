@@ -6,10 +6,18 @@ use std::{
     process::ExitCode,
 };
 
+use crossterm::{
+    cursor::MoveToColumn,
+    queue,
+    terminal::{Clear, ClearType},
+};
 use serde::Serialize;
 
-use super::failure::Failure;
-use crate::{glyphs::Glyphs, view::text::harmless};
+use super::{failure::Failure, terminal::count_columns};
+use crate::{
+    glyphs::Glyphs,
+    view::text::{cut, harmless},
+};
 
 /// Prints text.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -39,10 +47,9 @@ fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Shows how far a command is, in place of what was shown last; an empty text removes it.
-pub fn show_progress(text: &str) {
-    // Where stderr cannot be written to, there is nowhere to say so.
-    let _ = write!(io::stderr(), "\r\u{1b}[K{}", Glyphs::from_env().shown(&harmless(text)));
+/// Prints a line as it is.
+pub fn print_line(line: &str) -> Result<(), Failure> {
+    write(line)
 }
 
 /// Prints a script to stdout.
@@ -58,6 +65,16 @@ pub fn print_warning(text: &str) {
 /// Prints to stderr what the command does or waits for.
 pub fn print_note(text: &str) {
     write_to_stderr("onceover: ", text);
+}
+
+/// Writes a line of stderr that the next one replaces, cut to the terminal; an empty text leaves no line.
+pub fn rewrite_note(text: &str) {
+    let line = cut(&harmless(text), count_columns().saturating_sub(1));
+    let mut err = io::stderr().lock();
+    // Where stderr cannot be written to, there is nowhere to say so.
+    let _ = queue!(err, MoveToColumn(0), Clear(ClearType::UntilNewLine));
+    let _ = write!(err, "{}", Glyphs::from_env().shown(&line));
+    let _ = err.flush();
 }
 
 /// Prints why the command failed: a line for people, or with `json` a problem document in one line. Returns its exit

@@ -6,7 +6,7 @@ use super::{
     args::RunArgs,
     failure::{CommandResult, Failure},
     folder,
-    follow::{About, FollowedSubject, follow},
+    follow::{About, FollowedSubject, WaitStyle, follow},
     out::{print, print_json},
     tree,
 };
@@ -49,7 +49,7 @@ async fn wait_for_end(client: &Client, started: &VideoStarted) -> Result<Process
     };
     let ended = follow(
         client,
-        About::One(subject),
+        About::One(subject, WaitStyle::Bar),
         |event| {
             let is_mine = event.task_id == started.task_id;
             Ok((is_mine && event.pipeline.is_some()).then_some(()))

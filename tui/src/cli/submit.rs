@@ -1,5 +1,7 @@
 //! `onceover submit`: sends one request, and with `--wait` waits for its end.
 
+use std::io;
+
 use onceover_types::{Problem, StageState};
 use onceover_wire::{
     StageView, SubmitRequest, SubmitResponse,
@@ -10,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     args::SubmitArgs,
     failure::{CommandResult, Failure},
+    follow::WaitStyle,
     out::{print, print_json, print_warning},
     watch,
 };
@@ -49,7 +52,7 @@ pub async fn run(client: &Client, args: SubmitArgs) -> CommandResult {
         return Ok(true);
     }
     let state = if response.status.in_flight() {
-        watch::wait_for_end(client, &response.task_id, Some(&args.node), |_| Ok(())).await?
+        watch::wait_for_end(client, &response.task_id, Some(&args.node), WaitStyle::Bar, |_| Ok(())).await?
     } else {
         StageState::Success
     };
@@ -92,7 +95,7 @@ pub async fn run(client: &Client, args: SubmitArgs) -> CommandResult {
 }
 
 /// Joins the decision and the daemon's sentence.
-fn describe_answer(response: &SubmitResponse) -> String {
+pub(super) fn describe_answer(response: &SubmitResponse) -> String {
     let info = &response.reuse_info;
     let decision = if info.reuse_hit && info.state.is_none() {
         let saved = info.saved_seconds.map_or(String::new(), |saved| {
@@ -150,8 +153,21 @@ fn describe_refusal(args: &SubmitArgs, request: &SubmitRequest, problem: &Proble
     lines.join("\n")
 }
 
+/// Reads all of standard input.
+fn read_stdin() -> Result<String, Failure> {
+    io::read_to_string(io::stdin()).map_err(|error| Failure::new(format!("cannot read standard input: {error}")))
+}
+
 fn read_input(args: &SubmitArgs) -> Result<Map<String, Value>, Failure> {
     if let Some(json) = &args.input {
+        let read;
+        let json = match json.as_str() {
+            "-" => {
+                read = read_stdin()?;
+                read.as_str()
+            }
+            json => json,
+        };
         return match serde_json::from_str(json) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err(Failure::new(

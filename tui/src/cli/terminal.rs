@@ -19,3 +19,16 @@ pub fn has_cursor() -> bool {
 pub fn is_at_terminal() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
 }
+
+/// Whether a line of standard error can be written again.
+pub fn has_note_line() -> bool {
+    io::stderr().is_terminal() && has_cursor()
+}
+
+/// Returns the columns of the terminal; of one that does not report its size, 80.
+pub fn count_columns() -> u16 {
+    match crossterm::terminal::size() {
+        Ok((columns @ 1.., _)) => columns,
+        _ => 80,
+    }
+}

@@ -9,11 +9,9 @@ use super::{
     args::VideosArgs,
     failure::CommandResult,
     out::{print, print_json},
+    table,
 };
-use crate::{
-    figures,
-    view::{pipeline, text},
-};
+use crate::{figures, view::pipeline};
 
 /// Runs the command.
 pub async fn run(client: &Client, args: VideosArgs) -> CommandResult {
@@ -51,17 +49,6 @@ pub(super) fn format_table(videos: &[Video]) -> String {
             processing.map_or("-".into(), |processing| processing.pipeline.clone()),
             video.title.clone(),
         ]
-        .map(|text| text::harmless(&text))
     };
-    let rows: Vec<_> = videos.iter().map(row).collect();
-    let columns = |index: usize| rows.iter().map(|row| text::width(&row[index])).max().unwrap_or(0);
-    let columns: Vec<_> = (0..5).map(columns).collect();
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(&columns).map(|(cell, columns)| {
-            let pad = columns.saturating_sub(text::width(cell));
-            format!("{cell}{}", " ".repeat(usize::from(pad)))
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    table::format_table(&videos.iter().map(row).collect::<Vec<_>>())
 }

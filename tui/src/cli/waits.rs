@@ -7,30 +7,67 @@ use onceover_wire::{
     client::{Client, ClientError},
 };
 
-use super::out::print_note;
+use super::{
+    out::{print_note, rewrite_note},
+    terminal::has_note_line,
+};
 use crate::{figures, theme::word};
 
 /// Progress is reported in steps of so many percent.
 const PERCENT_STEP: u8 = 10;
+/// Columns of a bar.
+const BAR_COLUMNS: u16 = 24;
 
-/// Prints each text once, until another one is printed.
-#[derive(Debug, Default)]
+/// Prints each text once, until another one is printed; as a bar, each in place of the one before.
+#[derive(Debug)]
 pub struct Teller {
     last: Option<String>,
+    is_bar: bool,
 }
 
 impl Teller {
+    /// Rewrites one line where that is wanted and standard error is a terminal.
+    pub fn new(wants_bar: bool) -> Self {
+        Self {
+            last: None,
+            is_bar: wants_bar && has_note_line(),
+        }
+    }
+
+    /// Whether one line is rewritten.
+    pub fn is_bar(&self) -> bool {
+        self.is_bar
+    }
+
     /// Prints the text, unless it was the last one.
     pub fn say(&mut self, text: String) {
-        if self.last.as_ref() != Some(&text) {
-            print_note(&text);
-            self.last = Some(text);
+        if self.last.as_ref() == Some(&text) {
+            return;
         }
+        match self.is_bar {
+            true => rewrite_note(&text),
+            false => print_note(&text),
+        }
+        self.last = Some(text);
     }
 
     /// Notes that the last text is no longer true: it is printed again when it is.
     pub fn forget(&mut self) {
+        self.remove_line();
         self.last = None;
+    }
+
+    /// Removes the line that would be rewritten.
+    fn remove_line(&self) {
+        if self.is_bar && self.last.is_some() {
+            rewrite_note("");
+        }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.remove_line();
     }
 }
 
@@ -70,6 +107,29 @@ pub fn describe_event(event: &Event) -> Option<String> {
         StageState::Pending => None,
         StageState::Running => Some(format!("waiting: {}", describe_running(node, stage))),
         ended => Some(format!("waiting: {node} has ended: {}", word(ended))),
+    }
+}
+
+/// Draws how far the stage or the pipeline is that an event is about, as the dashboard does; `None` while it waits.
+pub fn draw_bar(event: &Event, has_pipeline: bool) -> Option<String> {
+    let bar = |name: &str, progress: f64, message: &str| {
+        let percent = figures::round_percent(progress);
+        format!(
+            "{name}  {} {percent:>3} %  {message}",
+            figures::format_bar(progress, BAR_COLUMNS)
+        )
+    };
+    if let Some(pipeline) = event.pipeline.as_ref().filter(|_| has_pipeline) {
+        return Some(bar(pipeline.video_id.as_str(), f64::from(pipeline.progress), ""));
+    }
+    let (node, stage) = event.task_name.as_ref().zip(event.stage.as_ref())?;
+    match (stage.status, stage.progress) {
+        (StageState::Running, Some(progress)) => Some(bar(
+            node.as_str(),
+            progress,
+            stage.message.as_deref().unwrap_or_default(),
+        )),
+        _ => describe_event(event),
     }
 }
 
@@ -132,5 +192,19 @@ mod tests {
         assert_eq!(say("RUNNING", Some(9.0)), say("RUNNING", None));
         assert_eq!(say("RUNNING", Some(47.3)).unwrap(), "waiting: a.first is running, 40 %");
         assert_eq!(say("SUCCESS", None).unwrap(), "waiting: a.first has ended: done");
+    }
+
+    #[test]
+    fn tui20_a_wait_has_the_dashboards_bar() {
+        let event = json!({"v": 1, "seq": 7, "ts": "2026-01-02T12:00:00.000Z", "task_id": "film",
+            "task_name": "a.first", "kind": "progress",
+            "stage": {"status": "RUNNING", "attempt": 1, "revision": 1, "queue": "cpu", "reuse_hits": 0, "joins": 0,
+                "saved_seconds": 0.0, "duration": 0.0, "progress": 50.0, "message": "half"}});
+        let event = serde_json::from_value(event).unwrap();
+        let drawn = draw_bar(&event, false).unwrap();
+        assert_eq!(
+            drawn,
+            format!("a.first  {}{}  50 %  half", "█".repeat(12), "·".repeat(12))
+        );
     }
 }

@@ -8,7 +8,7 @@ use onceover_wire::{Event, EventKind, client::Client};
 use super::{
     args::Watch,
     failure::{CommandResult, Failure},
-    follow::{About, FollowedSubject, follow},
+    follow::{About, FollowedSubject, WaitStyle, follow},
     out::print_json_line,
 };
 
@@ -27,7 +27,8 @@ pub async fn run(client: &Client, args: Watch) -> CommandResult {
         .await?;
         match never {}
     };
-    let end = wait_for_end(client, &task, None, print_json_line).await?;
+    // The events are printed beside it.
+    let end = wait_for_end(client, &task, None, WaitStyle::Lines, print_json_line).await?;
     Ok(end == StageState::Success)
 }
 
@@ -36,12 +37,13 @@ pub async fn wait_for_end(
     client: &Client,
     task: &TaskId,
     node: Option<&NodeName>,
+    style: WaitStyle,
     mut on_event: impl FnMut(&Event) -> Result<(), Failure>,
 ) -> Result<StageState, Failure> {
     let mut stages: HashMap<NodeName, (StageState, Option<Timestamp>)> = HashMap::new();
     follow(
         client,
-        About::One(FollowedSubject { task, node }),
+        About::One(FollowedSubject { task, node }, style),
         |event| {
             if event.task_id != *task {
                 return Ok(None);

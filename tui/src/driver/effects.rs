@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{
     feed::{FeedRequest, short_reason},
-    model::json_tree::JsonTree,
-    model::preview::ResultFile,
+    model::{Tone, json_tree::JsonTree, preview::ResultFile},
     notify::NotifySettings,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
@@ -115,7 +114,8 @@ impl EffectRunner {
                 let (command, events) = (self.notify.command.clone(), self.events.clone());
                 tokio::spawn(async move {
                     if let Err(reason) = run_command(&command, &announcement).await {
-                        let _ = events.send(UiEvent::AnnouncementFailed(reason)).await;
+                        let (tone, text) = (Tone::Bad, reason);
+                        let _ = events.send(UiEvent::Say { tone, text }).await;
                     }
                 });
             }

@@ -9,6 +9,7 @@ mod ends;
 mod hang_up;
 mod job;
 mod pictures;
+mod play;
 mod result_files;
 mod scheduler;
 mod terminal;
@@ -34,6 +35,7 @@ use crate::{
     model::{Model, Tone},
     notify::{NotifyBy, NotifySettings},
     pointer::PointerEvent,
+    record::SessionRecorder,
     theme::{Backdrop, ColourLevel, Theme, ThemeChoice, ThemeName},
     update::{Effect, UiEvent, update},
 };
@@ -45,6 +47,7 @@ pub use effects::send_call;
 use ends::Ends;
 use job::{Job, JobSignal};
 use pictures::Pictures;
+pub use play::play;
 pub use result_files::read_result_files;
 use scheduler::Scheduler;
 use terminal::Terminal;
@@ -63,17 +66,21 @@ pub struct DashboardOptions {
     pub redis: Option<String>,
     pub notify: NotifySettings,
     pub theme: ThemeChoice,
+    /// Where the session is written.
+    pub recorder: Option<SessionRecorder>,
 }
 
 /// Runs the dashboard until it is quit. The terminal is as before when this returns.
 pub async fn run(mut model: Model, client: Client, options: DashboardOptions) -> anyhow::Result<()> {
-    let DashboardOptions { redis, notify, theme } = options;
-    let kept = match KeptView::load() {
-        Ok(kept) => kept,
-        Err(damaged) => {
-            model.say(Tone::Warned, damaged);
-            KeptView::default()
-        }
+    let DashboardOptions {
+        redis,
+        notify,
+        theme,
+        recorder,
+    } = options;
+    let (kept, damage) = match KeptView::load() {
+        Ok(kept) => (kept, None),
+        Err(damage) => (KeptView::default(), Some(damage)),
     };
     kept.clone().apply(&mut model);
     let (events, incoming) = mpsc::channel::<UiEvent>(4_096);
@@ -82,10 +89,9 @@ pub async fn run(mut model: Model, client: Client, options: DashboardOptions) ->
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let pictures = Pictures::new(model.images.protocol, model.multiplexer);
     let runner = EffectRunner::new(client, events, ask_feed, pictures, notify.clone());
-    let ended = match Dashboard::open(model, clock, incoming, runner, notify) {
+    let ended = match Dashboard::open(model, clock, incoming, runner, notify, recorder) {
         Ok(mut dashboard) => {
-            let quits = dashboard.choose_theme(&theme).await;
-            let ended = match quits {
+            let ended = match dashboard.begin(&theme, damage).await {
                 Ok(ControlFlow::Continue(())) => dashboard.run().await,
                 Ok(ControlFlow::Break(())) => Ok(()),
                 Err(error) => Err(error),
@@ -135,6 +141,7 @@ struct Dashboard {
     scheduler: Scheduler,
     /// When the next events are taken in.
     events_due: Instant,
+    recorder: Option<SessionRecorder>,
     /// By how much the daemon's clock was ahead when the screen last said so.
     shown_ahead_ms: i64,
 }
@@ -147,6 +154,7 @@ impl Dashboard {
         incoming: mpsc::Receiver<UiEvent>,
         runner: EffectRunner,
         notify: NotifySettings,
+        recorder: Option<SessionRecorder>,
     ) -> anyhow::Result<Self> {
         let ends = Ends::listen()?;
         let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
@@ -171,13 +179,33 @@ impl Dashboard {
             follow_up: Vec::new(),
             scheduler: Scheduler::new(),
             events_due: Instant::now(),
+            recorder,
             shown_ahead_ms: 0,
         })
     }
 
-    /// Chooses the colours by what the terminal has, and takes in the keys that came while it was asked. Breaks if the
-    /// dashboard is to end.
-    async fn choose_theme(&mut self, choice: &ThemeChoice) -> anyhow::Result<ControlFlow<()>> {
+    /// Chooses the colours, begins the recording, says what is wrong with the view that was kept, and takes in the keys
+    /// that have come meanwhile. Breaks if the dashboard is to end.
+    async fn begin(&mut self, choice: &ThemeChoice, damage: Option<String>) -> anyhow::Result<ControlFlow<()>> {
+        let keys = self.choose_theme(choice);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(&self.model);
+        }
+        if let Some(damage) = damage {
+            self.say(Tone::Warned, damage);
+        }
+        for key in keys {
+            for effect in self.apply_event(UiEvent::Key(key)) {
+                if self.carry_out(effect).await?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Chooses the colours by what the terminal has. Returns the keys that came while it was asked.
+    fn choose_theme(&mut self, choice: &ThemeChoice) -> Vec<Key> {
         let level = ColourLevel::from_env();
         let mut backdrop = Backdrop::from_env();
         let mut keys = Vec::new();
@@ -191,14 +219,7 @@ impl Dashboard {
             }
         }
         self.model.theme = Theme::new(choice, level, backdrop);
-        for key in keys {
-            for effect in update(&mut self.model, UiEvent::Key(key)) {
-                if self.carry_out(effect).await?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+        keys
     }
 
     /// Takes events, carries out effects and draws, until the dashboard ends.
@@ -209,8 +230,9 @@ impl Dashboard {
             if self.take_wakeup(wakeup, &mut effects).await?.is_break() {
                 return Ok(());
             }
-            effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
+            effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
             self.note_clock();
+            self.report_recorder();
             let mut effects = VecDeque::from(effects);
             while let Some(effect) = effects.pop_front() {
                 if self.carry_out(effect).await?.is_break() {
@@ -221,6 +243,30 @@ impl Dashboard {
             if self.draw_if_due().is_break() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes in one event, and records it.
+    fn apply_event(&mut self, event: UiEvent) -> Vec<Effect> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note_event(&self.model, &event);
+        }
+        update(&mut self.model, event)
+    }
+
+    /// Says something in the footer.
+    fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        self.apply_event(UiEvent::Say {
+            tone,
+            text: text.into(),
+        });
+    }
+
+    /// Says that the recording has ended before the dashboard.
+    fn report_recorder(&mut self) {
+        let reason = self.recorder.as_mut().and_then(SessionRecorder::take_reason);
+        if let Some(reason) = reason {
+            self.say(Tone::Bad, format!("the recording has ended: {reason}"));
         }
     }
 
@@ -258,9 +304,7 @@ impl Dashboard {
             }
             Wakeup::Resized => {
                 // The size may be what it was: it may have been smaller in between, and cells are lost then.
-                self.terminal.forget();
-                let (columns, rows) = self.terminal.size();
-                effects.extend(update(&mut self.model, UiEvent::Resize(columns, rows)));
+                self.measure_terminal();
             }
             Wakeup::Input(input) => self.take_input(input, effects),
             Wakeup::Event(event) => self.take_events(event, effects),
@@ -271,8 +315,18 @@ impl Dashboard {
 
     /// Takes in the size of the terminal, and draws everything again.
     fn measure_terminal(&mut self) {
-        self.model.size = self.terminal.size();
+        self.forget_screen();
+        let (columns, rows) = self.terminal.size();
+        self.apply_event(UiEvent::Resize(columns, rows));
+    }
+
+    /// Makes the next frame write every cell.
+    fn forget_screen(&mut self) {
+        self.terminal.forget();
         self.model.redraw = true;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note_forget();
+        }
     }
 
     /// Takes in one event of the terminal.
@@ -290,17 +344,17 @@ impl Dashboard {
             Input::Paste(text) => UiEvent::Paste(text),
             _ => return,
         };
-        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
-        effects.extend(update(&mut self.model, event));
+        effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
+        effects.extend(self.apply_event(event));
     }
 
     /// Takes in an event of the daemon, and those that have come with it.
     fn take_events(&mut self, first: UiEvent, effects: &mut Vec<Effect>) {
-        effects.extend(update(&mut self.model, UiEvent::Time(self.clock.now())));
-        effects.extend(update(&mut self.model, first));
+        effects.extend(self.apply_event(UiEvent::Time(self.clock.now())));
+        effects.extend(self.apply_event(first));
         for _ in 0..AT_ONCE {
             let Ok(event) = self.incoming.try_recv() else { break };
-            effects.extend(update(&mut self.model, event));
+            effects.extend(self.apply_event(event));
         }
         self.events_due = Instant::now() + EVENTS_PAUSE;
     }
@@ -309,8 +363,7 @@ impl Dashboard {
     fn note_clock(&mut self) {
         let ahead_ms = self.clock.ahead_ms();
         if std::mem::replace(&mut self.shown_ahead_ms, ahead_ms) != ahead_ms {
-            self.model.say(Tone::Warned, describe_clock(ahead_ms));
-            self.model.redraw = true;
+            self.say(Tone::Warned, describe_clock(ahead_ms));
         }
     }
 
@@ -318,14 +371,9 @@ impl Dashboard {
     async fn carry_out(&mut self, effect: Effect) -> anyhow::Result<ControlFlow<()>> {
         match effect {
             Effect::Quit => return Ok(ControlFlow::Break(())),
-            Effect::Redraw => {
-                self.terminal.forget();
-                self.model.redraw = true;
-            }
+            Effect::Redraw => self.forget_screen(),
             Effect::Suspend if !job::has_shell() => {
-                self.model
-                    .say(Tone::Neutral, "there is no shell to go back to: q quits");
-                self.model.redraw = true;
+                self.say(Tone::Neutral, "there is no shell to go back to: q quits");
             }
             Effect::Suspend => {
                 self.job.stop_all(&mut self.terminal).await?;
@@ -338,7 +386,7 @@ impl Dashboard {
                 };
                 let read = |file: TextFile| file.read().map_err(|error| format!("cannot read the text: {error}"));
                 let result = result.and_then(read);
-                let effects = update(&mut self.model, UiEvent::Edited { id, result });
+                let effects = self.apply_event(UiEvent::Edited { id, result });
                 self.follow_up.extend(effects);
             }
             Effect::ShowText(text) => {
@@ -347,7 +395,7 @@ impl Dashboard {
                 let ControlFlow::Continue(result) = ended else {
                     return Ok(ControlFlow::Break(()));
                 };
-                let effects = update(&mut self.model, UiEvent::Paged(result.map(drop)));
+                let effects = self.apply_event(UiEvent::Paged(result.map(drop)));
                 self.follow_up.extend(effects);
             }
             Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
@@ -447,8 +495,11 @@ impl Dashboard {
     /// Draws a frame if one is due. Breaks if the terminal has hung up: there is nowhere to say so.
     fn draw_if_due(&mut self) -> ControlFlow<()> {
         if self.scheduler.is_due(&self.model) {
-            if self.terminal.draw(&self.model, self.runner.pictures()).is_err() {
+            let Ok(drawn) = self.terminal.draw(&self.model, self.runner.pictures()) else {
                 return ControlFlow::Break(());
+            };
+            if let (Some(recorder), Some(bytes)) = (&mut self.recorder, drawn) {
+                recorder.note_frame(&bytes);
             }
             self.model.redraw = false;
             self.scheduler.note_frame();

@@ -18,7 +18,9 @@ use ratatui_image::{
     protocol::{Protocol, iterm2::Iterm2, kitty::Kitty, sixel::Sixel},
 };
 
-use crate::{clipboard::Multiplexer, images::ImageProtocol, model::preview::PicturePreview, view::text};
+use crate::{
+    clipboard::Multiplexer, images::ImageProtocol, model::preview::PicturePreview, paint::TerminalPictures, view::text,
+};
 
 /// Pixels of a picture, and bytes that it takes while it is decoded.
 const MOST_PIXELS: u64 = 16_000_000;
@@ -181,15 +183,20 @@ impl Pictures {
         }
     }
 
-    /// Whether a picture is kept as the terminal takes it.
-    pub fn has(&self, id: u64) -> bool {
+    /// Nothing panics while it has the lock; if it did, the pictures are as good as before.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<KeptPicture>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TerminalPictures for Pictures {
+    fn has(&self, id: u64) -> bool {
         self.lock()
             .iter()
             .any(|picture| picture.id == id && picture.encoded.is_some())
     }
 
-    /// Draws a picture into a frame, over what is in the area. `fresh`: the screen is cleared before.
-    pub fn draw(&self, id: u64, area: Rect, fresh: bool, buffer: &mut Buffer) {
+    fn draw(&self, id: u64, area: Rect, fresh: bool, buffer: &mut Buffer) {
         let mut kept = self.lock();
         let picture = kept.iter_mut().find(|picture| picture.id == id);
         let Some(encoded) = picture.and_then(|picture| picture.encoded.as_mut()) else {
@@ -205,11 +212,6 @@ impl Pictures {
         }
         text::clear(buffer, area);
         Image::new(&encoded.protocol).render(area, buffer);
-    }
-
-    /// Nothing panics while it has the lock; if it did, the pictures are as good as before.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<KeptPicture>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Holds the terminal: sets its modes, the mouse's among them, and restores them on every way out. It writes only cells
-//! that have changed, each frame as one synchronized update.
+//! Holds the terminal: sets its modes, the mouse's among them, and restores them on every way out. It writes frames as
+//! they are painted.
 
 use std::{
     io::{self, Write},
@@ -7,26 +7,18 @@ use std::{
 };
 
 use crossterm::{
-    cursor::{Hide, MoveTo, Show},
+    cursor::{Hide, Show},
     event::{DisableBracketedPaste, EnableBracketedPaste},
-    execute, queue,
+    execute,
     style::Print,
-    terminal::{
-        BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-        disable_raw_mode, enable_raw_mode,
-    },
-};
-use ratatui::{
-    backend::{Backend, CrosstermBackend},
-    buffer::Buffer,
-    layout::{Position, Rect},
+    terminal::{EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 
 use super::pictures::Pictures;
 use crate::{
     clipboard::{self, Multiplexer},
     model::Model,
-    view::{preview::find_picture, view},
+    paint::Painter,
 };
 
 /// Whether the modes are set now; the panic hook and `Drop` must restore them once.
@@ -40,18 +32,12 @@ const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 
 pub struct Terminal {
-    /// What is on the screen; `None`: it is not known, and every cell has to be written.
-    shown: Option<(Buffer, Option<Position>)>,
-    /// The picture that the terminal shows by its own protocol, and where.
-    picture: Option<(u64, Rect)>,
+    painter: Painter,
 }
 
 impl Terminal {
     /// Sets the modes, and restores them when the program panics.
     pub fn open() -> io::Result<Self> {
-        // With NO_COLOR crossterm writes a bare reset that would remove bold and reverse, and the selection with them.
-        // The theme leaves colours out itself.
-        crossterm::style::force_color_output(true);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
@@ -61,8 +47,7 @@ impl Terminal {
         }));
         set_modes()?;
         Ok(Self {
-            shown: None,
-            picture: None,
+            painter: Painter::new(),
         })
     }
 
@@ -75,50 +60,23 @@ impl Terminal {
 
     /// Makes the next frame write every cell.
     pub fn forget(&mut self) {
-        self.shown = None;
+        self.painter.forget();
     }
 
-    /// Draws the model, and writes what has changed since the last frame.
-    pub fn draw(&mut self, model: &Model, pictures: &Pictures) -> io::Result<()> {
-        let (columns, rows) = model.size;
-        let area = Rect::new(0, 0, columns, rows);
-        let mut next = Buffer::empty(area);
-        let cursor = view(model, &mut next);
-        let picture = find_picture(model).filter(|(id, _)| pictures.has(*id));
-        // Terminals differ in what a cell that is written does to a picture: all of them remove it with the screen.
-        let fresh = self.picture != picture || self.shown.as_ref().is_none_or(|(shown, _)| shown.area != area);
-        if let Some((id, room)) = picture {
-            pictures.draw(id, room, fresh, &mut next);
-        }
-        let blank;
-        let (before, cursor_before) = match &self.shown {
-            Some((shown, cursor)) if !fresh => (shown, *cursor),
-            _ => {
-                blank = Buffer::empty(area);
-                (&blank, None)
-            }
+    /// Draws the model, and writes what has changed since the last frame. Returns the bytes; `None` if nothing has.
+    pub fn draw(&mut self, model: &Model, pictures: &Pictures) -> io::Result<Option<Vec<u8>>> {
+        let Some(bytes) = self.painter.paint(model, pictures)? else {
+            return Ok(None);
         };
-        let changes = before.diff(&next);
-        if !fresh && changes.is_empty() && cursor == cursor_before {
-            return Ok(());
-        }
-        // One write a frame: a terminal never sees half of it.
-        let mut bytes = Vec::with_capacity(16 * 1024);
-        queue!(bytes, BeginSynchronizedUpdate, Hide)?;
-        if fresh {
-            queue!(bytes, Clear(ClearType::All))?;
-        }
-        CrosstermBackend::new(&mut bytes).draw(changes.into_iter())?;
-        if let Some(cursor) = cursor {
-            queue!(bytes, MoveTo(cursor.x, cursor.y), Show)?;
-        }
-        queue!(bytes, EndSynchronizedUpdate)?;
+        self.show(&bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a frame. One write: a terminal never sees half of it.
+    pub fn show(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(&bytes)?;
-        out.flush()?;
-        self.shown = Some((next, cursor));
-        self.picture = picture;
-        Ok(())
+        out.write_all(bytes)?;
+        out.flush()
     }
 
     /// Sends the text to the clipboard of the terminal, over ssh too (OSC 52).

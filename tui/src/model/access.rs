@@ -1,7 +1,10 @@
 //! Whether this dashboard may change anything.
 
+use serde::{Deserialize, Serialize};
+
 /// What the user of this dashboard may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     #[default]
     Full,

@@ -165,6 +165,8 @@ pub struct Confirm {
     /// The count that is typed, where it is asked for.
     pub typed: String,
     pub scroll: usize,
+    /// What has changed since the time that is shown, where that is not the present.
+    pub since: Option<String>,
 }
 
 /// With more targets than this, their count has to be typed.
@@ -180,6 +182,7 @@ impl Confirm {
             go: question == Question::Start { force: false },
             typed: String::new(),
             scroll: 0,
+            since: None,
         }
     }
 

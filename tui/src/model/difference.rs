@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::secrets::{hide_value, is_secret_name};
+
 /// Characters of a value that a line about it has at most.
 const MOST_CHARS: usize = 80;
 
@@ -40,12 +42,13 @@ impl InputDifference {
         differences
     }
 
-    /// Writes the difference as a line: `~ language  "ja" -> "ko"`.
+    /// Writes the difference as a line: `~ language  "ja" -> "ko"`. Secrets are not in it.
     pub fn describe(&self) -> String {
+        let show = |name: &str, value: &Value| shorten(&hide_value(value, is_secret_name(name)));
         match self {
-            Self::Added { name, value } => format!("+ {name}  {}", shorten(value)),
-            Self::Removed { name, value } => format!("- {name}  {}", shorten(value)),
-            Self::Changed { name, from, to } => format!("~ {name}  {} -> {}", shorten(from), shorten(to)),
+            Self::Added { name, value } => format!("+ {name}  {}", show(name, value)),
+            Self::Removed { name, value } => format!("- {name}  {}", show(name, value)),
+            Self::Changed { name, from, to } => format!("~ {name}  {} -> {}", show(name, from), show(name, to)),
         }
     }
 }
@@ -84,6 +87,8 @@ mod tests {
             [r#"~ language  "ja" -> "ko""#, "+ vad  true", "- beam  5"]
         );
         assert_eq!(list(json!({"a": 1}), json!({"a": 1})), [""; 0]);
+        let secret = list(json!({"api_key": "***"}), json!({"api_key": "sk-1"}));
+        assert_eq!(secret, [r#"~ api_key  "***" -> "****""#]);
     }
 
     #[test]

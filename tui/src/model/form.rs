@@ -15,6 +15,8 @@ use onceover_wire::{NodeInfo, ReuseMode, SubmitRequest};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
+use super::secrets::is_secret_name;
+
 pub use document::DocumentError;
 pub use edit::{FormForecast, FormPurpose};
 pub use many::{FormTarget, MOST_TARGETS};
@@ -171,6 +173,12 @@ impl Form {
 
     pub fn focused_mut(&mut self) -> &mut Field {
         &mut self.fields[self.focus]
+    }
+
+    /// Whether what is typed into a field is not to be seen.
+    pub fn is_secret(&self, what: What) -> bool {
+        let parameter = self.parameter(what);
+        parameter.is_some_and(|parameter| is_secret_name(&parameter.name))
     }
 
     pub fn parameter(&self, what: What) -> Option<&ParameterSpec> {

@@ -1,6 +1,7 @@
 //! A JSON text as a tree that folds: where the cursor is, what is folded, what is searched. Its nodes lie one after the
 //! other in the order of the text; only rows on the screen are ever written out.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Nodes that are kept at most, and bytes of a text that is read at all.
@@ -10,7 +11,8 @@ pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 const FOLD_ABOVE: u32 = 20;
 
 /// What a node is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JsonKind {
     /// A list with so many items.
     List(u32),
@@ -22,7 +24,7 @@ pub enum JsonKind {
 }
 
 /// One node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JsonNode {
     pub depth: u16,
     /// Its name in an object; `None` in a list.
@@ -56,7 +58,7 @@ impl JsonNode {
 }
 
 /// What is searched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JsonSearch {
     pub text: String,
     /// The nodes that have it.
@@ -70,7 +72,7 @@ impl JsonSearch {
 }
 
 /// The tree.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct JsonTree {
     nodes: Vec<JsonNode>,
     /// The nodes that are not folded away, in their order.

@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod observed;
 mod outcome;
 pub mod palette;
+pub mod past;
 pub mod pipeline;
 pub mod pointer;
 pub mod preview;
@@ -31,6 +32,7 @@ pub mod reads;
 pub mod register;
 pub mod return_point;
 mod row;
+pub mod secrets;
 pub mod sort;
 pub mod stage;
 pub mod store;
@@ -50,6 +52,7 @@ use std::{
 
 use onceover_types::{NodeName, StageState, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clipboard::Multiplexer,
@@ -162,7 +165,8 @@ impl Page {
 }
 
 /// What the dashboard cannot reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MissingPart {
     Daemon,
     Redis,
@@ -199,7 +203,8 @@ pub enum Link {
 }
 
 /// How events come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The daemon's event stream; its Redis cannot be reached from here.
     #[default]
@@ -379,8 +384,14 @@ impl Model {
         self.link == Link::Live
     }
 
-    /// Returns the time up to which elapsed figures count: it stands still while disconnected.
+    /// Returns the time up to which elapsed figures count: it stands still while disconnected, and is the time shown
+    /// while the view is frozen.
     pub fn clock(&self) -> Timestamp {
+        self.store.shown_at().unwrap_or_else(|| self.present_clock())
+    }
+
+    /// Returns the time of the present; it stands still while disconnected.
+    pub fn present_clock(&self) -> Timestamp {
         if self.is_live() { self.now } else { self.fresh_at }
     }
 
@@ -452,7 +463,7 @@ impl Model {
 
     /// Returns how far the video's pipeline is: the newer one of what the list and the store know.
     pub fn processing_of<'a>(&'a self, video: &'a Video) -> Option<&'a Processing> {
-        let task = self.store.get(&video.task_id);
+        let task = self.store.present(&video.task_id);
         let live = task
             .and_then(|task| task.pipeline.as_ref())
             .map(|pipeline| &pipeline.processing);
@@ -532,7 +543,8 @@ impl Model {
     /// Returns when the figures of nodes are to be read next.
     pub fn estimates_due_at(&self) -> Option<Timestamp> {
         let runs = self.totals.tasks.running > 0;
-        self.estimates.due_at(self.now, runs).filter(|_| self.is_live())
+        let is_present = self.is_live() && !self.store.is_frozen();
+        self.estimates.due_at(self.now, runs).filter(|_| is_present)
     }
 
     /// Returns the parts of the screen.
@@ -557,10 +569,11 @@ impl Model {
             let running = task.stages.values().any(|stage| stage.status == StageState::Running);
             running || task.retries_at().is_some_and(|at| at > self.now)
         };
-        if self.is_live() && self.page == Page::Timeline {
+        if self.is_live() && self.page == Page::Timeline && !self.store.is_frozen() {
             return self.timeline_task().is_some_and(counts);
         }
         self.is_live()
+            && !self.store.is_frozen()
             && self.page == Page::Tasks
             && (self
                 .detail_stage()
@@ -624,8 +637,11 @@ impl Model {
     /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
     pub fn settle(&mut self) {
         let height = self.panes().rows();
-        self.tree.settle(&self.store, self.now, height);
-        if !self.failures.is_empty() {
+        let shown_at = self.store.shown_at().unwrap_or(self.now);
+        self.tree.settle(&self.store, shown_at, height);
+        // A row that is not there in the past is not gone.
+        let is_present = !self.store.is_frozen();
+        if is_present && !self.failures.is_empty() {
             let store = &self.store;
             let deliveries = &self.deliveries;
             let videos = &self.videos.items;
@@ -634,7 +650,7 @@ impl Model {
                 Subject::Delivery(id) => deliveries.get(id).is_some(),
             });
         }
-        if !self.warned.is_empty() {
+        if is_present && !self.warned.is_empty() {
             let store = &self.store;
             let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
             self.warned.retain(|subject, _| is_known(subject));

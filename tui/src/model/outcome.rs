@@ -1,6 +1,7 @@
 //! Actions and what became of them: requests in flight, deletes that can be taken back, sentences about both.
 
 use onceover_types::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{dialog::Target, row::Subject};
 
@@ -8,7 +9,8 @@ use super::{dialog::Target, row::Subject};
 pub const UNDO_MS: i64 = 5_000;
 
 /// How a sentence is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tone {
     Good,
     Bad,

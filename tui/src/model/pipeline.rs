@@ -12,7 +12,7 @@ use super::stage::KeptStage;
 use crate::figures::round_percent;
 
 /// The newest processing of a task's video.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     /// As it was read last, with status, progress and revision of later events.
     pub processing: Processing,

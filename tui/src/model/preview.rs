@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use onceover_types::{NodeName, RunId, StageState, TaskId, Timestamp};
 use onceover_wire::CueList;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::list::List;
@@ -17,7 +17,7 @@ const MOST_FOLDERS: usize = 8;
 const MOST_FACTS: usize = 40;
 
 /// What can be shown of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
     Picture,
@@ -57,7 +57,7 @@ impl FileKind {
 }
 
 /// A file of a result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultFile {
     /// The path below the run's folder.
     pub name: String,
@@ -77,7 +77,7 @@ pub struct ResultFile {
 }
 
 /// The files that the output of a stage names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultFiles {
     pub files: Vec<ResultFile>,
     /// Whether there are no others.
@@ -181,7 +181,7 @@ pub fn list_facts(output: &Value) -> Vec<(String, String)> {
 }
 
 /// A picture, scaled to what half blocks show of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PicturePreview {
     /// The request that read it: what the driver has encoded for the terminal is known by it.
     pub id: u64,
@@ -213,7 +213,7 @@ impl PicturePreview {
 }
 
 /// The beginning of a text, by lines.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPreview {
     pub lines: Vec<String>,
     /// Bytes that were read.
@@ -223,10 +223,11 @@ pub struct TextPreview {
 }
 
 /// What a file says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileContent {
     Picture(PicturePreview),
-    Cues(Arc<CueList>),
+    Cues(#[serde(with = "shared_cues")] Arc<CueList>),
     Text(TextPreview),
     /// It is not read.
     Unread,
@@ -240,6 +241,22 @@ impl FileContent {
             Self::Text(text) => text.lines.len(),
             Self::Picture(_) | Self::Unread => 0,
         }
+    }
+}
+
+/// Writes shared cues as what they are.
+mod shared_cues {
+    use std::sync::Arc;
+
+    use onceover_wire::CueList;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(cues: &Arc<CueList>, serializer: S) -> Result<S::Ok, S::Error> {
+        (**cues).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<CueList>, D::Error> {
+        CueList::deserialize(deserializer).map(Arc::new)
     }
 }
 

@@ -163,7 +163,6 @@ impl KeptStage {
     }
 
     /// Counts the bytes that it takes beside its own size.
-    #[cfg(test)]
     pub fn count_bytes_apart(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
         self.details.as_ref().map_or(0, |details| {
@@ -247,7 +246,6 @@ impl StageList {
     }
 
     /// Counts the bytes that the stages take.
-    #[cfg(test)]
     pub fn count_bytes(&self) -> usize {
         let apart: usize = self.0.iter().map(KeptStage::count_bytes_apart).sum();
         self.0.capacity() * size_of::<KeptStage>() + apart

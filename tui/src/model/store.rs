@@ -12,14 +12,16 @@ use onceover_types::{NodeName, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Event as Change, EventKind, StageSummary, TaskItem};
 
 use super::{
+    past::Past,
     row::RowId,
-    stage::{StageList, StageNames},
+    stage::{KeptStage, StageList, StageNames},
     task::Task,
 };
 use changes::ChangeLog;
 use loading::{Loading, RecentEvents, keep_newer};
 
 mod changes;
+mod history;
 mod loading;
 mod pipelines;
 
@@ -62,41 +64,50 @@ pub struct TaskStore {
     loading: Option<Loading>,
     recent: RecentEvents,
     changes: ChangeLog,
+    past: Past,
 }
 
 impl TaskStore {
+    /// Returns the task as it is shown.
     pub fn get(&self, task: &TaskId) -> Option<&Task> {
-        self.tasks.get(task)
+        self.past.shown(task).unwrap_or_else(|| self.tasks.get(task))
     }
 
-    /// Returns what is known of a stage, in full.
+    /// Returns what is known of a stage, in full and as it is shown.
     pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<StageSummary> {
-        Some(self.tasks.get(task)?.stages.get(node)?.summary())
+        Some(self.get(task)?.stages.get(node)?.summary())
     }
 
     pub fn contains(&self, row: &RowId) -> bool {
         match &row.node {
-            None => self.tasks.contains_key(&row.task),
+            None => self.get(&row.task).is_some(),
             Some(node) => self.get(&row.task).is_some_and(|task| task.has_row(node)),
         }
     }
 
     /// Returns the tasks, newest first.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.order.iter().filter_map(|(_, id)| self.tasks.get(id))
+        let frozen = self.is_frozen().then(|| self.list_frozen());
+        let present = self.order.iter().filter_map(|(_, id)| self.tasks.get(id));
+        let present = frozen.is_none().then_some(present);
+        frozen.into_iter().flatten().chain(present.into_iter().flatten())
     }
 
     /// Returns the tasks in no order, which takes less time.
     pub fn tasks_unordered(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.values()
+        let is_present = move |task: &&Task| self.past.shown(&task.id).is_none();
+        self.tasks.values().filter(is_present).chain(self.past.shown_tasks())
     }
 
     pub fn len(&self) -> usize {
-        self.tasks.len()
+        match self.is_frozen() {
+            true => self.count_frozen(),
+            false => self.tasks.len(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.len() == 0
     }
 
     pub fn seq(&self) -> Option<u64> {
@@ -138,6 +149,7 @@ impl TaskStore {
 
     /// Adds a task that was read on its own, because an event named a task that was not known.
     pub fn merge(&mut self, item: TaskItem) {
+        self.past.note(&item.task_id, self.tasks.get(&item.task_id), None);
         let mut task = Task::keep(item, &mut self.names);
         task.load = self.load;
         if let Some(known) = self.tasks.get(&task.id) {
@@ -208,10 +220,14 @@ impl TaskStore {
     }
 
     fn apply(&mut self, change: Change) -> Applied {
-        let status_before = self.get(&change.task_id).map(|task| task.status);
-        let before = change.task_name.as_ref();
-        let before = before.and_then(|node| self.stage(&change.task_id, node));
-        let id = match self.tasks.get_key_value(&change.task_id) {
+        let known = self.tasks.get_key_value(&change.task_id);
+        let task = known.map(|(_, task)| task);
+        self.past.note(&change.task_id, task, Some(change.ts));
+        let status_before = task.map(|task| task.status);
+        let before = task.zip(change.task_name.as_ref());
+        let before = before.and_then(|(task, node)| task.stages.get(node));
+        let before = before.map(KeptStage::summary);
+        let id = match known {
             Some((id, _)) => id.clone(),
             None => Arc::new(change.task_id.clone()),
         };
@@ -230,7 +246,7 @@ impl TaskStore {
             loading.follow(&id, change.kind, node.as_deref());
         }
         self.recent.note(change.seq, &id, change.kind, node);
-        let status_after = self.get(&change.task_id).map(|task| task.status);
+        let status_after = self.present(&change.task_id).map(|task| task.status);
         Applied {
             change,
             before,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use onceover_types::{CallbackStatus, NodeName, StageState, TaskId, TaskStatus, Timestamp};
+use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, Timestamp};
 use onceover_wire::{Processing, ProcessingStep, StageSummary, StepStatus, TaskItem, TaskView, WarningCount};
 
 use super::{
     pipeline::Pipeline,
+    row::RowId,
     stage::{KeptStage, StageList, StageNames, count_elapsed},
 };
 use crate::theme::{processing_state, task_state};
@@ -233,12 +234,45 @@ impl Task {
         self.stages.values().map(|stage| stage.elapsed(clock)).sum()
     }
 
+    /// Whether both say the same of a task.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let facts = |task: &Self| (task.created_at, task.updated_at, task.status, task.callback_status);
+        facts(self) == facts(other) && self.stages == other.stages && self.pipeline == other.pipeline
+    }
+
     /// Derives the status from the stages.
     pub(super) fn derive_status(&mut self) {
         let stages = self.stages.values().map(|stage| (stage.status, stage.ended_at()));
         if let Some(status) = TaskStatus::derive(stages) {
             self.status = status;
         }
+    }
+}
+
+/// The state of a row, and the run that the state is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRun {
+    pub state: StageState,
+    run_id: Option<RunId>,
+    attempt: u32,
+}
+
+impl StageRun {
+    /// Reads it of a task; `None` if the task has no such row.
+    pub fn of_row(task: &Task, row: &RowId) -> Option<Self> {
+        let Some(node) = &row.node else {
+            return Some(Self {
+                state: task.state(),
+                run_id: None,
+                attempt: 0,
+            });
+        };
+        let stage = task.stages.get(node)?;
+        Some(Self {
+            state: stage.status,
+            run_id: stage.run_id(),
+            attempt: stage.attempt,
+        })
     }
 }
 

@@ -20,6 +20,8 @@ mod splice;
 
 use splice::{Edit, apply_edits};
 
+/// Tasks that were removed and still count as expanded, at most.
+const MOST_GONE: usize = 1_000;
 /// Rows beside the cursor that it can go to when its own is removed.
 const NEIGHBOURS: usize = 256;
 
@@ -140,6 +142,10 @@ impl Tree {
             self.turned.clear();
             self.rebuild(store, now);
         }
+        // Those that were removed may be stepped back to: they are dropped once they are many.
+        if !store.is_frozen() && self.expanded.len() > store.len() + MOST_GONE {
+            self.expanded.retain(|task| store.get(task).is_some());
+        }
         self.scroll(height);
     }
 
@@ -179,7 +185,6 @@ impl Tree {
         if self.mark_anchor.as_ref().is_some_and(|row| !store.contains(row)) {
             self.mark_anchor = None;
         }
-        self.expanded.retain(|task| store.get(task).is_some());
         self.find_cursor(|tree| tree.find_nearest(&before));
     }
 
@@ -212,9 +217,6 @@ impl Tree {
         for id in tasks {
             let task = store.get(id);
             self.prune_marks(id, store);
-            if task.is_none() {
-                self.expanded.remove(id);
-            }
             let block = task.and_then(|task| self.build_block(task, now));
             if self.is_in_place(id, block.as_ref()) {
                 continue;

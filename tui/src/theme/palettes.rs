@@ -41,6 +41,29 @@ pub enum ThemeName {
 /// The colours of a theme, in the order of the roles; `None`: the terminal's own.
 pub type ColourPalette = [Option<Color>; Role::COUNT];
 
+/// Writes the colours of a theme by their names.
+pub mod colour_names {
+    use ratatui::style::Color;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::{Palette, Role};
+
+    pub fn serialize<S: Serializer>(palette: &Palette, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(palette.iter().map(|colour| colour.map(|colour| colour.to_string())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Palette, D::Error> {
+        let names = <[Option<String>; Role::COUNT]>::deserialize(deserializer)?;
+        let mut palette = [None; Role::COUNT];
+        for (colour, name) in palette.iter_mut().zip(names) {
+            let Some(name) = name else { continue };
+            let read = name.parse::<Color>();
+            *colour = Some(read.map_err(|_| D::Error::custom(format!("'{name}' is no colour")))?);
+        }
+        Ok(palette)
+    }
+}
+
 const fn rgb(colour: u32) -> Option<Color> {
     Some(Color::from_u32(colour))
 }

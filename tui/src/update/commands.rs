@@ -1,12 +1,12 @@
-//! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the line
-//! with curl that do the same. The token is in neither.
+//! The log of commands: what this session has asked the daemon to change, each as the `onceover` command and as the
+//! line with curl that do the same. Neither the token nor a secret input is in them.
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::ReuseMode;
 use serde::Serialize;
 
 use super::messages::{Call, Effect};
-use crate::model::{Model, commands::DoneCommand};
+use crate::model::{Model, commands::DoneCommand, secrets::hide_input};
 
 /// The daemon that commands ask where none is named.
 const DEFAULT_DAEMON: &str = "http://127.0.0.1:8788";
@@ -68,7 +68,7 @@ fn list_words(call: &Call) -> Option<Vec<String>> {
             false
         }
         Call::Submit { request, .. } => {
-            let input = serde_json::to_string(&request.input_data).ok()?;
+            let input = serde_json::to_string(&hide_input(&request.input_data)).ok()?;
             add("--task", request.task_id.as_deref());
             add("--input", Some(&input));
             add("--callback", request.callback.as_deref());
@@ -114,7 +114,11 @@ fn write_curl(call: &Call, daemon: &str) -> String {
             write_request(daemon, "POST", &path, Some(&body))
         }
         Call::Redeliver { id } => post(format!("/v1/callbacks/{id}/redeliver")),
-        Call::Submit { request, .. } => write_with(daemon, "/v1/tasks", request),
+        Call::Submit { request, .. } => {
+            let mut request = request.clone();
+            request.input_data = hide_input(&request.input_data);
+            write_with(daemon, "/v1/tasks", &request)
+        }
         Call::RunVideo { video, pipeline, force } => {
             let named = pipeline
                 .as_ref()
@@ -193,6 +197,22 @@ mod tests {
             write_curl(&call, "http://gpu-box:8788"),
             "curl -X DELETE 'http://gpu-box:8788/v1/tasks/t1?task_name=ffmpeg.extract_audio'"
         );
+        let request = onceover_wire::SubmitRequest {
+            task_name: "translate.ask".into(),
+            task_id: None,
+            callback: None,
+            input_data: serde_json::Map::from_iter([("api_key".to_owned(), "sk-1".into())]),
+            reuse: None,
+        };
+        let call = Call::Submit {
+            request: Box::new(request),
+            form: 1,
+        };
+        assert_eq!(
+            write_command(&call, DEFAULT_DAEMON).as_deref(),
+            Some(r#"onceover submit translate.ask --input '{"api_key":"****"}'"#)
+        );
+        assert!(!write_curl(&call, DEFAULT_DAEMON).contains("sk-1"));
         assert_eq!([quote("it's"), quote(""), quote("a b")], [r"'it'\''s'", "''", "'a b'"]);
     }
 }

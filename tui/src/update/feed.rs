@@ -54,7 +54,7 @@ fn follow_applied(model: &mut Model, applied: &Applied, effects: &mut Vec<Effect
     if applied.change.kind == EventKind::Video {
         videos::fetch_soon(model);
         // A video that was deleted has no pipeline any more.
-        let known = model.store.get(task).is_some_and(|task| task.pipeline.is_some());
+        let known = model.store.present(task).is_some_and(|task| task.pipeline.is_some());
         if let Some(video) = VideoId::of_task(task).filter(|_| known) {
             pipelines::read(model, video, effects);
         }
@@ -130,7 +130,7 @@ fn end_part(model: &mut Model, end: RowsEnd, effects: &mut Vec<Effect>) {
     model.store.end_load(end == RowsEnd::Complete);
     // A task that was accepted and has no stage yet is not in the daemon's list.
     for video in planned {
-        if model.store.get(&video.task()).is_none() {
+        if model.store.present(&video.task()).is_none() {
             pipelines::read(model, video, effects);
         }
     }

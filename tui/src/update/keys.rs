@@ -6,7 +6,7 @@ use onceover_types::StageState;
 
 use super::{
     callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
-    observed, pager, palette, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
+    observed, pager, palette, past, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
     task_log, timeline, video_actions, videos, watch,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub fn press(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             carry_out_choice(model, target, effects);
         }
     } else if model.dialog.is_some() {
-        dialog::press(model, key, effects);
+        past::act_on_present(model, |model| dialog::press(model, key, effects));
     } else if model.filter_input.is_some() {
         filter_line::press(model, key);
     } else if model.log_view.input.is_some() {
@@ -121,7 +121,7 @@ fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<
     }
 }
 
-/// Carries out an action.
+/// Carries out an action, unless it changes something and that is refused now.
 pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     if spec.action != Action::Quit {
         model.quit_asked = false;
@@ -132,13 +132,17 @@ pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Eff
         model.say(Tone::Bad, reason);
         return;
     }
-    if spec.changes
-        && spec.action != Action::Undo
-        && let Some(reason) = requests::find_refusal(model).filter(|_| !model.read_only)
-    {
-        model.say(Tone::Bad, reason);
-        return;
+    if !spec.changes || spec.action == Action::Undo {
+        return carry_out(model, spec, key, effects);
     }
+    let refusal = requests::find_refusal(model).filter(|_| !model.read_only);
+    match refusal {
+        Some(reason) => model.say(Tone::Bad, reason),
+        None => past::act_on_present(model, |model| carry_out(model, spec, key, effects)),
+    }
+}
+
+fn carry_out(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Effect>) {
     match spec.action {
         Action::Up => cursor::move_cursor(model, -1),
         Action::Down => cursor::move_cursor(model, 1),
@@ -190,6 +194,7 @@ pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Eff
             .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
         Action::Order => sort::toggle_active(model),
         Action::Sort => sort::open_menu(model),
+        Action::Freeze | Action::StepBack | Action::StepForward => past::act(model, spec.action),
         Action::Rerun => rerun::open(model, effects),
         Action::EditRequest => edit::open(model, effects),
         Action::EditText => edit::open_editor(model, effects),
@@ -517,6 +522,8 @@ fn go_back(model: &mut Model) {
 fn go_back_in_tree(model: &mut Model) {
     if model.zoom {
         model.zoom = false;
+    } else if past::go_to_present(model) {
+        model.toast = None;
     } else if !model.tree.marks.is_empty() {
         model.tree.marks.clear();
     } else if model.tree.is_narrowed() {

@@ -1,5 +1,5 @@
 //! What passes between the state machine and the rest of the program: events come in, effects go out. Data alone; what
-//! an event does to the model is decided by the modules above.
+//! an event does to the model is decided by the modules above. Events can be written to a recording and read again.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use onceover_wire::{
     SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage,
     VideoRequest, VideoStarted, client::LogQuery,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     key::Key,
     model::{
-        MissingPart, Source,
+        MissingPart, Source, Tone,
         json_tree::JsonTree,
         preview::{FileContent, ResultFile, ResultFiles},
         store::RowsEnd,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The first part of everything that is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     /// It was read first: all parts include at least all events up to its `seq`.
     pub system: SystemInfo,
@@ -33,14 +34,15 @@ pub struct Snapshot {
 }
 
 /// A later part of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MoreRows {
     pub items: Vec<TaskItem>,
     pub end: RowsEnd,
 }
 
 /// Everything that can happen to the dashboard.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UiEvent {
     Time(Timestamp),
     Key(Key),
@@ -80,18 +82,22 @@ pub enum UiEvent {
     },
     LogChunk {
         id: u64,
+        #[serde(with = "text_bytes")]
         bytes: Bytes,
     },
     LogEnd {
         id: u64,
         error: Option<String>,
     },
-    /// An announcement could not be made.
-    AnnouncementFailed(String),
+    /// The driver has something to say.
+    Say {
+        tone: Tone,
+        text: String,
+    },
 }
 
 /// Why a call had no result.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The HTTP status, if the daemon answered.
     pub status: Option<u16>,
@@ -105,7 +111,8 @@ pub struct Refusal {
 pub type CallAnswer<T> = Result<T, Refusal>;
 
 /// The answer to a call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     Stage(CallAnswer<Box<TaskView>>),
     Task(CallAnswer<Box<TaskView>>),
@@ -342,5 +349,32 @@ impl Call {
             | Self::Pipelines
             | Self::Processing { .. } => false,
         }
+    }
+}
+
+/// Writes bytes as a text where they are one, else as numbers.
+mod text_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TextOrNumbers {
+        Text(String),
+        Numbers(Vec<u8>),
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => bytes[..].serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        Ok(match TextOrNumbers::deserialize(deserializer)? {
+            TextOrNumbers::Text(text) => Bytes::from(text),
+            TextOrNumbers::Numbers(numbers) => Bytes::from(numbers),
+        })
     }
 }

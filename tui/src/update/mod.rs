@@ -1,11 +1,11 @@
 //! The state machine: `update(&mut Model, UiEvent) -> Vec<Effect>`. It does no IO and reads no clock: the time comes in
 //! as an event, and everything to be done goes out as data.
 //!
-//! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`, `callbacks`, `nodes`,
-//! `videos`, `register`, `video_actions`, `preview`, `timeline`,
-//! `compare`, `queues`, `machine`, `events`) call what pages share (`cursor`, `requests`,
-//! `reveal`, `sentences`, `sort`, `pipelines`, `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a
-//! page they return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
+//! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`,
+//! `callbacks`, `nodes`, `videos`, `register`, `video_actions`, `preview`, `timeline`, `compare`, `queues`, `machine`,
+//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`,
+//! `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
+//! return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
 mod commands;
@@ -29,6 +29,7 @@ mod nodes;
 mod observed;
 mod pager;
 mod palette;
+mod past;
 mod pipelines;
 mod preview;
 mod queues;
@@ -123,8 +124,8 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
                 stage_log::take_end(model, id, error);
             }
         }
-        UiEvent::AnnouncementFailed(reason) => {
-            model.say(Tone::Bad, reason);
+        UiEvent::Say { tone, text } => {
+            model.say(tone, text);
             model.redraw = true;
         }
     }

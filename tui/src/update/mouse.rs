@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{cursor, dialog, keys, messages::Effect, stage_log};
+use super::{cursor, dialog, keys, messages::Effect, past, stage_log};
 use crate::{
     actions::{Action, list_actions},
     key::Key,
@@ -72,11 +72,16 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Presses a key in what is open over the page.
+fn press_in_dialog(model: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    past::act_on_present(model, |model| dialog::press(model, key, effects));
+}
+
 /// Presses a button of the question that is open, as its focus and Enter do.
 fn press_button(model: &mut Model, acts: bool, effects: &mut Vec<Effect>) {
     if let Some(Dialog::Confirm(confirm)) = &mut model.dialog {
         confirm.go = acts;
-        dialog::press(model, Key::new(KeyCode::Enter), effects);
+        press_in_dialog(model, Key::new(KeyCode::Enter), effects);
     }
 }
 
@@ -85,7 +90,7 @@ fn choose_way(model: &mut Model, way: usize, is_double: bool, effects: &mut Vec<
     if let Some(Dialog::Rerun(menu)) = &mut model.dialog {
         menu.at = way;
         if is_double {
-            dialog::press(model, Key::new(KeyCode::Enter), effects);
+            press_in_dialog(model, Key::new(KeyCode::Enter), effects);
         }
     }
 }
@@ -104,7 +109,7 @@ fn turn_wheel(model: &mut Model, event: PointerEvent, by: isize, effects: &mut V
     match find_target(model, event.column, event.row) {
         ScreenTarget::Button { .. } | ScreenTarget::Way(_) | ScreenTarget::Dialog => {
             let code = if by > 0 { KeyCode::Down } else { KeyCode::Up };
-            dialog::press(model, Key::new(code), effects);
+            press_in_dialog(model, Key::new(code), effects);
         }
         ScreenTarget::TreeRow(_) | ScreenTarget::Tree | ScreenTarget::ListRow(_) | ScreenTarget::List => {
             cursor::move_cursor(model, by * WHEEL_LINES);

@@ -57,7 +57,7 @@ pub fn take_processing(model: &mut Model, id: u64, answer: CallAnswer<Box<Proces
     match answer {
         Ok(processing) => {
             let task = processing.task_id.clone();
-            let known = model.store.get(&task).is_some();
+            let known = model.store.present(&task).is_some();
             model.store.take_processing(*processing);
             if !known {
                 reveal::expand_new_task(model, &task);

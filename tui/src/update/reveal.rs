@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use onceover_types::TaskId;
 
-use super::messages::{Call, Effect};
+use super::{
+    messages::{Call, Effect},
+    past,
+};
 use crate::model::{Model, Page, RowId};
 
 /// With this many tasks or fewer a new one comes expanded: its stages are what one wants to see.
@@ -16,7 +19,7 @@ pub fn expand_new_task(model: &mut Model, task: &TaskId) {
     // A task that is not read yet is not new.
     if model.store.len() <= EXPAND_NEW_UP_TO
         && !model.store.is_loading()
-        && let Some(task) = model.store.get(task)
+        && let Some(task) = model.store.present(task)
     {
         model.tree.expand(&task.id);
     }
@@ -62,6 +65,10 @@ pub fn go_to_row(model: &mut Model, row: &RowId, effects: &mut Vec<Effect>) {
         model.tree.show_all();
     }
     model.wanted = Some((*row.task).clone());
+    if model.store.get(&row.task).is_none() && model.store.present(&row.task).is_some() {
+        // The past that is shown does not have it.
+        past::go_to_present(model);
+    }
     if model.store.get(&row.task).is_none() {
         fetch_task(model, (*row.task).clone(), effects);
         return;

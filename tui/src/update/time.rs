@@ -6,7 +6,7 @@ use onceover_types::Timestamp;
 use super::{
     callbacks, compare, detail, edit, estimates, feed,
     messages::{Call, Effect},
-    observed, pipelines, preview, requests, reveal, task_log, timeline, videos, watch,
+    observed, past, pipelines, preview, requests, reveal, task_log, timeline, videos, watch,
 };
 use crate::model::{Model, Page, PendingDelete, Subject, Tone};
 
@@ -24,6 +24,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
     }
     send_due_deletes(model, effects);
     watch::send_due(model, effects);
+    past::end_large(model);
     model.settle();
     detail::aim_detail(model, effects);
     preview::aim_preview(model, effects);
@@ -61,8 +62,10 @@ fn send_due_deletes(model: &mut Model, effects: &mut Vec<Effect>) {
             model.say(Tone::Bad, "nothing was deleted: the connection was lost first");
             continue;
         }
-        let calls = make_delete_calls(model, &delete);
-        requests::send_batch(model, "delete", calls, effects);
+        past::act_on_present(model, |model| {
+            let calls = make_delete_calls(model, &delete);
+            requests::send_batch(model, "delete", calls, effects);
+        });
     }
 }
 

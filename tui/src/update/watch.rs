@@ -3,7 +3,10 @@
 use onceover_types::{StageState, TaskId};
 use onceover_wire::EventKind;
 
-use super::messages::{Announcement, Effect};
+use super::{
+    messages::{Announcement, Effect},
+    past::see_present,
+};
 use crate::{
     figures,
     model::{
@@ -33,7 +36,7 @@ pub fn toggle(model: &mut Model) {
     }
     let mut runs = false;
     for row in rows {
-        let is_in_flight = model.in_flight(&row);
+        let is_in_flight = see_present(model, |model| model.in_flight(&row));
         runs |= is_in_flight;
         if !model.watched.add(row, is_in_flight) {
             let text = format!("not all are watched: at most {MOST_WATCHED} can be");
@@ -47,6 +50,10 @@ pub fn toggle(model: &mut Model) {
 
 /// Announces the ends that a change has brought, if the user wants to hear of them.
 pub fn follow(model: &mut Model, applied: &Applied) {
+    see_present(model, |model| follow_present(model, applied));
+}
+
+fn follow_present(model: &mut Model, applied: &Applied) {
     let change = &applied.change;
     if model.watched.failures
         && change.kind == EventKind::Failed
@@ -61,7 +68,7 @@ pub fn follow(model: &mut Model, applied: &Applied) {
 
 /// Announces what has ended while nothing was heard of it.
 pub fn check_all(model: &mut Model) {
-    check_rows(model, None);
+    see_present(model, |model| check_rows(model, None));
 }
 
 fn find_changed_row(model: &Model, applied: &Applied) -> Option<RowId> {

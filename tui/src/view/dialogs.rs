@@ -163,7 +163,8 @@ impl QuestionText {
     fn new(model: &Model, confirm: &Confirm, screen: (u16, u16)) -> Self {
         let room = find_question_columns(screen.0).saturating_sub(4);
         let consequences = list_consequences(model, confirm);
-        let consequences = consequences.iter().flat_map(|line| wrap(line, room));
+        let consequences = confirm.since.iter().chain(&consequences);
+        let consequences = consequences.flat_map(|line| wrap(line, room));
         let consequences: Vec<_> = consequences.map(BodyLine::Text).collect();
         let choice = confirm.choice.as_ref().map(video_dialogs::describe_choice);
         let choice = choice.map_or(Vec::new(), |choice| wrap(&choice, room));

@@ -322,8 +322,16 @@ fn draw_field(
         }
         return None;
     }
-    let drawn = line::draw(&field.input, x, area.y, room, theme.accent(), buffer);
+    let hidden = form.is_secret(field.what).then(|| hide_text(&field.input));
+    let input = hidden.as_ref().unwrap_or(&field.input);
+    let drawn = line::draw(input, x, area.y, room, theme.accent(), buffer);
     drawn.cursor.filter(|_| focused)
+}
+
+/// Returns as many stars as a line has characters.
+fn hide_text(input: &tui_input::Input) -> tui_input::Input {
+    let stars = "*".repeat(input.value().chars().count());
+    tui_input::Input::new(stars).with_cursor(input.cursor())
 }
 
 /// Returns the name of a field, marked if it has to be filled in.

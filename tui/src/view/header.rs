@@ -3,7 +3,7 @@
 use onceover_types::StageState;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::text;
+use super::{past, text};
 use crate::{
     figures,
     model::{Link, MissingPart, Model, Source},
@@ -18,7 +18,15 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     if let Some(banner) = Banner::of_link(model) {
         let style = model.theme.alarm();
         buffer.set_style(text::within(buffer, area), style);
-        text::put(buffer, area.x, area.y, area.width, &banner.fit(area.width), style);
+        let frozen = past::describe_frozen_beside(model, area.width);
+        let line = banner.fit(area.width - text::width(&frozen)) + &frozen;
+        text::put(buffer, area.x, area.y, area.width, &line, style);
+        return;
+    }
+    if let Some(line) = past::describe_frozen(model, area.width) {
+        let style = model.theme.cursor();
+        buffer.set_style(text::within(buffer, area), style);
+        text::put(buffer, area.x, area.y, area.width, &line, style);
         return;
     }
     let mut parts = list_parts(model, area.width >= 90);

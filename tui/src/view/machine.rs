@@ -207,7 +207,7 @@ fn draw_moment(model: &Model, sample: &MachineSample, area: Rect, buffer: &mut B
         return;
     }
     let time = figures::format_clock(sample.at, &model.tz);
-    let age = figures::format_ago(model.clock().seconds_since(sample.at));
+    let age = figures::format_ago(model.present_clock().seconds_since(sample.at));
     let title = format!(" {time} · {age} ");
     draw_rule(buffer, area, &title, theme.faint());
     let mut block = Block::new(area.width.saturating_sub(2));

@@ -23,6 +23,7 @@ pub mod log_pane;
 mod machine;
 mod nodes;
 mod palette;
+mod past;
 pub mod pipeline;
 pub mod preview;
 mod queues;

@@ -171,9 +171,9 @@ fn describe_class(model: &Model, queue: &QueueInfo) -> ([String; 4], [Style; 4])
 
 /// Returns how many seconds a stage has waited, where that is known.
 fn find_wait(model: &Model, row: &RowId) -> Option<f64> {
-    let stage = model.store.stage(&row.task, row.node.as_ref()?)?;
-    let queued = stage.queued_at?;
-    Some(model.clock().seconds_since(queued).max(0.0))
+    let task = model.store.present(&row.task)?;
+    let queued = task.stages.get(row.node.as_ref()?)?.queued_at()?;
+    Some(model.present_clock().seconds_since(queued).max(0.0))
 }
 
 /// Says why a run waits.

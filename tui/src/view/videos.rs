@@ -248,7 +248,7 @@ fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     );
     if let Some(processing) = processing {
         block.add_gap();
-        pipeline::add_steps(&mut block, processing, model.clock(), theme);
+        pipeline::add_steps(&mut block, processing, model.present_clock(), theme);
     }
     block::draw(&block.into_lines(), 0, area, buffer);
 }

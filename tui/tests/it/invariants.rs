@@ -93,11 +93,12 @@ fn as_item(task: &Task) -> TaskItem {
 
 /// The rows that should be on screen, worked out the slow way.
 fn naive_rows(model: &Model) -> Vec<RowId> {
+    let now = model.store.shown_at().unwrap_or(model.now);
     let filters: Vec<_> = model.tree.filter.iter().chain(&model.tree.quick).collect();
     let mut rows = Vec::new();
     let mut tasks: Vec<_> = model.store.tasks().collect();
     // The newest stay first among equals.
-    tasks.sort_by_cached_key(|task| model.tree.sort.key_of(task, model.now));
+    tasks.sort_by_cached_key(|task| model.tree.sort.key_of(task, now));
     for task in tasks {
         // Steps in the pipeline's order, then the other stages.
         let steps = task
@@ -111,11 +112,11 @@ fn naive_rows(model: &Model) -> Vec<RowId> {
             .iter()
             .filter(|node| {
                 let stage = task.current_stage(node);
-                filters.iter().all(|f| f.matches(task, node, stage, model.now))
+                filters.iter().all(|f| f.matches(task, node, stage, now))
             })
             .map(|node| RowId::stage(&task.id, node))
             .collect();
-        let bare = nodes.is_empty() && filters.iter().all(|f| f.matches_bare(task, model.now));
+        let bare = nodes.is_empty() && filters.iter().all(|f| f.matches_bare(task, now));
         if filters.is_empty() || bare || !shown.is_empty() {
             rows.push(RowId::task(&task.id));
             if model.tree.is_expanded(&task.id) {

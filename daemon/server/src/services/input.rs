@@ -1,9 +1,7 @@
 //! What a request's `input_data` becomes: its fingerprint, and the form in which it may be shown.
 
+use onceover_wire::SECRET_INPUTS;
 use serde_json::{Map, Value};
-
-/// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 4] = ["api_key", "token", "password", "secret"];
 
 /// Fingerprint of the canonical input (R8): keys sorted, parameters that are null left out, whole numbers in
 /// one spelling. Equal inputs have equal fingerprints; unequal ones differ.
@@ -52,7 +50,7 @@ fn canonical(value: &Value, out: &mut String) {
 }
 
 fn is_secret(key: &str, value: &Value) -> bool {
-    SECRET_KEYS.contains(&key) && !value.is_null()
+    SECRET_INPUTS.contains(&key) && !value.is_null()
 }
 
 /// The input as it may be shown: the values of `api_key`, `token`, `password` and `secret` are `***`, at any depth.

@@ -9,12 +9,14 @@ use std::{
 
 use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{EventKind, TaskItem};
+use serde::{Deserialize, Serialize};
 
 use super::{Applied, Task, TaskStore};
 use crate::model::{pipeline::Pipeline, stage::StageList};
 
 /// What follows a part of all tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RowsEnd {
     /// More parts follow.
     More,
@@ -104,8 +106,10 @@ impl TaskStore {
     /// another database, it is dropped at once. Applies the held events that follow, and returns them.
     pub fn begin_load(&mut self, seq: u64, is_same_database: bool, now: Timestamp) -> Vec<Applied> {
         let known = self.seq.filter(|_| is_same_database);
-        if known.is_none() {
-            self.tasks.clear();
+        if known.is_some() {
+            self.past.note_hole();
+        } else {
+            self.past.note_load(std::mem::take(&mut self.tasks));
             self.order.clear();
             self.partial.clear();
             self.recent = RecentEvents::default();
@@ -161,6 +165,11 @@ impl TaskStore {
         }
         task.load = self.load;
         self.partial.swap_remove(&task.id);
+        // Most tasks are what they were: a frozen view needs no memory for them.
+        let known = self.tasks.get(&task.id);
+        if known.is_none_or(|known| !known.is_same(&task)) {
+            self.past.note_reread(&task.id, known);
+        }
         self.insert(task);
     }
 
@@ -170,10 +179,15 @@ impl TaskStore {
             return;
         }
         let old = self.tasks.values().filter(|task| task.load != self.load);
-        let old: Vec<Arc<TaskId>> = old.map(|task| task.id.clone()).collect();
+        let mut old: Vec<Arc<TaskId>> = old.map(|task| task.id.clone()).collect();
+        // What is left is asked for in an order that a replay has, too.
+        old.sort();
         for id in old {
+            self.past.note_reread(&id, self.tasks.get(&id));
             self.remove(&id);
         }
+        // What events have changed meanwhile they may have changed in tasks that were not read yet.
+        self.past.note_hole();
         self.complete = is_complete;
         if is_complete {
             self.partial.clear();

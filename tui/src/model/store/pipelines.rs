@@ -35,6 +35,7 @@ impl TaskStore {
         if known.is_none() && !processing.status.in_flight() {
             return true;
         }
+        self.past.note(&processing.task_id, known, None);
         let id = known.map_or_else(|| Arc::new(processing.task_id.clone()), |task| task.id.clone());
         let at = processing.started_at.unwrap_or(processing.updated_at);
         let mut pipeline = Pipeline::new(processing, |node| self.names.keep_node(node));
@@ -55,6 +56,7 @@ impl TaskStore {
     /// Removes the pipeline of a video that was never processed, or was deleted.
     pub fn drop_pipeline(&mut self, video: &VideoId) {
         let id = video.task();
+        self.past.note(&id, self.tasks.get(&id), None);
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -69,10 +71,11 @@ impl TaskStore {
     /// Lists the videos whose task is known by its pipeline alone: a snapshot that was read before the first stage does
     /// not have it.
     pub fn list_planned(&self) -> Vec<VideoId> {
-        self.tasks
-            .values()
-            .filter(|task| task.stages.is_empty() && task.under_way().is_some())
-            .filter_map(|task| VideoId::of_task(&task.id))
-            .collect()
+        let tasks = self.tasks.values();
+        let planned = tasks.filter(|task| task.stages.is_empty() && task.under_way().is_some());
+        let mut videos: Vec<_> = planned.filter_map(|task| VideoId::of_task(&task.id)).collect();
+        // A replay must ask in the same order.
+        videos.sort();
+        videos
     }
 }
