@@ -22,7 +22,7 @@ pub mod time;
 pub mod toml_text;
 
 pub use causes::causes;
-pub use ids::{NodeName, RunId, TaskId, VideoId};
+pub use ids::{InvalidId, NodeName, RunId, TaskId, VideoId};
 pub use object::Object;
 pub use problem::{FieldError, Missing, Problem, ProblemKind};
 pub use runner::RunnerKind;

@@ -46,13 +46,13 @@ pub mod colour_names {
     use ratatui::style::Color;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use super::{Palette, Role};
+    use super::{ColourPalette, Role};
 
-    pub fn serialize<S: Serializer>(palette: &Palette, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(palette: &ColourPalette, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(palette.iter().map(|colour| colour.map(|colour| colour.to_string())))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Palette, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ColourPalette, D::Error> {
         let names = <[Option<String>; Role::COUNT]>::deserialize(deserializer)?;
         let mut palette = [None; Role::COUNT];
         for (colour, name) in palette.iter_mut().zip(names) {
