@@ -225,7 +225,6 @@ async fn tui20_an_input_comes_from_standard_input_and_a_failure_is_a_problem_doc
     for args in [
         &["show", "nope", "--json"][..],
         &["log", "nope", "--json"],
-        &["explain", "nope/test.echo", "--json"],
         &["cancel", "nope", "--yes", "--json"],
         &["redeliver", "msg_nope", "--json"],
     ] {

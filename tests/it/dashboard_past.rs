@@ -86,7 +86,7 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
     std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
     dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
     dashboard.press('s');
-    dashboard.shows("ready");
+    dashboard.shows("[5 Nodes]");
     dashboard.type_text("test.secret");
     dashboard.until(|screen| screen.contains("Nodes 1 of"));
     dashboard.send(Key::Enter);

@@ -45,6 +45,11 @@ async fn tui17_the_keys_of_the_configuration_are_those_of_footer_help_and_progra
     dashboard.press('r');
     dashboard.press('d');
     dashboard.press('?');
+    dashboard.shows("┌ Help");
+    // Actions that change something follow those that move and show.
+    for _ in 0..60 {
+        dashboard.send(Key::Down);
+    }
     let help = dashboard.until(|screen| screen.contains("f9 ctrl-e"));
     assert!(!help.contains("Rerun film") && !help.contains("Delete 1 task?"));
     dashboard.send(Key::Esc);
@@ -184,7 +189,8 @@ async fn tui24_colours_are_as_many_as_the_terminal_has_and_the_cursor_needs_none
     let daemon = Daemon::start().await;
     daemon.done("film", ECHO, json!({})).await;
     let config = configure(&daemon, "[theme]\nname = 'dark'\n");
-    let is_right: [(&[(&str, &str)], fn(Color) -> bool); 4] = [
+    type Is = fn(Color) -> bool;
+    let is_right: [(&[(&str, &str)], Is); 4] = [
         (&[("COLORTERM", "truecolor")], |colour| matches!(colour, Color::Rgb(..))),
         (&[], |colour| matches!(colour, Color::Indexed(16..))),
         (&[("TERM", "xterm")], |colour| matches!(colour, Color::Indexed(0..16))),

@@ -106,9 +106,9 @@ async fn the_newest_runs_of_a_stage_are_kept_and_the_number_of_the_others() {
     let failed = &found.runs[1];
     assert_eq!(
         (failed.status, failed.error.as_deref()),
-        (StageState::Failed, Some("told so"))
+        (StageState::Failed, Some("as asked"))
     );
-    assert_eq!(failed.attempts[0].error.as_deref(), Some("told so"));
+    assert_eq!(failed.attempts[0].error.as_deref(), Some("as asked"));
     assert!(daemon.times_reached("runs_per_stage").await > 0);
 }
 

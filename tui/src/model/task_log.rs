@@ -211,6 +211,7 @@ impl TaskLog {
                 .polled_at
                 .is_none_or(|at| now.as_millis() - at.as_millis() >= POLL_MS);
             let read = match log.state {
+                StageLogState::Unread if log.is_running && !due => None,
                 StageLogState::Unread if log.is_running && followed < MOST_FOLLOWED => {
                     followed += 1;
                     Some(LogRead::Follow)
@@ -351,12 +352,17 @@ impl TaskLog {
         entries
     }
 
-    /// Notes that a log that was followed has ended.
-    pub fn take_end(&mut self, index: usize, has_failed: bool) {
+    /// Notes that a log that was followed has ended. Where the stage runs and nothing had come, the log was asked for
+    /// before its run had made it: it is followed a little later.
+    pub fn take_end(&mut self, index: usize, has_failed: bool, now: Timestamp) {
         let log = &mut self.stages[index];
         log.request = None;
         log.state = match has_failed {
             true => StageLogState::Failed,
+            false if log.is_running && log.total == 0 => {
+                log.polled_at = Some(now);
+                StageLogState::Unread
+            }
             false => StageLogState::Read,
         };
     }

@@ -150,10 +150,10 @@ pub fn act(model: &mut Model, action: Action) {
         Action::FoldAll => tree.toggle_all(),
         Action::OpenValue => tree.open(),
         Action::CloseValue => tree.close(),
-        Action::NextMatch | Action::PreviousMatch => {
-            if tree.search.is_some() && !tree.go_to_match(action == Action::NextMatch) {
-                model.say(Tone::Neutral, "nothing has what is searched");
-            }
+        Action::NextMatch | Action::PreviousMatch
+            if tree.search.is_some() && !tree.go_to_match(action == Action::NextMatch) =>
+        {
+            model.say(Tone::Neutral, "nothing has what is searched");
         }
         _ => {}
     }

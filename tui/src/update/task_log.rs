@@ -173,7 +173,7 @@ pub fn take_end(model: &mut Model, id: u64, error: Option<&String>) -> bool {
     let (Some(index), Some(log)) = (find_request(model, id), &mut model.task_log) else {
         return false;
     };
-    log.take_end(index, error.is_some());
+    log.take_end(index, error.is_some(), model.now);
     model.redraw = true;
     true
 }

@@ -204,6 +204,9 @@ fn count_slots(queue: &QueueInfo) -> String {
     }
 }
 
+/// Reads a figure of a minute.
+type Figure = fn(&HistoryMinute) -> u64;
+
 /// Draws what was counted in each minute of the last hour.
 fn draw_figures(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
@@ -230,7 +233,7 @@ fn draw_figures(model: &Model, area: Rect, buffer: &mut Buffer) {
     };
     let rate = ended as f64 / minutes.len().max(1) as f64;
     let bad = if failed > 0 { theme.bad() } else { theme.faint() };
-    let lines: [(&str, fn(&HistoryMinute) -> u64, String, Style); 5] = [
+    let lines: [(&str, Figure, String, Style); 5] = [
         (
             "ended",
             |minute| minute.ended,
