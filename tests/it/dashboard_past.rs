@@ -29,7 +29,7 @@ async fn tui22_the_view_is_frozen_and_steps_through_what_was() {
         frozen.text()
     );
     dashboard.press('F');
-    dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
+    dashboard.until(|screen| row_with(screen, "└ test.wait").is_some_and(|row| row.contains("✔ done")));
     // Back from the end to before the task existed.
     dashboard.press('F');
     dashboard.shows("frozen: you see");
@@ -84,7 +84,7 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
     dashboard.send(Key::Esc);
     dashboard.resize(100, 30);
     std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
-    dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
+    dashboard.until(|screen| row_with(screen, "└ test.wait").is_some_and(|row| row.contains("✔ done")));
     dashboard.press('s');
     dashboard.shows("[5 Nodes]");
     dashboard.type_text("test.secret");
