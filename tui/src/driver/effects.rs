@@ -22,7 +22,6 @@ use super::{
 use crate::{
     feed::{FeedRequest, short_reason},
     model::{Tone, json_tree::JsonTree, preview::ResultFile},
-    notify::NotifySettings,
     update::{Call, Effect, Refusal, Reply, UiEvent},
 };
 
@@ -52,7 +51,8 @@ pub struct EffectRunner {
     preview: Option<JoinHandle<()>>,
     pictures: Pictures,
     changes: Arc<Semaphore>,
-    notify: NotifySettings,
+    /// The program that announces an end, and its arguments.
+    announce_command: Vec<String>,
 }
 
 impl EffectRunner {
@@ -61,7 +61,7 @@ impl EffectRunner {
         events: mpsc::Sender<UiEvent>,
         feed: mpsc::Sender<FeedRequest>,
         pictures: Pictures,
-        notify: NotifySettings,
+        announce_command: Vec<String>,
     ) -> Self {
         Self {
             client,
@@ -72,7 +72,7 @@ impl EffectRunner {
             preview: None,
             pictures,
             changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
-            notify,
+            announce_command,
         }
     }
 
@@ -111,7 +111,7 @@ impl EffectRunner {
             }
             Effect::StopLog => self.stop_log(),
             Effect::Announce(announcement) => {
-                let (command, events) = (self.notify.command.clone(), self.events.clone());
+                let (command, events) = (self.announce_command.clone(), self.events.clone());
                 tokio::spawn(async move {
                     if let Err(reason) = run_command(&command, &announcement).await {
                         let (tone, text) = (Tone::Bad, reason);

@@ -37,7 +37,7 @@ use crate::{
     pointer::PointerEvent,
     record::SessionRecorder,
     theme::{Backdrop, ColourLevel, Theme, ThemeChoice, ThemeName},
-    update::{Effect, UiEvent, update},
+    update::{Announcement, Effect, UiEvent, update},
 };
 
 use backdrop::LateAnswer;
@@ -88,7 +88,7 @@ pub async fn run(mut model: Model, client: Client, options: DashboardOptions) ->
     let clock = client.clock().clone();
     let feed = tokio::spawn(feed::run(client.clone(), redis, events.clone(), requests));
     let pictures = Pictures::new(model.images.protocol, model.multiplexer);
-    let runner = EffectRunner::new(client, events, ask_feed, pictures, notify.clone());
+    let runner = EffectRunner::new(client, events, ask_feed, pictures, notify.command.clone());
     let ended = match Dashboard::open(model, clock, incoming, runner, notify, recorder) {
         Ok(mut dashboard) => {
             let ended = match dashboard.begin(&theme, damage).await {
@@ -133,7 +133,7 @@ struct Dashboard {
     resized: Signal,
     /// Made with the first wait: nothing else may read the terminal then. `None` while another program has the keyboard.
     input: Option<EventStream>,
-    /// What follows from an effect that was carried out.
+    /// What follows from an effect that was carried out, or waited for a program that had the terminal.
     follow_up: Vec<Effect>,
     notify: NotifySettings,
     /// What may still come of the terminal's answer at the start.
@@ -160,9 +160,6 @@ impl Dashboard {
         let resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
         let job = Job::listen().context("cannot catch SIGTSTP and SIGCONT")?;
         let terminal = Terminal::open().context("cannot use the terminal")?;
-        terminal
-            .use_mouse(model.pointer.is_used)
-            .context("cannot use the terminal")?;
         model.size = terminal.size();
         Ok(Self {
             terminal,
@@ -188,6 +185,10 @@ impl Dashboard {
     /// that have come meanwhile. Breaks if the dashboard is to end.
     async fn begin(&mut self, choice: &ThemeChoice, damage: Option<String>) -> anyhow::Result<ControlFlow<()>> {
         let keys = self.choose_theme(choice);
+        // While the terminal was asked for its colours, a click would have been read as keys.
+        self.terminal
+            .use_mouse(self.model.pointer.is_used)
+            .context("cannot use the terminal")?;
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(&self.model);
         }
@@ -400,14 +401,35 @@ impl Dashboard {
             }
             Effect::Copy(text) => self.terminal.copy(&text, self.model.multiplexer)?,
             Effect::UseMouse(is_used) => self.terminal.use_mouse(is_used)?,
-            Effect::Announce(announcement) if self.notify.by != NotifyBy::Command => {
-                if let Some(sequence) = self.notify.encode(&announcement, self.model.multiplexer) {
-                    self.terminal.send(&sequence)?;
-                }
-            }
+            Effect::Announce(announcement) if self.notify.by != NotifyBy::Command => self.announce(&announcement)?,
             effect => self.runner.run(effect).await,
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Carries out an effect while another program has the terminal; one that needs the terminal itself waits until the
+    /// program has ended.
+    async fn carry_out_beside(&mut self, effect: Effect) -> anyhow::Result<()> {
+        match effect {
+            Effect::Announce(announcement) if self.notify.by != NotifyBy::Command => self.announce(&announcement)?,
+            Effect::Quit
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Copy(_)
+            | Effect::EditText { .. }
+            | Effect::ShowText(_)
+            | Effect::UseMouse(_) => self.follow_up.push(effect),
+            effect => self.runner.run(effect).await,
+        }
+        Ok(())
+    }
+
+    /// Sends an announcement to the terminal, if it is announced there.
+    fn announce(&self, announcement: &Announcement) -> anyhow::Result<()> {
+        if let Some(sequence) = self.notify.encode(announcement, self.model.multiplexer) {
+            self.terminal.send(&sequence)?;
+        }
+        Ok(())
     }
 
     /// Shows a text in a program of the user. Returns the file as the program left it, or why there is none; breaks if
@@ -486,8 +508,7 @@ impl Dashboard {
             let mut effects = Vec::new();
             self.take_events(event, &mut effects);
             for effect in effects {
-                // Those that need the terminal follow a key, and there is none.
-                self.runner.run(effect).await;
+                self.carry_out_beside(effect).await?;
             }
         }
     }
