@@ -18,7 +18,7 @@ use super::{
     terminal::has_cursor,
 };
 use crate::{
-    driver::read_result_files,
+    driver::{list_stage_files, read_result_files},
     figures,
     model::preview::{MOST_FILES, ResultFile, ResultFiles},
     view::text,
@@ -46,13 +46,14 @@ pub async fn run(client: &Client, args: FilesArgs) -> CommandResult {
 }
 
 async fn list_files(client: &Client, task: &TaskId, node: Option<NodeName>, json: bool) -> CommandResult {
+    let view = client.task(task).await?;
     let nodes = match node {
         Some(node) => vec![node],
-        None => client.task(task).await?.stages.into_keys().collect(),
+        None => view.stages.keys().cloned().collect(),
     };
     let mut stages = Vec::new();
     for node in nodes {
-        let ResultFiles { files, complete, .. } = read_result_files(client, task, &node).await?;
+        let ResultFiles { files, complete, .. } = list_stage_files(client, &view, &node).await?;
         stages.push(StageFiles { node, complete, files });
     }
     if json {

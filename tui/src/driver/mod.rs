@@ -48,7 +48,7 @@ use ends::Ends;
 use job::{Job, JobSignal};
 use pictures::Pictures;
 pub use play::play;
-pub use result_files::read_result_files;
+pub use result_files::{list_stage_files, read_result_files};
 use scheduler::Scheduler;
 use terminal::Terminal;
 

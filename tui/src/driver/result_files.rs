@@ -33,7 +33,11 @@ const LINE: usize = 1_000;
 
 /// Reads the files that the output of a stage names; none of a stage that there is not.
 pub async fn read_result_files(client: &Client, task: &TaskId, node: &NodeName) -> Result<ResultFiles, ClientError> {
-    let view = client.task(task).await?;
+    list_stage_files(client, &client.task(task).await?, node).await
+}
+
+/// Lists the files that the output of a stage of this task names; none of a stage that there is not.
+pub async fn list_stage_files(client: &Client, view: &TaskView, node: &NodeName) -> Result<ResultFiles, ClientError> {
     let Some(stage) = view.stages.get(node) else {
         return Ok(ResultFiles {
             complete: true,
@@ -48,7 +52,7 @@ pub async fn read_result_files(client: &Client, task: &TaskId, node: &NodeName) 
         ..ResultFiles::default()
     };
     for folder in named.list_folders() {
-        found.complete &= list_folder(client, &view, &output, folder, &mut found.files).await?;
+        found.complete &= list_folder(client, view, (&output, &named), folder, &mut found.files).await?;
     }
     Ok(found)
 }
@@ -57,11 +61,10 @@ pub async fn read_result_files(client: &Client, task: &TaskId, node: &NodeName) 
 async fn list_folder(
     client: &Client,
     view: &TaskView,
-    output: &Value,
+    (output, named): (&Value, &NamedPaths),
     folder: String,
     files: &mut Vec<ResultFile>,
 ) -> Result<bool, ClientError> {
-    let named = NamedPaths::collect(output, &view.shared_storage_path);
     let mut query = FileQuery {
         prefix: Some(folder),
         limit: Some(PAGE),
