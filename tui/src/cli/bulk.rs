@@ -9,12 +9,7 @@ use super::{
     out::{print, print_json, print_note},
     select::Selected,
 };
-use crate::{
-    figures::count_noun,
-    glyphs::Glyphs,
-    model::{dialog::COUNT_ABOVE, task::Task},
-    view::text,
-};
+use crate::{figures::count_noun, glyphs::Glyphs, model::dialog::COUNT_ABOVE, theme::word, view::text};
 
 /// Lines about what goes that are printed before a question.
 const MOST_LINES: usize = 50;
@@ -136,19 +131,19 @@ fn list_lines(lines: &[String]) -> String {
     shown.join("\n")
 }
 
-/// Describes a target for a question: what of it waits or runs.
+/// Describes a target for a question: the state of a stage, or what of a task waits or runs.
 pub fn describe_target(selected: &Selected) -> String {
     let target = &selected.target;
     let Some(task) = &selected.task else {
         return format!("{target}  there is no such task");
     };
-    let stages = count_stages(task);
+    if let Some(node) = &target.node {
+        let state = task.stages.get(node).map(|stage| word(stage.status));
+        return format!("{target}  {}", state.unwrap_or("there is no such stage"));
+    }
+    let stages = count_noun(task.stages.len(), "stage");
     match task.count_in_flight() {
         0 => format!("{target}  {stages}"),
         in_flight => format!("{target}  {stages}, {in_flight} under way"),
     }
-}
-
-fn count_stages(task: &Task) -> String {
-    count_noun(task.stages.len(), "stage")
 }

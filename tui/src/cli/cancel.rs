@@ -11,7 +11,7 @@ use super::{
 
 /// Runs the command.
 pub async fn run(client: &Client, args: CancelArgs) -> CommandResult {
-    let selected = select(client, &args.selection, SelectedPart::StageInFlight).await?;
+    let selected = select(client, &args.selection, SelectedPart::StageInFlight, |_| !args.yes).await?;
     let lines: Vec<_> = selected.iter().map(describe_target).collect();
     if !confirm("Cancel what waits or runs of these?", &lines, args.yes)? {
         return Ok(false);

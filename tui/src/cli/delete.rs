@@ -18,7 +18,7 @@ pub async fn run(client: &Client, args: DeleteArgs) -> CommandResult {
             target.task
         )));
     }
-    let selected = select(client, &args.selection, SelectedPart::Task).await?;
+    let selected = select(client, &args.selection, SelectedPart::Task, |_| !args.yes).await?;
     let lines: Vec<_> = selected.iter().map(describe_target).collect();
     let question = "Delete these tasks for good, with the records of every stage, all files and logs?";
     if !confirm(question, &lines, args.yes)? {

@@ -23,7 +23,10 @@ struct Resubmitted {
 
 /// Runs the command.
 pub async fn run(client: &Client, args: ResubmitArgs) -> CommandResult {
-    let selected = select(client, &args.selection, SelectedPart::Stage).await?;
+    let selected = select(client, &args.selection, SelectedPart::Stage, |target| {
+        target.node.is_none()
+    })
+    .await?;
     let mut sent = Vec::new();
     for selected in &selected {
         sent.push(resubmit(client, selected, &args).await);

@@ -1,5 +1,7 @@
 //! Finds what a command acts on: the targets that were named, or what a query of the dashboard finds.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::client::{Client, ClientError, TaskQuery};
 
@@ -24,7 +26,7 @@ const MOST_TASKS: usize = 100_000;
 #[derive(Debug)]
 pub struct Selected {
     pub target: TargetId,
-    /// `None` if there is no such task.
+    /// `None` if there is no such task, or if the task is not needed.
     pub task: Option<Task>,
 }
 
@@ -39,15 +41,16 @@ pub enum SelectedPart {
     StageInFlight,
 }
 
-/// Finds what to act on; `part` is what a query selects.
+/// Finds what to act on; `part` is what a query selects. Of a target that is named, the task is read where it is needed.
 pub async fn select(
     client: &Client,
     selection: &TargetSelection,
     part: SelectedPart,
+    needs_task: impl Fn(&TargetId) -> bool,
 ) -> Result<Vec<Selected>, Failure> {
     let mut selected = match &selection.filter {
         Some(filter) => select_filtered(client, filter, part).await?,
-        None => select_named(client, &selection.targets).await?,
+        None => select_named(client, &selection.targets, needs_task).await?,
     };
     selected.sort_by(|one, other| one.target.cmp(&other.target));
     selected.dedup_by(|one, other| one.target == other.target);
@@ -61,20 +64,33 @@ pub async fn select(
     Ok(selected)
 }
 
-async fn select_named(client: &Client, targets: &[TargetId]) -> Result<Vec<Selected>, ClientError> {
-    let mut selected = Vec::new();
+async fn select_named(
+    client: &Client,
+    targets: &[TargetId],
+    needs_task: impl Fn(&TargetId) -> bool,
+) -> Result<Vec<Selected>, ClientError> {
+    let mut tasks = BTreeMap::new();
     for target in targets {
-        let task = match client.task(&target.task).await {
-            Ok(view) => Some(Task::from_item(summarize_view(&view))),
-            Err(error) if error.status() == Some(404) => None,
-            Err(error) => return Err(error),
-        };
-        selected.push(Selected {
-            target: target.clone(),
-            task,
-        });
+        if needs_task(target)
+            && let Entry::Vacant(entry) = tasks.entry(&target.task)
+        {
+            entry.insert(read_task(client, &target.task).await?);
+        }
     }
-    Ok(selected)
+    let select = |target: &TargetId| Selected {
+        target: target.clone(),
+        task: tasks.get(&target.task).cloned().flatten(),
+    };
+    Ok(targets.iter().map(select).collect())
+}
+
+/// Reads a task; `None` if there is no such task.
+async fn read_task(client: &Client, task: &TaskId) -> Result<Option<Task>, ClientError> {
+    match client.task(task).await {
+        Ok(view) => Ok(Some(Task::from_item(summarize_view(&view)))),
+        Err(error) if error.status() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn select_filtered(client: &Client, filter: &Filter, part: SelectedPart) -> Result<Vec<Selected>, ClientError> {
