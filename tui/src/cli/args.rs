@@ -268,7 +268,7 @@ pub struct VideosArgs {
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct FilesArgs {
     /// Print the files of this task's results.
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Print only those of this node's result.
     #[arg(add = ArgValueCompleter::new(complete::complete_node))]
@@ -289,6 +289,7 @@ pub enum FilesAction {
 #[derive(Debug, clap::Args)]
 pub struct GetFileArgs {
     /// Download from a result of this task.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: TaskId,
     /// Download from the result of this node.
     #[arg(add = ArgValueCompleter::new(complete::complete_node))]

@@ -131,10 +131,7 @@ impl Line {
             .and_then(|index| index.parse().ok());
         words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
         // What is wrong in the file is reported when the line is run.
-        let named = words
-            .iter()
-            .position(|word| word == "--config")
-            .and_then(|at| words.get(at + 1));
+        let named = find_option(&words, "--config");
         let settings = DashboardSettings::load(named.map(Path::new)).unwrap_or_default();
         Self {
             before: words,
@@ -152,11 +149,8 @@ impl Line {
     /// Finds the daemon that the line names, else that of the environment. Bash splits an address at its colons, so
     /// that the line has no colon there.
     fn find_daemon(&self) -> String {
-        let option = self.before.iter().position(|word| word == "--daemon");
-        let apart = option.and_then(|at| self.before.get(at + 1)).map(String::as_str);
-        let joined = self.before.iter().find_map(|word| word.strip_prefix("--daemon="));
-        let given = apart.or(joined).filter(|url| url.contains(':')).map(str::to_owned);
-        let written = given.or_else(|| variable("ONCEOVER_DAEMON"));
+        let given = find_option(&self.before, "--daemon").filter(|url| url.contains(':'));
+        let written = given.map(str::to_owned).or_else(|| variable("ONCEOVER_DAEMON"));
         let base = written.and_then(|written| base_url(&written).ok());
         base.or_else(|| self.settings.url.clone())
             .unwrap_or_else(|| DEFAULT_DAEMON.to_owned())
@@ -183,5 +177,27 @@ impl Line {
             .ok()?;
         let client = connect(&self.find_daemon(), self.find_tokens()).ok()?;
         runtime.block_on(async { tokio::time::timeout(PATIENCE, question(client)).await.ok()? })
+    }
+}
+
+/// Finds the value of an option: the word after it, or what follows its `=`, which Bash takes for a word.
+fn find_option<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let mut after = words.iter().skip_while(|word| *word != name).skip(1);
+    let apart = after.find(|word| *word != "=").map(String::as_str);
+    let joined = || words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    apart.or_else(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_an_option_stands_after_it_or_after_its_sign() {
+        for line in ["--config a.toml show", "show --config=a.toml", "--config = a.toml show"] {
+            let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(find_option(&words, "--config"), Some("a.toml"), "{line}");
+            assert_eq!(find_option(&words, "--daemon"), None, "{line}");
+        }
     }
 }

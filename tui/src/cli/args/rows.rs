@@ -2,9 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use clap_complete::ArgValueCompleter;
 use onceover_types::{CallbackStatus, InvalidId, NodeName, TaskId};
 
-use super::Reuse;
+use super::{Reuse, complete};
 use crate::model::filter::Filter;
 
 /// A task, or one of its stages: `TASK` or `TASK/NODE`.
@@ -69,13 +70,21 @@ fn read_filter(text: &str) -> Result<Filter, String> {
     }
 }
 
+/// Reads how many are printed at most.
+fn read_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..) => Ok(limit),
+        _ => Err("write a number from 1 on".into()),
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct TasksArgs {
     /// Print only what the dashboard's query finds, such as "state:failed age<1h".
     #[arg(long, value_name = "QUERY", value_parser = read_filter)]
     pub filter: Option<Filter>,
     /// Print at most this many, the newest.
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = read_limit)]
     pub limit: usize,
     /// Print JSON: a page of the list of tasks.
     #[arg(long)]
@@ -173,12 +182,13 @@ impl From<DeliveryState> for CallbackStatus {
 #[derive(Debug, clap::Args)]
 pub struct CallbacksArgs {
     /// Print only those of this task.
+    #[arg(add = ArgValueCompleter::new(complete::complete_task))]
     pub task: Option<TaskId>,
     /// Print only those in this state.
     #[arg(long, value_enum)]
     pub state: Option<DeliveryState>,
     /// Print at most this many, the newest.
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = read_limit)]
     pub limit: usize,
     /// Print JSON: a page of the list of callbacks.
     #[arg(long)]
@@ -258,6 +268,14 @@ mod tests {
         }
         for wrong in ["", "film/", "/a.b", "film/x", "film/a.b/c.d", "fi lm"] {
             assert!(wrong.parse::<TargetId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_one_at_least() {
+        assert_eq!(read_limit("1"), Ok(1));
+        for wrong in ["0", "-1", "x", ""] {
+            assert!(read_limit(wrong).is_err(), "{wrong}");
         }
     }
 
