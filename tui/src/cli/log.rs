@@ -52,7 +52,8 @@ async fn read_lines(client: &Client, task: &TaskId, node: &NodeName, args: &LogA
     };
     if let Some(wanted) = args.lines {
         let last = LogQuery {
-            lines: wanted.min(PAGE),
+            // Of more than a page only the number of the last line is wanted first.
+            lines: if wanted <= PAGE { wanted } else { 1 },
             ..LogQuery::default()
         };
         let page = client.log_lines(task, node, &last).await?;

@@ -158,10 +158,11 @@ impl Pictures {
         }
         let (pixels, size) = fit(picture, room, measure_cell());
         let failed = |error: ratatui_image::errors::Errors| format!("the picture cannot be sent: {error}");
-        let protocol = self.make_protocol(id, &pixels, size).map_err(failed)?;
+        let kept = (self.protocol == ImageProtocol::Kitty).then(|| pixels.clone());
+        let protocol = self.make_protocol(id, pixels, size).map_err(failed)?;
         Ok(Some(EncodedPicture {
             protocol,
-            pixels: (self.protocol == ImageProtocol::Kitty).then_some(pixels),
+            pixels: kept,
             size,
         }))
     }
@@ -169,10 +170,9 @@ impl Pictures {
     fn make_protocol(
         &self,
         id: u64,
-        pixels: &DynamicImage,
+        pixels: DynamicImage,
         size: Size,
     ) -> Result<Protocol, ratatui_image::errors::Errors> {
-        let pixels = pixels.clone();
         match self.protocol {
             ImageProtocol::Sixel => Sixel::new(pixels, size, self.is_tmux).map(Protocol::Sixel),
             ImageProtocol::Iterm2 => Iterm2::new(pixels, size, self.is_tmux).map(Protocol::ITerm2),
@@ -205,7 +205,7 @@ impl TerminalPictures for Pictures {
         if area.width < encoded.size.width || area.height < encoded.size.height {
             return;
         }
-        if let Some(pixels) = encoded.pixels.as_ref().filter(|_| fresh)
+        if let Some(pixels) = encoded.pixels.as_ref().filter(|_| fresh).cloned()
             && let Ok(protocol) = self.make_protocol(id, pixels, encoded.size)
         {
             encoded.protocol = protocol;

@@ -81,6 +81,9 @@ impl SessionRecorder {
 
     /// Writes an event that goes into `update` next.
     pub fn note_event(&mut self, model: &Model, event: &UiEvent) {
+        if self.lines.is_none() {
+            return;
+        }
         match hide_secret(model, event) {
             Some(hidden) => self.write(&WrittenEntry::Event(&hidden)),
             None => self.write(&WrittenEntry::Event(event)),
