@@ -251,22 +251,12 @@ pub fn lay_out_callbacks(size: (u16, u16)) -> ListPage {
 
 /// Divides the page of videos: the list above the text about the video at the cursor, its steps included.
 pub fn lay_out_videos(size: (u16, u16)) -> ListPage {
-    let panes = lay_out_panes(size, true);
-    let middle = panes.detail;
-    ListPage {
-        framed: panes.is_framed(),
-        ..split_above(middle, (middle.height / 2).min(24))
-    }
+    lay_out_above(size, 24)
 }
 
 /// Divides the page of queues: the list above what was counted and how long nodes take.
 pub fn lay_out_queues(size: (u16, u16)) -> ListPage {
-    let panes = lay_out_panes(size, true);
-    let middle = panes.detail;
-    ListPage {
-        framed: panes.is_framed(),
-        ..split_above(middle, (middle.height / 2).min(18))
-    }
+    lay_out_above(size, 18)
 }
 
 /// Divides the page of events: the list above all of the event at the cursor.
@@ -294,16 +284,7 @@ pub fn lay_out_nodes(size: (u16, u16)) -> ListPage {
     let panes = lay_out_panes(size, true);
     let middle = panes.detail;
     if panes.tier == Tier::Wide {
-        let left = middle.width * 52 / 100;
-        return ListPage {
-            framed: true,
-            list: Rect { width: left, ..middle },
-            item: Rect {
-                x: left,
-                width: middle.width - left,
-                ..middle
-            },
-        };
+        return split_beside(middle, 52);
     }
     ListPage {
         framed: panes.is_framed(),
@@ -384,20 +365,25 @@ pub fn lay_out_preview(size: (u16, u16), is_whole: bool) -> ListPage {
         };
     }
     if panes.tier == Tier::Wide {
-        let left = middle.width * 38 / 100;
-        return ListPage {
-            framed: true,
-            list: Rect { width: left, ..middle },
-            item: Rect {
-                x: left,
-                width: middle.width - left,
-                ..middle
-            },
-        };
+        return split_beside(middle, 38);
     }
     ListPage {
         framed: panes.is_framed(),
         ..split_above(middle, middle.height * 2 / 3)
+    }
+}
+
+/// Puts the list beside its item: each with its frame, the list with so many percent of the columns.
+fn split_beside(middle: Rect, percent: u16) -> ListPage {
+    let left = middle.width * percent / 100;
+    ListPage {
+        framed: true,
+        list: Rect { width: left, ..middle },
+        item: Rect {
+            x: left,
+            width: middle.width - left,
+            ..middle
+        },
     }
 }
 
