@@ -1,6 +1,12 @@
-//! Writes durations, times, ratios and progress.
+//! Writes durations, times, ratios, progress and JSON.
 
 use onceover_types::Timestamp;
+
+/// Writes JSON over several lines; `None` where the text is not JSON.
+pub fn format_json(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    serde_json::to_string_pretty(&value).ok()
+}
 
 /// Writes a duration as `04:12` or `1:02:03`.
 pub fn format_short(seconds: f64) -> String {

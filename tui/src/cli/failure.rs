@@ -1,6 +1,6 @@
 //! How commands fail: the text for people, the problem document for programs, and the exit code.
 
-use std::io;
+use std::{io, path::Path};
 
 use onceover_types::{Problem, ProblemKind, problem::ProblemType};
 use onceover_wire::{
@@ -107,6 +107,11 @@ impl Failure {
             problem: None,
             code: NOT_SUCCESSFUL,
         }
+    }
+
+    /// Says which file could not be written.
+    pub fn unwritten_file(path: &Path, error: &io::Error) -> Self {
+        Self::new(format!("cannot write {}: {error}", path.display()))
     }
 }
 

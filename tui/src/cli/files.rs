@@ -192,13 +192,13 @@ async fn write_to_file(
     let part = PathBuf::from(part);
     let written = match fs::File::create(&part).await {
         Ok(file) => fill_file(file, &part, stream, progress).await,
-        Err(error) => Err(name_unwritten(&part, &error)),
+        Err(error) => Err(Failure::unwritten_file(&part, &error)),
     };
     let moved = match written {
         Ok(bytes) => fs::rename(&part, path)
             .await
             .map(|()| bytes)
-            .map_err(|error| name_unwritten(path, &error)),
+            .map_err(|error| Failure::unwritten_file(path, &error)),
         Err(failure) => Err(failure),
     };
     if moved.is_err() {
@@ -220,9 +220,11 @@ async fn fill_file(
         progress.add(chunk.len())?;
         file.write_all(&chunk)
             .await
-            .map_err(|error| name_unwritten(path, &error))?;
+            .map_err(|error| Failure::unwritten_file(path, &error))?;
     }
-    file.flush().await.map_err(|error| name_unwritten(path, &error))?;
+    file.flush()
+        .await
+        .map_err(|error| Failure::unwritten_file(path, &error))?;
     Ok(progress.done)
 }
 
@@ -238,10 +240,6 @@ async fn write_to_stdout(
         out.write_all(&chunk).map_err(|error| Failure::unwritten(&error))?;
     }
     out.flush().map_err(|error| Failure::unwritten(&error))
-}
-
-fn name_unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -146,10 +146,7 @@ async fn open_dashboard(args: Args, client: Client, settings: DashboardSettings)
         model.access = Access::ReadFlag;
     }
     let recorder = match &args.record {
-        Some(path) => Some(
-            SessionRecorder::create(path)
-                .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?,
-        ),
+        Some(path) => Some(SessionRecorder::create(path).map_err(|error| Failure::unwritten_file(path, &error))?),
         None => None,
     };
     if recorder.is_some() {

@@ -41,7 +41,7 @@ pub async fn run(args: ReplayArgs) -> CommandResult {
         return show(&mut player, args.speed).await;
     }
     if let Some(folder) = &args.to_frames {
-        fs::create_dir_all(folder).map_err(|error| describe_unwritten(folder, &error))?;
+        fs::create_dir_all(folder).map_err(|error| Failure::unwritten_file(folder, &error))?;
     }
     let tally = compare(&mut player, args.to_frames.as_deref())?;
     if args.json {
@@ -87,7 +87,7 @@ fn compare(player: &mut Player, folder: Option<&Path>) -> Result<ReplayTally, Fa
                 if let (Some(folder), Some(shown)) = (folder, player.shown()) {
                     let path = folder.join(format!("{:06}.txt", frame.number));
                     let lines = text::lines_of(shown).join("\n") + "\n";
-                    fs::write(&path, lines).map_err(|error| describe_unwritten(&path, &error))?;
+                    fs::write(&path, lines).map_err(|error| Failure::unwritten_file(&path, &error))?;
                 }
             }
             ReplayStep::End(reason) => tally.end = Some(reason),
@@ -104,10 +104,6 @@ fn describe_tally(tally: &ReplayTally) -> String {
         (different, Some(first)) => format!("{frames}, {different} not as recorded, the first is number {first}"),
         (different, None) => format!("{frames}, {different} not as recorded"),
     }
-}
-
-fn describe_unwritten(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot write {}: {error}", path.display()))
 }
 
 impl From<ReplayError> for Failure {

@@ -2,7 +2,6 @@
 
 use onceover_types::NodeName;
 use onceover_wire::{StageView, client::Client};
-use serde_json::value::RawValue;
 
 use super::{
     args::ShowArgs,
@@ -89,7 +88,9 @@ fn list_texts(stage: &StageView, node: &NodeName, task: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, json) in [("input", &stage.input_params), ("output", &stage.output)] {
         lines.push(name.to_owned());
-        lines.extend(format_json(json).lines().map(|line| format!("  {line}")));
+        let text = figures::format_json(json.get());
+        let text = text.as_deref().unwrap_or(json.get());
+        lines.extend(text.lines().map(|line| format!("  {line}")));
     }
     for warning in stage.result_warnings() {
         lines.push(format!("⚠ {}", warned::describe_warning(&warning)));
@@ -100,10 +101,4 @@ fn list_texts(stage: &StageView, node: &NodeName, task: &str) -> Vec<String> {
     }
     lines.push(format!("log       onceover log {task}/{node}"));
     lines
-}
-
-fn format_json(json: &RawValue) -> String {
-    let value: Result<serde_json::Value, _> = serde_json::from_str(json.get());
-    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
-    pretty.unwrap_or_else(|_| json.get().to_owned())
 }

@@ -214,8 +214,7 @@ fn is_transcript(text: &str) -> bool {
 
 /// Breaks a text into lines, JSON as it is read best.
 fn break_lines(text: &str, is_json: bool) -> Vec<String> {
-    let json = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten();
-    let pretty = json.and_then(|value| serde_json::to_string_pretty(&value).ok());
+    let pretty = is_json.then(|| figures::format_json(text)).flatten();
     let text = pretty.as_deref().unwrap_or(text);
     let mut lines = Vec::new();
     for line in text.lines() {

@@ -14,6 +14,7 @@ use onceover_wire::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    figures,
     key::Key,
     model::{
         MissingPart, Source, Tone,
@@ -203,9 +204,7 @@ impl PagerText {
             Self::Plain(text) => return text,
             Self::Json(json) => json,
         };
-        let pretty =
-            serde_json::from_str::<serde_json::Value>(&json).and_then(|value| serde_json::to_string_pretty(&value));
-        pretty.map_or_else(|_| json.to_string(), |text| text + "\n")
+        figures::format_json(&json).map_or_else(|| json.to_string(), |text| text + "\n")
     }
 }
 
