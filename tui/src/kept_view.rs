@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_types::{NodeName, StageState, TaskId};
+use onceover_types::{NodeName, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         log_view::LogTimes,
         return_point::{KeptExpansion, ReturnPoint},
         sort::TaskSort,
-        tree::Tree,
+        tree::{ACTIVE_ONLY, PENDING_ONLY, Tree},
     },
 };
 
@@ -92,14 +92,8 @@ impl KeptView {
     /// Reads how the dashboard shows things now.
     pub fn of_model(model: &Model) -> Self {
         let tree = &model.tree;
-        // Before the first snapshot the place to go to is still the one of the last start.
-        let waiting = model.return_to.clone().unwrap_or_default();
-        let has_tasks = model.return_to.is_none();
-        let cursor = tree.cursor.as_ref().filter(|_| tree.touched);
-        let cursor = cursor.map(|row| KeptCursor {
-            task: (*row.task).clone(),
-            node: row.node.as_deref().cloned(),
-        });
+        // Before the first snapshot the user is still where the last start has ended.
+        let point = model.return_to.clone().unwrap_or_else(|| read_point(model));
         Self {
             split: model.split,
             wrap: model.log_view.wrap,
@@ -111,17 +105,11 @@ impl KeptView {
                 .map(|filter| filter.text.clone())
                 .filter(|text| text.len() <= LONGEST_FILTER),
             quick: tree.quick.as_ref().map(|quick| quick.text.clone()),
-            page: if has_tasks { model.page } else { waiting.page }.name(),
+            page: point.page.name(),
             tab: model.detail.tab.title().to_owned(),
-            zoom: if has_tasks { model.zoom } else { waiting.zoom },
-            cursor: match has_tasks {
-                true => cursor,
-                false => waiting.cursor.map(|(task, node)| KeptCursor { task, node }),
-            },
-            expansion: match has_tasks {
-                true => read_expansion(model),
-                false => waiting.expansion,
-            },
+            zoom: point.zoom,
+            cursor: point.cursor.map(|(task, node)| KeptCursor { task, node }),
+            expansion: point.expansion,
         }
     }
 
@@ -178,6 +166,17 @@ impl KeptView {
     }
 }
 
+/// Reads where the user is.
+fn read_point(model: &Model) -> ReturnPoint {
+    let cursor = model.tree.cursor.as_ref().filter(|_| model.tree.touched);
+    ReturnPoint {
+        page: model.page,
+        cursor: cursor.map(|row| ((*row.task).clone(), row.node.as_deref().cloned())),
+        expansion: read_expansion(model),
+        zoom: model.zoom,
+    }
+}
+
 /// Reads which tasks show their stages: those that do, or those that do not, whichever are fewer.
 fn read_expansion(model: &Model) -> KeptExpansion {
     let shown = &model.tree.expanded;
@@ -200,10 +199,11 @@ fn read_expansion(model: &Model) -> KeptExpansion {
 
 /// Restores the one-key filter with this name.
 fn restore_quick(tree: &mut Tree, name: Option<&str>) {
-    match name {
-        Some("pending only") => tree.toggle_quick("pending only", &[StageState::Pending]),
-        Some("active only") => tree.toggle_quick("active only", &[StageState::Pending, StageState::Running]),
-        _ => {}
+    let filter = [PENDING_ONLY, ACTIVE_ONLY]
+        .into_iter()
+        .find(|filter| name == Some(filter.name));
+    if let Some(filter) = filter {
+        tree.toggle_quick(&filter);
     }
 }
 

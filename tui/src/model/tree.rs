@@ -25,6 +25,23 @@ const MOST_GONE: usize = 1_000;
 /// Rows beside the cursor that it can go to when its own is removed.
 const NEIGHBOURS: usize = 256;
 
+/// The one-key filters: what they are called, and the states of the stages that they show.
+pub const PENDING_ONLY: QuickFilter = QuickFilter {
+    name: "pending only",
+    states: &[StageState::Pending],
+};
+pub const ACTIVE_ONLY: QuickFilter = QuickFilter {
+    name: "active only",
+    states: &[StageState::Pending, StageState::Running],
+};
+
+/// A filter that one key sets and drops.
+#[derive(Debug)]
+pub struct QuickFilter {
+    pub name: &'static str,
+    states: &'static [StageState],
+}
+
 /// Up to what the visible rows are right.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct BuiltFrom {
@@ -109,11 +126,11 @@ impl Tree {
         self.changed();
     }
 
-    /// Shows only stages in these states; if it does already, everything.
-    pub fn toggle_quick(&mut self, name: &str, states: &[StageState]) {
+    /// Shows only stages that this filter finds; if it does already, everything.
+    pub fn toggle_quick(&mut self, filter: &QuickFilter) {
         self.quick = match &self.quick {
-            Some(quick) if quick.text == name => None,
-            _ => Some(Filter::for_states(name, states)),
+            Some(quick) if quick.text == filter.name => None,
+            _ => Some(Filter::for_states(filter.name, filter.states)),
         };
         self.changed();
     }

@@ -2,7 +2,6 @@
 //! page.
 
 use crossterm::event::KeyCode;
-use onceover_types::StageState;
 
 use super::{
     callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
@@ -13,8 +12,15 @@ use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
     key::Key,
     model::{
-        Model, Page, RowId, Tone, access::Access, detail::Tab, dialog::Dialog, log_view::LogQuestion,
-        observed::QueueRow, palette::PaletteTarget, pointer::Pointer,
+        Model, Page, RowId, Tone,
+        access::Access,
+        detail::Tab,
+        dialog::Dialog,
+        log_view::LogQuestion,
+        observed::QueueRow,
+        palette::PaletteTarget,
+        pointer::Pointer,
+        tree::{ACTIVE_ONLY, PENDING_ONLY},
     },
 };
 
@@ -188,10 +194,8 @@ fn carry_out(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<E
         Action::OpenStage => timeline::open_stage(model),
         Action::NarrowTree => move_split(model, -1),
         Action::WidenTree => move_split(model, 1),
-        Action::PendingOnly => model.tree.toggle_quick("pending only", &[StageState::Pending]),
-        Action::ActiveOnly => model
-            .tree
-            .toggle_quick("active only", &[StageState::Pending, StageState::Running]),
+        Action::PendingOnly => model.tree.toggle_quick(&PENDING_ONLY),
+        Action::ActiveOnly => model.tree.toggle_quick(&ACTIVE_ONLY),
         Action::Order => sort::toggle_active(model),
         Action::Sort => sort::open_menu(model),
         Action::Freeze | Action::StepBack | Action::StepForward => past::act(model, spec.action),
