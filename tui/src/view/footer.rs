@@ -295,38 +295,25 @@ fn draw_filter_line(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Po
     let theme = model.theme;
     if let Some(line) = &model.filter_input
         && let Some(error) = &line.error
-        && area.y > 0
     {
         return draw_wrong_filter(model, &line.input, error, area, buffer);
     }
-    let (input, wrong, hint) = match (&model.filter_input, &model.nodes.input) {
-        (Some(line), _) => match &line.error {
-            Some(error) => (
-                &line.input,
-                true,
-                format!("column {}: {}", error.position, error.message),
-            ),
-            None => {
-                let tasks = figures::count_noun(model.tree.shown, "task");
-                (&line.input, false, format!("{tasks} · enter keep · esc drop"))
-            }
-        },
+    let (input, hint) = match (&model.filter_input, &model.nodes.input) {
+        (Some(line), _) => {
+            let tasks = figures::count_noun(model.tree.shown, "task");
+            (&line.input, format!("{tasks} · enter keep · esc drop"))
+        }
         (None, Some(input)) => {
             let nodes = figures::count_noun(model.nodes.list.keys().len(), "node");
-            (input, false, format!("{nodes} · ↑ ↓ choose · enter submit · esc drop"))
+            (input, format!("{nodes} · ↑ ↓ choose · enter submit · esc drop"))
         }
         (None, None) => return None,
     };
     let used = put(buffer, area.x, area.y, area.width, " / ", theme.key());
     let room = area.width.saturating_sub(used);
-    let (style, hint_style) = if wrong {
-        (theme.bad(), theme.bad())
-    } else {
-        (theme.plain(), theme.faint())
-    };
-    let drawn = line::draw(input, area.x + used, area.y, room, style, buffer);
+    let drawn = line::draw(input, area.x + used, area.y, room, theme.plain(), buffer);
     let x = area.x + used + drawn.used;
     let room = room.saturating_sub(drawn.used);
-    put(buffer, x, area.y, room, &format!("   {hint}"), hint_style);
+    put(buffer, x, area.y, room, &format!("   {hint}"), theme.faint());
     drawn.cursor
 }
