@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use super::{
-    frame::{draw_frame, draw_rule},
+    frame::{draw_frame, draw_rule, inset},
     text::{cut_middle, harmless, put, wrap},
 };
 use crate::{
@@ -35,11 +35,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
         let title = harmless(&format!("{} › compare{}", right.node, count_differences(page)));
         draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
-    let area = Rect {
-        x: area.x + 1.min(area.width),
-        width: area.width.saturating_sub(2),
-        ..area
-    };
+    let area = inset(area);
     if area.is_empty() {
         return;
     }

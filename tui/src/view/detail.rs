@@ -10,7 +10,7 @@ use ratatui::{
 use super::{
     block::{self, Block, Lines},
     callbacks,
-    frame::{draw_frame, draw_rule},
+    frame::{below, draw_frame, draw_rule, inset},
     json_tree, log_pane, pipeline,
     reasons::describe_decision,
     reuse, task_detail,
@@ -61,16 +61,6 @@ pub fn draw(model: &Model, panes: &Panes, buffer: &mut Buffer) {
             None => task_detail::draw_planned(model, node, task, area, buffer),
         },
         None => task_detail::draw_task(model, task, area, buffer),
-    }
-}
-
-/// Returns the area without its first rows.
-fn below(area: Rect, rows: u16) -> Rect {
-    let rows = rows.min(area.height);
-    Rect {
-        y: area.y + rows,
-        height: area.height - rows,
-        ..area
     }
 }
 
@@ -230,12 +220,7 @@ pub fn find_tab(model: &Model, panes: &Panes, at: Position) -> Option<Tab> {
 
 /// Returns the area of the texts in the pane.
 fn find_text_area(panes: &Panes) -> Rect {
-    let area = panes.inner(panes.detail);
-    Rect {
-        x: area.x + 1.min(area.width),
-        width: area.width.saturating_sub(2),
-        ..area
-    }
+    inset(panes.inner(panes.detail))
 }
 
 /// Lists what is known of the stage, with what was refused or warned of at the last action on it.

@@ -12,7 +12,7 @@ use ratatui::{
 use super::{
     block::{self, Block, Lines},
     card,
-    frame::draw_frame,
+    frame::{draw_frame, inset},
     line,
     reuse::sign_decision,
     text::{put, put_right, width, within, wrap},
@@ -22,6 +22,7 @@ use crate::{
     figures, layout,
     model::{
         Model, Page,
+        difference::InputDifference,
         form::{Field, Form, FormPurpose, FormerRequest, What, format_value},
     },
     theme::Theme,
@@ -48,11 +49,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         area.y += 1;
         area.height -= 1;
     }
-    let text = Rect {
-        x: area.x + area.width.min(1),
-        width: area.width.saturating_sub(2),
-        ..area
-    };
+    let text = inset(area);
     let mut above = list_above(model, form, text.width);
     // The fields have half of a small page at least.
     above.truncate(MOST_ABOVE.min(usize::from(area.height) / 4));
@@ -106,7 +103,7 @@ fn describe_title(form: &Form) -> String {
 
 /// Says what the daemon would do with the request that is typed, as far as its answer about the former one says it.
 /// `None` where it was not asked.
-pub fn describe_outlook(form: &Form, theme: Theme) -> Option<(String, Style)> {
+pub fn describe_outlook(form: &Form, differences: &[InputDifference], theme: Theme) -> Option<(String, Style)> {
     if form.forecast.request.is_some() {
         return Some(("now: …".to_owned(), theme.faint()));
     }
@@ -114,27 +111,29 @@ pub fn describe_outlook(form: &Form, theme: Theme) -> Option<(String, Style)> {
         Ok(explanation) => explanation,
         Err(why) => return Some((format!("the daemon does not say what it would do: {why}"), theme.bad())),
     };
-    let differs = !form.list_differences().is_empty();
     let (sign, style) = sign_decision(theme, explanation.decision);
-    Some(match (explanation.decision, differs, explanation.mode) {
-        (ReuseDecision::Hit, true, ReuseRule::Strict) => (
-            "now: ● would run: the input differs from the stored result's".to_owned(),
-            theme.warn(),
-        ),
-        (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
-            let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
-            (text.to_owned(), theme.bad())
-        }
-        (ReuseDecision::Hit, true, _) => {
-            let text = "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
-            (text.to_owned(), theme.warn())
-        }
-        (ReuseDecision::Join, true, _) => {
-            let text = "now: … would join the run in flight, though the input differs: never runs it";
-            (text.to_owned(), theme.warn())
-        }
-        _ => (format!("now: {sign} {}", explanation.message), style),
-    })
+    Some(
+        match (explanation.decision, !differences.is_empty(), explanation.mode) {
+            (ReuseDecision::Hit, true, ReuseRule::Strict) => (
+                "now: ● would run: the input differs from the stored result's".to_owned(),
+                theme.warn(),
+            ),
+            (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
+                let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
+                (text.to_owned(), theme.bad())
+            }
+            (ReuseDecision::Hit, true, _) => {
+                let text =
+                    "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
+                (text.to_owned(), theme.warn())
+            }
+            (ReuseDecision::Join, true, _) => {
+                let text = "now: … would join the run in flight, though the input differs: never runs it";
+                (text.to_owned(), theme.warn())
+            }
+            _ => (format!("now: {sign} {}", explanation.message), style),
+        },
+    )
 }
 
 /// Lists what is about the whole request: why it was refused, where its values come from, what is missing for the node
@@ -162,7 +161,8 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say(&format!("✖ the stored request could not be read: {why}"), theme.bad());
         }
     }
-    if let Some((text, style)) = describe_outlook(form, theme) {
+    let differences = form.list_differences();
+    if let Some((text, style)) = describe_outlook(form, &differences, theme) {
         block.say(&text, style);
     }
     if form.broken.is_some() {
@@ -172,7 +172,7 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
             theme.bad(),
         );
     }
-    add_changes(form, theme, &mut block);
+    add_changes(form, &differences, theme, &mut block);
     if form.node.readiness.ready {
         block.say(&form.node.purpose, theme.faint());
     } else {
@@ -182,12 +182,12 @@ fn list_above(model: &Model, form: &Form, columns: u16) -> Lines {
 }
 
 /// Adds what differs from the former run: of one stage what, of several in how many.
-fn add_changes(form: &Form, theme: Theme, block: &mut Block) {
+fn add_changes(form: &Form, differences: &[InputDifference], theme: Theme, block: &mut Block) {
     if form.purpose != FormPurpose::Edit {
         return;
     }
     if form.targets.is_empty() {
-        for difference in form.list_differences() {
+        for difference in differences {
             block.say(&difference.describe(), theme.accent());
         }
         return;

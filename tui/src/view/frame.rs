@@ -77,3 +77,22 @@ pub fn find_inside(area: Rect) -> Rect {
         height: area.height.saturating_sub(2),
     }
 }
+
+/// Leaves a column free on both sides.
+pub fn inset(area: Rect) -> Rect {
+    Rect {
+        x: area.x + 1.min(area.width),
+        width: area.width.saturating_sub(2),
+        ..area
+    }
+}
+
+/// Returns the area without its first rows.
+pub fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect {
+        y: area.y + rows,
+        height: area.height - rows,
+        ..area
+    }
+}

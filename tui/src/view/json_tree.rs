@@ -9,7 +9,7 @@ use ratatui::{
 use serde_json::Value;
 
 use super::{
-    frame::{draw_frame, draw_rule},
+    frame::{below, draw_frame, draw_rule, inset},
     line,
     text::{cut_middle, harmless, put, put_right, width, within, wrap},
 };
@@ -88,15 +88,6 @@ pub fn draw(tree: &JsonTree, area: Rect, theme: Theme, buffer: &mut Buffer) {
     if tree.is_cut && used < area.height {
         let text = "… the rest is too much to be shown: O opens all of it";
         put(buffer, area.x, area.y + used, area.width, text, theme.warn());
-    }
-}
-
-/// Returns the area without its first rows.
-fn below(area: Rect, rows: u16) -> Rect {
-    Rect {
-        y: area.y + rows,
-        height: area.height - rows,
-        ..area
     }
 }
 
@@ -202,11 +193,7 @@ pub fn draw_page(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Po
         let title = cut_middle(&title, panes.detail.width.saturating_sub(4));
         draw_frame(buffer, panes.detail, &title, theme.faint(), theme.strong());
     }
-    let area = Rect {
-        x: area.x + 1.min(area.width),
-        width: area.width.saturating_sub(2),
-        ..area
-    };
+    let area = inset(area);
     if area.height < 3 {
         return None;
     }

@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 mod level;
 
 use super::{
-    frame::{draw_frame, draw_rule},
+    frame::{draw_frame, draw_rule, inset},
     text::{harmless, put, width, within},
 };
 use crate::{
@@ -191,15 +191,6 @@ fn tab_text(model: &Model) -> Rect {
     Rect {
         height: inner.height.saturating_sub(above),
         ..inner
-    }
-}
-
-/// Leaves a column free on both sides.
-fn inset(area: Rect) -> Rect {
-    Rect {
-        x: area.x + 1.min(area.width),
-        width: area.width.saturating_sub(2),
-        ..area
     }
 }
 

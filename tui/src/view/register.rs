@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     block::{self, Block},
-    frame::draw_frame,
+    frame::{draw_frame, inset},
     line,
     text::{put, wrap},
 };
@@ -39,11 +39,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         area.y += 1;
         area.height -= 1;
     }
-    let text = Rect {
-        x: area.x + area.width.min(1),
-        width: area.width.saturating_sub(2),
-        ..area
-    };
+    let text = inset(area);
     let mut above = Block::new(text.width);
     if let Some(problem) = &form.problem {
         above.say(&format!("✖ {problem}"), theme.bad());

@@ -112,7 +112,7 @@ fn list_below(model: &Model, room: u16) -> Lines {
         Default::default(),
         (format!("reuse  {}", describe_mode(form)), theme.strong()),
     ];
-    if let Some((text, style)) = form::describe_outlook(form, theme) {
+    if let Some((text, style)) = form::describe_outlook(form, &form.list_differences(), theme) {
         lines.extend(wrap(&text, room).into_iter().map(|line| (line, style)));
     }
     lines
