@@ -49,6 +49,14 @@ pub fn format_first_key(action: Action, page: Page, bindings: &KeyBindings) -> S
     first.map_or(String::new(), Key::to_string)
 }
 
+/// Writes a hint with the first key that an action has on a page; empty if it has none there.
+pub fn format_hint(action: Action, page: Page, bindings: &KeyBindings, hint: impl FnOnce(&str) -> String) -> String {
+    match format_first_key(action, page, bindings).as_str() {
+        "" => String::new(),
+        key => hint(key),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    actions::{Action, format_first_key},
     feed,
     kept_view::KeptView,
     key::Key,
@@ -374,7 +375,8 @@ impl Dashboard {
             Effect::Quit => return Ok(ControlFlow::Break(())),
             Effect::Redraw => self.forget_screen(),
             Effect::Suspend if !job::has_shell() => {
-                self.say(Tone::Neutral, "there is no shell to go back to: q quits");
+                let key = format_first_key(Action::Quit, self.model.page, &self.model.bindings);
+                self.say(Tone::Neutral, format!("there is no shell to go back to: {key} quits"));
             }
             Effect::Suspend => {
                 self.job.stop_all(&mut self.terminal).await?;

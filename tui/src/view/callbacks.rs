@@ -9,8 +9,9 @@ use super::{
     list_page,
 };
 use crate::{
+    actions::{Action, format_hint},
     figures, layout,
-    model::{Model, RowId, Subject},
+    model::{Model, Page, RowId, Subject},
     theme::callback_glyph,
 };
 
@@ -35,14 +36,15 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     ];
     let area = list_page::draw_head(&page, &describe_rows(model), &titles, theme, buffer);
     if deliveries.items.is_empty() {
+        let hint = format_hint(Action::AllCallbacks, Page::Callbacks, &model.bindings, |key| {
+            format!("; {key} shows those of all tasks")
+        });
+        let none_here = format!("no callbacks here: no request had a callback URL{hint}");
         let (text, style) = match &deliveries.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !deliveries.read => ("…", theme.faint()),
             None if deliveries.shows_all => ("no callbacks: no request had a callback URL", theme.faint()),
-            None => (
-                "no callbacks here: no request had a callback URL; a shows those of all tasks",
-                theme.faint(),
-            ),
+            None => (none_here.as_str(), theme.faint()),
         };
         list_page::draw_placeholder(text, style, area, buffer);
     }

@@ -339,7 +339,7 @@ fn describe_position(model: &Model, node: &NodeName, task: &Task, stage: &StageS
 fn draw_json(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = model.theme;
     let text = match (model.detail.shown_json(), &model.detail.failed) {
-        (Some(tree), _) => return json_tree::draw(tree, area, theme, buffer),
+        (Some(tree), _) => return json_tree::draw(model, tree, area, buffer),
         (None, Some(why)) => why.as_str(),
         (None, None) if !model.is_live() => "not read before the connection was lost",
         (None, None) => "…",

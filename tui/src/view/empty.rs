@@ -7,6 +7,7 @@ use super::{
     text::harmless,
 };
 use crate::{
+    actions::{Action, format_hint},
     layout::Panes,
     model::{Link, MissingPart, Model},
 };
@@ -54,7 +55,7 @@ fn list_lines(model: &Model) -> Vec<(String, Style)> {
                 "Start one with:  onceoverd",
                 "or name another: onceover --daemon http://HOST:PORT",
             ],
-            Some("The dashboard connects to it as soon as it answers."),
+            Some("The dashboard connects to it as soon as it answers.".to_owned()),
         ),
         Link::Lost {
             missing: MissingPart::Access,
@@ -67,7 +68,12 @@ fn list_lines(model: &Model) -> Vec<(String, Style)> {
                 "Put one of its tokens into the file that ONCEOVER_TOKEN_FILE or token_file names,",
                 "or start again with ONCEOVER_TOKEN.",
             ],
-            Some("The file is read again with each try; ctrl-r tries at once."),
+            Some({
+                let hint = format_hint(Action::Reread, model.page, &model.bindings, |key| {
+                    format!("; {key} tries at once")
+                });
+                format!("The file is read again with each try{hint}.")
+            }),
         ),
         Link::Lost {
             missing: MissingPart::Redis,
@@ -77,7 +83,7 @@ fn list_lines(model: &Model) -> Vec<(String, Style)> {
             format!("The daemon at {} is up, its Redis is not.", model.daemon),
             Some(reason),
             Vec::new(),
-            Some("The tasks are read as soon as it answers again."),
+            Some("The tasks are read as soon as it answers again.".to_owned()),
         ),
         _ => return vec![(format!("Connecting to {} …", model.daemon), theme.plain())],
     };
@@ -87,8 +93,8 @@ fn list_lines(model: &Model) -> Vec<(String, Style)> {
     lines.push(gap());
     if !advice.is_empty() {
         lines.extend(advice.iter().map(|line| ((*line).to_owned(), theme.plain())));
-        lines.extend(next.map(|_| gap()));
+        lines.extend(next.as_ref().map(|_| gap()));
     }
-    lines.extend(next.map(|line| (line.to_owned(), theme.faint())));
+    lines.extend(next.map(|line| (line, theme.faint())));
     lines
 }

@@ -244,8 +244,16 @@ fn draw_keys(model: &Model, panes: &Panes, area: Rect, buffer: &mut Buffer) {
 fn draw_log_line(model: &Model, typed: &LogInput, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
     let (label, hint) = match typed.question {
-        LogQuestion::Search => (" / ", "enter search, then n and N · esc drop"),
-        LogQuestion::Filter => (" only ", "enter show only these lines · esc drop"),
+        LogQuestion::Search => {
+            let [next, previous] = [Action::NextMatch, Action::PreviousMatch]
+                .map(|action| format_first_key(action, Page::Log, &model.bindings));
+            let then = match next.is_empty() || previous.is_empty() {
+                true => String::new(),
+                false => format!(", then {next} and {previous}"),
+            };
+            (" / ", format!("enter search{then} · esc drop"))
+        }
+        LogQuestion::Filter => (" only ", "enter show only these lines · esc drop".to_owned()),
     };
     let used = put(buffer, area.x, area.y, area.width, label, theme.key());
     let room = area.width.saturating_sub(used);

@@ -18,7 +18,7 @@ use super::{
     text::{put, put_right, width, within, wrap},
 };
 use crate::{
-    actions::{Action, format_first_key},
+    actions::{Action, format_first_key, format_hint},
     figures, layout,
     model::{
         Model, Page,
@@ -381,6 +381,14 @@ fn find_source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<
     Some(format!("{} › {}", found.node, found.field))
 }
 
+/// Says how a request is sent from a form.
+pub fn describe_send(model: &Model, page: Page) -> String {
+    let hint = format_hint(Action::Send, page, &model.bindings, |key| {
+        format!("; so does {key} from every field")
+    });
+    format!("Enter sends the request{hint}.")
+}
+
 /// Lists what is known of the focused field.
 fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
@@ -416,7 +424,7 @@ fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say("callback  http or https URL", theme.strong());
             block.say("Gets the result by POST when the run has ended.", plain);
         }
-        What::Send => block.say("Enter sends the request; so does ctrl-s from every field.", plain),
+        What::Send => block.say(&describe_send(model, Page::Form), plain),
         What::Parameter(_) => {
             if let Some(parameter) = form.parameter(what) {
                 block.say(

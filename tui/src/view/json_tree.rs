@@ -14,6 +14,7 @@ use super::{
     text::{cut_middle, harmless, put, put_right, width, within, wrap},
 };
 use crate::{
+    actions::{Action, format_hint},
     layout::Panes,
     model::{
         Model,
@@ -52,7 +53,8 @@ pub fn draw_plain(tree: &JsonTree, area: Rect, theme: Theme, buffer: &mut Buffer
 }
 
 /// Draws the tree around its cursor.
-pub fn draw(tree: &JsonTree, area: Rect, theme: Theme, buffer: &mut Buffer) {
+pub fn draw(model: &Model, tree: &JsonTree, area: Rect, buffer: &mut Buffer) {
+    let theme = model.theme;
     if area.is_empty() {
         return;
     }
@@ -86,8 +88,11 @@ pub fn draw(tree: &JsonTree, area: Rect, theme: Theme, buffer: &mut Buffer) {
         used += rows;
     }
     if tree.is_cut && used < area.height {
-        let text = "… the rest is too much to be shown: O opens all of it";
-        put(buffer, area.x, area.y + used, area.width, text, theme.warn());
+        let hint = format_hint(Action::OpenPager, model.page, &model.bindings, |key| {
+            format!(": {key} opens all of it")
+        });
+        let text = format!("… the rest is too much to be shown{hint}");
+        put(buffer, area.x, area.y + used, area.width, &text, theme.warn());
     }
 }
 
@@ -209,7 +214,7 @@ pub fn draw_page(model: &Model, panes: &Panes, buffer: &mut Buffer) -> Option<Po
     };
     let tree = model.detail.shown_json();
     match tree {
-        Some(tree) => draw(tree, rows, theme, buffer),
+        Some(tree) => draw(model, tree, rows, buffer),
         None => {
             put(buffer, rows.x, rows.y, rows.width, "…", theme.faint());
         }

@@ -8,6 +8,7 @@ use ratatui::{
 
 use super::{
     block::{self, Block},
+    form::describe_send,
     frame::{draw_frame, inset},
     line,
     text::{put, wrap},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     layout,
     model::{
-        Model,
+        Model, Page,
         register::{Entry, Line, Register},
     },
 };
@@ -76,12 +77,12 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             height: area.bottom() - y - 1,
             ..text
         };
-        let (head, text) = describe_entry(form.focused().entry);
+        let (head, text) = describe_entry(model, form.focused().entry);
         let mut block = Block::new(below.width);
         if !head.is_empty() {
             block.say(head, theme.strong());
         }
-        block.say(text, theme.plain());
+        block.say(&text, theme.plain());
         block::draw(&block.into_lines(), 0, below, buffer);
     }
     cursor
@@ -136,8 +137,8 @@ fn draw_line(
 }
 
 /// Describes a field.
-fn describe_entry(entry: Entry) -> (&'static str, &'static str) {
-    match entry {
+fn describe_entry(model: &Model, entry: Entry) -> (&'static str, String) {
+    let (head, text) = match entry {
         Entry::Where => (
             "path or URL",
             "A file on the daemon's machine, below its share/workflows or a media root; or a URL, http(s) or of the object store (s3, minio), which is fetched before the answer.",
@@ -147,6 +148,7 @@ fn describe_entry(entry: Entry) -> (&'static str, &'static str) {
             "It is processed under the task video-<id>. Left out: a new id.",
         ),
         Entry::Title => ("title  at most 500 characters", "What people call it."),
-        Entry::Send => ("", "Enter sends the request; so does ctrl-s from every field."),
-    }
+        Entry::Send => return ("", describe_send(model, Page::Register)),
+    };
+    (head, text.to_owned())
 }

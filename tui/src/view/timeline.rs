@@ -14,10 +14,11 @@ use super::{
     text::{harmless, put, width, within},
 };
 use crate::{
+    actions::{Action, format_hint},
     figures,
     layout::{self, TimelineRoom},
     model::{
-        Model,
+        Model, Page,
         task::{Standing, Task},
         timeline::{
             SegmentKind, StageBar, TimeSegment, TimeWindow, find_critical_path, find_span, format_tick, list_bars,
@@ -44,8 +45,11 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     let room = layout::lay_out_timeline((buffer.area.width, buffer.area.height));
     let theme = model.theme;
     let Some(task) = model.timeline_task() else {
-        let text = "the task is not there any more; esc goes back";
-        put(buffer, room.axis.x, room.axis.y, room.axis.width, text, theme.faint());
+        let hint = format_hint(Action::Back, Page::Timeline, &model.bindings, |key| {
+            format!("; {key} goes back")
+        });
+        let text = format!("the task is not there any more{hint}");
+        put(buffer, room.axis.x, room.axis.y, room.axis.width, &text, theme.faint());
         return;
     };
     let bars = list_bars(task, &model.timeline.runs, model.clock());

@@ -8,8 +8,9 @@ use super::{
     list_page, pipeline, warned,
 };
 use crate::{
+    actions::{Action, format_hint},
     figures, layout,
-    model::{Model, RowId, Subject},
+    model::{Model, Page, RowId, Subject},
     theme::{glyph, processing_state, word},
 };
 
@@ -22,10 +23,14 @@ pub fn draw(model: &Model, buffer: &mut Buffer) {
     let titles = columns.cells(["STATE", "", "VIDEO", "TITLE", "LENGTH", "FROM", "PIPELINE"]);
     let area = list_page::draw_head(&page, &describe_rows(model), &titles, theme, buffer);
     if videos.list.keys().is_empty() {
+        let hint = format_hint(Action::Register, Page::Videos, &model.bindings, |key| {
+            format!(": {key} registers one")
+        });
+        let empty = format!("no video is registered{hint}");
         let (text, style) = match &videos.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !videos.read => ("…", theme.faint()),
-            None => ("no video is registered: a registers one", theme.faint()),
+            None => (empty.as_str(), theme.faint()),
         };
         list_page::draw_placeholder(text, style, area, buffer);
     }
@@ -225,7 +230,12 @@ fn draw_item(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let processing = model.processing_of(video);
     match processing {
         Some(processing) => pipeline::add_facts(&mut block, processing, theme),
-        None => block.add_fact("pipeline", "never run: r starts one", theme.faint()),
+        None => {
+            let hint = format_hint(Action::Rerun, Page::Videos, &model.bindings, |key| {
+                format!(": {key} starts one")
+            });
+            block.add_fact("pipeline", &format!("never run{hint}"), theme.faint());
+        }
     }
     block.add_fact("file", &video.path, theme.plain());
     if let Some(url) = &video.url {
