@@ -64,6 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_hint_names_the_key_of_the_page_or_is_left_out() {
+        let usual = KeyBindings::default();
+        let hint = |page| format_hint(Action::Send, page, &usual, |key| format!("; {key} sends it"));
+        assert_eq!(hint(Page::Form), "; ctrl-s sends it");
+        assert_eq!(hint(Page::Tasks), "");
+    }
+
+    #[test]
     fn no_key_means_two_things_on_a_page_and_no_action_is_without_one() {
         let (mut names, mut actions) = (HashSet::new(), HashSet::new());
         let usual = KeyBindings::default();

@@ -18,7 +18,7 @@ use super::{
     text::{put, put_right, width, within, wrap},
 };
 use crate::{
-    actions::{Action, format_first_key, format_hint},
+    actions::{Action, format_first_key},
     figures, layout,
     model::{
         Model, Page,
@@ -111,29 +111,27 @@ pub fn describe_outlook(form: &Form, differences: &[InputDifference], theme: The
         Ok(explanation) => explanation,
         Err(why) => return Some((format!("the daemon does not say what it would do: {why}"), theme.bad())),
     };
+    let differs = !differences.is_empty();
     let (sign, style) = sign_decision(theme, explanation.decision);
-    Some(
-        match (explanation.decision, !differences.is_empty(), explanation.mode) {
-            (ReuseDecision::Hit, true, ReuseRule::Strict) => (
-                "now: ● would run: the input differs from the stored result's".to_owned(),
-                theme.warn(),
-            ),
-            (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
-                let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
-                (text.to_owned(), theme.bad())
-            }
-            (ReuseDecision::Hit, true, _) => {
-                let text =
-                    "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
-                (text.to_owned(), theme.warn())
-            }
-            (ReuseDecision::Join, true, _) => {
-                let text = "now: … would join the run in flight, though the input differs: never runs it";
-                (text.to_owned(), theme.warn())
-            }
-            _ => (format!("now: {sign} {}", explanation.message), style),
-        },
-    )
+    Some(match (explanation.decision, differs, explanation.mode) {
+        (ReuseDecision::Hit, true, ReuseRule::Strict) => (
+            "now: ● would run: the input differs from the stored result's".to_owned(),
+            theme.warn(),
+        ),
+        (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
+            let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
+            (text.to_owned(), theme.bad())
+        }
+        (ReuseDecision::Hit, true, _) => {
+            let text = "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
+            (text.to_owned(), theme.warn())
+        }
+        (ReuseDecision::Join, true, _) => {
+            let text = "now: … would join the run in flight, though the input differs: never runs it";
+            (text.to_owned(), theme.warn())
+        }
+        _ => (format!("now: {sign} {}", explanation.message), style),
+    })
 }
 
 /// Lists what is about the whole request: why it was refused, where its values come from, what is missing for the node
@@ -381,14 +379,6 @@ fn find_source(model: &Model, form: &Form, parameter: &ParameterSpec) -> Option<
     Some(format!("{} › {}", found.node, found.field))
 }
 
-/// Says how a request is sent from a form.
-pub fn describe_send(model: &Model, page: Page) -> String {
-    let hint = format_hint(Action::Send, page, &model.bindings, |key| {
-        format!("; so does {key} from every field")
-    });
-    format!("Enter sends the request{hint}.")
-}
-
 /// Lists what is known of the focused field.
 fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
     let theme = model.theme;
@@ -424,7 +414,7 @@ fn list_description(model: &Model, form: &Form, columns: u16) -> Lines {
             block.say("callback  http or https URL", theme.strong());
             block.say("Gets the result by POST when the run has ended.", plain);
         }
-        What::Send => block.say(&describe_send(model, Page::Form), plain),
+        What::Send => block.say(&line::describe_send(model, Page::Form), plain),
         What::Parameter(_) => {
             if let Some(parameter) = form.parameter(what) {
                 block.say(

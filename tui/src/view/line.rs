@@ -1,8 +1,13 @@
-//! Draws a line of text while it is typed: the end that is typed at stays in view.
+//! Draws a line of text while it is typed: the end that is typed at stays in view. Says how a form of such lines is
+//! sent.
 
 use ratatui::{buffer::Buffer, layout::Position, style::Style};
 
 use super::text::{harmless, put, width};
+use crate::{
+    actions::{Action, format_hint},
+    model::{Model, Page},
+};
 
 /// What was drawn.
 pub struct DrawnLine {
@@ -30,4 +35,12 @@ pub fn draw(input: &tui_input::Input, x: u16, y: u16, room: u16, style: Style, b
         hidden: width(&before[..start]),
         cursor: (at < x + room).then_some(Position { x: at, y }),
     }
+}
+
+/// Says how a request is sent from a form.
+pub fn describe_send(model: &Model, page: Page) -> String {
+    let hint = format_hint(Action::Send, page, &model.bindings, |key| {
+        format!("; so does {key} from every field")
+    });
+    format!("Enter sends the request{hint}.")
 }

@@ -8,7 +8,6 @@ use ratatui::{
 
 use super::{
     block::{self, Block},
-    form::describe_send,
     frame::{draw_frame, inset},
     line,
     text::{put, wrap},
@@ -148,7 +147,7 @@ fn describe_entry(model: &Model, entry: Entry) -> (&'static str, String) {
             "It is processed under the task video-<id>. Left out: a new id.",
         ),
         Entry::Title => ("title  at most 500 characters", "What people call it."),
-        Entry::Send => return ("", describe_send(model, Page::Register)),
+        Entry::Send => return ("", line::describe_send(model, Page::Register)),
     };
     (head, text.to_owned())
 }
