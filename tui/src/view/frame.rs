@@ -96,3 +96,16 @@ pub fn below(area: Rect, rows: u16) -> Rect {
         ..area
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_has_no_rows_below_its_last_one() {
+        let area = Rect::new(2, 3, 10, 4);
+        assert_eq!(below(area, 1), Rect::new(2, 4, 10, 3));
+        assert_eq!(below(area, 9), Rect::new(2, 7, 10, 0));
+        assert_eq!(inset(Rect::new(2, 3, 1, 4)), Rect::new(3, 3, 0, 4));
+    }
+}
