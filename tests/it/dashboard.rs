@@ -6,7 +6,7 @@ use onceover_tests::{
     Daemon,
     callbacks::Receiver,
     media,
-    screen::{Dashboard, row_with},
+    screen::{Dashboard, percent, row_with},
 };
 use onceover_types::StageState;
 use rustix::process::Signal;
@@ -15,13 +15,6 @@ use termlens::Key;
 
 const ECHO: &str = "test.echo";
 const WAIT: &str = "test.wait";
-
-/// Percentage in the row of a text.
-fn percent(screen: &termlens::Screen, text: &str) -> Option<u32> {
-    let row = row_with(screen, text)?;
-    let before = row.split(" %").next()?;
-    before.rsplit(' ').next()?.parse().ok()
-}
 
 async fn done(daemon: &Daemon, task: &str) {
     daemon.submit(task, ECHO, json!({"trace": task})).await;
@@ -37,7 +30,7 @@ async fn d2_a_running_stages_bar_moves_and_its_end_shows() {
         let early = dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > 0));
         let early = percent(&early, WAIT).expect("a percentage");
         dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > early + 5));
-        std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+        daemon.release("go");
         dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use onceover_tests::{
     Daemon, eventually, media,
-    screen::{Dashboard, row_with},
+    screen::{Dashboard, percent, row_with},
 };
 use onceover_types::VideoId;
 use onceover_wire::ProcessingStatus;
@@ -56,7 +56,7 @@ impl Bed {
     }
 
     fn let_go(&self) {
-        fs::write(self.daemon.dir().join("go"), "").expect("the run is let go");
+        self.daemon.release("go");
     }
 
     fn hold_again(&self) {
@@ -67,12 +67,6 @@ impl Bed {
 /// Whether the row of a text has this in it.
 fn row_has(screen: &Screen, text: &str, part: &str) -> bool {
     row_with(screen, text).is_some_and(|row| row.contains(part))
-}
-
-/// Percentage in the row of a text.
-fn percent(screen: &Screen, text: &str) -> Option<u32> {
-    let row = row_with(screen, text)?;
-    row.split(" %").next()?.rsplit(' ').next()?.parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
