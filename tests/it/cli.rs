@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use onceover_tests::{Daemon, screen::Dashboard};
+use onceover_tests::{Daemon, onceover_at, screen::Dashboard};
 use onceover_types::StageState;
 use serde_json::{Value, json};
 use termlens::Key;
@@ -27,9 +27,7 @@ impl Printed {
 
 /// Runs a command against a daemon, with nothing but pipes.
 async fn run_with(daemon: &Daemon, args: &[&str], input: &str) -> Printed {
-    let mut child = onceover_tests::onceover()
-        .args(["--daemon", &daemon.url(), "--log-dir"])
-        .arg(daemon.dir())
+    let mut child = onceover_at(daemon)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -245,9 +243,8 @@ async fn tui20_check_says_what_a_token_for_reading_cannot_do() {
         .token(READ)
         .start()
         .await;
-    let output = onceover_tests::onceover()
-        .args(["check", "--daemon", &daemon.url(), "--log-dir"])
-        .arg(daemon.dir())
+    let output = onceover_at(&daemon)
+        .arg("check")
         .env("ONCEOVER_TOKEN", READ)
         .output()
         .await

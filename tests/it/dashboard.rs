@@ -5,7 +5,7 @@ use std::time::Duration;
 use onceover_tests::{
     Daemon,
     callbacks::Receiver,
-    media,
+    media, onceover_at,
     screen::{Dashboard, percent, row_with},
 };
 use onceover_types::StageState;
@@ -469,9 +469,7 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
 async fn o4_the_command_line_prints_nodes_and_a_line_for_each_field_that_was_refused() {
     let daemon = Daemon::start().await;
     let run = async |args: &[&str]| {
-        let mut command = onceover_tests::onceover();
-        command.args(["--daemon", &daemon.url(), "--log-dir"]).arg(daemon.dir());
-        let output = command.args(args).output().await.expect("onceover runs");
+        let output = onceover_at(&daemon).args(args).output().await.expect("onceover runs");
         let text = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };

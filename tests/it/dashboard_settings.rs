@@ -4,7 +4,7 @@
 use std::{path::Path, process::Output};
 
 use onceover_tests::{
-    Daemon, eventually, onceover, program,
+    Daemon, eventually, onceover, onceover_at, program,
     screen::{Dashboard, percent, row_with},
 };
 use onceover_wire::ReuseMode;
@@ -22,9 +22,7 @@ fn configure(daemon: &Daemon, text: &str) -> String {
 }
 
 async fn run(daemon: &Daemon, args: &[&str]) -> Output {
-    let mut command = onceover();
-    command.args(["--daemon", &daemon.url(), "--log-dir"]).arg(daemon.dir());
-    command.args(args).output().await.expect("onceover runs")
+    onceover_at(daemon).args(args).output().await.expect("onceover runs")
 }
 
 fn last_row(screen: &Screen) -> String {

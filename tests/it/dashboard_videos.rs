@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use onceover_tests::{
-    Daemon, eventually, media,
+    Daemon, eventually, media, onceover_at,
     screen::{Dashboard, percent, row_with},
 };
 use onceover_types::VideoId;
@@ -166,11 +166,11 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
 async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     let bed = Bed::new().await;
     let run = async |args: &[&str]| {
-        let mut command = onceover_tests::onceover();
-        command
-            .args(["--daemon", &bed.daemon.url(), "--log-dir"])
-            .arg(bed.daemon.dir());
-        let output = command.args(args).output().await.expect("onceover runs");
+        let output = onceover_at(&bed.daemon)
+            .args(args)
+            .output()
+            .await
+            .expect("onceover runs");
         let text = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };
