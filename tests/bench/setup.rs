@@ -210,8 +210,3 @@ pub fn catalog_names(port: u16) -> Vec<String> {
         .filter_map(|name| name.as_str().map(str::to_owned))
         .collect()
 }
-
-/// Milliseconds below which that share of the sorted times lies.
-pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)].as_secs_f64() * 1000.0
-}

@@ -1,5 +1,7 @@
 //! The figures of a run, and whether they meet their goals.
 
+use std::time::Duration;
+
 /// Smallest, median and largest of some figures.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
@@ -16,6 +18,11 @@ pub fn spread(figures: impl IntoIterator<Item = f64>) -> Spread {
         median: figures[figures.len() / 2],
         max: figures[figures.len() - 1],
     }
+}
+
+/// Milliseconds below which that share of the sorted times lies.
+pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)].as_secs_f64() * 1000.0
 }
 
 /// What a ratio has to be.

@@ -12,7 +12,7 @@ use crate::{
     changes::ChangeLoad,
     process::Memory,
     pty::Pty,
-    table::{Goal, spread},
+    table::{Goal, percentile, spread},
 };
 
 /// A text of every task's row.
@@ -74,7 +74,7 @@ pub fn measure_rows(bench: &mut BenchTui) {
     let grown = Memory::of_process(pid).anonymous - before;
     let p99 = |waits: &mut Vec<Duration>| {
         waits.sort_unstable();
-        waits[(waits.len() * 99 / 100).min(waits.len() - 1)].as_secs_f64() * 1_000.0
+        percentile(waits, 99)
     };
     let (redis, daemon) = (p99(&mut redis_waits), p99(&mut daemon_waits));
     let table = &mut bench.table;
@@ -161,13 +161,16 @@ pub fn measure_load(bench: &mut BenchTui) {
         let rate = changes.end();
         assert_eq!(missing, 0, "keys without a frame");
         took.sort_unstable();
-        let quantile = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)].as_secs_f64() * 1_000.0;
         let table = &mut bench.table;
         table.say(&format!("changes, {order}"), "/s", spread([rate]));
         table.goal(&format!("frames, {order}"), Goal::AtMost(30.5), "/s", spread([frames]));
-        table.say(&format!("key to frame, {order}, p50"), "ms", spread([quantile(50)]));
+        table.say(
+            &format!("key to frame, {order}, p50"),
+            "ms",
+            spread([percentile(&took, 50)]),
+        );
         let name = format!("key to frame, {order}, p99");
-        table.goal(&name, Goal::AtMost(33.0), "ms", spread([quantile(99)]));
+        table.goal(&name, Goal::AtMost(33.0), "ms", spread([percentile(&took, 99)]));
         table.say(&format!("processor time, {order}"), "%", spread([used]));
         let name = format!("memory, {order}");
         table.goal(&name, Goal::AtMost(200.0), "MB", spread([dashboard.resident()]));

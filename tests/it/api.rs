@@ -212,6 +212,7 @@ async fn o4_bad_paths_and_queries_are_refused_with_the_field() {
         ("GET", "/v1/tasks?status=done", "status"),
         ("GET", "/v1/tasks?node=nodot", "node"),
         ("GET", "/v1/tasks?cursor=x", "cursor"),
+        ("GET", "/v1/rows?limit=0", "limit"),
         ("GET", "/v1/rows?limit=501", "limit"),
         ("GET", "/v1/rows?cursor=x", "cursor"),
         ("GET", "/v1/tasks?cursor=%F0%9F%98%80", "cursor"),

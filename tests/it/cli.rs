@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use onceover_tests::{Daemon, screen::Dashboard};
+use onceover_tests::{Daemon, onceover_at, screen::Dashboard};
 use onceover_types::StageState;
 use serde_json::{Value, json};
 use termlens::Key;
@@ -27,9 +27,7 @@ impl Printed {
 
 /// Runs a command against a daemon, with nothing but pipes.
 async fn run_with(daemon: &Daemon, args: &[&str], input: &str) -> Printed {
-    let mut child = onceover_tests::onceover()
-        .args(["--daemon", &daemon.url(), "--log-dir"])
-        .arg(daemon.dir())
+    let mut child = onceover_at(daemon)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -51,16 +49,11 @@ async fn run(daemon: &Daemon, args: &[&str]) -> Printed {
     run_with(daemon, args, "").await
 }
 
-async fn done(daemon: &Daemon, task: &str) {
-    daemon.submit(task, ECHO, json!({"trace": task})).await;
-    daemon.until(task, ECHO, StageState::Success).await;
-}
-
 #[tokio::test]
 async fn tui20_what_the_dashboard_shows_is_printed_for_people_and_as_the_apis_json() {
     let daemon = Daemon::start().await;
-    done(&daemon, "film").await;
-    done(&daemon, "other").await;
+    daemon.done("film", ECHO, json!({"trace": "film"})).await;
+    daemon.done("other", ECHO, json!({"trace": "other"})).await;
     let stage = "film/test.echo";
     for (args, words) in [
         (&["tasks"][..], &["✔ done", "film", "other"][..]),
@@ -147,7 +140,7 @@ echo '{"type": "output", "output": {"value": 1}}'
 #[tokio::test]
 async fn tui20_what_is_lost_is_asked_for_first_and_needs_yes_without_a_terminal() {
     let daemon = Daemon::start().await;
-    done(&daemon, "film").await;
+    daemon.done("film", ECHO, json!({"trace": "film"})).await;
     daemon.submit("long", WAIT, json!({"until": "never"})).await;
     daemon.until("long", WAIT, StageState::Running).await;
     for (args, what) in [
@@ -185,7 +178,7 @@ async fn tui20_what_is_lost_is_asked_for_first_and_needs_yes_without_a_terminal(
 async fn tui20_of_many_targets_each_has_its_result_and_one_that_failed_is_exit_code_1() {
     let daemon = Daemon::start().await;
     for task in ["one", "two", "three"] {
-        done(&daemon, task).await;
+        daemon.done(task, ECHO, json!({"trace": task})).await;
     }
     let all = run(&daemon, &["resubmit", "--filter", "state:done id:t*"]).await;
     assert_eq!(all.code, Some(0), "{}", all.stderr);
@@ -250,9 +243,8 @@ async fn tui20_check_says_what_a_token_for_reading_cannot_do() {
         .token(READ)
         .start()
         .await;
-    let output = onceover_tests::onceover()
-        .args(["check", "--daemon", &daemon.url(), "--log-dir"])
-        .arg(daemon.dir())
+    let output = onceover_at(&daemon)
+        .arg("check")
         .env("ONCEOVER_TOKEN", READ)
         .output()
         .await
@@ -265,7 +257,7 @@ async fn tui20_check_says_what_a_token_for_reading_cannot_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tui20_a_terminal_is_asked_before_a_delete_and_shows_a_wait_as_a_bar() {
     let daemon = Daemon::start().await;
-    done(&daemon, "film").await;
+    daemon.done("film", ECHO, json!({"trace": "film"})).await;
     for (answer, stays) in [('n', true), ('y', false)] {
         let mut terminal = Dashboard::open_with(&daemon, 80, 24, &["delete", "film"]);
         let asked = terminal.shows("Type y to go on");
@@ -278,7 +270,7 @@ async fn tui20_a_terminal_is_asked_before_a_delete_and_shows_a_wait_as_a_bar() {
     let args = ["submit", WAIT, "--task", "long", "--set", "until=go", "--wait"];
     let mut terminal = Dashboard::open_with(&daemon, 80, 24, &args);
     terminal.until(|screen| screen.contains("test.wait  █") && screen.contains(" %"));
-    std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+    daemon.release("go");
     terminal.shows("✔ done after");
     terminal.ended();
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use onceover_tests::{
     Daemon,
     callbacks::Receiver,
-    media,
-    screen::{Dashboard, row_with},
+    media, onceover_at,
+    screen::{Dashboard, percent, row_with},
 };
 use onceover_types::StageState;
 use rustix::process::Signal;
@@ -15,13 +15,6 @@ use termlens::Key;
 
 const ECHO: &str = "test.echo";
 const WAIT: &str = "test.wait";
-
-/// Percentage in the row of a text.
-fn percent(screen: &termlens::Screen, text: &str) -> Option<u32> {
-    let row = row_with(screen, text)?;
-    let before = row.split(" %").next()?;
-    before.rsplit(' ').next()?.parse().ok()
-}
 
 async fn done(daemon: &Daemon, task: &str) {
     daemon.submit(task, ECHO, json!({"trace": task})).await;
@@ -37,7 +30,7 @@ async fn d2_a_running_stages_bar_moves_and_its_end_shows() {
         let early = dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > 0));
         let early = percent(&early, WAIT).expect("a percentage");
         dashboard.until(|screen| percent(screen, WAIT).is_some_and(|percent| percent > early + 5));
-        std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+        daemon.release("go");
         dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("✔ done")));
     }
 }
@@ -476,9 +469,7 @@ async fn o4_the_submit_form_puts_refusals_at_their_fields_and_runs_what_is_right
 async fn o4_the_command_line_prints_nodes_and_a_line_for_each_field_that_was_refused() {
     let daemon = Daemon::start().await;
     let run = async |args: &[&str]| {
-        let mut command = onceover_tests::onceover();
-        command.args(["--daemon", &daemon.url(), "--log-dir"]).arg(daemon.dir());
-        let output = command.args(args).output().await.expect("onceover runs");
+        let output = onceover_at(&daemon).args(args).output().await.expect("onceover runs");
         let text = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };

@@ -53,7 +53,7 @@ async fn a_run_that_waits_is_on_the_page_of_queues_with_why_and_enter_goes_to_it
     dashboard.until(|screen| screen.contains("[1 Tasks]") && screen.contains(&format!("second › {WAIT}")));
     dashboard.send(Key::Esc);
     dashboard.shows("[2 Queues]");
-    std::fs::write(daemon.dir().join("go"), "").expect("the runs are let go");
+    daemon.release("go");
     daemon.until("second", WAIT, StageState::Success).await;
     dashboard.until(|screen| screen.contains("0 waiting"));
 }

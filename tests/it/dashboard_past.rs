@@ -19,7 +19,7 @@ async fn tui22_the_view_is_frozen_and_steps_through_what_was() {
     dashboard.until(|screen| row_with(screen, WAIT).is_some_and(|row| row.contains("running")));
     dashboard.press('F');
     dashboard.shows("frozen: you see");
-    std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+    daemon.release("go");
     daemon.until("film", WAIT, StageState::Success).await;
     // What has come is counted, and the row stands still.
     let frozen = dashboard.until(|screen| screen.contains("since") && !screen.contains("+0 since"));
@@ -83,7 +83,7 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
     dashboard.shows("Help");
     dashboard.send(Key::Esc);
     dashboard.resize(100, 30);
-    std::fs::write(daemon.dir().join("go"), "").expect("the run is let go");
+    daemon.release("go");
     dashboard.until(|screen| row_with(screen, "└ test.wait").is_some_and(|row| row.contains("✔ done")));
     dashboard.press('s');
     dashboard.shows("[5 Nodes]");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use onceover_tests::{Daemon, onceover, screen::Dashboard};
+use onceover_tests::{Daemon, onceover_at, screen::Dashboard};
 use serde_json::{Value, json};
 use termlens::{Color, Key, Screen};
 
@@ -124,8 +124,7 @@ async fn a_terminal_without_colours_gets_a_picture_in_words() {
 async fn files_are_listed_and_downloaded_on_the_command_line() {
     let daemon = start().await;
     let run = async |args: &[&str]| {
-        let url = daemon.url();
-        let output = onceover().args(["--daemon", &url, "files"]).args(args).output().await;
+        let output = onceover_at(&daemon).arg("files").args(args).output().await;
         output.expect("onceover runs")
     };
     let listed = run(&["film", NODE]).await;

@@ -2,9 +2,11 @@
 
 use onceover_tests::{
     Daemon,
+    daemon::{node_name, task_id},
+    eventually,
     screen::{Dashboard, row_with},
 };
-use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_types::{StageState, Timestamp};
 use onceover_wire::{ReuseMode, StageView};
 use serde_json::json;
 use termlens::{Key, Screen};
@@ -97,8 +99,7 @@ fn assert_bar(screen: &Screen, name: &str, glyphs: [char; 2], stage: &StageView,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tui21_the_bars_of_a_real_task_are_where_its_stages_ran_and_the_running_one_goes_on() {
     let daemon = Daemon::builder().nodes(NODES).start().await;
-    daemon.submit("film", "time.first", json!({})).await;
-    let first = daemon.until("film", "time.first", StageState::Success).await;
+    let first = daemon.done("film", "time.first", json!({})).await;
     daemon.submit("film", "time.second", json!({})).await;
     let second = daemon.until("film", "time.second", StageState::Failed).await;
     let mut dashboard = Dashboard::open(&daemon, 120, 20);
@@ -153,13 +154,11 @@ async fn tui11_the_logs_of_a_real_task_are_one_stream_that_is_followed_and_searc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_runs_of_a_stage_are_compared_side_by_side() {
     let daemon = Daemon::start().await;
-    daemon.submit("film", "test.echo", json!({"trace": "one"})).await;
-    let before = daemon.until("film", "test.echo", StageState::Success).await.run_id;
-    let task = TaskId::parse("film").expect("an id");
-    let node = NodeName::parse("test.echo").expect("a name");
+    let before = daemon.done("film", "test.echo", json!({"trace": "one"})).await.run_id;
+    let (task, node) = (task_id("film"), node_name("test.echo"));
     let resubmitted = daemon.client.resubmit(&task, &node, ReuseMode::Never).await;
     resubmitted.expect("it runs again");
-    onceover_tests::eventually("the second run", || async {
+    eventually("the second run", || async {
         let stage = daemon.stage("film", "test.echo").await?;
         (stage.run_id != before && stage.status == StageState::Success).then_some(())
     })

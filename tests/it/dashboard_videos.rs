@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use onceover_tests::{
-    Daemon, eventually, media,
-    screen::{Dashboard, row_with},
+    Daemon, eventually, media, onceover_at,
+    screen::{Dashboard, percent, row_with},
 };
 use onceover_types::VideoId;
 use onceover_wire::ProcessingStatus;
@@ -56,7 +56,7 @@ impl Bed {
     }
 
     fn let_go(&self) {
-        fs::write(self.daemon.dir().join("go"), "").expect("the run is let go");
+        self.daemon.release("go");
     }
 
     fn hold_again(&self) {
@@ -67,12 +67,6 @@ impl Bed {
 /// Whether the row of a text has this in it.
 fn row_has(screen: &Screen, text: &str, part: &str) -> bool {
     row_with(screen, text).is_some_and(|row| row.contains(part))
-}
-
-/// Percentage in the row of a text.
-fn percent(screen: &Screen, text: &str) -> Option<u32> {
-    let row = row_with(screen, text)?;
-    row.split(" %").next()?.rsplit(' ').next()?.parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,11 +166,11 @@ async fn d3_a_video_is_registered_started_followed_and_reprocessed_from_the_keyb
 async fn v1_a_pipeline_is_started_and_waited_for_on_the_command_line() {
     let bed = Bed::new().await;
     let run = async |args: &[&str]| {
-        let mut command = onceover_tests::onceover();
-        command
-            .args(["--daemon", &bed.daemon.url(), "--log-dir"])
-            .arg(bed.daemon.dir());
-        let output = command.args(args).output().await.expect("onceover runs");
+        let output = onceover_at(&bed.daemon)
+            .args(args)
+            .output()
+            .await
+            .expect("onceover runs");
         let text = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };

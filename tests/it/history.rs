@@ -196,7 +196,12 @@ async fn a_stage_names_the_stages_that_it_took_from() {
     // What the request leaves out comes from the earlier stage.
     let taken = daemon.done("t1", REQUEST, json!({})).await;
     assert_eq!(taken.needs, [node_name(ECHO)]);
-    // A reference is known before the run begins.
+    // What a reference names is known before the run has ended.
+    daemon.done("t3", ECHO, json!({"value": 4})).await;
+    let reference = json!({"until": "go", "value": "${{ stages.test.echo.output.value }}"});
+    daemon.submit("t3", WAIT, reference).await;
+    let running = daemon.until("t3", WAIT, StageState::Running).await;
+    assert_eq!(running.needs, [node_name(ECHO)]);
     daemon.submit("t2", WAIT, json!({"until": "go", "value": 2})).await;
     let reference = json!({"value": "${{ stages.test.wait.output.value }}"});
     daemon.release("go");

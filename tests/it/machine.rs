@@ -67,6 +67,8 @@ async fn a_queue_in_which_a_run_waits_is_in_the_history() {
     let daemon = Daemon::builder().config("[slots]\ngpu = 1").start().await;
     daemon.submit("one", WAIT, json!({"until": "go"})).await;
     daemon.until("one", WAIT, StageState::Running).await;
+    daemon.submit("two", WAIT, json!({"until": "go"})).await;
+    daemon.until("two", WAIT, StageState::Pending).await;
     let class = daemon.client.queues().await.unwrap().queues;
     let class = class
         .into_iter()
@@ -78,5 +80,8 @@ async fn a_queue_in_which_a_run_waits_is_in_the_history() {
     let before = &history.minutes[history.minutes.len() - 2];
     // The minute may have ended between the note and the read.
     let seen = now.queues.get(&class).or_else(|| before.queues.get(&class));
-    assert!(seen.is_some_and(|queue| queue.running >= 1), "{history:?}");
+    assert!(
+        seen.is_some_and(|queue| queue.running >= 1 && queue.pending >= 1),
+        "{history:?}"
+    );
 }

@@ -65,8 +65,8 @@ async fn viewed(daemon: &Daemon, task: &str) -> Option<(String, States)> {
 
 /// The stages that `onceover tree` prints, of one task or of all.
 async fn printed(daemon: &Daemon, arguments: &[&str]) -> String {
-    let output = onceover_tests::onceover()
-        .args(["--daemon", &daemon.url(), "tree"])
+    let output = onceover_tests::onceover_at(daemon)
+        .arg("tree")
         .args(arguments)
         .output()
         .await

@@ -60,8 +60,8 @@ async fn what_computes_on_the_processor_holds_no_slot_of_the_gpu_and_sees_none()
         shown["queue_by"],
         json!({"by": "device", "gpu": "gpu", "otherwise": "cpu"})
     );
-    let card = onceover_tests::onceover()
-        .args(["--daemon", &daemon.url(), "nodes", "fixture.model"])
+    let card = onceover_tests::onceover_at(&daemon)
+        .args(["nodes", "fixture.model"])
         .output()
         .await
         .unwrap();

@@ -45,8 +45,7 @@ async fn listed(daemon: &Daemon, task: &str, node: &str) -> Option<StageSummary>
 }
 
 async fn printed(daemon: &Daemon, arguments: &[&str]) -> String {
-    let output = onceover_tests::onceover()
-        .args(["--daemon", &daemon.url()])
+    let output = onceover_tests::onceover_at(daemon)
         .args(arguments)
         .output()
         .await

@@ -46,6 +46,13 @@ pub fn onceover() -> tokio::process::Command {
     command
 }
 
+/// The same against this daemon, with its log in the daemon's folder.
+pub fn onceover_at(daemon: &Daemon) -> tokio::process::Command {
+    let mut command = onceover();
+    command.args(["--daemon", &daemon.url(), "--log-dir"]).arg(daemon.dir());
+    command
+}
+
 /// A certificate that no CA has signed, and its key: for `localhost` and 127.0.0.1, for a hundred years.
 pub const CERTIFICATE: &str = include_str!("localhost.pem");
 

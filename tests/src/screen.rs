@@ -149,3 +149,10 @@ pub fn row_with(screen: &Screen, text: &str) -> Option<String> {
         .find(|line| line.contains(text) && !line.contains("1 Tasks"))
         .map(str::to_owned)
 }
+
+/// Percentage in the row of a text.
+pub fn percent(screen: &Screen, text: &str) -> Option<u32> {
+    let row = row_with(screen, text)?;
+    let before = row.split(" %").next()?;
+    before.rsplit(' ').next()?.parse().ok()
+}

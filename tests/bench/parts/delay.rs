@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{
     http::{Connection, request},
     nanos,
-    setup::{Bench, percentile, submit},
-    table::{Goal, spread},
+    setup::{Bench, submit},
+    table::{Goal, percentile, spread},
 };
 
 /// Submits of one turn.

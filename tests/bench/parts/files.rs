@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     http::{Connection, request},
-    setup::{ALONE, Bench, percentile},
-    table::spread,
+    setup::{ALONE, Bench},
+    table::{percentile, spread},
     wrk,
 };
 

@@ -4,8 +4,8 @@ use redis::aio::MultiplexedConnection;
 
 use crate::{
     http::Connection,
-    setup::{ALONE, Bench, STATUS, percentile, read_status},
-    table::{Goal, spread},
+    setup::{ALONE, Bench, STATUS, read_status},
+    table::{Goal, percentile, spread},
 };
 
 const FEW: usize = 1_000;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     http::Connection,
-    setup::{Bench, WAITS, percentile, submit, submit_all},
-    table::{Goal, spread},
+    setup::{Bench, WAITS, submit, submit_all},
+    table::{Goal, percentile, spread},
 };
 
 /// Stages that are queued before.

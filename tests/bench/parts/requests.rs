@@ -8,8 +8,8 @@ use redis::{AsyncCommands, aio::MultiplexedConnection};
 use crate::{
     http::{Connection, request, send_at_rate},
     probe::{Probe, ProbeOrders, ProbedRequest, SentCommands},
-    setup::{ALONE, Bench, FILE, ObservedDaemon, STAGES, STATUS, body, percentile},
-    table::{Goal, Spread, Table, spread},
+    setup::{ALONE, Bench, FILE, ObservedDaemon, STAGES, STATUS, body},
+    table::{Goal, Spread, Table, percentile, spread},
     wrk,
 };
 

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::{
     http::{Connection, request},
-    setup::{Bench, percentile},
-    table::{Goal, spread},
+    setup::Bench,
+    table::{Goal, percentile, spread},
 };
 
 pub fn measure(bench: &mut Bench) {

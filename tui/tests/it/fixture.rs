@@ -485,6 +485,15 @@ pub fn assert_hides(model: &Model, text: &str) {
     );
 }
 
+/// Column and row where a text begins on the screen.
+#[track_caller]
+pub fn find_text(model: &Model, text: &str) -> (u16, u16) {
+    let lines = screen(model);
+    let row = lines.iter().position(|line| line.contains(text)).expect("the text");
+    let at = lines[row].find(text).expect("the text");
+    (lines[row][..at].chars().count() as u16, row as u16)
+}
+
 /// The id under the cursor.
 pub fn cursor(model: &Model) -> String {
     model.tree.cursor.as_ref().map(ToString::to_string).unwrap_or_default()
@@ -504,6 +513,14 @@ pub fn calls(effects: &[Effect]) -> Vec<Call> {
 /// The calls that change something.
 pub fn changing(effects: &[Effect]) -> Vec<Call> {
     calls(effects).into_iter().filter(Call::changes).collect()
+}
+
+/// The text that is copied.
+pub fn copied(effects: &[Effect]) -> Option<&str> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Copy(text) => Some(text.as_str()),
+        _ => None,
+    })
 }
 
 /// The id of the first call that is wanted.

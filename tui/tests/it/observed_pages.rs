@@ -198,16 +198,7 @@ fn the_machine_is_shown_with_the_stages_that_ran_at_the_cursors_time() {
     assert_shows(&model, &["60 %", "5 s ago"]);
     // A newer sample does not move the cursor.
     let effects = tick(&mut model, 5.0);
-    let id = effects
-        .iter()
-        .find_map(|effect| match effect {
-            Effect::Call {
-                id,
-                call: Call::Machine,
-            } => Some(*id),
-            _ => None,
-        })
-        .expect("it is read again");
+    let id = id_of(&effects, |call| matches!(call, Call::Machine));
     let mut load = machine();
     load.samples.push(sample(5.0, 11.0));
     let reply = Reply::Machine(Ok(load));

@@ -11,10 +11,10 @@ use onceover_tui::{
     },
     theme::Theme,
     update::{Call, Effect, Refusal, Reply, UiEvent, update},
-    view::{preview::find_picture, view},
+    view::preview::find_picture,
 };
 use onceover_wire::{CueItem, CueList};
-use ratatui::{buffer::Buffer, layout::Rect, style::Color};
+use ratatui::style::Color;
 
 use crate::fixture::*;
 
@@ -71,26 +71,14 @@ fn page(names: &[&str], size: (u16, u16)) -> Model {
     let mut model = dashboard(size);
     let effects = press(&mut model, "i");
     assert_eq!(model.page, Page::Preview);
-    let asked = effects.iter().find_map(|effect| match effect {
-        Effect::Call {
-            id,
-            call: Call::ResultFiles { .. },
-        } => Some(*id),
-        _ => None,
-    });
+    let id = id_of(&effects, |call| matches!(call, Call::ResultFiles { .. }));
     let result = ResultFiles {
         files: names.iter().map(|name| file(name)).collect(),
         complete: true,
         facts: vec![("duration".into(), "3.1".into())],
     };
     let reply = Reply::ResultFiles(Ok(Box::new(result)));
-    update(
-        &mut model,
-        UiEvent::Reply {
-            id: asked.expect("the files are asked for"),
-            reply,
-        },
-    );
+    update(&mut model, UiEvent::Reply { id, reply });
     model
 }
 
@@ -130,8 +118,7 @@ fn every_kind_of_file_is_drawn_at_every_size() {
             for keys in ["+", "J", "K", "+"] {
                 rest(&mut model);
                 press(&mut model, keys);
-                let mut buffer = Buffer::empty(Rect::new(0, 0, size.0, size.1));
-                view(&model, &mut buffer);
+                draw(&model);
             }
             press(&mut model, "<right>");
         }
@@ -143,8 +130,7 @@ fn a_picture_is_half_blocks_in_the_colours_that_there_are_or_words() {
     let mut model = page(&ALL, (120, 36));
     rest(&mut model);
     let blocks = |model: &Model| {
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 36));
-        view(model, &mut buffer);
+        let buffer = draw(model);
         let cells = buffer.content().iter().filter(|cell| cell.symbol() == "\u{2580}");
         cells.map(|cell| (cell.fg, cell.bg)).collect::<Vec<_>>()
     };
@@ -204,18 +190,14 @@ fn cues_are_listed_with_their_faults_and_hostile_texts_are_harmless() {
     );
     press(&mut model, "j");
     rest(&mut model);
-    assert!(screen(&model).join("\n").contains("duration  3.1"));
+    assert_shows(&model, &["duration  3.1"]);
 }
 
 #[test]
 fn the_path_of_a_file_is_copied() {
     let mut model = page(&ALL, (120, 36));
     let effects = press(&mut model, "jy");
-    let copied = effects.iter().find_map(|effect| match effect {
-        Effect::Copy(text) => Some(text.as_str()),
-        _ => None,
-    });
-    assert_eq!(copied, Some("/data/share/workflows/lecture-07/runs/r1/2.srt"));
+    assert_eq!(copied(&effects), Some("/data/share/workflows/lecture-07/runs/r1/2.srt"));
 }
 
 #[test]
@@ -232,5 +214,5 @@ fn a_result_that_cannot_be_read_says_why() {
             update(&mut model, UiEvent::Reply { id, reply });
         }
     }
-    assert!(screen(&model).join("\n").contains("the store is unreachable"));
+    assert_shows(&model, &["the store is unreachable"]);
 }

@@ -196,32 +196,24 @@ fn tui24_the_border_follows_the_pointer_and_tabs_are_clicked() {
 
     press(&mut model, "gjj");
     tick(&mut model, 0.2);
-    let lines = screen(&model);
-    let row = lines.iter().position(|line| line.contains("[Overview]")).unwrap();
-    let column = lines[row].chars().take_while(|c| *c != '[').count();
-    click(&mut model, column as u16 + 13, row as u16);
+    let (column, row) = find_text(&model, "[Overview]");
+    click(&mut model, column + 13, row);
     assert_eq!(model.detail.tab, Tab::Input);
 }
 
 #[test]
 fn tui24_footer_and_buttons_do_what_they_say_and_an_unused_mouse_nothing() {
     let mut model = with_mouse((120, 36));
-    let find = |model: &Model, text: &str| {
-        let lines = screen(model);
-        let row = lines.iter().position(|line| line.contains(text)).unwrap();
-        let at = lines[row].find(text).unwrap();
-        (lines[row][..at].chars().count() as u16, row as u16)
-    };
-    let (column, row) = find(&model, "d delete");
+    let (column, row) = find_text(&model, "d delete");
     click(&mut model, column + 3, row);
     assert_shows(&model, &["Delete 1 task?"]);
     // Beside the buttons nothing happens.
     click(&mut model, 2, 2);
     assert_shows(&model, &["Delete 1 task?"]);
-    let (column, row) = find(&model, "    Delete ");
+    let (column, row) = find_text(&model, "    Delete ");
     click(&mut model, column + 5, row);
     assert_eq!(model.deletes.len(), 1, "the button asks no more");
-    let (column, row) = find(&model, "will be deleted");
+    let (column, row) = find_text(&model, "will be deleted");
     click(&mut model, column, row);
     assert!(model.deletes.is_empty(), "a click on the line takes it back");
 
@@ -236,13 +228,10 @@ fn tui24_a_click_chooses_a_way_to_run_again_and_the_second_one_takes_it() {
     let mut model = with_mouse((120, 36));
     press(&mut model, "Gr");
     assert_shows(&model, &["enter runs it"]);
-    let lines = screen(&model);
-    let row = lines.iter().position(|line| line.contains("force")).unwrap();
-    let at = lines[row].find("force").unwrap();
-    let column = lines[row][..at].chars().count() as u16;
-    click(&mut model, column, row as u16);
+    let (column, row) = find_text(&model, "force");
+    click(&mut model, column, row);
     assert_shows(&model, &["enter asks first"]);
-    let effects = click(&mut model, column, row as u16);
+    let effects = click(&mut model, column, row);
     assert!(changing(&effects).is_empty());
     assert_shows(&model, &["Force 1 stage to run again?"]);
 }

@@ -124,7 +124,6 @@ fn an_accepted_submit_shows_its_task_and_a_refused_node_says_what_is_missing() {
     let (id, _) = submitted_request(&press(&mut model, "<c-s>"));
     let refusal = Refusal {
         status: Some(409),
-        lacks_scope: false,
         text: "it lacks ffmpeg: apt-get install ffmpeg".into(),
         ..Refusal::default()
     };
@@ -315,7 +314,6 @@ fn the_answer_to_a_form_that_was_left_is_shown_and_a_refused_one_stays_as_a_draf
     press(&mut model, "<esc>");
     let reply = Reply::Submitted(Err(Refusal {
         status: Some(409),
-        lacks_scope: false,
         text: "it lacks ffmpeg".into(),
         ..Refusal::default()
     }));

@@ -105,13 +105,6 @@ fn the_palette_lists_what_applies_with_its_keys() {
     assert_hides(&model, "take back the delete");
 }
 
-fn copied(effects: &[Effect]) -> Option<&str> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Copy(text) => Some(text.as_str()),
-        _ => None,
-    })
-}
-
 #[test]
 fn the_copy_menu_has_ids_paths_json_and_commands_and_never_says_copied() {
     let (mut model, _) = on_stage(r#"{"video_path":"/v/it's.mp4"}"#, OUTPUT);

@@ -329,7 +329,6 @@ fn the_page_of_videos_lives() {
     assert_eq!((asked.len(), asks(&tick(&mut model, 0.6))), (1, 1));
     let reply = Reply::Processing(Err(Refusal {
         status: Some(404),
-        lacks_scope: false,
         ..Refusal::default()
     }));
     update(&mut model, UiEvent::Reply { id: asked[0], reply });
