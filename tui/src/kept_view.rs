@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onceover_types::{NodeName, TaskId};
+use onceover_types::{NodeName, TaskId, text_file::is_absent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -142,7 +142,7 @@ impl KeptView {
         let text = match fs::metadata(path) {
             Ok(metadata) if metadata.len() > LARGEST => Err("it is too large".to_owned()),
             Ok(_) => fs::read_to_string(path).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if is_absent(&error) => return Ok(Self::default()),
             Err(error) => Err(error.to_string()),
         };
         let kept = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
@@ -227,6 +227,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state").join(FILE_NAME);
         assert_eq!(KeptView::load_from(&path), Ok(KeptView::default()));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(KeptView::load_from(&file.join(FILE_NAME)), Ok(KeptView::default()));
         let view = KeptView {
             split: Split::default().step(-3),
             wrap: false,

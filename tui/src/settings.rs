@@ -8,7 +8,7 @@ use std::{
 
 use etcetera::BaseStrategy;
 use indexmap::IndexMap;
-use onceover_types::read_toml;
+use onceover_types::{read_toml, text_file::is_absent};
 use onceover_wire::address::base_url;
 use ratatui::style::Color;
 use serde::Deserialize;
@@ -73,7 +73,7 @@ impl DashboardSettings {
         };
         match fs::read_to_string(&path) {
             Ok(text) => Self::read(&text, &path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Self::default()),
+            Err(error) if is_absent(&error) && named.is_none() => Ok(Self::default()),
             Err(error) => Err(SettingsError(vec![format!("cannot read {}: {error}", path.display())])),
         }
     }
