@@ -425,4 +425,11 @@ mod tests {
         let fields: Vec<_> = list.split(',').map(|field| field.trim().trim_matches('\'')).collect();
         assert_eq!(fields, SUMMARY_FIELDS);
     }
+
+    #[test]
+    fn the_bytes_that_are_kept_of_a_run_are_those_of_the_scripts() {
+        let lua = include_str!("lua/lib/history.lua");
+        let kept = format!("local KEPT_VALUES_BYTES = {}\n", crate::MOST_RUN_BYTES);
+        assert!(lua.contains(&kept), "{kept}");
+    }
 }
