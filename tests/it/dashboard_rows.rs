@@ -80,9 +80,9 @@ async fn tui05_rows_are_every_task_with_what_runs_and_waits_first() {
         assert_eq!(names(ids), names(known), "pages of {limit}");
     }
     // What runs moves on between the list and the rows.
-    let ended = |item: &TaskItem| item.task_id.as_str().starts_with("done-");
+    let stays = |item: &TaskItem| item.task_id.as_str() != "wait-0000";
     let rows = read_rows(&daemon, 500).await;
-    for item in listed.into_iter().filter(ended) {
+    for item in listed.into_iter().filter(stays) {
         assert_row_is(&rows, item);
     }
     daemon.release("go");
@@ -112,6 +112,36 @@ async fn tui05_what_other_workers_do_is_in_the_rows_as_in_the_list() {
     let rows = read_rows(&daemon, 500).await;
     for item in listed {
         assert_row_is(&rows, item);
+    }
+}
+
+#[tokio::test]
+async fn a_row_names_the_damage_that_the_list_names() {
+    let daemon = Daemon::start().await;
+    daemon.done("own", ECHO, json!({})).await;
+    let mut redis = daemon.redis().await;
+    let _: () = redis
+        .hset("onceover:task:own", "callback_status", "perhaps")
+        .await
+        .expect("Redis answers");
+    let listed = daemon.client.tasks(&TaskQuery::default()).await.expect("a list").items;
+    let rows = read_rows(&daemon, 500).await;
+    assert_eq!(listed[0].damaged.as_deref(), Some("callback_status"));
+    assert_eq!(rows[0].damaged, listed[0].damaged);
+}
+
+#[tokio::test]
+async fn rows_that_redis_refuses_to_read_are_an_error_and_no_damage() {
+    let server = RedisServer::start(&[]).await;
+    let daemon = Daemon::builder().redis(&server.url(0)).start().await;
+    daemon.done("own", ECHO, json!({})).await;
+    let mut redis = daemon.redis().await;
+    for (rule, is_read) in [("-hmget", false), ("+hmget", true)] {
+        let mut acl = redis::cmd("ACL");
+        acl.arg("SETUSER").arg("default").arg(rule);
+        let _: () = acl.query_async(&mut redis).await.expect("Redis answers");
+        let answer = daemon.get("/v1/rows").await;
+        assert_eq!(answer.status == 200, is_read, "{rule}: {answer:?}");
     }
 }
 

@@ -63,6 +63,17 @@ async fn the_figures_of_daemons_on_one_redis_add_up() {
 }
 
 #[tokio::test]
+async fn what_was_counted_right_before_a_stop_is_in_the_history() {
+    let redis = RedisServer::start(&[]).await;
+    let mut first = Daemon::builder().redis(&redis.url(0)).start().await;
+    first.done("a", ECHO, json!({})).await;
+    assert!(first.stop().await.success());
+    let second = Daemon::builder().redis(&redis.url(0)).start().await;
+    let history = second.client.history().await.unwrap();
+    assert_eq!(history.minutes.iter().map(|minute| minute.ended).sum::<u64>(), 1);
+}
+
+#[tokio::test]
 async fn a_queue_in_which_a_run_waits_is_in_the_history() {
     let daemon = Daemon::builder().config("[slots]\ngpu = 1").start().await;
     daemon.submit("one", WAIT, json!({"until": "go"})).await;

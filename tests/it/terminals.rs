@@ -255,6 +255,18 @@ async fn without_a_utf8_locale_and_on_the_console_only_ascii_is_drawn() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("자막"));
 }
 
+#[test]
+fn completions_need_no_configuration() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program("onceoverd"));
+        command.env("ONCEOVER_CONFIG", "/nowhere/onceover.toml").args(arguments);
+        command.output().unwrap()
+    };
+    let output = run(&["completions", "bash"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!run(&["nodes"]).status.success(), "other commands read it");
+}
+
 #[tokio::test]
 async fn what_prints_ends_quietly_where_nobody_reads_and_tells_of_a_full_disk() {
     let daemon = Daemon::start().await;

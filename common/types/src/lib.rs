@@ -20,6 +20,7 @@ pub mod suggest;
 pub mod text_file;
 pub mod time;
 pub mod toml_text;
+pub mod url_path;
 
 pub use causes::causes;
 pub use ids::{InvalidId, NodeName, RunId, TaskId, VideoId};

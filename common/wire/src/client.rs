@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use eventsource_stream::Eventsource;
 use futures_util::{Stream, StreamExt};
+use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId};
 use reqwest::{Method, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,13 +19,10 @@ use crate::{
     LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
     ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
     SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    clock::Clock,
+    clock::Clock, token::make_header,
 };
-use onceover_types::{NodeName, Problem, TaskId, Timestamp, VideoId};
 
-use crate::token::make_header;
 pub use crate::token::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, TokenError, TokenSource};
-
 pub use files::FileQuery;
 
 /// Why a call gave no answer.
@@ -428,13 +426,7 @@ impl Client {
         let path = format!("/v1/tasks/{task}/stages/{node}/log?follow=true&from={from}");
         let response = self.send(self.http.get(self.url(&path))).await?;
         let response = self.accepted(response).await?;
-        let base = self.base.clone();
-        Ok(response.bytes_stream().map(move |chunk| {
-            chunk.map_err(|source| ClientError::Unreachable {
-                base: base.clone(),
-                source,
-            })
-        }))
+        Ok(self.byte_stream(response))
     }
 
     /// Follows the events after `last`. The stream ends, or gives an error, when the connection is lost; open it again
@@ -501,6 +493,17 @@ impl Client {
             self.clock.learn(date, asked, Timestamp::now());
         }
         Ok(response)
+    }
+
+    /// Returns the bytes of an answer as they come.
+    fn byte_stream(
+        &self,
+        response: reqwest::Response,
+    ) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + use<> {
+        let client = self.clone();
+        response
+            .bytes_stream()
+            .map(move |chunk| chunk.map_err(|source| client.unreachable(source)))
     }
 
     /// Refuses an answer of another kind of server.

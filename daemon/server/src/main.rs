@@ -76,6 +76,24 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Configured(ConfiguredCommand),
+    /// Print the script that completes arguments in a shell
+    Completions {
+        /// Print it for this shell; for bash: `source <(onceoverd completions bash)`
+        shell: Shell,
+    },
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+/// The commands that read the configuration.
+#[derive(Subcommand)]
+enum ConfiguredCommand {
     /// Print the effective configuration and what is missing on this machine
     Check {
         /// Mend records in Redis that are damaged, or set them aside
@@ -115,17 +133,6 @@ enum Command {
         /// Also what was last changed before this Redis was first used with the data directory
         #[arg(long)]
         all: bool,
-    },
-    /// Print the script that completes arguments in a shell
-    Completions {
-        /// Print it for this shell; for bash: `source <(onceoverd completions bash)`
-        shell: Shell,
-    },
-    /// Write the manual pages to a folder
-    #[command(hide = true)]
-    Man {
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
     },
 }
 
@@ -226,7 +233,7 @@ fn main() -> ExitCode {
         logging::report_failure(None, LogFormat::Text, &text);
         return ExitCode::FAILURE;
     }
-    let args = match Args::read() {
+    let mut args = match Args::read() {
         Ok(args) => args,
         Err(error) if error.use_stderr() && std::env::var(LOG_FORMAT).is_ok_and(|format| format == "json") => {
             logging::report_failure(None, LogFormat::Json, error.to_string().trim_end());
@@ -234,8 +241,17 @@ fn main() -> ExitCode {
         }
         Err(error) => return explain(PROGRAM, &error),
     };
+    let command = match args.command.take() {
+        None => None,
+        Some(Command::Configured(command)) => Some(command),
+        Some(Command::Completions { shell }) => {
+            manual::print_completions(Args::command(), shell);
+            return report_command(Ok(()));
+        }
+        Some(Command::Man { folder }) => return report_command(manual::write_pages(Args::command(), &folder)),
+    };
     let config = args.config();
-    if args.command.is_none()
+    if command.is_none()
         && config.is_ok()
         && let Err(error) = environment::hide()
     {
@@ -243,7 +259,7 @@ fn main() -> ExitCode {
         logging::report_failure(None, args.log_format(), &text);
         return ExitCode::FAILURE;
     }
-    if args.command.is_none() && init::is_needed() {
+    if command.is_none() && init::is_needed() {
         return init::run().map_or_else(
             |error| {
                 let text = format!("cannot start the daemon as a child of process 1: {error}");
@@ -253,7 +269,7 @@ fn main() -> ExitCode {
             ExitCode::from,
         );
     }
-    let Some(command) = args.command else {
+    let Some(command) = command else {
         return match config {
             Ok(config) => app::main(config),
             Err(error) => {
@@ -265,6 +281,11 @@ fn main() -> ExitCode {
     let ran = config
         .map_err(anyhow::Error::from)
         .and_then(|config| run(command, &config));
+    report_command(ran)
+}
+
+/// Reports what came of a command: also that its output could not be written.
+fn report_command(ran: anyhow::Result<()>) -> ExitCode {
     let printed = console::failure().map_or(Ok(()), |error| Err(anyhow!(unwritten(error))));
     match ran.and(printed) {
         Ok(()) => ExitCode::SUCCESS,
@@ -276,18 +297,18 @@ fn main() -> ExitCode {
 }
 
 /// Runs one of the commands beside the daemon.
-fn run(command: Command, config: &Config) -> anyhow::Result<()> {
+fn run(command: ConfiguredCommand, config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Check { repair: true, .. } => runtime.block_on(check::repair(config)),
-        Command::Check {
+        ConfiguredCommand::Check { repair: true, .. } => runtime.block_on(check::repair(config)),
+        ConfiguredCommand::Check {
             llm: Some(provider), ..
         } => runtime.block_on(check::language_model(config, provider.as_deref())),
-        Command::Check {
+        ConfiguredCommand::Check {
             repair: false,
             llm: None,
         } => runtime.block_on(check::check(config)),
-        Command::Nodes { node, command } => match (command, node) {
+        ConfiguredCommand::Nodes { node, command } => match (command, node) {
             (None, None) => nodes::list(config),
             (None, Some(node)) => nodes::show(config, &node),
             (
@@ -300,12 +321,7 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
             ) => nodes::install(config, &service, &python, reinstall),
             (Some(NodesCommand::Fetch { node, model }), _) => nodes::fetch(config, &node, model.as_deref()),
         },
-        Command::Completions { shell } => {
-            manual::print_completions(Args::command(), shell);
-            Ok(())
-        }
-        Command::Man { folder } => manual::write_pages(Args::command(), &folder),
-        Command::Gc { dry_run, all } => runtime.block_on(gc::gc(config, dry_run, all)),
-        Command::Import { prefix, dry_run } => runtime.block_on(import::import(config, &prefix, dry_run)),
+        ConfiguredCommand::Gc { dry_run, all } => runtime.block_on(gc::gc(config, dry_run, all)),
+        ConfiguredCommand::Import { prefix, dry_run } => runtime.block_on(import::import(config, &prefix, dry_run)),
     }
 }

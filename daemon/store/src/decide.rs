@@ -7,7 +7,7 @@ use redis::Value;
 use super::{
     Store, StoreError,
     args::{IgnoredHashes, Json, JsonText, PreparedCall, named_argument, script_call},
-    history::{MOST_RUN_BYTES, limit_needs},
+    history::limit_needs,
     record::{Fields, ForeignJson, StageRecord, TaskRecords},
     reply::{TaggedReply, unexpected},
 };
@@ -47,7 +47,6 @@ script_call! {
         processing: Option<&'a RunId>,
         needs: Option<Json<'a, [NodeName]>>,
         keep_runs: u64,
-        run_bytes: u64,
     }
 }
 
@@ -394,7 +393,6 @@ impl Store {
             processing: submit.pipeline.map(|pipeline| &pipeline.processing),
             needs: (!submit.needs.is_empty()).then(|| Json(limit_needs(submit.needs))),
             keep_runs: self.options.keep_runs,
-            run_bytes: MOST_RUN_BYTES,
         };
         call.prepare(self)
     }

@@ -9,7 +9,6 @@ use onceover_wire::WarningCount;
 use super::{
     MOST_FOREIGN_STAGES, Store, StoreError,
     args::{IgnoredHashes, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, script_call},
-    history::MOST_RUN_BYTES,
     keyspace::{StageKey, split_stage_key},
     record::ForeignJson,
     reply::{convert_value, parse_text, reply_struct, unexpected},
@@ -72,7 +71,6 @@ script_call! {
         path: JsonText<'a>,
         most_stages: usize,
         keep_runs: u64,
-        run_bytes: u64,
     }
 }
 
@@ -314,7 +312,6 @@ impl Store {
             path: JsonText(Some(adoption.path)),
             most_stages: self.most_stages(),
             keep_runs: self.options.keep_runs,
-            run_bytes: MOST_RUN_BYTES,
         };
         let adopted = self.call(call.prepare(self)).await?;
         Ok(is_accepted(adopted))

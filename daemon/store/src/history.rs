@@ -10,13 +10,14 @@ use serde::Deserialize;
 
 use super::{Store, StoreError, record::StageRecord};
 
-/// Bytes of input and output, as JSON, that are kept of a run once its record holds another one.
+/// Bytes of input and output, as JSON, that are kept of a run once its record holds another one; Lua's
+/// `KEPT_VALUES_BYTES` are the same.
 pub const MOST_RUN_BYTES: u64 = 64 << 10;
 /// Stages that a run is shown to need.
 pub const MOST_NEEDS: usize = 32;
 
 /// Characters of a run's error that are shown with its last attempt.
-const SHORT_ERROR: usize = 200;
+const ATTEMPT_ERROR: usize = 200;
 
 /// The runs of a stage.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,7 +72,7 @@ impl StoredRun {
     /// Adds the newest attempt to those that were lost.
     fn add_newest_attempt(&mut self) {
         let error = self.error.as_ref();
-        let error: Option<String> = error.map(|error| error.chars().take(SHORT_ERROR).collect());
+        let error: Option<String> = error.map(|error| error.chars().take(ATTEMPT_ERROR).collect());
         if let Some(started_at) = self.started_at {
             self.attempts.push(AttemptTimes {
                 attempt: self.attempt.max(1),

@@ -62,7 +62,7 @@ pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProd
 pub use onceover_wire::{RedisMode, ReuseRule};
 pub use outbox::{Contact, Delivery, DeliveryFilter, DeliveryPage, DeliveryPatience, EndsTold, Recorded, Room, Tried};
 pub use record::{ForeignJson, Noted, StageRecord, TaskRecords, run_folder};
-pub use rows::{RowMark, RowSection, RowsRead};
+pub use rows::{RowMark, RowsRead};
 pub use runs::{Claim, Claims, Evidence, Fence, FinishedRun, Outcome, QueueShare, Reap};
 pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};

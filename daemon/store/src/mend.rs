@@ -67,16 +67,13 @@ impl Store {
     /// Finds deliveries that cannot be read, and why.
     async fn damaged_deliveries(&self) -> Result<Vec<(String, String)>, StoreError> {
         let keys: Vec<_> = self.keys_of(DELIVERY).await?.into_iter().collect();
-        let mut redis = self.redis.clone();
         let mut damaged = Vec::new();
         for some in keys.chunks(CHUNK) {
             let mut pipe = redis::pipe();
             for key in some {
                 pipe.cmd("HGETALL").arg(key);
             }
-            pipe.ignore_errors();
-            let answers: Vec<redis::RedisResult<redis::Value>> = self.limited(pipe.query_async(&mut redis)).await?;
-            for (key, answer) in some.iter().zip(answers) {
+            for (key, answer) in some.iter().zip(self.send_plain(pipe).await?) {
                 let id = &key[DELIVERY.len()..];
                 let fields = answer.and_then(|value| Ok(HashMap::<String, String>::from_redis_value(value)?));
                 let why = match fields {

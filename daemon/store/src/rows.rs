@@ -6,13 +6,12 @@ use std::{fmt, str::FromStr};
 
 use onceover_types::{CallbackStatus, NodeName, TaskId, TaskStatus, VideoId, ids::InvalidId};
 use onceover_wire::{StageRow, StageSummary, TaskRow};
-use redis::{Pipeline, RedisResult, Value};
+use redis::Pipeline;
 
 use super::{
     Store, StoreError,
     record::{Fields, StageRecord},
-    reply::convert_value,
-    task_snapshot::NotedStage,
+    task_snapshot::{NotedStage, ReadReplies},
 };
 
 /// Tasks that are read in one step.
@@ -54,7 +53,7 @@ const TASK_FIELDS: [&str; 4] = ["created", "updated", "status", "callback_status
 /// The part of all tasks that a page is of, in the order in which they are read. A task that moves between two parts
 /// while they are read is in the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowSection {
+enum RowSection {
     Running,
     Pending,
     Failed,
@@ -139,16 +138,13 @@ impl Store {
     /// Reads one page of all tasks, from `after` on: what runs, what waits, what has failed, then everything, the newest
     /// first in each.
     pub async fn read_rows(&self, limit: u32, after: Option<&(i64, RowMark)>) -> Result<RowsRead, StoreError> {
-        let mut redis = self.redis.clone();
-        let seq: Option<u64> = self
-            .limited(redis::cmd("GET").arg("onceover:seq").query_async(&mut redis))
-            .await?;
+        let seq = self.last_event().await?;
         let first = (i64::MAX, RowMark::begin(RowSection::Running));
         let mut place = after.cloned().unwrap_or(first);
         let mut page = RowsRead {
             rows: Vec::new(),
             next: None,
-            seq: seq.unwrap_or_default(),
+            seq,
         };
         let (mut looked_at, mut stages) = (0, 0);
         loop {
@@ -224,10 +220,10 @@ impl Store {
         for task in &tasks {
             add_task_commands(&mut pipe, task);
         }
-        let mut replies = self.send_plain(pipe).await?.into_iter();
+        let mut replies = ReadReplies::from(self.send_plain(pipe).await?);
         let mut heads = Vec::with_capacity(tasks.len());
         for task in tasks {
-            heads.extend(RowHead::parse(task, &mut replies));
+            heads.extend(RowHead::parse(task, &mut replies)?);
         }
         let wanted = heads
             .iter()
@@ -241,21 +237,14 @@ impl Store {
                     .arg(format!("onceover:stage:{task}:{node}"))
                     .arg(&SUMMARY_FIELDS[..]);
             }
-            records.extend(self.send_plain(pipe).await?.into_iter().map(parse_record));
+            let mut replies = ReadReplies::from(self.send_plain(pipe).await?);
+            for _ in step {
+                records.push(parse_record(replies.next_readable()?));
+            }
         }
         let mut records = records.into_iter();
         let rows = heads.into_iter().map(|head| head.complete(&mut records));
         Ok(rows.filter(|row| !row.stages.is_empty()).collect())
-    }
-
-    /// Sends commands, other callers' between them, and returns the reply of each.
-    async fn send_plain(&self, mut pipe: Pipeline) -> Result<Vec<RedisResult<Value>>, StoreError> {
-        if pipe.is_empty() {
-            return Ok(Vec::new());
-        }
-        pipe.ignore_errors();
-        let mut redis = self.redis.clone();
-        self.limited(pipe.query_async(&mut redis)).await
     }
 }
 
@@ -300,21 +289,20 @@ struct RowHead {
 
 impl RowHead {
     /// Takes the replies about one task; `None` where it does not exist.
-    fn parse(task: TaskId, replies: &mut impl Iterator<Item = RedisResult<Value>>) -> Option<Self> {
-        let fields = replies.next();
-        let nodes = replies.next();
-        let notes = replies.next();
-        let processing = VideoId::of_task(&task).and_then(|_| replies.next());
-        let fields = match fields {
-            Some(Ok(values)) => convert_value::<Vec<Option<String>>>(values).ok(),
-            _ => None,
+    fn parse(task: TaskId, replies: &mut ReadReplies) -> Result<Option<Self>, StoreError> {
+        let fields: Option<Vec<Option<String>>> = replies.next_readable()?;
+        let nodes: Vec<String> = replies.next_readable()?.unwrap_or_default();
+        let notes: Fields = replies.next_readable()?.unwrap_or_default();
+        let processing: Option<String> = match VideoId::of_task(&task) {
+            Some(_) => replies.next_readable()?,
+            None => None,
         };
         let mut damaged = fields.is_none().then(|| "it is no hash".to_owned());
         let mut fields = fields.unwrap_or_default().into_iter();
         let [created, updated, status, callback]: [Option<String>; TASK_FIELDS.len()] =
             std::array::from_fn(|_| fields.next().flatten());
         if damaged.is_none() && created.is_none() && status.is_none() {
-            return None;
+            return Ok(None);
         }
         let mut read_number = |field: &str, text: Option<String>| {
             let number = text.and_then(|text| text.parse::<i64>().ok());
@@ -329,22 +317,24 @@ impl RowHead {
         if status.is_none() {
             damaged.get_or_insert_with(|| "status".to_owned());
         }
-        let nodes: Vec<String> = read_reply(nodes).unwrap_or_default();
-        let processing: Option<String> = read_reply(processing).unwrap_or_default();
-        Some(Self {
+        let callback_status = callback.as_deref().and_then(|text| text.parse::<CallbackStatus>().ok());
+        if callback.is_some() && callback_status.is_none() {
+            damaged.get_or_insert_with(|| "callback_status".to_owned());
+        }
+        Ok(Some(Self {
             row: TaskRow {
                 task_id: task,
                 status: status.unwrap_or(TaskStatus::Failed),
                 created_ms,
                 updated_ms,
-                callback_status: callback.and_then(|text| text.parse::<CallbackStatus>().ok()),
+                callback_status,
                 stages: Vec::new(),
                 pipeline: processing.and_then(|json| serde_json::from_str(&json).ok()),
                 damaged,
             },
             nodes: nodes.iter().filter_map(|name| NodeName::parse(name).ok()).collect(),
-            notes: read_reply(notes).unwrap_or_default(),
-        })
+            notes,
+        }))
     }
 
     /// Adds the stages, in the order of their first requests; each takes one of the records.
@@ -364,14 +354,9 @@ impl RowHead {
     }
 }
 
-/// Reads a reply; nothing of one that is missing or of another kind.
-fn read_reply<T: redis::FromRedisValue>(reply: Option<RedisResult<Value>>) -> Option<T> {
-    convert_value(reply?.ok()?).ok()
-}
-
-/// Reads the summary of a record from its fields in the order of [`SUMMARY_FIELDS`]; `None` where there is none.
-fn parse_record(reply: RedisResult<Value>) -> Option<StageSummary> {
-    let values: Option<Vec<Option<String>>> = read_reply(Some(reply));
+/// Reads the summary of a record from its fields in the order of [`SUMMARY_FIELDS`], which are missing where the key
+/// cannot be read. Returns `None` if there is no record.
+fn parse_record(values: Option<Vec<Option<String>>>) -> Option<StageSummary> {
     let fields = match values {
         None => Fields::damaged("it is no hash"),
         Some(values) => {
@@ -387,9 +372,11 @@ fn parse_record(reply: RedisResult<Value>) -> Option<StageSummary> {
     if fields.is_empty() {
         return None;
     }
-    let mut summary = StageRecord::from_fields(fields).summary();
-    // What another worker has finished has no attempts that are known.
-    summary.attempt = summary.attempt.max(1);
+    let record = StageRecord::from_fields(fields);
+    let mut summary = record.summary();
+    // What another worker has finished has no attempts that are known; a run that waits has had none.
+    let attempt = record.text("attempt").and_then(|text| text.parse().ok());
+    summary.attempt = attempt.unwrap_or(1);
     if let Some(damage) = &summary.damaged {
         summary.error = Some(format!("the record is damaged: {damage}"));
     }
@@ -437,5 +424,12 @@ mod tests {
         let (list, _) = rest.split_once('}').unwrap();
         let fields: Vec<_> = list.split(',').map(|field| field.trim().trim_matches('\'')).collect();
         assert_eq!(fields, SUMMARY_FIELDS);
+    }
+
+    #[test]
+    fn the_bytes_that_are_kept_of_a_run_are_those_of_the_scripts() {
+        let lua = include_str!("lua/lib/history.lua");
+        let kept = format!("local KEPT_VALUES_BYTES = {}\n", crate::MOST_RUN_BYTES);
+        assert!(lua.contains(&kept), "{kept}");
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     args::{CatalogNames, Json, JsonText, OneOrZero, Percent, SHORT_ERROR, ShortJson, json_list, script_call},
     disk::DiskUsage,
-    history::{MOST_RUN_BYTES, limit_needs},
+    history::limit_needs,
     record::{Fields, StageRecord, run_folder},
     reply::{parse_text, reply_struct, unexpected},
 };
@@ -74,7 +74,6 @@ script_call! {
         error_short: Option<ShortJson<'a>>,
         took: Option<String>,
         keep_runs: u64,
-        run_bytes: u64,
         slots: Option<u32>,
         lease_ms: Option<Duration>,
         running: Option<Json<'a, [String]>>,
@@ -103,7 +102,6 @@ script_call! {
         error: JsonText<'a>,
         error_short: ShortJson<'a>,
         keep_runs: u64,
-        run_bytes: u64,
     }
 }
 
@@ -380,7 +378,6 @@ impl Store {
             error_short: None,
             took: None,
             keep_runs: self.options.keep_runs,
-            run_bytes: MOST_RUN_BYTES,
             slots: next.map(|share| share.slots),
             lease_ms: next.map(|_| self.options.lease),
             running: next.map(|share| Json(share.running.as_slice())),
@@ -458,7 +455,6 @@ impl Store {
             error: JsonText(Some(error.as_str())),
             error_short: ShortJson(&error, SHORT_ERROR),
             keep_runs: self.options.keep_runs,
-            run_bytes: MOST_RUN_BYTES,
         };
         let reply: ReapReply = self.call(call.prepare(self)).await?;
         Limit::LostRuns.reached_times(reply.given_up);

@@ -2,9 +2,8 @@
 
 use onceover_types::NodeName;
 use onceover_wire::{NodeFigures, NodeStatistics};
-use redis::{RedisResult, Value};
 
-use super::{Store, StoreError, record::Fields, reply::convert_value};
+use super::{Store, StoreError, record::Fields, reply::convert_value, task_snapshot::ReadReplies};
 
 /// Runs that succeeded, by the bucket of their duration, in the order of the buckets.
 struct DurationCounts(Vec<(u32, u64)>);
@@ -66,22 +65,16 @@ impl Store {
     pub async fn node_statistics(&self) -> Result<NodeStatistics, StoreError> {
         let names: &[NodeName] = self.names.list();
         let mut statistics = NodeStatistics::default();
-        if names.is_empty() {
-            return Ok(statistics);
-        }
         let mut pipe = redis::pipe();
         for node in names {
             pipe.cmd("HGETALL").arg(format!("onceover:durations:{node}"));
         }
-        pipe.ignore_errors();
-        let mut redis = self.redis.clone();
-        let replies: Vec<RedisResult<Value>> = self.limited(pipe.query_async(&mut redis)).await?;
-        for (node, reply) in names.iter().zip(replies) {
-            let fields = match reply {
-                Ok(value) => convert_value(value)?,
+        let mut replies = ReadReplies::from(self.send_plain(pipe).await?);
+        for node in names {
+            let fields = match replies.next_of_kind()? {
+                Some(value) => convert_value(value)?,
                 // It holds something else, which no run has written.
-                Err(error) if error.code() == Some("WRONGTYPE") => Fields::default(),
-                Err(error) => return Err(error.into()),
+                None => Fields::default(),
             };
             if let Some(figures) = parse_figures(&fields) {
                 statistics.nodes.insert(node.clone(), figures);

@@ -288,6 +288,14 @@ impl Store {
         }
         let mut pipe = redis::pipe();
         plan.add_commands(&mut pipe, task);
+        self.send_plain(pipe).await
+    }
+
+    /// Sends commands, other callers' between them. Returns the reply of each.
+    pub(super) async fn send_plain(&self, mut pipe: Pipeline) -> Result<Vec<RedisResult<Value>>, StoreError> {
+        if pipe.is_empty() {
+            return Ok(Vec::new());
+        }
         pipe.ignore_errors();
         let mut redis = self.redis.clone();
         self.limited(pipe.query_async(&mut redis)).await

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use indexmap::IndexMap;
 use onceover_types::{NodeName, StageState, TaskId, Timestamp};
 use onceover_wire::StageSummary;
-use redis::{Pipeline, RedisResult, Value};
+use redis::{FromRedisValue, Pipeline, RedisResult, Value};
 
 use super::{
     StoreError,
@@ -146,12 +146,17 @@ impl ReadReplies {
     }
 
     /// The next reply; nothing where the key holds another kind of value.
-    fn next_of_kind(&mut self) -> Result<Option<Value>, StoreError> {
+    pub(super) fn next_of_kind(&mut self) -> Result<Option<Value>, StoreError> {
         let reply = self.0.next();
         match reply.ok_or_else(|| unexpected("Redis answered fewer commands than it was sent"))? {
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
             reply => Ok(Some(reply?)),
         }
+    }
+
+    /// The next reply; nothing where the key holds another kind of value, or one that cannot be read.
+    pub(super) fn next_readable<T: FromRedisValue>(&mut self) -> Result<Option<T>, StoreError> {
+        Ok(self.next_of_kind()?.and_then(|value| convert_value(value).ok()))
     }
 
     /// The next reply, a hash. One that is none is named as damage.
@@ -166,8 +171,11 @@ impl ReadReplies {
 /// What another worker has in flight, as it is noted.
 pub(super) struct NotedStage {
     text: String,
+    state: StageState,
     sha: String,
     noted: Noted,
+    progress: Option<f64>,
+    duration_ms: f64,
 }
 
 impl NotedStage {
@@ -188,11 +196,14 @@ impl NotedStage {
         }
         Some(Self {
             text: text.to_owned(),
+            state: state.parse().unwrap_or(StageState::Failed),
             sha: sha.to_owned(),
             noted: Noted {
                 revision: revision.parse().ok()?,
                 started: started.parse().ok().map(Timestamp::from_millis),
             },
+            progress: progress.parse().ok(),
+            duration_ms: duration.parse().unwrap_or_default(),
         })
     }
 
@@ -203,23 +214,15 @@ impl NotedStage {
             Some(ours) if ours.status.in_flight() => return ours,
             ours => ours,
         };
-        let mut parts = self.text.split('|');
-        let state = parts.next().and_then(|state| state.parse::<StageState>().ok());
-        // Behind it are revision, hash and start.
-        let progress = parts.nth(3).and_then(|progress| progress.parse().ok());
-        let duration_ms: f64 = parts
-            .next()
-            .and_then(|duration| duration.parse().ok())
-            .unwrap_or_default();
         let ours = ours.as_ref();
         StageSummary {
-            status: state.unwrap_or(StageState::Failed),
+            status: self.state,
             run_id: None,
             attempt: 1,
             revision: ours.map_or(0, |ours| ours.revision).max(self.noted.revision),
             queue: ours.map_or_else(String::new, |ours| ours.queue.clone()),
             runner: Some("foreign".to_owned()),
-            progress,
+            progress: self.progress,
             message: Some("written by another worker".to_owned()),
             reason: None,
             forced: false,
@@ -229,7 +232,7 @@ impl NotedStage {
             queued_at: None,
             started_at: self.noted.started,
             ended_at: None,
-            duration: duration_ms / 1000.0,
+            duration: self.duration_ms / 1000.0,
             error: None,
             callback_status: None,
             warnings: 0,

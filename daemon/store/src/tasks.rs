@@ -6,7 +6,6 @@ use redis::Value;
 use super::{
     Store, StoreError,
     args::{CatalogNames, OneOrZero, script_call},
-    history::MOST_RUN_BYTES,
     reply::{TaggedReply, convert_value, parse_cursor, parse_text, reply_struct, unexpected},
 };
 
@@ -32,7 +31,6 @@ script_call! {
         task: &'a TaskId,
         name: Option<&'a NodeName>,
         keep_runs: u64,
-        run_bytes: u64,
     }
 }
 
@@ -132,7 +130,6 @@ impl Store {
             task,
             name: node,
             keep_runs: self.options.keep_runs,
-            run_bytes: MOST_RUN_BYTES,
         };
         let reply: CancelReply = self.call(call.prepare(self)).await?;
         let names = reply.cancelled.iter().map(|name| parse_text(name));

@@ -58,6 +58,7 @@ const ORDERS: [LayerOrder; 14] = [
         within: "common/types",
         modules: &[
             "toml_text",
+            "url_path",
             "time",
             "humane",
             "shorten",

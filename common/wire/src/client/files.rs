@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use onceover_types::url_path::encode_path;
 use reqwest::header;
 use serde::Serialize;
 
@@ -49,14 +50,7 @@ impl Client {
         let response = self.accepted(response).await?;
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let base = self.base.clone();
-        let stream = response.bytes_stream().map(move |chunk| {
-            chunk.map_err(|source| ClientError::Unreachable {
-                base: base.clone(),
-                source,
-            })
-        });
-        Ok((length, stream))
+        Ok((length, self.byte_stream(response)))
     }
 
     /// Reads the beginning of a file of the daemon's disk, at most `most` bytes.
@@ -77,15 +71,7 @@ impl Client {
 
 /// Returns the path of the request for a file of the disk.
 fn download_path(path: &str) -> String {
-    let mut encoded = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-            _ => encoded += &format!("%{byte:02X}"),
-        }
-    }
-    format!("/v1/files/download/{encoded}?disk=true")
+    format!("/v1/files/download/{}?disk=true", encode_path(path))
 }
 
 #[cfg(test)]

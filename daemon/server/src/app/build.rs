@@ -7,7 +7,10 @@ use axum::Router;
 use onceover_process::LocalPrograms;
 use onceover_store::Store;
 use onceover_types::NodeName;
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -59,10 +62,10 @@ struct Observers {
 }
 
 impl Observers {
-    /// Starts both; they end with `stop`.
-    fn start(self, stop: &CancellationToken) {
+    /// Starts both; they end with `stop`. Returns what notes the figures, a last time then.
+    fn start(self, stop: &CancellationToken) -> JoinHandle<()> {
         tokio::spawn(sample_machine(self.machine, stop.clone()));
-        tokio::spawn(note_minutes(self.history, stop.clone()));
+        tokio::spawn(note_minutes(self.history, stop.clone()))
     }
 }
 
@@ -149,7 +152,7 @@ impl Assembly {
         }
         let signals = StopSignals::listen()?;
         let listening = tokio::spawn(self.bus.listen(self.store));
-        self.observers.start(&stop);
+        let noting = self.observers.start(&stop);
         let work = tokio::spawn(self.background.run(self.preparing, stop.clone()));
         Ok(Running {
             runs: self.config.runs,
@@ -163,6 +166,7 @@ impl Assembly {
             server,
             work,
             listening,
+            noting,
         })
     }
 }

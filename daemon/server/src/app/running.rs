@@ -17,6 +17,9 @@ const STOP_LIMIT: Duration = Duration::from_millis(1500);
 /// How long processes of runs may take to end that had to be left.
 const SWEEP: Duration = Duration::from_secs(2);
 
+/// How long the last figures may take to be noted once the rest has ended: without Redis they are lost.
+const LAST_NOTE: Duration = Duration::from_millis(500);
+
 /// A daemon that works.
 pub(super) struct Running {
     pub(super) runs: RunsConfig,
@@ -32,6 +35,8 @@ pub(super) struct Running {
     pub(super) server: JoinHandle<()>,
     pub(super) work: JoinHandle<anyhow::Result<()>>,
     pub(super) listening: JoinHandle<()>,
+    /// Notes the figures of minutes.
+    pub(super) noting: JoinHandle<()>,
 }
 
 impl Running {
@@ -93,6 +98,7 @@ impl Running {
             );
             sweep_until_gone(&format!("{}/", self.mark), SWEEP);
         }
+        let _ = tokio::time::timeout(LAST_NOTE, self.noting).await;
         self.listening.abort();
         if let Some(redis) = self.private {
             redis.stop().await;

@@ -235,25 +235,23 @@ pub fn asked_stages(
     asked
 }
 
-/// The stages that a run asks for values, each with the result it found. `results` names the result of each stage that
-/// has a record. None: one of them was written by another worker and not taken over, so that it cannot be distinguished
-/// from its next result.
+/// The stages that a run asks for values, as [`asked_stages`] finds them, each with the result it found. `results` names
+/// the result of each stage that has a record. None: one of them was written by another worker and not taken over, so
+/// that it cannot be distinguished from its next result.
 pub fn sources(
-    node: &NodeSpec,
-    input: &Map<String, Value>,
-    resolved: &Map<String, Value>,
+    asked: &IndexSet<NodeName>,
     stages: &IndexMap<NodeName, Map<String, Value>>,
     results: &IndexMap<NodeName, String>,
 ) -> Option<IndexMap<NodeName, String>> {
-    asked_stages(node, input, resolved, stages)
-        .into_iter()
+    asked
+        .iter()
         .map(|name| {
-            let result = match results.get(&name) {
-                None if stages.contains_key(&name) => return None,
+            let result = match results.get(name) {
+                None if stages.contains_key(name) => return None,
                 None => String::new(),
                 Some(result) => result.clone(),
             };
-            Some((name, result))
+            Some((name.clone(), result))
         })
         .collect()
 }

@@ -262,9 +262,9 @@ impl Work {
             "{} under task {}, run {} attempt {}",
             fence.node, fence.task, fence.run, fence.attempt
         ));
-        let sources = evidence::sources(&context.node, input, &context.input, &context.stages, &earlier.results);
+        let asked = evidence::asked_stages(&context.node, input, &context.input, &context.stages);
+        let sources = evidence::sources(&asked, &context.stages, &earlier.results);
         let took = self.took.get_or_init(|| {
-            let asked = evidence::asked_stages(&context.node, input, &context.input, &context.stages);
             let found = asked.into_iter().filter(|node| context.stages.contains_key(node));
             found.collect()
         });

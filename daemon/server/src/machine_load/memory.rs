@@ -5,21 +5,25 @@ use std::fs;
 use onceover_wire::CapacityUse;
 use procfs::{Current, Meminfo};
 
-/// Where a container's limit is, and what it uses: of the second and the first version of control groups.
-const CONTAINERS: [(&str, &str); 2] = [
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+/// Where a container's limit is, what it uses, and what is known of that by kind: of the second and the first version of
+/// control groups.
+const CONTAINERS: [(&str, &str, &str); 2] = [
+    (
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory.current",
+        "/sys/fs/cgroup/memory.stat",
+    ),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
     ),
 ];
-/// What is known of a container's memory by kind.
-const DETAILS: [&str; 2] = ["/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"];
 
 /// Returns the bytes that there are. Returns `None` where that is not known.
 pub fn read_total() -> Option<u64> {
     let machine = Meminfo::current().ok()?.mem_total;
-    let container = CONTAINERS.iter().filter_map(|(limit, _)| read_number(limit)).min();
+    let container = CONTAINERS.iter().filter_map(|(limit, ..)| read_number(limit)).min();
     Some(container.map_or(machine, |limit| limit.min(machine)))
 }
 
@@ -28,12 +32,11 @@ pub fn read_use() -> Option<CapacityUse> {
     let machine = Meminfo::current().ok()?;
     let of_container = CONTAINERS
         .iter()
-        .filter_map(|(limit, current)| Some((read_number(limit)?, read_number(current)?)))
-        .find(|(limit, _)| *limit < machine.mem_total);
-    if let Some((limit, current)) = of_container {
-        let droppable = DETAILS
-            .iter()
-            .find_map(|path| find_droppable(&fs::read_to_string(path).ok()?));
+        .filter_map(|(limit, current, details)| Some((read_number(limit)?, read_number(current)?, details)))
+        .find(|(limit, ..)| *limit < machine.mem_total);
+    if let Some((limit, current, details)) = of_container {
+        let details = fs::read_to_string(details).ok();
+        let droppable = details.and_then(|details| find_droppable(&details));
         return Some(CapacityUse {
             used_bytes: current.saturating_sub(droppable.unwrap_or_default()),
             total_bytes: limit,

@@ -92,9 +92,14 @@ impl LoadReader {
     }
 }
 
-/// Counts the processors of the machine.
+/// Counts the processors that [`LoadReading::cpu_percent`] is of: all of the machine, however few this process may use.
 pub fn count_cpus() -> u32 {
-    thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+    let of_machine = KernelStats::current().map_or(0, |stats| stats.cpu_time.len());
+    let count = match of_machine {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Returns the bytes of memory that this process has in use.
@@ -156,6 +161,13 @@ mod tests {
         assert!(first.daemon.resident_bytes > 1 << 20, "{first:?}");
         assert!(reader.before.is_some(), "the next reading is compared with this one");
         assert!(reader.read().is_some());
+    }
+
+    #[test]
+    fn all_processors_of_the_machine_count() {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let is_cpu = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
+        assert_eq!(count_cpus() as usize, stat.lines().filter(is_cpu).count());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::config::is_bucket;
@@ -12,13 +12,6 @@ use crate::config::is_bucket;
 pub const LONGEST_KEY: usize = 1024;
 /// Of a part of a key, as file systems have it.
 const LONGEST_PART: usize = 255;
-/// All but the unreserved characters of RFC 3986, and the slashes between the parts of a key.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 /// Bucket and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +51,6 @@ pub fn check_key(key: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A key as it is written in a URL.
-pub fn encoded(key: &str) -> String {
-    utf8_percent_encode(key, ENCODED).to_string()
 }
 
 /// Whether a text is `s3://...` or `minio://...`.
@@ -114,6 +102,8 @@ pub fn of_http_url(url: &Url, store: &Url, path_style: bool, bucket: &str) -> Op
 
 #[cfg(test)]
 mod tests {
+    use onceover_types::url_path::encode_path;
+
     use super::*;
 
     #[test]
@@ -149,7 +139,7 @@ mod tests {
             "t1/字幕+#?&.srt",
             "t1/~a-b_c.d",
         ] {
-            let url = Url::parse(&format!("http://minio:9000/yivideo/{}", encoded(key))).unwrap();
+            let url = Url::parse(&format!("http://minio:9000/yivideo/{}", encode_path(key))).unwrap();
             let found = of_http_url(&url, &store, true, "yivideo").unwrap().unwrap();
             assert_eq!((found.bucket.as_str(), found.key.as_str()), ("yivideo", key), "{url}");
         }

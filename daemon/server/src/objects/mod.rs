@@ -23,11 +23,11 @@ use object_store::{
     path::Path as ObjectPath,
     signer::Signer,
 };
-use onceover_types::{causes, text_file::without_mark};
+use onceover_types::{causes, text_file::without_mark, url_path::encode_path};
 use url::Url;
 
 use crate::config::StorageConfig;
-use location::{Location, encoded};
+use location::Location;
 use onceover_process::environment;
 
 pub use transfer::Sink;
@@ -196,7 +196,7 @@ impl ObjectStorage {
 
     /// URL of an object, as clients reach it; unsigned.
     pub fn url_of(&self, location: &Location) -> String {
-        format!("{}/{}", self.base(true, &location.bucket), encoded(&location.key))
+        format!("{}/{}", self.base(true, &location.bucket), encode_path(&location.key))
     }
 
     /// A URL that opens the object for [`PRESIGNED`] without keys.

@@ -46,14 +46,14 @@ impl History {
     }
 }
 
-/// Notes what was counted, again and again, until `stop`.
+/// Notes what was counted, again and again, until `stop` and a last time then.
 pub async fn note_minutes(history: Arc<History>, stop: CancellationToken) {
     let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return history.note_counts().await,
             _ = ticks.tick() => history.note_counts().await,
         }
     }

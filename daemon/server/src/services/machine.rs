@@ -38,12 +38,13 @@ pub struct StagesNow {
 }
 
 /// Lists the stages that run now, at most so many.
-pub type ActiveStages = Box<dyn Fn(usize) -> StagesNow + Send + Sync>;
+type ActiveStages = Box<dyn Fn(usize) -> StagesNow + Send + Sync>;
 
 /// Keeps the samples, and knows whether more are wanted.
 pub struct MachineMonitor {
     data: PathBuf,
     active: ActiveStages,
+    cpus: u32,
     samples: Mutex<VecDeque<MachineSample>>,
     asked_at: Mutex<Option<Instant>>,
     /// Wakes the sampler where there is no new sample.
@@ -58,6 +59,7 @@ impl MachineMonitor {
         Self {
             data,
             active,
+            cpus: count_cpus(),
             samples: Mutex::default(),
             asked_at: Mutex::default(),
             wanted: Notify::new(),
@@ -78,16 +80,16 @@ impl MachineMonitor {
         let samples = lock(&self.samples);
         MachineLoad {
             interval_ms: INTERVAL.as_millis() as u64,
-            cpus: count_cpus(),
+            cpus: self.cpus,
             samples: samples.iter().filter(|sample| sample.at >= oldest).cloned().collect(),
         }
     }
 
-    /// Whether the newest sample is one of the last interval.
+    /// Whether the newest sample is one of the last interval; one of a time to come is from before the clock was set back.
     fn has_new_sample(&self) -> bool {
         let newest = lock(&self.samples).back().map(|sample| sample.at);
-        let age = newest.map(|at| Timestamp::now().seconds_since(at));
-        age.is_some_and(|age| age < 2.0 * INTERVAL.as_secs_f64())
+        let age = newest.map(|at| Timestamp::now().as_millis() - at.as_millis());
+        age.is_some_and(|age| (0..2 * INTERVAL.as_millis() as i64).contains(&age))
     }
 
     /// Whether runs are under way or a client has asked lately.
@@ -218,6 +220,16 @@ mod tests {
         let asked = monitor(0);
         *lock(&asked.asked_at) = Some(Instant::now());
         assert!(asked.is_wanted());
+    }
+
+    #[test]
+    fn a_sample_of_a_time_to_come_is_not_new() {
+        let monitor = monitor(0);
+        monitor.keep(reading());
+        assert!(monitor.has_new_sample());
+        let later = Timestamp::from_millis(Timestamp::now().as_millis() + 3_600_000);
+        lock(&monitor.samples).back_mut().unwrap().at = later;
+        assert!(!monitor.has_new_sample());
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub use evidence::InputEvidence;
 pub use explain::Explanations;
 pub use folders::task_folder;
 pub use history::{History, note_minutes};
-pub use machine::{ActiveStages, MachineMonitor, StagesNow, sample_machine};
+pub use machine::{MachineMonitor, StagesNow, sample_machine};
 pub use node_catalog::NodeCatalog;
 pub use request::{CheckedRequest, RequestChecks, SubmitDraft};
 pub use stage_logs::{FollowedLog, LogText, StageLogs};

@@ -109,10 +109,14 @@ impl TaskViews {
 
     /// Reads the runs of a stage, the newest first. There are none of a stage that another worker ran.
     pub async fn read_runs(&self, task: &TaskId, node: &NodeName) -> Result<StageRuns, ServiceError> {
-        let (records, _) = self.read_view(task, Some(node)).await?;
+        let (records, _) = self.store.read_for_view(task).await?;
+        self.note_later(task, &records);
         let history = match records.stage(node) {
             Some(record) => self.store.read_runs(task, node, record).await?,
-            None => StageHistory::default(),
+            None => {
+                self.build_view_of(&records, task, Some(node))?;
+                StageHistory::default()
+            }
         };
         Ok(StageRuns {
             task_id: task.clone(),
@@ -144,14 +148,25 @@ impl TaskViews {
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
         let (records, _) = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
-        let view = self.build_view(&records, task, node)?;
+        let view = self.build_view_of(&records, task, node)?;
+        Ok((records, view))
+    }
+
+    /// Builds the view of a task that exists; with `node`, one that has that stage.
+    fn build_view_of(
+        &self,
+        records: &TaskRecords,
+        task: &TaskId,
+        node: Option<&NodeName>,
+    ) -> Result<TaskView, ServiceError> {
+        let view = self.build_view(records, task, node)?;
         let view = view.ok_or_else(|| ServiceError::UnknownTask(task.clone()))?;
         match node {
             Some(node) if !view.stages.contains_key(node) => Err(ServiceError::UnknownStage {
                 task: task.clone(),
                 node: node.clone(),
             }),
-            _ => Ok((records, view)),
+            _ => Ok(view),
         }
     }
 

@@ -1,8 +1,7 @@
 -- Adopts the result of a stage that another worker has finished: makes it a record of ours and leaves its JSON as it
 -- is. A result that another daemon has adopted already is not changed.
 -- Arguments: task, name, key, sha (of the JSON), queue, state, output, reusable, warnings?, retryable?, input,
--- input_pub, error?, error_short?, duration_ms, ended, created, path, most_stages, keep_runs, run_bytes (as for
--- `finish`).
+-- input_pub, error?, error_short?, duration_ms, ended, created, path, most_stages, keep_runs (as for `finish`).
 -- Answers 1; 0 if the JSON has changed or a run of ours is in flight, -1 if the task has as many stages outside the
 -- catalog as it may.
 

@@ -7,6 +7,9 @@ local function history_key(task, node) return 'onceover:history:' .. task .. ':'
 -- Bytes of an error that is kept whole; of a longer one its beginning is.
 local LONGEST_KEPT_ERROR = 8192
 
+-- Bytes of input and output, as JSON, that are kept of a run. Rust's `MOST_RUN_BYTES` is the same.
+local KEPT_VALUES_BYTES = 65536
+
 -- Bytes of a run's lost attempts: those before are left out, of a run that is handed on again and again.
 local LOST_ATTEMPTS_BYTES = 4096
 
@@ -22,9 +25,8 @@ local function append_lost_attempt(record, error)
 end
 
 -- Builds the run that has ended and is in `record`, as JSON. What does not fit of its input and its output is left out.
--- Arguments: run_bytes.
 local function build_ended_run_json(record)
-  local room = tonumber(args.run_bytes)
+  local room = KEPT_VALUES_BYTES
   local input = get_public_input(record)
   local has_input = #input <= room
   if has_input then room = room - #input end
@@ -45,7 +47,7 @@ end
 -- Keeps the run of the record, which has ended, because the record is about to hold another one. The oldest beyond
 -- `keep_runs` is dropped. What another worker ran has no run; `kept` names one that is there already. What is damaged
 -- under the key keeps no run from its end.
--- Writes: history_key. Arguments: keep_runs, run_bytes.
+-- Writes: history_key. Arguments: keep_runs.
 local function keep_ended_run(task, node, record)
   if args.keep_runs == '0' or not record.run or record.kept == record.run then return end
   local key = history_key(task, node)

@@ -15,7 +15,7 @@ end
 -- event.
 -- Reads: breaker_key, foreign_key. Reads, writes: stage_key, task_key, stages_key, callbacks_key, end_key, fan_out_key,
 -- delivery_key. Writes: public_json_key, history_key, durations_key, the indexes of tasks, AWAITED, STATS, FAN_OUTS,
--- the outbox and the lists of deliveries, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, keep_runs, run_bytes, ttl.
+-- the outbox and the lists of deliveries, EVENT_SEQUENCE, EVENTS. Arguments: db, keep_events, keep_runs, ttl.
 local function end_run(task, node, record, outcome, result)
   local started = tonumber(record.started or NOW)
   local duration = format_integer(math.max(0, NOW - started))

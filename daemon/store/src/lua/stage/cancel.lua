@@ -1,6 +1,6 @@
 -- Cancels the stages of a task that are in flight, or one of them. A running stage keeps its slot until its owner has
 -- ended the processes.
--- Arguments: task, name?, keep_runs, run_bytes (as for `finish`).
+-- Arguments: task, name?, keep_runs (as for `finish`).
 -- Answers {known, {name, ...}}: whether the task exists, and the stages that were cancelled.
 
 local task = args.task

@@ -7,7 +7,7 @@
 --   data directory whose daemon takes its files to the object store);
 --   of a failure: error, error_short (JSON);
 --   of both: took? (the stages that it took from, as a JSON array, where in_sources does not have them), keep_runs (how
---   many earlier runs of a stage are kept), run_bytes (bytes of input and output that are kept of one);
+--   many earlier runs of a stage are kept);
 --   to take the next run: slots?, lease_ms?, running? (what the owner runs of this queue, the run that ends included:
 --   members of slots_key, as a JSON array).
 -- Answers {'ok' or 'lost', next}: the second is what `claim` answers; nil where no run was to be taken.

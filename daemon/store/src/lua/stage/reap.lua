@@ -1,7 +1,6 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that has ended. A run
 -- that is handed back by its own daemon does not count as lost.
--- Arguments: queue, owner?, handed_back?, lease_ms, max_lost, error, error_short (JSON), keep_runs, run_bytes (as for
--- `finish`).
+-- Arguments: queue, owner?, handed_back?, lease_ms, max_lost, error, error_short (JSON), keep_runs (as for `finish`).
 -- Answers {taken, given_up}: how many were taken back, and how many of these were lost once too often and are FAILED.
 
 -- How an attempt that is taken back ended.

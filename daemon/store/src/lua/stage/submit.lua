@@ -18,7 +18,7 @@
 --   key?, key_body?          hashes of an idempotency key and of the request that it stands for
 --   video?, processing?      the video whose pipeline submits the stage, and its processing
 --   needs?                   the stages that a run is known to take from or to follow, as a JSON array
---   keep_runs, run_bytes     how many earlier runs of the stage are kept, and bytes of input and output of one
+--   keep_runs                how many earlier runs of the stage are kept
 -- Answers one of these; after all but the first three nothing was written:
 --   {'hit', seq, input_changed, token, gen, parts}   the finished stage answers with the result of this token; with
 --                                       generation and parts of the summary `hit` answers the next request

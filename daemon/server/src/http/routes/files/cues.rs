@@ -8,6 +8,7 @@ use onceover_wire::CueList;
 use tokio::io::AsyncReadExt;
 
 use super::{
+    blocking,
     download::{FileSource, Found},
     file_error,
 };
@@ -27,14 +28,13 @@ pub(super) async fn read_cues(found: Found, key: &str) -> Result<CueList, ApiErr
         );
         return Err(Problem::new(ProblemKind::TooLarge, detail).into());
     }
-    let bytes = read_whole(found.source, key).await?;
-    let parsed = tokio::task::spawn_blocking(move || onceover_nodes::read_cues(&bytes)).await;
-    let parsed = parsed.map_err(|error| file_error(&std::io::Error::other(error), "file_path", key))?;
+    let bytes = read_whole(found.source, found.length, key).await?;
+    let parsed = blocking("file_path", key, move || Ok(onceover_nodes::read_cues(&bytes))).await?;
     parsed.map_err(|why| Problem::invalid_field("as", format!("'{key}' has no cues to show: {why}")).into())
 }
 
 /// Reads a file that is no larger than it may be. What is added to it meanwhile is left out.
-async fn read_whole(source: FileSource, key: &str) -> Result<Vec<u8>, ApiError> {
+async fn read_whole(source: FileSource, length: u64, key: &str) -> Result<Vec<u8>, ApiError> {
     match source {
         FileSource::Disk(file) => {
             let mut bytes = Vec::new();
@@ -42,8 +42,10 @@ async fn read_whole(source: FileSource, key: &str) -> Result<Vec<u8>, ApiError> 
             read.map_err(|error| file_error(&error, "file_path", key))?;
             Ok(bytes)
         }
+        // A range of no bytes is refused.
+        FileSource::Store(..) if length == 0 => Ok(Vec::new()),
         FileSource::Store(objects, location) => {
-            let (_, stream) = objects.read(&location, None).await?;
+            let (_, stream) = objects.read(&location, Some(0..length)).await?;
             let chunks: Vec<Bytes> = stream.try_collect().await?;
             Ok(chunks.concat())
         }

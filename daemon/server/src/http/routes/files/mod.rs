@@ -12,7 +12,7 @@ use axum::{
     http::HeaderMap,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use onceover_types::{Problem, ProblemKind, TaskId, Timestamp};
+use onceover_types::{Problem, ProblemKind, TaskId, Timestamp, url_path::encode_path};
 use onceover_wire::{FileDeleted, FileItem, FileList};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -25,7 +25,7 @@ use crate::{
     config::is_bucket,
     objects::{
         ObjectStorage, PRESIGNED, StorageError,
-        location::{Location, check_key, encoded},
+        location::{Location, check_key},
     },
 };
 use onceover_run::paths::{Roots, share};
@@ -108,7 +108,7 @@ fn rest_of(path: Result<Path<String>, PathRejection>, store: Option<&Arc<ObjectS
 /// Where this daemon gives the file out, by the address it was asked at. Where a token is needed it opens the file without
 /// one for [`PRESIGNED`], as the store's own URLs do.
 async fn daemon_url(files: &Files, headers: &HeaderMap, bucket: &str, key: &str, wants_disk: bool) -> String {
-    let mut target = format!("/v1/files/download/{}", encoded(key));
+    let mut target = format!("/v1/files/download/{}", encode_path(key));
     if wants_disk {
         target.push_str("?disk=true");
     } else if bucket != &*files.bucket {
