@@ -58,7 +58,12 @@ pub use messages::{Announcement, Call, CallAnswer, Effect, MoreRows, PagerText, 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
-    let (before, is_key) = (model.page, matches!(event, UiEvent::Key(_)));
+    let before = model.page;
+    let is_user = matches!(event, UiEvent::Key(_) | UiEvent::Pointer(_));
+    if is_user && model.store.seq().is_some() {
+        // The user has gone on: what is read only now does not move the cursor.
+        model.return_to = None;
+    }
     match event {
         UiEvent::Time(now) => time::advance(model, now, &mut effects),
         UiEvent::Key(key) => {
@@ -129,7 +134,7 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             model.redraw = true;
         }
     }
-    if !is_key && model.page != before {
+    if !is_user && model.page != before {
         // The program went there, not the user: there is no way back to what is done or gone.
         model.trail.clear();
     }

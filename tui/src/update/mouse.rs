@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{cursor, dialog, keys, messages::Effect, past, stage_log};
+use super::{cursor, dialog, keys, messages::Effect, past, stage_log, tabs};
 use crate::{
     actions::{Action, list_actions},
     key::Key,
@@ -37,7 +37,9 @@ pub fn take_event(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effe
 fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
     let is_double = model.pointer.click(event.column, event.row, model.now);
     model.pointer.drags_border = false;
-    match find_target(model, event.column, event.row) {
+    let before = model.page;
+    let target = find_target(model, event.column, event.row);
+    match target {
         ScreenTarget::Button { acts } => press_button(model, acts, effects),
         ScreenTarget::Way(way) => choose_way(model, way, is_double, effects),
         ScreenTarget::Dialog if matches!(model.dialog, Some(Dialog::Help { .. })) => model.dialog = None,
@@ -70,6 +72,8 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
         ScreenTarget::Footer(FooterTarget::Sentence) => model.toast = None,
         _ => {}
     }
+    let is_back = target == ScreenTarget::Footer(FooterTarget::Action(Action::Back));
+    tabs::follow_page(model, before, is_back, effects);
 }
 
 /// Presses a key in what is open over the page.
