@@ -91,7 +91,7 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
             pipelines::follow(model, &applied.change.task_id, effects);
         }
     }
-    end_part(model, snapshot.end, effects);
+    end_part(model, snapshot.end, first, effects);
     if first && model.store.complete && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
         model.tree.changed();
@@ -117,22 +117,26 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
 pub fn take_rows(model: &mut Model, rows: MoreRows, effects: &mut Vec<Effect>) {
     model.redraw = true;
     model.store.take_rows(rows.items);
-    end_part(model, rows.end, effects);
+    end_part(model, rows.end, false, effects);
     reveal::show_wanted(model);
 }
 
-/// Ends what is read with its last part.
-fn end_part(model: &mut Model, end: RowsEnd, effects: &mut Vec<Effect>) {
+/// Ends what is read with its last part; the view is restored after the very first part.
+fn end_part(model: &mut Model, end: RowsEnd, is_first: bool, effects: &mut Vec<Effect>) {
     if end == RowsEnd::More {
         return;
     }
     let planned = model.store.list_planned();
     model.store.end_load(end == RowsEnd::Complete);
+    watch::check_all(model);
     // A task that was accepted and has no stage yet is not in the daemon's list.
     for video in planned {
         if model.store.present(&video.task()).is_none() {
             pipelines::read(model, video, effects);
         }
+    }
+    if !is_first {
+        restore::restore_rest(model);
     }
 }
 
