@@ -50,10 +50,13 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
             }
         }
         ScreenTarget::ListRow(index) => {
-            go_in_list(model, index);
+            cursor::go_in_list(model, index);
             let open = match model.page {
                 Page::Nodes => Some(Action::OpenForm),
                 Page::Videos => Some(Action::ShowTask),
+                Page::Queues | Page::Events => Some(Action::ShowStage),
+                Page::Commands => Some(Action::CopyCommand),
+                Page::Preview => Some(Action::WholePage),
                 _ => None,
             };
             if let Some(action) = open.filter(|_| is_double) {
@@ -123,19 +126,6 @@ fn turn_wheel(model: &mut Model, event: PointerEvent, by: isize, effects: &mut V
         }
         ScreenTarget::Log => stage_log::scroll(model, by * WHEEL_LINES),
         ScreenTarget::Border | ScreenTarget::Footer(_) | ScreenTarget::Nothing => {}
-    }
-}
-
-/// Puts the cursor of the page's list on an item.
-fn go_in_list(model: &mut Model, index: usize) {
-    match model.page {
-        Page::Callbacks => model.deliveries.list.go(index),
-        Page::Nodes => {
-            model.nodes.list.go(index);
-            model.nodes.scroll = 0;
-        }
-        Page::Videos => model.videos.list.go(index),
-        _ => {}
     }
 }
 
