@@ -620,7 +620,8 @@ fn has_samples(model: &Model) -> bool {
 /// Whether the cursor is on a stage that has a result.
 fn has_result(model: &Model) -> bool {
     let stage = model.tree.cursor.as_ref().and_then(|row| model.newest_stage_of(row));
-    let stage = stage.and_then(|row| model.store.stage(&row.task, row.node.as_deref()?));
+    let stage = stage.as_ref();
+    let stage = stage.and_then(|row| model.store.kept_stage(&row.task, row.node.as_deref()?));
     stage.is_some_and(|stage| stage.status == StageState::Success)
 }
 

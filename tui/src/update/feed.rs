@@ -203,7 +203,7 @@ pub fn take_system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effe
     }
     model.checked_seq = seq;
     if model
-        .detail_stage()
+        .detail_kept()
         .is_some_and(|stage| stage.status == StageState::Pending)
     {
         detail::ask_queues(model, effects);
@@ -214,7 +214,7 @@ pub fn take_system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effe
         detail::ask_reuse(model, effects);
     }
     if model
-        .detail_stage()
+        .detail_kept()
         .is_some_and(|stage| !stage.status.in_flight() && stage.callback_status == Some(CallbackStatus::Pending))
     {
         detail::ask_deliveries(model, effects);

@@ -127,7 +127,7 @@ fn read_stored(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(task) = form.row.task.clone() else {
         return;
     };
-    if model.store.stage(&task, &form.row.node).is_some() {
+    if model.store.kept_stage(&task, &form.row.node).is_some() {
         form.stored = FormerRequest::Reading(id);
         effects.push(Effect::Call {
             id,
