@@ -49,6 +49,17 @@ pub fn format_first_key(action: Action, page: Page, bindings: &KeyBindings) -> S
     first.map_or(String::new(), Key::to_string)
 }
 
+/// Writes a hint with the first key that an action has on a page; empty if it has none there.
+pub fn format_key_hint(
+    action: Action,
+    page: Page,
+    bindings: &KeyBindings,
+    write: impl FnOnce(String) -> String,
+) -> String {
+    let key = format_first_key(action, page, bindings);
+    if key.is_empty() { String::new() } else { write(key) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
