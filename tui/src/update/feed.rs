@@ -84,6 +84,7 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     model.store.take_rows(snapshot.items);
     watch::check_all(model);
     for applied in &applied {
+        model.events.add(&applied.change);
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
         watch::follow(model, applied);
@@ -141,7 +142,7 @@ fn end_part(model: &mut Model, end: RowsEnd, is_first: bool, effects: &mut Vec<E
 }
 
 /// Reads again what the open page shows: it may be old, or the answer was lost with the connection.
-fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
+pub fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
