@@ -18,8 +18,12 @@ pub fn list_actions(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
 
 /// Lists what footer, help and palette offer on the model's page: where nothing may be changed, nothing that changes.
 pub fn list_offered(model: &Model) -> impl Iterator<Item = &'static ActionSpec> {
-    let is_denied = model.access.is_denied();
-    list_actions(model.page).filter(move |spec| !is_denied || !spec.needs_change())
+    list_actions(model.page).filter(|spec| is_offered(model, spec))
+}
+
+/// Whether the user may do it: where nothing may be changed, nothing that changes.
+pub fn is_offered(model: &Model, spec: &ActionSpec) -> bool {
+    !model.access.is_denied() || !spec.needs_change()
 }
 
 /// Lists the keys that an action has on a page: where text is typed, none that is text or edits it.
