@@ -18,7 +18,7 @@ pub fn list_actions(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
 
 /// Lists what footer, help and palette offer on the model's page: where nothing may be changed, nothing that changes.
 pub fn list_offered(model: &Model) -> impl Iterator<Item = &'static ActionSpec> {
-    list_actions(model.page).filter(|spec| is_offered(model, spec))
+    list_actions(model.page).filter(move |spec| is_offered(model, spec))
 }
 
 /// Whether the user may do it: where nothing may be changed, nothing that changes.
