@@ -339,6 +339,7 @@ const ORDERS: [LayerOrder; 14] = [
             "line",
             "stage_log",
             "json",
+            "shell",
             "copy",
             "pager",
             "requests",

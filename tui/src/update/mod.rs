@@ -3,7 +3,7 @@
 //!
 //! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`,
 //! `callbacks`, `nodes`, `videos`, `register`, `video_actions`, `preview`, `timeline`, `compare`, `queues`, `machine`,
-//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`,
+//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`, `shell`,
 //! `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
 //! return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
@@ -41,6 +41,7 @@ mod restore;
 mod reveal;
 mod rows;
 mod sentences;
+mod shell;
 mod sort;
 mod stage_log;
 mod tabs;
