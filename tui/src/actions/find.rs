@@ -18,8 +18,12 @@ pub fn list_actions(page: Page) -> impl Iterator<Item = &'static ActionSpec> {
 
 /// Lists what footer, help and palette offer on the model's page: where nothing may be changed, nothing that changes.
 pub fn list_offered(model: &Model) -> impl Iterator<Item = &'static ActionSpec> {
-    let is_denied = model.access.is_denied();
-    list_actions(model.page).filter(move |spec| !is_denied || !spec.needs_change())
+    list_actions(model.page).filter(move |spec| is_offered(model, spec))
+}
+
+/// Whether the user may do it: where nothing may be changed, nothing that changes.
+pub fn is_offered(model: &Model, spec: &ActionSpec) -> bool {
+    !model.access.is_denied() || !spec.needs_change()
 }
 
 /// Lists the keys that an action has on a page: where text is typed, none that is text or edits it.
@@ -55,6 +59,17 @@ pub fn format_hint(action: Action, page: Page, bindings: &KeyBindings, hint: imp
         "" => String::new(),
         key => hint(key),
     }
+}
+
+/// Writes a hint with the first key that an action has on a page; empty if it has none there.
+pub fn format_key_hint(
+    action: Action,
+    page: Page,
+    bindings: &KeyBindings,
+    write: impl FnOnce(String) -> String,
+) -> String {
+    let key = format_first_key(action, page, bindings);
+    if key.is_empty() { String::new() } else { write(key) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     model::{Model, Page, RowId},
 };
 
-/// Pages with a list, pages whose rows can be marked, pages with text to scroll.
+/// Pages with a list.
 const LISTS: &[Page] = &[
     Page::Tasks,
     Page::Callbacks,
@@ -58,7 +58,7 @@ const TIMELINE: &[Page] = &[Page::Timeline];
 /// Pages where one can go to the left and to the right.
 const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
 const COMPARE: &[Page] = &[Page::Compare];
-/// Pages with a text to scroll, and of these the ones that are filtered.
+/// Pages with a text to scroll beside a list.
 const TEXTS: &[Page] = &[Page::Tasks, Page::Nodes, Page::Preview];
 const PREVIEW: &[Page] = &[Page::Preview];
 /// Pages whose rows can be filtered.
@@ -68,8 +68,6 @@ const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
 const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
 const FORMS: &[Page] = &[Page::Form, Page::Register];
 const EVERYWHERE: &[Page] = &Page::ALL;
-/// Pages where a key of a character types none.
-const EVERYWHERE_BUT_FORMS: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log];
 /// Pages that show what the daemon has; in the submit form the key is the draft's.
 const READ: &[Page] = &[
     Page::Tasks,
@@ -576,7 +574,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(EVERYWHERE),
     spec(Action::Mouse, "mouse", &[c('m')], Program)
         .help("use the mouse here, or leave it to the terminal, which selects text with it")
-        .on(EVERYWHERE_BUT_FORMS),
+        .on(UNTYPED),
     spec(Action::Suspend, "suspend", &[Key::ctrl('z')], Program)
         .help("stop and go back to the shell; fg continues")
         .on(EVERYWHERE),
@@ -622,7 +620,8 @@ fn has_samples(model: &Model) -> bool {
 /// Whether the cursor is on a stage that has a result.
 fn has_result(model: &Model) -> bool {
     let stage = model.tree.cursor.as_ref().and_then(|row| model.newest_stage_of(row));
-    let stage = stage.and_then(|row| model.store.stage(&row.task, row.node.as_deref()?));
+    let stage = stage.as_ref();
+    let stage = stage.and_then(|row| model.store.kept_stage(&row.task, row.node.as_deref()?));
     stage.is_some_and(|stage| stage.status == StageState::Success)
 }
 

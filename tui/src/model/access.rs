@@ -20,12 +20,12 @@ impl Access {
         self != Self::Full
     }
 
-    /// Says why nothing may be changed; `None` if it may.
+    /// Says why nothing may be changed; `None` if it may. Which key helps is not said here.
     pub fn describe_denial(self) -> Option<&'static str> {
         match self {
             Self::Full => None,
             Self::ReadFlag => Some("read-only: start without --read-only to change something"),
-            Self::ReadToken => Some("read-only: the token is one for reading; ctrl-r tries again with another one"),
+            Self::ReadToken => Some("read-only: the token is one for reading"),
         }
     }
 }

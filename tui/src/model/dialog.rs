@@ -1,5 +1,5 @@
-//! Dialogs: the help, the menu of ways to run again, the review of changes, and the question before anything that destroys or acts on many
-//! rows. A confirmed action is about exactly the targets that its dialog has listed.
+//! Dialogs: the help, the menu of ways to run again, the review of changes, and the question before anything that
+//! destroys or acts on many rows. A confirmed action is about exactly the targets that its dialog has listed.
 
 mod rerun;
 mod review;

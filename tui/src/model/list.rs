@@ -21,6 +21,24 @@ impl<K> Default for List<K> {
     }
 }
 
+/// The cursor of a list, whatever its items are.
+pub trait ListCursor {
+    /// Returns the index of the item at the cursor.
+    fn index(&self) -> usize;
+    /// Puts the cursor on the item with this index, or on the last one.
+    fn go(&mut self, index: usize);
+}
+
+impl<K: Clone + PartialEq> ListCursor for List<K> {
+    fn index(&self) -> usize {
+        self.index
+    }
+
+    fn go(&mut self, index: usize) {
+        List::go(self, index);
+    }
+}
+
 impl<K: Clone + PartialEq> List<K> {
     /// Replaces the items. The cursor stays on its item, or goes to the next one that is left.
     pub fn set(&mut self, keys: Vec<K>) {

@@ -74,6 +74,7 @@ use estimate::{NodeEstimates, RestTime, estimate_rest};
 use events::EventLog;
 use filter::FilterError;
 use form::Form;
+use list::ListCursor;
 use log_view::LogView;
 use nodes::Nodes;
 use observed::Observed;
@@ -495,10 +496,30 @@ impl Model {
             .map(|delete| delete.due)
     }
 
-    /// Returns the stage in the detail pane.
+    /// Returns the stage in the detail pane, in full.
     pub fn detail_stage(&self) -> Option<StageSummary> {
+        self.detail_kept().map(KeptStage::summary)
+    }
+
+    /// Returns the stage in the detail pane as the store keeps it.
+    pub fn detail_kept(&self) -> Option<&KeptStage> {
         let (task, node) = self.detail.stage.as_ref()?;
-        self.store.stage(task, node)
+        self.store.kept_stage(task, node)
+    }
+
+    /// Returns the list of the page that is open, where the page has one with a cursor.
+    pub fn page_list_mut(&mut self) -> Option<&mut dyn ListCursor> {
+        match self.page {
+            Page::Callbacks => Some(&mut self.deliveries.list),
+            Page::Nodes => Some(&mut self.nodes.list),
+            Page::Videos => Some(&mut self.videos.list),
+            Page::Queues => Some(&mut self.observed.rows),
+            Page::Events => Some(&mut self.events.list),
+            Page::Commands => Some(&mut self.commands.list),
+            Page::Timeline => Some(&mut self.timeline.list),
+            Page::Preview => Some(&mut self.preview.list),
+            Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Json => None,
+        }
     }
 
     /// Shows a sentence in the footer for a while.
@@ -576,7 +597,7 @@ impl Model {
             && !self.store.is_frozen()
             && self.page == Page::Tasks
             && (self
-                .detail_stage()
+                .detail_kept()
                 .is_some_and(|stage| stage.status == StageState::Running)
                 || self
                     .visible_rows()

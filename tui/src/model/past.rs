@@ -369,7 +369,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1_000)
     }
 
-    /// A task whose state is told apart by the time of its last change.
+    /// A task whose state is distinguished by the time of its last change.
     fn task(id: &str, seconds: i64) -> Task {
         Task {
             id: Arc::new(TaskId::parse(id).unwrap()),

@@ -15,7 +15,7 @@ pub struct KeptExpansion {
     pub except: Vec<TaskId>,
 }
 
-/// What is restored with the first snapshot.
+/// What is restored with the first part of everything that is read, and with the last one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReturnPoint {
     pub page: Page,

@@ -75,7 +75,12 @@ impl TaskStore {
 
     /// Returns what is known of a stage, in full and as it is shown.
     pub fn stage(&self, task: &TaskId, node: &NodeName) -> Option<StageSummary> {
-        Some(self.get(task)?.stages.get(node)?.summary())
+        self.kept_stage(task, node).map(KeptStage::summary)
+    }
+
+    /// Returns a stage as it is kept.
+    pub fn kept_stage(&self, task: &TaskId, node: &NodeName) -> Option<&KeptStage> {
+        self.get(task)?.stages.get(node)
     }
 
     pub fn contains(&self, row: &RowId) -> bool {

@@ -5,7 +5,10 @@ use onceover_types::{NodeName, TaskId};
 use onceover_wire::ReuseMode;
 use serde::Serialize;
 
-use super::messages::{Call, Effect};
+use super::{
+    messages::{Call, Effect},
+    shell::{quote, quote_url},
+};
 use crate::model::{Model, commands::DoneCommand, secrets::hide_input};
 
 /// The daemon that commands ask where none is named.
@@ -148,21 +151,12 @@ fn write_with(daemon: &str, path: &str, body: &impl Serialize) -> String {
 }
 
 fn write_request(daemon: &str, method: &str, path: &str, body: Option<&str>) -> String {
-    let url = quote(&format!("{daemon}{path}"));
+    let url = quote_url(daemon, path);
     match body {
         // It sets the type of the content, and asks with POST.
         Some(body) => format!("curl --json {} {url}", quote(body)),
         None => format!("curl -X {method} {url}"),
     }
-}
-
-/// Writes a word as a shell reads it.
-fn quote(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crossterm::event::KeyCode;
 use onceover_types::{NodeName, TaskId};
 
-use super::messages::Effect;
+use super::{
+    messages::Effect,
+    shell::{quote, quote_url},
+};
 use crate::{
     clipboard, figures,
     key::Key,
@@ -159,9 +162,9 @@ fn add_submits(model: &Model, text: &StageText, task: &str, node: &NodeName, ent
     } else {
         ""
     };
-    let (base, daemon) = (model.daemon.trim_end_matches('/'), quote(&model.daemon));
+    let daemon = quote(&model.daemon);
     let body = format!(r#"{{"task_name":"{node}","task_id":"{task}","input_data":{input}}}"#);
-    let url = quote(&format!("{base}/v1/tasks"));
+    let url = quote_url(&model.daemon, "/v1/tasks");
     entries.push(entry(
         's',
         format!("curl: submit it again{secrets}"),
@@ -180,38 +183,9 @@ fn add_submits(model: &Model, text: &StageText, task: &str, node: &NodeName, ent
 
 /// Writes the command that reads a task or a stage. A token is not part of it.
 fn make_read_command(model: &Model, task: &str, node: Option<&NodeName>) -> String {
-    let base = model.daemon.trim_end_matches('/');
-    let url = match node {
-        None => format!("{base}/v1/tasks/{task}"),
-        Some(node) => format!("{base}/v1/tasks/{task}/status?task_name={node}"),
+    let path = match node {
+        None => format!("/v1/tasks/{task}"),
+        Some(node) => format!("/v1/tasks/{task}/status?task_name={node}"),
     };
-    format!("curl -s {}", quote(&url))
-}
-
-/// Writes a text as one word of a shell.
-fn quote(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_one_word_of_a_shell() {
-        for (text, word) in [
-            ("lecture-07", "lecture-07"),
-            ("http://127.0.0.1:8788", "http://127.0.0.1:8788"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("$(id)", "'$(id)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quote(text), word);
-        }
-    }
+    format!("curl -s {}", quote_url(&model.daemon, &path))
 }

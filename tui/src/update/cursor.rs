@@ -40,40 +40,26 @@ pub fn move_cursor(model: &mut Model, by: isize) {
             let index = model.tree.index.saturating_add_signed(by);
             model.tree.go(index);
         }
-        Page::Callbacks => {
-            let list = &mut model.deliveries.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Nodes => {
-            let list = &mut model.nodes.list;
-            list.go(list.index().saturating_add_signed(by));
-            model.nodes.scroll = 0;
-        }
-        Page::Videos => {
-            let list = &mut model.videos.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Queues => {
-            let list = &mut model.observed.rows;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Events => {
-            let list = &mut model.events.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
-        Page::Commands => {
-            let list = &mut model.commands.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
         Page::Log => stage_log::scroll(model, by),
         Page::Compare => model.compare.scroll_by(by),
-        Page::Timeline => {
-            let list = &mut model.timeline.list;
-            list.go(list.index().saturating_add_signed(by));
-        }
         Page::Json => json::move_cursor(model, by),
         Page::Preview => preview::move_cursor(model, by),
-        Page::Form | Page::Register | Page::Machine => {}
+        _ => {
+            if let Some(list) = model.page_list_mut() {
+                let index = list.index().saturating_add_signed(by);
+                go_in_list(model, index);
+            }
+        }
+    }
+}
+
+/// Puts the cursor of the page's list on the item with this index, or on the last one.
+pub fn go_in_list(model: &mut Model, index: usize) {
+    if let Some(list) = model.page_list_mut() {
+        list.go(index);
+    }
+    if model.page == Page::Nodes {
+        model.nodes.scroll = 0;
     }
 }
 

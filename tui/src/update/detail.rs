@@ -35,11 +35,10 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
         model.log_view.turn_to_another();
         model.redraw = true;
     }
-    let Some(stage) = model.detail_stage() else {
+    let Some(stage) = model.detail_kept() else {
         return;
     };
     let seen = Some((stage.status, stage.attempt, stage.callback_status));
-    let ground = Some(Ground::new(&stage));
     if model.detail.seen != seen {
         let rest = if model.detail.seen.is_none() { REST_MS } else { 0 };
         model.detail.seen = seen;
@@ -48,9 +47,12 @@ pub fn aim_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.is_live() && model.detail.fetch_at.is_some_and(|at| at <= model.now) {
         fetch_detail(model, effects);
     }
-    if model.detail.tab == Tab::Reuse && model.detail.reuse_ground != ground && model.is_live() {
-        model.detail.reuse_ground = ground;
-        ask_reuse(model, effects);
+    if model.detail.tab == Tab::Reuse && model.is_live() {
+        let ground = model.detail_stage().as_ref().map(Ground::new);
+        if model.detail.reuse_ground != ground {
+            model.detail.reuse_ground = ground;
+            ask_reuse(model, effects);
+        }
     }
     stage_log::ask_missing(model, effects);
 }
@@ -82,7 +84,7 @@ pub fn ask_queues(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Asks for the callbacks of the stage in the detail, when it has some.
 pub fn ask_deliveries(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.detail_stage().is_none_or(|stage| stage.callback_status.is_none()) {
+    if model.detail_kept().is_none_or(|stage| stage.callback_status.is_none()) {
         model.detail.deliveries.clear();
         return;
     }
@@ -102,7 +104,7 @@ pub fn ask_deliveries(model: &mut Model, effects: &mut Vec<Effect>) {
 fn fetch_detail(model: &mut Model, effects: &mut Vec<Effect>) {
     model.detail.fetch_at = None;
     let (Some(state), Some((task, _))) = (
-        model.detail_stage().map(|stage| stage.status),
+        model.detail_kept().map(|stage| stage.status),
         model.detail.stage.clone(),
     ) else {
         return;

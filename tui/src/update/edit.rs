@@ -232,13 +232,8 @@ pub fn open_review(model: &mut Model) {
     let Some(form) = model.form.as_mut().filter(|form| form.request.is_none()) else {
         return;
     };
-    let is_read = form.targets.is_empty() && form.stored != FormerRequest::Taken;
-    let not_yet = match &form.stored {
-        FormerRequest::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
-        FormerRequest::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
-        _ => None,
-    };
-    if let Some(reason) = not_yet.filter(|_| is_read) {
+    let not_yet = form.stored.why_not_yet().filter(|_| form.targets.is_empty());
+    if let Some(reason) = not_yet {
         model.say(Tone::Bad, reason);
         return;
     }

@@ -84,6 +84,7 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
     model.store.take_rows(snapshot.items);
     watch::check_all(model);
     for applied in &applied {
+        model.events.add(&applied.change);
         model.totals.follow_tasks(applied);
         model.totals.follow_reuse(applied);
         watch::follow(model, applied);
@@ -91,7 +92,7 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
             pipelines::follow(model, &applied.change.task_id, effects);
         }
     }
-    end_part(model, snapshot.end, effects);
+    end_part(model, snapshot.end, first, effects);
     if first && model.store.complete && model.store.len() <= EXPAND_ALL_UP_TO {
         model.tree.expanded = model.store.tasks().map(|task| task.id.clone()).collect();
         model.tree.changed();
@@ -117,27 +118,31 @@ pub fn take_snapshot(model: &mut Model, snapshot: Snapshot, effects: &mut Vec<Ef
 pub fn take_rows(model: &mut Model, rows: MoreRows, effects: &mut Vec<Effect>) {
     model.redraw = true;
     model.store.take_rows(rows.items);
-    end_part(model, rows.end, effects);
+    end_part(model, rows.end, false, effects);
     reveal::show_wanted(model);
 }
 
-/// Ends what is read with its last part.
-fn end_part(model: &mut Model, end: RowsEnd, effects: &mut Vec<Effect>) {
+/// Ends what is read with its last part; the view is restored after the very first part.
+fn end_part(model: &mut Model, end: RowsEnd, is_first: bool, effects: &mut Vec<Effect>) {
     if end == RowsEnd::More {
         return;
     }
     let planned = model.store.list_planned();
     model.store.end_load(end == RowsEnd::Complete);
+    watch::check_all(model);
     // A task that was accepted and has no stage yet is not in the daemon's list.
     for video in planned {
         if model.store.present(&video.task()).is_none() {
             pipelines::read(model, video, effects);
         }
     }
+    if !is_first {
+        restore::restore_rest(model);
+    }
 }
 
 /// Reads again what the open page shows: it may be old, or the answer was lost with the connection.
-fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
+pub fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Nodes => nodes::fetch(model, effects),
@@ -199,7 +204,7 @@ pub fn take_system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effe
     }
     model.checked_seq = seq;
     if model
-        .detail_stage()
+        .detail_kept()
         .is_some_and(|stage| stage.status == StageState::Pending)
     {
         detail::ask_queues(model, effects);
@@ -210,7 +215,7 @@ pub fn take_system(model: &mut Model, system: SystemInfo, effects: &mut Vec<Effe
         detail::ask_reuse(model, effects);
     }
     if model
-        .detail_stage()
+        .detail_kept()
         .is_some_and(|stage| !stage.status.in_flight() && stage.callback_status == Some(CallbackStatus::Pending))
     {
         detail::ask_deliveries(model, effects);

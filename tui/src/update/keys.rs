@@ -1,12 +1,14 @@
 //! Takes keys and pasted texts: in a dialog, in a line that is typed, else as the action that the registry has for the
 //! page.
 
+use std::sync::Arc;
+
 use crossterm::event::KeyCode;
 
 use super::{
     callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
-    observed, pager, palette, past, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs,
-    task_log, timeline, video_actions, videos, watch,
+    pager, palette, past, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs, task_log,
+    timeline, video_actions, videos, watch,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -105,10 +107,7 @@ fn carry_out_choice(model: &mut Model, target: PaletteTarget, effects: &mut Vec<
     }
     match target {
         PaletteTarget::Task(task) => {
-            model.zoom = false;
-            model.tree.show_all();
-            model.wanted = Some(task);
-            reveal::show_wanted(model);
+            reveal::go_to_row(model, &RowId::task(&Arc::new(task)), effects);
         }
         PaletteTarget::Node(node) => {
             nodes::open_page(model, false, effects);
@@ -133,12 +132,12 @@ pub fn act(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<Eff
         model.quit_asked = false;
     }
     if spec.needs_change()
-        && let Some(reason) = model.access.describe_denial()
+        && let Some(reason) = requests::describe_denial(model)
     {
         model.say(Tone::Bad, reason);
         return;
     }
-    if !spec.changes || spec.action == Action::Undo {
+    if !spec.changes {
         return carry_out(model, spec, key, effects);
     }
     let refusal = requests::find_refusal(model).filter(|_| !model.read_only);
@@ -215,7 +214,7 @@ fn carry_out(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<E
         Action::OpenForm => nodes::open_form(model, effects),
         Action::RestoreDraft => nodes::restore_draft(model),
         Action::Videos => videos::open_page(model, effects),
-        Action::ShowTask => videos::show_task(model),
+        Action::ShowTask => videos::show_task(model, effects),
         Action::DeleteVideo => video_actions::ask_delete(model),
         Action::Register => register::open_page(model),
         Action::NextField
@@ -341,16 +340,7 @@ fn reread(model: &mut Model, effects: &mut Vec<Effect>) {
         model.access = Access::Full;
     }
     feed::reread(model, effects);
-    match model.page {
-        Page::Callbacks => callbacks::fetch(model, effects),
-        Page::Nodes => nodes::fetch(model, effects),
-        Page::Videos => videos::fetch(model, effects),
-        Page::Timeline => timeline::fetch(model),
-        Page::Compare => compare::fetch(model, effects),
-        Page::Queues | Page::Machine => observed::fetch(model, effects),
-        Page::Preview => preview::fetch(model, effects),
-        Page::Tasks | Page::Form | Page::Register | Page::Log | Page::Events | Page::Commands | Page::Json => {}
-    }
+    feed::reload_page(model, effects);
 }
 
 /// Gives the tree more or less of the screen.

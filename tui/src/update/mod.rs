@@ -3,7 +3,7 @@
 //!
 //! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`,
 //! `callbacks`, `nodes`, `videos`, `register`, `video_actions`, `preview`, `timeline`, `compare`, `queues`, `machine`,
-//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`,
+//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`, `shell`,
 //! `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
 //! return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
@@ -41,6 +41,7 @@ mod restore;
 mod reveal;
 mod rows;
 mod sentences;
+mod shell;
 mod sort;
 mod stage_log;
 mod tabs;
@@ -58,7 +59,12 @@ pub use messages::{Announcement, Call, CallAnswer, Effect, MoreRows, PagerText, 
 /// Takes one event in. Returns what is to be done because of it.
 pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
-    let (before, is_key) = (model.page, matches!(event, UiEvent::Key(_)));
+    let before = model.page;
+    let is_user = matches!(event, UiEvent::Key(_) | UiEvent::Pointer(_));
+    if is_user && model.store.seq().is_some() {
+        // The user has gone on: what is read only now does not move the cursor.
+        model.return_to = None;
+    }
     match event {
         UiEvent::Time(now) => time::advance(model, now, &mut effects),
         UiEvent::Key(key) => {
@@ -129,7 +135,7 @@ pub fn update(model: &mut Model, event: UiEvent) -> Vec<Effect> {
             model.redraw = true;
         }
     }
-    if !is_key && model.page != before {
+    if !is_user && model.page != before {
         // The program went there, not the user: there is no way back to what is done or gone.
         model.trail.clear();
     }

@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{cursor, dialog, keys, messages::Effect, past, stage_log};
+use super::{cursor, dialog, keys, messages::Effect, past, stage_log, tabs};
 use crate::{
     actions::{Action, list_actions},
     key::Key,
@@ -37,7 +37,9 @@ pub fn take_event(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effe
 fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
     let is_double = model.pointer.click(event.column, event.row, model.now);
     model.pointer.drags_border = false;
-    match find_target(model, event.column, event.row) {
+    let before = model.page;
+    let target = find_target(model, event.column, event.row);
+    match target {
         ScreenTarget::Button { acts } => press_button(model, acts, effects),
         ScreenTarget::Way(way) => choose_way(model, way, is_double, effects),
         ScreenTarget::Dialog if matches!(model.dialog, Some(Dialog::Help { .. })) => model.dialog = None,
@@ -48,10 +50,13 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
             }
         }
         ScreenTarget::ListRow(index) => {
-            go_in_list(model, index);
+            cursor::go_in_list(model, index);
             let open = match model.page {
                 Page::Nodes => Some(Action::OpenForm),
                 Page::Videos => Some(Action::ShowTask),
+                Page::Queues | Page::Events => Some(Action::ShowStage),
+                Page::Commands => Some(Action::CopyCommand),
+                Page::Preview => Some(Action::WholePage),
                 _ => None,
             };
             if let Some(action) = open.filter(|_| is_double) {
@@ -70,6 +75,8 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
         ScreenTarget::Footer(FooterTarget::Sentence) => model.toast = None,
         _ => {}
     }
+    let is_back = target == ScreenTarget::Footer(FooterTarget::Action(Action::Back));
+    tabs::follow_page(model, before, is_back, effects);
 }
 
 /// Presses a key in what is open over the page.
@@ -119,19 +126,6 @@ fn turn_wheel(model: &mut Model, event: PointerEvent, by: isize, effects: &mut V
         }
         ScreenTarget::Log => stage_log::scroll(model, by * WHEEL_LINES),
         ScreenTarget::Border | ScreenTarget::Footer(_) | ScreenTarget::Nothing => {}
-    }
-}
-
-/// Puts the cursor of the page's list on an item.
-fn go_in_list(model: &mut Model, index: usize) {
-    match model.page {
-        Page::Callbacks => model.deliveries.list.go(index),
-        Page::Nodes => {
-            model.nodes.list.go(index);
-            model.nodes.scroll = 0;
-        }
-        Page::Videos => model.videos.list.go(index),
-        _ => {}
     }
 }
 

@@ -127,7 +127,7 @@ fn read_stored(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(task) = form.row.task.clone() else {
         return;
     };
-    if model.store.stage(&task, &form.row.node).is_some() {
+    if model.store.kept_stage(&task, &form.row.node).is_some() {
         form.stored = FormerRequest::Reading(id);
         effects.push(Effect::Call {
             id,
@@ -289,12 +289,7 @@ pub fn send(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(form) = model.form.as_mut().filter(|form| form.request.is_none()) else {
         return;
     };
-    let not_yet = match &form.stored {
-        FormerRequest::Absent | FormerRequest::Taken => None,
-        FormerRequest::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
-        FormerRequest::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
-    };
-    if let Some(reason) = not_yet {
+    if let Some(reason) = form.stored.why_not_yet() {
         model.say(Tone::Bad, reason);
         return;
     }

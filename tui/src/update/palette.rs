@@ -3,10 +3,11 @@
 
 use crossterm::event::KeyCode;
 use onceover_types::TaskId;
+use tui_input::InputRequest;
 
 use super::line;
 use crate::{
-    actions::{Action, ActionSpec, Group, format_keys, list_actions, list_offered},
+    actions::{Action, ActionSpec, Group, format_keys, is_offered, list_actions, list_offered},
     key::Key,
     model::{
         Model, Page,
@@ -16,7 +17,18 @@ use crate::{
 };
 
 /// Actions of the page of tasks that open another page.
-const PAGES: [Action; 4] = [Action::Callbacks, Action::Nodes, Action::Videos, Action::Submit];
+const PAGES: [Action; 8] = [
+    Action::Callbacks,
+    Action::Nodes,
+    Action::Videos,
+    Action::Submit,
+    Action::Queues,
+    Action::Machine,
+    Action::Events,
+    Action::CommandLog,
+];
+/// Actions that mean nothing in the palette: the palette itself, and the number keys, each of which is another page.
+const LEFT_OUT: [Action; 2] = [Action::Palette, Action::ShowTab];
 /// The name of the page of tasks, which is no action.
 pub const TASKS: &str = "tasks";
 /// Tasks that are listed at most, and characters that have to be typed before any is.
@@ -28,7 +40,7 @@ const PAGE_STEP: usize = 8;
 /// Opens the palette on everything that applies now.
 pub fn open(model: &mut Model) {
     let mut all: Vec<_> = list_offered(model)
-        .filter(|spec| spec.group != Group::Move && spec.action != Action::Palette && (spec.applies)(model))
+        .filter(|spec| spec.group != Group::Move && !LEFT_OUT.contains(&spec.action) && (spec.applies)(model))
         .map(|spec| make_entry(model, spec, model.page, PaletteTarget::Action(spec.name)))
         .collect();
     if model.page != Page::Tasks {
@@ -38,11 +50,14 @@ pub fn open(model: &mut Model) {
             about: "go to the tree of tasks".to_owned(),
             keys: String::new(),
         });
-        let pages = list_actions(Page::Tasks).filter(|spec| PAGES.contains(&spec.action));
-        all.extend(pages.map(|spec| PaletteEntry {
+        let is_listed = |name| all.iter().any(|entry| entry.target == PaletteTarget::Action(name));
+        let pages = list_actions(Page::Tasks).filter(|spec| PAGES.contains(&spec.action) && is_offered(model, spec));
+        let pages = pages.filter(|spec| !is_listed(spec.name)).map(|spec| PaletteEntry {
             keys: String::new(),
             ..make_entry(model, spec, Page::Tasks, PaletteTarget::Page(spec.name))
-        }));
+        });
+        let pages: Vec<_> = pages.collect();
+        all.extend(pages);
     }
     all.extend(model.nodes.all.iter().map(|node| PaletteEntry {
         target: PaletteTarget::Node(node.name.clone()),
@@ -92,8 +107,11 @@ pub fn press(model: &mut Model, key: Key) -> Option<PaletteTarget> {
 
 /// Types a pasted text.
 pub fn paste(model: &mut Model, text: &str) {
-    for c in line::list_pasted(text) {
-        press(model, Key::char(c));
+    if let Some(Dialog::Palette(palette)) = &mut model.dialog {
+        for c in line::list_pasted(text) {
+            palette.input.handle(InputRequest::InsertChar(c));
+        }
+        narrow(model);
     }
 }
 

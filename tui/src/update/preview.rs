@@ -101,8 +101,8 @@ pub fn aim_preview(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Reads the files again when the stage has ended with another run.
 fn follow_stage(model: &mut Model, effects: &mut Vec<Effect>) {
     let stage = model.preview.stage.as_ref();
-    let stage = stage.and_then(|(task, node)| model.store.stage(task, node));
-    let seen = stage.map(|stage| (stage.status, stage.run_id.clone()));
+    let stage = stage.and_then(|(task, node)| model.store.kept_stage(task, node));
+    let seen = stage.map(|stage| (stage.status, stage.run_id()));
     if model.preview.seen == seen {
         return;
     }

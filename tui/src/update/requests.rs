@@ -1,17 +1,28 @@
 //! Requests that change something in the daemon: why none can be sent now, and one call for each subject of an action.
 
 use super::messages::{Call, Effect};
-use crate::model::{Batch, Link, MissingPart, Model, Subject, Tone, UnderWay};
+use crate::{
+    actions::{Action, format_key_hint},
+    model::{Batch, Link, MissingPart, Model, Subject, Tone, UnderWay, access::Access},
+};
 
 /// Returns why nothing can be changed now; `None` if it can.
 pub fn find_refusal(model: &Model) -> Option<String> {
     if model.read_only {
         return Some("not in a printed frame: it changes nothing".into());
     }
-    match model.access.describe_denial() {
-        Some(reason) => Some(reason.into()),
-        None => find_lost_link(model),
-    }
+    describe_denial(model).or_else(|| find_lost_link(model))
+}
+
+/// Says why this user may not change anything, and which key helps; `None` if changes are allowed.
+pub fn describe_denial(model: &Model) -> Option<String> {
+    let reason = model.access.describe_denial()?;
+    let write = |key| format!("; {key} tries again with another one");
+    let hint = match model.access {
+        Access::ReadToken => format_key_hint(Action::Reread, model.page, &model.bindings, write),
+        _ => String::new(),
+    };
+    Some(format!("{reason}{hint}"))
 }
 
 /// Returns what of the connection is missing.

@@ -44,8 +44,7 @@ pub fn show_row(model: &mut Model, row: &RowId) -> bool {
         return false;
     }
     model.page = Page::Tasks;
-    model.tree.expanded.insert(row.task.clone());
-    model.tree.changed();
+    model.tree.expand(&row.task);
     model.settle();
     if !model.tree.go_to(row) {
         // A filter must not hide the row.

@@ -3,9 +3,10 @@
 use crossterm::event::KeyCode;
 
 use crate::{
+    actions::{Action, find_action},
     key::Key,
     model::{
-        Model, Tone,
+        Model, Page, Tone,
         dialog::{Dialog, SortMenu},
         sort::{SortColumn, TaskSort},
     },
@@ -40,17 +41,23 @@ pub fn press(model: &mut Model, key: Key) {
             let column = menu.chosen;
             choose(model, column);
         }
-        // The column that is sorted by already is reversed with the key that opened the choice, too.
-        KeyCode::Char('S') => {
-            let column = model.tree.sort.column;
-            choose(model, column);
-        }
-        KeyCode::Char(c) => match SortColumn::ALL.into_iter().find(|column| column.key() == c) {
+        code => match find_column(code).or_else(|| find_reversed(model, key)) {
             Some(column) => choose(model, column),
             None => model.dialog = None,
         },
-        _ => model.dialog = None,
     }
+}
+
+/// Finds the column that a letter stands for.
+fn find_column(code: KeyCode) -> Option<SortColumn> {
+    let mut columns = SortColumn::ALL.into_iter();
+    columns.find(|column| code == KeyCode::Char(column.key()))
+}
+
+/// Returns the column that is sorted by already, which the key that opened the choice reverses.
+fn find_reversed(model: &Model, key: Key) -> Option<SortColumn> {
+    let spec = find_action(Page::Tasks, key, &model.bindings)?;
+    (spec.action == Action::Sort).then_some(model.tree.sort.column)
 }
 
 fn choose(model: &mut Model, column: SortColumn) {

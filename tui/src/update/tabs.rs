@@ -25,7 +25,7 @@ pub fn open_by(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Ef
 }
 
 /// Opens a page as its own key does.
-fn open_page(model: &mut Model, page: Page, effects: &mut Vec<Effect>) {
+pub(super) fn open_page(model: &mut Model, page: Page, effects: &mut Vec<Effect>) {
     match owner_of(page) {
         Page::Callbacks => callbacks::open_any(model, effects),
         Page::Nodes => nodes::open_page(model, false, effects),

@@ -11,6 +11,7 @@ use super::{
     pipelines, requests,
 };
 use crate::{
+    actions::{Action, format_key_hint},
     figures::count_noun,
     model::{
         Model, Page, RowId, Subject, Tone,
@@ -96,10 +97,21 @@ pub fn list_targets(model: &Model) -> Vec<Target> {
 pub fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
     let videos = list_subjects(model);
     if videos.is_empty() {
-        let text = match model.page {
-            Page::Videos if !model.videos.read => "the videos are still being read",
-            Page::Videos => "no video here: a registers one",
-            _ => "this is no task of a video; v lists the videos",
+        let (page, bindings) = (model.page, &model.bindings);
+        let text = match page {
+            Page::Videos if !model.videos.read => "the videos are still being read".to_owned(),
+            Page::Videos => {
+                let write = |key| format!(": {key} registers one");
+                format!(
+                    "no video here{}",
+                    format_key_hint(Action::Register, page, bindings, write)
+                )
+            }
+            _ => {
+                let write = |key| format!("; {key} lists the videos");
+                let hint = format_key_hint(Action::Videos, page, bindings, write);
+                format!("this is no task of a video{hint}")
+            }
         };
         model.say(Tone::Neutral, text);
         return None;

@@ -1,5 +1,7 @@
 //! The page of videos: opens it, keeps it up to date, marks videos and goes to the task of one.
 
+use std::sync::Arc;
+
 use onceover_types::{TaskId, Timestamp, VideoId};
 use onceover_wire::VideoPage;
 
@@ -8,7 +10,10 @@ use super::{
     messages::{Call, CallAnswer, Effect},
     pipelines, requests, reveal,
 };
-use crate::model::{Link, Model, Page, Tone};
+use crate::{
+    actions::{Action, format_key_hint},
+    model::{Link, Model, Page, RowId, Tone},
+};
 
 /// Changes that come together are read together.
 const REST_MS: i64 = 100;
@@ -64,22 +69,17 @@ pub fn fetch_soon(model: &mut Model) {
 }
 
 /// Goes to the task of the video at the cursor, in the tree.
-pub fn show_task(model: &mut Model) {
+pub fn show_task(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(task) = model.videos.at_cursor().map(|video| video.task_id.clone()) else {
         return;
     };
     if model.store.get(&task).is_none() {
-        model.say(Tone::Neutral, "this video has no task yet: r starts its pipeline");
+        let write = |key| format!(": {key} starts its pipeline");
+        let hint = format_key_hint(Action::Rerun, model.page, &model.bindings, write);
+        model.say(Tone::Neutral, format!("this video has no task yet{hint}"));
         return;
     }
-    model.page = Page::Tasks;
-    model.zoom = false;
-    if model.tree.is_narrowed() {
-        // A filter must not hide the task.
-        model.tree.show_all();
-    }
-    model.wanted = Some(task);
-    reveal::show_wanted(model);
+    reveal::go_to_row(model, &RowId::task(&Arc::new(task)), effects);
 }
 
 /// Marks the video at the cursor, or removes its mark.

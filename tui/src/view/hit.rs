@@ -33,6 +33,7 @@ pub enum ScreenTarget {
     Detail,
     /// An item of the page's list, by its index.
     ListRow(usize),
+    /// The page's list where it has no item; the lines of a page that scrolls and has no items to click.
     List,
     /// The text about the item at the cursor.
     Item,
@@ -67,7 +68,22 @@ pub fn find_target(model: &Model, column: u16, row: u16) -> ScreenTarget {
         Page::Videos => find_in_list(&layout::lay_out_videos(model.size), at, |rows| {
             model.videos.list.shown(rows)
         }),
-        Page::Log if row > 0 => ScreenTarget::Log,
+        Page::Queues => find_in_list(&layout::lay_out_queues(model.size), at, |rows| {
+            model.observed.rows.shown(rows)
+        }),
+        Page::Events => find_in_list(&layout::lay_out_events(model.size), at, |rows| {
+            model.events.list.shown(rows)
+        }),
+        Page::Commands => find_in_list(&layout::lay_out_commands(model.size), at, |rows| {
+            model.commands.list.shown(rows)
+        }),
+        Page::Preview => {
+            let page = layout::lay_out_preview(model.size, model.preview.is_whole);
+            find_in_list(&page, at, |rows| model.preview.list.shown(rows))
+        }
+        _ if row < panes.header.bottom() => ScreenTarget::Nothing,
+        Page::Log => ScreenTarget::Log,
+        Page::Timeline | Page::Compare | Page::Json => ScreenTarget::List,
         _ => ScreenTarget::Nothing,
     }
 }

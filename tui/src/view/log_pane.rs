@@ -185,7 +185,7 @@ fn tab_text(model: &Model) -> Rect {
     let panes = model.panes();
     let inner = inset(panes.inner(panes.detail));
     let is_running = model
-        .detail_stage()
+        .detail_kept()
         .is_some_and(|stage| stage.status == StageState::Running);
     let above = ABOVE_TAB + u16::from(is_running) + u16::from(!panes.is_framed());
     Rect {
@@ -421,7 +421,7 @@ fn skip_columns(text: &str, columns: u16) -> usize {
 fn format_line_time(model: &Model, time: Timestamp) -> String {
     let begun = match model.shown_task_log() {
         Some(log) => model.store.get(&log.task).map(|task| task.created_at),
-        None => model.detail_stage().and_then(|stage| stage.started_at),
+        None => model.detail_kept().and_then(|stage| stage.started_at()),
     };
     match (model.log_view.times, begun) {
         (LogTimes::Relative, Some(begun)) => format!("+{}", figures::format_short(time.seconds_since(begun))),

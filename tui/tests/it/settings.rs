@@ -398,3 +398,22 @@ fn tui25_a_row_that_does_not_exist_any_more_is_no_place_to_go_back_to() {
     assert_eq!(model.tree.cursor, model.tree.rows.first().cloned());
     assert!(!model.zoom && model.tree.rows.iter().any(|row: &RowId| row.node.is_some()));
 }
+
+#[test]
+fn tui25_a_row_of_a_later_part_is_gone_back_to() {
+    use onceover_tui::{model::store::RowsEnd, update::MoreRows};
+    let mut model = Model::new("http://127.0.0.1:8788", at(0.0), (120, 36));
+    model.return_to = Some(ReturnPoint {
+        cursor: Some((task_id("trailer-v2"), None)),
+        ..ReturnPoint::default()
+    });
+    let UiEvent::Snapshot(mut first) = snapshot(items(), 100) else {
+        panic!("it is a snapshot");
+    };
+    let items = std::mem::take(&mut first.items);
+    first.end = RowsEnd::More;
+    update(&mut model, UiEvent::Snapshot(first));
+    let end = RowsEnd::Complete;
+    update(&mut model, UiEvent::Rows(Box::new(MoreRows { items, end })));
+    assert_eq!(cursor(&model), "trailer-v2");
+}

@@ -23,6 +23,17 @@ pub enum FormerRequest {
     Unread(String),
 }
 
+impl FormerRequest {
+    /// Says why the form cannot be sent yet; `None` if it can.
+    pub fn why_not_yet(&self) -> Option<String> {
+        match self {
+            Self::Absent | Self::Taken => None,
+            Self::Reading(_) => Some("not yet: the stored request is being read".to_owned()),
+            Self::Unread(why) => Some(format!("not yet: the stored request could not be read: {why}")),
+        }
+    }
+}
+
 /// The values of a stored request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoredValues {

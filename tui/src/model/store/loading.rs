@@ -61,7 +61,7 @@ impl RecentEvents {
 /// What events have done since a load has begun.
 #[derive(Debug, Default)]
 pub(super) struct Loading {
-    /// Tasks that events have changed.
+    /// Tasks that events have changed, or a processing that was read on its own.
     touched: HashSet<Arc<TaskId>>,
     deleted: HashSet<TaskId>,
     /// Stages that do not exist any more.
@@ -90,14 +90,20 @@ impl Loading {
             (EventKind::Removed, Some(node)) => {
                 self.removed.entry((**task).clone()).or_default().insert(node.clone());
             }
-            (_, Some(node)) => {
-                self.touched.insert(task.clone());
-                if let Some(nodes) = self.removed.get_mut(&**task) {
+            (_, node) => {
+                self.note_touched(task);
+                if let Some(node) = node
+                    && let Some(nodes) = self.removed.get_mut(&**task)
+                {
                     nodes.remove(node);
                 }
             }
-            _ => {}
         }
+    }
+
+    /// Notes that something newer than the parts may be is known of the task.
+    pub(super) fn note_touched(&mut self, task: &Arc<TaskId>) {
+        self.touched.insert(task.clone());
     }
 }
 

@@ -49,6 +49,9 @@ impl TaskStore {
             }
             task.pipeline = Some(Box::new(pipeline));
         }
+        if let Some(loading) = &mut self.loading {
+            loading.note_touched(&id);
+        }
         self.changes.note(&id);
         true
     }
