@@ -61,17 +61,6 @@ pub fn format_hint(action: Action, page: Page, bindings: &KeyBindings, hint: imp
     }
 }
 
-/// Writes a hint with the first key that an action has on a page; empty if it has none there.
-pub fn format_key_hint(
-    action: Action,
-    page: Page,
-    bindings: &KeyBindings,
-    write: impl FnOnce(String) -> String,
-) -> String {
-    let key = format_first_key(action, page, bindings);
-    if key.is_empty() { String::new() } else { write(key) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -8,7 +8,9 @@ mod spec;
 mod table;
 mod tabs;
 
-pub use find::{find_action, format_first_key, format_hint, format_keys, list_actions, list_keys, list_offered, format_key_hint, is_offered};
+pub use find::{
+    find_action, format_first_key, format_hint, format_keys, is_offered, list_actions, list_keys, list_offered,
+};
 pub use registry::ACTIONS;
 pub use remap::{KeyChange, WrongChange, remap_keys};
 pub use spec::{Action, ActionSpec, Group};

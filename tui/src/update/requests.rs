@@ -2,7 +2,7 @@
 
 use super::messages::{Call, Effect};
 use crate::{
-    actions::{Action, format_key_hint},
+    actions::{Action, format_hint},
     model::{Batch, Link, MissingPart, Model, Subject, Tone, UnderWay, access::Access},
 };
 
@@ -17,9 +17,9 @@ pub fn find_refusal(model: &Model) -> Option<String> {
 /// Says why this user may not change anything, and which key helps; `None` if changes are allowed.
 pub fn describe_denial(model: &Model) -> Option<String> {
     let reason = model.access.describe_denial()?;
-    let write = |key| format!("; {key} tries again with another one");
+    let write = |key: &str| format!("; {key} tries again with another one");
     let hint = match model.access {
-        Access::ReadToken => format_key_hint(Action::Reread, model.page, &model.bindings, write),
+        Access::ReadToken => format_hint(Action::Reread, model.page, &model.bindings, write),
         _ => String::new(),
     };
     Some(format!("{reason}{hint}"))

@@ -10,7 +10,7 @@ use super::{
     messages::{Call, CallAnswer, Effect},
 };
 use crate::{
-    actions::{Action, format_key_hint},
+    actions::{Action, format_hint},
     key::Key,
     model::{
         Model, Page, Tone,
@@ -242,8 +242,8 @@ pub fn count_rows(model: &Model) -> usize {
 /// Scrolls the log sideways, where its lines are not wrapped.
 pub fn scroll_sideways(model: &mut Model, right: bool) {
     if model.log_view.wrap {
-        let write = |key| format!(": {key} ends that");
-        let hint = format_key_hint(Action::Wrap, model.page, &model.bindings, write);
+        let write = |key: &str| format!(": {key} ends that");
+        let hint = format_hint(Action::Wrap, model.page, &model.bindings, write);
         model.say(Tone::Neutral, format!("lines are wrapped{hint}"));
         return;
     }

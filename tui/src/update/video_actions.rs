@@ -11,7 +11,7 @@ use super::{
     pipelines, requests,
 };
 use crate::{
-    actions::{Action, format_key_hint},
+    actions::{Action, format_hint},
     figures::count_noun,
     model::{
         Model, Page, RowId, Subject, Tone,
@@ -101,15 +101,12 @@ pub fn find_targets(model: &mut Model) -> Option<Vec<Target>> {
         let text = match page {
             Page::Videos if !model.videos.read => "the videos are still being read".to_owned(),
             Page::Videos => {
-                let write = |key| format!(": {key} registers one");
-                format!(
-                    "no video here{}",
-                    format_key_hint(Action::Register, page, bindings, write)
-                )
+                let write = |key: &str| format!(": {key} registers one");
+                format!("no video here{}", format_hint(Action::Register, page, bindings, write))
             }
             _ => {
-                let write = |key| format!("; {key} lists the videos");
-                let hint = format_key_hint(Action::Videos, page, bindings, write);
+                let write = |key: &str| format!("; {key} lists the videos");
+                let hint = format_hint(Action::Videos, page, bindings, write);
                 format!("this is no task of a video{hint}")
             }
         };

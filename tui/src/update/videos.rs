@@ -11,7 +11,7 @@ use super::{
     pipelines, requests, reveal,
 };
 use crate::{
-    actions::{Action, format_key_hint},
+    actions::{Action, format_hint},
     model::{Link, Model, Page, RowId, Tone},
 };
 
@@ -74,8 +74,8 @@ pub fn show_task(model: &mut Model, effects: &mut Vec<Effect>) {
         return;
     };
     if model.store.get(&task).is_none() {
-        let write = |key| format!(": {key} starts its pipeline");
-        let hint = format_key_hint(Action::Rerun, model.page, &model.bindings, write);
+        let write = |key: &str| format!(": {key} starts its pipeline");
+        let hint = format_hint(Action::Rerun, model.page, &model.bindings, write);
         model.say(Tone::Neutral, format!("this video has no task yet{hint}"));
         return;
     }
