@@ -359,20 +359,25 @@ impl Inner {
                 false => None,
             }
         };
-        let (opened, records) = tokio::join!(self.open_folder(fence), read_records);
+        let recheck = Arc::new(Notify::new());
+        // Its log is there as soon as the folder is, and is followed as that of a run under way.
+        let open = async {
+            let opened = self.open_folder(fence).await?;
+            let active = ActiveRun {
+                log: opened.1.clone(),
+                recheck: Arc::clone(&recheck),
+            };
+            self.active
+                .lock()
+                .expect("no thread panics with the list of runs")
+                .insert((fence.task.clone(), fence.node.clone()), active);
+            Ok(opened)
+        };
+        let (opened, records) = tokio::join!(open, read_records);
         let (_hold, log) = match opened {
             Ok(opened) => opened,
             Err(ended) => return (ended, Left::default()),
         };
-        let recheck = Arc::new(Notify::new());
-        let active = ActiveRun {
-            log: log.clone(),
-            recheck: Arc::clone(&recheck),
-        };
-        self.active
-            .lock()
-            .expect("no thread panics with the list of runs")
-            .insert((fence.task.clone(), fence.node.clone()), active);
         let cancel = CancellationToken::new();
         let (sink, progress) = ProgressSink::new();
         let (began, counted_from) = watch::channel(Instant::now());

@@ -125,6 +125,14 @@ impl StageLogs {
 }
 
 impl FollowedLog {
+    /// Follows the length that `find` returns, where none was known when the log was opened: its run may have begun
+    /// meanwhile.
+    pub fn grow_with(&mut self, find: impl FnOnce() -> Option<watch::Receiver<u64>>) {
+        if self.growing.is_none() {
+            self.growing = find();
+        }
+    }
+
     /// Reads what comes next, and waits for it while the run goes on. Returns `None` when the run has ended and all is
     /// read, or the daemon stops.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {

@@ -113,7 +113,8 @@ async fn get_stage_log(
 ) -> Result<Response, ApiError> {
     let lines = params.check()?;
     // Before the file: a run that ends between the two is then read to its end.
-    let growing = executor.live_log(&task, &node).map(|log| log.length());
+    let find_length = || executor.live_log(&task, &node).map(|log| log.length());
+    let growing = find_length();
     let dir = logs.find_log(&task, &node).await?;
     let no_log = || {
         let text = format!("{node} of '{task}' has no log yet, or none any more");
@@ -127,7 +128,9 @@ async fn get_stage_log(
     if params.follow {
         let from = params.from.unwrap_or_default();
         let followed = logs.follow_log(&dir, from, growing, stop).await.map_err(unreadable)?;
-        return Ok(answer_followed(followed.ok_or_else(no_log)?));
+        let mut followed = followed.ok_or_else(no_log)?;
+        followed.grow_with(find_length);
+        return Ok(answer_followed(followed));
     }
     let text = logs.open_text(&dir).await.map_err(unreadable)?.ok_or_else(no_log)?;
     answer_range(text, &headers).await.map_err(|error| match error {
