@@ -8,8 +8,26 @@ pub fn format_json(text: &str) -> Option<String> {
     serde_json::to_string_pretty(&value).ok()
 }
 
-/// Writes a duration as `04:12` or `1:02:03`.
+/// Writes a duration for a column: `0.4 s`, `12 s`, `04:12` or `1:02:03`.
 pub fn format_short(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    format_ticking(seconds)
+}
+
+/// Writes a duration that grows, for a column: `4 s`, `12 s`, `04:12` or `1:02:03`.
+pub fn format_ticking(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    if seconds < 60.0 {
+        return format!("{} s", seconds as u64);
+    }
+    format_offset(seconds)
+}
+
+/// Writes how far into something a time is: `00:03`, `04:12` or `1:02:03`.
+pub fn format_offset(seconds: f64) -> String {
     let whole = if seconds.is_finite() {
         seconds.max(0.0) as u64
     } else {
@@ -149,8 +167,14 @@ mod tests {
                 format_short(3723.0),
                 format_short(-1.0)
             ],
-            ["00:03", "04:12", "1:02:03", "00:00"]
+            ["3.9 s", "04:12", "1:02:03", "0.0 s"]
         );
+        assert_eq!(
+            [format_short(0.04), format_short(9.97), format_short(59.9)],
+            ["0.0 s", "9 s", "59 s"]
+        );
+        assert_eq!([format_ticking(3.9), format_ticking(61.0)], ["3 s", "01:01"]);
+        assert_eq!([format_offset(3.9), format_offset(3723.0)], ["00:03", "1:02:03"]);
         assert_eq!(
             [
                 format_long(0.44),

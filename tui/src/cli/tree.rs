@@ -197,11 +197,12 @@ fn push_line(out: &mut String, name: &str, column: usize, state: &str, facts: &s
 
 /// Lists what is known of a stage: time, progress, reuse, warnings, attempts, callback, error.
 fn list_stage_facts(stage: &StageSummary, now: Timestamp) -> String {
-    let mut facts = vec![match (stage.status, stage.started_at) {
-        (StageState::Pending, _) => " ".repeat(5),
-        (StageState::Running, Some(started)) => figures::format_short(now.seconds_since(started)),
+    let took = match (stage.status, stage.started_at) {
+        (StageState::Pending, _) => String::new(),
+        (StageState::Running, Some(started)) => figures::format_ticking(now.seconds_since(started)),
         _ => figures::format_short(stage.duration),
-    }];
+    };
+    let mut facts = vec![format!("{took:>5}")];
     if let Some(progress) = stage.progress.filter(|_| stage.status == StageState::Running) {
         facts.push(format!("{} %", figures::round_percent(progress)));
     }

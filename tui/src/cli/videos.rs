@@ -45,7 +45,7 @@ pub(super) fn format_table(videos: &[Video]) -> String {
         [
             video.video_id.to_string(),
             processing.map_or("· never run".into(), pipeline::describe_status),
-            video.probe.duration.map_or("?".into(), figures::format_short),
+            video.probe.duration.map_or("?".into(), figures::format_ticking),
             processing.map_or("-".into(), |processing| processing.pipeline.clone()),
             video.title.clone(),
         ]

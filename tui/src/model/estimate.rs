@@ -3,7 +3,7 @@
 use onceover_types::{NodeName, StageState, Timestamp};
 use onceover_wire::{NodeFigures, NodeStatistics};
 
-use crate::figures::{format_long, format_short};
+use crate::figures::{format_long, format_ticking};
 
 /// While something runs the figures of nodes are read this often.
 const READ_EACH_MS: i64 = 60_000;
@@ -29,10 +29,10 @@ impl RestTime {
         }
     }
 
-    /// Writes it into a column: `~01:50`, or that it is late.
+    /// Writes it into a column: `~12 s` or `~01:50`, or that it is late.
     pub fn describe_short(self) -> String {
         match self {
-            Self::About(seconds) | Self::AtMost(seconds) => format!("~{}", format_short(seconds)),
+            Self::About(seconds) | Self::AtMost(seconds) => format!("~{}", format_ticking(seconds)),
             Self::LongerThanUsual(_) => "late".to_owned(),
         }
     }

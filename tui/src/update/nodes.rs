@@ -341,7 +341,7 @@ fn take_answer_to_draft(model: &mut Model, mut draft: FormDraft, answer: &CallAn
     }
 }
 
-/// Goes from the form to the task that was submitted to.
+/// Goes from the form to the stage that was submitted, or to its task while the stage is not known.
 fn close_form(model: &mut Model, row: &FormRow, response: &SubmitResponse) {
     model.form = None;
     // A draft of before has had its turn.
@@ -352,6 +352,7 @@ fn close_form(model: &mut Model, row: &FormRow, response: &SubmitResponse) {
     }
     model.wanted = Some(response.task_id.clone());
     reveal::show_wanted(model);
+    reveal::show_stage(model, &response.task_id, &row.node);
     say_submitted(model, &row.node, response);
 }
 

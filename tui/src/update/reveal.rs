@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use onceover_types::TaskId;
+use onceover_types::{NodeName, TaskId};
 
 use super::{
     messages::{Call, Effect},
@@ -36,6 +36,20 @@ pub fn show_wanted(model: &mut Model) {
     model.settle();
     model.tree.go_to(&row);
     model.settle();
+}
+
+/// Puts the cursor on a stage of the task at the cursor, if the stage is known.
+pub fn show_stage(model: &mut Model, task: &TaskId, node: &NodeName) {
+    let Some(task) = model.store.get(task) else {
+        return;
+    };
+    let row = RowId {
+        task: task.id.clone(),
+        node: Some(Arc::new(node.clone())),
+    };
+    if model.store.contains(&row) && model.tree.go_to(&row) {
+        model.settle();
+    }
 }
 
 /// Goes to the page of tasks, with the cursor on the row. Returns `false` if there is no such row.

@@ -424,7 +424,7 @@ fn format_line_time(model: &Model, time: Timestamp) -> String {
         None => model.detail_kept().and_then(|stage| stage.started_at()),
     };
     match (model.log_view.times, begun) {
-        (LogTimes::Relative, Some(begun)) => format!("+{}", figures::format_short(time.seconds_since(begun))),
+        (LogTimes::Relative, Some(begun)) => format!("+{}", figures::format_offset(time.seconds_since(begun))),
         _ => figures::format_clock(time, &model.tz),
     }
 }

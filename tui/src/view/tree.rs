@@ -69,7 +69,7 @@ impl ColumnNeeds {
                 Some(node) => (5, node.as_str()),
             };
             needs.name = needs.name.max(width(name).saturating_add(sign));
-            let time = figures::format_short(facts.seconds(task, row, model));
+            let time = facts.time(task, row, model);
             needs.time = needs.time.max(width(&time));
             needs.waits = needs.waits.max(facts.waits.as_ref().map_or(0, |waits| width(waits)));
             needs.has_bar |= facts.progress.is_some() || facts.rest(row, model).is_some();
@@ -295,6 +295,15 @@ impl<'a> RowFacts<'a> {
         }
     }
 
+    /// Writes how long the row has run.
+    fn time(&self, task: &Task, row: &RowId, model: &Model) -> String {
+        let seconds = self.seconds(task, row, model);
+        match self.state {
+            StageState::Running => figures::format_ticking(seconds),
+            _ => figures::format_short(seconds),
+        }
+    }
+
     /// Estimates the rest of a running stage that reports no progress.
     fn rest(&self, row: &RowId, model: &Model) -> Option<RestTime> {
         let node = row.node.as_ref().filter(|_| self.progress.is_none())?;
@@ -365,7 +374,7 @@ fn draw_row(model: &Model, row: &RowId, index: usize, columns: &Columns, area: R
     let seconds = facts.seconds(task, row, model);
     if !instead && facts.waits.is_none() && (seconds > 0.0 || facts.state != StageState::Pending) {
         let room = columns.time.saturating_sub(1);
-        put_right(buffer, x, area.y, room, &figures::format_short(seconds), facts.style);
+        put_right(buffer, x, area.y, room, &facts.time(task, row, model), facts.style);
     }
     x += columns.attempt;
     let attempt = stage.map_or(1, |stage| stage.attempt);

@@ -132,7 +132,7 @@ fn draw_row(model: &Model, video: &Video, columns: &Columns, line: Rect, buffer:
         }
         _ => String::new(),
     };
-    let length = video.probe.duration.map_or("?".into(), figures::format_short);
+    let length = video.probe.duration.map_or("?".into(), figures::format_ticking);
     let name = processing.map_or("", |processing| processing.pipeline.as_str());
     let texts = [
         state.as_str(),

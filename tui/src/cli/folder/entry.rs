@@ -161,7 +161,7 @@ impl EntryEnd {
         self.processing.as_ref().map_or(0, Processing::warnings)
     }
 
-    /// `✔ done      00:12  talks/a.mp4 ⚠2`.
+    /// `✔ done      12 s  talks/a.mp4 ⚠2`.
     pub fn line(&self, file: &FoundFile) -> String {
         let took = self.processing.as_ref().and_then(|processing| {
             let (from, to) = processing.started_at.zip(processing.ended_at)?;
