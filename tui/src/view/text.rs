@@ -182,8 +182,13 @@ pub fn wrap(text: &str, columns: u16) -> Vec<String> {
         for word in harmless(paragraph).split_word_bounds() {
             let needs = width(word);
             if used + needs > columns && used > 0 {
-                lines.push(std::mem::take(&mut line).trim_end().to_owned());
-                used = 0;
+                let carried = match is_closing(word) {
+                    true => line.rfind(' ').map(|blank| line.split_off(blank + 1)),
+                    false => None,
+                };
+                lines.push(line.trim_end().to_owned());
+                line = carried.unwrap_or_default();
+                used = width(&line);
                 if word.trim().is_empty() {
                     continue;
                 }
@@ -201,6 +206,12 @@ pub fn wrap(text: &str, columns: u16) -> Vec<String> {
         lines.push(line);
     }
     lines
+}
+
+/// Whether no line begins with the word: it closes the word before it.
+fn is_closing(word: &str) -> bool {
+    word.chars()
+        .all(|letter| matches!(letter, ',' | '.' | ';' | ':' | '!' | '?' | ')' | ']'))
 }
 
 /// Reads the rows of a buffer as text, without cells that wide glyphs hide and blanks at the ends.
@@ -255,6 +266,12 @@ mod tests {
     fn wrapping_keeps_every_word() {
         assert_eq!(wrap("the quick brown fox", 9), ["the quick", "brown fox"]);
         assert_eq!(wrap("자막파일없음", 4), ["자막", "파일", "없음"]);
+        assert_eq!(
+            wrap("attempts, reuse", 8),
+            ["attempts", ", reuse"],
+            "the word has no room for it"
+        );
+        assert_eq!(wrap("of attempts, reuse", 11), ["of", "attempts,", "reuse"]);
         assert_eq!(wrap("", 4), Vec::<String>::new());
     }
 }
