@@ -352,11 +352,10 @@ impl Inner {
         };
         let supplies = &self.parts.supplies;
         let request = RunRequest::read(&supplies.catalog, spec, record);
-        let takes_from_stages = request.as_ref().is_ok_and(RunRequest::takes_from_stages);
         let read_records = async {
-            match takes_from_stages {
-                true => Some(supplies.views.read_records(&fence.task).await),
-                false => None,
+            match &request {
+                Ok(request) => request.read_records(&supplies.views, fence).await,
+                Err(_) => None,
             }
         };
         let recheck = Arc::new(Notify::new());
