@@ -465,7 +465,7 @@ impl Inner {
     }
 
     /// Reports an end to Redis, and takes the next run of its queue in the same call, unless this daemon takes no more or
-    /// another call takes runs of the queue at this moment.
+    /// other calls that take runs of the queue are not answered soon.
     async fn report_end(
         &self,
         fence: &Fence,
@@ -473,7 +473,12 @@ impl Inner {
         left: &Left,
         slot: &mut SlotGuard,
     ) -> Result<Committed, StoreError> {
-        let turn = self.slots.try_turn(&fence.queue).filter(|_| !self.takes_no_more());
+        let turn = match self.takes_no_more() {
+            true => None,
+            false => self.slots.wait_briefly_for_turn(&fence.queue).await,
+        };
+        // It may have waited for its turn.
+        let turn = turn.filter(|_| !self.takes_no_more());
         let share = turn.as_ref().map(ClaimTurn::share);
         let store = &self.parts.store;
         let mut finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;
