@@ -13,7 +13,7 @@ use crate::{events::EventBus, services::Slots};
 
 /// How long an end waits for its turn to take the next run. The call that has it is mostly answered sooner, and a separate
 /// call for the next run would take longer.
-const END_PATIENCE: Duration = Duration::from_millis(5);
+const END_PATIENCE: Duration = Duration::from_millis(20);
 
 /// What this daemon holds of each queue.
 pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
