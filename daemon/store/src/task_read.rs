@@ -351,7 +351,7 @@ impl Store {
 }
 
 /// Builds the command that calls a script.
-fn build_script_command(call: &PreparedCall<'_>) -> Cmd {
+pub(super) fn build_script_command(call: &PreparedCall<'_>) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(call.script.get_hash()).arg(0);
     for (name, value) in call.args.present() {
