@@ -297,13 +297,15 @@ fn make_stdin(request: Option<Vec<u8>>) -> io::Result<(Stdio, Option<Vec<u8>>)> 
 }
 
 fn build_command(tool: &Tool, stdin: Stdio, mark: &Mark) -> Command {
-    let variables: Vec<_> = environment::vars_os().filter(|(name, _)| tool.inherits(name)).collect();
+    let variables = environment::program_variables();
+    let given = tool.environment.iter().map(|(name, value)| (name, value));
     let path = tool
         .environment
         .iter()
         .rev()
-        .chain(&variables)
+        .chain(&variables.always)
         .find(|(name, _)| name == "PATH");
+    let named = variables.if_named.iter().filter(|(name, _)| tool.names_variable(name));
     let mut command = match path.and_then(|(_, path)| find_program(&tool.program, path)) {
         Some(found) => {
             let mut command = Command::new(found);
@@ -315,8 +317,9 @@ fn build_command(tool: &Tool, stdin: Stdio, mark: &Mark) -> Command {
     command
         .args(&tool.args)
         .env_clear()
-        .envs(variables)
-        .envs(tool.environment.iter().map(|(name, value)| (name, value)))
+        .envs(variables.always.iter().map(|(name, value)| (name, value)))
+        .envs(named.map(|(name, value)| (name, value)))
+        .envs(given)
         .env(RUN_VARIABLE, &mark.run)
         .stdin(stdin)
         .stdout(Stdio::piped())
