@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use onceover_types::{NodeName, TaskId};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::Instant,
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -141,9 +142,10 @@ impl Executor {
         let inner = self.0;
         let mut runs = JoinSet::new();
         let mut rechecks = inner.parts.bus.rechecks();
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.parts.store.options().lease / 4));
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut repaired: Option<Instant> = None;
+        // Beside the loop: a check of many records takes long, and runs begin meanwhile.
+        let mut sweeps = pin!(inner.sweep_regularly());
+        // A claim whose answer was lost is answered again.
+        let mut claims = inner.sweep_ticks();
         let mut draining = false;
         loop {
             if draining && runs.is_empty() {
@@ -156,10 +158,9 @@ impl Executor {
                 () = inner.draining.cancelled(), if !draining => draining = true,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
                 task = rechecks.recv() => inner.recheck_runs(task.ok().as_ref()),
-                _ = sweep.tick() => {
-                    inner.sweep(&mut repaired).await;
-                    inner.claim_all(&WantedQueues::All, &mut runs).await;
-                }
+                // They never end.
+                () = &mut sweeps => {}
+                _ = claims.tick() => inner.claim_all(&WantedQueues::All, &mut runs).await,
                 // Last: there may always be one more.
                 wanted = inner.parts.bus.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
             }
@@ -170,6 +171,23 @@ impl Executor {
 }
 
 impl Inner {
+    /// Ticks as often as leases are looked at.
+    fn sweep_ticks(&self) -> Interval {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(self.parts.store.options().lease / 4));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
+
+    /// Sweeps for as long as it is polled.
+    async fn sweep_regularly(&self) {
+        let mut ticks = self.sweep_ticks();
+        let mut repaired = None;
+        loop {
+            ticks.tick().await;
+            self.sweep(&mut repaired).await;
+        }
+    }
+
     /// Takes back what has expired, forgets what is to be forgotten, and checks the indexes once in a while: `repaired` is
     /// when they were checked last.
     async fn sweep(&self, repaired: &mut Option<Instant>) {
@@ -212,7 +230,10 @@ impl Inner {
         for queue in self.options.slots.keys() {
             match self.parts.store.reap(queue, Reap::Expired).await {
                 Ok(0) => {}
-                Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
+                Ok(count) => {
+                    tracing::warn!(queue, count, "took back runs that were not heard of");
+                    self.parts.bus.run_queued(queue);
+                }
                 Err(error) => return tracing::debug!(%error, "leases not looked at"),
             }
         }
@@ -352,11 +373,10 @@ impl Inner {
         };
         let supplies = &self.parts.supplies;
         let request = RunRequest::read(&supplies.catalog, spec, record);
-        let takes_from_stages = request.as_ref().is_ok_and(RunRequest::takes_from_stages);
         let read_records = async {
-            match takes_from_stages {
-                true => Some(supplies.views.read_records(&fence.task).await),
-                false => None,
+            match &request {
+                Ok(request) => request.read_records(&supplies.views, fence).await,
+                Err(_) => None,
             }
         };
         let recheck = Arc::new(Notify::new());
@@ -466,7 +486,7 @@ impl Inner {
     }
 
     /// Reports an end to Redis, and takes the next run of its queue in the same call, unless this daemon takes no more or
-    /// another call takes runs of the queue at this moment.
+    /// other calls that take runs of the queue are not answered soon.
     async fn report_end(
         &self,
         fence: &Fence,
@@ -474,7 +494,12 @@ impl Inner {
         left: &Left,
         slot: &mut SlotGuard,
     ) -> Result<Committed, StoreError> {
-        let turn = self.slots.try_turn(&fence.queue).filter(|_| !self.takes_no_more());
+        let turn = match self.takes_no_more() {
+            true => None,
+            false => self.slots.wait_briefly_for_turn(&fence.queue).await,
+        };
+        // It may have waited for its turn.
+        let turn = turn.filter(|_| !self.takes_no_more());
         let share = turn.as_ref().map(ClaimTurn::share);
         let store = &self.parts.store;
         let mut finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;
