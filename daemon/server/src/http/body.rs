@@ -238,7 +238,7 @@ impl Received {
 
 async fn receive(request: Request, state: &AppState) -> Result<Received, ApiError> {
     let kind = declared_type(request.headers());
-    let unknown = prefer::unknown_fields(request.extensions(), state.0.unknown_fields);
+    let unknown = prefer::unknown_fields(request.extensions(), state.0.services.unknown_fields);
     let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
         if let Some(late) = late_body(&rejection) {
             return ApiError(late);
