@@ -60,7 +60,8 @@ pub fn awaited(request: Request, slot: &RequestSlot, slots: &Arc<Semaphore>, lim
             slot: slot.clone(),
             slots: PollSemaphore::new(Arc::clone(slots)),
             limit,
-            time: Box::pin(sleep(limit)),
+            timer: None,
+            is_timed: false,
             waiting_since: None,
             waited: Duration::ZERO,
             got: 0,
@@ -91,7 +92,10 @@ struct Awaited {
     slot: RequestSlot,
     slots: PollSemaphore,
     limit: Duration,
-    time: Pin<Box<Sleep>>,
+    /// Made when something is first waited for that does not come at once: most bodies come right behind their heads.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The timer is set to the end of this wait.
+    is_timed: bool,
     waiting_since: Option<Instant>,
     /// Time spent waiting for the sender since the limit started; the handler's own time does not count.
     waited: Duration,
@@ -103,6 +107,7 @@ impl Awaited {
     fn note(&mut self, part: &Part) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
+            self.is_timed = false;
         }
         if let Some(Ok(frame)) = part {
             self.got += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -112,13 +117,19 @@ impl Awaited {
         }
     }
 
+    /// Waits for the end of the time limit. The first time in a wait it has itself asked once more, without a timer.
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<Part> {
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            self.time.as_mut().reset(now + self.limit.saturating_sub(self.waited));
+        let Some(since) = self.waiting_since else {
+            self.waiting_since = Some(Instant::now());
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        if !self.is_timed {
+            self.is_timed = true;
+            timer.as_mut().reset(since + self.limit.saturating_sub(self.waited));
         }
-        ready!(self.time.as_mut().poll(context));
+        ready!(timer.as_mut().poll(context));
         Limit::BodyTime.reached();
         let text = format!(
             "it did not come within {} (access.body_timeout)",
