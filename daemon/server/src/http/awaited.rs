@@ -117,13 +117,15 @@ impl Awaited {
         }
     }
 
-    /// Waits for the end of the time limit. The first time in a wait it has itself asked once more, without a timer.
+    /// Waits for the sender, without the slot, until the time limit ends. The first time it has itself asked once more
+    /// instead: what has come with the head is handed on in the next step of the connection.
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<Part> {
         let Some(since) = self.waiting_since else {
             self.waiting_since = Some(Instant::now());
             context.waker().wake_by_ref();
             return Poll::Pending;
         };
+        self.slot.set(None);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
         if !self.is_timed {
             self.is_timed = true;
@@ -152,10 +154,7 @@ impl HttpBody for Awaited {
                     this.note(&part);
                     this.come = Some(part);
                 }
-                Poll::Pending => {
-                    this.slot.set(None);
-                    return this.poll_time(context);
-                }
+                Poll::Pending => return this.poll_time(context),
             }
         }
         if !this.slot.is_held() {

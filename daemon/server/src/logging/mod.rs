@@ -9,6 +9,8 @@ use std::{
     io::{self, IsTerminal, Write},
     panic::PanicHookInfo,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use onceover_types::Timestamp;
@@ -34,6 +36,9 @@ use stderr::{PatientWriter, leads_nowhere};
 const KEPT: usize = 7;
 /// Lines that wait for the disk or for the reader of stderr; more are dropped. Room for all of them is taken at the start.
 const BUFFERED: usize = 8192;
+/// How long lines gather after some were written, so that many lines wake their writer once. The first after a pause is
+/// written at once.
+const GATHER: Duration = Duration::from_millis(5);
 /// Variables that hold a filter, the first that is set counts.
 const FILTERS: [&str; 2] = ["ONCEOVER_LOG", "RUST_LOG"];
 /// What is written into the file alone, since stderr has it in another way.
@@ -209,7 +214,24 @@ where
 }
 
 fn background(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().buffered_lines_limit(BUFFERED).finish(to)
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(BUFFERED)
+        .finish(Gathering(to))
+}
+
+/// Lets lines gather each time that all which had come were written. It is used by the thread that writes them alone.
+struct Gathering<W>(W);
+
+impl<W: Write> Write for Gathering<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        thread::sleep(GATHER);
+        flushed
+    }
 }
 
 /// Indents the later lines of an event, so that no text in it looks like an event.
