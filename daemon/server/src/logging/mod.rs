@@ -20,8 +20,8 @@ use tracing_appender::{
     rolling::{InitError, RollingFileAppender, Rotation},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterFn, ParseError, filter_fn},
+    EnvFilter, Layer, Registry,
+    filter::{FilterFn, ParseError, Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -108,6 +108,15 @@ impl LogFilter {
         }
     }
 
+    /// Lets the events of the filter through. An [`EnvFilter`] follows each step into and out of a span, of which a request
+    /// has several; a filter that says nothing of spans needs none of that.
+    fn let_through(self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        match plain_targets(&self.value) {
+            Some(targets) => targets.boxed(),
+            None => self.events.boxed(),
+        }
+    }
+
     /// Keeps back what libraries log of the wire, unless the filter names them.
     fn without_wire(&self) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
         let quiet: Vec<_> = WIRE.into_iter().filter(|name| !self.value.contains(name)).collect();
@@ -116,6 +125,15 @@ impl LogFilter {
             *event.level() <= Level::INFO || !quiet.contains(&of)
         })
     }
+}
+
+/// Reads a filter that names levels and targets alone. Returns `None` for any other.
+fn plain_targets(filter: &str) -> Option<Targets> {
+    let is_plain = |part: &str| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:=".contains(&byte);
+        !part.is_empty() && !part.ends_with('=') && part.bytes().all(is_known)
+    };
+    filter.split(',').all(is_plain).then(|| filter.parse().ok()).flatten()
 }
 
 /// Starts logging to `onceoverd.<date>.log` in `logs`, to which `onceoverd.log` links, and to stderr as configured.
@@ -148,7 +166,7 @@ pub fn start(logs: &Path, config: &LogConfig) -> Result<Logging, LoggingError> {
     });
     let without_wire = filter.without_wire();
     tracing_subscriber::registry()
-        .with(filter.events)
+        .with(filter.let_through())
         .with(without_wire)
         .with(match config.format {
             LogFormat::Text => fmt::layer().with_ansi(false).with_writer(Indented(file)).boxed(),
@@ -309,6 +327,34 @@ mod tests {
             std::fs::read_to_string(logs.path().join("onceoverd.log")).unwrap(),
             "a line\n"
         );
+    }
+
+    #[test]
+    fn a_filter_of_levels_and_targets_is_read_as_such_and_none_that_says_more() {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        for (filter, most) in [
+            ("info", [Level::INFO; 2]),
+            ("DEBUG", [Level::DEBUG; 2]),
+            ("warn,onceover_daemon=trace", [Level::TRACE, Level::WARN]),
+            ("onceover_daemon::http=debug,error", [Level::DEBUG, Level::ERROR]),
+        ] {
+            let targets = plain_targets(filter).unwrap();
+            for (target, most) in ["onceover_daemon::http", "hyper"].into_iter().zip(most) {
+                for level in levels {
+                    assert_eq!(targets.would_enable(target, &level), level <= most, "{filter} {target}");
+                }
+            }
+        }
+        for other in [
+            "info,",
+            "warn, hyper=info",
+            "[request]=debug",
+            "info,a[b{c=1}]=trace",
+            "a=",
+            "",
+        ] {
+            assert!(plain_targets(other).is_none(), "{other}");
+        }
     }
 
     #[test]
