@@ -290,3 +290,20 @@ fn judge_token(admission: &Admission, method: &Method, headers: &HeaderMap) -> R
         None => Err(unauthorized("this token is not one of this daemon's")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_made_here_is_new_and_can_be_sent_again() {
+        let ids = [make_id(), make_id()];
+        assert_ne!(ids[0], ids[1]);
+        for id in ids {
+            let parsed = Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            assert_eq!(parsed.get_version_num(), 7);
+            let headers = HeaderMap::from_iter([(REQUEST_ID, id.clone())]);
+            assert_eq!(given_id(&headers), Some(&id));
+        }
+    }
+}

@@ -241,6 +241,53 @@ mod tests {
         assert!(!takes_gzip(&HeaderMap::new()));
     }
 
+    #[tokio::test]
+    async fn an_answer_that_could_be_compressed_depends_on_what_is_accepted_whether_it_is_or_not() {
+        for (length, takes_gzip, coding, vary) in [
+            (5000, true, Some("gzip"), Some("accept-encoding")),
+            (5000, false, None, Some("accept-encoding")),
+            (100, true, None, None),
+        ] {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            let answer = (StatusCode::CREATED, json, "x".repeat(length)).into_response();
+            let answer = compress(answer, takes_gzip).await;
+            let text = |name| answer.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(answer.status(), StatusCode::CREATED);
+            assert_eq!(
+                (text(header::CONTENT_ENCODING), text(header::VARY)),
+                (coding, vary),
+                "{length} {takes_gzip}"
+            );
+            let size = to_bytes(answer.into_body(), usize::MAX).await.unwrap().len();
+            assert_eq!(size < length, coding.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_is_answered_with_304_where_its_tag_is_known_and_no_other_request_has_tags() {
+        let answer = || ([(header::CONTENT_TYPE, "application/json")], "{}").into_response();
+        let request = |method, tags: &[&HeaderValue]| {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method;
+            for tag in tags {
+                request.headers_mut().append(header::IF_NONE_MATCH, (*tag).clone());
+            }
+            KnownTags::of_request(&request)
+        };
+        let first = request(Method::GET, &[]).unwrap().revalidate(answer()).await;
+        let (tag, other) = (first.headers()[header::ETAG].clone(), HeaderValue::from_static("\"a\""));
+        assert_eq!(first.status(), StatusCode::OK);
+        for (tags, status) in [
+            (&[&other, &tag][..], StatusCode::NOT_MODIFIED),
+            (&[&other], StatusCode::OK),
+        ] {
+            let known = request(Method::HEAD, tags).unwrap();
+            let again = known.revalidate(answer()).await;
+            assert_eq!((again.status(), &again.headers()[header::ETAG]), (status, &tag));
+        }
+        assert!(request(Method::POST, &[&tag]).is_none());
+    }
+
     #[test]
     fn whole_text_of_some_length_is_compressed_and_nothing_else() {
         let answer = |kind: &str, more: Option<(header::HeaderName, &str)>, length: usize| {
