@@ -238,7 +238,7 @@ impl Hosts {
         }
         let name = host_name(host);
         let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-        name == "localhost" || name.parse().is_ok_and(is_loopback) || self.more.contains(&name)
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback) || self.has_name(name)
     }
 
     /// Whether a request from a page of this origin may change something.
@@ -246,17 +246,21 @@ impl Hosts {
         let Some((_, authority)) = origin.split_once("://") else {
             return false;
         };
-        host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) || self.more.contains(&host_name(authority))
+        host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) || self.has_name(host_name(authority))
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        self.more.iter().any(|more| more.eq_ignore_ascii_case(name))
     }
 }
 
-/// The host of `host[:port]`, lower case, without the brackets of an IPv6 address.
-fn host_name(authority: &str) -> String {
+/// The host of `host[:port]`, without the brackets of an IPv6 address.
+fn host_name(authority: &str) -> &str {
     let name = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
     };
-    name.trim_end_matches('.').to_ascii_lowercase()
+    name.trim_end_matches('.')
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the daemon counts about itself, for `GET /metrics`. Every label comes from a closed set (nodes of the catalog,
 //! queues, route patterns), so no client can make the series grow.
 
+mod answers;
 mod recent;
 
 use std::{
@@ -30,6 +31,7 @@ use onceover_limits::Limit;
 use onceover_store::{CallTimes, Gauges};
 
 use crate::machine_load;
+use answers::AnswerMetrics;
 use recent::RecentCounts;
 
 /// Content type of what [`Metrics::render`] writes.
@@ -85,19 +87,6 @@ struct Status {
     status: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    route: String,
-    method: &'static str,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: String,
-    method: &'static str,
-}
-
 /// Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -121,17 +110,9 @@ struct Inner {
     disk: Gauge,
     task_memory: Gauge,
     tasks: Family<Status, Gauge>,
-    requests: Family<Request, Counter>,
-    request_times: Histograms<Route>,
+    answers: AnswerMetrics,
     memory: Gauge,
     recent: RecentCounts,
-}
-
-/// From half a millisecond to five seconds.
-fn request_times() -> Histogram {
-    Histogram::new([
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    ])
 }
 
 /// From a tenth of a second to four hours.
@@ -209,8 +190,7 @@ impl Metrics {
             disk: Gauge::default(),
             task_memory: Gauge::default(),
             tasks: Family::default(),
-            requests: Family::default(),
-            request_times: Family::new_with_constructor(request_times),
+            answers: AnswerMetrics::default(),
             memory: Gauge::default(),
             recent: RecentCounts::default(),
         };
@@ -293,27 +273,7 @@ impl Metrics {
 
     /// A request was answered; `route` is the pattern it matched.
     pub fn answered(&self, route: Option<&str>, method: &axum::http::Method, status: u16, took: Duration) {
-        let route = route.unwrap_or("other").to_owned();
-        let method = match method.as_str() {
-            "GET" => "GET",
-            "HEAD" => "HEAD",
-            "POST" => "POST",
-            "PUT" => "PUT",
-            "PATCH" => "PATCH",
-            "DELETE" => "DELETE",
-            "OPTIONS" => "OPTIONS",
-            _ => "other",
-        };
-        let request = Request {
-            route: route.clone(),
-            method,
-            status,
-        };
-        self.0.requests.get_or_create(&request).inc();
-        self.0
-            .request_times
-            .get_or_create(&Route { route, method })
-            .observe(took.as_secs_f64());
+        self.0.answers.observe(route.unwrap_or("other"), method, status, took);
     }
 
     /// Everything as text. `reading` is None while Redis is unreachable; what it would tell is left out then.
@@ -381,12 +341,7 @@ impl Inner {
         );
         self.register_work(own);
         self.register_redis(own);
-        own.register("http_requests", "Requests by route and status", self.requests.clone());
-        own.register(
-            "http_request_duration_seconds",
-            "Time to the head of the answer",
-            self.request_times.clone(),
-        );
+        self.answers.register(own);
         self.registry = all;
     }
 

@@ -1,6 +1,6 @@
 //! The arguments of scripts, by name, and the texts that they are made of.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use onceover_types::{CallbackStatus, NodeName, RunId, StageState, TaskId, TaskStatus, VideoId};
 use redis::Script;
@@ -195,10 +195,15 @@ impl<'a> Argument<'a> for IgnoredHashes<'a> {
     }
 }
 
-/// The names of the catalog's nodes: where scripts look for what other workers wrote.
+/// The names of the catalog's nodes: where scripts look for what other workers wrote. Cheap to clone, however many there
+/// are.
 #[derive(Debug, Clone)]
-pub(super) struct CatalogNames {
+pub(super) struct CatalogNames(Arc<ListedNames>);
+
+#[derive(Debug)]
+struct ListedNames {
     names: Vec<NodeName>,
+    positions: HashMap<NodeName, usize>,
     /// The argument of scripts, made once because most calls have it.
     argument: String,
 }
@@ -206,30 +211,35 @@ pub(super) struct CatalogNames {
 impl CatalogNames {
     pub(super) fn new(names: impl IntoIterator<Item = NodeName>) -> Self {
         let names: Vec<_> = names.into_iter().collect();
+        let positions = names.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
         let argument = names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
-        Self { names, argument }
+        Self(Arc::new(ListedNames {
+            names,
+            positions,
+            argument,
+        }))
     }
 
     /// The names as scripts take them.
     pub(super) fn as_str(&self) -> &str {
-        &self.argument
+        &self.0.argument
     }
 
     pub(super) fn list(&self) -> &[NodeName] {
-        &self.names
+        &self.0.names
     }
 
     pub(super) fn count(&self) -> usize {
-        self.names.len()
+        self.0.names.len()
     }
 
     /// The place of a node in the catalog.
     pub(super) fn position(&self, node: &NodeName) -> Option<usize> {
-        self.names.iter().position(|name| name == node)
+        self.0.positions.get(node).copied()
     }
 
     pub(super) fn contains(&self, node: &NodeName) -> bool {
-        self.names.contains(node)
+        self.0.positions.contains_key(node)
     }
 }
 

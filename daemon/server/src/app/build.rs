@@ -96,17 +96,18 @@ impl Assembly {
         let uploads = shared.build_uploads(&config, home);
         let executor = shared.build_executor(&config, home, &services, uploads.as_ref());
         let links = Links::new(shared.store.clone(), !tokens.is_empty(), config.access.link_lifetime);
+        let links = Arc::new(links);
         let admission = Admission {
-            tokens: Arc::new(tokens),
-            links: links.clone(),
-            hosts: Arc::new(Hosts::new(is_loopback(&machine.address), &config.access.hosts)),
+            tokens,
+            links: Arc::clone(&links),
+            hosts: Hosts::new(is_loopback(&machine.address), &config.access.hosts),
             request_slots: Arc::new(Semaphore::new(config.access.max_requests)),
             body_timeout: config.access.body_timeout,
             metrics: shared.metrics.clone(),
         };
         let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
         let parts = HttpParts {
-            links: Arc::new(links),
+            links,
             health: HealthChecks::new(shared.store.clone(), shared.draining.clone(), preparing_seen),
             executor: executor.clone(),
         };

@@ -113,6 +113,26 @@ pub fn of_local_files(
         .collect()
 }
 
+/// Looks at the local files that a request names by size and time alone, which takes a few system calls for each. Returns
+/// `None` where one is a folder: what is in it may take a while.
+pub fn of_plain_files(
+    roots: &Roots,
+    task: &TaskId,
+    node: &NodeSpec,
+    input: &Map<String, Value>,
+) -> Option<ByParameter> {
+    let mut found = ByParameter::new();
+    for (name, path, _) in given_paths(node, input).filter(|(_, path, _)| !is_url(path)) {
+        let evidence = match roots.open_input(&roots.under_task(task, path)) {
+            Ok(opened) if opened.is_folder() => return None,
+            Ok(opened) => opened.reader().ok().and_then(|file| of_file(&file, Verify::Stat)),
+            Err(_) => None,
+        };
+        found.insert(name.to_owned(), evidence);
+    }
+    Some(found)
+}
+
 fn of_path(roots: &Roots, path: &str, verify: Verify) -> Option<String> {
     let opened = roots.open_input(path).ok()?;
     if opened.is_folder() {
@@ -307,6 +327,35 @@ mod tests {
             fs::remove_file(temp.path().join("a/b/2.jpg")).unwrap();
             assert_eq!(of_folder(temp.path(), verify), before);
         }
+    }
+
+    #[test]
+    fn r8_plain_files_have_the_evidence_that_they_have_among_others_and_folders_have_none_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let media = temp.path().join("media");
+        fs::create_dir_all(media.join("frames")).unwrap();
+        fs::create_dir_all(temp.path().join("share")).unwrap();
+        fs::write(media.join("a.mp4"), "video").unwrap();
+        let roots = Roots::new(temp.path().join("share"), vec![media.clone()]).unwrap();
+        let node = onceover_catalog::parse_node(
+            r#"
+            name = "a.one"
+            runner = { command = ["true"] }
+            [[parameters]]
+            name = "video_path"
+            type = "path"
+            "#,
+        )
+        .unwrap();
+        let task = TaskId::parse("t1").unwrap();
+        let at = |path: PathBuf| Map::from_iter([("video_path".to_owned(), Value::from(path.to_str().unwrap()))]);
+        for name in ["a.mp4", "missing.mp4"] {
+            let input = at(media.join(name));
+            let found = of_plain_files(&roots, &task, &node, &input).unwrap();
+            assert_eq!(found, of_local_files(&roots, &task, &node, &input, Verify::Stat));
+            assert_eq!(found["video_path"].is_some(), name == "a.mp4");
+        }
+        assert_eq!(of_plain_files(&roots, &task, &node, &at(media.join("frames"))), None);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub fn awaited(request: Request, slot: &RequestSlot, slots: &Arc<Semaphore>, lim
             slot: slot.clone(),
             slots: PollSemaphore::new(Arc::clone(slots)),
             limit,
-            time: Box::pin(sleep(limit)),
+            timer: None,
+            is_timed: false,
             waiting_since: None,
             waited: Duration::ZERO,
             got: 0,
@@ -91,7 +92,10 @@ struct Awaited {
     slot: RequestSlot,
     slots: PollSemaphore,
     limit: Duration,
-    time: Pin<Box<Sleep>>,
+    /// Made when something is first waited for that does not come at once: most bodies come right behind their heads.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The timer is set to the end of this wait.
+    is_timed: bool,
     waiting_since: Option<Instant>,
     /// Time spent waiting for the sender since the limit started; the handler's own time does not count.
     waited: Duration,
@@ -103,6 +107,7 @@ impl Awaited {
     fn note(&mut self, part: &Part) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
+            self.is_timed = false;
         }
         if let Some(Ok(frame)) = part {
             self.got += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -112,13 +117,21 @@ impl Awaited {
         }
     }
 
+    /// Waits for the sender, without the slot, until the time limit ends. The first time it has itself asked once more
+    /// instead: what has come with the head is handed on in the next step of the connection.
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<Part> {
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            self.time.as_mut().reset(now + self.limit.saturating_sub(self.waited));
+        let Some(since) = self.waiting_since else {
+            self.waiting_since = Some(Instant::now());
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        self.slot.set(None);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        if !self.is_timed {
+            self.is_timed = true;
+            timer.as_mut().reset(since + self.limit.saturating_sub(self.waited));
         }
-        ready!(self.time.as_mut().poll(context));
+        ready!(timer.as_mut().poll(context));
         Limit::BodyTime.reached();
         let text = format!(
             "it did not come within {} (access.body_timeout)",
@@ -141,10 +154,7 @@ impl HttpBody for Awaited {
                     this.note(&part);
                     this.come = Some(part);
                 }
-                Poll::Pending => {
-                    this.slot.set(None);
-                    return this.poll_time(context);
-                }
+                Poll::Pending => return this.poll_time(context),
             }
         }
         if !this.slot.is_held() {

@@ -9,9 +9,10 @@ use axum::{
 };
 use onceover_types::{FieldError, Problem, ProblemKind, humane, suggest::did_you_mean};
 use onceover_wire::{
-    DeleteRequest, ReprocessRequest, ResubmitRequest, SubmitRequest, VideoRequest, Warning, WarningCode, Warnings,
+    DeleteRequest, ReprocessRequest, ResubmitRequest, ReuseMode, SubmitRequest, VideoRequest, Warning, WarningCode,
+    Warnings,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -151,6 +152,34 @@ fn split_unknown(fields: &mut Map<String, Value>, shape: &BodyShape) -> Vec<Stri
     unknown
 }
 
+/// A submit without faults and warnings: each field is one that a submit has, once, and right.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainSubmit {
+    task_name: String,
+    task_id: Option<String>,
+    callback: Option<String>,
+    input_data: Map<String, Value>,
+    reuse: Option<ReuseMode>,
+}
+
+/// Reads a submit in one step. Returns `None` for one that is to be read field by field.
+fn plain_submit(body: &[u8]) -> Option<SubmitDraft> {
+    // A list of its values would be read as well.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let submit: PlainSubmit = serde_json::from_slice(body).ok()?;
+    Some(SubmitDraft {
+        task_name: Some(submit.task_name),
+        task_id: submit.task_id,
+        callback: submit.callback,
+        input_data: Some(submit.input_data),
+        reuse: submit.reuse,
+        ..SubmitDraft::default()
+    })
+}
+
 /// Reads a submit as far as it can be read, so that what it says of its node can be judged in the same answer.
 pub fn submit_draft(value: Value) -> Result<SubmitDraft, Problem> {
     let mut fields = object(value)?;
@@ -238,7 +267,7 @@ impl Received {
 
 async fn receive(request: Request, state: &AppState) -> Result<Received, ApiError> {
     let kind = declared_type(request.headers());
-    let unknown = prefer::unknown_fields(request.extensions(), state.0.unknown_fields);
+    let unknown = prefer::unknown_fields(request.extensions(), state.0.services.unknown_fields);
     let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
         if let Some(late) = late_body(&rejection) {
             return ApiError(late);
@@ -298,7 +327,10 @@ impl FromRequest<AppState> for SubmitBody {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let key = idempotency_key(request.headers());
         let received = receive(request, state).await?;
-        let mut draft = submit_draft(received.json()?)?;
+        let mut draft = match plain_submit(&received.bytes) {
+            Some(draft) => draft,
+            None => submit_draft(received.json()?)?,
+        };
         // A request that names its task is one task however often it is sent.
         if draft.task_id.is_none() {
             match key {
@@ -329,4 +361,42 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, String> {
     let key = value.to_str().ok().filter(is_right);
     let key = key.ok_or_else(|| format!("it must be 1 to {LONGEST_KEY} visible ASCII characters, without blanks"))?;
     Ok(Some(key.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn o4_a_plain_submit_is_read_as_field_by_field_and_any_other_is_left_to_that() {
+        for (body, is_plain) in [
+            (r#"{"task_name": "a.b", "input_data": {}}"#, true),
+            (
+                r#" {"input_data": {"b": [1, {"c": 2.50}], "a": "\u00e9", "b": null}, "task_name": "", "task_id": null}"#,
+                true,
+            ),
+            (
+                r#"{"task_name": "a.b", "task_id": "t1", "callback": "http://x", "input_data": {"a": 1}, "reuse": "strict"}"#,
+                true,
+            ),
+            (
+                r#"{"task_name": "a.b", "input_data": {}, "callback_url": "http://x"}"#,
+                false,
+            ),
+            (r#"{"task_name": "a.b", "input_data": {}, "task_name": "c.d"}"#, false),
+            (r#"{"task_name": "a.b", "input_data": {}, "unknown": 1}"#, false),
+            (r#"{"task_name": "a.b", "input_data": {}, "reuse": "odd"}"#, false),
+            (r#"{"task_name": "a.b", "input_data": []}"#, false),
+            (r#"{"task_name": "a.b"}"#, false),
+            (r#"["a.b", null, null, {}, null]"#, false),
+            (r#"{"task_name": "a.b", "input_data": {}} more"#, false),
+        ] {
+            let plain = plain_submit(body.as_bytes());
+            assert_eq!(plain.is_some(), is_plain, "{body}");
+            if let Some(plain) = plain {
+                let whole = submit_draft(serde_json::from_str(body).unwrap()).unwrap();
+                assert_eq!(format!("{plain:?}"), format!("{whole:?}"));
+            }
+        }
+    }
 }

@@ -33,11 +33,21 @@ pub struct ConnectionTimeouts {
 #[derive(Debug, Clone, Copy)]
 pub struct Endless;
 
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// The answers under way are sent first.
+    Graceful,
+    AtOnce,
+}
+
 /// One open connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Asks it to close at once.
-    pub close: Notify,
+    /// Wakes what serves it, since it is to end. Each connection has one: what all share, such as a token, every step of
+    /// every connection would lock.
+    end: Notify,
+    at_once: AtomicBool,
     known: AtomicBool,
     state: Mutex<State>,
 }
@@ -64,7 +74,8 @@ pub type Worth = (bool, bool, Instant);
 impl Connection {
     pub fn new() -> Self {
         Self {
-            close: Notify::new(),
+            end: Notify::new(),
+            at_once: AtomicBool::new(false),
             known: AtomicBool::new(false),
             state: Mutex::new(State {
                 under_way: 0,
@@ -79,6 +90,23 @@ impl Connection {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks it to end. What is asked for once is not taken back.
+    pub fn ask_to_end(&self, end: ConnectionEnd) {
+        if end == ConnectionEnd::AtOnce {
+            self.at_once.store(true, Ordering::Release);
+        }
+        self.end.notify_one();
+    }
+
+    /// Waits until it is asked to end.
+    pub async fn end_asked(&self) -> ConnectionEnd {
+        self.end.notified().await;
+        match self.at_once.load(Ordering::Acquire) {
+            true => ConnectionEnd::AtOnce,
+            false => ConnectionEnd::Graceful,
+        }
     }
 
     /// A request of this connection was let in.
@@ -266,6 +294,16 @@ mod tests {
         );
         drop(ActiveRequest::begin(&connection));
         assert_eq!((after(59), after(61)), (None, Some(Limit::IdleTime)));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_to_end_at_once_does_so_whatever_else_it_was_asked() {
+        let connection = connection();
+        connection.ask_to_end(ConnectionEnd::Graceful);
+        assert_eq!(connection.end_asked().await, ConnectionEnd::Graceful);
+        connection.ask_to_end(ConnectionEnd::AtOnce);
+        connection.ask_to_end(ConnectionEnd::Graceful);
+        assert_eq!(connection.end_asked().await, ConnectionEnd::AtOnce);
     }
 
     #[test]

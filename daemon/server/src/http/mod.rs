@@ -20,15 +20,14 @@ pub mod server;
 use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
-    extract::{DefaultBodyLimit, FromRef},
+    Router,
+    extract::FromRef,
     http::{Method, Uri},
-    middleware::{from_fn, from_fn_with_state, map_request},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use onceover_types::{Problem, ProblemKind};
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
 use routes::pages::{self, DESCRIPTION, DOCS, KnownPaths};
@@ -83,14 +82,19 @@ pub struct HttpServices {
 
 /// What handlers are handed their parts from. Each request clones it several times, so it is behind one pointer.
 #[derive(Clone)]
-pub struct AppState(Arc<HttpServices>);
+pub struct AppState(Arc<Handed>);
+
+struct Handed {
+    services: HttpServices,
+    known_paths: KnownPaths,
+}
 
 /// Lets a handler name a part as `State<...>`.
 macro_rules! hand_out {
     ($($field:ident: $part:ty),+ $(,)?) => {
         $(impl FromRef<AppState> for $part {
             fn from_ref(state: &AppState) -> Self {
-                state.0.$field.clone()
+                state.0.services.$field.clone()
             }
         })+
     };
@@ -120,6 +124,12 @@ hand_out!(
     stop: CancellationToken,
 );
 
+impl FromRef<AppState> for KnownPaths {
+    fn from_ref(state: &AppState) -> Self {
+        state.0.known_paths.clone()
+    }
+}
+
 /// Largest request body.
 pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -127,10 +137,13 @@ pub(crate) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 pub fn router(services: HttpServices, admission: Admission) -> Router {
     let (router, document) = routes::all().split_for_parts();
     let known = KnownPaths::of_document(&document);
-    let paths = Extension(known.clone());
     let description = document::complete(document, services.nodes.specs());
     // The token that "Authorize" was given is kept by the browser, for the next time the page is opened.
     let swagger = swagger::Config::default().persist_authorization(true);
+    let state = AppState(Arc::new(Handed {
+        services,
+        known_paths: known.clone(),
+    }));
     router
         .merge(pages::unlisted())
         .merge(
@@ -140,29 +153,11 @@ pub fn router(services: HttpServices, admission: Admission) -> Router {
         )
         .fallback(async move |uri: Uri| known.fall_back(&uri))
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(paths)
-        .layer(from_fn(middleware::representation::revalidate))
-        .layer(from_fn(middleware::prefer::prefer))
-        .layer(from_fn_with_state(admission.clone(), middleware::authorize))
-        .layer(from_fn_with_state(admission.clone(), middleware::admit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(admission, middleware::identify))
-        .layer(middleware::representation::compression())
-        .layer(map_request(middleware::representation::only_gzip))
-        .with_state(AppState(Arc::new(services)))
+        .layer(from_fn_with_state(Arc::new(admission), middleware::pass))
+        .with_state(state)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let detail = format!("{method} is not for {}; /docs shows what is", uri.path());
     ApiError(Problem::new(ProblemKind::MethodNotAllowed, detail)).into_response()
-}
-
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    tracing::error!("a handler panicked");
-    ApiError(Problem::new(
-        ProblemKind::Internal,
-        "a defect of onceoverd; its log tells more",
-    ))
-    .into_response()
 }

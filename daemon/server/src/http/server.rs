@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::connection::{ActiveRequest, Connection, ConnectionTimeouts, Endless, Watched};
+use super::connection::{ActiveRequest, Connection, ConnectionEnd, ConnectionTimeouts, Endless, Watched};
 use onceover_limits::{Limit, lack::Lack};
 
 /// Between two looks for connections that have gone over a limit of time.
@@ -64,7 +64,7 @@ impl Open {
                 .min();
             let Some((_, at)) = least else { return false };
             // It is counted no more, though it may take a moment to go.
-            open.swap_remove(at).close.notify_one();
+            open.swap_remove(at).ask_to_end(ConnectionEnd::AtOnce);
             true
         })
     }
@@ -76,10 +76,19 @@ impl Open {
                 None => true,
                 Some(limit) => {
                     limit.reached();
-                    connection.close.notify_one();
+                    connection.ask_to_end(ConnectionEnd::AtOnce);
                     false
                 }
             });
+        });
+    }
+
+    /// Has all of them end once the answers under way have been sent.
+    fn finish(&self) {
+        self.with(|open| {
+            for connection in open.iter() {
+                connection.ask_to_end(ConnectionEnd::Graceful);
+            }
         });
     }
 
@@ -118,7 +127,7 @@ impl Server {
                     }
                     let connection = Arc::new(Connection::new());
                     open.with(|open| open.push(Arc::clone(&connection)));
-                    let serving = serve_connection(stream, connection, service.clone(), stop.clone(), open.clone());
+                    let serving = serve_connection(stream, connection, service.clone(), open.clone());
                     tasks.spawn(serving);
                 }
                 Err(error) if Lack::in_use(&error).is_some() => {
@@ -135,6 +144,7 @@ impl Server {
             }
         }
         drop(listener);
+        open.finish();
         tasks.close();
         tasks.wait().await;
     }
@@ -167,7 +177,6 @@ async fn serve_connection(
     stream: TcpStream,
     connection: Arc<Connection>,
     router: TowerToHyperService<Router>,
-    stop: CancellationToken,
     open: Open,
 ) {
     let _ = stream.set_nodelay(true);
@@ -192,20 +201,19 @@ async fn serve_connection(
         .header_read_timeout(None)
         .serve_connection(io, service);
     tokio::pin!(serving);
-    let mut stopping = false;
     loop {
         tokio::select! {
+            biased;
             served = &mut serving => {
                 if let Err(error) = served {
                     tracing::trace!(%error, "a connection broke off");
                 }
                 break;
             }
-            () = connection.close.notified() => break,
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
+            end = connection.end_asked() => match end {
+                ConnectionEnd::AtOnce => break,
+                ConnectionEnd::Graceful => serving.as_mut().graceful_shutdown(),
+            },
         }
     }
     open.forget(&connection);

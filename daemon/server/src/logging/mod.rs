@@ -9,6 +9,8 @@ use std::{
     io::{self, IsTerminal, Write},
     panic::PanicHookInfo,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use onceover_types::Timestamp;
@@ -18,8 +20,8 @@ use tracing_appender::{
     rolling::{InitError, RollingFileAppender, Rotation},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterFn, ParseError, filter_fn},
+    EnvFilter, Layer, Registry,
+    filter::{FilterFn, ParseError, Targets, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -34,6 +36,9 @@ use stderr::{PatientWriter, leads_nowhere};
 const KEPT: usize = 7;
 /// Lines that wait for the disk or for the reader of stderr; more are dropped. Room for all of them is taken at the start.
 const BUFFERED: usize = 8192;
+/// How long lines gather after some were written, so that many lines wake their writer once. The first after a pause is
+/// written at once.
+const GATHER: Duration = Duration::from_millis(5);
 /// Variables that hold a filter, the first that is set counts.
 const FILTERS: [&str; 2] = ["ONCEOVER_LOG", "RUST_LOG"];
 /// What is written into the file alone, since stderr has it in another way.
@@ -103,6 +108,15 @@ impl LogFilter {
         }
     }
 
+    /// Lets the events of the filter through. An [`EnvFilter`] follows each step into and out of a span, of which a request
+    /// has several; a filter that says nothing of spans needs none of that.
+    fn let_through(self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        match plain_targets(&self.value) {
+            Some(targets) => targets.boxed(),
+            None => self.events.boxed(),
+        }
+    }
+
     /// Keeps back what libraries log of the wire, unless the filter names them.
     fn without_wire(&self) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
         let quiet: Vec<_> = WIRE.into_iter().filter(|name| !self.value.contains(name)).collect();
@@ -111,6 +125,15 @@ impl LogFilter {
             *event.level() <= Level::INFO || !quiet.contains(&of)
         })
     }
+}
+
+/// Reads a filter that names levels and targets alone. Returns `None` for any other.
+fn plain_targets(filter: &str) -> Option<Targets> {
+    let is_plain = |part: &str| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:=".contains(&byte);
+        !part.is_empty() && !part.ends_with('=') && part.bytes().all(is_known)
+    };
+    filter.split(',').all(is_plain).then(|| filter.parse().ok()).flatten()
 }
 
 /// Starts logging to `onceoverd.<date>.log` in `logs`, to which `onceoverd.log` links, and to stderr as configured.
@@ -143,7 +166,7 @@ pub fn start(logs: &Path, config: &LogConfig) -> Result<Logging, LoggingError> {
     });
     let without_wire = filter.without_wire();
     tracing_subscriber::registry()
-        .with(filter.events)
+        .with(filter.let_through())
         .with(without_wire)
         .with(match config.format {
             LogFormat::Text => fmt::layer().with_ansi(false).with_writer(Indented(file)).boxed(),
@@ -209,7 +232,24 @@ where
 }
 
 fn background(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().buffered_lines_limit(BUFFERED).finish(to)
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(BUFFERED)
+        .finish(Gathering(to))
+}
+
+/// Lets lines gather each time that all which had come were written. It is used by the thread that writes them alone.
+struct Gathering<W>(W);
+
+impl<W: Write> Write for Gathering<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        thread::sleep(GATHER);
+        flushed
+    }
 }
 
 /// Indents the later lines of an event, so that no text in it looks like an event.
@@ -287,6 +327,34 @@ mod tests {
             std::fs::read_to_string(logs.path().join("onceoverd.log")).unwrap(),
             "a line\n"
         );
+    }
+
+    #[test]
+    fn a_filter_of_levels_and_targets_is_read_as_such_and_none_that_says_more() {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        for (filter, most) in [
+            ("info", [Level::INFO; 2]),
+            ("DEBUG", [Level::DEBUG; 2]),
+            ("warn,onceover_daemon=trace", [Level::TRACE, Level::WARN]),
+            ("onceover_daemon::http=debug,error", [Level::DEBUG, Level::ERROR]),
+        ] {
+            let targets = plain_targets(filter).unwrap();
+            for (target, most) in ["onceover_daemon::http", "hyper"].into_iter().zip(most) {
+                for level in levels {
+                    assert_eq!(targets.would_enable(target, &level), level <= most, "{filter} {target}");
+                }
+            }
+        }
+        for other in [
+            "info,",
+            "warn, hyper=info",
+            "[request]=debug",
+            "info,a[b{c=1}]=trace",
+            "a=",
+            "",
+        ] {
+            assert!(plain_targets(other).is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -33,14 +33,19 @@ use onceover_store::{
 
 /// The input of a request, and what reuse is decided by.
 struct ComparedInput {
-    /// The input as it is shown, and whole.
-    shown: String,
     whole: String,
+    /// The input as it is shown, where that is less than the whole.
+    reduced: Option<String>,
     fingerprint: String,
     files_evidence: Option<String>,
 }
 
 impl ComparedInput {
+    /// Returns the input as it is shown.
+    fn shown(&self) -> &str {
+        self.reduced.as_deref().unwrap_or(&self.whole)
+    }
+
     fn question<'a>(&'a self, request: &'a CheckedRequest) -> ReuseQuery<'a> {
         ReuseQuery {
             task: &request.task,
@@ -81,7 +86,7 @@ impl<'a> Prepared<'a> {
             queue: self.queue,
             runner: request.node.runner.kind(),
             input: &self.input.whole,
-            input_public: &self.input.shown,
+            input_public: self.input.shown(),
             path: &self.folder,
             callback: request.callback.as_ref().map(Url::as_str),
             callback_host: request.callback.as_ref().and_then(Url::host_str),
@@ -237,7 +242,7 @@ impl Decisions {
             return Ok(None);
         }
         let question = input.question(request);
-        let Some(hit) = self.store.hit(&question, &input.shown, &known.result).await? else {
+        let Some(hit) = self.store.hit(&question, input.shown(), &known.result).await? else {
             return Ok(None);
         };
         match find_result(&hit.records, node, &known.result.token) {
@@ -296,9 +301,10 @@ impl Decisions {
     async fn compare_input(&self, request: &CheckedRequest) -> Result<ComparedInput, ServiceError> {
         let whole = serde_json::to_string(&request.input).expect("JSON can be written");
         self.check_size(&whole)?;
+        let reduced = input::has_secrets(&request.input).then(|| input::public(&request.input));
         Ok(ComparedInput {
-            shown: serde_json::to_string(&input::public(&request.input)).expect("JSON can be written"),
             whole,
+            reduced: reduced.map(|input| serde_json::to_string(&input).expect("JSON can be written")),
             fingerprint: input::fingerprint(&request.input),
             files_evidence: self
                 .inputs

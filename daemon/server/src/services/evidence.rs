@@ -1,17 +1,78 @@
 //! How long a request waits until it is known what stands behind it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use lru::LruCache;
 use onceover_catalog::NodeSpec;
 use onceover_run::paths::Roots;
 use onceover_store::ReuseRule;
 use onceover_types::{Object, TaskId};
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     config::Verify,
     downloads::Downloads,
-    evidence::{ByParameter, as_one, disk::on_disk, given_paths, is_url, of_local_files},
+    evidence::{ByParameter, as_one, disk::on_disk, given_paths, is_url, of_local_files, of_plain_files},
 };
+
+/// Files of a request that are looked at on the thread which answers it: the way to another thread and back takes longer.
+const FEW: usize = 2;
+/// Files that took longer are left to other threads the next time.
+const QUICK: Duration = Duration::from_millis(2);
+/// Sets of files that are known to be looked at quickly: 64 KiB or so.
+const MOST_QUICK: usize = 1024;
+
+/// The check that is made on a thread which answers requests: a file system that does not answer holds no more than one.
+static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
+
+/// Which files were looked at quickly the last time, by the hash of their paths. A wrong entry costs time and nothing
+/// else.
+#[derive(Debug)]
+struct QuickFiles {
+    hasher: RandomState,
+    known: Mutex<LruCache<u64, ()>>,
+}
+
+impl Default for QuickFiles {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            known: Mutex::new(LruCache::unbounded()),
+        }
+    }
+}
+
+impl QuickFiles {
+    fn hash_paths(&self, task: &TaskId, paths: &[&str]) -> u64 {
+        self.hasher.hash_one((task.as_str(), paths))
+    }
+
+    fn has(&self, files: u64) -> bool {
+        self.with_known(|known| known.get(&files).is_some())
+    }
+
+    /// Notes how long files took.
+    fn note(&self, files: u64, took: Duration) {
+        self.with_known(|known| {
+            if took > QUICK {
+                known.pop(&files);
+                return;
+            }
+            known.put(files, ());
+            if known.len() > MOST_QUICK {
+                known.pop_lru();
+            }
+        });
+    }
+
+    fn with_known<T>(&self, work: impl FnOnce(&mut LruCache<u64, ()>) -> T) -> T {
+        work(&mut self.known.lock().expect("no thread panics with the quick files"))
+    }
+}
 
 /// How long a request waits for evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +110,7 @@ pub struct InputEvidence {
     downloads: Arc<Downloads>,
     /// How files are looked at before a result is reused.
     verify: Verify,
+    quick: Arc<QuickFiles>,
 }
 
 impl InputEvidence {
@@ -57,6 +119,7 @@ impl InputEvidence {
             roots,
             downloads,
             verify,
+            quick: Arc::default(),
         }
     }
 
@@ -99,11 +162,66 @@ impl InputEvidence {
 
     /// The local files behind a request, by parameter; None: they could not be looked at.
     pub async fn local_evidence(&self, task: &TaskId, node: &Arc<NodeSpec>, input: &Object) -> Option<ByParameter> {
-        if given_paths(node, input).all(|(_, path, _)| is_url(path)) {
+        let paths: Vec<_> = given_paths(node, input).map(|(_, path, _)| path).collect();
+        if paths.iter().all(|path| is_url(path)) {
             return Some(ByParameter::new());
+        }
+        let may_be_quick = paths.len() <= FEW && self.verify == Verify::Stat;
+        let files = may_be_quick.then(|| self.quick.hash_paths(task, &paths));
+        if let Some(files) = files
+            && self.quick.has(files)
+            && let Some(found) = self.look_at_once(task, node, input, files)
+        {
+            return Some(found);
         }
         let (roots, verify) = (Arc::clone(&self.roots), self.verify);
         let (task, node, input) = (task.clone(), Arc::clone(node), input.clone());
-        on_disk(move || of_local_files(&roots, &task, &node, &input, verify)).await
+        let start = Instant::now();
+        let found = on_disk(move || of_local_files(&roots, &task, &node, &input, verify)).await;
+        let is_folder = |evidence: &String| evidence.starts_with("folder");
+        if let (Some(files), Some(found)) = (files, &found)
+            && !found.values().flatten().any(is_folder)
+        {
+            self.quick.note(files, start.elapsed());
+        }
+        found
+    }
+
+    /// Looks at files on this thread. Returns `None` if others are looked at so, or one of them is a folder.
+    fn look_at_once(&self, task: &TaskId, node: &NodeSpec, input: &Object, files: u64) -> Option<ByParameter> {
+        let _turn = CHECK_AT_ONCE.try_acquire().ok()?;
+        let start = Instant::now();
+        let found = of_plain_files(&self.roots, task, node, input);
+        let took = if found.is_some() {
+            start.elapsed()
+        } else {
+            Duration::MAX
+        };
+        self.quick.note(files, took);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_quick_until_they_take_long_and_no_more_are_remembered_than_fit() {
+        let quick = QuickFiles::default();
+        let files = |number: usize| {
+            let task = TaskId::parse(&format!("t{number}")).unwrap();
+            quick.hash_paths(&task, &["a.mp4", "b.srt"])
+        };
+        assert!(!quick.has(files(0)));
+        quick.note(files(0), Duration::ZERO);
+        assert!(quick.has(files(0)));
+        quick.note(files(0), QUICK * 2);
+        assert!(!quick.has(files(0)));
+        for number in 0..2 * MOST_QUICK {
+            quick.note(files(number), Duration::ZERO);
+        }
+        assert_eq!(quick.with_known(|known| known.len()), MOST_QUICK);
+        assert!(!quick.has(files(0)) && quick.has(files(2 * MOST_QUICK - 1)));
     }
 }

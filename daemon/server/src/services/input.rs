@@ -1,56 +1,73 @@
 //! What a request's `input_data` becomes: its fingerprint, and the form in which it may be shown.
 
 use onceover_wire::SECRET_INPUTS;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Fingerprint of the canonical input (R8): keys sorted, parameters that are null left out, whole numbers in
 /// one spelling. Equal inputs have equal fingerprints; unequal ones differ.
 pub fn fingerprint(input: &Map<String, Value>) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     canonical_object(input, true, &mut text);
-    blake3::hash(text.as_bytes()).to_hex().to_string()
+    blake3::hash(&text).to_hex().to_string()
 }
 
-fn canonical_object(object: &Map<String, Value>, skip_null: bool, out: &mut String) {
+fn canonical_object(object: &Map<String, Value>, skip_null: bool, out: &mut Vec<u8>) {
     let mut fields: Vec<_> = object
         .iter()
         .filter(|(_, value)| !(skip_null && value.is_null()))
         .collect();
     fields.sort_by_key(|(key, _)| *key);
-    out.push('{');
+    out.push(b'{');
     for (key, value) in fields {
-        out.push_str(&Value::from(key.as_str()).to_string());
-        out.push(':');
+        write_json(key, out);
+        out.push(b':');
         canonical(value, out);
-        out.push(',');
+        out.push(b',');
     }
-    out.push('}');
+    out.push(b'}');
 }
 
-fn canonical(value: &Value, out: &mut String) {
+fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(object) => canonical_object(object, false, out),
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for item in items {
                 canonical(item, out);
-                out.push(',');
+                out.push(b',');
             }
-            out.push(']');
+            out.push(b']');
         }
         // 4 and 4.0 are the same number to JSON; beyond 2^53 a float is no longer exact.
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0 => {
-                out.push_str(&(float as i64).to_string());
+                write_json(&(float as i64), out);
             }
-            _ => out.push_str(&number.to_string()),
+            _ => write_json(number, out),
         },
-        other => out.push_str(&other.to_string()),
+        other => write_json(other, out),
     }
+}
+
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("JSON can be written");
 }
 
 fn is_secret(key: &str, value: &Value) -> bool {
     SECRET_INPUTS.contains(&key) && !value.is_null()
+}
+
+/// Whether [`public`] hides anything of an input.
+pub fn has_secrets(input: &Map<String, Value>) -> bool {
+    fn hides(value: &Value) -> bool {
+        match value {
+            Value::Object(object) => has_secrets(object),
+            Value::Array(items) => items.iter().any(hides),
+            _ => false,
+        }
+    }
+    input.iter().any(|(key, value)| is_secret(key, value) || hides(value))
 }
 
 /// The input as it may be shown: the values of `api_key`, `token`, `password` and `secret` are `***`, at any depth.
@@ -158,6 +175,14 @@ mod tests {
             json!({"token": "***", "password": null, "video_path": "v", "list": [1, [{"api_key": "***"}]],
                 "nested": {"secret": "***", "other": {"password": "***", "secrets": "shown"}}})
         );
+        assert!(has_secrets(input));
+        for (input, hides) in [
+            (json!({"token": null, "secrets": "shown", "a": [{"b": 1}]}), false),
+            (json!({"a": [{"b": [{"secret": 1}]}]}), true),
+        ] {
+            let input = input.as_object().unwrap();
+            assert_eq!((has_secrets(input), public(input) != *input), (hides, hides));
+        }
         let found = secrets(input);
         for secret in ["t", "k1", "[\"k1\",7]", "s1", "p"] {
             assert!(found.iter().any(|text| text == secret), "{secret} {found:?}");

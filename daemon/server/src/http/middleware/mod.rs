@@ -1,27 +1,34 @@
 //! What every request passes before its handler: its id, the count of requests under way, whom the daemon answers to,
-//! and the scope it needs.
+//! and the scope it needs; and what its answer passes.
+//!
+//! All of it is one layer of the router, [`pass`]. Each layer would cost every request some boxes, and copies of all
+//! layers below it.
 
 pub(super) mod prefer;
 pub(super) mod representation;
 
 use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, Uri, Version, header},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use onceover_types::{Problem, ProblemKind};
+use futures_util::FutureExt;
+use onceover_types::{Problem, ProblemKind, Timestamp};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use uuid::{Builder, Uuid};
 
 use super::{
-    ApiError,
+    ApiError, BODY_LIMIT,
     awaited::{RequestSlot, awaited},
     connection::Connection,
     problem::body_of,
@@ -35,20 +42,21 @@ use crate::{
     metrics::Metrics,
 };
 use onceover_limits::Limit;
+use prefer::Preference;
+use representation::{KnownTags, compress, reduce_to_gzip};
 
 /// Header of a request's id, taken from the caller or made here, and sent back.
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a caller.
 const LONGEST_ID: usize = 64;
 /// Routes for probes: they are answered however busy the daemon is.
 const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
-/// Who may call, and how many at a time. Cheap to clone.
-#[derive(Clone)]
+/// Who may call, and how many at a time.
 pub struct Admission {
-    pub tokens: Arc<Tokens>,
-    pub links: Links,
-    pub hosts: Arc<Hosts>,
+    pub tokens: Tokens,
+    pub links: Arc<Links>,
+    pub hosts: Hosts,
     pub request_slots: Arc<Semaphore>,
     /// How long the body of a request may keep it waiting.
     pub body_timeout: Duration,
@@ -64,78 +72,115 @@ pub fn scope_of(method: &Method) -> Scope {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Gives the request its id, and writes down how it was answered. It is the outermost middleware.
-pub async fn identify(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let given = text(request.headers(), REQUEST_ID).filter(|id| acceptable(id));
-    let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+/// Takes a request through everything, from the outermost step to its handler, and its answer back.
+pub async fn pass(State(admission): State<Arc<Admission>>, mut request: Request, next: Next) -> Response {
+    let takes_gzip = reduce_to_gzip(&mut request);
+    let response = identify(&admission, request, next).await;
+    compress(response, takes_gzip).await
+}
+
+/// Gives the request its id, and writes down how it was answered.
+async fn identify(admission: &Admission, request: Request, next: Next) -> Response {
+    let id = given_id(request.headers()).cloned().unwrap_or_else(make_id);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     let start = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let took = start.elapsed();
-    let status = response.status().as_u16();
-    let pattern = route.as_ref().map(MatchedPath::as_str);
-    admission.metrics.answered(pattern, &method, status, took);
-    span.in_scope(|| tracing::debug!(status, ?took, "answered"));
+    let id_text = id.to_str().unwrap_or_default();
+    let span = tracing::info_span!("request", id = id_text, %method, path = request.uri().path());
+    let answered = async {
+        let response = AssertUnwindSafe(admit(admission, request, next)).catch_unwind().await;
+        let response = response.unwrap_or_else(panicked);
+        let (status, took) = (response.status().as_u16(), start.elapsed());
+        let pattern = route.as_ref().map(MatchedPath::as_str);
+        admission.metrics.answered(pattern, &method, status, took);
+        tracing::debug!(status, ?took, "answered");
+        response
+    };
+    let mut response = answered.instrument(span).await;
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
-        problem.instance = Some(format!("urn:request:{id}").into());
+        problem.instance = Some(format!("urn:request:{id_text}").into());
         *response.body_mut() = Body::from(body_of(&problem));
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-fn acceptable(id: &str) -> bool {
+/// The id that the caller has given, if it can be taken.
+fn given_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(REQUEST_ID).filter(|id| acceptable(id.as_bytes()))
+}
+
+fn acceptable(id: &[u8]) -> bool {
     (1..=LONGEST_ID).contains(&id.len())
         && id
-            .bytes()
+            .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':'))
 }
 
+/// Makes an id, a UUID of version 7. Nothing depends on that nobody can guess it, so the system is not asked for random
+/// bytes.
+fn make_id() -> HeaderValue {
+    let millis = Timestamp::now().as_millis().max(0).unsigned_abs();
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut buffer)).expect("a UUID is visible ASCII")
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError(Problem::new(
+        ProblemKind::Internal,
+        "a defect of onceoverd; its log tells more",
+    ))
+    .into_response()
+}
+
 /// Holds a slot while the handler works. The body of an event stream or a followed log needs none.
-pub async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    if PROBES.contains(&request.uri().path()) {
-        return next.run(request).await;
+async fn admit(admission: &Admission, mut request: Request, next: Next) -> Response {
+    let mut held = None;
+    if !PROBES.contains(&request.uri().path()) {
+        let Some(slot) = RequestSlot::take(&admission.request_slots) else {
+            Limit::Requests.reached();
+            return ApiError(Problem::new(
+                ProblemKind::Busy,
+                "as many requests as access.max_requests allows are under way; send it again in a moment",
+            ))
+            .into_response();
+        };
+        request = awaited(request, &slot, &admission.request_slots, admission.body_timeout);
+        held = Some(slot);
     }
-    let Some(slot) = RequestSlot::take(&admission.request_slots) else {
-        Limit::Requests.reached();
-        return ApiError(Problem::new(
-            ProblemKind::Busy,
-            "as many requests as access.max_requests allows are under way; send it again in a moment",
-        ))
-        .into_response();
+    let response = match authorize(admission, &mut request).await {
+        Ok(()) => answer(request, next).await,
+        Err(error) => error.into_response(),
     };
-    let request = awaited(request, &slot, &admission.request_slots, admission.body_timeout);
-    next.run(request).await
+    drop(held);
+    response
 }
 
 /// Refuses what a page in a browser was made to send, and what has not the scope it needs.
-pub async fn authorize(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    if let Err(problem) = judge_origin(&admission, &request) {
-        return ApiError(problem).into_response();
-    }
+async fn authorize(admission: &Admission, request: &mut Request) -> Result<(), ApiError> {
+    judge_origin(admission, request)?;
     let proof = LinkProof::of_uri(request.uri());
-    if !admission.tokens.is_empty() && !is_open(request.uri().path()) {
-        let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers());
+    let needs_token = !admission.tokens.is_empty() && !is_open(request.uri().path());
+    if needs_token {
         // A request with a token is judged by that, also at a link.
-        let judged = match &proof {
-            Some(proof) if !headers.contains_key(header::AUTHORIZATION) => {
-                judge_link(&admission, &method, &uri, proof).await
+        let has_token = request.headers().contains_key(header::AUTHORIZATION);
+        match &proof {
+            Some(proof) if !has_token => {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
+                judge_link(admission, &method, &uri, proof).await?;
             }
-            _ => judge_token(&admission, &method, headers).map_err(ApiError),
-        };
-        if let Err(error) = judged {
-            return error.into_response();
+            _ => judge_token(admission, request.method(), request.headers())?,
         }
     }
-    if (admission.tokens.is_empty() || !is_open(request.uri().path()))
+    if (needs_token || admission.tokens.is_empty())
         && let Some(connection) = request.extensions().get::<Arc<Connection>>()
     {
         connection.is_known();
@@ -143,7 +188,22 @@ pub async fn authorize(State(admission): State<Admission>, mut request: Request,
     if proof.is_some() {
         *request.uri_mut() = without_proof(request.uri());
     }
-    next.run(request).await
+    Ok(())
+}
+
+/// Has the handler answer, as the request prefers; not at all where the client has the same answer already.
+async fn answer(mut request: Request, next: Next) -> Response {
+    let preference = Preference::read_from(&mut request);
+    let known = KnownTags::of_request(&request);
+    DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
+    let mut response = next.run(request).await;
+    if let Some(known) = known {
+        response = known.revalidate(response).await;
+    }
+    if let Some(preference) = preference {
+        preference.report_in(&mut response);
+    }
+    response
 }
 
 /// Refuses what a page of another site has made a browser send.
@@ -162,7 +222,7 @@ fn judge_origin(admission: &Admission, request: &Request) -> Result<(), Problem>
         ));
     }
     let needed = scope_of(request.method());
-    if let Some(origin) = text(headers, header::ORIGIN.as_str())
+    if let Some(origin) = text(headers, header::ORIGIN)
         && needed == Scope::Admin
         && !admission.hosts.trusts(origin, host)
     {
@@ -212,7 +272,7 @@ async fn judge_link(admission: &Admission, method: &Method, uri: &Uri, proof: &L
 fn judge_token(admission: &Admission, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let needed = scope_of(method);
     let unauthorized = |detail: &str| Problem::new(ProblemKind::Unauthorized, detail);
-    let Some(given) = text(headers, header::AUTHORIZATION.as_str()) else {
+    let Some(given) = text(headers, header::AUTHORIZATION) else {
         return Err(unauthorized(
             "send a token of this daemon as 'Authorization: Bearer <token>'",
         ));
@@ -228,5 +288,22 @@ fn judge_token(admission: &Admission, method: &Method, headers: &HeaderMap) -> R
             format!("this needs a token of scope {needed}; the one sent has scope {scope}"),
         )),
         None => Err(unauthorized("this token is not one of this daemon's")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_made_here_is_new_and_can_be_sent_again() {
+        let ids = [make_id(), make_id()];
+        assert_ne!(ids[0], ids[1]);
+        for id in ids {
+            let parsed = Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            assert_eq!(parsed.get_version_num(), 7);
+            let headers = HeaderMap::from_iter([(REQUEST_ID, id.clone())]);
+            assert_eq!(given_id(&headers), Some(&id));
+        }
     }
 }

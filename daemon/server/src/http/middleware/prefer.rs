@@ -9,7 +9,6 @@ use std::sync::{
 use axum::{
     extract::Request,
     http::{Extensions, HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
     response::Response,
 };
 
@@ -20,31 +19,33 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// What a request prefers, and whether that was heeded.
 #[derive(Clone)]
-struct Preference {
+pub struct Preference {
     unknown_fields: UnknownFields,
     applied: Arc<AtomicBool>,
 }
 
-/// Reads the preference of a request, and says in the answer whether it was heeded.
-pub async fn prefer(mut request: Request, next: Next) -> Response {
-    let Some(unknown_fields) = asked(request.headers()) else {
-        return next.run(request).await;
-    };
-    let applied = Arc::new(AtomicBool::new(false));
-    request.extensions_mut().insert(Preference {
-        unknown_fields,
-        applied: Arc::clone(&applied),
-    });
-    let mut response = next.run(request).await;
-    if applied.load(Ordering::Relaxed) {
-        let heeded = match unknown_fields {
-            UnknownFields::Refuse => "handling=strict",
-            UnknownFields::Warn => "handling=lenient",
+impl Preference {
+    /// Reads the preference of a request, and leaves a copy with it for what heeds it. None: it says nothing.
+    pub fn read_from(request: &mut Request) -> Option<Self> {
+        let preference = Self {
+            unknown_fields: asked(request.headers())?,
+            applied: Arc::default(),
         };
-        let heeded = HeaderValue::from_static(heeded);
-        response.headers_mut().insert(PREFERENCE_APPLIED, heeded);
+        request.extensions_mut().insert(preference.clone());
+        Some(preference)
     }
-    response
+
+    /// Says in the answer whether the preference was heeded.
+    pub fn report_in(&self, response: &mut Response) {
+        if self.applied.load(Ordering::Relaxed) {
+            let heeded = match self.unknown_fields {
+                UnknownFields::Refuse => "handling=strict",
+                UnknownFields::Warn => "handling=lenient",
+            };
+            let heeded = HeaderValue::from_static(heeded);
+            response.headers_mut().insert(PREFERENCE_APPLIED, heeded);
+        }
+    }
 }
 
 /// What becomes of unknown fields of this request. What the operator has configured to be refused no client can allow.

@@ -1,11 +1,16 @@
 //! How whole answers travel: not at all where the client has the same one already (`ETag`), and compressed where it reads
 //! gzip. Streams, ranges and files go as they are.
 
+use std::{
+    future::ready,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use axum::{
     body::{Body, HttpBody, to_bytes},
     extract::Request,
+    handler::Handler,
     http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use onceover_types::{Problem, ProblemKind};
@@ -13,6 +18,7 @@ use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, Predicate},
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::http::ApiError;
 
@@ -27,8 +33,6 @@ const COMPRESSED_TYPES: [&str; 6] = [
     "text/css",
     "text/html",
 ];
-/// Characters of an entity tag: 128 bits of the answer's hash.
-const TAG_LENGTH: usize = 32;
 
 /// Whether an answer is whole: in memory, and no file or a part of one.
 fn is_whole<B: HttpBody>(response: &HttpResponse<B>) -> bool {
@@ -51,31 +55,66 @@ pub struct Compressible;
 
 impl Predicate for Compressible {
     fn should_compress<B: HttpBody>(&self, response: &HttpResponse<B>) -> bool {
-        is_whole(response)
-            && response.body().size_hint().lower() >= SMALLEST_COMPRESSED
-            && COMPRESSED_TYPES.contains(&media_type(response.headers()))
+        is_compressible(response)
     }
 }
 
-/// Compresses answers for clients that have asked for it, as [`only_gzip`] has left it standing.
-pub fn compression() -> CompressionLayer<Compressible> {
+fn is_compressible<B: HttpBody>(response: &HttpResponse<B>) -> bool {
+    response.body().size_hint().lower() >= SMALLEST_COMPRESSED
+        && is_whole(response)
+        && COMPRESSED_TYPES.contains(&media_type(response.headers()))
+        && !response.headers().contains_key(header::CONTENT_ENCODING)
+}
+
+fn compression() -> CompressionLayer<Compressible> {
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(Compressible)
 }
 
-/// Reduces `Accept-Encoding` to what is spoken here. A client that takes nothing of it gets the answer as it is: what it asked
-/// for has been done by then, so that a 406 would be untrue.
-pub async fn only_gzip(mut request: Request) -> Request {
-    if request.headers().contains_key(header::ACCEPT_ENCODING) {
-        let takes = takes_gzip(request.headers());
-        request.headers_mut().remove(header::ACCEPT_ENCODING);
-        if takes {
-            let gzip = HeaderValue::from_static("gzip");
-            request.headers_mut().insert(header::ACCEPT_ENCODING, gzip);
-        }
+/// Compresses an answer if its client takes gzip, and says of one that could be compressed that it depends on that.
+pub async fn compress(mut response: Response, takes_gzip: bool) -> Response {
+    if !is_compressible(&response) {
+        return response;
     }
+    if !takes_gzip {
+        let names_it = |value: &HeaderValue| {
+            let text = value.to_str().unwrap_or_default();
+            text.to_ascii_lowercase().contains(header::ACCEPT_ENCODING.as_str())
+        };
+        if !response.headers().get_all(header::VARY).iter().any(names_it) {
+            let depends = HeaderValue::from_static("accept-encoding");
+            response.headers_mut().append(header::VARY, depends);
+        }
+        return response;
+    }
+    // The layer compresses what a handler answers, and a handler can be called again; this one is not.
+    let answer = Arc::new(Mutex::new(Some(response)));
+    let give = move || {
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ready(answer.unwrap_or_default())
+    };
+    let mut request = Request::new(Body::empty());
     request
+        .headers_mut()
+        .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    give.layer(compression()).call(request, ()).await
+}
+
+/// Reduces `Accept-Encoding` to what is spoken here, and answers whether that is gzip. A client that takes nothing of it
+/// gets the answer as it is: what it asked for has been done by then, so that a 406 would be untrue.
+pub fn reduce_to_gzip(request: &mut Request) -> bool {
+    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        return false;
+    }
+    let takes = takes_gzip(request.headers());
+    request.headers_mut().remove(header::ACCEPT_ENCODING);
+    if takes {
+        request
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    takes
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
@@ -111,46 +150,49 @@ fn is_taggable(response: &Response) -> bool {
         && !has(header::CACHE_CONTROL)
 }
 
-/// Gives every JSON answer to a read a weak tag over all its bytes, so that none can be stale, and answers 304 to a client
-/// that names it.
-pub async fn revalidate(request: Request, next: Next) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
+/// The tags of the answers to a read that its client has already.
+pub struct KnownTags(Vec<HeaderValue>);
+
+impl KnownTags {
+    /// The tags that a request names. None: it is no read.
+    pub fn of_request(request: &Request) -> Option<Self> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let tags = request.headers().get_all(header::IF_NONE_MATCH);
+        is_read.then(|| Self(tags.iter().cloned().collect()))
     }
-    let known: Vec<_> = request
-        .headers()
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .cloned()
-        .collect();
-    let response = next.run(request).await;
-    if !is_taggable(&response) {
-        return response;
+
+    /// Gives a JSON answer a weak tag over all its bytes, so that none can be stale, and makes it a 304 where the client
+    /// has named that tag.
+    pub async fn revalidate(&self, response: Response) -> Response {
+        if !is_taggable(&response) {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+            let detail = "the answer could not be read to its end";
+            return ApiError(Problem::new(ProblemKind::Internal, detail)).into_response();
+        };
+        // Not a hash against forgery: that two answers of one path have one tag is of use to nobody.
+        let tag = format!("W/\"{:032x}\"", xxh3_128(&bytes));
+        let is_known = self
+            .0
+            .iter()
+            .filter_map(|tags| tags.to_str().ok())
+            .any(|tags| names_tag(tags, Some(tag.trim_start_matches("W/"))));
+        if let Ok(tag) = HeaderValue::try_from(tag) {
+            parts.headers.insert(header::ETAG, tag);
+        }
+        // To be kept, but asked about before each use, and by nobody in between.
+        let private = HeaderValue::from_static("private, no-cache");
+        parts.headers.insert(header::CACHE_CONTROL, private);
+        if is_known {
+            parts.status = StatusCode::NOT_MODIFIED;
+            parts.headers.remove(header::CONTENT_TYPE);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            return Response::from_parts(parts, Body::empty());
+        }
+        Response::from_parts(parts, Body::from(bytes))
     }
-    let (mut parts, body) = response.into_parts();
-    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
-        let detail = "the answer could not be read to its end";
-        return ApiError(Problem::new(ProblemKind::Internal, detail)).into_response();
-    };
-    let hash = blake3::hash(&bytes).to_hex();
-    let opaque = format!("\"{}\"", &hash[..TAG_LENGTH]);
-    if let Ok(tag) = HeaderValue::from_str(&format!("W/{opaque}")) {
-        parts.headers.insert(header::ETAG, tag);
-    }
-    // To be kept, but asked about before each use, and by nobody in between.
-    let private = HeaderValue::from_static("private, no-cache");
-    parts.headers.insert(header::CACHE_CONTROL, private);
-    let same = known
-        .iter()
-        .filter_map(|tags| tags.to_str().ok())
-        .any(|tags| names_tag(tags, Some(&opaque)));
-    if same {
-        parts.status = StatusCode::NOT_MODIFIED;
-        parts.headers.remove(header::CONTENT_TYPE);
-        parts.headers.remove(header::CONTENT_LENGTH);
-        return Response::from_parts(parts, Body::empty());
-    }
-    Response::from_parts(parts, Body::from(bytes))
 }
 
 /// Whether a list of entity tags names this one, given without `W/`.
@@ -197,6 +239,53 @@ mod tests {
             assert_eq!(takes_gzip(&headers), takes, "{accept}");
         }
         assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_could_be_compressed_depends_on_what_is_accepted_whether_it_is_or_not() {
+        for (length, takes_gzip, coding, vary) in [
+            (5000, true, Some("gzip"), Some("accept-encoding")),
+            (5000, false, None, Some("accept-encoding")),
+            (100, true, None, None),
+        ] {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            let answer = (StatusCode::CREATED, json, "x".repeat(length)).into_response();
+            let answer = compress(answer, takes_gzip).await;
+            let text = |name| answer.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(answer.status(), StatusCode::CREATED);
+            assert_eq!(
+                (text(header::CONTENT_ENCODING), text(header::VARY)),
+                (coding, vary),
+                "{length} {takes_gzip}"
+            );
+            let size = to_bytes(answer.into_body(), usize::MAX).await.unwrap().len();
+            assert_eq!(size < length, coding.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_is_answered_with_304_where_its_tag_is_known_and_no_other_request_has_tags() {
+        let answer = || ([(header::CONTENT_TYPE, "application/json")], "{}").into_response();
+        let request = |method, tags: &[&HeaderValue]| {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method;
+            for tag in tags {
+                request.headers_mut().append(header::IF_NONE_MATCH, (*tag).clone());
+            }
+            KnownTags::of_request(&request)
+        };
+        let first = request(Method::GET, &[]).unwrap().revalidate(answer()).await;
+        let (tag, other) = (first.headers()[header::ETAG].clone(), HeaderValue::from_static("\"a\""));
+        assert_eq!(first.status(), StatusCode::OK);
+        for (tags, status) in [
+            (&[&other, &tag][..], StatusCode::NOT_MODIFIED),
+            (&[&other], StatusCode::OK),
+        ] {
+            let known = request(Method::HEAD, tags).unwrap();
+            let again = known.revalidate(answer()).await;
+            assert_eq!((again.status(), &again.headers()[header::ETAG]), (status, &tag));
+        }
+        assert!(request(Method::POST, &[&tag]).is_none());
     }
 
     #[test]

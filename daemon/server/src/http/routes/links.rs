@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::State,
     http::{HeaderMap, Uri, header},
     response::{IntoResponse, Response},
@@ -43,7 +43,7 @@ struct LinkParams {
             description = "The path is none of the API's, cannot be read by GET, or has a signature")))]
 async fn make_link(
     State(links): State<Arc<Links>>,
-    Extension(known): Extension<KnownPaths>,
+    State(known): State<KnownPaths>,
     Params(params): Params<LinkParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
