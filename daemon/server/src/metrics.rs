@@ -2,6 +2,7 @@
 //! queues, route patterns), so no client can make the series grow.
 
 mod answers;
+mod hits;
 mod recent;
 
 use std::{
@@ -32,6 +33,7 @@ use onceover_store::{CallTimes, Gauges};
 
 use crate::machine_load;
 use answers::AnswerMetrics;
+use hits::{HitMetric, HitMetrics};
 use recent::RecentCounts;
 
 /// Content type of what [`Metrics::render`] writes.
@@ -110,6 +112,7 @@ struct Inner {
     disk: Gauge,
     task_memory: Gauge,
     tasks: Family<Status, Gauge>,
+    hits: HitMetrics,
     answers: AnswerMetrics,
     memory: Gauge,
     recent: RecentCounts,
@@ -190,6 +193,7 @@ impl Metrics {
             disk: Gauge::default(),
             task_memory: Gauge::default(),
             tasks: Family::default(),
+            hits: HitMetrics::default(),
             answers: AnswerMetrics::default(),
             memory: Gauge::default(),
             recent: RecentCounts::default(),
@@ -205,13 +209,31 @@ impl Metrics {
             (true, Some(_)) => "join",
             (false, _) => "miss",
         };
-        self.submit(&info.task_name, outcome, info.reason.as_deref().unwrap_or_default());
         self.0.recent.count_submit(outcome, info.saved_seconds);
-        if let Some(seconds) = info.saved_seconds.filter(|seconds| *seconds > 0.0) {
+        let saved = info.saved_seconds.filter(|seconds| *seconds > 0.0);
+        if let ("hit", None, Some(seconds)) = (outcome, &info.reason, saved) {
+            let make = || self.metric_of_hits(&info.task_name);
+            return self.0.hits.observe(&info.task_name, seconds, make);
+        }
+        self.submit(&info.task_name, outcome, info.reason.as_deref().unwrap_or_default());
+        if let Some(seconds) = saved {
             let node = Node {
                 node: info.task_name.clone(),
             };
             self.0.saved.get_or_create(&node).inc_by(seconds);
+        }
+    }
+
+    fn metric_of_hits(&self, node: &str) -> HitMetric {
+        let submit = Submit {
+            node: node.to_owned(),
+            outcome: "hit",
+            reason: String::new(),
+        };
+        let node = Node { node: node.to_owned() };
+        HitMetric {
+            count: self.0.submits.get_or_create_owned(&submit),
+            saved: self.0.saved.get_or_create_owned(&node),
         }
     }
 
@@ -434,13 +456,15 @@ mod tests {
     #[test]
     fn req30_what_was_counted_is_in_the_text() {
         let metrics = Metrics::new(RedisCalls::default(), Counter::default(), Timestamp::from_millis(1_500));
-        metrics.submitted(&ReuseInfo {
-            reuse_hit: true,
-            task_name: "a.b".into(),
-            source: Some("redis".into()),
-            saved_seconds: Some(2.5),
-            ..ReuseInfo::default()
-        });
+        for saved in [Some(2.5), Some(1.5), Some(0.0), None] {
+            metrics.submitted(&ReuseInfo {
+                reuse_hit: true,
+                task_name: "a.b".into(),
+                source: Some("redis".into()),
+                saved_seconds: saved,
+                ..ReuseInfo::default()
+            });
+        }
         metrics.submitted(&ReuseInfo {
             task_name: "a.b".into(),
             reason: Some("absent".into()),
@@ -458,9 +482,9 @@ mod tests {
         metrics.answered(None, &method, 404, Duration::ZERO);
         let text = metrics.render(None);
         for line in [
-            r#"onceover_submits_total{node="a.b",outcome="hit",reason=""} 1"#,
+            r#"onceover_submits_total{node="a.b",outcome="hit",reason=""} 4"#,
             r#"onceover_submits_total{node="a.b",outcome="miss",reason="absent"} 1"#,
-            r#"onceover_saved_seconds_total{node="a.b"} 2.5"#,
+            r#"onceover_saved_seconds_total{node="a.b"} 4.0"#,
             r#"onceover_run_duration_seconds_bucket{le="5.0",node="a.b",outcome="succeeded"} 1"#,
             r#"onceover_results_with_warnings_total{node="a.b",code="gap"} 1"#,
             r#"onceover_results_with_warnings_total{node="a.b",code="other"} 1"#,

@@ -56,6 +56,9 @@ pub type ByParameter = BTreeMap<String, Option<String>>;
 
 /// The one text that stands for all of it; None: something is unknown. Texts of different kinds cannot be compared.
 pub fn as_one(parts: &ByParameter, verify: Verify) -> Option<String> {
+    if parts.is_empty() {
+        return Some("none".into());
+    }
     let mut hasher = blake3::Hasher::new();
     for (name, evidence) in parts {
         let evidence = evidence.as_deref()?;
@@ -65,7 +68,6 @@ pub fn as_one(parts: &ByParameter, verify: Verify) -> Option<String> {
         }
     }
     let kind = match verify {
-        _ if parts.is_empty() => return Some("none".into()),
         Verify::Stat => "stat",
         Verify::Hash => "hash",
     };
