@@ -22,6 +22,7 @@ mod dashboard_logs;
 mod dashboard_machine;
 mod dashboard_past;
 mod dashboard_preview;
+mod dashboard_requirements;
 mod dashboard_rows;
 mod dashboard_settings;
 mod dashboard_time;
