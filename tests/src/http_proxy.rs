@@ -28,8 +28,6 @@ pub struct PassedAnswer {
     pub path: String,
     /// How its body was encoded on the way.
     pub encoding: Option<String>,
-    /// Bytes of the body, as far as it has a length.
-    pub length: Option<u64>,
 }
 
 struct Inner {
@@ -116,7 +114,6 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     inner.passed.lock().expect("no panic while locked").push(PassedAnswer {
         path: parts.uri.path().to_owned(),
         encoding: text_of(&headers, header::CONTENT_ENCODING),
-        length: answer.content_length(),
     });
     let kind = text_of(&headers, header::CONTENT_TYPE).unwrap_or_default();
     let status = answer.status();

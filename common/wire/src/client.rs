@@ -1,6 +1,7 @@
 //! Typed client of the daemon's HTTP API, used by the dashboard, the command line and the tests.
 
 mod files;
+mod rows;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -17,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
     LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
-    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
+    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
     SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
     clock::Clock, token::make_header,
 };
@@ -208,15 +209,6 @@ impl Client {
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ClientError> {
         let request = self.http.get(self.url("/v1/tasks")).query(query).timeout(CALL_TIMEOUT);
         self.answer(request).await
-    }
-
-    /// Reads a page of all tasks in short: the first one, or that of the cursor of the page before.
-    pub async fn rows(&self, limit: u32, cursor: Option<&str>) -> Result<RowPage, ClientError> {
-        let mut request = self.http.get(self.url("/v1/rows")).query(&[("limit", limit)]);
-        if let Some(cursor) = cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        self.answer(request.timeout(CALL_TIMEOUT)).await
     }
 
     /// Reads a task with all its stages.
@@ -564,14 +556,19 @@ impl Client {
             return Ok(response);
         }
         let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        Err(match serde_json::from_slice::<Problem>(&bytes) {
+        Err(self.read_refusal(status, &bytes))
+    }
+
+    /// Reads why the daemon refused a request.
+    fn read_refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => ClientError::Refused(problem),
             Err(_) => ClientError::Unexpected {
                 base: self.base.clone(),
                 status,
-                detail: String::from_utf8_lossy(&bytes).chars().take(200).collect(),
+                detail: String::from_utf8_lossy(body).chars().take(200).collect(),
             },
-        })
+        }
     }
 }
 
