@@ -355,3 +355,17 @@ async fn tui15_wide_and_combined_characters_keep_the_frames_in_line() {
     }
     dashboard.until(|screen| ["자막이", "字幕", "没有"].iter().any(|text| screen.contains(text)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_line_counts_a_task_whose_earlier_stage_failed() {
+    let daemon = Daemon::start().await;
+    daemon.submit("film", FAIL, json!({"message": "as asked"})).await;
+    daemon.until("film", FAIL, StageState::Failed).await;
+    daemon.done("film", ECHO, json!({})).await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.until(|screen| screen.contains("0 failed, 1 partly") && screen.contains("1 done"));
+    // Once it is the last stage that has failed, the task has.
+    let again = daemon.post("/v1/tasks/film/stages/test.fail/resubmit", json!({"reuse": "never"}));
+    assert_eq!(again.await.status, 200);
+    dashboard.until(|screen| screen.contains("1 failed") && !screen.contains("partly"));
+}
