@@ -7,7 +7,7 @@ use onceover_tests::{
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
-use serde_json::json;
+use serde_json::{Value, json};
 use termlens::Key;
 
 const WAIT: &str = "test.wait";
@@ -140,17 +140,17 @@ async fn tui19_the_session_of_the_repository_replays_byte_for_byte() {
     let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions/dashboard.jsonl");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = onceover_tests::onceover()
-        .arg("replay")
+        .args(["replay", "--json"])
         .arg(&session)
         .arg("--log-dir")
         .arg(folder.path())
         .output()
         .await
         .expect("onceover runs");
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let frames = printed.split(' ').next().and_then(|count| count.parse().ok());
+    let tally: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let has_frames = tally["frames"].as_u64().is_some_and(|frames| frames > 5);
     assert!(
-        output.status.success() && printed.contains("all as recorded") && frames.is_some_and(|count: u32| count > 5),
+        output.status.success() && tally["different"] == 0 && has_frames,
         "{output:?}\ntests/sessions/README.md says how to look at the difference, and how to record it again"
     );
 }
