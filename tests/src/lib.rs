@@ -22,6 +22,7 @@ pub mod screen;
 mod structure;
 pub mod tally;
 pub mod worker;
+pub mod x_terminal;
 
 use std::{
     fmt::Debug,
