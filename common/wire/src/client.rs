@@ -17,8 +17,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
-    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
+    ExplainRequest, LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing,
+    Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
     SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
     clock::Clock, token::make_header,
 };
@@ -270,6 +270,17 @@ impl Client {
             .map(|mode| format!("?reuse={}", mode.as_str()))
             .unwrap_or_default();
         self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
+    }
+
+    /// Asks how a submit of the stage with this input would be decided now.
+    pub async fn explain_input(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        request: &ExplainRequest,
+    ) -> Result<ReuseExplanation, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/reuse");
+        self.call(Method::POST, &path, Some(request)).await
     }
 
     /// Reads the runs of the stage, the newest first.

@@ -260,6 +260,10 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
                 .map(Box::new)
                 .map_err(Refusal::from),
         ),
+        Call::Forecast { task, node, request } => {
+            let answer = client.explain_input(&task, &node, &request).await;
+            Reply::Reuse(answer.map(Box::new).map_err(Refusal::from))
+        }
         Call::Callbacks { task } => {
             let query = CallbackQuery {
                 task_id: task.map(|task| task.to_string()),

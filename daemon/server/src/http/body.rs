@@ -9,7 +9,8 @@ use axum::{
 };
 use onceover_types::{FieldError, Problem, ProblemKind, humane, suggest::did_you_mean};
 use onceover_wire::{
-    DeleteRequest, ReprocessRequest, ResubmitRequest, SubmitRequest, VideoRequest, Warning, WarningCode, Warnings,
+    DeleteRequest, ExplainRequest, ReprocessRequest, ResubmitRequest, SubmitRequest, VideoRequest, Warning,
+    WarningCode, Warnings,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -81,6 +82,7 @@ request_bodies!(
     SubmitRequest,
     BatchTasks,
     DeleteRequest,
+    ExplainRequest,
     ReprocessRequest,
     ResubmitRequest,
     VideoRequest
