@@ -25,6 +25,7 @@ mod dashboard_preview;
 mod dashboard_requirements;
 mod dashboard_rows;
 mod dashboard_settings;
+mod dashboard_story;
 mod dashboard_time;
 mod dashboard_videos;
 mod deploy;
