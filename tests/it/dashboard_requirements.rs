@@ -99,7 +99,10 @@ async fn tui03_events_that_are_lost_repeated_or_swapped_leave_nothing_wrong_on_t
     let in_header = [format!("{TASKS} done"), "0 running".to_owned(), "0 pending".to_owned()];
     dashboard.within(Duration::from_secs(5), |screen| {
         let text = screen.text();
-        let tasks: Vec<_> = text.lines().filter(|line| line.contains(" film-")).collect();
+        let tasks: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with('│') && line.contains(" film-"))
+            .collect();
         let are_done = !tasks.is_empty() && tasks.iter().all(|line| line.contains("✔ done"));
         are_done && screen.contains(&format!("Tasks {TASKS}")) && in_header.iter().all(|part| text.contains(part))
     });

@@ -1,9 +1,6 @@
 //! What people do all day, from a failed stage to its picture, by keys that the screen names.
 
-use onceover_tests::{
-    Daemon,
-    screen::{Dashboard, row_with},
-};
+use onceover_tests::{Daemon, screen::Dashboard};
 use onceover_types::StageState;
 use serde_json::json;
 use termlens::{Input, Key};
@@ -81,7 +78,7 @@ async fn a_failed_stage_is_understood_changed_run_again_and_its_picture_seen_in_
     user.press(Key::Enter);
     // It is watched to its end.
     user.dashboard
-        .until(|screen| row_with(screen, "└ story.frame").is_some_and(|row| row.contains("✔ done")));
+        .until(|screen| screen.contains("┌ film › story.frame ─") && screen.contains("✔ done   attempt 1"));
     // Its picture, and where that lies.
     user.press(Key::Char('i'));
     user.dashboard.shows("64x32 png");
