@@ -71,7 +71,7 @@ soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh
 
-test-deps: ## The same, and what tests alone need: a terminal with pixels
+test-deps: ## The same, and what tests alone need: tmux, xterm, an X server without a screen
 	@assets/install-deps.sh test
 
 build: ## Build both programs into target/debug

@@ -38,8 +38,9 @@ needs_of_tests() {
     fi
     need_font
 }
-# A terminal with pixels, and an X server without a screen for it.
-needs_of_pictures() {
+# Other terminals than the one that tests bring along: tmux, and one with pixels on an X server without a screen.
+needs_of_terminals() {
+    need tmux tmux
     need xvfb Xvfb
     need xterm xterm
     need x11-apps xwd
@@ -51,7 +52,7 @@ need_font() {
     if ! command -v fc-match >/dev/null || [ ! -e "$(fc-match -f '%{file}' sans)" ]; then missing+=(fonts-dejavu-core); fi
 }
 if [ "${1:-}" != lint ]; then needs_of_tests; fi
-if [ "${1:-}" = test ] && [ "$(uname -s)" = Linux ]; then needs_of_pictures; fi
+if [ "${1:-}" = test ] && [ "$(uname -s)" = Linux ]; then needs_of_terminals; fi
 # Without certificates no https client starts.
 if [ "$(uname -s)" = Linux ] && [ -z "$(ls -A /etc/ssl/certs 2>/dev/null)$(ls -A /etc/pki/tls/certs 2>/dev/null)" ]; then
     missing+=(ca-certificates)
