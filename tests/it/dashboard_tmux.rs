@@ -27,7 +27,7 @@ impl Tmux {
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let mut args = vec!["new-session", "-d", "-x", &columns, "-y", &rows];
         for variable in environment {
-            args.extend(["-e", variable]);
+            args.extend(["-e", *variable]);
         }
         let (onceover, url) = (program("onceover").display().to_string(), daemon.url());
         args.extend([onceover.as_str(), "--daemon", &url]);
