@@ -287,7 +287,7 @@ async fn tui13_a_panic_gives_the_terminal_back_with_its_message_and_ends_the_pro
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tui14_what_a_terminal_would_obey_is_text_in_errors_and_logs() {
-    const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\r\u{202e}evil\u{0}";
+    const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J evil \u{9b}31m\r\u{202e}\u{0}.";
     let daemon = Daemon::start().await;
     let mut dashboard = Dashboard::open(&daemon, 120, 36);
     let title = dashboard.shows("● live").title().to_owned();
