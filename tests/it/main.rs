@@ -27,6 +27,7 @@ mod dashboard_rows;
 mod dashboard_settings;
 mod dashboard_story;
 mod dashboard_time;
+#[cfg(target_os = "linux")]
 mod dashboard_tmux;
 mod dashboard_videos;
 mod deploy;
