@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
+.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,7 +9,7 @@ demo: deps ## Run real media work on a sample clip, twice, and watch the second 
 	cargo build --locked --workspace
 	@assets/demo.sh
 
-test: deps ## Build everything, run all tests, hold the API against its description
+test: test-deps ## Build everything, run all tests, hold the API against its description
 	cargo build --locked --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace; \
@@ -70,6 +70,9 @@ soak: deps ## Run the tests with faults for long, and count violations (ONCEOVER
 
 deps: ## Install what is missing of Redis, ffmpeg, espeak-ng and a font (apt-get)
 	@assets/install-deps.sh
+
+test-deps: ## The same, and what tests alone need: tmux, xterm, an X server without a screen
+	@assets/install-deps.sh test
 
 build: ## Build both programs into target/debug
 	cargo build --locked --workspace

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font. With `bench`,
-# also what only `make bench` needs; with `lint`, what `make lint` needs and nothing else. Prints and changes nothing if
-# everything is installed.
+# Installs what Onceover's demo and tests need beside Rust: a Redis server, ffmpeg, a voice and a font. With `test`, also
+# what only tests need, with `bench` what only `make bench` needs; with `lint`, what `make lint` needs and nothing else.
+# Prints and changes nothing if everything is installed.
 set -euo pipefail
 
 missing=()
@@ -38,12 +38,21 @@ needs_of_tests() {
     fi
     need_font
 }
+# Other terminals than the one that tests bring along: tmux, and one with pixels on an X server without a screen.
+needs_of_terminals() {
+    need tmux tmux
+    need xvfb Xvfb
+    need xterm xterm
+    need x11-apps xwd
+    need xdotool xdotool
+}
 fonts=(/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf "$HOME/.fonts/DejaVuSans.ttf")
 need_font() {
     if [ -e "${fonts[0]}" ] || [ -e "${fonts[1]}" ]; then return; fi
     if ! command -v fc-match >/dev/null || [ ! -e "$(fc-match -f '%{file}' sans)" ]; then missing+=(fonts-dejavu-core); fi
 }
 if [ "${1:-}" != lint ]; then needs_of_tests; fi
+if [ "${1:-}" = test ] && [ "$(uname -s)" = Linux ]; then needs_of_terminals; fi
 # Without certificates no https client starts.
 if [ "$(uname -s)" = Linux ] && [ -z "$(ls -A /etc/ssl/certs 2>/dev/null)$(ls -A /etc/pki/tls/certs 2>/dev/null)" ]; then
     missing+=(ca-certificates)

@@ -1,11 +1,13 @@
 //! The past in the dashboard, in a pty against a real daemon: the frozen view, a session that is recorded and replayed.
 
+use std::path::Path;
+
 use onceover_tests::{
     Daemon,
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
-use serde_json::json;
+use serde_json::{Value, json};
 use termlens::Key;
 
 const WAIT: &str = "test.wait";
@@ -127,8 +129,28 @@ async fn tui19_a_session_is_recorded_without_its_secrets_and_replays_byte_for_by
     shown.press('q');
     shown.shows("all as recorded");
     shown.ended();
-    // `ONCEOVER_RECORDING=FILE` keeps one, to look at it or to send it with an issue.
+    // `ONCEOVER_RECORDING=FILE` keeps one: that of the repository, or one to send with an issue.
     if let Some(kept) = std::env::var_os("ONCEOVER_RECORDING") {
         std::fs::copy(&file, kept).expect("it can be written");
     }
+}
+
+#[tokio::test]
+async fn tui19_the_session_of_the_repository_replays_byte_for_byte() {
+    let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions/dashboard.jsonl");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = onceover_tests::onceover()
+        .args(["replay", "--json"])
+        .arg(&session)
+        .arg("--log-dir")
+        .arg(folder.path())
+        .output()
+        .await
+        .expect("onceover runs");
+    let tally: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let has_frames = tally["frames"].as_u64().is_some_and(|frames| frames > 5);
+    assert!(
+        output.status.success() && tally["different"] == 0 && has_frames,
+        "{output:?}\ntests/sessions/README.md says how to look at the difference, and how to record it again"
+    );
 }

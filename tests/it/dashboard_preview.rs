@@ -107,6 +107,35 @@ async fn a_picture_is_sent_by_the_terminals_protocol_and_again_for_another_size(
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_that_is_sent_as_sixels_has_its_pixels_on_the_screen_of_xterm() {
+    use onceover_tests::x_terminal::XTerminal;
+    // The colours that xterm has for what is good and for warnings, and those of the pictures.
+    const GREEN: u32 = 0x00_cd00;
+    const YELLOW: u32 = 0xcd_cd00;
+    const RED: u32 = 0xff_0000;
+    const BLUE: u32 = 0x00_00ff;
+    const PICTURE: usize = 64 * 32;
+    let daemon = start().await;
+    let terminal = XTerminal::open(&daemon, &["--images", "sixel"]);
+    // The first line alone has fewer: the task is there, and done.
+    terminal.until_pixels("the task", GREEN, |count| count > 300).await;
+    terminal.press("i");
+    // One cue overlaps the one before.
+    terminal.until_pixels("the subtitles", YELLOW, |count| count > 0).await;
+    terminal.press("j");
+    terminal
+        .until_pixels("the red picture", RED, |count| count >= PICTURE)
+        .await;
+    terminal.press("Right");
+    terminal
+        .until_pixels("the blue picture", BLUE, |count| count >= PICTURE)
+        .await;
+    let left = "nothing of the red picture";
+    terminal.until_pixels(left, RED, |count| count == 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_without_colours_gets_a_picture_in_words() {
     let daemon = start().await;

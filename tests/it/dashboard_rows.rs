@@ -8,10 +8,14 @@ use std::{
 
 use onceover_tests::{
     Daemon, RedisServer,
+    http_proxy::HttpProxy,
     screen::{Dashboard, row_with},
 };
 use onceover_types::StageState;
-use onceover_wire::{TaskItem, TaskRow, client::TaskQuery};
+use onceover_wire::{
+    TaskItem, TaskRow,
+    client::{Client, TaskQuery},
+};
 use redis::AsyncCommands;
 use serde_json::json;
 use termlens::Key;
@@ -143,6 +147,26 @@ async fn rows_that_redis_refuses_to_read_are_an_error_and_no_damage() {
         let answer = daemon.get("/v1/rows").await;
         assert_eq!(answer.status == 200, is_read, "{rule}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_rows_comes_compressed_and_says_the_same() {
+    let daemon = Daemon::start().await;
+    let proxy = HttpProxy::start(&daemon.url()).await;
+    submit_waiting(&daemon, 60).await;
+    daemon.until("wait-0000", WAIT, StageState::Running).await;
+    let page = Client::new(&proxy.url()).rows(500, None).await.expect("a page");
+    let encodings: Vec<_> = proxy
+        .passed("/v1/rows")
+        .into_iter()
+        .map(|answer| answer.encoding)
+        .collect();
+    assert_eq!(encodings, [Some("gzip".to_owned())]);
+    let direct = daemon.get("/v1/rows").await.json();
+    let ids = page.rows.iter().map(|row| row.task_id.as_str());
+    let plain = direct["rows"].as_array().expect("rows");
+    assert!(ids.eq(plain.iter().map(|row| row["task_id"].as_str().expect("an id"))));
+    daemon.release("go");
 }
 
 #[tokio::test]

@@ -22,9 +22,13 @@ mod dashboard_logs;
 mod dashboard_machine;
 mod dashboard_past;
 mod dashboard_preview;
+mod dashboard_requirements;
 mod dashboard_rows;
 mod dashboard_settings;
+mod dashboard_story;
 mod dashboard_time;
+#[cfg(target_os = "linux")]
+mod dashboard_tmux;
 mod dashboard_videos;
 mod deploy;
 mod documents;

@@ -299,3 +299,40 @@ async fn r8_a_strict_hit_is_one_call() {
     // The daemon's own reads of queues and leases come in between now and then.
     assert_eq!(daemon.fewest_calls("evalsha:", ask).await, 1);
 }
+
+#[tokio::test]
+async fn r8_a_dry_run_of_another_input_agrees_with_its_submit_and_changes_nothing() {
+    use ReuseMode::{Auto, Never, Strict};
+    let daemon = start("").await;
+    let (first, second) = (file(&daemon, "a.txt", "one"), file(&daemon, "b.txt", "two"));
+    let path = "/v1/tasks/t1/stages/same.read/reuse";
+    let explain = async |input: &PathBuf, mode: ReuseMode| {
+        // By the other name that the parameter has.
+        let body = json!({"input_data": {"file": input}, "reuse": mode});
+        let answer = daemon.post(path, body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let said = answer.json();
+        (said["decision"].clone(), said["reason"].clone())
+    };
+    assert_eq!(explain(&first, Auto).await, (json!("run"), json!("absent")));
+    daemon.done("t1", READ, json!({"path": first})).await;
+    let before = daemon.stage("t1", READ).await.expect("the stage");
+    for (input, mode, decision, reason) in [
+        (&first, Strict, "hit", "hit"),
+        (&second, Auto, "hit", "hit"),
+        (&second, Strict, "run", "input_changed"),
+        (&first, Never, "run", "forced"),
+    ] {
+        assert_eq!(explain(input, mode).await, (json!(decision), json!(reason)), "{mode:?}");
+    }
+    let after = daemon.stage("t1", READ).await.expect("the stage");
+    assert_eq!((after.run_id, after.reuse_hits), (before.run_id, before.reuse_hits));
+    let changed = Err("input_changed".to_owned());
+    assert_eq!(verdict(&daemon, READ, json!({"path": second}), Strict).await, changed);
+    // What a submit refuses is refused here.
+    let refused = daemon.post(path, json!({"input_data": {"path": 7}})).await;
+    assert_eq!(
+        (refused.status, refused.fields()),
+        (422, vec!["input_data.path".to_owned()])
+    );
+}

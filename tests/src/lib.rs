@@ -6,6 +6,7 @@ pub mod chat;
 pub mod daemon;
 pub mod events;
 pub mod hooks;
+pub mod http_proxy;
 pub mod internet;
 pub mod media;
 pub mod model;
@@ -21,6 +22,7 @@ pub mod screen;
 mod structure;
 pub mod tally;
 pub mod worker;
+pub mod x_terminal;
 
 use std::{
     fmt::Debug,

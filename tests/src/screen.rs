@@ -44,6 +44,15 @@ impl Dashboard {
         }
     }
 
+    /// Opens another program of this workspace.
+    pub fn open_program(daemon: &Daemon, columns: u16, rows: u16, name: &str, args: &[String]) -> Self {
+        let terminal = Self::builder(daemon, columns, rows).args(args);
+        let terminal = terminal.spawn(program(name));
+        Self {
+            terminal: terminal.expect("it starts in a terminal"),
+        }
+    }
+
     /// Opens a shell, to start it from.
     pub fn in_shell(daemon: &Daemon, columns: u16, rows: u16) -> Self {
         let mut shell = Self::builder(daemon, columns, rows).env("PS1", "$ ");

@@ -1,6 +1,7 @@
 //! Typed client of the daemon's HTTP API, used by the dashboard, the command line and the tests.
 
 mod files;
+mod rows;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -16,8 +17,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BatchRequest, BatchResponse, CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, DeleteRequest, Event,
-    LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing, Queues,
-    ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, RowPage, StageRuns, SubmitRequest, SubmitResponse,
+    ExplainRequest, LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing,
+    Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
     SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
     clock::Clock, token::make_header,
 };
@@ -210,15 +211,6 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Reads a page of all tasks in short: the first one, or that of the cursor of the page before.
-    pub async fn rows(&self, limit: u32, cursor: Option<&str>) -> Result<RowPage, ClientError> {
-        let mut request = self.http.get(self.url("/v1/rows")).query(&[("limit", limit)]);
-        if let Some(cursor) = cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        self.answer(request.timeout(CALL_TIMEOUT)).await
-    }
-
     /// Reads a task with all its stages.
     pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
         self.get(&format!("/v1/tasks/{task}")).await
@@ -278,6 +270,17 @@ impl Client {
             .map(|mode| format!("?reuse={}", mode.as_str()))
             .unwrap_or_default();
         self.get(&format!("/v1/tasks/{task}/stages/{node}/reuse{query}")).await
+    }
+
+    /// Asks how a submit of the stage with this input would be decided now.
+    pub async fn explain_input(
+        &self,
+        task: &TaskId,
+        node: &NodeName,
+        request: &ExplainRequest,
+    ) -> Result<ReuseExplanation, ClientError> {
+        let path = format!("/v1/tasks/{task}/stages/{node}/reuse");
+        self.call(Method::POST, &path, Some(request)).await
     }
 
     /// Reads the runs of the stage, the newest first.
@@ -564,14 +567,19 @@ impl Client {
             return Ok(response);
         }
         let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        Err(match serde_json::from_slice::<Problem>(&bytes) {
+        Err(self.read_refusal(status, &bytes))
+    }
+
+    /// Reads why the daemon refused a request.
+    fn read_refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => ClientError::Refused(problem),
             Err(_) => ClientError::Unexpected {
                 base: self.base.clone(),
                 status,
-                detail: String::from_utf8_lossy(&bytes).chars().take(200).collect(),
+                detail: String::from_utf8_lossy(body).chars().take(200).collect(),
             },
-        })
+        }
     }
 }
 

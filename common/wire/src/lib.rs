@@ -452,6 +452,17 @@ pub struct ResubmitRequest {
     pub reuse: ReuseMode,
 }
 
+/// Body of `POST /v1/tasks/{id}/stages/{task_name}/reuse`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ExplainRequest {
+    /// The parameters, as those of a submit.
+    #[schema(value_type = Object)]
+    pub input_data: serde_json::Map<String, serde_json::Value>,
+    /// As in a submit; left out, the node's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ReuseMode>,
+}
+
 /// One callback delivery: what is, was or will be sent to one URL for one run or hit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallbackDelivery {

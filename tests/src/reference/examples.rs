@@ -369,6 +369,10 @@ impl Recorder {
             422,
         )
         .await;
+        for (name, path, status) in [("answer", json!(video), 200), ("wrong_value", json!(7), 422)] {
+            let body = json!({"input_data": {"video_path": path}, "reuse": "strict"});
+            self.post("explain_input", name, &explain, body, status).await;
+        }
         let tail = Sent {
             header: Some((reqwest::header::RANGE, "bytes=-200")),
             ..Sent::default()

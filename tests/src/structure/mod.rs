@@ -241,6 +241,8 @@ const ORDERS: [LayerOrder; 14] = [
     LayerOrder {
         within: "tui::model",
         modules: &[
+            "page",
+            "link",
             "access",
             "pointer",
             "return_point",
@@ -259,6 +261,7 @@ const ORDERS: [LayerOrder; 14] = [
             "task_log",
             "past",
             "store",
+            "part_failures",
             "timeline",
             "compare",
             "filter",
@@ -282,6 +285,7 @@ const ORDERS: [LayerOrder; 14] = [
             "nodes",
             "register",
             "videos",
+            "wake",
         ],
         backward: &[],
     },

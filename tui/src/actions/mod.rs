@@ -1,7 +1,9 @@
 //! The one registry of actions: names, keys, pages, conditions, help texts. Footer and help are made from it. What an
 //! action does is in `update`. Which keys an action has, the configuration file may change (`remap`).
 
+mod conditions;
 mod find;
+mod page_sets;
 mod registry;
 mod remap;
 mod spec;

@@ -1,102 +1,26 @@
-//! The table of all actions, and when each makes sense.
+//! The table of all actions.
 
 use crossterm::event::KeyCode;
-use onceover_types::StageState;
 
-use super::spec::{
-    Action, ActionSpec,
-    Group::{self, Act, Move, Program, See},
+use super::{
+    conditions::{
+        always, can_rerun, has_choices, has_draft, has_result, has_row, has_run, has_samples, has_search, has_stage,
+        has_undo, has_video, has_way_back, is_frozen, is_json_page,
+    },
+    page_sets::{
+        COMPARE, EVERYWHERE, FILTERED, FORMS, IDS, JSON, JSON_OR_TASKS, LISTS, LOG, MARKABLE, OF_STAGES, OF_VIDEOS,
+        PREVIEW, READ, ROWS, SEARCHED, SIDEWAYS, TEXTS, TIMELINE, UNTYPED,
+    },
+    spec::{
+        Action, ActionSpec,
+        Group::{self, Act, Move, Program, See},
+    },
 };
 use crate::{
     key::Key,
-    model::{Model, Page, RowId},
+    model::{Model, Page},
 };
 
-/// Pages with a list.
-const LISTS: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Queues,
-    Page::Events,
-    Page::Commands,
-    Page::Preview,
-];
-/// These, pages of lines, which have no cursor, and the timeline.
-const ROWS: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Queues,
-    Page::Events,
-    Page::Commands,
-    Page::Log,
-    Page::Timeline,
-    Page::Compare,
-    Page::Json,
-    Page::Preview,
-];
-const JSON: &[Page] = &[Page::Json];
-const JSON_OR_TASKS: &[Page] = &[Page::Tasks, Page::Json];
-/// Where the stage at the cursor is shown.
-const OF_STAGES: &[Page] = &[Page::Tasks, Page::Log, Page::Json];
-/// These, but the page of commands, whose rows have no id.
-const IDS: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Queues,
-    Page::Events,
-    Page::Preview,
-];
-const SEARCHED: &[Page] = &[Page::Log, Page::Json];
-const LOG: &[Page] = &[Page::Log];
-const TIMELINE: &[Page] = &[Page::Timeline];
-/// Pages where one can go to the left and to the right.
-const SIDEWAYS: &[Page] = &[Page::Log, Page::Timeline, Page::Compare];
-const COMPARE: &[Page] = &[Page::Compare];
-/// Pages with a text to scroll beside a list.
-const TEXTS: &[Page] = &[Page::Tasks, Page::Nodes, Page::Preview];
-const PREVIEW: &[Page] = &[Page::Preview];
-/// Pages whose rows can be filtered.
-const FILTERED: &[Page] = &[Page::Tasks, Page::Nodes, Page::Events];
-const MARKABLE: &[Page] = &[Page::Tasks, Page::Callbacks, Page::Videos];
-/// Where videos are, and where forms are filled in.
-const OF_VIDEOS: &[Page] = &[Page::Tasks, Page::Videos];
-const FORMS: &[Page] = &[Page::Form, Page::Register];
-const EVERYWHERE: &[Page] = &Page::ALL;
-/// Pages that show what the daemon has; in the submit form the key is the draft's.
-const READ: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Register,
-    Page::Timeline,
-    Page::Compare,
-    Page::Queues,
-    Page::Machine,
-    Page::Preview,
-];
-/// Pages on which no text is typed: another page can be opened from them.
-const UNTYPED: &[Page] = &[
-    Page::Tasks,
-    Page::Callbacks,
-    Page::Nodes,
-    Page::Videos,
-    Page::Log,
-    Page::Queues,
-    Page::Machine,
-    Page::Events,
-    Page::Commands,
-    Page::Timeline,
-    Page::Compare,
-    Page::Json,
-    Page::Preview,
-];
 /// The number keys.
 const DIGITS: &[Key] = &[c('1'), c('2'), c('3'), c('4'), c('5'), c('6'), c('7'), c('8'), c('9')];
 
@@ -590,110 +514,3 @@ pub static ACTIONS: &[ActionSpec] = &[
         .on(EVERYWHERE)
         .footer(21, always),
 ];
-
-/// For actions that always make sense.
-fn always(_: &Model) -> bool {
-    true
-}
-
-/// Whether the cursor is on a row.
-fn has_row(model: &Model) -> bool {
-    match model.page {
-        Page::Tasks => model.tree.cursor.is_some(),
-        Page::Callbacks => model.deliveries.list.cursor().is_some(),
-        Page::Nodes => model.nodes.list.cursor().is_some(),
-        Page::Videos => model.videos.list.cursor().is_some(),
-        Page::Timeline => model.timeline.list.cursor().is_some(),
-        Page::Queues => model.observed.rows.cursor().is_some(),
-        Page::Events => model.events.list.cursor().is_some(),
-        Page::Commands => model.commands.list.cursor().is_some(),
-        Page::Preview => model.preview.list.cursor().is_some(),
-        Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Json => false,
-    }
-}
-
-/// Whether the machine has samples to go through.
-fn has_samples(model: &Model) -> bool {
-    model.observed.samples().len() > 1
-}
-
-/// Whether the cursor is on a stage that has a result.
-fn has_result(model: &Model) -> bool {
-    let stage = model.tree.cursor.as_ref().and_then(|row| model.newest_stage_of(row));
-    let stage = stage.as_ref();
-    let stage = stage.and_then(|row| model.store.kept_stage(&row.task, row.node.as_deref()?));
-    stage.is_some_and(|stage| stage.status == StageState::Success)
-}
-
-/// Whether something is searched in the log, or in the tree.
-fn has_search(model: &Model) -> bool {
-    if model.page == Page::Json {
-        return model.detail.shown_json().is_some_and(|tree| tree.search.is_some());
-    }
-    model.log_view.search.is_some()
-}
-
-/// Whether the tree has the whole screen.
-fn is_json_page(model: &Model) -> bool {
-    model.page == Page::Json
-}
-
-/// Whether a row that an action is about has a stage.
-fn has_stage(model: &Model) -> bool {
-    has_row(model) && model.subjects().iter().any(|row| model.newest_stage_of(row).is_some())
-}
-
-/// Whether anything can run again, or a pipeline can be started.
-fn can_rerun(model: &Model) -> bool {
-    model.page == Page::Tasks && has_stage(model) || has_video(model)
-}
-
-/// Whether anything waits or runs in the rows that an action is about.
-fn has_run(model: &Model) -> bool {
-    model.subjects().iter().any(|row| model.in_flight(row))
-}
-
-/// Whether an action on videos has one to act on.
-fn has_video(model: &Model) -> bool {
-    if model.page == Page::Videos {
-        return model.videos.at_cursor().is_some();
-    }
-    let has_pipeline = |row: &RowId| model.store.get(&row.task).is_some_and(|task| task.pipeline.is_some());
-    if model.tree.marks.is_empty() {
-        model.tree.cursor.as_ref().is_some_and(has_pipeline)
-    } else {
-        model.tree.marks.iter().any(has_pipeline)
-    }
-}
-
-/// Whether a delete can be taken back.
-fn has_undo(model: &Model) -> bool {
-    !model.deletes.is_empty()
-}
-
-/// Whether the view stands still.
-fn is_frozen(model: &Model) -> bool {
-    model.store.is_frozen()
-}
-
-/// Whether there are marks, filters or pages to go back from.
-fn has_way_back(model: &Model) -> bool {
-    model.page != Page::Tasks
-        || !model.trail.is_empty()
-        || model.zoom
-        || model.store.is_frozen()
-        || !model.tree.marks.is_empty()
-        || model.tree.is_narrowed()
-}
-
-/// Whether a draft of the form's row is kept.
-fn has_draft(model: &Model) -> bool {
-    let form = model.form.as_ref();
-    form.is_some_and(|form| model.drafts.find(&form.row).is_some())
-}
-
-/// Whether the focused field of the form has values to choose from.
-fn has_choices(model: &Model) -> bool {
-    let form = model.form.as_ref().filter(|_| model.page == Page::Form);
-    form.is_some_and(|form| !form.choices(form.focused().what).is_empty())
-}

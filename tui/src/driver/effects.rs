@@ -253,13 +253,14 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
             .map_err(Refusal::from),
         ),
         Call::Delete { task, force } => Reply::Deleted(client.delete(&task, force).await.map_err(Refusal::from)),
-        Call::Reuse { task, node, reuse } => Reply::Reuse(
-            client
-                .explain(&task, &node, reuse)
-                .await
-                .map(Box::new)
-                .map_err(Refusal::from),
-        ),
+        Call::Reuse { task, node, reuse } => {
+            let answer = client.explain(&task, &node, reuse).await;
+            Reply::Reuse(answer.map(Box::new).map_err(Refusal::from))
+        }
+        Call::Forecast { task, node, request } => {
+            let answer = client.explain_input(&task, &node, &request).await;
+            Reply::Reuse(answer.map(Box::new).map_err(Refusal::from))
+        }
         Call::Callbacks { task } => {
             let query = CallbackQuery {
                 task_id: task.map(|task| task.to_string()),

@@ -96,6 +96,11 @@ impl CompareSide {
         self.runs.get(self.index)
     }
 
+    /// Returns the run before the chosen one, whose request that one was: the same again, or with changes.
+    fn former_run(&self) -> Option<&PastRun> {
+        self.runs.get(self.index + 1)
+    }
+
     /// Takes the runs to choose from. The chosen one stays, if it is still kept.
     pub fn set_runs(&mut self, runs: Vec<PastRun>) {
         let chosen = self.run().map(|run| run.run_id.as_str());
@@ -212,6 +217,11 @@ fn compare_sides(
         return Vec::new();
     };
     let mut lines = compare_facts(before, after, format_time);
+    let former = |side: &CompareSide| side.former_run().map(|run| run.run_id.clone());
+    let formers = (former(left), former(right));
+    if formers.0.is_some() || formers.1.is_some() {
+        lines.insert(1, CompareLine::new("rerun of", formers.0, formers.1));
+    }
     compare_attempts(&before.attempts, &after.attempts, &mut lines);
     lines.push(CompareLine::Title("Input".into()));
     compare_objects(

@@ -17,13 +17,16 @@ pub mod form;
 #[cfg(test)]
 mod fuzz;
 pub mod json_tree;
+mod link;
 pub mod list;
 pub mod log;
 pub mod log_view;
 pub mod nodes;
 pub mod observed;
 mod outcome;
+mod page;
 pub mod palette;
+pub mod part_failures;
 pub mod past;
 pub mod pipeline;
 pub mod pointer;
@@ -43,16 +46,13 @@ pub mod totals;
 pub mod trail;
 pub mod tree;
 pub mod videos;
+mod wake;
 pub mod watch;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use onceover_types::{NodeName, StageState, TaskId, Timestamp};
+use onceover_types::{NodeName, TaskId, Timestamp};
 use onceover_wire::{Processing, StageSummary, SystemInfo, Video};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     clipboard::Multiplexer,
@@ -74,11 +74,14 @@ use estimate::{NodeEstimates, RestTime, estimate_rest};
 use events::EventLog;
 use filter::FilterError;
 use form::Form;
+pub use link::{Link, MissingPart, Source};
 use list::ListCursor;
 use log_view::LogView;
 use nodes::Nodes;
 use observed::Observed;
 pub use outcome::{Batch, Note, PendingDelete, Toast, Tone, UnderWay};
+pub use page::Page;
+use part_failures::PartFailures;
 use pipeline::PipelineReads;
 use pointer::Pointer;
 use preview::Preview;
@@ -99,120 +102,6 @@ use watch::WatchList;
 
 /// How long a text that can be selected stays on the screen.
 const SELECTABLE_MS: i64 = 15_000;
-
-/// What the screen shows between header and footer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Page {
-    /// The tree and the detail.
-    #[default]
-    Tasks,
-    Callbacks,
-    /// The catalog.
-    Nodes,
-    /// The form of a submit.
-    Form,
-    /// Registered videos.
-    Videos,
-    /// The form that registers a video.
-    Register,
-    /// The log of the stage in the detail, or of all stages of a task.
-    Log,
-    /// The runs of a task's stages in time.
-    Timeline,
-    /// Two runs side by side.
-    Compare,
-    /// What waits in each queue, what was counted, how long nodes take.
-    Queues,
-    /// How busy the daemon's machine was.
-    Machine,
-    /// The newest events.
-    Events,
-    /// What was done in this session, as commands.
-    Commands,
-    /// The input or output of the stage in the detail.
-    Json,
-    /// The files of a stage's result.
-    Preview,
-}
-
-impl Page {
-    pub const ALL: [Self; 15] = [
-        Self::Tasks,
-        Self::Callbacks,
-        Self::Nodes,
-        Self::Form,
-        Self::Videos,
-        Self::Register,
-        Self::Log,
-        Self::Timeline,
-        Self::Compare,
-        Self::Queues,
-        Self::Machine,
-        Self::Events,
-        Self::Commands,
-        Self::Json,
-        Self::Preview,
-    ];
-
-    /// Returns its name, as documents and files have it.
-    pub fn name(self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-
-    /// Whether keys type text on the page.
-    pub fn is_typed(self) -> bool {
-        matches!(self, Self::Form | Self::Register)
-    }
-}
-
-/// What the dashboard cannot reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MissingPart {
-    Daemon,
-    Redis,
-    /// The daemon answers, and needs a token, or another one.
-    Access,
-}
-
-impl MissingPart {
-    /// Reads from an error of the daemon's client what is missing.
-    pub fn from_error(error: &onceover_wire::client::ClientError) -> Self {
-        match error.status() {
-            // The daemon answers, but cannot reach its Redis.
-            Some(503) => Self::Redis,
-            Some(401 | 403) => Self::Access,
-            _ => Self::Daemon,
-        }
-    }
-}
-
-/// The connection to the daemon.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Link {
-    /// The first connection is being made.
-    Connecting,
-    Live,
-    Lost {
-        missing: MissingPart,
-        reason: String,
-        since: Timestamp,
-        retry_at: Timestamp,
-        /// There has been no connection since the program started.
-        never: bool,
-    },
-}
-
-/// How events come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// The daemon's event stream; its Redis cannot be reached from here.
-    #[default]
-    Stream,
-    /// Redis pub/sub, and the daemon's event stream beside it.
-    PubSub,
-}
 
 /// The filter line while it is being typed.
 #[derive(Debug)]
@@ -256,6 +145,7 @@ pub struct Model {
     pub checked_seq: u64,
     pub store: TaskStore,
     pub totals: ShownTotals,
+    pub part_failures: PartFailures,
     pub tree: Tree,
     pub detail: Detail,
     /// How the log of the stage in the detail is looked at.
@@ -339,6 +229,7 @@ impl Model {
             checked_seq: 0,
             store: TaskStore::default(),
             totals: ShownTotals::default(),
+            part_failures: PartFailures::default(),
             tree: Tree::default(),
             detail: Detail::default(),
             log_view: LogView::default(),
@@ -579,117 +470,5 @@ impl Model {
         let top = self.tree.top.min(self.tree.rows.len());
         let end = (top + height).min(self.tree.rows.len());
         &self.tree.rows[top..end]
-    }
-
-    /// Whether a figure on screen counts seconds now.
-    fn counts_seconds(&self) -> bool {
-        if !self.deletes.is_empty() || matches!(self.link, Link::Lost { .. }) {
-            return true;
-        }
-        let counts = |task: &Task| {
-            let running = task.stages.values().any(|stage| stage.status == StageState::Running);
-            running || task.retries_at().is_some_and(|at| at > self.now)
-        };
-        if self.is_live() && self.page == Page::Timeline && !self.store.is_frozen() {
-            return self.timeline_task().is_some_and(counts);
-        }
-        self.is_live()
-            && !self.store.is_frozen()
-            && self.page == Page::Tasks
-            && (self
-                .detail_kept()
-                .is_some_and(|stage| stage.status == StageState::Running)
-                || self
-                    .visible_rows()
-                    .iter()
-                    .any(|row| self.store.get(&row.task).is_some_and(counts)))
-    }
-
-    /// Whether a change has shown something that is not being read yet.
-    fn has_reads_to_send(&self) -> bool {
-        let is_asked = |task: &Arc<TaskId>| self.fetching.values().any(|other| *other == **task);
-        let has_tasks = || !self.store.is_loading() && self.store.partial_tasks().any(|task| !is_asked(task));
-        let has_runs = match self.page {
-            Page::Timeline => !self.timeline.waiting.is_empty(),
-            Page::Compare => self.compare.wants_read(),
-            _ => false,
-        };
-        self.is_live() && (has_runs || !self.pipelines.waiting.is_empty() || has_tasks())
-    }
-
-    /// Returns when the model needs the time next; `None`: not before something happens.
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        let second = self
-            .counts_seconds()
-            .then(|| Timestamp::from_millis((self.now.as_millis().div_euclid(1000) + 1) * 1000));
-        let times = [
-            second,
-            self.toast.as_ref().map(|toast| toast.until),
-            self.detail.fetch_at.filter(|_| self.is_live()),
-            self.deliveries
-                .fetch_at
-                .filter(|_| self.is_live() && self.page == Page::Callbacks),
-            self.videos
-                .fetch_at
-                .filter(|_| self.is_live() && self.page == Page::Videos),
-            self.observed
-                .fetch_at
-                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
-            self.form
-                .as_ref()
-                .and_then(|form| form.forecast.ask_at)
-                .filter(|_| self.is_live() && self.page == Page::Form),
-            self.preview
-                .fetch_at
-                .filter(|_| self.is_live() && self.page == Page::Preview),
-            self.deletes.iter().map(|delete| delete.due).min(),
-            self.store.gap_deadline().filter(|_| !self.reading && self.is_live()),
-            self.has_reads_to_send().then(|| self.budget.next_at(self.now)),
-            self.estimates_due_at(),
-            self.task_log
-                .as_ref()
-                .filter(|_| self.is_live())
-                .and_then(TaskLog::poll_at),
-            self.watched.due_at(self.now),
-        ];
-        times.into_iter().flatten().min()
-    }
-
-    /// Derives what depends on the rest: visible rows, cursor, what is known of rows that no longer exist.
-    pub fn settle(&mut self) {
-        let height = self.panes().rows();
-        let shown_at = self.store.shown_at().unwrap_or(self.now);
-        self.tree.settle(&self.store, shown_at, height);
-        // A row that is not there in the past is not gone.
-        let is_present = !self.store.is_frozen();
-        if is_present && !self.failures.is_empty() {
-            let store = &self.store;
-            let deliveries = &self.deliveries;
-            let videos = &self.videos.items;
-            self.failures.retain(|subject, _| match subject {
-                Subject::Row(row) => store.contains(row) || videos.iter().any(|video| video.task_id == *row.task),
-                Subject::Delivery(id) => deliveries.get(id).is_some(),
-            });
-        }
-        if is_present && !self.warned.is_empty() {
-            let store = &self.store;
-            let is_known = |subject: &Subject| matches!(subject, Subject::Row(row) if store.contains(row));
-            self.warned.retain(|subject, _| is_known(subject));
-        }
-        self.deliveries.list.scroll(layout::lay_out_callbacks(self.size).rows());
-        self.nodes.list.scroll(layout::lay_out_nodes(self.size).rows());
-        let preview_page = layout::lay_out_preview(self.size, self.preview.is_whole);
-        self.preview.list.scroll(preview_page.rows());
-        self.videos.list.scroll(layout::lay_out_videos(self.size).rows());
-        if self.page == Page::Timeline {
-            let rows = usize::from(layout::lay_out_timeline(self.size).rows.height);
-            self.timeline.settle(&self.store, rows);
-        }
-        self.observed.rows.scroll(layout::lay_out_queues(self.size).rows());
-        if self.page == Page::Events {
-            self.events.settle();
-            self.events.list.scroll(layout::lay_out_events(self.size).rows());
-        }
-        self.commands.list.scroll(layout::lay_out_commands(self.size).rows());
     }
 }

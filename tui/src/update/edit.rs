@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The reuse mode has to stand this long before the daemon is asked what it would do.
+/// What is typed has to stand this long before the daemon is asked what it would do with that.
 const REST_MS: i64 = 300;
 /// Lines that a page key scrolls by.
 const SCROLL_LINES: usize = 5;
@@ -170,7 +170,7 @@ pub fn take_target(model: &mut Model, id: u64, answer: CallAnswer<Box<TaskView>>
     };
 }
 
-/// Asks what the former request would do with the reuse mode that is chosen, once that has stood for a moment.
+/// Asks what the request that is typed would do, once it has stood for a moment.
 pub fn ask_forecast(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.page != Page::Form || !model.is_live() {
         return;
@@ -179,24 +179,23 @@ pub fn ask_forecast(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(form) = &mut model.form else {
         return;
     };
-    let Some(task) = form.row.task.clone().filter(|_| form.has_question()) else {
+    let Some((task, request)) = form.row.task.clone().zip(form.find_question()) else {
         form.forecast.ask_at = None;
         return;
     };
-    let reuse = form.reuse_mode();
     let forecast = &mut form.forecast;
     match forecast.ask_at {
         None => forecast.ask_at = Some(Timestamp::from_millis(now.as_millis() + REST_MS)),
         Some(at) if at <= now => {
             forecast.ask_at = None;
-            forecast.asked = Some(reuse);
+            forecast.asked = Some(request.clone());
             forecast.answer = None;
             forecast.request = Some(id);
             let node = form.row.node.clone();
             model.next_id = id;
             effects.push(Effect::Call {
                 id,
-                call: Call::Reuse { task, node, reuse },
+                call: Call::Forecast { task, node, request },
             });
         }
         Some(_) => {}
@@ -209,11 +208,14 @@ pub fn has_asked_forecast(model: &Model, id: u64) -> bool {
     form.is_some_and(|form| form.forecast.request == Some(id))
 }
 
-/// Takes what the daemon says that the former request would do.
+/// Takes what the daemon says that the request would do.
 pub fn take_forecast(model: &mut Model, answer: CallAnswer<Box<ReuseExplanation>>) {
     if let Some(form) = &mut model.form {
         form.forecast.request = None;
-        form.forecast.answer = Some(answer.map_err(|refusal| refusal.text));
+        form.forecast.answer = Some(answer.map_err(|refusal| match refusal.status {
+            Some(422) => format!("would be refused: {}", refusal.text),
+            _ => format!("the daemon does not say what it would do: {}", refusal.text),
+        }));
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use onceover_types::{FieldError, NodeName, TaskId, Timestamp, VideoId};
 use onceover_wire::{
-    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, LogPage, MachineLoad, NodeList,
-    NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation, ReuseMode, StageRuns,
-    SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video, VideoDeletion, VideoPage,
-    VideoRequest, VideoStarted, client::LogQuery,
+    CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, ExplainRequest, LogPage,
+    MachineLoad, NodeList, NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation,
+    ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video,
+    VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
 };
 use serde::{Deserialize, Serialize};
 
@@ -276,6 +276,12 @@ pub enum Call {
         node: NodeName,
         reuse: Option<ReuseMode>,
     },
+    /// What a submit with another input would do now.
+    Forecast {
+        task: TaskId,
+        node: NodeName,
+        request: ExplainRequest,
+    },
     /// The newest callbacks, of one task or of all.
     Callbacks {
         task: Option<TaskId>,
@@ -342,6 +348,7 @@ impl Call {
             | Self::Machine
             | Self::History
             | Self::Reuse { .. }
+            | Self::Forecast { .. }
             | Self::Callbacks { .. }
             | Self::Nodes
             | Self::Videos

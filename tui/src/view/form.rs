@@ -2,7 +2,7 @@
 
 use onceover_catalog::ParameterSpec;
 use onceover_types::StageState;
-use onceover_wire::{ReuseDecision, ReuseMode, ReuseRule};
+use onceover_wire::{ReuseDecision, ReuseMode};
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -101,32 +101,28 @@ fn describe_title(form: &Form) -> String {
     }
 }
 
-/// Says what the daemon would do with the request that is typed, as far as its answer about the former one says it.
-/// `None` where it was not asked.
+/// Says what the daemon would do with the request that is typed. `None` where it was not asked.
 pub fn describe_outlook(form: &Form, differences: &[InputDifference], theme: Theme) -> Option<(String, Style)> {
-    if form.forecast.request.is_some() {
+    let forecast = &form.forecast;
+    if forecast.request.is_some() || forecast.answer.is_some() && form.find_question().is_some() {
         return Some(("now: …".to_owned(), theme.faint()));
     }
-    let explanation = match form.forecast.answer.as_ref()? {
+    let explanation = match forecast.answer.as_ref()? {
         Ok(explanation) => explanation,
-        Err(why) => return Some((format!("the daemon does not say what it would do: {why}"), theme.bad())),
+        Err(why) => return Some((format!("now: ✖ {why}"), theme.bad())),
     };
     let differs = !differences.is_empty();
     let (sign, style) = sign_decision(theme, explanation.decision);
-    Some(match (explanation.decision, differs, explanation.mode) {
-        (ReuseDecision::Hit, true, ReuseRule::Strict) => (
+    Some(match (explanation.decision, differs) {
+        (ReuseDecision::Run, true) if explanation.reason == "input_changed" => (
             "now: ● would run: the input differs from the stored result's".to_owned(),
             theme.warn(),
         ),
-        (ReuseDecision::Hit, true, ReuseRule::Refuse) => {
-            let text = "now: ✖ would be refused: the input differs, and the node gives no result of other input";
-            (text.to_owned(), theme.bad())
-        }
-        (ReuseDecision::Hit, true, _) => {
+        (ReuseDecision::Hit, true) => {
             let text = "now: ↺ the stored result would be reused, though the input differs: strict or never runs it";
             (text.to_owned(), theme.warn())
         }
-        (ReuseDecision::Join, true, _) => {
+        (ReuseDecision::Join, true) => {
             let text = "now: … would join the run in flight, though the input differs: never runs it";
             (text.to_owned(), theme.warn())
         }

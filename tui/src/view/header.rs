@@ -193,11 +193,18 @@ fn list_parts(model: &Model, wide: bool) -> Vec<Part> {
         if count == 0 && state == StageState::Cancelled {
             continue;
         }
-        let style = if count > 0 { theme.state(state) } else { theme.faint() };
-        let text = if wide {
-            format!(" {} {count} {}", glyph(state), word(state))
-        } else {
-            format!("{gap}{count} {short}")
+        // An earlier stage of a task may have failed where a later one decides about its status.
+        let partly = match state {
+            StageState::Failed => model.part_failures.count(),
+            _ => 0,
+        };
+        let has_any = count > 0 || partly > 0;
+        let style = if has_any { theme.state(state) } else { theme.faint() };
+        let text = match (wide, partly) {
+            (true, 0) => format!(" {} {count} {}", glyph(state), word(state)),
+            (true, _) => format!(" {} {count} {}, {partly} partly", glyph(state), word(state)),
+            (false, 0) => format!("{gap}{count} {short}"),
+            (false, _) => format!("{gap}{count}+{partly} {short}"),
         };
         say(need, text, style);
     }

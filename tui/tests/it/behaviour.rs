@@ -481,3 +481,38 @@ fn d2_a_task_that_begins_shows_its_stage_at_once() {
     tick(&mut model, 0.1);
     assert_shows(&model, &["▾ new-film"]);
 }
+
+#[test]
+fn a_task_with_an_earlier_failed_stage_is_counted_as_failed_in_part() {
+    let stages = [
+        ("a.b", stage(StageState::Failed)),
+        (
+            "c.d",
+            StageSummary {
+                ended_at: Some(at(-10.0)),
+                ..stage(StageState::Success)
+            },
+        ),
+    ];
+    let mut model = dashboard_of(vec![item("film", 100.0, &stages)], (120, 36));
+    // One task has failed as a whole: the daemon counts it, and it is not loaded here.
+    assert_shows(&model, &["✖ 1 failed, 1 partly"]);
+    update(&mut model, UiEvent::Resize(60, 16));
+    assert_shows(&model, &["1+1 fail"]);
+    update(&mut model, UiEvent::Resize(120, 36));
+    let again = StageSummary {
+        revision: 2,
+        ended_at: Some(at(0.0)),
+        ..stage(StageState::Success)
+    };
+    update(&mut model, change(101, "film", "a.b", EventKind::Succeeded, again));
+    assert_hides(&model, "partly");
+    // The last stage decides about the task: that it failed is no part of it.
+    let failed = StageSummary {
+        revision: 2,
+        ended_at: Some(at(1.0)),
+        ..stage(StageState::Failed)
+    };
+    update(&mut model, change(102, "film", "c.d", EventKind::Failed, failed));
+    assert_hides(&model, "partly");
+}

@@ -77,6 +77,7 @@ fn the_newest_two_runs_are_compared_and_the_arrows_choose_others() {
             "48000",
             "20 s",
             "30 s",
+            "rerun of",
             "Input",
             "Output",
         ],
@@ -84,6 +85,9 @@ fn the_newest_two_runs_are_compared_and_the_arrows_choose_others() {
     let lines = screen(&model);
     let row = lines.iter().find(|line| line.contains("sample_rate")).unwrap();
     assert!(row.contains("! sample_rate"), "a difference has a sign: {row}");
+    let row = lines.iter().find(|line| line.contains("rerun of")).unwrap();
+    let (first, second) = (row.find("000000000001"), row.find("000000000002"));
+    assert!(first.is_some() && first < second, "each names the run before it: {row}");
     let row = lines.iter().find(|line| line.contains("video_path")).unwrap();
     assert!(!row.contains("! video_path"), "{row}");
     press(&mut model, "<left>");
@@ -111,7 +115,7 @@ fn a_run_that_begins_is_read_and_the_chosen_ones_stay() {
 
 #[test]
 fn on_a_narrow_screen_the_values_stand_below_each_other() {
-    let model = open((60, 30));
+    let model = open((60, 40));
     let lines = screen(&model);
     let row = lines.iter().position(|line| line.contains("sample_rate")).unwrap();
     assert!(

@@ -2,10 +2,10 @@
 
 use onceover_tui::{
     model::{Model, Page},
-    update::{Call, Effect, Reply, UiEvent, update},
+    update::{Call, Effect, Refusal, Reply, UiEvent, update},
 };
 use onceover_types::StageState;
-use onceover_wire::{ReuseDecision, ReuseExplanation, ReuseMode, ReuseRule, SubmitRequest};
+use onceover_wire::{ExplainRequest, ReuseDecision, ReuseExplanation, ReuseMode, SubmitRequest};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::fixture::*;
@@ -109,39 +109,75 @@ fn tui08_a_value_that_cannot_be_is_refused_at_its_field_while_it_is_typed() {
 }
 
 /// The question that the form asks about reuse by this time.
-fn asked(model: &mut Model, seconds: f64) -> Option<(u64, Option<ReuseMode>)> {
+fn asked(model: &mut Model, seconds: f64) -> Option<(u64, ExplainRequest)> {
     let effects = tick(model, seconds);
     effects.iter().find_map(|effect| match effect {
         Effect::Call {
             id,
-            call: Call::Reuse { reuse, .. },
-        } => Some((*id, *reuse)),
+            call: Call::Forecast { request, .. },
+        } => Some((*id, request.clone())),
         _ => None,
     })
 }
 
+fn answer_question(model: &mut Model, id: u64, answer: Result<ReuseExplanation, Refusal>) {
+    let reply = Reply::Reuse(answer.map(Box::new));
+    update(model, UiEvent::Reply { id, reply });
+}
+
 #[test]
-fn tui08_the_form_says_what_the_daemon_would_do_and_asks_once_for_each_mode() {
+fn tui08_the_form_says_what_the_daemon_would_do_with_what_is_typed_and_asks_once() {
     let mut model = edit_form();
-    assert_eq!(asked(&mut model, 1.0), None, "the mode may change yet");
-    let (id, mode) = asked(&mut model, 1.4).expect("it is asked");
-    assert_eq!(mode, None);
-    let hit = ReuseExplanation {
-        mode: ReuseRule::Strict,
-        ..explanation(ReuseDecision::Hit, "hit", "would be reused: its output counts")
-    };
-    let reply = Reply::Reuse(Ok(Box::new(hit)));
-    update(&mut model, UiEvent::Reply { id, reply });
+    assert_eq!(asked(&mut model, 1.0), None, "more may be typed yet");
+    let (first, request) = asked(&mut model, 1.4).expect("it is asked");
+    assert_eq!(
+        (request.reuse, &request.input_data["sample_rate"]),
+        (None, &json!(44100))
+    );
+    let hit = || explanation(ReuseDecision::Hit, "hit", "would be reused: its output counts");
+    answer_question(&mut model, first, Ok(hit()));
     assert_shows(&model, &["now: ↺ would be reused: its output counts"]);
+    assert_eq!(asked(&mut model, 2.0), None, "once");
+    // Another input is another question; the answer about the former one is not shown for it.
     press(&mut model, "<tab><tab><c-u>8000");
-    assert_shows(&model, &["now: ● would run: the input differs"]);
+    assert_shows(&model, &["now: …"]);
     assert_eq!(asked(&mut model, 3.0), None);
-    assert_eq!(asked(&mut model, 4.0), None, "what is typed changes no mode");
+    let (second, request) = asked(&mut model, 3.4).expect("it is asked about what is typed");
+    assert_eq!(request.input_data["sample_rate"], json!(8000));
+    answer_question(&mut model, first, Ok(hit()));
+    assert_shows(&model, &["now: …"]);
+    let run = explanation(
+        ReuseDecision::Run,
+        "input_changed",
+        "would run: the stored result came from other input",
+    );
+    answer_question(&mut model, second, Ok(run));
+    assert_shows(&model, &["now: ● would run: the input differs"]);
+    // Another mode is another question, too.
     press(&mut model, "<c-s>f");
     assert_shows(&model, &["reuse  forced"]);
     assert_eq!(asked(&mut model, 5.0), None);
-    let (_, mode) = asked(&mut model, 5.4).expect("another mode is asked about");
-    assert_eq!(mode, Some(ReuseMode::Never));
+    let (third, request) = asked(&mut model, 5.4).expect("another mode is asked about");
+    assert_eq!(request.reuse, Some(ReuseMode::Never));
+    let refusal = Refusal {
+        status: Some(422),
+        text: "audio_path: there is no such file".into(),
+        ..Refusal::default()
+    };
+    answer_question(&mut model, third, Err(refusal));
+    assert_shows(&model, &["now: ✖ would be refused: audio_path: there is no such file"]);
+}
+
+#[test]
+fn tui08_a_value_that_cannot_be_is_not_asked_about() {
+    let mut model = edit_form();
+    press(&mut model, "<tab><tab><c-u>80");
+    assert_shows(&model, &["✖ it must be at least 8000"]);
+    assert_eq!(asked(&mut model, 1.0), None);
+    assert_eq!(asked(&mut model, 2.0), None);
+    press(&mut model, "00");
+    assert_eq!(asked(&mut model, 3.0), None);
+    assert!(asked(&mut model, 3.4).is_some());
 }
 
 /// The text that was given to the editor, and its effect.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use onceover_tui::{
     actions::{KeyChange, list_offered, remap_keys},
+    glyphs::Glyphs,
     model::{
         Model, Page, RowId,
         access::Access,
@@ -103,15 +104,41 @@ fn describe_style(style: Style) -> String {
     words.join(" ")
 }
 
+/// What a terminal has of colours and characters, by a name.
+const MODES: [(&str, ThemeName, ColourLevel, Glyphs); 5] = [
+    ("colour", ThemeName::Auto, ColourLevel::Sixteen, Glyphs::Unicode),
+    ("mono", ThemeName::Auto, ColourLevel::Mono, Glyphs::Unicode),
+    ("dark", ThemeName::Dark, ColourLevel::Full, Glyphs::Unicode),
+    ("light", ThemeName::Light, ColourLevel::Full, Glyphs::Unicode),
+    ("ascii", ThemeName::Auto, ColourLevel::Sixteen, Glyphs::Ascii),
+];
+
 #[test]
 fn tui24_screens_with_their_styles_are_as_recorded() {
-    for page in [Page::Tasks, Page::Callbacks, Page::Nodes, Page::Videos, Page::Log] {
+    for page in [Page::Callbacks, Page::Nodes, Page::Videos, Page::Log] {
         for (columns, rows) in [(40, 12), (60, 16), (120, 36), (200, 60)] {
-            for (name, level) in [("colour", ColourLevel::Sixteen), ("mono", ColourLevel::Mono)] {
+            for (mode, name, level, _) in &MODES[..2] {
                 let mut model = on(page, (columns, rows));
                 tick(&mut model, 0.2);
-                model.theme = theme(ThemeName::Auto, level);
-                let name = format!("{}_{columns}x{rows}_{name}", page.name());
+                model.theme = theme(*name, *level);
+                let name = format!("{}_{columns}x{rows}_{mode}", page.name());
+                insta::assert_snapshot!(name, describe_styles(&draw(&model)));
+            }
+        }
+    }
+}
+
+#[test]
+fn tui24_tasks_and_a_stage_are_as_recorded_at_every_size_in_every_mode() {
+    for (screen, keys) in [("tasks", ""), ("stage", "jj<enter>")] {
+        for (columns, rows) in &SIZES[1..] {
+            for (mode, name, level, glyphs) in MODES {
+                let mut model = on(Page::Tasks, (*columns, *rows));
+                press(&mut model, keys);
+                tick(&mut model, 0.2);
+                model.theme = theme(name, level);
+                model.glyphs = glyphs;
+                let name = format!("{screen}_{columns}x{rows}_{mode}");
                 insta::assert_snapshot!(name, describe_styles(&draw(&model)));
             }
         }

@@ -9,8 +9,8 @@ use axum::{
 };
 use onceover_types::{FieldError, Problem, ProblemKind, humane, suggest::did_you_mean};
 use onceover_wire::{
-    DeleteRequest, ReprocessRequest, ResubmitRequest, ReuseMode, SubmitRequest, VideoRequest, Warning, WarningCode,
-    Warnings,
+    DeleteRequest, ExplainRequest, ReprocessRequest, ResubmitRequest, ReuseMode, SubmitRequest, VideoRequest, Warning,
+    WarningCode, Warnings,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -82,6 +82,7 @@ request_bodies!(
     SubmitRequest,
     BatchTasks,
     DeleteRequest,
+    ExplainRequest,
     ReprocessRequest,
     ResubmitRequest,
     VideoRequest

@@ -8,7 +8,7 @@ use onceover_wire::{ReuseDecision, ReuseExplanation, ReuseMode};
 use serde_json::{Map, Value};
 
 use super::{
-    ServiceError,
+    CheckedRequest, ServiceError,
     decisions::{ROUNDS, check_artifacts},
     evidence::InputEvidence,
     foreign::ForeignStage,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::readiness::Readiness;
 use onceover_store::{
-    Explained, ForeignJson, GatheredEvidence, InputsFound, ReuseQuery, ReuseRule, StageRecord, Store,
+    Explained, ForeignJson, GatheredEvidence, InputsFound, ReuseQuery, ReuseRule, StageRecord, Store, TaskRecords,
     VerificationRequest,
 };
 
@@ -70,23 +70,43 @@ impl Explanations {
         };
         let stored = self.views.stored_request(task, &records, name)?;
         let request = stored.map(|(input, _)| input).unwrap_or_default();
-        let explained = self.decide_again(task, node, &request, reuse).await?;
+        self.explain_input((task, node), &records, &request, reuse).await
+    }
+
+    /// How a checked submit would be decided now.
+    pub async fn explain_request(&self, request: &CheckedRequest) -> Result<ReuseExplanation, ServiceError> {
+        let CheckedRequest { task, node, input, .. } = request;
+        let records = self.views.read_records(task).await?;
+        self.explain_input((task, node), &records, input, request.reuse).await
+    }
+
+    /// How a submit of the stage with this input would be decided now.
+    async fn explain_input(
+        &self,
+        (task, node): (&TaskId, &Arc<NodeSpec>),
+        records: &TaskRecords,
+        request: &Map<String, Value>,
+        reuse: Option<ReuseMode>,
+    ) -> Result<ReuseExplanation, ServiceError> {
+        let held = self.views.held(records).stages;
+        let has_stage = |name: &NodeName| records.stage(name).is_some() || held.contains_key(name);
+        let explained = self.decide_again(task, node, request, reuse).await?;
         if explained.decision != ReuseDecision::Run {
             return Ok(explained);
         }
-        let node = self.catalog.for_input(name.as_str(), &request).unwrap_or(node);
+        let node = self.catalog.for_input(node.name.as_str(), request).unwrap_or(node);
         let has_source = |group: &Vec<&ParameterSpec>| {
             let mut fallbacks = group.iter().flat_map(|parameter| &parameter.fallbacks);
             fallbacks.any(|fallback| has_stage(&fallback.node))
         };
-        let files = self.inputs.input_files(task, node, &request);
+        let files = self.inputs.input_files(task, node, request);
         let inputs = self.inputs.check_inputs(task, files).await;
         let are_missing = match inputs.found() {
             InputsFound::Present => false,
             InputsFound::Missing => true,
             InputsFound::MayCome => !records.stages.iter().any(|(_, record)| record.state.in_flight()),
         };
-        let (reason, message) = if !node.left_to_stages(&request).iter().all(has_source) {
+        let (reason, message) = if !node.left_to_stages(request).iter().all(has_source) {
             ("input_missing", None)
         } else if are_missing {
             let errors: Vec<_> = inputs.errors.into_iter().map(|error| error.message).collect();
@@ -94,7 +114,7 @@ impl Explanations {
                 "input_missing",
                 Some(format!("would be refused: {}", errors.join("; "))),
             )
-        } else if !self.readiness.missing(node, &request).is_empty() {
+        } else if !self.readiness.missing(node, request).is_empty() {
             ("not_ready", None)
         } else {
             return Ok(explained);

@@ -3,7 +3,7 @@
 
 use onceover_catalog::is_placeholder;
 use onceover_types::Timestamp;
-use onceover_wire::{ReuseExplanation, ReuseMode};
+use onceover_wire::{ExplainRequest, ReuseExplanation, ReuseMode};
 use serde_json::{Map, Value};
 use tui_input::Input;
 
@@ -20,15 +20,15 @@ pub enum FormPurpose {
     Edit,
 }
 
-/// What the daemon says that the former request would do now.
+/// What the daemon says that the request that is typed would do now.
 #[derive(Debug, Clone, Default)]
 pub struct FormForecast {
     /// When it is asked, unless something else is chosen before.
     pub ask_at: Option<Timestamp>,
     /// The newest question; answers to others are dropped.
     pub request: Option<u64>,
-    /// The reuse mode that was asked about.
-    pub asked: Option<Option<ReuseMode>>,
+    /// What was asked about.
+    pub asked: Option<ExplainRequest>,
     pub answer: Option<Result<Box<ReuseExplanation>, String>>,
 }
 
@@ -95,11 +95,18 @@ impl Form {
         }
     }
 
-    /// Whether the daemon is to be asked what the reuse mode that is chosen would do.
-    pub fn has_question(&self) -> bool {
-        self.purpose == FormPurpose::Edit
-            && self.targets.is_empty()
-            && self.former.is_some()
-            && self.forecast.asked != Some(self.reuse_mode())
+    /// Returns what the daemon is to be asked about: the input that is typed with the reuse mode that is chosen, unless it
+    /// was asked about that already, or a value cannot be what its field is.
+    pub fn find_question(&self) -> Option<ExplainRequest> {
+        let has_former = self.targets.is_empty() && self.former.is_some();
+        let has_error = || self.fields.iter().any(|field| field.error.is_some());
+        if self.purpose != FormPurpose::Edit || !has_former || has_error() {
+            return None;
+        }
+        let question = ExplainRequest {
+            input_data: self.read_input(),
+            reuse: self.reuse_mode(),
+        };
+        (self.forecast.asked.as_ref() != Some(&question)).then_some(question)
     }
 }

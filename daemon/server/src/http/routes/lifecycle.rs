@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use onceover_types::{NodeName, Problem, TaskId, TaskStatus};
 use onceover_wire::{
-    CancelResponse, DeleteReport, DeleteRequest, ResubmitRequest, ReuseExplanation, ReuseMode, SubmitResponse,
+    CancelResponse, DeleteReport, DeleteRequest, ExplainRequest, ResubmitRequest, ReuseExplanation, ReuseMode,
+    SubmitResponse,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -19,7 +20,7 @@ use crate::http::{
 };
 use crate::{
     pipelines::Videos,
-    services::{Cancellations, Deletions, Explanations, ServiceError, Submissions, unread::WarningLog},
+    services::{Cancellations, Deletions, Explanations, ServiceError, Submissions, SubmitDraft, unread::WarningLog},
 };
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -29,6 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(retry_task))
         .routes(routes!(resubmit_stage))
         .routes(routes!(explain_reuse))
+        .routes(routes!(explain_input))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -165,4 +167,29 @@ async fn explain_reuse(
     Params(params): Params<ExplainParams>,
 ) -> Result<Json<ReuseExplanation>, ApiError> {
     Ok(Json(explanations.explain_reuse(&task, &node, params.reuse).await?))
+}
+
+/// Explain how a submit of the stage with another input would be decided now
+///
+/// Takes the input of a submit, and refuses what a submit refuses. Changes nothing, and agrees with what the submit then
+/// does (R8).
+#[utoipa::path(post, path = "/v1/tasks/{task_id}/stages/{task_name}/reuse", tag = "tasks",
+    params(("task_id" = TaskId, Path), ("task_name" = NodeName, Path)), request_body = ExplainRequest,
+    responses((status = 200, description = "What a submit would do now, and why", body = ReuseExplanation),
+        (status = 422), (status = 503)))]
+async fn explain_input(
+    State(submissions): State<Arc<Submissions>>,
+    State(explanations): State<Arc<Explanations>>,
+    StagePath(task, node): StagePath,
+    body: Body<ExplainRequest>,
+) -> Result<Json<ReuseExplanation>, ApiError> {
+    let draft = SubmitDraft {
+        task_name: Some(node.to_string()),
+        task_id: Some(task.to_string()),
+        input_data: Some(body.value.input_data),
+        reuse: body.value.reuse,
+        ..SubmitDraft::default()
+    };
+    let request = submissions.check_request(draft, body.unknown)?;
+    Ok(Json(explanations.explain_request(&request).await?))
 }
