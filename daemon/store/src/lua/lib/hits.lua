@@ -24,16 +24,17 @@ local function remember_request(task, node, record)
   end
 end
 
--- Counts a hit of the result that stands in the record, of the node and in all, and remembers the request.
+-- Counts so many hits of the result that stands in the record, of the node and in all, and remembers the request.
 -- Reads, writes: stage_key, task_key. Writes: STATS, durations_key. Arguments: fp, input_pub, callback.
-local function count_hit(task, node, record)
-  local saved = format_integer(tonumber(record.res_duration_ms or 0))
-  record.rev = format_integer(tonumber(record.rev or 0) + 1)
-  record.hits = format_integer(tonumber(record.hits or 0) + 1)
+local function count_hits(task, node, record, count)
+  local saved_by_one = tonumber(record.res_duration_ms or 0)
+  local saved = format_integer(saved_by_one * count)
+  record.rev = format_integer(tonumber(record.rev or 0) + count)
+  record.hits = format_integer(tonumber(record.hits or 0) + count)
   record.saved_ms = format_integer(tonumber(record.saved_ms or 0) + tonumber(saved))
   call('HSET', stage_key(task, node), 'rev', record.rev, 'hits', record.hits, 'saved_ms', record.saved_ms)
-  call('HINCRBY', STATS, 'hits', 1)
+  call('HINCRBY', STATS, 'hits', count)
   if saved ~= '0' then call('HINCRBY', STATS, 'saved_ms', saved) end
-  count_node_hit(node, saved)
+  count_node_hits(node, count, saved)
   remember_request(task, node, record)
 end
