@@ -99,3 +99,135 @@ impl SharedReads {
         Ok(answer?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_util::FutureExt;
+    use tokio::sync::{Semaphore, mpsc};
+
+    use super::*;
+
+    /// Readers of one task that ask at the same time.
+    const READERS: usize = 64;
+
+    /// A task that a test commits stages to, and whose reads wait until they are let go.
+    #[derive(Clone)]
+    struct ReadTask {
+        committed: Arc<Mutex<Vec<NodeName>>>,
+        gate: Arc<Semaphore>,
+        /// Hears of each read that is sent.
+        sent: mpsc::UnboundedSender<()>,
+    }
+
+    impl ReadTask {
+        fn new() -> (Self, mpsc::UnboundedReceiver<()>) {
+            let (sent, reads) = mpsc::unbounded_channel();
+            let task = Self {
+                committed: Arc::default(),
+                gate: Arc::new(Semaphore::new(0)),
+                sent,
+            };
+            (task, reads)
+        }
+
+        fn commit(&self, node: &str) {
+            self.committed.lock().unwrap().push(NodeName::parse(node).unwrap());
+        }
+
+        /// Reads what is committed as it is sent.
+        async fn read(self) -> Result<TaskRecords, StoreError> {
+            let mut records = TaskRecords::default();
+            records.order.clone_from(&self.committed.lock().unwrap());
+            self.sent.send(()).unwrap();
+            self.gate.acquire().await.unwrap().forget();
+            match records.order.is_empty() {
+                true => Err(StoreError::Unavailable("there is nothing".into())),
+                false => Ok(records),
+            }
+        }
+
+        fn reads(&self) -> SharedReads {
+            let task = self.clone();
+            SharedReads::new(move |_| task.clone().read())
+        }
+    }
+
+    type Reader<'a> = Pin<Box<dyn Future<Output = Result<Arc<SharedRead>, ServiceError>> + 'a>>;
+
+    /// Begins to read.
+    fn ask<'a>(reads: &'a SharedReads, task: &'a TaskId) -> Reader<'a> {
+        let mut reader: Reader<'a> = Box::pin(reads.read(task));
+        assert!(reader.as_mut().now_or_never().is_none(), "a read takes a while");
+        reader
+    }
+
+    #[tokio::test]
+    async fn a_reader_sees_what_was_committed_before_it_asked_also_while_a_read_is_under_way() {
+        let (task, mut sent) = ReadTask::new();
+        let (reads, id) = (task.reads(), TaskId::parse("t").unwrap());
+        task.commit("a.one");
+        let first = ask(&reads, &id);
+        sent.recv().await.unwrap();
+        task.commit("a.two");
+        let later: Vec<_> = (0..READERS).map(|_| ask(&reads, &id)).collect();
+        task.gate.add_permits(READERS);
+        assert_eq!(first.await.unwrap().records.order.len(), 1);
+        let mut shared = Vec::new();
+        for reader in later {
+            shared.push(reader.await.unwrap());
+        }
+        assert!(shared.iter().all(|read| read.records.order.len() == 2));
+        assert!(
+            shared.iter().all(|read| Arc::ptr_eq(read, &shared[0])),
+            "one read for all of them"
+        );
+        sent.recv().await.unwrap();
+        assert!(sent.try_recv().is_err(), "no third read was sent");
+    }
+
+    #[test]
+    fn a_body_is_written_once_for_all_who_address_the_same_node() {
+        let node = NodeName::parse("a.one").unwrap();
+        let read = SharedRead::new(TaskRecords::default());
+        let mut written = 0;
+        let mut ask = |kind, node| {
+            let body = read.body(kind, node, |_| {
+                written += 1;
+                Ok(SharedBody::write(&written))
+            });
+            body.unwrap().bytes()
+        };
+        for (kind, node, body) in [
+            (TaskBody::View, None, "1"),
+            (TaskBody::View, Some(&node), "2"),
+            (TaskBody::Status, None, "3"),
+            (TaskBody::View, None, "1"),
+            (TaskBody::View, Some(&node), "2"),
+            (TaskBody::Status, None, "3"),
+        ] {
+            assert_eq!(ask(kind, node), body.as_bytes(), "{kind:?} of {node:?}");
+        }
+        let refused = read.body(TaskBody::Status, Some(&node), |_| {
+            Err(ServiceError::UnknownCallback("no".into()))
+        });
+        assert!(refused.is_err());
+        let again = read.body(TaskBody::Status, Some(&node), |_| Ok(SharedBody::write(&"now")));
+        assert_eq!(again.unwrap().bytes(), "\"now\"".as_bytes(), "an error is not kept");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_a_read_is_that_of_all_who_shared_it() {
+        let (task, mut sent) = ReadTask::new();
+        let (reads, id) = (task.reads(), TaskId::parse("t").unwrap());
+        let mut readers = vec![ask(&reads, &id)];
+        sent.recv().await.unwrap();
+        readers.extend((0..3).map(|_| ask(&reads, &id)));
+        task.gate.add_permits(4);
+        for reader in readers {
+            let answer = reader.await;
+            assert!(matches!(answer, Err(ServiceError::Unavailable(why)) if why == "there is nothing"));
+        }
+    }
+}

@@ -13,7 +13,7 @@
 --                            parts of the summary, as `submit` answered them
 --   ignore?                  as for `submit`
 -- Answers for each request {'hit', seq, input_changed} with the number of its last event, {'other'} with nothing
--- written, or {'failed', why}; each is a step of its own, which another one that fails does not stop.
+-- written, or {'failed', why}; each is a separate step, which another one that fails does not stop.
 
 -- Publishes the events of so many hits, of which the last one is what `record` has now. Answers the number of the last.
 local function publish_hits(task, node, record, count)
