@@ -10,8 +10,8 @@ use onceover_wire::{SubmitResponse, Warning};
 use super::ServiceError;
 use crate::shared_body::SharedBody;
 
-/// Two calls at a time: while Redis answers one, the daemon reads the answer of the other. Redis is kept from others
-/// for less than a millisecond by a call with so many hits.
+/// Two calls at a time: while Redis answers one, the daemon reads the answer of the other. A call with so many hits
+/// keeps Redis from others for half a millisecond where they are equal, and for about two where all are different.
 const HIT_TURNS: TurnLimits = TurnLimits {
     calls: 2,
     questions: 64,
