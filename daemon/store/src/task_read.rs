@@ -21,7 +21,7 @@ const ROUNDS: usize = 10;
 
 /// What one transaction has come to.
 enum ReadStep {
-    Done(TaskRecords, u64),
+    Done(TaskRecords),
     /// The read is repeated with this.
     More(ReadPlan),
 }
@@ -170,7 +170,6 @@ impl<'a> TaskReading<'a> {
         let stale = snapshot.notes.keys().filter(|node| !is_right(node));
         let stale = stale.cloned().collect();
         let TaskSnapshot {
-            sequence,
             task,
             listed,
             has_notes,
@@ -191,15 +190,15 @@ impl<'a> TaskReading<'a> {
         } else {
             self.store.tasks.remember(self.task, &self.recalled, known);
         }
-        ReadStep::Done(view, sequence)
+        ReadStep::Done(view)
     }
 
     /// Reads on from `plan`, until the view is whole.
-    async fn complete(&self, mut plan: ReadPlan) -> Result<(TaskRecords, u64), StoreError> {
+    async fn complete(&self, mut plan: ReadPlan) -> Result<TaskRecords, StoreError> {
         for _ in 0..ROUNDS {
             let replies = self.store.send_read(&plan, self.task).await?;
             match self.evaluate(&plan, &mut ReadReplies::from(replies))? {
-                ReadStep::Done(records, sequence) => return Ok((records, sequence)),
+                ReadStep::Done(records) => return Ok(records),
                 ReadStep::More(more) => plan = more,
             }
         }
@@ -211,9 +210,9 @@ impl<'a> TaskReading<'a> {
 }
 
 impl Store {
-    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number. The keys of
-    /// every node of the catalog are compared, so something can be decided by it.
-    pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
+    /// Reads one task: its own stages and what other workers wrote (S2). The keys of every node of the catalog are
+    /// compared, so something can be decided by it.
+    pub async fn read(&self, task: &TaskId) -> Result<TaskRecords, StoreError> {
         let mut reading = TaskReading::begin(self, task);
         reading.recalled.is_compared = false;
         reading.complete(reading.first_plan()).await
@@ -221,7 +220,7 @@ impl Store {
 
     /// Does the same for a view, which may miss what another worker wrote a moment ago: only keys that were written
     /// since the last comparison are compared, however many nodes the catalog has.
-    pub async fn read_for_view(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
+    pub async fn read_for_view(&self, task: &TaskId) -> Result<TaskRecords, StoreError> {
         let reading = TaskReading::begin(self, task);
         reading.complete(reading.first_plan()).await
     }
@@ -248,7 +247,7 @@ impl Store {
         if let Some(answer) = self.rehearse(call.script, &call.args).await {
             let mut read = Vec::new();
             for task in tasks {
-                read.push(self.read_for_view(task).await.map(|(records, _)| records));
+                read.push(self.read_for_view(task).await);
             }
             return Ok((convert_value(answer)?, read));
         }
@@ -258,16 +257,15 @@ impl Store {
         let Some((answer, replies)) = self.send_call_and_reads(&call, &readings, &plans).await? else {
             let answer = self.call(call).await?;
             for reading in &readings {
-                let records = reading.complete(reading.first_plan()).await;
-                read.push(records.map(|(records, _)| records));
+                read.push(reading.complete(reading.first_plan()).await);
             }
             return Ok((answer, read));
         };
         let answer = convert_value(answer)?;
         for ((reading, plan), mut replies) in readings.iter().zip(&plans).zip(replies) {
             let records = match reading.evaluate(plan, &mut replies) {
-                Ok(ReadStep::Done(records, _)) => Ok(records),
-                Ok(ReadStep::More(more)) => reading.complete(more).await.map(|(records, _)| records),
+                Ok(ReadStep::Done(records)) => Ok(records),
+                Ok(ReadStep::More(more)) => reading.complete(more).await,
                 Err(error) => Err(error),
             };
             read.push(records);
@@ -320,7 +318,7 @@ impl Store {
     }
 
     /// Sends a read as one transaction. A Redis that is full queues no command at all: there the commands are sent one
-    /// after the other, which is right as well, since the number of the last event is read first.
+    /// after the other, which is right as well, since the list of stages is read first.
     async fn send_read(&self, plan: &ReadPlan, task: &TaskId) -> Result<Vec<RedisResult<Value>>, StoreError> {
         let mut pipe = redis::pipe();
         plan.add_commands(&mut pipe, task);

@@ -299,7 +299,7 @@ impl Decisions {
         }
         let records = match read {
             Some(records) => records,
-            None => self.store.read_for_view(task).await?.0,
+            None => self.store.read_for_view(task).await?,
         };
         let record = find_result(&records, node, &known.result.token);
         let shows_another = record.is_none() && records.stage(node).is_some();

@@ -55,7 +55,7 @@ impl TaskViews {
         let reads = SharedReads::new(move |task| {
             let (store, changed) = (Arc::clone(&shared), noting.clone());
             async move {
-                let (records, _) = store.read_for_view(&task).await?;
+                let records = store.read_for_view(&task).await?;
                 note_unnoted(&store, &changed, &task, &records);
                 Ok(records)
             }
@@ -135,7 +135,7 @@ impl TaskViews {
 
     /// Reads the runs of a stage, the newest first. There are none of a stage that another worker ran.
     pub async fn read_runs(&self, task: &TaskId, node: &NodeName) -> Result<StageRuns, ServiceError> {
-        let (records, _) = self.store.read_for_view(task).await?;
+        let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let history = match records.stage(node) {
             Some(record) => self.store.read_runs(task, node, record).await?,
@@ -172,7 +172,7 @@ impl TaskViews {
     }
 
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
-        let (records, _) = self.store.read_for_view(task).await?;
+        let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let view = self.build_view_of(&records, task, node)?;
         Ok((records, view))
@@ -198,8 +198,7 @@ impl TaskViews {
 
     /// Reads all that is kept of a task, for what something is decided by.
     pub async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
-        let (records, _) = self.store.read(task).await?;
-        Ok(records)
+        Ok(self.store.read(task).await?)
     }
 
     /// Returns what a task holds of other workers.

@@ -392,7 +392,7 @@ async fn deliver(bed: &Bed) {
 async fn read(bed: &Bed) {
     let task = task("t1");
     let node = node(NODES[0]);
-    let (records, _) = bed.store.read(&task).await.unwrap();
+    let records = bed.store.read(&task).await.unwrap();
     assert_eq!(records.stages.len(), 1);
     let question = ReuseQuery {
         task: &task,
