@@ -216,15 +216,14 @@ pub struct ReusedResult {
     pub token: String,
     /// Counts the runs of the stage; empty where it has none.
     pub generation: String,
-    /// Parts of the stage's summary, as `build_summary_parts` of record.lua answers them.
-    pub summary: [String; 5],
+    /// The stage's summary as a format of Lua, with `%s` for each of the four values that a hit changes.
+    pub summary: String,
 }
 
 impl ReusedResult {
     /// Returns the bytes of its texts.
     pub fn text_size(&self) -> usize {
-        let parts = self.summary.iter().map(String::len).sum::<usize>();
-        self.token.len() + self.generation.len() + parts
+        self.token.len() + self.generation.len() + self.summary.len()
     }
 }
 
@@ -405,14 +404,22 @@ pub(super) fn parse_counted_hit(reply: &mut TaggedReply) -> Result<Option<bool>,
     Ok(parse_input_changed(&input_changed))
 }
 
+/// Builds the format of a summary from what `build_summary_parts` of record.lua has answered.
+fn build_summary_format(parts: &[String]) -> Result<String, StoreError> {
+    if parts.len() != 5 {
+        return Err(unexpected(format!("a summary has {} parts", parts.len())));
+    }
+    let parts: Vec<_> = parts.iter().map(|part| part.replace('%', "%%")).collect();
+    Ok(parts.join("%s"))
+}
+
 fn parse_hit(mut reply: TaggedReply) -> Result<Hit, StoreError> {
     Ok(Hit {
         input_changed: parse_counted_hit(&mut reply)?,
         result: ReusedResult {
             token: reply.next_value()?,
             generation: reply.next_value()?,
-            summary: <[String; 5]>::try_from(reply.next_value::<Vec<String>>()?)
-                .map_err(|parts| unexpected(format!("a summary has {} parts", parts.len())))?,
+            summary: build_summary_format(&reply.next_value::<Vec<String>>()?)?,
         },
     })
 }

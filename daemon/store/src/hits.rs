@@ -8,7 +8,7 @@ use redis::Value;
 
 use super::{
     ReuseRule, Store, StoreError,
-    args::{IgnoredHashes, JsonText, ScriptArgs, script_call},
+    args::{IgnoredHashes, ScriptArgs, script_call},
     decide::{ReuseQuery, ReusedResult, parse_counted_hit},
     record::TaskRecords,
     reply::{TaggedReply, convert_value, unexpected},
@@ -16,7 +16,8 @@ use super::{
 
 script_call! {
     HitCall: HIT {
-        requests: usize,
+        /// How many requests follow, if it is not one.
+        requests: Option<usize>,
     }
 }
 
@@ -66,30 +67,19 @@ impl HitRequest {
 
     /// Adds what the script takes of the request, which is asked so many times.
     fn add_arguments<'a>(&'a self, count: usize, args: ScriptArgs<'a>) -> ScriptArgs<'a> {
-        let [
-            before_revision,
-            before_hits,
-            before_saved,
-            before_callback,
-            after_callback,
-        ] = &self.result.summary;
         // The script takes `task` as the beginning of the next request.
         args.with("task", &self.task)
             .with("name", &self.node)
-            .with("count", count)
+            .with("count", (count > 1).then_some(count))
             .with("mode", self.mode)
             .with("fp", self.fingerprint.as_str())
             .with("in_files", self.files.as_deref())
             .with("verified", self.result.token.as_str())
             .with("generation", self.result.generation.as_str())
-            .with("before_revision", before_revision.as_str())
-            .with("before_hits", before_hits.as_str())
-            .with("before_saved", before_saved.as_str())
-            .with("before_callback", before_callback.as_str())
-            .with("after_callback", after_callback.as_str())
+            .with("summary", self.result.summary.as_str())
             .with("ignore", IgnoredHashes(&[]))
             .with("input_pub", self.input_public.as_str())
-            .with("callback", JsonText(None))
+            .with("callback", None::<&str>)
     }
 }
 
@@ -180,7 +170,7 @@ impl Store {
     pub async fn hit_each(&self, requests: &[HitRequest]) -> Vec<Result<Option<RepeatedHit>, StoreError>> {
         let batch = HitBatch::new(requests);
         let mut call = HitCall {
-            requests: batch.asked.len(),
+            requests: (batch.asked.len() != 1).then_some(batch.asked.len()),
         }
         .prepare(self);
         for (request, count) in &batch.asked {

@@ -14,8 +14,9 @@ end
 -- Reads: stage_key. Reads, writes: task_key. Arguments: fp, input_pub, callback.
 local function remember_request(task, node, record)
   local known = call('HMGET', task_key(task), 'newest', 'req_callback', 'req_input')
-  if known[1] ~= node or known[2] ~= args.callback then
-    call('HSET', task_key(task), 'newest', node, 'req_callback', args.callback)
+  local callback = args.callback or 'null'
+  if known[1] ~= node or known[2] ~= callback then
+    call('HSET', task_key(task), 'newest', node, 'req_callback', callback)
   end
   if not has_input_of_record(task, node, record) then
     if known[3] ~= args.input_pub then call('HSET', task_key(task), 'req_input', args.input_pub) end

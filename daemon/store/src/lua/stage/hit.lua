@@ -2,15 +2,14 @@
 -- has no callback, no idempotency key and no pipeline, and the files of its result were checked. Everything else is for
 -- `submit`. Nothing is loaded that can be large or that is the same as at the hit before.
 -- Arguments:
---   requests                 how many follow
+--   requests?                how many follow, if not one
 -- and once for each request, one request after the other; equal ones are one with their `count`:
 --   task, name
---   count                    equal requests, of which each is a hit
+--   count?                   equal requests, of which each is a hit, if not one
 --   mode, fp, in_files?      the reuse policy, and what the input is compared by
---   input_pub, callback      the request's input as JSON, with secrets hidden; `null`
+--   input_pub, callback?     the request's input as JSON, with secrets hidden; none
 --   verified, generation     token of the result, and of runs of the stage, as `submit` answered them
---   before_revision, before_hits, before_saved, before_callback, after_callback
---                            parts of the summary, as `submit` answered them
+--   summary                  format of the stage's summary: revision, hits, seconds saved and callback status as JSON
 --   ignore?                  as for `submit`
 -- Answers for each request {'hit', seq, input_changed} with the number of its last event, {'other'} with nothing
 -- written, or {'failed', why}; each is a separate step, which another one that fails does not stop.
@@ -19,17 +18,17 @@
 local function publish_hits(task, node, record, count)
   local seq = call('INCRBY', EVENT_SEQUENCE, count)
   local start = ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '","task_name":"' .. node
-    .. '","kind":"hit","stage":' .. args.before_revision
+    .. '","kind":"hit","stage":'
   -- Without a callback that is to be sent no daemon acts upon it.
   local wakes_daemons = record.callback_status == 'pending'
-  local finish = args.before_callback .. quote_text(record.callback_status) .. args.after_callback .. '}'
+  local status = quote_text(record.callback_status)
   local rev, hits, saved_ms = tonumber(record.rev), tonumber(record.hits), tonumber(record.saved_ms)
   local saved_by_one = tonumber(record.res_duration_ms or 0)
   for left = count - 1, 0, -1 do
     local number = format_integer(seq - left)
-    publish_json(number, '{"v":1,"seq":' .. number .. start .. format_integer(rev - left) .. args.before_hits
-      .. format_integer(hits - left) .. args.before_saved .. format_seconds(saved_ms - left * saved_by_one) .. finish,
-      wakes_daemons)
+    local summary = string.format(args.summary, format_integer(rev - left), format_integer(hits - left),
+      format_seconds(saved_ms - left * saved_by_one), status)
+    publish_json(number, '{"v":1,"seq":' .. number .. start .. summary .. '}', wakes_daemons)
   end
   return seq
 end
@@ -64,8 +63,9 @@ local function answer_request()
     res_in_files = values[19] or nil, res_in_sources = values[20] or nil }
   local reason, refusal = judge_result(task, record)
   if reason or refusal or not is_untouched(task, node, record) then return { 'other' } end
-  count_hits(task, node, record, args.count)
-  return { 'hit', publish_hits(task, node, record, args.count), record.input_changed }
+  local count = args.count or '1'
+  count_hits(task, node, record, count)
+  return { 'hit', publish_hits(task, node, record, count), record.input_changed }
 end
 
 -- Answers the request that `args` has; an error is its own alone.
@@ -76,13 +76,13 @@ local function try_request()
   return { 'failed', type(answer) == 'table' and answer.err or tostring(answer) }
 end
 
-if args.requests == '1' then return { try_request() } end
+if not args.requests then return { try_request() } end
 -- The first request follows what all have in common.
 local position = 1
 while ARGV[position] ~= 'task' do position = position + 2 end
 local answers = {}
 while ARGV[position] do
-  args.in_files = nil
+  args.in_files, args.count = nil, nil
   repeat
     args[ARGV[position]] = ARGV[position + 1]
     position = position + 2
