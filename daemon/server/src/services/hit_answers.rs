@@ -166,3 +166,103 @@ fn gather_equal(requests: &[HitRequest], answers: Vec<Result<Option<RepeatedHit>
     });
     shared.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use onceover_store::{ReuseQuery, ReuseRule, ReusedResult};
+    use onceover_types::{TaskId, TaskStatus};
+    use onceover_wire::{ReuseInfo, WarningCode};
+
+    use super::*;
+
+    fn request(node: &str, token: &str) -> HitRequest {
+        let (task, node) = (TaskId::parse("t").unwrap(), NodeName::parse(node).unwrap());
+        let question = ReuseQuery {
+            task: &task,
+            node: &node,
+            mode: ReuseRule::Auto,
+            fingerprint: "fp",
+            files: None,
+        };
+        let result = ReusedResult {
+            token: token.to_owned(),
+            ..ReusedResult::default()
+        };
+        HitRequest::new(&question, "{}", &Arc::new(result))
+    }
+
+    fn response() -> SubmitResponse {
+        SubmitResponse {
+            task_id: TaskId::parse("t").unwrap(),
+            status: TaskStatus::Completed,
+            message: String::new(),
+            reuse_info: ReuseInfo::default(),
+            result: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hits_share_an_answer_only_where_nothing_of_it_differs() {
+        let read = Arc::new(TaskRecords::default());
+        let hit = |records: &Arc<TaskRecords>, input_changed| {
+            Ok(Some(RepeatedHit {
+                input_changed,
+                records: Arc::clone(records),
+            }))
+        };
+        let asked = [
+            (request("a.one", "r/1/1"), hit(&read, Some(false))),
+            (request("a.one", "r/1/1"), hit(&read, Some(false))),
+            (request("a.one", "r/1/1"), hit(&read, Some(true))),
+            (request("a.one", "r/1/2"), hit(&read, Some(false))),
+            (request("a.two", "r/1/1"), hit(&read, Some(false))),
+            (
+                request("a.one", "r/1/1"),
+                hit(&Arc::new(TaskRecords::default()), Some(false)),
+            ),
+        ];
+        let (requests, answers): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let hits: Vec<_> = gather_equal(&requests, answers)
+            .into_iter()
+            .map(|answer| answer.unwrap().expect("it is a hit"))
+            .collect();
+        assert!(Arc::ptr_eq(&hits[0], &hits[1]));
+        assert!(hits[2..].iter().all(|other| !Arc::ptr_eq(other, &hits[0])));
+    }
+
+    #[test]
+    fn an_answer_that_is_shared_is_built_once_and_an_error_is_not_kept() {
+        let hit = RepeatedHit {
+            input_changed: None,
+            records: Arc::default(),
+        };
+        let hits = AnsweredHits::new(&request("a.one", "r/1/1"), hit);
+        assert!(hits.answer(|| Err(ServiceError::Draining)).is_err());
+        let first = hits.answer(|| Ok(response())).expect("it can be built");
+        let again = hits
+            .answer(|| unreachable!("it was built before"))
+            .expect("it is there");
+        assert!(Arc::ptr_eq(&first, &again));
+        let written: SubmitResponse = serde_json::from_slice(&again.body().bytes()).unwrap();
+        assert_eq!(written.status, TaskStatus::Completed);
+    }
+
+    #[test]
+    fn a_request_with_warnings_has_an_answer_for_itself() {
+        let shared = || {
+            SubmitAnswer::Shared(Arc::new(HitResponse {
+                response: response(),
+                body: OnceLock::new(),
+            }))
+        };
+        assert!(matches!(shared().with_warnings(&[]), SubmitAnswer::Shared(_)));
+        let warning = Warning {
+            code: WarningCode::UnknownField,
+            field: "x".into(),
+            message: "nothing reads it".into(),
+        };
+        let answer = shared().with_warnings(&[warning]);
+        assert!(matches!(&answer, SubmitAnswer::Built(response) if response.warnings.len() == 1));
+    }
+}
