@@ -166,8 +166,12 @@ fn parse_answer(
 impl Store {
     /// Answers requests with results that were reused before, all in one call, and reads their tasks in the same step.
     /// Each is a hit for itself, which another one that fails does not stop. Answers `None`, with nothing written,
-    /// where another result stands or more has to be decided: that is for [`Store::submit`].
-    pub async fn hit_each(&self, requests: &[HitRequest]) -> Vec<Result<Option<RepeatedHit>, StoreError>> {
+    /// where another result stands or more has to be decided: that is for [`Store::submit`]. An error is that of the
+    /// whole call.
+    pub async fn hit_each(
+        &self,
+        requests: &[HitRequest],
+    ) -> Result<Vec<Result<Option<RepeatedHit>, StoreError>>, StoreError> {
         let batch = HitBatch::new(requests);
         let mut call = HitCall {
             requests: (batch.asked.len() != 1).then_some(batch.asked.len()),
@@ -178,7 +182,8 @@ impl Store {
         }
         let answers = match self.call_and_read_each::<Vec<Value>>(call, &batch.tasks).await {
             Ok((replies, read)) => batch.parse_answers(replies, read),
-            Err(error) => batch.asked.iter().map(|_| Err(error.clone())).collect(),
+            Err(StoreError::Unexpected(_)) => batch.asked.iter().map(|_| Ok(None)).collect(),
+            Err(error) => return Err(error),
         };
         let answers = answers.into_iter().map(|answer| match answer {
             // The record is damaged; `submit` names how.
@@ -186,6 +191,6 @@ impl Store {
             answer => answer,
         });
         let answers: Vec<_> = answers.collect();
-        batch.places.iter().map(|place| answers[*place].clone()).collect()
+        Ok(batch.places.iter().map(|place| answers[*place].clone()).collect())
     }
 }

@@ -70,7 +70,7 @@ pub use runs::{Claim, Claims, Evidence, Fence, FinishedRun, Outcome, QueueShare,
 pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};
 pub use transport::{Notice, Transport};
-pub use turns::{TurnLimits, Turns};
+pub use turns::{TurnAnswers, TurnLimits, Turns};
 pub use uploads::{DueUpload, LONGEST_UPLOAD_WAIT, UploadId, UploadNote};
 pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 

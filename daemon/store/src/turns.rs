@@ -3,7 +3,9 @@
 //! to pass, and the more callers there are, the more each call carries.
 //!
 //! A call never takes a question that came after the call was sent. Each call runs in a task of the runtime, so a caller
-//! that gives up takes nothing from the others; one that gives up before its call is sent is left out of it.
+//! that gives up takes nothing from the others; one that gives up before its call is sent is left out of it. Where a call
+//! fails as a whole, those that have waited for its end fail with it: they have waited as long as a call may take, and
+//! another one would probably take as long.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,8 +28,10 @@ pub struct TurnLimits {
     pub bytes: usize,
 }
 
-/// Makes a call: answers each question, in the same order.
-type TurnCall<K, Q, A> = dyn Fn(K, Vec<Q>) -> BoxFuture<'static, Vec<A>> + Send + Sync;
+/// What a call has come to: the answer of each question, in the same order, or the answer of all where it has failed.
+pub type TurnAnswers<A> = Result<Vec<A>, A>;
+
+type TurnCall<K, Q, A> = dyn Fn(K, Vec<Q>) -> BoxFuture<'static, TurnAnswers<A>> + Send + Sync;
 
 /// A question that waits for its call.
 struct Waiting<Q, A> {
@@ -95,12 +99,12 @@ impl<K, Q, A> Turns<K, Q, A>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
-    A: Send + 'static,
+    A: Clone + Send + 'static,
 {
-    /// Makes turns whose calls are made by `call`, which answers each question in the order of the questions.
+    /// Makes turns whose calls are made by `call`.
     pub fn new(
         limits: TurnLimits,
-        call: impl Fn(K, Vec<Q>) -> BoxFuture<'static, Vec<A>> + Send + Sync + 'static,
+        call: impl Fn(K, Vec<Q>) -> BoxFuture<'static, TurnAnswers<A>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(TurnState {
             lanes: Mutex::new(HashMap::new()),
@@ -139,9 +143,10 @@ where
         if members.is_empty() {
             return;
         }
-        let under_way = CallUnderWay {
+        let mut under_way = CallUnderWay {
             turns: self.clone(),
             key,
+            failure: None,
         };
         // Without a runtime nobody waits any more: the members are dropped, and the lane with them.
         let Ok(runtime) = Handle::try_current() else {
@@ -153,7 +158,11 @@ where
                 questions.push(member.question);
                 waiting.push(member.answer);
             }
-            let answers = (under_way.turns.0.call)(under_way.key.clone(), questions).await;
+            let call = (under_way.turns.0.call)(under_way.key.clone(), questions);
+            let answers = call.await.unwrap_or_else(|failure| {
+                under_way.failure = Some(failure.clone());
+                vec![failure; waiting.len()]
+            });
             // The next call need not wait until these answers are read.
             drop(under_way);
             for (waiting, answer) in waiting.into_iter().zip(answers) {
@@ -163,21 +172,30 @@ where
         });
     }
 
-    /// Ends a call of a key, and sends the next one.
-    fn end_call(&self, key: &K) {
-        let members = {
+    /// Ends a call of a key, and sends the next one. Those that wait are answered with the failure of the call, if it
+    /// has failed.
+    fn end_call(&self, key: &K, failure: Option<A>) {
+        let (failed, members) = {
             let mut lanes = self.lanes();
             let Some(lane) = lanes.get_mut(key) else {
                 return;
             };
             lane.calls = lane.calls.saturating_sub(1);
+            let failed = failure.map(|failure| (failure, std::mem::take(&mut lane.waiting)));
             let members = lane.begin_call(self.0.limits);
             if lane.calls == 0 {
                 lanes.remove(key);
             }
-            members
+            (failed, members)
         };
         self.send(key.clone(), members);
+        let Some((failure, waiting)) = failed else {
+            return;
+        };
+        for member in waiting {
+            // One that has given up meanwhile needs no answer.
+            let _ = member.answer.send(failure.clone());
+        }
     }
 }
 
@@ -186,20 +204,23 @@ struct CallUnderWay<K, Q, A>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
-    A: Send + 'static,
+    A: Clone + Send + 'static,
 {
     turns: Turns<K, Q, A>,
     key: K,
+    /// What all are answered where the call has failed.
+    failure: Option<A>,
 }
 
 impl<K, Q, A> Drop for CallUnderWay<K, Q, A>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     Q: Send + 'static,
-    A: Send + 'static,
+    A: Clone + Send + 'static,
 {
     fn drop(&mut self) {
-        self.turns.end_call(&self.key);
+        let failure = self.failure.take();
+        self.turns.end_call(&self.key, failure);
     }
 }
 
@@ -217,8 +238,11 @@ mod tests {
         questions: 3,
         bytes: 100,
     };
-    /// A question whose call panics.
+    /// A question whose call panics, and one whose call fails.
     const BAD: u32 = 666;
+    const UNANSWERED: u32 = 404;
+    /// The answer of a call that fails.
+    const FAILURE: u32 = 7;
 
     /// Turns whose calls wait until they are let go, and what each call has taken.
     struct Bench {
@@ -237,7 +261,10 @@ mod tests {
                 Box::pin(async move {
                     opened.acquire().await.unwrap().forget();
                     assert!(!questions.contains(&BAD), "this call is to end like that");
-                    questions.iter().map(|question| question * 10).collect()
+                    match questions.contains(&UNANSWERED) {
+                        true => Err(FAILURE),
+                        false => Ok(questions.iter().map(|question| question * 10).collect()),
+                    }
                 })
             });
             Self { turns, calls, gate }
@@ -334,6 +361,24 @@ mod tests {
             answers.push(asked.await.unwrap());
         }
         assert_eq!(answers, [Some(0), None, None, None, Some(40)]);
+    }
+
+    #[tokio::test]
+    async fn those_that_have_waited_for_a_call_that_fails_fail_with_it_and_later_ones_do_not() {
+        let bench = Bench::new(LIMITS);
+        let mut asked = bench.gather(&[(UNANSWERED, 1), (2, 1)]).await;
+        bench.gate.add_permits(1);
+        assert_eq!(asked.remove(0).await.unwrap(), Some(0));
+        bench.until("the second call", |bench| bench.calls().len() == 2).await;
+        asked.extend((3..9).map(|question| bench.ask("a", question, 1)));
+        bench.until("all wait", |bench| bench.waiting("a") == 6).await;
+        bench.gate.add_permits(1);
+        for asked in asked {
+            assert_eq!(asked.await.unwrap(), Some(FAILURE));
+        }
+        assert_eq!(bench.calls().len(), 2, "no call was made for those that waited");
+        bench.gate.add_permits(1);
+        assert_eq!(bench.ask("a", 9, 1).await.unwrap(), Some(90));
     }
 
     #[tokio::test]

@@ -135,8 +135,10 @@ impl HitCalls {
         Self(Turns::new(HIT_TURNS, move |(), requests: Vec<HitRequest>| {
             let store = Arc::clone(&store);
             Box::pin(async move {
-                let answers = store.hit_each(&requests).await;
-                gather_equal(&requests, answers)
+                match store.hit_each(&requests).await {
+                    Ok(answers) => Ok(gather_equal(&requests, answers)),
+                    Err(error) => Err(Err(error)),
+                }
             })
         }))
     }

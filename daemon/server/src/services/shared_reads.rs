@@ -86,8 +86,10 @@ impl SharedReads {
         Self(Turns::new(READ_TURNS, move |task, askers: Vec<()>| {
             let records = read(task);
             Box::pin(async move {
-                let answer = records.await.map(|records| Arc::new(SharedRead::new(records)));
-                vec![answer; askers.len()]
+                match records.await {
+                    Ok(records) => Ok(vec![Ok(Arc::new(SharedRead::new(records))); askers.len()]),
+                    Err(error) => Err(Err(error)),
+                }
             })
         }))
     }

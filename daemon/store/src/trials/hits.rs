@@ -152,7 +152,7 @@ fn ask<'a>(task: &'a TaskId, node: &'a NodeName, mode: ReuseRule) -> ReuseQuery<
 
 /// Sends one request for itself.
 pub(super) async fn hit_once(bed: &Bed, request: HitRequest) -> Option<RepeatedHit> {
-    let mut answers = bed.store.hit_each(&[request]).await;
+    let mut answers = bed.store.hit_each(&[request]).await.unwrap();
     assert_eq!(answers.len(), 1);
     answers.remove(0).unwrap()
 }
@@ -184,7 +184,7 @@ async fn equal_hits_of_one_call_are_each_counted_and_published() {
     let (task, node): (TaskId, NodeName) = ("t1".parse().unwrap(), life::NODES[0].parse().unwrap());
     let request = prepare_request(&bed, &task, &node).await;
     let before = bed.store.last_event().await.unwrap();
-    let answers = bed.store.hit_each(&vec![request; 64]).await;
+    let answers = bed.store.hit_each(&vec![request; 64]).await.unwrap();
     let records: Vec<_> = answers
         .into_iter()
         .map(|answer| answer.unwrap().expect("the result stands").records)
@@ -225,7 +225,7 @@ async fn requests_of_one_call_are_each_answered_whatever_the_others_find() {
         let _: redis::Value = bed.ask(&command).await;
     }
     let before = bed.store.last_event().await.unwrap();
-    let answers = bed.store.hit_each(&requests).await;
+    let answers = bed.store.hit_each(&requests).await.unwrap();
     let is_hit: Vec<_> = answers
         .iter()
         .map(|answer| answer.as_ref().unwrap().is_some())
@@ -248,7 +248,7 @@ async fn a_full_redis_refuses_every_hit_of_a_call_and_counts_none() {
     ];
     let before = bed.store.everything().await;
     let _: () = bed.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    for answer in bed.store.hit_each(&requests).await {
+    for answer in bed.store.hit_each(&requests).await.unwrap() {
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
     let _: () = bed.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
