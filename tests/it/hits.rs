@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
+use futures_util::future::join_all;
 use onceover_tests::{
     Daemon, RedisServer,
     daemon::node_name,
@@ -55,6 +56,38 @@ async fn r2_a_repeated_hit_of_a_result_with_files_is_one_call() {
         // The daemon's own reads of queues and leases come in between now and then.
         assert_eq!(daemon.fewest_calls(command, some).await, 10, "{command}");
     }
+}
+
+#[tokio::test]
+async fn r2_hits_that_are_asked_at_the_same_time_are_each_answered_counted_and_published() {
+    const HITS: u64 = 200;
+    let daemon = Daemon::start().await;
+    daemon.done(TASK, FILE, json!({})).await;
+    let file = hit(&daemon).await;
+    let before = daemon.client.system().await.unwrap().seq;
+    let answers = join_all((0..HITS).map(|_| hit(&daemon))).await;
+    assert!(answers.iter().all(|answered| *answered == file));
+    let seq = daemon.client.system().await.unwrap().seq;
+    assert_eq!(seq - before, HITS, "one event for each");
+    let stage = daemon.stage(TASK, FILE).await.expect("the stage is there");
+    assert_eq!(stage.reuse_hits, HITS + 1);
+}
+
+#[tokio::test]
+async fn s2_readers_at_the_same_time_each_see_what_they_have_done_before() {
+    let daemon = Daemon::start().await;
+    daemon.done(TASK, ECHO, json!({})).await;
+    let hits_then_read = async || {
+        daemon.submit(TASK, ECHO, json!({})).await;
+        let answered = daemon.submit(TASK, ECHO, json!({})).await;
+        let answered = answered.result.expect("a hit has a result").stages[&node_name(ECHO)].reuse_hits;
+        let read = daemon.stage(TASK, ECHO).await.expect("the stage is there").reuse_hits;
+        assert!(
+            answered <= read,
+            "{answered} hits were answered, and {read} are read after that"
+        );
+    };
+    join_all((0..64).map(|_| hits_then_read())).await;
 }
 
 #[tokio::test]

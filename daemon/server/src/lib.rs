@@ -29,6 +29,7 @@ pub mod private_redis;
 pub mod python;
 pub mod readiness;
 pub mod services;
+pub mod shared_body;
 #[cfg(test)]
 mod simulation;
 pub mod ssrf_guard;

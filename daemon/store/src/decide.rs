@@ -51,29 +51,6 @@ script_call! {
 }
 
 script_call! {
-    HitCall<'a>: HIT {
-        task: &'a TaskId,
-        name: &'a NodeName,
-        mode: ReuseRule,
-        /// Fingerprint of the input.
-        fp: &'a str,
-        in_files: Option<&'a str>,
-        verified: &'a str,
-        generation: &'a str,
-        before_revision: &'a str,
-        before_hits: &'a str,
-        before_saved: &'a str,
-        before_callback: &'a str,
-        after_callback: &'a str,
-        broken: Option<&'a str>,
-        broken_how: Option<ArtifactFault>,
-        ignore: IgnoredHashes<'a>,
-        input_pub: &'a str,
-        callback: JsonText<'a>,
-    }
-}
-
-script_call! {
     ExplainCall<'a>: EXPLAIN {
         task: &'a TaskId,
         name: &'a NodeName,
@@ -239,24 +216,15 @@ pub struct ReusedResult {
     pub token: String,
     /// Counts the runs of the stage; empty where it has none.
     pub generation: String,
-    /// Parts of the stage's summary, as `build_summary_parts` of record.lua answers them.
-    pub summary: [String; 5],
+    /// The stage's summary as a format of Lua, with `%s` for each of the four values that a hit changes.
+    pub summary: String,
 }
 
 impl ReusedResult {
     /// Returns the bytes of its texts.
     pub fn text_size(&self) -> usize {
-        let parts = self.summary.iter().map(String::len).sum::<usize>();
-        self.token.len() + self.generation.len() + parts
+        self.token.len() + self.generation.len() + self.summary.len()
     }
-}
-
-/// A hit of a result that was reused before, with the task as it was in the same step.
-#[derive(Debug)]
-pub struct RepeatedHit {
-    /// None: not known.
-    pub input_changed: Option<bool>,
-    pub records: TaskRecords,
 }
 
 /// The decision of a submit (R2-R4).
@@ -397,60 +365,6 @@ impl Store {
         call.prepare(self)
     }
 
-    /// Answers a request with a result that was reused before, and whose files were checked, and reads the task in the
-    /// same step. The request has no callback, no idempotency key and no pipeline. Returns `None`, with nothing
-    /// written, where another result stands or more has to be decided: that is for [`Store::submit`].
-    pub async fn hit(
-        &self,
-        question: &ReuseQuery<'_>,
-        input_public: &str,
-        result: &ReusedResult,
-    ) -> Result<Option<RepeatedHit>, StoreError> {
-        let [
-            before_revision,
-            before_hits,
-            before_saved,
-            before_callback,
-            after_callback,
-        ] = &result.summary;
-        let call = HitCall {
-            task: question.task,
-            name: question.node,
-            mode: question.mode,
-            fp: question.fingerprint,
-            in_files: question.files,
-            verified: &result.token,
-            generation: &result.generation,
-            before_revision,
-            before_hits,
-            before_saved,
-            before_callback,
-            after_callback,
-            broken: None,
-            broken_how: None,
-            ignore: IgnoredHashes(&[]),
-            input_pub: input_public,
-            callback: JsonText(None),
-        };
-        let answered = self
-            .call_and_read::<Vec<Value>>(call.prepare(self), question.task)
-            .await;
-        let (reply, records) = match answered {
-            // The record is damaged; `submit` names how.
-            Err(StoreError::Unexpected(_)) => return Ok(None),
-            answered => answered?,
-        };
-        let mut reply = TaggedReply::new("hit", reply)?;
-        match reply.kind.as_str() {
-            "hit" => Ok(Some(RepeatedHit {
-                input_changed: parse_counted_hit(&mut reply)?,
-                records,
-            })),
-            "other" => Ok(None),
-            _ => Err(reply.unknown_kind()),
-        }
-    }
-
     /// Explains how a submit would be decided now, and changes nothing.
     pub async fn explain(
         &self,
@@ -484,10 +398,19 @@ fn parse_input_changed(text: &str) -> Option<bool> {
 }
 
 /// Reads how the input of a hit compares, behind the number of its event.
-fn parse_counted_hit(reply: &mut TaggedReply) -> Result<Option<bool>, StoreError> {
+pub(super) fn parse_counted_hit(reply: &mut TaggedReply) -> Result<Option<bool>, StoreError> {
     let _sequence: u64 = reply.next_value()?;
     let input_changed: String = reply.next_value()?;
     Ok(parse_input_changed(&input_changed))
+}
+
+/// Builds the format of a summary from what `build_summary_parts` of record.lua has answered.
+fn build_summary_format(parts: &[String]) -> Result<String, StoreError> {
+    if parts.len() != 5 {
+        return Err(unexpected(format!("a summary has {} parts", parts.len())));
+    }
+    let parts: Vec<_> = parts.iter().map(|part| part.replace('%', "%%")).collect();
+    Ok(parts.join("%s"))
 }
 
 fn parse_hit(mut reply: TaggedReply) -> Result<Hit, StoreError> {
@@ -496,8 +419,7 @@ fn parse_hit(mut reply: TaggedReply) -> Result<Hit, StoreError> {
         result: ReusedResult {
             token: reply.next_value()?,
             generation: reply.next_value()?,
-            summary: <[String; 5]>::try_from(reply.next_value::<Vec<String>>()?)
-                .map_err(|parts| unexpected(format!("a summary has {} parts", parts.len())))?,
+            summary: build_summary_format(&reply.next_value::<Vec<String>>()?)?,
         },
     })
 }

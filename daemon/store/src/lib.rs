@@ -14,6 +14,7 @@ mod directories;
 mod disk;
 mod foreign;
 mod history;
+mod hits;
 mod keyspace;
 mod links;
 mod memory;
@@ -34,6 +35,7 @@ mod task_read;
 mod task_snapshot;
 mod tasks;
 mod transport;
+mod turns;
 mod uploads;
 mod videos;
 
@@ -50,12 +52,13 @@ use transport::RedisConnection;
 pub use connection::CALL_TIMEOUT;
 pub use decide::{
     ArtifactFault, BrokenResult, Decision, Explained, GatheredEvidence, Hit, IdempotencyKey, InputsFound, PipelineRun,
-    RepeatedHit, ReuseQuery, ReusedResult, Submit, SubmitRefusal, VerificationRequest,
+    ReuseQuery, ReusedResult, Submit, SubmitRefusal, VerificationRequest,
 };
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, FoundForeign, LostStage, Watching};
 pub use history::{MOST_NEEDS, MOST_RUN_BYTES, StageHistory};
+pub use hits::{HitRequest, RepeatedHit};
 pub use keyspace::{KEYSPACE_EVENTS, KeyNotice, KeySubscription, StageKey, missing_events};
 pub use minutes::MinuteCounts;
 pub use observe::{Gauges, NEEDED, QueueGauge, ServerInfo, ServerMode, ServerProduct, Totals};
@@ -67,11 +70,12 @@ pub use runs::{Claim, Claims, Evidence, Fence, FinishedRun, Outcome, QueueShare,
 pub use subscription::Subscription;
 pub use tasks::{Deletion, Removed, TaskFilter, TaskListPage};
 pub use transport::{Notice, Transport};
+pub use turns::{TurnAnswers, TurnLimits, Turns};
 pub use uploads::{DueUpload, LONGEST_UPLOAD_WAIT, UploadId, UploadNote};
 pub use videos::{ActiveVideo, VideoForgotten, VideoRecord, VideoRecords, VideoStart};
 
 /// Why a call of the store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the Redis URL cannot be used: {0}")]
     Url(String),
@@ -90,6 +94,22 @@ pub enum StoreError {
 /// Error codes of a server that answers but takes no writes: memory full, a replica, its file cannot be written.
 const REFUSES_WRITES: [&str; 4] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS"];
 
+impl StoreError {
+    /// Makes the error of a server that answers and takes no writes.
+    fn from_refusal(text: &str) -> Self {
+        Self::Unavailable(format!("it refuses writes: {text}"))
+    }
+
+    /// Makes the error of a part of a script, which answers its text because the rest of it goes on.
+    fn from_script_text(text: &str) -> Self {
+        let refuses = |code: &&str| text.starts_with(*code) || text.contains(&format!("-{code} "));
+        match REFUSES_WRITES.iter().any(refuses) {
+            true => Self::from_refusal(text),
+            false => Self::Unexpected(text.to_owned()),
+        }
+    }
+}
+
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         let text = error.to_string();
@@ -97,7 +117,7 @@ impl From<redis::RedisError> for StoreError {
         let refuses = |code: &&str| error.code() == Some(code) || text.contains(&format!("-{code} "));
         // A script error is a defect of ours or of the data; everything else passes.
         match error.code() {
-            _ if REFUSES_WRITES.iter().any(refuses) => Self::Unavailable(format!("it refuses writes: {text}")),
+            _ if REFUSES_WRITES.iter().any(refuses) => Self::from_refusal(&text),
             // The server says so before it reads a command, and without a separate code.
             _ if text.contains("max number of clients") => Self::Unavailable(text),
             Some("ERR" | "WRONGTYPE") => Self::Unexpected(text),

@@ -1,7 +1,8 @@
 //! How a task is read: one transaction of plain commands, whose replies become records here. Its list of stages is read
 //! in the same transaction as the stages that were asked for; where it names others, or where something lies under a
 //! key that another worker may have written, the read is repeated with what that takes. So a view is always of one
-//! moment, and a task that is remembered (`task_memory`) costs one round trip. A read writes nothing.
+//! moment, and a task that is remembered (`task_memory`) costs one round trip. A read writes nothing. A script can be
+//! called in the same transaction, which then reads each task that the call is about, once.
 
 use onceover_types::{NodeName, TaskId};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind, Value};
@@ -10,7 +11,7 @@ use super::{
     Store, StoreError,
     args::{CatalogNames, PreparedCall},
     record::{ForeignJson, TaskRecords},
-    reply::convert_value,
+    reply::{convert_value, unexpected},
     task_memory::{KnownTask, Recalled},
     task_snapshot::{JsonPart, KEYS_PER_COMMAND, KeySpelling, ReadPlan, ReadReplies, TaskSnapshot, is_settled},
 };
@@ -20,7 +21,7 @@ const ROUNDS: usize = 10;
 
 /// What one transaction has come to.
 enum ReadStep {
-    Done(TaskRecords, u64),
+    Done(TaskRecords),
     /// The read is repeated with this.
     More(ReadPlan),
 }
@@ -169,7 +170,6 @@ impl<'a> TaskReading<'a> {
         let stale = snapshot.notes.keys().filter(|node| !is_right(node));
         let stale = stale.cloned().collect();
         let TaskSnapshot {
-            sequence,
             task,
             listed,
             has_notes,
@@ -190,15 +190,15 @@ impl<'a> TaskReading<'a> {
         } else {
             self.store.tasks.remember(self.task, &self.recalled, known);
         }
-        ReadStep::Done(view, sequence)
+        ReadStep::Done(view)
     }
 
     /// Reads on from `plan`, until the view is whole.
-    async fn complete(&self, mut plan: ReadPlan) -> Result<(TaskRecords, u64), StoreError> {
+    async fn complete(&self, mut plan: ReadPlan) -> Result<TaskRecords, StoreError> {
         for _ in 0..ROUNDS {
             let replies = self.store.send_read(&plan, self.task).await?;
             match self.evaluate(&plan, &mut ReadReplies::from(replies))? {
-                ReadStep::Done(records, sequence) => return Ok((records, sequence)),
+                ReadStep::Done(records) => return Ok(records),
                 ReadStep::More(more) => plan = more,
             }
         }
@@ -210,9 +210,9 @@ impl<'a> TaskReading<'a> {
 }
 
 impl Store {
-    /// Reads one task: its own stages and what other workers wrote (S2), with the last sequence number. The keys of
-    /// every node of the catalog are compared, so something can be decided by it.
-    pub async fn read(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
+    /// Reads one task: its own stages and what other workers wrote (S2). The keys of every node of the catalog are
+    /// compared, so something can be decided by it.
+    pub async fn read(&self, task: &TaskId) -> Result<TaskRecords, StoreError> {
         let mut reading = TaskReading::begin(self, task);
         reading.recalled.is_compared = false;
         reading.complete(reading.first_plan()).await
@@ -220,7 +220,7 @@ impl Store {
 
     /// Does the same for a view, which may miss what another worker wrote a moment ago: only keys that were written
     /// since the last comparison are compared, however many nodes the catalog has.
-    pub async fn read_for_view(&self, task: &TaskId) -> Result<(TaskRecords, u64), StoreError> {
+    pub async fn read_for_view(&self, task: &TaskId) -> Result<TaskRecords, StoreError> {
         let reading = TaskReading::begin(self, task);
         reading.complete(reading.first_plan()).await
     }
@@ -262,54 +262,93 @@ impl Store {
         call: PreparedCall<'_>,
         task: &TaskId,
     ) -> Result<(T, TaskRecords), StoreError> {
-        let reading = TaskReading::begin(self, task);
-        if reading.recalled.known.is_some() {
-            #[cfg(test)]
-            if let Some(answer) = self.rehearse(call.script, &call.args).await {
-                return Ok((convert_value(answer)?, self.read_for_view(task).await?.0));
-            }
-            let plan = reading.first_plan();
-            if let Some(mut replies) = self.send_call_and_read(&call, &plan, task).await? {
-                let answer = convert_value(replies.next_value()?)?;
-                return match reading.evaluate(&plan, &mut replies)? {
-                    ReadStep::Done(records, _) => Ok((answer, records)),
-                    ReadStep::More(more) => Ok((answer, reading.complete(more).await?.0)),
-                };
-            }
-        }
-        let answer = self.call(call).await?;
-        Ok((answer, reading.complete(reading.first_plan()).await?.0))
+        let (answer, mut read) = self.call_and_read_each(call, &[task]).await?;
+        let records = read.pop().unwrap_or_else(|| Err(unexpected("a task was not read")))?;
+        Ok((answer, records))
     }
 
-    /// Sends a call of a script and a read as one transaction; nothing where Redis has refused it before it began.
-    async fn send_call_and_read(
+    /// Does the same for several tasks. A task that cannot be read is an error of that one alone.
+    pub(super) async fn call_and_read_each<T: FromRedisValue>(
+        &self,
+        call: PreparedCall<'_>,
+        tasks: &[&TaskId],
+    ) -> Result<(T, Vec<Result<TaskRecords, StoreError>>), StoreError> {
+        #[cfg(test)]
+        if let Some(answer) = self.rehearse(call.script, &call.args).await {
+            let mut read = Vec::new();
+            for task in tasks {
+                read.push(self.read_for_view(task).await);
+            }
+            return Ok((convert_value(answer)?, read));
+        }
+        let readings: Vec<_> = tasks.iter().map(|task| TaskReading::begin(self, task)).collect();
+        let plans: Vec<_> = readings.iter().map(TaskReading::first_plan).collect();
+        let mut read = Vec::with_capacity(tasks.len());
+        let Some((answer, replies)) = self.send_call_and_reads(&call, &readings, &plans).await? else {
+            let answer = self.call(call).await?;
+            for reading in &readings {
+                read.push(reading.complete(reading.first_plan()).await);
+            }
+            return Ok((answer, read));
+        };
+        let answer = convert_value(answer)?;
+        for ((reading, plan), mut replies) in readings.iter().zip(&plans).zip(replies) {
+            let records = match reading.evaluate(plan, &mut replies) {
+                Ok(ReadStep::Done(records)) => Ok(records),
+                Ok(ReadStep::More(more)) => reading.complete(more).await,
+                Err(error) => Err(error),
+            };
+            read.push(records);
+        }
+        Ok((answer, read))
+    }
+
+    /// Sends a call of a script and reads of tasks as one transaction. Returns what the script has answered, and the
+    /// replies of each read; nothing where Redis has refused it before it began.
+    async fn send_call_and_reads(
         &self,
         call: &PreparedCall<'_>,
-        plan: &ReadPlan,
-        task: &TaskId,
-    ) -> Result<Option<ReadReplies>, StoreError> {
+        readings: &[TaskReading<'_>],
+        plans: &[ReadPlan],
+    ) -> Result<Option<(Value, Vec<ReadReplies>)>, StoreError> {
         let mut pipe = redis::pipe();
         pipe.add_command(build_script_command(call));
-        plan.add_commands(&mut pipe, task);
-        let Some(replies) = self.send_atomic(&mut pipe).await? else {
+        let mut ends = Vec::with_capacity(plans.len());
+        for (reading, plan) in readings.iter().zip(plans) {
+            plan.add_commands(&mut pipe, reading.task);
+            ends.push(pipe.len());
+        }
+        let Some(mut replies) = self.send_atomic(&mut pipe).await? else {
             return Ok(None);
         };
         let is_unknown = |reply: &RedisResult<Value>| {
             let error = reply.as_ref().err();
             error.is_some_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
         };
-        if !replies.first().is_some_and(is_unknown) {
-            return Ok(Some(ReadReplies::from(replies)));
+        if replies.first().is_some_and(is_unknown) {
+            // Redis was restarted: it has called nothing.
+            let mut redis = self.redis.clone();
+            self.limited(call.script.load_async(&mut redis)).await?;
+            replies = match self.send_atomic(&mut pipe).await? {
+                Some(replies) => replies,
+                None => return Ok(None),
+            };
         }
-        // Redis was restarted: it has called nothing.
-        let mut redis = self.redis.clone();
-        self.limited(call.script.load_async(&mut redis)).await?;
-        let replies = self.send_atomic(&mut pipe).await?;
-        Ok(replies.map(ReadReplies::from))
+        let mut replies = replies.into_iter();
+        let answer = replies.next();
+        let answer = answer.ok_or_else(|| unexpected("Redis answered fewer commands than it was sent"))??;
+        let mut begin = 1;
+        let parts = ends.into_iter().map(|end| {
+            let part: Vec<_> = replies.by_ref().take(end - begin).collect();
+            begin = end;
+            ReadReplies::from(part)
+        });
+        let parts = parts.collect();
+        Ok(Some((answer, parts)))
     }
 
     /// Sends a read as one transaction. A Redis that is full queues no command at all: there the commands are sent one
-    /// after the other, which is right as well, since the number of the last event is read first.
+    /// after the other, which is right as well, since the list of stages is read first.
     async fn send_read(&self, plan: &ReadPlan, task: &TaskId) -> Result<Vec<RedisResult<Value>>, StoreError> {
         let mut pipe = redis::pipe();
         plan.add_commands(&mut pipe, task);

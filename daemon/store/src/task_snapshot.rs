@@ -77,10 +77,9 @@ pub(super) struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// Adds the commands. The number of the last event comes first: where they are not one transaction, it is not newer
-    /// than the rest.
+    /// Adds the commands. The list of stages comes first: where they are not one transaction, a stage that it names is
+    /// read after that.
     pub(super) fn add_commands(&self, pipe: &mut Pipeline, task: &TaskId) {
-        pipe.cmd("GET").arg("onceover:seq");
         pipe.cmd("ZRANGE")
             .arg(format!("onceover:task:{task}:stages"))
             .arg(0)
@@ -244,7 +243,6 @@ impl NotedStage {
 
 /// A task as one transaction has found it.
 pub(super) struct TaskSnapshot {
-    pub(super) sequence: u64,
     pub(super) task: Fields,
     /// Every name in the list of stages.
     pub(super) listed: Vec<NodeName>,
@@ -257,7 +255,6 @@ pub(super) struct TaskSnapshot {
 
 impl TaskSnapshot {
     pub(super) fn parse(plan: &ReadPlan, replies: &mut ReadReplies) -> Result<Self, StoreError> {
-        let sequence: Option<u64> = convert_value(replies.next_value()?)?;
         let list = replies.next_of_kind()?;
         let is_list_damaged = list.is_none();
         let list: Vec<String> = list.map_or_else(|| Ok(Vec::new()), convert_value)?;
@@ -269,7 +266,6 @@ impl TaskSnapshot {
         task.push("disk_bytes", disk.unwrap_or_else(|| "0".to_owned()));
         let notes: Fields = convert_value(replies.next_value()?)?;
         let mut snapshot = Self {
-            sequence: sequence.unwrap_or_default(),
             task,
             // A name that is none was not written by us, and is removed by `onceoverd check --repair`.
             listed: list.iter().filter_map(|name| NodeName::parse(name).ok()).collect(),

@@ -124,6 +124,7 @@ const ORDERS: [LayerOrder; 14] = [
         within: "daemon/store",
         modules: &[
             "transport",
+            "turns",
             "task_memory",
             "links",
             "keyspace",
@@ -144,6 +145,7 @@ const ORDERS: [LayerOrder; 14] = [
             "outbox",
             "runs",
             "decide",
+            "hits",
             "directories",
             "tasks",
             "rows",
@@ -182,6 +184,7 @@ const ORDERS: [LayerOrder; 14] = [
         within: "daemon/server",
         modules: &[
             "blocking",
+            "shared_body",
             "ssrf_guard",
             "python",
             "data_dir",

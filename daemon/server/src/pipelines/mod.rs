@@ -246,7 +246,7 @@ impl Videos {
             return Ok(());
         }
         self.read_record(&processing.video_id).await?;
-        let (records, _) = self.store.read(&processing.task_id).await?;
+        let records = self.store.read(&processing.task_id).await?;
         let held = HeldStages::now(&self.store, &records).stages;
         for (step, missing) in lacking {
             let stage = records.stage(&step.task_name);

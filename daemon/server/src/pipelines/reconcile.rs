@@ -180,7 +180,7 @@ impl Reconciler {
             self.store.save_video(&mut processing, true).await?;
             return Ok(Next::Again);
         }
-        let (records, _) = self.store.read(&processing.task_id).await?;
+        let records = self.store.read(&processing.task_id).await?;
         let before = processing.clone();
         let now = self.store.now();
         let pipeline = processing.pipeline.clone();

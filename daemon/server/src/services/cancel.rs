@@ -34,7 +34,7 @@ impl Cancellations {
     pub async fn cancel_task(&self, task: &TaskId, node: Option<&NodeName>) -> Result<CancelResponse, ServiceError> {
         let cancelled = self.store.cancel(task, node).await?.unwrap_or_default();
         self.bus.recheck_task(task);
-        let (records, _) = self.store.read(task).await?;
+        let records = self.store.read(task).await?;
         let held = HeldStages::now(&self.store, &records);
         if cancelled.is_empty() && records.stages.is_empty() && held.stages.is_empty() {
             return Err(ServiceError::UnknownTask(task.clone()));

@@ -15,6 +15,7 @@ use super::{
     artifacts::{ArtifactCheck, RecordedFiles},
     evidence::InputEvidence,
     folders::task_folder,
+    hit_answers::{HitCalls, HitResponse, SubmitAnswer, find_result},
     input,
     input_files::InputFile,
     known_results::{KnownResult, KnownResults},
@@ -27,8 +28,8 @@ use crate::{events::EventBus, readiness::Readiness};
 use onceover_limits::Limit;
 use onceover_run::paths::Roots;
 use onceover_store::{
-    ArtifactFault, Decision, ForeignJson, GatheredEvidence, Hit, ReuseQuery, ReuseRule, StageRecord, Store, Submit,
-    SubmitRefusal, TaskRecords, VerificationRequest, Watching,
+    ArtifactFault, Decision, ForeignJson, GatheredEvidence, Hit, HitRequest, RepeatedHit, ReuseQuery, ReuseRule,
+    StageRecord, Store, Submit, SubmitRefusal, TaskRecords, VerificationRequest, Watching,
 };
 
 /// The input of a request, and what reuse is decided by.
@@ -132,6 +133,7 @@ pub struct Decisions {
     views: TaskViews,
     bus: EventBus,
     known: KnownResults,
+    hits: HitCalls,
 }
 
 impl Decisions {
@@ -145,6 +147,7 @@ impl Decisions {
         bus: EventBus,
     ) -> Self {
         Self {
+            hits: HitCalls::new(&store),
             store,
             readiness,
             roots,
@@ -157,12 +160,23 @@ impl Decisions {
     }
 
     /// Decides a request, and claims the stage where a run is to start.
-    pub(super) async fn decide(&self, request: &CheckedRequest) -> Result<SubmitResponse, ServiceError> {
+    pub(super) async fn decide(&self, request: &CheckedRequest) -> Result<SubmitAnswer, ServiceError> {
         let input = self.compare_input(request).await?;
         let mut found = Findings::default();
-        if let Some(response) = self.reuse_known(request, &input, &mut found).await? {
-            return Ok(response);
+        if let Some(hit) = self.reuse_known(request, &input, &mut found).await? {
+            return Ok(SubmitAnswer::Shared(hit));
         }
+        let decided = self.decide_by_submit(request, input, found).await;
+        decided.map(|response| SubmitAnswer::Built(Box::new(response)))
+    }
+
+    /// Decides a request that is no hit of a result which was reused before, as far as `found` says.
+    async fn decide_by_submit(
+        &self,
+        request: &CheckedRequest,
+        input: ComparedInput,
+        mut found: Findings,
+    ) -> Result<SubmitResponse, ServiceError> {
         let mut prepared = self.prepare(request, input);
         for _ in 0..ROUNDS {
             let submit = prepared.submit(request);
@@ -183,7 +197,11 @@ impl Decisions {
                     found.looked.inputs = Some(inputs.found());
                     found.missing_files = inputs.errors;
                 }
-                Decision::Keyed(task) => return Box::pin(self.decide(&request.repeated_under(task))).await,
+                Decision::Keyed(task) => {
+                    let repeated = request.repeated_under(task);
+                    let decided = Box::pin(self.decide(&repeated)).await;
+                    return decided.map(SubmitAnswer::into_response);
+                }
                 Decision::Refused(SubmitRefusal::NotReady) => {
                     let missing = self.readiness.missing(&request.node, &request.input);
                     if !missing.is_empty() {
@@ -223,7 +241,7 @@ impl Decisions {
         request: &CheckedRequest,
         input: &ComparedInput,
         found: &mut Findings,
-    ) -> Result<Option<SubmitResponse>, ServiceError> {
+    ) -> Result<Option<Arc<HitResponse>>, ServiceError> {
         let (task, node) = (&request.task, &request.node.name);
         if matches!(request.mode(), ReuseRule::Never | ReuseRule::Off) {
             return Ok(None);
@@ -241,16 +259,16 @@ impl Decisions {
         if request.callback.is_some() || request.key.is_some() || request.pipeline.is_some() {
             return Ok(None);
         }
-        let question = input.question(request);
-        let Some(hit) = self.store.hit(&question, input.shown(), &known.result).await? else {
+        let hit = HitRequest::new(&input.question(request), input.shown(), &known.result);
+        let Some(hits) = self.hits.ask(hit).await? else {
             return Ok(None);
         };
-        match find_result(&hit.records, node, &known.result.token) {
-            Some(record) => self
-                .answer_hit(request, hit.input_changed, &hit.records, Some(record))
-                .map(Some),
-            None => Ok(None),
-        }
+        let Some(record) = hits.find_record() else {
+            return Ok(None);
+        };
+        let RepeatedHit { input_changed, records } = &hits.hit;
+        let build = || self.answer_hit(request, *input_changed, records, Some(record));
+        hits.answer(build).map(Some)
     }
 
     /// Submits a request. Where files were found complete, a hit is likely, and the task is read in the same step.
@@ -278,7 +296,7 @@ impl Decisions {
         let (task, node) = (&request.task, &request.node.name);
         let known = Arc::new(KnownResult {
             files: found.find_files(&hit.result.token),
-            result: hit.result,
+            result: Arc::new(hit.result),
         });
         self.known.remember(task, node, Arc::clone(&known));
         if request.callback.is_some() {
@@ -286,7 +304,7 @@ impl Decisions {
         }
         let records = match read {
             Some(records) => records,
-            None => self.store.read_for_view(task).await?.0,
+            None => self.store.read_for_view(task).await?,
         };
         let record = find_result(&records, node, &known.result.token);
         let shows_another = record.is_none() && records.stage(node).is_some();
@@ -490,13 +508,6 @@ fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
         fallbacks.map(|fallback| fallback.node.as_str()).collect()
     };
     left.iter().map(nodes).collect()
-}
-
-/// Finds the stage of a hit, if it shows the result that was hit and nothing of it is damaged.
-fn find_result<'a>(records: &'a TaskRecords, node: &NodeName, token: &str) -> Option<&'a StageRecord> {
-    let record = records.stage(node)?;
-    let is_whole = record.state == StageState::Success && record.damage.is_none();
-    (is_whole && record.result_token() == token).then_some(record)
 }
 
 /// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded

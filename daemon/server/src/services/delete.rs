@@ -65,7 +65,7 @@ impl Deletions {
     /// Deletes a task. With stages in flight only when `force`; their processes are ended first.
     pub async fn delete_task(&self, task: &TaskId, force: bool) -> Result<DeleteReport, ServiceError> {
         let folder = task_folder(&self.roots, task);
-        let (records, _) = self.store.read(task).await?;
+        let records = self.store.read(task).await?;
         let seen = folder.clone();
         let has_folder = matches!(
             crate::blocking::run(move || std::fs::symlink_metadata(seen)).await,

@@ -20,7 +20,7 @@ const BYTES_BESIDE: usize = 400;
 /// A result that was reused.
 #[derive(Debug)]
 pub(super) struct KnownResult {
-    pub(super) result: ReusedResult,
+    pub(super) result: Arc<ReusedResult>,
     pub(super) files: Arc<RecordedFiles>,
 }
 
@@ -106,10 +106,10 @@ mod tests {
             .map(|number| format!(r#"{{"path":"/share/{number:05}","stamp":[1,2]}}"#))
             .collect();
         Arc::new(KnownResult {
-            result: ReusedResult {
+            result: Arc::new(ReusedResult {
                 token: token.to_owned(),
                 ..ReusedResult::default()
-            },
+            }),
             files: Arc::new(RecordedFiles::parse(&format!("[{}]", files.join(","))).unwrap()),
         })
     }

@@ -58,7 +58,7 @@ impl StageLogs {
 
     /// Finds the folder of the log of a stage's newest run, whether or not there is one.
     pub async fn find_log(&self, task: &TaskId, node: &NodeName) -> Result<PathBuf, ServiceError> {
-        let (records, _) = self.store.read_for_view(task).await?;
+        let records = self.store.read_for_view(task).await?;
         if records.is_empty() {
             return Err(ServiceError::UnknownTask(task.clone()));
         }

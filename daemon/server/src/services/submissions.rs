@@ -7,8 +7,8 @@ use onceover_wire::{ReuseInfo, ReuseMode, SubmitRequest, SubmitResponse};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CheckedRequest, ServiceError, SubmitDraft, decisions::Decisions, request::RequestChecks, task_views::TaskViews,
-    unread::WarningLog,
+    CheckedRequest, ServiceError, SubmitDraft, decisions::Decisions, hit_answers::SubmitAnswer, request::RequestChecks,
+    task_views::TaskViews, unread::WarningLog,
 };
 use crate::{config::UnknownFields, metrics::Metrics};
 
@@ -64,21 +64,25 @@ impl Submissions {
 
     /// Decides a checked request: a hit, a run to wait for, or a new one. Reports what became of it.
     pub async fn submit_request(&self, request: &CheckedRequest) -> Result<SubmitResponse, ServiceError> {
+        Ok(self.answer_request(request).await?.into_response())
+    }
+
+    /// Does the same for a caller that can send an answer which is shared with other requests.
+    pub async fn answer_request(&self, request: &CheckedRequest) -> Result<SubmitAnswer, ServiceError> {
         self.check_open()?;
-        let decided = self.decisions.decide(request).await.map(|response| SubmitResponse {
-            warnings: request.warnings.clone(),
-            ..response
-        });
+        let decided = self.decisions.decide(request).await;
+        let decided = decided.map(|answer| answer.with_warnings(&request.warnings));
         self.report(request, &decided);
         decided
     }
 
     /// Counts and logs what became of a request.
-    fn report(&self, request: &CheckedRequest, decided: &Result<SubmitResponse, ServiceError>) {
+    fn report(&self, request: &CheckedRequest, decided: &Result<SubmitAnswer, ServiceError>) {
         let SubmitReports { metrics, warning_log } = &self.reports;
         let node = request.node.name.as_str();
         match decided {
-            Ok(response) => {
+            Ok(answer) => {
+                let response = answer.response();
                 metrics.submitted(&response.reuse_info);
                 log_submit(&response.task_id, request, &response.reuse_info);
                 warning_log.write(response.task_id.as_str(), node, &response.warnings);

@@ -13,8 +13,10 @@ use super::{
     folders::task_folder,
     foreign::HeldStages,
     lists::{ListRange, Listed},
+    shared_reads::{SharedReads, TaskBody},
     view,
 };
+use crate::shared_body::SharedBody;
 
 /// Which tasks a list has.
 #[derive(Debug, Default)]
@@ -44,11 +46,26 @@ pub struct TaskViews {
     roots: Arc<Roots>,
     /// Takes what reading a task shows of other workers and lists do not know yet.
     changed: ChangedStages,
+    reads: SharedReads,
 }
 
 impl TaskViews {
     pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages) -> Self {
-        Self { store, roots, changed }
+        let (shared, noting) = (Arc::new(store.clone()), changed.clone());
+        let reads = SharedReads::new(move |task| {
+            let (store, changed) = (Arc::clone(&shared), noting.clone());
+            async move {
+                let records = store.read_for_view(&task).await?;
+                note_unnoted(&store, &changed, &task, &records);
+                Ok(records)
+            }
+        });
+        Self {
+            store,
+            roots,
+            changed,
+            reads,
+        }
     }
 
     fn view_of<'a>(&self, task: &'a TaskId, node: Option<&'a NodeName>) -> view::ViewOf<'a> {
@@ -78,15 +95,24 @@ impl TaskViews {
         view.ok_or_else(|| ServiceError::UnknownTask(task.clone()))
     }
 
-    /// Reads a task; with `node`, addressed to that node, which must be a stage of the task.
-    pub async fn read_task(&self, task: &TaskId, node: Option<&NodeName>) -> Result<TaskView, ServiceError> {
-        Ok(self.read_view(task, node).await?.1)
+    /// Reads a task as JSON, a [`TaskView`]; with `node`, addressed to that node, which must be a stage of the task.
+    pub async fn read_task(&self, task: &TaskId, node: Option<&NodeName>) -> Result<SharedBody, ServiceError> {
+        let read = self.reads.read(task).await?;
+        read.body(TaskBody::View, node, |records| {
+            Ok(SharedBody::write(&self.build_view_of(records, task, node)?))
+        })
     }
 
-    /// Reads what one node did under a task: the addressed one, else that of the newest request.
-    pub async fn read_status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<NodeStatus, ServiceError> {
-        let (records, view) = self.read_view(task, node).await?;
-        view::node_status(&records, view).ok_or_else(|| ServiceError::UnknownTask(task.clone()))
+    /// Reads what one node did under a task as JSON, a [`NodeStatus`]: the addressed one, else that of the newest
+    /// request.
+    pub async fn read_status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<SharedBody, ServiceError> {
+        let read = self.reads.read(task).await?;
+        read.body(TaskBody::Status, node, |records| {
+            let view = self.build_view_of(records, task, node)?;
+            let status: Option<NodeStatus> = view::node_status(records, view);
+            let status = status.ok_or_else(|| ServiceError::UnknownTask(task.clone()))?;
+            Ok(SharedBody::write(&status))
+        })
     }
 
     /// Reads the result of a run that ended as `end` says, also when the node has run again since (C1).
@@ -109,7 +135,7 @@ impl TaskViews {
 
     /// Reads the runs of a stage, the newest first. There are none of a stage that another worker ran.
     pub async fn read_runs(&self, task: &TaskId, node: &NodeName) -> Result<StageRuns, ServiceError> {
-        let (records, _) = self.store.read_for_view(task).await?;
+        let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let history = match records.stage(node) {
             Some(record) => self.store.read_runs(task, node, record).await?,
@@ -146,7 +172,7 @@ impl TaskViews {
     }
 
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
-        let (records, _) = self.store.read_for_view(task).await?;
+        let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let view = self.build_view_of(&records, task, node)?;
         Ok((records, view))
@@ -172,8 +198,7 @@ impl TaskViews {
 
     /// Reads all that is kept of a task, for what something is decided by.
     pub async fn read_records(&self, task: &TaskId) -> Result<TaskRecords, ServiceError> {
-        let (records, _) = self.store.read(task).await?;
-        Ok(records)
+        Ok(self.store.read(task).await?)
     }
 
     /// Whether a task may have stages of other nodes, as [`Store::has_other_stages`] finds it.
@@ -188,9 +213,7 @@ impl TaskViews {
 
     /// Has noted, soon, what was seen of other workers as a task was read.
     fn note_later(&self, task: &TaskId, records: &TaskRecords) {
-        for node in self.held(records).unnoted {
-            self.changed.add((task.clone(), node));
-        }
+        note_unnoted(&self.store, &self.changed, task, records);
     }
 
     /// Returns `input_data` and callback of a stage's newest request; `None` if the task has no such stage.
@@ -210,5 +233,12 @@ impl TaskViews {
         }
         let stage = self.held(records).stages.swap_remove(node);
         Ok(stage.map(|stage| (stage.input, None)))
+    }
+}
+
+/// Has noted, soon, what a read has shown of other workers.
+fn note_unnoted(store: &Store, changed: &ChangedStages, task: &TaskId, records: &TaskRecords) {
+    for node in HeldStages::now(store, records).unnoted {
+        changed.add((task.clone(), node));
     }
 }

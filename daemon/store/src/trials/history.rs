@@ -56,7 +56,7 @@ async fn run(bed: &Bed, input: &str, outcome: Outcome) -> String {
 
 async fn history(bed: &Bed) -> StageHistory {
     let (task, node) = stage();
-    let (records, _) = bed.store.read(&task).await.unwrap();
+    let records = bed.store.read(&task).await.unwrap();
     let record = records.stage(&node).expect("the stage has a record");
     bed.store.read_runs(&task, &node, record).await.unwrap()
 }

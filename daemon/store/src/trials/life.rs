@@ -1,7 +1,7 @@
 //! What happens to tasks, so that every script is run: runs that end in every way, with as many callbacks as may wait and an
 //! input as large as may be; stages of other workers; uploads; videos; and the deletion of all of it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use onceover_types::{CallbackStatus, NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
 use onceover_wire::{Event, EventKind, Processing, ProcessingStatus, Video};
@@ -10,11 +10,12 @@ use serde_json::json;
 use super::{
     super::{
         Adoption, Contact, Decision, DeliveryPatience, DirectoryLease, DiskUsage, EndsTold, Fence, ForeignNote, Hit,
-        LostStage, MinuteCounts, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room, StageRecord,
-        Submit, SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching,
+        HitRequest, LostStage, MinuteCounts, Outcome, Reap, Recorded, ReuseQuery, ReuseRule, ReusedResult, Room,
+        StageRecord, Submit, SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching,
         decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence,
     },
     Bed,
+    hits::hit_once,
 };
 
 /// Callbacks that may wait for one run.
@@ -270,7 +271,8 @@ async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str,
         fingerprint: "fp",
         files: None,
     };
-    let hit = bed.store.hit(&question, input, &before.result).await.unwrap();
+    let ask = |result: &ReusedResult| HitRequest::new(&question, input, &Arc::new(result.clone()));
+    let hit = hit_once(bed, ask(&before.result)).await;
     let hit = hit.expect("the result stands");
     assert_eq!(hit.input_changed, before.input_changed);
     let record = hit.records.stage(node).expect("the stage is read in the same step");
@@ -286,7 +288,7 @@ async fn reuse_again(bed: &Bed, (task, node): (&TaskId, &NodeName), input: &str,
         ..before.result
     };
     for other in [token, generation] {
-        assert!(bed.store.hit(&question, input, &other).await.unwrap().is_none());
+        assert!(hit_once(bed, ask(&other)).await.is_none());
     }
 }
 
@@ -390,7 +392,7 @@ async fn deliver(bed: &Bed) {
 async fn read(bed: &Bed) {
     let task = task("t1");
     let node = node(NODES[0]);
-    let (records, _) = bed.store.read(&task).await.unwrap();
+    let records = bed.store.read(&task).await.unwrap();
     assert_eq!(records.stages.len(), 1);
     let question = ReuseQuery {
         task: &task,

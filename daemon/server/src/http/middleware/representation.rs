@@ -20,7 +20,7 @@ use tower_http::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::http::ApiError;
+use crate::{http::ApiError, shared_body::SharedBody};
 
 /// Smaller answers fit into a packet as they are.
 const SMALLEST_COMPRESSED: u64 = 1024;
@@ -47,6 +47,16 @@ fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = value.and_then(|value| value.split(';').next());
     kind.unwrap_or_default().trim()
+}
+
+impl IntoResponse for SharedBody {
+    /// Sends it as JSON. The body itself goes along, because it knows its hash.
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        let mut response = ([(header::CONTENT_TYPE, json)], self.bytes()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
 }
 
 /// Decides which answers are compressed.
@@ -173,7 +183,9 @@ impl KnownTags {
             return ApiError(Problem::new(ProblemKind::Internal, detail)).into_response();
         };
         // Not a hash against forgery: that two answers of one path have one tag is of use to nobody.
-        let tag = format!("W/\"{:032x}\"", xxh3_128(&bytes));
+        let shared = parts.extensions.remove::<SharedBody>();
+        let hash = shared.map_or_else(|| xxh3_128(&bytes), |body| body.hash());
+        let tag = format!("W/\"{hash:032x}\"");
         let is_known = self
             .0
             .iter()

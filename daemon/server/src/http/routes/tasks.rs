@@ -21,7 +21,10 @@ use crate::http::{
     page,
     query::Params,
 };
-use crate::services::{ListedTasks, NodeCatalog, Submissions, TaskViews, TasksPage};
+use crate::{
+    services::{ListedTasks, NodeCatalog, Submissions, SubmitAnswer, TaskViews, TasksPage},
+    shared_body::SharedBody,
+};
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -49,12 +52,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
         (status = 400),
         (status = 409, description = "The stored result is of other input, and the node refuses that; or this machine lacks what a run needs, see `missing`"),
         (status = 413), (status = 422), (status = 503)))]
-async fn submit_task(
-    State(submissions): State<Arc<Submissions>>,
-    submitted: SubmitBody,
-) -> Result<Json<SubmitResponse>, ApiError> {
+async fn submit_task(State(submissions): State<Arc<Submissions>>, submitted: SubmitBody) -> Result<Response, ApiError> {
     let request = submissions.check_request(submitted.draft, submitted.unknown)?;
-    Ok(Json(submissions.submit_request(&request).await?))
+    Ok(match submissions.answer_request(&request).await? {
+        SubmitAnswer::Built(response) => Json(response).into_response(),
+        SubmitAnswer::Shared(hit) => hit.body().clone().into_response(),
+    })
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -140,8 +143,8 @@ async fn get_task(
     State(views): State<Arc<TaskViews>>,
     TaskPath(task): TaskPath,
     Params(params): Params<ViewParams>,
-) -> Result<Json<TaskView>, ApiError> {
-    Ok(Json(views.read_task(&task, params.node()?.as_ref()).await?))
+) -> Result<SharedBody, ApiError> {
+    Ok(views.read_task(&task, params.node()?.as_ref()).await?)
 }
 
 /// Read what one node did under a task
@@ -154,8 +157,8 @@ async fn get_task_status(
     State(views): State<Arc<TaskViews>>,
     TaskPath(task): TaskPath,
     Params(params): Params<ViewParams>,
-) -> Result<Json<NodeStatus>, ApiError> {
-    Ok(Json(views.read_status(&task, params.node()?.as_ref()).await?))
+) -> Result<SharedBody, ApiError> {
+    Ok(views.read_status(&task, params.node()?.as_ref()).await?)
 }
 
 /// The same as `status`
@@ -166,7 +169,7 @@ async fn get_task_result(
     views: State<Arc<TaskViews>>,
     task: TaskPath,
     params: Params<ViewParams>,
-) -> Result<Json<NodeStatus>, ApiError> {
+) -> Result<SharedBody, ApiError> {
     get_task_status(views, task, params).await
 }
 

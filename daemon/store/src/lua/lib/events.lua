@@ -1,18 +1,24 @@
 -- Events: numbered, kept in a stream, published. Readers of all events, dashboards among them, listen to one channel,
 -- and daemons to another one on which only what they act upon is published, so that hits cost them nothing.
 
+-- Publishes the JSON of an event by its number.
+-- Writes: EVENTS; publishes on the channels of the database. Arguments: db, keep_events.
+local function publish_json(number, json, wakes_daemons)
+  call('XADD', EVENTS, 'MAXLEN', '~', args.keep_events, number .. '-0', 'e', json)
+  call('PUBLISH', 'onceover:' .. args.db .. ':events', json)
+  if wakes_daemons then call('PUBLISH', 'onceover:' .. args.db .. ':wake', json) end
+end
+
 -- Publishes an event of this kind about a task, or one of its stages with `node` and the summary of that; each may be
 -- nil. `pipeline` is the progress of a video's pipeline as JSON, for events about that. Answers the event's number.
 -- Writes: EVENT_SEQUENCE, EVENTS; publishes on the channels of the database. Arguments: db, keep_events.
 local function publish_summary(task, node, summary, kind, pipeline, wakes_daemons)
   local seq = call('INCR', EVENT_SEQUENCE)
   local number = format_integer(seq)
-  local json = '{"v":1,"seq":' .. number .. ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '"'
+  publish_json(number, '{"v":1,"seq":' .. number .. ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '"'
     .. (node and ',"task_name":"' .. node .. '"' or '') .. ',"kind":"' .. kind .. '"'
-    .. (summary and ',"stage":' .. summary or '') .. (pipeline and ',"pipeline":' .. pipeline or '') .. '}'
-  call('XADD', EVENTS, 'MAXLEN', '~', args.keep_events, number .. '-0', 'e', json)
-  call('PUBLISH', 'onceover:' .. args.db .. ':events', json)
-  if wakes_daemons then call('PUBLISH', 'onceover:' .. args.db .. ':wake', json) end
+    .. (summary and ',"stage":' .. summary or '') .. (pipeline and ',"pipeline":' .. pipeline or '') .. '}',
+    wakes_daemons)
   return seq
 end
 

@@ -31,6 +31,22 @@ local function compare_input(task, record)
   return (record.res_fp and stand and then_files and now_files) and 'false' or 'null'
 end
 
+-- Answers why the result that stands is not reused; nil where it is, and `record.input_changed` says then what
+-- `compare_input` answered. The second value is {'refuse', input_changed} where the node's policy refuses other input.
+-- Reads: stage_key. Arguments: mode, fp, in_files.
+local function judge_result(task, record)
+  if record.res_reusable ~= '1' then return 'empty_output' end
+  if args.mode == 'never' then return 'forced' end
+  if args.mode == 'off' then return 'policy_off' end
+  record.input_changed = compare_input(task, record)
+  if args.mode == 'strict' and record.input_changed == 'true' then return 'input_changed' end
+  if args.mode == 'strict' and record.input_changed == 'null' then return 'input_unknown' end
+  if args.mode == 'strict' and record.res_retryable == '1' then return 'retryable_warnings' end
+  if args.mode == 'refuse' and record.input_changed ~= 'false' then
+    return nil, { 'refuse', record.input_changed }
+  end
+end
+
 -- Answers why a run is needed; nil for a hit and for a run in flight. The second value is the whole answer of the
 -- script if the daemon has to check something first, {'verify', token, artifacts} or {'foreign', key, sha, ttl, json},
 -- or if the node's policy refuses other input, {'refuse', input_changed}. For a hit `record.input_changed` says what
@@ -44,16 +60,8 @@ local function decide_reuse(task, node, record)
   if not record then return args.ignore and 'lost' or 'absent' end
   if record.state == 'FAILED' then return record.given_up == '1' and 'lost' or 'failed' end
   if record.state == 'CANCELLED' then return 'cancelled' end
-  if record.res_reusable ~= '1' then return 'empty_output' end
-  if args.mode == 'never' then return 'forced' end
-  if args.mode == 'off' then return 'policy_off' end
-  record.input_changed = compare_input(task, record)
-  if args.mode == 'strict' and record.input_changed == 'true' then return 'input_changed' end
-  if args.mode == 'strict' and record.input_changed == 'null' then return 'input_unknown' end
-  if args.mode == 'strict' and record.res_retryable == '1' then return 'retryable_warnings' end
-  if args.mode == 'refuse' and record.input_changed ~= 'false' then
-    return nil, { 'refuse', record.input_changed }
-  end
+  local reason, refusal = judge_result(task, record)
+  if reason or refusal then return reason, refusal end
   local token = build_result_token(record.res_run, record.res_attempt, record.res_ended)
   if args.broken == token then return args.broken_how end
   if record.res_artifacts and record.res_artifacts ~= '[]' and args.verified ~= token then

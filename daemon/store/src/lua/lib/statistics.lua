@@ -20,10 +20,10 @@ local function count_ended_run(node, outcome, duration_ms)
   end
 end
 
--- Counts a hit of a node's result, which saved so many milliseconds.
+-- Counts hits of a node's result, which saved so many milliseconds together.
 -- Writes: durations_key.
-local function count_node_hit(node, saved_ms)
+local function count_node_hits(node, count, saved_ms)
   local key = durations_key(node)
-  redis.pcall('HINCRBY', key, 'hits', 1)
+  redis.pcall('HINCRBY', key, 'hits', count)
   if saved_ms ~= '0' then redis.pcall('HINCRBY', key, 'saved_ms', saved_ms) end
 end

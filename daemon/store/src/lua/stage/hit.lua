@@ -1,40 +1,92 @@
--- Answers a request with a result that was reused before, if it stands and that is all there is to do: the request has
--- no callback, no idempotency key and no pipeline, and the files of the result were checked. Everything else is for
+-- Answers requests with results that were reused before, where these stand and that is all there is to do: a request
+-- has no callback, no idempotency key and no pipeline, and the files of its result were checked. Everything else is for
 -- `submit`. Nothing is loaded that can be large or that is the same as at the hit before.
 -- Arguments:
+--   requests?                how many follow, if not one
+-- and once for each request, one request after the other; equal ones are one with their `count`:
 --   task, name
+--   count?                   equal requests, of which each is a hit, if not one
 --   mode, fp, in_files?      the reuse policy, and what the input is compared by
---   input_pub, callback      the request's input as JSON, with secrets hidden; `null`
+--   input_pub, callback?     the request's input as JSON, with secrets hidden; none
 --   verified, generation     token of the result, and of runs of the stage, as `submit` answered them
---   before_revision, before_hits, before_saved, before_callback, after_callback
---                            parts of the summary, as `submit` answered them
---   broken?, broken_how?, ignore?   as for `submit`
--- Answers {'hit', seq, input_changed}, or {'other'} with nothing written.
+--   summary                  format of the stage's summary: revision, hits, seconds saved and callback status as JSON
+--   ignore?                  as for `submit`
+-- Answers for each request {'hit', seq, input_changed} with the number of its last event, {'other'} with nothing
+-- written, or {'failed', why}; each is a separate step, which another one that fails does not stop.
 
-local task, node = args.task, args.name
-
--- The fields of a record that change without a new run, and those that reuse is decided by.
-local HIT_FIELDS = { 'state', 'gen', 'rev', 'hits', 'saved_ms', 'callback_status', 'run', 'projected', 'seen',
-  'seen_older', 'fp', 'res_run', 'res_attempt', 'res_ended', 'res_duration_ms', 'res_reusable', 'res_retryable',
-  'res_fp', 'res_in_files', 'res_in_sources' }
-
--- Whether the result is the one that was reused before, no run has begun since, and what will be written is right.
-local function is_known(record)
-  return record.state == 'SUCCESS' and (record.gen or '') == args.generation
-    and build_result_token(record.res_run, record.res_attempt, record.res_ended) == args.verified
-    and (not record.callback_status or string.find(record.callback_status, '^%w+$'))
+-- Publishes the events of so many hits, of which the last one is what `record` has now. Answers the number of the last.
+local function publish_hits(task, node, record, count)
+  local seq = call('INCRBY', EVENT_SEQUENCE, count)
+  local start = ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '","task_name":"' .. node
+    .. '","kind":"hit","stage":'
+  -- Without a callback that is to be sent no daemon acts upon it.
+  local wakes_daemons = record.callback_status == 'pending'
+  local status = quote_text(record.callback_status)
+  local rev, hits, saved_ms = tonumber(record.rev), tonumber(record.hits), tonumber(record.saved_ms)
+  local saved_by_one = tonumber(record.res_duration_ms or 0)
+  for left = count - 1, 0, -1 do
+    local number = format_integer(seq - left)
+    local summary = string.format(args.summary, format_integer(rev - left), format_integer(hits - left),
+      format_seconds(saved_ms - left * saved_by_one), status)
+    publish_json(number, '{"v":1,"seq":' .. number .. start .. summary .. '}', wakes_daemons)
+  end
+  return seq
 end
 
-local record = read_fields(task, node, HIT_FIELDS)
-if not record or not is_known(record) then return { 'other' } end
--- Another worker has the stage in flight.
-if call('HEXISTS', foreign_key(task), node) == 1 then return { 'other' } end
--- The list of files is not loaded, so `decide_reuse` does not ask for them.
-local reason, answer = decide_reuse(task, node, record)
-if reason or answer then return { 'other' } end
-count_hit(task, node, record)
-local summary = join_summary_parts(record, args.before_revision, args.before_hits, args.before_saved,
-  args.before_callback, args.after_callback)
--- Without a callback that is to be sent no daemon acts upon it.
-local wakes_daemons = record.callback_status == 'pending'
-return { 'hit', publish_summary(task, node, summary, 'hit', nil, wakes_daemons), record.input_changed }
+-- Whether another worker has neither written the stage nor has it in flight, beside what is known of it.
+local function is_untouched(task, node, record)
+  if call('EXISTS', foreign_key(task), older_public_json_key(task, node)) == 0 then
+    local head = build_public_json_head(task, node, record)
+    return not read_foreign_json(public_json_key(task, node), record.seen, head)
+  end
+  return call('HEXISTS', foreign_key(task), node) == 0 and not find_foreign_stage(task, node, record)
+end
+
+-- Answers the request that `args` has.
+local function answer_request()
+  local task, node = args.task, args.name
+  -- The fields of a record that change without a new run, and those that reuse is decided by.
+  local values = call('HMGET', stage_key(task, node), 'state', 'gen', 'rev', 'hits', 'saved_ms', 'callback_status',
+    'run', 'projected', 'seen', 'seen_older', 'fp', 'res_run', 'res_attempt', 'res_ended', 'res_duration_ms',
+    'res_reusable', 'res_retryable', 'res_fp', 'res_in_files', 'res_in_sources')
+  local status = values[6]
+  -- It is the result that was reused before, no run has begun since, and what will be written is right.
+  if values[1] ~= 'SUCCESS' or (values[2] or '') ~= args.generation
+    or build_result_token(values[12], values[13], values[14]) ~= args.verified
+    or status and not string.find(status, '^%w+$') then
+    return { 'other' }
+  end
+  local record = { state = 'SUCCESS', rev = values[3] or nil, hits = values[4] or nil, saved_ms = values[5] or nil,
+    callback_status = status or nil, run = values[7] or nil, projected = values[8] or nil, seen = values[9] or nil,
+    seen_older = values[10] or nil, fp = values[11] or nil, res_duration_ms = values[15] or nil,
+    res_reusable = values[16], res_retryable = values[17], res_fp = values[18] or nil,
+    res_in_files = values[19] or nil, res_in_sources = values[20] or nil }
+  local reason, refusal = judge_result(task, record)
+  if reason or refusal or not is_untouched(task, node, record) then return { 'other' } end
+  local count = args.count or '1'
+  count_hits(task, node, record, count)
+  return { 'hit', publish_hits(task, node, record, count), record.input_changed }
+end
+
+-- Answers the request that `args` has; an error is its own alone.
+local function try_request()
+  local is_answered, answer = pcall(answer_request)
+  if is_answered then return answer end
+  -- An error of a command is a table, and in versions before 7 a text.
+  return { 'failed', type(answer) == 'table' and answer.err or tostring(answer) }
+end
+
+if not args.requests then return { try_request() } end
+-- The first request follows what all have in common.
+local position = 1
+while ARGV[position] ~= 'task' do position = position + 2 end
+local answers = {}
+while ARGV[position] do
+  args.in_files, args.count = nil, nil
+  repeat
+    args[ARGV[position]] = ARGV[position + 1]
+    position = position + 2
+  until not ARGV[position] or ARGV[position] == 'task'
+  answers[#answers + 1] = try_request()
+end
+return answers

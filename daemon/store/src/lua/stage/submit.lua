@@ -165,7 +165,7 @@ end
 -- Answers with the result that stands.
 local function reuse_result(record)
   if args.url then deliver_hit(record) end
-  count_hit(task, node, record)
+  count_hits(task, node, record, '1')
   return { 'hit', publish_event(task, node, record, 'hit'), record.input_changed,
     build_result_token(record.res_run, record.res_attempt, record.res_ended), record.gen or '',
     { build_summary_parts(record) } }
