@@ -506,6 +506,7 @@ fn a_task_with_an_earlier_failed_stage_is_counted_as_failed_in_part() {
         ..stage(StageState::Success)
     };
     update(&mut model, change(101, "film", "a.b", EventKind::Succeeded, again));
+    model.settle();
     assert_hides(&model, "partly");
     // The last stage decides about the task: that it failed is no part of it.
     let failed = StageSummary {
@@ -514,5 +515,6 @@ fn a_task_with_an_earlier_failed_stage_is_counted_as_failed_in_part() {
         ..stage(StageState::Failed)
     };
     update(&mut model, change(102, "film", "c.d", EventKind::Failed, failed));
+    model.settle();
     assert_hides(&model, "partly");
 }

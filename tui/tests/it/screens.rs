@@ -19,42 +19,42 @@ fn wide_shows_tree_and_detail() {
     press(&mut model, "jj");
     tick(&mut model, 0.2);
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
- onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
- [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands  lecture-07 › faster…er.transcribe_audio
-┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_w…per.transcribe_audio ┐
-│  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
-│  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
-│    ├ ffmpeg.extract_audio             ✔ done        00:30       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
-│▸   ├ faster_whisper.transcribe_audio  ● run 62 %    01:30  #2          ││                                            │
-│    └ wservice.generate_subtitle_files ◌ pending                        ││ runner    builtin   queue gpu              │
-│  ▾ podcast-112                        ◌ pending                        ││ queued    12:04:21, waited 10 s            │
-│    └ ffmpeg.extract_audio             ◌ pending                        ││ started   12:04:31                         │
-│  ▾ clip_03                            ✖ failed      00:30              ││ message   segment 42                       │
-│    └ paddleocr.detect_subtitle_area   ✖ failed      00:30            →✖││                                            │
-│  ▾ trailer-v2                         ✔ done        00:30       ↺ 5    ││ Why did it run?  miss · absent: there was  │
-│    └ ffmpeg.extract_audio             ✔ done        00:30       ↺ 5    ││ no earlier result under this task.         │
-│  ▾ old                                ⊘ cancelled   00:30              ││                                            │
-│    └ ffmpeg.extract_audio             ⊘ cancelled   00:30              ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-│                                                                        ││                                            │
-└───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
+  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+  [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands  lecture-07 › faster…er.transcribe_audio
+ ┌ Tasks 5 ───────────────────────────────────────────────────────────────┐┌ lecture-07 › faster_w…per.transcribe_audio ┐
+ │  TASK / STAGE                         STATE          TIME TRY REUSE  CB││ ● running   attempt 2                      │
+ │  ▾ lecture-07                         ● running     02:00       ↺ 2    ││ ███████████▏······ 62 %   eta 55 s         │
+ │    ├ ffmpeg.extract_audio             ✔ done         30 s       ↺ 2    ││ [Overview] Input  Output  Reuse  Log       │
+ │▸   ├ faster_whisper.transcribe_audio  ● run 62 %    01:30  #2          ││                                            │
+ │    └ wservice.generate_subtitle_files ◌ pending                        ││ runner    builtin   queue gpu              │
+ │  ▾ podcast-112                        ◌ pending                        ││ queued    12:04:21, waited 10 s            │
+ │    └ ffmpeg.extract_audio             ◌ pending                        ││ started   12:04:31                         │
+ │  ▾ clip_03                            ✖ failed       30 s              ││ message   segment 42                       │
+ │    └ paddleocr.detect_subtitle_area   ✖ failed       30 s            →✖││                                            │
+ │  ▾ trailer-v2                         ✔ done         30 s       ↺ 5    ││ Why did it run?  miss · absent: there was  │
+ │    └ ffmpeg.extract_audio             ✔ done         30 s       ↺ 5    ││ no earlier result under this task.         │
+ │  ▾ old                                ⊘ cancelled    30 s              ││                                            │
+ │    └ ffmpeg.extract_audio             ⊘ cancelled    30 s              ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ │                                                                        ││                                            │
+ └───────────────────────────────────────────────────────────────── 3/12 ─┘└────────────────────────────────────────────┘
+  / filter  r rerun  a active  e edit  x cancel  d delete  space mark  c callbacks  s submit  p pending  ? help  q quit
 "#);
 }
 
@@ -63,22 +63,22 @@ fn small_shows_one_pane_and_enter_opens_the_other() {
     let mut model = dashboard((60, 16));
     press(&mut model, "jj");
     insta::assert_snapshot!(screen(&model).join("\n"), @r#"
- onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-  ▾ lecture-07                 ● running     02:00   ↺ 2
-    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
-▸   ├ faster_whisp…cribe_audio ● run 62 %   ███··
-    └ wservice.gen…title_files ◌ pending
-  ▾ podcast-112                ◌ pending
-    └ ffmpeg.extract_audio     ◌ pending
-  ▾ clip_03                    ✖ failed      00:30
-    └ paddleocr.de…btitle_area ✖ failed      00:30        →✖
-  ▾ trailer-v2                 ✔ done        00:30   ↺ 5
-    └ ffmpeg.extract_audio     ✔ done        00:30   ↺ 5
-  ▾ old                        ⊘ cancelled   00:30
-    └ ffmpeg.extract_audio     ⊘ cancelled   00:30
+  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
+   ▾ lecture-07                 ● running     02:00   ↺ 2
+     ├ ffmpeg.extract_audio     ✔ done         30 s   ↺ 2
+ ▸   ├ faster_whisp…cribe_audio ● run 62 %   ███··
+     └ wservice.gen…title_files ◌ pending
+   ▾ podcast-112                ◌ pending
+     └ ffmpeg.extract_audio     ◌ pending
+   ▾ clip_03                    ✖ failed       30 s
+     └ paddleocr.de…btitle_area ✖ failed       30 s        →✖
+   ▾ trailer-v2                 ✔ done         30 s   ↺ 5
+     └ ffmpeg.extract_audio     ✔ done         30 s   ↺ 5
+   ▾ old                        ⊘ cancelled    30 s
+     └ ffmpeg.extract_audio     ⊘ cancelled    30 s
 
 
- enter open  / filter  r rerun  a active  ? help  q quit
+  enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     press(&mut model, "<enter>");
     assert_shows(
@@ -118,9 +118,9 @@ fn a_lost_connection_dims_every_row() {
     update(&mut model, lost(MissingPart::Daemon));
     tick(&mut model, 3.0);
     insta::assert_snapshot!(screen(&model)[..3].join("\n"), @r#"
- ✖ no answer from 127.0.0.1:8788 · trying now · data 3 s old
-▸ ▾ lecture-07                 ● running     02:00   ↺ 2
-    ├ ffmpeg.extract_audio     ✔ done        00:30   ↺ 2
+  ✖ no answer from 127.0.0.1:8788 · trying now · data 3 s old
+ ▸ ▾ lecture-07                 ● running     02:00   ↺ 2
+     ├ ffmpeg.extract_audio     ✔ done         30 s   ↺ 2
 "#);
     let buffer = draw(&model);
     for y in 1..13 {

@@ -274,7 +274,7 @@ fn a_running_stage_without_progress_says_how_long_its_node_takes() {
     let reply = Reply::Statistics(Ok(statistics));
     update(&mut model, UiEvent::Reply { id, reply });
     press(&mut model, "jjj");
-    assert_shows(&model, &["eta 20 s", "~00:20"]);
+    assert_shows(&model, &["eta 20 s", "~20 s"]);
     tick(&mut model, 60.0);
     assert_shows(&model, &["longer than usual: p95 2 m 0 s"]);
 }

@@ -17,79 +17,79 @@ fn lines_after(keys: &str, size: (u16, u16)) -> String {
 #[test]
 fn the_tree_with_pipelines_at_four_sizes() {
     insta::assert_snapshot!(lines_after("", (120, 36)), @r#"
- onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
- [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
-┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
-│  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
-│▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
-│    ├ ffmpeg.extract_audio                 ✔ done                  00:30││ pipeline  sample                           │
-│    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps     │
-│    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
-│    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
-│  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed                01:00││ created   12:04:21                         │
-│    ├ ffmpeg.extract_audio                 ↺ reused                00:30││ updated   12:04:21                         │
-│    ├ faster_whisper.transcribe_audio      ✖ failed                00:30││ run time  2 m 0 s                          │
-│    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ files     /data/share/workflows/video-talk │
-│    └ ffmpeg.extract_keyframes             ✔ done                  00:00││                                            │
-│  ▾ podcast-112                            ✔ done                  00:30││ ✔ ffmpeg.extract_audio  done               │
-│    └ ffmpeg.extract_audio                 ✔ done                  00:30││ ● faster_whisper.transcribe_audio  running │
-│                                                                        ││     42 %                                   │
-│                                                                        ││ … wservice.generate_subtitle_files  waits  │
-│                                                                        ││     for transcribe_audio                   │
-│                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
-└───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  ? help  q quit
+  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+  [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
+ ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
+ │  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
+ │▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
+ │    ├ ffmpeg.extract_audio                 ✔ done                   30 s││ pipeline  sample                           │
+ │    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps     │
+ │    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
+ │    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
+ │  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed                01:00││ created   12:04:21                         │
+ │    ├ ffmpeg.extract_audio                 ↺ reused                 30 s││ updated   12:04:21                         │
+ │    ├ faster_whisper.transcribe_audio      ✖ failed                 30 s││ run time  2 m 0 s                          │
+ │    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ files     /data/share/workflows/video-talk │
+ │    └ ffmpeg.extract_keyframes             ✔ done                  0.0 s││                                            │
+ │  ▾ podcast-112                            ✔ done                   30 s││ ✔ ffmpeg.extract_audio  done               │
+ │    └ ffmpeg.extract_audio                 ✔ done                   30 s││ ● faster_whisper.transcribe_audio  running │
+ │                                                                        ││     42 %                                   │
+ │                                                                        ││ … wservice.generate_subtitle_files  waits  │
+ │                                                                        ││     for transcribe_audio                   │
+ │                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
+ └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
+  / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (200, 60)), @r#"
- onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
- [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
-┌ Tasks 3 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐┌ video-talk ──────────────────────────────────────────────────────────────┐
-│  TASK / STAGE                                                                               STATE                    TIME││ ● running   2 stages, 1 in flight                                        │
-│▸ ▾ video-talk  sample                                                                       ● run 36 %    ██▉·····  02:00││                                                                          │
-│    ├ ffmpeg.extract_audio                                                                   ✔ done                  00:30││ pipeline  sample                                                         │
-│    ├ faster_whisper.transcribe_audio                                                        ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps ended                             │
-│    ├ wservice.generate_subtitle_files                                                       … waits for transcribe_audio ││ progress  ████████▋···············                                       │
-│    └ ffmpeg.extract_keyframes                                                               … waiting                    ││ created   12:04:21                                                       │
-│  ▾ video-clip  sample ✖ transcribe_audio                                                    ✖ failed                01:00││ updated   12:04:21                                                       │
-│    ├ ffmpeg.extract_audio                                                                   ↺ reused                00:30││ run time  2 m 0 s                                                        │
-│    ├ faster_whisper.transcribe_audio                                                        ✖ failed                00:30││ files     /data/share/workflows/video-talk                               │
-│    ├ wservice.generate_subtitle_files                                                       ↷ skipped                    ││                                                                          │
-│    └ ffmpeg.extract_keyframes                                                               ✔ done                  00:00││ ✔ ffmpeg.extract_audio  done                                             │
-│  ▾ podcast-112                                                                              ✔ done                  00:30││ ● faster_whisper.transcribe_audio  running 42 %                          │
-│    └ ffmpeg.extract_audio                                                                   ✔ done                  00:30││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
-│                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
-└─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  L log  t timeline  W watch  ? help  q quit
+  onceover  ● live  127.0.0.1:8788  redis 0.3 ms via daemon │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done ⊘ 1 cancelled │ ↺ reuse 70 %  saved 6 h 12 m
+  [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
+ ┌ Tasks 3 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐┌ video-talk ──────────────────────────────────────────────────────────────┐
+ │  TASK / STAGE                                                                               STATE                    TIME││ ● running   2 stages, 1 in flight                                        │
+ │▸ ▾ video-talk  sample                                                                       ● run 36 %    ██▉·····  02:00││                                                                          │
+ │    ├ ffmpeg.extract_audio                                                                   ✔ done                   30 s││ pipeline  sample                                                         │
+ │    ├ faster_whisper.transcribe_audio                                                        ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps ended                             │
+ │    ├ wservice.generate_subtitle_files                                                       … waits for transcribe_audio ││ progress  ████████▋···············                                       │
+ │    └ ffmpeg.extract_keyframes                                                               … waiting                    ││ created   12:04:21                                                       │
+ │  ▾ video-clip  sample ✖ transcribe_audio                                                    ✖ failed                01:00││ updated   12:04:21                                                       │
+ │    ├ ffmpeg.extract_audio                                                                   ↺ reused                 30 s││ run time  2 m 0 s                                                        │
+ │    ├ faster_whisper.transcribe_audio                                                        ✖ failed                 30 s││ files     /data/share/workflows/video-talk                               │
+ │    ├ wservice.generate_subtitle_files                                                       ↷ skipped                    ││                                                                          │
+ │    └ ffmpeg.extract_keyframes                                                               ✔ done                  0.0 s││ ✔ ffmpeg.extract_audio  done                                             │
+ │  ▾ podcast-112                                                                              ✔ done                   30 s││ ● faster_whisper.transcribe_audio  running 42 %                          │
+ │    └ ffmpeg.extract_audio                                                                   ✔ done                   30 s││ … wservice.generate_subtitle_files  waits for transcribe_audio           │
+ │                                                                                                                          ││ … ffmpeg.extract_keyframes  waiting                                      │
+ └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 1/12 ─┘└──────────────────────────────────────────────────────────────────────────┘
+  / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  s submit  p pending  y copy id  n nodes  v videos  L log  t timeline  W watch  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (60, 16)), @r#"
- onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
-▸ ▾ video-talk  sample                 ● run 36 %     █▊···
-    ├ ffmpeg.extract_audio             ✔ done          00:30
-    ├ faster_whisper.transcribe_audio  ● run 42 %     ██···
-    ├ wservice.generate_subtitle_files … waits for transcr…
-    └ ffmpeg.extract_keyframes         … waiting
-  ▾ video-clip  ✖ transcribe_audio     ✖ failed        01:00
-    ├ ffmpeg.extract_audio             ↺ reused        00:30
-    ├ faster_whisper.transcribe_audio  ✖ failed        00:30
-    ├ wservice.generate_subtitle_files ↷ skipped
-    └ ffmpeg.extract_keyframes         ✔ done          00:00
-  ▾ podcast-112                        ✔ done          00:30
-    └ ffmpeg.extract_audio             ✔ done          00:30
- enter open  / filter  r rerun  a active  ? help  q quit
+  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
+ ▸ ▾ video-talk  sample                 ● run 36 %     █▊···
+     ├ ffmpeg.extract_audio             ✔ done           30 s
+     ├ faster_whisper.transcribe_audio  ● run 42 %     ██···
+     ├ wservice.generate_subtitle_files … waits for transcr…
+     └ ffmpeg.extract_keyframes         … waiting
+   ▾ video-clip  ✖ transcribe_audio     ✖ failed        01:00
+     ├ ffmpeg.extract_audio             ↺ reused         30 s
+     ├ faster_whisper.transcribe_audio  ✖ failed         30 s
+     ├ wservice.generate_subtitle_files ↷ skipped
+     └ ffmpeg.extract_keyframes         ✔ done          0.0 s
+   ▾ podcast-112                        ✔ done           30 s
+     └ ffmpeg.extract_audio             ✔ done           30 s
+  enter open  / filter  r rerun  a active  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("", (40, 12)), @r#"
- ● live 1 run 1 pend 1 fail ↺ 70 %
-▸ ▾ video-talk       ● run 36 %   █▊···
-    ├ ffmpeg.…_audio ✔ done        00:30
-    ├ faster_…_audio ● run 42 %   ██···
-    ├ wservic…_files … waits for trans…
-    └ ffmpeg.…frames … waiting
-  ▾ video-clip       ✖ failed      01:00
-    ├ ffmpeg.…_audio ↺ reused      00:30
-    ├ faster_…_audio ✖ failed      00:30
-    ├ wservic…_files ↷ skipped
-    └ ffmpeg.…frames ✔ done        00:00
- enter open  / filter  ? help  q quit
+  ● live 1 run 1 pend 1 fail ↺ 70 %
+ ▸ ▾ video-talk       ● run 36 %   █▊···
+     ├ ffmpeg.…_audio ✔ done         30 s
+     ├ faster_…_audio ● run 42 %   ██···
+     ├ wservic…_files … waits for trans…
+     └ ffmpeg.…frames … waiting
+   ▾ video-clip       ✖ failed      01:00
+     ├ ffmpeg.…_audio ↺ reused       30 s
+     ├ faster_…_audio ✖ failed       30 s
+     ├ wservic…_files ↷ skipped
+     └ ffmpeg.…frames ✔ done        0.0 s
+  enter open  / filter  ? help  q quit
 "#);
 }
 
@@ -174,30 +174,30 @@ fn the_page_of_videos_at_four_sizes() {
 #[test]
 fn the_questions_about_videos() {
     insta::assert_snapshot!(lines_after("r<enter>", (120, 36)), @r#"
- onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
- [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
-┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
-│  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
-│▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
-│    ├ ffmpeg.extract_audio                 ✔ done                  00:30││ pipeline  sample                           │
-│    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps     │
-│    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
-│    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
-│  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed                01:00││ created   12:04:21                         │
-│    ├ ffmpeg.extract_audio                 ↺ reused                00:30││ updated   12:04:21                         │
-│    ├ faster_whisper.transcribe_audio      ✖ failed                00:30││ run time  2 m 0 s                          │
-│    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ files     /data/share/workflows/video-talk │
-│    └ ffmpeg.extract_┌ Start a pipeline of 1 video? ────────────────────────────────────────────┐                     │
-│  ▾ podcast-112      │ talk                                                                     │  done               │
-│    └ ffmpeg.extract_│   under way: sample ● running 36 %; it will be refused (restart ends it) │cribe_audio  running │
-│                     │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                                │                     │
-│                     │                                                                          │btitle_files  waits  │
-│                     │ It runs in the background under the task video-<id>; a step that is done │io                   │
-│                     │ already is reused.                                                       │ames  waiting        │
-│                     │                            Cancel     [ Start ]                          │                     │
-│                     └──────────────────────────────────────────────────────────────────────────┘                     │
-└───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
- / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  ? help  q quit
+  onceover  ● live  redis 0.3 ms │ ● 1 running ◌ 1 pending ✖ 1 failed ✔ 1 done │ ↺ reuse 70 %  saved 6 h 12 m
+  [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
+ ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
+ │  TASK / STAGE                             STATE                    TIME││ ● running   2 stages, 1 in flight          │
+ │▸ ▾ video-talk  sample                     ● run 36 %    ██▉·····  02:00││                                            │
+ │    ├ ffmpeg.extract_audio                 ✔ done                   30 s││ pipeline  sample                           │
+ │    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 %, 1 of 4 steps     │
+ │    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
+ │    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
+ │  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed                01:00││ created   12:04:21                         │
+ │    ├ ffmpeg.extract_audio                 ↺ reused                 30 s││ updated   12:04:21                         │
+ │    ├ faster_whisper.transcribe_audio      ✖ failed                 30 s││ run time  2 m 0 s                          │
+ │    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ files     /data/share/workflows/video-talk │
+ │    └ ffmpeg.extract_┌ Start a pipeline of 1 video? ────────────────────────────────────────────┐                     │
+ │  ▾ podcast-112      │ talk                                                                     │  done               │
+ │    └ ffmpeg.extract_│   under way: sample ● running 36 %; it will be refused (restart ends it) │cribe_audio  running │
+ │                     │ pipeline  ‹ sample › ↑ ↓  Sample, 4 steps                                │                     │
+ │                     │                                                                          │btitle_files  waits  │
+ │                     │ It runs in the background under the task video-<id>; a step that is done │io                   │
+ │                     │ already is reused.                                                       │ames  waiting        │
+ │                     │                            Cancel     [ Start ]                          │                     │
+ │                     └──────────────────────────────────────────────────────────────────────────┘                     │
+ └───────────────────────────────────────────────────────────────── 1/12 ─┘└────────────────────────────────────────────┘
+  / filter  r rerun  a active  e edit  x cancel  d delete  D delete video  space mark  c callbacks  ? help  q quit
 "#);
     insta::assert_snapshot!(lines_after("rr<enter>", (60, 16)), @r#"
  onceover ● live 1 run 1 pend 1 fail ↺ 70 % saved 6 h 12 m
@@ -251,8 +251,8 @@ fn the_questions_about_videos() {
 ┌ Restart 1 video? ────────────────────┐
 │ talk                                 │
 │   ends sample at 36 %; running:      │
-│   transcribe_audio (40 %); not begun │
-│   : generate_subtitle_files,         │
+│   transcribe_audio (40 %); not       │
+│   begun: generate_subtitle_files,    │
 │   extract_keyframes                  │
 │ lines 1 to 6 of 12 · pgdn pgup       │
 │ pipeline  ‹ sample › ↑ ↓  Sample, 4  │

@@ -96,59 +96,59 @@ fn rows(model: &Model) -> String {
 #[test]
 fn every_row_of_the_tree_has_its_mark_at_each_size() {
     insta::assert_snapshot!(rows(&on_items((120, 24))), @r#"
- [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
-┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
-│  TASK / STAGE  CREATED↓                   STATE                    TIME││ ● running ⚠2   2 stages, 1 in flight       │
-│▸ ▾ video-talk  sample                     ● run 36 % ⚠2 ██▉·····  02:00││                                            │
-│    ├ ffmpeg.extract_audio                 ✔ done ⚠2               00:30││ pipeline  sample                           │
-│    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 % ⚠2, 1 of 4 steps  │
-│    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
-│    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
-│  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed ⚠4             01:00││ warnings  ⚠ 2 warnings                     │
-│    ├ ffmpeg.extract_audio                 ↺ reused ⚠3             00:30││ created   12:04:21                         │
-│    ├ faster_whisper.transcribe_audio      ✖ failed                00:30││ updated   12:04:21                         │
-│    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ run time  2 m 0 s                          │
-│    └ ffmpeg.extract_keyframes             ✔ done ⚠1               00:00││ files     /data/share/workflows/video-talk │
-│  ▾ podcast-112                            ● running ⚠+  ████████  02:30││                                            │
-│    ├ ffmpeg.extract_audio                 ✔ done ⚠+               00:30││ ✔ ffmpeg.extract_audio  done ⚠2            │
-│    ├ faster_whisper.transcribe_audio      ● run 100 % ⚠ ████████  01:30││ ● faster_whisper.transcribe_audio  running │
-│    └ wservice.generate_subtitle_files     ⊘ cancelled ⚠           00:30││     42 %                                   │
-│                                                                        ││ … wservice.generate_subtitle_files  waits  │
-│                                                                        ││     for transcribe_audio                   │
-│                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
-└───────────────────────────────────────────────────────────────── 1/14 ─┘└────────────────────────────────────────────┘
+  [1 Tasks] 2 Queues 3 Machine 4 Callbacks 5 Nodes 6 Videos 7 Events 8 Commands
+ ┌ Tasks 3 ───────────────────────────────────────────────────────────────┐┌ video-talk ────────────────────────────────┐
+ │  TASK / STAGE  CREATED↓                   STATE                    TIME││ ● running ⚠2   2 stages, 1 in flight       │
+ │▸ ▾ video-talk  sample                     ● run 36 % ⚠2 ██▉·····  02:00││                                            │
+ │    ├ ffmpeg.extract_audio                 ✔ done ⚠2                30 s││ pipeline  sample                           │
+ │    ├ faster_whisper.transcribe_audio      ● run 42 %    ███▎····  01:30││ state     ● running 36 % ⚠2, 1 of 4 steps  │
+ │    ├ wservice.generate_subtitle_files     … waits for transcribe_audio ││           ended                            │
+ │    └ ffmpeg.extract_keyframes             … waiting                    ││ progress  ████████▋···············         │
+ │  ▾ video-clip  sample ✖ transcribe_audio  ✖ failed ⚠4             01:00││ warnings  ⚠ 2 warnings                     │
+ │    ├ ffmpeg.extract_audio                 ↺ reused ⚠3              30 s││ created   12:04:21                         │
+ │    ├ faster_whisper.transcribe_audio      ✖ failed                 30 s││ updated   12:04:21                         │
+ │    ├ wservice.generate_subtitle_files     ↷ skipped                    ││ run time  2 m 0 s                          │
+ │    └ ffmpeg.extract_keyframes             ✔ done ⚠1               0.0 s││ files     /data/share/workflows/video-talk │
+ │  ▾ podcast-112                            ● running ⚠+  ████████  02:30││                                            │
+ │    ├ ffmpeg.extract_audio                 ✔ done ⚠+                30 s││ ✔ ffmpeg.extract_audio  done ⚠2            │
+ │    ├ faster_whisper.transcribe_audio      ● run 100 % ⚠ ████████  01:30││ ● faster_whisper.transcribe_audio  running │
+ │    └ wservice.generate_subtitle_files     ⊘ cancelled ⚠            30 s││     42 %                                   │
+ │                                                                        ││ … wservice.generate_subtitle_files  waits  │
+ │                                                                        ││     for transcribe_audio                   │
+ │                                                                        ││ … ffmpeg.extract_keyframes  waiting        │
+ └───────────────────────────────────────────────────────────────── 1/14 ─┘└────────────────────────────────────────────┘
 "#);
     insta::assert_snapshot!(rows(&on_items((60, 16))), @r#"
 ▸ ▾ video-talk  sample                 ● run 36 % ⚠2  █▊···
-    ├ ffmpeg.extract_audio             ✔ done ⚠2       00:30
+    ├ ffmpeg.extract_audio             ✔ done ⚠2        30 s
     ├ faster_whisper.transcribe_audio  ● run 42 %     ██···
     ├ wservice.generate_subtitle_files … waits for transcr…
     └ ffmpeg.extract_keyframes         … waiting
   ▾ video-clip  ✖ transcribe_audio     ✖ failed ⚠4     01:00
-    ├ ffmpeg.extract_audio             ↺ reused ⚠3     00:30
-    ├ faster_whisper.transcribe_audio  ✖ failed        00:30
+    ├ ffmpeg.extract_audio             ↺ reused ⚠3      30 s
+    ├ faster_whisper.transcribe_audio  ✖ failed         30 s
     ├ wservice.generate_subtitle_files ↷ skipped
-    └ ffmpeg.extract_keyframes         ✔ done ⚠1       00:00
+    └ ffmpeg.extract_keyframes         ✔ done ⚠1       0.0 s
   ▾ podcast-112                        ● running ⚠+    02:30
-    ├ ffmpeg.extract_audio             ✔ done ⚠+       00:30
+    ├ ffmpeg.extract_audio             ✔ done ⚠+        30 s
     ├ faster_whisper.transcribe_audio  ● run 100 % ⚠2 █████
-    └ wservice.generate_subtitle_files ⊘ cancelled ⚠1  00:30
+    └ wservice.generate_subtitle_files ⊘ cancelled ⚠1   30 s
 "#);
     insta::assert_snapshot!(rows(&on_items((40, 16))), @r#"
 ▸ ▾ video-talk       ● run 36 % ⚠ █▊···
-    ├ ffmpeg.…_audio ✔ done ⚠2     00:30
+    ├ ffmpeg.…_audio ✔ done ⚠2      30 s
     ├ faster_…_audio ● run 42 %   ██···
     ├ wservic…_files … waits for trans…
     └ ffmpeg.…frames … waiting
   ▾ video-clip       ✖ failed ⚠4   01:00
-    ├ ffmpeg.…_audio ↺ reused ⚠3   00:30
-    ├ faster_…_audio ✖ failed      00:30
+    ├ ffmpeg.…_audio ↺ reused ⚠3    30 s
+    ├ faster_…_audio ✖ failed       30 s
     ├ wservic…_files ↷ skipped
-    └ ffmpeg.…frames ✔ done ⚠1     00:00
+    └ ffmpeg.…frames ✔ done ⚠1     0.0 s
   ▾ podcast-112      ● running ⚠+  02:30
-    ├ ffmpeg.…_audio ✔ done ⚠+     00:30
+    ├ ffmpeg.…_audio ✔ done ⚠+      30 s
     ├ faster_…_audio ● run 100% ⚠ █████
-    └ wservic…_files ⊘ cancell… ⚠  00:30
+    └ wservic…_files ⊘ cancell… ⚠   30 s
 "#);
 }
 
@@ -158,19 +158,19 @@ fn every_row_of_the_tree_has_its_mark_in_ascii() {
     model.glyphs = Glyphs::Ascii;
     insta::assert_snapshot!(rows(&model), @r#"
 > v video-talk  sample                 * run 36 % !2  #=---
-    + ffmpeg.extract_audio             + done !2       00:30
+    + ffmpeg.extract_audio             + done !2        30 s
     + faster_whisper.transcribe_audio  * run 42 %     ##---
     + wservice.generate_subtitle_files ~ waits for transcr~
     + ffmpeg.extract_keyframes         ~ waiting
   v video-clip  x transcribe_audio     x failed !4     01:00
-    + ffmpeg.extract_audio             = reused !3     00:30
-    + faster_whisper.transcribe_audio  x failed        00:30
+    + ffmpeg.extract_audio             = reused !3      30 s
+    + faster_whisper.transcribe_audio  x failed         30 s
     + wservice.generate_subtitle_files ) skipped
-    + ffmpeg.extract_keyframes         + done !1       00:00
+    + ffmpeg.extract_keyframes         + done !1       0.0 s
   v podcast-112                        * running !+    02:30
-    + ffmpeg.extract_audio             + done !+       00:30
+    + ffmpeg.extract_audio             + done !+        30 s
     + faster_whisper.transcribe_audio  * run 100 % !2 #####
-    + wservice.generate_subtitle_files / cancelled !1  00:30
+    + wservice.generate_subtitle_files / cancelled !1   30 s
 "#);
 }
 
