@@ -101,8 +101,7 @@ local function start_run(task, node, record, reason, is_untouched)
     input = args.input, input_pub = args.input_pub ~= args.input and args.input_pub or false,
     fp = args.fp, path = args.path, callback = args.callback ~= 'null' and args.callback or false,
     runs = format_integer(tonumber(record.runs or 0) + 1), projected = true }
-  local notes = {}
-  local waiting_url
+  local notes, waiting_url = {}, nil
   if before then replace_run(task, node, record, restores, fields) end
   if not is_untouched then notes, waiting_url = replace_foreign_stage(task, node, record, fields) end
   if args.url or waiting_url then
@@ -116,9 +115,10 @@ local function start_run(task, node, record, reason, is_untouched)
     call('PERSIST', stage_key(task, node))
     call('PERSIST', history_key(task, node))
   end
-  show_waiting_run(task, node, record, order, notes)
   call('ZADD', queue_key(args.queue), order, stage_member(task, node))
   write_public_json(task, node, record)
+  -- What is damaged in an index does not keep the run from its queue.
+  show_waiting_run(task, node, record, order, notes)
   call('HINCRBY', STATS, 'misses', 1)
   return { 'run', reason, args.run, publish_stage_event(task, node, record, nil, 'queued') }
 end
