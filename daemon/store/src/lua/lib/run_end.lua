@@ -86,13 +86,16 @@ local function end_run(task, node, record, outcome, result)
     await_upload(task, node)
   end
   if outcome == 'SUCCESS' and record.restore == '1' then preserve_replaced_end(task, node, record) end
-  update_record(task, node, record, fields)
-  if record.started then count_ended_run(node, outcome, duration) end
   -- Nearly always there is nothing of either kind.
   local has_more = call('EXISTS', callbacks_key(task, node), foreign_key(task)) > 0
+  local has_callbacks = record.run_callback_status or has_more and has_waiting_callbacks(task, node, record)
+  -- The public JSON shows this revision, where nothing that can fail stands between the two.
+  if not has_callbacks and not stands then fields.projected = true end
+  update_record(task, node, record, fields)
+  if record.started then count_ended_run(node, outcome, duration) end
   if record.awaits_upload == '1' then
     call('EXPIRE', callbacks_key(task, node), args.ttl)
-  elseif record.run_callback_status or has_more and has_waiting_callbacks(task, node, record) then
+  elseif has_callbacks then
     deliver_run_callbacks(task, node, record, outcome, record.error, duration, stands)
   end
   if stands then restore_success(task, node, record, outcome, result) end
