@@ -17,7 +17,7 @@
 -- Publishes the events of so many hits, of which the last one is what `record` has now. Answers the number of the last.
 local function publish_hits(task, node, record, count)
   local seq = call('INCRBY', EVENT_SEQUENCE, count)
-  local start = ',"ts":' .. format_time(NOW) .. ',"task_id":"' .. task .. '","task_name":"' .. node
+  local start = ',"ts":' .. format_time(NOW_DIGITS) .. ',"task_id":"' .. task .. '","task_name":"' .. node
     .. '","kind":"hit","stage":'
   -- Without a callback that is to be sent no daemon acts upon it.
   local wakes_daemons = record.callback_status == 'pending'

@@ -16,7 +16,7 @@ else
   local last_call = call('HMGET', REAPER, 'at', 'since')
   local at, since, lease = tonumber(last_call[1] or 0), tonumber(last_call[2] or 0), tonumber(args.lease_ms)
   if NOW - at > lease / 2 or NOW < at then since = NOW end
-  call('HSET', REAPER, 'at', format_integer(NOW), 'since', format_integer(since))
+  call('HSET', REAPER, 'at', NOW_DIGITS, 'since', format_integer(since))
   if NOW - since < lease then return { 0, 0 } end
   -- A lease that ends later than any can was given before the clock was set back: a living owner renews it, that of
   -- another one ends soon. Daemons may use leases of different lengths.
@@ -24,7 +24,7 @@ else
   for _, member in ipairs(call('ZRANGEBYSCORE', slots_key(args.queue), beyond, '+inf', 'LIMIT', 0, 100)) do
     call('ZADD', slots_key(args.queue), format_integer(NOW + lease), member)
   end
-  members = call('ZRANGEBYSCORE', slots_key(args.queue), '-inf', format_integer(NOW), 'LIMIT', 0, 100)
+  members = call('ZRANGEBYSCORE', slots_key(args.queue), '-inf', NOW_DIGITS, 'LIMIT', 0, 100)
 end
 local taken, given_up = 0, 0
 if #members > 0 then require_writable() end
