@@ -143,6 +143,7 @@ const ORDERS: [LayerOrder; 14] = [
             "videos",
             "outbox",
             "runs",
+            "dispatch",
             "decide",
             "directories",
             "tasks",

@@ -70,7 +70,7 @@ fn beside(node: &mut NodeSpec, file: &Path) {
         match runner {
             RunnerSpec::Command(words) => words.iter_mut().for_each(place),
             RunnerSpec::Python(program) => place(program),
-            RunnerSpec::Builtin(_) => {}
+            RunnerSpec::Builtin(_) | RunnerSpec::Celery(_) => {}
         }
     }
 }
