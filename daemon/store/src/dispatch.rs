@@ -219,12 +219,7 @@ impl Store {
 
     /// Moves stages that have waited in a queue of workers for so long to queues whose runs this daemon makes. Returns how
     /// many were moved.
-    pub async fn reroute(
-        &self,
-        queue: &str,
-        nodes: &[DispatchTarget],
-        waited: Duration,
-    ) -> Result<u64, StoreError> {
+    pub async fn reroute(&self, queue: &str, nodes: &[DispatchTarget], waited: Duration) -> Result<u64, StoreError> {
         let (mut from, mut moved) = (0, 0);
         while from >= 0 {
             let call = RerouteCall {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     access::links::Links,
     config::Config,
+    dispatch::Dispatcher,
     downloads::Downloads,
     events::EventBus,
     executor::{
@@ -60,6 +61,9 @@ pub(crate) struct Shared {
     programs: Arc<dyn Programs>,
     courier: Arc<dyn Courier>,
     catalog: Arc<Catalog>,
+    /// The nodes as they run on this machine.
+    local: Arc<Catalog>,
+    dispatcher: Arc<Dispatcher>,
     readiness: Arc<Readiness>,
     pipelines: Arc<Pipelines>,
     roots: Arc<Roots>,
@@ -106,11 +110,17 @@ impl Shared {
         let started_at = store.now();
         let changed = ChangedStages::default();
         let slots = config.slots();
+        let bus = EventBus::default();
+        let gpu = nodes.readiness.gpu();
+        let owner = home.data.instance();
+        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), owner);
         Self {
             store,
             programs,
             courier,
-            bus: EventBus::default(),
+            bus,
+            dispatcher: Arc::new(dispatcher),
+            local: Arc::new(nodes.local),
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),
@@ -225,6 +235,8 @@ impl Shared {
     ) -> Executor {
         let supplies = RunSupplies {
             catalog: Arc::clone(&self.catalog),
+            local: Arc::clone(&self.local),
+            dispatcher: Arc::clone(&self.dispatcher),
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
@@ -402,6 +414,7 @@ impl Shared {
                 grace: config.runs.grace,
             },
             uploads,
+            dispatcher: Arc::clone(&self.dispatcher),
             data: Arc::clone(&home.data),
             draining: self.draining.clone(),
         }

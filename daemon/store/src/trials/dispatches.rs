@@ -6,17 +6,17 @@ use std::time::Duration;
 use onceover_types::{NodeName, RunnerKind, StageState, TaskId};
 
 use super::{
-    super::{Claims, DiskUsage, Dispatch, DispatchTarget, Fence, QueueShare, Reap, RequeuedRun, ReuseRule},
+    super::{Claims, Decision, DiskUsage, Dispatch, DispatchTarget, Fence, QueueShare, Reap, RequeuedRun, ReuseRule},
     Bed,
     life::{self, Wish, submit, success},
 };
 
-pub(super) const QUEUE: &str = "celery:demo_queue";
+const QUEUE: &str = "celery:demo_queue";
 const OWNER: &str = "owner#1";
 const OTHER: &str = "owner#2";
 
 /// A message of the run.
-pub(super) fn message(fence: &Fence, id: &str, envelope: &str) -> Dispatch {
+fn message(fence: &Fence, id: &str, envelope: &str) -> Dispatch {
     Dispatch {
         message: id.to_owned(),
         task: fence.task.clone(),
@@ -30,7 +30,7 @@ pub(super) fn message(fence: &Fence, id: &str, envelope: &str) -> Dispatch {
     }
 }
 
-pub(super) fn back_to(queue: &str) -> RequeuedRun {
+fn back_to(queue: &str) -> RequeuedRun {
     RequeuedRun {
         queue: queue.to_owned(),
         runner: RunnerKind::Celery,
@@ -38,8 +38,32 @@ pub(super) fn back_to(queue: &str) -> RequeuedRun {
     }
 }
 
-pub(super) fn target(node: &NodeName, queue: &str) -> DispatchTarget {
+fn target(node: &NodeName, queue: &str) -> DispatchTarget {
     DispatchTarget(node.clone(), queue.to_owned(), RunnerKind::Builtin)
+}
+
+/// A run whose message goes to workers, is given back, waits for them, and goes elsewhere: every script of messages.
+pub(super) async fn live(bed: &Bed, input: &str) {
+    let (task, node) = (TaskId::parse("t4").unwrap(), node());
+    let wish = Wish {
+        task: &task,
+        node: &node,
+        queue: QUEUE,
+        mode: ReuseRule::Auto,
+        input,
+        url: None,
+    };
+    assert!(matches!(submit(bed, wish).await, Decision::Started { .. }));
+    let fence = claim(bed, QUEUE, OWNER, 1).await.runs.remove(0).fence;
+    let dispatch = message(&fence, "m1", input);
+    assert!(bed.store.journal_dispatch(&fence, &dispatch).await.unwrap());
+    let back = back_to(QUEUE);
+    assert!(bed.store.requeue(&fence, &back, &DiskUsage::default()).await.unwrap());
+    assert!(bed.store.forget_dispatch(&dispatch).await.unwrap());
+    let local = [target(&node, "io")];
+    assert_eq!(bed.store.reroute(QUEUE, &local, Duration::ZERO).await.unwrap(), 1);
+    assert!(bed.store.cancel(&task, None).await.unwrap().is_some());
+    bed.store.delete(&task, true).await.unwrap();
 }
 
 fn node() -> NodeName {
@@ -109,13 +133,10 @@ async fn a_queue_that_is_rebuilt_has_runs_with_a_message_first() {
     let bed = Bed::start(false).await;
     wait_in_queue(&bed, "t0").await;
     let _earlier = claim(&bed, QUEUE, OTHER, 1).await;
-    let (_, _) = {
-        wait_in_queue(&bed, "t1").await;
-        let fence = claim(&bed, QUEUE, OWNER, 2).await.runs.remove(0).fence;
-        let dispatch = message(&fence, "m1", "{}");
-        assert!(bed.store.journal_dispatch(&fence, &dispatch).await.unwrap());
-        (fence, dispatch)
-    };
+    wait_in_queue(&bed, "t1").await;
+    let fence = claim(&bed, QUEUE, OWNER, 2).await.runs.remove(0).fence;
+    let dispatch = message(&fence, "m1", "{}");
+    assert!(bed.store.journal_dispatch(&fence, &dispatch).await.unwrap());
     bed.store.reap(QUEUE, Reap::HandedBack(OTHER)).await.unwrap();
     bed.store.reap(QUEUE, Reap::Gone(OWNER)).await.unwrap();
     let key = format!("onceover:queue:{QUEUE}");
@@ -152,7 +173,9 @@ async fn a_success_forgets_its_message_and_other_ends_leave_it_to_be_settled() {
     assert!(bed.store.forget_dispatch(&dispatch).await.unwrap());
     bed.store.release(&fence, &DiskUsage::default()).await.unwrap();
     let (fence, _) = sent(&bed).await;
-    let finished = bed.store.finish(&fence, &success("{}", false), &DiskUsage::default(), None);
+    let finished = bed
+        .store
+        .finish(&fence, &success("{}", false), &DiskUsage::default(), None);
     assert!(finished.await.unwrap().counts);
     assert_eq!(journal(&bed).await, []);
 }
@@ -194,7 +217,10 @@ async fn r7_what_a_worker_writes_itself_for_a_run_that_was_sent_to_it_is_not_ado
     let node = node();
     assert!(bed.store.cancel(&fence.task, None).await.unwrap().is_some());
     let key = format!("{}:node:{node}", fence.task);
-    for (storage, found) in [(format!("/share/{}/{}", fence.task, fence.folder()), 0), ("/share/t1".into(), 1)] {
+    for (storage, found) in [
+        (format!("/share/{}/{}", fence.task, fence.folder()), 0),
+        ("/share/t1".into(), 1),
+    ] {
         let json = format!(
             r#"{{"stages": {{"{node}": {{"status": "SUCCESS", "output": {{"n": 1}}}}}}, "shared_storage_path": "{storage}"}}"#
         );

@@ -177,7 +177,7 @@ async fn assert_delivered(bed: &Bed, stage: (&TaskId, &NodeName), state: &str, c
 pub async fn live(bed: &Bed, size: Size) {
     run_to_success(bed, size).await;
     run_again(bed, size).await;
-    send_to_workers(bed, size).await;
+    dispatches::live(bed, &text(size)).await;
     deliver(bed).await;
     read(bed).await;
     others(bed, size).await;
@@ -333,33 +333,6 @@ async fn run_again(bed: &Bed, size: Size) {
         assert_delivered(bed, (&task, &node), "SUCCESS", count).await;
     }
     bed.store.reap("io", Reap::Expired).await.unwrap();
-}
-
-/// A run whose message goes to workers, is given back, waits for them, and goes elsewhere.
-async fn send_to_workers(bed: &Bed, size: Size) {
-    let (task, node) = (task("t4"), node(NODES[0]));
-    let input = text(size);
-    let wish = Wish {
-        task: &task,
-        node: &node,
-        queue: dispatches::QUEUE,
-        mode: ReuseRule::Auto,
-        input: &input,
-        url: None,
-    };
-    assert!(matches!(submit(bed, wish).await, Decision::Started { .. }));
-    let mut claims = bed.store.claim(dispatches::QUEUE, OWNER, &share(), 1).await.unwrap();
-    let fence = claims.runs.pop().expect("a run waits").fence;
-    let dispatch = dispatches::message(&fence, "m1", &input);
-    assert!(bed.store.journal_dispatch(&fence, &dispatch).await.unwrap());
-    let back = dispatches::back_to(dispatches::QUEUE);
-    assert!(bed.store.requeue(&fence, &back, &DiskUsage::default()).await.unwrap());
-    assert!(bed.store.forget_dispatch(&dispatch).await.unwrap());
-    let local = [dispatches::target(&node, "io")];
-    let moved = bed.store.reroute(dispatches::QUEUE, &local, Duration::ZERO).await;
-    assert_eq!(moved.unwrap(), 1);
-    assert!(bed.store.cancel(&task, None).await.unwrap().is_some());
-    bed.store.delete(&task, true).await.unwrap();
 }
 
 async fn deliver(bed: &Bed) {
