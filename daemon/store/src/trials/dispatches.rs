@@ -211,6 +211,30 @@ async fn only_stages_without_a_message_that_have_waited_long_enough_go_elsewhere
 }
 
 #[tokio::test]
+async fn what_a_worker_writes_over_a_run_that_has_ended_is_replaced_by_what_came_of_it() {
+    let bed = Bed::start(false).await;
+    let (fence, _) = sent(&bed).await;
+    let finished = bed
+        .store
+        .finish(&fence, &success(r#"{"n":1}"#, false), &DiskUsage::default(), None);
+    assert!(finished.await.unwrap().counts);
+    let stage = format!("onceover:stage:{}:{}", fence.task, fence.node);
+    let _: u64 = bed.ask(&["HSET", &stage, "runner", "celery"]).await;
+    let key = format!("{}:node:{}", fence.task, fence.node);
+    let late = format!(
+        r#"{{"stages": {{}}, "shared_storage_path": "/share/{}/{}"}}"#,
+        fence.task,
+        fence.folder()
+    );
+    let _: () = bed.ask(&["SET", &key, &late]).await;
+    let stages = [(fence.task.clone(), fence.node.clone())];
+    bed.store.news(&stages, Duration::from_secs(7200), &[]).await.unwrap();
+    let json: String = bed.ask(&["GET", &key]).await;
+    let ttl: i64 = bed.ask(&["TTL", &key]).await;
+    assert!(json.contains(r#""output":{"n":1}"#) && ttl > 0, "{json} {ttl}");
+}
+
+#[tokio::test]
 async fn r7_what_a_worker_writes_itself_for_a_run_that_was_sent_to_it_is_not_adopted() {
     let bed = Bed::start(false).await;
     let (fence, _) = sent(&bed).await;

@@ -65,7 +65,7 @@ local function start_attempt(task, node)
   local attempt = record.dispatch and record.attempt or format_integer(tonumber(record.attempt or 0) + 1)
   local lease = format_integer(NOW + tonumber(args.lease_ms))
   update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
-    started = format_integer(NOW), progress = false, message = false,
+    started = record.dispatch and record.started or format_integer(NOW), progress = false, message = false,
     -- The revision that is written: the public JSON shows it.
     projected = format_integer(tonumber(record.rev or 0) + 1) })
   call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))

@@ -25,6 +25,21 @@ local function find_foreign_stage(task, node, record)
     or read_foreign_json(task, older_public_json_key(task, node), record and record.seen_older, nil)
 end
 
+-- Writes the public JSON of a stage again where a worker wrote over it for a run that we sent, which has ended.
+-- Reads, writes: public_json_key, stage_key (`projected`). Writes: STATS. Arguments: ttl.
+local function restore_public_json(task, node, record)
+  local key, head = public_json_key(task, node), build_public_json_head(task, node, record)
+  local start = redis.pcall('GETRANGE', key, 0, #head - 1)
+  if type(start) == 'table' or start == '' or start == head then return end
+  if not is_of_sent_run(task, call('GET', key)) then return end
+  local whole = load_record(task, node)
+  if not whole or whole.damage then return end
+  require_writable()
+  write_public_json(task, node, whole)
+  local left = call('PTTL', stage_key(task, node))
+  if left > 0 then call('PEXPIRE', key, left) end
+end
+
 -- Whether the stage is a new one of a node outside the catalog (`queue` is empty), and its task has as many as it may.
 -- Reads: stages_key. Arguments: queue, most_stages.
 local function is_surplus_stage(task, node)

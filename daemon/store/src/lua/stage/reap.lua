@@ -44,9 +44,9 @@ for _, member in ipairs(members) do
         call('HSET', stage_key(task, node), 'given_up', '1')
         end_run(task, node, record, 'FAILED', { error = args.error, error_short = args.error_short })
       else
-        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, started = false,
-          progress = false, message = false, lost = format_integer(lost),
-          attempts = record.dispatch and record.attempts or append_lost_attempt(record, HOW_LOST) })
+        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false,
+          started = record.dispatch and record.started or false, progress = false, message = false, lost = format_integer(lost),
+          attempts = not record.dispatch and append_lost_attempt(record, HOW_LOST) or record.attempts })
         call('ZADD', queue_key(record.queue), get_queue_score(record.qseq, record.dispatch), stage_member(task, node))
         write_public_json(task, node, record)
         update_task_status(task)
