@@ -15,7 +15,7 @@ use super::{
     super::{
         Capacity, RunMark,
         dispatcher::QUESTION,
-        hub::{Mail, MailSubscription},
+        broker::{Mail, MailSubscription},
         outcome::{MessageEnd, read_end, read_progress},
         services::WorkerService,
     },
@@ -64,7 +64,7 @@ pub(super) struct FollowedMessage<'a> {
     misses: u32,
     /// A worker has taken it.
     is_taken: bool,
-    /// Since when nobody has listened on the queue; none while somebody does.
+    /// Since when nobody has listened on the queue; none while a worker does.
     unheard_since: Option<Instant>,
     /// The newest message of its progress.
     shown: String,
@@ -84,7 +84,7 @@ impl<'a> FollowedMessage<'a> {
         Self {
             runner,
             context,
-            news: service.hub.subscribe(id),
+            news: service.broker.subscribe(id),
             service,
             client,
             id,
@@ -220,7 +220,7 @@ impl<'a> FollowedMessage<'a> {
         self.runner
             .dispatcher
             .registry
-            .capacity(service.hub.name(), &service.queue)
+            .capacity(service.broker.name(), &service.queue)
     }
 
     /// What is due while no worker has taken the message. The time limit does not count yet.
@@ -346,7 +346,7 @@ impl<'a> FollowedMessage<'a> {
 
     fn find_state(&self, hostname: &str) -> Option<WorkerState> {
         let known = self.runner.dispatcher.registry.snapshot().workers.into_iter();
-        let broker = self.service.hub.name();
+        let broker = self.service.broker.name();
         let mut found = known.filter(|worker| worker.hostname == hostname && worker.broker == broker);
         found.next().map(|worker| worker.state)
     }
