@@ -122,6 +122,12 @@ impl MailSubscription {
         read
     }
 
+    /// The worker that has the message, as far as is known.
+    pub(super) fn hostname(&self) -> Option<String> {
+        let mail = self.mail.mail.lock().expect("no thread panics with the news of a message");
+        mail.hostname.clone()
+    }
+
     /// Adds what was read from the result database, or answered by a worker.
     pub(super) fn add(&self, change: impl FnOnce(&mut Mail)) {
         change(

@@ -29,7 +29,9 @@ const READ_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Between two looks for a message that no worker has begun with, and for one that runs.
 const LOOK_WAITING: Duration = Duration::from_secs(3);
-const LOOK_RUNNING: Duration = Duration::from_secs(10);
+const LOOK_RUNNING: Duration = Duration::from_secs(5);
+/// Between two questions for a message that runs on a worker which answers: it may have been restarted in between.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Looks that find a message nowhere before it counts as lost.
 const MISSES: u32 = 2;
 /// Processes that may begin with one message: it ends each that runs it.
@@ -60,6 +62,8 @@ pub(super) struct FollowedMessage<'a> {
     /// When the result is read next, and when the message is looked for.
     next_read: Instant,
     next_look: Instant,
+    /// Until when a worker that answers is not asked again.
+    next_question: Instant,
     /// Looks in a row that found it nowhere.
     misses: u32,
     /// A worker has taken it.
@@ -92,6 +96,7 @@ impl<'a> FollowedMessage<'a> {
             mark,
             next_read: now + READ_EVERY,
             next_look: now + LOOK_WAITING,
+            next_question: now,
             misses: 0,
             is_taken: false,
             unheard_since: None,
@@ -107,17 +112,25 @@ impl<'a> FollowedMessage<'a> {
 
     /// Follows the message until it has ended one way or another.
     pub(super) async fn follow(&mut self) -> Result<MessageFate, RunError> {
+        let cancel = &self.context.cancel;
         loop {
-            if let Some(fate) = self.check().await {
-                return Ok(fate);
+            let checked = tokio::select! {
+                biased;
+                () = cancel.cancelled() => None,
+                fate = self.check() => Some(fate),
+            };
+            match checked {
+                Some(Some(fate)) => return Ok(fate),
+                Some(None) => {}
+                None => {
+                    self.end_with_run().await;
+                    return Err(RunError::Interrupted);
+                }
             }
             let next = self.next_read.min(self.next_look);
             tokio::select! {
                 biased;
-                () = self.context.cancel.cancelled() => {
-                    self.end_with_run().await;
-                    return Err(RunError::Interrupted);
-                }
+                () = cancel.cancelled() => {}
                 () = self.news.arrived() => {}
                 () = sleep_until(next) => {}
             }
@@ -274,6 +287,10 @@ impl<'a> FollowedMessage<'a> {
                 true => LOOK_RUNNING,
                 false => LOOK_WAITING,
             };
+        if self.is_with_worker_that_answers() {
+            return None;
+        }
+        self.next_question = Instant::now() + ASK_AGAIN;
         let envelope = self.dispatch.envelope.as_bytes();
         let place = match self.client.locate(&self.dispatch.queue, &self.id, envelope).await {
             Ok(Whereabouts::Queued { .. }) => {
@@ -315,6 +332,14 @@ impl<'a> FollowedMessage<'a> {
                 self.dispatch.queue
             ))
         })
+    }
+
+    fn is_with_worker_that_answers(&self) -> bool {
+        if !self.is_taken || self.misses > 0 || self.next_question <= Instant::now() {
+            return false;
+        }
+        let hostname = self.news.hostname();
+        hostname.is_some_and(|hostname| self.find_state(&hostname) == Some(WorkerState::Online))
     }
 
     fn note_sighting(&mut self, sighting: &TaskSighting) {
