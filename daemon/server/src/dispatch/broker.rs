@@ -124,7 +124,11 @@ impl MailSubscription {
 
     /// The worker that has the message, as far as is known.
     pub(super) fn hostname(&self) -> Option<String> {
-        let mail = self.mail.mail.lock().expect("no thread panics with the news of a message");
+        let mail = self
+            .mail
+            .mail
+            .lock()
+            .expect("no thread panics with the news of a message");
         mail.hostname.clone()
     }
 
