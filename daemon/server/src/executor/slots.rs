@@ -267,7 +267,7 @@ mod tests {
     async fn a_queue_of_workers_has_the_slots_that_these_have_now_and_is_asked_for_runs_to_join_without_any() {
         let workers = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&workers);
-        let count: CountOfWorkers = Arc::new(move |queue| {
+        let count: CountOfWorkers = Arc::new(move |queue: &str| {
             assert_eq!(queue, "celery:demo_queue");
             Some(counted.load(Ordering::Relaxed))
         });

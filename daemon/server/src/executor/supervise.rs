@@ -99,7 +99,7 @@ struct Inner {
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
         let dispatcher = Arc::clone(&parts.supplies.dispatcher);
-        let of_workers: CountOfWorkers = Arc::new(move |queue| dispatcher.count_slots(queue));
+        let of_workers: CountOfWorkers = Arc::new(move |queue: &str| dispatcher.count_slots(queue));
         let slots = HeldSlots::new(&options.slots, &parts.bus, Some(&of_workers));
         Self(Arc::new(Inner {
             parts,
