@@ -11,6 +11,7 @@ use super::prepare::{OutageReport, take_back, tell_of_server};
 use crate::{
     config::{KeepFiles, RetentionConfig},
     data_dir::DataDir,
+    dispatch::{WorkerRegistry, watch_workers},
     events::EventBus,
     executor::supervise::Executor,
     gc::{Collector, follow},
@@ -68,6 +69,7 @@ pub(crate) struct Background {
     pub(super) bus: EventBus,
     pub(super) queues: Arc<[String]>,
     pub(super) foreign: Arc<ForeignStages>,
+    pub(super) registry: Arc<WorkerRegistry>,
     pub(super) reconciler: Reconciler,
     pub(super) executor: Executor,
     pub(super) callbacks: DeliveryWork,
@@ -92,6 +94,7 @@ impl Background {
         let uploading = self
             .uploads
             .map(|uploads| tokio::spawn(uploads::run(uploads.parts, uploads.options, stop.clone())));
+        let watching = tokio::spawn(watch_workers(self.registry, stop.clone()));
         let following = tokio::spawn(services::follow_other_workers(self.foreign, stop.clone()));
         let telling = tokio::spawn(tell::run(self.store.clone(), self.bus, stop.clone()));
         let DeliveryWork { parts, options } = self.callbacks;
@@ -102,7 +105,7 @@ impl Background {
             () = self.executor.run() => {}
             lost = tenure::keep(&self.store, &self.data) => match lost? {},
         }
-        let _ = tokio::join!(delivering, reconciling, following, telling);
+        let _ = tokio::join!(delivering, reconciling, following, telling, watching);
         if let Some(uploading) = uploading {
             let _ = uploading.await;
         }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     access::links::Links,
     config::Config,
+    dispatch::WorkerRegistry,
     downloads::Downloads,
     events::EventBus,
     executor::{
@@ -31,7 +32,7 @@ use crate::{
     services::{
         Callbacks, Cancellations, ChangedStages, Decisions, Deletions, EventStreams, Explanations, ForeignStages,
         HealthChecks, History, InputEvidence, Instance, MachineMonitor, Measurements, NodeCatalog, RequestChecks,
-        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, unread::WarningLog,
+        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, Workers, unread::WarningLog,
     },
     ssrf_guard::SsrfGuard,
     uploads::{UploadOptions, UploadParts},
@@ -70,6 +71,9 @@ pub(crate) struct Shared {
     objects: Option<Arc<ObjectStorage>>,
     uploading: Uploading,
     changed: ChangedStages,
+    /// What is known of Celery workers.
+    registry: Arc<WorkerRegistry>,
+    pub(super) workers: Workers,
     slots: Slots,
     queues: Arc<[String]>,
     warning_log: Arc<WarningLog>,
@@ -106,11 +110,15 @@ impl Shared {
         let started_at = store.now();
         let changed = ChangedStages::default();
         let slots = config.slots();
+        let bus = EventBus::default();
+        // No service of the configuration is run by workers yet.
+        let registry = Arc::new(WorkerRegistry::new(Vec::new(), bus.clone()));
+        let workers = Workers::new(store.clone(), registry.clone());
         Self {
             store,
             programs,
             courier,
-            bus: EventBus::default(),
+            bus,
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),
@@ -122,6 +130,8 @@ impl Shared {
             objects: nodes.objects,
             uploading: Uploading::default(),
             changed,
+            registry,
+            workers,
             queues: slots.keys().cloned().collect(),
             slots: Arc::new(slots),
             warning_log: Arc::default(),
@@ -132,7 +142,12 @@ impl Shared {
     }
 
     pub(crate) fn build_services(&self, config: &Config) -> Services {
-        let views = TaskViews::new(self.store.clone(), Arc::clone(&self.roots), self.changed.clone());
+        let views = TaskViews::new(
+            self.store.clone(),
+            Arc::clone(&self.roots),
+            self.changed.clone(),
+            self.workers.clone(),
+        );
         let inputs = InputEvidence::new(
             Arc::clone(&self.roots),
             Arc::clone(&self.downloads),
@@ -299,9 +314,15 @@ impl Shared {
             self.store.clone(),
             Arc::clone(&self.roots),
             Arc::clone(&self.slots),
+            self.workers.clone(),
             instance,
         );
-        let measurements = Measurements::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.slots));
+        let measurements = Measurements::new(
+            self.store.clone(),
+            self.metrics.clone(),
+            Arc::clone(&self.slots),
+            self.workers.clone(),
+        );
         let history = History::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.queues));
         let nodes = NodeCatalog::new(
             self.store.clone(),
@@ -331,6 +352,7 @@ impl Shared {
             )),
             system: Arc::new(system),
             machine: Arc::new(watch_machine(home, &parts.executor)),
+            workers: Arc::new(self.workers.clone()),
             history: Arc::new(history),
             health: Arc::new(parts.health),
             measurements: Arc::new(measurements),
@@ -386,6 +408,7 @@ impl Shared {
             bus: self.bus.clone(),
             queues: Arc::clone(&self.queues),
             foreign: Arc::clone(&services.foreign),
+            registry: Arc::clone(&self.registry),
             reconciler: Reconciler {
                 store: self.store.clone(),
                 bus: self.bus.clone(),
