@@ -71,6 +71,7 @@ fn queues() -> Queues {
                 task_name: node(name),
             })
             .collect(),
+        waiting: None,
     };
     Queues {
         queues: vec![

@@ -1,5 +1,5 @@
 //! Which Celery workers there are, which queues they listen to and what they can run: what dispatching goes by, and what
-//! people are shown. It is told what workers answer (`watch`) and what their events say; it asks nobody itself, and holds
+//! people are shown. It gets what workers answer from `watch`, and what their events say; it asks nobody itself, and holds
 //! a lock for the time of a copy alone.
 //!
 //! Silence is no verdict: a worker with the pool `solo` answers nothing while it runs a task. One that does not answer
