@@ -63,8 +63,20 @@ pub(super) struct WorkerAnswer {
     pub(super) hostname: String,
     pub(super) queues: Vec<String>,
     pub(super) pool: Option<String>,
+    /// Whether it is silent while it runs a task.
+    pub(super) is_solo: bool,
     pub(super) concurrency: u32,
     pub(super) version: Option<String>,
+}
+
+/// What the heartbeat of a worker says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerBeat {
+    pub version: Option<String>,
+    /// Tasks that run.
+    pub active: Option<u64>,
+    /// Tasks that have ended since it started.
+    pub processed: Option<u64>,
 }
 
 /// What is heard of the workers of a broker when they are asked.
@@ -84,8 +96,7 @@ struct KnownWorker {
     /// Whether it has answered the last question.
     has_answered: bool,
     has_stopped: bool,
-    active: Option<u64>,
-    processed: Option<u64>,
+    newest: WorkerBeat,
     /// When its last heartbeat came; `None` for one that sends none.
     beat: Option<Instant>,
     heard: Instant,
@@ -136,10 +147,12 @@ impl BrokerState {
     /// Judges a worker by what was heard of it.
     fn judge(&self, worker: &KnownWorker, now: Instant) -> WorkerState {
         let beats = worker.beat.is_some_and(|beat| now.duration_since(beat) < SILENT);
+        // One with other pools answers while it runs tasks, but not at once on a busy machine.
+        let is_late = now.duration_since(worker.heard) < SILENT;
         match worker {
             KnownWorker { has_stopped: true, .. } => WorkerState::Offline,
             KnownWorker { has_answered: true, .. } => WorkerState::Online,
-            _ if beats || self.mute > 0 => WorkerState::Mute,
+            _ if beats || self.mute > 0 && (worker.answer.is_solo || is_late) => WorkerState::Mute,
             _ => WorkerState::Lost,
         }
     }
@@ -193,7 +206,7 @@ impl BrokerState {
         };
         let mute = match self.mute {
             0 => String::new(),
-            mute => format!("; {mute} of them not answering"),
+            mute => format!("; {mute} connected without an answer"),
         };
         Some(format!(
             "no worker is listening on {queue} ({waiting} waiting; workers seen: {seen}{mute})"
@@ -265,17 +278,21 @@ impl WorkerRegistry {
     }
 
     /// Notes that a worker has started: it is asked for its queues at once.
-    pub fn note_online(&self, broker: &str, hostname: &str) {
-        if let Some((_, watch)) = self.find(broker) {
-            if let Some(worker) = watch.lock().workers.get_mut(hostname) {
-                worker.beat = Some(Instant::now());
-            }
-            watch.wanted.notify_one();
+    pub fn note_online(&self, broker: &str, hostname: &str, version: Option<&str>) {
+        let Some((_, watch)) = self.find(broker) else { return };
+        let mut state = watch.lock();
+        if let Some(worker) = state.workers.get_mut(hostname) {
+            worker.beat = Some(Instant::now());
+            worker.newest = WorkerBeat {
+                version: version.map(str::to_owned),
+                ..WorkerBeat::default()
+            };
         }
+        watch.wanted.notify_one();
     }
 
     /// Notes a heartbeat. A worker that is not known yet is asked for its queues.
-    pub fn note_beat(&self, broker: &str, hostname: &str, active: Option<u64>, processed: Option<u64>) {
+    pub fn note_beat(&self, broker: &str, hostname: &str, beat: WorkerBeat) {
         let Some((_, watch)) = self.find(broker) else { return };
         let now = Instant::now();
         let mut state = watch.lock();
@@ -287,8 +304,7 @@ impl WorkerRegistry {
         worker.beat = Some(now);
         worker.heard = now;
         worker.heard_at = Timestamp::now();
-        worker.active = active.or(worker.active);
-        worker.processed = processed.or(worker.processed);
+        worker.newest = beat;
     }
 
     /// Notes that a worker has said that it stops.
@@ -297,7 +313,7 @@ impl WorkerRegistry {
         if let Some(worker) = watch.lock().workers.get_mut(hostname) {
             worker.has_stopped = true;
             worker.has_answered = false;
-            worker.active = None;
+            worker.newest.active = None;
         }
         watch.wanted.notify_one();
     }
@@ -410,15 +426,12 @@ impl WorkerRegistry {
 fn note_answer(state: &mut BrokerState, answer: WorkerAnswer, now: Instant) {
     let hostname = answer.hostname.clone();
     let known = state.workers.remove(&hostname).filter(|worker| !worker.has_stopped);
-    let (active, processed, beat) = known.map_or((None, None, None), |worker| {
-        (worker.active, worker.processed, worker.beat)
-    });
+    let (newest, beat) = known.map_or((WorkerBeat::default(), None), |worker| (worker.newest, worker.beat));
     let worker = KnownWorker {
         answer,
         has_answered: true,
         has_stopped: false,
-        active,
-        processed,
+        newest,
         beat,
         heard: now,
         heard_at: Timestamp::now(),
@@ -456,9 +469,9 @@ impl WorkerDirectory for WorkerRegistry {
                 queues: worker.answer.queues.clone(),
                 pool: worker.answer.pool.clone(),
                 concurrency: worker.answer.concurrency,
-                active: worker.active,
-                processed: worker.processed,
-                version: worker.answer.version.clone(),
+                active: worker.newest.active,
+                processed: worker.newest.processed,
+                version: worker.newest.version.clone().or_else(|| worker.answer.version.clone()),
                 heard_at: Some(worker.heard_at),
             }));
         }
@@ -542,6 +555,7 @@ mod tests {
             hostname: hostname.into(),
             queues: vec![QUEUE.into()],
             pool: Some("prefork".into()),
+            is_solo: false,
             concurrency,
             version: Some("5.7.0".into()),
         }
@@ -609,6 +623,7 @@ mod tests {
         let start = Instant::now();
         let solo = WorkerAnswer {
             pool: Some("solo".into()),
+            is_solo: true,
             ..worker("solo@x", 1)
         };
         registry.take_answer(0, answer(vec![solo.clone()], 0), start);
@@ -621,8 +636,38 @@ mod tests {
         registry.take_answer(0, answer(Vec::new(), 0), start);
         assert_eq!(state_of(&registry, "solo@x"), WorkerState::Lost);
         assert!(registry.find_reason(OWN, 1).unwrap().contains("workers seen: solo@x"));
-        registry.note_beat(BROKER, "solo@x", Some(1), Some(8));
+        registry.note_beat(BROKER, "solo@x", WorkerBeat::default());
         assert_eq!(state_of(&registry, "solo@x"), WorkerState::Mute);
+    }
+
+    #[test]
+    fn a_prefork_worker_that_was_killed_is_lost_also_beside_a_silent_one() {
+        let (registry, _) = registry();
+        let start = Instant::now();
+        registry.take_answer(0, answer(vec![worker("a@x", 2)], 0), start);
+        registry.take_answer(0, answer(Vec::new(), 1), start + SILENT);
+        let state = registry.brokers[0].lock();
+        assert_eq!(state.judge(&state.workers["a@x"], start + SILENT), WorkerState::Lost);
+    }
+
+    #[test]
+    fn a_heartbeat_says_what_a_worker_runs_and_its_version() {
+        let (registry, _) = registry();
+        let unknown = WorkerAnswer {
+            version: None,
+            ..worker("a@x", 2)
+        };
+        registry.take_answer(0, answer(vec![unknown.clone()], 0), Instant::now());
+        let beat = WorkerBeat {
+            version: Some("5.3.4".into()),
+            active: Some(1),
+            processed: Some(8),
+        };
+        registry.note_beat(BROKER, "a@x", beat);
+        registry.take_answer(0, answer(vec![unknown], 0), Instant::now());
+        let shown = registry.snapshot().workers.remove(0);
+        assert_eq!((shown.active, shown.processed), (Some(1), Some(8)));
+        assert_eq!(shown.version.as_deref(), Some("5.3.4"));
     }
 
     #[test]
@@ -634,7 +679,7 @@ mod tests {
         assert_eq!(state_of(&registry, "a@x"), WorkerState::Offline);
         assert_eq!(registry.capacity(BROKER, QUEUE).slots, 0);
         // A heartbeat that was under way does not bring it back; an answer does.
-        registry.note_beat(BROKER, "a@x", None, None);
+        registry.note_beat(BROKER, "a@x", WorkerBeat::default());
         assert_eq!(state_of(&registry, "a@x"), WorkerState::Offline);
         registry.take_answer(0, answer(Vec::new(), 0), start + KEPT * 2);
         assert!(registry.snapshot().workers.is_empty());

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onceover_celery::{CeleryClient, CeleryError, WorkerEvent, WorkerReport};
+use onceover_celery::{CeleryClient, CeleryError, PoolKind, WorkerEvent, WorkerReport};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{BrokerAnswer, WatchedBroker, WorkerAnswer, WorkerRegistry};
+use super::registry::{BrokerAnswer, WatchedBroker, WorkerAnswer, WorkerBeat, WorkerRegistry};
 
 /// How long workers may take to answer. A worker that is not busy with a `solo` pool answers in milliseconds.
 const ANSWER: Duration = Duration::from_millis(700);
@@ -53,14 +53,14 @@ async fn ask_workers(broker: &WatchedBroker, client: &mut Option<CeleryClient>) 
         Some(client) => client,
         None => client.insert(CeleryClient::connect(&broker.settings).await?),
     };
-    let reports = client.inspect(ANSWER).await?;
+    let survey = client.inspect(ANSWER).await?;
     let mut depths = HashMap::new();
     for queue in &broker.queues {
         depths.insert(queue.name.clone(), client.depth(&queue.name).await?);
     }
     Ok(BrokerAnswer {
-        workers: reports.into_iter().map(read_report).collect(),
-        mute: 0,
+        mute: u32::try_from(survey.mute()).unwrap_or(u32::MAX),
+        workers: survey.reports.into_iter().map(read_report).collect(),
         depths,
     })
 }
@@ -69,8 +69,11 @@ fn read_report(report: WorkerReport) -> WorkerAnswer {
     WorkerAnswer {
         hostname: report.hostname,
         queues: report.queues,
-        pool: report.pool,
-        concurrency: report.concurrency,
+        is_solo: report.pool == Some(PoolKind::Solo),
+        pool: report.pool.map(|pool| pool.to_string()),
+        concurrency: report
+            .concurrency
+            .map_or(1, |most| u32::try_from(most).unwrap_or(u32::MAX)),
         version: report.version,
     }
 }
@@ -79,14 +82,22 @@ impl WorkerRegistry {
     /// Takes an event of a worker; those of tasks are not its business.
     pub fn take_event(&self, broker: &str, event: &WorkerEvent) {
         match event {
-            WorkerEvent::Online { hostname, .. } => self.note_online(broker, hostname),
+            WorkerEvent::Online { hostname, version, .. } => self.note_online(broker, hostname, version.as_deref()),
             WorkerEvent::Offline { hostname, .. } => self.note_offline(broker, hostname),
             WorkerEvent::Heartbeat {
                 hostname,
+                version,
                 active,
                 processed,
                 ..
-            } => self.note_beat(broker, hostname, *active, *processed),
+            } => {
+                let beat = WorkerBeat {
+                    version: version.clone(),
+                    active: *active,
+                    processed: *processed,
+                };
+                self.note_beat(broker, hostname, beat);
+            }
             _ => {}
         }
     }
