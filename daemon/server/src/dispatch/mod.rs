@@ -3,5 +3,5 @@
 pub mod registry;
 mod watch;
 
-pub use registry::{Capacity, RunMark, WatchedBroker, WatchedQueue, WorkerBeat, WorkerRegistry};
+pub use registry::{Capacity, RunMark, WatchedBroker, WatchedQueue, WorkerRegistry};
 pub use watch::watch_workers;

@@ -53,7 +53,7 @@ async fn ask_workers(broker: &WatchedBroker, client: &mut Option<CeleryClient>) 
         Some(client) => client,
         None => client.insert(CeleryClient::connect(&broker.settings).await?),
     };
-    let survey = client.inspect(ANSWER).await?;
+    let survey = client.survey(ANSWER).await?;
     let mut depths = HashMap::new();
     for queue in &broker.queues {
         depths.insert(queue.name.clone(), client.depth(&queue.name).await?);
