@@ -1,5 +1,6 @@
-//! Runs that go to Celery workers: `registry` knows the workers, `watch` asks them.
+//! Runs that go to Celery workers: `registry` knows the workers (`known` judges what was heard of them), `watch` asks them.
 
+mod known;
 pub mod registry;
 mod watch;
 

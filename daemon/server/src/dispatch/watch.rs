@@ -11,7 +11,10 @@ use onceover_celery::{CeleryClient, CeleryError, PoolKind, WorkerEvent, WorkerRe
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{BrokerAnswer, WatchedBroker, WorkerAnswer, WorkerBeat, WorkerRegistry};
+use super::{
+    known::{BrokerAnswer, WorkerAnswer, WorkerBeat},
+    registry::{WatchedBroker, WorkerRegistry},
+};
 
 /// How long workers may take to answer. A worker that is not busy with a `solo` pool answers in milliseconds.
 const ANSWER: Duration = Duration::from_millis(700);
