@@ -2,11 +2,14 @@
 
 use onceover_tests::{
     celery_workers::{CeleryBroker, WorkerStart},
-    eventually, onceover_at, until_equal,
+    eventually, onceover_at,
+    screen::{Dashboard, row_with},
+    until_equal,
 };
 use onceover_types::StageState;
 use onceover_wire::{WorkerState, WorkersReport};
 use serde_json::json;
+use termlens::Key;
 
 use super::{WRITE, begun, builder};
 
@@ -71,4 +74,28 @@ async fn celery_workers_are_listed_with_their_queues_and_the_stage_that_each_run
     until_equal("listeners", 0, || async { read().await.queues[0].listeners.len() }).await;
     let seen = &read().await.workers[0];
     assert!(!seen.state.is_listening(), "it is shown for a while: {seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn celery_the_page_of_workers_shows_who_runs_what_and_where_nobody_listens() {
+    let broker = CeleryBroker::start().await;
+    let mut worker = WorkerStart::named("w1").start(&broker).await;
+    let daemon = builder(&broker).start().await;
+    daemon.submit("film", WRITE, json!({"seconds": 2})).await;
+    begun(&daemon, "film", WRITE).await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.shows("live");
+    dashboard.press('B');
+    dashboard.until(|screen| {
+        let stage = row_with(screen, &format!("film › {WRITE}"));
+        stage.is_some_and(|row| row.contains("on w1@test")) && row_with(screen, "prefork").is_some()
+    });
+    dashboard.press('j');
+    dashboard.send(Key::Enter);
+    dashboard.until(|screen| screen.contains("[1 Tasks]") && screen.contains(WRITE));
+    dashboard.send(Key::Esc);
+    dashboard.shows("Workers · 1 listening");
+    daemon.until("film", WRITE, StageState::Success).await;
+    worker.stop().await;
+    dashboard.shows("no worker is listening on probe_queue");
 }
