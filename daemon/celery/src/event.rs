@@ -87,6 +87,12 @@ pub enum WorkerEvent {
         requeue: bool,
         at: Option<Timestamp>,
     },
+    /// A worker of a newer version that stops or lost its broker ended a task, whose message is delivered again.
+    TaskCancelled {
+        id: MessageId,
+        hostname: String,
+        at: Option<Timestamp>,
+    },
 }
 
 impl WorkerEvent {
@@ -102,7 +108,8 @@ impl WorkerEvent {
             | Self::TaskFailed { hostname, .. }
             | Self::TaskRetried { hostname, .. }
             | Self::TaskRevoked { hostname, .. }
-            | Self::TaskRejected { hostname, .. } => hostname,
+            | Self::TaskRejected { hostname, .. }
+            | Self::TaskCancelled { hostname, .. } => hostname,
         }
     }
 
@@ -116,7 +123,8 @@ impl WorkerEvent {
             | Self::TaskFailed { id, .. }
             | Self::TaskRetried { id, .. }
             | Self::TaskRevoked { id, .. }
-            | Self::TaskRejected { id, .. } => Some(*id),
+            | Self::TaskRejected { id, .. }
+            | Self::TaskCancelled { id, .. } => Some(*id),
         }
     }
 }
@@ -212,6 +220,7 @@ fn read_event(event: &Value) -> Option<WorkerEvent> {
             requeue: is_set("requeue"),
             at,
         },
+        "task-cancelled" => WorkerEvent::TaskCancelled { id, hostname, at },
         _ => return None,
     })
 }

@@ -158,7 +158,7 @@ fn what_is_published_of_results_is_what_is_stored() {
 fn events_of_every_kind_are_read_one_by_one_and_in_lists() {
     for recording in recordings() {
         let news = recording.news("event_traffic");
-        assert!(news.len() > recording.written["event_traffic"].as_array().map_or(0, Vec::len));
+        assert!(news.len() >= recording.written["event_traffic"].as_array().map_or(0, Vec::len));
         let mut kinds = BTreeSet::new();
         for news in &news {
             let CeleryNews::Event(event) = news else {
@@ -195,16 +195,17 @@ fn events_of_every_kind_are_read_one_by_one_and_in_lists() {
                 }
                 WorkerEvent::TaskRetried { .. } => "retried",
                 WorkerEvent::TaskRevoked { .. } => "revoked",
-                WorkerEvent::TaskRejected { .. } => "rejected",
+                // A worker that is made to stop gives its message back, and calls that otherwise since 5.7.
+                WorkerEvent::TaskRejected { .. } | WorkerEvent::TaskCancelled { .. } => "given back",
             });
         }
         let expected = [
             "failed",
+            "given back",
             "heartbeat",
             "offline",
             "online",
             "received",
-            "rejected",
             "retried",
             "revoked",
             "started",
