@@ -24,6 +24,8 @@ mod replay;
 mod result;
 mod search;
 mod settings;
+#[cfg(test)]
+mod trials;
 
 pub use client::CeleryClient;
 pub use control::{
