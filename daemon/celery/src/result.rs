@@ -172,7 +172,9 @@ fn read_record(id: &MessageId, json: &[u8]) -> Result<TaskResult, CeleryError> {
 
 /// Reads a time of Celery: with an offset of newer versions, in UTC and without one of older ones.
 fn read_date(text: &str) -> Option<Timestamp> {
-    text.parse().or_else(|_| format!("{text}Z").parse()).ok()
+    text.parse::<Timestamp>()
+        .or_else(|_| format!("{text}Z").parse::<Timestamp>())
+        .ok()
 }
 
 #[cfg(test)]
