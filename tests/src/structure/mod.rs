@@ -14,9 +14,10 @@ use sources::{SourceModule, SourceTree, read_modules, workspace_root};
 use types::find_types_defined_twice;
 
 /// The crates of the workspace, and with which others each is built.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("common/types", &[]),
     ("daemon/limits", &[]),
+    ("daemon/celery", &["common/types"]),
     ("tests/fuzz", &[]),
     ("common/catalog", &["common/types"]),
     ("common/wire", &["common/catalog", "common/types"]),
@@ -54,7 +55,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ),
 ];
 
-const ORDERS: [LayerOrder; 14] = [
+const ORDERS: [LayerOrder; 15] = [
     LayerOrder {
         within: "common/types",
         modules: &[
@@ -154,6 +155,26 @@ const ORDERS: [LayerOrder; 14] = [
             "foreign",
             "uploads",
             "memory",
+        ],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "daemon/celery",
+        modules: &[
+            "message_id",
+            "settings",
+            "error",
+            "names",
+            "kombu",
+            "envelope",
+            "result",
+            "event",
+            "control",
+            "redis_link",
+            "search",
+            "broadcast",
+            "follow",
+            "client",
         ],
         backward: &[],
     },
