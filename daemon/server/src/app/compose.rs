@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::links::Links,
     config::Config,
-    dispatch::WorkerRegistry,
+    dispatch::Dispatcher,
     downloads::Downloads,
     events::EventBus,
     executor::{
@@ -61,6 +61,9 @@ pub(crate) struct Shared {
     programs: Arc<dyn Programs>,
     courier: Arc<dyn Courier>,
     catalog: Arc<Catalog>,
+    /// The nodes as they run on this machine.
+    local: Arc<Catalog>,
+    dispatcher: Arc<Dispatcher>,
     readiness: Arc<Readiness>,
     pipelines: Arc<Pipelines>,
     roots: Arc<Roots>,
@@ -72,7 +75,6 @@ pub(crate) struct Shared {
     uploading: Uploading,
     changed: ChangedStages,
     /// What is known of Celery workers.
-    registry: Arc<WorkerRegistry>,
     pub(super) workers: Workers,
     slots: Slots,
     queues: Arc<[String]>,
@@ -111,14 +113,17 @@ impl Shared {
         let changed = ChangedStages::default();
         let slots = config.slots();
         let bus = EventBus::default();
-        // No service of the configuration is run by workers yet.
-        let registry = Arc::new(WorkerRegistry::new(Vec::new(), bus.clone()));
-        let workers = Workers::new(store.clone(), registry.clone());
+        let gpu = nodes.readiness.gpu();
+        let owner = home.data.instance();
+        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), owner);
+        let workers = Workers::new(store.clone(), dispatcher.registry().clone());
         Self {
             store,
             programs,
             courier,
             bus,
+            dispatcher: Arc::new(dispatcher),
+            local: Arc::new(nodes.local),
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),
@@ -130,7 +135,6 @@ impl Shared {
             objects: nodes.objects,
             uploading: Uploading::default(),
             changed,
-            registry,
             workers,
             queues: slots.keys().cloned().collect(),
             slots: Arc::new(slots),
@@ -240,6 +244,8 @@ impl Shared {
     ) -> Executor {
         let supplies = RunSupplies {
             catalog: Arc::clone(&self.catalog),
+            local: Arc::clone(&self.local),
+            dispatcher: Arc::clone(&self.dispatcher),
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
@@ -408,7 +414,6 @@ impl Shared {
             bus: self.bus.clone(),
             queues: Arc::clone(&self.queues),
             foreign: Arc::clone(&services.foreign),
-            registry: Arc::clone(&self.registry),
             reconciler: Reconciler {
                 store: self.store.clone(),
                 bus: self.bus.clone(),
@@ -425,6 +430,7 @@ impl Shared {
                 grace: config.runs.grace,
             },
             uploads,
+            dispatcher: Arc::clone(&self.dispatcher),
             data: Arc::clone(&home.data),
             draining: self.draining.clone(),
         }

@@ -8,18 +8,25 @@ use std::{
 
 use onceover_store::{Claims, Fence, QueueShare};
 
-use crate::{events::EventBus, services::Slots};
+use crate::{config::is_dispatch_queue, dispatch::Dispatcher, events::EventBus, services::Slots};
 
 /// What this daemon holds of each queue.
 pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
 
 struct QueueSlots {
     name: String,
-    slots: u32,
+    count: SlotCount,
     bus: EventBus,
     used: Mutex<SlotUse>,
     /// Locked while runs are taken: until their slots are held, a second call would take them for lost ones.
     turn: tokio::sync::Mutex<()>,
+}
+
+/// How many runs of a queue may go on at a time.
+enum SlotCount {
+    Fixed(u32),
+    /// As many as the Celery workers that listen can take.
+    OfWorkers(Arc<Dispatcher>),
 }
 
 /// How the slots of a queue are used.
@@ -50,16 +57,32 @@ impl QueueSlots {
 
     fn free_beside(&self, used: &SlotUse) -> u32 {
         let held = u32::try_from(used.held.len()).unwrap_or(u32::MAX);
-        self.slots.saturating_sub(held)
+        let free = self.count_slots().saturating_sub(held);
+        match self.count {
+            SlotCount::Fixed(_) => free,
+            // A run whose message is with the workers already is joined without a slot that is free.
+            SlotCount::OfWorkers(_) => free.max(1),
+        }
+    }
+
+    fn count_slots(&self) -> u32 {
+        match &self.count {
+            SlotCount::Fixed(count) => *count,
+            SlotCount::OfWorkers(dispatcher) => dispatcher.count_slots(&self.name).unwrap_or_default(),
+        }
     }
 }
 
 impl HeldSlots {
-    pub(super) fn new(slots: &Slots, bus: &EventBus) -> Self {
+    pub(super) fn new(slots: &Slots, bus: &EventBus, dispatcher: Option<&Arc<Dispatcher>>) -> Self {
         let of_queue = |(name, slots): (&String, &u32)| {
+            let count = match dispatcher {
+                Some(dispatcher) if is_dispatch_queue(name) => SlotCount::OfWorkers(Arc::clone(dispatcher)),
+                _ => SlotCount::Fixed(*slots),
+            };
             let queue = QueueSlots {
                 name: name.clone(),
-                slots: *slots,
+                count,
                 bus: bus.clone(),
                 used: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
@@ -114,7 +137,7 @@ impl ClaimTurn<'_> {
     /// What is to be sent of the queue.
     pub(super) fn share(&self) -> QueueShare {
         QueueShare {
-            slots: self.queue.slots,
+            slots: self.queue.count_slots(),
             running: self.queue.used().named(),
         }
     }
@@ -205,7 +228,7 @@ mod tests {
     fn slots(count: u32) -> (HeldSlots, EventBus) {
         let slots: Slots = Arc::new([("cpu".to_owned(), count)].into_iter().collect());
         let bus = EventBus::default();
-        (HeldSlots::new(&slots, &bus), bus)
+        (HeldSlots::new(&slots, &bus, None), bus)
     }
 
     /// Whether the daemon would ask the queue for a run, now that its slot is given back.

@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::work::RunSupplies;
 use super::{
-    folder::{self, Left, MostLeft},
+    folder::{self, FormerContent, Left, MostLeft},
     life,
     slots::{ClaimTurn, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
     work::{self, RunRequest, Work},
 };
 use crate::{
+    config::is_dispatch_queue,
     events::{EventBus, WantedQueues},
     metrics::Metrics,
     python::Python,
@@ -32,7 +33,7 @@ use crate::{
 use onceover_limits::{Limit, lack::Lack};
 use onceover_run::paths::TaskLock;
 use onceover_run::{Programs, ProgressSink, log::RunLog};
-use onceover_store::{Claim, Fence, Outcome, Reap, StageRecord, Store, StoreError};
+use onceover_store::{Claim, Fence, Outcome, Reap, RequeuedRun, StageRecord, Store, StoreError};
 
 /// How the executor works.
 #[derive(Clone)]
@@ -97,7 +98,7 @@ struct Inner {
 
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
-        let slots = HeldSlots::new(&options.slots, &parts.bus);
+        let slots = HeldSlots::new(&options.slots, &parts.bus, Some(&parts.supplies.dispatcher));
         Self(Arc::new(Inner {
             parts,
             options: Arc::new(options),
@@ -308,7 +309,7 @@ impl Inner {
     /// Runs what was taken from a queue to its end. Returns the run that was taken with the end.
     async fn supervise(&self, claim: Claim, slot: &mut SlotGuard) -> Option<Claim> {
         let Claim { fence, record } = claim;
-        let known = self.parts.supplies.catalog.get(fence.node.as_str());
+        let known = self.parts.supplies.catalog_for(&fence.queue).get(fence.node.as_str());
         life::log_start(&fence, known.map_or("none", |node| node.runner.kind().as_str()));
         let start = Instant::now();
         let (ended, left) = self.attend(&fence, &record).await;
@@ -332,6 +333,7 @@ impl Inner {
                     tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
+            RunEnd::Requeued(to) => self.requeue(&fence, &to, &left).await,
             // Handed back with all others, when the executor has stopped.
             RunEnd::Stopped => {
                 tracing::info!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run, "run handed back");
@@ -346,13 +348,20 @@ impl Inner {
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
     async fn attend(&self, fence: &Fence, record: &StageRecord) -> (RunEnd, Left) {
-        let Some(spec) = self.parts.supplies.catalog.shared(fence.node.as_str()) else {
+        let catalog = self.parts.supplies.catalog_for(&fence.queue);
+        let Some(spec) = catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (RunEnd::failed(error), Left::default());
         };
         let supplies = &self.parts.supplies;
-        let request = RunRequest::read(&supplies.catalog, spec, record);
-        let takes_from_stages = request.as_ref().is_ok_and(RunRequest::takes_from_stages);
+        let request = RunRequest::read(catalog, spec, record);
+        // Workers get the whole task, whatever runs the node here.
+        let takes_from_stages =
+            is_dispatch_queue(&fence.queue) || request.as_ref().is_ok_and(RunRequest::takes_from_stages);
+        let former = match record.dispatch() {
+            Some(_) => FormerContent::Kept,
+            None => FormerContent::Removed,
+        };
         let read_records = async {
             match takes_from_stages {
                 true => Some(supplies.views.read_records(&fence.task).await),
@@ -362,7 +371,7 @@ impl Inner {
         let recheck = Arc::new(Notify::new());
         // Its log is there as soon as the folder is, and is followed as that of a run under way.
         let open = async {
-            let opened = self.open_folder(fence).await?;
+            let opened = self.open_folder(fence, former).await?;
             let active = ActiveRun {
                 log: opened.1.clone(),
                 recheck: Arc::clone(&recheck),
@@ -393,6 +402,9 @@ impl Inner {
             cancel: cancel.clone(),
             began,
             took: OnceLock::new(),
+            sent_before: record.dispatch().map(str::to_owned),
+            stop: self.stop.clone(),
+            requeue: OnceLock::new(),
         };
         let watch = RunWatch::begin(WatchedRun {
             store: &self.parts.store,
@@ -411,12 +423,12 @@ impl Inner {
     }
 
     /// Holds the task's folder and makes the run's, as soon as the machine has what that needs. The lease is kept meanwhile.
-    async fn open_folder(&self, fence: &Fence) -> Result<(TaskLock, RunLog), RunEnd> {
+    async fn open_folder(&self, fence: &Fence, former: FormerContent) -> Result<(TaskLock, RunLog), RunEnd> {
         let mut wait = work::FIRST_WAIT;
         loop {
             let folder_of_task = task_folder(&self.parts.supplies.roots, &fence.task);
             let dir = folder_of_task.join(fence.folder());
-            let error = match folder::open(folder_of_task, fence).await {
+            let error = match folder::open(folder_of_task, fence, former).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
@@ -440,6 +452,33 @@ impl Inner {
                 () = tokio::time::sleep(wait.min(self.options.heartbeat)) => {}
             }
             wait = (wait * 2).min(work::LONGEST_WAIT);
+        }
+    }
+
+    /// Gives a run back to a queue, however long Redis is unreachable; what it does not take is left to the end of the lease.
+    async fn requeue(&self, fence: &Fence, to: &RequeuedRun, left: &Left) {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            match self.parts.store.requeue(fence, to, &left.measured).await {
+                Ok(_) => {
+                    tracing::warn!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
+                        attempt = fence.attempt, queue = to.queue, why = to.how, "run given back to a queue");
+                    return;
+                }
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::debug!(error, run_id = %fence.run, "a run waits for Redis to be given back");
+                }
+                Err(error) => {
+                    tracing::error!(%error, run_id = %fence.run, "a run was not given back; its lease will run out");
+                    return;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(COMMIT_WAIT_MAX);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
         Submit, SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching,
         decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence,
     },
-    Bed,
+    Bed, dispatches,
 };
 
 /// Callbacks that may wait for one run.
@@ -177,6 +177,7 @@ async fn assert_delivered(bed: &Bed, stage: (&TaskId, &NodeName), state: &str, c
 pub async fn live(bed: &Bed, size: Size) {
     run_to_success(bed, size).await;
     run_again(bed, size).await;
+    dispatches::live(bed, &text(size)).await;
     deliver(bed).await;
     read(bed).await;
     others(bed, size).await;

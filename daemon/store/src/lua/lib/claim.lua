@@ -1,10 +1,25 @@
 -- How a daemon takes runs from a queue.
 
 -- The fields of a record that the owner of its run needs.
-local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh' }
+local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh', 'dispatch' }
 
 -- Stages of a queue that do not wait any more, of which one call clears as many at most.
 local MOST_OUTDATED = 100
+
+-- Stages whose message is with the workers already stand before the others of their queue, in their order.
+local SENT_BEFORE = 1e15
+
+-- Answers where a stage waits in its queue: `order` is its number, `dispatch` the id of its message, if it has one.
+local function get_queue_score(order, dispatch)
+  return dispatch and format_integer(tonumber(order) - SENT_BEFORE) or order
+end
+
+-- Answers how many stages of the queue wait to be joined: their messages are with the workers, so they need no free slot.
+-- Reads: queue_key. Arguments: queue.
+local function count_joinable()
+  if string.sub(args.queue, 1, 7) ~= 'celery:' then return 0 end
+  return call('ZCOUNT', queue_key(args.queue), '-inf', '(0')
+end
 
 -- Builds what the owner of a run gets: {task, name, {field, value, ...}}.
 local function build_claim(task, node, record)
@@ -46,10 +61,11 @@ end
 local function start_attempt(task, node)
   local record = load_record(task, node)
   if not record or record.damage or record.state ~= 'PENDING' or record.queue ~= args.queue then return nil end
-  local attempt = format_integer(tonumber(record.attempt or 0) + 1)
+  -- An attempt whose message is with the workers goes on.
+  local attempt = record.dispatch and record.attempt or format_integer(tonumber(record.attempt or 0) + 1)
   local lease = format_integer(NOW + tonumber(args.lease_ms))
   update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
-    started = format_integer(NOW), progress = false, message = false,
+    started = record.dispatch and record.started or format_integer(NOW), progress = false, message = false,
     -- The revision that is written: the public JSON shows it.
     projected = format_integer(tonumber(record.rev or 0) + 1) })
   call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
@@ -67,7 +83,7 @@ end
 local function claim_runs(most)
   local queue = queue_key(args.queue)
   local claims, held = list_unanswered_claims(most)
-  local free = math.min(most - #claims, tonumber(args.slots) - held)
+  local free = math.min(most - #claims, math.max(tonumber(args.slots) - held, count_joinable()))
   local others = free <= 0 and call('EXISTS', queue) or 0
   local outdated = 0
   while free > 0 and outdated < MOST_OUTDATED do

@@ -28,7 +28,7 @@ local function drop_damaged_fields(record)
   for position = 1, #WORD_FIELDS do
     local field = WORD_FIELDS[position]
     local value = record[field]
-    if value and not find(value, '^[%w_.-]*$') then
+    if value and not find(value, '^[%w_.:-]*$') then
       damage = damage or field
       record[field] = nil
     end
