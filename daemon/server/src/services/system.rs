@@ -47,7 +47,7 @@ impl System {
     pub async fn read_queues(&self) -> Result<Vec<QueueInfo>, ServiceError> {
         let mut queues = Vec::new();
         for (name, slots) in self.slots.iter() {
-            if !self.workers.has_queue(name) {
+            if self.workers.count_slots(name).is_none() {
                 queues.push(self.store.queue(name, *slots).await?);
             }
         }
@@ -179,9 +179,14 @@ impl Measurements {
 
     async fn read_redis(&self) -> Result<RedisReading, StoreError> {
         let ping = self.store.ping().await?;
+        let mut slots = IndexMap::clone(&self.slots);
+        for (name, count) in &mut slots {
+            // How many runs go to workers is up to these.
+            *count = self.workers.count_slots(name).unwrap_or(*count);
+        }
         Ok(RedisReading {
             ping,
-            gauges: self.store.gauges(self.slots.iter()).await?,
+            gauges: self.store.gauges(slots.iter()).await?,
             tasks: self.store.totals().await?.tasks,
         })
     }

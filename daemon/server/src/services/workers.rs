@@ -54,9 +54,9 @@ impl Workers {
         self.directory.snapshot()
     }
 
-    /// Whether a queue of the daemon is one of workers.
-    pub(super) fn has_queue(&self, queue: &str) -> bool {
-        self.directory.count_slots(queue).is_some()
+    /// Counts the runs of a queue that may be with its workers at a time; `None` for one that is no queue of workers.
+    pub(super) fn count_slots(&self, queue: &str) -> Option<u32> {
+        self.directory.count_slots(queue)
     }
 
     /// Reads the queues of the daemon whose stages go to workers.
