@@ -70,7 +70,8 @@ async fn check_liveness() -> Response {
 
 /// Submits can be decided now
 #[utoipa::path(get, path = "/readyz", tag = "system",
-    responses((status = 200, description = "Submits can be decided; `warnings` tells what waits all the same", body = Health),
+    responses((status = 200, description = "Submits can be decided; `warnings` tells what waits all the same",
+            body = Health),
         (status = 503, description = "Submits cannot be decided; `causes` tells why", body = Health)))]
 async fn check_readiness(State(health): State<Arc<HealthChecks>>) -> Response {
     let causes = health.find_causes().await;
