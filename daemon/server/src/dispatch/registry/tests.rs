@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use onceover_types::RunId;
 use onceover_wire::WorkerState;
 
-use super::{
-    super::known::{SILENT, WorkerAnswer},
-    *,
-};
+use super::*;
+use crate::dispatch::known::{SILENT, WorkerAnswer};
 
 const BROKER: &str = "redis://broker:6379/0";
 const QUEUE: &str = "faster_whisper_queue";
