@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    hub::BrokerHub,
+    broker::SharedBroker,
     reconcile,
     registry::{WatchedBroker, WatchedQueue, WorkerRegistry},
     services::{WorkerService, WorkerServices, read_services},
@@ -30,7 +30,7 @@ pub struct Dispatcher {
     pub(super) sender: String,
     pub(super) services: WorkerServices,
     pub(super) registry: Arc<WorkerRegistry>,
-    hubs: Vec<Arc<BrokerHub>>,
+    brokers: Vec<Arc<SharedBroker>>,
     /// Where stages of these services go that run on this machine.
     targets: IndexMap<String, Vec<DispatchTarget>>,
 }
@@ -38,11 +38,11 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// Reads the services of the configuration. `local` has the nodes as they run on this machine.
     pub fn new(config: &Config, local: &Catalog, gpu: Gpu, store: Store, bus: EventBus, owner: &str) -> Self {
-        let (services, hubs) = read_services(config);
-        let brokers = hubs.iter().map(|hub| {
+        let (services, shared) = read_services(config);
+        let brokers = shared.iter().map(|broker| {
             let queues = services
                 .values()
-                .filter(|service| service.is_used && Arc::ptr_eq(&service.hub, hub));
+                .filter(|service| service.is_used && Arc::ptr_eq(&service.broker, broker));
             let mut queues: Vec<_> = queues.map(|service| service.queue.clone()).collect();
             queues.sort();
             queues.dedup();
@@ -51,8 +51,8 @@ impl Dispatcher {
                 name,
             });
             WatchedBroker {
-                name: hub.name().to_owned(),
-                settings: hub.settings().clone(),
+                name: broker.name().to_owned(),
+                settings: broker.settings().clone(),
                 queues: queues.collect(),
             }
         });
@@ -66,7 +66,7 @@ impl Dispatcher {
             store,
             services,
             registry,
-            hubs,
+            brokers: shared,
         }
     }
 
@@ -82,7 +82,7 @@ impl Dispatcher {
         if !service.is_used {
             return Some(0);
         }
-        Some(self.registry.capacity(service.hub.name(), &service.queue).slots)
+        Some(self.registry.capacity(service.broker.name(), &service.queue).slots)
     }
 
     /// Whether what workers write for a node lies on this machine too.
@@ -102,13 +102,13 @@ impl Dispatcher {
     /// Watches the workers, follows their news and ends messages that no run has any more, until `stop`. Without services
     /// that have workers there is nothing to do.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        if self.hubs.is_empty() {
+        if self.brokers.is_empty() {
             return;
         }
         let mut parts = JoinSet::new();
         parts.spawn(watch_workers(Arc::clone(&self.registry), stop.clone()));
-        for hub in &self.hubs {
-            parts.spawn(Arc::clone(hub).follow(Arc::clone(&self.registry), stop.clone()));
+        for broker in &self.brokers {
+            parts.spawn(Arc::clone(broker).follow(Arc::clone(&self.registry), stop.clone()));
         }
         parts.spawn(reconcile::run(Arc::clone(&self), stop));
         while parts.join_next().await.is_some() {}

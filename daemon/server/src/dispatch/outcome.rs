@@ -33,6 +33,7 @@ pub(super) fn read_end(result: &TaskResult, node: &str, paths: &PathMap) -> Opti
                 reason.text
             )))
         }
+        ResultState::Unreadable(why) => Some(MessageEnd::Failed(format!("the worker's result cannot be used: {why}"))),
         _ => None,
     }
 }

@@ -101,7 +101,7 @@ async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<(), 
 
 /// Ends one message, as far as that can be done now.
 async fn settle(dispatcher: &Dispatcher, service: &WorkerService, dispatch: &Dispatch) -> Result<Settled, CeleryError> {
-    let client = service.hub.client().await?;
+    let client = service.broker.client().await?;
     let Ok(id) = MessageId::parse(&dispatch.message) else {
         return Ok(Settled::Over);
     };
@@ -118,7 +118,7 @@ async fn settle(dispatcher: &Dispatcher, service: &WorkerService, dispatch: &Dis
         return Ok(Settled::Underway);
     }
     let sightings = client.query_tasks(&[id], QUESTION).await?;
-    let capacity = dispatcher.registry.capacity(service.hub.name(), &service.queue);
+    let capacity = dispatcher.registry.capacity(service.broker.name(), &service.queue);
     match sightings.is_empty() && capacity.mute == 0 {
         true => Ok(Settled::Missed),
         false => Ok(Settled::Underway),
@@ -153,7 +153,7 @@ fn find_patience(dispatcher: &Dispatcher, service: &WorkerService, memory: &mut 
         return Some(Duration::ZERO);
     }
     let after = service.local_after?;
-    let capacity = dispatcher.registry.capacity(service.hub.name(), &service.queue);
+    let capacity = dispatcher.registry.capacity(service.broker.name(), &service.queue);
     if capacity.listeners > 0 {
         memory.unheard.remove(&service.name);
         return None;

@@ -78,7 +78,7 @@ impl CeleryRunner<'_> {
                 node.service()
             ))
         })?;
-        let client = service.hub.client().await;
+        let client = service.broker.client().await;
         let client = client.map_err(|error| RunError::failed(error.to_string()))?;
         let mut followed = match self.sent_before {
             Some(id) => self.join(context, service, client, id).await?,
@@ -183,7 +183,7 @@ impl CeleryRunner<'_> {
             sent_ms: now.as_millis(),
         };
         let followed = self.begin(context, service, client, id, dispatch);
-        service.hub.wait_for_news(NEWS).await;
+        service.broker.wait_for_news(NEWS).await;
         self.journal(context, &followed.dispatch).await?;
         self.push(context, followed).await
     }
@@ -309,7 +309,7 @@ impl CeleryRunner<'_> {
         let mark = self
             .dispatcher
             .registry
-            .add_run(service.hub.name(), &service.queue, stage);
+            .add_run(service.broker.name(), &service.queue, stage);
         FollowedMessage::new(self, context, service, client, id, dispatch, mark)
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use indexmap::IndexMap;
 use onceover_celery::TermSignal;
 
-use super::{hub::BrokerHub, paths::PathMap};
+use super::{broker::SharedBroker, paths::PathMap};
 use crate::config::{Config, ServiceConfig, ServiceRunner, WhenNoWorker};
 
 /// A service whose nodes run on Celery workers, or did: its messages are known as long as its broker is.
@@ -22,37 +22,37 @@ pub(super) struct WorkerService {
     pub(super) local_after: Option<Duration>,
     pub(super) paths: PathMap,
     pub(super) sees_files: bool,
-    pub(super) hub: Arc<BrokerHub>,
+    pub(super) broker: Arc<SharedBroker>,
 }
 
 /// The services that have workers, by name.
 pub(super) type WorkerServices = IndexMap<String, Arc<WorkerService>>;
 
-/// Reads the services of the configuration that have a broker. Those of one broker share a hub.
-pub(super) fn read_services(config: &Config) -> (WorkerServices, Vec<Arc<BrokerHub>>) {
-    let mut hubs: Vec<Arc<BrokerHub>> = Vec::new();
+/// Reads the services of the configuration that have a broker. Those of one broker share what is known of it.
+pub(super) fn read_services(config: &Config) -> (WorkerServices, Vec<Arc<SharedBroker>>) {
+    let mut brokers: Vec<Arc<SharedBroker>> = Vec::new();
     let mut services = IndexMap::new();
     for (name, service) in &config.services {
         let Some(settings) = service.broker_settings() else {
             continue;
         };
-        let known = hubs.iter().find(|hub| *hub.settings() == settings);
-        let hub = if let Some(hub) = known {
-            Arc::clone(hub)
+        let known = brokers.iter().find(|broker| *broker.settings() == settings);
+        let broker = if let Some(broker) = known {
+            Arc::clone(broker)
         } else {
             let shown = settings.to_string();
-            let broker = shown.split(", ").next().unwrap_or_default().to_owned();
-            let is_taken = hubs.iter().any(|hub| hub.name() == broker);
-            let hub = Arc::new(BrokerHub::new(if is_taken { shown } else { broker }, settings));
-            hubs.push(Arc::clone(&hub));
-            hub
+            let url = shown.split(", ").next().unwrap_or_default().to_owned();
+            let is_taken = brokers.iter().any(|broker| broker.name() == url);
+            let broker = Arc::new(SharedBroker::new(if is_taken { shown } else { url }, settings));
+            brokers.push(Arc::clone(&broker));
+            broker
         };
-        services.insert(name.clone(), Arc::new(read_service(name, service, hub)));
+        services.insert(name.clone(), Arc::new(read_service(name, service, broker)));
     }
-    (services, hubs)
+    (services, brokers)
 }
 
-fn read_service(name: &str, service: &ServiceConfig, hub: Arc<BrokerHub>) -> WorkerService {
+fn read_service(name: &str, service: &ServiceConfig, broker: Arc<SharedBroker>) -> WorkerService {
     WorkerService {
         name: name.to_owned(),
         is_used: service.runner == ServiceRunner::Celery,
@@ -63,7 +63,7 @@ fn read_service(name: &str, service: &ServiceConfig, hub: Arc<BrokerHub>) -> Wor
         local_after: (service.when_no_worker == WhenNoWorker::Local).then_some(service.local_after),
         paths: PathMap::new(&service.paths),
         sees_files: service.sees_files,
-        hub,
+        broker,
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_of_one_broker_share_a_hub_and_those_without_one_have_none() {
+    fn services_of_one_broker_share_its_subscription_and_those_without_one_have_none() {
         let config: Config = toml::from_str(
             "[services.a]\nrunner = 'celery'\nbroker = 'redis://:secret@box/0'\n\
              [services.b]\nbroker = 'redis://:secret@box/0'\n\
@@ -81,13 +81,13 @@ mod tests {
              [services.d]\nrunner = 'local'\n",
         )
         .unwrap();
-        let (services, hubs) = read_services(&config);
+        let (services, brokers) = read_services(&config);
         assert_eq!(services.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!(hubs.len(), 2);
-        assert!(Arc::ptr_eq(&services["a"].hub, &services["b"].hub));
+        assert_eq!(brokers.len(), 2);
+        assert!(Arc::ptr_eq(&services["a"].broker, &services["b"].broker));
         assert!(services["a"].is_used && !services["b"].is_used);
-        assert_ne!(hubs[0].name(), hubs[1].name());
-        assert!(hubs.iter().all(|hub| !hub.name().contains("secret")));
+        assert_ne!(brokers[0].name(), brokers[1].name());
+        assert!(brokers.iter().all(|broker| !broker.name().contains("secret")));
         assert_eq!(services["a"].local_after, None);
         assert_eq!(services["c"].local_after, Some(Duration::from_secs(5)));
     }

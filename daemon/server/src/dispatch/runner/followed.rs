@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     super::{
         Capacity, RunMark,
+        broker::{Mail, MailSubscription},
         dispatcher::QUESTION,
-        hub::{Mail, MailSubscription},
         outcome::{MessageEnd, read_end, read_progress},
         services::WorkerService,
     },
@@ -29,7 +29,9 @@ const READ_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Between two looks for a message that no worker has begun with, and for one that runs.
 const LOOK_WAITING: Duration = Duration::from_secs(3);
-const LOOK_RUNNING: Duration = Duration::from_secs(10);
+const LOOK_RUNNING: Duration = Duration::from_secs(5);
+/// Between two questions for a message that runs on a worker which answers: it may have been restarted in between.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Looks that find a message nowhere before it counts as lost.
 const MISSES: u32 = 2;
 /// Processes that may begin with one message: it ends each that runs it.
@@ -60,11 +62,13 @@ pub(super) struct FollowedMessage<'a> {
     /// When the result is read next, and when the message is looked for.
     next_read: Instant,
     next_look: Instant,
+    /// Until when a worker that answers is not asked again.
+    next_question: Instant,
     /// Looks in a row that found it nowhere.
     misses: u32,
     /// A worker has taken it.
     is_taken: bool,
-    /// Since when nobody has listened on the queue; none while somebody does.
+    /// Since when nobody has listened on the queue; none while a worker does.
     unheard_since: Option<Instant>,
     /// The newest message of its progress.
     shown: String,
@@ -84,7 +88,7 @@ impl<'a> FollowedMessage<'a> {
         Self {
             runner,
             context,
-            news: service.hub.subscribe(id),
+            news: service.broker.subscribe(id),
             service,
             client,
             id,
@@ -92,6 +96,7 @@ impl<'a> FollowedMessage<'a> {
             mark,
             next_read: now + READ_EVERY,
             next_look: now + LOOK_WAITING,
+            next_question: now,
             misses: 0,
             is_taken: false,
             unheard_since: None,
@@ -107,17 +112,25 @@ impl<'a> FollowedMessage<'a> {
 
     /// Follows the message until it has ended one way or another.
     pub(super) async fn follow(&mut self) -> Result<MessageFate, RunError> {
+        let cancel = &self.context.cancel;
         loop {
-            if let Some(fate) = self.check().await {
-                return Ok(fate);
+            let checked = tokio::select! {
+                biased;
+                () = cancel.cancelled() => None,
+                fate = self.check() => Some(fate),
+            };
+            match checked {
+                Some(Some(fate)) => return Ok(fate),
+                Some(None) => {}
+                None => {
+                    self.end_with_run().await;
+                    return Err(RunError::Interrupted);
+                }
             }
             let next = self.next_read.min(self.next_look);
             tokio::select! {
                 biased;
-                () = self.context.cancel.cancelled() => {
-                    self.end_with_run().await;
-                    return Err(RunError::Interrupted);
-                }
+                () = cancel.cancelled() => {}
                 () = self.news.arrived() => {}
                 () = sleep_until(next) => {}
             }
@@ -220,7 +233,7 @@ impl<'a> FollowedMessage<'a> {
         self.runner
             .dispatcher
             .registry
-            .capacity(service.hub.name(), &service.queue)
+            .capacity(service.broker.name(), &service.queue)
     }
 
     /// What is due while no worker has taken the message. The time limit does not count yet.
@@ -274,6 +287,10 @@ impl<'a> FollowedMessage<'a> {
                 true => LOOK_RUNNING,
                 false => LOOK_WAITING,
             };
+        if self.is_with_worker_that_answers() {
+            return None;
+        }
+        self.next_question = Instant::now() + ASK_AGAIN;
         let envelope = self.dispatch.envelope.as_bytes();
         let place = match self.client.locate(&self.dispatch.queue, &self.id, envelope).await {
             Ok(Whereabouts::Queued { .. }) => {
@@ -317,6 +334,14 @@ impl<'a> FollowedMessage<'a> {
         })
     }
 
+    fn is_with_worker_that_answers(&self) -> bool {
+        if !self.is_taken || self.misses > 0 || self.next_question <= Instant::now() {
+            return false;
+        }
+        let hostname = self.news.hostname();
+        hostname.is_some_and(|hostname| self.find_state(&hostname) == Some(WorkerState::Online))
+    }
+
     fn note_sighting(&mut self, sighting: &TaskSighting) {
         self.misses = 0;
         let is_active = sighting.state == SightingState::Active;
@@ -346,7 +371,7 @@ impl<'a> FollowedMessage<'a> {
 
     fn find_state(&self, hostname: &str) -> Option<WorkerState> {
         let known = self.runner.dispatcher.registry.snapshot().workers.into_iter();
-        let broker = self.service.hub.name();
+        let broker = self.service.broker.name();
         let mut found = known.filter(|worker| worker.hostname == hostname && worker.broker == broker);
         found.next().map(|worker| worker.state)
     }

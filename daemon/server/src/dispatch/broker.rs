@@ -24,7 +24,7 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 const MOST_PROCESSES: usize = 16;
 
 /// One broker, and who waits for news of its messages.
-pub(super) struct BrokerHub {
+pub(super) struct SharedBroker {
     name: String,
     settings: BrokerSettings,
     client: OnceCell<CeleryClient>,
@@ -99,7 +99,7 @@ impl Mail {
 
 /// The news of one message, for as long as its run may want them.
 pub(super) struct MailSubscription {
-    hub: Arc<BrokerHub>,
+    broker: Arc<SharedBroker>,
     id: MessageId,
     mail: Arc<MailBox>,
 }
@@ -122,6 +122,16 @@ impl MailSubscription {
         read
     }
 
+    /// The worker that has the message, as far as is known.
+    pub(super) fn hostname(&self) -> Option<String> {
+        let mail = self
+            .mail
+            .mail
+            .lock()
+            .expect("no thread panics with the news of a message");
+        mail.hostname.clone()
+    }
+
     /// Adds what was read from the result database, or answered by a worker.
     pub(super) fn add(&self, change: impl FnOnce(&mut Mail)) {
         change(
@@ -136,11 +146,11 @@ impl MailSubscription {
 
 impl Drop for MailSubscription {
     fn drop(&mut self) {
-        self.hub.boxes().remove(&self.id);
+        self.broker.boxes().remove(&self.id);
     }
 }
 
-impl BrokerHub {
+impl SharedBroker {
     pub(super) fn new(name: String, settings: BrokerSettings) -> Self {
         Self {
             name,
@@ -176,7 +186,7 @@ impl BrokerHub {
         let mail = Arc::new(MailBox::default());
         self.boxes().insert(id, Arc::clone(&mail));
         MailSubscription {
-            hub: Arc::clone(self),
+            broker: Arc::clone(self),
             id,
             mail,
         }
@@ -281,14 +291,14 @@ mod tests {
     #[tokio::test]
     async fn a_run_gets_the_news_of_its_message_until_it_wants_them_no_more() {
         let settings = BrokerSettings::parse("redis://127.0.0.1:1/0", None).unwrap();
-        let hub = Arc::new(BrokerHub::new("broker".into(), settings));
+        let broker = Arc::new(SharedBroker::new("broker".into(), settings));
         let id = MessageId::generate();
-        let subscription = hub.subscribe(id);
-        let mail = Arc::clone(&hub.boxes()[&id]);
+        let subscription = broker.subscribe(id);
+        let mail = Arc::clone(&broker.boxes()[&id]);
         mail.change(|mail| mail.is_outdated = true);
         subscription.arrived().await;
         assert!(subscription.read().is_outdated && !subscription.read().is_outdated);
         drop(subscription);
-        assert!(hub.boxes().is_empty());
+        assert!(broker.boxes().is_empty());
     }
 }
