@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-celery-5.3 test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
+.PHONY: help demo demo-workers test test-celery-5.3 test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,6 +8,10 @@ help: ## Show this list
 demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
 	cargo build --locked --workspace
 	@assets/demo.sh
+
+demo-workers: deps ## Run the demo with two real Celery workers, and kill one of them in the middle of a stage
+	cargo build --locked --workspace
+	@assets/demo-workers.sh
 
 test: deps ## Build everything, run all tests, hold the API against its description
 	cargo build --locked --workspace
