@@ -224,6 +224,30 @@ async fn results_come_in_the_order_asked_and_one_that_is_too_large_keeps_none_fr
     assert!(matches!(states[3], Some(ResultState::Unreadable(_))), "{states:?}");
 }
 
+#[tokio::test]
+async fn results_are_read_and_heard_under_both_spellings_of_a_prefix() {
+    let bed = Bed::start_with("&global_keyprefix=a:").await;
+    let mut news = bed.client.follow().await.unwrap();
+    assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
+    let mut worker = bed.raw(3).await;
+    let ids = [(); 2].map(|()| MessageId::generate());
+    let record = json!({"status": "SUCCESS"}).to_string();
+    for (prefix, id) in [("a:_", &ids[0]), ("a:", &ids[1])] {
+        let key = format!("{prefix}celery-task-meta-{id}");
+        let mut write = redis::pipe();
+        write.cmd("SET").arg(&key).arg(&record);
+        write.cmd("PUBLISH").arg(&key).arg(&record);
+        write.query_async::<()>(&mut worker).await.unwrap();
+        let heard = next_news(&mut news).await;
+        assert!(
+            matches!(&heard, CeleryNews::Result(result) if result.id == *id),
+            "{heard:?}"
+        );
+    }
+    let results = bed.client.results(&ids).await.unwrap();
+    assert!(results.iter().all(Option::is_some), "{results:?}");
+}
+
 /// Answers control requests as a worker does, until the test ends.
 fn answer_requests(bed: &Bed, hostname: &'static str, answer: fn(&Value) -> Option<Value>) -> Subscriber {
     let socket = bed.dir.path().join("redis.sock");
