@@ -451,3 +451,93 @@ async fn what_redis_refuses_was_not_sent() {
         "{reason}"
     );
 }
+
+/// A Redis with a port, and a Sentinel that watches it as `main`.
+struct Watched {
+    url: String,
+    programs: [Child; 2],
+    _dir: TempDir,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("ooc").tempdir().unwrap();
+        let (redis, sentinel) = (free_port(), free_port());
+        let conf = dir.path().join("sentinel.conf");
+        let watch = format!("bind 127.0.0.1\nport {sentinel}\nsentinel monitor main 127.0.0.1 {redis} 1\n");
+        std::fs::write(&conf, watch).unwrap();
+        let run = |arguments: &[&str]| {
+            Command::new("redis-server")
+                .args(arguments)
+                .current_dir(dir.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed (make deps)")
+        };
+        let port = redis.to_string();
+        let master = run(&[
+            "--port",
+            port.as_str(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        let programs = [master, run(&[conf.to_str().unwrap(), "--sentinel"])];
+        Self {
+            url: format!(
+                "sentinel://127.0.0.1:{}/2;sentinel://127.0.0.1:{sentinel}/2",
+                free_port()
+            ),
+            programs,
+            _dir: dir,
+        }
+    }
+
+    async fn client(&self, master: &str) -> CeleryClient {
+        let url = format!("{}?master_name={master}", self.url);
+        let settings = BrokerSettings::parse(&url, None).unwrap();
+        CeleryClient::connect(&settings).await.unwrap()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
+    let watched = Watched::start();
+    let client = watched.client("main").await;
+    until("Sentinel and the master answer", async || {
+        client.depth("q").await.is_ok()
+    })
+    .await;
+    let (id, envelope) = message("q");
+    client.push("q", envelope.bytes()).await.unwrap();
+    let found = client.locate("q", &id, envelope.bytes()).await;
+    assert_eq!(found, Ok(Whereabouts::Queued { position: 0 }));
+    let mut news = client.follow().await.unwrap();
+    assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
+    let error = watched
+        .client("other")
+        .await
+        .depth("q")
+        .await
+        .expect_err("no such master");
+    let text = error.to_string();
+    assert!(text.contains("it knows no master \"other\""), "{text}");
+}
