@@ -442,10 +442,10 @@ async fn what_redis_refuses_was_not_sent() {
         .unwrap();
     let (_, envelope) = message("q");
     let refused = bed.client.push("q", envelope.bytes()).await;
-    let Err(PushError::NotSent(CeleryError::Refused { command, reason, .. })) = refused else {
+    let Err(PushError::NotSent(CeleryError::Refused { command, reason, .. })) = &refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(command, "LPUSH");
+    assert_eq!(*command, "LPUSH");
     assert!(
         reason.contains("WRONGTYPE") || reason.contains("wrong kind"),
         "{reason}"
