@@ -179,9 +179,9 @@ pub struct TaskSighting {
 /// What a worker answered when it was asked to end a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TerminateOutcome {
-    /// It runs here and was sent the signal.
+    /// The worker has it: it runs and was sent the signal, or gets it as it begins.
     Signalled,
-    /// It does not run here. The worker refuses the message should it get it later, as long as it lives.
+    /// The worker does not have it, and refuses it should it come later, for as long as the worker lives.
     NotRunning,
     /// The worker's pool cannot end a task; this one goes on.
     CannotTerminate(String),
