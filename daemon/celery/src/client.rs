@@ -177,6 +177,7 @@ impl CeleryClient {
         Ok(WorkerSurvey {
             reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
             connected: queues.connected,
+            answered: queues.replies.len() as u64,
         })
     }
 
