@@ -122,15 +122,10 @@ impl CeleryClient {
         let (link, names) = self.0.results.as_ref().ok_or(CeleryError::NoResults)?;
         let mut results = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_AT_A_TIME) {
-            let mut questions = redis::pipe();
-            for id in ids {
-                questions.cmd("STRLEN").arg(names.result(id));
-            }
-            let sizes: Vec<usize> = link.call_all("STRLEN", &questions).await?;
-            let mut rest: Vec<(MessageId, usize)> = ids.iter().copied().zip(sizes).collect();
+            let mut rest = measure_results(link, names, ids).await?;
             while !rest.is_empty() {
                 let later = rest.split_off(count_fitting(&rest));
-                results.extend(read_results(link, names, &rest).await?);
+                results.extend(read_results(link, &rest).await?);
                 rest = later;
             }
         }
@@ -182,6 +177,7 @@ impl CeleryClient {
         Ok(WorkerSurvey {
             reports: collect_reports(&queues.replies, &stats.replies, &registered.replies),
             connected: queues.connected,
+            answered: queues.replies.len() as u64,
         })
     }
 
@@ -204,12 +200,12 @@ impl CeleryClient {
         if let Some((link, names)) = &parts.results {
             // Pub/sub ignores databases, so that one connection hears all of a server.
             if link.endpoint().is_same_server(parts.broker.endpoint()) {
-                servers[0].patterns.push(names.result_pattern());
+                servers[0].patterns.extend(names.result_patterns());
                 servers[0].results = names.clone();
             } else {
                 servers.push(Subscribed {
                     link: link.clone(),
-                    patterns: vec![names.result_pattern()],
+                    patterns: names.result_patterns(),
                     results: names.clone(),
                 });
             }
@@ -227,43 +223,65 @@ fn add_removal(removals: &mut Pipeline, list: &str, message: &[u8]) {
     removals.cmd("LREM").arg(list).arg(1).arg(message);
 }
 
+/// The record of a message as it is stored.
+struct StoredResult {
+    id: MessageId,
+    key: String,
+    /// Zero: there is none.
+    size: usize,
+}
+
+/// Finds out under which key each result is, and how large it is.
+async fn measure_results(
+    link: &RedisLink,
+    names: &KombuNames,
+    ids: &[MessageId],
+) -> Result<Vec<StoredResult>, CeleryError> {
+    let keys: Vec<Vec<String>> = ids.iter().map(|id| names.result_keys(id)).collect();
+    let mut questions = redis::pipe();
+    for key in keys.iter().flatten() {
+        questions.cmd("STRLEN").arg(key);
+    }
+    let sizes: Vec<usize> = link.call_all("STRLEN", &questions).await?;
+    let mut sizes = sizes.into_iter();
+    let measured = ids.iter().zip(keys).map(|(id, keys)| {
+        let stored = keys.into_iter().zip(sizes.by_ref()).max_by_key(|(_, size)| *size);
+        let (key, size) = stored.unwrap_or_default();
+        StoredResult { id: *id, key, size }
+    });
+    Ok(measured.collect())
+}
+
 /// Counts how many of the first results are read at once, at least one.
-fn count_fitting(sizes: &[(MessageId, usize)]) -> usize {
+fn count_fitting(results: &[StoredResult]) -> usize {
     let mut bytes = 0_usize;
-    let fitting = sizes.iter().take_while(|(_, size)| {
-        bytes = bytes.saturating_add((*size).min(LARGEST_RESULT));
+    let fitting = results.iter().take_while(|result| {
+        bytes = bytes.saturating_add(result.size.min(LARGEST_RESULT));
         bytes <= BYTES_AT_A_TIME
     });
     fitting.count().max(1)
 }
 
-async fn read_results(
-    link: &RedisLink,
-    names: &KombuNames,
-    ids: &[(MessageId, usize)],
-) -> Result<Vec<Option<TaskResult>>, CeleryError> {
+async fn read_results(link: &RedisLink, results: &[StoredResult]) -> Result<Vec<Option<TaskResult>>, CeleryError> {
     let mut questions = redis::pipe();
-    for (id, _) in ids {
+    for result in results {
         // Not GET: the record may have grown since its size was asked for.
-        questions
-            .cmd("GETRANGE")
-            .arg(names.result(id))
-            .arg(0)
-            .arg(LARGEST_RESULT);
+        questions.cmd("GETRANGE").arg(&result.key).arg(0).arg(LARGEST_RESULT);
     }
     let records: Vec<Vec<u8>> = link.call_all("GETRANGE", &questions).await?;
-    let results = ids.iter().zip(records).map(|((id, size), record)| {
+    let read = results.iter().zip(records).map(|(result, record)| {
         // What does not exist is empty.
         if record.is_empty() {
             return None;
         }
-        let result = check_size(&format!("the result of message {id}"), record.len().max(*size));
-        Some(match result {
+        let id = &result.id;
+        let size = record.len().max(result.size);
+        Some(match check_size(&format!("the result of message {id}"), size) {
             Ok(()) => TaskResult::read(id, &record),
             Err(error) => TaskResult::unreadable(id, &error),
         })
     });
-    Ok(results.collect())
+    Ok(read.collect())
 }
 
 #[cfg(test)]
@@ -282,8 +300,13 @@ mod tests {
 
     #[test]
     fn results_are_read_in_bounded_bites_and_a_large_one_alone() {
-        let sizes = |sizes: &[usize]| -> Vec<(MessageId, usize)> {
-            sizes.iter().map(|size| (MessageId::generate(), *size)).collect()
+        let sizes = |sizes: &[usize]| -> Vec<StoredResult> {
+            let stored = sizes.iter().map(|size| StoredResult {
+                id: MessageId::generate(),
+                key: String::new(),
+                size: *size,
+            });
+            stored.collect()
         };
         let half = BYTES_AT_A_TIME / 2;
         assert_eq!(count_fitting(&sizes(&[half, half, 1])), 2);
@@ -299,7 +322,10 @@ mod tests {
         );
         assert_eq!(client.0.names.control_channels(), ["a:/2.celery.pidbox"]);
         let (_, results) = client.0.results.as_ref().expect("results are set");
-        assert_eq!(results.result_pattern(), "b:celery-task-meta-*");
+        assert_eq!(
+            results.result_patterns(),
+            ["b:_celery-task-meta-*", "b:celery-task-meta-*"]
+        );
     }
 
     #[tokio::test]

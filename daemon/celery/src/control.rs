@@ -140,13 +140,15 @@ pub struct WorkerSurvey {
     pub reports: Vec<WorkerReport>,
     /// How many heard the question. Another program that listens to all channels counts as one.
     pub connected: u64,
+    /// How many named their queues. One that answered another part in time is among the reports without any.
+    pub answered: u64,
 }
 
 impl WorkerSurvey {
     /// Returns how many heard the question and did not answer in time: a busy `solo` worker never does. As long as
     /// there are some, nobody knows that a queue has no worker.
     pub fn mute(&self) -> u64 {
-        self.connected.saturating_sub(self.reports.len() as u64)
+        self.connected.saturating_sub(self.answered)
     }
 }
 
@@ -179,9 +181,9 @@ pub struct TaskSighting {
 /// What a worker answered when it was asked to end a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TerminateOutcome {
-    /// It runs here and was sent the signal.
+    /// The worker has it: it runs and was sent the signal, or gets it as it begins.
     Signalled,
-    /// It does not run here. The worker refuses the message should it get it later, as long as it lives.
+    /// The worker does not have it, and refuses it should it come later, for as long as the worker lives.
     NotRunning,
     /// The worker's pool cannot end a task; this one goes on.
     CannotTerminate(String),
@@ -423,8 +425,12 @@ mod tests {
         assert_eq!(reports[0].registered, ["x.y", "x.z"]);
         assert_eq!(reports[1].pool, Some(PoolKind::Other("my.pool:P".into())));
         assert_eq!(reports[1].queues, Vec::<String>::new());
-        let survey = WorkerSurvey { reports, connected: 3 };
-        assert_eq!(survey.mute(), 1);
+        let survey = WorkerSurvey {
+            reports,
+            connected: 3,
+            answered: 1,
+        };
+        assert_eq!(survey.mute(), 2, "b@h did not name its queues");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use onceover_types::humane;
 use redis::{Msg, aio::PubSub};
 use tokio::sync::mpsc;
 
@@ -11,6 +12,8 @@ use super::{CeleryError, event, event::WorkerEvent, names::KombuNames, redis_lin
 
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long connecting and subscribing may take.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// News that wait for their reader. Redis closes the connection of one that is slower for long, which is a reconnect.
 const WAITING: usize = 1024;
 
@@ -44,7 +47,7 @@ pub(crate) fn start(servers: Vec<Subscribed>) -> mpsc::Receiver<CeleryNews> {
 async fn follow_server(server: Subscribed, sender: mpsc::Sender<CeleryNews>) {
     let mut has_failed = false;
     while !sender.is_closed() {
-        match subscribe(&server).await {
+        match subscribe_in_time(&server).await {
             Ok(connection) => {
                 has_failed = false;
                 listen(connection, &server.results, &sender).await;
@@ -59,6 +62,17 @@ async fn follow_server(server: Subscribed, sender: mpsc::Sender<CeleryNews>) {
             () = sender.closed() => return,
             () = tokio::time::sleep(RETRY) => {}
         }
+    }
+}
+
+async fn subscribe_in_time(server: &Subscribed) -> Result<PubSub, CeleryError> {
+    match tokio::time::timeout(SUBSCRIBE_TIMEOUT, subscribe(server)).await {
+        Ok(subscribed) => subscribed,
+        Err(_) => Err(CeleryError::Unanswered {
+            server: server.link.server(),
+            command: "PSUBSCRIBE",
+            reason: format!("no answer within {}", humane::duration(SUBSCRIBE_TIMEOUT)),
+        }),
     }
 }
 

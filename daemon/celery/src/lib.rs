@@ -15,6 +15,8 @@ mod envelope;
 mod error;
 mod event;
 mod follow;
+#[cfg(test)]
+mod fuzz;
 mod kombu;
 mod message_id;
 mod names;

@@ -9,6 +9,9 @@ pub(crate) const CONTROL_EXCHANGE: &str = "celery.pidbox";
 /// The exchange that their replies go to.
 pub(crate) const REPLY_EXCHANGE: &str = "reply.celery.pidbox";
 
+/// What keys of results begin with.
+const RESULT: &str = "celery-task-meta-";
+
 /// The names of one Redis: what Celery is configured to put before each of them, and the database that channels carry
 /// in their names since pub/sub ignores databases.
 #[derive(Debug, Clone)]
@@ -46,21 +49,40 @@ impl KombuNames {
         format!("{}unacked", self.prefix)
     }
 
-    /// Returns the key of a result, which is the channel of its changes as well.
-    pub(crate) fn result(&self, id: &MessageId) -> String {
-        format!("{}celery-task-meta-{id}", self.prefix)
+    /// Returns the keys that a result may have, which are the channels of its changes as well.
+    pub(crate) fn result_keys(&self, id: &MessageId) -> Vec<String> {
+        let key = |prefix: &String| format!("{prefix}{RESULT}{id}");
+        self.result_prefixes().iter().map(key).collect()
     }
 
-    /// Returns the pattern of all channels of results.
-    pub(crate) fn result_pattern(&self) -> String {
-        format!("{}celery-task-meta-*", escape_pattern(&self.prefix))
+    /// Returns the patterns of all channels of results.
+    pub(crate) fn result_patterns(&self) -> Vec<String> {
+        let pattern = |prefix: &String| format!("{}{RESULT}*", escape_pattern(prefix));
+        self.result_prefixes().iter().map(pattern).collect()
     }
 
     /// Says whether a channel is that of a result.
     pub(crate) fn is_result_channel(&self, channel: &str) -> bool {
-        channel
-            .strip_prefix(self.prefix.as_str())
-            .is_some_and(|rest| rest.starts_with("celery-task-meta-"))
+        let is_after = |prefix: &String| {
+            channel
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.starts_with(RESULT))
+        };
+        self.result_prefixes().iter().any(is_after)
+    }
+
+    /// What is before the keys of results: Celery adds an underscore to the prefix, which newer versions leave out where
+    /// it ends in a separator already.
+    fn result_prefixes(&self) -> Vec<String> {
+        let prefix = &self.prefix;
+        if prefix.is_empty() {
+            return vec![String::new()];
+        }
+        let mut prefixes = vec![format!("{prefix}_")];
+        if prefix.ends_with([':', '_', '-', '.']) {
+            prefixes.push(prefix.clone());
+        }
+        prefixes
     }
 
     /// Returns the patterns of the channels of events.
@@ -150,17 +172,31 @@ mod tests {
     #[test]
     fn a_global_prefix_is_before_every_key_and_channel_and_matches_itself_alone() {
         let names = KombuNames::new("a*:", 0, false);
-        let id = MessageId::generate();
         assert_eq!(names.queue_lists("q")[3], "a*:q\u{6}\u{16}9");
         assert_eq!(names.unacked(), "a*:unacked");
-        assert_eq!(names.result(&id), format!("a*:celery-task-meta-{id}"));
-        assert_eq!(names.result_pattern(), "a\\*:celery-task-meta-*");
         assert_eq!(names.event_patterns(), ["a\\*:/0.celeryev/*"]);
         assert_eq!(names.control_channels(), ["a*:/0.celery.pidbox"]);
         assert_eq!(names.reply_bindings(), "a*:_kombu.binding.reply.celery.pidbox");
         assert_eq!(names.reply_list("me"), "a*:me.reply.celery.pidbox");
         assert_eq!(reply_binding("me"), "me\u{6}\u{16}\u{6}\u{16}me.reply.celery.pidbox");
+    }
+
+    #[test]
+    fn keys_of_results_have_an_underscore_after_the_prefix_where_a_version_adds_one() {
+        let id = MessageId::generate();
+        let keys = |prefix: &str| KombuNames::new(prefix, 0, false).result_keys(&id);
+        assert_eq!(keys(""), [format!("celery-task-meta-{id}")]);
+        assert_eq!(keys("a"), [format!("a_celery-task-meta-{id}")]);
+        let both = [format!("a:_celery-task-meta-{id}"), format!("a:celery-task-meta-{id}")];
+        assert_eq!(keys("a:"), both);
+        let names = KombuNames::new("a*:", 0, false);
+        assert_eq!(
+            names.result_patterns(),
+            ["a\\*:_celery-task-meta-*", "a\\*:celery-task-meta-*"]
+        );
         assert!(names.is_result_channel("a*:celery-task-meta-x"));
+        assert!(names.is_result_channel("a*:_celery-task-meta-x"));
         assert!(!names.is_result_channel("celery-task-meta-x"));
+        assert!(!names.is_result_channel("ab:celery-task-meta-x"));
     }
 }

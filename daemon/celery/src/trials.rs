@@ -224,6 +224,30 @@ async fn results_come_in_the_order_asked_and_one_that_is_too_large_keeps_none_fr
     assert!(matches!(states[3], Some(ResultState::Unreadable(_))), "{states:?}");
 }
 
+#[tokio::test]
+async fn results_are_read_and_heard_under_both_spellings_of_a_prefix() {
+    let bed = Bed::start_with("&global_keyprefix=a:").await;
+    let mut news = bed.client.follow().await.unwrap();
+    assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
+    let mut worker = bed.raw(3).await;
+    let ids = [(); 2].map(|()| MessageId::generate());
+    let record = json!({"status": "SUCCESS"}).to_string();
+    for (prefix, id) in [("a:_", &ids[0]), ("a:", &ids[1])] {
+        let key = format!("{prefix}celery-task-meta-{id}");
+        let mut write = redis::pipe();
+        write.cmd("SET").arg(&key).arg(&record);
+        write.cmd("PUBLISH").arg(&key).arg(&record);
+        write.query_async::<()>(&mut worker).await.unwrap();
+        let heard = next_news(&mut news).await;
+        assert!(
+            matches!(&heard, CeleryNews::Result(result) if result.id == *id),
+            "{heard:?}"
+        );
+    }
+    let results = bed.client.results(&ids).await.unwrap();
+    assert!(results.iter().all(Option::is_some), "{results:?}");
+}
+
 /// Answers control requests as a worker does, until the test ends.
 fn answer_requests(bed: &Bed, hostname: &'static str, answer: fn(&Value) -> Option<Value>) -> Subscriber {
     let socket = bed.dir.path().join("redis.sock");
@@ -418,12 +442,102 @@ async fn what_redis_refuses_was_not_sent() {
         .unwrap();
     let (_, envelope) = message("q");
     let refused = bed.client.push("q", envelope.bytes()).await;
-    let Err(PushError::NotSent(CeleryError::Refused { command, reason, .. })) = refused else {
+    let Err(PushError::NotSent(CeleryError::Refused { command, reason, .. })) = &refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(command, "LPUSH");
+    assert_eq!(*command, "LPUSH");
     assert!(
         reason.contains("WRONGTYPE") || reason.contains("wrong kind"),
         "{reason}"
     );
+}
+
+/// A Redis with a port, and a Sentinel that watches it as `main`.
+struct Watched {
+    url: String,
+    programs: [Child; 2],
+    _dir: TempDir,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("ooc").tempdir().unwrap();
+        let (redis, sentinel) = (free_port(), free_port());
+        let conf = dir.path().join("sentinel.conf");
+        let watch = format!("bind 127.0.0.1\nport {sentinel}\nsentinel monitor main 127.0.0.1 {redis} 1\n");
+        std::fs::write(&conf, watch).unwrap();
+        let run = |arguments: &[&str]| {
+            Command::new("redis-server")
+                .args(arguments)
+                .current_dir(dir.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed (make deps)")
+        };
+        let port = redis.to_string();
+        let master = run(&[
+            "--port",
+            port.as_str(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        let programs = [master, run(&[conf.to_str().unwrap(), "--sentinel"])];
+        Self {
+            url: format!(
+                "sentinel://127.0.0.1:{}/2;sentinel://127.0.0.1:{sentinel}/2",
+                free_port()
+            ),
+            programs,
+            _dir: dir,
+        }
+    }
+
+    async fn client(&self, master: &str) -> CeleryClient {
+        let url = format!("{}?master_name={master}", self.url);
+        let settings = BrokerSettings::parse(&url, None).unwrap();
+        CeleryClient::connect(&settings).await.unwrap()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn behind_sentinel_the_master_is_found_though_one_sentinel_is_missing() {
+    let watched = Watched::start();
+    let client = watched.client("main").await;
+    until("Sentinel and the master answer", async || {
+        client.depth("q").await.is_ok()
+    })
+    .await;
+    let (id, envelope) = message("q");
+    client.push("q", envelope.bytes()).await.unwrap();
+    let found = client.locate("q", &id, envelope.bytes()).await;
+    assert_eq!(found, Ok(Whereabouts::Queued { position: 0 }));
+    let mut news = client.follow().await.unwrap();
+    assert_eq!(next_news(&mut news).await, CeleryNews::Reconnected);
+    let error = watched
+        .client("other")
+        .await
+        .depth("q")
+        .await
+        .expect_err("no such master");
+    let text = error.to_string();
+    assert!(text.contains("it knows no master \"other\""), "{text}");
 }
