@@ -164,10 +164,13 @@ impl BrokerState {
         ))
     }
 
-    /// Takes what one worker has answered.
-    pub(super) fn note_answer(&mut self, answer: WorkerAnswer, now: Instant) {
+    /// Takes what one worker has answered. One that has not named its queues in time still listens to those it had.
+    pub(super) fn note_answer(&mut self, mut answer: WorkerAnswer, now: Instant) {
         let hostname = answer.hostname.clone();
-        let known = self.workers.remove(&hostname).filter(|worker| !worker.has_stopped);
+        let mut known = self.workers.remove(&hostname).filter(|worker| !worker.has_stopped);
+        if let Some(known) = known.as_mut().filter(|_| self.mute > 0 && answer.queues.is_empty()) {
+            answer.queues = std::mem::take(&mut known.answer.queues);
+        }
         let (newest, beat) = known.map_or((WorkerBeat::default(), None), |worker| (worker.newest, worker.beat));
         let worker = KnownWorker {
             answer,

@@ -210,3 +210,21 @@ fn a_run_is_shown_with_its_worker_until_it_ends() {
     drop(mark);
     assert!(registry.snapshot().queues[0].stages.is_empty());
 }
+
+#[test]
+fn a_worker_that_has_not_named_its_queues_in_time_keeps_them() {
+    let (registry, _) = registry();
+    registry.take_answer(0, answer(vec![worker("a@x", 2)], 0), Instant::now());
+    let nameless = WorkerAnswer {
+        queues: Vec::new(),
+        ..worker("a@x", 2)
+    };
+    registry.take_answer(0, answer(vec![nameless.clone()], 1), Instant::now());
+    assert_eq!(registry.capacity(BROKER, QUEUE).listeners, 1);
+    registry.take_answer(0, answer(vec![nameless], 0), Instant::now());
+    assert_eq!(
+        registry.capacity(BROKER, QUEUE).listeners,
+        0,
+        "it has said that it has none"
+    );
+}
