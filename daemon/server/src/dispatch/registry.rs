@@ -182,41 +182,6 @@ impl WorkerRegistry {
         })
     }
 
-    /// Describes brokers, queues and workers, but for what Redis knows of the queues.
-    pub fn snapshot(&self) -> WorkersReport {
-        let now = Instant::now();
-        let mut report = WorkersReport::default();
-        for watch in &self.brokers {
-            let state = watch.lock();
-            let broker = &watch.broker.name;
-            report.brokers.push(BrokerSeen {
-                broker: broker.clone(),
-                up: state.asked_at.is_some() && state.error.is_none(),
-                error: state.error.clone(),
-                asked_at: state.asked_at,
-                mute: state.mute,
-            });
-            let queues = watch.broker.queues.iter();
-            report
-                .queues
-                .extend(queues.map(|queue| describe_queue(watch, &state, queue, now)));
-            let workers = state.workers.iter();
-            report.workers.extend(workers.map(|(hostname, worker)| WorkerSeen {
-                hostname: hostname.clone(),
-                broker: broker.clone(),
-                state: state.judge(worker, now),
-                queues: worker.answer.queues.clone(),
-                pool: worker.answer.pool.clone(),
-                concurrency: worker.answer.concurrency,
-                active: worker.newest.active,
-                processed: worker.newest.processed,
-                version: worker.newest.version.clone().or_else(|| worker.answer.version.clone()),
-                heard_at: Some(worker.heard_at),
-            }));
-        }
-        report
-    }
-
     /// Counts the brokers.
     pub(super) fn count_brokers(&self) -> usize {
         self.brokers.len()
@@ -306,7 +271,37 @@ impl WorkerRegistry {
 
 impl WorkerDirectory for WorkerRegistry {
     fn snapshot(&self) -> WorkersReport {
-        Self::snapshot(self)
+        let now = Instant::now();
+        let mut report = WorkersReport::default();
+        for watch in &self.brokers {
+            let state = watch.lock();
+            let broker = &watch.broker.name;
+            report.brokers.push(BrokerSeen {
+                broker: broker.clone(),
+                up: state.asked_at.is_some() && state.error.is_none(),
+                error: state.error.clone(),
+                asked_at: state.asked_at,
+                mute: state.mute,
+            });
+            let queues = watch.broker.queues.iter();
+            report
+                .queues
+                .extend(queues.map(|queue| describe_queue(watch, &state, queue, now)));
+            let workers = state.workers.iter();
+            report.workers.extend(workers.map(|(hostname, worker)| WorkerSeen {
+                hostname: hostname.clone(),
+                broker: broker.clone(),
+                state: state.judge(worker, now),
+                queues: worker.answer.queues.clone(),
+                pool: worker.answer.pool.clone(),
+                concurrency: worker.answer.concurrency,
+                active: worker.newest.active,
+                processed: worker.newest.processed,
+                version: worker.newest.version.clone().or_else(|| worker.answer.version.clone()),
+                heard_at: Some(worker.heard_at),
+            }));
+        }
+        report
     }
 
     fn find_reason(&self, queue: &str, waiting: u64) -> Option<String> {
