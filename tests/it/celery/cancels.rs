@@ -52,7 +52,7 @@ async fn celery_a_task_that_runs_is_ended_when_its_stage_is_cancelled_and_its_pr
 }
 
 #[tokio::test]
-async fn celery_a_task_that_a_worker_cannot_end_is_cancelled_at_once_and_its_late_result_changes_nothing() {
+async fn r7_a_task_that_a_worker_cannot_end_changes_nothing_when_it_ends_late() {
     let broker = CeleryBroker::start().await;
     let _worker = single("w1").pool("threads").start(&broker).await;
     let daemon = builder(&broker).start().await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{NOOP, SLEEP, WRITE, begun, builder, single};
 
 #[tokio::test]
-async fn celery_a_stage_goes_from_submit_to_success_with_progress_and_a_callback() {
+async fn c3_a_stage_on_a_worker_is_reported_once_and_not_by_the_worker() {
     let broker = CeleryBroker::start().await;
     let _worker = WorkerStart::named("w1").start(&broker).await;
     let receiver = Receiver::start().await;
@@ -44,7 +44,7 @@ async fn celery_a_stage_goes_from_submit_to_success_with_progress_and_a_callback
 }
 
 #[tokio::test]
-async fn celery_identical_submits_while_it_is_queued_and_while_it_runs_are_one_message() {
+async fn r3_identical_submits_to_a_worker_while_it_is_queued_and_while_it_runs_are_one_message() {
     let broker = CeleryBroker::start().await;
     let _worker = single("w1").start(&broker).await;
     let daemon = builder(&broker).start().await;
