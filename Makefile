@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-workers test test-celery-5.3 test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
+.PHONY: help demo demo-workers test test-celery-5.3 soak-celery test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps build install uninstall lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ test-celery-5.3: deps ## Run the tests of Celery workers against the oldest vers
 	else \
 		ONCEOVER_CELERY=5.3 cargo test --locked -p onceover-tests --test it -- celery::; \
 	fi
+
+soak-celery: deps ## Kill 20 Celery workers while 500 stages run on them, and count what ends twice or not at all
+	cargo build --locked --workspace
+	ONCEOVER_CELERY_STAGES=500 ONCEOVER_CELERY_KILLS=20 cargo test --locked -p onceover-tests --test it -- \
+		celery::soak:: --nocapture
 
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace

@@ -13,6 +13,7 @@ mod cancels;
 mod losses;
 mod outages;
 mod runs;
+mod soak;
 mod views;
 
 const NOOP: &str = "probe.noop";
