@@ -155,8 +155,8 @@ pub(super) fn check(services: &IndexMap<String, ServiceConfig>) -> Result<(), Co
         service.check(name).map_err(ConfigError::Value)?;
         let Some(broker) = &service.broker else { continue };
         let queue = service.queue(name);
-        let (first, known) = *brokers.entry(queue.clone()).or_insert((name, broker));
-        if known != broker {
+        let (first, known) = *brokers.entry(queue.clone()).or_insert((name.as_str(), broker.as_str()));
+        if known != broker.as_str() {
             return Err(ConfigError::Value(format!(
                 "services.{first} and services.{name} use one queue name, {queue}, at two brokers; give one of the queues \
                  another name"

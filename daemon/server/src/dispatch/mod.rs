@@ -18,5 +18,6 @@ mod watch;
 
 pub use dispatcher::Dispatcher;
 pub use registry::{Capacity, RunMark, WatchedBroker, WatchedQueue, WorkerRegistry};
+pub(crate) use runner::MOST_PROCESSES;
 pub use runner::{CeleryRunner, SentBefore};
 pub use watch::watch_workers;

@@ -113,16 +113,14 @@ async fn settle(dispatcher: &Dispatcher, service: &WorkerService, dispatch: &Dis
     if client.take_back(&dispatch.queue, envelope).await? {
         return Ok(Settled::Over);
     }
-    client.revoke(&id, Some(service.cancel_signal)).await?;
-    if client.locate(&dispatch.queue, &id, envelope).await? != Whereabouts::Nowhere {
-        return Ok(Settled::Underway);
-    }
-    let sightings = client.query_tasks(&[id], QUESTION).await?;
+    let place = client.locate(&dispatch.queue, &id, envelope).await?;
     let capacity = dispatcher.registry.capacity(service.broker.name(), &service.queue);
-    match sightings.is_empty() && capacity.mute == 0 {
-        true => Ok(Settled::Missed),
-        false => Ok(Settled::Underway),
+    let may_be_found = place != Whereabouts::Nowhere || capacity.mute > 0;
+    if !may_be_found && client.query_tasks(&[id], QUESTION).await?.is_empty() {
+        return Ok(Settled::Missed);
     }
+    client.revoke(&id, Some(service.cancel_signal)).await?;
+    Ok(Settled::Underway)
 }
 
 /// Moves stages that wait for workers to this machine, where their service runs here now, or no worker has listened for

@@ -16,6 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use onceover_catalog::RunnerSpec;
 use onceover_celery::{CeleryClient, CeleryError, Envelope, MessageId, MessageLimits, Origin, PushError};
+use onceover_limits::Limit;
 use onceover_run::{Object, RunContext, RunError, Runner};
 use onceover_store::{Dispatch, Fence, RequeuedRun, StoreError};
 use onceover_types::{RunnerKind, Timestamp};
@@ -23,6 +24,7 @@ use onceover_wire::StageOnWorker;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::followed::MOST_PROCESSES;
 use self::followed::{FollowedMessage, MessageFate};
 use super::{Dispatcher, context::build_arguments, outcome::MessageEnd, services::WorkerService};
 
@@ -94,12 +96,7 @@ impl CeleryRunner<'_> {
             MessageFate::Ended(MessageEnd::Output(output)) => Ok(output),
             MessageFate::Ended(MessageEnd::Failed(why)) => Err(RunError::Failed(why)),
             MessageFate::Ended(MessageEnd::WorkerLost(why)) | MessageFate::Lost(why) => {
-                if context.attempt >= service.max_attempts {
-                    return Err(RunError::failed(format!(
-                        "{why}; that was attempt {} of {} (services.{}.max_attempts)",
-                        context.attempt, service.max_attempts, service.name
-                    )));
-                }
+                check_attempts(service, context.attempt, &why)?;
                 let to = RequeuedRun {
                     queue: self.fence.queue.clone(),
                     runner: RunnerKind::Celery,
@@ -325,5 +322,36 @@ impl CeleryRunner<'_> {
             Ok(Some(stage)) => stage.owner.as_deref() == Some(self.fence.owner.as_str()),
             Err(_) => false,
         }
+    }
+}
+
+/// Refuses another attempt of a run whose workers were lost as often as they may be.
+fn check_attempts(service: &WorkerService, attempt: u32, why: &str) -> Result<(), RunError> {
+    if attempt < service.max_attempts {
+        return Ok(());
+    }
+    Limit::LostWorkers.reached();
+    Err(RunError::failed(format!(
+        "{why}; that was attempt {attempt} of {} (services.{}.max_attempts)",
+        service.max_attempts, service.name
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::services::read_services, *};
+    use crate::config::Config;
+
+    #[test]
+    fn a_run_whose_workers_are_lost_again_and_again_fails_in_the_end() {
+        let config: Config =
+            toml::from_str("[services.a]\nrunner = 'celery'\nbroker = 'redis://box/0'\nmax_attempts = 2").unwrap();
+        let (services, _) = read_services(&config);
+        let before = Limit::LostWorkers.times_reached();
+        assert!(check_attempts(&services["a"], 1, "its worker was lost").is_ok());
+        assert_eq!(Limit::LostWorkers.times_reached(), before);
+        let error = check_attempts(&services["a"], 2, "its worker was lost").unwrap_err();
+        assert!(error.to_string().contains("services.a.max_attempts"), "{error}");
+        assert!(Limit::LostWorkers.times_reached() > before);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use onceover_store::{Claims, Fence, QueueShare};
 
-use crate::{config::is_dispatch_queue, dispatch::Dispatcher, events::EventBus, services::Slots};
+use crate::{config::is_dispatch_queue, events::EventBus, services::Slots};
 
 /// What this daemon holds of each queue.
 pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
@@ -22,11 +22,13 @@ struct QueueSlots {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Counts the runs of a queue that the Celery workers which listen can take. Answers `None` for a queue that leads to none.
+pub(super) type CountOfWorkers = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
+
 /// How many runs of a queue may go on at a time.
 enum SlotCount {
     Fixed(u32),
-    /// As many as the Celery workers that listen can take.
-    OfWorkers(Arc<Dispatcher>),
+    OfWorkers(CountOfWorkers),
 }
 
 /// How the slots of a queue are used.
@@ -68,16 +70,16 @@ impl QueueSlots {
     fn count_slots(&self) -> u32 {
         match &self.count {
             SlotCount::Fixed(count) => *count,
-            SlotCount::OfWorkers(dispatcher) => dispatcher.count_slots(&self.name).unwrap_or_default(),
+            SlotCount::OfWorkers(count) => count(&self.name).unwrap_or_default(),
         }
     }
 }
 
 impl HeldSlots {
-    pub(super) fn new(slots: &Slots, bus: &EventBus, dispatcher: Option<&Arc<Dispatcher>>) -> Self {
+    pub(super) fn new(slots: &Slots, bus: &EventBus, of_workers: Option<&CountOfWorkers>) -> Self {
         let of_queue = |(name, slots): (&String, &u32)| {
-            let count = match dispatcher {
-                Some(dispatcher) if is_dispatch_queue(name) => SlotCount::OfWorkers(Arc::clone(dispatcher)),
+            let count = match of_workers {
+                Some(count) if is_dispatch_queue(name) => SlotCount::OfWorkers(Arc::clone(count)),
                 _ => SlotCount::Fixed(*slots),
             };
             let queue = QueueSlots {
@@ -207,7 +209,10 @@ impl Drop for SlotGuard {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
 
     use onceover_types::{NodeName, RunId, TaskId};
 
@@ -256,6 +261,31 @@ mod tests {
         drop(guard);
         assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
         assert!(is_queue_wanted(&bus).await, "a run may wait for it");
+    }
+
+    #[tokio::test]
+    async fn a_queue_of_workers_has_the_slots_that_these_have_now_and_is_asked_for_runs_to_join_without_any() {
+        let workers = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&workers);
+        let count: CountOfWorkers = Arc::new(move |queue: &str| {
+            assert_eq!(queue, "celery:demo_queue");
+            Some(counted.load(Ordering::Relaxed))
+        });
+        let slots: Slots = Arc::new(
+            [("celery:demo_queue".to_owned(), 0), ("cpu".to_owned(), 0)]
+                .into_iter()
+                .collect(),
+        );
+        let slots = HeldSlots::new(&slots, &EventBus::default(), Some(&count));
+        let turn = slots.try_turn("celery:demo_queue").unwrap();
+        assert_eq!((turn.share().slots, turn.free()), (0, 1));
+        workers.store(3, Ordering::Relaxed);
+        assert_eq!((turn.share().slots, turn.free()), (3, 3));
+        let _guard = turn.occupy(&fence("t1"));
+        assert_eq!((turn.share().slots, turn.free()), (3, 2));
+        workers.store(1, Ordering::Relaxed);
+        assert_eq!((turn.share().slots, turn.free()), (1, 1));
+        assert_eq!(slots.try_turn("cpu").unwrap().free(), 0);
     }
 
     #[tokio::test]

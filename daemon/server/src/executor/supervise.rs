@@ -19,7 +19,7 @@ pub use super::work::RunSupplies;
 use super::{
     folder::{self, FormerContent, Left, MostLeft},
     life,
-    slots::{ClaimTurn, HeldSlots, SlotGuard},
+    slots::{ClaimTurn, CountOfWorkers, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
     work::{self, RunRequest, Work},
 };
@@ -98,7 +98,9 @@ struct Inner {
 
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
-        let slots = HeldSlots::new(&options.slots, &parts.bus, Some(&parts.supplies.dispatcher));
+        let dispatcher = Arc::clone(&parts.supplies.dispatcher);
+        let of_workers: CountOfWorkers = Arc::new(move |queue: &str| dispatcher.count_slots(queue));
+        let slots = HeldSlots::new(&options.slots, &parts.bus, Some(&of_workers));
         Self(Arc::new(Inner {
             parts,
             options: Arc::new(options),

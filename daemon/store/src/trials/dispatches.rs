@@ -175,8 +175,9 @@ async fn a_success_forgets_its_message_and_other_ends_leave_it_to_be_settled() {
     let (fence, _) = sent(&bed).await;
     let finished = bed
         .store
-        .finish(&fence, &success("{}", false), &DiskUsage::default(), None);
-    assert!(finished.await.unwrap().counts);
+        .finish(&fence, &success("{}", false), &DiskUsage::default(), None)
+        .await;
+    assert!(finished.unwrap().counts);
     assert_eq!(journal(&bed).await, []);
 }
 
@@ -216,8 +217,9 @@ async fn what_a_worker_writes_over_a_run_that_has_ended_is_replaced_by_what_came
     let (fence, _) = sent(&bed).await;
     let finished = bed
         .store
-        .finish(&fence, &success(r#"{"n":1}"#, false), &DiskUsage::default(), None);
-    assert!(finished.await.unwrap().counts);
+        .finish(&fence, &success(r#"{"n":1}"#, false), &DiskUsage::default(), None)
+        .await;
+    assert!(finished.unwrap().counts);
     let stage = format!("onceover:stage:{}:{}", fence.task, fence.node);
     let _: u64 = bed.ask(&["HSET", &stage, "runner", "celery"]).await;
     let key = format!("{}:node:{}", fence.task, fence.node);

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use onceover_celery::{
     CeleryClient, MessageId, SightingState, TaskResult, TaskSighting, TerminateOutcome, Whereabouts,
 };
+use onceover_limits::Limit;
 use onceover_run::{RunContext, RunError};
 use onceover_store::Dispatch;
 use onceover_types::humane;
@@ -29,13 +30,13 @@ const READ_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Between two looks for a message that no worker has begun with, and for one that runs.
 const LOOK_WAITING: Duration = Duration::from_secs(3);
-const LOOK_RUNNING: Duration = Duration::from_secs(5);
-/// Between two questions for a message that runs on a worker which answers: it may have been restarted in between.
+const LOOK_RUNNING: Duration = Duration::from_secs(2);
+/// Between two questions for a message that runs on a worker which is there: it may have been restarted in between.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Looks that find a message nowhere before it counts as lost.
 const MISSES: u32 = 2;
 /// Processes that may begin with one message: it ends each that runs it.
-const MOST_PROCESSES: usize = 3;
+pub(crate) const MOST_PROCESSES: usize = 3;
 /// Between two looks whether a message that was revoked has ended.
 const REVOKED: Duration = Duration::from_millis(250);
 
@@ -62,7 +63,7 @@ pub(super) struct FollowedMessage<'a> {
     /// When the result is read next, and when the message is looked for.
     next_read: Instant,
     next_look: Instant,
-    /// Until when a worker that answers is not asked again.
+    /// Until when nobody is asked for a message whose worker is there.
     next_question: Instant,
     /// Looks in a row that found it nowhere.
     misses: u32,
@@ -188,16 +189,11 @@ impl<'a> FollowedMessage<'a> {
             self.log_traceback(latest);
             return Some(MessageFate::Ended(end));
         }
-        if mail.processes.len() <= MOST_PROCESSES {
-            return None;
-        }
+        let end = find_endless(mail)?;
         if let Err(error) = self.client.revoke(&self.id, Some(self.service.cancel_signal)).await {
             tracing::debug!(%error, run_id = %self.dispatch.run, "a message that ends its workers is not revoked yet");
         }
-        Some(MessageFate::Ended(MessageEnd::Failed(format!(
-            "{} processes of workers began with it and none ended it: it ends whatever runs it; its message was revoked",
-            mail.processes.len()
-        ))))
+        Some(MessageFate::Ended(end))
     }
 
     fn log_traceback(&self, result: &TaskResult) {
@@ -287,7 +283,7 @@ impl<'a> FollowedMessage<'a> {
                 true => LOOK_RUNNING,
                 false => LOOK_WAITING,
             };
-        if self.is_with_worker_that_answers() {
+        if self.is_with_its_worker() {
             return None;
         }
         self.next_question = Instant::now() + ASK_AGAIN;
@@ -334,12 +330,13 @@ impl<'a> FollowedMessage<'a> {
         })
     }
 
-    fn is_with_worker_that_answers(&self) -> bool {
+    /// Whether a worker has begun with the message and is there, as far as is known without asking.
+    fn is_with_its_worker(&self) -> bool {
         if !self.is_taken || self.misses > 0 || self.next_question <= Instant::now() {
             return false;
         }
-        let hostname = self.news.hostname();
-        hostname.is_some_and(|hostname| self.find_state(&hostname) == Some(WorkerState::Online))
+        let state = self.news.hostname().and_then(|hostname| self.find_state(&hostname));
+        matches!(state, Some(WorkerState::Online | WorkerState::Mute))
     }
 
     fn note_sighting(&mut self, sighting: &TaskSighting) {
@@ -431,11 +428,21 @@ impl<'a> FollowedMessage<'a> {
         let _ = timeout(self.runner.grace, self.wait_for_end()).await;
         let mail = self.news.read();
         let has_ended = mail.latest.is_some_and(|latest| latest.state.is_terminal());
+        if has_ended {
+            self.forget().await;
+        }
         self.context.log.line(&match (has_ended, mail.hostname) {
             (true, _) => format!("its worker has ended it ({signal})"),
             (false, Some(hostname)) => format!("{hostname} may go on with it: it has not ended it yet"),
             (false, None) => "a worker may go on with it: none has ended it yet".to_owned(),
         });
+    }
+
+    /// Forgets a message that has ended with its run. Where that is not possible now, the reconciler does.
+    async fn forget(&self) {
+        if let Err(error) = self.runner.dispatcher.store.forget_dispatch(&self.dispatch).await {
+            tracing::debug!(%error, run_id = %self.dispatch.run, "a message is not forgotten yet");
+        }
     }
 
     /// Waits until the message has ended.
@@ -447,5 +454,33 @@ impl<'a> FollowedMessage<'a> {
             }
             let _ = timeout(REVOKED, self.news.arrived()).await;
         }
+    }
+}
+
+/// How a message ends that ends each process which begins with it; none for others.
+fn find_endless(mail: &Mail) -> Option<MessageEnd> {
+    if mail.processes.len() <= MOST_PROCESSES {
+        return None;
+    }
+    Limit::MessageProcesses.reached();
+    Some(MessageEnd::Failed(format!(
+        "{} processes of workers began with it and none ended it: it ends what runs it; its message was revoked",
+        mail.processes.len()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_ends_each_process_which_begins_with_it_fails_its_run() {
+        let mut mail = Mail::default();
+        mail.processes.extend([1, 2, 3]);
+        assert_eq!(find_endless(&mail), None);
+        mail.processes.insert(4);
+        let before = Limit::MessageProcesses.times_reached();
+        assert!(matches!(find_endless(&mail), Some(MessageEnd::Failed(why)) if why.contains("4 processes")));
+        assert!(Limit::MessageProcesses.times_reached() > before);
     }
 }
