@@ -88,6 +88,7 @@ async fn tui20_what_the_dashboard_shows_is_printed_for_people_and_as_the_apis_js
         (&["show", "film", "--json"], "/v1/tasks/film"),
         (&["explain", stage, "--json"], "/v1/tasks/film/stages/test.echo/reuse"),
         (&["queues", "--json"], "/v1/queues"),
+        (&["workers", "--json"], "/v1/workers"),
         (&["callbacks", "--json"], "/v1/callbacks"),
     ] {
         let answer = daemon.get(path).await.json();

@@ -2,6 +2,7 @@
 //! queues, route patterns), so no client can make the series grow.
 
 mod recent;
+mod workers;
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use onceover_types::{CallbackStatus, Timestamp};
-use onceover_wire::{ResultWarning, ReuseInfo, TaskCounts};
+use onceover_wire::{ResultWarning, ReuseInfo, TaskCounts, WorkersReport};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -31,6 +32,7 @@ use onceover_store::{CallTimes, Gauges};
 
 use crate::machine_load;
 use recent::RecentCounts;
+use workers::WorkerGauges;
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -125,6 +127,7 @@ struct Inner {
     request_times: Histograms<Route>,
     memory: Gauge,
     recent: RecentCounts,
+    workers: WorkerGauges,
 }
 
 /// From half a millisecond to five seconds.
@@ -213,6 +216,7 @@ impl Metrics {
             request_times: Family::new_with_constructor(request_times),
             memory: Gauge::default(),
             recent: RecentCounts::default(),
+            workers: WorkerGauges::default(),
         };
         inner.register(started);
         Self(Arc::new(inner))
@@ -317,8 +321,9 @@ impl Metrics {
     }
 
     /// Everything as text. `reading` is None while Redis is unreachable; what it would tell is left out then.
-    pub fn render(&self, reading: Option<&RedisReading>) -> String {
+    pub fn render(&self, reading: Option<&RedisReading>, workers: &WorkersReport) -> String {
         let inner = &self.0;
+        inner.workers.set(workers);
         inner.redis_up.set(i64::from(reading.is_some()));
         inner.queue_slots.clear();
         inner.queue_running.clear();
@@ -381,6 +386,7 @@ impl Inner {
         );
         self.register_work(own);
         self.register_redis(own);
+        self.workers.register(own);
         own.register("http_requests", "Requests by route and status", self.requests.clone());
         own.register(
             "http_request_duration_seconds",
@@ -501,7 +507,7 @@ mod tests {
         metrics.warned("a.b", &["gap", "gap", "a_programs_own", "another"].map(warning));
         let method = axum::http::Method::from_bytes(b"BREW").unwrap();
         metrics.answered(None, &method, 404, Duration::ZERO);
-        let text = metrics.render(None);
+        let text = metrics.render(None, &WorkersReport::default());
         for line in [
             r#"onceover_submits_total{node="a.b",outcome="hit",reason=""} 1"#,
             r#"onceover_submits_total{node="a.b",outcome="miss",reason="absent"} 1"#,

@@ -14,9 +14,10 @@ use sources::{SourceModule, SourceTree, read_modules, workspace_root};
 use types::find_types_defined_twice;
 
 /// The crates of the workspace, and with which others each is built.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("common/types", &[]),
     ("daemon/limits", &[]),
+    ("daemon/celery", &["common/types"]),
     ("tests/fuzz", &[]),
     ("common/catalog", &["common/types"]),
     ("common/wire", &["common/catalog", "common/types"]),
@@ -54,7 +55,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ),
 ];
 
-const ORDERS: [LayerOrder; 14] = [
+const ORDERS: [LayerOrder; 15] = [
     LayerOrder {
         within: "common/types",
         modules: &[
@@ -110,6 +111,7 @@ const ORDERS: [LayerOrder; 14] = [
             "runs",
             "tasks",
             "rows",
+            "workers",
             "command_line",
             "token",
             "client",
@@ -154,6 +156,26 @@ const ORDERS: [LayerOrder; 14] = [
             "foreign",
             "uploads",
             "memory",
+        ],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "daemon/celery",
+        modules: &[
+            "message_id",
+            "settings",
+            "error",
+            "names",
+            "kombu",
+            "envelope",
+            "result",
+            "event",
+            "control",
+            "redis_link",
+            "search",
+            "broadcast",
+            "follow",
+            "client",
         ],
         backward: &[],
     },
@@ -278,6 +300,7 @@ const ORDERS: [LayerOrder; 14] = [
             "dialog",
             "outcome",
             "observed",
+            "workers",
             "events",
             "commands",
             "form",
@@ -310,6 +333,7 @@ const ORDERS: [LayerOrder; 14] = [
             "callbacks",
             "queues",
             "machine",
+            "workers",
             "commands",
             "nodes",
             "videos",
@@ -370,6 +394,7 @@ const ORDERS: [LayerOrder; 14] = [
             "video_actions",
             "queues",
             "machine",
+            "workers",
             "events",
             "rerun",
             "edit",
@@ -436,6 +461,7 @@ const ORDERS: [LayerOrder; 14] = [
             "callbacks",
             "explain",
             "queues",
+            "workers",
             "check",
             "replay",
             "folder",
@@ -478,6 +504,7 @@ const PAGES: Siblings = Siblings {
         "compare",
         "queues",
         "machine",
+        "workers",
         "events",
         "preview",
     ],

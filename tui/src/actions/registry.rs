@@ -19,6 +19,7 @@ const LISTS: &[Page] = &[
     Page::Nodes,
     Page::Videos,
     Page::Queues,
+    Page::Workers,
     Page::Events,
     Page::Commands,
     Page::Preview,
@@ -30,6 +31,7 @@ const ROWS: &[Page] = &[
     Page::Nodes,
     Page::Videos,
     Page::Queues,
+    Page::Workers,
     Page::Events,
     Page::Commands,
     Page::Log,
@@ -49,6 +51,7 @@ const IDS: &[Page] = &[
     Page::Nodes,
     Page::Videos,
     Page::Queues,
+    Page::Workers,
     Page::Events,
     Page::Preview,
 ];
@@ -78,6 +81,7 @@ const READ: &[Page] = &[
     Page::Timeline,
     Page::Compare,
     Page::Queues,
+    Page::Workers,
     Page::Machine,
     Page::Preview,
 ];
@@ -89,6 +93,7 @@ const UNTYPED: &[Page] = &[
     Page::Videos,
     Page::Log,
     Page::Queues,
+    Page::Workers,
     Page::Machine,
     Page::Events,
     Page::Commands,
@@ -463,6 +468,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Machine, "machine", &[c('M')], See)
         .help("show how busy the daemon's machine was in the last ten minutes, and which stages ran then")
         .on(UNTYPED),
+    spec(Action::Workers, "workers", &[c('B')], See)
+        .help("show the Celery workers, the queues that they listen to, and which stage runs where")
+        .on(UNTYPED),
     spec(
         Action::EarlierSample,
         "earlier",
@@ -491,7 +499,7 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::ShowStage, "show-stage", &[k(KeyCode::Enter)], See)
         .label("stage")
         .help("go to the row's stage or task in the tree")
-        .on(&[Page::Queues, Page::Events])
+        .on(&[Page::Queues, Page::Workers, Page::Events])
         .footer(1, has_row),
     spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
         .label("copy")
@@ -605,6 +613,7 @@ fn has_row(model: &Model) -> bool {
         Page::Videos => model.videos.list.cursor().is_some(),
         Page::Timeline => model.timeline.list.cursor().is_some(),
         Page::Queues => model.observed.rows.cursor().is_some(),
+        Page::Workers => model.workers.list.cursor().is_some(),
         Page::Events => model.events.list.cursor().is_some(),
         Page::Commands => model.commands.list.cursor().is_some(),
         Page::Preview => model.preview.list.cursor().is_some(),

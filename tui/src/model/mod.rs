@@ -44,6 +44,7 @@ pub mod trail;
 pub mod tree;
 pub mod videos;
 pub mod watch;
+pub mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -96,6 +97,7 @@ use trail::Trail;
 use tree::Tree;
 use videos::VideosPage;
 use watch::WatchList;
+use workers::WorkersPage;
 
 /// How long a text that can be selected stays on the screen.
 const SELECTABLE_MS: i64 = 15_000;
@@ -125,6 +127,8 @@ pub enum Page {
     Queues,
     /// How busy the daemon's machine was.
     Machine,
+    /// Celery workers, their queues and what they run.
+    Workers,
     /// The newest events.
     Events,
     /// What was done in this session, as commands.
@@ -136,7 +140,7 @@ pub enum Page {
 }
 
 impl Page {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -148,6 +152,7 @@ impl Page {
         Self::Compare,
         Self::Queues,
         Self::Machine,
+        Self::Workers,
         Self::Events,
         Self::Commands,
         Self::Json,
@@ -281,6 +286,7 @@ pub struct Model {
     pub pipelines: PipelineReads,
     /// What the pages of the machine and of the queues show.
     pub observed: Observed,
+    pub workers: WorkersPage,
     pub events: EventLog,
     pub commands: CommandLog,
     pub dialog: Option<Dialog>,
@@ -357,6 +363,7 @@ impl Model {
             register: None,
             pipelines: PipelineReads::default(),
             observed: Observed::default(),
+            workers: WorkersPage::default(),
             events: EventLog::default(),
             commands: CommandLog::default(),
             dialog: None,
@@ -514,6 +521,7 @@ impl Model {
             Page::Nodes => Some(&mut self.nodes.list),
             Page::Videos => Some(&mut self.videos.list),
             Page::Queues => Some(&mut self.observed.rows),
+            Page::Workers => Some(&mut self.workers.list),
             Page::Events => Some(&mut self.events.list),
             Page::Commands => Some(&mut self.commands.list),
             Page::Timeline => Some(&mut self.timeline.list),
@@ -634,7 +642,7 @@ impl Model {
                 .filter(|_| self.is_live() && self.page == Page::Videos),
             self.observed
                 .fetch_at
-                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
+                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues | Page::Workers)),
             self.form
                 .as_ref()
                 .and_then(|form| form.forecast.ask_at)
@@ -686,6 +694,7 @@ impl Model {
             self.timeline.settle(&self.store, rows);
         }
         self.observed.rows.scroll(layout::lay_out_queues(self.size).rows());
+        self.workers.list.scroll(layout::lay_out_workers(self.size).rows());
         if self.page == Page::Events {
             self.events.settle();
             self.events.list.scroll(layout::lay_out_events(self.size).rows());

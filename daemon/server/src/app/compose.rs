@@ -32,7 +32,7 @@ use crate::{
     services::{
         Callbacks, Cancellations, ChangedStages, Decisions, Deletions, EventStreams, Explanations, ForeignStages,
         HealthChecks, History, InputEvidence, Instance, MachineMonitor, Measurements, NodeCatalog, RequestChecks,
-        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, unread::WarningLog,
+        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, Workers, unread::WarningLog,
     },
     ssrf_guard::SsrfGuard,
     uploads::{UploadOptions, UploadParts},
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     objects: Option<Arc<ObjectStorage>>,
     uploading: Uploading,
     changed: ChangedStages,
+    /// What is known of Celery workers.
+    pub(super) workers: Workers,
     slots: Slots,
     queues: Arc<[String]>,
     warning_log: Arc<WarningLog>,
@@ -114,6 +116,7 @@ impl Shared {
         let gpu = nodes.readiness.gpu();
         let owner = home.data.instance();
         let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), owner);
+        let workers = Workers::new(store.clone(), dispatcher.registry().clone());
         Self {
             store,
             programs,
@@ -132,6 +135,7 @@ impl Shared {
             objects: nodes.objects,
             uploading: Uploading::default(),
             changed,
+            workers,
             queues: slots.keys().cloned().collect(),
             slots: Arc::new(slots),
             warning_log: Arc::default(),
@@ -142,7 +146,12 @@ impl Shared {
     }
 
     pub(crate) fn build_services(&self, config: &Config) -> Services {
-        let views = TaskViews::new(self.store.clone(), Arc::clone(&self.roots), self.changed.clone());
+        let views = TaskViews::new(
+            self.store.clone(),
+            Arc::clone(&self.roots),
+            self.changed.clone(),
+            self.workers.clone(),
+        );
         let inputs = InputEvidence::new(
             Arc::clone(&self.roots),
             Arc::clone(&self.downloads),
@@ -311,9 +320,15 @@ impl Shared {
             self.store.clone(),
             Arc::clone(&self.roots),
             Arc::clone(&self.slots),
+            self.workers.clone(),
             instance,
         );
-        let measurements = Measurements::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.slots));
+        let measurements = Measurements::new(
+            self.store.clone(),
+            self.metrics.clone(),
+            Arc::clone(&self.slots),
+            self.workers.clone(),
+        );
         let history = History::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.queues));
         let nodes = NodeCatalog::new(
             self.store.clone(),
@@ -343,6 +358,7 @@ impl Shared {
             )),
             system: Arc::new(system),
             machine: Arc::new(watch_machine(home, &parts.executor)),
+            workers: Arc::new(self.workers.clone()),
             history: Arc::new(history),
             health: Arc::new(parts.health),
             measurements: Arc::new(measurements),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use onceover_run::paths::Roots;
 use onceover_store::{RowMark, RowsRead, StageHistory, Store, TaskFilter, TaskRecords};
-use onceover_types::{NodeName, TaskId, TaskStatus};
+use onceover_types::{NodeName, StageState, TaskId, TaskStatus};
 use onceover_wire::{NodeResult, NodeStatus, StageRuns, TaskView};
 use serde_json::{Map, Value};
 
 use super::{
-    ChangedStages, ServiceError,
+    ChangedStages, ServiceError, Workers,
     folders::task_folder,
     foreign::HeldStages,
     lists::{ListRange, Listed},
@@ -44,11 +44,18 @@ pub struct TaskViews {
     roots: Arc<Roots>,
     /// Takes what reading a task shows of other workers and lists do not know yet.
     changed: ChangedStages,
+    /// Knows why a stage waits that goes to a Celery worker.
+    workers: Workers,
 }
 
 impl TaskViews {
-    pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages) -> Self {
-        Self { store, roots, changed }
+    pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages, workers: Workers) -> Self {
+        Self {
+            store,
+            roots,
+            changed,
+            workers,
+        }
     }
 
     fn view_of<'a>(&self, task: &'a TaskId, node: Option<&'a NodeName>) -> view::ViewOf<'a> {
@@ -148,8 +155,19 @@ impl TaskViews {
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
         let (records, _) = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
-        let view = self.build_view_of(&records, task, node)?;
+        let mut view = self.build_view_of(&records, task, node)?;
+        self.explain_waits(&mut view).await?;
         Ok((records, view))
+    }
+
+    /// Says of the stages that wait for a Celery worker why none takes them.
+    async fn explain_waits(&self, view: &mut TaskView) -> Result<(), ServiceError> {
+        for stage in view.stages.values_mut() {
+            if stage.status == StageState::Pending {
+                stage.waiting = self.workers.explain_wait(&stage.queue).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Builds the view of a task that exists; with `node`, one that has that stage.
