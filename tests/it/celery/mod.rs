@@ -11,6 +11,7 @@ use onceover_wire::StageView;
 
 mod cancels;
 mod losses;
+mod moves;
 mod outages;
 mod runs;
 mod soak;

@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Dispatcher, dispatcher::QUESTION, services::WorkerService};
 use crate::config::dispatch_queue;
 
-/// Between two checks.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Between two checks of what waits.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Between two checks of messages.
+const SETTLE_EVERY: Duration = Duration::from_secs(10);
 /// Checks in a row that find a message nowhere before it is forgotten.
 const MISSES: u32 = 2;
 
@@ -40,6 +42,8 @@ struct Memory {
     misses: HashMap<String, u32>,
     /// Since when nobody has listened for a service.
     unheard: HashMap<String, Instant>,
+    /// When messages were checked last.
+    settled: Option<Instant>,
 }
 
 /// Reconciles until `stop`.
@@ -54,7 +58,10 @@ pub async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
             _ = interval.tick() => {}
         }
         let checked = async {
-            settle_all(&dispatcher, &mut memory).await?;
+            if memory.settled.is_none_or(|settled| settled.elapsed() >= SETTLE_EVERY) {
+                settle_all(&dispatcher, &mut memory).await?;
+                memory.settled = Some(Instant::now());
+            }
             move_waiting(&dispatcher, &mut memory).await
         };
         tokio::select! {

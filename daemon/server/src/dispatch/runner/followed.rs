@@ -69,6 +69,8 @@ pub(super) struct FollowedMessage<'a> {
     misses: u32,
     /// A worker has taken it.
     is_taken: bool,
+    /// It was revoked, since its run goes on on this machine.
+    is_revoked: bool,
     /// Since when nobody has listened on the queue; none while a worker does.
     unheard_since: Option<Instant>,
     /// The newest message of its progress.
@@ -100,6 +102,7 @@ impl<'a> FollowedMessage<'a> {
             next_question: now,
             misses: 0,
             is_taken: false,
+            is_revoked: false,
             unheard_since: None,
             shown: String::new(),
         }
@@ -147,7 +150,7 @@ impl<'a> FollowedMessage<'a> {
             mail = self.read_result().await.unwrap_or(mail);
         }
         if let Some(fate) = self.judge(&mail).await {
-            return Some(fate);
+            return Some(self.leave_if_revoked(fate));
         }
         self.show(&mail);
         if !self.service.is_used {
@@ -386,9 +389,20 @@ impl<'a> FollowedMessage<'a> {
         if let Err(error) = self.client.revoke(&self.id, Some(self.service.cancel_signal)).await {
             tracing::debug!(%error, run_id = %self.dispatch.run, "a message is not revoked yet");
         }
-        match self.look().await {
-            Some(MessageFate::Lost(_)) => Some(MessageFate::Elsewhere(format!("{why}; its message was revoked"))),
-            fate => fate,
+        self.is_revoked = true;
+        let fate = self.look().await?;
+        Some(self.leave_if_revoked(fate))
+    }
+
+    /// Sends the run to this machine, unless a worker has done it before its message was revoked.
+    fn leave_if_revoked(&self, fate: MessageFate) -> MessageFate {
+        match fate {
+            MessageFate::Ended(MessageEnd::Output(_)) => fate,
+            _ if self.is_revoked => MessageFate::Elsewhere(format!(
+                "services.{} runs on this machine now; its message was revoked",
+                self.service.name
+            )),
+            _ => fate,
         }
     }
 
