@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    args::{Json, script_call},
+    args::{Json, SHORT_ERROR, script_call, short_json},
     disk::DiskUsage,
     reply::{convert_value, reply_struct},
     runs::Fence,
@@ -202,6 +202,10 @@ impl Store {
 
     /// Gives a run back to a queue, where it waits as the next attempt. Returns `false` if it had lost its stage.
     pub async fn requeue(&self, fence: &Fence, to: &RequeuedRun, measured: &DiskUsage) -> Result<bool, StoreError> {
+        // The script puts it between quotes.
+        let quoted = short_json(&to.how, SHORT_ERROR);
+        let how = quoted.trim_start_matches('"');
+        let how = how.strip_suffix('"').unwrap_or(how);
         let call = RequeueCall {
             task: &fence.task,
             name: &fence.node,
@@ -211,7 +215,7 @@ impl Store {
             queue: &fence.queue,
             to: &to.queue,
             runner: to.runner,
-            how: &to.how,
+            how,
             measured,
         };
         Ok(self.call::<String>(call.prepare(self)).await? == "ok")

@@ -5,6 +5,9 @@
 //! already, while one from further out is found at once. So a script that uses much is linked as two functions: outside is
 //! what nearly every definition takes, inside is the rest and the script itself. `submit` begins a quarter faster that way.
 //!
+//! A function of the library whose first line ends in [`RARE`] is seldom called. What only such functions use is defined inside
+//! them, so that a call which does not need it does not create it.
+//!
 //! A definition is a `local` at the beginning of a line, with what follows up to the next one. Names are compared as words
 //! outside strings, comments and fields; a word that only looks like a name adds a definition that is not needed, and never
 //! leaves one out.
@@ -41,6 +44,8 @@ const LIBRARY: &[&str] = &[
     include_str!("../lua/lib/expiry.lua"),
     include_str!("../lua/lib/reuse.lua"),
     include_str!("../lua/lib/hits.lua"),
+    include_str!("../lua/lib/submits.lua"),
+    include_str!("../lua/lib/run_start.lua"),
     include_str!("../lua/lib/minutes.lua"),
 ];
 
@@ -49,6 +54,9 @@ const LIBRARY: &[&str] = &[
 const OUTER_FILES: usize = 3;
 /// Definitions up to which a second function costs more than it saves.
 const FEW: usize = 8;
+
+/// What the first line of a function that is seldom called ends in.
+const RARE: &str = " -- rare";
 
 /// What follows the script in an inner function. The fault proxy of the tests knows it.
 const END_OF_FUNCTION: &str = "\nend)()\n";
@@ -92,16 +100,10 @@ impl Linker {
 
     /// Returns the script with the definitions it needs before it.
     pub(super) fn link(&self, script: &str) -> String {
-        let mut needed = BTreeSet::new();
-        let mut unread = self.uses(script);
-        while let Some(index) = unread.pop() {
-            if needed.insert(index) {
-                unread.extend(self.uses(&self.definitions[index].text));
-            }
-        }
-        let inner = needed.split_off(&self.outer);
-        let (outer, inner_count) = (self.join(&needed), inner.len());
-        let inner = self.join(&inner);
+        let needed = self.close(script, &BTreeSet::new());
+        let (outer, inner): (Vec<usize>, Vec<usize>) = needed.iter().copied().partition(|index| *index < self.outer);
+        let inner_count = inner.len();
+        let (outer, inner) = (self.join(outer, &needed), self.join(inner, &needed));
         if inner_count <= FEW {
             format!("{outer}{inner}\n{script}")
         } else {
@@ -109,18 +111,51 @@ impl Linker {
         }
     }
 
-    /// The texts of definitions, one after the other.
-    fn join(&self, indexes: &BTreeSet<usize>) -> String {
-        indexes
-            .iter()
-            .map(|index| self.definitions[*index].text.as_str())
-            .collect()
+    /// The definitions that a text needs where those of `known` are there, without those that only rare functions need.
+    fn close(&self, text: &str, known: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut unread = self.uses(text);
+        while let Some(index) = unread.pop() {
+            if known.contains(&index) || !needed.insert(index) {
+                continue;
+            }
+            let text = &self.definitions[index].text;
+            if rare_body(text).is_none() {
+                unread.extend(self.uses(text));
+            }
+        }
+        needed
+    }
+
+    /// The texts of definitions, one after the other. In a rare function stands first what it needs beside those of `known`.
+    fn join(&self, indexes: impl IntoIterator<Item = usize>, known: &BTreeSet<usize>) -> String {
+        let mut joined = String::new();
+        for index in indexes {
+            let text = &self.definitions[index].text;
+            let Some((head, body)) = rare_body(text) else {
+                joined.push_str(text);
+                continue;
+            };
+            let inside = self.close(body, known);
+            let all: BTreeSet<usize> = known.union(&inside).copied().collect();
+            joined.push_str(head);
+            joined.push('\n');
+            joined.push_str(&self.join(inside, &all));
+            joined.push_str(body);
+        }
+        joined
     }
 
     /// The definitions that a text names.
     fn uses(&self, text: &str) -> Vec<usize> {
         words(text).filter_map(|word| self.by_name.get(word).copied()).collect()
     }
+}
+
+/// The first line of a rare function and the lines after it; none where the text is no rare function.
+fn rare_body(text: &str) -> Option<(&str, &str)> {
+    let (head, body) = text.split_once('\n')?;
+    head.ends_with(RARE).then_some((head, body))
 }
 
 /// The name that a line of the library defines.
@@ -235,10 +270,26 @@ mod tests {
 
     #[test]
     fn a_script_that_uses_much_is_an_inner_function() {
-        let linked = Linker::new().link("return complete_end(args.task, args.name, {})");
+        let linked = Linker::new().link("return end_run(args.task, args.name, {}, args.outcome, {})");
         let (outer, inner) = linked.split_once("return (function()\n").unwrap();
         assert!(outer.contains("local call = ") && !outer.contains("load_record"));
-        assert!(inner.contains("local function complete_end(") && inner.ends_with(END_OF_FUNCTION));
+        assert!(inner.contains("local function end_run(") && inner.ends_with(END_OF_FUNCTION));
+    }
+
+    #[test]
+    fn what_only_a_rare_function_uses_is_defined_inside_it() {
+        let linked = Linker::new()
+            .link("local key = stage_key(args.task, args.name)\npreserve_current_end(args.task, args.name)");
+        let (before, inside) = linked.split_once("local function preserve_current_end(").unwrap();
+        assert!(before.contains("local function stage_key(") && !inside.contains("local function stage_key("));
+        let (inside, _) = inside.split_once("\nend\n\nlocal key").unwrap();
+        for helper in ["read_end", "load_record_fields", "end_key"] {
+            let definition = format!("local function {helper}(");
+            assert!(
+                !before.contains(&definition) && inside.contains(&definition),
+                "{helper}"
+            );
+        }
     }
 
     #[test]

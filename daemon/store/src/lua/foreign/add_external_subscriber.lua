@@ -11,7 +11,7 @@ if args.url then
   local key = external_subscribers_key(task, node)
   if call('HLEN', key) >= tonumber(args.most_callbacks) and call('HEXISTS', key, args.url) == 0 then return -1 end
   call('HSETNX', key, args.url, encode_callback('joined', args.host))
-  call('ZADD', EXTERNAL_SUBSCRIPTIONS, 'NX', format_integer(NOW), stage_member(task, node))
+  call('ZADD', EXTERNAL_SUBSCRIPTIONS, 'NX', NOW_DIGITS, stage_member(task, node))
 end
 call('HINCRBY', STATS, 'joins', 1)
 return 1

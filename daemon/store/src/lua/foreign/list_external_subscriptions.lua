@@ -4,7 +4,7 @@
 -- Answers {task, name, ...}.
 
 local due = {}
-local members = call('ZRANGEBYSCORE', EXTERNAL_SUBSCRIPTIONS, '-inf', format_integer(NOW), 'LIMIT', 0, args.count)
+local members = call('ZRANGEBYSCORE', EXTERNAL_SUBSCRIPTIONS, '-inf', NOW_DIGITS, 'LIMIT', 0, args.count)
 -- None can be due later than at the next check: one that is was put there before the clock was set back.
 local beyond = '(' .. format_integer(NOW + 2 * tonumber(args.every_ms) + 1000)
 for _, member in ipairs(call('ZRANGEBYSCORE', EXTERNAL_SUBSCRIPTIONS, beyond, '+inf', 'LIMIT', 0, args.count)) do

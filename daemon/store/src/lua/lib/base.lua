@@ -37,5 +37,11 @@ local function iterate_list(list) return ipairs(cjson.decode(list)) end
 
 -- The time at which the script began, in milliseconds since 1970: the server's, or that of a simulation, which gives it
 -- as `now`.
-local clock = not args.now and call('TIME')
-local NOW = tonumber(args.now) or tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local NOW = tonumber(args.now)
+if not NOW then
+  local clock = call('TIME')
+  NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+end
+
+-- The same as text, as it is written.
+local NOW_DIGITS = format_integer(NOW)

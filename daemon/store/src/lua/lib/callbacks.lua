@@ -93,7 +93,7 @@ local function start_fan_out(id, waiting_key, fields)
   call('HSET', end_key(id), 'reuse_joined', fields.reuse_joined, 'reuse_started', fields.reuse_started)
   call('RENAME', waiting_key, fan_out_key(id))
   call('PERSIST', fan_out_key(id))
-  call('ZADD', FAN_OUTS, format_integer(NOW), id)
+  call('ZADD', FAN_OUTS, NOW_DIGITS, id)
   continue_fan_out(id, FAN_OUT_AT_ONCE)
 end
 
@@ -111,12 +111,18 @@ local function import_former_callbacks(task, node, record)
   call_in_chunks('HDEL', stage_key(task, node), moved)
 end
 
+-- Whether callbacks may wait for the end of the run of the record.
+-- Reads: callbacks_key.
+local function has_waiting_callbacks(task, node, record)
+  return record.run_callback_status or call('EXISTS', callbacks_key(task, node)) == 1
+end
+
 -- Begins one delivery for each distinct URL that asked for the run of the record (C3), about how it ended. With
 -- `is_last` the record is about to hold another run, so the end keeps its input.
 -- Reads: breaker_key. Reads, writes: callbacks_key, end_key, fan_out_key, delivery_key. Writes: stage_key (former
 -- callbacks), FAN_OUTS, OUTBOX, OUTBOX_HOSTS, host_outbox_key, DELIVERIES, deliveries_key, task_deliveries_key.
 -- Arguments: ttl.
-local function deliver_run_callbacks(task, node, record, state, error, duration_ms, is_last)
+local function deliver_run_callbacks(task, node, record, state, error, duration_ms, is_last) -- rare
   import_former_callbacks(task, node, record)
   if call('EXISTS', callbacks_key(task, node)) == 0 then return end
   local fields = { task = task, name = node, state = state, run = record.run, duration_ms = duration_ms or '0',
@@ -139,7 +145,7 @@ local UPLOAD_SILENCE_MS = 600000
 
 -- Lets the callbacks of a stage wait for its upload, from now on for UPLOAD_SILENCE_MS.
 -- Writes: AWAITED.
-local function await_upload(task, node)
+local function await_upload(task, node) -- rare
   call('ZADD', AWAITED, format_integer(NOW + UPLOAD_SILENCE_MS), stage_member(task, node))
 end
 
@@ -147,7 +153,7 @@ end
 -- any waited.
 -- Reads: breaker_key. Reads, writes: callbacks_key, end_key, fan_out_key, delivery_key. Writes: stage_key, AWAITED,
 -- FAN_OUTS, OUTBOX, OUTBOX_HOSTS, host_outbox_key, DELIVERIES, deliveries_key, task_deliveries_key. Arguments: ttl.
-local function deliver_awaiting_callbacks(task, node, record)
+local function deliver_awaiting_callbacks(task, node, record) -- rare
   if not record or record.awaits_upload ~= '1' then return false end
   update_record(task, node, record, { awaits_upload = false })
   call('ZREM', AWAITED, stage_member(task, node))
@@ -176,7 +182,7 @@ local function deliver_to_external_subscribers(task, node, record, state, error,
   end
   local count = call('HLEN', key)
   -- With the time it differs from one about an earlier end.
-  local id = format_integer(NOW) .. '-' .. string.sub(redis.sha1hex(task .. '|' .. node), 1, 16)
+  local id = NOW_DIGITS .. '-' .. string.sub(redis.sha1hex(task .. '|' .. node), 1, 16)
   local fields = { task = task, name = node, state = state, run = '', duration_ms = duration_ms or '0',
     error = error or nil, reuse_joined = build_joined_json(node, nil), reuse_started = build_joined_json(node, nil) }
   if state == 'SUCCESS' then

@@ -38,10 +38,10 @@ local function build_delivery_id(run, url) return run .. '-' .. string.sub(redis
 -- task_deliveries_key.
 local function add_delivery(id, url, host, task, node, run, status, reuse, end_id)
   call('HSET', delivery_key(id), 'url', url, 'host', host, 'task', task, 'name', node, 'run', run, 'status', status,
-    'reuse', reuse, 'end', end_id, 'created', format_integer(NOW), 'attempts', '0', 'take', '0',
-    'next', format_integer(NOW), 'state', 'pending')
-  schedule_delivery(id, host, format_integer(NOW))
-  call('ZADD', DELIVERIES, format_integer(NOW), id)
-  call('ZADD', deliveries_key('pending'), format_integer(NOW), id)
-  call('ZADD', task_deliveries_key(task), format_integer(NOW), id)
+    'reuse', reuse, 'end', end_id, 'created', NOW_DIGITS, 'attempts', '0', 'take', '0',
+    'next', NOW_DIGITS, 'state', 'pending')
+  schedule_delivery(id, host, NOW_DIGITS)
+  call('ZADD', DELIVERIES, NOW_DIGITS, id)
+  call('ZADD', deliveries_key('pending'), NOW_DIGITS, id)
+  call('ZADD', task_deliveries_key(task), NOW_DIGITS, id)
 end

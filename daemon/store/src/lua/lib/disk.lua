@@ -18,7 +18,7 @@ end
 -- Sets the bytes that the owner of a run has measured: a JSON array of pairs of folder and bytes, or nil. Does nothing
 -- for a task that does not exist any more.
 -- Reads, writes: task_key (`disk:<folder>`), DISK. Writes: STATS.
-local function count_measured_bytes(task, measured)
+local function count_measured_bytes(task, measured) -- rare
   if not measured then return end
   for _, pair in iterate_list(measured) do
     local known = call('HMGET', task_key(task), 'created', 'disk:' .. pair[1])

@@ -87,7 +87,7 @@ end
 
 -- Does the same as `preserve_end` for the end that the record has now.
 -- Reads: stage_key, FAN_OUTS. Reads, writes: end_key.
-local function preserve_current_end(task, node, record)
+local function preserve_current_end(task, node, record) -- rare
   if record and record.state == 'SUCCESS' then
     preserve_end(build_result_end_id(task, node, record))
   elseif record and record.run then

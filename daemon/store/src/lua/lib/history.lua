@@ -16,9 +16,9 @@ local LOST_ATTEMPTS_BYTES = 4096
 -- Answers the lost attempts of the run in `record`, with the one that is lost now, as the items of a JSON array.
 -- `error` is a text of a harmless alphabet.
 local function append_lost_attempt(record, error)
-  local lost = '{"attempt":' .. (record.attempt or '1') .. ',"started_at":'
-    .. format_time(tonumber(record.started) or NOW) .. ',"ended_at":' .. format_time(NOW) .. ',"error":'
-    .. quote_text(error) .. '}'
+  local started = tonumber(record.started) and record.started or NOW_DIGITS
+  local lost = '{"attempt":' .. (record.attempt or '1') .. ',"started_at":' .. format_time(started) .. ',"ended_at":'
+    .. format_time(NOW_DIGITS) .. ',"error":' .. quote_text(error) .. '}'
   local former = record.attempts
   while former and #former > LOST_ATTEMPTS_BYTES do former = string.match(former, '},({.*)$') end
   return former and (former .. ',' .. lost) or lost
@@ -48,7 +48,7 @@ end
 -- `keep_runs` is dropped. What another worker ran has no run; `kept` names one that is there already. What is damaged
 -- under the key keeps no run from its end.
 -- Writes: history_key. Arguments: keep_runs.
-local function keep_ended_run(task, node, record)
+local function keep_ended_run(task, node, record) -- rare
   if args.keep_runs == '0' or not record.run or record.kept == record.run then return end
   local key = history_key(task, node)
   if type(redis.pcall('RPUSH', key, build_ended_run_json(record))) == 'table' then return end

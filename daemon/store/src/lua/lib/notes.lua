@@ -18,7 +18,7 @@ local function read_note(task, node) return parse_note(call('HGET', foreign_key(
 
 -- Answers the notes of a task by node, and whether there are any.
 -- Reads: foreign_key.
-local function read_notes(task)
+local function read_notes(task) -- rare
   local flat = call('HGETALL', foreign_key(task))
   local found = {}
   for position = 1, #flat, 2 do found[flat[position]] = parse_note(flat[position + 1]) end

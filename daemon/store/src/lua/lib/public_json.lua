@@ -22,14 +22,6 @@ local function is_of_sent_run(task, json)
   return path and string.find(path, '/' .. task .. '/runs/', 1, true) ~= nil
 end
 
--- Builds what the public JSON says of the stage itself, after its head.
-local function build_stage_json(record, state, output, error, duration_ms)
-  return '"status":"' .. state .. '","input_params":' .. get_public_input(record) .. ',"output":' .. output
-    .. ',"error":' .. (error or 'null') .. ',"duration":' .. format_seconds(duration_ms) .. ',"attempt":'
-    .. (record.attempt or '1') .. ',"runner":' .. quote_text(record.runner) .. ',"progress":' .. (record.progress or 'null')
-    .. ',"started_at":' .. format_time(record.started) .. ',"ended_at":' .. format_time(record.ended)
-end
-
 -- Answers the output that a reader may use: of the success that stands, also while a forced rerun is under way (R8).
 local function get_standing_output(record)
   if record.state == 'SUCCESS' or record.restore == '1' then return record.res_output or '{}' end
@@ -63,22 +55,25 @@ local LARGEST_REPEATED_INPUT = 65536
 -- Writes the public JSON of the stage (S1), with an expiry.
 -- Writes: public_json_key; stage_key (`projected`, the revision that it shows). Arguments: ttl.
 local function write_public_json(task, node, record)
-  local input = get_public_input(record)
-  if #input > LARGEST_REPEATED_INPUT then input = '{}' end
   if record.projected ~= record.rev then
     call('HSET', stage_key(task, node), 'projected', record.rev)
     record.projected = record.rev
   end
   local created = format_time(record.created)
-  local json = build_public_json_head(task, node, record)
-    .. build_stage_json(record, record.state, get_standing_output(record), record.error, record.duration_ms)
-    .. '}},"task_id":"' .. task .. '","status":"' .. TASK_STATUS[record.state] .. '","create_at":'
-    .. created .. ',"created_at":' .. created .. ',"updated_at":'
-    .. format_time(NOW) .. ',"input_params":{"task_name":"' .. node .. '","input_data":' .. input
-    .. ',"callback_url":' .. (record.callback or 'null') .. '},"shared_storage_path":'
-    .. (record.path or 'null') .. ',"error":' .. (record.error or 'null')
-    .. ',"minio_files":' .. get_standing_files(record) .. ',"callback_status":'
-    .. quote_text(record.run_callback_status) .. '}'
+  local error = record.error or 'null'
+  local public_input = get_public_input(record)
+  local input = #public_input > LARGEST_REPEATED_INPUT and '{}' or public_input
+  -- In one step: Lua reads each text that it puts together once more.
+  local json = build_public_json_head(task, node, record) .. '"status":"' .. record.state .. '","input_params":'
+    .. public_input .. ',"output":' .. get_standing_output(record) .. ',"error":' .. error .. ',"duration":'
+    .. format_seconds(record.duration_ms) .. ',"attempt":' .. (record.attempt or '1') .. ',"runner":'
+    .. quote_text(record.runner) .. ',"progress":' .. (record.progress or 'null') .. ',"started_at":'
+    .. format_time(record.started) .. ',"ended_at":' .. format_time(record.ended) .. '}},"task_id":"' .. task
+    .. '","status":"' .. TASK_STATUS[record.state] .. '","create_at":' .. created .. ',"created_at":' .. created
+    .. ',"updated_at":' .. format_time(NOW_DIGITS) .. ',"input_params":{"task_name":"' .. node .. '","input_data":'
+    .. input .. ',"callback_url":' .. (record.callback or 'null') .. '},"shared_storage_path":'
+    .. (record.path or 'null') .. ',"error":' .. error .. ',"minio_files":' .. get_standing_files(record)
+    .. ',"callback_status":' .. quote_text(record.run_callback_status) .. '}'
   call('SET', public_json_key(task, node), json, 'EX', args.ttl)
 end
 

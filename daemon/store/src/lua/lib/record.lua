@@ -14,23 +14,33 @@ local SHORT_TEXT_FIELDS = { 'message', 'error_short' }
 -- Removes from `record` the fields that cannot be what was written there, so that no decision is based on them and none
 -- stops a script in the middle. Answers the name of the first one; nil where all are right. A wrong `state` is only
 -- named.
-local function drop_damaged_fields(record)
+local function drop_damaged_fields(record) -- rare
   local damage = not TASK_STATUS[record.state or ''] and 'state' or nil
   local find = string.find
+  -- Most values are there more than once. Each is checked once, and what is right as a number is so as a word.
+  local checked = {}
   for position = 1, #NUMBER_FIELDS do
     local field = NUMBER_FIELDS[position]
     local value = record[field]
-    if value and not find(value, '^%d+%.?%d*$') then
-      damage = damage or field
-      record[field] = nil
+    if value and not checked[value] then
+      if find(value, '^%d+%.?%d*$') then
+        checked[value] = true
+      else
+        damage = damage or field
+        record[field] = nil
+      end
     end
   end
   for position = 1, #WORD_FIELDS do
     local field = WORD_FIELDS[position]
     local value = record[field]
-    if value and not find(value, '^[%w_.:-]*$') then
-      damage = damage or field
-      record[field] = nil
+    if value and not checked[value] then
+      if find(value, '^[%w_.:-]*$') then
+        checked[value] = true
+      else
+        damage = damage or field
+        record[field] = nil
+      end
     end
   end
   for position = 1, #SHORT_TEXT_FIELDS do

@@ -37,7 +37,7 @@ end
 -- `compare_input` answered.
 -- Reads: stage_key, public_json_key, older_public_json_key. Arguments: mode, fp, in_files, ignore, broken, broken_how,
 -- verified.
-local function decide_reuse(task, node, record)
+local function decide_reuse(task, node, record) -- rare
   if record and is_in_flight(record.state) then return nil end
   local found = find_foreign_stage(task, node, record)
   if found then return nil, { 'foreign', unpack(found) } end

@@ -31,7 +31,7 @@ end
 local delivery = call('HMGET', delivery_key(args.id), 'task', 'name', 'host', 'take', 'created', 'end')
 local task, node, host = delivery[1], delivery[2], delivery[3]
 if not task or delivery[4] ~= args.take then return { 0, 0 } end
-call('HSET', delivery_key(args.id), 'state', args.state, 'detail', args.detail, 'tried', format_integer(NOW))
+call('HSET', delivery_key(args.id), 'state', args.state, 'detail', args.detail, 'tried', NOW_DIGITS)
 call('HINCRBY', delivery_key(args.id), 'attempts', 1)
 if args.http_status then
   call('HSET', delivery_key(args.id), 'http_status', args.http_status)

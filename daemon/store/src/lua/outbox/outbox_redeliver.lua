@@ -12,11 +12,11 @@ call('ZADD', deliveries_key('pending'), delivery[5], args.id)
 call('ZREM', DELIVERIES_EXPIRY, task .. '|' .. args.id)
 if delivery[6] and delivery[4] ~= 'pending' then count_end_deliveries(delivery[6], 1) end
 call('PERSIST', delivery_key(args.id))
-call('HSET', delivery_key(args.id), 'state', 'pending', 'attempts', '0', 'next', format_integer(NOW))
+call('HSET', delivery_key(args.id), 'state', 'pending', 'attempts', '0', 'next', NOW_DIGITS)
 call('HINCRBY', delivery_key(args.id), 'take', 1)
 call('HDEL', OUTBOX_HELD, args.id)
 -- The client wants a try now, so an open breaker does not delay it.
 call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
-schedule_delivery(args.id, host, format_integer(NOW))
+schedule_delivery(args.id, host, NOW_DIGITS)
 update_callback_status(task, node, args.id, 'pending')
 return call('HGETALL', delivery_key(args.id))

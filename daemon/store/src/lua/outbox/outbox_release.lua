@@ -13,7 +13,7 @@ for position = 1, #held, 2 do
       call('HDEL', breaker_key(host), 'until', 'wait', 'probe')
     end
     if host and call('ZSCORE', OUTBOX, held[position]) then
-      schedule_delivery(held[position], host, format_integer(NOW))
+      schedule_delivery(held[position], host, NOW_DIGITS)
       count = count + 1
     end
   end

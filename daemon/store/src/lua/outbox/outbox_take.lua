@@ -16,8 +16,8 @@ local beyond = '(' .. format_integer(NOW + tonumber(args.longest_ms))
 for _, id in ipairs(call('ZRANGEBYSCORE', OUTBOX, beyond, '+inf', 'LIMIT', 0, 100)) do
   local host = call('HGET', delivery_key(id), 'host')
   if host then
-    call('HSET', delivery_key(id), 'next', format_integer(NOW))
-    schedule_delivery(id, host, format_integer(NOW))
+    call('HSET', delivery_key(id), 'next', NOW_DIGITS)
+    schedule_delivery(id, host, NOW_DIGITS)
   else
     unschedule_delivery(id, nil)
   end
@@ -37,12 +37,12 @@ end
 
 local candidates = {}
 local most_hosts = free + busy_hosts + 256
-for _, host in ipairs(call('ZRANGEBYSCORE', OUTBOX_HOSTS, '-inf', format_integer(NOW), 'LIMIT', 0, most_hosts)) do
+for _, host in ipairs(call('ZRANGEBYSCORE', OUTBOX_HOSTS, '-inf', NOW_DIGITS, 'LIMIT', 0, most_hosts)) do
   local has, failures = busy[host] or 0, read_failures(host)
   local share = failures > 0 and 1 or per_host
   if has < share then
     local most = math.min(share - has, free)
-    local due = call('ZRANGEBYSCORE', host_outbox_key(host), '-inf', format_integer(NOW), 'LIMIT', 0, most)
+    local due = call('ZRANGEBYSCORE', host_outbox_key(host), '-inf', NOW_DIGITS, 'LIMIT', 0, most)
     candidates[#candidates + 1] = { host = host, under_way = has, failures = failures, due = due, taken = 0 }
   end
 end
@@ -53,7 +53,7 @@ local function take_delivery(id, candidate)
   if call('EXISTS', delivery_key(id)) == 0 then return unschedule_delivery(id, candidate.host) end
   if not served[candidate.host] then
     served[candidate.host] = true
-    call('HSET', breaker_key(candidate.host), 'served', format_integer(NOW))
+    call('HSET', breaker_key(candidate.host), 'served', NOW_DIGITS)
     call('PEXPIRE', breaker_key(candidate.host), 7200000)
     -- A single try, the probe, shows whether the host answers again; until it has ended, no other is taken.
     if candidate.failures >= after then
@@ -84,5 +84,5 @@ for _ = 1, per_host do
   end
 end
 
-local later = call('ZRANGEBYSCORE', OUTBOX_HOSTS, '(' .. format_integer(NOW), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local later = call('ZRANGEBYSCORE', OUTBOX_HOSTS, '(' .. NOW_DIGITS, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 return { later[2] and math.ceil(tonumber(later[2]) - NOW) or -1, taken }

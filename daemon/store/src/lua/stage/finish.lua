@@ -23,7 +23,7 @@ local function finish_run()
   require_writable()
   if waits then call('ZREM', queue_key(record.queue), stage_member(task, node)) end
   call('ZREM', slots_key(args.queue), slot_member(task, node, args.run, args.attempt, args.owner))
-  count_measured_bytes(task, args.measured)
+  if args.measured then count_measured_bytes(task, args.measured) end
   if record and args.outcome == 'SUCCESS' and record.res_run == args.run and record.res_attempt == args.attempt then
     if record.state == 'SUCCESS' and call('PTTL', stage_key(task, node)) == -1 then complete_end(task, node, record) end
     return 'ok'
@@ -36,7 +36,7 @@ local function finish_run()
     in_sources = args.in_sources, error = args.error,
     error_short = args.error_short, upload = args.upload, took = args.took })
   if args.outcome == 'SUCCESS' and args.upload then
-    call('ZADD', uploads_key(args.upload), format_integer(NOW), upload_member(task, node, args.run, args.attempt))
+    call('ZADD', uploads_key(args.upload), NOW_DIGITS, upload_member(task, node, args.run, args.attempt))
     -- Nothing is uploaded that is older than any result.
     call('EXPIRE', uploads_key(args.upload), args.ttl)
   end

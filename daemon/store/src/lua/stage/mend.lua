@@ -80,7 +80,7 @@ for _, field in ipairs({ 'created', 'updated', 'status', 'newest', 'callback_sta
   end
 end
 if #done > 0 then
-  local since = task_hash and task_hash.created or call('ZSCORE', TASKS, task) or format_integer(NOW)
+  local since = task_hash and task_hash.created or call('ZSCORE', TASKS, task) or NOW_DIGITS
   call('HSET', task_key(task), 'created', since)
   call('ZADD', TASKS, 'NX', since, task)
   for _, status in pairs(TASK_STATUS) do call('ZREM', status_index_key(status), task) end

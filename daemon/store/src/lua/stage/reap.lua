@@ -17,7 +17,7 @@ else
   local last_call = call('HMGET', REAPER, 'at', 'since')
   local at, since, lease = tonumber(last_call[1] or 0), tonumber(last_call[2] or 0), tonumber(args.lease_ms)
   if NOW - at > lease / 2 or NOW < at then since = NOW end
-  call('HSET', REAPER, 'at', format_integer(NOW), 'since', format_integer(since))
+  call('HSET', REAPER, 'at', NOW_DIGITS, 'since', format_integer(since))
   if NOW - since < lease then return { 0, 0 } end
   -- A lease that ends later than any can was given before the clock was set back: a living owner renews it, that of
   -- another one ends soon. Daemons may use leases of different lengths.
@@ -25,7 +25,7 @@ else
   for _, member in ipairs(call('ZRANGEBYSCORE', slots_key(args.queue), beyond, '+inf', 'LIMIT', 0, 100)) do
     call('ZADD', slots_key(args.queue), format_integer(NOW + lease), member)
   end
-  members = call('ZRANGEBYSCORE', slots_key(args.queue), '-inf', format_integer(NOW), 'LIMIT', 0, 100)
+  members = call('ZRANGEBYSCORE', slots_key(args.queue), '-inf', NOW_DIGITS, 'LIMIT', 0, 100)
 end
 local taken, given_up = 0, 0
 if #members > 0 then require_writable() end
@@ -44,8 +44,8 @@ for _, member in ipairs(members) do
         call('HSET', stage_key(task, node), 'given_up', '1')
         end_run(task, node, record, 'FAILED', { error = args.error, error_short = args.error_short })
       else
-        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false,
-          started = record.dispatch and record.started or false, progress = false, message = false, lost = format_integer(lost),
+        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, progress = false,
+          message = false, lost = format_integer(lost), started = record.dispatch and record.started or false,
           attempts = not record.dispatch and append_lost_attempt(record, HOW_LOST) or record.attempts })
         call('ZADD', queue_key(record.queue), get_queue_score(record.qseq, record.dispatch), stage_member(task, node))
         write_public_json(task, node, record)

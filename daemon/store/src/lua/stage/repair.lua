@@ -34,7 +34,7 @@ local latest = format_integer(NOW + UPLOAD_SILENCE_MS)
 for _, member in ipairs(call('ZRANGEBYSCORE', AWAITED, '(' .. latest, '+inf', 'LIMIT', 0, count)) do
   call('ZADD', AWAITED, latest, member)
 end
-local awaited = call('ZRANGEBYSCORE', AWAITED, '-inf', format_integer(NOW), 'LIMIT', 0, count)
+local awaited = call('ZRANGEBYSCORE', AWAITED, '-inf', NOW_DIGITS, 'LIMIT', 0, count)
 if #awaited > 0 then require_writable() end
 for _, member in ipairs(awaited) do
   local task, node = string.match(member, '^([^|]+)|(.+)$')

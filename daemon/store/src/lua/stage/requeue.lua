@@ -1,7 +1,7 @@
 -- Gives a run back to a queue, as its owner asks: the worker that had its message was lost, or it is to go on elsewhere.
 -- It waits as the next attempt.
 -- Arguments: task, name, run, attempt, owner, queue, to (the queue that it waits in), runner (of that queue), how (why the
--- attempt ended), measured? (bytes of files).
+-- attempt ended, as the inside of a JSON string), measured? (bytes of files).
 -- Answers 'ok' or 'lost'.
 
 local task, node = args.task, args.name

@@ -42,7 +42,7 @@ for _, node in ipairs(names) do
       call('ZREM', uploads_key(upload[1]), member)
     elseif call('ZSCORE', uploads_key(upload[1]), member) then
       -- It has begun: the daemon that uploads the files undoes that, also after it was killed in the middle.
-      call('ZADD', uploads_key(upload[1]), format_integer(NOW), member)
+      call('ZADD', uploads_key(upload[1]), NOW_DIGITS, member)
     end
   end
   records = records + call('DEL', stage_key(task, node))

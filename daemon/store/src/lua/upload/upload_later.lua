@@ -7,9 +7,9 @@ local PATIENCE_MS = 60000
 local member = upload_member(args.task, args.name, args.run, args.attempt)
 call('ZADD', uploads_key(args.directory), 'XX', format_integer(NOW + tonumber(args.wait_ms)), member)
 local key = upload_key(member)
-call('HSETNX', key, 'since', format_integer(NOW))
+call('HSETNX', key, 'since', NOW_DIGITS)
 -- If the clock was set back since, callbacks would wait for as long again.
-if tonumber(call('HGET', key, 'since')) > NOW then call('HSET', key, 'since', format_integer(NOW)) end
+if tonumber(call('HGET', key, 'since')) > NOW then call('HSET', key, 'since', NOW_DIGITS) end
 call('HINCRBY', key, 'tries', 1)
 call('HSET', key, 'error', args.error)
 call('EXPIRE', key, format_integer(2 * tonumber(args.ttl)))

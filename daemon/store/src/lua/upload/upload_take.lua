@@ -15,7 +15,7 @@ local taken, count, next = {}, 0, -1
 -- What is due later than anything can be was put there before the clock was set back: it is due now.
 local beyond = '(' .. format_integer(NOW + tonumber(args.longest_ms))
 for _, member in ipairs(call('ZRANGEBYSCORE', key, beyond, '+inf', 'LIMIT', 0, 100)) do
-  call('ZADD', key, format_integer(NOW), member)
+  call('ZADD', key, NOW_DIGITS, member)
 end
 -- Entries that turn out to be void make room for others in the next call.
 local entries = call('ZRANGE', key, 0, limit + held, 'WITHSCORES')
