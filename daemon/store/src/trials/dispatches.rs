@@ -34,7 +34,7 @@ fn back_to(queue: &str) -> RequeuedRun {
     RequeuedRun {
         queue: queue.to_owned(),
         runner: RunnerKind::Celery,
-        how: "its worker was lost".into(),
+        how: r#"its "worker" \was lost"#.into(),
     }
 }
 
@@ -189,6 +189,10 @@ async fn a_run_that_its_owner_gives_back_waits_as_the_next_attempt_without_a_mes
     assert!(bed.store.requeue(&fence, &back_to("io"), &measured).await.unwrap());
     assert!(!bed.store.requeue(&fence, &back_to("io"), &measured).await.unwrap());
     assert_eq!(journal(&bed).await, [("m1".to_owned(), None)]);
+    let stage = format!("onceover:stage:{}:{}", fence.task, fence.node);
+    let lost: String = bed.ask(&["HGET", &stage, "attempts"]).await;
+    let lost: serde_json::Value = serde_json::from_str(&lost).unwrap();
+    assert_eq!(lost["error"], back_to("io").how);
     let next = claim(&bed, "io", OWNER, 1).await.runs.remove(0);
     assert_eq!((&next.fence.run, next.fence.attempt), (&fence.run, 2));
     assert_eq!(next.record.dispatch(), None);
