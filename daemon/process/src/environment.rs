@@ -15,7 +15,7 @@ use std::{
         process::CommandExt,
     },
     process::Command,
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use rustix::{
@@ -91,6 +91,23 @@ pub fn vars_os() -> impl Iterator<Item = (OsString, OsString)> {
     let handed = HANDED.get().into_iter().flatten();
     let handed = handed.map(|(name, value)| (name.clone(), value.clone()));
     env::vars_os().filter(|(name, _)| name != HANDED_OVER).chain(handed)
+}
+
+/// The variables that programs of nodes may get. None changes while the daemon runs.
+pub(crate) struct ProgramVariables {
+    /// Those that every program gets.
+    pub(crate) always: Vec<(OsString, OsString)>,
+    /// Those that a program gets if its node names them.
+    pub(crate) if_named: Vec<(OsString, OsString)>,
+}
+
+/// Returns the variables that programs of nodes may get, which are read once.
+pub(crate) fn program_variables() -> &'static ProgramVariables {
+    static VARIABLES: LazyLock<ProgramVariables> = LazyLock::new(|| {
+        let (always, if_named) = vars_os().partition(|(name, _)| name.to_str().is_some_and(is_inherited));
+        ProgramVariables { always, if_named }
+    });
+    &VARIABLES
 }
 
 /// Reads the variables that were handed over to this process, if any were. Must be called before anything else.

@@ -16,7 +16,8 @@ pub(crate) struct ProcessGroupGuard {
     group: Option<Pid>,
     mark: Mark,
     since: Option<Since>,
-    armed: bool,
+    /// No process that has the mark is left.
+    is_clean: bool,
 }
 
 impl ProcessGroupGuard {
@@ -27,7 +28,7 @@ impl ProcessGroupGuard {
             group: pid.and_then(Pid::from_raw),
             since: pid.map(|pid| Since::started(pid, before)),
             mark,
-            armed: true,
+            is_clean: false,
         }
     }
 
@@ -39,8 +40,10 @@ impl ProcessGroupGuard {
     }
 
     /// Kills every process that has the mark, wherever it moved to. Returns how many there were.
-    pub(crate) fn kill_marked(&self) -> usize {
-        self.mark.kill(self.since.as_ref())
+    pub(crate) fn kill_marked(&mut self) -> usize {
+        let found = self.mark.kill(self.since.as_ref());
+        self.is_clean = found.is_none_left;
+        found.count
     }
 
     /// Forgets the group once its leader was waited for: from then on another group may have its number.
@@ -51,7 +54,7 @@ impl ProcessGroupGuard {
     /// Waits until every process that has the mark has ended.
     pub(crate) async fn finish(mut self, context: &RunContext) {
         let deadline = Instant::now() + SWEEP;
-        while self.kill_marked() > 0 {
+        while !self.is_clean && self.kill_marked() > 0 {
             if Instant::now() > deadline {
                 context
                     .log
@@ -60,13 +63,13 @@ impl ProcessGroupGuard {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        self.armed = false;
+        self.is_clean = true;
     }
 }
 
 impl Drop for ProcessGroupGuard {
     fn drop(&mut self) {
-        if self.armed {
+        if !self.is_clean {
             self.signal(Signal::KILL);
             // A process that forks meanwhile may be missed the first time.
             for _ in 0..10 {

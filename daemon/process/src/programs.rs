@@ -5,7 +5,8 @@ use std::{
     collections::VecDeque,
     ffi::OsStr,
     future::Future,
-    io,
+    io::{self, Write},
+    path::{Path, PathBuf},
     pin::Pin,
     process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -18,7 +19,10 @@ use onceover_run::{
     Programs, RunContext, RunError,
     tool::{Exit, ProgramOutput, RUN_VARIABLE, Tool, how_to_install},
 };
-use rustix::process::Signal;
+use rustix::{
+    fs::{Access, access},
+    process::Signal,
+};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -37,6 +41,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long output of such a process is read.
 const DRAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Bytes that an empty pipe takes at once, however small Linux makes it: one page.
+const FITS_PIPE: usize = 4096;
 
 /// Lines of the error output that are kept for the error message.
 pub(crate) const TAIL: usize = 20;
@@ -64,7 +71,7 @@ async fn run(mut tool: Tool, context: &RunContext, printed: ProgramOutput<'_>) -
     }
     context.log.line(&format!("$ {}", tool.in_words()));
     let request = tool.stdin.take();
-    let mut program = Running::start(&tool, request.is_some(), context, printed)?;
+    let (mut program, request) = Running::start(&tool, request, context, printed)?;
     let stdin = program.child.stdin.take();
     let mut feed: Feed = Box::pin(async move {
         if let (Some(mut stdin), Some(request)) = (stdin, request) {
@@ -133,25 +140,29 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
+    /// Starts a program. Returns with it what is still to be written to its standard input.
     fn start(
         tool: &Tool,
-        has_input: bool,
+        request: Option<Vec<u8>>,
         context: &'a RunContext,
         printed: ProgramOutput<'a>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<(Self, Option<Vec<u8>>), RunError> {
         let number = TOOLS.fetch_add(1, Ordering::Relaxed);
         let mark = Mark {
             run: context.mark.clone(),
             tool: Some(format!("{}-{number}", std::process::id())),
         };
         let before = std::time::Instant::now();
-        let mut child = spawn(tool, has_input, &mark)?;
+        let (stdin, unwritten) = make_stdin(request).map_err(|why| not_started(tool, &why))?;
+        let mut child = build_command(tool, stdin, &mark)
+            .spawn()
+            .map_err(|why| not_started(tool, &why))?;
         let guard = ProcessGroupGuard::new(&child, mark, before);
         let ends = match printed {
             ProgramOutput::Lines(_) => LineEnds::Newline,
             ProgramOutput::Bytes(_) => LineEnds::Nowhere,
         };
-        Ok(Self {
+        let program = Self {
             context,
             printed,
             name: tool.program.display().to_string(),
@@ -161,13 +172,14 @@ impl<'a> Running<'a> {
             child,
             guard,
             tail: VecDeque::with_capacity(TAIL),
-            fed: false,
+            fed: unwritten.is_none(),
             status: None,
             interrupted: false,
             kill_at: None,
             idle_at: None,
             stop_at: None,
-        })
+        };
+        Ok((program, unwritten))
     }
 
     fn is_under_way(&self) -> bool {
@@ -270,15 +282,46 @@ impl<'a> Running<'a> {
     }
 }
 
-fn spawn(tool: &Tool, has_input: bool, mark: &Mark) -> Result<Child, RunError> {
-    let mut command = Command::new(&tool.program);
+/// Makes the standard input of a program. A request that fits into a pipe is written before the program starts, so that
+/// nothing has to be done for it later; a longer one is returned.
+fn make_stdin(request: Option<Vec<u8>>) -> io::Result<(Stdio, Option<Vec<u8>>)> {
+    match request {
+        None => Ok((Stdio::null(), None)),
+        Some(request) if request.len() <= FITS_PIPE => {
+            let (reader, mut writer) = io::pipe()?;
+            writer.write_all(&request)?;
+            Ok((reader.into(), None))
+        }
+        Some(request) => Ok((Stdio::piped(), Some(request))),
+    }
+}
+
+fn build_command(tool: &Tool, stdin: Stdio, mark: &Mark) -> Command {
+    let variables = environment::program_variables();
+    let given = tool.environment.iter().map(|(name, value)| (name, value));
+    let path = tool
+        .environment
+        .iter()
+        .rev()
+        .chain(&variables.always)
+        .find(|(name, _)| name == "PATH");
+    let named = variables.if_named.iter().filter(|(name, _)| tool.names_variable(name));
+    let mut command = match path.and_then(|(_, path)| find_program(&tool.program, path)) {
+        Some(found) => {
+            let mut command = Command::new(found);
+            command.arg0(&tool.program);
+            command
+        }
+        None => Command::new(&tool.program),
+    };
     command
         .args(&tool.args)
         .env_clear()
-        .envs(environment::vars_os().filter(|(name, _)| tool.inherits(name)))
-        .envs(tool.environment.iter().map(|(name, value)| (name, value)))
+        .envs(variables.always.iter().map(|(name, value)| (name, value)))
+        .envs(named.map(|(name, value)| (name, value)))
+        .envs(given)
         .env(RUN_VARIABLE, &mark.run)
-        .stdin(if has_input { Stdio::piped() } else { Stdio::null() })
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -288,13 +331,46 @@ fn spawn(tool: &Tool, has_input: bool, mark: &Mark) -> Result<Child, RunError> {
     if let Some(dir) = &tool.dir {
         command.current_dir(dir);
     }
-    command.spawn().map_err(|why| {
-        let message = cannot_start(&tool.program, &why);
-        match Lack::in_starting(&why) {
-            Some(lack) => RunError::lacking(lack, message),
-            None => RunError::Failed(message),
+    command
+}
+
+/// Finds a program on the `PATH` that it will get: to start one by its name, with a separate environment, copies the daemon's
+/// memory map, and by its path does not. Returns `None` where the name has to be left to the start itself.
+fn find_program(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
+    if name.is_empty() || name.as_encoded_bytes().contains(&b'/') {
+        return None;
+    }
+    for folder in std::env::split_paths(path) {
+        // It is below the folder that the program starts in.
+        if !folder.is_absolute() {
+            return None;
         }
-    })
+        let found = folder.join(name);
+        if access(&found, Access::EXEC_OK).is_ok() && is_binary(&found) {
+            return Some(found);
+        }
+        // A script, for example, or a file that may not be executed.
+        if found.exists() {
+            return None;
+        }
+    }
+    None
+}
+
+/// Whether a file is a program that the system executes by itself, and not through a shell.
+fn is_binary(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = |mut file: std::fs::File| io::Read::read_exact(&mut file, &mut start);
+    path.is_file() && std::fs::File::open(path).and_then(read).is_ok() && start == *b"\x7fELF"
+}
+
+/// Says why a program could not be started.
+fn not_started(tool: &Tool, why: &io::Error) -> RunError {
+    let message = cannot_start(&tool.program, why);
+    match Lack::in_starting(why) {
+        Some(lack) => RunError::lacking(lack, message),
+        None => RunError::Failed(message),
+    }
 }
 
 async fn wait_until(time: Option<Instant>) {

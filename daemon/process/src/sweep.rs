@@ -2,8 +2,11 @@
 //! that outlived a daemon that was killed.
 
 use std::{
-    fs,
+    cell::Cell,
+    fs::{self, File},
     ops::RangeInclusive,
+    os::unix::fs::FileExt,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -40,17 +43,35 @@ impl Since {
     /// Returns the only numbers that its processes can have, if these are known to be few.
     fn numbers(&self) -> Option<RangeInclusive<i32>> {
         const FEW: i32 = 256;
-        let loads = fs::read_to_string("/proc/loadavg").ok()?;
-        let last: i32 = loads.trim_end().rsplit(' ').next()?.parse().ok()?;
+        let last = last_number()?;
         // The clock is read last, so that every delay in between counts.
         let certain = last >= self.pid && last - self.pid <= FEW && self.at.elapsed() < CERTAIN;
         certain.then_some(self.pid..=last)
     }
 }
 
+/// Reads the process number that was given out last. The file stays open: it is read for each program that ends.
+fn last_number() -> Option<i32> {
+    static LOADS: OnceLock<Option<File>> = OnceLock::new();
+    let loads = LOADS.get_or_init(|| File::open("/proc/loadavg").ok()).as_ref()?;
+    let mut text = [0; 128];
+    let length = loads.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(&text[..length]).ok()?;
+    text.trim_end().rsplit(' ').next()?.parse().ok()
+}
+
+/// What a search for processes with a mark has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MarkedFound {
+    /// Those that were found, and killed.
+    pub(crate) count: usize,
+    /// There are certainly none: none was found, and no process began while they were searched for.
+    pub(crate) is_none_left: bool,
+}
+
 impl Mark {
-    /// Sends SIGKILL to every process that has the mark. Returns how many there were.
-    pub(crate) fn kill(&self, since: Option<&Since>) -> usize {
+    /// Sends SIGKILL to every process that has the mark.
+    pub(crate) fn kill(&self, since: Option<&Since>) -> MarkedFound {
         let wanted = |environ: &[u8]| {
             variable(environ, RUN_VARIABLE) == Some(self.run.as_bytes())
                 && self
@@ -58,9 +79,26 @@ impl Mark {
                     .as_ref()
                     .is_none_or(|tool| variable(environ, TOOL_VARIABLE) == Some(tool.as_bytes()))
         };
-        match since.and_then(Since::numbers) {
-            Some(numbers) => kill_where(numbers, settled_environ, wanted),
-            None => kill_where(pids(), environ, wanted),
+        let numbers = || since.and_then(Since::numbers);
+        let Some(searched) = numbers() else {
+            return MarkedFound {
+                count: kill_where(pids(), environ, wanted),
+                is_none_left: false,
+            };
+        };
+        let is_settled = Cell::new(true);
+        let read = |pid| {
+            let found = settled_environ(pid);
+            // It may have the mark, as soon as it has an environment.
+            is_settled.set(is_settled.get() && !matches!(found, Environ::Unsettled));
+            found.bytes()
+        };
+        // A process comes after the one that started it: one of which the number is given out already and which is not there
+        // yet is there when its turn comes, or else its parent still was.
+        let count = kill_where(searched.clone(), read, wanted);
+        MarkedFound {
+            count,
+            is_none_left: count == 0 && is_settled.get() && numbers() == Some(searched),
         }
     }
 }
@@ -126,19 +164,40 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter(move |pid| Some(*pid) != own)
 }
 
+/// What is known of a process's environment.
+enum Environ {
+    Known(Vec<u8>),
+    /// The process executes a new program for longer than was waited.
+    Unsettled,
+    /// There is no such process, or none that may be read.
+    Unknown,
+}
+
+impl Environ {
+    fn bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Known(bytes) => Some(bytes),
+            Self::Unsettled | Self::Unknown => None,
+        }
+    }
+}
+
 /// Reads a process's environment. Waits, but not long, while the process executes a new program: then it has none for a
 /// moment.
-fn settled_environ(pid: i32) -> Option<Vec<u8>> {
-    let mut found = environ(pid)?;
-    for _ in 0..10 {
+fn settled_environ(pid: i32) -> Environ {
+    for wait in 0..=10 {
+        if wait > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let Some(found) = environ(pid) else {
+            return Environ::Unknown;
+        };
         let has_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
         if !found.is_empty() || !has_program() {
-            break;
+            return Environ::Known(found);
         }
-        std::thread::sleep(Duration::from_micros(100));
-        found = environ(pid)?;
     }
-    Some(found)
+    Environ::Unsettled
 }
 
 /// Reads a process's environment, which is empty for a process that ended and was not waited for yet.
@@ -162,6 +221,47 @@ mod tests {
         assert_eq!(variable(environ, "ONCEOVER_RUN"), Some(&b"m/1"[..]));
         assert_eq!(variable(environ, "ONCEOVER"), None);
         assert_eq!(variable(b"", "A"), None);
+    }
+
+    #[test]
+    fn a_search_after_a_short_program_is_certain_and_one_that_finds_a_process_is_not() {
+        let mark = Mark {
+            run: format!("test-{}/run/1", onceover_types::RunId::generate()),
+            tool: None,
+        };
+        let start = |program: &str| {
+            let at = Instant::now();
+            let mut command = std::process::Command::new(program);
+            let child = command.arg("60").env(RUN_VARIABLE, &mark.run).spawn().unwrap();
+            let since = Since::started(i32::try_from(child.id()).unwrap(), at);
+            (child, since)
+        };
+        let (mut left, since) = start("sleep");
+        loop {
+            let found = mark.kill(Some(&since));
+            assert!(!found.is_none_left, "it is there");
+            // Right after the start it has no environment yet.
+            if found.count > 0 {
+                break;
+            }
+        }
+        left.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Other processes of the machine begin as well.
+        loop {
+            let (mut child, since) = start("true");
+            child.wait().unwrap();
+            let found = mark.kill(Some(&since));
+            assert_eq!(found.count, 0);
+            if found.is_none_left {
+                break;
+            }
+            assert!(Instant::now() < deadline, "it is never certain");
+        }
+        assert!(
+            !mark.kill(None).is_none_left,
+            "it is not known which numbers it can have"
+        );
     }
 
     #[test]

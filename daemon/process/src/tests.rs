@@ -185,13 +185,16 @@ async fn a_program_that_does_not_read_its_input_still_ends() {
         .run(&fixture.context, |_| {})
         .await;
     assert_eq!(exit.unwrap().in_words(), "exit code 3");
-    let mut read = String::new();
-    Tool::new("cat")
-        .stdin(b"hello".to_vec())
-        .run(&fixture.context, |line| read.push_str(line))
-        .await
-        .unwrap();
-    assert_eq!(read, "hello");
+    // What fits into a pipe is written before the program starts, the rest meanwhile.
+    for length in [0, 5, 4096, 4097, 60_000] {
+        let mut read = String::new();
+        Tool::new("cat")
+            .stdin(vec![b'y'; length])
+            .run(&fixture.context, |line| read.push_str(line))
+            .await
+            .unwrap();
+        assert_eq!(read, "y".repeat(length));
+    }
 }
 
 #[tokio::test]
@@ -214,6 +217,27 @@ async fn the_environment_is_an_allow_list() {
             "{name}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_named_program_is_found_on_the_path_that_it_gets_and_keeps_its_name() {
+    let fixture = Fixture::bare();
+    let mut said = Vec::new();
+    shell("echo $0")
+        .run(&fixture.context, |line| said.push(line.to_owned()))
+        .await
+        .unwrap();
+    std::os::unix::fs::symlink("/bin/echo", fixture.path("says")).unwrap();
+    let folder = fixture.path("says").parent().unwrap().to_owned();
+    let paths = std::env::join_paths([folder.join("none"), folder]).unwrap();
+    Tool::new("says")
+        .arg("hello")
+        .env("PATH", "/none")
+        .env("PATH", paths)
+        .run(&fixture.context, |line| said.push(line.to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(said, ["sh", "hello"]);
 }
 
 #[tokio::test]

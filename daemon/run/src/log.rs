@@ -78,7 +78,7 @@ impl RunLog {
     pub fn with_limit(path: &Path, limit: u64) -> io::Result<Self> {
         let file = open_append(path)?;
         let length = file.metadata()?.len();
-        let (sink, length) = match ends_with(&file, HEAD_END)? {
+        let (sink, length) = match ends_with(&file, length, HEAD_END)? {
             // An attempt before this one has split it.
             true => {
                 let tail = LogTail::resume(path, limit, length - HEAD_END.len() as u64)?;
@@ -285,9 +285,9 @@ fn replace_head(path: &Path, head: &[u8]) -> io::Result<()> {
     fs::rename(&fresh, path)
 }
 
-/// Whether the last bytes of the file are this text.
-fn ends_with(mut file: &File, text: &str) -> io::Result<bool> {
-    let Some(before) = file.metadata()?.len().checked_sub(text.len() as u64) else {
+/// Whether the last bytes of a file of this length are this text.
+fn ends_with(mut file: &File, length: u64, text: &str) -> io::Result<bool> {
+    let Some(before) = length.checked_sub(text.len() as u64) else {
         return Ok(false);
     };
     file.seek(io::SeekFrom::Start(before))?;

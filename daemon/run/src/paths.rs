@@ -25,7 +25,7 @@ pub use links::set_link;
 pub use task_lock::{ClaimedFolder, FolderClaim, TaskLock};
 pub use tree::{
     FolderContent, TAIL_MARK, files_below, is_file_or_tail, list_names, measure_folder, remove_beneath, remove_content,
-    remove_folder,
+    remove_folder, size_of_only_file,
 };
 
 use crate::RunError;

@@ -176,10 +176,10 @@ impl Tool {
         self
     }
 
-    /// Whether it gets this variable of the daemon's environment.
-    pub fn inherits(&self, name: &OsStr) -> bool {
+    /// Whether it gets this variable of the daemon's environment, which not every program gets.
+    pub fn names_variable(&self, name: &OsStr) -> bool {
         name.to_str()
-            .is_some_and(|name| is_inherited(name) || self.inherited.iter().any(|pattern| matches(pattern, name)))
+            .is_some_and(|name| self.inherited.iter().any(|pattern| matches(pattern, name)))
     }
 
     /// Returns its command line, for logs.

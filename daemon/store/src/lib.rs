@@ -41,7 +41,7 @@ mod videos;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use onceover_types::{NodeName, Timestamp};
-use redis::{FromRedisValue, Script};
+use redis::{ErrorKind, FromRedisValue, ServerErrorKind};
 
 use args::{CatalogNames, PreparedCall, ScriptArgs};
 use memory::Memory;
@@ -297,24 +297,25 @@ impl Store {
             .with("now", self.redis.time().map(|time| time.as_millis().to_string()))
     }
 
-    /// Calls a script.
+    /// Calls a script. One that Redis does not have, because it was restarted, is loaded first.
     async fn call<T: FromRedisValue>(&self, call: PreparedCall<'_>) -> Result<T, StoreError> {
-        self.run(call.script, call.args).await
-    }
-
-    /// Runs a script with these arguments.
-    async fn run<T: FromRedisValue>(&self, script: &Script, args: ScriptArgs<'_>) -> Result<T, StoreError> {
         #[cfg(test)]
-        if let Some(answer) = self.rehearse(script, &args).await {
+        if let Some(answer) = self.rehearse(call.script, &call.args).await {
             return T::from_redis_value(answer).map_err(|error| StoreError::Unexpected(error.to_string()));
         }
-        let mut invocation = script.prepare_invoke();
-        for (name, value) in args.present() {
-            invocation.arg(name).arg(value);
-        }
+        let command = task_read::build_script_command(&call);
         let mut redis = self.redis.clone();
+        let sent = async {
+            match command.query_async(&mut redis).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    call.script.load_async(&mut redis).await?;
+                    command.query_async(&mut redis).await
+                }
+                answer => answer,
+            }
+        };
         let start = std::time::Instant::now();
-        let answer = self.limited(invocation.invoke_async(&mut redis)).await;
+        let answer = self.limited(sent).await;
         self.calls.observe(start.elapsed());
         answer
     }

@@ -12,7 +12,7 @@ use super::{
     record::{ForeignJson, TaskRecords},
     reply::convert_value,
     task_memory::{KnownTask, Recalled},
-    task_snapshot::{JsonPart, KeySpelling, ReadPlan, ReadReplies, TaskSnapshot, is_settled},
+    task_snapshot::{JsonPart, KEYS_PER_COMMAND, KeySpelling, ReadPlan, ReadReplies, TaskSnapshot, is_settled},
 };
 
 /// Rounds of one read: a task that changes faster cannot be read.
@@ -225,6 +225,36 @@ impl Store {
         reading.complete(reading.first_plan()).await
     }
 
+    /// Whether the task may have stages of other nodes: ours, or those of other workers under the names of the catalog. One
+    /// round trip, and less to read than [`Store::read`] reads. What cannot be found out is `true`.
+    pub async fn has_other_stages(&self, task: &TaskId, node: &NodeName) -> Result<bool, StoreError> {
+        let mut pipe = redis::pipe();
+        // One more than there may be.
+        pipe.cmd("ZRANGE")
+            .arg(format!("onceover:task:{task}:stages"))
+            .arg(0)
+            .arg(1);
+        let others = self.names.list().iter().filter(|name| *name != node);
+        let keys = others.flat_map(|name| KeySpelling::ALL.map(|spelling| spelling.key(task, name)));
+        let mut keys: Vec<_> = keys.collect();
+        keys.push(format!("onceover:foreign:{task}"));
+        for keys in keys.chunks(KEYS_PER_COMMAND) {
+            pipe.cmd("EXISTS").arg(keys);
+        }
+        let mut replies = ReadReplies::from(self.send_plain(pipe).await?);
+        let listed: Option<Vec<String>> = replies.next_readable()?;
+        if listed.is_none_or(|listed| listed != [node.as_str()]) {
+            return Ok(true);
+        }
+        for _ in keys.chunks(KEYS_PER_COMMAND) {
+            let found: Option<u64> = replies.next_readable()?;
+            if found != Some(0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Calls a script, and reads a task for a view as it is right after that, in one round trip where the task is
     /// remembered.
     pub(super) async fn call_and_read<T: FromRedisValue>(
@@ -321,7 +351,7 @@ impl Store {
 }
 
 /// Builds the command that calls a script.
-fn build_script_command(call: &PreparedCall<'_>) -> Cmd {
+pub(super) fn build_script_command(call: &PreparedCall<'_>) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(call.script.get_hash()).arg(0);
     for (name, value) in call.args.present() {

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Keys that one command takes.
-const KEYS_PER_COMMAND: usize = 1000;
+pub(super) const KEYS_PER_COMMAND: usize = 1000;
 /// Bytes that the head of a public JSON takes beside the names of task and node.
 const HEAD_BYTES: usize = 128;
 
@@ -33,7 +33,7 @@ pub(super) enum KeySpelling {
 impl KeySpelling {
     pub(super) const ALL: [Self; 2] = [Self::Today, Self::Older];
 
-    fn key(self, task: &TaskId, node: &NodeName) -> String {
+    pub(super) fn key(self, task: &TaskId, node: &NodeName) -> String {
         match self {
             Self::Today => format!("{task}:node:{node}"),
             Self::Older => format!("{task}:{}", node.as_str().replacen('.', ":", 1)),

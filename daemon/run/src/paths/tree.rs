@@ -163,6 +163,19 @@ pub fn list_names(root: &Path, inside: &Path) -> io::Result<Vec<PathBuf>> {
     names_in(&folder_beneath(root, inside)?)
 }
 
+/// Returns the bytes of the file `name` in the folder `inside` of `root`, if nothing else is in there. Where more is, no more
+/// than a part of it is read.
+pub fn size_of_only_file(root: &Path, inside: &Path, name: &str) -> io::Result<Option<u64>> {
+    let folder = folder_beneath(root, inside)?;
+    let found = names(&folder, 2)?;
+    if found != [Path::new(name)] {
+        return Ok(None);
+    }
+    let meta = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_file = FileType::from_raw_mode(meta.st_mode) == FileType::RegularFile;
+    Ok(is_file.then(|| size_of(&meta)))
+}
+
 /// Removes everything in a folder except one file and those that continue it.
 pub fn remove_content(folder: &Path, except: &str) -> io::Result<()> {
     let folder = open(folder, FOLDER, Mode::empty())?;

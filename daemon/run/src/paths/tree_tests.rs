@@ -97,3 +97,24 @@ fn a_folder_is_emptied_but_for_one_file_and_those_that_continue_it() {
     left.sort();
     assert_eq!(left, ["run.log", "run.log.tail-7-1"]);
 }
+
+#[test]
+fn only_a_file_that_is_alone_in_its_folder_has_its_size_returned() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, inside) = (temp.path(), Path::new("t1/runs"));
+    let size = || size_of_only_file(root, inside, "run.log");
+    assert!(size().is_err(), "there is no folder");
+    fs::create_dir_all(root.join(inside)).unwrap();
+    assert_eq!(size().unwrap(), None);
+    let log = root.join(inside).join("run.log");
+    fs::write(&log, "four").unwrap();
+    assert_eq!(size().unwrap(), Some(4));
+    let other = root.join(inside).join("other");
+    fs::write(&other, "").unwrap();
+    assert_eq!(size().unwrap(), None);
+    fs::remove_file(&log).unwrap();
+    assert_eq!(size().unwrap(), None, "it has another name");
+    fs::rename(&other, root.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(root.join("elsewhere"), &log).unwrap();
+    assert_eq!(size().unwrap(), None, "it is a link");
+}

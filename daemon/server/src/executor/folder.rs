@@ -94,6 +94,9 @@ pub struct Left {
 
 /// What the run left, and what earlier attempts of it did that were lost with their daemon.
 pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
+    if let Some(left) = measure_log_alone(&share, fence, most) {
+        return left;
+    }
     let (task, run, newest) = (fence.task.clone(), fence.run.clone(), fence.attempt);
     let measured = crate::blocking::run(move || {
         let mut left = Left::default();
@@ -116,6 +119,28 @@ pub async fn measure(share: PathBuf, fence: &Fence, most: MostLeft) -> Left {
         left
     });
     measured.await.unwrap_or_default()
+}
+
+/// Measures a first attempt that left nothing but its log, as those of small programs do. Like writing a line of the log, that
+/// takes too little time for another thread; a walk over files may take long.
+fn measure_log_alone(share: &Path, fence: &Fence, most: MostLeft) -> Option<Left> {
+    if fence.attempt > 1 {
+        return None;
+    }
+    let folder = fence.folder();
+    let inside = Path::new(fence.task.as_str()).join(&folder);
+    let bytes = paths::size_of_only_file(share, &inside, log::FILE_NAME).ok()??;
+    let content = FolderContent {
+        files: 1,
+        bytes,
+        ..FolderContent::default()
+    };
+    let mut left = Left {
+        too_much: most.judge(&content),
+        ..Left::default()
+    };
+    left.measured.add(folder, bytes);
+    Some(left)
 }
 
 /// Points `<task>/nodes/<node>` to the winner's folder, swapped in one step; a winner that left no file has no link.

@@ -4,11 +4,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use onceover_store::{Claims, Fence, QueueShare};
 
 use crate::{config::is_dispatch_queue, events::EventBus, services::Slots};
+
+/// How long an end waits for its turn to take the next run. The call that has it is mostly answered sooner, and a separate
+/// call for the next run would take longer.
+const END_PATIENCE: Duration = Duration::from_millis(20);
 
 /// What this daemon holds of each queue.
 pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
@@ -116,10 +121,13 @@ impl HeldSlots {
         Some(ClaimTurn { queue, _turn: turn })
     }
 
-    /// Takes the turn, unless another call has it: an end waits for nobody.
-    pub(super) fn try_turn(&self, queue: &str) -> Option<ClaimTurn<'_>> {
+    /// Takes the turn for an end, unless other calls have it for long: an end is not held up by them.
+    pub(super) async fn wait_briefly_for_turn(&self, queue: &str) -> Option<ClaimTurn<'_>> {
         let queue = self.0.get(queue)?;
-        let turn = queue.turn.try_lock().ok()?;
+        let turn = match queue.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => tokio::time::timeout(END_PATIENCE, queue.turn.lock()).await.ok()?,
+        };
         Some(ClaimTurn { queue, _turn: turn })
     }
 }
@@ -209,10 +217,7 @@ impl Drop for SlotGuard {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicU32, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use onceover_types::{NodeName, RunId, TaskId};
 
@@ -253,13 +258,13 @@ mod tests {
             guard
         };
         {
-            let turn = slots.try_turn("cpu").unwrap();
+            let turn = slots.wait_briefly_for_turn("cpu").await.unwrap();
             turn.hand_over(&mut guard, &next);
             assert_eq!(turn.share().running, [next.slot()]);
             assert_eq!(turn.free(), 1);
         }
         drop(guard);
-        assert_eq!(slots.try_turn("cpu").unwrap().free(), 2);
+        assert_eq!(slots.wait_briefly_for_turn("cpu").await.unwrap().free(), 2);
         assert!(is_queue_wanted(&bus).await, "a run may wait for it");
     }
 
@@ -277,7 +282,7 @@ mod tests {
                 .collect(),
         );
         let slots = HeldSlots::new(&slots, &EventBus::default(), Some(&count));
-        let turn = slots.try_turn("celery:demo_queue").unwrap();
+        let turn = slots.wait_briefly_for_turn("celery:demo_queue").await.unwrap();
         assert_eq!((turn.share().slots, turn.free()), (0, 1));
         workers.store(3, Ordering::Relaxed);
         assert_eq!((turn.share().slots, turn.free()), (3, 3));
@@ -285,31 +290,42 @@ mod tests {
         assert_eq!((turn.share().slots, turn.free()), (3, 2));
         workers.store(1, Ordering::Relaxed);
         assert_eq!((turn.share().slots, turn.free()), (1, 1));
-        assert_eq!(slots.try_turn("cpu").unwrap().free(), 0);
+        let cpu = slots.wait_briefly_for_turn("cpu").await.unwrap();
+        assert_eq!(cpu.free(), 0);
     }
 
     #[tokio::test]
     async fn a_run_that_broke_off_in_a_panic_is_not_taken_again() {
         let (slots, _) = slots(1);
         let fence = fence("t1");
-        let guard = slots.try_turn("cpu").unwrap().occupy(&fence);
+        let guard = slots.wait_briefly_for_turn("cpu").await.unwrap().occupy(&fence);
         let broken = tokio::spawn(async move {
             let _guard = guard;
             assert!(std::hint::black_box(false), "a defect");
         });
         assert!(broken.await.is_err());
-        let turn = slots.try_turn("cpu").unwrap();
+        let turn = slots.wait_briefly_for_turn("cpu").await.unwrap();
         assert_eq!((turn.free(), turn.share().running), (1, vec![fence.slot()]));
     }
 
-    #[tokio::test]
-    async fn one_call_at_a_time_takes_runs_of_a_queue_and_an_end_waits_for_none() {
+    #[tokio::test(start_paused = true)]
+    async fn one_call_at_a_time_takes_runs_of_a_queue_and_an_end_does_not_wait_for_long() {
         let (slots, _) = slots(1);
         let turn = slots.wait_for_turn("cpu").await.unwrap();
-        assert!(slots.try_turn("cpu").is_none());
-        assert!(slots.try_turn("gpu").is_none(), "it has no slots here");
-        drop(turn);
-        assert!(slots.try_turn("cpu").is_some());
+        assert!(
+            slots.wait_briefly_for_turn("cpu").await.is_none(),
+            "a call is not answered"
+        );
+        assert!(
+            slots.wait_briefly_for_turn("gpu").await.is_none(),
+            "it has no slots here"
+        );
+        let answered = async {
+            tokio::task::yield_now().await;
+            drop(turn);
+        };
+        let (turn, ()) = tokio::join!(slots.wait_briefly_for_turn("cpu"), answered);
+        assert!(turn.is_some(), "the call was answered meanwhile");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -11,13 +12,14 @@ use onceover_types::{NodeName, TaskId};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::Instant,
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
 pub use super::work::RunSupplies;
 use super::{
     folder::{self, FormerContent, Left, MostLeft},
+    give_back::give_back,
     life,
     slots::{ClaimTurn, CountOfWorkers, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
@@ -33,7 +35,7 @@ use crate::{
 use onceover_limits::{Limit, lack::Lack};
 use onceover_run::paths::TaskLock;
 use onceover_run::{Programs, ProgressSink, log::RunLog};
-use onceover_store::{Claim, Fence, Outcome, Reap, RequeuedRun, StageRecord, Store, StoreError};
+use onceover_store::{Claim, Fence, Outcome, Reap, StageRecord, Store, StoreError};
 
 /// How the executor works.
 #[derive(Clone)]
@@ -144,9 +146,10 @@ impl Executor {
         let inner = self.0;
         let mut runs = JoinSet::new();
         let mut rechecks = inner.parts.bus.rechecks();
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL.min(inner.parts.store.options().lease / 4));
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut repaired: Option<Instant> = None;
+        // Beside the loop: a check of many records takes long, and runs begin meanwhile.
+        let mut sweeps = pin!(inner.sweep_regularly());
+        // A claim whose answer was lost is answered again.
+        let mut claims = inner.sweep_ticks();
         let mut draining = false;
         loop {
             if draining && runs.is_empty() {
@@ -159,10 +162,9 @@ impl Executor {
                 () = inner.draining.cancelled(), if !draining => draining = true,
                 Some(_) = runs.join_next(), if !runs.is_empty() => {}
                 task = rechecks.recv() => inner.recheck_runs(task.ok().as_ref()),
-                _ = sweep.tick() => {
-                    inner.sweep(&mut repaired).await;
-                    inner.claim_all(&WantedQueues::All, &mut runs).await;
-                }
+                // They never end.
+                () = &mut sweeps => {}
+                _ = claims.tick() => inner.claim_all(&WantedQueues::All, &mut runs).await,
                 // Last: there may always be one more.
                 wanted = inner.parts.bus.run_wanted() => inner.claim_all(&wanted, &mut runs).await,
             }
@@ -173,6 +175,23 @@ impl Executor {
 }
 
 impl Inner {
+    /// Ticks as often as leases are looked at.
+    fn sweep_ticks(&self) -> Interval {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL.min(self.parts.store.options().lease / 4));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
+
+    /// Sweeps for as long as it is polled.
+    async fn sweep_regularly(&self) {
+        let mut ticks = self.sweep_ticks();
+        let mut repaired = None;
+        loop {
+            ticks.tick().await;
+            self.sweep(&mut repaired).await;
+        }
+    }
+
     /// Takes back what has expired, forgets what is to be forgotten, and checks the indexes once in a while: `repaired` is
     /// when they were checked last.
     async fn sweep(&self, repaired: &mut Option<Instant>) {
@@ -215,7 +234,10 @@ impl Inner {
         for queue in self.options.slots.keys() {
             match self.parts.store.reap(queue, Reap::Expired).await {
                 Ok(0) => {}
-                Ok(count) => tracing::warn!(queue, count, "took back runs that were not heard of"),
+                Ok(count) => {
+                    tracing::warn!(queue, count, "took back runs that were not heard of");
+                    self.parts.bus.run_queued(queue);
+                }
                 Err(error) => return tracing::debug!(%error, "leases not looked at"),
             }
         }
@@ -335,7 +357,7 @@ impl Inner {
                     tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
-            RunEnd::Requeued(to) => self.requeue(&fence, &to, &left).await,
+            RunEnd::Requeued(to) => give_back(&self.parts.store, &self.stop, &fence, &to, &left).await,
             // Handed back with all others, when the executor has stopped.
             RunEnd::Stopped => {
                 tracing::info!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run, "run handed back");
@@ -357,17 +379,14 @@ impl Inner {
         };
         let supplies = &self.parts.supplies;
         let request = RunRequest::read(catalog, spec, record);
-        // Workers get the whole task, whatever runs the node here.
-        let takes_from_stages =
-            is_dispatch_queue(&fence.queue) || request.as_ref().is_ok_and(RunRequest::takes_from_stages);
         let former = match record.dispatch() {
             Some(_) => FormerContent::Kept,
             None => FormerContent::Removed,
         };
         let read_records = async {
-            match takes_from_stages {
-                true => Some(supplies.views.read_records(&fence.task).await),
-                false => None,
+            match &request {
+                Ok(request) => request.read_records(&supplies.views, fence).await,
+                Err(_) => None,
             }
         };
         let recheck = Arc::new(Notify::new());
@@ -457,33 +476,6 @@ impl Inner {
         }
     }
 
-    /// Gives a run back to a queue, however long Redis is unreachable; what it does not take is left to the end of the lease.
-    async fn requeue(&self, fence: &Fence, to: &RequeuedRun, left: &Left) {
-        let mut wait = Duration::from_millis(100);
-        loop {
-            match self.parts.store.requeue(fence, to, &left.measured).await {
-                Ok(_) => {
-                    tracing::warn!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run,
-                        attempt = fence.attempt, queue = to.queue, why = to.how, "run given back to a queue");
-                    return;
-                }
-                Err(StoreError::Unavailable(error)) => {
-                    tracing::debug!(error, run_id = %fence.run, "a run waits for Redis to be given back");
-                }
-                Err(error) => {
-                    tracing::error!(%error, run_id = %fence.run, "a run was not given back; its lease will run out");
-                    return;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = (wait * 2).min(COMMIT_WAIT_MAX);
-        }
-    }
-
     /// Reports that a result cannot be written, in the log once for each error. What is damaged can be mended, so the result
     /// is kept for as long as the run owns its stage.
     async fn report_unwritten(&self, fence: &Fence, error: &StoreError, reported: &mut Option<String>) {
@@ -507,7 +499,7 @@ impl Inner {
     }
 
     /// Reports an end to Redis, and takes the next run of its queue in the same call, unless this daemon takes no more or
-    /// another call takes runs of the queue at this moment.
+    /// other calls that take runs of the queue are not answered soon.
     async fn report_end(
         &self,
         fence: &Fence,
@@ -515,7 +507,12 @@ impl Inner {
         left: &Left,
         slot: &mut SlotGuard,
     ) -> Result<Committed, StoreError> {
-        let turn = self.slots.try_turn(&fence.queue).filter(|_| !self.takes_no_more());
+        let turn = match self.takes_no_more() {
+            true => None,
+            false => self.slots.wait_briefly_for_turn(&fence.queue).await,
+        };
+        // It may have waited for its turn.
+        let turn = turn.filter(|_| !self.takes_no_more());
         let share = turn.as_ref().map(ClaimTurn::share);
         let store = &self.parts.store;
         let mut finished = store.finish(fence, outcome, &left.measured, share.as_ref()).await?;

@@ -151,7 +151,10 @@ impl<'a> RunWatch<'a> {
             _ = self.heartbeat.tick() => RunEvent::HeartbeatDue,
             () = self.run.recheck.notified() => RunEvent::Changed,
             changed = async {
-                tokio::time::sleep_until(next_report).await;
+                // A timer for what is past already would wake the watch of every run once more.
+                if next_report > Instant::now() {
+                    tokio::time::sleep_until(next_report).await;
+                }
                 progress.changed().await
             } => match changed {
                 Ok(()) => RunEvent::Progressed,

@@ -115,19 +115,34 @@ impl RunRequest {
         })
     }
 
-    /// Whether the run may take anything from other stages of the task. A program gets the outputs of all; a node of the
-    /// daemon has only what its parameters are filled with, and a list among them may name stages.
-    pub(super) fn takes_from_stages(&self) -> bool {
-        match self.node.runner {
-            RunnerSpec::Command(_) | RunnerSpec::Python(_) | RunnerSpec::Celery(_) => true,
-            RunnerSpec::Builtin(_) => {
-                let parameters = &self.node.parameters;
-                parameters
-                    .iter()
-                    .any(|parameter| !parameter.fallbacks.is_empty() || parameter.kind == ValueKind::Array)
-                    || self.input.values().any(|value| referenced_node(value).is_some())
+    /// Whether parameters may be filled from stages of the task, or a list among them may name some.
+    fn asks_stages(&self) -> bool {
+        let parameters = &self.node.parameters;
+        parameters
+            .iter()
+            .any(|parameter| !parameter.fallbacks.is_empty() || parameter.kind == ValueKind::Array)
+            || self.input.values().any(|value| referenced_node(value).is_some())
+    }
+
+    /// Reads the task's records for what the run takes from other stages; `None` where it takes nothing. A program gets the
+    /// outputs of all stages, so it is asked first whether there are any; a node of the daemon gets what its parameters are
+    /// filled with.
+    pub(super) async fn read_records(
+        &self,
+        views: &TaskViews,
+        fence: &Fence,
+    ) -> Option<Result<TaskRecords, ServiceError>> {
+        if !self.asks_stages() {
+            if matches!(self.node.runner, RunnerSpec::Builtin(_)) {
+                return None;
+            }
+            match views.has_other_stages(&fence.task, &fence.node).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
             }
         }
+        Some(views.read_records(&fence.task).await)
     }
 }
 

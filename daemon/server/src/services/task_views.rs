@@ -194,6 +194,11 @@ impl TaskViews {
         Ok(records)
     }
 
+    /// Whether a task may have stages of other nodes, as [`Store::has_other_stages`] finds it.
+    pub async fn has_other_stages(&self, task: &TaskId, node: &NodeName) -> Result<bool, ServiceError> {
+        Ok(self.store.has_other_stages(task, node).await?)
+    }
+
     /// Returns what a task holds of other workers.
     pub fn held(&self, records: &TaskRecords) -> HeldStages {
         HeldStages::now(&self.store, records)

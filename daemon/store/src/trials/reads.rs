@@ -397,6 +397,31 @@ async fn a_call_with_a_read_is_one_transaction_and_loads_its_script_where_it_is_
 }
 
 #[tokio::test]
+async fn a_task_has_other_stages_as_soon_as_anything_of_another_node_is_there() {
+    let bed = Bed::start(false).await;
+    let (own, other) = (node(NODES[0]), node(NODES[1]));
+    let has_others = async |name: &str| bed.store.has_other_stages(&task(name), &own).await.unwrap();
+    assert!(has_others("none").await, "a task without the stage is read whole");
+    for name in ["alone", "ours", "today", "older", "noted", "broken"] {
+        run_stage(&bed, &task(name), &own).await;
+        assert!(!has_others(name).await, "{name}");
+    }
+    write(&bed, "alone:a:one", "of the same node").await;
+    assert!(!has_others("alone").await);
+    start_stage(&bed, &task("ours"), &other).await;
+    write(&bed, &format!("today:node:{other}"), &foreign_json(NODES[1], "SUCCESS")).await;
+    write(&bed, "older:a:two", &foreign_json(NODES[1], "SUCCESS")).await;
+    let _: () = bed
+        .ask(&["HSET", "onceover:foreign:noted", CUSTOM, "RUNNING|1|ab|1||0"])
+        .await;
+    let _: () = bed.ask(&["DEL", "onceover:task:broken:stages"]).await;
+    write(&bed, "onceover:task:broken:stages", "no list").await;
+    for name in ["ours", "today", "older", "noted", "broken"] {
+        assert!(has_others(name).await, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_redis_is_read() {
     let bed = Bed::start(false).await;
     let task = task("t");

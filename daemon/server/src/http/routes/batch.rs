@@ -35,8 +35,9 @@ pub struct BatchTasks {
 
 /// Submits in one request.
 pub(crate) const MOST: usize = 1000;
-/// Submits that are decided at a time; they share one connection to Redis.
-const AT_A_TIME: usize = 64;
+/// Submits that are decided at a time. They share one connection to Redis with the runs that are under way, whose calls
+/// wait for as many: with more, the first stages of a large batch would hardly begin before its last submit is decided.
+const AT_A_TIME: usize = 16;
 
 /// Ask for many nodes to be run at once
 ///
