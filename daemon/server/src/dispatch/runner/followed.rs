@@ -234,7 +234,7 @@ impl<'a> FollowedMessage<'a> {
 
     /// What is due while no worker has taken the message. The time limit does not count yet.
     async fn wait_for_worker(&mut self) -> Option<MessageFate> {
-        self.runner.began.send_replace(Instant::now());
+        self.runner.began.send_replace(Instant::now() + LOOK_WAITING);
         let queue = &self.service.queue;
         let capacity = self.measure();
         if capacity.listeners > 0 {
