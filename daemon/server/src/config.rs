@@ -29,7 +29,7 @@ use onceover_run::paths::DEFAULT_DOCUMENT;
 pub use callbacks::CallbacksConfig;
 pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use pipelines::PipelinesConfig;
-pub use services::{ServiceConfig, ServiceRunner, WhenNoWorker, dispatch_queue, is_dispatch_queue};
+pub use services::{ServiceConfig, ServiceRunner, WhenNoWorker, dispatch_queue, find_workers_queue, is_dispatch_queue};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.

@@ -16,9 +16,14 @@ pub fn dispatch_queue(queue: &str) -> String {
     format!("{DISPATCH_PREFIX}{queue}")
 }
 
+/// Returns the queue of Celery workers to which the runs of a queue of ours go; none where they go to no workers.
+pub fn find_workers_queue(queue: &str) -> Option<&str> {
+    queue.strip_prefix(DISPATCH_PREFIX)
+}
+
 /// Whether the runs of a queue of ours go to Celery workers.
 pub fn is_dispatch_queue(queue: &str) -> bool {
-    queue.starts_with(DISPATCH_PREFIX)
+    find_workers_queue(queue).is_some()
 }
 
 /// Where the nodes of one service run.

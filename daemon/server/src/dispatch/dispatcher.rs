@@ -19,7 +19,7 @@ use super::{
     watch::watch_workers,
 };
 use crate::{
-    config::{Config, dispatch_queue},
+    config::{Config, dispatch_queue, find_workers_queue},
     events::EventBus,
 };
 
@@ -77,12 +77,17 @@ impl Dispatcher {
 
     /// Counts the runs of a queue of ours that may be with its workers at a time. `None` for a queue that leads to none.
     pub fn count_slots(&self, queue: &str) -> Option<u32> {
-        let mut services = self.services.values();
-        let service = services.find(|service| dispatch_queue(&service.queue) == queue)?;
-        if !service.is_used {
-            return Some(0);
+        let queue = find_workers_queue(queue)?;
+        let of_queue = self.services.values().filter(|service| service.queue == queue);
+        // Services may share a queue; one that is not used sends nothing.
+        let mut slots = None;
+        for service in of_queue {
+            if service.is_used {
+                return Some(self.registry.capacity(service.broker.name(), queue).slots);
+            }
+            slots = Some(0);
         }
-        Some(self.registry.capacity(service.broker.name(), &service.queue).slots)
+        slots
     }
 
     /// Whether what workers write for a node lies on this machine too.
