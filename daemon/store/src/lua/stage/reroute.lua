@@ -13,8 +13,10 @@ for _, member in ipairs(members) do
   local task, node = string.match(member, '^([^|]+)|(.+)$')
   local target = targets[node]
   local record = target and load_record(task, node)
-  if record and not record.damage and record.state == 'PENDING' and record.queue == args.queue and not record.dispatch
-    and NOW - tonumber(record.queued or NOW) >= tonumber(args.waited_ms) then
+  if record and not record.damage and record.state == 'PENDING' and record.queue == args.queue
+    and not record.dispatch then
+    -- Those behind it have waited less.
+    if NOW - tonumber(record.queued or NOW) < tonumber(args.waited_ms) then return { moved, -1 } end
     call('ZREM', queue_key(args.queue), member)
     update_record(task, node, record, { queue = target[2], runner = target[3] })
     call('ZADD', queue_key(target[2]), record.qseq, member)
