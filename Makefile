@@ -1,13 +1,17 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean
+.PHONY: help demo demo-workers test test-celery-5.3 soak-celery test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## Run real media work on a sample clip, twice, and watch the second time cost nothing
 	cargo build --locked --workspace
 	@assets/demo.sh
+
+demo-workers: deps ## Run the demo with two real Celery workers, and kill one of them in the middle of a stage
+	cargo build --locked --workspace
+	@assets/demo-workers.sh
 
 test: test-deps ## Build everything, run all tests, hold the API against its description
 	cargo build --locked --workspace
@@ -18,6 +22,19 @@ test: test-deps ## Build everything, run all tests, hold the API against its des
 	fi
 	@tests/openapi/check.sh
 	@tests/openapi/client.sh
+
+test-celery-5.3: deps ## Run the tests of Celery workers against the oldest versions that are held to work (5.3.4)
+	cargo build --locked --workspace
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		ONCEOVER_CELERY=5.3 cargo nextest run --locked -p onceover-tests --test it -E 'test(/^celery::/)'; \
+	else \
+		ONCEOVER_CELERY=5.3 cargo test --locked -p onceover-tests --test it -- celery::; \
+	fi
+
+soak-celery: deps ## Kill 20 Celery workers while 500 stages run on them, and count what ends twice or not at all
+	cargo build --locked --workspace
+	ONCEOVER_CELERY_STAGES=500 ONCEOVER_CELERY_KILLS=20 cargo test --locked -p onceover-tests --test it -- \
+		celery::soak:: --nocapture
 
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace

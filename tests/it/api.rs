@@ -403,6 +403,7 @@ async fn the_api_describes_itself_and_its_page_needs_no_internet() {
         ("/v1/rows", "get"),
         ("/v1/events", "get"),
         ("/v1/queues", "get"),
+        ("/v1/workers", "get"),
         ("/v1/system", "get"),
         ("/v1/system/machine", "get"),
         ("/v1/system/history", "get"),

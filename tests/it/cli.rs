@@ -66,6 +66,7 @@ async fn tui20_what_the_dashboard_shows_is_printed_for_people_and_as_the_apis_js
         (&["explain", stage], &["↺ hit"]),
         (&["explain", "film", "--reuse", "never"], &["◌ run", "forced"]),
         (&["queues"], &["io", "slots in use", "0 pending"]),
+        (&["workers"], &["no service is run by Celery workers"]),
         (&["callbacks"], &["no callbacks"]),
         (&["check"], &["✔ daemon", "✔ access", "✔ redis", "✔ clock", "nodes"]),
     ] {
@@ -88,6 +89,7 @@ async fn tui20_what_the_dashboard_shows_is_printed_for_people_and_as_the_apis_js
         (&["show", "film", "--json"], "/v1/tasks/film"),
         (&["explain", stage, "--json"], "/v1/tasks/film/stages/test.echo/reuse"),
         (&["queues", "--json"], "/v1/queues"),
+        (&["workers", "--json"], "/v1/workers"),
         (&["callbacks", "--json"], "/v1/callbacks"),
     ] {
         let answer = daemon.get(path).await.json();

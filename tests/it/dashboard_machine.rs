@@ -1,4 +1,4 @@
-//! The pages of the machine, of queues, of events and of commands in a pty, against a real daemon.
+//! The pages of the machine, of queues, of workers, of events and of commands in a pty, against a real daemon.
 
 use onceover_tests::{
     Daemon,
@@ -56,6 +56,19 @@ async fn a_run_that_waits_is_on_the_page_of_queues_with_why_and_enter_goes_to_it
     daemon.release("go");
     daemon.until("second", WAIT, StageState::Success).await;
     dashboard.until(|screen| screen.contains("0 waiting"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_workers_says_that_no_service_is_run_by_any() {
+    let daemon = Daemon::start().await;
+    let mut dashboard = Dashboard::open(&daemon, 120, 36);
+    dashboard.shows("live");
+    dashboard.press('B');
+    dashboard.until(|screen| {
+        screen.contains("Queues › workers") && screen.contains("no service of this daemon is run by Celery workers")
+    });
+    dashboard.send(Key::Esc);
+    dashboard.shows("[1 Tasks]");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,7 @@ const NO_LIMITS: &[&str] = &[
     "core.auto_upload",
     "llm.provider",
     "llm.providers.<name>",
+    "services.<name>",
     "access.tokens_file",
     "access.hosts",
     "access.link_lifetime",
@@ -203,6 +204,14 @@ const OVER: &[(&str, &str)] = &[
     ("unknown_fields", "a_request_over_a_limit_is_refused_and_counted"),
     ("runs_at_once", "r3_a_stage_in_flight_is_joined_and_not_touched"),
     ("lost_runs", "o2_a_run_that_is_lost_again_and_again_fails_in_the_end"),
+    (
+        "lost_workers",
+        "a_run_whose_workers_are_lost_again_and_again_fails_in_the_end",
+    ),
+    (
+        "message_processes",
+        "a_message_that_ends_each_process_which_begins_with_it_fails_its_run",
+    ),
     ("run_log", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
     ("output_line", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
     (

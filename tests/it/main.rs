@@ -6,6 +6,7 @@ mod api;
 mod bounds;
 mod callbacks;
 mod catalog;
+mod celery;
 mod chains;
 mod claims;
 mod cli;

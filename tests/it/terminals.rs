@@ -232,6 +232,7 @@ async fn without_a_utf8_locale_and_on_the_console_only_ascii_is_drawn() {
         &["keys"],
         &["tasks"],
         &["queues"],
+        &["workers"],
         &["check"],
         &["tree", "nix"],
     ] {
@@ -291,6 +292,7 @@ async fn what_prints_ends_quietly_where_nobody_reads_and_tells_of_a_full_disk() 
         &["show", "film"],
         &["log", "film"],
         &["queues"],
+        &["workers"],
         &["check"],
         &["completions", "bash"],
         &["keys"],

@@ -259,6 +259,11 @@ pub fn lay_out_queues(size: (u16, u16)) -> ListPage {
     lay_out_above(size, 18)
 }
 
+/// Divides the page of workers: the list above all of the queue, the stage or the worker at the cursor.
+pub fn lay_out_workers(size: (u16, u16)) -> ListPage {
+    lay_out_above(size, 11)
+}
+
 /// Divides the page of events: the list above all of the event at the cursor.
 pub fn lay_out_events(size: (u16, u16)) -> ListPage {
     lay_out_above(size, 6)

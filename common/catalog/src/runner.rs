@@ -16,6 +16,9 @@ pub enum RunnerSpec {
     /// (`onceoverd nodes install <service>`): `python = "<service>/<method>.py"`, below the shipped node files or
     /// beside the file of the node. The packages it needs are in the `requirements.txt` of its folder.
     Python(String),
+    /// A task of Celery workers, by its name: `celery = "faster_whisper.transcribe"`. Where the workers are is in the
+    /// daemon's configuration, under the node's service.
+    Celery(String),
 }
 
 impl RunnerSpec {
@@ -25,6 +28,7 @@ impl RunnerSpec {
             Self::Builtin(_) => RunnerKind::Builtin,
             Self::Command(_) => RunnerKind::Command,
             Self::Python(_) => RunnerKind::Python,
+            Self::Celery(_) => RunnerKind::Celery,
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum RunnerKind {
     Command,
     /// A Python program in an environment of the daemon.
     Python,
+    /// A task of Celery workers.
+    Celery,
 }
 
 impl RunnerKind {
@@ -23,6 +25,7 @@ impl RunnerKind {
             Self::Builtin => "builtin",
             Self::Command => "command",
             Self::Python => "python",
+            Self::Celery => "celery",
         }
     }
 }

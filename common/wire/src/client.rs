@@ -20,7 +20,7 @@ use crate::{
     ExplainRequest, LogPage, MachineLoad, NodeInfo, NodeList, NodeStatistics, NodeStatus, PipelineList, Processing,
     Queues, ReprocessRequest, ResubmitRequest, ReuseExplanation, ReuseMode, StageRuns, SubmitRequest, SubmitResponse,
     SystemHistory, SystemInfo, TaskPage, TaskView, Video, VideoDeletion, VideoPage, VideoRequest, VideoStarted,
-    clock::Clock, token::make_header,
+    WorkersReport, clock::Clock, token::make_header,
 };
 
 pub use crate::token::{TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, TokenError, TokenSource};
@@ -311,6 +311,11 @@ impl Client {
     /// Reads every queue.
     pub async fn queues(&self) -> Result<Queues, ClientError> {
         self.get("/v1/queues").await
+    }
+
+    /// Reads which Celery workers there are, and what they run.
+    pub async fn workers(&self) -> Result<WorkersReport, ClientError> {
+        self.get("/v1/workers").await
     }
 
     /// Reads how busy the daemon's machine was in the last minutes.

@@ -22,6 +22,7 @@ mod tasks;
 mod token;
 mod videos;
 mod warnings;
+mod workers;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -47,6 +48,7 @@ pub use self::{
         VideoRequest, VideoSource, VideoStarted,
     },
     warnings::{MOST_WARNINGS, Warning, WarningCode, Warnings},
+    workers::{BrokerSeen, StageOnWorker, WorkerQueue, WorkerSeen, WorkerState, WorkersReport},
 };
 use onceover_types::{CallbackStatus, NodeName, Problem, RunId, StageState, TaskId, TaskStatus, Timestamp};
 
@@ -358,6 +360,9 @@ pub struct QueueInfo {
     pub pending: u64,
     /// The runs that wait, next first, at most 100.
     pub next: Vec<QueuedRun>,
+    /// Why none of these begins: for a queue of Celery workers while none listens. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 /// A run that waits in a queue.
@@ -527,4 +532,8 @@ pub struct Health {
     pub service: String,
     /// What is wrong, if anything is.
     pub causes: Vec<String>,
+    /// What keeps stages waiting although submits can be decided, such as a queue that no Celery worker listens to.
+    /// Absent if nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -53,6 +53,9 @@ pub struct StageView {
     /// What the program reports that it is doing.
     #[serde(default)]
     pub message: Option<String>,
+    /// What keeps it PENDING beside the order of its queue: no Celery worker listens. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
     /// Why this run was started: the miss reason (R4).
     #[serde(default)]
     pub reason: Option<String>,
@@ -108,6 +111,7 @@ impl StageView {
             runner: summary.runner,
             progress: summary.progress,
             message: summary.message,
+            waiting: None,
             reason: summary.reason,
             forced: summary.forced,
             reuse_hits: summary.reuse_hits,

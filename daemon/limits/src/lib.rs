@@ -101,6 +101,12 @@ limits! {
     LostRuns "lost_runs" "runs.max_lost"
         "how often one run may be lost with its daemon"
         "the run is FAILED and says so";
+    LostWorkers "lost_workers" "services.<name>.max_attempts"
+        "attempts of one run whose Celery workers are lost"
+        "the run is FAILED and says so";
+    MessageProcesses "message_processes" fixed
+        "processes of Celery workers that begin with one message"
+        "the message is revoked, and the run is FAILED and says so";
     RunLog "run_log" fixed
         "bytes of a run's log"
         "its beginning and its end are kept, and a line between them says how much is left out; the run goes on";

@@ -3,6 +3,8 @@
 
 mod callbacks;
 mod log;
+mod pipelines;
+mod services;
 mod storage;
 
 use std::{
@@ -26,6 +28,8 @@ use onceover_run::paths::DEFAULT_DOCUMENT;
 
 pub use callbacks::CallbacksConfig;
 pub use log::{LogConfig, LogFormat, LogToStderr};
+pub use pipelines::PipelinesConfig;
+pub use services::{ServiceConfig, ServiceRunner, WhenNoWorker, dispatch_queue, find_workers_queue, is_dispatch_queue};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
@@ -60,6 +64,8 @@ pub struct Config {
     pub node_dirs: Vec<PathBuf>,
     /// More nodes, or other ones in the place of those of the same name.
     pub nodes: Vec<NodeSpec>,
+    /// Where the nodes of a service run, by what stands before the dot of their names.
+    pub services: IndexMap<String, ServiceConfig>,
     /// Defaults of parameters, by node and parameter.
     pub defaults: IndexMap<Spanned<String>, IndexMap<Spanned<String>, Spanned<Value>>>,
     /// Where all this was read from.
@@ -227,31 +233,6 @@ pub enum UnknownFields {
     Refuse,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PipelinesConfig {
-    /// The pipeline of a video that names none.
-    pub default: String,
-    /// Folders of pipeline files, `*.toml`.
-    pub dirs: Vec<PathBuf>,
-    /// How often a step that failed is tried again, where its pipeline does not say.
-    pub retries: u32,
-    /// Wait before the first of these, doubled before each later one.
-    #[serde(deserialize_with = "duration")]
-    pub backoff: Duration,
-}
-
-impl Default for PipelinesConfig {
-    fn default() -> Self {
-        Self {
-            default: "subtitles".into(),
-            dirs: Vec::new(),
-            retries: 0,
-            backoff: Duration::from_secs(10),
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -276,6 +257,7 @@ impl Default for Config {
             log: LogConfig::default(),
             node_dirs: Vec::new(),
             nodes: Vec::new(),
+            services: IndexMap::new(),
             defaults: IndexMap::new(),
             source: None,
         }
@@ -409,13 +391,17 @@ impl Config {
         Environments::new(folder).with_flags(flags)
     }
 
-    /// Slots of each resource class: the defaults (cpu = cores, gpu = 1, io = 4, llm = 4), then what is configured.
+    /// Slots of each resource class: the defaults (cpu = cores, gpu = 1, io = 4, llm = 4), then what is configured, then the
+    /// queues of Celery workers.
     pub fn slots(&self) -> IndexMap<String, u32> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let mut slots: IndexMap<String, u32> = [("cpu", cores), ("gpu", 1), ("io", 4), ("llm", 4)]
             .map(|(name, count)| (name.to_owned(), count))
             .into();
         slots.extend(self.slots.iter().map(|(name, count)| (name.clone(), *count)));
+        // How many runs go on there is up to the workers.
+        let sent = self.services.iter().filter(|(_, service)| service.broker.is_some());
+        slots.extend(sent.map(|(name, service)| (dispatch_queue(&service.queue(name)), 0)));
         slots
     }
 
@@ -426,6 +412,7 @@ impl Config {
         self.callbacks.check()?;
         self.check_sizes()?;
         self.storage.check()?;
+        services::check(&self.services)?;
         self.check_slots()
     }
 
@@ -511,7 +498,7 @@ impl Config {
                  redis.url, where daemons of other machines run it, can it be 0"
             ));
         }
-        for name in self.slots().keys() {
+        for name in self.slots.keys() {
             if name.is_empty()
                 || !name
                     .chars()

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 mod identity;
 
-pub use identity::{DirectoryPlace, Origin};
+pub use identity::{DirectoryOrigin, DirectoryPlace};
 
 /// How long a lock that another process holds is waited for: the reaper of a daemon that just died may hold it while it
 /// ends what that left behind.
@@ -44,7 +44,7 @@ pub struct DataDir {
     root: PathBuf,
     instance: String,
     place: DirectoryPlace,
-    origin: Origin,
+    origin: DirectoryOrigin,
     /// The id that is in the folder, where that is a copy of another one.
     former: Option<String>,
     /// Never read: an open file is what holds the lock.
@@ -77,8 +77,10 @@ impl DataDir {
             .map_err(unusable("cannot close its redis folder to others"))?;
         let place = DirectoryPlace::of(&root, &lock).map_err(unusable("cannot look at its lock file"))?;
         let known = directory(&root);
-        let origin = known.as_deref().map_or(Origin::Own, |id| identity::origin(&place, id));
-        let is_copy = matches!(origin, Origin::Copy(_));
+        let origin = known
+            .as_deref()
+            .map_or(DirectoryOrigin::Own, |id| identity::origin(&place, id));
+        let is_copy = matches!(origin, DirectoryOrigin::Copy(_));
         // A copy's own id is written once it is known that it may be used at all.
         let instance = match is_copy {
             true => format!("{}#1", Uuid::new_v4()),
@@ -142,7 +144,7 @@ impl DataDir {
         &self.place
     }
 
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &DirectoryOrigin {
         &self.origin
     }
 
@@ -312,13 +314,16 @@ mod tests {
         copy.settle().unwrap();
         drop(copy);
         let copy = DataDir::open(&at("copy")).unwrap();
-        assert_eq!((copy.directory(), copy.origin()), (id.as_str(), &Origin::Own));
+        assert_eq!((copy.directory(), copy.origin()), (id.as_str(), &DirectoryOrigin::Own));
         // Moved, or in place of one that was removed, it is the same.
         let id = first.directory().to_owned();
         drop(first);
         fs::rename(at("first"), at("moved")).unwrap();
         let moved = DataDir::open(&at("moved")).unwrap();
-        assert_eq!((moved.directory(), moved.origin()), (id.as_str(), &Origin::Own));
+        assert_eq!(
+            (moved.directory(), moved.origin()),
+            (id.as_str(), &DirectoryOrigin::Own)
+        );
         moved.settle().unwrap();
         drop(moved);
         let copied = std::process::Command::new("cp")
@@ -329,7 +334,7 @@ mod tests {
         assert!(copied.unwrap().success());
         fs::remove_dir_all(at("moved")).unwrap();
         let restored = DataDir::open(&at("restored")).unwrap();
-        assert!(matches!(restored.origin(), Origin::Brought(_)));
+        assert!(matches!(restored.origin(), DirectoryOrigin::Brought(_)));
         assert_eq!((restored.directory(), restored.former()), (id.as_str(), None));
     }
 

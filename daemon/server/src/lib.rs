@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod data_dir;
+pub mod dispatch;
 pub mod downloads;
 pub mod events;
 pub mod evidence;

@@ -4,6 +4,7 @@
 mod answers;
 mod hits;
 mod recent;
+mod workers;
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use onceover_types::{CallbackStatus, Timestamp};
-use onceover_wire::{ResultWarning, ReuseInfo, TaskCounts};
+use onceover_wire::{ResultWarning, ReuseInfo, TaskCounts, WorkersReport};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -35,6 +36,7 @@ use crate::machine_load;
 use answers::AnswerMetrics;
 use hits::{HitMetric, HitMetrics};
 use recent::RecentCounts;
+use workers::WorkerGauges;
 
 /// Content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -116,6 +118,7 @@ struct Inner {
     answers: AnswerMetrics,
     memory: Gauge,
     recent: RecentCounts,
+    workers: WorkerGauges,
 }
 
 /// From a tenth of a second to four hours.
@@ -197,6 +200,7 @@ impl Metrics {
             answers: AnswerMetrics::default(),
             memory: Gauge::default(),
             recent: RecentCounts::default(),
+            workers: WorkerGauges::default(),
         };
         inner.register(started);
         Self(Arc::new(inner))
@@ -299,8 +303,9 @@ impl Metrics {
     }
 
     /// Everything as text. `reading` is None while Redis is unreachable; what it would tell is left out then.
-    pub fn render(&self, reading: Option<&RedisReading>) -> String {
+    pub fn render(&self, reading: Option<&RedisReading>, workers: &WorkersReport) -> String {
         let inner = &self.0;
+        inner.workers.set(workers);
         inner.redis_up.set(i64::from(reading.is_some()));
         inner.queue_slots.clear();
         inner.queue_running.clear();
@@ -363,6 +368,7 @@ impl Inner {
         );
         self.register_work(own);
         self.register_redis(own);
+        self.workers.register(own);
         self.answers.register(own);
         self.registry = all;
     }
@@ -480,7 +486,7 @@ mod tests {
         metrics.warned("a.b", &["gap", "gap", "a_programs_own", "another"].map(warning));
         let method = axum::http::Method::from_bytes(b"BREW").unwrap();
         metrics.answered(None, &method, 404, Duration::ZERO);
-        let text = metrics.render(None);
+        let text = metrics.render(None, &WorkersReport::default());
         for line in [
             r#"onceover_submits_total{node="a.b",outcome="hit",reason=""} 4"#,
             r#"onceover_submits_total{node="a.b",outcome="miss",reason="absent"} 1"#,

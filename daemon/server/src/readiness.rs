@@ -245,7 +245,7 @@ fn missing_variable(name: &str) -> Missing {
 fn programs(node: &NodeSpec) -> impl Iterator<Item = &str> {
     let command = match &node.runner {
         RunnerSpec::Command(command) => command.first(),
-        RunnerSpec::Builtin(_) | RunnerSpec::Python(_) => None,
+        RunnerSpec::Builtin(_) | RunnerSpec::Python(_) | RunnerSpec::Celery(_) => None,
     };
     command.into_iter().chain(&node.needs.programs).map(String::as_str)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use onceover_types::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use crate::data_dir::{DataDir, DirectoryPlace, Origin};
+use crate::data_dir::{DataDir, DirectoryOrigin, DirectoryPlace};
 use onceover_store::{DirectoryLease, Holder, Store, StoreError};
 
 /// How long a lease is; one that is not renewed is over after that.
@@ -46,13 +46,13 @@ pub async fn begin(store: &Store, data: &DataDir) -> Result<(), TenureError> {
         take(store, data).await?;
     }
     match data.origin() {
-        Origin::Own => {}
-        Origin::Brought(from) => tracing::warn!(
+        DirectoryOrigin::Own => {}
+        DirectoryOrigin::Brought(from) => tracing::warn!(
             from = from.in_words(),
             here = data.place().in_words(),
             "this data folder was brought from elsewhere; it goes on under the same identity"
         ),
-        Origin::Copy(from) => tracing::warn!(
+        DirectoryOrigin::Copy(from) => tracing::warn!(
             from = from.in_words(),
             here = data.place().in_words(),
             instance = data.instance(),

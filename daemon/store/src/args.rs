@@ -249,7 +249,7 @@ pub(super) fn json_list<T: Serialize + ?Sized>(items: &T) -> String {
 }
 
 /// Writes a JSON string of at most `limit` bytes; longer text is cut and ends in an ellipsis.
-fn short_json(text: &str, limit: usize) -> String {
+pub(super) fn short_json(text: &str, limit: usize) -> String {
     let whole = json_string(text);
     if whole.len() <= limit {
         return whole;

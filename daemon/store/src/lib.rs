@@ -12,6 +12,7 @@ mod connection;
 mod decide;
 mod directories;
 mod disk;
+mod dispatch;
 mod foreign;
 mod history;
 mod hits;
@@ -56,6 +57,7 @@ pub use decide::{
 };
 pub use directories::{DirectoryLease, Holder};
 pub use disk::{Collectable, DiskUsage};
+pub use dispatch::{Dispatch, DispatchTarget, DispatchedStage, RequeuedRun};
 pub use foreign::{Adoption, ForeignNews, ForeignNote, FoundForeign, LostStage, Watching};
 pub use history::{MOST_NEEDS, MOST_RUN_BYTES, StageHistory};
 pub use hits::{HitRequest, RepeatedHit};

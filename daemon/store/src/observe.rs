@@ -233,6 +233,7 @@ impl Store {
             running: reply.running,
             pending: reply.pending,
             next,
+            waiting: None,
         })
     }
 

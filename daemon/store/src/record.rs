@@ -189,6 +189,11 @@ impl StageRecord {
         self.text("input").or(self.text("input_pub")).unwrap_or("{}")
     }
 
+    /// The message by which the attempt in flight was sent to Celery workers.
+    pub fn dispatch(&self) -> Option<&str> {
+        self.text("dispatch")
+    }
+
     /// Whether the request that started the newest run said `reuse: never`.
     pub fn reuses_nothing(&self) -> bool {
         self.text("fresh") == Some("1")

@@ -57,6 +57,10 @@ scripts! {
     QUEUE = "stage/queue";
     GAUGES = "stage/gauges";
     HOLDING = "stage/holding";
+    DISPATCH = "stage/dispatch";
+    DISPATCH_FORGET = "stage/dispatch_forget";
+    REQUEUE = "stage/requeue";
+    REROUTE = "stage/reroute";
     NOTE_MINUTE = "system/note_minute";
     READ_MINUTES = "system/read_minutes";
     OUTBOX_TAKE = "outbox/outbox_take";

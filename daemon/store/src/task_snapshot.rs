@@ -362,15 +362,31 @@ impl TaskSnapshot {
         if answer.part != JsonPart::WholeWithExpiry {
             return Err(JsonPart::WholeWithExpiry);
         }
+        let json = String::from_utf8_lossy(bytes).into_owned();
+        if is_of_sent_run(task, &json) {
+            return Ok(None);
+        }
         let noted = note.filter(|note| Some(note.sha.as_str()) == sha.as_deref());
         Ok(Some(ForeignJson {
             key: String::new(),
             sha: String::new(),
             ttl_ms: answer.ttl_ms,
-            json: String::from_utf8_lossy(bytes).into_owned(),
+            json,
             noted: noted.map(|note| note.noted),
         }))
     }
+}
+
+/// Whether a worker wrote the JSON for a run that we sent to it, as Lua's `is_of_sent_run` finds it: its storage is the
+/// folder of that run.
+fn is_of_sent_run(task: &TaskId, json: &str) -> bool {
+    const FIELD: &str = "\"shared_storage_path\"";
+    let storage = json.match_indices(FIELD).find_map(|(at, _)| {
+        let value = json[at + FIELD.len()..].trim_start().strip_prefix(':')?;
+        let text = value.trim_start().strip_prefix('"')?;
+        text.split_once('"').map(|(path, _)| path)
+    });
+    storage.is_some_and(|path| path.contains(&format!("/{task}/runs/")))
 }
 
 /// Whether a text has so many bytes at least, all of them allowed ones.

@@ -279,6 +279,7 @@ impl Recorder {
             ("get_system", "/v1/system"),
             ("get_machine", "/v1/system/machine"),
             ("get_history", "/v1/system/history"),
+            ("list_workers", "/v1/workers"),
         ] {
             self.get(operation, "answer", path, 200).await;
             self.with_strange_host(operation, path).await;

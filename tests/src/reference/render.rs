@@ -107,6 +107,7 @@ fn how_it_runs(text: &mut String, spec: &NodeSpec) {
             let service = spec.name.as_str().split('.').next().unwrap_or_default();
             format!("`{program}` in the environment of its service: `onceoverd nodes install {service}`")
         }
+        RunnerSpec::Celery(task) => format!("the task `{task}` of Celery workers"),
     };
     let _ = writeln!(text, "| | |\n|---|---|");
     let _ = match spec.queue.by_device() {

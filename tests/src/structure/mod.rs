@@ -14,9 +14,10 @@ use sources::{SourceModule, SourceTree, read_modules, workspace_root};
 use types::find_types_defined_twice;
 
 /// The crates of the workspace, and with which others each is built.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("common/types", &[]),
     ("daemon/limits", &[]),
+    ("daemon/celery", &["common/types"]),
     ("tests/fuzz", &[]),
     ("common/catalog", &["common/types"]),
     ("common/wire", &["common/catalog", "common/types"]),
@@ -44,6 +45,7 @@ const CRATES: [(&str, &[&str]); 12] = [
             "common/catalog",
             "common/types",
             "common/wire",
+            "daemon/celery",
             "daemon/limits",
             "daemon/nodes",
             "daemon/process",
@@ -53,7 +55,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ),
 ];
 
-const ORDERS: [LayerOrder; 14] = [
+const ORDERS: [LayerOrder; 15] = [
     LayerOrder {
         within: "common/types",
         modules: &[
@@ -109,6 +111,7 @@ const ORDERS: [LayerOrder; 14] = [
             "runs",
             "tasks",
             "rows",
+            "workers",
             "command_line",
             "token",
             "client",
@@ -144,6 +147,7 @@ const ORDERS: [LayerOrder; 14] = [
             "videos",
             "outbox",
             "runs",
+            "dispatch",
             "decide",
             "hits",
             "directories",
@@ -154,6 +158,26 @@ const ORDERS: [LayerOrder; 14] = [
             "foreign",
             "uploads",
             "memory",
+        ],
+        backward: &[],
+    },
+    LayerOrder {
+        within: "daemon/celery",
+        modules: &[
+            "message_id",
+            "settings",
+            "error",
+            "names",
+            "kombu",
+            "envelope",
+            "result",
+            "event",
+            "control",
+            "redis_link",
+            "search",
+            "broadcast",
+            "follow",
+            "client",
         ],
         backward: &[],
     },
@@ -201,6 +225,7 @@ const ORDERS: [LayerOrder; 14] = [
             "downloads",
             "services",
             "webhooks",
+            "dispatch",
             "executor",
             "uploads",
             "gc",
@@ -281,6 +306,7 @@ const ORDERS: [LayerOrder; 14] = [
             "dialog",
             "outcome",
             "observed",
+            "workers",
             "events",
             "commands",
             "form",
@@ -314,6 +340,7 @@ const ORDERS: [LayerOrder; 14] = [
             "callbacks",
             "queues",
             "machine",
+            "workers",
             "commands",
             "nodes",
             "videos",
@@ -374,6 +401,7 @@ const ORDERS: [LayerOrder; 14] = [
             "video_actions",
             "queues",
             "machine",
+            "workers",
             "events",
             "rerun",
             "edit",
@@ -440,6 +468,7 @@ const ORDERS: [LayerOrder; 14] = [
             "callbacks",
             "explain",
             "queues",
+            "workers",
             "check",
             "replay",
             "folder",
@@ -482,6 +511,7 @@ const PAGES: Siblings = Siblings {
         "compare",
         "queues",
         "machine",
+        "workers",
         "events",
         "preview",
     ],

@@ -18,6 +18,7 @@ pub(super) fn has_row(model: &Model) -> bool {
         Page::Videos => model.videos.list.cursor().is_some(),
         Page::Timeline => model.timeline.list.cursor().is_some(),
         Page::Queues => model.observed.rows.cursor().is_some(),
+        Page::Workers => model.workers.list.cursor().is_some(),
         Page::Events => model.events.list.cursor().is_some(),
         Page::Commands => model.commands.list.cursor().is_some(),
         Page::Preview => model.preview.list.cursor().is_some(),

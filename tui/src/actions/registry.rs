@@ -387,6 +387,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::Machine, "machine", &[c('M')], See)
         .help("show how busy the daemon's machine was in the last ten minutes, and which stages ran then")
         .on(UNTYPED),
+    spec(Action::Workers, "workers", &[c('B')], See)
+        .help("show the Celery workers, the queues that they listen to, and which stage runs where")
+        .on(UNTYPED),
     spec(
         Action::EarlierSample,
         "earlier",
@@ -415,7 +418,7 @@ pub static ACTIONS: &[ActionSpec] = &[
     spec(Action::ShowStage, "show-stage", &[k(KeyCode::Enter)], See)
         .label("stage")
         .help("go to the row's stage or task in the tree")
-        .on(&[Page::Queues, Page::Events])
+        .on(&[Page::Queues, Page::Workers, Page::Events])
         .footer(1, has_row),
     spec(Action::CopyCommand, "copy-command", &[k(KeyCode::Enter)], Act)
         .label("copy")

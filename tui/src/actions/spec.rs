@@ -23,6 +23,7 @@ pub enum Action {
     ShowTab,
     Machine,
     Queues,
+    Workers,
     Events,
     CommandLog,
     ShowStage,

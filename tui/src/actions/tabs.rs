@@ -31,6 +31,7 @@ pub fn owner_of(page: Page) -> Page {
         Page::Log | Page::Timeline | Page::Compare | Page::Json | Page::Preview => Page::Tasks,
         Page::Form => Page::Nodes,
         Page::Register => Page::Videos,
+        Page::Workers => Page::Queues,
         other => other,
     }
 }

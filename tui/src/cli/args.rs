@@ -17,7 +17,7 @@ mod rows;
 
 pub use rows::{
     CallbacksArgs, CancelArgs, CheckArgs, DeleteArgs, ExplainArgs, LogArgs, QueuesArgs, RedeliverArgs, ReplayArgs,
-    ResubmitArgs, ShowArgs, StageSelection, TargetId, TargetSelection, TasksArgs,
+    ResubmitArgs, ShowArgs, StageSelection, TargetId, TargetSelection, TasksArgs, WorkersArgs,
 };
 
 /// Show tasks live, resubmit, cancel or delete them; print them without a terminal.
@@ -116,6 +116,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print the queues: what runs, what waits, what is next.
     Queues(QueuesArgs),
+    /// Print Celery workers, their queues, and which stage runs where.
+    Workers(WorkersArgs),
     /// Print the nodes and whether each can run, or all about one node.
     Nodes(NodesArgs),
     /// Print the registered videos and how far their pipelines are.
@@ -166,6 +168,7 @@ impl Command {
             | Self::Callbacks(_)
             | Self::Explain(_)
             | Self::Queues(_)
+            | Self::Workers(_)
             | Self::Nodes(_)
             | Self::Videos(_)
             | Self::Files(_)
@@ -194,6 +197,7 @@ impl Command {
             Self::Redeliver(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Queues(args) => args.json,
+            Self::Workers(args) => args.json,
             Self::Nodes(args) => args.json,
             Self::Videos(args) => args.json,
             Self::Files(args) => args.json,

@@ -35,6 +35,7 @@ mod tree;
 mod videos;
 mod waits;
 mod watch;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -117,6 +118,7 @@ async fn ask_daemon(client: &Client, command: Command) -> CommandResult {
         Command::Redeliver(args) => callbacks::redeliver(client, args).await,
         Command::Explain(args) => explain::run(client, args).await,
         Command::Queues(args) => queues::run(client, args).await,
+        Command::Workers(args) => workers::run(client, args).await,
         Command::Nodes(args) => nodes::run(client, args).await,
         Command::Videos(args) => videos::run(client, args).await,
         Command::Files(args) => files::run(client, args).await,

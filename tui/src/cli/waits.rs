@@ -154,6 +154,9 @@ fn describe_stage(task: &TaskId, node: &NodeName, stage: &StageView, queues: Opt
     if stage.status == StageState::Running {
         return describe_running(node, &stage.summary());
     }
+    if let Some(reason) = &stage.waiting {
+        return format!("{node}: {reason}");
+    }
     let queue = queues.and_then(|queues| queues.queues.iter().find(|queue| queue.name == stage.queue));
     let Some(queue) = queue else {
         return format!("{node} is pending in {}", stage.queue);

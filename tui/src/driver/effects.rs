@@ -237,6 +237,7 @@ pub async fn send_call(client: &Client, call: Call) -> Reply {
                 .map_err(Refusal::from),
         ),
         Call::Machine => Reply::Machine(client.machine().await.map_err(Refusal::from)),
+        Call::Workers => Reply::Workers(client.workers().await.map_err(Refusal::from)),
         Call::History => Reply::History(client.history().await.map_err(Refusal::from)),
         Call::Resubmit { task, node, reuse } => Reply::Submitted(
             client

@@ -48,6 +48,7 @@ pub mod tree;
 pub mod videos;
 mod wake;
 pub mod watch;
+pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -99,6 +100,7 @@ use trail::Trail;
 use tree::Tree;
 use videos::VideosPage;
 use watch::WatchList;
+use workers::WorkersPage;
 
 /// How long a text that can be selected stays on the screen.
 const SELECTABLE_MS: i64 = 15_000;
@@ -171,6 +173,7 @@ pub struct Model {
     pub pipelines: PipelineReads,
     /// What the pages of the machine and of the queues show.
     pub observed: Observed,
+    pub workers: WorkersPage,
     pub events: EventLog,
     pub commands: CommandLog,
     pub dialog: Option<Dialog>,
@@ -248,6 +251,7 @@ impl Model {
             register: None,
             pipelines: PipelineReads::default(),
             observed: Observed::default(),
+            workers: WorkersPage::default(),
             events: EventLog::default(),
             commands: CommandLog::default(),
             dialog: None,
@@ -405,6 +409,7 @@ impl Model {
             Page::Nodes => Some(&mut self.nodes.list),
             Page::Videos => Some(&mut self.videos.list),
             Page::Queues => Some(&mut self.observed.rows),
+            Page::Workers => Some(&mut self.workers.list),
             Page::Events => Some(&mut self.events.list),
             Page::Commands => Some(&mut self.commands.list),
             Page::Timeline => Some(&mut self.timeline.list),

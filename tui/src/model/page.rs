@@ -25,6 +25,8 @@ pub enum Page {
     Queues,
     /// How busy the daemon's machine was.
     Machine,
+    /// Celery workers, their queues and what they run.
+    Workers,
     /// The newest events.
     Events,
     /// What was done in this session, as commands.
@@ -36,7 +38,7 @@ pub enum Page {
 }
 
 impl Page {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Tasks,
         Self::Callbacks,
         Self::Nodes,
@@ -48,6 +50,7 @@ impl Page {
         Self::Compare,
         Self::Queues,
         Self::Machine,
+        Self::Workers,
         Self::Events,
         Self::Commands,
         Self::Json,

@@ -61,7 +61,7 @@ impl Model {
                 .filter(|_| self.is_live() && self.page == Page::Videos),
             self.observed
                 .fetch_at
-                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues)),
+                .filter(|_| self.is_live() && matches!(self.page, Page::Machine | Page::Queues | Page::Workers)),
             self.form
                 .as_ref()
                 .and_then(|form| form.forecast.ask_at)
@@ -114,6 +114,7 @@ impl Model {
             self.timeline.settle(&self.store, rows);
         }
         self.observed.rows.scroll(layout::lay_out_queues(self.size).rows());
+        self.workers.list.scroll(layout::lay_out_workers(self.size).rows());
         if self.page == Page::Events {
             self.events.settle();
             self.events.list.scroll(layout::lay_out_events(self.size).rows());

@@ -20,6 +20,7 @@ pub fn count_page_rows(model: &Model) -> isize {
         Page::Nodes => layout::lay_out_nodes(model.size).rows(),
         Page::Videos => layout::lay_out_videos(model.size).rows(),
         Page::Queues => layout::lay_out_queues(model.size).rows(),
+        Page::Workers => layout::lay_out_workers(model.size).rows(),
         Page::Events => layout::lay_out_events(model.size).rows(),
         Page::Commands => layout::lay_out_commands(model.size).rows(),
         Page::Log => stage_log::count_rows(model),

@@ -154,7 +154,7 @@ pub fn reload_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Videos | Page::Register => videos::fetch(model, effects),
         Page::Timeline => timeline::fetch(model),
         Page::Compare => compare::fetch(model, effects),
-        Page::Queues | Page::Machine => observed::fetch(model, effects),
+        Page::Queues | Page::Machine | Page::Workers => observed::fetch(model, effects),
         Page::Preview => preview::fetch(model, effects),
         // A log is read with the detail that it belongs to.
         Page::Tasks | Page::Log | Page::Events | Page::Commands | Page::Json => {}
@@ -169,7 +169,7 @@ fn retry_page(model: &mut Model, effects: &mut Vec<Effect>) {
         Page::Videos | Page::Register => model.videos.failed.is_some() && model.videos.request.is_none(),
         // What failed is read again with the next change.
         // These are read again by the time.
-        Page::Queues | Page::Machine => false,
+        Page::Queues | Page::Machine | Page::Workers => false,
         Page::Preview => preview::has_failed(model),
         Page::Tasks | Page::Log | Page::Timeline | Page::Compare | Page::Events | Page::Commands | Page::Json => false,
     };

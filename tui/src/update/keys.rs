@@ -8,7 +8,7 @@ use crossterm::event::KeyCode;
 use super::{
     callbacks, compare, copy, cursor, dialog, edit, events, feed, filter_line, json, machine, messages::Effect, nodes,
     pager, palette, past, preview, queues, register, requests, rerun, reveal, rows, sort, stage_log, tabs, task_log,
-    timeline, video_actions, videos, watch,
+    timeline, video_actions, videos, watch, workers,
 };
 use crate::{
     actions::{Action, ActionSpec, find_action, list_actions, list_keys},
@@ -23,6 +23,7 @@ use crate::{
         palette::PaletteTarget,
         pointer::Pointer,
         tree::{ACTIVE_ONLY, PENDING_ONLY},
+        workers::WorkerRow,
     },
 };
 
@@ -161,7 +162,7 @@ fn carry_out(model: &mut Model, spec: &ActionSpec, key: Key, effects: &mut Vec<E
         Action::CollapseAll => set_all_expanded(model, false),
         Action::Open => open_row(model),
         Action::Back => go_back(model),
-        Action::ShowTab | Action::Queues | Action::Machine | Action::Events | Action::CommandLog => {
+        Action::ShowTab | Action::Queues | Action::Machine | Action::Workers | Action::Events | Action::CommandLog => {
             tabs::open_by(model, spec.action, key, effects);
         }
         Action::EarlierSample | Action::LaterSample => machine::act(model, spec.action),
@@ -387,6 +388,11 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
             Some(QueueRow::Class(name)) => Some(name.clone()),
             None => None,
         },
+        Page::Workers => model.workers.list.cursor().map(|row| match row {
+            WorkerRow::Queue { name, .. } => name.clone(),
+            WorkerRow::Stage { row, .. } => row.task.to_string(),
+            WorkerRow::Worker { hostname, .. } => hostname.clone(),
+        }),
         Page::Events => model.events.at_cursor().map(|event| event.row.task.to_string()),
         Page::Preview => model.preview.at_cursor().map(|file| file.path.clone()),
         Page::Form | Page::Register | Page::Log | Page::Compare | Page::Machine | Page::Commands | Page::Json => None,
@@ -400,6 +406,7 @@ fn copy_id(model: &mut Model, effects: &mut Vec<Effect>) {
 fn show_stage(model: &mut Model, effects: &mut Vec<Effect>) {
     match model.page {
         Page::Queues => queues::show_stage(model, effects),
+        Page::Workers => workers::show_stage(model, effects),
         _ => events::show_row(model, effects),
     }
 }
@@ -504,6 +511,7 @@ fn go_back(model: &mut Model) {
         | Page::Compare
         | Page::Queues
         | Page::Machine
+        | Page::Workers
         | Page::Events
         | Page::Commands => model.page = model.trail.last(),
         Page::Log => stage_log::go_back(model),

@@ -9,7 +9,7 @@ use onceover_wire::{
     CallbackDelivery, CallbackPage, CancelResponse, DeleteReport, Event as Change, ExplainRequest, LogPage,
     MachineLoad, NodeList, NodeStatistics, PipelineList, Processing, Queues, ReprocessRequest, ReuseExplanation,
     ReuseMode, StageRuns, SubmitRequest, SubmitResponse, SystemHistory, SystemInfo, TaskItem, TaskView, Video,
-    VideoDeletion, VideoPage, VideoRequest, VideoStarted, client::LogQuery,
+    VideoDeletion, VideoPage, VideoRequest, VideoStarted, WorkersReport, client::LogQuery,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,7 @@ pub enum Reply {
     Statistics(CallAnswer<NodeStatistics>),
     StageRuns(CallAnswer<Box<StageRuns>>),
     Machine(CallAnswer<MachineLoad>),
+    Workers(CallAnswer<WorkersReport>),
     History(CallAnswer<SystemHistory>),
     Submitted(CallAnswer<Box<SubmitResponse>>),
     Cancelled(CallAnswer<CancelResponse>),
@@ -255,6 +256,8 @@ pub enum Call {
     },
     /// How busy the daemon's machine was in the last minutes.
     Machine,
+    /// Celery workers, their queues and what they run.
+    Workers,
     /// What was counted in each minute of the last hour.
     History,
     Resubmit {
@@ -346,6 +349,7 @@ impl Call {
             | Self::Statistics
             | Self::StageRuns { .. }
             | Self::Machine
+            | Self::Workers
             | Self::History
             | Self::Reuse { .. }
             | Self::Forecast { .. }

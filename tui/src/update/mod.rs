@@ -3,8 +3,8 @@
 //!
 //! `keys`, `mouse`, `dialog`, `rerun`, `edit`, `replies`, `time` and `feed` dispatch events. Pages (`rows`,
 //! `callbacks`, `nodes`, `videos`, `register`, `video_actions`, `preview`, `timeline`, `compare`, `queues`, `machine`,
-//! `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`, `shell`,
-//! `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
+//! `workers`, `events`) call what pages share (`cursor`, `requests`, `reveal`, `sentences`, `past`, `sort`, `pipelines`,
+//! `shell`, `stage_log`, `task_log`, `observed`, `watch`), and never each other; what a dispatcher has to do after a page they
 //! return. `tabs` goes from one to the other; `commands` keeps what was asked of the daemon.
 
 mod callbacks;
@@ -51,6 +51,7 @@ mod timeline;
 mod video_actions;
 mod videos;
 mod watch;
+mod workers;
 
 use crate::model::{Model, Tone};
 

@@ -54,7 +54,7 @@ fn press(model: &mut Model, event: PointerEvent, effects: &mut Vec<Effect>) {
             let open = match model.page {
                 Page::Nodes => Some(Action::OpenForm),
                 Page::Videos => Some(Action::ShowTask),
-                Page::Queues | Page::Events => Some(Action::ShowStage),
+                Page::Queues | Page::Workers | Page::Events => Some(Action::ShowStage),
                 Page::Commands => Some(Action::CopyCommand),
                 Page::Preview => Some(Action::WholePage),
                 _ => None,

@@ -1,7 +1,7 @@
-//! Reads what the pages of the machine and of the queues show, while one of them is open.
+//! Reads what the pages of the machine, of the queues and of workers show, while one of them is open.
 
 use onceover_types::Timestamp;
-use onceover_wire::{MachineLoad, NodeStatistics, Queues, SystemHistory};
+use onceover_wire::{MachineLoad, NodeStatistics, Queues, SystemHistory, WorkersReport};
 
 use super::messages::{Call, CallAnswer, Effect};
 use crate::model::{
@@ -18,6 +18,7 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
     let calls = match model.page {
         Page::Machine => vec![Call::Machine, Call::Queues],
         Page::Queues => vec![Call::Queues, Call::History, Call::Statistics],
+        Page::Workers => vec![Call::Workers],
         _ => return,
     };
     for call in calls {
@@ -27,6 +28,7 @@ pub fn fetch(model: &mut Model, effects: &mut Vec<Effect>) {
             Call::Machine => observed.machine.ask(id),
             Call::History => observed.history.ask(id),
             Call::Statistics => observed.statistics.ask(id),
+            Call::Workers => model.workers.report.ask(id),
             _ => observed.queues.ask(id),
         }
         effects.push(Effect::Call { id, call });
@@ -59,6 +61,13 @@ pub fn take_history(model: &mut Model, id: u64, answer: CallAnswer<SystemHistory
 /// Takes the statistics that were read.
 pub fn take_statistics(model: &mut Model, id: u64, answer: CallAnswer<NodeStatistics>) {
     take_latest(&mut model.observed.statistics, id, answer);
+}
+
+/// Takes what was read of workers.
+pub fn take_workers(model: &mut Model, id: u64, answer: CallAnswer<WorkersReport>) {
+    if take_latest(&mut model.workers.report, id, answer) {
+        model.workers.set_rows();
+    }
 }
 
 fn take_latest<T>(latest: &mut LatestAnswer<T>, id: u64, answer: CallAnswer<T>) -> bool {

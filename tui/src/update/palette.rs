@@ -17,13 +17,14 @@ use crate::{
 };
 
 /// Actions of the page of tasks that open another page.
-const PAGES: [Action; 8] = [
+const PAGES: [Action; 9] = [
     Action::Callbacks,
     Action::Nodes,
     Action::Videos,
     Action::Submit,
     Action::Queues,
     Action::Machine,
+    Action::Workers,
     Action::Events,
     Action::CommandLog,
 ];

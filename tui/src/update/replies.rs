@@ -33,6 +33,7 @@ pub fn take_reply(model: &mut Model, id: u64, reply: Reply, effects: &mut Vec<Ef
         Reply::StageRuns(answer) => timeline::take_runs(model, id, answer),
         Reply::Machine(answer) => observed::take_machine(model, id, answer),
         Reply::History(answer) => observed::take_history(model, id, answer),
+        Reply::Workers(answer) => observed::take_workers(model, id, answer),
         Reply::Statistics(answer) => observed::take_statistics(model, id, answer),
         Reply::Reuse(answer) if edit::has_asked_forecast(model, id) => edit::take_forecast(model, answer),
         Reply::Reuse(answer) if rerun::has_asked(model, id) => rerun::take_forecast(model, id, answer),

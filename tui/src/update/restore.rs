@@ -7,7 +7,7 @@ use onceover_types::{NodeName, TaskId};
 use super::{messages::Effect, tabs};
 use crate::{
     actions::TABS,
-    model::{Model, RowId, return_point::KeptExpansion},
+    model::{Model, Page, RowId, return_point::KeptExpansion},
 };
 
 /// Restores expansion, cursor and page with the first part of everything that is read. What is asked for on the command
@@ -26,7 +26,7 @@ pub fn restore_view(model: &mut Model, effects: &mut Vec<Effect>) {
         kept.cursor = None;
     }
     // Forms and logs belong to what was done there.
-    if TABS.iter().any(|tab| tab.page == kept.page) {
+    if kept.page == Page::Workers || TABS.iter().any(|tab| tab.page == kept.page) {
         tabs::open_page(model, kept.page, effects);
     }
     model.settle();

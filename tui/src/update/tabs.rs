@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{callbacks, events, machine, messages::Effect, nodes, observed, queues, videos};
+use super::{callbacks, events, machine, messages::Effect, nodes, observed, queues, videos, workers};
 use crate::{
     actions::{Action, owner_of, page_of_digit},
     key::Key,
@@ -14,6 +14,7 @@ pub fn open_by(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Ef
     let page = match (action, key.code) {
         (Action::Queues, _) => Some(Page::Queues),
         (Action::Machine, _) => Some(Page::Machine),
+        (Action::Workers, _) => Some(Page::Workers),
         (Action::Events, _) => Some(Page::Events),
         (Action::CommandLog, _) => Some(Page::Commands),
         (_, KeyCode::Char(digit)) => page_of_digit(digit),
@@ -26,6 +27,9 @@ pub fn open_by(model: &mut Model, action: Action, key: Key, effects: &mut Vec<Ef
 
 /// Opens a page as its own key does.
 pub(super) fn open_page(model: &mut Model, page: Page, effects: &mut Vec<Effect>) {
+    if page == Page::Workers {
+        return workers::open_page(model, effects);
+    }
     match owner_of(page) {
         Page::Callbacks => callbacks::open_any(model, effects),
         Page::Nodes => nodes::open_page(model, false, effects),
@@ -52,7 +56,7 @@ pub fn follow_page(model: &mut Model, before: Page, is_back: bool, effects: &mut
     match model.page {
         Page::Callbacks => callbacks::fetch(model, effects),
         Page::Videos if before != Page::Register => videos::fetch(model, effects),
-        Page::Queues | Page::Machine => observed::fetch(model, effects),
+        Page::Queues | Page::Machine | Page::Workers => observed::fetch(model, effects),
         _ => {}
     }
 }

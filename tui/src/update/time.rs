@@ -44,7 +44,7 @@ pub fn advance(model: &mut Model, now: Timestamp, effects: &mut Vec<Effect>) {
         videos::fetch(model, effects);
     }
     let due = model.observed.fetch_at.is_some_and(|at| at <= now);
-    if due && matches!(model.page, Page::Machine | Page::Queues) {
+    if due && matches!(model.page, Page::Machine | Page::Queues | Page::Workers) {
         observed::fetch(model, effects);
     }
 }

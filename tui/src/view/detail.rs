@@ -324,6 +324,9 @@ fn add_callbacks(model: &Model, callback: CallbackStatus, block: &mut Block) {
 fn describe_position(model: &Model, node: &NodeName, task: &Task, stage: &StageSummary) -> Option<String> {
     let queues = model.detail.queues.as_ref()?;
     let queue = queues.queues.iter().find(|queue| queue.name == stage.queue)?;
+    if let Some(reason) = &queue.waiting {
+        return Some(reason.clone());
+    }
     let slots = format!("{} of {} slots in use", queue.running, queue.slots);
     let position = queue
         .next

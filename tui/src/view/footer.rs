@@ -22,6 +22,7 @@ use crate::{
         filter::FilterError,
         log_view::{LogInput, LogQuestion},
         observed::QueueRow,
+        workers::WorkerRow,
     },
 };
 
@@ -166,6 +167,10 @@ fn find_refusal(model: &Model) -> Option<&String> {
         Page::Queues => match model.observed.rows.cursor()? {
             QueueRow::Run { row, .. } => model.failure_of(row),
             QueueRow::Class(_) => None,
+        },
+        Page::Workers => match model.workers.list.cursor()? {
+            WorkerRow::Stage { row, .. } => model.failure_of(row),
+            WorkerRow::Queue { .. } | WorkerRow::Worker { .. } => None,
         },
         Page::Nodes
         | Page::Form

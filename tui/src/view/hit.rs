@@ -71,6 +71,9 @@ pub fn find_target(model: &Model, column: u16, row: u16) -> ScreenTarget {
         Page::Queues => find_in_list(&layout::lay_out_queues(model.size), at, |rows| {
             model.observed.rows.shown(rows)
         }),
+        Page::Workers => find_in_list(&layout::lay_out_workers(model.size), at, |rows| {
+            model.workers.list.shown(rows)
+        }),
         Page::Events => find_in_list(&layout::lay_out_events(model.size), at, |rows| {
             model.events.list.shown(rows)
         }),

@@ -41,6 +41,7 @@ mod tree;
 mod video_dialogs;
 mod videos;
 pub mod warned;
+mod workers;
 
 use ratatui::{
     buffer::Buffer,
@@ -78,6 +79,7 @@ fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
             Page::Videos => videos::draw(model, buffer),
             Page::Queues => queues::draw(model, buffer),
             Page::Machine => machine::draw(model, buffer),
+            Page::Workers => workers::draw(model, buffer),
             Page::Events => events::draw(model, buffer),
             Page::Commands => commands::draw(model, buffer),
             Page::Register => at_field = register::draw(model, buffer),

@@ -156,6 +156,7 @@ fn describe_class(model: &Model, queue: &QueueInfo) -> ([String; 4], [Style; 4])
     });
     let shown = queue.next.len() as u64;
     let why = match queue.pending {
+        _ if queue.waiting.is_some() => queue.waiting.clone().unwrap_or_default(),
         0 => "nothing waits".to_owned(),
         pending if pending > shown => format!("{pending} waiting, the first {shown} below"),
         pending => format!("{pending} waiting"),
@@ -184,6 +185,9 @@ fn describe_reason(queue: &QueueInfo, row: &RowId) -> String {
     let Some(before) = queue.next.iter().position(is_row) else {
         return String::new();
     };
+    if queue.waiting.is_some() {
+        return format!("{}: no worker takes it", figures::format_ordinal(before + 1));
+    }
     let free = u64::from(queue.slots).saturating_sub(queue.running);
     match (queue.slots, before as u64) {
         (0, _) => format!("{} has no slots on this daemon", queue.name),

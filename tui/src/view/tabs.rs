@@ -87,6 +87,7 @@ fn describe_way(model: &Model) -> String {
         },
         Page::Videos => vec![model.videos.list.cursor().map(ToString::to_string)],
         Page::Register => vec![Some("register".to_owned())],
+        Page::Workers => vec![Some("workers".to_owned())],
         Page::Queues => match model.observed.rows.cursor() {
             Some(QueueRow::Class(name)) => vec![Some(name.clone())],
             Some(QueueRow::Run { class, row }) => vec![Some(class.clone()), Some(row.to_string())],

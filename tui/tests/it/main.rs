@@ -29,3 +29,4 @@ mod video_fixture;
 mod video_screens;
 mod videos;
 mod warned;
+mod workers_page;

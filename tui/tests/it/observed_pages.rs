@@ -71,6 +71,7 @@ fn queues() -> Queues {
                 task_name: node(name),
             })
             .collect(),
+        waiting: None,
     };
     Queues {
         queues: vec![
@@ -381,7 +382,7 @@ fn the_second_line_names_the_pages_and_the_way_to_what_is_open() {
 
 #[test]
 fn these_pages_are_drawn_at_any_size_in_mono_and_in_ascii() {
-    for key in ["Q", "M", "X", "H"] {
+    for key in ["Q", "M", "B", "X", "H"] {
         for (columns, rows) in [
             (1, 1),
             (2, 3),

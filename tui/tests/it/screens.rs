@@ -145,6 +145,7 @@ pub fn on(page: Page, size: (u16, u16)) -> Model {
             Page::Compare => "j=",
             Page::Queues => "Q",
             Page::Machine => "M",
+            Page::Workers => "B",
             Page::Events => "X",
             Page::Commands => "H",
             Page::Json => "j<tab><enter><enter>",

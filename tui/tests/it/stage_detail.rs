@@ -65,6 +65,7 @@ fn the_position_in_the_queue_is_asked_for_and_shown() {
         task_name: node("wservice.generate_subtitle_files"),
     };
     let queue = QueueInfo {
+        waiting: None,
         name: "cpu".into(),
         slots: 2,
         running: 2,

@@ -11,6 +11,7 @@ use super::prepare::{OutageReport, take_back, tell_of_server};
 use crate::{
     config::{KeepFiles, RetentionConfig},
     data_dir::DataDir,
+    dispatch::Dispatcher,
     events::EventBus,
     executor::supervise::Executor,
     gc::{Collector, follow},
@@ -74,6 +75,8 @@ pub(crate) struct Background {
     pub(super) deletion: RecordDeletion,
     /// None where nothing goes to an object store by itself.
     pub(super) uploads: Option<UploadWork>,
+    /// Sends runs to Celery workers.
+    pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) data: Arc<DataDir>,
     /// Cancelled once the daemon takes no new work.
     pub(super) draining: CancellationToken,
@@ -92,6 +95,7 @@ impl Background {
         let uploading = self
             .uploads
             .map(|uploads| tokio::spawn(uploads::run(uploads.parts, uploads.options, stop.clone())));
+        let dispatching = tokio::spawn(self.dispatcher.run(stop.clone()));
         let following = tokio::spawn(services::follow_other_workers(self.foreign, stop.clone()));
         let telling = tokio::spawn(tell::run(self.store.clone(), self.bus, stop.clone()));
         let DeliveryWork { parts, options } = self.callbacks;
@@ -102,7 +106,7 @@ impl Background {
             () = self.executor.run() => {}
             lost = tenure::keep(&self.store, &self.data) => match lost? {},
         }
-        let _ = tokio::join!(delivering, reconciling, following, telling);
+        let _ = tokio::join!(delivering, reconciling, following, telling, dispatching);
         if let Some(uploading) = uploading {
             let _ = uploading.await;
         }

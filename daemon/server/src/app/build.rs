@@ -108,7 +108,12 @@ impl Assembly {
         let (preparing, preparing_seen) = watch::channel(Some("not connected to Redis yet".to_owned()));
         let parts = HttpParts {
             links,
-            health: HealthChecks::new(shared.store.clone(), shared.draining.clone(), preparing_seen),
+            health: HealthChecks::new(
+                shared.store.clone(),
+                shared.draining.clone(),
+                preparing_seen,
+                shared.workers.clone(),
+            ),
             executor: executor.clone(),
         };
         let http = shared.build_http(&config, home, &services, parts);

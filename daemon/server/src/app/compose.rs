@@ -17,6 +17,7 @@ use super::{
 use crate::{
     access::links::Links,
     config::Config,
+    dispatch::Dispatcher,
     downloads::Downloads,
     events::EventBus,
     executor::{
@@ -31,7 +32,7 @@ use crate::{
     services::{
         Callbacks, Cancellations, ChangedStages, Decisions, Deletions, EventStreams, Explanations, ForeignStages,
         HealthChecks, History, InputEvidence, Instance, MachineMonitor, Measurements, NodeCatalog, RequestChecks,
-        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, unread::WarningLog,
+        Slots, StageLogs, StagesNow, Submissions, SubmitReports, System, TaskViews, Workers, unread::WarningLog,
     },
     ssrf_guard::SsrfGuard,
     uploads::{UploadOptions, UploadParts},
@@ -60,6 +61,9 @@ pub(crate) struct Shared {
     programs: Arc<dyn Programs>,
     courier: Arc<dyn Courier>,
     catalog: Arc<Catalog>,
+    /// The nodes as they run on this machine.
+    local: Arc<Catalog>,
+    dispatcher: Arc<Dispatcher>,
     readiness: Arc<Readiness>,
     pipelines: Arc<Pipelines>,
     roots: Arc<Roots>,
@@ -70,6 +74,8 @@ pub(crate) struct Shared {
     objects: Option<Arc<ObjectStorage>>,
     uploading: Uploading,
     changed: ChangedStages,
+    /// What is known of Celery workers.
+    pub(super) workers: Workers,
     slots: Slots,
     queues: Arc<[String]>,
     warning_log: Arc<WarningLog>,
@@ -106,11 +112,18 @@ impl Shared {
         let started_at = store.now();
         let changed = ChangedStages::default();
         let slots = config.slots();
+        let bus = EventBus::default();
+        let gpu = nodes.readiness.gpu();
+        let owner = home.data.instance();
+        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), owner);
+        let workers = Workers::new(store.clone(), dispatcher.registry().clone());
         Self {
             store,
             programs,
             courier,
-            bus: EventBus::default(),
+            bus,
+            dispatcher: Arc::new(dispatcher),
+            local: Arc::new(nodes.local),
             metrics: Metrics::new(calls, changed.dropped().clone(), started_at),
             catalog: Arc::new(nodes.catalog),
             readiness: Arc::new(nodes.readiness),
@@ -122,6 +135,7 @@ impl Shared {
             objects: nodes.objects,
             uploading: Uploading::default(),
             changed,
+            workers,
             queues: slots.keys().cloned().collect(),
             slots: Arc::new(slots),
             warning_log: Arc::default(),
@@ -132,7 +146,12 @@ impl Shared {
     }
 
     pub(crate) fn build_services(&self, config: &Config) -> Services {
-        let views = TaskViews::new(self.store.clone(), Arc::clone(&self.roots), self.changed.clone());
+        let views = TaskViews::new(
+            self.store.clone(),
+            Arc::clone(&self.roots),
+            self.changed.clone(),
+            self.workers.clone(),
+        );
         let inputs = InputEvidence::new(
             Arc::clone(&self.roots),
             Arc::clone(&self.downloads),
@@ -225,6 +244,8 @@ impl Shared {
     ) -> Executor {
         let supplies = RunSupplies {
             catalog: Arc::clone(&self.catalog),
+            local: Arc::clone(&self.local),
+            dispatcher: Arc::clone(&self.dispatcher),
             roots: Arc::clone(&self.roots),
             inputs: services.inputs.clone(),
             downloads: Arc::clone(&self.downloads),
@@ -299,9 +320,15 @@ impl Shared {
             self.store.clone(),
             Arc::clone(&self.roots),
             Arc::clone(&self.slots),
+            self.workers.clone(),
             instance,
         );
-        let measurements = Measurements::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.slots));
+        let measurements = Measurements::new(
+            self.store.clone(),
+            self.metrics.clone(),
+            Arc::clone(&self.slots),
+            self.workers.clone(),
+        );
         let history = History::new(self.store.clone(), self.metrics.clone(), Arc::clone(&self.queues));
         let nodes = NodeCatalog::new(
             self.store.clone(),
@@ -331,6 +358,7 @@ impl Shared {
             )),
             system: Arc::new(system),
             machine: Arc::new(watch_machine(home, &parts.executor)),
+            workers: Arc::new(self.workers.clone()),
             history: Arc::new(history),
             health: Arc::new(parts.health),
             measurements: Arc::new(measurements),
@@ -402,6 +430,7 @@ impl Shared {
                 grace: config.runs.grace,
             },
             uploads,
+            dispatcher: Arc::clone(&self.dispatcher),
             data: Arc::clone(&home.data),
             draining: self.draining.clone(),
         }

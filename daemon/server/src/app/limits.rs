@@ -3,7 +3,7 @@
 use onceover_limits::Limit;
 use onceover_types::humane;
 
-use crate::config::Config;
+use crate::config::{Config, ServiceConfig};
 
 /// Returns the value of a limit with its unit, as a configuration sets it.
 pub fn value_of(limit: Limit, config: &Config) -> String {
@@ -21,6 +21,8 @@ pub fn value_of(limit: Limit, config: &Config) -> String {
         Limit::UnknownFields => crate::services::unread::MOST_REFUSED.to_string(),
         Limit::RunsAtOnce => "cpu = cores, gpu = 1, io = 4, llm = 4".to_owned(),
         Limit::LostRuns => config.runs.max_lost.to_string(),
+        Limit::LostWorkers => ServiceConfig::default().max_attempts.to_string(),
+        Limit::MessageProcesses => crate::dispatch::MOST_PROCESSES.to_string(),
         Limit::RunLog => humane::bytes(onceover_run::log::DEFAULT_LIMIT),
         Limit::OutputLine => humane::bytes(crate::executor::command::LINE_LIMIT as u64),
         Limit::RecordedFiles => crate::services::artifacts::LIMIT.to_string(),

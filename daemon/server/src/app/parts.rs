@@ -10,7 +10,7 @@ use onceover_store::{Bounds, RedisMode, StoreOptions};
 
 use crate::{
     access::{self, Tokens},
-    catalog::load_catalog,
+    catalog::{assign_services, load_local_catalog},
     config::Config,
     downloads::Downloads,
     objects::ObjectStorage,
@@ -82,6 +82,8 @@ pub fn store_options(config: &Config, private: Option<String>) -> StoreOptions {
 /// What is known of nodes and pipelines, and what reaches outside for them.
 pub(crate) struct LoadedNodes {
     pub(crate) catalog: Catalog,
+    /// The nodes as they run on this machine, also those that Celery workers run.
+    pub(super) local: Catalog,
     pub(super) pipelines: Pipelines,
     pub(super) readiness: Readiness,
     pub(super) guard: SsrfGuard,
@@ -103,7 +105,8 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn from_config(config: &Config) -> anyhow::Result<Self> {
         config.check()?;
-        let catalog = load_catalog(config)?;
+        let local = load_local_catalog(config)?;
+        let catalog = assign_services(&local, config)?;
         let pipelines = Pipelines::load(config, &catalog)?;
         let readiness = readiness(config, &catalog)?;
         let guard = guard(config)?;
@@ -115,6 +118,7 @@ impl Loaded {
         let callbacks = guard.client().context("cannot make the HTTP client for callbacks")?;
         let nodes = LoadedNodes {
             catalog,
+            local,
             pipelines,
             readiness,
             guard,

@@ -6,15 +6,54 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use onceover_catalog::{Catalog, NodeSpec, QueueSpec, RunnerSpec, parse_node};
+use onceover_catalog::{Catalog, Needs, NodeSpec, QueueSpec, RunnerSpec, parse_node};
 
-use crate::config::Config;
+use crate::config::{Config, ServiceRunner, dispatch_queue};
 use onceover_catalog::shipped::shipped;
 use onceover_nodes as nodes;
 
-/// Every node: the shipped ones, then those of `node_dirs`, then the configuration's, of one name the last; with the
-/// configuration's defaults. An error for people names the file where there is one.
+/// Every node as this daemon runs it: as [`load_local_catalog`] has it, and those of services that are run by Celery workers
+/// as tasks of these, in the queue that leads there.
 pub fn load_catalog(config: &Config) -> anyhow::Result<Catalog> {
+    assign_services(&load_local_catalog(config)?, config)
+}
+
+/// Makes nodes tasks of Celery workers, whose services the configuration says that of. What such a node needs must be with
+/// the workers, and is not looked for here.
+pub fn assign_services(catalog: &Catalog, config: &Config) -> anyhow::Result<Catalog> {
+    let mut assigned = Catalog::default();
+    for node in catalog.iter() {
+        let mut node = node.clone();
+        let name = node.name.service();
+        let service = config.services.get(name);
+        match (service, &node.runner) {
+            (Some(service), runner) if service.runner == ServiceRunner::Celery => {
+                let task = match (&service.task, runner) {
+                    (Some(task), _) | (None, RunnerSpec::Celery(task)) => task.clone(),
+                    (None, _) => node.name.to_string(),
+                };
+                node.queue = QueueSpec::One(dispatch_queue(&service.queue(name)));
+                node.runner = RunnerSpec::Celery(task);
+                node.needs = Needs::default();
+                for variant in &mut node.variants {
+                    (variant.runner, variant.queue, variant.needs) = (None, None, None);
+                }
+            }
+            (_, RunnerSpec::Celery(_)) => bail!(
+                "node {}: it is run by Celery workers; say where they are, in [services.{name}] with runner = \"celery\" \
+                 and broker",
+                node.name
+            ),
+            _ => {}
+        }
+        assigned.insert(node);
+    }
+    Ok(assigned)
+}
+
+/// Every node as it runs on this machine: the shipped ones, then those of `node_dirs`, then the configuration's, of one name the last; with the
+/// configuration's defaults. An error for people names the file where there is one.
+pub fn load_local_catalog(config: &Config) -> anyhow::Result<Catalog> {
     let mut catalog = shipped();
     for dir in &config.node_dirs {
         for path in toml_files("node_dirs", dir)? {
@@ -70,7 +109,7 @@ fn beside(node: &mut NodeSpec, file: &Path) {
         match runner {
             RunnerSpec::Command(words) => words.iter_mut().for_each(place),
             RunnerSpec::Python(program) => place(program),
-            RunnerSpec::Builtin(_) => {}
+            RunnerSpec::Builtin(_) | RunnerSpec::Celery(_) => {}
         }
     }
 }
@@ -205,6 +244,42 @@ mod tests {
             assert!(named.iter().all(|named| error.contains(named)), "{error}");
             assert!(error.contains("onceover.toml"), "{error}");
         }
+    }
+
+    #[test]
+    fn one_line_moves_the_nodes_of_a_service_to_workers_and_nothing_they_need_is_looked_for_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let services = "[services.ffmpeg]\nbroker = 'redis://box/0'\n";
+        let local = load(dir.path(), services).unwrap();
+        let sent = load(dir.path(), &format!("{services}runner = 'celery'\n")).unwrap();
+        let (node, audio) = (
+            "ffmpeg.extract_audio",
+            RunnerSpec::Celery("ffmpeg.extract_audio".into()),
+        );
+        assert_ne!(local.get(node).unwrap().runner, audio);
+        let sent_node = sent.get(node).unwrap();
+        assert_eq!(sent_node.runner, audio);
+        assert_eq!(sent_node.queue, QueueSpec::One("celery:ffmpeg_queue".into()));
+        assert!(sent_node.needs.is_empty());
+        assert_eq!(sent_node.parameters, local.get(node).unwrap().parameters);
+        let elsewhere = "paddleocr.detect_subtitle_area";
+        assert_eq!(sent.get(elsewhere), local.get(elsewhere), "another service");
+    }
+
+    #[test]
+    fn a_node_that_only_workers_have_needs_a_service_with_workers() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = "[[nodes]]\nname = 'mine.remote'\nrunner = { celery = 'tasks.remote' }\n";
+        let error = load(dir.path(), node).unwrap_err();
+        assert!(
+            error.contains("mine.remote") && error.contains("[services.mine]"),
+            "{error}"
+        );
+        let service = "[services.mine]\nrunner = 'celery'\nbroker = 'redis://box/0'\nqueue = 'far'\n";
+        let catalog = load(dir.path(), &format!("{node}{service}")).unwrap();
+        let node = catalog.get("mine.remote").unwrap();
+        assert_eq!(node.runner, RunnerSpec::Celery("tasks.remote".into()));
+        assert_eq!(node.queue, QueueSpec::One("celery:far".into()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod load;
 
-pub use self::load::{load_catalog, toml_files};
+pub use self::load::{assign_services, load_catalog, load_local_catalog, toml_files};
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ pub struct DirectoryPlace {
 
 /// What a folder is, by what was noted in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum DirectoryOrigin {
     /// The folder its id was given to, wherever it is by now.
     Own,
     /// It came from elsewhere, and what it came from is not to be seen from here.
@@ -66,22 +66,22 @@ fn file(root: &Path) -> PathBuf {
 }
 
 /// What a folder at `here` is that holds the id `directory`.
-pub fn origin(here: &DirectoryPlace, directory: &str) -> Origin {
+pub fn origin(here: &DirectoryPlace, directory: &str) -> DirectoryOrigin {
     let noted = fs::read_to_string(file(&here.path)).ok();
     // Daemons of former versions noted nothing.
     let Some(noted) = noted.and_then(|text| serde_json::from_str::<DirectoryPlace>(&text).ok()) else {
-        return Origin::Own;
+        return DirectoryOrigin::Own;
     };
     let inode = |place: &DirectoryPlace| place.lock.split_once(':').map(|(_, inode)| inode.to_owned());
     if noted.is_same(here) || noted.path == here.path && inode(&noted) == inode(here) {
-        return Origin::Own;
+        return DirectoryOrigin::Own;
     }
     let is_there = super::directory(&noted.path).as_deref() == Some(directory);
     match is_there && noted.host == here.host {
-        true => Origin::Copy(noted),
+        true => DirectoryOrigin::Copy(noted),
         // Moved within a file system: no copy of it exists.
-        false if noted.lock == here.lock => Origin::Own,
-        false => Origin::Brought(noted),
+        false if noted.lock == here.lock => DirectoryOrigin::Own,
+        false => DirectoryOrigin::Brought(noted),
     }
 }
 

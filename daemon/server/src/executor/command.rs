@@ -179,7 +179,7 @@ impl CommandRunner {
                 let [interpreter, program] = python.command(node)?;
                 Ok((interpreter.into(), vec![program.into()]))
             }
-            RunnerSpec::Builtin(_) => Err(format!("{} is not run by a command", node.name)),
+            RunnerSpec::Builtin(_) | RunnerSpec::Celery(_) => Err(format!("{} is not run by a command", node.name)),
         }
     }
 }

@@ -10,13 +10,25 @@ use onceover_run::log::{self, RunLog};
 use onceover_run::paths::{self, FolderContent, TaskLock};
 use onceover_store::{DiskUsage, Fence, run_folder};
 
+/// What becomes of what is in an attempt's folder already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormerContent {
+    /// It is not a part of the new result.
+    Removed,
+    /// A worker goes on writing there.
+    Kept,
+}
+
 /// Holds the task's folder, makes the run's in it and opens its log, all in one visit to the file system. While the hold
 /// lasts nobody collects the folder.
-pub async fn open(task_folder: PathBuf, fence: &Fence) -> io::Result<(TaskLock, RunLog)> {
+pub async fn open(task_folder: PathBuf, fence: &Fence, former: FormerContent) -> io::Result<(TaskLock, RunLog)> {
     let dir = task_folder.join(fence.folder());
     let opened = crate::blocking::run(move || {
         let hold = TaskLock::acquire(&task_folder)?;
-        make_empty(&dir)?;
+        match former {
+            FormerContent::Removed => make_empty(&dir)?,
+            FormerContent::Kept => fs::create_dir_all(&dir)?,
+        }
         Ok((hold, RunLog::create(&dir)?))
     });
     opened.await.map_err(io::Error::other)?
@@ -164,11 +176,11 @@ mod tests {
             queue: "cpu".into(),
         };
         let dir = task.join(fence.folder());
-        let (_hold, log) = open(task.clone(), &fence).await.unwrap();
+        let (_hold, log) = open(task.clone(), &fence, FormerContent::Removed).await.unwrap();
         log.line("begun");
         fs::create_dir(dir.join("parts")).unwrap();
         fs::write(dir.join("parts/made"), "one").unwrap();
-        let (_hold, log) = open(task, &fence).await.unwrap();
+        let (_hold, log) = open(task, &fence, FormerContent::Removed).await.unwrap();
         log.line("begun again");
         let names: Vec<_> = fs::read_dir(&dir)
             .unwrap()
@@ -176,6 +188,26 @@ mod tests {
             .collect();
         assert_eq!(names, [log::FILE_NAME]);
         assert_eq!(fs::read_to_string(log.path()).unwrap().lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_joined_keeps_what_its_worker_has_written() {
+        let temp = tempfile::tempdir().unwrap();
+        let task = temp.path().join("t1");
+        let fence = Fence {
+            task: TaskId::parse("t1").unwrap(),
+            node: NodeName::parse("demo.node").unwrap(),
+            run: RunId::generate(),
+            attempt: 1,
+            owner: "d1".into(),
+            queue: "celery:demo_queue".into(),
+        };
+        drop(open(task.clone(), &fence, FormerContent::Removed).await.unwrap());
+        let made = task.join(fence.folder()).join("made");
+        fs::write(&made, "one").unwrap();
+        let (_hold, log) = open(task, &fence, FormerContent::Kept).await.unwrap();
+        log.line("joined");
+        assert_eq!(fs::read_to_string(&made).unwrap(), "one");
     }
 
     #[tokio::test]
@@ -194,7 +226,7 @@ mod tests {
         for attempt in [1, 2] {
             fence.attempt = attempt;
             let dir = task.join(fence.folder());
-            let (_hold, log) = open(task.clone(), &fence).await.unwrap();
+            let (_hold, log) = open(task.clone(), &fence, FormerContent::Removed).await.unwrap();
             log.line("begun");
             assert_eq!(log.path(), dir.join(log::FILE_NAME));
             fs::write(dir.join("made"), attempt.to_string()).unwrap();
@@ -202,7 +234,11 @@ mod tests {
             assert_eq!(fs::read_to_string(path.join("made")).unwrap(), attempt.to_string());
         }
         fence.run = RunId::generate();
-        open(task.clone(), &fence).await.unwrap().1.line("begun");
+        open(task.clone(), &fence, FormerContent::Removed)
+            .await
+            .unwrap()
+            .1
+            .line("begun");
         link(temp.path(), &fence).await;
         assert!(
             fs::symlink_metadata(&path).is_err(),

@@ -3,6 +3,7 @@
 pub mod builtin;
 pub mod command;
 pub mod folder;
+mod give_back;
 mod life;
 mod slots;
 pub mod supervise;

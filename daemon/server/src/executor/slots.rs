@@ -9,7 +9,7 @@ use std::{
 
 use onceover_store::{Claims, Fence, QueueShare};
 
-use crate::{events::EventBus, services::Slots};
+use crate::{config::is_dispatch_queue, events::EventBus, services::Slots};
 
 /// How long an end waits for its turn to take the next run. The call that has it is mostly answered sooner, and a separate
 /// call for the next run would take longer.
@@ -20,11 +20,20 @@ pub(super) struct HeldSlots(HashMap<String, Arc<QueueSlots>>);
 
 struct QueueSlots {
     name: String,
-    slots: u32,
+    count: SlotCount,
     bus: EventBus,
     used: Mutex<SlotUse>,
     /// Locked while runs are taken: until their slots are held, a second call would take them for lost ones.
     turn: tokio::sync::Mutex<()>,
+}
+
+/// Counts the runs of a queue that the Celery workers which listen can take. Answers `None` for a queue that leads to none.
+pub(super) type CountOfWorkers = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
+
+/// How many runs of a queue may go on at a time.
+enum SlotCount {
+    Fixed(u32),
+    OfWorkers(CountOfWorkers),
 }
 
 /// How the slots of a queue are used.
@@ -55,16 +64,32 @@ impl QueueSlots {
 
     fn free_beside(&self, used: &SlotUse) -> u32 {
         let held = u32::try_from(used.held.len()).unwrap_or(u32::MAX);
-        self.slots.saturating_sub(held)
+        let free = self.count_slots().saturating_sub(held);
+        match self.count {
+            SlotCount::Fixed(_) => free,
+            // A run whose message is with the workers already is joined without a slot that is free.
+            SlotCount::OfWorkers(_) => free.max(1),
+        }
+    }
+
+    fn count_slots(&self) -> u32 {
+        match &self.count {
+            SlotCount::Fixed(count) => *count,
+            SlotCount::OfWorkers(count) => count(&self.name).unwrap_or_default(),
+        }
     }
 }
 
 impl HeldSlots {
-    pub(super) fn new(slots: &Slots, bus: &EventBus) -> Self {
+    pub(super) fn new(slots: &Slots, bus: &EventBus, of_workers: Option<&CountOfWorkers>) -> Self {
         let of_queue = |(name, slots): (&String, &u32)| {
+            let count = match of_workers {
+                Some(count) if is_dispatch_queue(name) => SlotCount::OfWorkers(Arc::clone(count)),
+                _ => SlotCount::Fixed(*slots),
+            };
             let queue = QueueSlots {
                 name: name.clone(),
-                slots: *slots,
+                count,
                 bus: bus.clone(),
                 used: Mutex::default(),
                 turn: tokio::sync::Mutex::default(),
@@ -122,7 +147,7 @@ impl ClaimTurn<'_> {
     /// What is to be sent of the queue.
     pub(super) fn share(&self) -> QueueShare {
         QueueShare {
-            slots: self.queue.slots,
+            slots: self.queue.count_slots(),
             running: self.queue.used().named(),
         }
     }
@@ -192,6 +217,8 @@ impl Drop for SlotGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use onceover_types::{NodeName, RunId, TaskId};
 
     use super::*;
@@ -211,7 +238,7 @@ mod tests {
     fn slots(count: u32) -> (HeldSlots, EventBus) {
         let slots: Slots = Arc::new([("cpu".to_owned(), count)].into_iter().collect());
         let bus = EventBus::default();
-        (HeldSlots::new(&slots, &bus), bus)
+        (HeldSlots::new(&slots, &bus, None), bus)
     }
 
     /// Whether the daemon would ask the queue for a run, now that its slot is given back.
@@ -239,6 +266,32 @@ mod tests {
         drop(guard);
         assert_eq!(slots.wait_briefly_for_turn("cpu").await.unwrap().free(), 2);
         assert!(is_queue_wanted(&bus).await, "a run may wait for it");
+    }
+
+    #[tokio::test]
+    async fn a_queue_of_workers_has_the_slots_that_these_have_now_and_is_asked_for_runs_to_join_without_any() {
+        let workers = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&workers);
+        let count: CountOfWorkers = Arc::new(move |queue: &str| {
+            assert_eq!(queue, "celery:demo_queue");
+            Some(counted.load(Ordering::Relaxed))
+        });
+        let slots: Slots = Arc::new(
+            [("celery:demo_queue".to_owned(), 0), ("cpu".to_owned(), 0)]
+                .into_iter()
+                .collect(),
+        );
+        let slots = HeldSlots::new(&slots, &EventBus::default(), Some(&count));
+        let turn = slots.wait_briefly_for_turn("celery:demo_queue").await.unwrap();
+        assert_eq!((turn.share().slots, turn.free()), (0, 1));
+        workers.store(3, Ordering::Relaxed);
+        assert_eq!((turn.share().slots, turn.free()), (3, 3));
+        let _guard = turn.occupy(&fence("t1"));
+        assert_eq!((turn.share().slots, turn.free()), (3, 2));
+        workers.store(1, Ordering::Relaxed);
+        assert_eq!((turn.share().slots, turn.free()), (1, 1));
+        let cpu = slots.wait_briefly_for_turn("cpu").await.unwrap();
+        assert_eq!(cpu.free(), 0);
     }
 
     #[tokio::test]

@@ -18,13 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::work::RunSupplies;
 use super::{
-    folder::{self, Left, MostLeft},
+    folder::{self, FormerContent, Left, MostLeft},
+    give_back::give_back,
     life,
-    slots::{ClaimTurn, HeldSlots, SlotGuard},
+    slots::{ClaimTurn, CountOfWorkers, HeldSlots, SlotGuard},
     watch::{RunEnd, RunWatch, WatchedRun},
     work::{self, RunRequest, Work},
 };
 use crate::{
+    config::is_dispatch_queue,
     events::{EventBus, WantedQueues},
     metrics::Metrics,
     python::Python,
@@ -98,7 +100,9 @@ struct Inner {
 
 impl Executor {
     pub fn new(parts: ExecutorParts, options: ExecutorOptions) -> Self {
-        let slots = HeldSlots::new(&options.slots, &parts.bus);
+        let dispatcher = Arc::clone(&parts.supplies.dispatcher);
+        let of_workers: CountOfWorkers = Arc::new(move |queue: &str| dispatcher.count_slots(queue));
+        let slots = HeldSlots::new(&options.slots, &parts.bus, Some(&of_workers));
         Self(Arc::new(Inner {
             parts,
             options: Arc::new(options),
@@ -329,7 +333,7 @@ impl Inner {
     /// Runs what was taken from a queue to its end. Returns the run that was taken with the end.
     async fn supervise(&self, claim: Claim, slot: &mut SlotGuard) -> Option<Claim> {
         let Claim { fence, record } = claim;
-        let known = self.parts.supplies.catalog.get(fence.node.as_str());
+        let known = self.parts.supplies.catalog_for(&fence.queue).get(fence.node.as_str());
         life::log_start(&fence, known.map_or("none", |node| node.runner.kind().as_str()));
         let start = Instant::now();
         let (ended, left) = self.attend(&fence, &record).await;
@@ -353,6 +357,7 @@ impl Inner {
                     tracing::warn!(%error, run_id = %fence.run, "a slot was not given back; its lease will run out");
                 }
             }
+            RunEnd::Requeued(to) => give_back(&self.parts.store, &self.stop, &fence, &to, &left).await,
             // Handed back with all others, when the executor has stopped.
             RunEnd::Stopped => {
                 tracing::info!(task_id = %fence.task, task_name = %fence.node, run_id = %fence.run, "run handed back");
@@ -367,12 +372,17 @@ impl Inner {
 
     /// Runs the node and keeps its lease, until it has ended one way or another and no process is left.
     async fn attend(&self, fence: &Fence, record: &StageRecord) -> (RunEnd, Left) {
-        let Some(spec) = self.parts.supplies.catalog.shared(fence.node.as_str()) else {
+        let catalog = self.parts.supplies.catalog_for(&fence.queue);
+        let Some(spec) = catalog.shared(fence.node.as_str()) else {
             let error = format!("there is no node '{}' any more; the catalog has changed", fence.node);
             return (RunEnd::failed(error), Left::default());
         };
         let supplies = &self.parts.supplies;
-        let request = RunRequest::read(&supplies.catalog, spec, record);
+        let request = RunRequest::read(catalog, spec, record);
+        let former = match record.dispatch() {
+            Some(_) => FormerContent::Kept,
+            None => FormerContent::Removed,
+        };
         let read_records = async {
             match &request {
                 Ok(request) => request.read_records(&supplies.views, fence).await,
@@ -382,7 +392,7 @@ impl Inner {
         let recheck = Arc::new(Notify::new());
         // Its log is there as soon as the folder is, and is followed as that of a run under way.
         let open = async {
-            let opened = self.open_folder(fence).await?;
+            let opened = self.open_folder(fence, former).await?;
             let active = ActiveRun {
                 log: opened.1.clone(),
                 recheck: Arc::clone(&recheck),
@@ -413,6 +423,9 @@ impl Inner {
             cancel: cancel.clone(),
             began,
             took: OnceLock::new(),
+            sent_before: record.dispatch().map(str::to_owned),
+            stop: self.stop.clone(),
+            requeue: OnceLock::new(),
         };
         let watch = RunWatch::begin(WatchedRun {
             store: &self.parts.store,
@@ -431,12 +444,12 @@ impl Inner {
     }
 
     /// Holds the task's folder and makes the run's, as soon as the machine has what that needs. The lease is kept meanwhile.
-    async fn open_folder(&self, fence: &Fence) -> Result<(TaskLock, RunLog), RunEnd> {
+    async fn open_folder(&self, fence: &Fence, former: FormerContent) -> Result<(TaskLock, RunLog), RunEnd> {
         let mut wait = work::FIRST_WAIT;
         loop {
             let folder_of_task = task_folder(&self.parts.supplies.roots, &fence.task);
             let dir = folder_of_task.join(fence.folder());
-            let error = match folder::open(folder_of_task, fence).await {
+            let error = match folder::open(folder_of_task, fence, former).await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };

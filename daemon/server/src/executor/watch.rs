@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use onceover_run::{Progress, RunError, log::RunLog};
-use onceover_store::{Fence, Outcome, Store};
+use onceover_store::{Fence, Outcome, RequeuedRun, Store};
 use onceover_types::{NodeName, humane};
 use tokio::{
     sync::{Notify, watch},
@@ -28,6 +28,8 @@ pub(super) enum RunEnd {
     With(Outcome),
     /// Cancelled, deleted or superseded: nothing to write, the slot to give back.
     Lost,
+    /// It goes back to a queue, and begins again from there.
+    Requeued(RequeuedRun),
     /// This daemon is stopping.
     Stopped,
 }
@@ -51,6 +53,7 @@ impl RunEnd {
             Self::With(Outcome::Success { .. }) => "succeeded",
             Self::With(Outcome::Failed { .. }) => "failed",
             Self::Lost => "lost",
+            Self::Requeued(_) => "requeued",
             Self::Stopped => "handed_back",
         }
     }
@@ -209,11 +212,22 @@ impl<'a> RunWatch<'a> {
     }
 
     fn conclude(&self, worked: Result<Worked, JoinError>) -> (RunEnd, Left) {
-        let Worked { result, took, left } = worked.unwrap_or_else(|error| Worked {
+        let Worked {
+            result,
+            took,
+            left,
+            requeue,
+        } = worked.unwrap_or_else(|error| Worked {
             result: Err(RunError::failed(format!("the node's task ended unexpectedly: {error}"))),
             took: Vec::new(),
             left: Left::default(),
+            requeue: None,
         });
+        if let Some(to) = requeue
+            && !matches!(self.interrupted, Some(Interrupt::Lost | Interrupt::TimedOut))
+        {
+            return (RunEnd::Requeued(to), left);
+        }
         let ended = match (self.interrupted, result) {
             (Some(Interrupt::Lost), _) => RunEnd::Lost,
             (_, Ok(outcome)) => RunEnd::With(outcome),

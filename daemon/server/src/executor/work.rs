@@ -22,7 +22,8 @@ use super::{
     supervise::ExecutorOptions,
 };
 use crate::{
-    config::Verify,
+    config::{Verify, is_dispatch_queue},
+    dispatch::{CeleryRunner, Dispatcher},
     downloads::Downloads,
     evidence,
     services::{InputEvidence, ServiceError, TaskViews, artifacts},
@@ -33,7 +34,7 @@ use onceover_nodes::llm::Providers;
 use onceover_run::{
     Object, OpenedInputs, ProgressSink, RunContext, RunError, Runner, log::RunLog, paths::Roots, warnings::RunWarnings,
 };
-use onceover_store::{Evidence, Fence, Outcome, StageRecord, TaskRecords};
+use onceover_store::{Evidence, Fence, Outcome, RequeuedRun, StageRecord, TaskRecords};
 
 /// How long a run waits for what the machine lacks, before it is tried again: doubled each time.
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -42,6 +43,10 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What any run may need to work.
 pub struct RunSupplies {
     pub catalog: Arc<Catalog>,
+    /// The nodes as they run on this machine, also those that Celery workers run.
+    pub local: Arc<Catalog>,
+    /// Sends runs to Celery workers.
+    pub dispatcher: Arc<Dispatcher>,
     pub roots: Arc<Roots>,
     pub inputs: InputEvidence,
     pub downloads: Arc<Downloads>,
@@ -49,6 +54,16 @@ pub struct RunSupplies {
     pub views: TaskViews,
     /// The language models that nodes may ask.
     pub providers: Providers,
+}
+
+impl RunSupplies {
+    /// The nodes as runs of a queue have them.
+    pub(super) fn catalog_for(&self, queue: &str) -> &Arc<Catalog> {
+        match is_dispatch_queue(queue) {
+            true => &self.catalog,
+            false => &self.local,
+        }
+    }
 }
 
 /// What a run is: the same for each time it begins.
@@ -69,6 +84,12 @@ pub(super) struct Work {
     pub(super) began: watch::Sender<Instant>,
     /// The stages that the run takes values from, once that is known.
     pub(super) took: OnceLock<Vec<NodeName>>,
+    /// The message by which an earlier owner of the run has sent it to Celery workers.
+    pub(super) sent_before: Option<String>,
+    /// Cancelled when the daemon stops.
+    pub(super) stop: CancellationToken,
+    /// Where the run goes instead of ending.
+    pub(super) requeue: OnceLock<RequeuedRun>,
 }
 
 /// What was asked of a run.
@@ -163,6 +184,8 @@ pub(super) struct Worked {
     /// The stages that it took values from.
     pub(super) took: Vec<NodeName>,
     pub(super) left: Left,
+    /// Where the run goes instead of ending.
+    pub(super) requeue: Option<RequeuedRun>,
 }
 
 impl Work {
@@ -174,7 +197,8 @@ impl Work {
         match &result {
             Ok(_) => self.log.line("succeeded"),
             Err(error @ (RunError::Failed(_) | RunError::Lacking { .. })) if !self.cancel.is_cancelled() => {
-                self.log.line(&format!("failed: {error}"));
+                let how = self.requeue.get().map_or("failed", |_| "given back");
+                self.log.line(&format!("{how}: {error}"));
             }
             Err(_) => {}
         }
@@ -184,8 +208,12 @@ impl Work {
             self.log.line(&format!("failed: {why}"));
             result = Err(RunError::failed(why));
         }
-        let took = self.took.take().unwrap_or_default();
-        Worked { result, took, left }
+        Worked {
+            result,
+            took: self.took.take().unwrap_or_default(),
+            left,
+            requeue: self.requeue.take(),
+        }
     }
 
     async fn run_when_possible(&self, records: Option<Result<TaskRecords, ServiceError>>) -> Result<Outcome, RunError> {
@@ -310,6 +338,14 @@ impl Work {
 
     async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {
         let mut output = match &context.node.runner {
+            _ if is_dispatch_queue(&self.fence.queue) => self.run_on_workers(context).await?,
+            RunnerSpec::Celery(_) => {
+                return Err(RunError::failed(format!(
+                    "{} is run by Celery workers alone; set runner = \"celery\" in [services.{}]",
+                    context.node.name,
+                    context.node.name.service()
+                )));
+            }
             RunnerSpec::Builtin(_) => {
                 let providers = self.supplies.providers.clone();
                 BuiltinRunner { providers }.run(context).await?
@@ -339,6 +375,25 @@ impl Work {
         )))
     }
 
+    async fn run_on_workers(&self, context: &RunContext) -> Result<Object, RunError> {
+        let runner = CeleryRunner {
+            dispatcher: &self.supplies.dispatcher,
+            fence: &self.fence,
+            sent_before: self.sent_before.as_deref(),
+            began: &self.began,
+            stop: &self.stop,
+            grace: self.options.grace,
+            requeue: &self.requeue,
+        };
+        runner.run(context).await
+    }
+
+    /// Whether the files of the result lie on this machine. If not, they are where the output says, as paths that the
+    /// configuration maps, and nothing is missing because it is elsewhere (R8).
+    fn has_files_here(&self) -> bool {
+        !is_dispatch_queue(&self.fence.queue) || self.supplies.dispatcher.sees_files(&self.fence.node)
+    }
+
     /// Records the files of the output.
     async fn success(
         &self,
@@ -354,7 +409,7 @@ impl Work {
         }
         let (value, dir) = (Value::Object(output), context.dir.clone());
         let hashed = self.supplies.inputs.verify() == Verify::Hash;
-        let artifacts = if artifacts::are_named(&value, &dir) {
+        let artifacts = if self.has_files_here() && artifacts::are_named(&value, &dir) {
             crate::blocking::run(move || artifacts::record(&value, &dir, hashed))
                 .await
                 .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?

@@ -44,7 +44,7 @@ use crate::{
     pipelines::{Registrations, Videos},
     services::{
         Callbacks, Cancellations, Deletions, EventStreams, Explanations, HealthChecks, History, MachineMonitor,
-        Measurements, NodeCatalog, StageLogs, Submissions, System, TaskViews, unread::WarningLog,
+        Measurements, NodeCatalog, StageLogs, Submissions, System, TaskViews, Workers, unread::WarningLog,
     },
 };
 
@@ -63,6 +63,7 @@ pub struct HttpServices {
     pub events: Arc<EventStreams>,
     pub system: Arc<System>,
     pub machine: Arc<MachineMonitor>,
+    pub workers: Arc<Workers>,
     pub history: Arc<History>,
     pub health: Arc<HealthChecks>,
     pub measurements: Arc<Measurements>,
@@ -111,6 +112,7 @@ hand_out!(
     events: Arc<EventStreams>,
     system: Arc<System>,
     machine: Arc<MachineMonitor>,
+    workers: Arc<Workers>,
     history: Arc<History>,
     health: Arc<HealthChecks>,
     measurements: Arc<Measurements>,

@@ -32,6 +32,7 @@ mod takeover;
 mod task_views;
 pub mod unread;
 pub mod view;
+mod workers;
 
 pub use callbacks::{Callbacks, ListedCallbacks};
 pub use cancel::Cancellations;
@@ -52,3 +53,4 @@ pub use submissions::{Submissions, SubmitReports};
 pub use system::{HealthChecks, Instance, Measurements, Slots, System};
 pub use takeover::{ChangedStages, ForeignStages, MOST_CHANGED, TakenOver, follow as follow_other_workers};
 pub use task_views::{ListedTasks, TaskViews, TasksPage};
+pub use workers::{WorkerDirectory, Workers};

@@ -10,7 +10,7 @@ use onceover_wire::{QueueInfo, RedisInfo, SystemInfo};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ServiceError;
+use super::{ServiceError, Workers};
 use crate::metrics::{Metrics, RedisReading};
 
 /// How many runs each resource class has at a time.
@@ -28,25 +28,30 @@ pub struct System {
     store: Store,
     roots: Arc<Roots>,
     slots: Slots,
+    workers: Workers,
     instance: Instance,
 }
 
 impl System {
-    pub fn new(store: Store, roots: Arc<Roots>, slots: Slots, instance: Instance) -> Self {
+    pub fn new(store: Store, roots: Arc<Roots>, slots: Slots, workers: Workers, instance: Instance) -> Self {
         Self {
             store,
             roots,
             slots,
+            workers,
             instance,
         }
     }
 
-    /// Reads what runs and what waits, by resource class.
+    /// Reads what runs and what waits: by resource class, then what goes to Celery workers, by their queue.
     pub async fn read_queues(&self) -> Result<Vec<QueueInfo>, ServiceError> {
         let mut queues = Vec::new();
         for (name, slots) in self.slots.iter() {
-            queues.push(self.store.queue(name, *slots).await?);
+            if self.workers.count_slots(name).is_none() {
+                queues.push(self.store.queue(name, *slots).await?);
+            }
         }
+        queues.extend(self.workers.read_queues().await?);
         Ok(queues)
     }
 
@@ -99,15 +104,27 @@ pub struct HealthChecks {
     draining: CancellationToken,
     /// Why submits cannot be decided yet; `None` once the daemon is prepared.
     preparing: watch::Receiver<Option<String>>,
+    workers: Workers,
 }
 
 impl HealthChecks {
-    pub fn new(store: Store, draining: CancellationToken, preparing: watch::Receiver<Option<String>>) -> Self {
+    pub fn new(
+        store: Store,
+        draining: CancellationToken,
+        preparing: watch::Receiver<Option<String>>,
+        workers: Workers,
+    ) -> Self {
         Self {
             store,
             draining,
             preparing,
+            workers,
         }
+    }
+
+    /// Finds what keeps stages waiting although submits can be decided.
+    pub async fn find_warnings(&self) -> Vec<String> {
+        self.workers.find_warnings().await
     }
 
     /// Finds why submits cannot be decided. Returns nothing if they can.
@@ -130,11 +147,17 @@ pub struct Measurements {
     store: Store,
     metrics: Metrics,
     slots: Slots,
+    workers: Workers,
 }
 
 impl Measurements {
-    pub fn new(store: Store, metrics: Metrics, slots: Slots) -> Self {
-        Self { store, metrics, slots }
+    pub fn new(store: Store, metrics: Metrics, slots: Slots, workers: Workers) -> Self {
+        Self {
+            store,
+            metrics,
+            slots,
+            workers,
+        }
     }
 
     /// Writes all measurements; those of Redis are left out while it does not answer.
@@ -146,14 +169,24 @@ impl Measurements {
                 None
             }
         };
-        self.metrics.render(reading.as_ref())
+        let workers = match &reading {
+            Some(_) => self.workers.read_report().await.ok(),
+            None => None,
+        };
+        let workers = workers.unwrap_or_else(|| self.workers.describe());
+        self.metrics.render(reading.as_ref(), &workers)
     }
 
     async fn read_redis(&self) -> Result<RedisReading, StoreError> {
         let ping = self.store.ping().await?;
+        let mut slots = IndexMap::clone(&self.slots);
+        for (name, count) in &mut slots {
+            // How many runs go to workers is up to these.
+            *count = self.workers.count_slots(name).unwrap_or(*count);
+        }
         Ok(RedisReading {
             ping,
-            gauges: self.store.gauges(self.slots.iter()).await?,
+            gauges: self.store.gauges(slots.iter()).await?,
             tasks: self.store.totals().await?.tasks,
         })
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use onceover_run::paths::Roots;
 use onceover_store::{RowMark, RowsRead, StageHistory, Store, TaskFilter, TaskRecords};
-use onceover_types::{NodeName, TaskId, TaskStatus};
+use onceover_types::{NodeName, StageState, TaskId, TaskStatus};
 use onceover_wire::{NodeResult, NodeStatus, StageRuns, TaskView};
 use serde_json::{Map, Value};
 
 use super::{
-    ChangedStages, ServiceError,
+    ChangedStages, ServiceError, Workers,
     folders::task_folder,
     foreign::HeldStages,
     lists::{ListRange, Listed},
@@ -47,10 +47,12 @@ pub struct TaskViews {
     /// Takes what reading a task shows of other workers and lists do not know yet.
     changed: ChangedStages,
     reads: SharedReads,
+    /// Knows why a stage waits that goes to a Celery worker.
+    workers: Workers,
 }
 
 impl TaskViews {
-    pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages) -> Self {
+    pub fn new(store: Store, roots: Arc<Roots>, changed: ChangedStages, workers: Workers) -> Self {
         let (shared, noting) = (Arc::new(store.clone()), changed.clone());
         let reads = SharedReads::new(move |task| {
             let (store, changed) = (Arc::clone(&shared), noting.clone());
@@ -65,6 +67,7 @@ impl TaskViews {
             roots,
             changed,
             reads,
+            workers,
         }
     }
 
@@ -174,8 +177,19 @@ impl TaskViews {
     async fn read_view(&self, task: &TaskId, node: Option<&NodeName>) -> Result<(TaskRecords, TaskView), ServiceError> {
         let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
-        let view = self.build_view_of(&records, task, node)?;
+        let mut view = self.build_view_of(&records, task, node)?;
+        self.explain_waits(&mut view).await?;
         Ok((records, view))
+    }
+
+    /// Says of the stages that wait for a Celery worker why none takes them.
+    async fn explain_waits(&self, view: &mut TaskView) -> Result<(), ServiceError> {
+        for stage in view.stages.values_mut() {
+            if stage.status == StageState::Pending {
+                stage.waiting = self.workers.explain_wait(&stage.queue).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Builds the view of a task that exists; with `node`, one that has that stage.

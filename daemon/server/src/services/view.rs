@@ -303,7 +303,10 @@ pub fn node_status(records: &TaskRecords, view: TaskView) -> Option<NodeStatus> 
 fn stage_sentence(node: &NodeName, stage: &StageView) -> String {
     match (stage.status, &stage.error) {
         (StageState::Pending, _) if is_foreign(stage) => format!("{node} is waiting with another worker"),
-        (StageState::Pending, _) => format!("{node} is waiting in queue {}", stage.queue),
+        (StageState::Pending, _) => match &stage.waiting {
+            Some(reason) => format!("{node} is waiting: {reason}"),
+            None => format!("{node} is waiting in queue {}", stage.queue),
+        },
         (StageState::Running, _) => match stage.progress {
             Some(percent) => format!("{node} is running, {percent:.0} %"),
             None => format!("{node} is running"),

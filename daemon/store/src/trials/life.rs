@@ -14,7 +14,7 @@ use super::{
         StageRecord, Submit, SubmitRefusal, TaskFilter, Tried, UploadNote, VideoForgotten, VideoStart, Watching,
         decide::GatheredEvidence, outbox::DeliveryFilter, runs::Evidence,
     },
-    Bed,
+    Bed, dispatches,
     hits::hit_once,
 };
 
@@ -178,6 +178,7 @@ async fn assert_delivered(bed: &Bed, stage: (&TaskId, &NodeName), state: &str, c
 pub async fn live(bed: &Bed, size: Size) {
     run_to_success(bed, size).await;
     run_again(bed, size).await;
+    dispatches::live(bed, &text(size)).await;
     deliver(bed).await;
     read(bed).await;
     others(bed, size).await;

@@ -3,6 +3,7 @@
 
 mod claims;
 mod costs;
+mod dispatches;
 mod history;
 mod hits;
 mod life;
@@ -22,9 +23,10 @@ use tempfile::TempDir;
 use super::{Bounds, RedisMode, Store, StoreError, StoreOptions, args::ScriptArgs, scripts};
 
 /// Scripts that only give memory back, or only read: a full Redis lets them go on.
-const GIVES_BACK: [&str; 10] = [
+const GIVES_BACK: [&str; 11] = [
     "DIRECTORY_LEAVE",
     "DELETE",
+    "DISPATCH_FORGET",
     "RELEASE",
     "EXPIRE",
     "TOTALS",

@@ -228,6 +228,13 @@ pub struct QueuesArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct WorkersArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Print JSON: what was checked, and what came out.
     #[arg(long)]

@@ -15,6 +15,7 @@ mod rows;
 mod system;
 mod tasks;
 mod videos;
+mod workers;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -35,6 +36,7 @@ pub(super) fn all() -> OpenApiRouter<AppState> {
         .merge(videos::routes())
         .merge(system::routes())
         .merge(machine::routes())
+        .merge(workers::routes())
         .merge(metrics::routes())
         .merge(pages::routes())
         .merge(links::routes())

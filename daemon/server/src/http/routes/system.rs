@@ -23,7 +23,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(check_health))
 }
 
-/// What runs and what waits, by resource class
+/// What runs and what waits, by resource class and by queue of Celery workers
 #[utoipa::path(get, path = "/v1/queues", tag = "system",
     responses((status = 200, description = "Every queue", body = Queues), (status = 503)))]
 async fn list_queues(State(system): State<Arc<System>>) -> Result<Json<Queues>, ApiError> {
@@ -38,7 +38,7 @@ async fn get_system(State(system): State<Arc<System>>) -> Json<SystemInfo> {
     Json(system.read_system().await)
 }
 
-fn answer(causes: Vec<String>) -> Response {
+fn answer(causes: Vec<String>, warnings: Vec<String>) -> Response {
     let healthy = causes.is_empty();
     let health = Health {
         status: if healthy {
@@ -48,6 +48,7 @@ fn answer(causes: Vec<String>) -> Response {
         },
         service: "onceover".into(),
         causes,
+        warnings,
     };
     (
         if healthy {
@@ -64,15 +65,21 @@ fn answer(causes: Vec<String>) -> Response {
 #[utoipa::path(get, path = "/livez", tag = "system",
     responses((status = 200, description = "The process answers", body = Health)))]
 async fn check_liveness() -> Response {
-    answer(Vec::new())
+    answer(Vec::new(), Vec::new())
 }
 
 /// Submits can be decided now
 #[utoipa::path(get, path = "/readyz", tag = "system",
-    responses((status = 200, description = "Submits can be decided", body = Health),
+    responses((status = 200, description = "Submits can be decided; `warnings` tells what waits all the same",
+            body = Health),
         (status = 503, description = "Submits cannot be decided; `causes` tells why", body = Health)))]
 async fn check_readiness(State(health): State<Arc<HealthChecks>>) -> Response {
-    answer(health.find_causes().await)
+    let causes = health.find_causes().await;
+    let warnings = match causes.as_slice() {
+        [] => health.find_warnings().await,
+        _ => Vec::new(),
+    };
+    answer(causes, warnings)
 }
 
 /// The same as `/readyz`, where the older gateway had it

@@ -90,6 +90,7 @@ for _, member in iterate_list(args.stages) do
       for _, part in ipairs(foreign) do found[#found + 1] = part end
       found[#found + 1] = is_overdue and 1 or 0
     elseif not foreign then
+      if record and record.runner == 'celery' then restore_public_json(task, node, record) end
       local is_there = call('EXISTS', today, older) > 0
       if note then
         -- Waiting callbacks are sent first.

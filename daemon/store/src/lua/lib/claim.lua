@@ -1,10 +1,25 @@
 -- How a daemon takes runs from a queue.
 
 -- The fields of a record that the owner of its run needs.
-local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh' }
+local CLAIMED_FIELDS = { 'state', 'run', 'attempt', 'queue', 'input', 'input_pub', 'fresh', 'dispatch' }
 
 -- Stages of a queue that do not wait any more, of which one call clears as many at most.
 local MOST_OUTDATED = 100
+
+-- Stages whose message is with the workers already stand before the others of their queue, in their order.
+local SENT_BEFORE = 1e15
+
+-- Answers where a stage waits in its queue: `order` is its number, `dispatch` the id of its message, if it has one.
+local function get_queue_score(order, dispatch)
+  return dispatch and format_integer(tonumber(order) - SENT_BEFORE) or order
+end
+
+-- Answers how many stages of the queue wait to be joined: their messages are with the workers, so they need no free slot.
+-- Reads: queue_key. Arguments: queue.
+local function count_joinable()
+  if string.sub(args.queue, 1, 7) ~= 'celery:' then return 0 end
+  return call('ZCOUNT', queue_key(args.queue), '-inf', '(0')
+end
 
 -- Builds what the owner of a run gets: {task, name, {field, value, ...}}.
 local function build_claim(task, node, record)
@@ -61,11 +76,12 @@ local function start_attempt(member)
     call('ZREM', queue_key(args.queue), member)
     return nil
   end
-  local attempt = format_integer(tonumber(record.attempt or 0) + 1)
+  -- An attempt whose message is with the workers goes on.
+  local attempt = record.dispatch and record.attempt or format_integer(tonumber(record.attempt or 0) + 1)
   local lease = format_integer(NOW + tonumber(args.lease_ms))
   -- The public JSON shows the revision that is written. A full Redis refuses this write, and so it comes first.
   update_record(task, node, record, { state = 'RUNNING', attempt = attempt, owner = args.owner, lease = lease,
-    started = NOW_DIGITS, progress = false, message = false, projected = true })
+    started = record.dispatch and record.started or NOW_DIGITS, progress = false, message = false, projected = true })
   call('ZREM', queue_key(args.queue), member)
   call('ZADD', slots_key(args.queue), lease, slot_member(task, node, record.run, attempt, args.owner))
   write_public_json(task, node, record)
@@ -81,7 +97,7 @@ end
 local function claim_runs(most) -- rare
   local queue = queue_key(args.queue)
   local claims, held = list_unanswered_claims(most)
-  local free = math.min(most - #claims, tonumber(args.slots) - held)
+  local free = math.min(most - #claims, math.max(tonumber(args.slots) - held, count_joinable()))
   local others = free <= 0 and call('EXISTS', queue) or 0
   local outdated, last_event = 0, nil
   while free > 0 and outdated < MOST_OUTDATED do

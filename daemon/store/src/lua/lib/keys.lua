@@ -22,6 +22,9 @@ local function slots_key(queue) return 'onceover:held:' .. queue end
 local ORDER = 'onceover:order'
 local REAPER = 'onceover:reaper'
 
+-- The messages that were sent to Celery workers, by id, as JSON: what a later owner of the run needs to find one.
+local DISPATCHES = 'onceover:dispatches'
+
 -- Stages of other workers: what a task has in flight, and all of these by the time at which they count as lost; who
 -- waits for the end of one, and all that a client waits for.
 local function foreign_key(task) return 'onceover:foreign:' .. task end

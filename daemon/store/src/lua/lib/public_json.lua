@@ -15,6 +15,13 @@ local function hash_json_at(key)
   return redis.sha1hex(json), json
 end
 
+-- Whether a worker wrote the JSON for a run that we sent to it: its storage is the folder of that run, which it got from
+-- us. What came of the run is known from the worker's answer. Rust's `is_of_sent_run` says the same.
+local function is_of_sent_run(task, json)
+  local path = string.match(json, '"shared_storage_path"%s*:%s*"([^"]*)"')
+  return path and string.find(path, '/' .. task .. '/runs/', 1, true) ~= nil
+end
+
 -- Answers the output that a reader may use: of the success that stands, also while a forced rerun is under way (R8).
 local function get_standing_output(record)
   if record.state == 'SUCCESS' or record.restore == '1' then return record.res_output or '{}' end

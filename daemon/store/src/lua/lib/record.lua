@@ -35,7 +35,7 @@ local function drop_damaged_fields(record) -- rare
     local field = WORD_FIELDS[position]
     local value = record[field]
     if value and not checked[value] then
-      if find(value, '^[%w_.-]*$') then
+      if find(value, '^[%w_.:-]*$') then
         checked[value] = true
       else
         damage = damage or field

@@ -70,7 +70,7 @@ local function end_run(task, node, record, outcome, result)
   local started = tonumber(record.started or NOW)
   local duration = format_integer(math.max(0, NOW - started))
   local fields = { state = outcome, ended = NOW_DIGITS, duration_ms = duration, owner = false, lease = false,
-    message = false, restore = false, took = result.took or false }
+    message = false, restore = false, took = result.took or false, dispatch = false }
   local kind
   if outcome == 'SUCCESS' then
     kind = 'succeeded'

@@ -82,7 +82,7 @@ local function read_foreign_jsons(task, nodes, keys, own, notes)
         local sha = (record or note) and redis.sha1hex(json) or ''
         local seen = record and record.seen
         if record and keys[position] == older_public_json_key(task, node) then seen = record.seen_older end
-        if not record or sha ~= seen then
+        if (not record or sha ~= seen) and not is_of_sent_run(task, json) then
           local known = note and note.sha == sha
           if known then found[node] = true end
           local count = #foreign

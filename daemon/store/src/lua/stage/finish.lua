@@ -29,6 +29,8 @@ local function finish_run()
     return 'ok'
   end
   if not owns or not (waits or (record.state == 'RUNNING' and record.owner == args.owner)) then return 'lost' end
+  -- A message whose result counts has ended. Whether another one has is found out before it is forgotten.
+  if args.outcome == 'SUCCESS' and record.dispatch then call('HDEL', DISPATCHES, record.dispatch) end
   end_run(task, node, record, args.outcome, { output = args.output, reusable = args.reusable, warnings = args.warnings,
     retryable = args.retryable, artifacts = args.artifacts, in_files = args.in_files,
     in_sources = args.in_sources, error = args.error,

@@ -1,5 +1,6 @@
 -- Takes back the runs of a queue whose lease has run out, or, with `owner`, those of a daemon that has ended. A run
--- that is handed back by its own daemon does not count as lost.
+-- that is handed back by its own daemon does not count as lost, nor does one whose message is with a Celery worker: who
+-- takes it next joins it there, in the same attempt.
 -- Arguments: queue, owner?, handed_back?, lease_ms, max_lost, error, error_short (JSON), keep_runs (as for `finish`).
 -- Answers {taken, given_up}: how many were taken back, and how many of these were lost once too often and are FAILED.
 
@@ -35,17 +36,18 @@ for _, member in ipairs(members) do
     local record = load_record(task, node)
     if record and record.state == 'RUNNING' and record.run == run and record.attempt == attempt then
       taken = taken + 1
-      local lost = tonumber(record.lost or 0) + (args.handed_back and 0 or 1)
-      if lost >= tonumber(args.max_lost) then
+      local is_kept = args.handed_back or record.dispatch
+      local lost = tonumber(record.lost or 0) + (is_kept and 0 or 1)
+      if not is_kept and lost >= tonumber(args.max_lost) then
         given_up = given_up + 1
         record.given_up = '1'
         call('HSET', stage_key(task, node), 'given_up', '1')
         end_run(task, node, record, 'FAILED', { error = args.error, error_short = args.error_short })
       else
-        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, started = false,
-          progress = false, message = false, lost = format_integer(lost),
-          attempts = append_lost_attempt(record, HOW_LOST) })
-        call('ZADD', queue_key(record.queue), record.qseq, stage_member(task, node))
+        update_record(task, node, record, { state = 'PENDING', owner = false, lease = false, progress = false,
+          message = false, lost = format_integer(lost), started = record.dispatch and record.started or false,
+          attempts = not record.dispatch and append_lost_attempt(record, HOW_LOST) or record.attempts })
+        call('ZADD', queue_key(record.queue), get_queue_score(record.qseq, record.dispatch), stage_member(task, node))
         write_public_json(task, node, record)
         update_task_status(task)
         publish_event(task, node, record, 'reaped')

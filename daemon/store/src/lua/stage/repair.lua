@@ -6,11 +6,11 @@
 -- Repairs what belongs to one stage. Answers whether it is in flight.
 local function repair_stage(task, node)
   local stage = redis.pcall('HMGET', stage_key(task, node), 'state', 'queue', 'qseq', 'run', 'attempt', 'owner',
-    'lease')
+    'lease', 'dispatch')
   -- A damaged record is shown as such, and repaired by `onceoverd check --repair`.
   if stage.err then return false end
   if stage[1] == 'PENDING' and stage[2] and tonumber(stage[3]) then
-    call('ZADD', queue_key(stage[2]), 'NX', stage[3], stage_member(task, node))
+    call('ZADD', queue_key(stage[2]), 'NX', get_queue_score(stage[3], stage[8]), stage_member(task, node))
   elseif stage[1] == 'RUNNING' and stage[2] and tonumber(stage[7]) and stage[4] and stage[5] and stage[6] then
     call('ZADD', slots_key(stage[2]), 'NX', stage[7], slot_member(task, node, stage[4], stage[5], stage[6]))
   elseif stage[1] and TASK_STATUS[stage[1]] and call('PTTL', stage_key(task, node)) == -1 then

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# The demo with Celery workers: a broker, two real workers in a virtual environment, and a daemon that sends the nodes of the
+# service ffmpeg to them. A stage runs on a worker and is a hit the second time; then a worker is killed in the middle of
+# another one, which the other worker ends as the second attempt. Prints the finished stages. Expects the programs in
+# target/debug (`make demo-workers` builds them first).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin=${CARGO_TARGET_DIR:-target}/debug
+for program in onceoverd onceover; do
+    [ -x "$bin/$program" ] || {
+        echo "$bin/$program is missing; run \`make demo-workers\`" >&2
+        exit 1
+    }
+done
+media=$PWD/target/demo/media
+# No configuration for real work may reach the demo.
+while IFS= read -r name; do unset "$name"; done < <(compgen -e ONCEOVER_)
+
+say() { printf '\n== %s\n' "$*"; }
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+free_port() {
+    local port
+    port=$((20000 + RANDOM % 20000))
+    while listens "$port"; do port=$((20000 + RANDOM % 20000)); done
+    echo "$port"
+}
+until_true() { # until_true WHAT COMMAND...: waits until the command succeeds
+    local what=$1 tries
+    shift
+    for ((tries = 0; ; tries++)); do
+        if "$@"; then return; fi
+        if [ "$tries" -ge 1200 ]; then
+            echo "waited for a minute for $what" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+assets/sample/make-sample.sh "$media"
+python=$(tests/celery/install.sh latest | tail -n 1)
+
+mkdir -p target/demo
+data=$(mktemp -d "$PWD/target/demo/data-XXXXXX")
+declare -A workers=()
+broker=
+daemon=
+finish() {
+    code=$?
+    trap - EXIT
+    for pid in $daemon $broker; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${workers[@]}"; do kill -KILL -- "-$pid" 2>/dev/null || true; done
+    # Bash tells of each that was killed.
+    for pid in $daemon $broker "${workers[@]}"; do wait "$pid" 2>/dev/null || true; done
+    if [ "$code" -ne 0 ]; then
+        {
+            echo
+            echo "The demo failed. The last lines of its programs ($data):"
+            tail -n 20 "$data"/*.out 2>/dev/null || true
+        } >&2
+    else
+        rm -rf "$data"
+    fi
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+port=$(free_port)
+server=$(command -v valkey-server || command -v redis-server)
+"$server" --port "$port" --bind 127.0.0.1 --save '' --dir "$data" >"$data/broker.out" 2>&1 </dev/null &
+broker=$!
+until_true "the broker" listens "$port"
+export DEMO_BROKER=redis://127.0.0.1:$port/0 DEMO_RESULTS=redis://127.0.0.1:$port/1 DEMO_HOLD=$data/hold
+
+start_worker() { # start_worker NAME, in a process group by itself
+    PYTHONDONTWRITEBYTECODE=1 C_FORCE_ROOT=1 PYTHONPATH=$PWD/assets setsid "$python" -m celery -A demo_worker worker \
+        -n "$1@demo" -Q ffmpeg_queue -c 1 -l INFO >"$data/$1.out" 2>&1 </dev/null &
+    workers[$1]=$!
+}
+say "Two Celery workers listen to ffmpeg_queue"
+for name in first second; do start_worker "$name"; done
+for name in first second; do until_true "the worker $name" grep -q "$name@demo ready" "$data/$name.out"; done
+
+cat >"$data/onceover.toml" <<TOML
+[services.ffmpeg]
+runner = "celery"
+broker = "$DEMO_BROKER"
+results = "$DEMO_RESULTS"
+TOML
+port=$(free_port)
+url=http://127.0.0.1:$port
+say "onceoverd on $url sends the nodes of the service ffmpeg to them"
+"$bin/onceoverd" --listen "127.0.0.1:$port" --data "$data/daemon" --config "$data/onceover.toml" --media-root "$media" \
+    >"$data/daemon.out" 2>&1 </dev/null &
+daemon=$!
+ready() {
+    kill -0 "$daemon" 2>/dev/null || {
+        echo "onceoverd ended before it was ready" >&2
+        exit 1
+    }
+    "$bin/onceover" --daemon "$url" workers --json 2>/dev/null | grep -q '"state": "online"'
+}
+until_true "the daemon with its workers" ready
+"$bin/onceover" --daemon "$url" workers
+
+submit() { # submit HEADING NODE TASK
+    say "$1"
+    "$bin/onceover" --daemon "$url" submit "$2" --task "$3" --set video_path="$media/clip.mp4" --wait
+}
+submit "1. Extract the audio: a worker does it" ffmpeg.extract_audio demo
+submit "2. The same once more: a reuse hit, no worker is asked" ffmpeg.extract_audio demo
+submit "3. Another stage of the same task: on a worker" ffmpeg.extract_keyframes demo
+submit "4. And the first again: still there, a hit" ffmpeg.extract_audio demo
+
+say "5. A worker is killed in the middle of a stage"
+touch "$DEMO_HOLD"
+"$bin/onceover" --daemon "$url" submit ffmpeg.extract_audio --task killed --set video_path="$media/clip.mp4"
+running() { # Reads the name of the worker that runs the stage.
+    local line='s#^killed/ffmpeg.extract_audio *on \([a-z]*\)@demo .*#\1#p'
+    name=$("$bin/onceover" --daemon "$url" workers | sed -n "$line")
+    [ -n "$name" ]
+}
+until_true "a worker that runs it" running
+echo "killing the worker '$name', which runs it"
+kill -KILL -- "-${workers[$name]}"
+wait "${workers[$name]}" 2>/dev/null || true
+unset "workers[$name]"
+rm "$DEMO_HOLD"
+submit "6. The other worker ends it, as the second attempt" ffmpeg.extract_audio killed
+
+say "The tasks with their stages"
+tree=$("$bin/onceover" --daemon "$url" tree)
+echo "$tree"
+case $tree in
+    *"attempt 2"*) ;;
+    *)
+        echo "the tree shows no second attempt" >&2
+        exit 1
+        ;;
+esac

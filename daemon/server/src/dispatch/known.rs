@@ -1,0 +1,190 @@
+//! What is known of the workers of one broker, and what follows from it. Silence is no verdict: a worker with the pool
+//! `solo` answers nothing while it runs a task. One that does not answer counts as a listener for as long as its
+//! heartbeats come, or the broker knows of a connected worker that was silent.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use onceover_types::Timestamp;
+use onceover_wire::{StageOnWorker, WorkerState};
+
+/// In this time a worker sends three heartbeats.
+pub(super) const SILENT: Duration = Duration::from_secs(6);
+/// Workers that a reason names.
+const MOST_NAMED: usize = 5;
+
+/// What the workers that listen to a queue can take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capacity {
+    pub listeners: u32,
+    /// Runs that may be in flight at a time, over all daemons. 0 while nobody listens or the broker does not answer.
+    pub slots: u32,
+    /// Of the listeners, those that do not answer.
+    pub mute: u32,
+}
+
+/// What one worker answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct WorkerAnswer {
+    pub(super) hostname: String,
+    pub(super) queues: Vec<String>,
+    pub(super) pool: Option<String>,
+    /// Whether it is silent while it runs a task.
+    pub(super) is_solo: bool,
+    pub(super) concurrency: u32,
+    pub(super) version: Option<String>,
+}
+
+/// What the heartbeat of a worker says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerBeat {
+    pub version: Option<String>,
+    /// Tasks that run.
+    pub active: Option<u64>,
+    /// Tasks that have ended since it started.
+    pub processed: Option<u64>,
+}
+
+/// What is heard of the workers of a broker when they are asked.
+#[derive(Debug, Default)]
+pub(super) struct BrokerAnswer {
+    pub(super) workers: Vec<WorkerAnswer>,
+    /// Workers that the question reached and that did not answer it.
+    pub(super) mute: u32,
+    /// Messages that wait, by Celery queue.
+    pub(super) depths: HashMap<String, u64>,
+}
+
+/// A worker that has answered at least once.
+#[derive(Debug)]
+pub(super) struct KnownWorker {
+    pub(super) answer: WorkerAnswer,
+    /// Whether it has answered the last question.
+    pub(super) has_answered: bool,
+    pub(super) has_stopped: bool,
+    pub(super) newest: WorkerBeat,
+    /// When its last heartbeat came; `None` for one that sends none.
+    pub(super) beat: Option<Instant>,
+    pub(super) heard: Instant,
+    pub(super) heard_at: Timestamp,
+}
+
+/// A run that was sent.
+#[derive(Debug)]
+pub(super) struct SentRun {
+    /// The Celery queue.
+    pub(super) queue: String,
+    pub(super) stage: StageOnWorker,
+}
+
+/// What is known of the workers of one broker.
+#[derive(Debug, Default)]
+pub(super) struct BrokerState {
+    /// When its workers were asked last, with or without success.
+    pub(super) asked: Option<Instant>,
+    pub(super) asked_at: Option<Timestamp>,
+    pub(super) error: Option<String>,
+    pub(super) mute: u32,
+    pub(super) workers: BTreeMap<String, KnownWorker>,
+    pub(super) depths: HashMap<String, u64>,
+    /// By message id.
+    pub(super) runs: BTreeMap<String, SentRun>,
+}
+
+impl BrokerState {
+    /// Judges a worker by what was heard of it.
+    pub(super) fn judge(&self, worker: &KnownWorker, now: Instant) -> WorkerState {
+        let beats = worker.beat.is_some_and(|beat| now.duration_since(beat) < SILENT);
+        // One with other pools answers while it runs tasks, but not at once on a busy machine.
+        let is_late = now.duration_since(worker.heard) < SILENT;
+        match worker {
+            KnownWorker { has_stopped: true, .. } => WorkerState::Offline,
+            KnownWorker { has_answered: true, .. } => WorkerState::Online,
+            _ if beats || self.mute > 0 && (worker.answer.is_solo || is_late) => WorkerState::Mute,
+            _ => WorkerState::Lost,
+        }
+    }
+
+    /// Lists the workers that listen to a queue, with how they are.
+    pub(super) fn list_listeners(&self, queue: &str, now: Instant) -> Vec<(&KnownWorker, WorkerState)> {
+        let judged = self.workers.values().map(|worker| (worker, self.judge(worker, now)));
+        let listens = |worker: &KnownWorker| worker.answer.queues.iter().any(|name| name == queue);
+        judged
+            .filter(|(worker, state)| state.is_listening() && listens(worker))
+            .collect()
+    }
+
+    /// Measures what the workers that listen to a queue can take.
+    pub(super) fn measure(&self, queue: &str, now: Instant) -> Capacity {
+        let listeners = self.list_listeners(queue, now);
+        let mute = listeners.iter().filter(|(_, state)| *state == WorkerState::Mute);
+        let room = listeners
+            .iter()
+            .map(|(worker, _)| worker.answer.concurrency.max(1))
+            .fold(0, u32::saturating_add);
+        let is_open = !listeners.is_empty() && self.error.is_none();
+        Capacity {
+            listeners: count(listeners.len()),
+            slots: if is_open { room.saturating_add(1) } else { 0 },
+            mute: count(mute.count()),
+        }
+    }
+
+    /// Says why nothing of a queue is sent; `None` while a worker listens.
+    pub(super) fn find_reason(&self, broker: &str, queue: &str, waiting: u64, now: Instant) -> Option<String> {
+        if let Some(error) = &self.error {
+            return Some(format!(
+                "the broker {broker} does not answer: {error} ({waiting} waiting)"
+            ));
+        }
+        if self.asked.is_none() {
+            return Some(format!(
+                "the workers of {broker} have not been asked yet ({waiting} waiting)"
+            ));
+        }
+        if self.measure(queue, now).listeners > 0 {
+            return None;
+        }
+        let mut seen: Vec<_> = self.workers.keys().take(MOST_NAMED).cloned().collect();
+        if self.workers.len() > MOST_NAMED {
+            seen.push(format!("{} more", self.workers.len() - MOST_NAMED));
+        }
+        let seen = match seen.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        };
+        let mute = match self.mute {
+            0 => String::new(),
+            mute => format!("; {mute} connected without an answer"),
+        };
+        Some(format!(
+            "no worker is listening on {queue} ({waiting} waiting; workers seen: {seen}{mute})"
+        ))
+    }
+
+    /// Takes what one worker has answered. One that has not named its queues in time still listens to those it had.
+    pub(super) fn note_answer(&mut self, mut answer: WorkerAnswer, now: Instant) {
+        let hostname = answer.hostname.clone();
+        let mut known = self.workers.remove(&hostname).filter(|worker| !worker.has_stopped);
+        if let Some(known) = known.as_mut().filter(|_| self.mute > 0 && answer.queues.is_empty()) {
+            answer.queues = std::mem::take(&mut known.answer.queues);
+        }
+        let (newest, beat) = known.map_or((WorkerBeat::default(), None), |worker| (worker.newest, worker.beat));
+        let worker = KnownWorker {
+            answer,
+            has_answered: true,
+            has_stopped: false,
+            newest,
+            beat,
+            heard: now,
+            heard_at: Timestamp::now(),
+        };
+        self.workers.insert(hostname, worker);
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,15 @@
+-- Journals the message that is about to be sent to Celery workers for a run: in the record, so that every later owner of
+-- the run knows it, and beside it, with what is needed to find it. A call that is repeated answers the same.
+-- Arguments: task, name, run, attempt, owner, message (its id), entry (JSON).
+-- Answers 1; 0 if the run has lost its stage, or has another message.
+
+local task, node = args.task, args.name
+local record = read_fields(task, node, { 'state', 'run', 'attempt', 'owner', 'dispatch' })
+if not record or record.state ~= 'RUNNING' or record.run ~= args.run or record.attempt ~= args.attempt
+  or record.owner ~= args.owner then
+  return 0
+end
+if record.dispatch and record.dispatch ~= args.message then return 0 end
+call('HSET', DISPATCHES, args.message, args.entry)
+call('HSET', stage_key(task, node), 'dispatch', args.message)
+return 1

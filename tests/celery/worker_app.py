@@ -1,0 +1,160 @@
+"""A Celery app whose tasks take and return contexts as the workers of the older gateway do.
+
+Each task takes `kwargs={"context": {...}}` and returns the context with its stage SUCCESS or FAILED; a handled failure is
+a Celery SUCCESS. The tests of the dispatching runner start unmodified workers with it:
+
+    celery -A worker_app worker -Q probe_queue -n w1@host -P prefork -c 2
+
+The environment decides what differs between deployments:
+
+    CELERY_BROKER_URL, CELERY_RESULT_BACKEND    where the broker and the results are
+    WORKER_ACKS         "late" or "early" (the default of Celery)
+    WORKER_REJECT_LOST  "1": a message whose process was killed goes back to the queue
+    WORKER_STARTED      "0": no STARTED records
+    WORKER_PREFETCH     the prefetch multiplier, 1 if omitted
+    WORKER_VISIBILITY   the visibility timeout in seconds, 3600 if omitted
+    WORKER_KEYPREFIX    the global key prefix of broker and results
+"""
+
+import copy
+import os
+import signal
+import time
+
+from celery import Celery
+from celery.exceptions import Ignore
+
+app = Celery("probe")
+transport_options = {"visibility_timeout": int(os.environ.get("WORKER_VISIBILITY", "3600"))}
+backend_options = {}
+if os.environ.get("WORKER_KEYPREFIX"):
+    transport_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
+    backend_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
+app.conf.update(
+    broker_url=os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0"),
+    result_backend=os.environ.get("CELERY_RESULT_BACKEND", "redis://127.0.0.1:6379/1"),
+    broker_connection_retry_on_startup=True,
+    broker_transport_options=transport_options,
+    result_backend_transport_options=backend_options,
+    task_serializer="json",
+    result_serializer="json",
+    accept_content=["json"],
+    task_acks_late=os.environ.get("WORKER_ACKS", "early") == "late",
+    task_reject_on_worker_lost=os.environ.get("WORKER_REJECT_LOST", "0") == "1",
+    task_track_started=os.environ.get("WORKER_STARTED", "1") == "1",
+    worker_prefetch_multiplier=int(os.environ.get("WORKER_PREFETCH", "1")),
+)
+
+
+def stage_of(context):
+    """Name and input of the node that a context asks for."""
+    asked = context["input_params"]
+    return asked["task_name"], asked.get("input_data") or {}
+
+
+def end(context, status, output, error, started):
+    """The context with the stage that has ended; the one that came in is not changed."""
+    name, data = stage_of(context)
+    ended = copy.deepcopy(context)
+    ended.setdefault("stages", {})[name] = {
+        "status": status,
+        "input_params": data,
+        "output": output,
+        "error": error,
+        "duration": round(time.time() - started, 3),
+    }
+    ended["error"] = error
+    return ended
+
+
+@app.task(name="probe.noop")
+def noop(context):
+    return end(context, "SUCCESS", {"value": stage_of(context)[1].get("value", 1)}, None, time.time())
+
+
+@app.task(name="probe.plain")
+def plain(context):
+    """Returns something that is no context."""
+    return {"frames": 2}
+
+
+@app.task(bind=True, name="probe.sleep")
+def sleep(self, context):
+    """Sleeps for `seconds` and writes a custom state `PROGRESS` at each of its `steps`."""
+    started = time.time()
+    data = stage_of(context)[1]
+    steps = int(data.get("steps", 4))
+    for step in range(1, steps + 1):
+        time.sleep(float(data.get("seconds", 1)) / steps)
+        self.update_state(state="PROGRESS", meta={"current": step, "total": steps, "phase": "sleep"})
+    return end(context, "SUCCESS", {"value": steps}, None, started)
+
+
+@app.task(bind=True, name="probe.write")
+def write(self, context):
+    """Writes `text` to the file `name` below the task's folder and appends a line a run to `runs` beside it."""
+    started = time.time()
+    data = stage_of(context)[1]
+    folder = context["shared_storage_path"]
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, data.get("name", "out.txt"))
+    time.sleep(float(data.get("seconds", 0)))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(data.get("text", "written by a worker\n"))
+    with open(os.path.join(folder, "runs"), "a", encoding="utf-8") as file:
+        file.write(f"{self.request.id} {os.getpid()}\n")
+    return end(context, "SUCCESS", {"path": path, "value": 1}, None, started)
+
+
+@app.task(name="probe.fail")
+def fail(context):
+    """Fails as nodes of the older workers do: handled, so that Celery's state is SUCCESS."""
+    return end(context, "FAILED", {}, stage_of(context)[1].get("error", "no such codec"), time.time())
+
+
+@app.task(name="probe.raise")
+def raise_error(context):
+    raise ValueError(stage_of(context)[1].get("error", "no such codec"))
+
+
+@app.task(bind=True, name="probe.retry", max_retries=3)
+def retry(self, context):
+    """Asks Celery for `retries` further tries before it succeeds."""
+    tries = self.request.retries
+    if tries < int(stage_of(context)[1].get("retries", 1)):
+        raise self.retry(exc=RuntimeError(f"try {tries}"), countdown=0)
+    return end(context, "SUCCESS", {"value": tries}, None, time.time())
+
+
+@app.task(name="probe.kill")
+def kill_itself(context):
+    """Kills its process as the kernel does where memory is short."""
+    time.sleep(float(stage_of(context)[1].get("seconds", 0)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(bind=True, name="probe.stubborn")
+def ignore_sigterm(self, context):
+    """Ignores SIGTERM and catches what a soft time limit raises, for `seconds`."""
+    started = time.time()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    until = started + float(stage_of(context)[1].get("seconds", 5))
+    while time.time() < until:
+        try:
+            time.sleep(0.05)
+        except Exception:  # noqa: BLE001  SoftTimeLimitExceeded
+            continue
+    return end(context, "SUCCESS", {"value": 1}, None, started)
+
+
+@app.task(bind=True, name="probe.ignore")
+def ignore(self, context):
+    """Ends with a custom state and without a result, as tasks do that write their record themselves."""
+    self.update_state(state="SKIPPED", meta={"why": "nothing to do"})
+    raise Ignore()
+
+
+@app.task(name="probe.large")
+def large(context):
+    """Returns as many bytes as `bytes` says."""
+    return end(context, "SUCCESS", {"text": "x" * int(stage_of(context)[1].get("bytes", 1024))}, None, time.time())
