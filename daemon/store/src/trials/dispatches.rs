@@ -260,7 +260,7 @@ async fn r7_what_a_worker_writes_itself_for_a_run_that_was_sent_to_it_is_not_ado
         assert_eq!(news.len(), found, "{storage}");
         let looked = bed.store.look(&fence.task, &node, &[]).await.unwrap();
         assert_eq!(looked.is_some(), found == 1, "{storage}");
-        let (records, _) = bed.store.read(&fence.task).await.unwrap();
+        let records = bed.store.read(&fence.task).await.unwrap();
         assert_eq!(records.foreign.len(), found, "{storage}");
     }
 }
