@@ -140,11 +140,11 @@ async fn a_queue_that_is_rebuilt_has_runs_with_a_message_first() {
     bed.store.reap(QUEUE, Reap::HandedBack(OTHER)).await.unwrap();
     bed.store.reap(QUEUE, Reap::Gone(OWNER)).await.unwrap();
     let key = format!("onceover:queue:{QUEUE}");
-    let before: Vec<String> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
-    assert!(before[0].starts_with("t1|"), "{before:?}");
+    let before: Vec<(String, f64)> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
+    assert!(before[0].0.starts_with("t1|"), "{before:?}");
     let _: u64 = bed.ask(&["DEL", &key]).await;
     bed.store.repair().await.unwrap();
-    let after: Vec<String> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
+    let after: Vec<(String, f64)> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
     assert_eq!(after, before);
 }
 
