@@ -15,7 +15,7 @@ use super::{NOOP, WRITE, begun, builder, single};
 #[tokio::test]
 async fn celery_a_message_that_no_worker_has_taken_is_taken_back_when_its_stage_is_cancelled() {
     let broker = CeleryBroker::start().await;
-    let _worker = single("w1").start(&broker).await;
+    let _worker = single("w1").acks_late().start(&broker).await;
     let daemon = builder(&broker).start().await;
     daemon.submit("busy", WRITE, json!({"seconds": 1})).await;
     begun(&daemon, "busy", WRITE).await;

@@ -46,7 +46,7 @@ async fn c3_a_stage_on_a_worker_is_reported_once_and_not_by_the_worker() {
 #[tokio::test]
 async fn r3_identical_submits_to_a_worker_while_it_is_queued_and_while_it_runs_are_one_message() {
     let broker = CeleryBroker::start().await;
-    let _worker = single("w1").start(&broker).await;
+    let _worker = single("w1").acks_late().start(&broker).await;
     let daemon = builder(&broker).start().await;
     daemon.submit("busy", WRITE, json!({"seconds": 1})).await;
     begun(&daemon, "busy", WRITE).await;

@@ -1,6 +1,6 @@
 //! Reads tasks: one with all its stages, what one node of it did, the runs of a stage, and lists of tasks.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use onceover_run::paths::Roots;
 use onceover_store::{RowMark, RowsRead, StageHistory, Store, TaskFilter, TaskRecords};
@@ -49,6 +49,18 @@ pub struct TaskViews {
     reads: SharedReads,
     /// Knows why a stage waits that goes to a Celery worker.
     workers: Workers,
+}
+
+/// Why nothing of a queue begins, by its name.
+type QueueWaits = BTreeMap<String, String>;
+
+/// Says of the stages that wait for a Celery worker why none takes them.
+fn explain_waits(view: &mut TaskView, waits: &QueueWaits) {
+    for stage in view.stages.values_mut() {
+        if stage.status == StageState::Pending {
+            stage.waiting = waits.get(&stage.queue).cloned();
+        }
+    }
 }
 
 impl TaskViews {
@@ -101,8 +113,11 @@ impl TaskViews {
     /// Reads a task as JSON, a [`TaskView`]; with `node`, addressed to that node, which must be a stage of the task.
     pub async fn read_task(&self, task: &TaskId, node: Option<&NodeName>) -> Result<SharedBody, ServiceError> {
         let read = self.reads.read(task).await?;
+        let waits = self.find_waits(&read.records).await?;
         read.body(TaskBody::View, node, |records| {
-            Ok(SharedBody::write(&self.build_view_of(records, task, node)?))
+            let mut view = self.build_view_of(records, task, node)?;
+            explain_waits(&mut view, &waits);
+            Ok(SharedBody::write(&view))
         })
     }
 
@@ -110,8 +125,10 @@ impl TaskViews {
     /// request.
     pub async fn read_status(&self, task: &TaskId, node: Option<&NodeName>) -> Result<SharedBody, ServiceError> {
         let read = self.reads.read(task).await?;
+        let waits = self.find_waits(&read.records).await?;
         read.body(TaskBody::Status, node, |records| {
-            let view = self.build_view_of(records, task, node)?;
+            let mut view = self.build_view_of(records, task, node)?;
+            explain_waits(&mut view, &waits);
             let status: Option<NodeStatus> = view::node_status(records, view);
             let status = status.ok_or_else(|| ServiceError::UnknownTask(task.clone()))?;
             Ok(SharedBody::write(&status))
@@ -178,18 +195,23 @@ impl TaskViews {
         let records = self.store.read_for_view(task).await?;
         self.note_later(task, &records);
         let mut view = self.build_view_of(&records, task, node)?;
-        self.explain_waits(&mut view).await?;
+        explain_waits(&mut view, &self.find_waits(&records).await?);
         Ok((records, view))
     }
 
-    /// Says of the stages that wait for a Celery worker why none takes them.
-    async fn explain_waits(&self, view: &mut TaskView) -> Result<(), ServiceError> {
-        for stage in view.stages.values_mut() {
-            if stage.status == StageState::Pending {
-                stage.waiting = self.workers.explain_wait(&stage.queue).await?;
+    /// Finds why no Celery worker takes the stages that wait for one, by their queues.
+    async fn find_waits(&self, records: &TaskRecords) -> Result<QueueWaits, ServiceError> {
+        let mut waits = QueueWaits::new();
+        for (_, record) in &records.stages {
+            let queue = record.queue();
+            if record.state == StageState::Pending
+                && !waits.contains_key(queue)
+                && let Some(why) = self.workers.explain_wait(queue).await?
+            {
+                waits.insert(queue.to_owned(), why);
             }
         }
-        Ok(())
+        Ok(waits)
     }
 
     /// Builds the view of a task that exists; with `node`, one that has that stage.
