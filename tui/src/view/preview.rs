@@ -58,9 +58,11 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let titles = [(name, "FILE"), (size, "SIZE"), (kind, "KIND")];
     let area = list_page::draw_head(page, &describe_files(model), &titles, theme, buffer);
     if preview.list.keys().is_empty() {
+        let on_worker = name_on_worker(&preview.result.on_worker);
         let (text, style) = match &preview.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !preview.read => ("…", theme.faint()),
+            None if !on_worker.is_empty() => (on_worker.as_str(), theme.faint()),
             None => ("the result names no file of its run", theme.faint()),
         };
         list_page::draw_placeholder(text, style, area, buffer);
@@ -86,6 +88,15 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     );
 }
 
+/// Names files that are on the machine of a worker; empty where there are none.
+fn name_on_worker(files: &[String]) -> String {
+    if files.is_empty() {
+        return String::new();
+    }
+    let named: Vec<_> = files.iter().map(|file| harmless(file)).collect();
+    format!("on the worker's machine: {}", named.join(", "))
+}
+
 /// Says whose files are listed, and how many.
 fn describe_files(model: &Model) -> String {
     let preview = &model.preview;
@@ -96,6 +107,9 @@ fn describe_files(model: &Model) -> String {
     title += &figures::count_noun(preview.list.keys().len(), "file");
     if preview.read && !preview.result.complete {
         title += ", the first";
+    }
+    if preview.read && !preview.result.on_worker.is_empty() {
+        title += &format!(", {} on the worker's machine", preview.result.on_worker.len());
     }
     if let Some(why) = preview.failed.as_ref().filter(|_| preview.read) {
         title += &format!(" · not up to date: {why}");

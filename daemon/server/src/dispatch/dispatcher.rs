@@ -1,7 +1,7 @@
 //! All that sending runs to workers shares: the services, their brokers, the registry of workers, and where stages go that
 //! are not run by workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, Gpu, RunnerSpec};
@@ -93,6 +93,13 @@ impl Dispatcher {
     /// Whether what workers write for a node lies on this machine too.
     pub fn sees_files(&self, node: &NodeName) -> bool {
         self.service(node).is_none_or(|service| service.sees_files)
+    }
+
+    /// The folders of this machine that the workers of a node have too.
+    pub fn mapped_folders(&self, node: &NodeName) -> Vec<PathBuf> {
+        let service = self.service(node);
+        let folders = service.iter().flat_map(|service| service.paths.local_folders());
+        folders.map(PathBuf::from).collect()
     }
 
     pub(super) fn service(&self, node: &NodeName) -> Option<&Arc<WorkerService>> {

@@ -26,7 +26,7 @@ use crate::{
     dispatch::{CeleryRunner, Dispatcher},
     downloads::Downloads,
     evidence,
-    services::{InputEvidence, ServiceError, TaskViews, artifacts},
+    services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
 };
 use onceover_catalog::completion::{referenced_node, resolve_input};
 use onceover_limits::Limit;
@@ -178,6 +178,12 @@ impl EarlierStages {
     }
 }
 
+/// What a node has given, and the files of it that are not on this machine.
+struct NodeOutput {
+    output: Object,
+    elsewhere: FilesElsewhere,
+}
+
 /// What came of a run, and what it left in its folder.
 pub(super) struct Worked {
     pub(super) result: Result<Outcome, RunError>,
@@ -323,7 +329,7 @@ impl Work {
             files.append(&mut downloaded.evidence);
         }
         let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
-        let output = self.run_node(&context).await?;
+        let NodeOutput { output, elsewhere } = self.run_node(&context).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {
             downloaded.keep_if_named_in(&text);
@@ -333,12 +339,17 @@ impl Work {
             sources,
             took: took.clone(),
         };
-        self.success(&context, output, text, evidence).await
+        self.success(&context, output, text, elsewhere, evidence).await
     }
 
-    async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {
+    async fn run_node(&self, context: &RunContext) -> Result<NodeOutput, RunError> {
+        let mut elsewhere = FilesElsewhere::default();
         let mut output = match &context.node.runner {
-            _ if is_dispatch_queue(&self.fence.queue) => self.run_on_workers(context).await?,
+            _ if is_dispatch_queue(&self.fence.queue) => {
+                let output = self.run_on_workers(context).await?;
+                elsewhere = self.find_files_elsewhere(context, &output).await;
+                output
+            }
             RunnerSpec::Celery(_) => {
                 return Err(RunError::failed(format!(
                     "{} is run by Celery workers alone; set runner = \"celery\" in [services.{}]",
@@ -366,8 +377,11 @@ impl Work {
             .cloned()
             .collect();
         if missing.is_empty() {
+            if let Some(warning) = elsewhere.warning() {
+                context.warnings.add(warning);
+            }
             context.warnings.write_into(&mut output);
-            return Ok(output);
+            return Ok(NodeOutput { output, elsewhere });
         }
         Err(RunError::failed(format!(
             "the node ended well but without the output it declares: {}",
@@ -388,6 +402,19 @@ impl Work {
         runner.run(context).await
     }
 
+    /// Finds the files of a worker's result that this machine does not see.
+    async fn find_files_elsewhere(&self, context: &RunContext, output: &Object) -> FilesElsewhere {
+        let scope = FileScope {
+            node: &context.node,
+            input: &context.input,
+            dir: &context.dir,
+            roots: &context.roots,
+            mapped: self.supplies.dispatcher.mapped_folders(&self.fence.node),
+            sees_files: self.has_files_here(),
+        };
+        FilesElsewhere::find(output, &scope, self.supplies.downloads.objects()).await
+    }
+
     /// Whether the files of the result lie on this machine. If not, they are where the output says, as paths that the
     /// configuration maps, and nothing is missing because it is elsewhere (R8).
     fn has_files_here(&self) -> bool {
@@ -400,6 +427,7 @@ impl Work {
         context: &RunContext,
         output: Object,
         text: String,
+        elsewhere: FilesElsewhere,
         evidence: Evidence,
     ) -> Result<Outcome, RunError> {
         let reusable = context.node.output_is_reusable(&output);
@@ -409,14 +437,15 @@ impl Work {
         }
         let (value, dir) = (Value::Object(output), context.dir.clone());
         let hashed = self.supplies.inputs.verify() == Verify::Hash;
-        let artifacts = if self.has_files_here() && artifacts::are_named(&value, &dir) {
+        let here = if self.has_files_here() && artifacts::are_named(&value, &dir) {
             crate::blocking::run(move || artifacts::record(&value, &dir, hashed))
                 .await
                 .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?
         } else {
             artifacts::NONE.to_owned()
         };
-        let upload = self.options.upload.clone().filter(|_| artifacts != artifacts::NONE);
+        let upload = self.options.upload.clone().filter(|_| here != artifacts::NONE);
+        let artifacts = elsewhere.add_to(here);
         Ok(Outcome::Success {
             output: text,
             reusable,
