@@ -30,6 +30,7 @@ pub struct Dispatcher {
     pub(super) sender: String,
     pub(super) services: WorkerServices,
     pub(super) registry: Arc<WorkerRegistry>,
+    pub(super) bus: EventBus,
     brokers: Vec<Arc<SharedBroker>>,
     /// Where stages of these services go that run on this machine.
     targets: IndexMap<String, Vec<DispatchTarget>>,
@@ -56,7 +57,7 @@ impl Dispatcher {
                 queues: queues.collect(),
             }
         });
-        let registry = Arc::new(WorkerRegistry::new(brokers.collect(), bus));
+        let registry = Arc::new(WorkerRegistry::new(brokers.collect(), bus.clone()));
         let targets = services
             .keys()
             .map(|name| (name.clone(), find_targets(name, local, gpu)));
@@ -66,6 +67,7 @@ impl Dispatcher {
             store,
             services,
             registry,
+            bus,
             brokers: shared,
         }
     }

@@ -17,6 +17,7 @@ mod services;
 mod watch;
 
 pub use dispatcher::Dispatcher;
+pub(crate) use known::MOST_WORKERS;
 pub use registry::{Capacity, RunMark, WatchedBroker, WatchedQueue, WorkerRegistry};
 pub(crate) use runner::MOST_PROCESSES;
 pub use runner::{CeleryRunner, SentBefore};

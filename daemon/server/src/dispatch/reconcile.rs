@@ -55,6 +55,8 @@ pub async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            // A run that was cancelled while it had no owner has a message that nobody else ends.
+            () = dispatcher.bus.message_end_wanted() => memory.settled = None,
             _ = interval.tick() => {}
         }
         let checked = async {
@@ -77,8 +79,18 @@ pub async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
 /// Ends the messages whose runs are over.
 async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<(), StoreError> {
     let mut open = HashSet::new();
+    let mut held: HashMap<String, HashSet<String>> = HashMap::new();
     for (dispatch, stage) in dispatcher.store.list_dispatches().await? {
         if stage.is_some() {
+            continue;
+        }
+        let queue = dispatch_queue(&dispatch.queue);
+        if !held.contains_key(&queue) {
+            let attempts = dispatcher.store.list_held(&queue).await?;
+            held.insert(queue.clone(), attempts);
+        }
+        // Its owner is ending it, and knows more of it.
+        if held[&queue].contains(&dispatch.attempt_name()) {
             continue;
         }
         // Without a broker nothing can be done; its journal entry says where the message is.

@@ -1,7 +1,8 @@
 //! The Celery runner: sends the message of a run to workers, or joins the one that an earlier owner of the run has sent,
 //! and follows it to its end.
 //!
-//! A message is journalled before it is sent and never sent again. A run whose message is lost goes back to its queue and
+//! A message is journalled before it is sent, and sent again only where nobody has noted that it was, it is nowhere and no
+//! worker has begun with it. A run whose message is lost goes back to its queue and
 //! begins again as the next attempt, in another folder and with another message. That a worker says nothing is no loss:
 //! a pool `solo` is mute while it runs a task. A message is lost when it is neither in its queue nor with any worker, and
 //! has no result, twice with some seconds between.
@@ -224,6 +225,7 @@ impl CeleryRunner<'_> {
                     context
                         .log
                         .line(&format!("sent to {queue} as message {}", followed.dispatch.message));
+                    followed.note_pushed().await;
                     return Ok(followed);
                 }
                 Err(PushError::NotSent(error)) if matches!(error, CeleryError::TooLarge { .. }) => {
@@ -265,6 +267,7 @@ impl CeleryRunner<'_> {
             }
             self.pause(context, waits.next()).await?;
         };
+        let is_journalled = found.is_some();
         let dispatch = found.unwrap_or_else(|| Dispatch {
             message: message.to_owned(),
             task: context.task_id.clone(),
@@ -281,7 +284,10 @@ impl CeleryRunner<'_> {
             "joins message {message}, which was sent to {}",
             dispatch.queue
         ));
+        // Its owner may have ended between the two. What cannot be read counts as sent: it is not sent twice.
+        let is_pushed = !is_journalled || self.dispatcher.store.was_pushed(&dispatch).await.unwrap_or(true);
         let mut followed = self.begin(context, service, client, id, dispatch);
+        followed.is_pushed = is_pushed;
         followed.look_at_once();
         Ok(followed)
     }

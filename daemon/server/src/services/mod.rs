@@ -56,4 +56,5 @@ pub use submissions::{Submissions, SubmitReports};
 pub use system::{HealthChecks, Instance, Measurements, Slots, System};
 pub use takeover::{ChangedStages, ForeignStages, MOST_CHANGED, TakenOver, follow as follow_other_workers};
 pub use task_views::{ListedTasks, TaskViews, TasksPage};
+pub(crate) use workers::MOST_STAGES;
 pub use workers::{WorkerDirectory, Workers};
