@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use onceover_limits::Limit;
 use onceover_types::{RunId, TaskId};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};

@@ -16,6 +16,7 @@ mod runner;
 mod services;
 mod watch;
 
+pub use context::TaskSoFar;
 pub use dispatcher::Dispatcher;
 pub(crate) use known::MOST_WORKERS;
 pub use registry::{Capacity, RunMark, WatchedBroker, WatchedQueue, WorkerRegistry};

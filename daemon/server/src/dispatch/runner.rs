@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::followed::MOST_PROCESSES;
 use self::followed::{FollowedMessage, MessageFate};
-use super::{Dispatcher, context::build_arguments, outcome::MessageEnd, services::WorkerService};
+use super::{Dispatcher, TaskSoFar, context::build_arguments, outcome::MessageEnd, services::WorkerService};
 
 /// Before something is tried again for which the broker or Redis was needed: doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -45,6 +45,8 @@ pub struct CeleryRunner<'a> {
     pub dispatcher: &'a Dispatcher,
     pub fence: &'a Fence,
     pub sent_before: SentBefore<'a>,
+    /// What workers are told of the task.
+    pub task: &'a TaskSoFar,
     /// Since when the time limit counts: not while the message waits for a worker.
     pub began: &'a watch::Sender<Instant>,
     /// Cancelled when the daemon stops: the message stays with the workers, and the next owner of the run joins it.
@@ -156,7 +158,7 @@ impl CeleryRunner<'_> {
     ) -> Result<FollowedMessage<'a>, RunError> {
         let id = MessageId::generate();
         let now = self.dispatcher.store.now();
-        let arguments = build_arguments(context, &service.paths, now);
+        let arguments = build_arguments(context, self.task, &service.paths, now);
         let task = match &context.node.runner {
             RunnerSpec::Celery(task) => task.as_str(),
             _ => context.node.name.as_str(),

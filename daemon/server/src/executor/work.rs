@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::{Verify, is_dispatch_queue},
-    dispatch::{CeleryRunner, Dispatcher},
+    dispatch::{CeleryRunner, Dispatcher, TaskSoFar},
     downloads::Downloads,
     evidence,
     services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
@@ -153,6 +153,8 @@ struct EarlierStages {
     outputs: IndexMap<NodeName, Object>,
     /// What the results of the task's stages are known by.
     results: IndexMap<NodeName, String>,
+    /// The task, for a run that goes to Celery workers.
+    task: TaskSoFar,
 }
 
 impl EarlierStages {
@@ -169,7 +171,14 @@ impl EarlierStages {
             .collect();
         outputs.sort_by_key(|(ended, _, _)| *ended);
         let results = records.stages.iter();
+        let mut task = TaskSoFar::default();
+        if is_dispatch_queue(&fence.queue) {
+            task.created = Some(view.create_at);
+            task.stages = view.stages;
+            task.stages.shift_remove(&fence.node);
+        }
         Ok(Self {
+            task,
             outputs: outputs.into_iter().map(|(_, name, output)| (name, output)).collect(),
             results: results
                 .map(|(name, record)| (name.clone(), record.result_token()))
@@ -329,7 +338,7 @@ impl Work {
             files.append(&mut downloaded.evidence);
         }
         let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
-        let NodeOutput { output, elsewhere } = self.run_node(&context).await?;
+        let NodeOutput { output, elsewhere } = self.run_node(&context, &earlier.task).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {
             downloaded.keep_if_named_in(&text);
@@ -342,11 +351,11 @@ impl Work {
         self.success(&context, output, text, elsewhere, evidence).await
     }
 
-    async fn run_node(&self, context: &RunContext) -> Result<NodeOutput, RunError> {
+    async fn run_node(&self, context: &RunContext, task: &TaskSoFar) -> Result<NodeOutput, RunError> {
         let mut elsewhere = FilesElsewhere::default();
         let mut output = match &context.node.runner {
             _ if is_dispatch_queue(&self.fence.queue) => {
-                let output = self.run_on_workers(context).await?;
+                let output = self.run_on_workers(context, task).await?;
                 elsewhere = self.find_files_elsewhere(context, &output).await;
                 output
             }
@@ -389,11 +398,12 @@ impl Work {
         )))
     }
 
-    async fn run_on_workers(&self, context: &RunContext) -> Result<Object, RunError> {
+    async fn run_on_workers(&self, context: &RunContext, task: &TaskSoFar) -> Result<Object, RunError> {
         let runner = CeleryRunner {
             dispatcher: &self.supplies.dispatcher,
             fence: &self.fence,
             sent_before: self.sent_before.as_deref(),
+            task,
             began: &self.began,
             stop: &self.stop,
             grace: self.options.grace,
