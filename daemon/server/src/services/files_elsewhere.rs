@@ -32,7 +32,7 @@ const MOST_NAMED: usize = 3;
 /// How a field is called that has the URL of an object beside the path of its file.
 const URL_FIELDS: [&str; 2] = ["_minio_url", "_minio_urls"];
 /// How fields are called that have paths, where the node's file does not say.
-const PATH_FIELDS: [&str; 5] = ["_path", "_paths", "_dir", "_file", "_folder"];
+const PATH_FIELDS: [&str; 5] = ["path", "paths", "dir", "file", "folder"];
 
 /// Where the files of a worker's result may be.
 pub struct FileScope<'a> {
@@ -65,15 +65,16 @@ struct NamedText<'a> {
 impl FilesElsewhere {
     /// Finds what an output names, and asks the object store for what is there.
     pub async fn find(output: &Object, scope: &FileScope<'_>, objects: Option<&Arc<ObjectStorage>>) -> Self {
-        let named = collect_texts(output);
+        let inputs: HashSet<&str> = collect_texts(scope.input).into_iter().map(|named| named.text).collect();
+        let mut named = collect_texts(output);
+        named.retain(|named| !inputs.contains(named.text));
         let mut found = Self::default();
         let verified = match objects {
             Some(objects) => found.add_objects(&named, objects).await,
             None => HashSet::new(),
         };
-        let inputs: HashSet<&str> = collect_texts(scope.input).into_iter().map(|named| named.text).collect();
         for NamedText { field, text } in &named {
-            if inputs.contains(text) || !scope.is_elsewhere(field, text) {
+            if !scope.is_elsewhere(field, text) {
                 continue;
             }
             if found.recorded.len() >= LIMIT {
@@ -165,7 +166,10 @@ impl FileScope<'_> {
         let declared = self.node.outputs.iter().find(|output| output.name == field);
         match declared.map(|output| output.kind) {
             Some(ValueKind::Path) => true,
-            Some(ValueKind::Array | ValueKind::Object) | None => PATH_FIELDS.iter().any(|end| field.ends_with(end)),
+            Some(ValueKind::Array | ValueKind::Object) | None => {
+                let last = field.rsplit('_').next().unwrap_or_default();
+                PATH_FIELDS.contains(&last)
+            }
             Some(_) => false,
         }
     }

@@ -5,8 +5,10 @@
 local task, node = args.task, args.name
 local record = load_record_fields(task, node, { 'dispatch', 'lingers', unpack(SUMMARY_FIELDS) })
 if record and record.dispatch == args.message then return 0 end
+local lingers = record and record.lingers == args.message
+if lingers then require_writable() end
 local forgotten = call('HDEL', DISPATCHES, args.message)
-if record and record.lingers == args.message then
+if lingers then
   local is_over = not record.damage and not is_in_flight(record.state)
   update_record(task, node, record, { lingers = false, message = not is_over and record.message or false })
   if is_over then publish_event(task, node, record, 'progress') end
