@@ -4,7 +4,7 @@
 //! A worker keeps a revocation in memory alone, so a message is revoked again and again until it has ended or is nowhere.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -89,13 +89,15 @@ async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<usiz
         if stage.is_some() {
             continue;
         }
-        let queue = dispatch_queue(&dispatch.queue);
-        if !held.contains_key(&queue) {
-            let attempts = dispatcher.store.list_held(&queue).await?;
-            held.insert(queue.clone(), attempts);
-        }
+        let attempts = match held.entry(dispatch_queue(&dispatch.queue)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let attempts = dispatcher.store.list_held(new.key()).await?;
+                new.insert(attempts)
+            }
+        };
         // Its owner is ending it, and knows more of it.
-        if held[&queue].contains(&dispatch.attempt_name()) {
+        if attempts.contains(&dispatch.attempt_name()) {
             left += 1;
             continue;
         }

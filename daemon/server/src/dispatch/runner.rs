@@ -45,7 +45,7 @@ pub struct CeleryRunner<'a> {
     pub dispatcher: &'a Dispatcher,
     pub fence: &'a Fence,
     pub sent_before: SentBefore<'a>,
-    /// What workers are told of the task.
+    /// What workers get of the task.
     pub task: &'a TaskSoFar,
     /// Since when the time limit counts: not while the message waits for a worker.
     pub began: &'a watch::Sender<Instant>,

@@ -19,7 +19,7 @@ pub(crate) const LIMIT: usize = 5000;
 
 /// One recorded file or folder.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Recorded {
+pub(super) struct ArtifactEntry {
     /// On this machine, or where a worker has it; of an object its bucket and key.
     path: PathBuf,
     /// Of a file: bytes, and time of change in milliseconds since 1970.
@@ -56,7 +56,7 @@ pub enum ArtifactCheck {
 
 /// The files of a result, as [`record`] has recorded them.
 #[derive(Debug, Default)]
-pub struct RecordedFiles(Vec<Recorded>);
+pub struct RecordedFiles(Vec<ArtifactEntry>);
 
 /// Files of a check that is no more than as many system calls.
 const FEW: usize = 2;
@@ -99,7 +99,7 @@ pub fn record(output: &Value, dir: &Path, hashed: bool) -> String {
     serde_json::to_string(&files.values().collect::<Vec<_>>()).unwrap_or_else(|_| NONE.into())
 }
 
-fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
+fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, ArtifactEntry>) {
     match value {
         Value::String(text) if is_below(text, dir) => add(Path::new(text), dir, hashed, files),
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
@@ -108,7 +108,7 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf
     }
 }
 
-fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
+fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, ArtifactEntry>) {
     // In the order of their paths; what is in a folder comes right after it.
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
@@ -128,7 +128,7 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Reco
             inside.sort_by(|a, b| b.cmp(a));
             pending.append(&mut inside);
         }
-        let recorded = Recorded {
+        let recorded = ArtifactEntry {
             stamp: is_file.then(|| stamp(&meta)),
             hash: (is_file && hashed).then(|| hash(&path)).flatten(),
             elsewhere: false,
@@ -158,11 +158,11 @@ impl RecordedFiles {
     /// Returns about how many bytes they take in memory.
     pub fn memory_size(&self) -> usize {
         // An object has its key twice.
-        let texts = |file: &Recorded| {
+        let texts = |file: &ArtifactEntry| {
             let path = file.path.as_os_str().len() * if file.object.is_some() { 2 } else { 1 };
             path + file.hash.as_ref().map_or(0, String::len)
         };
-        self.0.iter().map(|file| size_of::<Recorded>() + texts(file)).sum()
+        self.0.iter().map(|file| size_of::<ArtifactEntry>() + texts(file)).sum()
     }
 
     /// Checks whether every file of this machine is still there and unchanged: in its bytes where those were recorded,
@@ -170,14 +170,14 @@ impl RecordedFiles {
     pub fn check(&self) -> ArtifactCheck {
         self.0
             .iter()
-            .map(Recorded::check)
+            .map(ArtifactEntry::check)
             .find(|found| *found != ArtifactCheck::Whole)
             .unwrap_or(ArtifactCheck::Whole)
     }
 }
 
 /// Adds files that are not on this machine to what [`record`] answered.
-pub(super) fn append(recorded: String, elsewhere: Vec<Recorded>) -> String {
+pub(super) fn append(recorded: String, elsewhere: Vec<ArtifactEntry>) -> String {
     if elsewhere.is_empty() {
         return recorded;
     }
@@ -186,7 +186,7 @@ pub(super) fn append(recorded: String, elsewhere: Vec<Recorded>) -> String {
     serde_json::to_string(&files.0).unwrap_or(recorded)
 }
 
-impl Recorded {
+impl ArtifactEntry {
     /// Makes the entry of a file that is on the machine of a worker.
     pub(super) fn on_worker(path: &str) -> Self {
         Self {

@@ -20,7 +20,7 @@ use onceover_wire::WARNINGS_FIELD;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::artifacts::{LIMIT, ObjectStamp, Recorded, append};
+use super::artifacts::{ArtifactEntry, LIMIT, ObjectStamp, append};
 use crate::objects::{ObjectStorage, location::Location};
 
 /// How long the object store may take to say what it has of one result.
@@ -51,7 +51,7 @@ pub struct FileScope<'a> {
 /// The files of a result that are not on this machine.
 #[derive(Debug, Default)]
 pub struct FilesElsewhere {
-    recorded: Vec<Recorded>,
+    recorded: Vec<ArtifactEntry>,
     /// Those that were verified nowhere.
     unverified: Vec<String>,
 }
@@ -81,7 +81,7 @@ impl FilesElsewhere {
                 Limit::RecordedFiles.reached();
                 break;
             }
-            found.recorded.push(Recorded::on_worker(text));
+            found.recorded.push(ArtifactEntry::on_worker(text));
             let is_verified = URL_FIELDS.iter().any(|end| verified.contains(&format!("{field}{end}")));
             if !is_verified {
                 found.unverified.push((*text).to_owned());
@@ -108,7 +108,7 @@ impl FilesElsewhere {
             };
             match stamp {
                 Some(stamp) => {
-                    self.recorded.push(Recorded::in_store(stamp));
+                    self.recorded.push(ArtifactEntry::in_store(stamp));
                     verified.insert((*field).to_owned());
                 }
                 None => {
