@@ -307,8 +307,7 @@ async fn r8_a_dry_run_of_another_input_agrees_with_its_submit_and_changes_nothin
     let (first, second) = (file(&daemon, "a.txt", "one"), file(&daemon, "b.txt", "two"));
     let path = "/v1/tasks/t1/stages/same.read/reuse";
     let explain = async |input: &PathBuf, mode: ReuseMode| {
-        // By the other name that the parameter has.
-        let body = json!({"input_data": {"file": input}, "reuse": mode});
+        let body = json!({"input_data": {"path": input}, "reuse": mode});
         let answer = daemon.post(path, body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let said = answer.json();

@@ -381,10 +381,7 @@ async fn ages_count_by_the_daemons_clock_where_this_machines_is_off() {
     let output = onceover().args(["tree", "--daemon", &address]).output().await.unwrap();
     let tree = String::from_utf8(output.stdout).unwrap();
     let row = tree.lines().find(|line| line.contains(WAIT)).expect("the stage");
-    let time = row.split_whitespace().nth(4).expect("how long it runs");
-    assert!(
-        row.contains("● running") && time.starts_with("00:") && time.len() == 5,
-        "{row}"
-    );
+    // As `0 s` or, on a slow machine, `12 s`.
+    assert!(row.contains("● running") && row.trim_end().ends_with(" s"), "{row}");
     daemon.release("go");
 }

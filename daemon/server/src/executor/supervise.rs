@@ -26,7 +26,6 @@ use super::{
     work::{self, RunRequest, Work},
 };
 use crate::{
-    config::is_dispatch_queue,
     events::{EventBus, WantedQueues},
     metrics::Metrics,
     python::Python,

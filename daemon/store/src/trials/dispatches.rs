@@ -144,11 +144,11 @@ async fn a_queue_that_is_rebuilt_has_runs_with_a_message_first() {
     bed.store.reap(QUEUE, Reap::HandedBack(OTHER)).await.unwrap();
     bed.store.reap(QUEUE, Reap::Gone(OWNER)).await.unwrap();
     let key = format!("onceover:queue:{QUEUE}");
-    let before: Vec<String> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
-    assert!(before[0].starts_with("t1|"), "{before:?}");
+    let before: Vec<(String, f64)> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
+    assert!(before[0].0.starts_with("t1|"), "{before:?}");
     let _: u64 = bed.ask(&["DEL", &key]).await;
     bed.store.repair().await.unwrap();
-    let after: Vec<String> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
+    let after: Vec<(String, f64)> = bed.ask(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await;
     assert_eq!(after, before);
 }
 
@@ -264,7 +264,7 @@ async fn r7_what_a_worker_writes_itself_for_a_run_that_was_sent_to_it_is_not_ado
         assert_eq!(news.len(), found, "{storage}");
         let looked = bed.store.look(&fence.task, &node, &[]).await.unwrap();
         assert_eq!(looked.is_some(), found == 1, "{storage}");
-        let (records, _) = bed.store.read(&fence.task).await.unwrap();
+        let records = bed.store.read(&fence.task).await.unwrap();
         assert_eq!(records.foreign.len(), found, "{storage}");
     }
 }

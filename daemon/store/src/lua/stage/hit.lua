@@ -37,7 +37,7 @@ end
 local function is_untouched(task, node, record)
   if call('EXISTS', foreign_key(task), older_public_json_key(task, node)) == 0 then
     local head = build_public_json_head(task, node, record)
-    return not read_foreign_json(public_json_key(task, node), record.seen, head)
+    return not read_foreign_json(task, public_json_key(task, node), record.seen, head)
   end
   return call('HEXISTS', foreign_key(task), node) == 0 and not find_foreign_stage(task, node, record)
 end
