@@ -57,8 +57,8 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let name = width - size - kind;
     let titles = [(name, "FILE"), (size, "SIZE"), (kind, "KIND")];
     let area = list_page::draw_head(page, &describe_files(model), &titles, theme, buffer);
+    let on_worker = name_on_worker(&preview.result.on_worker);
     if preview.list.keys().is_empty() {
-        let on_worker = name_on_worker(&preview.result.on_worker);
         let (text, style) = match &preview.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !preview.read => ("…", theme.faint()),
@@ -86,6 +86,16 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
             list_page::draw_cells(&cells, line, buffer);
         },
     );
+    // Below the rows, where there is room.
+    let rows = u16::try_from(preview.list.keys().len()).unwrap_or(u16::MAX);
+    if rows > 0 && rows < area.height && !on_worker.is_empty() {
+        let below = Rect {
+            y: area.y + rows,
+            height: area.height - rows,
+            ..area
+        };
+        list_page::draw_placeholder(&on_worker, theme.faint(), below, buffer);
+    }
 }
 
 /// Names files that are on the machine of a worker; empty where there are none.
@@ -107,9 +117,6 @@ fn describe_files(model: &Model) -> String {
     title += &figures::count_noun(preview.list.keys().len(), "file");
     if preview.read && !preview.result.complete {
         title += ", the first";
-    }
-    if preview.read && !preview.result.on_worker.is_empty() {
-        title += &format!(", {} on the worker's machine", preview.result.on_worker.len());
     }
     if let Some(why) = preview.failed.as_ref().filter(|_| preview.read) {
         title += &format!(" · not up to date: {why}");

@@ -99,8 +99,8 @@ impl Dispatcher {
 
     /// The folders of this machine that the workers of a node have too.
     pub fn mapped_folders(&self, node: &NodeName) -> Vec<PathBuf> {
-        let service = self.service(node);
-        let folders = service.iter().flat_map(|service| service.paths.local_folders());
+        let service = self.service(node).into_iter();
+        let folders = service.flat_map(|service| service.paths.local_folders());
         folders.map(PathBuf::from).collect()
     }
 
