@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use onceover_types::{CallbackStatus, TaskId, VideoId};
+use onceover_types::{CallbackStatus, RunnerKind, TaskId, VideoId};
 use onceover_wire::{Event, EventKind};
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -287,7 +287,9 @@ impl EventBus {
                 self.want_runs(stage.map(|stage| stage.queue.as_str()), event.seq);
             }
             EventKind::Cancelled | EventKind::Deleted => {
-                self.0.messages.notify_one();
+                if may_leave_message(event) {
+                    self.0.messages.notify_one();
+                }
                 self.recheck_task(&event.task_id);
             }
             _ => {}
@@ -372,6 +374,12 @@ fn is_acted_upon(event: &Event) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a run that was cancelled or deleted may have left a message with Celery workers.
+fn may_leave_message(event: &Event) -> bool {
+    let runner = event.stage.as_ref().map(|stage| stage.runner.as_deref());
+    runner.is_none_or(|runner| runner == Some(RunnerKind::Celery.as_str()))
 }
 
 /// Whether a change of a video's task may let its pipeline go on. What a driver itself wrote does not, unless it is the
