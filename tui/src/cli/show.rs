@@ -69,8 +69,8 @@ fn list_facts(stage: &StageView) -> Vec<String> {
     }
     if stage.reuse_hits + stage.joins > 0 {
         lines.push(format!(
-            "reuse     ↺ {} answers without a run, {} saved",
-            stage.reuse_hits + stage.joins,
+            "reuse     ↺ {} without a run, {} saved",
+            figures::count_noun((stage.reuse_hits + stage.joins) as usize, "answer"),
             figures::format_long(stage.saved_seconds)
         ));
     }

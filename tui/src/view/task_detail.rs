@@ -76,8 +76,8 @@ pub fn draw_task(model: &Model, task: &Task, area: Rect, buffer: &mut Buffer) {
     if task.reuse_hits() > 0 {
         lines.push((
             format!(
-                "reuse     ↺ {} answers without a run, {} saved",
-                task.reuse_hits(),
+                "reuse     ↺ {} without a run, {} saved",
+                figures::count_noun(task.reuse_hits() as usize, "answer"),
                 figures::format_long(saved)
             ),
             theme.reuse(),
