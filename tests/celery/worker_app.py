@@ -158,3 +158,12 @@ def ignore(self, context):
 def large(context):
     """Returns as many bytes as `bytes` says."""
     return end(context, "SUCCESS", {"text": "x" * int(stage_of(context)[1].get("bytes", 1024))}, None, time.time())
+
+
+@app.task(name="probe.object")
+def name_object(context):
+    """Names the object `key` of a `bucket`, as a worker does that has left its file in the object store."""
+    data = stage_of(context)[1]
+    url = f"s3://{data['bucket']}/{data['key']}"
+    output = {"audio_path": f"/scratch/{data['key']}", "audio_path_minio_url": url}
+    return end(context, "SUCCESS", output, None, time.time())

@@ -218,6 +218,8 @@ async fn deploy_the_example_is_right_as_it_stands_and_with_every_setting_in_use(
     fs::write(place("/etc/onceover/callback-secrets"), format!("{secret}\n")).unwrap();
     let redis = RedisServer::start(&["--appendonly", "yes"]).await;
     text = text.replace("redis://127.0.0.1:6379/3", &redis.url(3));
+    text = text.replace("redis://10.0.0.9:6379/0", &redis.url(4));
+    text = text.replace("redis://10.0.0.9:6379/1", &redis.url(5));
     let s3 = S3Server::start().await;
     let keys = s3.keys().map(|(_, key)| key).join("\n");
     fs::write(place("/etc/onceover/storage-keys"), keys).unwrap();

@@ -212,6 +212,20 @@ const OVER: &[(&str, &str)] = &[
         "message_processes",
         "a_message_that_ends_each_process_which_begins_with_it_fails_its_run",
     ),
+    ("worker_message", "what_was_not_sent_is_known_not_to_be_there"),
+    ("worker_result", "what_cannot_be_read_is_there_and_no_end"),
+    (
+        "searched_messages",
+        "a_queue_that_is_too_long_to_be_searched_is_an_error_and_not_nowhere",
+    ),
+    (
+        "known_workers",
+        "more_workers_than_are_remembered_are_passed_over_and_known_ones_are_not",
+    ),
+    (
+        "stages_on_workers",
+        "what_was_sent_is_listed_with_its_worker_for_every_daemon_and_no_more_than_the_limit",
+    ),
     ("run_log", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
     ("output_line", "what_a_program_prints_over_a_limit_is_cut_and_counted"),
     (

@@ -69,6 +69,12 @@ impl CeleryBroker {
         redis.llen(queue).await.expect("the broker answers")
     }
 
+    /// Removes the messages that no worker has taken, as if they had never been sent.
+    pub async fn drop_messages(&self, queue: &str) {
+        let mut redis = self.connect(MESSAGES).await;
+        let _: u64 = redis.del(queue).await.expect("the broker answers");
+    }
+
     /// Lists the messages that were ever sent and are not taken back: those that wait, that a worker holds, and that have
     /// a result.
     pub async fn message_ids(&self, queue: &str) -> BTreeSet<String> {

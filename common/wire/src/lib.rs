@@ -38,7 +38,7 @@ pub use self::{
         SystemHistory,
     },
     nodes::{NodeInfo, NodeList, NodeReadiness},
-    results::{MORE_WARNINGS, ResultWarning, WARNINGS_FIELD, WarningCount},
+    results::{MORE_WARNINGS, ResultWarning, UNVERIFIED, WARNINGS_FIELD, WarningCount},
     rows::{RowPage, StageRow, TaskRow},
     runs::{AttemptTimes, NodeFigures, NodeStatistics, PastRun, StageRuns},
     tasks::{InputParams, LastAttempt, NodeResult, NodeStatus, StageSummary, StageView, TaskItem, TaskPage, TaskView},

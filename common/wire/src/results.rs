@@ -10,6 +10,9 @@ pub const WARNINGS_FIELD: &str = "warnings";
 /// The code of the entry that counts those which are not named.
 pub const MORE_WARNINGS: &str = "more_warnings";
 
+/// The code of files that are on the machine of a worker and were not looked at. `numbers.files` counts them.
+pub const UNVERIFIED: &str = "unverified";
+
 /// One reason to doubt a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ResultWarning {

@@ -50,7 +50,7 @@ pub struct StageView {
     /// 0 to 100; never goes back within an attempt.
     #[serde(default)]
     pub progress: Option<f64>,
-    /// What the program reports that it is doing.
+    /// What the program reports that it is doing; after a cancel, which Celery worker goes on with it all the same.
     #[serde(default)]
     pub message: Option<String>,
     /// What keeps it PENDING beside the order of its queue: no Celery worker listens. Absent otherwise.
@@ -192,7 +192,7 @@ pub struct StageSummary {
     /// 0 to 100; never goes back within an attempt.
     #[serde(default)]
     pub progress: Option<f64>,
-    /// What the program reports that it is doing.
+    /// What the program reports that it is doing; after a cancel, which Celery worker goes on with it all the same.
     #[serde(default)]
     pub message: Option<String>,
     /// Why this run was started: the miss reason (R4).

@@ -53,7 +53,7 @@ pub struct WorkerQueue {
     /// Why nothing is sent; absent while a worker listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Stages that this daemon has sent and that have not ended.
+    /// Stages that were sent and have not ended, of all daemons of this Redis; at most 1,000 are named.
     pub stages: Vec<StageOnWorker>,
 }
 
@@ -66,7 +66,8 @@ pub struct StageOnWorker {
     pub attempt: u32,
     /// Id of the Celery message.
     pub message_id: String,
-    /// Host name of the worker that runs it; null until one has begun.
+    /// Host name of the worker that runs it; null until one has begun, and for some seconds more where another daemon
+    /// has sent it.
     pub hostname: Option<String>,
     pub sent_at: Timestamp,
 }

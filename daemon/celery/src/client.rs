@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use onceover_limits::Limit;
 use redis::Pipeline;
 use tokio::sync::mpsc;
 
@@ -53,7 +54,7 @@ impl CeleryClient {
 
     /// Puts a message into its queue. It goes to the broker once: what is not known to have failed is not sent again.
     pub async fn push(&self, queue: &str, envelope: &[u8]) -> Result<(), PushError> {
-        check_size("the message", envelope.len())?;
+        check_size("the message", envelope.len()).inspect_err(|_| Limit::WorkerMessage.reached())?;
         let mut push = redis::cmd("LPUSH");
         push.arg(self.0.names.queue(queue)).arg(envelope);
         let _length: u64 = self.0.broker.call("LPUSH", &push).await?;
@@ -335,11 +336,13 @@ mod tests {
         let refused = client.push("q", b"{}").await;
         assert!(matches!(refused, Err(PushError::NotSent(_))), "{refused:?}");
         let large = vec![b' '; crate::LARGEST_MESSAGE + 1];
+        let before = Limit::WorkerMessage.times_reached();
         let refused = client.push("q", &large).await;
         assert!(
             matches!(refused, Err(PushError::NotSent(CeleryError::TooLarge { .. }))),
             "{refused:?}"
         );
+        assert!(Limit::WorkerMessage.times_reached() > before);
         assert_eq!(client.results(&[]).await, Err(CeleryError::NoResults));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use onceover_limits::Limit;
 use onceover_types::Timestamp;
 use serde_json::Value;
 
@@ -91,6 +92,9 @@ impl TaskResult {
 
     /// Makes what stands for a record that is there and cannot be read.
     pub(crate) fn unreadable(id: &MessageId, error: &CeleryError) -> Self {
+        if matches!(error, CeleryError::TooLarge { .. }) {
+            Limit::WorkerResult.reached();
+        }
         Self {
             id: *id,
             state: ResultState::Unreadable(error.to_string()),
@@ -219,6 +223,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_there_and_no_end() {
         let id = MessageId::generate();
+        let before = Limit::WorkerResult.times_reached();
         for (record, reason) in [
             (b"{".to_vec(), "EOF"),
             (b"[]".to_vec(), "`status`"),
@@ -232,6 +237,7 @@ mod tests {
             assert!(text.contains(reason) && text.contains(&id.to_string()), "{text}");
             assert!(!result.state.is_terminal());
         }
+        assert!(Limit::WorkerResult.times_reached() > before);
     }
 
     #[test]

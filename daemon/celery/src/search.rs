@@ -1,5 +1,7 @@
 //! Where a message is: in one of the lists of its queue, taken and not acknowledged, or nowhere.
 
+use onceover_limits::Limit;
+
 use super::{
     CeleryError, MessageId,
     kombu::{is_message_with_id, is_unacked_with_id},
@@ -133,6 +135,7 @@ pub(crate) async fn is_unacked(broker: &RedisLink, hash: &str, id: &MessageId) -
 }
 
 fn too_long(what: &str) -> CeleryError {
+    Limit::SearchedMessages.reached();
     CeleryError::TooLong {
         what: format!("{what:?} of the broker"),
         limit: MOST_SEARCHED,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use onceover_limits::Limit;
 use onceover_types::{RunId, TaskId};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
@@ -189,8 +190,10 @@ async fn a_queue_that_is_too_long_to_be_searched_is_an_error_and_not_nowhere() {
     push.arg("q").arg(vec!["{}"; MOST_SEARCHED + 100]);
     push.query_async::<()>(&mut other).await.unwrap();
     let (id, envelope) = message("q");
+    let before = Limit::SearchedMessages.times_reached();
     let found = bed.client.locate("q", &id, envelope.bytes()).await;
     assert!(matches!(found, Err(CeleryError::TooLong { .. })), "{found:?}");
+    assert!(Limit::SearchedMessages.times_reached() > before);
     let taken = bed.client.take_back("q", envelope.bytes()).await;
     assert!(matches!(taken, Err(CeleryError::TooLong { .. })), "{taken:?}");
 }

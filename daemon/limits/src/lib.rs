@@ -107,6 +107,21 @@ limits! {
     MessageProcesses "message_processes" fixed
         "processes of Celery workers that begin with one message"
         "the message is revoked, and the run is FAILED and says so";
+    WorkerMessage "worker_message" fixed
+        "bytes of one message to a Celery worker, which has the outputs of all earlier stages of its task"
+        "the run is FAILED and names the size and the limit; nothing is sent";
+    WorkerResult "worker_result" fixed
+        "bytes of what a Celery worker returns for one message"
+        "it is not read: the run is FAILED and names the size and the limit";
+    SearchedMessages "searched_messages" fixed
+        "messages of a Celery queue, and of those that workers have not acknowledged, that are searched for one"
+        "it is not known where the message is, so that nothing is sent again and nothing counts as lost; it is searched for later";
+    KnownWorkers "known_workers" fixed
+        "Celery workers of one broker that are remembered"
+        "others are neither shown nor counted as listeners";
+    StagesOnWorkers "stages_on_workers" fixed
+        "stages of one queue of Celery workers that `GET /v1/workers` names"
+        "the others are in its numbers alone";
     RunLog "run_log" fixed
         "bytes of a run's log"
         "its beginning and its end are kept, and a line between them says how much is left out; the run goes on";

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 pub use onceover_wire::ResultWarning as Warning;
-use onceover_wire::{MORE_WARNINGS, WARNINGS_FIELD};
+use onceover_wire::{MORE_WARNINGS, UNVERIFIED, WARNINGS_FIELD};
 use serde_json::Value;
 
 use crate::Object;
@@ -49,6 +49,8 @@ pub enum Code {
     LinesUntranslated,
     /// Translations are longer than their lines have time or room for.
     LinesTooLong,
+    /// Files are on the machine of a worker, and were not looked at.
+    Unverified,
     /// There are more warnings than those that are named.
     MoreWarnings,
 }
@@ -72,6 +74,7 @@ impl Code {
             Self::GlyphsMissing => "glyphs_missing",
             Self::LinesUntranslated => "lines_untranslated",
             Self::LinesTooLong => "lines_too_long",
+            Self::Unverified => UNVERIFIED,
             Self::MoreWarnings => MORE_WARNINGS,
         }
     }

@@ -94,6 +94,11 @@ impl Downloads {
         })
     }
 
+    /// Returns the object store, where there is one.
+    pub fn objects(&self) -> Option<&Arc<ObjectStorage>> {
+        self.objects.as_ref()
+    }
+
     /// Checks what a URL shows before it is asked: at submit, and again before each request.
     pub fn check(&self, text: &str) -> Result<Url, String> {
         match self.source(text)? {

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use onceover_types::{CallbackStatus, TaskId, VideoId};
+use onceover_types::{CallbackStatus, RunnerKind, TaskId, VideoId};
 use onceover_wire::{Event, EventKind};
 use tokio::{
     sync::{Notify, broadcast, watch},
@@ -99,6 +99,7 @@ struct Inner {
     outbox: Notify,
     ends: Notify,
     uploads: Notify,
+    messages: Notify,
     released: watch::Sender<u64>,
     connected: watch::Sender<Option<Instant>>,
     seq: AtomicU64,
@@ -118,6 +119,7 @@ impl Default for EventBus {
             outbox: Notify::new(),
             ends: Notify::new(),
             uploads: Notify::new(),
+            messages: Notify::new(),
             released: watch::channel(0).0,
             connected: watch::channel(None).0,
             seq: AtomicU64::new(0),
@@ -210,6 +212,11 @@ impl EventBus {
         self.0.uploads.notified().await;
     }
 
+    /// Waits until a message to Celery workers may have lost its run, which was cancelled or deleted.
+    pub async fn message_end_wanted(&self) {
+        self.0.messages.notified().await;
+    }
+
     /// The processes of a run have ended and its slot is free. A run may wait for it.
     pub fn slot_released(&self, queue: &str) {
         self.processes_ended();
@@ -249,6 +256,7 @@ impl EventBus {
                     self.callbacks_wanted();
                     self.recheck_videos(Recheck::All);
                     self.0.uploads.notify_one();
+                    self.0.messages.notify_one();
                 }
                 Notice::Disconnected => {
                     tracing::warn!("the connection to Redis is lost");
@@ -278,7 +286,12 @@ impl EventBus {
             EventKind::Queued | EventKind::Reaped | EventKind::Succeeded | EventKind::Failed => {
                 self.want_runs(stage.map(|stage| stage.queue.as_str()), event.seq);
             }
-            EventKind::Cancelled | EventKind::Deleted => self.recheck_task(&event.task_id),
+            EventKind::Cancelled | EventKind::Deleted => {
+                if may_leave_message(event) {
+                    self.0.messages.notify_one();
+                }
+                self.recheck_task(&event.task_id);
+            }
             _ => {}
         }
         if matches!(event.kind, EventKind::Succeeded | EventKind::Deleted) {
@@ -361,6 +374,12 @@ fn is_acted_upon(event: &Event) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a run that was cancelled or deleted may have left a message with Celery workers.
+fn may_leave_message(event: &Event) -> bool {
+    let runner = event.stage.as_ref().map(|stage| stage.runner.as_deref());
+    runner.is_none_or(|runner| runner == Some(RunnerKind::Celery.as_str()))
 }
 
 /// Whether a change of a video's task may let its pipeline go on. What a driver itself wrote does not, unless it is the

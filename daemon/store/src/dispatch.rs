@@ -1,16 +1,18 @@
 //! Messages that were sent to Celery workers: journalled before they are sent, found again by a later owner of the run,
 //! and forgotten once they have ended. And how a run that waits for workers goes to another queue.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use onceover_types::{NodeName, RunId, RunnerKind, StageState, TaskId};
+use onceover_limits::Limit;
+use onceover_types::{NodeName, RunId, RunnerKind, StageState, TaskId, Timestamp};
+use onceover_wire::StageOnWorker;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    args::{Json, SHORT_ERROR, script_call, short_json},
+    args::{Json, SHORT_ERROR, ShortJson, script_call, short_json},
     disk::DiskUsage,
-    reply::{convert_value, reply_struct},
+    reply::{convert_value, parse_text, reply_struct},
     runs::Fence,
 };
 
@@ -18,6 +20,8 @@ use super::{
 const DISPATCHES: &str = "onceover:dispatches";
 /// The fields of a record by which its message is judged.
 const STAGE_FIELDS: [&str; 3] = ["state", "owner", "dispatch"];
+/// Bytes of what is noted of a worker that goes on.
+const SHORT_NOTE: usize = 160;
 /// Messages that one step of a scan reads.
 const SCAN_CHUNK: usize = 100;
 /// Waiting stages that one step of [`Store::reroute`] reads.
@@ -32,6 +36,33 @@ script_call! {
         owner: &'a str,
         message: &'a str,
         entry: Json<'a, Dispatch>,
+    }
+}
+
+script_call! {
+    DispatchNoteCall<'a>: DISPATCH_NOTE {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        message: &'a str,
+        worker: Option<&'a str>,
+    }
+}
+
+script_call! {
+    DispatchLingerCall<'a>: DISPATCH_LINGER {
+        task: &'a TaskId,
+        name: &'a NodeName,
+        run: &'a RunId,
+        attempt: u32,
+        message: &'a str,
+        text: ShortJson<'a>,
+    }
+}
+
+script_call! {
+    DispatchListCall<'a>: DISPATCH_LIST {
+        queue: &'a str,
+        most: u32,
     }
 }
 
@@ -69,6 +100,18 @@ script_call! {
 }
 
 reply_struct! {
+    SentReply {
+        task: String,
+        node: String,
+        run: String,
+        attempt: String,
+        message: String,
+        sent: String,
+        worker: String,
+    }
+}
+
+reply_struct! {
     RerouteReply {
         moved: u64,
         next: i64,
@@ -92,6 +135,13 @@ pub struct Dispatch {
     pub envelope: String,
     /// When it was journalled, in milliseconds since 1970.
     pub sent_ms: i64,
+}
+
+impl Dispatch {
+    /// The attempt that it was sent for, as [`Store::list_held`] names it.
+    pub fn attempt_name(&self) -> String {
+        format!("{}|{}|{}|{}", self.task, self.node, self.run, self.attempt)
+    }
 }
 
 /// The stage whose attempt a message is.
@@ -128,6 +178,71 @@ impl Store {
             entry: Json(dispatch),
         };
         Ok(self.call::<u64>(call.prepare(self)).await? == 1)
+    }
+
+    /// Notes that a message is in its queue, and which worker has it, where that is known.
+    pub async fn note_dispatch(&self, dispatch: &Dispatch, worker: Option<&str>) -> Result<bool, StoreError> {
+        let call = DispatchNoteCall {
+            task: &dispatch.task,
+            name: &dispatch.node,
+            message: &dispatch.message,
+            worker,
+        };
+        Ok(self.call::<u64>(call.prepare(self)).await? == 1)
+    }
+
+    /// Whether it was noted that a message is in its queue. One of which it was not may be there all the same.
+    pub async fn was_pushed(&self, dispatch: &Dispatch) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(stage_key(&dispatch.task, &dispatch.node)).arg("pushed");
+        let mut redis = self.redis.clone();
+        let pushed: Option<String> = self.limited(command.query_async(&mut redis)).await?;
+        Ok(pushed.as_deref() == Some(dispatch.message.as_str()))
+    }
+
+    /// Notes in a stage whose run has ended that a worker goes on with the message. That is shown until the message is
+    /// forgotten. Returns `false` if the stage has another run by now.
+    pub async fn note_lingering(&self, dispatch: &Dispatch, text: &str) -> Result<bool, StoreError> {
+        let call = DispatchLingerCall {
+            task: &dispatch.task,
+            name: &dispatch.node,
+            run: &dispatch.run,
+            attempt: dispatch.attempt,
+            message: &dispatch.message,
+            text: ShortJson(text, SHORT_NOTE),
+        };
+        Ok(self.call::<u64>(call.prepare(self)).await? == 1)
+    }
+
+    /// Lists the stages of a queue that were sent to workers and have not ended, of all daemons; `most` of them.
+    pub async fn list_sent(&self, queue: &str, most: u32) -> Result<Vec<StageOnWorker>, StoreError> {
+        let call = DispatchListCall {
+            queue,
+            // One more shows that there are others.
+            most: most.saturating_add(1),
+        };
+        let mut replies: Vec<SentReply> = self.call(call.prepare(self)).await?;
+        if replies.len() > most as usize {
+            Limit::StagesOnWorkers.reached();
+            replies.truncate(most as usize);
+        }
+        // A name that cannot be read is of a damaged record, which `onceoverd check --repair` sets aside.
+        Ok(replies.into_iter().filter_map(|reply| read_sent(&reply).ok()).collect())
+    }
+
+    /// Lists the attempts that hold a slot of a queue, also those whose stage is no longer theirs: their owners are still
+    /// ending them.
+    pub async fn list_held(&self, queue: &str) -> Result<HashSet<String>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(format!("onceover:held:{queue}")).arg(0).arg(-1);
+        let mut redis = self.redis.clone();
+        let members: Vec<String> = self.limited(command.query_async(&mut redis)).await?;
+        // The owner stands last, and may have any characters.
+        let names = members.iter().map(|member| {
+            let parts: Vec<_> = member.splitn(5, '|').take(4).collect();
+            parts.join("|")
+        });
+        Ok(names.collect())
     }
 
     /// Reads a message of the journal.
@@ -243,6 +358,18 @@ impl Store {
 
 fn stage_key(task: &TaskId, node: &NodeName) -> String {
     format!("onceover:stage:{task}:{node}")
+}
+
+fn read_sent(reply: &SentReply) -> Result<StageOnWorker, StoreError> {
+    Ok(StageOnWorker {
+        task_id: parse_text(&reply.task)?,
+        task_name: parse_text(&reply.node)?,
+        run_id: parse_text(&reply.run)?,
+        attempt: parse_text(&reply.attempt)?,
+        message_id: reply.message.clone(),
+        hostname: Some(reply.worker.clone()).filter(|worker| !worker.is_empty()),
+        sent_at: Timestamp::from_millis(parse_text(&reply.sent)?),
+    })
 }
 
 /// Reads an entry of the journal. One that cannot be read is left where it is.

@@ -58,7 +58,10 @@ scripts! {
     GAUGES = "stage/gauges";
     HOLDING = "stage/holding";
     DISPATCH = "stage/dispatch";
+    DISPATCH_NOTE = "stage/dispatch_note";
+    DISPATCH_LINGER = "stage/dispatch_linger";
     DISPATCH_FORGET = "stage/dispatch_forget";
+    DISPATCH_LIST = "stage/dispatch_list";
     REQUEUE = "stage/requeue";
     REROUTE = "stage/reroute";
     NOTE_MINUTE = "system/note_minute";

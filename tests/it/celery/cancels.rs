@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use onceover_tests::{
     celery_workers::{CeleryBroker, PROBE_QUEUE, WorkerStart},
     daemon::task_id,
-    until_equal,
+    eventually, until_equal,
 };
 use onceover_types::StageState;
 use serde_json::json;
@@ -54,12 +54,19 @@ async fn celery_a_task_that_runs_is_ended_when_its_stage_is_cancelled_and_its_pr
 #[tokio::test]
 async fn r7_a_task_that_a_worker_cannot_end_changes_nothing_when_it_ends_late() {
     let broker = CeleryBroker::start().await;
-    let _worker = single("w1").pool("threads").start(&broker).await;
+    let worker = single("w1").pool("threads").start(&broker).await;
     let daemon = builder(&broker).start().await;
     daemon.submit("film", WRITE, json!({"seconds": 2})).await;
     begun(&daemon, "film", WRITE).await;
     daemon.client.cancel(&task_id("film")).await.unwrap();
     daemon.until("film", WRITE, StageState::Cancelled).await;
+    let stage = eventually("who goes on with it", || async {
+        let stage = daemon.stage("film", WRITE).await?;
+        stage.message.is_some().then_some(stage)
+    })
+    .await;
+    let said = format!("{} goes on with it: its pool cannot end a task", worker.hostname());
+    assert_eq!((stage.status, stage.message), (StageState::Cancelled, Some(said)));
     // The only thread is free once the task has ended, as it would have anyway.
     daemon.submit("film", NOOP, json!({})).await;
     daemon.until("film", NOOP, StageState::Success).await;

@@ -10,6 +10,7 @@ use onceover_types::StageState;
 use onceover_wire::StageView;
 
 mod cancels;
+mod elsewhere;
 mod losses;
 mod moves;
 mod outages;
@@ -45,6 +46,10 @@ runner = { command = ["false"] }
 
 [[nodes]]
 name = "probe.raise"
+runner = { command = ["false"] }
+
+[[nodes]]
+name = "probe.object"
 runner = { command = ["false"] }
 
 [[nodes]]

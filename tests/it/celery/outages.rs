@@ -7,9 +7,10 @@ use onceover_tests::{
     eventually, onceover_at, until_equal,
 };
 use onceover_types::StageState;
+use redis::AsyncCommands;
 use serde_json::json;
 
-use super::{NOOP, WRITE, begun, builder};
+use super::{NOOP, WRITE, begun, builder, single};
 
 #[tokio::test]
 async fn celery_a_broker_that_restarts_while_a_stage_runs_loses_nothing() {
@@ -38,6 +39,31 @@ async fn celery_a_daemon_that_is_killed_and_started_joins_what_runs_and_sends_no
     let stage = daemon.until("film", WRITE, StageState::Success).await;
     assert_eq!(stage.attempt, 1, "the same attempt goes on");
     assert_eq!(broker.message_ids(PROBE_QUEUE).await.len(), 1);
+}
+
+#[tokio::test]
+async fn celery_a_message_that_was_journalled_and_not_sent_is_sent_by_the_next_owner_as_the_same_attempt() {
+    let broker = CeleryBroker::start().await;
+    let _worker = single("w1").start(&broker).await;
+    let mut daemon = builder(&broker).start().await;
+    daemon.submit("busy", WRITE, json!({"seconds": 2})).await;
+    begun(&daemon, "busy", WRITE).await;
+    daemon.submit("film", NOOP, json!({})).await;
+    until_equal("messages that wait", 1, || broker.depth(PROBE_QUEUE)).await;
+    // What Redis and the broker have where the daemon ends between the journal and the push.
+    let redis = daemon.redis().await;
+    eventually("the note that it was sent", || async {
+        let mut redis = redis.clone();
+        let removed: u64 = redis.hdel("onceover:stage:film:probe.noop", "pushed").await.ok()?;
+        (removed == 1).then_some(())
+    })
+    .await;
+    daemon.kill();
+    broker.drop_messages(PROBE_QUEUE).await;
+    daemon.launch().await;
+    let stage = daemon.until("film", NOOP, StageState::Success).await;
+    assert_eq!(stage.attempt, 1, "nothing was lost");
+    daemon.until("busy", WRITE, StageState::Success).await;
 }
 
 #[tokio::test]

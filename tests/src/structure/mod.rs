@@ -17,7 +17,7 @@ use types::find_types_defined_twice;
 const CRATES: [(&str, &[&str]); 13] = [
     ("common/types", &[]),
     ("daemon/limits", &[]),
-    ("daemon/celery", &["common/types"]),
+    ("daemon/celery", &["common/types", "daemon/limits"]),
     ("tests/fuzz", &[]),
     ("common/catalog", &["common/types"]),
     ("common/wire", &["common/catalog", "common/types"]),

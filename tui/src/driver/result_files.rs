@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onceover_types::{NodeName, TaskId};
 use onceover_wire::{
-    FileItem, TaskView,
+    FileItem, TaskView, UNVERIFIED,
     client::{Client, ClientError, FileQuery},
 };
 use serde_json::Value;
@@ -54,7 +54,44 @@ pub async fn list_stage_files(client: &Client, view: &TaskView, node: &NodeName)
     for folder in named.list_folders() {
         found.complete &= list_folder(client, view, (&output, &named), folder, &mut found.files).await?;
     }
+    let warnings = stage.result_warnings();
+    if warnings.iter().any(|warning| warning.code == UNVERIFIED) {
+        let inputs: Value = serde_json::from_str(stage.input_params.get()).unwrap_or_default();
+        found.on_worker = list_others(&output, &inputs, &found.files);
+    }
     Ok(found)
+}
+
+/// Lists the paths of an output that are neither of the input nor of a file that the daemon has.
+fn list_others(output: &Value, inputs: &Value, files: &[ResultFile]) -> Vec<String> {
+    let mut known = Vec::new();
+    add_paths(inputs, &mut known);
+    let mut named = Vec::new();
+    add_paths(output, &mut named);
+    named.retain(|path| !known.contains(path) && !files.iter().any(|file| is_or_holds(path, &file.path)));
+    named.truncate(MOST_FILES);
+    named.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// Whether a path is that of a file, or of a folder that it is in.
+fn is_or_holds(path: &str, file: &str) -> bool {
+    let rest = file.strip_prefix(path.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Adds the texts of a value that read as absolute paths.
+fn add_paths<'a>(value: &'a Value, paths: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => {
+            let rest = text.strip_prefix('/');
+            if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ' '])) {
+                paths.push(text);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_paths(item, paths)),
+        Value::Object(fields) => fields.values().for_each(|item| add_paths(item, paths)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Adds the files of a folder that are named. Returns `false` if there may be more.
@@ -248,6 +285,26 @@ mod tests {
         let output = json!({"audio_path": "/d/t1/runs/r1/a.wav", "audio_path_minio_url": url});
         assert_eq!(find_object_url(&output, "a.wav").as_deref(), Some(url));
         assert_eq!(find_object_url(&output, "b.wav"), None);
+    }
+
+    #[test]
+    fn what_the_daemon_has_not_seen_is_listed_as_a_workers() {
+        let output = json!({
+            "audio_path": "/d/t1/runs/r1/a.wav", "frames": ["/gpu/f/1.jpg"], "folder": "/d/t1/runs/r1",
+            "source": "/films/in.mp4", "text": "words",
+        });
+        let file = ResultFile {
+            name: "a.wav".into(),
+            kind: FileKind::Media,
+            size: 1,
+            path: "/d/t1/runs/r1/a.wav".into(),
+            file_path: "t1/runs/r1/a.wav".into(),
+            content_type: String::new(),
+            download_url: String::new(),
+            object_url: None,
+        };
+        let inputs = json!({"video_path": "/films/in.mp4"});
+        assert_eq!(list_others(&output, &inputs, &[file]), ["/gpu/f/1.jpg"]);
     }
 
     #[test]

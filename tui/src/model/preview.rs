@@ -84,6 +84,9 @@ pub struct ResultFiles {
     pub complete: bool,
     /// What else the output says: names and values.
     pub facts: Vec<(String, String)>,
+    /// Files that are on the machine of a worker, as far as the result says: the daemon has not looked at them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_worker: Vec<String>,
 }
 
 /// The paths of a task's files that an output names.

@@ -248,6 +248,7 @@ mod tests {
             files: names.iter().map(|name| file(name)).collect(),
             complete: true,
             facts: Vec::new(),
+            on_worker: Vec::new(),
         });
         model
     }

@@ -246,7 +246,9 @@ fn list_overview(model: &Model, node: &NodeName, task: &Task, stage: &StageSumma
     };
     block.add_fact("runner", &format!("{runner}{queue}"), theme.plain());
     add_times(model, node, task, stage, &mut block);
-    if let Some(message) = stage.message.as_ref().filter(|_| stage.status.in_flight()) {
+    // After its end a stage has one only where a Celery worker goes on with what was cancelled.
+    let has_message = stage.status.in_flight() || stage.runner.as_deref() == Some("celery");
+    if let Some(message) = stage.message.as_ref().filter(|_| has_message) {
         block.add_fact("message", message, theme.plain());
     }
     if stage.reuse_hits + stage.joins > 0 {

@@ -57,10 +57,12 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
     let name = width - size - kind;
     let titles = [(name, "FILE"), (size, "SIZE"), (kind, "KIND")];
     let area = list_page::draw_head(page, &describe_files(model), &titles, theme, buffer);
+    let on_worker = name_on_worker(&preview.result.on_worker);
     if preview.list.keys().is_empty() {
         let (text, style) = match &preview.failed {
             Some(why) => (why.as_str(), theme.bad()),
             None if !preview.read => ("…", theme.faint()),
+            None if !on_worker.is_empty() => (on_worker.as_str(), theme.faint()),
             None => ("the result names no file of its run", theme.faint()),
         };
         list_page::draw_placeholder(text, style, area, buffer);
@@ -84,6 +86,25 @@ fn draw_list(model: &Model, page: &layout::ListPage, buffer: &mut Buffer) {
             list_page::draw_cells(&cells, line, buffer);
         },
     );
+    // Below the rows, where there is room.
+    let rows = u16::try_from(preview.list.keys().len()).unwrap_or(u16::MAX);
+    if rows > 0 && rows < area.height && !on_worker.is_empty() {
+        let below = Rect {
+            y: area.y + rows,
+            height: area.height - rows,
+            ..area
+        };
+        list_page::draw_placeholder(&on_worker, theme.faint(), below, buffer);
+    }
+}
+
+/// Names files that are on the machine of a worker; empty where there are none.
+fn name_on_worker(files: &[String]) -> String {
+    if files.is_empty() {
+        return String::new();
+    }
+    let named: Vec<_> = files.iter().map(|file| harmless(file)).collect();
+    format!("on the worker's machine: {}", named.join(", "))
 }
 
 /// Says whose files are listed, and how many.

@@ -68,6 +68,11 @@ fn content(file: &ResultFile, room: (u16, u16)) -> FileContent {
 
 /// The page with these files, opened from the tree.
 fn page(names: &[&str], size: (u16, u16)) -> Model {
+    page_with(names, &[], size)
+}
+
+/// The same, with paths of files that are on the machine of a worker.
+fn page_with(names: &[&str], on_worker: &[&str], size: (u16, u16)) -> Model {
     let mut model = dashboard(size);
     let effects = press(&mut model, "i");
     assert_eq!(model.page, Page::Preview);
@@ -76,6 +81,7 @@ fn page(names: &[&str], size: (u16, u16)) -> Model {
         files: names.iter().map(|name| file(name)).collect(),
         complete: true,
         facts: vec![("duration".into(), "3.1".into())],
+        on_worker: on_worker.iter().map(|path| (*path).to_owned()).collect(),
     };
     let reply = Reply::ResultFiles(Ok(Box::new(result)));
     update(&mut model, UiEvent::Reply { id, reply });
@@ -147,6 +153,16 @@ fn a_picture_is_half_blocks_in_the_colours_that_there_are_or_words() {
     model.theme = Theme::default();
     model.glyphs = Glyphs::Ascii;
     assert!(blocks(&model).is_empty());
+}
+
+#[test]
+fn files_on_the_machine_of_a_worker_are_named_beside_others_and_where_there_are_none() {
+    let paths = ["/gpu/a.wav", "/gpu/\u{1b}[31mb.wav"];
+    for names in [&["1.jpg"][..], &[]] {
+        let lines = screen(&page_with(names, &paths, (120, 36))).join("\n");
+        assert!(lines.contains("on the worker's machine: /gpu/a.wav"), "{lines}");
+        assert!(!lines.contains('\u{1b}'));
+    }
 }
 
 #[test]

@@ -53,6 +53,32 @@ fn the_end_of_a_run_fetches_its_detail_again() {
 }
 
 #[test]
+fn a_stage_that_was_cancelled_says_which_worker_goes_on_with_it_for_as_long_as_one_does() {
+    let mut model = dashboard((120, 36));
+    press(&mut model, "jj");
+    let cancelled = StageSummary {
+        revision: 2,
+        attempt: 2,
+        runner: Some("celery".into()),
+        message: Some("w1@box goes on".into()),
+        ended_at: Some(at(2.0)),
+        ..stage(StageState::Cancelled)
+    };
+    let ended = StageSummary {
+        revision: 3,
+        message: None,
+        ..cancelled.clone()
+    };
+    update(
+        &mut model,
+        change(101, "lecture-07", LIVE, EventKind::Progress, cancelled),
+    );
+    assert_shows(&model, &["w1@box goes on"]);
+    update(&mut model, change(102, "lecture-07", LIVE, EventKind::Progress, ended));
+    assert!(!screen(&model).join("\n").contains("w1@box"));
+}
+
+#[test]
 fn the_position_in_the_queue_is_asked_for_and_shown() {
     use onceover_wire::{QueueInfo, QueuedRun, Queues};
     let mut model = dashboard((120, 36));

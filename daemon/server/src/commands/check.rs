@@ -15,6 +15,7 @@ use crate::{
     commands::{gc, nodes::not_ready},
     config::{Config, KeepFiles, LogFormat, LogToStderr},
     console::print_line,
+    dispatch::describe_services,
     logging::{LogFilter, LoggingError},
     objects::ObjectStorage,
     pipelines::Pipelines,
@@ -47,6 +48,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         );
     }
     print_line!("redis        {}", redis(config, &catalog, &mut missing).await);
+    print_services(config, &catalog, &mut missing).await;
     print_runs(config);
     print_network(config, &secrets);
     let names: Vec<_> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
@@ -74,6 +76,15 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let missing: Vec<_> = missing.into_iter().collect();
     bail!("missing or wrong on this machine:\n  {}", missing.join("\n  "))
+}
+
+/// Where the nodes of services run, if not on this machine alone.
+async fn print_services(config: &Config, catalog: &Catalog, wrong: &mut BTreeSet<String>) {
+    let found = describe_services(config, catalog).await;
+    for line in found.lines {
+        print_line!("service      {line}");
+    }
+    wrong.extend(found.wrong);
 }
 
 /// How runs are started, kept and ended.

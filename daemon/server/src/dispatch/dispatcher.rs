@@ -1,7 +1,7 @@
 //! All that sending runs to workers shares: the services, their brokers, the registry of workers, and where stages go that
 //! are not run by workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, Gpu, RunnerSpec};
@@ -30,6 +30,7 @@ pub struct Dispatcher {
     pub(super) sender: String,
     pub(super) services: WorkerServices,
     pub(super) registry: Arc<WorkerRegistry>,
+    pub(super) bus: EventBus,
     brokers: Vec<Arc<SharedBroker>>,
     /// Where stages of these services go that run on this machine.
     targets: IndexMap<String, Vec<DispatchTarget>>,
@@ -56,7 +57,7 @@ impl Dispatcher {
                 queues: queues.collect(),
             }
         });
-        let registry = Arc::new(WorkerRegistry::new(brokers.collect(), bus));
+        let registry = Arc::new(WorkerRegistry::new(brokers.collect(), bus.clone()));
         let targets = services
             .keys()
             .map(|name| (name.clone(), find_targets(name, local, gpu)));
@@ -66,6 +67,7 @@ impl Dispatcher {
             store,
             services,
             registry,
+            bus,
             brokers: shared,
         }
     }
@@ -93,6 +95,13 @@ impl Dispatcher {
     /// Whether what workers write for a node lies on this machine too.
     pub fn sees_files(&self, node: &NodeName) -> bool {
         self.service(node).is_none_or(|service| service.sees_files)
+    }
+
+    /// The folders of this machine that the workers of a node have too.
+    pub fn mapped_folders(&self, node: &NodeName) -> Vec<PathBuf> {
+        let service = self.service(node).into_iter();
+        let folders = service.flat_map(|service| service.paths.local_folders());
+        folders.map(PathBuf::from).collect()
     }
 
     pub(super) fn service(&self, node: &NodeName) -> Option<&Arc<WorkerService>> {

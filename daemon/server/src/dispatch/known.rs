@@ -7,11 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use onceover_limits::Limit;
 use onceover_types::Timestamp;
 use onceover_wire::{StageOnWorker, WorkerState};
 
 /// In this time a worker sends three heartbeats.
 pub(super) const SILENT: Duration = Duration::from_secs(6);
+/// Workers of one broker that are remembered.
+pub(crate) const MOST_WORKERS: usize = 5_000;
 /// Workers that a reason names.
 const MOST_NAMED: usize = 5;
 
@@ -120,9 +123,13 @@ impl BrokerState {
     pub(super) fn measure(&self, queue: &str, now: Instant) -> Capacity {
         let listeners = self.list_listeners(queue, now);
         let mute = listeners.iter().filter(|(_, state)| *state == WorkerState::Mute);
+        let watched = self.depths.keys().map(String::as_str);
+        let busy: Vec<&str> = watched
+            .filter(|other| *other != queue && self.has_messages(other))
+            .collect();
         let room = listeners
             .iter()
-            .map(|(worker, _)| worker.answer.concurrency.max(1))
+            .map(|(worker, _)| find_share(worker, &busy))
             .fold(0, u32::saturating_add);
         let is_open = !listeners.is_empty() && self.error.is_none();
         Capacity {
@@ -130,6 +137,11 @@ impl BrokerState {
             slots: if is_open { room.saturating_add(1) } else { 0 },
             mute: count(mute.count()),
         }
+    }
+
+    /// Whether messages wait in a queue, or this daemon has sent any that have not ended.
+    fn has_messages(&self, queue: &str) -> bool {
+        self.depths.get(queue).is_some_and(|depth| *depth > 0) || self.runs.values().any(|run| run.queue == queue)
     }
 
     /// Says why nothing of a queue is sent; `None` while a worker listens.
@@ -167,6 +179,10 @@ impl BrokerState {
     /// Takes what one worker has answered. One that has not named its queues in time still listens to those it had.
     pub(super) fn note_answer(&mut self, mut answer: WorkerAnswer, now: Instant) {
         let hostname = answer.hostname.clone();
+        if self.workers.len() >= MOST_WORKERS && !self.workers.contains_key(&hostname) {
+            Limit::KnownWorkers.reached();
+            return;
+        }
         let mut known = self.workers.remove(&hostname).filter(|worker| !worker.has_stopped);
         if let Some(known) = known.as_mut().filter(|_| self.mute > 0 && answer.queues.is_empty()) {
             answer.queues = std::mem::take(&mut known.answer.queues);
@@ -185,6 +201,66 @@ impl BrokerState {
     }
 }
 
+/// Finds what of a worker's concurrency is for one of its queues, of which these others are `busy`. A queue in which there
+/// is nothing leaves its share to the others.
+fn find_share(worker: &KnownWorker, busy: &[&str]) -> u32 {
+    let queues = worker.answer.queues.iter();
+    let others = queues.filter(|queue| busy.contains(&queue.as_str())).count();
+    worker
+        .answer
+        .concurrency
+        .max(1)
+        .div_ceil(count(others).saturating_add(1))
+}
+
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(hostname: &str, queues: &[&str], concurrency: u32) -> WorkerAnswer {
+        WorkerAnswer {
+            hostname: hostname.to_owned(),
+            queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
+            concurrency,
+            ..WorkerAnswer::default()
+        }
+    }
+
+    #[test]
+    fn a_worker_of_several_queues_is_shared_between_those_that_have_messages() {
+        let now = Instant::now();
+        let mut state = BrokerState {
+            depths: [("a", 0), ("b", 0), ("c", 3)]
+                .map(|(queue, depth)| (queue.to_owned(), depth))
+                .into(),
+            ..BrokerState::default()
+        };
+        state.note_answer(answer("w1@x", &["a", "b"], 4), now);
+        state.note_answer(answer("w2@x", &["a", "c"], 3), now);
+        let slots = |state: &BrokerState, queue: &str| state.measure(queue, now).slots;
+        // Nothing is in `b`; what is in `c` takes half of the second worker, rounded up.
+        assert_eq!([slots(&state, "a"), slots(&state, "b"), slots(&state, "c")], [7, 5, 4]);
+        state.depths.insert("a".to_owned(), 1);
+        state.depths.insert("b".to_owned(), 1);
+        assert_eq!([slots(&state, "a"), slots(&state, "b"), slots(&state, "c")], [5, 3, 3]);
+    }
+
+    #[test]
+    fn more_workers_than_are_remembered_are_passed_over_and_known_ones_are_not() {
+        let now = Instant::now();
+        let mut state = BrokerState::default();
+        for number in 0..MOST_WORKERS {
+            state.note_answer(answer(&format!("w{number}@x"), &["a"], 1), now);
+        }
+        let before = Limit::KnownWorkers.times_reached();
+        state.note_answer(answer("other@x", &["a"], 1), now);
+        assert!(Limit::KnownWorkers.times_reached() > before);
+        state.note_answer(answer("w0@x", &["b"], 1), now);
+        assert_eq!(state.workers.len(), MOST_WORKERS);
+        assert_eq!(state.workers["w0@x"].answer.queues, ["b"]);
+    }
 }

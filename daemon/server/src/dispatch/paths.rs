@@ -30,6 +30,11 @@ impl PathMap {
         replace_folder(&self.outward, text).unwrap_or_else(|| text.to_owned())
     }
 
+    /// Returns the folders of this machine that workers have too.
+    pub fn local_folders(&self) -> impl Iterator<Item = &str> {
+        self.outward.iter().map(|(ours, _)| ours.as_str())
+    }
+
     /// Replaces each path in the value by that of the workers.
     pub fn value_to_workers(&self, value: &mut Value) {
         replace_all(&self.outward, value);

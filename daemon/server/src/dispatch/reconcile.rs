@@ -4,7 +4,7 @@
 //! A worker keeps a revocation in memory alone, so a message is revoked again and again until it has ended or is nowhere.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -19,8 +19,9 @@ use crate::config::dispatch_queue;
 
 /// Between two checks of what waits.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Between two checks of messages.
+/// Between two checks of messages, and while some are to be ended.
 const SETTLE_EVERY: Duration = Duration::from_secs(10);
+const SETTLE_AGAIN: Duration = Duration::from_secs(5);
 /// Checks in a row that find a message nowhere before it is forgotten.
 const MISSES: u32 = 2;
 
@@ -42,8 +43,8 @@ struct Memory {
     misses: HashMap<String, u32>,
     /// Since when nobody has listened for a service.
     unheard: HashMap<String, Instant>,
-    /// When messages were checked last.
-    settled: Option<Instant>,
+    /// When messages are checked next; none: at once.
+    next_settle: Option<Instant>,
 }
 
 /// Reconciles until `stop`.
@@ -55,12 +56,17 @@ pub async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            // A run that was cancelled while it had no owner has a message that nobody else ends.
+            () = dispatcher.bus.message_end_wanted() => memory.next_settle = None,
             _ = interval.tick() => {}
         }
         let checked = async {
-            if memory.settled.is_none_or(|settled| settled.elapsed() >= SETTLE_EVERY) {
-                settle_all(&dispatcher, &mut memory).await?;
-                memory.settled = Some(Instant::now());
+            if memory.next_settle.is_none_or(|next| next <= Instant::now()) {
+                let wait = match settle_all(&dispatcher, &mut memory).await? {
+                    0 => SETTLE_EVERY,
+                    _ => SETTLE_AGAIN,
+                };
+                memory.next_settle = Some(Instant::now() + wait);
             }
             move_waiting(&dispatcher, &mut memory).await
         };
@@ -74,11 +80,25 @@ pub async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     }
 }
 
-/// Ends the messages whose runs are over.
-async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<(), StoreError> {
+/// Ends the messages whose runs are over. Returns how many are still to be ended.
+async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<usize, StoreError> {
     let mut open = HashSet::new();
+    let mut left = 0;
+    let mut held: HashMap<String, HashSet<String>> = HashMap::new();
     for (dispatch, stage) in dispatcher.store.list_dispatches().await? {
         if stage.is_some() {
+            continue;
+        }
+        let attempts = match held.entry(dispatch_queue(&dispatch.queue)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let attempts = dispatcher.store.list_held(new.key()).await?;
+                new.insert(attempts)
+            }
+        };
+        // Its owner is ending it, and knows more of it.
+        if attempts.contains(&dispatch.attempt_name()) {
+            left += 1;
             continue;
         }
         // Without a broker nothing can be done; its journal entry says where the message is.
@@ -103,7 +123,7 @@ async fn settle_all(dispatcher: &Dispatcher, memory: &mut Memory) -> Result<(), 
         }
     }
     memory.misses.retain(|message, _| open.contains(message));
-    Ok(())
+    Ok(left + open.len())
 }
 
 /// Ends one message, as far as that can be done now.

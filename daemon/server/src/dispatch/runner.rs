@@ -1,7 +1,8 @@
 //! The Celery runner: sends the message of a run to workers, or joins the one that an earlier owner of the run has sent,
 //! and follows it to its end.
 //!
-//! A message is journalled before it is sent and never sent again. A run whose message is lost goes back to its queue and
+//! A message is journalled before it is sent, and sent again only where nobody has noted that it was, it is nowhere and no
+//! worker has begun with it. A run whose message is lost goes back to its queue and
 //! begins again as the next attempt, in another folder and with another message. That a worker says nothing is no loss:
 //! a pool `solo` is mute while it runs a task. A message is lost when it is neither in its queue nor with any worker, and
 //! has no result, twice with some seconds between.
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::followed::MOST_PROCESSES;
 use self::followed::{FollowedMessage, MessageFate};
-use super::{Dispatcher, context::build_arguments, outcome::MessageEnd, services::WorkerService};
+use super::{Dispatcher, TaskSoFar, context::build_arguments, outcome::MessageEnd, services::WorkerService};
 
 /// Before something is tried again for which the broker or Redis was needed: doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -44,6 +45,8 @@ pub struct CeleryRunner<'a> {
     pub dispatcher: &'a Dispatcher,
     pub fence: &'a Fence,
     pub sent_before: SentBefore<'a>,
+    /// What workers get of the task.
+    pub task: &'a TaskSoFar,
     /// Since when the time limit counts: not while the message waits for a worker.
     pub began: &'a watch::Sender<Instant>,
     /// Cancelled when the daemon stops: the message stays with the workers, and the next owner of the run joins it.
@@ -155,7 +158,7 @@ impl CeleryRunner<'_> {
     ) -> Result<FollowedMessage<'a>, RunError> {
         let id = MessageId::generate();
         let now = self.dispatcher.store.now();
-        let arguments = build_arguments(context, &service.paths, now);
+        let arguments = build_arguments(context, self.task, &service.paths, now);
         let task = match &context.node.runner {
             RunnerSpec::Celery(task) => task.as_str(),
             _ => context.node.name.as_str(),
@@ -224,6 +227,7 @@ impl CeleryRunner<'_> {
                     context
                         .log
                         .line(&format!("sent to {queue} as message {}", followed.dispatch.message));
+                    followed.note_pushed().await;
                     return Ok(followed);
                 }
                 Err(PushError::NotSent(error)) if matches!(error, CeleryError::TooLarge { .. }) => {
@@ -265,6 +269,7 @@ impl CeleryRunner<'_> {
             }
             self.pause(context, waits.next()).await?;
         };
+        let is_journalled = found.is_some();
         let dispatch = found.unwrap_or_else(|| Dispatch {
             message: message.to_owned(),
             task: context.task_id.clone(),
@@ -281,7 +286,10 @@ impl CeleryRunner<'_> {
             "joins message {message}, which was sent to {}",
             dispatch.queue
         ));
+        // Its owner may have ended between the two. What cannot be read counts as sent: it is not sent twice.
+        let is_pushed = !is_journalled || self.dispatcher.store.was_pushed(&dispatch).await.unwrap_or(true);
         let mut followed = self.begin(context, service, client, id, dispatch);
+        followed.is_pushed = is_pushed;
         followed.look_at_once();
         Ok(followed)
     }

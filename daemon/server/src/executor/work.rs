@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     config::{Verify, is_dispatch_queue},
-    dispatch::{CeleryRunner, Dispatcher},
+    dispatch::{CeleryRunner, Dispatcher, TaskSoFar},
     downloads::Downloads,
     evidence,
-    services::{InputEvidence, ServiceError, TaskViews, artifacts},
+    services::{FileScope, FilesElsewhere, InputEvidence, ServiceError, TaskViews, artifacts},
 };
 use onceover_catalog::completion::{referenced_node, resolve_input};
 use onceover_limits::Limit;
@@ -153,6 +153,8 @@ struct EarlierStages {
     outputs: IndexMap<NodeName, Object>,
     /// What the results of the task's stages are known by.
     results: IndexMap<NodeName, String>,
+    /// The task, for a run that goes to Celery workers.
+    task: TaskSoFar,
 }
 
 impl EarlierStages {
@@ -169,13 +171,26 @@ impl EarlierStages {
             .collect();
         outputs.sort_by_key(|(ended, _, _)| *ended);
         let results = records.stages.iter();
+        let mut task = TaskSoFar::default();
+        if is_dispatch_queue(&fence.queue) {
+            task.created = Some(view.create_at);
+            task.stages = view.stages;
+            task.stages.shift_remove(&fence.node);
+        }
         Ok(Self {
+            task,
             outputs: outputs.into_iter().map(|(_, name, output)| (name, output)).collect(),
             results: results
                 .map(|(name, record)| (name.clone(), record.result_token()))
                 .collect(),
         })
     }
+}
+
+/// What a node has given, and the files of it that are not on this machine.
+struct NodeOutput {
+    output: Object,
+    elsewhere: FilesElsewhere,
 }
 
 /// What came of a run, and what it left in its folder.
@@ -323,7 +338,7 @@ impl Work {
             files.append(&mut downloaded.evidence);
         }
         let files = evidence::of_request(&context.node, input, files, self.supplies.inputs.verify());
-        let output = self.run_node(&context).await?;
+        let NodeOutput { output, elsewhere } = self.run_node(&context, &earlier.task).await?;
         let text = Value::Object(output.clone()).to_string();
         if let Some(downloaded) = &mut downloaded {
             downloaded.keep_if_named_in(&text);
@@ -333,12 +348,17 @@ impl Work {
             sources,
             took: took.clone(),
         };
-        self.success(&context, output, text, evidence).await
+        self.success(&context, output, text, elsewhere, evidence).await
     }
 
-    async fn run_node(&self, context: &RunContext) -> Result<Object, RunError> {
+    async fn run_node(&self, context: &RunContext, task: &TaskSoFar) -> Result<NodeOutput, RunError> {
+        let mut elsewhere = FilesElsewhere::default();
         let mut output = match &context.node.runner {
-            _ if is_dispatch_queue(&self.fence.queue) => self.run_on_workers(context).await?,
+            _ if is_dispatch_queue(&self.fence.queue) => {
+                let output = self.run_on_workers(context, task).await?;
+                elsewhere = self.find_files_elsewhere(context, &output).await;
+                output
+            }
             RunnerSpec::Celery(_) => {
                 return Err(RunError::failed(format!(
                     "{} is run by Celery workers alone; set runner = \"celery\" in [services.{}]",
@@ -366,8 +386,11 @@ impl Work {
             .cloned()
             .collect();
         if missing.is_empty() {
+            if let Some(warning) = elsewhere.warning() {
+                context.warnings.add(warning);
+            }
             context.warnings.write_into(&mut output);
-            return Ok(output);
+            return Ok(NodeOutput { output, elsewhere });
         }
         Err(RunError::failed(format!(
             "the node ended well but without the output it declares: {}",
@@ -375,17 +398,31 @@ impl Work {
         )))
     }
 
-    async fn run_on_workers(&self, context: &RunContext) -> Result<Object, RunError> {
+    async fn run_on_workers(&self, context: &RunContext, task: &TaskSoFar) -> Result<Object, RunError> {
         let runner = CeleryRunner {
             dispatcher: &self.supplies.dispatcher,
             fence: &self.fence,
             sent_before: self.sent_before.as_deref(),
+            task,
             began: &self.began,
             stop: &self.stop,
             grace: self.options.grace,
             requeue: &self.requeue,
         };
         runner.run(context).await
+    }
+
+    /// Finds the files of a worker's result that this machine does not see.
+    async fn find_files_elsewhere(&self, context: &RunContext, output: &Object) -> FilesElsewhere {
+        let scope = FileScope {
+            node: &context.node,
+            input: &context.input,
+            dir: &context.dir,
+            roots: &context.roots,
+            mapped: self.supplies.dispatcher.mapped_folders(&self.fence.node),
+            sees_files: self.has_files_here(),
+        };
+        FilesElsewhere::find(output, &scope, self.supplies.downloads.objects()).await
     }
 
     /// Whether the files of the result lie on this machine. If not, they are where the output says, as paths that the
@@ -400,6 +437,7 @@ impl Work {
         context: &RunContext,
         output: Object,
         text: String,
+        elsewhere: FilesElsewhere,
         evidence: Evidence,
     ) -> Result<Outcome, RunError> {
         let reusable = context.node.output_is_reusable(&output);
@@ -409,14 +447,15 @@ impl Work {
         }
         let (value, dir) = (Value::Object(output), context.dir.clone());
         let hashed = self.supplies.inputs.verify() == Verify::Hash;
-        let artifacts = if self.has_files_here() && artifacts::are_named(&value, &dir) {
+        let here = if self.has_files_here() && artifacts::are_named(&value, &dir) {
             crate::blocking::run(move || artifacts::record(&value, &dir, hashed))
                 .await
                 .map_err(|error| RunError::failed(format!("the run's files could not be looked at: {error}")))?
         } else {
             artifacts::NONE.to_owned()
         };
-        let upload = self.options.upload.clone().filter(|_| artifacts != artifacts::NONE);
+        let upload = self.options.upload.clone().filter(|_| here != artifacts::NONE);
+        let artifacts = elsewhere.add_to(here);
         Ok(Outcome::Success {
             output: text,
             reusable,

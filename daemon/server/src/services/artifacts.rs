@@ -19,7 +19,8 @@ pub(crate) const LIMIT: usize = 5000;
 
 /// One recorded file or folder.
 #[derive(Debug, Serialize, Deserialize)]
-struct Recorded {
+pub(super) struct ArtifactEntry {
+    /// On this machine, or where a worker has it; of an object its bucket and key.
     path: PathBuf,
     /// Of a file: bytes, and time of change in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,6 +28,22 @@ struct Recorded {
     /// Of a file, when asked for: BLAKE3 of its bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
+    /// It lies on the machine of a worker, and is not missing because it is not here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
+    /// What the object store said of it, where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectStamp>,
+}
+
+/// What an object of a result is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ObjectStamp {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) etag: Option<String>,
 }
 
 /// What became of the files of a result.
@@ -39,7 +56,7 @@ pub enum ArtifactCheck {
 
 /// The files of a result, as [`record`] has recorded them.
 #[derive(Debug, Default)]
-pub struct RecordedFiles(Vec<Recorded>);
+pub struct RecordedFiles(Vec<ArtifactEntry>);
 
 /// Files of a check that is no more than as many system calls.
 const FEW: usize = 2;
@@ -82,7 +99,7 @@ pub fn record(output: &Value, dir: &Path, hashed: bool) -> String {
     serde_json::to_string(&files.values().collect::<Vec<_>>()).unwrap_or_else(|_| NONE.into())
 }
 
-fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
+fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, ArtifactEntry>) {
     match value {
         Value::String(text) if is_below(text, dir) => add(Path::new(text), dir, hashed, files),
         Value::Array(items) => items.iter().for_each(|item| collect(item, dir, hashed, files)),
@@ -91,7 +108,7 @@ fn collect(value: &Value, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf
     }
 }
 
-fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Recorded>) {
+fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, ArtifactEntry>) {
     // In the order of their paths; what is in a folder comes right after it.
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
@@ -111,9 +128,11 @@ fn add(path: &Path, dir: &Path, hashed: bool, files: &mut IndexMap<PathBuf, Reco
             inside.sort_by(|a, b| b.cmp(a));
             pending.append(&mut inside);
         }
-        let recorded = Recorded {
+        let recorded = ArtifactEntry {
             stamp: is_file.then(|| stamp(&meta)),
             hash: (is_file && hashed).then(|| hash(&path)).flatten(),
+            elsewhere: false,
+            object: None,
             path: path.clone(),
         };
         files.insert(path, recorded);
@@ -126,6 +145,11 @@ impl RecordedFiles {
         serde_json::from_str(recorded).ok().map(Self)
     }
 
+    /// The objects among them.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectStamp> {
+        self.0.iter().filter_map(|file| file.object.as_ref())
+    }
+
     /// Whether a check takes a few system calls alone: no bytes are read.
     pub fn is_quick_to_check(&self) -> bool {
         self.0.len() <= FEW && self.0.iter().all(|file| file.hash.is_none())
@@ -133,23 +157,59 @@ impl RecordedFiles {
 
     /// Returns about how many bytes they take in memory.
     pub fn memory_size(&self) -> usize {
-        let texts = |file: &Recorded| file.path.as_os_str().len() + file.hash.as_ref().map_or(0, String::len);
-        self.0.iter().map(|file| size_of::<Recorded>() + texts(file)).sum()
+        // An object has its key twice.
+        let texts = |file: &ArtifactEntry| {
+            let path = file.path.as_os_str().len() * if file.object.is_some() { 2 } else { 1 };
+            path + file.hash.as_ref().map_or(0, String::len)
+        };
+        self.0.iter().map(|file| size_of::<ArtifactEntry>() + texts(file)).sum()
     }
 
-    /// Checks whether every file is still there and unchanged: in its bytes where those were recorded, else in size and
-    /// time. Blocks on the file system.
+    /// Checks whether every file of this machine is still there and unchanged: in its bytes where those were recorded,
+    /// else in size and time. Blocks on the file system.
     pub fn check(&self) -> ArtifactCheck {
         self.0
             .iter()
-            .map(Recorded::check)
+            .map(ArtifactEntry::check)
             .find(|found| *found != ArtifactCheck::Whole)
             .unwrap_or(ArtifactCheck::Whole)
     }
 }
 
-impl Recorded {
+/// Adds files that are not on this machine to what [`record`] answered.
+pub(super) fn append(recorded: String, elsewhere: Vec<ArtifactEntry>) -> String {
+    if elsewhere.is_empty() {
+        return recorded;
+    }
+    let mut files = RecordedFiles::parse(&recorded).unwrap_or_default();
+    files.0.extend(elsewhere);
+    serde_json::to_string(&files.0).unwrap_or(recorded)
+}
+
+impl ArtifactEntry {
+    /// Makes the entry of a file that is on the machine of a worker.
+    pub(super) fn on_worker(path: &str) -> Self {
+        Self {
+            path: PathBuf::from(path),
+            stamp: None,
+            hash: None,
+            elsewhere: true,
+            object: None,
+        }
+    }
+
+    /// Makes the entry of an object as the object store has it.
+    pub(super) fn in_store(object: ObjectStamp) -> Self {
+        Self {
+            object: Some(object.clone()),
+            ..Self::on_worker(&format!("{}/{}", object.bucket, object.key))
+        }
+    }
+
     fn check(&self) -> ArtifactCheck {
+        if self.elsewhere {
+            return ArtifactCheck::Whole;
+        }
         match (self.path.metadata(), self.stamp) {
             (Err(_), _) => ArtifactCheck::Missing,
             (Ok(meta), None) if meta.is_dir() => ArtifactCheck::Whole,

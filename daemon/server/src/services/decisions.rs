@@ -7,11 +7,11 @@ use std::sync::Arc;
 use onceover_catalog::ParameterSpec;
 use onceover_types::{FieldError, NodeName, RunId, StageState, TaskId, TaskStatus, humane};
 use onceover_wire::{ReuseInfo, SubmitResponse};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
     CheckedRequest, ServiceError,
+    artifact_checks::{check_artifacts, check_known, note_check},
     artifacts::{ArtifactCheck, RecordedFiles},
     evidence::InputEvidence,
     folders::task_folder,
@@ -28,8 +28,8 @@ use crate::{events::EventBus, readiness::Readiness};
 use onceover_limits::Limit;
 use onceover_run::paths::Roots;
 use onceover_store::{
-    ArtifactFault, Decision, ForeignJson, GatheredEvidence, Hit, HitRequest, RepeatedHit, ReuseQuery, ReuseRule,
-    StageRecord, Store, Submit, SubmitRefusal, TaskRecords, VerificationRequest, Watching,
+    Decision, ForeignJson, GatheredEvidence, Hit, HitRequest, RepeatedHit, ReuseQuery, ReuseRule, StageRecord, Store,
+    Submit, SubmitRefusal, TaskRecords, VerificationRequest, Watching,
 };
 
 /// The input of a request, and what reuse is decided by.
@@ -183,7 +183,7 @@ impl Decisions {
             let (decision, read) = self.submit(&submit, &found.looked).await?;
             match decision {
                 Decision::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    let files = check_artifacts(&mut found.looked, &token, artifacts).await?;
+                    let files = check_artifacts(&mut found.looked, &token, artifacts, self.inputs.objects()).await?;
                     found.checked = files.map(|files| (token, Arc::new(files)));
                 }
                 Decision::Ask(VerificationRequest::Foreign(json)) => {
@@ -249,7 +249,7 @@ impl Decisions {
         let Some(known) = self.known.recall(task, node) else {
             return Ok(None);
         };
-        let check = check_known(&known.files).await?;
+        let check = check_known(&known.files, self.inputs.objects()).await?;
         note_check(&mut found.looked, known.result.token.clone(), check);
         if check != ArtifactCheck::Whole {
             self.known.forget(task, node);
@@ -508,55 +508,6 @@ fn sources<'a>(left: &[Vec<&'a ParameterSpec>]) -> Vec<Vec<&'a str>> {
         fallbacks.map(|fallback| fallback.node.as_str()).collect()
     };
     left.iter().map(nodes).collect()
-}
-
-/// Checks the files of a hit as they were recorded, and notes what was found. Returns `None` if what was recorded
-/// cannot be read.
-pub(super) async fn check_artifacts(
-    looked: &mut GatheredEvidence,
-    token: &str,
-    artifacts: String,
-) -> Result<Option<RecordedFiles>, ServiceError> {
-    let (files, check) = run_off_thread(move || {
-        let files = RecordedFiles::parse(&artifacts);
-        let check = files.as_ref().map_or(ArtifactCheck::Changed, RecordedFiles::check);
-        (files, check)
-    })
-    .await?;
-    note_check(looked, token.to_owned(), check);
-    Ok(files)
-}
-
-/// The check that is made on a thread which answers requests.
-static CHECK_AT_ONCE: Semaphore = Semaphore::const_new(1);
-
-/// Checks the files of a result that was reused before.
-async fn check_known(files: &Arc<RecordedFiles>) -> Result<ArtifactCheck, ServiceError> {
-    // The way to another thread and back takes longer than to ask for a file or two, which the last hit has asked for
-    // too. One such check at a time: a file system that does not answer holds no more than one thread that answers
-    // requests.
-    if files.is_quick_to_check()
-        && let Ok(_turn) = CHECK_AT_ONCE.try_acquire()
-    {
-        return Ok(files.check());
-    }
-    let files = Arc::clone(files);
-    run_off_thread(move || files.check()).await
-}
-
-/// Does what blocks on the files of a result.
-async fn run_off_thread<T: Send + 'static>(check: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
-    crate::blocking::run(check)
-        .await
-        .map_err(|error| ServiceError::Unavailable(format!("the files of a result could not be looked at: {error}")))
-}
-
-fn note_check(looked: &mut GatheredEvidence, token: String, check: ArtifactCheck) {
-    match check {
-        ArtifactCheck::Whole => looked.verified = Some(token),
-        ArtifactCheck::Missing => looked.set_broken(token, ArtifactFault::Missing),
-        ArtifactCheck::Changed => looked.set_broken(token, ArtifactFault::Changed),
-    }
 }
 
 /// The answer to a request that started a run.

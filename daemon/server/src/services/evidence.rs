@@ -17,6 +17,7 @@ use crate::{
     config::Verify,
     downloads::Downloads,
     evidence::{ByParameter, as_one, disk::on_disk, given_paths, is_url, of_local_files, of_plain_files},
+    objects::ObjectStorage,
 };
 
 /// Files of a request that are looked at on the thread which answers it: the way to another thread and back takes longer.
@@ -126,6 +127,11 @@ impl InputEvidence {
     /// Returns how files are looked at before a result is reused.
     pub fn verify(&self) -> Verify {
         self.verify
+    }
+
+    /// Returns the object store, where there is one.
+    pub(super) fn objects(&self) -> Option<&Arc<ObjectStorage>> {
+        self.downloads.objects()
     }
 
     /// The files behind a request, as one text, where the treatment of a stored result (`mode`) asks for it; None: unknown.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{
     CheckedRequest, ServiceError,
-    decisions::{ROUNDS, check_artifacts},
+    artifact_checks::check_artifacts,
+    decisions::ROUNDS,
     evidence::InputEvidence,
     foreign::ForeignStage,
     input,
@@ -150,7 +151,7 @@ impl Explanations {
         for _ in 0..ROUNDS {
             match self.store.explain(&question, &looked).await? {
                 Explained::Ask(VerificationRequest::Verify { token, artifacts }) => {
-                    check_artifacts(&mut looked, &token, artifacts).await?;
+                    check_artifacts(&mut looked, &token, artifacts, self.inputs.objects()).await?;
                 }
                 Explained::Ask(VerificationRequest::Foreign(json)) => {
                     match self.explain_foreign(&question, node, &json) {

@@ -3,6 +3,7 @@
 //!
 //! No service knows HTTP, the executor or a pipeline.
 
+mod artifact_checks;
 pub mod artifacts;
 mod callbacks;
 mod cancel;
@@ -12,6 +13,7 @@ mod error;
 mod event_streams;
 mod evidence;
 mod explain;
+mod files_elsewhere;
 mod folders;
 pub mod foreign;
 mod history;
@@ -42,6 +44,7 @@ pub use error::ServiceError;
 pub use event_streams::{EventStream, EventStreams};
 pub use evidence::InputEvidence;
 pub use explain::Explanations;
+pub use files_elsewhere::{FileScope, FilesElsewhere};
 pub use folders::task_folder;
 pub use history::{History, note_minutes};
 pub use hit_answers::{HitResponse, SubmitAnswer};
@@ -53,4 +56,5 @@ pub use submissions::{Submissions, SubmitReports};
 pub use system::{HealthChecks, Instance, Measurements, Slots, System};
 pub use takeover::{ChangedStages, ForeignStages, MOST_CHANGED, TakenOver, follow as follow_other_workers};
 pub use task_views::{ListedTasks, TaskViews, TasksPage};
+pub(crate) use workers::MOST_STAGES;
 pub use workers::{WorkerDirectory, Workers};

@@ -320,6 +320,9 @@ fn stage_sentence(node: &NodeName, stage: &StageView) -> String {
         }
         (StageState::Failed, Some(error)) => format!("{node} failed: {error}"),
         (StageState::Failed, None) => format!("{node} failed"),
-        (StageState::Cancelled, _) => format!("{node} was cancelled"),
+        (StageState::Cancelled, _) => match &stage.message {
+            Some(message) => format!("{node} was cancelled; {message}"),
+            None => format!("{node} was cancelled"),
+        },
     }
 }

@@ -7,6 +7,9 @@ use onceover_wire::{QueueInfo, WorkersReport};
 
 use super::ServiceError;
 
+/// Stages of one queue that are named.
+pub(crate) const MOST_STAGES: u32 = 1_000;
+
 /// What is known of Celery workers without asking anybody.
 pub trait WorkerDirectory: Send + Sync {
     /// Describes brokers, queues and workers, but for what Redis knows of the queues.
@@ -32,9 +35,19 @@ impl Workers {
         Self { store, directory }
     }
 
-    /// Describes brokers, queues and workers, and which stage runs where.
+    /// Describes brokers, queues and workers, and which stage runs where, of all daemons.
     pub async fn read_workers(&self) -> Result<WorkersReport, ServiceError> {
-        Ok(self.read_report().await?)
+        let mut report = self.read_report().await?;
+        for queue in &mut report.queues {
+            let own = std::mem::take(&mut queue.stages);
+            queue.stages = self.store.list_sent(&queue.queue, MOST_STAGES).await?;
+            for stage in queue.stages.iter_mut().filter(|stage| stage.hostname.is_none()) {
+                // This daemon's runner hears at once where its own runs are.
+                let known = own.iter().find(|own| own.message_id == stage.message_id);
+                stage.hostname = known.and_then(|own| own.hostname.clone());
+            }
+        }
+        Ok(report)
     }
 
     /// Describes the same, for measurements.

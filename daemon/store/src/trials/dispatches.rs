@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use onceover_limits::Limit;
 use onceover_types::{NodeName, RunnerKind, StageState, TaskId};
 
 use super::{
@@ -57,6 +58,9 @@ pub(super) async fn live(bed: &Bed, input: &str) {
     let fence = claim(bed, QUEUE, OWNER, 1).await.runs.remove(0).fence;
     let dispatch = message(&fence, "m1", input);
     assert!(bed.store.journal_dispatch(&fence, &dispatch).await.unwrap());
+    assert!(bed.store.note_dispatch(&dispatch, Some("w1@box")).await.unwrap());
+    assert_eq!(bed.store.list_sent(QUEUE, 10).await.unwrap().len(), 1);
+    assert!(!bed.store.note_lingering(&dispatch, "its run goes on").await.unwrap());
     let back = back_to(QUEUE);
     assert!(bed.store.requeue(&fence, &back, &DiskUsage::default()).await.unwrap());
     assert!(bed.store.forget_dispatch(&dispatch).await.unwrap());
@@ -263,4 +267,62 @@ async fn r7_what_a_worker_writes_itself_for_a_run_that_was_sent_to_it_is_not_ado
         let records = bed.store.read(&fence.task).await.unwrap();
         assert_eq!(records.foreign.len(), found, "{storage}");
     }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_listed_with_its_worker_for_every_daemon_and_no_more_than_the_limit() {
+    let bed = Bed::start(false).await;
+    let (fence, dispatch) = sent(&bed).await;
+    assert!(!bed.store.was_pushed(&dispatch).await.unwrap());
+    assert!(bed.store.note_dispatch(&dispatch, None).await.unwrap());
+    assert!(bed.store.was_pushed(&dispatch).await.unwrap());
+    assert_eq!(bed.store.list_sent(QUEUE, 10).await.unwrap()[0].hostname, None);
+    assert!(bed.store.note_dispatch(&dispatch, Some("w1@box")).await.unwrap());
+    // It waits for its next owner now.
+    bed.store.reap(QUEUE, Reap::Gone(OWNER)).await.unwrap();
+    let listed = bed.store.list_sent(QUEUE, 10).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0].task_id, &listed[0].run_id), (&fence.task, &fence.run));
+    assert_eq!(
+        (listed[0].message_id.as_str(), listed[0].hostname.as_deref()),
+        ("m1", Some("w1@box"))
+    );
+    wait_in_queue(&bed, "t2").await;
+    let other = claim(&bed, QUEUE, OTHER, 2).await.runs.pop().unwrap().fence;
+    assert_eq!(other.task.as_str(), "t2");
+    let second = message(&other, "m2", "{}");
+    assert!(bed.store.journal_dispatch(&other, &second).await.unwrap());
+    let before = Limit::StagesOnWorkers.times_reached();
+    assert_eq!(bed.store.list_sent(QUEUE, 1).await.unwrap().len(), 1);
+    assert!(Limit::StagesOnWorkers.times_reached() > before);
+    assert_eq!(bed.store.list_sent(QUEUE, 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stage_says_that_a_worker_goes_on_until_its_message_is_forgotten() {
+    let bed = Bed::start(false).await;
+    let (fence, dispatch) = sent(&bed).await;
+    let held = bed.store.list_held(QUEUE).await.unwrap();
+    assert!(held.contains(&dispatch.attempt_name()), "{held:?}");
+    let note = "w1@box goes on with it";
+    assert!(
+        !bed.store.note_lingering(&dispatch, note).await.unwrap(),
+        "its run goes on"
+    );
+    assert!(bed.store.cancel(&fence.task, None).await.unwrap().is_some());
+    assert!(bed.store.note_lingering(&dispatch, note).await.unwrap());
+    let said = || async {
+        let records = bed.store.read(&fence.task).await.unwrap();
+        let summary = records.stage(&fence.node).unwrap().summary();
+        (summary.status, summary.message)
+    };
+    assert_eq!(said().await, (StageState::Cancelled, Some(note.to_owned())));
+    assert!(bed.store.forget_dispatch(&dispatch).await.unwrap());
+    assert_eq!(said().await, (StageState::Cancelled, None));
+    assert!(
+        !bed.store.note_lingering(&dispatch, note).await.unwrap(),
+        "it is forgotten"
+    );
+    bed.store.release(&fence, &DiskUsage::default()).await.unwrap();
+    assert!(bed.store.list_held(QUEUE).await.unwrap().is_empty());
 }

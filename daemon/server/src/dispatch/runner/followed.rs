@@ -67,6 +67,10 @@ pub(super) struct FollowedMessage<'a> {
     next_question: Instant,
     /// Looks in a row that found it nowhere.
     misses: u32,
+    /// It was put into its queue, as far as is known.
+    pub(super) is_pushed: bool,
+    /// The worker that the journal names.
+    noted_worker: Option<String>,
     /// A worker has taken it.
     is_taken: bool,
     /// It was revoked, since its run goes on on this machine.
@@ -101,6 +105,8 @@ impl<'a> FollowedMessage<'a> {
             next_look: now + LOOK_WAITING,
             next_question: now,
             misses: 0,
+            is_pushed: false,
+            noted_worker: None,
             is_taken: false,
             is_revoked: false,
             unheard_since: None,
@@ -112,6 +118,27 @@ impl<'a> FollowedMessage<'a> {
     pub(super) fn look_at_once(&mut self) {
         let now = Instant::now();
         (self.next_read, self.next_look) = (now, now);
+    }
+
+    /// Notes that the message is in its queue. Where that is not possible, a later owner looks for it before anything else.
+    pub(super) async fn note_pushed(&mut self) {
+        self.is_pushed = true;
+        self.note(None).await;
+    }
+
+    async fn note(&self, worker: Option<&str>) {
+        if let Err(error) = self.runner.dispatcher.store.note_dispatch(&self.dispatch, worker).await {
+            tracing::debug!(%error, run_id = %self.dispatch.run, "what is known of a message is not noted");
+        }
+    }
+
+    /// Notes which worker has the message, for other daemons that show it. A short run ends before that.
+    async fn note_worker(&mut self) {
+        let hostname = self.news.hostname();
+        if hostname.is_some() && hostname != self.noted_worker {
+            self.note(hostname.as_deref()).await;
+            self.noted_worker = hostname;
+        }
     }
 
     /// Follows the message until it has ended one way or another.
@@ -286,6 +313,7 @@ impl<'a> FollowedMessage<'a> {
                 true => LOOK_RUNNING,
                 false => LOOK_WAITING,
             };
+        self.note_worker().await;
         if self.is_with_its_worker() {
             return None;
         }
@@ -324,13 +352,38 @@ impl<'a> FollowedMessage<'a> {
         }
         self.misses += 1;
         self.next_look = Instant::now() + AGAIN;
-        (self.misses >= MISSES).then(|| {
-            let worker = mail.hostname.map_or_else(String::new, |hostname| format!(", last seen on {hostname}"));
-            MessageFate::Lost(format!(
-                "its message was lost with its worker: it is neither in {} nor with any worker{worker}, and has no result",
-                self.dispatch.queue
-            ))
-        })
+        if self.misses < MISSES {
+            return None;
+        }
+        if !self.is_pushed && mail.latest.is_none() && !mail.is_started {
+            self.push_again().await;
+            return None;
+        }
+        let worker = mail
+            .hostname
+            .map_or_else(String::new, |hostname| format!(", last seen on {hostname}"));
+        Some(MessageFate::Lost(format!(
+            "its message was lost with its worker: it is neither in {} nor with any worker{worker}, and has no result",
+            self.dispatch.queue
+        )))
+    }
+
+    /// Sends a message that was journalled and, as far as is known, never sent: it is nowhere, and no worker has begun with
+    /// it. So what ended its owner between the two costs no attempt.
+    async fn push_again(&mut self) {
+        self.misses = 0;
+        let envelope = self.dispatch.envelope.as_bytes();
+        match self.client.push(&self.dispatch.queue, envelope).await {
+            Ok(()) => {
+                let line = format!("sent to {}: it was journalled and not sent", self.dispatch.queue);
+                self.context.log.line(&line);
+                self.note_pushed().await;
+            }
+            // It is looked for before it is sent once more.
+            Err(error) => {
+                tracing::debug!(%error, run_id = %self.dispatch.run, "a message is not sent yet");
+            }
+        }
     }
 
     /// Whether a worker has begun with the message and is there, as far as is known without asking.
@@ -435,7 +488,7 @@ impl<'a> FollowedMessage<'a> {
         for reply in &replies {
             if let TerminateOutcome::CannotTerminate(_) = &reply.outcome {
                 let line = format!("{} goes on with it: its pool cannot end a task", reply.hostname);
-                self.context.log.line(&line);
+                self.say_lingering(&line).await;
                 return;
             }
         }
@@ -444,12 +497,23 @@ impl<'a> FollowedMessage<'a> {
         let has_ended = mail.latest.is_some_and(|latest| latest.state.is_terminal());
         if has_ended {
             self.forget().await;
+            self.context.log.line(&format!("its worker has ended it ({signal})"));
+            return;
         }
-        self.context.log.line(&match (has_ended, mail.hostname) {
-            (true, _) => format!("its worker has ended it ({signal})"),
-            (false, Some(hostname)) => format!("{hostname} may go on with it: it has not ended it yet"),
-            (false, None) => "a worker may go on with it: none has ended it yet".to_owned(),
-        });
+        let line = match mail.hostname {
+            Some(hostname) => format!("{hostname} may go on with it: it has not ended it yet"),
+            None => "a worker may go on with it: none has ended it yet".to_owned(),
+        };
+        self.say_lingering(&line).await;
+    }
+
+    /// Says in the log and in the stage that a worker goes on with the message of a run that has ended. The stage says so
+    /// until the message is forgotten.
+    async fn say_lingering(&self, text: &str) {
+        self.context.log.line(text);
+        if let Err(error) = self.runner.dispatcher.store.note_lingering(&self.dispatch, text).await {
+            tracing::debug!(%error, run_id = %self.dispatch.run, "that a worker goes on is not shown");
+        }
     }
 
     /// Forgets a message that has ended with its run. Where that is not possible now, the reconciler does.

@@ -6,7 +6,7 @@ local RESTORING = { forced = true, input_changed = true, input_unknown = true, r
 
 -- What a record does not have as its run begins to wait.
 local FIELDS_OF_RUN = { 'started', 'ended', 'duration_ms', 'progress', 'message', 'error', 'error_short', 'owner',
-  'lease', 'lost', 'given_up', 'attempts', 'took', 'seen' }
+  'lease', 'lost', 'given_up', 'attempts', 'took', 'seen', 'lingers', 'pushed', 'worker', 'sent' }
 
 -- Keeps what is known of the run in the record, which is about to hold another one, and removes in `fields` what is not
 -- of that; with `restores` the success that stands may stand again.

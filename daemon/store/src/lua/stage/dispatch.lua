@@ -11,5 +11,7 @@ if not record or record.state ~= 'RUNNING' or record.run ~= args.run or record.a
 end
 if record.dispatch and record.dispatch ~= args.message then return 0 end
 call('HSET', DISPATCHES, args.message, args.entry)
-call('HSET', stage_key(task, node), 'dispatch', args.message)
+-- What was noted of the message of an earlier attempt does not count for this one.
+if not record.dispatch then call('HDEL', stage_key(task, node), 'pushed', 'worker') end
+call('HSET', stage_key(task, node), 'dispatch', args.message, 'sent', NOW_DIGITS)
 return 1
