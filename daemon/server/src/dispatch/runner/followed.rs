@@ -410,15 +410,17 @@ impl<'a> FollowedMessage<'a> {
         self.show(&mail);
     }
 
-    /// Whether a worker that does not answer may have the message, or a broker that will deliver it again.
+    /// Whether a worker that does not answer may have the message. One that no worker has and that none has acknowledged
+    /// would be delivered again, but only after the workers' visibility timeout, an hour by default: it counts as lost, and
+    /// the reconciler revokes it when it comes.
     fn may_be_somewhere(&self, place: &Whereabouts, mail: &Mail) -> bool {
         let state = mail.hostname.as_deref().and_then(|hostname| self.find_state(hostname));
         let is_over = matches!(state, Some(WorkerState::Lost | WorkerState::Offline));
         match place {
             Whereabouts::Queued { .. } => true,
-            // Without a worker that is known to be lost it is delivered again, after the workers' visibility timeout.
-            Whereabouts::Unacked => !is_over,
-            Whereabouts::Nowhere => !is_over && (state == Some(WorkerState::Mute) || self.measure().mute > 0),
+            Whereabouts::Unacked | Whereabouts::Nowhere => {
+                !is_over && (state == Some(WorkerState::Mute) || self.measure().mute > 0)
+            }
         }
     }
 
