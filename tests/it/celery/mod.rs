@@ -14,6 +14,7 @@ mod losses;
 mod moves;
 mod outages;
 mod runs;
+mod simulated;
 mod soak;
 mod views;
 
