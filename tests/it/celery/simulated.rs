@@ -269,6 +269,13 @@ impl Simulation {
                 1e6 * used / stages as f64
             );
         }
+        // What is closest to a whole core is used up first; the daemon alone may use several.
+        if let Some((name, used)) = parts.iter().max_by(|one, other| one.1.total_cmp(&other.1)) {
+            println!(
+                "  used most: {name}, {:.1} % of a core at {average:.0} stages/s",
+                100.0 * used / seconds
+            );
+        }
         let all: f64 = parts.iter().map(|(_, used)| used).sum();
         println!(
             "  all of {cores} cores              {:>5.1} %",
