@@ -182,12 +182,9 @@ impl SimulatedWorkers {
             return;
         }
         self.deaths.push(Instant::now());
-        let (name, acks_late) = {
-            let worker = &self.workers[index];
-            (worker.hostname().to_owned(), worker.acks_late())
-        };
+        let worker = &self.workers[index];
+        let (mut next, acks_late) = (worker.hostname().to_owned(), worker.acks_late());
         let left = self.workers[index].end().await;
-        let mut next = name.clone();
         match death {
             WorkerDeath::Stopped => {
                 if let Some(message) = left {
