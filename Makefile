@@ -1,6 +1,6 @@
 # Onceover's everyday commands. `make demo` and `make test` are the two a fresh machine needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-workers test test-celery-5.3 soak-celery test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean
+.PHONY: help demo demo-workers test test-celery-5.3 soak-celery simulate-celery test-nodes cases simulate contract contract-docs limits-docs keys-docs reference bench bench-tui script-costs soak deps test-deps build install uninstall lint doc clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ soak-celery: deps ## Kill 20 Celery workers while 500 stages run on them, and co
 	cargo build --locked --workspace
 	ONCEOVER_CELERY_STAGES=500 ONCEOVER_CELERY_KILLS=20 cargo test --locked -p onceover-tests --test it -- \
 		celery::soak:: --nocapture
+
+simulate-celery: deps ## Simulate 200 Celery workers that die at random and 100,000 stages (WORKERS= STAGES= DEATHS= MS=)
+	cargo build --locked --workspace --profile soak
+	ONCEOVER_SIMULATED_WORKERS='$(or $(WORKERS),200)' ONCEOVER_SIMULATED_STAGES='$(or $(STAGES),100000)' \
+		$(if $(DEATHS),ONCEOVER_SIMULATED_DEATHS='$(DEATHS)') $(if $(MS),ONCEOVER_SIMULATED_MS='$(MS)') \
+		cargo test --locked --profile soak -p onceover-tests --test it -- celery::simulated:: --nocapture
 
 test-nodes: deps ## Install libraries of nodes from PyPI into target/environments (once) and run those nodes for real
 	cargo build --locked --workspace

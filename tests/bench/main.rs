@@ -23,7 +23,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 use parts::{
-    catalog, delay, files, foreign, keys, media, memory, queued, redis_costs, requests, scale, stages, videos,
+    catalog, celery, delay, files, foreign, keys, media, memory, queued, redis_costs, requests, scale, stages, videos,
 };
 use setup::{Bench, Options};
 use table::Table;
@@ -32,7 +32,7 @@ type Part = fn(&mut Bench);
 
 /// All parts, in the order in which they are measured: stages first, since folders cost more after others were
 /// removed.
-const PARTS: [(&str, Part); 13] = [
+const PARTS: [(&str, Part); 14] = [
     ("stages", stages::measure),
     ("delay", delay::measure),
     ("requests", requests::measure),
@@ -45,11 +45,12 @@ const PARTS: [(&str, Part); 13] = [
     ("keys", keys::measure),
     ("videos", videos::measure),
     ("memory", memory::measure),
+    ("celery", celery::measure),
     ("media", media::measure),
 ];
 
-/// The part that takes long: it is measured only where `--only` names it.
-const BY_NAME_ALONE: &str = "media";
+/// Parts that take long, or install what others do not need: they are measured only where `--only` names them.
+const BY_NAME_ALONE: [&str; 2] = ["celery", "media"];
 
 /// Nanoseconds since 1970.
 fn nanos() -> u64 {
@@ -101,7 +102,7 @@ fn measure(mut bench: Bench) -> ExitCode {
     for (name, part) in PARTS {
         let only = &bench.options.only;
         let is_wanted = match only.is_empty() {
-            true => name != BY_NAME_ALONE,
+            true => !BY_NAME_ALONE.contains(&name),
             false => only.iter().any(|only| only == name),
         };
         if is_wanted {

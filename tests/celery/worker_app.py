@@ -72,6 +72,20 @@ def noop(context):
     return end(context, "SUCCESS", {"value": stage_of(context)[1].get("value", 1)}, None, time.time())
 
 
+@app.task(name="probe.stamp")
+def stamp(context):
+    """Returns when it began, in nanoseconds since 1970."""
+    return end(context, "SUCCESS", {"at": time.time_ns()}, None, time.time())
+
+
+@app.task(name="probe.wait")
+def wait(context):
+    """Sleeps for `seconds`."""
+    started = time.time()
+    time.sleep(float(stage_of(context)[1].get("seconds", 0)))
+    return end(context, "SUCCESS", {"value": 1}, None, started)
+
+
 @app.task(name="probe.plain")
 def plain(context):
     """Returns something that is no context."""

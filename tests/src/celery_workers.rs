@@ -30,10 +30,14 @@ pub struct CeleryBroker {
 impl CeleryBroker {
     /// Starts it. What it has answered is on its disk, so that a restart loses nothing.
     pub async fn start() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
+    }
+
+    /// Starts it with other settings of its disk.
+    pub async fn start_with(settings: &[&str]) -> Self {
         let port = free_port();
-        let durable = ["--appendonly", "yes", "--appendfsync", "always"];
         let text = port.to_string();
-        let arguments = [&["--port", text.as_str()][..], &durable].concat();
+        let arguments = [&["--port", text.as_str()][..], settings].concat();
         Self {
             redis: RedisServer::start(&arguments).await,
             port,
@@ -48,6 +52,16 @@ impl CeleryBroker {
     /// URL of one of its databases, as Celery takes it.
     fn url(&self, database: u32) -> String {
         format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// URL of the database that messages are in.
+    pub fn message_url(&self) -> String {
+        self.url(MESSAGES)
+    }
+
+    /// URL of the database that results are in.
+    pub fn result_url(&self) -> String {
+        self.url(RESULTS)
     }
 
     /// Configuration (TOML) of a service whose nodes its workers run, with more lines of it.
@@ -214,7 +228,7 @@ impl WorkerStart {
             .expect("a temporary folder");
         let log = folder.path().join("worker.log");
         let output = fs::File::create(&log).expect("a file for its output");
-        let python = tokio::task::spawn_blocking(install)
+        let python = tokio::task::spawn_blocking(install_celery)
             .await
             .expect("the installation ends");
         let hostname = format!("{}@test", self.name);
@@ -231,7 +245,7 @@ impl WorkerStart {
             ])
             .args(["-n", &hostname, "-Q", &self.queue, "-P", &self.pool])
             .args(["-c", &self.concurrency.to_string()])
-            .current_dir(sources())
+            .current_dir(celery_sources())
             .env("CELERY_BROKER_URL", broker.url(MESSAGES))
             .env("CELERY_RESULT_BACKEND", broker.url(RESULTS))
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -316,14 +330,15 @@ impl Drop for CeleryWorker {
     }
 }
 
-fn sources() -> PathBuf {
+/// Folder of the app that workers run.
+pub fn celery_sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("celery")
 }
 
 /// Installs Celery, once for all tests, and answers the Python that has it.
-fn install() -> PathBuf {
+pub fn install_celery() -> PathBuf {
     let versions = std::env::var("ONCEOVER_CELERY").unwrap_or_else(|_| "latest".to_owned());
-    let installed = Command::new(sources().join("install.sh"))
+    let installed = Command::new(celery_sources().join("install.sh"))
         .arg(versions)
         .stderr(Stdio::inherit())
         .output()

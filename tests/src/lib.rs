@@ -19,6 +19,7 @@ pub mod reference;
 mod rules;
 pub mod s3;
 pub mod screen;
+pub mod simulated_workers;
 #[cfg(test)]
 mod structure;
 pub mod tally;

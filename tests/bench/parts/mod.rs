@@ -1,6 +1,7 @@
 //! The parts of `make bench`, each of which measures one thing.
 
 pub mod catalog;
+pub mod celery;
 pub mod delay;
 pub mod files;
 pub mod foreign;

@@ -15,6 +15,7 @@ mod losses;
 mod moves;
 mod outages;
 mod runs;
+mod simulated;
 mod soak;
 mod views;
 
