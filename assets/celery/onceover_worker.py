@@ -426,13 +426,17 @@ class StoredFiles:
         """Fetches the inputs, and checks each by its hash."""
         inputs = self.files.get("inputs") or {}
         listed = inputs.get("files") or []
-        if not inputs.get("url"):
-            return
         wanted = []
         for file in listed:
             root = self.roots[file["root"]]
             wanted.append((inside(root, file["path"]) if file["path"] else root, file))
+        are_files = {file["root"] for file in listed if not file["path"]}
+        for number, root in enumerate(self.roots):
+            if number not in are_files:
+                root.mkdir(exist_ok=True)
         total = sum(file["size"] for _, file in wanted)
+        if not inputs.get("url"):
+            return
         self.log.line(f"fetching {len(wanted)} files, {total} bytes, from the object store")
         try_store("the inputs cannot be fetched", lambda: fetch_once(inputs["url"], wanted))
 

@@ -13,6 +13,7 @@ mod cancels;
 mod losses;
 mod moves;
 mod outages;
+mod own_worker;
 mod runs;
 mod soak;
 mod views;

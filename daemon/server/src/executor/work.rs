@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     builtin::BuiltinRunner,
-    command::CommandRunner,
+    command::{CommandRunner, check_paths},
     folder::{self, Left},
     supervise::ExecutorOptions,
 };
@@ -385,7 +385,11 @@ impl Work {
             grace: self.options.grace,
             requeue: &self.requeue,
         };
-        runner.run(context).await
+        let output = runner.run(context).await?;
+        if self.supplies.dispatcher.sends_programs(&self.fence.node) {
+            check_paths(context, &output)?;
+        }
+        Ok(output)
     }
 
     /// Whether the files of the result lie on this machine. If not, they are where the output says, as paths that the
