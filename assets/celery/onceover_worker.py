@@ -764,7 +764,9 @@ def run_node(context, asked, log, progress):
         }
         environment = environment_of(names, variables, asked)
         program = Program(command, environment, float(asked.get("grace_seconds") or 3), place.folder)
-        program.ask((json.dumps(request) + "\n").encode())
+        # As the daemon writes it: without blanks, which programs in shell look for.
+        line = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+        program.ask(line.encode("utf-8", "surrogatepass") + b"\n")
         run = Run(program, log, progress, float(asked.get("timeout_seconds") or 0))
         run.follow()
         output = run.conclude(command, program.wait())

@@ -189,7 +189,7 @@ class WorkerTest(unittest.TestCase):
         answered = self.shell(
             'read request; echo hello; echo trouble >&2; echo "{\\"type\\":\\"log\\",\\"message\\":\\"a line\\"}"\n'
             'echo "{\\"type\\":\\"output\\",\\"output\\":{\\"request\\":$request,\\"secret\\":\\"$SECRET_OF_THE_WORKER\\"}}"',
-            {"text": "a"},
+            {"text": "ä", "n": 1},
         )
         stage = self.stage(answered)
         self.assertEqual(stage["status"], "SUCCESS", stage)
@@ -201,7 +201,7 @@ class WorkerTest(unittest.TestCase):
                 "task_name": "mine.node",
                 "run_id": "r1",
                 "attempt": 1,
-                "input": {"text": "a"},
+                "input": {"text": "ä", "n": 1},
                 "stages": {"other.node": {"n": 1}},
                 "output_dir": str(self.dir / "share" / "run"),
                 "uploads": False,
@@ -211,6 +211,10 @@ class WorkerTest(unittest.TestCase):
         self.assertEqual(answered["stages"]["other.node"]["output"], {"n": 1})
         self.assertLessEqual({"hello", "trouble", "a line"}, set(answered["onceover"]["log"]))
         self.assertNotIn("definition", answered["onceover"])
+
+    def test_the_request_is_written_as_the_daemon_does(self):
+        script = 'read request; case $request in *\'"text":"ä b"\'*) echo \'{"type":"output","output":{}}\' ;; esac'
+        self.assertEqual(self.stage(self.shell(script, {"text": "ä b"}))["status"], "SUCCESS")
 
     def test_progress_never_goes_back_and_comes_a_few_times_a_second(self):
         lines = "".join(f'echo \'{{"type":"progress","percent":{p},"message":"at {p}"}}\'\n' for p in [10, 50, 20, -3])
