@@ -41,6 +41,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 
 # What a message says of a node, and the protocol of programs.
 VERSION = 1
@@ -62,6 +63,10 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_*", "TMPDIR", "TZ", "CUDA_*", "LD_LIBRA
 # The field of an output that lists the files of the run which lie in the object store.
 FILES_FIELD = "onceover_files"
 SET_CHILD_SUBREAPER = 36
+# Seconds that a message is held for without being renewed, and after its run; and between two looks at one that is held.
+HOLD_SECONDS, HOLD_AFTER, HOLD_LOOK = 60, 5, 0.5
+# The daemon's log in the folder of a run, with what continues it.
+LOG_NAME = "run.log"
 
 
 class Failure(Exception):
@@ -795,6 +800,84 @@ def answer(context, asked, status, output, error, started, log):
     return answered
 
 
+class MessageHold:
+    """Keeps a message from being run twice at a time: a broker gives it out again when the worker's connection breaks,
+    although its program goes on. The hold is a key beside the results, which its worker renews."""
+
+    def __init__(self, task):
+        self.backend, self.id = task.backend, task.request.id
+        self.client = getattr(task.backend, "client", None)
+        self.is_again = bool((task.request.delivery_info or {}).get("redelivered"))
+        self.key, self.token = f"onceover-run-{self.id}", uuid.uuid4().hex
+        self.ended = threading.Event()
+
+    def take(self):
+        """Waits until no other process runs the message. Returns its result where one has done it meanwhile."""
+        while True:
+            is_held = self.acquire()
+            done = self.read_result() if self.is_again else None
+            if done is not None:
+                if is_held:
+                    self.release()
+                return done
+            if is_held:
+                threading.Thread(target=self.renew, daemon=True).start()
+                return None
+            self.is_again = True
+            time.sleep(HOLD_LOOK)
+
+    def acquire(self):
+        if self.client is None:
+            return True
+        try:
+            return bool(self.client.set(self.key, self.token, nx=True, ex=HOLD_SECONDS))
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # A run that may be the second is better than none.
+            logger.warning("it is not known whether another process runs %s: %s", self.id, error)
+            return True
+
+    def read_result(self):
+        try:
+            known = self.backend.get_task_meta(self.id, cache=False)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # Then it runs once more.
+            logger.warning("it is not known whether a message given out again was done: %s", error)
+            return None
+        return known.get("result") if known.get("status") == "SUCCESS" else None
+
+    def renew(self):
+        while self.client is not None and not self.ended.wait(HOLD_SECONDS / 4):
+            with contextlib.suppress(Exception):
+                self.client.set(self.key, self.token, ex=HOLD_SECONDS)
+
+    def release(self):
+        self.ended.set()
+        if self.client is None:
+            return
+        try:
+            # The result is written after this: those who wait must see it before they take the message.
+            self.client.expire(self.key, HOLD_AFTER)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # It expires.
+            logger.warning("the hold of %s is not released: %s", self.id, error)
+
+
+def clear_folder(folder):
+    """Removes what a run that was lost has left in the run's folder: all but the daemon's log."""
+    if not os.path.isdir(folder):
+        return
+    for entry in os.scandir(folder):
+        if entry.name == LOG_NAME or entry.name.startswith(f"{LOG_NAME}."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+
+
 @app.task(bind=True, name="onceover.run")
 def run(self, context):
     """Runs the node that the context asks for."""
@@ -808,7 +891,8 @@ def run(self, context):
             '"onceover" for its service, and take the onceover_worker.py that belongs to the daemon'
         )
         return answer(context, asked, "FAILED", {}, why, started, log)
-    done = done_before(self)
+    hold = MessageHold(self)
+    done = hold.take()
     if done is not None:
         return done
 
@@ -821,22 +905,14 @@ def run(self, context):
             logger.warning("progress of %s is not reported: %s", asked["node"], error)
 
     try:
+        if hold.is_again and not asked.get("files"):
+            clear_folder(context["shared_storage_path"])
         output = run_node(context, asked, log, Progress(report))
     except Failure as error:
         return answer(context, asked, "FAILED", {}, str(error), started, log)
     except OSError as error:
         why = f"the worker {self.request.hostname} cannot run it: {error}"
         return answer(context, asked, "FAILED", {}, why, started, log)
+    finally:
+        hold.release()
     return answer(context, asked, "SUCCESS", output, None, started, log)
-
-
-def done_before(task):
-    """The result of a message that is given out again although it was done; `None` for others."""
-    if not (task.request.delivery_info or {}).get("redelivered"):
-        return None
-    try:
-        known = task.backend.get_task_meta(task.request.id, cache=False)
-    except Exception as error:  # Then it runs once more.
-        logger.warning("it is not known whether a message given out again was done: %s", error)
-        return None
-    return known.get("result") if known.get("status") == "SUCCESS" else None

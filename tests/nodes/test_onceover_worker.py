@@ -107,6 +107,22 @@ class Store:
         self.server.server_close()
 
 
+class Keys:
+    """The few calls of a Redis client that the worker needs."""
+
+    def __init__(self):
+        self.keys = {}
+
+    def set(self, key, value, nx=False, ex=None):
+        if nx and key in self.keys:
+            return None
+        self.keys[key] = value
+        return True
+
+    def expire(self, key, _):
+        self.keys.pop(key, None)
+
+
 class WorkerTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -115,6 +131,7 @@ class WorkerTest(unittest.TestCase):
         self.reports = []
         self.delivery = {}
         self.stored = {}
+        self.keys = Keys()
         (self.dir / "work").mkdir()
         variables = {
             "ONCEOVER_CACHE": str(self.dir / "cache"),
@@ -157,7 +174,7 @@ class WorkerTest(unittest.TestCase):
         task = types.SimpleNamespace(
             update_state=update_state,
             request=types.SimpleNamespace(id="m1", hostname="w1@test", delivery_info=self.delivery),
-            backend=types.SimpleNamespace(get_task_meta=lambda _, cache: self.stored),
+            backend=types.SimpleNamespace(get_task_meta=lambda _, cache: self.stored, client=self.keys),
         )
         return worker.run(task, context)
 
@@ -373,7 +390,34 @@ print(json.dumps({"type": "output", "output": output}))
         self.delivery, self.stored = {"redelivered": True}, {"status": "SUCCESS", "result": {"done": 1}}
         self.assertEqual(self.shell("exit 1"), {"done": 1})
         self.stored = {"status": "STARTED", "result": {}}
+        folder = self.dir / "share" / "run"
+        (folder / "old").mkdir(parents=True)
+        (folder / "run.log").touch()
         self.assertIn("exit code 1", self.error("exit 1"))
+        # What the lost run has left is no part of the new one's result.
+        self.assertEqual([path.name for path in folder.iterdir()], ["run.log"])
+
+    def test_a_message_that_is_given_out_again_waits_for_the_process_that_runs_it(self):
+        self.delivery, self.stored = {"redelivered": True}, {"status": "STARTED", "result": {}}
+        self.keys.keys["onceover-run-m1"] = "another"
+
+        def look(_):
+            # The other one ends while this one waits.
+            self.stored = {"status": "SUCCESS", "result": {"done": 1}}
+
+        with mock.patch.object(worker.time, "sleep", look):
+            self.assertEqual(self.shell("exit 1"), {"done": 1})
+        self.assertEqual(self.keys.keys, {"onceover-run-m1": "another"})
+
+        def lose(_):
+            # Or it is lost, and its hold expires.
+            self.stored = {"status": "STARTED", "result": {}}
+            self.keys.keys.clear()
+
+        self.stored = {"status": "STARTED", "result": {}}
+        with mock.patch.object(worker.time, "sleep", lose):
+            self.assertIn("exit code 1", self.error("exit 1"))
+        self.assertEqual(self.keys.keys, {}, "it is released")
 
     def test_a_long_log_has_its_beginning_and_its_end(self):
         log = worker.Log()

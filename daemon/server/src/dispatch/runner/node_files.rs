@@ -72,7 +72,8 @@ impl CeleryRunner<'_> {
                 Err(StoredFilesError::Run(error)) => return Err(error),
                 Err(StoredFilesError::Unreachable(why)) => why,
             };
-            self.wait_for_store(context, &why, &mut waits).await?;
+            self.wait_for_files(context, "sending its inputs", &why, &mut waits)
+                .await?;
         }
     }
 
@@ -92,10 +93,13 @@ impl CeleryRunner<'_> {
         loop {
             let why = match self.without_limit(files.fetch_result(&listed)).await {
                 Ok(()) => return Ok(output),
+                // The run must not begin again for it: its work is done.
+                Err(StoredFilesError::Run(RunError::Lacking { message, .. })) => message,
                 Err(StoredFilesError::Run(error)) => return Err(error),
                 Err(StoredFilesError::Unreachable(why)) => why,
             };
-            self.wait_for_store(context, &why, &mut waits).await?;
+            self.wait_for_files(context, "fetching its result", &why, &mut waits)
+                .await?;
         }
     }
 
@@ -109,10 +113,14 @@ impl CeleryRunner<'_> {
         }
     }
 
-    async fn wait_for_store(&self, context: &RunContext, why: &str, waits: &mut Waits) -> Result<(), RunError> {
-        context
-            .progress
-            .report(0.0, Some(format!("waiting for the object store: {why}")));
+    async fn wait_for_files(
+        &self,
+        context: &RunContext,
+        what: &str,
+        why: &str,
+        waits: &mut Waits,
+    ) -> Result<(), RunError> {
+        context.progress.report(0.0, Some(format!("{what} has to wait: {why}")));
         self.pause(context, waits.next()).await
     }
 
