@@ -62,7 +62,8 @@ CHUNK = 1 << 20
 INHERITED = ("PATH", "HOME", "LANG", "LC_*", "TMPDIR", "TZ", "CUDA_*", "LD_LIBRARY_PATH", "HF_HOME", "VIRTUAL_ENV", "PYTHON*")
 # The field of an output that lists the files of the run which lie in the object store.
 FILES_FIELD = "onceover_files"
-SET_CHILD_SUBREAPER = 36
+# Of prctl: orphans become children, and a signal when the parent ends.
+SET_CHILD_SUBREAPER, SET_DEATH_SIGNAL = 36, 1
 # Seconds that a message is held for without being renewed, and after its run; and between two looks at one that is held.
 HOLD_SECONDS, HOLD_AFTER, HOLD_LOOK = 60, 5, 0.5
 # The daemon's log in the folder of a run, with what continues it.
@@ -116,8 +117,14 @@ def guard(descriptor, grace, command):
     """Runs a program to its end, and reports that in the channel. Ends it when anything arrives there, or it closes."""
     channel = socket.socket(fileno=int(descriptor))
     channel.set_inheritable(False)
+    libc = ctypes.CDLL(None)
+
+    def die_with_guard():
+        if sys.platform == "linux":
+            libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # A stop of the whole group is the worker's business. A handler, unlike SIG_IGN, is not passed on to the program.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
@@ -126,7 +133,7 @@ def guard(descriptor, grace, command):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     try:
-        process = subprocess.Popen(command, start_new_session=True)
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_guard)
     except OSError as error:
         channel.sendall(f"error {error.strerror or error}\n".encode())
         return

@@ -11,7 +11,7 @@ use super::{
     super::{
         definition::{DEFINITION_VERSION, describe_node},
         services::WorkerService,
-        stored_files::{StoredFilesError, StoredRunFiles, take_listed},
+        stored_files::{FILES_FIELD, StoredFilesError, StoredRunFiles, take_listed},
     },
     CeleryRunner, FIRST_WAIT, LONGEST_WAIT, Waits,
 };
@@ -84,7 +84,9 @@ impl CeleryRunner<'_> {
         service: &WorkerService,
         mut output: Object,
     ) -> Result<Object, RunError> {
-        if service.sees_files || !service.is_onceover {
+        // The message decides, which may have been sent under another configuration.
+        let has_list = output.contains_key(FILES_FIELD);
+        if !service.is_onceover || (service.sees_files && !has_list) {
             return Ok(output);
         }
         let files = self.stored_files(context, service)?;
