@@ -205,28 +205,47 @@ async fn r8_a_result_whose_files_a_worker_does_not_list_does_not_count() {
     assert!(error.contains("which files it left"), "{error}");
 }
 
-#[tokio::test]
-async fn celery_a_program_is_ended_with_all_its_processes_when_its_stage_is_cancelled() {
-    let setting = Setting::new().await;
-    let _worker = setting.worker().await;
-    let daemon = setting.daemon(WORKER, "", &[]).await;
+/// Submits a program that sleeps, and answers its processes once it is on the worker.
+async fn begin_sleep(setting: &Setting, daemon: &Daemon) -> Vec<String> {
     let pids = setting.media.path().join("pids");
     daemon
         .submit("film", SLEEP, json!({"pids": pids.display().to_string()}))
         .await;
-    let processes = eventually("the processes of the program", || async {
+    begun(daemon, "film", SLEEP).await;
+    eventually("the processes of the program", || async {
         let text = fs::read_to_string(&pids).ok()?;
         let found: Vec<_> = text.split_whitespace().map(|pid| format!("/proc/{pid}")).collect();
         (found.len() == 2 && text.ends_with('\n')).then_some(found)
     })
-    .await;
-    begun(&daemon, "film", SLEEP).await;
-    daemon.client.cancel(&task_id("film")).await.unwrap();
-    daemon.until("film", SLEEP, StageState::Cancelled).await;
+    .await
+}
+
+async fn until_ended(processes: Vec<String>) {
     for process in processes {
         until_equal("a process of the program", false, || async {
             Path::new(&process).exists()
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn celery_a_program_is_ended_with_all_its_processes_when_its_stage_is_cancelled() {
+    let setting = Setting::new().await;
+    let _worker = setting.worker().await;
+    let daemon = setting.daemon(WORKER, "", &[]).await;
+    let processes = begin_sleep(&setting, &daemon).await;
+    daemon.client.cancel(&task_id("film")).await.unwrap();
+    daemon.until("film", SLEEP, StageState::Cancelled).await;
+    until_ended(processes).await;
+}
+
+#[tokio::test]
+async fn celery_no_process_of_a_program_outlives_a_worker_that_is_killed() {
+    let setting = Setting::new().await;
+    let mut worker = setting.worker().await;
+    let daemon = setting.daemon(WORKER, "", &[]).await;
+    let processes = begin_sleep(&setting, &daemon).await;
+    worker.kill();
+    until_ended(processes).await;
 }
