@@ -231,19 +231,30 @@ async fn deploy_the_example_is_right_as_it_stands_and_with_every_setting_in_use(
 
 #[test]
 fn deploy_the_systemd_unit_is_one_that_systemd_takes() {
+    let daemon = program("onceoverd").display().to_string();
+    check_unit(
+        "onceoverd.service",
+        &deploy("onceoverd.service").replace("/usr/local/bin/onceoverd", &daemon),
+    );
+}
+
+#[test]
+fn deploy_the_systemd_unit_of_a_worker_is_one_that_systemd_takes() {
+    let unit = fs::read_to_string(root().join("assets/celery/onceover-worker.service")).unwrap();
+    // Its programs are on another machine.
+    let unit = unit.replace("/opt/onceover-worker/bin/celery", "/bin/true");
+    check_unit("onceover-worker.service", &unit.replace("/opt/onceover-worker", "/"));
+}
+
+fn check_unit(name: &str, text: &str) {
     let has_systemd = Command::new("systemd-analyze").arg("--version").output();
     if !has_systemd.is_ok_and(|output| output.status.success()) {
         println!("not checked with systemd-analyze, which is not on this machine");
         return;
     }
     let temp = tempfile::tempdir().unwrap();
-    let unit = temp.path().join("onceoverd.service");
-    let daemon = program("onceoverd").display().to_string();
-    fs::write(
-        &unit,
-        deploy("onceoverd.service").replace("/usr/local/bin/onceoverd", &daemon),
-    )
-    .unwrap();
+    let unit = temp.path().join(name);
+    fs::write(&unit, text).unwrap();
     let verified = Command::new("systemd-analyze")
         .arg("verify")
         .arg(&unit)

@@ -176,6 +176,8 @@ pub struct WorkerStart {
     pool: String,
     concurrency: u32,
     queue: String,
+    /// The module of its app, in this folder.
+    app: (&'static str, PathBuf),
     environment: Vec<(String, String)>,
 }
 
@@ -187,6 +189,7 @@ impl WorkerStart {
             pool: "prefork".to_owned(),
             concurrency: 2,
             queue: PROBE_QUEUE.to_owned(),
+            app: ("worker_app", celery_sources()),
             environment: Vec::new(),
         }
     }
@@ -207,6 +210,13 @@ impl WorkerStart {
     pub fn queue(mut self, queue: &str) -> Self {
         queue.clone_into(&mut self.queue);
         self
+    }
+
+    /// Runs nodes of Onceover, and listens to this queue.
+    pub fn of_onceover(mut self, queue: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/celery");
+        self.app = ("onceover_worker", folder);
+        self.queue(queue).env("NO_PROXY", "127.0.0.1")
     }
 
     /// Acknowledges a message once its task has ended. What it holds for more than two seconds is given out again.
@@ -237,7 +247,7 @@ impl WorkerStart {
                 "-m",
                 "celery",
                 "-A",
-                "worker_app",
+                self.app.0,
                 "worker",
                 "--without-mingle",
                 "-l",
@@ -245,7 +255,8 @@ impl WorkerStart {
             ])
             .args(["-n", &hostname, "-Q", &self.queue, "-P", &self.pool])
             .args(["-c", &self.concurrency.to_string()])
-            .current_dir(celery_sources())
+            .current_dir(&self.app.1)
+            .env("ONCEOVER_CACHE", folder.path().join("cache"))
             .env("CELERY_BROKER_URL", broker.url(MESSAGES))
             .env("CELERY_RESULT_BACKEND", broker.url(RESULTS))
             .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -29,7 +29,9 @@ use onceover_run::paths::DEFAULT_DOCUMENT;
 pub use callbacks::CallbacksConfig;
 pub use log::{LogConfig, LogFormat, LogToStderr};
 pub use pipelines::PipelinesConfig;
-pub use services::{ServiceConfig, ServiceRunner, WhenNoWorker, dispatch_queue, find_workers_queue, is_dispatch_queue};
+pub use services::{
+    ServiceConfig, ServiceRunner, ServiceWorker, WhenNoWorker, dispatch_queue, find_workers_queue, is_dispatch_queue,
+};
 pub use storage::{CoreConfig, FilesConfig, StorageConfig, is_bucket};
 
 /// Everything that can be set. Durations read as `7s`, `1m 30s`, `24h`.
@@ -413,6 +415,7 @@ impl Config {
         self.check_sizes()?;
         self.storage.check()?;
         services::check(&self.services)?;
+        services::check_files(&self.services, self.storage.url.is_some())?;
         self.check_slots()
     }
 

@@ -14,6 +14,7 @@ mod elsewhere;
 mod losses;
 mod moves;
 mod outages;
+mod own_worker;
 mod runs;
 mod simulated;
 mod soak;

@@ -115,7 +115,8 @@ impl Shared {
         let bus = EventBus::default();
         let gpu = nodes.readiness.gpu();
         let owner = home.data.instance();
-        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), owner);
+        let objects = nodes.objects.clone();
+        let dispatcher = Dispatcher::new(config, &nodes.local, gpu, store.clone(), bus.clone(), objects, owner);
         let workers = Workers::new(store.clone(), dispatcher.registry().clone());
         Self {
             store,

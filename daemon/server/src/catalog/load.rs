@@ -27,10 +27,10 @@ pub fn assign_services(catalog: &Catalog, config: &Config) -> anyhow::Result<Cat
         let name = node.name.service();
         let service = config.services.get(name);
         match (service, &node.runner) {
-            (Some(service), runner) if service.runner == ServiceRunner::Celery => {
+            (Some(service), runner) if service.runner == ServiceRunner::Celery && service.can_run(&node) => {
                 let task = match (&service.task, runner) {
-                    (Some(task), _) | (None, RunnerSpec::Celery(task)) => task.clone(),
-                    (None, _) => node.name.to_string(),
+                    (None, RunnerSpec::Celery(task)) => task.clone(),
+                    _ => service.task(&node.name),
                 };
                 node.queue = QueueSpec::One(dispatch_queue(&service.queue(name)));
                 node.runner = RunnerSpec::Celery(task);

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use indexmap::IndexMap;
+use onceover_catalog::{NodeSpec, RunnerSpec};
 use onceover_celery::{BrokerSettings, BrokerUrlError, TermSignal};
+use onceover_types::NodeName;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{ConfigError, duration};
@@ -32,6 +34,8 @@ pub fn is_dispatch_queue(queue: &str) -> bool {
 pub struct ServiceConfig {
     /// What runs its nodes.
     pub runner: ServiceRunner,
+    /// Which program its workers are.
+    pub worker: ServiceWorker,
     /// The Redis that the workers take messages from.
     pub broker: Option<String>,
     /// The Redis that they write results to; left out, the broker's.
@@ -70,6 +74,20 @@ pub enum ServiceRunner {
     Celery,
 }
 
+/// Which program the workers of a service are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceWorker {
+    /// One that has the nodes itself, and takes contexts as those of the older gateway do.
+    #[default]
+    Gateway,
+    /// `onceover_worker.py`, which gets the programs of the nodes with each message.
+    Onceover,
+}
+
+/// The task of `onceover_worker.py`.
+const ONCEOVER_TASK: &str = "onceover.run";
+
 /// What becomes of stages while no worker listens on their queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,6 +103,7 @@ impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
             runner: ServiceRunner::Local,
+            worker: ServiceWorker::Gateway,
             broker: None,
             results: None,
             queue: None,
@@ -104,6 +123,22 @@ impl ServiceConfig {
     /// The queue that its workers listen on.
     pub fn queue(&self, service: &str) -> String {
         self.queue.clone().unwrap_or_else(|| format!("{service}_queue"))
+    }
+
+    /// The name of the task that runs a node.
+    pub fn task(&self, node: &NodeName) -> String {
+        let task = self.task.clone();
+        task.unwrap_or_else(|| match self.worker {
+            ServiceWorker::Gateway => node.to_string(),
+            ServiceWorker::Onceover => ONCEOVER_TASK.to_owned(),
+        })
+    }
+
+    /// Whether its workers can run a node: those of Onceover run programs, not what is built into the daemon.
+    pub fn can_run(&self, node: &NodeSpec) -> bool {
+        let variants = node.variants.iter().filter_map(|variant| variant.runner.as_ref());
+        let is_builtin = |runner: &RunnerSpec| matches!(runner, RunnerSpec::Builtin(_));
+        self.worker == ServiceWorker::Gateway || !variants.chain([&node.runner]).any(is_builtin)
     }
 
     /// Where its workers take messages from and leave results; none without a broker.
@@ -153,6 +188,21 @@ impl ServiceConfig {
     }
 }
 
+/// Refuses services whose workers have no way to get at files: neither the folders of this machine nor an object store.
+pub(super) fn check_files(services: &IndexMap<String, ServiceConfig>, has_store: bool) -> Result<(), ConfigError> {
+    for (name, service) in services {
+        let takes_objects =
+            service.runner == ServiceRunner::Celery && service.worker == ServiceWorker::Onceover && !service.sees_files;
+        if takes_objects && !has_store {
+            return Err(ConfigError::Value(format!(
+                "services.{name}: its workers do not see the files of this machine (sees_files = false), so they need an \
+                 object store; name one with storage.url"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses services that cannot be, alone or beside others.
 pub(super) fn check(services: &IndexMap<String, ServiceConfig>) -> Result<(), ConfigError> {
     let mut brokers: HashMap<String, (&str, &str)> = HashMap::new();
@@ -181,6 +231,8 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 
 #[cfg(test)]
 mod tests {
+    use onceover_catalog::parse_node;
+
     use super::*;
 
     fn refusal(text: &str) -> String {
@@ -210,6 +262,36 @@ mod tests {
         ] {
             let refusal = refusal(text);
             assert!(refusal.contains(named), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn workers_of_onceover_need_a_way_to_files_and_run_only_programs() {
+        let services: IndexMap<String, ServiceConfig> = toml::from_str(
+            "[mine]\nrunner = 'celery'\nworker = 'onceover'\nbroker = 'redis://box/0'\nsees_files = false\n\
+             [other]\nrunner = 'celery'\nbroker = 'redis://box/0'\nsees_files = false",
+        )
+        .unwrap();
+        check(&services).unwrap();
+        let refusal = check_files(&services, false).unwrap_err().to_string();
+        assert!(
+            refusal.contains("services.mine") && refusal.contains("storage.url"),
+            "{refusal}"
+        );
+        check_files(&services, true).unwrap();
+        let (mine, other) = (&services["mine"], &services["other"]);
+        let name = NodeName::parse("mine.node").unwrap();
+        assert_eq!(
+            (mine.task(&name), other.task(&name)),
+            (ONCEOVER_TASK.to_owned(), "mine.node".to_owned())
+        );
+        for (runner, is_run) in [
+            ("command = ['true']", true),
+            ("python = 'a/b.py'", true),
+            ("builtin = 'ffmpeg.probe'", false),
+        ] {
+            let node = parse_node(&format!("name = 'mine.node'\nrunner = {{ {runner} }}")).unwrap();
+            assert_eq!((mine.can_run(&node), other.can_run(&node)), (is_run, true), "{runner}");
         }
     }
 

@@ -1,7 +1,11 @@
 //! All that sending runs to workers shares: the services, their brokers, the registry of workers, and where stages go that
 //! are not run by workers.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use indexmap::IndexMap;
 use onceover_catalog::{Catalog, Gpu, RunnerSpec};
@@ -21,6 +25,7 @@ use super::{
 use crate::{
     config::{Config, dispatch_queue, find_workers_queue},
     events::EventBus,
+    objects::ObjectStorage,
 };
 
 /// What sends runs to workers.
@@ -31,6 +36,11 @@ pub struct Dispatcher {
     pub(super) services: WorkerServices,
     pub(super) registry: Arc<WorkerRegistry>,
     pub(super) bus: EventBus,
+    /// The nodes as they run on this machine.
+    pub(super) local: Catalog,
+    /// Where programs beside node files lie.
+    pub(super) program_folders: Arc<[PathBuf]>,
+    pub(super) objects: Option<Arc<ObjectStorage>>,
     brokers: Vec<Arc<SharedBroker>>,
     /// Where stages of these services go that run on this machine.
     targets: IndexMap<String, Vec<DispatchTarget>>,
@@ -38,7 +48,15 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Reads the services of the configuration. `local` has the nodes as they run on this machine.
-    pub fn new(config: &Config, local: &Catalog, gpu: Gpu, store: Store, bus: EventBus, owner: &str) -> Self {
+    pub fn new(
+        config: &Config,
+        local: &Catalog,
+        gpu: Gpu,
+        store: Store,
+        bus: EventBus,
+        objects: Option<Arc<ObjectStorage>>,
+        owner: &str,
+    ) -> Self {
         let (services, shared) = read_services(config);
         let brokers = shared.iter().map(|broker| {
             let queues = services
@@ -64,6 +82,9 @@ impl Dispatcher {
         Self {
             targets: targets.collect(),
             sender: format!("onceoverd@{owner}"),
+            local: local.clone(),
+            program_folders: find_program_folders(config).into(),
+            objects,
             store,
             services,
             registry,
@@ -92,9 +113,15 @@ impl Dispatcher {
         slots
     }
 
-    /// Whether what workers write for a node lies on this machine too.
+    /// Whether what workers write for a node lies on this machine too, at the latest when the run ends.
     pub fn sees_files(&self, node: &NodeName) -> bool {
-        self.service(node).is_none_or(|service| service.sees_files)
+        self.service(node)
+            .is_none_or(|service| service.sees_files || service.is_onceover)
+    }
+
+    /// Whether the workers of a node run its program, and do not have it themselves.
+    pub fn sends_programs(&self, node: &NodeName) -> bool {
+        self.service(node).is_some_and(|service| service.is_onceover)
     }
 
     /// The folders of this machine that the workers of a node have too.
@@ -131,6 +158,15 @@ impl Dispatcher {
 
 /// How long workers may take to say which messages they have.
 pub(super) const QUESTION: Duration = Duration::from_secs(1);
+
+/// The folders of node files, and that of the configuration, which can have nodes as well.
+fn find_program_folders(config: &Config) -> Vec<PathBuf> {
+    let of_file = config.file().and_then(Path::parent);
+    let folders = config.node_dirs.iter().map(PathBuf::as_path).chain(of_file);
+    folders
+        .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()))
+        .collect()
+}
 
 /// The nodes of a service as they run on this machine, where they can.
 fn find_targets(service: &str, local: &Catalog, gpu: Gpu) -> Vec<DispatchTarget> {

@@ -8,6 +8,7 @@
 //! has no result, twice with some seconds between.
 
 mod followed;
+mod node_files;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -91,12 +92,21 @@ impl CeleryRunner<'_> {
             None => return self.go_elsewhere(context, "its service runs on this machine now"),
         };
         let fate = followed.follow().await?;
-        self.conclude(context, service, fate)
+        let ended = self.conclude(context, service, fate).await;
+        if !matches!(ended, Err(RunError::Interrupted)) {
+            self.remove_objects(context, service).await;
+        }
+        ended
     }
 
-    fn conclude(&self, context: &RunContext, service: &WorkerService, fate: MessageFate) -> Result<Object, RunError> {
+    async fn conclude(
+        &self,
+        context: &RunContext,
+        service: &WorkerService,
+        fate: MessageFate,
+    ) -> Result<Object, RunError> {
         match fate {
-            MessageFate::Ended(MessageEnd::Output(output)) => Ok(output),
+            MessageFate::Ended(MessageEnd::Output(output)) => self.fetch_result(context, service, output).await,
             MessageFate::Ended(MessageEnd::Failed(why)) => Err(RunError::Failed(why)),
             MessageFate::Ended(MessageEnd::WorkerLost(why)) | MessageFate::Lost(why) => {
                 check_attempts(service, context.attempt, &why)?;
@@ -156,9 +166,16 @@ impl CeleryRunner<'_> {
         service: &'a Arc<WorkerService>,
         client: &'a CeleryClient,
     ) -> Result<FollowedMessage<'a>, RunError> {
+        let described = match service.is_onceover {
+            true => Some(self.describe_run(context, service).await?),
+            false => None,
+        };
         let id = MessageId::generate();
         let now = self.dispatcher.store.now();
-        let arguments = build_arguments(context, self.task, &service.paths, now);
+        let mut arguments = build_arguments(context, self.task, &service.paths, now);
+        if let Some(described) = described {
+            arguments["context"]["onceover"] = described;
+        }
         let task = match &context.node.runner {
             RunnerSpec::Celery(task) => task.as_str(),
             _ => context.node.name.as_str(),

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use onceover_celery::TermSignal;
 
 use super::{broker::SharedBroker, paths::PathMap};
-use crate::config::{Config, ServiceConfig, ServiceRunner, WhenNoWorker};
+use crate::config::{Config, ServiceConfig, ServiceRunner, ServiceWorker, WhenNoWorker};
 
 /// A service whose nodes run on Celery workers, or did: its messages are known as long as its broker is.
 pub(super) struct WorkerService {
@@ -22,6 +22,8 @@ pub(super) struct WorkerService {
     pub(super) local_after: Option<Duration>,
     pub(super) paths: PathMap,
     pub(super) sees_files: bool,
+    /// Whether they are `onceover_worker.py`, and get the node with each message.
+    pub(super) is_onceover: bool,
     pub(super) broker: Arc<SharedBroker>,
 }
 
@@ -63,6 +65,7 @@ fn read_service(name: &str, service: &ServiceConfig, broker: Arc<SharedBroker>) 
         local_after: (service.when_no_worker == WhenNoWorker::Local).then_some(service.local_after),
         paths: PathMap::new(&service.paths),
         sees_files: service.sees_files,
+        is_onceover: service.worker == ServiceWorker::Onceover,
         broker,
     }
 }

@@ -201,7 +201,7 @@ fn request(context: &RunContext) -> Vec<u8> {
 }
 
 /// Files an output names must be there, in the run's folder or below the roots.
-fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
+pub(super) fn check_paths(context: &RunContext, output: &Object) -> Result<(), RunError> {
     for spec in context.node.outputs.iter().filter(|spec| spec.kind == ValueKind::Path) {
         let Some(Value::String(path)) = output.get(&spec.name) else {
             continue;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     builtin::BuiltinRunner,
-    command::CommandRunner,
+    command::{CommandRunner, check_paths},
     folder::{self, Left},
     supervise::ExecutorOptions,
 };
@@ -409,7 +409,11 @@ impl Work {
             grace: self.options.grace,
             requeue: &self.requeue,
         };
-        runner.run(context).await
+        let output = runner.run(context).await?;
+        if self.supplies.dispatcher.sends_programs(&self.fence.node) {
+            check_paths(context, &output)?;
+        }
+        Ok(output)
     }
 
     /// Finds the files of a worker's result that this machine does not see.

@@ -201,10 +201,18 @@ impl ObjectStorage {
 
     /// A URL that opens the object for [`PRESIGNED`] without keys.
     pub async fn presigned(&self, location: &Location) -> Result<String, StorageError> {
+        self.presigned_for(reqwest::Method::GET, location, PRESIGNED).await
+    }
+
+    /// A URL that reads or writes the object without keys, as others reach the store.
+    pub async fn presigned_for(
+        &self,
+        method: reqwest::Method,
+        location: &Location,
+        lifetime: Duration,
+    ) -> Result<String, StorageError> {
         let client = self.client(true, &location.bucket)?;
-        let url = client
-            .signed_url(reqwest::Method::GET, &path(&location.key)?, PRESIGNED)
-            .await;
+        let url = client.signed_url(method, &path(&location.key)?, lifetime).await;
         url.map(String::from).map_err(|error| self.error(error, location))
     }
 

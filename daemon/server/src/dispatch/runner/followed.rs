@@ -16,6 +16,7 @@ use super::{
     super::{
         Capacity, RunMark,
         broker::{Mail, MailSubscription},
+        definition::read_worker_log,
         dispatcher::QUESTION,
         outcome::{MessageEnd, read_end, read_progress},
         services::WorkerService,
@@ -216,7 +217,7 @@ impl<'a> FollowedMessage<'a> {
     async fn judge(&self, mail: &Mail) -> Option<MessageFate> {
         let latest = mail.latest.as_ref()?;
         if let Some(end) = read_end(latest, self.dispatch.node.as_str(), &self.service.paths) {
-            self.log_traceback(latest);
+            self.log_of_worker(latest);
             return Some(MessageFate::Ended(end));
         }
         let end = find_endless(mail)?;
@@ -226,7 +227,11 @@ impl<'a> FollowedMessage<'a> {
         Some(MessageFate::Ended(end))
     }
 
-    fn log_traceback(&self, result: &TaskResult) {
+    /// Puts into the run's log what the worker says of it: a traceback, or what the program wrote.
+    fn log_of_worker(&self, result: &TaskResult) {
+        for line in read_worker_log(&result.result) {
+            self.context.log.line(line);
+        }
         for line in result.traceback.iter().flat_map(|traceback| traceback.lines()) {
             self.context.log.line(line);
         }
