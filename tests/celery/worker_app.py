@@ -14,6 +14,8 @@ The environment decides what differs between deployments:
     WORKER_PREFETCH     the prefetch multiplier, 1 if omitted
     WORKER_VISIBILITY   the visibility timeout in seconds, 3600 if omitted
     WORKER_KEYPREFIX    the global key prefix of broker and results
+    WORKER_MASTER       the name of the master, where broker and results are behind Sentinel
+    WORKER_STATE        the Redis with the state of tasks, for the tasks that write their stage themselves
 """
 
 import copy
@@ -30,6 +32,9 @@ backend_options = {}
 if os.environ.get("WORKER_KEYPREFIX"):
     transport_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
     backend_options["global_keyprefix"] = os.environ["WORKER_KEYPREFIX"]
+if os.environ.get("WORKER_MASTER"):
+    transport_options["master_name"] = os.environ["WORKER_MASTER"]
+    backend_options["master_name"] = os.environ["WORKER_MASTER"]
 app.conf.update(
     broker_url=os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0"),
     result_backend=os.environ.get("CELERY_RESULT_BACKEND", "redis://127.0.0.1:6379/1"),
