@@ -58,11 +58,6 @@ async fn held_by_daemon(redis: &RedisServer) -> String {
     .await
 }
 
-/// Lets the run go on that waits for this file.
-fn let_go(daemon: &Daemon, file: &str) {
-    std::fs::write(daemon.dir().join(file), "").expect("the file is written");
-}
-
 /// Waits until the stage says that it waits for the GPU.
 async fn waits_for_gpu(daemon: &Daemon, task: &str, holder: &str) {
     eventually(&format!("{task} waits for the GPU"), || async {
@@ -90,7 +85,7 @@ async fn gpu_lock_a_run_waits_while_a_worker_has_it_and_holds_it_until_its_end()
     daemon.until("film", "test.echo", StageState::Success).await;
     free(&redis).await;
     held_by_daemon(&redis).await;
-    let_go(&daemon, "go");
+    daemon.release("go");
     let stage = daemon.until("film", NODE, StageState::Success).await;
     assert_eq!(stage.attempt, 1);
     until_equal("the holder of the lock", None, || holder(&redis)).await;
@@ -138,12 +133,12 @@ async fn gpu_lock_runs_of_one_daemon_hold_it_together_and_another_holder_keeps_i
         until_equal("the program has begun", true, || async { trace.exists() }).await;
     }
     let name = held_by_daemon(&redis).await;
-    let_go(&daemon, "first");
+    daemon.release("first");
     daemon.until("first", NODE, StageState::Success).await;
     assert_eq!(holder(&redis).await, Some(name), "the second one uses the GPU");
     // A worker that found its lock deleted takes it all the same.
     hold(&redis, "locked_by_whisper").await;
-    let_go(&daemon, "second");
+    daemon.release("second");
     daemon.until("second", NODE, StageState::Success).await;
     assert_eq!(holder(&redis).await.as_deref(), Some("locked_by_whisper"));
 }
@@ -181,7 +176,7 @@ async fn gpu_lock_a_daemon_that_is_started_again_takes_over_what_it_held() {
         (name != before).then_some(())
     })
     .await;
-    let_go(&daemon, "go");
+    daemon.release("go");
     daemon.until("film", NODE, StageState::Success).await;
     until_equal("the holder of the lock", None, || holder(&redis)).await;
 }

@@ -9,6 +9,7 @@ use onceover_tests::{
 use onceover_types::StageState;
 use onceover_wire::StageView;
 
+mod brokers;
 mod cancels;
 mod losses;
 mod moves;
