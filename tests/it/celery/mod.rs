@@ -14,6 +14,7 @@ mod cancels;
 mod losses;
 mod moves;
 mod outages;
+mod own_writes;
 mod runs;
 mod soak;
 mod views;
@@ -46,6 +47,10 @@ runner = { command = ["false"] }
 
 [[nodes]]
 name = "probe.raise"
+runner = { command = ["false"] }
+
+[[nodes]]
+name = "probe.own"
 runner = { command = ["false"] }
 
 [[nodes]]
