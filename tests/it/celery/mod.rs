@@ -11,6 +11,7 @@ use onceover_wire::StageView;
 
 mod brokers;
 mod cancels;
+mod gpu;
 mod losses;
 mod moves;
 mod outages;
