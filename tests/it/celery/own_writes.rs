@@ -6,7 +6,7 @@ use onceover_tests::{
     Daemon, RedisServer,
     celery_workers::{CeleryBroker, WorkerStart},
     daemon::task_id,
-    eventually,
+    eventually, until_equal,
 };
 use onceover_types::StageState;
 use onceover_wire::StageView;
@@ -30,7 +30,8 @@ struct Shared {
 
 impl Shared {
     async fn start() -> Self {
-        let state = RedisServer::start(&[]).await;
+        // With the notifications by which the daemon notices what others write.
+        let state = RedisServer::start(&["--notify-keyspace-events", "E$gx"]).await;
         let broker = CeleryBroker::start().await;
         let daemon = builder(&broker).redis(&state.url(DATABASE)).start().await;
         Self { state, broker, daemon }
@@ -55,16 +56,25 @@ impl Shared {
         self.daemon.stage(TASK, OWN).await.expect("the stage")
     }
 
-    /// The public JSON of the stage, as it lies in Redis.
-    async fn public_json(&self) -> Value {
-        let text: String = self
-            .daemon
-            .redis()
-            .await
-            .get(format!("{TASK}:node:{OWN}"))
-            .await
-            .expect("the stage has one");
-        serde_json::from_str(&text).expect("JSON")
+    /// Waits until the public JSON in Redis, which other programs read, is that of this run of ours again.
+    async fn until_public(&self, stage: &StageView) {
+        let wanted = (
+            stage.run_id.as_ref().map(ToString::to_string),
+            Some(stage.status.to_string()),
+        );
+        until_equal("run and state of the public JSON", wanted, || async {
+            let text: String = self
+                .daemon
+                .redis()
+                .await
+                .get(format!("{TASK}:node:{OWN}"))
+                .await
+                .expect("the stage has one");
+            let json: Value = serde_json::from_str(&text).expect("JSON");
+            let text = |field: &str| json["stages"][OWN][field].as_str().map(str::to_owned);
+            (text("run_id"), text("status"))
+        })
+        .await;
     }
 
     async fn count_runs(&self) -> usize {
@@ -103,10 +113,7 @@ async fn r7_what_a_worker_writes_before_its_answer_is_no_takeover_and_the_end_is
     daemon.until(TASK, OWN, StageState::Success).await;
     shared.until_written(2).await;
     assert_result(&shared.stage().await, &running, 5);
-    let json = shared.public_json().await;
-    let run = running.run_id.as_ref().map(ToString::to_string);
-    assert_eq!(json["stages"][OWN]["run_id"].as_str(), run.as_deref(), "{json}");
-    assert_eq!(json["stages"][OWN]["status"], "SUCCESS");
+    shared.until_public(&shared.stage().await).await;
     assert_eq!(shared.count_runs().await, 1);
     let again = daemon.submit(TASK, OWN, json!({"value": 5, "seconds": 1})).await;
     assert!(again.reuse_info.reuse_hit);
@@ -122,6 +129,7 @@ async fn r7_what_a_worker_writes_after_its_answer_changes_nothing() {
     let ended = daemon.until(TASK, OWN, StageState::Success).await;
     shared.until_written(2).await;
     assert_result(&shared.stage().await, &ended, 5);
+    shared.until_public(&ended).await;
     // Reads of the whole task, and of all tasks, find the same.
     let status = daemon.get(&format!("/v1/tasks/{TASK}/status")).await.json();
     assert_eq!(status["stages"][OWN]["status"], "SUCCESS", "{status}");
@@ -145,6 +153,7 @@ async fn r7_what_a_worker_writes_after_a_cancel_that_it_cannot_carry_out_changes
     let stage = shared.stage().await;
     assert_eq!((stage.status, stage.output.get()), (StageState::Cancelled, "{}"));
     assert_eq!(stage.run_id, running.run_id);
+    shared.until_public(&stage).await;
 }
 
 #[tokio::test]
@@ -164,6 +173,7 @@ async fn r7_what_a_worker_writes_for_a_run_that_another_has_replaced_changes_not
     // Each of both has written twice.
     shared.until_written(4).await;
     assert_result(&shared.stage().await, &ended, 2);
+    shared.until_public(&ended).await;
     let again = daemon.submit(TASK, OWN, json!({"value": 2})).await;
     assert!(again.reuse_info.reuse_hit);
     assert_result(&shared.stage().await, &ended, 2);
