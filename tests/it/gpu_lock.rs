@@ -146,7 +146,7 @@ async fn gpu_lock_runs_of_one_daemon_hold_it_together_and_another_holder_keeps_i
 #[tokio::test]
 async fn gpu_lock_it_is_renewed_while_a_run_goes_on_and_expires_with_its_daemon() {
     let redis = RedisServer::start(&[]).await;
-    let mut daemon = builder(&redis, "1s").start().await;
+    let mut daemon = builder(&redis, "2s").start().await;
     daemon.submit("film", NODE, json!({"until": "go"})).await;
     held_by_daemon(&redis).await;
     let mut connection = connect(&redis.url(DATABASE)).await;

@@ -23,9 +23,9 @@ const DATABASE: i64 = 3;
 
 /// A daemon and a worker that use one Redis for the state of tasks.
 struct Shared {
-    state: RedisServer,
-    broker: CeleryBroker,
     daemon: Daemon,
+    broker: CeleryBroker,
+    state: RedisServer,
 }
 
 impl Shared {
@@ -34,7 +34,7 @@ impl Shared {
         let state = RedisServer::start(&["--notify-keyspace-events", "E$gx"]).await;
         let broker = CeleryBroker::start().await;
         let daemon = builder(&broker).redis(&state.url(DATABASE)).start().await;
-        Self { state, broker, daemon }
+        Self { daemon, broker, state }
     }
 
     /// Lets a worker write to the state.
